@@ -1,0 +1,114 @@
+//! The lines that long work shows: one a step, with what it found and how long it took.
+//!
+//! Everything goes to stderr, so that stdout stays for results. On a terminal a running step is a
+//! live line; elsewhere only its end is printed. It must never decide anything: work that runs
+//! quietly runs the same.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Columns that a step's name takes.
+const NAME_WIDTH: usize = 10;
+const TICK: Duration = Duration::from_millis(120);
+
+/// Where steps are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// A live line on a terminal, one line a finished step elsewhere.
+    Shown,
+    /// Nothing.
+    Quiet,
+}
+
+impl Progress {
+    /// Starts the step called `name`; it ends with [`Step::done`] or, unsuccessfully, when dropped.
+    #[must_use]
+    pub fn step(self, name: &str) -> Step {
+        let target = match self {
+            Self::Shown => ProgressDrawTarget::stderr(),
+            Self::Quiet => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        // invariant: the template is a literal that indicatif accepts, as `live_line_is_valid` shows.
+        bar.set_style(
+            ProgressStyle::with_template(LIVE_LINE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.set_prefix(format!("{name:<NAME_WIDTH$}"));
+        bar.enable_steady_tick(TICK);
+        Step { name: name.to_owned(), shown: self, started: Instant::now(), bar }
+    }
+
+    /// A remark that stands above the running steps.
+    pub fn note(self, text: &str) {
+        if self == Self::Shown {
+            eprintln!(" {text}");
+        }
+    }
+}
+
+const LIVE_LINE: &str = " {prefix}{wide_msg} {elapsed:>6} {spinner}";
+
+/// One running step.
+#[derive(Debug)]
+pub struct Step {
+    name: String,
+    shown: Progress,
+    started: Instant,
+    bar: ProgressBar,
+}
+
+impl Step {
+    /// What the step is at, replacing what was said before.
+    pub fn set(&self, detail: impl Into<String>) {
+        self.bar.set_message(detail.into());
+    }
+
+    /// Ends the step with its result and returns its duration.
+    pub fn done(self, result: &str) -> Duration {
+        let elapsed = self.started.elapsed();
+        self.bar.finish_and_clear();
+        if self.shown == Progress::Shown {
+            eprintln!(" {:<NAME_WIDTH$}{result:<62} {}", self.name, duration(elapsed));
+        }
+        elapsed
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `1.2 s` below ten seconds, `41 s` below two minutes, `3 min 12 s` above.
+#[must_use]
+pub fn duration(length: Duration) -> String {
+    let seconds = length.as_secs();
+    if seconds >= 120 {
+        format!("{} min {:>2} s", seconds / 60, seconds % 60)
+    } else if seconds >= 10 {
+        format!("{seconds:>4} s")
+    } else {
+        format!("{:>4.1} s", length.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_line_is_valid() {
+        ProgressStyle::with_template(LIVE_LINE).unwrap();
+    }
+
+    #[test]
+    fn durations_read_as_a_person_says_them() {
+        let check = |millis, expect: &str| assert_eq!(duration(Duration::from_millis(millis)), expect);
+        check(0, " 0.0 s");
+        check(1_240, " 1.2 s");
+        check(41_000, "  41 s");
+        check(192_000, "3 min 12 s");
+    }
+}

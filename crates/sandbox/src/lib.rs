@@ -1,0 +1,184 @@
+//! Runs a program of the locked tools tree as if its distribution were the host's.
+//!
+//! The tools that make and run images (mkfs.erofs, systemd-repart, ukify, QEMU) come from
+//! `os/packages.lock`, so that two hosts give the same bytes. A [`Sandbox`] starts one of them in a
+//! mount namespace of its own: `/usr` and `/etc` are the tree's, `/proc`, `/dev` and `/sys` are the host's,
+//! and the folders that were [shared](Sandbox::share) stand at their host paths. Without root the
+//! namespace belongs to a user namespace in which the caller is root. The network is the host's.
+//!
+//! It must never write below the tree, and needs no set-up that outlives the program.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+/// Directories of the host that every sandboxed program sees.
+const HOST_DIRECTORIES: [&str; 3] = ["/proc", "/dev", "/sys"];
+/// Links that a merged-/usr root directory has.
+const ROOT_LINKS: [(&str, &str); 4] =
+    [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("usr/lib64", "lib64")];
+
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("{0} is no tools tree: it has no usr/bin")]
+    NoTree(PathBuf),
+    #[error("path {0} holds a NUL byte")]
+    Nul(PathBuf),
+    #[error("shared folder {0} is not absolute")]
+    Relative(PathBuf),
+}
+
+/// A tools tree and the host folders that its programs may use.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    tree: PathBuf,
+    shared: Vec<PathBuf>,
+}
+
+impl Sandbox {
+    /// `tree` holds `usr` and `etc`; `/tmp` and `/run` of the host are always shared.
+    pub fn new(tree: &Path) -> Result<Self, SandboxError> {
+        if !tree.join("usr/bin").is_dir() {
+            return Err(SandboxError::NoTree(tree.to_path_buf()));
+        }
+        Ok(Self { tree: tree.to_path_buf(), shared: vec!["/tmp".into(), "/run".into()] })
+    }
+
+    /// Also shows `folder` (absolute, existing) at its own path, with what is mounted below it.
+    #[must_use]
+    pub fn share(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.shared.push(folder.into());
+        self
+    }
+
+    /// A command whose program is looked up in the tree. Its environment is only PATH, HOME and
+    /// what the caller adds; its working directory is `/` unless the caller sets one that is shared.
+    pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
+        let plan = MountPlan::new(&self.tree, &self.shared)?;
+        let mut command = Command::new(program_path(program));
+        command.env_clear();
+        command.env("PATH", "/usr/bin:/usr/sbin").env("HOME", "/tmp").env("LC_ALL", "C.UTF-8");
+        // SAFETY: the closure runs in the forked child before exec and only makes system calls on
+        // strings that were allocated before the fork.
+        unsafe {
+            command.pre_exec(move || plan.enter());
+        }
+        Ok(command)
+    }
+}
+
+fn program_path(program: &str) -> PathBuf {
+    let direct = Path::new(program);
+    if direct.is_absolute() { direct.to_path_buf() } else { Path::new("/usr/bin").join(program) }
+}
+
+/// Every string that the child needs, made before the fork.
+#[derive(Debug)]
+struct MountPlan {
+    root: CString,
+    directories: Vec<CString>,
+    binds: Vec<(CString, CString, bool)>,
+    links: Vec<(CString, CString)>,
+    uid_map: Vec<u8>,
+    gid_map: Vec<u8>,
+    rootless: bool,
+}
+
+impl MountPlan {
+    fn new(tree: &Path, shared: &[PathBuf]) -> Result<Self, SandboxError> {
+        // The new root is a tmpfs on a directory that every host has and that is covered only in
+        // the child's own namespace.
+        let root = Path::new("/mnt");
+        let mut plan = Self {
+            root: c_string(root)?,
+            directories: Vec::new(),
+            binds: Vec::new(),
+            links: Vec::new(),
+            uid_map: format!("0 {} 1\n", nix::unistd::getuid()).into_bytes(),
+            gid_map: format!("0 {} 1\n", nix::unistd::getgid()).into_bytes(),
+            rootless: !nix::unistd::geteuid().is_root(),
+        };
+        for name in ["usr", "etc"] {
+            plan.bind(&tree.join(name), &root.join(name), true)?;
+        }
+        for host in HOST_DIRECTORIES {
+            plan.bind(Path::new(host), &root.join(&host[1..]), false)?;
+        }
+        for folder in shared {
+            let below = folder.strip_prefix("/").map_err(|_| SandboxError::Relative(folder.clone()))?;
+            plan.bind(folder, &root.join(below), false)?;
+        }
+        plan.directories.push(c_string(&root.join("var"))?);
+        plan.directories.push(c_string(&root.join("var/tmp"))?);
+        for (target, name) in ROOT_LINKS {
+            plan.links.push((c_string(Path::new(target))?, c_string(&root.join(name))?));
+        }
+        Ok(plan)
+    }
+
+    fn bind(&mut self, from: &Path, to: &Path, read_only: bool) -> Result<(), SandboxError> {
+        let mut ancestors: Vec<_> = to.ancestors().take_while(|path| *path != Path::new("/mnt")).collect();
+        ancestors.reverse();
+        for ancestor in ancestors {
+            self.directories.push(c_string(ancestor)?);
+        }
+        self.binds.push((c_string(from)?, c_string(to)?, read_only));
+        Ok(())
+    }
+
+    /// Runs in the child: system calls only.
+    fn enter(&self) -> io::Result<()> {
+        const NONE: Option<&str> = None;
+        if self.rootless {
+            unshare(CloneFlags::CLONE_NEWUSER)?;
+            write_map(c"/proc/self/setgroups", b"deny")?;
+            write_map(c"/proc/self/gid_map", &self.gid_map)?;
+            write_map(c"/proc/self/uid_map", &self.uid_map)?;
+        }
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+        mount(Some("tools"), self.root.as_c_str(), Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))?;
+        for directory in &self.directories {
+            match nix::unistd::mkdir(directory.as_c_str(), nix::sys::stat::Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (target, link) in &self.links {
+            nix::unistd::symlinkat(target.as_c_str(), nix::fcntl::AT_FDCWD, link.as_c_str())?;
+        }
+        for (from, to, read_only) in &self.binds {
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some(from.as_c_str()), to.as_c_str(), NONE, flags, NONE)?;
+            if *read_only {
+                // A user namespace may not clear flags that the host's mount has; keep the common ones.
+                let keep = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+                mount(NONE, to.as_c_str(), NONE, keep, NONE).or_else(|_| {
+                    mount(NONE, to.as_c_str(), NONE, keep | MsFlags::MS_NOSUID | MsFlags::MS_NODEV, NONE)
+                })?;
+            }
+        }
+        nix::unistd::chdir(self.root.as_c_str())?;
+        nix::unistd::pivot_root(c".", c".")?;
+        umount2(c".", MntFlags::MNT_DETACH)?;
+        nix::unistd::chdir(c"/")?;
+        Ok(())
+    }
+}
+
+fn write_map(path: &std::ffi::CStr, content: &[u8]) -> io::Result<()> {
+    let file = nix::fcntl::open(path, nix::fcntl::OFlag::O_WRONLY, nix::sys::stat::Mode::empty())?;
+    nix::unistd::write(&file, content)?;
+    Ok(())
+}
+
+fn c_string(path: &Path) -> Result<CString, SandboxError> {
+    let bytes: &OsStr = path.as_os_str();
+    CString::new(bytes.as_bytes()).map_err(|_| SandboxError::Nul(path.to_path_buf()))
+}
