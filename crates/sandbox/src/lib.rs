@@ -57,11 +57,18 @@ impl Sandbox {
         self
     }
 
+    /// Where a program stands in the tree, and so in the namespace.
+    fn program(&self, name: &str) -> PathBuf {
+        let in_sbin = self.tree.join("usr/sbin").join(name).exists();
+        // Joining an absolute name leaves just that.
+        Path::new(if in_sbin { "/usr/sbin" } else { "/usr/bin" }).join(name)
+    }
+
     /// A command whose program is looked up in the tree. Its environment is only PATH, HOME and
     /// what the caller adds; its working directory is `/` unless the caller sets one that is shared.
     pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
         let plan = MountPlan::new(&self.tree, &self.shared)?;
-        let mut command = Command::new(program_path(program));
+        let mut command = Command::new(self.program(program));
         command.env_clear();
         command.env("PATH", "/usr/bin:/usr/sbin").env("HOME", "/tmp").env("LC_ALL", "C.UTF-8");
         // SAFETY: the closure runs in the forked child before exec and only makes system calls on
@@ -71,11 +78,6 @@ impl Sandbox {
         }
         Ok(command)
     }
-}
-
-fn program_path(program: &str) -> PathBuf {
-    let direct = Path::new(program);
-    if direct.is_absolute() { direct.to_path_buf() } else { Path::new("/usr/bin").join(program) }
 }
 
 /// Every string that the child needs, made before the fork.

@@ -1,0 +1,290 @@
+//! The whole build, step by step; each step's result is kept for its inputs.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use progress::Progress;
+use sandbox::{Sandbox, SandboxError};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, DiskError, Parts, SigningKey};
+use crate::fetch::{DebCache, FetchError};
+use crate::initrd::{self, InitrdError};
+use crate::lock::{Lock, LockError, Tree};
+use crate::programs::{self, ProgramsError};
+use crate::release::{Release, ReleaseError, check_channel};
+use crate::system::{self, SystemError};
+use crate::tree::TreeError;
+use crate::unpack::{Cut, UnpackError, unpack};
+use crate::work::{Key, Work, WorkError};
+
+/// A result depends on the code that makes it as on any other input.
+const UNPACKING: &str = include_str!("unpack.rs");
+const COMPOSING: &str =
+    concat!(include_str!("system.rs"), include_str!("sbom.rs"), include_str!("docker_archive.rs"));
+const INITRD: &str = include_str!("initrd.rs");
+const DISK: &str = include_str!("disk.rs");
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The checkout.
+    pub checkout: PathBuf,
+    /// Intermediate results; default `target/image` of the checkout.
+    pub work: PathBuf,
+    /// Verified packages; shared by all checkouts of a user.
+    pub cache: PathBuf,
+    pub version: Option<String>,
+    pub channel: String,
+    pub sign: Option<SigningKey>,
+}
+
+impl Options {
+    #[must_use]
+    pub fn for_checkout(checkout: &Path) -> Self {
+        Self {
+            checkout: checkout.to_path_buf(),
+            work: checkout.join("target/image"),
+            cache: user_cache().join("debs"),
+            version: None,
+            channel: "alpha".to_owned(),
+            sign: None,
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME/keelson`, else `~/.cache/keelson`, else a folder in `/tmp`.
+#[must_use]
+pub fn user_cache() -> PathBuf {
+    env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+        .unwrap_or_else(env::temp_dir)
+        .join("keelson")
+}
+
+/// What a build left behind; all paths are in the work folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Built {
+    pub version: String,
+    pub channel: String,
+    pub usr_root_hash: String,
+    /// The disk, sparse.
+    pub raw: PathBuf,
+    pub usr_erofs: PathBuf,
+    /// The node's tree, with `usr`.
+    pub usr_tree: PathBuf,
+    /// The tools tree.
+    pub tools: PathBuf,
+    /// Seconds a step, in order.
+    pub seconds: Vec<(String, f64)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error(transparent)]
+    Initrd(#[from] InitrdError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("cannot use the build's files")]
+    Tree(#[from] TreeError),
+}
+
+/// Builds the image that the checkout describes.
+pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError> {
+    check_channel(&options.channel)?;
+    let mut release = Release::read(&options.checkout.join("os/release.toml"))?;
+    if let Some(version) = &options.version {
+        release = release.with_version(version)?;
+    }
+    let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
+    let work = Work::open(&options.work, || progress.note("waiting for another build in this folder"))?;
+    let mut build = Build { options, progress, release, lock, work, seconds: Vec::new() };
+    build.run()
+}
+
+struct Build<'a> {
+    options: &'a Options,
+    progress: Progress,
+    release: Release,
+    lock: Lock,
+    work: Work,
+    seconds: Vec<(String, f64)>,
+}
+
+impl Build<'_> {
+    fn run(&mut self) -> Result<Built, BuildError> {
+        let checkout = &self.options.checkout;
+        let programs = programs::read(&checkout.join("os/programs.toml"))?;
+        let step = self.progress.step("services");
+        let built = programs::build(&programs, checkout, &|line| step.set(line))?;
+        let took = step.done(&format!("{} programs built", programs.len()));
+        self.note("services", took);
+
+        let step = self.progress.step("packages");
+        let cache = DebCache::open(&self.options.cache)?;
+        let told = |present: usize, of: usize| step.set(format!("{present} of {of}"));
+        let filled = cache.fill(&self.lock, &told)?;
+        let source =
+            if filled.downloaded == 0 { "cache".into() } else { format!("{} downloaded", filled.downloaded) };
+        let took = step.done(&format!("{} verified, {} MiB ({source})", filled.packages, filled.bytes >> 20));
+        self.note("packages", took);
+
+        let started = Instant::now();
+        let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
+        let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
+        let base_key = self.key_of_packages(Tree::System)?;
+        let index = |tree: &Path| Ok(system::index_modules(tree, &tools)?);
+        let base = self.unpacked(Tree::System, &cache, index)?;
+        self.note("trees", started.elapsed());
+
+        let (system, system_key, initrd) = self.system(&programs, &built, &base, &base_key, &tools)?;
+        let step = self.progress.step("image");
+        let release = &self.release;
+        let usr_key = system_key.with(DISK);
+        let (usr, _) =
+            self.work.result("usr", &usr_key, |folder| disk::make_usr(&system, release, &tools, folder))?;
+        let parts = Parts {
+            checkout,
+            system: &system,
+            base: &base,
+            initrd: &initrd,
+            release,
+            channel: &self.options.channel,
+            sign: self.options.sign.as_ref(),
+            tools: &tools,
+        };
+        let disk_key = usr_key
+            .with(&self.options.channel)
+            .with(&format!("{:?}", self.options.sign))
+            .with_path(&initrd)?
+            .with_path(&checkout.join("image"))?
+            .with_path(&checkout.join("os/cmdline"))?;
+        let (image, cached) =
+            self.work.result("disk", &disk_key, |folder| disk::make_disk(&parts, &usr, folder))?;
+        let hash = disk::root_hash(&usr)?;
+        let took = step.done(&format!("root hash {}...{}{}", &hash[..4], &hash[60..], cached_mark(cached)));
+        self.note("image", took);
+        Ok(Built {
+            version: self.release.full_version(),
+            channel: self.options.channel.clone(),
+            usr_root_hash: hash,
+            raw: image.join("disk.raw"),
+            usr_erofs: usr.join("usr.erofs"),
+            usr_tree: system,
+            tools: tools_tree,
+            seconds: self.seconds.clone(),
+        })
+    }
+
+    /// The node's tree and the initrd.
+    fn system(
+        &mut self,
+        programs: &[programs::Program],
+        built: &Path,
+        base: &Path,
+        base_key: &Key,
+        tools: &Sandbox,
+    ) -> Result<(PathBuf, Key, PathBuf), BuildError> {
+        let checkout = &self.options.checkout;
+        let step = self.progress.step("system");
+        let mut key = base_key.clone().with(COMPOSING).with(&format!("{:?}", self.release));
+        for path in ["os/rootfs", "os/modes", "os/programs.toml", "units", "cloud-config"] {
+            key = key.with_path(&checkout.join(path))?;
+        }
+        for program in programs {
+            key = key.with_path(&built.join(&program.binary))?;
+        }
+        let inputs = system::Inputs {
+            checkout,
+            base,
+            programs,
+            built,
+            release: &self.release,
+            lock: &self.lock,
+            tools,
+        };
+        let (system, cached) = self.work.result("system", &key, |folder| system::compose(&inputs, folder))?;
+        let (list, overlay) = (checkout.join("image/initrd.list"), checkout.join("image/initrd"));
+        let initrd_key = base_key
+            .clone()
+            .with(INITRD)
+            .with(&self.release.os_release())
+            .with_path(&system.join(system::FACTORY_ETC))?
+            .with_path(&list)?
+            .with_path(&overlay)?;
+        let (initrd, _) = self.work.result("initrd", &initrd_key, |folder| {
+            let inputs =
+                initrd::Inputs { tree: &system, kernel: base, list: &list, overlay: &overlay, tools };
+            initrd::make(&inputs, folder)
+        })?;
+        let took = step.done(&format!(
+            "/usr of {} packages{}",
+            self.lock.of(Tree::System).count(),
+            cached_mark(cached)
+        ));
+        self.note("system", took);
+        Ok((system, key, initrd.join(initrd::ARCHIVE)))
+    }
+
+    fn key_of_packages(&self, tree: Tree) -> Result<Key, BuildError> {
+        let mut key =
+            Key::new(UNPACKING).with(tree.name()).with_path(&self.options.checkout.join("os/cut"))?;
+        for package in self.lock.of(tree) {
+            key = key.with(&package.sha256);
+        }
+        Ok(key)
+    }
+
+    fn unpacked(
+        &self,
+        tree: Tree,
+        cache: &DebCache,
+        finish: impl FnOnce(&Path) -> Result<(), BuildError>,
+    ) -> Result<PathBuf, BuildError> {
+        let cut = Cut::read(&self.options.checkout.join("os/cut"))?;
+        let packages: Vec<_> = self.lock.of(tree).collect();
+        let key = self.key_of_packages(tree)?;
+        let (place, _) = self.work.result(
+            match tree {
+                Tree::System => "packages",
+                Tree::Tools => "tools",
+            },
+            &key,
+            |folder| {
+                let step = self.progress.step("unpack");
+                unpack(&packages, cache, &cut, folder, &|done| {
+                    step.set(format!("{} {done} of {}", tree.name(), packages.len()))
+                })?;
+                finish(folder)?;
+                step.done(&format!("{} packages into the {} tree", packages.len(), tree.name()));
+                Ok::<(), BuildError>(())
+            },
+        )?;
+        Ok(place)
+    }
+
+    fn note(&mut self, step: &str, took: Duration) {
+        self.seconds.push((step.to_owned(), took.as_secs_f64()));
+    }
+}
+
+fn cached_mark(cached: bool) -> &'static str {
+    if cached { " (cache)" } else { "" }
+}

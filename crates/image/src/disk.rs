@@ -1,0 +1,221 @@
+//! From trees to a disk: erofs, verity, the unified kernel image, partitions.
+//!
+//! Every tool comes from the locked tools tree, nothing is mounted, and every identifier follows from the
+//! content, so that the same inputs give the same bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sandbox::{Sandbox, SandboxError};
+use sha2::{Digest, Sha256};
+
+use crate::fetch::hex;
+use crate::release::Release;
+use crate::system::kernel_folder;
+use crate::tool::{ToolError, run};
+use crate::tree::{At, TreeError, lay_over, make_folder, put, walk};
+
+/// Hex digits of dm-verity's SHA-256 root hash.
+const ROOT_HASH_DIGITS: usize = 64;
+/// How often systemd-boot tries a new version before it goes back.
+const BOOT_TRIES: u32 = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    #[error("cannot write the disk's parts")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    System(#[from] crate::system::SystemError),
+    #[error("veritysetup gave no root hash")]
+    RootHash,
+}
+
+/// A signing key and its certificate, both PEM.
+#[derive(Debug, Clone)]
+pub struct SigningKey {
+    pub key: PathBuf,
+    pub certificate: PathBuf,
+}
+
+/// What a disk is made of.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The checkout, for `image/` and `os/cmdline`.
+    pub checkout: &'a Path,
+    /// The node's tree, with `usr`.
+    pub system: &'a Path,
+    /// The unpacked packages, with the kernel.
+    pub base: &'a Path,
+    pub initrd: &'a Path,
+    pub release: &'a Release,
+    pub channel: &'a str,
+    pub sign: Option<&'a SigningKey>,
+    pub tools: &'a Sandbox,
+}
+
+/// `usr.erofs`, `usr.verity` and `root-hash` in `folder`.
+pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path) -> Result<(), DiskError> {
+    let (data, verity) = (folder.join("usr.erofs"), folder.join("usr.verity"));
+    run(tools
+        .command("mkfs.erofs")?
+        .args(["--quiet", "--all-root", "-x-1", "-T"])
+        .arg(release.epoch.to_string())
+        .arg("-U")
+        .arg(uuid("usr", &release.full_version()))
+        .arg(&data)
+        .arg(system.join("usr")))?;
+    let hash_file = folder.join("root-hash");
+    run(tools
+        .command("veritysetup")?
+        .arg("format")
+        .arg(format!("--uuid={}", uuid("verity", &release.full_version())))
+        .arg(format!("--salt={}", hex(&Sha256::digest(release.full_version()))))
+        .arg(format!("--root-hash-file={}", hash_file.display()))
+        .arg(&data)
+        .arg(&verity))?;
+    Ok(())
+}
+
+/// Reads `root-hash` of [`make_usr`]: 64 hex digits.
+pub fn root_hash(folder: &Path) -> Result<String, DiskError> {
+    let path = folder.join("root-hash");
+    let hash = fs::read_to_string(&path).at(&path)?.trim().to_owned();
+    if hash.len() == ROOT_HASH_DIGITS && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(hash)
+    } else {
+        Err(DiskError::RootHash)
+    }
+}
+
+/// Makes `disk.raw` in `folder` from the `usr` folder that [`make_usr`] filled.
+pub fn make_disk(parts: &Parts<'_>, usr: &Path, folder: &Path) -> Result<(), DiskError> {
+    let hash = root_hash(usr)?;
+    let (esp, oem, definitions) = (folder.join("esp"), folder.join("oem"), folder.join("repart.d"));
+    make_esp(parts, &hash, folder, &esp)?;
+    make_folder(&oem)?;
+    put(&oem.join("update.conf"), format!("GROUP={}\n", parts.channel).as_bytes(), 0o644)?;
+    date(&esp, parts.release.epoch)?;
+    date(&oem, parts.release.epoch)?;
+    let (usr_uuid, verity_uuid) = (partition_uuid(&hash[..32]), partition_uuid(&hash[32..]));
+    let source = parts.checkout.join("image/repart.d");
+    for name in walk(&source)? {
+        let file = source.join(&name);
+        let text = fs::read_to_string(&file)
+            .at(&file)?
+            .replace("@ESP@", &esp.to_string_lossy())
+            .replace("@OEM@", &oem.to_string_lossy())
+            .replace("@USR@", &usr.join("usr.erofs").to_string_lossy())
+            .replace("@VERITY@", &usr.join("usr.verity").to_string_lossy())
+            .replace("@USR_UUID@", &usr_uuid)
+            .replace("@VERITY_UUID@", &verity_uuid);
+        put(&definitions.join(&name), text.as_bytes(), 0o644)?;
+    }
+    let seed = uuid("disk", &parts.release.full_version());
+    run(parts
+        .tools
+        .command("systemd-repart")?
+        .args(["--offline=yes", "--empty=create", "--size=auto", "--dry-run=no", "--no-pager"])
+        .arg(format!("--seed={seed}"))
+        .arg(format!("--definitions={}", definitions.display()))
+        .arg(folder.join("disk.raw"))
+        .env("SOURCE_DATE_EPOCH", parts.release.epoch.to_string())
+        .env("SYSTEMD_REPART_MKFS_OPTIONS_EXT4", format!("-E hash_seed={seed}"))
+        .env("TZ", "UTC"))?;
+    Ok(())
+}
+
+fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<(), DiskError> {
+    let kernel = kernel_folder(parts.base)?;
+    let words = parts.checkout.join("os/cmdline");
+    let mut line: Vec<String> = fs::read_to_string(&words)
+        .at(&words)?
+        .lines()
+        .filter_map(|line| line.split('#').next().map(str::trim).filter(|word| !word.is_empty()))
+        .map(str::to_owned)
+        .collect();
+    line.push(format!("usrhash={hash}"));
+    let os_release = parts.system.join("usr/lib/os-release");
+    let name = format!("{}_{}+{BOOT_TRIES}-0.efi", parts.release.id, parts.release.version);
+    let uki = folder.join("uki.efi");
+    let mut ukify = parts.tools.command("ukify")?;
+    ukify
+        .arg("build")
+        .arg(format!("--linux={}", kernel.join("vmlinuz").display()))
+        .arg(format!("--initrd={}", parts.initrd.display()))
+        .arg(format!("--cmdline={}", line.join(" ")))
+        .arg(format!("--os-release=@{}", os_release.display()))
+        .arg(format!("--uname={}", kernel.file_name().unwrap_or_default().to_string_lossy()))
+        .arg("--stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+        .arg(format!("--output={}", uki.display()))
+        .env("SOURCE_DATE_EPOCH", parts.release.epoch.to_string());
+    if let Some(sign) = parts.sign {
+        ukify
+            .arg(format!("--secureboot-private-key={}", sign.key.display()))
+            .arg(format!("--secureboot-certificate={}", sign.certificate.display()));
+    }
+    run(&mut ukify)?;
+    lay_over(&parts.checkout.join("image/esp"), esp)?;
+    let loader = folder.join("loader.efi");
+    let unsigned = parts.base.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi");
+    match parts.sign {
+        None => put(&loader, &fs::read(&unsigned).at(&unsigned)?, 0o644)?,
+        Some(sign) => {
+            let mut sbsign = parts.tools.command("sbsign")?;
+            sbsign.arg("--key").arg(&sign.key).arg("--cert").arg(&sign.certificate);
+            run(sbsign.arg("--output").arg(&loader).arg(&unsigned))?;
+        }
+    }
+    let loader = fs::read(&loader).at(&loader)?;
+    put(&esp.join("EFI/BOOT/BOOTX64.EFI"), &loader, 0o644)?;
+    put(&esp.join("EFI/systemd/systemd-bootx64.efi"), &loader, 0o644)?;
+    put(&esp.join("EFI/Linux").join(name), &fs::read(&uki).at(&uki)?, 0o644)?;
+    Ok(())
+}
+
+/// Gives every file the same time: the tools that fill file systems copy it.
+fn date(folder: &Path, epoch: u64) -> Result<(), DiskError> {
+    use nix::sys::time::{TimeVal, TimeValLike};
+    let time = TimeVal::seconds(i64::try_from(epoch).unwrap_or(i64::MAX));
+    let mut paths = walk(folder)?;
+    paths.reverse();
+    paths.push(PathBuf::new());
+    for path in paths {
+        let file = folder.join(path);
+        nix::sys::stat::utimes(&file, &time, &time).map_err(std::io::Error::from).at(&file)?;
+    }
+    Ok(())
+}
+
+/// Discoverable Partitions: half of a root hash, written as a UUID.
+fn partition_uuid(digits: &str) -> String {
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..32]].join("-")
+}
+
+/// A UUID that follows from what it names (RFC 9562, version 8).
+#[must_use]
+pub fn uuid(kind: &str, name: &str) -> String {
+    let mut bytes = Sha256::digest(format!("keelson\0{kind}\0{name}"));
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    partition_uuid(&hex(&bytes)[..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_follow_from_names() {
+        assert_eq!(
+            partition_uuid("00112233445566778899aabbccddeeff"),
+            "00112233-4455-6677-8899-aabbccddeeff"
+        );
+        assert_eq!(uuid("usr", "1"), uuid("usr", "1"));
+        assert_ne!(uuid("usr", "1"), uuid("disk", "1"));
+        assert_eq!(uuid("usr", "1").as_bytes()[14], b'8');
+    }
+}

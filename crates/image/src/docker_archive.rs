@@ -1,0 +1,88 @@
+//! The container image `busybox` as `docker load` reads it, made from the distribution's static busybox.
+//!
+//! Tutorials run `busybox`; a node without a registry has it all the same. Format: Docker Image
+//! Specification v1.2 (a tar of `manifest.json`, a configuration and one layer).
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use crate::fetch::hex;
+
+/// The tag under which the image is known.
+const TAG: &str = "busybox:latest";
+
+/// The archive's bytes. `busybox` is the static program (it is run for its list of names); `epoch` dates the files.
+pub fn busybox_archive(busybox: &Path, epoch: u64) -> io::Result<Vec<u8>> {
+    let names = Command::new(busybox).arg("--list").output()?;
+    if !names.status.success() {
+        return Err(io::Error::other("busybox --list failed"));
+    }
+    let names = String::from_utf8_lossy(&names.stdout).into_owned();
+    let layer = layer(&std::fs::read(busybox)?, &names, epoch)?;
+    let digest = hex(&Sha256::digest(&layer));
+    let config = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "1970-01-01T00:00:00Z",
+        "config": { "Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+        "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "keelson image build" }],
+    })
+    .to_string();
+    let config_name = format!("{}.json", hex(&Sha256::digest(&config)));
+    let layer_name = format!("{digest}/layer.tar");
+    let manifest = json!([{ "Config": config_name, "RepoTags": [TAG], "Layers": [layer_name] }]).to_string();
+    let mut archive = Builder::new(Vec::new());
+    for (name, content) in
+        [(&*config_name, config.as_bytes()), (&*layer_name, &layer), ("manifest.json", manifest.as_bytes())]
+    {
+        file(&mut archive, name, content, 0o644, epoch)?;
+    }
+    archive.into_inner()
+}
+
+fn layer(program: &[u8], names: &str, epoch: u64) -> io::Result<Vec<u8>> {
+    let mut layer = Builder::new(Vec::new());
+    for (folder, mode) in [
+        ("bin", 0o755),
+        ("etc", 0o755),
+        ("home", 0o755),
+        ("root", 0o700),
+        ("tmp", 0o1777),
+        ("usr", 0o755),
+        ("var", 0o755),
+    ] {
+        let mut header = header(EntryType::Directory, 0, mode, epoch);
+        layer.append_data(&mut header, format!("{folder}/"), io::empty())?;
+    }
+    file(&mut layer, "bin/busybox", program, 0o755, epoch)?;
+    for name in names.lines().filter(|name| *name != "busybox") {
+        let mut header = header(EntryType::Symlink, 0, 0o777, epoch);
+        layer.append_link(&mut header, format!("bin/{name}"), "busybox")?;
+    }
+    let account = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n";
+    file(&mut layer, "etc/passwd", account, 0o644, epoch)?;
+    file(&mut layer, "etc/group", b"root:x:0:\nnogroup:x:65534:\n", 0o644, epoch)?;
+    layer.into_inner()
+}
+
+fn file(archive: &mut Builder<Vec<u8>>, name: &str, content: &[u8], mode: u32, epoch: u64) -> io::Result<()> {
+    let mut header = header(EntryType::Regular, content.len() as u64, mode, epoch);
+    archive.append_data(&mut header, name, content)
+}
+
+fn header(kind: EntryType, size: u64, mode: u32, epoch: u64) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_mtime(epoch);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}

@@ -1,0 +1,229 @@
+//! The verified cache of .deb files.
+//!
+//! A file comes into the cache under its SHA-256 only after its bytes were hashed; the unpacking hashes them
+//! once more. Downloads are apt's own (`apt-helper`): its proxies, credentials and methods count.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use crate::lock::{Lock, Package};
+use crate::mirror::{MirrorError, Mirrors};
+
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
+/// Downloads at a time; a mirror answers several connections of one client well, not dozens.
+const PARALLEL_DOWNLOADS: usize = 6;
+/// Packages that one download process takes: enough to reuse its connection, few enough for progress.
+const BATCH: usize = 8;
+
+/// A folder of .deb files named by their SHA-256.
+#[derive(Debug, Clone)]
+pub struct DebCache {
+    folder: PathBuf,
+}
+
+/// What [`DebCache::fill`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    pub packages: usize,
+    pub downloaded: usize,
+    /// Of all packages.
+    pub bytes: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("cannot use the package cache {path}")]
+    Cache { path: PathBuf, source: io::Error },
+    #[error("cannot run {APT_HELPER}, which downloads packages")]
+    Helper(#[source] io::Error),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    #[error("{}", describe_gone(.0))]
+    Gone(Vec<Package>),
+    #[error("{0}: what the mirror sent does not match the SHA-256 in os/packages.lock")]
+    Mismatch(String),
+    #[error("cannot download {missing} of {total} packages and the cache does not have them:\n{log}")]
+    Download { missing: usize, total: usize, log: String },
+}
+
+fn describe_gone(packages: &[Package]) -> String {
+    let names: Vec<_> =
+        packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    format!("no mirror has {} any more", names.join(", "))
+}
+
+impl DebCache {
+    pub fn open(folder: &Path) -> Result<Self, FetchError> {
+        let partial = folder.join("partial");
+        fs::create_dir_all(&partial).map_err(|source| FetchError::Cache { path: partial, source })?;
+        Ok(Self { folder: folder.to_path_buf() })
+    }
+
+    #[must_use]
+    pub fn path(&self, package: &Package) -> PathBuf {
+        self.folder.join(format!("{}.deb", package.sha256))
+    }
+
+    /// Makes every package of `lock` present. `told` is called with (present, of all).
+    pub fn fill(&self, lock: &Lock, told: &(dyn Fn(usize, usize) + Sync)) -> Result<Filled, FetchError> {
+        let total = lock.packages.len();
+        let bytes = lock.packages.iter().map(|package| package.size).sum();
+        let missing: Vec<&Package> =
+            lock.packages.iter().filter(|package| !self.path(package).is_file()).collect();
+        let downloaded = missing.len();
+        if !missing.is_empty() {
+            self.download(&missing, &Mirrors::of_this_machine()?, &|done| {
+                told(total - downloaded + done, total)
+            })?;
+        }
+        Ok(Filled { packages: total, downloaded, bytes })
+    }
+
+    /// Asks one mirror after the other for what is still missing.
+    fn download(
+        &self,
+        missing: &[&Package],
+        mirrors: &Mirrors,
+        told: &(dyn Fn(usize) + Sync),
+    ) -> Result<(), FetchError> {
+        let rounds = mirrors.main.len().max(mirrors.security.len());
+        let mut wanted: Vec<&Package> = missing.to_vec();
+        let mut log = String::new();
+        for round in 0..rounds {
+            let mut jobs: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
+            for package in &wanted {
+                if let Some(mirror) = mirrors.of(package.archive()).get(round) {
+                    jobs.entry(mirror).or_default().push(package);
+                }
+            }
+            log += &self.run_batches(&jobs, &|| {
+                told(missing.iter().filter(|package| self.path(package).is_file()).count());
+            })?;
+            wanted.retain(|package| !self.path(package).is_file());
+            if wanted.is_empty() {
+                return Ok(());
+            }
+        }
+        if let Some(package) = wanted
+            .iter()
+            .find(|package| failures(&log, package).any(|line| line.ends_with("Hash Sum mismatch")))
+        {
+            return Err(FetchError::Mismatch(format!("{} {}", package.name, package.version)));
+        }
+        if wanted.iter().all(|package| is_gone(&log, package)) {
+            return Err(FetchError::Gone(wanted.into_iter().cloned().collect()));
+        }
+        Err(FetchError::Download { missing: wanted.len(), total: missing.len(), log: last_lines(&log, 10) })
+    }
+
+    fn run_batches(
+        &self,
+        jobs: &BTreeMap<&str, Vec<&Package>>,
+        told: &(dyn Fn() + Sync),
+    ) -> Result<String, FetchError> {
+        let batches: Vec<(&str, &[&Package])> = jobs
+            .iter()
+            .flat_map(|(mirror, packages)| packages.chunks(BATCH).map(move |batch| (*mirror, batch)))
+            .collect();
+        let next = AtomicUsize::new(0);
+        let worker = || -> Result<String, FetchError> {
+            let mut log = String::new();
+            while let Some((mirror, batch)) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                log += &self.download_batch(mirror, batch)?;
+                told();
+            }
+            Ok(log)
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..PARALLEL_DOWNLOADS).map(|_| scope.spawn(worker)).collect();
+            let mut log = String::new();
+            for handle in workers {
+                // invariant: a worker does not panic; if it does, so does the build.
+                log += &handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            }
+            Ok(log)
+        })
+    }
+
+    /// Returns what apt said; which files came is seen in the cache.
+    fn download_batch(&self, mirror: &str, batch: &[&Package]) -> Result<String, FetchError> {
+        let mut command = Command::new(APT_HELPER);
+        command.env("LC_ALL", "C.UTF-8").args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2"]);
+        command.arg("download-file");
+        for package in batch {
+            command.arg(format!("{mirror}{}", escaped(&package.path))).arg(self.partial(package));
+            command.arg(format!("SHA256:{}", package.sha256));
+        }
+        let output = command.stdin(Stdio::null()).output().map_err(FetchError::Helper)?;
+        for package in batch {
+            self.adopt(package)?;
+        }
+        let text = [output.stdout, output.stderr].concat();
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn partial(&self, package: &Package) -> PathBuf {
+        self.folder.join("partial").join(format!("{}-{}", std::process::id(), package.sha256))
+    }
+
+    /// Moves a finished download, which apt has compared with its hash, to its place.
+    fn adopt(&self, package: &Package) -> Result<(), FetchError> {
+        let partial = self.partial(package);
+        if !partial.is_file() {
+            return Ok(());
+        }
+        fs::rename(&partial, self.path(package)).map_err(|source| FetchError::Cache { path: partial, source })
+    }
+}
+
+/// Whether apt said that the mirror does not have the package.
+fn is_gone(log: &str, package: &Package) -> bool {
+    failures(log, package).any(|line| line.contains(" 404 "))
+}
+
+/// apt's verdicts on one package.
+fn failures<'log>(log: &'log str, package: &Package) -> impl Iterator<Item = &'log str> {
+    let file = escaped(&package.path);
+    log.lines().filter(move |line| line.starts_with("E: Failed to fetch ") && line.contains(&file))
+}
+
+/// In the pool `%3a` and `~` stand for themselves; in a URI they must be escaped once more.
+fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('~', "%7e").replace('+', "%2b")
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("E:")).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// Hex digits of a file's SHA-256.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&buffer[..count]);
+    }
+}
+
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // invariant: writing to a String does not fail.
+        write!(text, "{byte:02x}").unwrap_or_default();
+        text
+    })
+}

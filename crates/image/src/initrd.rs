@@ -1,0 +1,361 @@
+//! The initrd: the few programs that find `/usr` by its hash, make the root file system and hand over.
+//!
+//! It is copied out of the node's own tree by a list (`image/initrd.list`), shared libraries and module
+//! dependencies included, with the files of `image/initrd/` on top. The archive's bytes depend on nothing else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use cpio::newc::{self, ModeFileType};
+use globset::Glob;
+use object::read::elf::{Dyn, ElfFile64, FileHeader};
+use object::{LittleEndian, elf};
+
+use sandbox::Sandbox;
+
+use crate::system::{FACTORY_ETC, SystemError, index_modules, kernel_folder};
+use crate::tree::{At, TreeError, make_folder, walk};
+
+/// Where the loader looks; Debian's built-in path.
+const LIBRARY_FOLDERS: [&str; 3] =
+    ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib"];
+/// Level that costs the build little; the kernel's time to unpack does not depend on it.
+const COMPRESSION_LEVEL: i32 = 15;
+
+#[derive(Debug, thiserror::Error)]
+pub enum InitrdError {
+    #[error("cannot read the initrd's files")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error("{list}:{line}: {problem}")]
+    List { list: PathBuf, line: usize, problem: String },
+    #[error("{program} needs {library}, which is not in the tree")]
+    Library { program: PathBuf, library: String },
+    #[error("{path} is no ELF file that is understood here")]
+    Elf { path: PathBuf, source: object::Error },
+    #[error("cannot write the archive")]
+    Write(#[source] io::Error),
+}
+
+/// What stands at one path of the initrd.
+#[derive(Debug, Clone)]
+enum Node {
+    Folder,
+    /// A file of the host's tree that is copied.
+    File(PathBuf),
+    Text(String),
+    Link(PathBuf),
+}
+
+/// The tree that is copied from, and what was chosen so far.
+struct Collector<'a> {
+    tree: &'a Path,
+    nodes: BTreeMap<PathBuf, Node>,
+    /// Programs whose libraries have been followed.
+    followed: BTreeSet<PathBuf>,
+}
+
+/// What an initrd is made of.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The node's tree, with `usr`.
+    pub tree: &'a Path,
+    /// The unpacked packages' tree, with the indexed modules.
+    pub kernel: &'a Path,
+    /// `image/initrd.list`.
+    pub list: &'a Path,
+    /// `image/initrd/`.
+    pub overlay: &'a Path,
+    pub tools: &'a Sandbox,
+}
+
+/// The archive's name in the folder that [`make`] fills.
+pub const ARCHIVE: &str = "initrd.cpio.zst";
+
+/// Makes [`ARCHIVE`] in the empty `folder`.
+pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
+    let Inputs { tree, list, overlay, .. } = *inputs;
+    let mut collector = Collector { tree, nodes: BTreeMap::new(), followed: BTreeSet::new() };
+    for (link, target) in
+        [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
+    {
+        collector.nodes.insert(link.into(), Node::Link(target.into()));
+    }
+    for folder in ["dev", "proc", "run", "sys", "sysroot", "sysusr", "tmp", "var/tmp", "etc", "root"] {
+        collector.insert(Path::new(folder), Node::Folder);
+    }
+    collector.nodes.insert("init".into(), Node::Link("usr/lib/systemd/systemd".into()));
+    let release = fs::read_to_string(tree.join("usr/lib/os-release")).at(&tree.join("usr/lib/os-release"))?;
+    collector.insert(Path::new("etc/initrd-release"), Node::Text(release));
+    let mut modules = Vec::new();
+    let text = fs::read_to_string(list).at(list)?;
+    let all = walk(&tree.join("usr"))?;
+    for (index, line) in text.lines().enumerate() {
+        let bad = |problem: String| InitrdError::List { list: list.into(), line: index + 1, problem };
+        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        match words[..] {
+            [] => {}
+            ["module", name] => modules.push(name.to_owned()),
+            ["link", path, target] => collector.insert(Path::new(path), Node::Link(target.into())),
+            ["file", pattern] => collector.add_matching(pattern, &all).map_err(|error| match error {
+                InitrdError::List { problem, .. } => bad(problem),
+                other => other,
+            })?,
+            _ => return Err(bad(format!("`{line}` is neither file, link nor module"))),
+        }
+    }
+    collector.add_modules(inputs.kernel, &modules, &folder.join("modules"), inputs.tools)?;
+    for below in walk(overlay)? {
+        let source = overlay.join(&below);
+        let metadata = source.symlink_metadata().at(&source)?;
+        let node = if metadata.is_dir() {
+            Node::Folder
+        } else if metadata.is_symlink() {
+            Node::Link(fs::read_link(&source).at(&source)?)
+        } else {
+            Node::File(source)
+        };
+        collector.insert(&below, node);
+    }
+    write(&collector.nodes, &folder.join(ARCHIVE)).map_err(InitrdError::Write)
+}
+
+impl Collector<'_> {
+    fn insert(&mut self, path: &Path, node: Node) {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+            && !self.nodes.contains_key(parent)
+        {
+            self.insert(parent, Node::Folder);
+        }
+        if !(matches!(node, Node::Folder) && self.nodes.contains_key(path)) {
+            self.nodes.insert(path.to_path_buf(), node);
+        }
+    }
+
+    /// Files below usr that match, or one of the default /etc.
+    fn add_matching(&mut self, pattern: &str, all: &[PathBuf]) -> Result<(), InitrdError> {
+        let missing = || InitrdError::List {
+            list: PathBuf::new(),
+            line: 0,
+            problem: format!("nothing in the image matches {pattern}"),
+        };
+        if let Some(below) = pattern.strip_prefix("etc/") {
+            let source = self.tree.join(FACTORY_ETC).join(below);
+            if !source.exists() {
+                return Err(missing());
+            }
+            self.insert(Path::new(pattern), Node::File(source));
+            return Ok(());
+        }
+        let glob = Glob::new(pattern).map_err(|_| missing())?.compile_matcher();
+        let found: Vec<PathBuf> =
+            all.iter().map(|path| Path::new("usr").join(path)).filter(|path| glob.is_match(path)).collect();
+        if found.is_empty() {
+            return Err(missing());
+        }
+        found.iter().try_for_each(|path| self.add(path))
+    }
+
+    /// One path of the tree with what it leads to: a link's target, a program's libraries.
+    fn add(&mut self, path: &Path) -> Result<(), InitrdError> {
+        if !self.followed.insert(path.to_path_buf()) {
+            return Ok(());
+        }
+        let source = self.tree.join(path);
+        let metadata = source.symlink_metadata().at(&source)?;
+        if metadata.is_symlink() {
+            let target = fs::read_link(&source).at(&source)?;
+            self.insert(path, Node::Link(target.clone()));
+            let resolved = resolve(path, &target);
+            return if self.tree.join(&resolved).symlink_metadata().is_ok() {
+                self.add(&resolved)
+            } else {
+                Ok(())
+            };
+        }
+        if metadata.is_dir() {
+            self.insert(path, Node::Folder);
+            return Ok(());
+        }
+        self.insert(path, Node::File(source.clone()));
+        for library in needed_libraries(&source)? {
+            let found = LIBRARY_FOLDERS
+                .iter()
+                .map(|folder| Path::new(folder).join(&library))
+                .find(|candidate| self.tree.join(candidate).exists())
+                .ok_or_else(|| InitrdError::Library {
+                    program: path.to_path_buf(),
+                    library: library.clone(),
+                })?;
+            self.add(&found)?;
+        }
+        Ok(())
+    }
+
+    /// Modules with all that they depend on, and the index.
+    fn add_modules(
+        &mut self,
+        tree: &Path,
+        names: &[String],
+        scratch: &Path,
+        tools: &Sandbox,
+    ) -> Result<(), InitrdError> {
+        let folder = kernel_folder(tree)?;
+        let below = Path::new("usr/lib/modules").join(folder.file_name().unwrap_or_default());
+        let index = folder.join("modules.dep");
+        let dependencies = parse_dependencies(&fs::read_to_string(&index).at(&index)?);
+        let by_name: HashMap<String, &String> =
+            dependencies.keys().map(|path| (module_name(path), path)).collect();
+        let builtin = folder.join("modules.builtin");
+        let builtin = fs::read_to_string(&builtin).at(&builtin)?;
+        let mut kept = BTreeSet::new();
+        for name in names {
+            let Some(path) = by_name.get(&name.replace('-', "_")) else {
+                if builtin.lines().any(|line| module_name(line) == name.replace('-', "_")) {
+                    continue;
+                }
+                return Err(InitrdError::List {
+                    list: "image/initrd.list".into(),
+                    line: 0,
+                    problem: format!("the kernel has no module {name}"),
+                });
+            };
+            kept.insert((*path).clone());
+            kept.extend(dependencies[*path].iter().cloned());
+        }
+        // The node's index names modules that are not here; these few get one of their own.
+        let partial = scratch.join("usr/lib/modules").join(folder.file_name().unwrap_or_default());
+        for file in kept.iter().map(String::as_str).chain([
+            "modules.builtin",
+            "modules.builtin.modinfo",
+            "modules.order",
+        ]) {
+            let target = partial.join(file);
+            make_folder(target.parent().unwrap_or(&partial))?;
+            fs::copy(folder.join(file), &target).at(&target)?;
+        }
+        index_modules(scratch, tools)?;
+        for file in walk(&partial)? {
+            let source = partial.join(&file);
+            if source.is_file() {
+                self.insert(&below.join(&file), Node::File(source));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a link at `path` leads, within the tree.
+fn resolve(path: &Path, target: &Path) -> PathBuf {
+    use std::path::Component;
+    let start =
+        if target.is_absolute() { PathBuf::new() } else { path.parent().unwrap_or(Path::new("")).into() };
+    let mut resolved = start;
+    for component in target.components() {
+        match component {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::Normal(part) => resolved.push(part),
+            _ => {}
+        }
+    }
+    let first = resolved.components().next().map(|first| first.as_os_str().to_os_string());
+    if first.is_some_and(|first| ["bin", "sbin", "lib", "lib64"].iter().any(|merged| first == *merged)) {
+        Path::new("usr").join(resolved)
+    } else {
+        resolved
+    }
+}
+
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    file.split('.').next().unwrap_or_default().replace('-', "_")
+}
+
+/// `modules.dep`: `module: needed needed ...`.
+fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(module, needs)| (module.to_owned(), needs.split_whitespace().map(str::to_owned).collect()))
+        .collect()
+}
+
+/// `DT_NEEDED` of an ELF file; nothing for a file of another kind.
+fn needed_libraries(path: &Path) -> Result<Vec<String>, InitrdError> {
+    let content = fs::read(path).at(path)?;
+    if !content.starts_with(b"\x7fELF") {
+        return Ok(Vec::new());
+    }
+    let bad = |source| InitrdError::Elf { path: path.into(), source };
+    let file = ElfFile64::<LittleEndian>::parse(&*content).map_err(bad)?;
+    let header: &elf::FileHeader64<LittleEndian> = file.elf_header();
+    let sections = header.sections(LittleEndian, &*content).map_err(bad)?;
+    let mut needed = Vec::new();
+    if let Some((entries, strings)) = sections.dynamic(LittleEndian, &*content).map_err(bad)? {
+        let strings = sections.strings(LittleEndian, &*content, strings).map_err(bad)?;
+        for entry in entries.iter().filter(|entry| entry.tag(LittleEndian) == elf::DT_NEEDED) {
+            let name = entry.string(LittleEndian, strings).map_err(bad)?;
+            needed.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    needed.retain(|name| !name.starts_with("ld-linux"));
+    if !needed.is_empty() {
+        needed.push("ld-linux-x86-64.so.2".to_owned());
+    }
+    Ok(needed)
+}
+
+fn write(nodes: &BTreeMap<PathBuf, Node>, output: &Path) -> io::Result<()> {
+    let mut archive = zstd::Encoder::new(fs::File::create(output)?, COMPRESSION_LEVEL)?;
+    for (number, (path, node)) in (1u32..).zip(nodes) {
+        let (content, mode, kind) = match node {
+            Node::Folder => (Vec::new(), 0o755, ModeFileType::Directory),
+            Node::File(source) => {
+                let executable = source.metadata()?.permissions().mode() & 0o111 != 0;
+                (fs::read(source)?, if executable { 0o755 } else { 0o644 }, ModeFileType::Regular)
+            }
+            Node::Text(text) => (text.clone().into_bytes(), 0o644, ModeFileType::Regular),
+            Node::Link(target) => (target.as_os_str().as_bytes().to_vec(), 0o777, ModeFileType::Symlink),
+        };
+        let size = u32::try_from(content.len()).map_err(io::Error::other)?;
+        let links = if matches!(node, Node::Folder) { 2 } else { 1 };
+        let header = newc::Builder::new(&path.to_string_lossy())
+            .ino(number)
+            .nlink(links)
+            .mode(mode)
+            .set_mode_file_type(kind);
+        let mut entry = header.write(archive, size);
+        entry.write_all(&content)?;
+        archive = entry.finish()?;
+    }
+    newc::trailer(archive)?.finish()?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_resolve_within_the_tree() {
+        let check = |path: &str, target: &str, expect: &str| {
+            assert_eq!(resolve(Path::new(path), Path::new(target)), Path::new(expect));
+        };
+        check("usr/lib/systemd/systemd-udevd", "../../bin/udevadm", "usr/bin/udevadm");
+        check("usr/sbin/init", "/lib/systemd/systemd", "usr/lib/systemd/systemd");
+        check("usr/lib/libx.so.1", "libx.so.1.2", "usr/lib/libx.so.1.2");
+    }
+
+    #[test]
+    fn module_names_and_dependencies_are_read() {
+        assert_eq!(module_name("kernel/drivers/md/dm-verity.ko"), "dm_verity");
+        let parsed = parse_dependencies("a/b.ko: c/d.ko e.ko\nc/d.ko:\n");
+        assert_eq!(parsed["a/b.ko"], ["c/d.ko", "e.ko"]);
+        assert!(parsed["c/d.ko"].is_empty());
+    }
+}

@@ -1,0 +1,23 @@
+//! From `os/` and `image/` to a disk that boots: packages, trees, `/usr`, the unified kernel image.
+//!
+//! The way of the data is the order of the modules: [`lock`] names packages, [`fetch`] brings them, [`unpack`]
+//! makes trees of them, [`system`] the node's `/usr`, [`initrd`] and [`disk`] the image; [`build`] walks it, and
+//! [`work`] remembers what was made from what. It must never need root, mount anything on the host, or let the
+//! host's programs, time or paths into an image.
+
+pub mod build;
+pub mod disk;
+pub mod docker_archive;
+pub mod fetch;
+pub mod initrd;
+pub mod lock;
+pub mod mirror;
+pub mod programs;
+pub mod release;
+pub mod resolve;
+pub mod sbom;
+pub mod system;
+pub mod tool;
+pub mod tree;
+pub mod unpack;
+pub mod work;

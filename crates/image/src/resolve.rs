@@ -1,0 +1,176 @@
+//! From names to pinned packages: apt decides, in a root of its own.
+//!
+//! The host's apt program and keys are used, its state is not: nothing outside the work folder is read or
+//! written, and no root is needed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::lock::{Lock, Package, Request, Tree};
+use crate::mirror::Mirrors;
+
+/// The release that images are made of.
+const SUITE: &str = "trixie";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    #[error("cannot prepare apt's folder {path}")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("cannot run {program}")]
+    Run { program: &'static str, source: io::Error },
+    #[error("{program} failed:\n{output}")]
+    Apt { program: &'static str, output: String },
+    #[error("apt describes {package} without {field}")]
+    Field { package: String, field: &'static str },
+}
+
+/// Resolves every tree of `request`; `work` holds apt's index, to be reused.
+pub fn resolve(request: &Request, mirrors: &Mirrors, work: &Path) -> Result<Lock, ResolveError> {
+    let apt = PrivateApt::new(mirrors, work)?;
+    apt.run("apt-get", &["-qq", "update"])?;
+    let mut resolved = Vec::new();
+    for tree in Tree::ALL {
+        let mut arguments = vec!["--simulate", "--no-install-recommends", "install"];
+        arguments.extend(request.of(tree).wanted.iter().map(String::as_str));
+        let mut chosen = parse_simulation(&apt.run("apt-get", &arguments)?);
+        chosen.retain(|(name, _)| !request.of(tree).unwanted.contains(name));
+        let mut arguments = vec!["show".to_owned(), "--no-all-versions".to_owned()];
+        arguments.extend(chosen.iter().map(|(name, version)| format!("{name}={version}")));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        resolved.push((tree, parse_stanzas(&apt.run("apt-cache", &arguments)?)?));
+    }
+    Ok(Lock::merge(resolved))
+}
+
+/// apt with folders of its own.
+struct PrivateApt {
+    options: Vec<String>,
+}
+
+impl PrivateApt {
+    fn new(mirrors: &Mirrors, work: &Path) -> Result<Self, ResolveError> {
+        let folder = |path: PathBuf| {
+            fs::create_dir_all(&path).map_err(|source| ResolveError::Folder { path: path.clone(), source })
+        };
+        folder(work.join("state/lists/partial"))?;
+        folder(work.join("cache/archives/partial"))?;
+        let mut sources = String::new();
+        let line = |uri: &str, suite: &str| format!("deb [signed-by={KEYRING}] {uri} {suite} main\n");
+        if let Some(uri) = mirrors.main.first() {
+            sources += &line(uri, SUITE);
+            sources += &line(uri, &format!("{SUITE}-updates"));
+        }
+        if let Some(uri) = mirrors.security.first() {
+            sources += &line(uri, &format!("{SUITE}-security"));
+        }
+        for (name, content) in [("sources.list", sources.as_str()), ("status", "")] {
+            let path = work.join(name);
+            fs::write(&path, content).map_err(|source| ResolveError::Folder { path, source })?;
+        }
+        let set = |name: &str, value: &str| format!("--option={name}={value}");
+        let at = |name: &str, below: &str| set(name, &work.join(below).to_string_lossy());
+        Ok(Self {
+            options: vec![
+                at("Dir::State", "state"),
+                at("Dir::State::status", "status"),
+                at("Dir::Cache", "cache"),
+                at("Dir::Etc::sourcelist", "sources.list"),
+                set("Dir::Etc::sourceparts", "/dev/null"),
+                set("Dir::Etc::preferences", "/dev/null"),
+                set("Dir::Etc::preferencesparts", "/dev/null"),
+                set("APT::Architecture", "amd64"),
+                set("APT::Sandbox::User", ""),
+                set("Acquire::Languages", "none"),
+                // The lists of a host's other readers (software centres) are not wanted.
+                set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false"),
+                set("Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled", "false"),
+            ],
+        })
+    }
+
+    fn run(&self, program: &'static str, arguments: &[&str]) -> Result<String, ResolveError> {
+        let output = Command::new(program)
+            .env("LC_ALL", "C.UTF-8")
+            .args(&self.options)
+            .args(arguments)
+            .output()
+            .map_err(|source| ResolveError::Run { program, source })?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            let output = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(ResolveError::Apt { program, output })
+        }
+    }
+}
+
+/// `Inst NAME (VERSION ORIGIN [ARCHITECTURE])` lines of `apt-get --simulate`.
+fn parse_simulation(output: &str) -> Vec<(String, String)> {
+    output
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.strip_prefix("Inst ")?.split(' ');
+            let name = words.next()?;
+            let version = words.find_map(|word| word.strip_prefix('('))?;
+            Some((name.to_owned(), version.to_owned()))
+        })
+        .collect()
+}
+
+/// Paragraphs of `apt-cache show`.
+fn parse_stanzas(output: &str) -> Result<Vec<Package>, ResolveError> {
+    let mut packages = Vec::new();
+    for stanza in output.split("\n\n").filter(|stanza| !stanza.trim().is_empty()) {
+        let fields: HashMap<&str, &str> = stanza
+            .lines()
+            .filter(|line| !line.starts_with(' '))
+            .filter_map(|line| line.split_once(": "))
+            .collect();
+        let package = fields.get("Package").copied().unwrap_or("a package").to_owned();
+        let field = |name: &'static str| {
+            fields
+                .get(name)
+                .map(|value| (*value).to_owned())
+                .ok_or_else(|| ResolveError::Field { package: package.clone(), field: name })
+        };
+        packages.push(Package {
+            name: field("Package")?,
+            version: field("Version")?,
+            architecture: field("Architecture")?,
+            path: field("Filename")?,
+            size: field("Size")?
+                .parse()
+                .map_err(|_| ResolveError::Field { package: package.clone(), field: "a Size in digits" })?,
+            sha256: field("SHA256")?,
+            trees: Vec::new(),
+        });
+    }
+    Ok(packages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn simulations_name_what_would_be_installed() {
+        let output = "Reading package lists...\nInst libc6 (2.41-12 Debian:13.7/stable [amd64]) []\n\
+                      Inst a [1.0] (2:1.1 Debian:13.7/stable, Debian-Security:13/x [all])\nConf libc6 (2.41-12 x [amd64])\n";
+        let expect = [("libc6", "2.41-12"), ("a", "2:1.1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(parse_simulation(output), expect);
+    }
+
+    #[test]
+    fn stanzas_become_packages_and_a_gap_is_named() {
+        let text = "Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/updates/a.deb\nSize: 7\nDescription: x\n SHA256: no\nSHA256: ab\n\n";
+        let packages = parse_stanzas(text).unwrap();
+        assert_eq!((packages[0].size, packages[0].sha256.as_str()), (7, "ab"));
+        assert_eq!(packages[0].archive(), crate::lock::Archive::Security);
+        let error = parse_stanzas("Package: a\nVersion: 1\n\n").unwrap_err().to_string();
+        assert_eq!(error, "apt describes a without Architecture");
+    }
+}

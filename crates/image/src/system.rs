@@ -1,0 +1,204 @@
+//! The node's `/usr`: packages, `os/rootfs`, `units`, our programs, and what packages' scripts would have made.
+//!
+//! `/etc` of the node is an overlay over `/usr/share/factory/etc`, so the tree that leaves this module holds
+//! nothing but `usr`.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use globset::Glob;
+use sandbox::{Sandbox, SandboxError};
+
+use crate::docker_archive::busybox_archive;
+use crate::fetch::hex;
+use crate::lock::Lock;
+use crate::programs::Program;
+use crate::release::Release;
+use crate::sbom::{BuiltProgram, sbom};
+use crate::tool::{ToolError, run};
+use crate::tree::{At, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk};
+
+/// Where `/etc` has its defaults.
+pub const FACTORY_ETC: &str = "usr/share/factory/etc";
+
+/// Everything that the tree is made of.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The checkout.
+    pub checkout: &'a Path,
+    /// The unpacked packages.
+    pub base: &'a Path,
+    pub programs: &'a [Program],
+    /// Folder of the built programs.
+    pub built: &'a Path,
+    pub release: &'a Release,
+    pub lock: &'a Lock,
+    pub tools: &'a Sandbox,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    #[error("cannot write the system tree")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("os/modes:{line}: {problem}")]
+    Modes { line: usize, problem: String },
+    #[error("cannot make the busybox container image")]
+    Busybox(#[source] io::Error),
+    #[error("cannot write the bill of materials")]
+    Sbom(#[from] serde_json::Error),
+    #[error("the packages hold {0} kernels; one is wanted")]
+    Kernels(usize),
+}
+
+/// Makes the tree in the empty folder `tree`.
+pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
+    clone_by_links(inputs.base, tree)?;
+    // The overlay replaces the distribution's factory files.
+    remove(&tree.join(FACTORY_ETC))?;
+    // The kernel travels in the UKI.
+    let kernel = kernel_folder(tree)?.join("vmlinuz");
+    fs::remove_file(&kernel).at(&kernel)?;
+    for layer in ["os/rootfs", "units"] {
+        lay_over(&inputs.checkout.join(layer), tree)?;
+    }
+    let examples = inputs.checkout.join("cloud-config");
+    if examples.is_dir() {
+        lay_over(&examples, &tree.join("usr/share/keelson/examples"))?;
+    }
+    let built = install_programs(inputs, tree)?;
+    write_generated(inputs, &built, tree)?;
+    bundle_certificates(tree)?;
+    let root = format!("--root={}", tree.display());
+    let epoch = inputs.release.epoch.to_string();
+    for command in
+        [&["systemd-sysusers", &root] as &[&str], &["systemctl", &root, "preset-all", "--preset-mode=full"]]
+    {
+        run(inputs.tools.command(command[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&command[1..]))?;
+    }
+    drop_leftovers(tree)?;
+    set_modes(&inputs.checkout.join("os/modes"), tree)?;
+    let factory = tree.join("usr/share/factory");
+    make_folder(&factory)?;
+    fs::rename(tree.join("etc"), factory.join("etc")).at(&factory)?;
+    Ok(())
+}
+
+/// The one `usr/lib/modules/VERSION`.
+pub fn kernel_folder(tree: &Path) -> Result<PathBuf, SystemError> {
+    let modules = tree.join("usr/lib/modules");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&modules).at(&modules)? {
+        found.push(entry.at(&modules)?.path());
+    }
+    match <[PathBuf; 1]>::try_from(found) {
+        Ok([kernel]) => Ok(kernel),
+        Err(found) => Err(SystemError::Kernels(found.len())),
+    }
+}
+
+fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram>, SystemError> {
+    let mut built = Vec::new();
+    for program in inputs.programs {
+        let file = inputs.built.join(&program.binary);
+        let content = fs::read(&file).at(&file)?;
+        built.push(BuiltProgram { name: program.binary.clone(), sha256: sha256(&content) });
+        put(&tree.join(&program.path), &content, 0o755)?;
+        for link in &program.links {
+            put_link(&tree.join(link), &Path::new("/").join(&program.path))?;
+        }
+    }
+    Ok(built)
+}
+
+fn sha256(content: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    hex(&Sha256::digest(content))
+}
+
+fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> Result<(), SystemError> {
+    let release = inputs.release;
+    let sbom = serde_json::to_vec_pretty(&sbom(release, inputs.lock, built))?;
+    let busybox =
+        busybox_archive(&tree.join("usr/bin/busybox"), release.epoch).map_err(SystemError::Busybox)?;
+    for (path, content) in [
+        ("usr/lib/os-release", release.os_release().as_bytes()),
+        ("usr/share/coreos/lsb-release", release.lsb_release().as_bytes()),
+        ("usr/share/coreos/release", release.coreos_release().as_bytes()),
+        ("usr/share/coreos/update.conf", release.update_conf().as_bytes()),
+        ("usr/share/keelson/sbom.spdx.json", &sbom),
+        ("usr/share/keelson/images/busybox.tar", &busybox),
+        // Its time stamp is the earliest time that systemd believes in.
+        ("usr/lib/clock-epoch", b""),
+    ] {
+        put(&tree.join(path), content, 0o644)?;
+    }
+    put_link(&tree.join("usr/share/coreos/os-release"), Path::new("../../lib/os-release"))?;
+    // Where the OEM partition is mounted.
+    make_folder(&tree.join("usr/share/oem"))?;
+    Ok(())
+}
+
+/// The bundle that ca-certificates' script would have made.
+fn bundle_certificates(tree: &Path) -> Result<(), SystemError> {
+    let folder = tree.join("usr/share/ca-certificates");
+    let mut bundle = Vec::new();
+    for path in walk(&folder)? {
+        if path.extension().is_some_and(|extension| extension == "crt") {
+            let path = folder.join(path);
+            bundle.extend(fs::read(&path).at(&path)?);
+        }
+    }
+    put(&tree.join("etc/ssl/certs/ca-certificates.crt"), &bundle, 0o644)?;
+    Ok(())
+}
+
+/// Back-ups and locks of the tools that edited `/etc`.
+fn drop_leftovers(tree: &Path) -> Result<(), SystemError> {
+    for name in ["passwd-", "group-", "shadow-", "gshadow-", ".pwd.lock"] {
+        let path = tree.join("etc").join(name);
+        if path.exists() {
+            fs::remove_file(&path).at(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lines of `MODE GLOB`.
+fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
+    let text = fs::read_to_string(list).at(list)?;
+    let paths = walk(tree)?;
+    for (index, line) in text.lines().enumerate() {
+        let rule = line.split('#').next().unwrap_or_default().trim();
+        if rule.is_empty() {
+            continue;
+        }
+        let bad = |problem: &str| SystemError::Modes { line: index + 1, problem: problem.to_owned() };
+        let (mode, glob) = rule.split_once(' ').ok_or_else(|| bad("it wants a mode and a path"))?;
+        let mode = u32::from_str_radix(mode, 8).map_err(|_| bad("the mode is not octal"))?;
+        let glob = Glob::new(glob.trim()).map_err(|error| bad(&error.to_string()))?.compile_matcher();
+        for path in paths.iter().filter(|path| glob.is_match(path)) {
+            let file = tree.join(path);
+            // The clone shares its bytes, and so its mode, with the packages' tree.
+            let content = fs::read(&file).at(&file)?;
+            put(&file, &content, mode)?;
+            fs::set_permissions(&file, Permissions::from_mode(mode)).at(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the module index of the unpacked kernel.
+pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), SystemError> {
+    let kernel = kernel_folder(tree)?;
+    let version = kernel.file_name().unwrap_or_default().to_os_string();
+    let mut depmod: Command = tools.command("depmod")?;
+    run(depmod.arg("-b").arg(tree.join("usr")).arg(version))?;
+    Ok(())
+}

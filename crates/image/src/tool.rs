@@ -1,0 +1,31 @@
+//! Running one build tool and telling what it said when it fails.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+/// Lines of a failed tool's output that are shown.
+const SHOWN_LINES: usize = 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    #[error("cannot run {program}")]
+    Start { program: String, source: io::Error },
+    #[error("{program} failed ({status}):\n{output}")]
+    Failed { program: String, status: String, output: String },
+}
+
+/// Runs `command` to its end and returns its standard output.
+pub fn run(command: &mut Command) -> Result<String, ToolError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| ToolError::Start { program: program.clone(), source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+    Err(ToolError::Failed { program, status: output.status.to_string(), output: shown })
+}

@@ -1,0 +1,158 @@
+//! The folder of intermediate results: each is made once for its inputs.
+//!
+//! A result is a folder `KIND/KEY` where KEY is the digest of everything it is made from. It is made under
+//! another name and renamed when it is whole, so that work may be cut at any moment and goes on where it was.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+use crate::fetch::hex;
+use crate::tree::{At, TreeError, make_folder, remove};
+
+/// Hex digits of a key that stand in a folder's name.
+const KEY_DIGITS: usize = 20;
+/// Results of one kind that are kept: the newest and the one before, for going back and forth.
+const KEPT_RESULTS: usize = 2;
+
+/// The open work folder; only one process has it at a time.
+#[derive(Debug)]
+pub struct Work {
+    folder: PathBuf,
+    _lock: Flock<File>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    #[error("cannot use the work folder")]
+    Folder(#[from] TreeError),
+    #[error("cannot lock the work folder {path}")]
+    Lock { path: PathBuf, source: io::Error },
+}
+
+impl Work {
+    /// Waits, after calling `waiting`, where another build has the folder.
+    pub fn open(folder: &Path, waiting: impl FnOnce()) -> Result<Self, WorkError> {
+        make_folder(folder)?;
+        let path = folder.join("lock");
+        let file = File::create(&path).at(&path)?;
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
+                waiting();
+                Flock::lock(file, FlockArg::LockExclusive)
+                    .map_err(|(_, error)| WorkError::Lock { path: path.clone(), source: error.into() })?
+            }
+            Err((_, error)) => return Err(WorkError::Lock { path, source: error.into() }),
+        };
+        Ok(Self { folder: folder.to_path_buf(), _lock: lock })
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The result of `kind` for `key`, made by `make` in a new empty folder if it is not there yet.
+    /// The second value tells whether it was there.
+    pub fn result<E: From<TreeError>>(
+        &self,
+        kind: &str,
+        key: &Key,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(PathBuf, bool), E> {
+        let shelf = self.folder.join(kind);
+        let place = shelf.join(key.name());
+        if place.is_dir() {
+            // Its age is its last use.
+            let now = filetime_now();
+            nix::sys::stat::utimes(&place, &now, &now).map_err(io::Error::from).at(&place)?;
+            return Ok((place, true));
+        }
+        let partial = shelf.join("partial");
+        remove(&partial)?;
+        make_folder(&partial)?;
+        make(&partial)?;
+        fs::rename(&partial, &place).at(&place)?;
+        self.forget_old(&shelf)?;
+        Ok((place, false))
+    }
+
+    fn forget_old(&self, shelf: &Path) -> Result<(), TreeError> {
+        let mut results = Vec::new();
+        for entry in fs::read_dir(shelf).at(shelf)? {
+            let path = entry.at(shelf)?.path();
+            results.push((path.metadata().and_then(|metadata| metadata.modified()).at(&path)?, path));
+        }
+        results.sort();
+        let surplus = results.len().saturating_sub(KEPT_RESULTS);
+        results.into_iter().take(surplus).try_for_each(|(_, path)| remove(&path))
+    }
+}
+
+fn filetime_now() -> nix::sys::time::TimeVal {
+    use nix::sys::time::TimeValLike;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    nix::sys::time::TimeVal::milliseconds(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What a result is made from, as it grows.
+#[derive(Debug, Clone)]
+pub struct Key {
+    hash: Sha256,
+}
+
+impl Key {
+    /// `recipe` names the way it is made; it changes when the code that makes it does.
+    #[must_use]
+    pub fn new(recipe: &str) -> Self {
+        Self { hash: Sha256::new() }.with(recipe)
+    }
+
+    #[must_use]
+    pub fn with(mut self, input: &str) -> Self {
+        self.hash.update(input.len().to_le_bytes());
+        self.hash.update(input);
+        self
+    }
+
+    /// The content of a file or folder.
+    pub fn with_path(self, path: &Path) -> Result<Self, TreeError> {
+        Ok(self.with(&crate::tree::digest(path)?))
+    }
+
+    #[must_use]
+    pub fn name(&self) -> String {
+        hex(&self.hash.clone().finalize())[..KEY_DIGITS].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_made_once_and_never_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = Work::open(folder.path(), || panic!("nobody else is here")).unwrap();
+        let key = Key::new("v1").with("input");
+        let broken = work.result("kind", &key, |partial| {
+            crate::tree::put(&partial.join("half"), b"", 0o644)?;
+            Err(TreeError { path: "x".into(), source: io::Error::other("cut") })
+        });
+        assert!(broken.is_err());
+        let make = |partial: &Path| crate::tree::put(&partial.join("whole"), b"", 0o644);
+        let (place, cached) = work.result("kind", &key, make).unwrap();
+        assert!(!cached && place.join("whole").exists() && !place.join("half").exists());
+        let never = |_: &Path| -> Result<(), TreeError> { panic!("it is there") };
+        assert!(work.result("kind", &key, never).unwrap().1);
+    }
+
+    #[test]
+    fn inputs_do_not_run_into_each_other() {
+        assert_ne!(Key::new("r").with("ab").with("c").name(), Key::new("r").with("a").with("bc").name());
+    }
+}
