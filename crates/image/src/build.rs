@@ -1,24 +1,29 @@
 //! The whole build, step by step; each step's result is kept for its inputs.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use progress::Progress;
+use progress::{Progress, Step};
 use sandbox::{Sandbox, SandboxError};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, DiskError, Parts, SigningKey};
-use crate::fetch::{DebCache, FetchError};
+use crate::fetch::{DebCache, FetchError, Filled};
 use crate::initrd::{self, InitrdError};
-use crate::lock::{Lock, LockError, Tree};
+use crate::lock::{Lock, LockError, Request, Tree};
+use crate::mirror::{MirrorError, Mirrors};
 use crate::programs::{self, ProgramsError};
 use crate::release::{Release, ReleaseError, check_channel};
+use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
-use crate::tree::TreeError;
+use crate::tree::{At, TreeError, make_folder, remove};
 use crate::unpack::{Cut, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
 
+/// Marks a version that was not built from the lock alone.
+const RENEWED_MARK: &str = "renewed";
 /// A result depends on the code that makes it as on any other input.
 const UNPACKING: &str = include_str!("unpack.rs");
 const COMPOSING: &str =
@@ -37,6 +42,8 @@ pub struct Options {
     pub version: Option<String>,
     pub channel: String,
     pub sign: Option<SigningKey>,
+    /// Where a locked package is gone from every mirror: resolve it anew and mark the version, instead of stopping.
+    pub renew_gone: bool,
 }
 
 impl Options {
@@ -49,7 +56,14 @@ impl Options {
             version: None,
             channel: "alpha".to_owned(),
             sign: None,
+            renew_gone: false,
         }
+    }
+
+    /// Where apt keeps its index of the mirrors.
+    #[must_use]
+    pub fn apt_folder(&self) -> PathBuf {
+        self.cache.with_file_name("apt")
     }
 }
 
@@ -90,6 +104,10 @@ pub enum BuildError {
     Work(#[from] WorkError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     #[error(transparent)]
     Unpack(#[from] UnpackError),
     #[error(transparent)]
@@ -139,10 +157,11 @@ impl Build<'_> {
 
         let step = self.progress.step("packages");
         let cache = DebCache::open(&self.options.cache)?;
-        let told = |present: usize, of: usize| step.set(format!("{present} of {of}"));
-        let filled = cache.fill(&self.lock, &told)?;
-        let source =
-            if filled.downloaded == 0 { "cache".into() } else { format!("{} downloaded", filled.downloaded) };
+        let filled = self.fill(&cache, &step)?;
+        let source = match filled.downloaded {
+            0 => "cache".to_owned(),
+            count => format!("{count} downloaded"),
+        };
         let took = step.done(&format!("{} verified, {} MiB ({source})", filled.packages, filled.bytes >> 20));
         self.note("packages", took);
 
@@ -252,31 +271,54 @@ impl Build<'_> {
         Ok(key)
     }
 
+    /// Makes every package present, renewing those that no mirror has any more if that was asked for.
+    fn fill(&mut self, cache: &DebCache, step: &Step) -> Result<Filled, BuildError> {
+        let told = |present: usize, of: usize| step.set(format!("{present} of {of}"));
+        let gone = match cache.fill(&self.lock, &told) {
+            Err(FetchError::Gone(gone)) if self.options.renew_gone => gone,
+            outcome => return Ok(outcome?),
+        };
+        step.set(format!("{} are gone from every mirror: resolving them anew", gone.len()));
+        let request = Request::read(&self.options.checkout.join("os/packages"))?;
+        let newer = resolve(&request, &Mirrors::of_this_machine()?, &self.options.apt_folder())?;
+        let renewed = self.lock.renewed(&gone, &newer);
+        for change in renewed.changes_since(&self.lock) {
+            self.progress.note(&format!("gone from every mirror, taken anew: {change}"));
+        }
+        self.lock = renewed;
+        RENEWED_MARK.clone_into(&mut self.release.mark);
+        Ok(cache.fill(&self.lock, &told)?)
+    }
+
     fn unpacked(
         &self,
         tree: Tree,
         cache: &DebCache,
         finish: impl FnOnce(&Path) -> Result<(), BuildError>,
     ) -> Result<PathBuf, BuildError> {
+        let kind = match tree {
+            Tree::System => "packages",
+            Tree::Tools => "tools",
+        };
         let cut = Cut::read(&self.options.checkout.join("os/cut"))?;
         let packages: Vec<_> = self.lock.of(tree).collect();
         let key = self.key_of_packages(tree)?;
-        let (place, _) = self.work.result(
-            match tree {
-                Tree::System => "packages",
-                Tree::Tools => "tools",
-            },
-            &key,
-            |folder| {
-                let step = self.progress.step("unpack");
-                unpack(&packages, cache, &cut, folder, &|done| {
-                    step.set(format!("{} {done} of {}", tree.name(), packages.len()))
-                })?;
-                finish(folder)?;
-                step.done(&format!("{} packages into the {} tree", packages.len(), tree.name()));
-                Ok::<(), BuildError>(())
-            },
-        )?;
+        let (place, _) = self.work.result(kind, &key, |folder| {
+            let step = self.progress.step("unpack");
+            let told = |done: usize| step.set(format!("{kind} {done} of {}", packages.len()));
+            while let Err(error) = unpack(&packages, cache, &cut, folder, &told) {
+                // A file that rotted in the cache is fetched again; each can be thrown out only once.
+                let UnpackError::Damaged { package, path } = error else { return Err(error.into()) };
+                self.progress.note(&format!("{package} was damaged in the cache: fetching it again"));
+                fs::remove_file(&path).at(&path)?;
+                cache.fill(&self.lock, &|_, _| ())?;
+                remove(folder)?;
+                make_folder(folder)?;
+            }
+            finish(folder)?;
+            step.done(&format!("{} packages into the {} tree", packages.len(), tree.name()));
+            Ok::<(), BuildError>(())
+        })?;
         Ok(place)
     }
 

@@ -6,9 +6,11 @@
 //! host's programs, time or paths into an image.
 
 pub mod build;
+pub mod diff;
 pub mod disk;
 pub mod docker_archive;
 pub mod fetch;
+pub mod formats;
 pub mod initrd;
 pub mod lock;
 pub mod mirror;
@@ -20,4 +22,5 @@ pub mod system;
 pub mod tool;
 pub mod tree;
 pub mod unpack;
+pub mod verify;
 pub mod work;

@@ -141,6 +141,20 @@ impl Lock {
         Self { packages: by_name.into_values().collect() }
     }
 
+    /// The same lock with the packages `gone` taken from `newer`. A gone package whose very name has changed
+    /// (kernels carry their version in it) makes room for what is new in `newer`.
+    #[must_use]
+    pub fn renewed(&self, gone: &[Package], newer: &Self) -> Self {
+        let is_gone = |package: &Package| gone.iter().any(|lost| lost.sha256 == package.sha256);
+        let known = |package: &Package| self.packages.iter().any(|old| old.name == package.name);
+        let lost = |package: &Package| gone.iter().any(|lost| lost.name == package.name);
+        let mut packages: Vec<Package> =
+            self.packages.iter().filter(|package| !is_gone(package)).cloned().collect();
+        packages.extend(newer.packages.iter().filter(|package| lost(package) || !known(package)).cloned());
+        packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
+        Self { packages }
+    }
+
     /// Lines such as `curl 8.14.1-2 -> 8.14.1-3` that lead from `old` to `self`.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<String> {
@@ -277,6 +291,24 @@ mod tests {
         let new = Lock::merge(vec![(Tree::System, vec![package("a", "2"), package("c", "1")])]);
         assert_eq!(new.changes_since(&old), ["a 1 -> 2", "c 1 (new)", "b 1 (gone)"]);
         assert!(new.changes_since(&new).is_empty());
+    }
+
+    #[test]
+    fn only_what_is_gone_is_renewed() {
+        let lock = |names: [&str; 3], version: &str, first: usize| {
+            let mut lock =
+                Lock::merge(vec![(Tree::System, names.map(|name| package(name, version)).to_vec())]);
+            for (index, package) in lock.packages.iter_mut().enumerate() {
+                package.sha256 = format!("{:064}", first + index);
+            }
+            lock
+        };
+        let (old, new) = (lock(["a", "b", "kernel-1"], "1", 0), lock(["a", "b", "kernel-2"], "2", 3));
+        let renewed = old.renewed(&old.packages[1..], &new);
+        let names: Vec<_> =
+            renewed.packages.iter().map(|package| (&*package.name, &*package.version)).collect();
+        assert_eq!(names, [("a", "1"), ("b", "2"), ("kernel-2", "2")]);
+        assert_eq!(renewed.packages[1].sha256, new.packages[1].sha256);
     }
 
     #[test]

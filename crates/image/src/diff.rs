@@ -1,0 +1,119 @@
+//! What differs between two images: packages by the bill of materials, files by their content.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::tree::{At, TreeError, digest, walk};
+use crate::verify::{Disk, VerifyError};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    pub packages: Vec<Change>,
+    pub files: Vec<Change>,
+}
+
+/// Something that is in only one image, or in both in different forms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub name: String,
+    /// A package's version, a file's size and mode; none where it is not there.
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// Compares the `/usr` of two images.
+pub fn diff(before: &Disk, after: &Disk) -> Result<Difference, VerifyError> {
+    Ok(diff_trees(&before.extract_usr()?, &after.extract_usr()?)?)
+}
+
+fn diff_trees(before: &Path, after: &Path) -> Result<Difference, TreeError> {
+    let packages = changes(packages(before), packages(after));
+    let (old, new) = (entries(before)?, entries(after)?);
+    let mut files = Vec::new();
+    for change in changes(described(&old), described(&new)) {
+        files.push(Change {
+            before: change.before.map(|_| old[&change.name].0.clone()),
+            after: change.after.map(|_| new[&change.name].0.clone()),
+            name: change.name,
+        });
+    }
+    Ok(Difference { packages, files })
+}
+
+/// Names and versions in the bill of materials; nothing where it can not be read.
+fn packages(usr: &Path) -> BTreeMap<String, String> {
+    let text = fs::read(usr.join("share/keelson/sbom.spdx.json")).unwrap_or_default();
+    let sbom: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let listed = sbom["packages"].as_array().cloned().unwrap_or_default();
+    listed
+        .iter()
+        .filter_map(|package| {
+            Some((package["name"].as_str()?.to_owned(), package["versionInfo"].as_str()?.to_owned()))
+        })
+        .collect()
+}
+
+/// Path to (what people see, what is compared).
+fn entries(usr: &Path) -> Result<BTreeMap<String, (String, String)>, TreeError> {
+    let mut entries = BTreeMap::new();
+    for below in walk(usr)? {
+        let path: PathBuf = usr.join(&below);
+        let metadata = path.symlink_metadata().at(&path)?;
+        if metadata.is_dir() {
+            continue;
+        }
+        let seen = format!("{} bytes, mode {:o}", metadata.len(), metadata.permissions().mode() & 0o7777);
+        let compared = format!("{seen} {}", digest(&path)?);
+        entries.insert(below.to_string_lossy().into_owned(), (seen, compared));
+    }
+    Ok(entries)
+}
+
+fn described(entries: &BTreeMap<String, (String, String)>) -> BTreeMap<String, String> {
+    entries.iter().map(|(name, (_, compared))| (name.clone(), compared.clone())).collect()
+}
+
+fn changes(before: BTreeMap<String, String>, after: BTreeMap<String, String>) -> Vec<Change> {
+    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| Change {
+            name: name.clone(),
+            before: before.get(name).cloned(),
+            after: after.get(name).cloned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::put;
+
+    #[test]
+    fn changed_new_and_gone_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (file, content) in
+            [("a/same", "1"), ("b/same", "1"), ("a/x", "1"), ("b/x", "2"), ("a/gone", ""), ("b/new", "")]
+        {
+            put(&at(file), content.as_bytes(), 0o644).unwrap();
+        }
+        let sbom =
+            |version: &str| format!("{{\"packages\":[{{\"name\":\"p\",\"versionInfo\":\"{version}\"}}]}}");
+        put(&at("a/share/keelson/sbom.spdx.json"), sbom("1").as_bytes(), 0o644).unwrap();
+        put(&at("b/share/keelson/sbom.spdx.json"), sbom("2").as_bytes(), 0o644).unwrap();
+        let difference = diff_trees(&at("a"), &at("b")).unwrap();
+        let names: Vec<&str> = difference.files.iter().map(|change| change.name.as_str()).collect();
+        assert_eq!(names, ["gone", "new", "share/keelson/sbom.spdx.json", "x"]);
+        assert_eq!(difference.files[0].after, None);
+        assert_eq!(difference.packages[0].after.as_deref(), Some("2"));
+    }
+}

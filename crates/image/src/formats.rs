@@ -1,0 +1,185 @@
+//! The finished files: the disk in the formats that people ask for, and the record of what it was built from.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sandbox::{Sandbox, SandboxError};
+use serde::{Deserialize, Serialize};
+
+use crate::build::Built;
+use crate::fetch::sha256_of;
+use crate::tool::{ToolError, run};
+use crate::tree::{At, TreeError, make_folder};
+
+/// A disk format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Raw,
+    Qcow2,
+}
+
+impl Format {
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "raw" => Ok(Self::Raw),
+            "qcow2" => Ok(Self::Qcow2),
+            "vmdk" | "vdi" | "ova" | "vagrant" | "pxe" => {
+                Err(format!("format {word} is not built yet; there are raw and qcow2"))
+            }
+            other => Err(format!("`{other}` is no format; there are raw and qcow2")),
+        }
+    }
+}
+
+/// One finished file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedFile {
+    pub path: PathBuf,
+    pub format: Format,
+    /// Taken on the disk, holes left out.
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// What stands beside the finished files: enough to build the same again and to see that it is the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub version: String,
+    pub channel: String,
+    pub usr_root_hash: String,
+    /// Of the raw disk.
+    pub disk_sha256: String,
+    /// Of `os/packages.lock`.
+    pub lock_sha256: String,
+    /// Of a format's file, in the order of making.
+    pub files: Vec<FinishedFile>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("cannot write the finished files")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("cannot write the build's record")]
+    Record(#[from] serde_json::Error),
+}
+
+/// Name of the record beside a file called `NAME.raw` or `NAME.qcow2`.
+#[must_use]
+pub fn record_path(file: &Path) -> PathBuf {
+    file.with_extension("json")
+}
+
+/// Puts the disk of `built` into `out` in each of `formats`, each file whole or not at all.
+pub fn finish(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Result<Record, FormatError> {
+    make_folder(out)?;
+    let out = fs::canonicalize(out).at(out)?;
+    let name = format!("keelson-{}-{}", built.version, built.channel);
+    let disk_sha256 = sha256_of(&built.raw).at(&built.raw)?;
+    let mut files = Vec::new();
+    for format in formats {
+        let path = out.join(format!("{name}.{}", format.extension()));
+        let partial = out.join(format!(".{name}.{}.partial", format.extension()));
+        match format {
+            Format::Raw => copy_sparse(&built.raw, &partial).at(&partial)?,
+            Format::Qcow2 => compress(built, &partial, &out)?,
+        }
+        let sha256 = match format {
+            Format::Raw => disk_sha256.clone(),
+            Format::Qcow2 => sha256_of(&partial).at(&partial)?,
+        };
+        fs::rename(&partial, &path).at(&path)?;
+        files.push(FinishedFile { bytes: allocated(&path)?, path, format: *format, sha256 });
+    }
+    let record = Record {
+        version: built.version.clone(),
+        channel: built.channel.clone(),
+        usr_root_hash: built.usr_root_hash.clone(),
+        disk_sha256,
+        lock_sha256: sha256_of(lock).at(lock)?,
+        files,
+    };
+    let path = out.join(format!("{name}.json"));
+    fs::write(&path, serde_json::to_vec_pretty(&record)?).at(&path)?;
+    Ok(record)
+}
+
+/// One thread writes in order: the file's bytes must not depend on how threads race.
+fn compress(built: &Built, to: &Path, out: &Path) -> Result<(), FormatError> {
+    let folder = built.raw.parent().unwrap_or(Path::new("/"));
+    let tools = Sandbox::new(&built.tools)?.share(folder).share(out);
+    run(tools
+        .command("qemu-img")?
+        .args(["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"])
+        .arg(&built.raw)
+        .arg(to))?;
+    Ok(())
+}
+
+/// Copies data and leaves holes.
+pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::unistd::{Whence, lseek};
+    let mut source = File::open(from)?;
+    let target = File::create(to)?;
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut at = 0;
+    while let Ok(start) = lseek(&source, at, Whence::SeekData) {
+        let end = lseek(&source, start, Whence::SeekHole)?;
+        copy_range(&mut source, &target, start, end)?;
+        at = end;
+    }
+    Ok(())
+}
+
+fn copy_range(source: &mut File, mut target: &File, start: i64, end: i64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    let (start, end) = (start.unsigned_abs(), end.unsigned_abs());
+    source.seek(SeekFrom::Start(start))?;
+    target.seek(SeekFrom::Start(start))?;
+    io::copy(&mut source.take(end - start), &mut target)?;
+    Ok(())
+}
+
+/// Bytes that a file takes on its disk.
+fn allocated(path: &Path) -> Result<u64, TreeError> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(path).at(path)?.blocks() * 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, SeekFrom, Write};
+
+    #[test]
+    fn a_sparse_copy_has_the_same_bytes_and_keeps_its_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        let mut file = File::create(&from).unwrap();
+        file.seek(SeekFrom::Start(8 << 20)).unwrap();
+        file.write_all(b"data").unwrap();
+        file.set_len(32 << 20).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        assert_eq!(sha256_of(&from).unwrap(), sha256_of(&to).unwrap());
+        assert!(allocated(&to).unwrap() < 1 << 20);
+    }
+}
