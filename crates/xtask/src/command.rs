@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::interrupt;
 
@@ -52,6 +52,9 @@ fn announce(command: &Command) {
 }
 
 fn finish(command: &mut Command) -> anyhow::Result<Ended> {
+    if interrupt::seen() {
+        bail!("interrupted");
+    }
     let name = command.get_program().to_string_lossy().into_owned();
     let child = command.spawn().with_context(|| format!("can not start {name}"))?;
     interrupt::child_started(child.id());
