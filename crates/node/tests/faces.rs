@@ -103,6 +103,19 @@ fn names_choose_the_face() {
     check(&machine.call("keelson-etc", &["nonsense"]), 2, "nonsense");
 }
 
+/// A program that the image does not link can not be called there.
+#[test]
+fn the_image_links_every_name() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../os/programs.toml");
+    let list = fs::read_to_string(list).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_node")).arg("--links").output().unwrap();
+    let links = String::from_utf8(output.stdout).unwrap();
+    assert!(links.lines().count() >= 4, "{links}");
+    for link in links.lines() {
+        assert!(list.contains(&format!("\"{link}\"")), "{link} is not in os/programs.toml");
+    }
+}
+
 #[test]
 fn ready_without_a_bus_says_what_is_missing() {
     let machine = Machine::new(&[]);
