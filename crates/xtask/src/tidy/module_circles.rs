@@ -1,6 +1,7 @@
 //! A folder reads top-down: the modules of one crate do not name each other in a circle.
 //!
-//! Declaring a module and re-exporting from it (`pub use`) names nothing: a facade is no circle.
+//! Declaring a module and re-exporting from it (`pub use`) names nothing: a facade is no circle. So the cure
+//! for a folder whose files use what its `mod.rs` defines is a file of its own for that, re-exported there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,7 +27,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
             for circle in circles(&modules) {
                 let words: Vec<_> = circle.iter().map(shown).collect();
                 let place = workspace.shown(&target.src_path);
-                findings.push(Finding::new(place, format!("modules in a circle: {}", words.join(" -> "))));
+                findings.push(Finding::new(place, format!("{CIRCLE}{}", words.join(" -> "))));
             }
         }
     }
@@ -36,6 +37,8 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 fn shown(path: &ModulePath) -> String {
     if path.is_empty() { "crate".into() } else { path.join("::") }
 }
+
+const CIRCLE: &str = "a circle (give what both need a file of its own, and `pub use` it): ";
 
 type Edges<'a> = BTreeMap<&'a ModulePath, BTreeSet<&'a ModulePath>>;
 
@@ -145,7 +148,8 @@ mod tests {
     fn check_crate(files: &[(&str, &str)], expected: &[&str]) {
         let made = with_crate("c", json!(3), files);
         let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
-        let messages: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        let messages: Vec<_> =
+            findings.iter().map(|finding| finding.message.trim_start_matches(CIRCLE)).collect();
         assert_eq!(messages, expected);
     }
 
@@ -157,7 +161,7 @@ mod tests {
                 ("src/a.rs", "use crate::b::B;"),
                 ("src/b.rs", "fn f(a: super::a::A) {}"),
             ],
-            &["modules in a circle: a -> b -> a"],
+            &["a -> b -> a"],
         );
     }
 
@@ -168,7 +172,7 @@ mod tests {
                 ("src/lib.rs", "mod a; pub struct Flags; fn f() { a::run() }"),
                 ("src/a.rs", "use crate::Flags;"),
             ],
-            &["modules in a circle: crate -> a -> crate"],
+            &["crate -> a -> crate"],
         );
     }
 
@@ -181,7 +185,20 @@ mod tests {
                 ("src/b.rs", "use crate::C;"),
                 ("src/c.rs", "fn f() { println!(\"{}\", crate::a::A) }"),
             ],
-            &["modules in a circle: a -> b -> c -> a"],
+            &["a -> b -> c -> a"],
+        );
+    }
+
+    /// The cure that the finding names: the same words, the shared type in a file of its own.
+    #[test]
+    fn a_child_that_names_what_its_user_re_exports_passes() {
+        check_crate(
+            &[
+                ("src/lib.rs", "mod a; mod flags; pub use flags::Flags; fn f() { a::run() }"),
+                ("src/a.rs", "use crate::Flags;"),
+                ("src/flags.rs", "pub struct Flags;"),
+            ],
+            &[],
         );
     }
 
