@@ -9,7 +9,6 @@ mod wait;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use crate::root::Root;
 
@@ -18,7 +17,6 @@ pub use wait::wait;
 const LAN_FILES: &str = "/run/systemd/network";
 const LAN_ENDING: &str = "-lan.network";
 const ROUTES: &str = "/proc/net/route";
-const INTERFACES: &str = "/sys/class/net";
 /// `RTF_UP` of `/proc/net/route`.
 const UP: u32 = 1;
 
@@ -42,12 +40,13 @@ pub struct Found {
 }
 
 impl Network {
-    /// Reads the files below `root`; interface addresses are always the machine's own.
+    /// Reads the files below `root`; interfaces are always the machine's own.
     pub fn observe(root: &Root) -> Self {
+        let interfaces = interfaces();
         Self {
-            lan: lan_interface(root),
+            lan: lan_interface(root, &interfaces.hardware),
             routes: fs::read_to_string(root.at(ROUTES)).unwrap_or_default(),
-            addresses: interface_addresses(),
+            addresses: interfaces.addresses,
         }
     }
 
@@ -92,40 +91,43 @@ fn default_interface(routes: &str) -> Option<&str> {
     defaults.min_by_key(|(metric, _)| *metric).map(|(_, interface)| interface)
 }
 
-fn interface_addresses() -> BTreeMap<String, Vec<Ipv4Addr>> {
-    let mut addresses: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
+#[derive(Default)]
+struct Interfaces {
+    addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// (name, MAC address as networkd writes it).
+    hardware: Vec<(String, String)>,
+}
+
+/// Asked of the kernel, not of sysfs: a container may see the `/sys` of another network namespace.
+fn interfaces() -> Interfaces {
+    let mut found = Interfaces::default();
     let list = match nix::ifaddrs::getifaddrs() {
         Ok(list) => list,
         Err(error) => {
             eprintln!("can not list the addresses of the interfaces: {error}");
-            return addresses;
+            return found;
         }
     };
     for entry in list {
-        if let Some(address) = entry.address.and_then(|address| address.as_sockaddr_in().map(|at| at.ip())) {
-            addresses.entry(entry.interface_name).or_default().push(address);
+        let Some(address) = entry.address else { continue };
+        if let Some(at) = address.as_sockaddr_in() {
+            found.addresses.entry(entry.interface_name).or_default().push(at.ip());
+        } else if let Some(mac) = address.as_link_addr().and_then(|link| link.addr()) {
+            let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+            found.hardware.push((entry.interface_name, mac.join(":")));
         }
     }
-    addresses
+    found
 }
 
 /// The interface that the first `*-lan.network` file matches.
-fn lan_interface(root: &Root) -> Option<String> {
+fn lan_interface(root: &Root, known: &[(String, String)]) -> Option<String> {
     let folder = fs::read_dir(root.at(LAN_FILES)).ok()?;
     let mut files: Vec<_> = folder.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(LAN_ENDING)));
     files.sort();
     let text = fs::read_to_string(files.first()?).ok()?;
-    let interfaces = fs::read_dir(root.at(INTERFACES)).ok();
-    let names = interfaces.into_iter().flatten().filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let known: Vec<_> = names.filter_map(|path| hardware_address(&path)).collect();
-    Some(matched(&text, &known).unwrap_or_default())
-}
-
-/// (name, MAC address) of the interface at `path` of sysfs.
-fn hardware_address(path: &Path) -> Option<(String, String)> {
-    let mac = fs::read_to_string(path.join("address")).ok()?;
-    Some((path.file_name()?.to_string_lossy().into_owned(), mac.trim().to_owned()))
+    Some(matched(&text, known).unwrap_or_default())
 }
 
 /// The interface that `[Match]` of a `.network` file means. Patterns are not understood: hosts write names.
@@ -202,19 +204,29 @@ mod tests {
     fn the_lan_is_found_by_its_networkd_file() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
-        assert_eq!(lan_interface(&root), None);
-        for (name, mac) in [("enp0s2", "52:54:00:12:34:56\n"), ("enp0s3", "52:54:00:aa:bb:0b\n")] {
-            fs::create_dir_all(root.at(INTERFACES).join(name)).unwrap();
-            fs::write(root.at(INTERFACES).join(name).join("address"), mac).unwrap();
-        }
+        let known = [("enp0s2", "52:54:00:12:34:56"), ("enp0s3", "52:54:00:aa:bb:0b")]
+            .map(|(name, mac)| (name.to_owned(), mac.to_owned()));
+        assert_eq!(lan_interface(&root, &known), None);
         fs::create_dir_all(root.at(LAN_FILES)).unwrap();
         let file = root.at(LAN_FILES).join("70-lan.network");
         let check_file = |text: &str, expected: &str| {
             fs::write(&file, text).unwrap();
-            assert_eq!(lan_interface(&root).as_deref(), Some(expected), "{text}");
+            assert_eq!(lan_interface(&root, &known).as_deref(), Some(expected), "{text}");
         };
         check_file("[Match]\nMACAddress=52:54:00:AA:bb:0b\n\n[Network]\nAddress=10.77.0.11/24\n", "enp0s3");
         check_file("[Match]\nName=enp0s9 enp0s2\n", "enp0s2");
         check_file("[Match]\n\n[Network]\nName=enp0s2\n", "");
+    }
+
+    /// Every Linux host has it, with this address and no other MAC.
+    #[test]
+    fn the_loopback_is_seen() {
+        let found = interfaces();
+        assert_eq!(found.addresses["lo"][0], Ipv4Addr::LOCALHOST);
+        assert!(
+            found.hardware.contains(&("lo".to_owned(), "00:00:00:00:00:00".to_owned())),
+            "{:?}",
+            found.hardware
+        );
     }
 }
