@@ -3,7 +3,7 @@
 //! What counts is keelson's own JSON: a scenario that this host can not run is skipped, not passed.
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::result::State;
 use crate::command::{cargo, show_and_read};
@@ -12,13 +12,36 @@ use crate::workspace::Workspace;
 /// The program that runs scenarios.
 const PACKAGE: &str = "keelson";
 
+/// What `keelson test --json` prints: the counts are its contract, the list says why.
+#[derive(Debug, Deserialize)]
+struct Report {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    #[serde(default)]
+    scenarios: Vec<Ran>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Ran {
+    scenario: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Deserialize)]
+struct Outcome {
+    result: String,
+    why: Option<String>,
+}
+
 /// Every scenario on `back_end` (`nspawn` or `qemu`); `long` adds the soaks among them.
 pub fn run(workspace: &Workspace, back_end: &str, long: bool) -> Result<State> {
     if !workspace.has_package(PACKAGE) {
         return Ok(State::Skipped(format!("crate {PACKAGE} is not in this checkout")));
     }
+    // Without names keelson runs all that there are.
     let mut words = vec!["run", "--locked", "--quiet", "--profile", "tool", "--package", PACKAGE, "--"];
-    words.extend(["test", "--all", "--on", back_end, "--json"]);
+    words.extend(["--json", "test", "--on", back_end]);
     if long {
         words.push("--long");
     }
@@ -27,60 +50,30 @@ pub fn run(workspace: &Workspace, back_end: &str, long: bool) -> Result<State> {
 }
 
 fn judge(success: bool, code: Option<i32>, stdout: &str) -> Result<State> {
+    let code = code.map_or("none (a signal)".into(), |code| code.to_string());
     if stdout.trim().is_empty() {
-        return Ok(State::Failed(format!("keelson test said nothing, exit code {}", shown_code(code))));
+        return Ok(State::Failed(format!("keelson test gave no result, exit code {code}")));
     }
-    let report: Value =
-        serde_json::from_str(stdout).context("keelson test --json printed no JSON document")?;
-    let (passed, failed, skipped) =
-        (count(&report["passed"])?, count(&report["failed"])?, count(&report["skipped"])?);
-    let counts = format!("{passed} passed, {failed} failed, {skipped} skipped");
-    Ok(match () {
-        () if failed > 0 => State::Failed(counts),
-        () if !success => State::Failed(format!("{counts}, exit code {}", shown_code(code))),
-        () if passed == 0 && skipped == 0 => State::Failed("there was no scenario to run".into()),
-        () if passed == 0 => State::Skipped(format!("{counts}: {}", reasons(&report))),
-        () if skipped > 0 => State::Passed(format!("{counts}: {}", reasons(&report))),
-        () => State::Passed(counts),
+    let report: Report =
+        serde_json::from_str(stdout).context("keelson test --json printed something else")?;
+    let counts = format!("{} passed, {} failed, {} skipped", report.passed, report.failed, report.skipped);
+    Ok(match &report {
+        Report { failed: 1.., .. } => State::Failed(counts + &reasons(&report, "failed")),
+        _ if !success => State::Failed(format!("{counts}, exit code {code}")),
+        Report { passed: 0, skipped: 0, .. } => State::Failed("there was no scenario to run".into()),
+        Report { passed: 0, .. } => State::Skipped(counts + &reasons(&report, "skipped")),
+        Report { .. } => State::Passed(counts + &reasons(&report, "skipped")),
     })
 }
 
-fn shown_code(code: Option<i32>) -> String {
-    code.map_or("none (a signal)".into(), |code| code.to_string())
-}
-
-/// The contract names three keys; each may be a number or a list of what it counts.
-fn count(value: &Value) -> Result<usize> {
-    match value {
-        Value::Array(list) => Ok(list.len()),
-        other => {
-            let number = other.as_u64().context("keelson test --json lacks passed, failed or skipped")?;
-            Ok(usize::try_from(number)?)
-        }
-    }
-}
-
-/// Each different `reason` of the report, wherever it stands in it.
-fn reasons(report: &Value) -> String {
-    fn gather(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    match value.as_str() {
-                        Some(text) if name == "reason" && !found.iter().any(|known| known == text) => {
-                            found.push(text.to_owned());
-                        }
-                        _ => gather(value, found),
-                    }
-                }
-            }
-            Value::Array(list) => list.iter().for_each(|value| gather(value, found)),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    gather(report, &mut found);
-    if found.is_empty() { "no reason was given".into() } else { found.join("; ") }
+/// `; NAME: why` for each scenario with that result.
+fn reasons(report: &Report, result: &str) -> String {
+    let those = report.scenarios.iter().filter(|ran| ran.outcome.result == result);
+    those
+        .map(|ran| {
+            format!("; {}: {}", ran.scenario, ran.outcome.why.as_deref().unwrap_or("no reason was given"))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -100,13 +93,16 @@ mod tests {
         );
         check(
             true,
-            r#"{"passed":[],"failed":[],"skipped":[{"name":"boots","reason":"needs root"}]}"#,
-            State::Skipped("0 passed, 0 failed, 1 skipped: needs root".into()),
+            r#"{"passed":0,"failed":0,"skipped":1,"scenarios":[{"scenario":"boots","on":"nspawn",
+                "seconds":0.1,"outcome":{"result":"skipped","why":"needs root"}}]}"#,
+            State::Skipped("0 passed, 0 failed, 1 skipped; boots: needs root".into()),
         );
         check(
             false,
-            r#"{"passed":1,"failed":1,"skipped":0}"#,
-            State::Failed("1 passed, 1 failed, 0 skipped".into()),
+            r#"{"passed":1,"failed":1,"skipped":0,"scenarios":[
+                {"scenario":"boots","outcome":{"result":"passed"}},
+                {"scenario":"lan","outcome":{"result":"failed","why":"no answer","kept":"/x"}}]}"#,
+            State::Failed("1 passed, 1 failed, 0 skipped; lan: no answer".into()),
         );
         check(
             false,
@@ -118,7 +114,7 @@ mod tests {
             r#"{"passed":0,"failed":0,"skipped":0}"#,
             State::Failed("there was no scenario to run".into()),
         );
-        check(false, "", State::Failed("keelson test said nothing, exit code 1".into()));
+        check(false, "", State::Failed("keelson test gave no result, exit code 1".into()));
     }
 
     #[test]
