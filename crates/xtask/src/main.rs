@@ -2,6 +2,7 @@
 //!
 //! `verify` must never write to a tracked file, and must never count what it could not run as passed.
 
+mod bench;
 mod command;
 mod fix_all;
 mod interrupt;
@@ -30,12 +31,18 @@ enum Verb {
     Verify(verify::Flags),
     /// Formats, and applies what clippy can mend by itself
     FixAll,
+    /// Measures the figures of docs/benchmarks.md and prints its rows
+    Bench {
+        #[arg(value_enum)]
+        topics: Vec<bench::Topic>,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Flags::parse().verb {
         Verb::Verify(flags) => verify::run(&flags),
         Verb::FixAll => fix_all::run(),
+        Verb::Bench { topics } => bench::run(&topics),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
