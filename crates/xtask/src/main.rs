@@ -1,1 +1,55 @@
-fn main() {}
+//! The project's own checks: `cargo verify` looks, `cargo fix-all` writes.
+//!
+//! `verify` must never write to a tracked file, and must never count what it could not run as passed.
+
+mod bench;
+mod command;
+mod fix_all;
+mod interrupt;
+mod tidy;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of a command line that can not be meant.
+const WRONG_USE: u8 = 2;
+
+/// Checks of the Keelson checkout.
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo")]
+struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs every check, or the named ones; writes to no tracked file
+    Verify(verify::Flags),
+    /// Formats, and applies what clippy can mend by itself
+    FixAll,
+    /// Measures the figures of docs/benchmarks.md and prints its rows
+    Bench {
+        #[arg(value_enum)]
+        topics: Vec<bench::Topic>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Flags::parse().verb {
+        Verb::Verify(flags) => verify::run(&flags),
+        Verb::FixAll => fix_all::run(),
+        Verb::Bench { topics } => bench::run(&topics),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<verify::UnknownStep>() { ExitCode::from(WRONG_USE) } else { ExitCode::FAILURE }
+        }
+    }
+}

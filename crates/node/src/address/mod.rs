@@ -1,0 +1,232 @@
+//! The one IPv4 address by which other nodes reach this machine.
+//!
+//! It is that of the LAN's interface, where the host says that there is one, else that of the default
+//! route's. The host says it by a networkd file `*-lan.network` in `/run/systemd/network`, matched by
+//! `MACAddress=` or `Name=`: in QEMU the default route leads to the user network, where no other node is.
+
+mod wait;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+
+use crate::root::Root;
+
+pub use wait::wait;
+
+const LAN_FILES: &str = "/run/systemd/network";
+const LAN_ENDING: &str = "-lan.network";
+const ROUTES: &str = "/proc/net/route";
+/// `RTF_UP` of `/proc/net/route`.
+const UP: u32 = 1;
+
+/// What was seen of the network at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The interface that the host called the LAN; `Some("")` where it is called so but is not there.
+    pub lan: Option<String>,
+    /// The text of `/proc/net/route`.
+    pub routes: String,
+    /// Interface -> its addresses, the first one first.
+    pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+}
+
+/// Which of the two ways gave the address, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub address: Ipv4Addr,
+    pub interface: String,
+    pub by: &'static str,
+}
+
+impl Network {
+    /// Reads the files below `root`; interfaces are always the machine's own.
+    pub fn observe(root: &Root) -> Self {
+        let interfaces = interfaces();
+        Self {
+            lan: lan_interface(root, &interfaces.hardware),
+            routes: fs::read_to_string(root.at(ROUTES)).unwrap_or_default(),
+            addresses: interfaces.addresses,
+        }
+    }
+
+    /// The address that others use, once everything that is expected has come up.
+    pub fn settled(&self) -> Option<Found> {
+        match &self.lan {
+            Some(interface) => self.of(interface, "it is the LAN"),
+            None => self.by_route(),
+        }
+    }
+
+    /// The best that is there now: a LAN that never came up does not hide the default route.
+    pub fn best(&self) -> Option<Found> {
+        self.settled().or_else(|| self.by_route())
+    }
+
+    fn by_route(&self) -> Option<Found> {
+        self.of(default_interface(&self.routes)?, "it has the default route")
+    }
+
+    fn of(&self, interface: &str, by: &'static str) -> Option<Found> {
+        let addresses = self.addresses.get(interface)?;
+        // A link-local address is a sign of a missing DHCP server, not of a place in a network.
+        let routable = addresses.iter().find(|address| !address.is_link_local());
+        routable.map(|address| Found { address: *address, interface: interface.to_owned(), by })
+    }
+}
+
+/// The interface of the default route with the lowest metric.
+fn default_interface(routes: &str) -> Option<&str> {
+    let lines = routes.lines().skip(1);
+    let defaults = lines.filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [interface, destination, _gateway, flags, _, _, metric, mask, ..] = words[..] else {
+            return None;
+        };
+        let up = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & UP != 0);
+        let everywhere = destination == "00000000" && mask == "00000000";
+        (up && everywhere).then_some((metric.parse::<u32>().ok()?, interface))
+    });
+    // The first of equals, as the kernel takes it.
+    defaults.min_by_key(|(metric, _)| *metric).map(|(_, interface)| interface)
+}
+
+#[derive(Default)]
+struct Interfaces {
+    addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// (name, MAC address as networkd writes it).
+    hardware: Vec<(String, String)>,
+}
+
+/// Asked of the kernel, not of sysfs: a container may see the `/sys` of another network namespace.
+fn interfaces() -> Interfaces {
+    let mut found = Interfaces::default();
+    let list = match nix::ifaddrs::getifaddrs() {
+        Ok(list) => list,
+        Err(error) => {
+            eprintln!("can not list the addresses of the interfaces: {error}");
+            return found;
+        }
+    };
+    for entry in list {
+        let Some(address) = entry.address else { continue };
+        if let Some(at) = address.as_sockaddr_in() {
+            found.addresses.entry(entry.interface_name).or_default().push(at.ip());
+        } else if let Some(mac) = address.as_link_addr().and_then(|link| link.addr()) {
+            let mac: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+            found.hardware.push((entry.interface_name, mac.join(":")));
+        }
+    }
+    found
+}
+
+/// The interface that the first `*-lan.network` file matches.
+fn lan_interface(root: &Root, known: &[(String, String)]) -> Option<String> {
+    let folder = fs::read_dir(root.at(LAN_FILES)).ok()?;
+    let mut files: Vec<_> = folder.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(LAN_ENDING)));
+    files.sort();
+    let text = fs::read_to_string(files.first()?).ok()?;
+    Some(matched(&text, known).unwrap_or_default())
+}
+
+/// The interface that `[Match]` of a `.network` file means. Patterns are not understood: hosts write names.
+fn matched(file: &str, known: &[(String, String)]) -> Option<String> {
+    let lines = file.lines().map(str::trim).skip_while(|line| *line != "[Match]").skip(1);
+    for line in lines.take_while(|line| !line.starts_with('[')) {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let mut wanted = value.split_whitespace();
+        let hit = match key.trim() {
+            "MACAddress" => {
+                wanted.find_map(|mac| known.iter().find(|(_, address)| address.eq_ignore_ascii_case(mac)))
+            }
+            "Name" => wanted.find_map(|name| known.iter().find(|(interface, _)| interface == name)),
+            _ => None,
+        };
+        if let Some((name, _)) = hit {
+            return Some(name.clone());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str =
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+
+    fn network(lan: Option<&str>, routes: &str) -> Network {
+        let addresses = [
+            ("user", vec![Ipv4Addr::new(10, 0, 2, 15)]),
+            ("lan", vec![Ipv4Addr::new(169, 254, 3, 4), Ipv4Addr::new(10, 77, 0, 11)]),
+            ("lonely", vec![Ipv4Addr::new(169, 254, 3, 5)]),
+        ];
+        Network {
+            lan: lan.map(Into::into),
+            routes: format!("{HEAD}{routes}"),
+            addresses: addresses.into_iter().map(|(name, list)| (name.to_owned(), list)).collect(),
+        }
+    }
+
+    fn check(network: &Network, settled: Option<&str>, best: Option<&str>) {
+        let shown = |found: Option<Found>| found.map(|found| found.address.to_string());
+        assert_eq!(shown(network.settled()).as_deref(), settled);
+        assert_eq!(shown(network.best()).as_deref(), best);
+    }
+
+    #[test]
+    fn the_lowest_metric_wins_and_other_routes_do_not_count() {
+        let routes = "lan 00000000 014D000A 0003 0 0 1024 00000000 0 0 0\n\
+                      user 00000000 0202000A 0003 0 0 100 00000000 0 0 0\n\
+                      lan 0000000A 00000000 0001 0 0 0 000000FF 0 0 0\n";
+        check(&network(None, routes), Some("10.0.2.15"), Some("10.0.2.15"));
+        let down = "user 00000000 0202000A 0002 0 0 100 00000000 0 0 0\n";
+        check(&network(None, down), None, None);
+        check(&network(None, ""), None, None);
+    }
+
+    #[test]
+    fn the_lan_goes_first_and_is_waited_for() {
+        let routes = "user 00000000 0202000A 0003 0 0 100 00000000 0 0 0\n";
+        check(&network(Some("lan"), routes), Some("10.77.0.11"), Some("10.77.0.11"));
+        check(&network(Some("lan"), ""), Some("10.77.0.11"), Some("10.77.0.11"));
+        check(&network(Some(""), routes), None, Some("10.0.2.15"));
+    }
+
+    #[test]
+    fn link_local_is_no_address() {
+        check(&network(None, "lonely 00000000 0202000A 0003 0 0 100 00000000 0 0 0\n"), None, None);
+    }
+
+    #[test]
+    fn the_lan_is_found_by_its_networkd_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        let known = [("enp0s2", "52:54:00:12:34:56"), ("enp0s3", "52:54:00:aa:bb:0b")]
+            .map(|(name, mac)| (name.to_owned(), mac.to_owned()));
+        assert_eq!(lan_interface(&root, &known), None);
+        fs::create_dir_all(root.at(LAN_FILES)).unwrap();
+        let file = root.at(LAN_FILES).join("70-lan.network");
+        let check_file = |text: &str, expected: &str| {
+            fs::write(&file, text).unwrap();
+            assert_eq!(lan_interface(&root, &known).as_deref(), Some(expected), "{text}");
+        };
+        check_file("[Match]\nMACAddress=52:54:00:AA:bb:0b\n\n[Network]\nAddress=10.77.0.11/24\n", "enp0s3");
+        check_file("[Match]\nName=enp0s9 enp0s2\n", "enp0s2");
+        check_file("[Match]\n\n[Network]\nName=enp0s2\n", "");
+    }
+
+    /// Every Linux host has it, with this address and no other MAC.
+    #[test]
+    fn the_loopback_is_seen() {
+        let found = interfaces();
+        assert_eq!(found.addresses["lo"][0], Ipv4Addr::LOCALHOST);
+        assert!(
+            found.hardware.contains(&("lo".to_owned(), "00:00:00:00:00:00".to_owned())),
+            "{:?}",
+            found.hardware
+        );
+    }
+}

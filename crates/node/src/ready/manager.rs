@@ -1,0 +1,238 @@
+//! Asks systemd how the boot goes, over D-Bus, and waits for its signal that it is over.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use zbus::export::futures_core::Stream;
+use zbus::wire::OwnedObjectPath;
+
+/// One unit as `ListUnitsFiltered` gives it: name, description, load, active and sub state, followed unit,
+/// path, job id, job type, job path.
+type UnitRow =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    /// Without it systemd sends no signals.
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<UnitRow>>;
+
+    #[zbus(signal)]
+    fn startup_finished(
+        &self,
+        firmware: u64,
+        loader: u64,
+        kernel: u64,
+        initrd: u64,
+        userspace: u64,
+        total: u64,
+    ) -> zbus::Result<()>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn system_state(&self) -> zbus::Result<String>;
+    /// Wall clock, microseconds; 0 in a container, which starts no kernel.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn kernel_timestamp(&self) -> zbus::Result<u64>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn finish_timestamp_monotonic(&self) -> zbus::Result<u64>;
+}
+
+/// How the boot went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// Sorted.
+    pub failed_units: Vec<String>,
+    pub startup_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Finished(Boot),
+    /// The system goes down; there is nobody left to be ready.
+    Stopping,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    #[error("systemd does not answer on the bus")]
+    Bus(#[from] zbus::Error),
+    #[error("the bus closed before the boot had finished; systemd was in state {0}")]
+    Closed(String),
+}
+
+/// Returns when no job of the boot is left.
+pub async fn wait(bus: &zbus::Connection) -> Result<Outcome, WaitError> {
+    let manager = ManagerProxy::new(bus).await?;
+    // The signal is asked for before the state: a boot that ends in between is not missed.
+    let mut finished = manager.receive_startup_finished().await?;
+    manager.subscribe().await?;
+    loop {
+        let state = manager.system_state().await?;
+        match state.as_str() {
+            "running" | "degraded" => return Ok(Outcome::Finished(boot(&manager).await?)),
+            "stopping" => return Ok(Outcome::Stopping),
+            _ => {}
+        }
+        if poll_fn(|context| Pin::new(&mut finished).poll_next(context)).await.is_none() {
+            return Err(WaitError::Closed(state));
+        }
+    }
+}
+
+async fn boot(manager: &ManagerProxy<'_>) -> Result<Boot, WaitError> {
+    let rows = manager.list_units_filtered(&["failed"]).await?;
+    let mut failed_units: Vec<_> = rows.into_iter().map(|row| row.0).collect();
+    failed_units.sort();
+    // The monotonic clock begins with the kernel; a container has only its own systemd's start.
+    let from = match manager.kernel_timestamp().await? {
+        0 => manager.userspace_timestamp_monotonic().await?,
+        _ => 0,
+    };
+    let until = manager.finish_timestamp_monotonic().await?;
+    Ok(Boot { failed_units, startup_ms: until.saturating_sub(from) / 1000 })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, Mutex};
+
+    use zbus::object_server::SignalEmitter;
+
+    use super::*;
+
+    const PATH: &str = "/org/freedesktop/systemd1";
+
+    /// A systemd whose state the test sets; only the words of the protocol are real.
+    struct Made {
+        state: Arc<Mutex<&'static str>>,
+        kernel: u64,
+        failed: Vec<&'static str>,
+        subscribed: Arc<tokio::sync::Notify>,
+    }
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+    impl Made {
+        fn subscribe(&self) {
+            self.subscribed.notify_one();
+        }
+
+        fn list_units_filtered(&self, states: Vec<String>) -> Vec<UnitRow> {
+            assert_eq!(states, ["failed"]);
+            let none = || OwnedObjectPath::try_from("/").unwrap();
+            let row = |name: &&str| {
+                let [a, b, c, d, e] = ["", "loaded", "failed", "failed", ""].map(str::to_owned);
+                ((*name).to_owned(), a, b, c, d, e, none(), 0, String::new(), none())
+            };
+            self.failed.iter().map(row).collect()
+        }
+
+        #[zbus(signal)]
+        async fn startup_finished(
+            emitter: &SignalEmitter<'_>,
+            firmware: u64,
+            loader: u64,
+            kernel: u64,
+            initrd: u64,
+            userspace: u64,
+            total: u64,
+        ) -> zbus::Result<()>;
+
+        #[zbus(property)]
+        fn system_state(&self) -> String {
+            (*self.state.lock().unwrap()).to_owned()
+        }
+
+        #[zbus(property)]
+        fn kernel_timestamp(&self) -> u64 {
+            self.kernel
+        }
+
+        #[zbus(property)]
+        fn userspace_timestamp_monotonic(&self) -> u64 {
+            4_000_000
+        }
+
+        #[zbus(property)]
+        fn finish_timestamp_monotonic(&self) -> u64 {
+            5_500_000
+        }
+    }
+
+    /// What `wait` says when systemd is in the states of `then` one after the other, each told by a signal.
+    fn check(
+        first: &'static str,
+        then: &[&'static str],
+        kernel: u64,
+        failed: &[&'static str],
+        expected: &Outcome,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (here, there) = UnixStream::pair().unwrap();
+            let state = Arc::new(Mutex::new(first));
+            let subscribed = Arc::new(tokio::sync::Notify::new());
+            let made = Made {
+                state: state.clone(),
+                kernel,
+                failed: failed.to_vec(),
+                subscribed: subscribed.clone(),
+            };
+            let server = zbus::connection::Builder::unix_stream(there)
+                .server(zbus::Guid::generate())
+                .p2p()
+                .serve_at(PATH, made)
+                .build();
+            let client = zbus::connection::Builder::unix_stream(here).p2p().build();
+            let (server, client) = tokio::try_join!(server, client).unwrap();
+            let tell = async {
+                subscribed.notified().await;
+                for next in then {
+                    *state.lock().unwrap() = next;
+                    let emitter = SignalEmitter::new(&server, PATH).unwrap();
+                    Made::startup_finished(&emitter, 0, 0, 1, 2, 3, 6).await.unwrap();
+                }
+            };
+            let (outcome, ()) = tokio::join!(wait(&client), tell);
+            assert_eq!(&outcome.unwrap(), expected);
+        });
+    }
+
+    fn finished(failed_units: &[&str], startup_ms: u64) -> Outcome {
+        let failed_units = failed_units.iter().map(|name| (*name).to_owned()).collect();
+        Outcome::Finished(Boot { failed_units, startup_ms })
+    }
+
+    #[test]
+    fn a_boot_that_is_over_is_told_at_once() {
+        check("running", &[], 1, &[], &finished(&[], 5500));
+    }
+
+    #[test]
+    fn a_boot_that_goes_on_is_waited_for_and_failed_units_are_listed() {
+        check(
+            "starting",
+            &["degraded"],
+            1,
+            &["b.service", "a.service"],
+            &finished(&["a.service", "b.service"], 5500),
+        );
+        check("maintenance", &["starting", "running"], 1, &[], &finished(&[], 5500));
+    }
+
+    #[test]
+    fn a_container_counts_from_its_own_systemd() {
+        check("running", &[], 0, &[], &finished(&[], 1500));
+    }
+
+    #[test]
+    fn a_system_that_stops_is_never_ready() {
+        check("starting", &["stopping"], 1, &[], &Outcome::Stopping);
+    }
+}

@@ -1,0 +1,109 @@
+//! The line that the host reads. Its names are a contract with the `machines` crate.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use crate::root::Root;
+
+const OS_RELEASE: &str = "/usr/lib/os-release";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub state: &'static str,
+    /// `VERSION_ID` of the image.
+    pub version: Option<String>,
+    /// `a` or `b`; none in a container.
+    pub slot: Option<char>,
+    pub failed_units: Vec<String>,
+    pub address: Option<Ipv4Addr>,
+    /// 32 hexadecimal digits, as journald writes it.
+    pub boot_id: String,
+    /// From the kernel's start (in a container, systemd's) to the end of the boot.
+    pub startup_ms: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("can not read the boot id in {BOOT_ID}")]
+pub struct BootIdError(#[source] io::Error);
+
+impl Report {
+    /// One line, with its end.
+    pub fn line(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+}
+
+pub fn boot_id(root: &Root) -> Result<String, BootIdError> {
+    let text = fs::read_to_string(root.at(BOOT_ID)).map_err(BootIdError)?;
+    Ok(text.trim().replace('-', ""))
+}
+
+pub fn version(root: &Root) -> Option<String> {
+    let text = match fs::read_to_string(root.at(OS_RELEASE)) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("can not read {OS_RELEASE}: {error}");
+            return None;
+        }
+    };
+    let value = text.lines().find_map(|line| line.strip_prefix("VERSION_ID="))?.trim();
+    let quote = |mark: char| value.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark));
+    Some(quote('"').or_else(|| quote('\'')).unwrap_or(value).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_the_names_of_the_contract() {
+        let report = Report {
+            state: "ready",
+            version: Some("9999.1.0".into()),
+            slot: Some('a'),
+            failed_units: vec!["x.service".into()],
+            address: Some(Ipv4Addr::new(10, 77, 0, 11)),
+            boot_id: "0123".into(),
+            startup_ms: 17,
+        };
+        let expected = "{\"state\":\"ready\",\"version\":\"9999.1.0\",\"slot\":\"a\",\
+                        \"failed_units\":[\"x.service\"],\"address\":\"10.77.0.11\",\"boot_id\":\"0123\",\
+                        \"startup_ms\":17}\n";
+        assert_eq!(report.line().unwrap(), expected);
+        let unknown = Report { version: None, slot: None, address: None, failed_units: Vec::new(), ..report };
+        let expected = "{\"state\":\"ready\",\"version\":null,\"slot\":null,\"failed_units\":[],\
+                        \"address\":null,\"boot_id\":\"0123\",\"startup_ms\":17}\n";
+        assert_eq!(unknown.line().unwrap(), expected);
+    }
+
+    #[test]
+    fn version_is_read_as_a_shell_would() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        assert_eq!(version(&root), None);
+        fs::create_dir_all(root.at("/usr/lib")).unwrap();
+        for (text, expected) in [
+            ("NAME=x\nVERSION_ID=1.2\n", Some("1.2")),
+            ("VERSION_ID=\"1.2\"\n", Some("1.2")),
+            ("VERSION_ID='1.2'\n", Some("1.2")),
+            ("VERSION=1\n", None),
+        ] {
+            fs::write(root.at(OS_RELEASE), text).unwrap();
+            assert_eq!(version(&root).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn boot_id_has_no_dashes() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        assert!(boot_id(&root).is_err());
+        fs::create_dir_all(root.at("/proc/sys/kernel/random")).unwrap();
+        fs::write(root.at(BOOT_ID), "5c91-a0\n").unwrap();
+        assert_eq!(boot_id(&root).unwrap(), "5c91a0");
+    }
+}

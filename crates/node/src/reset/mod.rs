@@ -1,0 +1,87 @@
+//! `keelson-reset`: the machine as on its first boot.
+//!
+//! It only asks for it: systemd-repart in the initrd of the next boot makes the partitions that are marked
+//! `FactoryReset=yes` anew. The running system erases nothing, and both slots of `/usr` stay.
+
+mod power;
+mod variable;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::face::{FAILED, WRONG_USE};
+use crate::root::Root;
+use variable::RequestError;
+
+/// What has to be typed.
+const WORD: &str = "reset";
+const EXAMPLES: &str = "Examples:
+  sudo keelson-reset              asks, then reboots into the reset
+  sudo keelson-reset --yes        does not ask
+  sudo keelson-reset --no-reboot  the next boot resets, whenever it comes
+
+What goes: /etc, /var, /home and everything else on the ROOT partition.
+What stays: the system in both slots, the OEM partition, the boot partition.";
+
+/// Makes this machine as on its first boot: all of its own files are erased at the next start.
+#[derive(Parser)]
+#[command(name = "keelson-reset", after_help = EXAMPLES)]
+struct Flags {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Only mark the next boot
+    #[arg(long)]
+    no_reboot: bool,
+    #[arg(long, hide = true, default_value = "/")]
+    root: Root,
+}
+
+pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(words);
+    if let Err(error) = variable::check(&flags.root) {
+        return Ok(refuse(&error));
+    }
+    if !flags.yes {
+        if !std::io::stdin().is_terminal() {
+            eprintln!(
+                "error: nobody can be asked here\nhint: add --yes to erase this machine's files unasked"
+            );
+            return Ok(ExitCode::from(WRONG_USE));
+        }
+        if !confirmed()? {
+            eprintln!("nothing was changed");
+            return Ok(ExitCode::from(FAILED));
+        }
+    }
+    if let Err(error) = variable::request(&flags.root) {
+        return Ok(refuse(&error));
+    }
+    if flags.no_reboot || !flags.root.is_machine() {
+        eprintln!("the next boot resets this machine");
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("rebooting into the reset");
+    power::reboot().context("the next boot resets this machine, but it can not be rebooted from here")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refuse(error: &RequestError) -> ExitCode {
+    eprintln!("error: {:#}", error.chain());
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(FAILED)
+}
+
+fn confirmed() -> Result<bool> {
+    eprint!("This erases /etc, /var, /home and all else of this machine's own.\nType `{WORD}` to go on: ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("can not read the answer")?;
+    Ok(answer.trim() == WORD)
+}

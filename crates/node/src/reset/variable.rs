@@ -1,0 +1,170 @@
+//! The EFI variable by which systemd is asked for a factory reset.
+//!
+//! systemd-repart 257 reads `FactoryReset` of systemd's vendor as a boolean in UTF-16, in the initrd only, and
+//! removes it when it has done so. efivarfs puts four bytes of attributes before the value, takes a value in
+//! one write, and guards variables that exist with the immutable flag.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
+use crate::root::Root;
+
+const FOLDER: &str = "/sys/firmware/efi/efivars";
+const NAME: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
+/// Non-volatile, for boot services and at run time.
+const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4;
+const VALUE: &str = "1";
+/// systemd writes here which kind of container it runs in.
+const CONTAINER: &str = "/run/systemd/container";
+
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("this node is a container ({kind}): it has no firmware to remember a reset")]
+    Container { kind: String },
+    #[error("this machine has no EFI variables in {0}")]
+    NoVariables(PathBuf),
+    #[error("can not write the EFI variable {path}")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl RequestError {
+    /// The error with its causes.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            // invariant: writing to a String does not fail.
+            write!(text, ": {error}").unwrap_or_default();
+            cause = error.source();
+        }
+        text
+    }
+
+    /// What to do instead.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Container { .. } => {
+                Some("on its host, `cargo keelson destroy` and `cargo keelson up` make it anew")
+            }
+            Self::NoVariables(_) => {
+                Some("boot once with systemd.factory_reset=yes on the kernel command line")
+            }
+            Self::Write { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Some("sudo keelson-reset"),
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("sudo mount -o remount,rw /sys/firmware/efi/efivars, then again")
+                }
+                _ => Some("boot once with systemd.factory_reset=yes on the kernel command line"),
+            },
+        }
+    }
+}
+
+/// Whether a reset can be asked for on this machine.
+pub fn check(root: &Root) -> Result<(), RequestError> {
+    if let Ok(kind) = fs::read_to_string(root.at(CONTAINER)) {
+        return Err(RequestError::Container { kind: kind.trim().to_owned() });
+    }
+    let folder = root.at(FOLDER);
+    // Without a file system on it the folder is there and empty.
+    let has_any = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+    if has_any { Ok(()) } else { Err(RequestError::NoVariables(folder)) }
+}
+
+/// Sets the variable; a request that is there already stays.
+pub fn request(root: &Root) -> Result<(), RequestError> {
+    check(root)?;
+    let path = root.at(FOLDER).join(NAME);
+    set(&path, &content()).map_err(|source| RequestError::Write { path, source })
+}
+
+/// Attributes, then the text in UTF-16 with its end.
+fn content() -> Vec<u8> {
+    let text = VALUE.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+    ATTRIBUTES.to_le_bytes().into_iter().chain(text).collect()
+}
+
+fn set(path: &Path, content: &[u8]) -> io::Result<()> {
+    match fs::read(path) {
+        Ok(present) if present == content => return Ok(()),
+        Ok(_) => allow_writing(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // Not truncated: an empty value would delete the variable.
+    let mut variable = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    let written = variable.write(content)?;
+    if written == content.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+fn allow_writing(path: &Path) -> io::Result<()> {
+    let variable = File::open(path)?;
+    // A file system without such flags guards nothing.
+    let Ok(flags) = ioctl_getflags(&variable) else { return Ok(()) };
+    if flags.contains(IFlags::IMMUTABLE) {
+        ioctl_setflags(&variable, flags - IFlags::IMMUTABLE)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        fs::create_dir_all(root.at(FOLDER)).unwrap();
+        fs::write(root.at(FOLDER).join("BootOrder-8be4df61"), "x").unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn the_variable_is_a_true_string_that_stays_over_the_reboot() {
+        let (_folder, root) = machine();
+        request(&root).unwrap();
+        let path = root.at(FOLDER).join(NAME);
+        assert_eq!(fs::read(&path).unwrap(), [7, 0, 0, 0, b'1', 0, 0, 0]);
+        request(&root).unwrap();
+        fs::write(&path, [7, 0, 0, 0, b'0', 0, 0, 0]).unwrap();
+        request(&root).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [7, 0, 0, 0, b'1', 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_container_is_told_what_to_do_instead() {
+        let (_folder, root) = machine();
+        fs::create_dir_all(root.at("/run/systemd")).unwrap();
+        fs::write(root.at(CONTAINER), "systemd-nspawn\n").unwrap();
+        let error = request(&root).unwrap_err();
+        assert!(error.to_string().contains("container (systemd-nspawn)"), "{error}");
+        assert!(error.hint().unwrap().contains("destroy"));
+        assert!(!root.at(FOLDER).join(NAME).exists());
+    }
+
+    #[test]
+    fn a_machine_without_variables_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        assert!(matches!(request(&root), Err(RequestError::NoVariables(_))));
+        fs::create_dir_all(root.at(FOLDER)).unwrap();
+        assert!(
+            matches!(request(&root), Err(RequestError::NoVariables(_))),
+            "an empty folder is no efivarfs"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_can_not_be_written_has_its_cause() {
+        let (_folder, root) = machine();
+        fs::create_dir(root.at(FOLDER).join(NAME)).unwrap();
+        let error = request(&root).unwrap_err();
+        assert!(error.chain().contains(": "), "{}", error.chain());
+        assert!(matches!(error, RequestError::Write { .. }));
+    }
+}

@@ -1,0 +1,127 @@
+//! The programs as they are called: by their names, on a folder for a root.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output};
+
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = machine.root().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        machine
+    }
+
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.root().join(path)).unwrap()
+    }
+
+    /// Calls the program by a link, as the image has it.
+    fn call(&self, name: &str, words: &[&str]) -> Output {
+        let link = self.root().join(name);
+        if !link.exists() {
+            symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+        }
+        Command::new(link).args(words).arg("--root").arg(self.root()).output().unwrap()
+    }
+}
+
+fn check(output: &Output, code: i32, said: &str) {
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(said), "`{said}` is not in: {text}");
+}
+
+const ROUTE_HEAD: &str = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+
+#[test]
+fn the_address_of_the_default_route_is_written_once() {
+    let routes = format!("{ROUTE_HEAD}lo 00000000 00000000 0003 0 0 0 00000000 0 0 0\n");
+    let machine = Machine::new(&[("proc/net/route", &routes), ("etc/environment", "A=b\n")]);
+    let first = machine.call("coreos-setup-environment", &["/etc/environment"]);
+    check(&first, 0, "127.0.0.1 of lo (it has the default route) written to /etc/environment");
+    let expected = "A=b\nCOREOS_PRIVATE_IPV4=127.0.0.1\nCOREOS_PUBLIC_IPV4=127.0.0.1\n";
+    assert_eq!(machine.read("etc/environment"), expected);
+    check(&machine.call("coreos-setup-environment", &["/etc/environment"]), 0, "already in /etc/environment");
+}
+
+#[test]
+fn without_a_route_nothing_is_written_and_nothing_fails() {
+    let machine = Machine::new(&[("proc/net/route", ROUTE_HEAD), ("etc/environment", "A=b\n")]);
+    let output = machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
+    check(&output, 0, "nothing is written");
+    assert_eq!(machine.read("etc/environment"), "A=b\n");
+}
+
+#[test]
+fn a_reset_is_not_asked_for_unconfirmed() {
+    let variable = "sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
+    let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", "")]);
+    check(&machine.call("keelson-reset", &[]), 2, "add --yes");
+    assert!(!machine.root().join(variable).exists());
+    check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 0, "the next boot resets this machine");
+    assert!(machine.root().join(variable).exists());
+}
+
+#[test]
+fn a_container_can_not_be_reset() {
+    let machine = Machine::new(&[("run/systemd/container", "systemd-nspawn\n")]);
+    check(&machine.call("keelson-reset", &["--yes"]), 1, "hint: on its host, `cargo keelson destroy`");
+    check(&Machine::new(&[]).call("keelson-reset", &["--yes"]), 1, "no EFI variables");
+}
+
+#[test]
+fn a_change_of_etc_is_listed_and_taken_back() {
+    let machine = Machine::new(&[("usr/share/factory/etc/motd", "image"), ("etc/motd", "mine")]);
+    check(&machine.call("keelson-etc", &["diff"]), 0, "M /etc/motd\n");
+    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 0, "is as the image has it");
+    check(&machine.call("keelson-etc", &["diff", "--json"]), 0, "\"changes\": []");
+    check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 1, "is as the image has it");
+    check(&machine.call("keelson-etc", &["revert", "/usr/bin/x"]), 1, "is no path below /etc");
+}
+
+#[test]
+fn names_choose_the_face() {
+    let machine = Machine::new(&[]);
+    let node = || Command::new(env!("CARGO_BIN_EXE_node"));
+    check(&node().output().unwrap(), 0, "usr/bin/keelson-reset\n");
+    check(&node().args(["keelson-etc", "--help"]).output().unwrap(), 0, "sudo keelson-etc diff");
+    check(&node().arg("keelson-nothing").output().unwrap(), 2, "no program is called keelson-nothing");
+    check(&machine.call("keelson-wrong", &[]), 2, "no program is called keelson-wrong");
+    check(&machine.call("keelson-etc", &["nonsense"]), 2, "nonsense");
+}
+
+/// A program that the image does not link can not be called there.
+#[test]
+fn the_image_links_every_name() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../os/programs.toml");
+    let list = fs::read_to_string(list).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_node")).arg("--links").output().unwrap();
+    let links = String::from_utf8(output.stdout).unwrap();
+    assert!(links.lines().count() >= 4, "{links}");
+    for link in links.lines() {
+        assert!(list.contains(&format!("\"{link}\"")), "{link} is not in os/programs.toml");
+    }
+}
+
+#[test]
+fn ready_without_a_bus_says_what_is_missing() {
+    let machine = Machine::new(&[]);
+    let link = machine.root().join("keelson-ready");
+    symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+    let socket = format!("unix:path={}", machine.root().join("absent").display());
+    let output = Command::new(link).env("DBUS_SYSTEM_BUS_ADDRESS", socket).output().unwrap();
+    check(&output, 1, "error: can not reach the system bus: ");
+}

@@ -1,0 +1,226 @@
+//! `cargo xtask bench`: measures the figures of `docs/benchmarks.md` and prints rows for its table.
+//!
+//! It works through `cargo keelson --json`, on clusters of its own that it removes again, and writes nothing
+//! into the checkout: whoever measured decides what goes into the document.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::command::{Ended, cargo, show, show_and_read};
+use crate::{interrupt, workspace};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Topic {
+    /// Builds the image from a full cache: time, size
+    Image,
+    /// Boots one and three machines on both back ends: time, guest's userspace, memory
+    Boot,
+}
+
+struct Figure {
+    what: String,
+    target: &'static str,
+    measured: String,
+    command: String,
+}
+
+/// (back end, machines, target) of the boots that are timed.
+const BOOTS: [(&str, u32, &str); 4] =
+    [("nspawn", 1, "<= 3 s"), ("nspawn", 3, "<= 6 s"), ("qemu", 1, "<= 35 s"), ("qemu", 3, "<= 75 s")];
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+
+/// True when every figure could be measured, whatever it is.
+pub fn run(topics: &[Topic]) -> Result<bool> {
+    interrupt::watch()?;
+    let root = workspace::root();
+    // Compiling keelson is no part of any figure.
+    let build = ["build", "--locked", "--quiet", "--profile", "tool", "--package", "keelson"];
+    succeed(show(&mut cargo(&root, &build))?).context("can not build keelson")?;
+    let chosen = |topic| topics.is_empty() || topics.contains(&topic);
+    let (mut figures, mut failures) = (Vec::new(), Vec::new());
+    if chosen(Topic::Image) {
+        match image(&root) {
+            Ok(found) => figures.extend(found),
+            Err(error) => failures.push(format!("image: {error:#}")),
+        }
+    }
+    if chosen(Topic::Boot) {
+        for (back_end, machines, target) in BOOTS {
+            match boot(&root, back_end, machines, target) {
+                Ok(found) => figures.extend(found),
+                Err(error) => failures.push(format!("{machines} on {back_end}: {error:#}")),
+            }
+        }
+    }
+    print!("{}", rows(&figures));
+    for failure in &failures {
+        eprintln!("not measured: {failure}");
+    }
+    Ok(failures.is_empty())
+}
+
+/// One build fills the caches; the second one is measured, into an empty folder.
+fn image(root: &Path) -> Result<Vec<Figure>> {
+    let out = std::env::temp_dir().join(format!("keelson-bench-{}", std::process::id()));
+    let out = out.to_str().context("the folder for temporary files has no UTF-8 name")?;
+    let words = ["image", "build", "--format", "qcow2", "--out", out];
+    let warm = ask(root, &words);
+    let report = warm.and_then(|_| ask(root, &words));
+    if Path::new(out).exists() {
+        std::fs::remove_dir_all(out).with_context(|| format!("can not remove {out}"))?;
+    }
+    let report = report?;
+    let seconds = report["seconds"]["total"].as_f64().context("image build --json has no seconds.total")?;
+    let files = report["files"].as_array().context("image build --json has no files")?;
+    let mut figures = vec![Figure {
+        what: "image build again, all inputs the same".into(),
+        target: "",
+        measured: format!("{seconds:.1} s"),
+        command: "cargo keelson image build".into(),
+    }];
+    for file in files.iter().filter(|file| file["format"] == "qcow2") {
+        let bytes = file["bytes"].as_f64().context("a file of image build --json has no bytes")?;
+        figures.push(Figure {
+            what: "disk image as compressed qcow2".into(),
+            target: "<= 230 MiB",
+            measured: format!("{:.0} MiB", bytes / MEBIBYTE),
+            command: "cargo keelson image build --format qcow2".into(),
+        });
+    }
+    Ok(figures)
+}
+
+fn boot(root: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {
+    let cluster = format!("bench-{back_end}-{machines}");
+    let figures = boot_in(root, &cluster, back_end, machines, target);
+    // Also after a failure or Ctrl-C: a benchmark leaves no machine behind.
+    let removed = keelson(root, &["--cluster", &cluster, "--quiet", "destroy"])
+        .stdout(Stdio::null())
+        .status()
+        .with_context(|| format!("can not destroy cluster {cluster}"))?;
+    match figures {
+        Ok(_) if !removed.success() => {
+            bail!("its machines could not be removed: `cargo keelson --cluster {cluster} destroy`")
+        }
+        other => other,
+    }
+}
+
+fn boot_in(
+    root: &Path,
+    cluster: &str,
+    back_end: &str,
+    machines: u32,
+    target: &'static str,
+) -> Result<Vec<Figure>> {
+    let count = machines.to_string();
+    let up = ["--cluster", cluster, "up", "--nodes", &count, "--on", back_end];
+    let started = Instant::now();
+    let report = ask(root, &up)?;
+    let name = report["nodes"][0]["name"].as_str().context("up --json has no node")?.to_owned();
+    let on_node = |words: &[&str]| inside(root, cluster, &name, words);
+    on_node(&["true"])?;
+    let until_ssh = started.elapsed();
+    let build = Duration::try_from_secs_f64(report["seconds"]["build"].as_f64().unwrap_or(0.0))?;
+    let mut figures = vec![Figure {
+        what: format!("{back_end}, `up --nodes {machines}` until ssh answers, without the build"),
+        target,
+        measured: format!("{:.1} s", until_ssh.saturating_sub(build).as_secs_f64()),
+        command: format!("cargo keelson up --nodes {machines} --on {back_end}"),
+    }];
+    if machines == 1 {
+        let times = on_node(&["systemd-analyze", "time"])?;
+        figures.push(Figure {
+            what: format!("the guest's own start, {back_end}"),
+            target: if back_end == "nspawn" { "<= 2 s" } else { "" },
+            measured: times.lines().next().unwrap_or_default().to_owned(),
+            command: format!("cargo keelson ssh {name} -- systemd-analyze time"),
+        });
+    }
+    if machines == 1 && back_end == "qemu" {
+        let used = used_memory(&on_node(&["free", "-m"])?)?;
+        figures.push(Figure {
+            what: "memory in use on the idle node".into(),
+            target: "<= 170 MiB",
+            measured: format!("{used} MiB"),
+            command: format!("cargo keelson ssh {name} -- free -m"),
+        });
+    }
+    Ok(figures)
+}
+
+/// The column `used` of the line `Mem:` that `free -m` prints.
+fn used_memory(free: &str) -> Result<u64> {
+    let line = free.lines().find(|line| line.starts_with("Mem:")).context("free -m printed no line Mem:")?;
+    let used = line.split_whitespace().nth(2).context("the line Mem: of free -m has no third column")?;
+    used.parse().with_context(|| format!("`{used}` in the line Mem: of free -m is no number"))
+}
+
+fn keelson(root: &Path, words: &[&str]) -> Command {
+    let mut command =
+        cargo(root, &["run", "--locked", "--quiet", "--profile", "tool", "--package", "keelson"]);
+    command.arg("--").args(words);
+    command
+}
+
+/// What keelson prints as JSON.
+fn ask(root: &Path, words: &[&str]) -> Result<Value> {
+    let mut all = vec!["--json"];
+    all.extend(words);
+    let ended = succeed(show_and_read(&mut keelson(root, &all))?)?;
+    serde_json::from_str(&ended.stdout).context("keelson printed no JSON document")
+}
+
+fn inside(root: &Path, cluster: &str, name: &str, words: &[&str]) -> Result<String> {
+    let mut all = vec!["--cluster", cluster, "ssh", name, "--"];
+    all.extend(words);
+    Ok(succeed(show_and_read(&mut keelson(root, &all))?)?.stdout)
+}
+
+fn succeed(ended: Ended) -> Result<Ended> {
+    match ended.code {
+        _ if ended.success => Ok(ended),
+        Some(code) => bail!("exit code {code}"),
+        None => bail!("ended by a signal"),
+    }
+}
+
+/// Rows as `docs/benchmarks.md` has them, date and machine left to whoever measured.
+fn rows(figures: &[Figure]) -> String {
+    let mut text =
+        String::from("| what | target | measured | command | date | machine |\n|---|---|---|---|---|---|\n");
+    for Figure { what, target, measured, command } in figures {
+        text += &format!("| {what} | {target} | {measured} | `{command}` | | |\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn used_memory_is_the_third_column() {
+        let free = "               total        used        free\nMem:             981         164         590\nSwap: 0 0 0\n";
+        assert_eq!(used_memory(free).unwrap(), 164);
+        assert!(used_memory("nothing").is_err());
+        assert!(used_memory("Mem: 981 much").is_err());
+    }
+
+    #[test]
+    fn rows_fit_the_table_of_the_document() {
+        let path = workspace::root().join("docs/benchmarks.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let figure =
+            Figure { what: "a".into(), target: "<= 1 s", measured: "2 s".into(), command: "c".into() };
+        let text = rows(&[figure]);
+        let head: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
+        assert!(document.contains(&head), "the head of the table has changed: {head}");
+        assert!(text.ends_with("| a | <= 1 s | 2 s | `c` | | |\n"), "{text}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Runs the programs that a check consists of, in the open: each command line is shown, its output passes through.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::interrupt;
+
+/// Environment that would make a test rewrite its golden files.
+const REWRITING: [&str; 4] = ["UPDATE_GOLDEN", "UPDATE_EXPECT", "INSTA_UPDATE", "BLESS"];
+
+/// How a child ended, and what it wrote to stdout where that was asked for.
+pub struct Ended {
+    pub success: bool,
+    pub code: Option<i32>,
+    pub stdout: String,
+}
+
+/// `cargo` with these words, in `root`, unable to rewrite golden files.
+pub fn cargo(root: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words).current_dir(root);
+    for name in REWRITING {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Shows the command line, runs it with this process's own output.
+pub fn show(command: &mut Command) -> anyhow::Result<Ended> {
+    announce(command);
+    finish(command)
+}
+
+/// As [`show`], with stdout kept instead of shown.
+pub fn show_and_read(command: &mut Command) -> anyhow::Result<Ended> {
+    announce(command);
+    finish(command.stdout(Stdio::piped()))
+}
+
+/// Whether a cargo plug-in (`nextest`, `deny`) is installed.
+pub fn has_cargo_plugin(root: &Path, name: &str) -> bool {
+    cargo(root, &[name, "--version"]).output().is_ok_and(|output| output.status.success())
+}
+
+fn announce(command: &Command) {
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
+    eprintln!("$ {program} {}", words.join(" "));
+}
+
+fn finish(command: &mut Command) -> anyhow::Result<Ended> {
+    if interrupt::seen() {
+        bail!("interrupted");
+    }
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command.spawn().with_context(|| format!("can not start {name}"))?;
+    interrupt::child_started(child.id());
+    let output = child.wait_with_output();
+    interrupt::child_ended();
+    let output = output.with_context(|| format!("can not wait for {name}"))?;
+    Ok(Ended {
+        success: output.status.success(),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+    })
+}

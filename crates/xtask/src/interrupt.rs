@@ -1,0 +1,83 @@
+//! Ctrl-C and SIGTERM: the running child ends, the steps after it do not start, the summary is still said.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+static SEEN: AtomicBool = AtomicBool::new(false);
+/// Process id of the child that runs now; 0 when there is none.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// Starts to watch for both signals; called once, before the first child.
+pub fn watch() -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("can not watch for signals")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            SEEN.store(true, Ordering::SeqCst);
+            let child = CHILD.load(Ordering::SeqCst);
+            // The terminal sends SIGINT to the children too; SIGTERM comes to this process alone.
+            if signal == SIGTERM && child > 0 {
+                end_tree(child);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Ends `process` and all below it: cargo does not pass SIGTERM on to what it runs.
+fn end_tree(process: i32) {
+    let mut waiting = vec![process];
+    while let Some(process) = waiting.pop() {
+        // Read before the parent ends: its children would be nobody's then. A process without the file is gone.
+        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+        waiting
+            .extend(children.unwrap_or_default().split_whitespace().filter_map(|id| id.parse::<i32>().ok()));
+        match kill(Pid::from_raw(process), Signal::SIGTERM) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => eprintln!("can not end process {process}: {error}"),
+        }
+    }
+}
+
+pub fn seen() -> bool {
+    SEEN.load(Ordering::SeqCst)
+}
+
+pub fn child_started(id: u32) {
+    CHILD.store(i32::try_from(id).unwrap_or(0), Ordering::SeqCst);
+}
+
+pub fn child_ended() {
+    CHILD.store(0, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_grandchild_ends_too() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 600 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(shell.stdout.take().unwrap());
+        let mut said = String::new();
+        lines.read_line(&mut said).unwrap();
+        assert!(said.trim().parse::<i32>().is_ok(), "{said}");
+        end_tree(i32::try_from(shell.id()).unwrap());
+        shell.wait().unwrap();
+        // The pipe closes when its last holder, the grandchild, is gone.
+        said.clear();
+        assert_eq!(lines.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Rules of the house that no compiler holds: one file a rule, each with tests that show it fail.
+//!
+//! A rule only reads. What it can not check on this host it must report as skipped, with the reason.
+
+mod file_sizes;
+mod finding;
+mod forbidden_names;
+mod layers;
+mod licences;
+mod lock_hosts;
+mod module_circles;
+mod module_tree;
+mod pure_layers;
+mod shell_scripts;
+mod unit_files;
+
+pub use finding::Outcome;
+
+use crate::workspace::Workspace;
+
+pub struct Rule {
+    pub name: &'static str,
+    pub check: fn(&Workspace) -> anyhow::Result<Outcome>,
+}
+
+/// Every rule, in the order in which they are shown.
+pub const RULES: [Rule; 9] = [
+    Rule { name: "layers", check: layers::check },
+    Rule { name: "pure-layers", check: pure_layers::check },
+    Rule { name: "module-circles", check: module_circles::check },
+    Rule { name: "file-sizes", check: file_sizes::check },
+    Rule { name: "forbidden-names", check: forbidden_names::check },
+    Rule { name: "licences", check: licences::check },
+    Rule { name: "lock-hosts", check: lock_hosts::check },
+    Rule { name: "unit-files", check: unit_files::check },
+    Rule { name: "shell-scripts", check: shell_scripts::check },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    /// So that `cargo test` alone holds the rules that need no other program.
+    #[test]
+    fn this_checkout_keeps_the_rules() {
+        let workspace = Workspace::load(&workspace::root()).unwrap();
+        for rule in &RULES {
+            match (rule.check)(&workspace).unwrap() {
+                Outcome::Checked { findings, .. } => {
+                    let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+                    assert!(lines.is_empty(), "{}:\n{}", rule.name, lines.join("\n"));
+                }
+                Outcome::Skipped(reason) => eprintln!("{} skipped: {reason}", rule.name),
+            }
+        }
+    }
+}

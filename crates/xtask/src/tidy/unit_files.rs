@@ -1,0 +1,149 @@
+//! Unit files are read by systemd itself: `systemd-analyze verify`.
+//!
+//! Only what it says about the file counts: the programs and units that a file names are in the image, not
+//! on this host.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::finding::{Finding, Outcome};
+use crate::workspace::Workspace;
+
+const PROGRAM: &str = "systemd-analyze";
+const KINDS: [&str; 8] = ["automount", "mount", "path", "service", "slice", "socket", "target", "timer"];
+/// The image's systemd: an older one on the host does not know all of its keys.
+const IMAGE_SYSTEMD: u32 = 257;
+/// What is said of programs that only the image has.
+const NOT_ON_THIS_HOST: [&str; 2] = ["is not executable: No such file or directory", " not found."];
+const UNKNOWN: [&str; 2] = ["Unknown key", "Unknown section"];
+
+pub fn check(workspace: &Workspace) -> Result<Outcome> {
+    let units: Vec<_> = workspace.files.iter().filter(|file| is_unit(file)).collect();
+    if units.is_empty() {
+        return Ok(Outcome::Skipped("there are no unit files".into()));
+    }
+    let Some(version) = host_version() else {
+        return Ok(Outcome::Skipped(format!("no {PROGRAM} here (apt-get install systemd)")));
+    };
+    let older = version < IMAGE_SYSTEMD;
+    let mut findings = Vec::new();
+    for unit in units {
+        let said = verify(&workspace.root.join(unit))?;
+        findings.extend(objections(unit, &said, older));
+    }
+    let note = older.then(|| {
+        format!("systemd {version} here, {IMAGE_SYSTEMD} in the image: unknown keys were not judged")
+    });
+    Ok(Outcome::Checked { findings, note })
+}
+
+fn is_unit(file: &Path) -> bool {
+    let below_system = file.parent().is_some_and(|folder| folder.ends_with("systemd/system"));
+    let kind = file.extension().unwrap_or_default();
+    below_system && KINDS.iter().any(|known| kind == *known)
+}
+
+/// The number in `systemd 257 (257.13-1~deb13u1)`.
+fn host_version() -> Option<u32> {
+    let output = Command::new(PROGRAM).arg("--version").output().ok()?;
+    String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1)?.parse().ok()
+}
+
+/// What systemd says about the unit at `path`. Its exit code is of no use: it also speaks for missing programs.
+fn verify(path: &PathBuf) -> Result<String> {
+    let output = Command::new(PROGRAM)
+        .args(["verify", "--man=no", "--generators=no", "--recursive-errors=no"])
+        .arg(path)
+        .env("LC_ALL", "C")
+        .output()
+        .with_context(|| format!("can not start {PROGRAM}"))?;
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The lines of `said` that are about the file `unit` itself.
+fn objections(unit: &Path, said: &str, older: bool) -> Vec<Finding> {
+    let name = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // An instance is made up for a template: `a@.service` is shown as `a@i.service`.
+    let stem = name.split_once('@').map_or(name.as_str(), |(stem, _)| stem);
+    let about = |line: &&str| line.contains(name.as_str()) || line.contains(&format!("{stem}@"));
+    let counts = |line: &&str| {
+        let absent = NOT_ON_THIS_HOST.iter().any(|text| line.contains(text));
+        let unknown = older && UNKNOWN.iter().any(|text| line.contains(text));
+        !absent && !unknown
+    };
+    let lines = said.lines().filter(about).filter(counts);
+    lines
+        .map(|line| {
+            // `PATH:LINE: text` and `NAME: text` both begin with a place.
+            let (place, text) = line.split_once(": ").unwrap_or((&name, line));
+            let number = place.rsplit_once(':').map_or(String::new(), |(_, number)| format!(":{number}"));
+            Finding::new(format!("{}{number}", unit.display()), text)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::testing::with_files;
+
+    const PLACE: &str = "units/usr/lib/systemd/system/";
+
+    fn check_said(name: &str, said: &str, older: bool, expected: &[&str]) {
+        let unit = PathBuf::from(PLACE).join(name);
+        let findings: Vec<_> = objections(&unit, said, older).iter().map(ToString::to_string).collect();
+        assert_eq!(findings, expected);
+    }
+
+    #[test]
+    fn what_is_about_the_file_counts() {
+        check_said(
+            "a.service",
+            "/x/a.service:8: Failed to parse service type, ignoring: onehot\n\
+             a.service: Command /usr/lib/keelson/a is not executable: No such file or directory\n\
+             a.service: Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing.\n\
+             other.service: Refusing.\n",
+            false,
+            &[
+                "units/usr/lib/systemd/system/a.service:8: Failed to parse service type, ignoring: onehot",
+                "units/usr/lib/systemd/system/a.service: Service has no ExecStart=, ExecStop=, or \
+                 SuccessAction=. Refusing.",
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_that_an_older_systemd_does_not_know_are_not_judged() {
+        let said = "/x/a.service:8: Unknown key 'Foo' in section [Service], ignoring.";
+        check_said("a.service", said, true, &[]);
+        check_said(
+            "a.service",
+            said,
+            false,
+            &["units/usr/lib/systemd/system/a.service:8: Unknown key 'Foo' in section [Service], ignoring."],
+        );
+    }
+
+    /// With the real program, where it is here.
+    #[test]
+    fn a_bad_unit_is_found_and_a_good_one_passes() {
+        if host_version().is_none() {
+            eprintln!("skipped: no {PROGRAM} here");
+            return;
+        }
+        let good = format!("{PLACE}good@.service");
+        let bad = format!("{PLACE}bad@.service");
+        let made = with_files(&[
+            (good.as_str(), "[Unit]\nDescription=g\n[Service]\nExecStart=/usr/lib/keelson/absent\n"),
+            (
+                bad.as_str(),
+                "[Unit]\nDescription=b\n[Service]\nType=onehot\nExecStart=/usr/lib/keelson/absent\n",
+            ),
+        ]);
+        let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else { panic!("skipped") };
+        let places: Vec<_> = findings.iter().map(|finding| finding.place.clone()).collect();
+        assert_eq!(places, [format!("{bad}:4")]);
+    }
+}

@@ -1,0 +1,135 @@
+//! The steps of `cargo verify`. Each runs what the same words on a command line would run.
+//!
+//! Cargo is always told `--locked`: a step must not write the lock file.
+
+use anyhow::Result;
+
+use super::result::{State, StepResult};
+use super::scenarios;
+use crate::command::{Ended, cargo, has_cargo_plugin, show};
+use crate::tidy;
+use crate::workspace::Workspace;
+
+/// nextest's exit code for a filter that matches no test.
+const NO_TESTS: i32 = 4;
+
+/// What a step is given, besides the checkout.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes {
+    pub long: bool,
+}
+
+pub struct Step {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub run: fn(&Workspace, Wishes) -> Result<Vec<StepResult>>,
+}
+
+/// From fast to real; a name's part before `-` selects the group.
+pub const STEPS: [Step; 9] = [
+    Step { name: "format", about: "rustfmt's own opinion", run: format },
+    Step { name: "tidy", about: "the rules of the house", run: tidy_rules },
+    Step { name: "clippy", about: "all targets, warnings are errors", run: clippy },
+    Step { name: "tests", about: "unit, golden and documentation tests", run: tests },
+    Step { name: "docs", about: "rustdoc, warnings are errors", run: docs },
+    Step { name: "licences", about: "cargo deny: licences and bans", run: licences },
+    Step { name: "scenarios-nspawn", about: "qemu/scenarios on nspawn nodes", run: nspawn },
+    Step { name: "scenarios-qemu", about: "qemu/scenarios on QEMU machines", run: qemu },
+    Step { name: "soaks", about: "ignored tests named soak (--long)", run: soaks },
+];
+
+fn format(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    one("format", judge(&show(&mut cargo(&workspace.root, &["fmt", "--all", "--check"]))?))
+}
+
+fn clippy(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    let words = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    one("clippy", judge(&show(&mut cargo(&workspace.root, &words))?))
+}
+
+fn tests(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    let root = &workspace.root;
+    let nextest: &[&str] = &["nextest", "run", "--locked", "--workspace", "--no-fail-fast"];
+    let plain: &[&str] = &["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
+    let words = if has_cargo_plugin(root, "nextest") { nextest } else { plain };
+    let units = show(&mut cargo(root, words))?;
+    // nextest does not run the examples in documentation.
+    let examples = show(&mut cargo(root, &["test", "--locked", "--workspace", "--doc"]))?;
+    one("tests", judge(if units.success { &examples } else { &units }))
+}
+
+fn docs(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    let mut command = cargo(&workspace.root, &["doc", "--locked", "--workspace", "--no-deps"]);
+    one("docs", judge(&show(command.env("RUSTDOCFLAGS", "-D warnings"))?))
+}
+
+fn licences(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    if !has_cargo_plugin(&workspace.root, "deny") {
+        return one(
+            "licences",
+            State::Skipped("no cargo-deny here (cargo install --locked cargo-deny)".into()),
+        );
+    }
+    let words = ["deny", "--locked", "check", "licenses", "bans"];
+    one("licences", judge(&show(&mut cargo(&workspace.root, &words))?))
+}
+
+fn tidy_rules(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    let mut results = Vec::new();
+    for rule in &tidy::RULES {
+        let name = format!("tidy: {}", rule.name);
+        let state = match (rule.check)(workspace)? {
+            tidy::Outcome::Skipped(reason) => State::Skipped(reason),
+            tidy::Outcome::Checked { findings, note } if findings.is_empty() => {
+                State::Passed(note.unwrap_or_default())
+            }
+            tidy::Outcome::Checked { findings, .. } => {
+                for finding in &findings {
+                    eprintln!("{finding} [{}]", rule.name);
+                }
+                State::Failed(format!("{} found, shown above", findings.len()))
+            }
+        };
+        results.push(StepResult { name, state, took: None });
+    }
+    Ok(results)
+}
+
+fn nspawn(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
+    one("scenarios-nspawn", scenarios::run(workspace, "nspawn", wishes.long)?)
+}
+
+fn qemu(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
+    one("scenarios-qemu", scenarios::run(workspace, "qemu", wishes.long)?)
+}
+
+fn soaks(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
+    let root = &workspace.root;
+    if !wishes.long {
+        return one("soaks", State::Skipped("only with --long".into()));
+    }
+    if !has_cargo_plugin(root, "nextest") {
+        return one(
+            "soaks",
+            State::Skipped("no cargo-nextest here (cargo install --locked cargo-nextest)".into()),
+        );
+    }
+    let words = ["nextest", "run", "--locked", "--workspace", "--run-ignored", "only", "-E", "test(soak)"];
+    let ended = show(&mut cargo(root, &words))?;
+    if ended.code == Some(NO_TESTS) {
+        return one("soaks", State::Skipped("there is no ignored test named soak".into()));
+    }
+    one("soaks", judge(&ended))
+}
+
+fn judge(ended: &Ended) -> State {
+    match ended.code {
+        _ if ended.success => State::Passed(String::new()),
+        Some(code) => State::Failed(format!("exit code {code}")),
+        None => State::Failed("ended by a signal".into()),
+    }
+}
+
+fn one(name: &str, state: State) -> Result<Vec<StepResult>> {
+    Ok(vec![StepResult { name: name.into(), state, took: None }])
+}
