@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use unsafe_libyaml as sys;
+use unsafe_libyaml as unsafe_sys;
 
 /// A place in the text, counted from zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,36 +57,39 @@ pub struct Problem {
 /// Reads the events of one text.
 pub struct Parser<'text> {
     // Boxed: libyaml keeps a pointer to the parser inside of the parser.
-    raw: Box<MaybeUninit<sys::yaml_parser_t>>,
+    raw: Box<MaybeUninit<unsafe_sys::yaml_parser_t>>,
     text: PhantomData<&'text [u8]>,
 }
 
 impl<'text> Parser<'text> {
     pub fn new(text: &'text [u8]) -> Self {
-        let mut raw = Box::new(MaybeUninit::<sys::yaml_parser_t>::uninit());
+        let mut raw = Box::new(MaybeUninit::<unsafe_sys::yaml_parser_t>::uninit());
         // SAFETY: `raw` is owned, writable memory of the right type that does not move, and `text` outlives
         // the parser by the lifetime in the type.
         unsafe {
-            assert!(!sys::yaml_parser_initialize(raw.as_mut_ptr()).fail, "libyaml allocates its buffers");
-            sys::yaml_parser_set_encoding(raw.as_mut_ptr(), sys::YAML_UTF8_ENCODING);
-            sys::yaml_parser_set_input_string(raw.as_mut_ptr(), text.as_ptr(), text.len() as u64);
+            assert!(
+                !unsafe_sys::yaml_parser_initialize(raw.as_mut_ptr()).fail,
+                "libyaml allocates its buffers"
+            );
+            unsafe_sys::yaml_parser_set_encoding(raw.as_mut_ptr(), unsafe_sys::YAML_UTF8_ENCODING);
+            unsafe_sys::yaml_parser_set_input_string(raw.as_mut_ptr(), text.as_ptr(), text.len() as u64);
         }
         Self { raw, text: PhantomData }
     }
 
     /// The next event and where it starts. After an error the parser must not be asked again.
     pub fn next(&mut self) -> Result<(Event, Position), Problem> {
-        let mut raw = MaybeUninit::<sys::yaml_event_t>::uninit();
+        let mut raw = MaybeUninit::<unsafe_sys::yaml_event_t>::uninit();
         // SAFETY: the parser was initialized in `new`; on success libyaml has filled the event, which is
         // copied and then deleted exactly once. On failure libyaml leaves nothing to delete.
         unsafe {
-            if sys::yaml_parser_parse(self.raw.as_mut_ptr(), raw.as_mut_ptr()).fail {
+            if unsafe_sys::yaml_parser_parse(self.raw.as_mut_ptr(), raw.as_mut_ptr()).fail {
                 return Err(self.problem());
             }
             let raw_event = raw.assume_init_mut();
             let position = position(raw_event.start_mark);
             let event = copy(raw_event);
-            sys::yaml_event_delete(raw_event);
+            unsafe_sys::yaml_event_delete(raw_event);
             Ok((event, position))
         }
     }
@@ -100,7 +103,7 @@ impl<'text> Parser<'text> {
             } else {
                 CStr::from_ptr(parser.problem.cast()).to_string_lossy().into_owned()
             };
-            let reader = parser.error == sys::YAML_READER_ERROR;
+            let reader = parser.error == unsafe_sys::YAML_READER_ERROR;
             Problem {
                 message,
                 position: (!reader).then(|| position(parser.problem_mark)),
@@ -113,42 +116,44 @@ impl<'text> Parser<'text> {
 impl Drop for Parser<'_> {
     fn drop(&mut self) {
         // SAFETY: initialized in `new`, deleted only here.
-        unsafe { sys::yaml_parser_delete(self.raw.as_mut_ptr()) }
+        unsafe { unsafe_sys::yaml_parser_delete(self.raw.as_mut_ptr()) }
     }
 }
 
-fn position(mark: sys::yaml_mark_t) -> Position {
+fn position(mark: unsafe_sys::yaml_mark_t) -> Position {
     Position { line: mark.line as usize, column: mark.column as usize }
 }
 
 /// # Safety
 /// `event` was filled by libyaml and is not deleted yet, so that the fields of its kind are valid.
-unsafe fn copy(event: &sys::yaml_event_t) -> Event {
+unsafe fn copy(event: &unsafe_sys::yaml_event_t) -> Event {
     // SAFETY: the union field that is read is the one of the event's kind.
     unsafe {
         match event.type_ {
-            sys::YAML_DOCUMENT_START_EVENT => Event::DocumentStart,
-            sys::YAML_DOCUMENT_END_EVENT => Event::DocumentEnd,
-            sys::YAML_STREAM_END_EVENT => Event::StreamEnd,
-            sys::YAML_ALIAS_EVENT => Event::Alias(text_of(event.data.alias.anchor).unwrap_or_default()),
-            sys::YAML_SCALAR_EVENT => {
+            unsafe_sys::YAML_DOCUMENT_START_EVENT => Event::DocumentStart,
+            unsafe_sys::YAML_DOCUMENT_END_EVENT => Event::DocumentEnd,
+            unsafe_sys::YAML_STREAM_END_EVENT => Event::StreamEnd,
+            unsafe_sys::YAML_ALIAS_EVENT => {
+                Event::Alias(text_of(event.data.alias.anchor).unwrap_or_default())
+            }
+            unsafe_sys::YAML_SCALAR_EVENT => {
                 let scalar = &event.data.scalar;
                 let bytes = std::slice::from_raw_parts(scalar.value, scalar.length as usize);
                 Event::Scalar(ScalarEvent {
                     anchor: text_of(scalar.anchor),
                     tag: text_of(scalar.tag),
                     text: String::from_utf8_lossy(bytes).into_owned(),
-                    plain: scalar.style == sys::YAML_PLAIN_SCALAR_STYLE,
+                    plain: scalar.style == unsafe_sys::YAML_PLAIN_SCALAR_STYLE,
                 })
             }
-            sys::YAML_SEQUENCE_START_EVENT => {
+            unsafe_sys::YAML_SEQUENCE_START_EVENT => {
                 Event::SequenceStart { anchor: text_of(event.data.sequence_start.anchor) }
             }
-            sys::YAML_SEQUENCE_END_EVENT => Event::SequenceEnd,
-            sys::YAML_MAPPING_START_EVENT => {
+            unsafe_sys::YAML_SEQUENCE_END_EVENT => Event::SequenceEnd,
+            unsafe_sys::YAML_MAPPING_START_EVENT => {
                 Event::MappingStart { anchor: text_of(event.data.mapping_start.anchor) }
             }
-            sys::YAML_MAPPING_END_EVENT => Event::MappingEnd,
+            unsafe_sys::YAML_MAPPING_END_EVENT => Event::MappingEnd,
             _ => Event::Other,
         }
     }
