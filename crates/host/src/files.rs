@@ -200,7 +200,20 @@ pub fn unmask(root: &Root, path: &str) -> Result<Unmasked, FileError> {
     Ok(Unmasked::Removed)
 }
 
-/// The names of the regular files in a directory, sorted; none if it is not there.
+/// Removes a file, if it is there. A link is removed, not followed.
+///
+/// # Errors
+/// What could not be done.
+pub fn remove(root: &Root, path: &str) -> Result<Outcome, FileError> {
+    let Some(place) = root.parent(path, None)? else { return Ok(Outcome::Unchanged) };
+    match unlinkat(&place.directory, place.name.as_str(), UnlinkatFlags::NoRemoveDir) {
+        Ok(()) => Ok(Outcome::Changed),
+        Err(Errno::ENOENT) => Ok(Outcome::Unchanged),
+        Err(error) => Err(FileError::system("remove", path, error)),
+    }
+}
+
+/// The names in a directory, sorted; none if it is not there.
 ///
 /// # Errors
 /// Not readable.

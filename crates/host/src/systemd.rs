@@ -80,20 +80,20 @@ impl Systemd {
         Ok(!changes.is_empty())
     }
 
-    /// Whether the unit is active now. A unit that systemd does not know is not.
-    ///
-    /// # Errors
-    /// systemd does not answer.
-    pub fn is_active(&self, unit: &str) -> Result<bool, SystemdError> {
-        let reply = self.manager("LoadUnit", &(unit,), CALL_LIMIT)?;
+    /// Whether the unit is active now. One that systemd has not loaded, or can not tell about, is not.
+    pub fn is_active(&self, unit: &str) -> bool {
+        self.active_state(unit).is_ok_and(|state| matches!(state.as_str(), "active" | "reloading"))
+    }
+
+    fn active_state(&self, unit: &str) -> Result<String, SystemdError> {
+        let reply = self.manager("GetUnit", &(unit,), CALL_LIMIT)?;
         let path: OwnedObjectPath =
-            reply.body().deserialize().map_err(|source| call_error("LoadUnit", source))?;
+            reply.body().deserialize().map_err(|source| call_error("GetUnit", source))?;
         let reply =
             self.call(DESTINATION, path.as_str(), PROPERTIES, "Get", &(UNIT, "ActiveState"), CALL_LIMIT)?;
         let body = reply.body();
-        let state: Variant<'_> =
-            body.deserialize().map_err(|source| call_error("Get ActiveState", source))?;
-        Ok(matches!(<&str>::try_from(&state), Ok("active" | "reloading")))
+        let state: Variant<'_> = body.deserialize().map_err(|source| call_error("Get", source))?;
+        <&str>::try_from(&state).map(str::to_owned).map_err(|source| call_error("Get", source))
     }
 
     /// Gives the command and does not wait for it.
