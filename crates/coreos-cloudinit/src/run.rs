@@ -14,6 +14,7 @@ use cloudinit::user_data::{self, Kind, UserData};
 use cloudinit::{Finding, Severity, config, validate_decoded, yaml};
 use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
 use host::{Root, lock};
+use serde::Serialize;
 
 use crate::apply::{self, Settings};
 use crate::datasource::{Source, choose};
@@ -40,6 +41,12 @@ struct Fetched {
     broken: bool,
 }
 
+/// As the validator's web API has it: `null` where there is nothing to say.
+#[derive(Serialize)]
+struct ValidationAnswer<'a> {
+    result: Option<&'a [Finding]>,
+}
+
 /// What a run is going to do.
 struct Prepared {
     plan: Plan,
@@ -54,8 +61,8 @@ struct Prepared {
 pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
     let fetched = fetch(request, log)?;
     if json {
-        let findings = (!fetched.findings.is_empty()).then_some(&fetched.findings);
-        println!("{}", serde_json::json!({ "result": findings }));
+        let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
+        println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
     }
     Ok(!fetched.broken && fetched.findings.is_empty())
 }

@@ -23,10 +23,12 @@ pub(super) fn plan(checked: &Checked, plan: &mut Plan) {
     for unit in &checked.units {
         listed(unit, &mut changes, plan);
     }
-    for service in &checked.services {
-        options(service, &mut changes, plan);
-    }
     let strategy = checked.update.reboot_strategy.as_deref();
+    for service in &checked.services {
+        // What the strategy masks must not be unmasked first: a second run would change it twice.
+        let masked = strategy == Some("off") && service.service.unit == Some(LOCKSMITH_UNIT);
+        options(service, masked, &mut changes, plan);
+    }
     match strategy {
         Some("off") => {
             plan.push(Action::Mask { path: runtime_path(LOCKSMITH_UNIT) }, "reboot_strategy is off");
@@ -102,7 +104,7 @@ fn listed(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
 }
 
 /// Options of a service become a drop-in; the unit itself is only made sure to be startable.
-fn options(options: &CheckedService, changes: &mut Changes, plan: &mut Plan) {
+fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: &mut Plan) {
     let Some(unit) = options.service.unit else { return };
     let block = options.service.block;
     if !options.variables.is_empty() {
@@ -116,7 +118,9 @@ fn options(options: &CheckedService, changes: &mut Changes, plan: &mut Plan) {
         write(path, Rc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
         changes.units = true;
     }
-    plan.push(Action::Unmask { path: runtime_path(unit) }, format!("{unit} must be startable"));
+    if !masked {
+        plan.push(Action::Unmask { path: runtime_path(unit) }, format!("{unit} must be startable"));
+    }
 }
 
 /// systemd's quoting and specifiers.
