@@ -1,5 +1,7 @@
 //! Runs on a folder: what is written, what is refused, what a second run does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
 mod support;
 
 use std::os::unix::fs::symlink;

@@ -1,5 +1,7 @@
 //! What systemd and the helper programs are asked, and in which order.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
 mod support;
 
 use support::Machine;
