@@ -3,6 +3,7 @@
 //! A step that fails is kept and the next one goes on (contract 3.3). It must never decide what to do.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloudinit::plan::{Action, FileWrite, Hash, Part, Plan, When};
@@ -53,7 +54,8 @@ pub fn apply(plan: &Plan, settings: &Settings) -> Applied {
         settings,
         systemd: OnceCell::new(),
         applied: Applied::default(),
-        units_changed: false,
+        changed_units: BTreeSet::new(),
+        enabled: false,
         network_changed: false,
     };
     for step in &plan.steps {
@@ -70,7 +72,10 @@ struct Hands<'a> {
     settings: &'a Settings<'a>,
     systemd: OnceCell<Result<Systemd, String>>,
     applied: Applied,
-    units_changed: bool,
+    /// Units whose files changed.
+    changed_units: BTreeSet<String>,
+    /// What other units want changed.
+    enabled: bool,
     network_changed: bool,
 }
 
@@ -163,10 +168,12 @@ impl Hands<'_> {
 
     fn write(&mut self, write: &FileWrite) -> Step {
         let path = &write.path;
-        let (kind, network) = match &write.part {
-            Part::File => (None, false),
-            Part::Unit { name, network } => (Some(format!("unit {name:?}")), *network),
-            Part::DropIn { name, network } => (Some(format!("drop-in unit {name:?}")), *network),
+        let (kind, unit) = match &write.part {
+            Part::File => (None, None),
+            Part::Unit { name, network } => (Some(format!("unit {name:?}")), Some((name, *network))),
+            Part::DropIn { unit, name, network } => {
+                (Some(format!("drop-in unit {name:?}")), Some((unit, *network)))
+            }
         };
         if let Some(kind) = &kind {
             self.info(format!("Writing {kind} to filesystem"));
@@ -177,9 +184,12 @@ impl Hands<'_> {
         let request = Request { path, mode, owner, content, directory_mode: DIRECTORY_MODE };
         let outcome = files::write(self.settings.root, &request)?;
         self.written(path, kind.as_deref(), outcome);
-        if kind.is_some() && outcome.changed() {
-            self.units_changed |= !network;
-            self.network_changed |= network;
+        match unit {
+            Some((_, true)) if outcome.changed() => self.network_changed = true,
+            Some((unit, false)) if outcome.changed() => {
+                self.changed_units.insert(unit.clone());
+            }
+            _ => {}
         }
         Ok(outcome)
     }
@@ -211,7 +221,9 @@ impl Hands<'_> {
     fn mask(&mut self, path: &str) -> Step {
         self.info(format!("Masking unit file {:?}", file_name(path)));
         let outcome = files::mask(self.settings.root, path)?;
-        self.units_changed |= outcome.changed();
+        if outcome.changed() {
+            self.changed_units.insert(file_name(path).to_owned());
+        }
         Ok(outcome)
     }
 
@@ -219,7 +231,7 @@ impl Hands<'_> {
         self.info(format!("Ensuring runtime unit file {:?} is unmasked", file_name(path)));
         match files::unmask(self.settings.root, path)? {
             Unmasked::Removed => {
-                self.units_changed = true;
+                self.changed_units.insert(file_name(path).to_owned());
                 Ok(Outcome::Changed)
             }
             Unmasked::NotThere => Ok(Outcome::Unchanged),
@@ -236,18 +248,24 @@ impl Hands<'_> {
         }
         self.info(format!("Enabling unit file {unit:?}"));
         if self.systemd()?.enable(unit, runtime)? {
-            self.units_changed = true;
+            self.enabled = true;
             return Ok(Outcome::Changed);
         }
         Ok(Outcome::Unchanged)
     }
 
     fn reload(&mut self) -> Step {
-        if !(self.units_changed || self.network_changed) || !self.may_run("daemon-reload") {
+        let nothing_changed = !self.enabled && self.changed_units.is_empty();
+        if nothing_changed || !self.may_run("daemon-reload") {
+            return Ok(Outcome::Unchanged);
+        }
+        let systemd = self.systemd()?;
+        if !self.enabled && !self.changed_units.iter().any(|unit| systemd.needs_reload_for(unit)) {
+            self.info("No daemon-reload is needed: systemd has loaded none of the changed units yet");
             return Ok(Outcome::Unchanged);
         }
         self.info("Reloading systemd's units");
-        self.systemd()?.reload()?;
+        systemd.reload()?;
         Ok(Outcome::Changed)
     }
 

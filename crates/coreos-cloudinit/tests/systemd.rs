@@ -71,15 +71,32 @@ fn commands_come_in_order_and_each_job_is_waited_for() {
 }
 
 #[test]
-fn without_changes_nothing_is_reloaded() {
+fn systemd_reads_its_files_again_only_if_it_must() {
     let machine = Machine::new();
-    let systemd =
-        FakeSystemd::start(&machine, &[("a.service", "done"), ("systemd-networkd.service", "done")]);
-    let config = "#cloud-config\ncoreos:\n  units:\n  - {name: a.service, content: '[Service]', command: start}\n  - {name: x.network, content: '[Match]'}\n";
-    machine.run(config, &["-root-run"]).expect(0, &[]);
-    assert!(systemd.calls().contains(&"Reload".to_owned()));
-    machine.run(config, &["-root-run"]).expect(0, &[]);
-    assert_eq!(systemd.calls(), ["StartUnit a.service", "job of a.service: done"]);
+    let systemd = FakeSystemd::start(
+        &machine,
+        &[("a.service", "done"), ("loaded.service", "done"), ("systemd-networkd.service", "done")],
+    );
+    let config = |content: &str| {
+        format!(
+            "#cloud-config\ncoreos:\n  units:\n  - {{name: a.service, content: '{content}', command: start}}\n  - \
+             {{name: x.network, content: '[Match]'}}\n"
+        )
+    };
+    let start = ["StartUnit a.service", "job of a.service: done"];
+    let restart = ["RestartUnit systemd-networkd.service", "job of systemd-networkd.service: done"];
+    machine.run(config("[Service]"), &["-root-run"]).expect(0, &["No daemon-reload is needed"]);
+    assert_eq!(systemd.calls(), [restart, start].concat());
+    machine.run(config("[Service]"), &["-root-run"]).expect(0, &[]);
+    assert_eq!(systemd.calls(), start);
+    machine
+        .run("#cloud-config\ncoreos: {units: [{name: loaded.service, content: '[Unit]'}]}", &["-root-run"])
+        .expect(0, &[]);
+    assert_eq!(systemd.calls(), ["Reload"]);
+    machine
+        .run("#cloud-config\ncoreos: {units: [{name: t@.service, content: '[Unit]'}]}", &["-root-run"])
+        .expect(0, &[]);
+    assert_eq!(systemd.calls(), ["Reload"]);
 }
 
 #[test]

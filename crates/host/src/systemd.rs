@@ -2,6 +2,7 @@
 //!
 //! It must never run `systemctl`. The face is blocking; inside is one small runtime on this thread.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const HOSTNAMED: &str = "org.freedesktop.hostname1";
 const HOSTNAMED_PATH: &str = "/org/freedesktop/hostname1";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const JOB_MODE: &str = "replace";
 /// For answers that need no work, and for starting hostnamed.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
@@ -49,6 +51,8 @@ pub struct Systemd {
     // Field order: the connection must go before the runtime that its reader lives in.
     connection: Connection,
     runtime: Runtime,
+    /// systemd refuses a second subscription of the same client.
+    subscribed: Cell<bool>,
 }
 
 impl Systemd {
@@ -57,7 +61,7 @@ impl Systemd {
     pub fn connect() -> Result<Self, SystemdError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(SystemdError::Runtime)?;
         let connection = runtime.block_on(Connection::system()).map_err(SystemdError::Connect)?;
-        Ok(Self { connection, runtime })
+        Ok(Self { connection, runtime, subscribed: Cell::new(false) })
     }
 
     /// Makes systemd read the unit files again.
@@ -83,6 +87,20 @@ impl Systemd {
     /// Whether the unit is active now. One that systemd has not loaded, or can not tell about, is not.
     pub fn is_active(&self, unit: &str) -> bool {
         self.active_state(unit).is_ok_and(|state| matches!(state.as_str(), "active" | "reloading"))
+    }
+
+    /// Whether systemd has to read its files again to see a change of the unit's. A unit that is not loaded is
+    /// read when it is first asked for; a reload takes long, as it runs every generator.
+    pub fn needs_reload_for(&self, unit: &str) -> bool {
+        // Templates, and names that are prefixes, give their drop-ins to units of other names.
+        let stands_for_others = unit.contains("@.") || unit.contains("-.") || !unit.contains('.');
+        if stands_for_others {
+            return true;
+        }
+        match self.manager("GetUnit", &(unit,), CALL_LIMIT) {
+            Err(SystemdError::Call { source, .. }) => !is_error(&source, NO_SUCH_UNIT),
+            _ => true,
+        }
     }
 
     fn active_state(&self, unit: &str) -> Result<String, SystemdError> {
@@ -155,7 +173,10 @@ impl Systemd {
             .build()?;
         let stream = MessageStream::for_match_rule(rule, &self.connection, Some(SIGNAL_QUEUE)).await?;
         // Without a subscriber systemd sends no signals at all.
-        self.connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &()).await?;
+        if !self.subscribed.get() {
+            self.connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &()).await?;
+            self.subscribed.set(true);
+        }
         Ok(stream)
     }
 
@@ -180,10 +201,8 @@ impl Systemd {
     /// There is no hostnamed, or it refuses.
     pub fn set_hostname(&self, name: &str) -> Result<(), SystemdError> {
         let ask = false;
-        for method in ["SetStaticHostname", "SetHostname"] {
-            self.call(HOSTNAMED, HOSTNAMED_PATH, HOSTNAMED, method, &(name, ask), CALL_LIMIT)?;
-        }
-        Ok(())
+        self.call(HOSTNAMED, HOSTNAMED_PATH, HOSTNAMED, "SetStaticHostname", &(name, ask), CALL_LIMIT)
+            .map(drop)
     }
 
     fn manager<B>(&self, method: &str, body: &B, limit: Duration) -> Result<Message, SystemdError>
@@ -228,6 +247,10 @@ fn job_result(message: &Message, job: &OwnedObjectPath) -> Option<String> {
 
 fn call_error(call: &str, source: zbus::Error) -> SystemdError {
     SystemdError::Call { call: call.to_owned(), source: Box::new(source) }
+}
+
+fn is_error(error: &zbus::Error, name: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(error_name, ..) if error_name.as_str() == name)
 }
 
 fn method(command: &str) -> Result<&'static str, SystemdError> {

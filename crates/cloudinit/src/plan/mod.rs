@@ -74,7 +74,7 @@ pub enum Action {
         unit: String,
         runtime: bool,
     },
-    /// Carried out only if a step before changed a unit.
+    /// Carried out only if a step before changed a unit that systemd has loaded already.
     DaemonReload,
     Unit {
         unit: String,
@@ -117,7 +117,7 @@ impl std::fmt::Debug for FileWrite {
 pub enum Part {
     File,
     Unit { name: String, network: bool },
-    DropIn { name: String, network: bool },
+    DropIn { unit: String, name: String, network: bool },
 }
 
 /// When a unit's command is given, and whether its job is waited for.

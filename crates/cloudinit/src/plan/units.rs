@@ -83,7 +83,7 @@ fn listed(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
         changes.units = true;
     }
     for drop_in in &unit.drop_ins {
-        let part = Part::DropIn { name: drop_in.name.clone(), network };
+        let part = Part::DropIn { unit: unit.name.clone(), name: drop_in.name.clone(), network };
         let path = format!("{path}.d/{}", drop_in.name);
         write(path, Rc::from(drop_in.content.clone()), part, "drop-in of the unit", plan);
         changes.units = true;
@@ -113,7 +113,7 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
             .iter()
             .map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
         let content = format!("[Service]\n{}", lines.collect::<String>());
-        let part = Part::DropIn { name: SERVICE_DROP_IN.to_owned(), network: false };
+        let part = Part::DropIn { unit: unit.to_owned(), name: SERVICE_DROP_IN.to_owned(), network: false };
         let path = format!("/run/systemd/system/{unit}.d/{SERVICE_DROP_IN}");
         write(path, Rc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
         changes.units = true;

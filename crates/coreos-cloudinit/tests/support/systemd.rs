@@ -1,14 +1,15 @@
 //! A bus of our own, and on it a systemd that writes down what it is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
-use zbus::{Connection, OwnedObjectPath, fdo, interface};
+use zbus::{Connection, DBusError, OwnedObjectPath, fdo, interface};
 
 use super::Machine;
 
@@ -17,6 +18,12 @@ const CONFIG: &str = r#"<busconfig><type>session</type><listen>unix:path=BUS</li
 </policy></busconfig>"#;
 /// How long a job takes: long enough that a client which does not wait would be seen.
 const JOB_TIME: Duration = Duration::from_millis(150);
+
+#[derive(Debug, DBusError)]
+#[zbus(prefix = "org.freedesktop.systemd1")]
+enum SystemdError {
+    NoSuchUnit(String),
+}
 
 type Calls = Arc<Mutex<Vec<String>>>;
 
@@ -32,6 +39,7 @@ struct Manager {
     /// The result of each unit's jobs; units that are not here do not exist.
     results: BTreeMap<String, String>,
     jobs: u32,
+    subscribers: BTreeSet<String>,
 }
 
 impl Manager {
@@ -64,7 +72,22 @@ impl Manager {
 
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
-    fn subscribe(&self) {}
+    /// As systemd does: once a client.
+    fn subscribe(&mut self, #[zbus(header)] header: Header<'_>) -> fdo::Result<()> {
+        let client = header.sender().map(ToString::to_string).unwrap_or_default();
+        if !self.subscribers.insert(client) {
+            return Err(fdo::Error::Failed("Client is already subscribed.".into()));
+        }
+        Ok(())
+    }
+
+    /// Only `loaded.service` is.
+    fn get_unit(&self, unit: String) -> Result<OwnedObjectPath, SystemdError> {
+        if unit == "loaded.service" {
+            return Ok(OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/loaded").unwrap());
+        }
+        Err(SystemdError::NoSuchUnit(format!("Unit {unit} not loaded.")))
+    }
 
     fn reload(&self) {
         self.note("Reload".into());
@@ -131,6 +154,7 @@ impl FakeSystemd {
             calls: calls.clone(),
             results: results.iter().map(|(unit, end)| ((*unit).to_owned(), (*end).to_owned())).collect(),
             jobs: 0,
+            subscribers: BTreeSet::new(),
         };
         let address = format!("unix:path={}", machine.bus_path().display());
         let (stop, stopped) = oneshot::channel();
