@@ -153,7 +153,29 @@ pub fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, settings: &
     users::plan(checked, facts, settings, &mut plan);
     files::plan(checked, addresses, facts, &mut plan);
     units::plan(checked, &mut plan);
+    drop_overwritten(&mut plan);
     plan
+}
+
+/// The last entry for a path wins; writing the earlier ones too would change the file twice at each run.
+fn drop_overwritten(plan: &mut Plan) {
+    let mut taken = BTreeSet::new();
+    let mut kept = Vec::with_capacity(plan.steps.len());
+    for step in std::mem::take(&mut plan.steps).into_iter().rev() {
+        let (path, overwritten) = match &step.action {
+            Action::Write(write) => (Some(&write.path), taken.contains(&write.path)),
+            Action::Mask { path } => (Some(path), false),
+            _ => (None, false),
+        };
+        if let (Some(path), true) = (path, overwritten) {
+            plan.notes.push(format!("Skipping {path}: a later entry for the same path wins"));
+            continue;
+        }
+        taken.extend(path.cloned());
+        kept.push(step);
+    }
+    kept.reverse();
+    plan.steps = kept;
 }
 
 /// Adds the script that the user-data is, to run after all else. A carriage return at the end of its first

@@ -91,3 +91,23 @@ fn the_tutorials_etcd_options_become_a_drop_in() {
                   Environment=\"ETCD_NAME=coreos0\"\nEnvironment=\"ETCD_PEER_ADDR=10.0.0.1:7001\"\n";
     assert_eq!(content.as_deref(), Some(expect));
 }
+
+#[test]
+fn the_last_entry_for_a_path_wins() {
+    let plan = planned(
+        "write_files: [{path: /a, content: first}, {path: //a, content: last!}, {path: /etc/hosts}]\n\
+         manage_etc_hosts: localhost\ncoreos: {units: [{name: b.service, content: x, mask: true}]}",
+        &Facts { hostname: "h".into(), ..Facts::default() },
+    );
+    let written: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Write(write) if write.path != "/etc/environment" => Some(format!("{write:?}")),
+            Action::Mask { path } => Some(format!("mask {path}")),
+            _ => None,
+        })
+        .collect();
+    let hosts = "/etc/hosts 0644 \"\" 46 bytes";
+    assert_eq!(written, ["/a 0644 \"\" 5 bytes", hosts, "mask /etc/systemd/system/b.service"]);
+}

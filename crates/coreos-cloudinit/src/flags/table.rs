@@ -22,6 +22,7 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 }
 
 pub(super) const FLAGS: &[Flag] = &[
+    text("convert", "", "Print the user-data in another format (ignition, butane). Not yet."),
     text("convert-netconf", "", "Network config format of the datasource (debian, packet, vmware). Not yet."),
     switch("dry-run", "The same as -plan"),
     switch("from-cloudsigma-metadata", "Not yet."),
@@ -55,6 +56,7 @@ pub(super) const FLAGS: &[Flag] = &[
 
 /// Flags that have a meaning but no code yet.
 pub(super) const LATER: &[(&str, &str)] = &[
+    ("convert", "conversion to other formats comes later"),
     ("oem", "platform presets come with the metadata services"),
     ("convert-netconf", "network conversion comes with the metadata services"),
     ("from-url", "sources that need the network come with the metadata services"),
