@@ -197,7 +197,10 @@ fn validation_reads_standard_input_and_changes_nothing() {
 #[test]
 fn scripts_are_stored_privately() {
     let machine = Machine::new();
-    machine.run("#!/bin/sh\r\necho $private_ipv4\n", &[]).expect(0, &["Parsing user-data as script"]);
+    machine.run("#!/bin/sh\r\necho $private_ipv4\n", &[]).expect(
+        0,
+        &["Parsing user-data as script", "Ensuring runtime unit file \"fleet.service\" is unmasked"],
+    );
     let unit = machine.read("/var/lib/coreos-cloudinit/scripts/unit-name");
     let name = unit.strip_prefix("coreos-cloudinit-").unwrap().split('-').next().unwrap();
     let path = format!("/var/lib/coreos-cloudinit/scripts/{name}");

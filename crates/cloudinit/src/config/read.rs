@@ -10,9 +10,10 @@ use crate::yaml::{Item, Mapping, Node, Place, ScalarType};
 /// The order in which the units of services are handled.
 const SERVICES: [Service; 5] = [ETCD, ETCD2, FLEET, LOCKSMITH, FLANNEL];
 
-/// Reads what can be read.
+/// Reads what can be read. No document is as an empty one: every service is there, without options.
 pub fn read(root: Option<&Node>) -> CloudConfig {
-    let Some(document) = root.and_then(Node::mapping) else { return CloudConfig::default() };
+    let nothing = Mapping::default();
+    let document = root.and_then(Node::mapping).unwrap_or(&nothing);
     let coreos = section(document, "coreos");
     CloudConfig {
         hostname: text(document, "hostname"),
