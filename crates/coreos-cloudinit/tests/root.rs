@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use support::Machine;
@@ -214,17 +216,16 @@ fn two_runs_are_one_after_the_other() {
     machine.put("/run/coreos-cloudinit.lock", "");
     let file = std::fs::File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
     let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).unwrap();
-    let waiter = std::thread::scope(|scope| {
-        let run = scope.spawn(|| machine.run("#cloud-config\nhostname: a\n", &[]));
-        let deadline = Instant::now() + Duration::from_millis(300);
-        while Instant::now() < deadline {
-            assert!(!machine.has("/etc/hostname"), "the second run did not wait");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        drop(held);
-        run.join().unwrap()
-    });
-    waiter.expect(0, &["Waiting for another run to end"]);
+    machine.put("/user-data", "#cloud-config\nhostname: a\n");
+    let from = format!("-from-file={}", machine.path("/user-data").display());
+    let mut run = machine.command(&[&from]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.ends_with("Waiting for another run to end")));
+    assert!(!machine.has("/etc/hostname"), "the second run did not wait");
+    drop(held);
+    assert!(lines.any(|line| line.ends_with("Set hostname to a")));
+    lines.for_each(drop);
+    assert!(run.wait().unwrap().success());
     assert_eq!(machine.read("/etc/hostname"), "a\n");
 }
 

@@ -86,14 +86,20 @@ impl Machine {
     }
 
     pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Done {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        done(command, input)
+    }
+
+    /// The program on this machine, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-cloudinit"));
         command.arg(format!("-root={}", self.root().display())).args(arguments);
         command
             .env_clear()
             .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().join("bin").display()));
         command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.bus_path().display()));
-        command.envs(environment.iter().copied());
-        done(command, input)
+        command
     }
 
     pub fn bus_path(&self) -> PathBuf {
