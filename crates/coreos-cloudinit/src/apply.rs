@@ -99,7 +99,7 @@ impl Hands<'_> {
     }
 
     fn fail(&mut self, step: String, error: String) {
-        self.settings.log.error(format!("Failed: {step}: {error}"));
+        self.settings.log.error(format!("Failed to apply cloud-config: {step}: {error}"));
         self.applied.failed.push(Failure { step, error });
     }
 

@@ -132,7 +132,7 @@ fn paths_with_dots_and_links_stay_below_the_root() {
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), machine.path("/link")).unwrap();
     let config = "#cloud-config\nwrite_files:\n- {path: ../../../escaped, content: x}\n- {path: /link/y, content: x}\n- {path: /z, content: x}\n";
-    machine.run(config, &[]).expect(1, &["Failed: write /link/y"]);
+    machine.run(config, &[]).expect(1, &["Failed to apply cloud-config: write /link/y"]);
     assert_eq!(machine.read("/escaped"), "x");
     assert_eq!(machine.read("/z"), "x");
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
@@ -159,7 +159,9 @@ fn sizes_and_bombs() {
 fn modes_and_owners() {
     let machine = Machine::new();
     let config = "#cloud-config\nwrite_files:\n- {path: /a, permissions: 0600}\n- {path: /b, permissions: '0755'}\n- {path: /c, permissions: 640}\n- {path: /d, owner: nobody-here, permissions: 0644}\n";
-    machine.run(config, &[]).expect(1, &["Failed: owner \"nobody-here\" of /d: no user 'nobody-here'"]);
+    machine
+        .run(config, &[])
+        .expect(1, &["Failed to apply cloud-config: owner \"nobody-here\" of /d: no user 'nobody-here'"]);
     let modes: Vec<_> = ["/a", "/b", "/c", "/d"].iter().map(|path| machine.mode(path)).collect();
     assert_eq!(modes, [0o600, 0o755, 0o640, 0o600]);
 }

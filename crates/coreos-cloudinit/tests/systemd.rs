@@ -47,8 +47,8 @@ fn commands_come_in_order_and_each_job_is_waited_for() {
         &[
             "Calling unit command \"start\" on \"a.service\"",
             "Result of \"start\" on \"a.service\": done",
-            "Failed: start missing.service: StartUnit failed: org.freedesktop.DBus.Error.Failed: Unit missing.service not found.",
-            "Failed: restart bad.service: the job's result is failed",
+            "Failed to apply cloud-config: start missing.service: StartUnit failed: org.freedesktop.DBus.Error.Failed: Unit missing.service not found.",
+            "Failed to apply cloud-config: restart bad.service: the job's result is failed",
             "Restarting systemd-networkd",
         ],
     );
@@ -145,7 +145,7 @@ fn keys_are_installed_even_if_users_fail() {
     machine.run(config, &["-root-run"]).expect(
         1,
         &[
-            "Failed: create user 'x': useradd failed with exit status: 3: refused",
+            "Failed to apply cloud-config: create user 'x': useradd failed with exit status: 3: refused",
             "Authorized SSH keys for core user",
         ],
     );

@@ -24,6 +24,11 @@ fn kinds_without_findings() {
 }
 
 #[test]
+fn the_sample_that_every_machine_is_given() {
+    check(include_str!("../../../../cloud-config/user-data.sample"), &[]);
+}
+
+#[test]
 fn the_contracts_example() {
     check(
         "#cloud-config\nhostnme: a\nwrite_files:\n  - path: /usr/bin/x\n    permissions: \"rw\"\n",

@@ -4,6 +4,7 @@
 //! meaning to keys: that is `schema`'s.
 
 mod event;
+mod lines;
 mod node;
 mod reader;
 mod scalar;

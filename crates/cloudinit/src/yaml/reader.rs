@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::event::{Event, Parser, Position, Problem, ScalarEvent};
+use super::lines::Lines;
 use super::node::{Entry, Item, Mapping, Node, Place, Value, Weight};
 use super::scalar::{Scalar, ScalarType, Tag};
 use crate::limits::{
@@ -43,6 +44,7 @@ pub fn read(text: &[u8]) -> Result<Document, ReadError> {
     Reader {
         parser: Parser::new(text),
         text,
+        lines: Lines::new(text),
         anchors: HashMap::new(),
         notes: Vec::new(),
         written: 0,
@@ -55,6 +57,7 @@ pub fn read(text: &[u8]) -> Result<Document, ReadError> {
 struct Reader<'text> {
     parser: Parser<'text>,
     text: &'text [u8],
+    lines: Lines<'text>,
     /// `None` while the anchored value is still being read.
     anchors: HashMap<String, Option<Rc<Node>>>,
     notes: Vec<Note>,
@@ -166,9 +169,7 @@ impl Reader<'_> {
             }
             let node = self.node(event, at, depth + 1)?;
             weight = weight.plus(node.weight);
-            // libyaml marks the value; in a block list the dash is what people look for. They stand on the
-            // same line except for values that begin on the next.
-            list.push(Item { place: place(at), node });
+            list.push(Item { place: place(self.lines.dash(position, at)), node });
         }
     }
 

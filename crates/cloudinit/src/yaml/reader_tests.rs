@@ -101,5 +101,24 @@ fn bombs_are_refused_early() {
     assert_eq!(read(deep.as_bytes()).unwrap_err().message, "document is nested deeper than 100 levels");
     let wide = format!("a: [{}]", "1,".repeat(600_000));
     assert_eq!(read(wide.as_bytes()).unwrap_err().message, "document has more than 500000 values");
+    let long = format!("a: [\n{}]\n", "1,\n".repeat(300_000));
+    let start = std::time::Instant::now();
+    assert!(read(long.as_bytes()).is_ok());
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
     check("a: &a [1]\nb: [*a, *a]\n", "{a:[1],b:[[1],[1]]}");
+}
+
+#[test]
+fn entries_of_lists_stand_at_their_dash() {
+    let text = "a:\n- x\n-\n  # about y\n\n  k: y\n- - p\n  - q\nb: [r,\n  s]\nc:\n  - \"-\"\n";
+    let document = read(text.as_bytes()).unwrap();
+    let root = document.root.unwrap();
+    let places = |node: &Node| -> Vec<(u32, u32)> {
+        node.list().unwrap().iter().map(|item| (item.place.line, item.place.column)).collect()
+    };
+    let of = |key: &str| root.mapping().unwrap().get(key).unwrap().node.clone();
+    assert_eq!(places(&of("a")), [(2, 1), (3, 1), (7, 1)]);
+    assert_eq!(places(&of("a").list().unwrap()[2].node), [(7, 3), (8, 3)]);
+    assert_eq!(places(&of("b")), [(9, 5), (10, 3)]);
+    assert_eq!(places(&of("c")), [(12, 3)]);
 }
