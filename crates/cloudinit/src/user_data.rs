@@ -227,4 +227,23 @@ mod tests {
         let zeros = gzip(&vec![0; MAX_TEXT_BYTES + 1]);
         assert!(matches!(decode(zeros), Err(UserDataError::Decode(DecodeError::TooLarge(_)))));
     }
+    /// One byte wrong, or cut short: an error or another kind, but never a part of the text.
+    #[test]
+    fn damaged_transports_give_all_or_nothing() {
+        let text = b"#cloud-config\nhostname: a\nwrite_files: [{path: /x, content: some content}]\n".to_vec();
+        let packed = gzip(&gzip(&text));
+        let inputs = [packed.clone(), STANDARD.encode(&packed).into_bytes()];
+        for input in inputs {
+            for at in 0..input.len() {
+                let mut flipped = input.clone();
+                flipped[at] ^= 0x11;
+                for damaged in [&flipped, &input[..at].to_vec()] {
+                    if let Ok(decoded) = decode(damaged.clone()) {
+                        let whole = decoded.kind != Kind::CloudConfig || decoded.text == text;
+                        assert!(whole, "byte {at}: {:?}", String::from_utf8_lossy(&decoded.text));
+                    }
+                }
+            }
+        }
+    }
 }
