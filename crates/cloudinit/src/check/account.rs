@@ -1,0 +1,95 @@
+//! Users: names and values that are safe to hand to `useradd` and `chpasswd`.
+
+use super::name::account_problem;
+use super::{Checked, Refusal, keys};
+use crate::config::{Text, User};
+
+/// A user that can be created or updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    /// `!` in front where the password is locked. Never to be logged.
+    pub hash: Option<String>,
+    pub keys: Vec<String>,
+    pub gecos: Option<String>,
+    pub homedir: Option<String>,
+    pub no_create_home: bool,
+    pub primary_group: Option<String>,
+    pub groups: Vec<String>,
+    pub no_user_group: bool,
+    pub system: bool,
+    pub no_log_init: bool,
+    pub shell: Option<String>,
+    pub uid: Option<String>,
+    pub sudo: Vec<String>,
+}
+
+pub(super) fn check(users: &[User], checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+    for user in users {
+        let Some(name) = &user.name else {
+            checked.notes.push("User object has no 'name' field, skipping".to_owned());
+            continue;
+        };
+        let before = refusals.len();
+        values(user, name, refusals);
+        for import in &user.imports {
+            checked.notes.push(format!(
+                "line {}: importing ssh keys of user '{}' from elsewhere is not supported yet, skipping",
+                import.place.line, name.text
+            ));
+        }
+        if refusals.len() == before {
+            checked.users.push(account(user, name));
+        }
+    }
+}
+
+fn values(user: &User, name: &Text, refusals: &mut Vec<Refusal>) {
+    let mut refuse = |text: &Text, problem: Option<String>| {
+        refusals.extend(problem.map(|problem| Refusal::new(text.place, problem)));
+    };
+    refuse(name, account_problem("user name", &name.text));
+    for group in user.groups.iter().chain(&user.primary_group) {
+        refuse(group, account_problem("group", &group.text));
+    }
+    for (what, field) in [("gecos", &user.gecos), ("homedir", &user.homedir), ("shell", &user.shell)] {
+        if let Some(text) = field {
+            let bad = text.text.contains([':', '\n', '\r', '\0']);
+            refuse(text, bad.then(|| format!("{what} must not hold ':', a line break or NUL")));
+        }
+    }
+    if let Some(hash) = &user.passwd {
+        let bad = hash.text.contains([':', '\n', '\r', '\0']);
+        refuse(hash, bad.then(|| "passwd must be a hash: no ':', line break or NUL".to_owned()));
+    }
+    if let Some(uid) = &user.uid {
+        refuse(uid, uid.text.parse::<u32>().err().map(|_| format!("invalid value {}", uid.text)));
+    }
+    for rule in &user.sudo {
+        refuse(rule, (!rule.text.contains('=')).then(|| format!("sudo rule {:?} has no '='", rule.text)));
+        let broken = rule.text.contains(['\n', '\r', '\0']);
+        refuse(rule, broken.then(|| "a sudo rule must not hold a line break or NUL".to_owned()));
+    }
+}
+
+fn account(user: &User, name: &Text) -> Account {
+    let owned = |field: &Option<Text>| field.as_ref().map(|text| text.text.to_string());
+    let list = |field: &[Text]| field.iter().map(|text| text.text.to_string()).collect();
+    let hash = owned(&user.passwd).map(|hash| if user.lock_passwd { format!("!{hash}") } else { hash });
+    Account {
+        name: name.text.to_string(),
+        hash,
+        keys: keys(&user.ssh_authorized_keys),
+        gecos: owned(&user.gecos),
+        homedir: owned(&user.homedir),
+        no_create_home: user.no_create_home,
+        primary_group: owned(&user.primary_group),
+        groups: list(&user.groups),
+        no_user_group: user.no_user_group,
+        system: user.system,
+        no_log_init: user.no_log_init,
+        shell: owned(&user.shell),
+        uid: owned(&user.uid),
+        sudo: list(&user.sudo),
+    }
+}

@@ -1,0 +1,74 @@
+//! `write_files`: clean paths, modes as numbers, decoded contents.
+
+use std::rc::Rc;
+
+use super::name::clean_path;
+use super::{Refusal, one_line};
+use crate::config::File;
+use crate::encoding::{ContentEncoding, DecodeError};
+use crate::limits::MAX_FILE_BYTES;
+use crate::schema::mode;
+
+const DEFAULT_MODE: u32 = 0o644;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedFile {
+    pub path: String,
+    pub mode: u32,
+    /// As `chown` reads it; empty for root.
+    pub owner: String,
+    pub content: Rc<[u8]>,
+}
+
+pub(super) fn check(files: &[File], checked: &mut Vec<CheckedFile>, refusals: &mut Vec<Refusal>) {
+    for file in files {
+        let before = refusals.len();
+        let path = path(file, refusals);
+        let mode = permissions(file, refusals);
+        one_line(file.owner.as_ref(), "owner", refusals);
+        let content = content(file, refusals);
+        if refusals.len() == before {
+            let owner = file.owner.as_ref().map(|owner| owner.text.to_string()).unwrap_or_default();
+            checked.push(CheckedFile { path, mode, owner, content });
+        }
+    }
+}
+
+fn path(file: &File, refusals: &mut Vec<Refusal>) -> String {
+    let Some(path) = &file.path else {
+        refusals.push(Refusal::new(file.place, "file has no path"));
+        return String::new();
+    };
+    one_line(Some(path), "path", refusals);
+    let clean = clean_path(&path.text);
+    if clean == "/" {
+        refusals.push(Refusal::new(path.place, format!("path {:?} is no file", path.text)));
+    }
+    clean
+}
+
+fn permissions(file: &File, refusals: &mut Vec<Refusal>) -> u32 {
+    let Some(permissions) = &file.permissions else { return DEFAULT_MODE };
+    mode(&permissions.text).unwrap_or_else(|| {
+        let failure = format!("Unable to parse file permissions {:?} as integer", permissions.text);
+        let finding = format!("invalid value {}", permissions.text);
+        refusals.push(Refusal::new(permissions.place, finding).failing_with(failure));
+        DEFAULT_MODE
+    })
+}
+
+fn content(file: &File, refusals: &mut Vec<Refusal>) -> Rc<[u8]> {
+    let empty = || Rc::from(&b""[..]);
+    let name = file.encoding.as_ref().map(|encoding| &*encoding.text).unwrap_or_default();
+    let Some(content) = &file.content else { return empty() };
+    let decoded = match ContentEncoding::parse(name) {
+        Some(encoding) if encoding.is_plain() => return content.bytes.clone(),
+        Some(encoding) => encoding.decode(&content.bytes, MAX_FILE_BYTES).map(Rc::from),
+        None => Err(DecodeError::Unsupported(name.to_owned())),
+    };
+    decoded.unwrap_or_else(|error| {
+        let finding = format!("content cannot be decoded as {name:?}");
+        refusals.push(Refusal::new(content.place, finding).failing_with(error.to_string()).at_parse());
+        empty()
+    })
+}

@@ -1,0 +1,198 @@
+//! Config to checked config: everything that can be known to fail is refused before anything is changed
+//! (contract 3.3).
+//!
+//! Each refusal has two wordings: the validator's, and the one that goes with a failed run. It must never
+//! change a value beyond normal form (clean paths, modes as numbers, decoded contents).
+
+mod account;
+mod file;
+mod name;
+mod unit;
+
+use std::rc::Rc;
+
+pub use account::Account;
+pub use file::CheckedFile;
+pub use name::{clean_path, hostname_problem};
+pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder};
+
+use crate::config::{CloudConfig, Text, Variable};
+use crate::schema::{Service, is_reboot_strategy};
+use crate::yaml::Place;
+
+/// The old strategy that is still accepted as it stands.
+pub const BEST_EFFORT: &str = "best-effort";
+
+/// Where in a run a refusal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Parse,
+    Apply,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub place: Place,
+    pub stage: Stage,
+    /// In the validator's words.
+    pub finding: String,
+    /// In a run's words.
+    pub failure: String,
+}
+
+impl Refusal {
+    fn new(place: Place, finding: impl Into<String>) -> Self {
+        let finding = finding.into();
+        Self { place, stage: Stage::Apply, failure: finding.clone(), finding }
+    }
+
+    fn failing_with(mut self, failure: impl Into<String>) -> Self {
+        self.failure = failure.into();
+        self
+    }
+
+    fn at_parse(mut self) -> Self {
+        self.stage = Stage::Parse;
+        self
+    }
+}
+
+/// A config that can be planned.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    pub hostname: Option<String>,
+    pub core_keys: Vec<String>,
+    pub users: Vec<Account>,
+    pub files: Vec<CheckedFile>,
+    pub manage_etc_hosts: bool,
+    pub units: Vec<CheckedUnit>,
+    pub services: Vec<CheckedService>,
+    pub update: CheckedUpdate,
+    pub oem: Option<CheckedOem>,
+    /// What is left out, for the log.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CheckedService {
+    pub service: Service,
+    pub variables: Vec<(String, Rc<str>)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct CheckedUpdate {
+    pub reboot_strategy: Option<Rc<str>>,
+    pub group: Option<Rc<str>>,
+    pub server: Option<Rc<str>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct CheckedOem {
+    pub id: Rc<str>,
+    pub name: Rc<str>,
+    pub version_id: Rc<str>,
+    pub home_url: Rc<str>,
+    pub bug_report_url: Rc<str>,
+}
+
+/// # Errors
+/// Every reason why `config` can not be applied, in the order of the document's sections.
+pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    let mut checked = Checked { core_keys: keys(&config.ssh_authorized_keys), ..Checked::default() };
+    if let Some(hostname) = &config.hostname {
+        match hostname_problem(&hostname.text) {
+            Some(problem) => refusals.push(Refusal::new(hostname.place, problem)),
+            None => checked.hostname = Some(hostname.text.to_string()),
+        }
+    }
+    account::check(&config.users, &mut checked, &mut refusals);
+    file::check(&config.files, &mut checked.files, &mut refusals);
+    if let Some(value) = &config.manage_etc_hosts {
+        checked.manage_etc_hosts = &*value.text == "localhost";
+        if !checked.manage_etc_hosts {
+            let finding = format!("invalid value {}", value.text);
+            refusals
+                .push(Refusal::new(value.place, finding).failing_with("Invalid option to manage_etc_hosts"));
+        }
+    }
+    unit::check(&config.units, &mut checked, &mut refusals);
+    services(config, &mut checked, &mut refusals);
+    update(config, &mut checked, &mut refusals);
+    oem(config, &mut checked, &mut refusals);
+    if refusals.is_empty() { Ok(checked) } else { Err(refusals) }
+}
+
+/// Keys as they are installed: trimmed, no blank ones.
+pub fn keys(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(|key| key.text.trim().to_owned()).filter(|key| !key.is_empty()).collect()
+}
+
+fn services(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+    for options in &config.services {
+        for Variable { name, value } in &options.variables {
+            one_line(Some(value), &format!("the value of {name}"), refusals);
+        }
+        let variables =
+            options.variables.iter().map(|variable| (variable.name.clone(), variable.value.text.clone()));
+        checked.services.push(CheckedService { service: options.service, variables: variables.collect() });
+    }
+}
+
+fn update(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+    let update = &config.update;
+    if let Some(strategy) = &update.reboot_strategy
+        && !is_reboot_strategy(&strategy.text)
+    {
+        if &*strategy.text == BEST_EFFORT {
+            checked.notes.push(format!(
+                "Warning: reboot-strategy {BEST_EFFORT} is deprecated; it is kept with its old meaning"
+            ));
+        } else {
+            let failure = format!(
+                "invalid value {:?} for option \"RebootStrategy\" (valid options: \"^(etcd-lock|reboot|off)$\")",
+                strategy.text
+            );
+            let finding = format!("invalid value {}", strategy.text);
+            refusals.push(Refusal::new(strategy.place, finding).failing_with(failure));
+        }
+    }
+    let value = |field: &Option<Text>| field.as_ref().map(|text| text.text.clone());
+    one_line(update.group.as_ref(), "group", refusals);
+    one_line(update.server.as_ref(), "server", refusals);
+    checked.update = CheckedUpdate {
+        reboot_strategy: value(&update.reboot_strategy),
+        group: value(&update.group),
+        server: value(&update.server),
+    };
+}
+
+fn oem(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+    let oem = &config.oem;
+    let fields = [&oem.id, &oem.name, &oem.version_id, &oem.home_url, &oem.bug_report_url];
+    for field in fields {
+        one_line(field.as_ref(), "an oem value", refusals);
+    }
+    let [Some(id), ..] = fields.map(|field| field.as_ref().map(|text| text.text.clone())) else { return };
+    let value = |field: &Option<Text>| field.as_ref().map(|text| text.text.clone()).unwrap_or_default();
+    checked.oem = Some(CheckedOem {
+        id,
+        name: value(&oem.name),
+        version_id: value(&oem.version_id),
+        home_url: value(&oem.home_url),
+        bug_report_url: value(&oem.bug_report_url),
+    });
+}
+
+/// Values that end up on one line of a file or in an argument must not bring a second one.
+fn one_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
+    if let Some(text) = text
+        && text.text.contains(['\n', '\r', '\0'])
+    {
+        refusals.push(Refusal::new(text.place, format!("{what} must not hold a line break or NUL")));
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

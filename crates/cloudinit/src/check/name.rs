@@ -1,0 +1,76 @@
+//! Names that become paths or arguments, and the paths of files.
+
+use crate::limits::MAX_HOSTNAME_BYTES;
+
+/// Suffixes of what systemd, networkd and udev read.
+const UNIT_SUFFIXES: [&str; 14] = [
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+    "network",
+    "netdev",
+    "link",
+];
+
+/// Why `name` can not be a host name.
+pub fn hostname_problem(name: &str) -> Option<String> {
+    if name.len() > MAX_HOSTNAME_BYTES {
+        return Some(format!("hostname is longer than {MAX_HOSTNAME_BYTES} bytes"));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if !name.chars().all(allowed) {
+        return Some(format!("hostname {name:?} has characters other than letters, digits, '-' and '.'"));
+    }
+    if name.starts_with(['-', '.']) {
+        return Some(format!("hostname {name:?} starts with '-' or '.'"));
+    }
+    None
+}
+
+/// Why `name` can not be a unit's.
+pub(super) fn unit_problem(name: &str) -> Option<String> {
+    if let Some(problem) = file_name_problem("unit", name) {
+        return Some(problem);
+    }
+    match name.rsplit_once('.') {
+        Some((stem, suffix)) if !stem.is_empty() && UNIT_SUFFIXES.contains(&suffix) => None,
+        _ => Some(format!("unit name {name:?} has no known suffix such as .service")),
+    }
+}
+
+/// Why `name` can not be one file's.
+pub(super) fn file_name_problem(what: &str, name: &str) -> Option<String> {
+    let bad =
+        name.contains(['/', '\0', '\n', '\r']) || name.contains("..") || name == "." || name.len() > 255;
+    bad.then(|| format!("{what} name {name:?} must not hold '/', '..', a line break or NUL"))
+}
+
+/// Why `name` can not be a user's or a group's.
+pub(super) fn account_problem(what: &str, name: &str) -> Option<String> {
+    let bad = name.starts_with('-')
+        || name.chars().any(|c| matches!(c, ':' | '/' | ',') || c.is_whitespace() || c.is_control());
+    bad.then(|| format!("{what} {name:?} is not allowed: no leading '-', no blanks, ':', ',' or '/'"))
+}
+
+/// `path` below `/`, without `.`, `..` and empty parts. `..` does not lead above `/`.
+pub fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

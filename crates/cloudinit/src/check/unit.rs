@@ -1,0 +1,84 @@
+//! `coreos.units`: names that are safe in paths, commands that exist.
+
+use std::rc::Rc;
+
+use super::name::{file_name_problem, unit_problem};
+use super::{Checked, Refusal};
+use crate::config::Unit;
+use crate::schema::is_command;
+
+/// Which daemon reads the unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitFolder {
+    System,
+    Network,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedUnit {
+    pub name: String,
+    pub mask: bool,
+    pub enable: bool,
+    pub runtime: bool,
+    pub content: Option<Rc<str>>,
+    pub command: Option<String>,
+    pub drop_ins: Vec<CheckedDropIn>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedDropIn {
+    pub name: String,
+    pub content: Rc<str>,
+}
+
+impl CheckedUnit {
+    pub fn folder(&self) -> UnitFolder {
+        let network = [".network", ".netdev", ".link"].iter().any(|suffix| self.name.ends_with(suffix));
+        if network { UnitFolder::Network } else { UnitFolder::System }
+    }
+}
+
+pub(super) fn check(units: &[Unit], checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+    for unit in units {
+        let Some(name) = &unit.name else {
+            checked.notes.push(format!("Skipping unit without name (line {})", unit.place.line));
+            continue;
+        };
+        let before = refusals.len();
+        refusals.extend(unit_problem(&name.text).map(|problem| Refusal::new(name.place, problem)));
+        if let Some(command) = &unit.command
+            && !is_command(&command.text)
+        {
+            let finding = format!("invalid value {}", command.text);
+            let failure = format!("Unsupported systemd command {:?}", command.text);
+            refusals.push(Refusal::new(command.place, finding).failing_with(failure));
+        }
+        let drop_ins = drop_ins(unit, refusals);
+        if refusals.len() == before {
+            checked.units.push(CheckedUnit {
+                name: name.text.to_string(),
+                mask: unit.mask,
+                enable: unit.enable,
+                runtime: unit.runtime,
+                content: unit.content.as_ref().map(|content| content.text.clone()),
+                command: unit.command.as_ref().map(|command| command.text.to_string()),
+                drop_ins,
+            });
+        }
+    }
+}
+
+/// Those without name or content are skipped.
+fn drop_ins(unit: &Unit, refusals: &mut Vec<Refusal>) -> Vec<CheckedDropIn> {
+    let mut checked = Vec::new();
+    for drop_in in &unit.drop_ins {
+        let (Some(name), Some(content)) = (&drop_in.name, &drop_in.content) else { continue };
+        match file_name_problem("drop-in", &name.text) {
+            Some(problem) => refusals.push(Refusal::new(name.place, problem)),
+            None => {
+                checked.push(CheckedDropIn { name: name.text.to_string(), content: content.text.clone() })
+            }
+        }
+    }
+    checked
+}

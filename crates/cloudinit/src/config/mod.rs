@@ -1,0 +1,120 @@
+//! Cloud-config as typed values, as lenient as the last CoreOS release: a field of the wrong type keeps its
+//! zero value and the rest still counts (contract 1.3).
+//!
+//! Nothing is judged here; that is `check`'s.
+
+mod number;
+mod read;
+
+use std::rc::Rc;
+
+use crate::schema::Service;
+use crate::yaml::Place;
+
+pub use read::read;
+
+/// A text that is set, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub text: Rc<str>,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct CloudConfig {
+    pub hostname: Option<Text>,
+    pub ssh_authorized_keys: Vec<Text>,
+    pub users: Vec<User>,
+    pub files: Vec<File>,
+    pub manage_etc_hosts: Option<Text>,
+    pub units: Vec<Unit>,
+    pub services: Vec<ServiceOptions>,
+    pub update: Update,
+    pub oem: Oem,
+}
+
+#[derive(Debug, Clone)]
+pub struct User {
+    pub place: Place,
+    pub name: Option<Text>,
+    pub passwd: Option<Text>,
+    pub ssh_authorized_keys: Vec<Text>,
+    /// Keys that would be fetched from elsewhere: named so that the run can say what it leaves out.
+    pub imports: Vec<Text>,
+    pub gecos: Option<Text>,
+    pub homedir: Option<Text>,
+    pub no_create_home: bool,
+    pub primary_group: Option<Text>,
+    pub groups: Vec<Text>,
+    pub no_user_group: bool,
+    pub system: bool,
+    pub no_log_init: bool,
+    pub shell: Option<Text>,
+    pub uid: Option<Text>,
+    pub lock_passwd: bool,
+    pub sudo: Vec<Text>,
+}
+
+#[derive(Debug, Clone)]
+pub struct File {
+    pub place: Place,
+    pub path: Option<Text>,
+    pub content: Option<Content>,
+    pub permissions: Option<Text>,
+    pub owner: Option<Text>,
+    pub encoding: Option<Text>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub bytes: Rc<[u8]>,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub struct Unit {
+    pub place: Place,
+    pub name: Option<Text>,
+    pub mask: bool,
+    pub enable: bool,
+    pub runtime: bool,
+    pub content: Option<Text>,
+    pub command: Option<Text>,
+    pub drop_ins: Vec<DropIn>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DropIn {
+    pub place: Place,
+    pub name: Option<Text>,
+    pub content: Option<Text>,
+}
+
+/// The options of one service that are set, in the order of its table.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    pub service: Service,
+    pub variables: Vec<Variable>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    pub value: Text,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    pub reboot_strategy: Option<Text>,
+    pub group: Option<Text>,
+    pub server: Option<Text>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Oem {
+    pub id: Option<Text>,
+    pub name: Option<Text>,
+    pub version_id: Option<Text>,
+    pub home_url: Option<Text>,
+    pub bug_report_url: Option<Text>,
+}

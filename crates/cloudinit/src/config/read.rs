@@ -1,0 +1,206 @@
+//! Tree to typed config.
+
+use std::rc::Rc;
+
+use super::number::float;
+use super::{CloudConfig, Content, DropIn, File, Oem, ServiceOptions, Text, Unit, Update, User, Variable};
+use crate::schema::{ETCD, ETCD2, FLANNEL, FLEET, Key, LOCKSMITH, Service, Want};
+use crate::yaml::{Item, Mapping, Node, Place, ScalarType};
+
+/// The order in which the units of services are handled.
+const SERVICES: [Service; 5] = [ETCD, ETCD2, FLEET, LOCKSMITH, FLANNEL];
+
+/// Reads what can be read. No document is as an empty one: every service is there, without options.
+pub fn read(root: Option<&Node>) -> CloudConfig {
+    let nothing = Mapping::default();
+    let document = root.and_then(Node::mapping).unwrap_or(&nothing);
+    let coreos = section(document, "coreos");
+    CloudConfig {
+        hostname: text(document, "hostname"),
+        ssh_authorized_keys: texts(document, "ssh_authorized_keys"),
+        users: each(document, "users", user),
+        files: each(document, "write_files", file),
+        manage_etc_hosts: text(document, "manage_etc_hosts"),
+        units: coreos.map(|coreos| each(coreos, "units", unit)).unwrap_or_default(),
+        services: SERVICES.into_iter().map(|service| options(coreos, service)).collect(),
+        update: coreos.and_then(|coreos| section(coreos, "update")).map(update).unwrap_or_default(),
+        oem: coreos.and_then(|coreos| section(coreos, "oem")).map(oem).unwrap_or_default(),
+    }
+}
+
+fn section<'a>(mapping: &'a Mapping, key: &str) -> Option<&'a Mapping> {
+    mapping.get(key)?.node.mapping()
+}
+
+fn scalar_text(node: &Node, place: Place) -> Option<Text> {
+    let scalar = node.scalar()?;
+    if scalar.resolve() == ScalarType::Null || scalar.text.is_empty() {
+        return None;
+    }
+    Some(Text { text: scalar.text.clone(), place })
+}
+
+fn text(mapping: &Mapping, key: &str) -> Option<Text> {
+    let entry = mapping.get(key)?;
+    scalar_text(&entry.node, entry.place)
+}
+
+fn boolean(mapping: &Mapping, key: &str) -> bool {
+    mapping
+        .get(key)
+        .and_then(|entry| entry.node.scalar())
+        .is_some_and(|scalar| scalar.resolve() == ScalarType::Boolean(true))
+}
+
+fn list<'a>(mapping: &'a Mapping, key: &str) -> &'a [Item] {
+    mapping.get(key).and_then(|entry| entry.node.list()).unwrap_or_default()
+}
+
+fn texts(mapping: &Mapping, key: &str) -> Vec<Text> {
+    list(mapping, key).iter().filter_map(|item| scalar_text(&item.node, item.place)).collect()
+}
+
+/// A list of texts, or one text with commas.
+fn texts_or_commas(mapping: &Mapping, key: &str) -> Vec<Text> {
+    let Some(joined) = text(mapping, key) else { return texts(mapping, key) };
+    let parts = joined.text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| Text { text: part.into(), place: joined.place }).collect()
+}
+
+fn each<T>(mapping: &Mapping, key: &str, read: fn(&Mapping, Place) -> T) -> Vec<T> {
+    list(mapping, key)
+        .iter()
+        .filter_map(|item| item.node.mapping().map(|mapping| read(mapping, item.place)))
+        .collect()
+}
+
+fn user(mapping: &Mapping, place: Place) -> User {
+    let mut imports: Vec<Text> = text(mapping, "coreos_ssh_import_github").into_iter().collect();
+    imports.extend(texts(mapping, "coreos_ssh_import_github_users"));
+    imports.extend(text(mapping, "coreos_ssh_import_url"));
+    User {
+        place,
+        name: text(mapping, "name"),
+        passwd: text(mapping, "passwd"),
+        ssh_authorized_keys: texts(mapping, "ssh_authorized_keys"),
+        imports,
+        gecos: text(mapping, "gecos"),
+        homedir: text(mapping, "homedir"),
+        no_create_home: boolean(mapping, "no_create_home"),
+        primary_group: text(mapping, "primary_group"),
+        groups: texts_or_commas(mapping, "groups"),
+        no_user_group: boolean(mapping, "no_user_group"),
+        system: boolean(mapping, "system"),
+        no_log_init: boolean(mapping, "no_log_init"),
+        shell: text(mapping, "shell"),
+        uid: text(mapping, "uid"),
+        lock_passwd: boolean(mapping, "lock_passwd"),
+        sudo: sudo(mapping),
+    }
+}
+
+fn sudo(mapping: &Mapping) -> Vec<Text> {
+    let Some(entry) = mapping.get("sudo") else { return Vec::new() };
+    match entry.node.scalar() {
+        None => texts(mapping, "sudo"),
+        Some(scalar) if matches!(scalar.resolve(), ScalarType::Text) => {
+            scalar_text(&entry.node, entry.place).into_iter().collect()
+        }
+        Some(_) => Vec::new(),
+    }
+}
+
+fn file(mapping: &Mapping, place: Place) -> File {
+    File {
+        place,
+        path: text(mapping, "path"),
+        content: content(mapping),
+        permissions: text(mapping, "permissions"),
+        owner: text(mapping, "owner"),
+        encoding: text(mapping, "encoding"),
+    }
+}
+
+fn content(mapping: &Mapping) -> Option<Content> {
+    let entry = mapping.get("content")?;
+    let scalar = entry.node.scalar().filter(|scalar| scalar.resolve() != ScalarType::Null)?;
+    let bytes = scalar.binary.clone().unwrap_or_else(|| Rc::from(scalar.text.clone()));
+    Some(Content { bytes, place: entry.place })
+}
+
+fn unit(mapping: &Mapping, place: Place) -> Unit {
+    Unit {
+        place,
+        name: text(mapping, "name"),
+        mask: boolean(mapping, "mask"),
+        enable: boolean(mapping, "enable"),
+        runtime: boolean(mapping, "runtime"),
+        content: text(mapping, "content"),
+        command: text(mapping, "command"),
+        drop_ins: each(mapping, "drop_ins", |mapping, place| DropIn {
+            place,
+            name: text(mapping, "name"),
+            content: text(mapping, "content"),
+        }),
+    }
+}
+
+fn options(coreos: Option<&Mapping>, service: Service) -> ServiceOptions {
+    let variables = coreos
+        .and_then(|coreos| section(coreos, service.block))
+        .map(|block| service.keys.iter().filter_map(|key| variable(block, service, key)).collect())
+        .unwrap_or_default();
+    ServiceOptions { service, variables }
+}
+
+/// Zero values count as not set.
+fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
+    let entry = block.get(key.name)?;
+    let value = match key.want {
+        Want::Integer => integer(&entry.node).filter(|value| *value != 0)?.to_string().into(),
+        Want::Float => float(number(&entry.node).filter(|value| *value != 0.0)?).into(),
+        Want::Boolean if boolean(block, key.name) => "true".into(),
+        Want::Boolean => return None,
+        _ => scalar_text(&entry.node, entry.place)?.text,
+    };
+    let name = match key.variable {
+        Some(name) => name.to_owned(),
+        None => format!("{}{}", service.prefix, key.name.to_uppercase()),
+    };
+    Some(Variable { name, value: Text { text: value, place: entry.place } })
+}
+
+/// A fraction is cut off.
+fn integer(node: &Node) -> Option<i64> {
+    match node.scalar()?.resolve() {
+        ScalarType::Integer(value) => Some(value),
+        ScalarType::Float(value) if value.is_finite() => Some(value as i64),
+        _ => None,
+    }
+}
+
+fn number(node: &Node) -> Option<f64> {
+    match node.scalar()?.resolve() {
+        ScalarType::Integer(value) => Some(value as f64),
+        ScalarType::Float(value) => Some(value),
+        _ => None,
+    }
+}
+
+fn update(mapping: &Mapping) -> Update {
+    Update {
+        reboot_strategy: text(mapping, "reboot_strategy"),
+        group: text(mapping, "group"),
+        server: text(mapping, "server"),
+    }
+}
+
+fn oem(mapping: &Mapping) -> Oem {
+    Oem {
+        id: text(mapping, "id"),
+        name: text(mapping, "name"),
+        version_id: text(mapping, "version_id"),
+        home_url: text(mapping, "home_url"),
+        bug_report_url: text(mapping, "bug_report_url"),
+    }
+}

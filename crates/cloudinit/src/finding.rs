@@ -1,0 +1,55 @@
+//! What the validator says: a kind, a place, a message.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::yaml::Place;
+
+/// From worst to mildest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+    Info,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        })
+    }
+}
+
+/// Line and column count from one, in the decoded text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub kind: Severity,
+    pub line: u32,
+    pub column: u32,
+    pub message: String,
+}
+
+impl Finding {
+    pub fn new(kind: Severity, place: Place, message: impl Into<String>) -> Self {
+        Self { kind, line: place.line, column: place.column, message: message.into() }
+    }
+}
+
+/// As the validator's lines have it: `line 3: error: ...`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}: {}", self.line, self.kind, self.message)
+    }
+}
+
+/// Sorted by line, then by severity, without repetitions.
+pub fn sort(findings: &mut Vec<Finding>) {
+    findings
+        .sort_by(|a, b| (a.line, a.kind, a.column, &a.message).cmp(&(b.line, b.kind, b.column, &b.message)));
+    findings.dedup_by(|a, b| (a.line, a.kind, &a.message) == (b.line, b.kind, &b.message));
+}

@@ -1,0 +1,22 @@
+//! Cloud-config as text, as checked config, and as a plan.
+//!
+//! User-data comes in as bytes and leaves as a list of steps with reasons. This crate is pure: it must never
+//! touch a file, a socket, a process or a clock, so that the same input gives the same plan on a workstation,
+//! in a test and on a node.
+
+pub mod check;
+pub mod config;
+pub mod encoding;
+pub mod finding;
+pub mod limits;
+pub mod metadata;
+pub mod plan;
+mod schema;
+mod suggestion;
+pub mod template;
+pub mod user_data;
+mod validate;
+pub mod yaml;
+
+pub use finding::{Finding, Severity};
+pub use validate::{validate, validate_decoded};

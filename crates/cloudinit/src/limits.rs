@@ -1,0 +1,31 @@
+//! Every limit of this crate, in one place.
+//!
+//! User-data comes from outside; each of these turns a machine that runs out of memory or time into an
+//! error message.
+
+/// Raw user-data, as it was fetched.
+pub const MAX_RAW_BYTES: usize = 16 << 20;
+/// User-data after gunzip.
+pub const MAX_TEXT_BYTES: usize = 64 << 20;
+/// One decoded file of `write_files`.
+pub const MAX_FILE_BYTES: usize = 64 << 20;
+/// A gzip inside a gzip is opened this often.
+pub const MAX_GZIP_LEVELS: usize = 3;
+/// Mappings and lists inside each other.
+pub const MAX_YAML_DEPTH: usize = 100;
+/// Values a document may write down.
+pub const MAX_YAML_NODES: u64 = 500_000;
+/// Values a document may have with its aliases followed: this many in any case ...
+pub const MIN_EXPANDED_NODES: u64 = 100_000;
+/// ... and this many times what it writes down.
+pub const MAX_EXPANSION: u64 = 10;
+/// Bytes of scalars that aliases may repeat.
+pub const MAX_ALIASED_BYTES: u64 = 64 << 20;
+/// Findings that are kept; a document with more is not read by anybody to its end.
+pub const MAX_FINDINGS: usize = 1000;
+/// A host name (`HOST_NAME_MAX` of Linux).
+pub const MAX_HOSTNAME_BYTES: usize = 64;
+/// A host name that comes from metadata: one DNS label.
+pub const MAX_HOSTNAME_LABEL_BYTES: usize = 63;
+/// Edit distance up to which a key is suggested.
+pub const MAX_SUGGESTION_DISTANCE: usize = 2;

@@ -1,0 +1,192 @@
+//! Checked config and observed facts to a list of steps, each with its reason.
+//!
+//! A plan is data: printed by `-plan`, compared in tests, carried out by one function elsewhere. It must
+//! never depend on anything but its arguments.
+
+mod files;
+mod print;
+mod units;
+mod users;
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+pub use print::{print, sha256};
+
+use crate::check::Checked;
+use crate::template::Addresses;
+
+/// What was observed on the machine before planning.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Of the users that the config names, those that exist.
+    pub users: BTreeSet<String>,
+    /// Of the groups that the config names, those that exist.
+    pub groups: BTreeSet<String>,
+    /// `/etc/coreos/update.conf`, else the image's.
+    pub update_conf: String,
+    /// `/etc/environment`.
+    pub environment: String,
+    /// The kernel's host name now.
+    pub hostname: String,
+}
+
+/// How the run was asked for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Under which name the keys are stored.
+    pub ssh_key_name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub action: Action,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Hostname {
+        name: String,
+    },
+    /// `arguments` go between `useradd` and the name.
+    UserAdd {
+        name: String,
+        arguments: Vec<String>,
+    },
+    Password {
+        name: String,
+        hash: Hash,
+    },
+    SshKeys {
+        user: String,
+        name: String,
+        keys: Vec<String>,
+    },
+    Write(FileWrite),
+    Mask {
+        path: String,
+    },
+    Unmask {
+        path: String,
+    },
+    Enable {
+        unit: String,
+        runtime: bool,
+    },
+    /// Carried out only if a step before changed a unit that systemd has loaded already.
+    DaemonReload,
+    Unit {
+        unit: String,
+        command: String,
+        when: When,
+    },
+    Script {
+        content: Rc<[u8]>,
+    },
+}
+
+/// A password hash that shows nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hash(pub String);
+
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileWrite {
+    pub path: String,
+    pub mode: u32,
+    pub owner: String,
+    pub content: Rc<[u8]>,
+    pub part: Part,
+}
+
+/// Contents may be secret; a debug line has their size only.
+impl std::fmt::Debug for FileWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:04o} {:?} {} bytes", self.path, self.mode, self.owner, self.content.len())
+    }
+}
+
+/// What a written file is, for the log and for what has to follow a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    File,
+    Unit { name: String, network: bool },
+    DropIn { unit: String, name: String, network: bool },
+}
+
+/// When a unit's command is given, and whether its job is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Asked for by name: waited for.
+    Asked,
+    /// Follows from a setting: queued only, since the unit may be ordered after this run.
+    Implied,
+    /// Only if a network unit changed: waited for.
+    NetworkChanged,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Lines for the log: what is skipped and why.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    fn push(&mut self, action: Action, why: impl Into<String>) {
+        self.steps.push(Step { action, why: why.into() });
+    }
+}
+
+/// The steps in the order of contract 3.1.
+pub fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, settings: &Settings) -> Plan {
+    let mut plan = Plan { notes: checked.notes.clone(), ..Plan::default() };
+    if let Some(name) = &checked.hostname {
+        plan.push(Action::Hostname { name: name.clone() }, "the machine's name");
+    }
+    users::plan(checked, facts, settings, &mut plan);
+    files::plan(checked, addresses, facts, &mut plan);
+    units::plan(checked, &mut plan);
+    drop_overwritten(&mut plan);
+    plan
+}
+
+/// The last entry for a path wins; writing the earlier ones too would change the file twice at each run.
+fn drop_overwritten(plan: &mut Plan) {
+    let mut taken = BTreeSet::new();
+    let mut kept = Vec::with_capacity(plan.steps.len());
+    for step in std::mem::take(&mut plan.steps).into_iter().rev() {
+        let (path, overwritten) = match &step.action {
+            Action::Write(write) => (Some(&write.path), taken.contains(&write.path)),
+            Action::Mask { path } => (Some(path), false),
+            _ => (None, false),
+        };
+        if let (Some(path), true) = (path, overwritten) {
+            plan.notes.push(format!("Skipping {path}: a later entry for the same path wins"));
+            continue;
+        }
+        taken.extend(path.cloned());
+        kept.push(step);
+    }
+    kept.reverse();
+    plan.steps = kept;
+}
+
+/// Adds the script that the user-data is, to run after all else. A carriage return at the end of its first
+/// line is dropped, as the kernel would take it for part of the interpreter's name.
+pub fn add_script(plan: &mut Plan, text: &[u8]) {
+    let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+    let first = text[..end].trim_ascii_end();
+    let content: Rc<[u8]> = [first, &text[end..]].concat().into();
+    plan.push(Action::Script { content }, "the user-data is a script");
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+use super::*;
+use crate::{check, config, template, yaml};
+
+fn settings() -> Settings {
+    Settings { ssh_key_name: "coreos-cloudinit".into() }
+}
+
+fn addresses() -> Addresses {
+    Addresses {
+        private_ipv4: Some("10.0.0.1".into()),
+        public_ipv4: Some("10.0.0.1".into()),
+        ..Addresses::default()
+    }
+}
+
+fn planned(text: &str, facts: &Facts) -> Plan {
+    let substituted = template::substitute(text.as_bytes(), &addresses());
+    let document = yaml::read(&substituted.text).unwrap();
+    let checked = check::check(&config::read(document.root.as_deref())).unwrap();
+    plan(&checked, &addresses(), facts, &settings())
+}
+
+fn golden(text: &str, facts: &Facts, expect: &str) {
+    let got = print(&planned(text, facts)).unwrap();
+    assert!(got == expect, "--- got\n{got}--- expected\n{expect}");
+}
+
+#[test]
+fn the_tutorials_file() {
+    golden(
+        include_str!("../../tests/data/tutorial.yml"),
+        &Facts::default(),
+        include_str!("../../tests/data/tutorial.plan"),
+    );
+}
+
+#[test]
+fn every_kind_of_step() {
+    let facts = Facts {
+        users: ["core".to_owned()].into(),
+        groups: ["docker".to_owned()].into(),
+        update_conf: "GROUP=stable\nSERVER=x\n".into(),
+        environment: "COREOS_PRIVATE_IPV4=10.0.0.1\nCOREOS_PUBLIC_IPV4=10.0.0.1\n".into(),
+        hostname: "old".into(),
+    };
+    golden(include_str!("../../tests/data/full.yml"), &facts, include_str!("../../tests/data/full.plan"));
+}
+
+#[test]
+fn service_values_are_quoted_for_systemd() {
+    let plan = planned("coreos: {fleet: {metadata: 'a=\"b\\c\", x=%i'}}", &Facts::default());
+    let content = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Write(write) if write.path.ends_with("fleet.service.d/20-cloudinit.conf") => {
+            Some(String::from_utf8_lossy(&write.content).into_owned())
+        }
+        _ => None,
+    });
+    let expect = "[Service]\nEnvironment=\"FLEET_METADATA=a=\\\"b\\\\c\\\", x=%%i\"\n";
+    assert_eq!(content.as_deref(), Some(expect));
+}
+
+#[test]
+fn scripts_lose_the_carriage_return_of_their_first_line_only() {
+    let mut plan = Plan::default();
+    add_script(&mut plan, b"#!/bin/sh\r\necho a\r\n");
+    let Action::Script { content } = &plan.steps[0].action else { panic!("no script") };
+    assert_eq!(&**content, b"#!/bin/sh\necho a\r\n");
+}
+
+#[test]
+fn secrets_do_not_show() {
+    let plan = planned(
+        "users: [{name: a, passwd: $6$secret}]\nwrite_files: [{path: /k, content: topsecret}]",
+        &Facts::default(),
+    );
+    let text = format!("{}{plan:?}", print(&plan).unwrap());
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn the_tutorials_etcd_options_become_a_drop_in() {
+    let plan = planned(include_str!("../../tests/data/tutorial.yml"), &Facts::default());
+    let content = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Write(write) if write.path == "/run/systemd/system/etcd.service.d/20-cloudinit.conf" => {
+            Some(String::from_utf8_lossy(&write.content).into_owned())
+        }
+        _ => None,
+    });
+    let expect = "[Service]\nEnvironment=\"ETCD_ADDR=10.0.0.1:4001\"\n\
+                  Environment=\"ETCD_DISCOVERY=https://discovery.etcd.io/d54166dee3e709cf35b0d78913621df6\"\n\
+                  Environment=\"ETCD_NAME=coreos0\"\nEnvironment=\"ETCD_PEER_ADDR=10.0.0.1:7001\"\n";
+    assert_eq!(content.as_deref(), Some(expect));
+}
+
+#[test]
+fn the_last_entry_for_a_path_wins() {
+    let plan = planned(
+        "write_files: [{path: /a, content: first}, {path: //a, content: last!}, {path: /etc/hosts}]\n\
+         manage_etc_hosts: localhost\ncoreos: {units: [{name: b.service, content: x, mask: true}]}",
+        &Facts { hostname: "h".into(), ..Facts::default() },
+    );
+    let written: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Write(write) if write.path != "/etc/environment" => Some(format!("{write:?}")),
+            Action::Mask { path } => Some(format!("mask {path}")),
+            _ => None,
+        })
+        .collect();
+    let hosts = "/etc/hosts 0644 \"\" 46 bytes";
+    assert_eq!(written, ["/a 0644 \"\" 5 bytes", hosts, "mask /etc/systemd/system/b.service"]);
+}

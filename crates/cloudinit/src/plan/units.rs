@@ -1,0 +1,138 @@
+//! Units: files, drop-ins, masks, enabling, and then the commands.
+
+use std::rc::Rc;
+
+use super::{Action, FileWrite, Part, Plan, When};
+use crate::check::{Checked, CheckedService, CheckedUnit, UnitFolder};
+
+const UNIT_MODE: u32 = 0o644;
+const SERVICE_DROP_IN: &str = "20-cloudinit.conf";
+const LOCKSMITH_UNIT: &str = "locksmithd.service";
+const UPDATE_UNIT: &str = "update-engine.service";
+const NETWORK_UNIT: &str = "systemd-networkd.service";
+
+/// What makes the daemons look again.
+#[derive(Default)]
+struct Changes {
+    units: bool,
+    network: bool,
+}
+
+pub(super) fn plan(checked: &Checked, plan: &mut Plan) {
+    let mut changes = Changes::default();
+    for unit in &checked.units {
+        listed(unit, &mut changes, plan);
+    }
+    let strategy = checked.update.reboot_strategy.as_deref();
+    for service in &checked.services {
+        // What the strategy masks must not be unmasked first: a second run would change it twice.
+        let masked = strategy == Some("off") && service.service.unit == Some(LOCKSMITH_UNIT);
+        options(service, masked, &mut changes, plan);
+    }
+    match strategy {
+        Some("off") => {
+            plan.push(Action::Mask { path: runtime_path(LOCKSMITH_UNIT) }, "reboot_strategy is off");
+            changes.units = true;
+        }
+        Some(_) => {
+            let why = "reboot_strategy wants it to run";
+            plan.push(Action::Unmask { path: runtime_path(LOCKSMITH_UNIT) }, why);
+        }
+        None => {}
+    }
+    if changes.units {
+        plan.push(Action::DaemonReload, "units were written");
+    }
+    if changes.network {
+        command(NETWORK_UNIT, "restart", When::NetworkChanged, "network units were written", plan);
+    }
+    commands(checked, strategy, plan);
+}
+
+fn commands(checked: &Checked, strategy: Option<&str>, plan: &mut Plan) {
+    for unit in &checked.units {
+        if let Some(name) = &unit.command
+            && unit.folder() == UnitFolder::System
+        {
+            command(&unit.name, name, When::Asked, "command of the unit", plan);
+        }
+    }
+    match strategy {
+        Some("off") => command(LOCKSMITH_UNIT, "stop", When::Implied, "reboot_strategy is off", plan),
+        Some(_) => command(LOCKSMITH_UNIT, "restart", When::Implied, "reboot_strategy is set", plan),
+        None => {}
+    }
+    if checked.update.group.is_some() || checked.update.server.is_some() {
+        command(UPDATE_UNIT, "restart", When::Implied, "the update group or server is set", plan);
+    }
+}
+
+fn command(unit: &str, command: &str, when: When, why: &str, plan: &mut Plan) {
+    plan.push(Action::Unit { unit: unit.to_owned(), command: command.to_owned(), when }, why);
+}
+
+fn listed(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
+    let network = unit.folder() == UnitFolder::Network;
+    let base = if unit.runtime { "/run/systemd" } else { "/etc/systemd" };
+    let folder = format!("{base}/{}", if network { "network" } else { "system" });
+    let path = format!("{folder}/{}", unit.name);
+    changes.network |= network;
+    if let Some(content) = &unit.content {
+        let part = Part::Unit { name: unit.name.clone(), network };
+        write(path.clone(), Rc::from(content.clone()), part, "content of the unit", plan);
+        changes.units = true;
+    }
+    for drop_in in &unit.drop_ins {
+        let part = Part::DropIn { unit: unit.name.clone(), name: drop_in.name.clone(), network };
+        let path = format!("{path}.d/{}", drop_in.name);
+        write(path, Rc::from(drop_in.content.clone()), part, "drop-in of the unit", plan);
+        changes.units = true;
+    }
+    if unit.mask {
+        plan.push(Action::Mask { path }, "mask of the unit");
+        changes.units = true;
+    } else if unit.runtime && unit.content.is_none() {
+        plan.push(Action::Unmask { path }, "a runtime unit that is not to be masked");
+    }
+    if unit.enable && network {
+        plan.notes.push(format!("Skipping enable for network-like unit {:?}", unit.name));
+    } else if unit.enable {
+        let action = Action::Enable { unit: unit.name.clone(), runtime: unit.runtime };
+        plan.push(action, "enable of the unit");
+        changes.units = true;
+    }
+}
+
+/// Options of a service become a drop-in; the unit itself is only made sure to be startable.
+fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: &mut Plan) {
+    let Some(unit) = options.service.unit else { return };
+    let block = options.service.block;
+    if !options.variables.is_empty() {
+        let lines = options
+            .variables
+            .iter()
+            .map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
+        let content = format!("[Service]\n{}", lines.collect::<String>());
+        let part = Part::DropIn { unit: unit.to_owned(), name: SERVICE_DROP_IN.to_owned(), network: false };
+        let path = format!("/run/systemd/system/{unit}.d/{SERVICE_DROP_IN}");
+        write(path, Rc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
+        changes.units = true;
+    }
+    if !masked {
+        plan.push(Action::Unmask { path: runtime_path(unit) }, format!("{unit} must be startable"));
+    }
+}
+
+/// systemd's quoting and specifiers.
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")
+}
+
+fn runtime_path(unit: &str) -> String {
+    format!("/run/systemd/system/{unit}")
+}
+
+fn write(path: String, content: Rc<[u8]>, part: Part, why: &str, plan: &mut Plan) {
+    let write = FileWrite { path, mode: UNIT_MODE, owner: String::new(), content, part };
+    plan.push(Action::Write(write), why);
+}

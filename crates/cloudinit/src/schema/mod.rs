@@ -1,0 +1,161 @@
+//! The keys of cloud-config as a table: where they may stand, of which type, what is said about them.
+//!
+//! The validator and the config reader both follow this table, so that they can not disagree. It must never
+//! hold behaviour beyond "is this text one of the allowed".
+
+mod pattern;
+mod services;
+
+pub use services::{ETCD, ETCD2, FLANNEL, FLEET, LOCKSMITH, Service};
+
+/// What a key wants.
+#[derive(Debug, Clone, Copy)]
+pub enum Want {
+    Text,
+    Integer,
+    Boolean,
+    Float,
+    Texts,
+    /// Texts in a list, or one text with commas.
+    TextsOrCommas,
+    /// A text, a list of them, or `false`.
+    Sudo,
+    Mapping(&'static [Key]),
+    List(&'static [Key]),
+}
+
+impl Want {
+    /// The name that `incorrect type` messages use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text | Self::Sudo => "string",
+            Self::Integer => "int",
+            Self::Boolean => "bool",
+            Self::Float => "float64",
+            Self::Texts | Self::TextsOrCommas => "[]string",
+            Self::Mapping(_) => "struct",
+            Self::List(_) => "[]struct",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    pub name: &'static str,
+    pub want: Want,
+    pub deprecated: Option<&'static str>,
+    /// Whether a non-empty text is allowed.
+    pub allowed: Option<fn(&str) -> bool>,
+    /// The environment variable's name where it is not the prefix and the key in upper case.
+    pub variable: Option<&'static str>,
+}
+
+impl Key {
+    const fn new(name: &'static str, want: Want) -> Self {
+        Self { name, want, deprecated: None, allowed: None, variable: None }
+    }
+
+    const fn deprecated(mut self, reason: &'static str) -> Self {
+        self.deprecated = Some(reason);
+        self
+    }
+
+    const fn allowed(mut self, allowed: fn(&str) -> bool) -> Self {
+        self.allowed = Some(allowed);
+        self
+    }
+
+    const fn variable(mut self, name: &'static str) -> Self {
+        self.variable = Some(name);
+        self
+    }
+}
+
+const fn text(name: &'static str) -> Key {
+    Key::new(name, Want::Text)
+}
+
+const fn boolean(name: &'static str) -> Key {
+    Key::new(name, Want::Boolean)
+}
+
+const fn integer(name: &'static str) -> Key {
+    Key::new(name, Want::Integer)
+}
+
+const fn float(name: &'static str) -> Key {
+    Key::new(name, Want::Float)
+}
+
+const NOT_SHIPPED_ETCD: &str = "etcd is no longer shipped in Container Linux";
+const NOT_SHIPPED_ETCD2: &str = "etcd2 is no longer shipped in Container Linux";
+const NOT_SHIPPED_FLEET: &str = "fleet is no longer shipped in Container Linux";
+const IMPORT_DEPRECATED: &str = "keys are imported at each boot from a place that may be gone or taken over";
+
+pub const DOCUMENT: &[Key] = &[
+    Key::new("coreos", Want::Mapping(COREOS)),
+    Key::new("ssh_authorized_keys", Want::Texts),
+    text("hostname"),
+    Key::new("users", Want::List(USER)),
+    Key::new("write_files", Want::List(FILE)),
+    text("manage_etc_hosts"),
+];
+
+pub const COREOS: &[Key] = &[
+    Key::new("etcd", Want::Mapping(ETCD.keys)).deprecated(NOT_SHIPPED_ETCD),
+    Key::new("etcd2", Want::Mapping(ETCD2.keys)).deprecated(NOT_SHIPPED_ETCD2),
+    Key::new("flannel", Want::Mapping(FLANNEL.keys)),
+    Key::new("fleet", Want::Mapping(FLEET.keys)).deprecated(NOT_SHIPPED_FLEET),
+    Key::new("locksmith", Want::Mapping(LOCKSMITH.keys)),
+    Key::new("oem", Want::Mapping(OEM)),
+    Key::new("update", Want::Mapping(UPDATE)),
+    Key::new("units", Want::List(UNIT)),
+];
+
+const USER: &[Key] = &[
+    text("name"),
+    text("passwd"),
+    Key::new("ssh_authorized_keys", Want::Texts),
+    text("coreos_ssh_import_github").deprecated(IMPORT_DEPRECATED),
+    Key::new("coreos_ssh_import_github_users", Want::Texts).deprecated(IMPORT_DEPRECATED),
+    text("coreos_ssh_import_url").deprecated(IMPORT_DEPRECATED),
+    text("gecos"),
+    text("homedir"),
+    boolean("no_create_home"),
+    text("primary_group"),
+    Key::new("groups", Want::TextsOrCommas),
+    boolean("no_user_group"),
+    boolean("system"),
+    boolean("no_log_init"),
+    text("shell"),
+    text("uid"),
+    boolean("lock_passwd"),
+    Key::new("sudo", Want::Sudo),
+];
+
+const FILE: &[Key] = &[
+    text("encoding").allowed(pattern::encoding),
+    text("content"),
+    text("owner"),
+    text("path"),
+    text("permissions").allowed(pattern::permissions),
+];
+
+const UNIT: &[Key] = &[
+    text("name"),
+    boolean("mask"),
+    boolean("enable"),
+    boolean("runtime"),
+    text("content"),
+    text("command").allowed(pattern::command),
+    Key::new("drop_ins", Want::List(DROP_IN)),
+];
+
+const DROP_IN: &[Key] = &[text("name"), text("content")];
+
+const OEM: &[Key] = &[text("id"), text("name"), text("version_id"), text("home_url"), text("bug_report_url")];
+
+const UPDATE: &[Key] =
+    &[text("reboot_strategy").allowed(pattern::reboot_strategy), text("group"), text("server")];
+
+pub use pattern::{command as is_command, mode, reboot_strategy as is_reboot_strategy};

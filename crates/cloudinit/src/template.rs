@@ -1,0 +1,118 @@
+//! Puts the machine's addresses where `$private_ipv4` and its like stand (contract 1.5).
+//!
+//! It replaces text before anything is parsed, and must never look again at what it put there.
+
+use std::borrow::Cow;
+
+/// The machine's own addresses, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Addresses {
+    pub public_ipv4: Option<String>,
+    pub private_ipv4: Option<String>,
+    pub public_ipv6: Option<String>,
+    pub private_ipv6: Option<String>,
+}
+
+impl Addresses {
+    /// Token, environment key and value of each, sorted by the key.
+    pub fn each(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
+        [
+            ("$private_ipv4", "COREOS_PRIVATE_IPV4", self.private_ipv4.as_deref()),
+            ("$private_ipv6", "COREOS_PRIVATE_IPV6", self.private_ipv6.as_deref()),
+            ("$public_ipv4", "COREOS_PUBLIC_IPV4", self.public_ipv4.as_deref()),
+            ("$public_ipv6", "COREOS_PUBLIC_IPV6", self.public_ipv6.as_deref()),
+        ]
+    }
+
+    /// These addresses, and where one is unknown that of `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            public_ipv4: self.public_ipv4.or(other.public_ipv4),
+            private_ipv4: self.private_ipv4.or(other.private_ipv4),
+            public_ipv6: self.public_ipv6.or(other.public_ipv6),
+            private_ipv6: self.private_ipv6.or(other.private_ipv6),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Substituted<'text> {
+    pub text: Cow<'text, [u8]>,
+    /// Tokens that became empty text, with the line of the first such place.
+    pub unknown: Vec<(&'static str, u32)>,
+}
+
+/// Replaces every token; `\$token` stays as `$token`.
+pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substituted<'text> {
+    let tokens = addresses.each();
+    let mut out: Option<Vec<u8>> = None;
+    let mut unknown = Vec::new();
+    let (mut copied, mut at, mut line) = (0, 0, 1);
+    while let Some(step) = text[at..].iter().position(|byte| matches!(byte, b'$' | b'\n')) {
+        at += step;
+        if text[at] == b'\n' {
+            line += 1;
+            at += 1;
+            continue;
+        }
+        let Some((token, _, value)) =
+            tokens.iter().find(|(token, ..)| text[at..].starts_with(token.as_bytes()))
+        else {
+            at += 1;
+            continue;
+        };
+        let out = out.get_or_insert_with(|| Vec::with_capacity(text.len()));
+        if at > copied && text[at - 1] == b'\\' {
+            out.extend_from_slice(&text[copied..at - 1]);
+            out.extend_from_slice(token.as_bytes());
+        } else {
+            out.extend_from_slice(&text[copied..at]);
+            out.extend_from_slice(value.unwrap_or_default().as_bytes());
+            if value.is_none() && !unknown.iter().any(|(known, _)| known == token) {
+                unknown.push((*token, line));
+            }
+        }
+        at += token.len();
+        copied = at;
+    }
+    let text = match out {
+        None => Cow::Borrowed(text),
+        Some(mut out) => {
+            out.extend_from_slice(&text[copied..]);
+            Cow::Owned(out)
+        }
+    };
+    Substituted { text, unknown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens() {
+        let addresses = Addresses {
+            private_ipv4: Some("10.0.0.1".into()),
+            public_ipv4: Some("$private_ipv4".into()),
+            ..Addresses::default()
+        };
+        for (text, expect) in [
+            ("plain $HOME ${private_ipv4}", "plain $HOME ${private_ipv4}"),
+            ("a: $private_ipv4", "a: 10.0.0.1"),
+            ("$private_ipv4x", "10.0.0.1x"),
+            ("$private_ipv4$private_ipv4", "10.0.0.110.0.0.1"),
+            ("\\$private_ipv4", "$private_ipv4"),
+            ("\\\\$private_ipv4", "\\$private_ipv4"),
+            ("$private_ipv4\\$private_ipv4 \\$x", "10.0.0.1$private_ipv4 \\$x"),
+            ("$public_ipv4", "$private_ipv4"),
+            ("[$public_ipv6]", "[]"),
+            ("$", "$"),
+        ] {
+            let got = substitute(text.as_bytes(), &addresses);
+            assert_eq!(String::from_utf8_lossy(&got.text), expect, "{text}");
+        }
+        let got = substitute(b"a\nb $public_ipv6\n$public_ipv6 $private_ipv6", &addresses);
+        assert_eq!(got.unknown, [("$public_ipv6", 2), ("$private_ipv6", 3)]);
+    }
+}

@@ -1,0 +1,249 @@
+//! From fetched bytes to a text of a known kind (contract 1.1 and 1.2).
+//!
+//! It undoes transport encodings and looks at the head; it must never look into the YAML.
+
+use serde::Deserialize;
+
+use crate::encoding::{DecodeError, decode_base64, gunzip, is_gzip};
+use crate::limits::{MAX_GZIP_LEVELS, MAX_RAW_BYTES, MAX_TEXT_BYTES};
+
+pub const CLOUD_CONFIG_HEADER: &str = "#cloud-config";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Shorter texts are not taken for base64: any word would be.
+const MIN_BASE64_BYTES: usize = 16;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Empty,
+    Script,
+    CloudConfig,
+    Ignition,
+    /// With what it may have been meant to be.
+    Unknown(Option<&'static str>),
+}
+
+impl Kind {
+    /// The word that results and logs use.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Script => "script",
+            Self::CloudConfig => "cloud-config",
+            Self::Ignition => "ignition",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserData {
+    pub kind: Kind,
+    /// Without byte order mark. Only cloud-config has to be UTF-8.
+    pub text: Vec<u8>,
+    /// The whole text had been base64 though nothing said so.
+    pub was_base64: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UserDataError {
+    #[error("user-data has {0} bytes, more than {MAX_RAW_BYTES}")]
+    TooLarge(usize),
+    #[error("user-data is gzip inside of gzip, more than {MAX_GZIP_LEVELS} levels deep")]
+    NestedGzip,
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// # Errors
+/// Over a limit, or gzip that is damaged. A text of no known kind is no error here.
+pub fn decode(raw: Vec<u8>) -> Result<UserData, UserDataError> {
+    if raw.len() > MAX_RAW_BYTES {
+        return Err(UserDataError::TooLarge(raw.len()));
+    }
+    let text = unpack(raw)?;
+    let kind = classify(&text);
+    if let Kind::Unknown(_) = kind
+        && let Some(inner) = whole_base64(&text)
+    {
+        let inner = unpack(inner)?;
+        let inner_kind = classify(&inner);
+        if !matches!(inner_kind, Kind::Unknown(_) | Kind::Empty) {
+            return Ok(UserData { kind: inner_kind, text: inner, was_base64: true });
+        }
+    }
+    Ok(UserData { kind, text, was_base64: false })
+}
+
+fn unpack(mut bytes: Vec<u8>) -> Result<Vec<u8>, UserDataError> {
+    for _ in 0..MAX_GZIP_LEVELS {
+        if !is_gzip(&bytes) {
+            break;
+        }
+        bytes = gunzip(&bytes, MAX_TEXT_BYTES)?;
+    }
+    if is_gzip(&bytes) {
+        return Err(UserDataError::NestedGzip);
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
+}
+
+fn whole_base64(text: &[u8]) -> Option<Vec<u8>> {
+    if text.len() < MIN_BASE64_BYTES {
+        return None;
+    }
+    decode_base64(text).ok().map(|decoded| decoded.bytes)
+}
+
+/// The kind of a decoded text.
+pub fn classify(text: &[u8]) -> Kind {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Kind::Empty;
+    }
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first);
+    if first.starts_with("#!") {
+        return Kind::Script;
+    }
+    if first.trim_end() == CLOUD_CONFIG_HEADER {
+        return Kind::CloudConfig;
+    }
+    match ignition(text) {
+        Some(true) => Kind::Ignition,
+        Some(false) => Kind::Unknown(Some("looks like an Ignition config without ignition.version")),
+        None => Kind::Unknown(hint(&first, text)),
+    }
+}
+
+#[derive(Deserialize)]
+struct IgnitionHead {
+    #[serde(rename = "ignitionVersion")]
+    first_version: Option<serde_json::Value>,
+    ignition: Option<serde_json::Value>,
+}
+
+/// `Some(true)` for an Ignition config, `Some(false)` for one that does not say its version.
+fn ignition(text: &[u8]) -> Option<bool> {
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let head: IgnitionHead = serde_json::from_slice(text).ok()?;
+    if head.first_version.is_some_and(|version| version.is_number()) {
+        return Some(true);
+    }
+    head.ignition.map(|ignition| ignition.get("version").is_some_and(serde_json::Value::is_string))
+}
+
+fn hint(first: &str, text: &[u8]) -> Option<&'static str> {
+    let starts =
+        |prefix: &str| text.split(|byte| *byte == b'\n').any(|line| line.starts_with(prefix.as_bytes()));
+    let lower = first.trim_start().to_ascii_lowercase();
+    let header = lower.trim_end();
+    Some(match () {
+        () if header.starts_with("#cloud-config-archive") => "#cloud-config-archive is not supported",
+        () if header.starts_with("#include") => "#include is not supported",
+        () if header.starts_with("mime-version:") || header.starts_with("content-type: multipart/") => {
+            "MIME multipart user-data is not supported yet"
+        }
+        () if header.starts_with("#cloud-config ") && header.contains(':') => {
+            "the document seems to be on one line: its line breaks were lost"
+        }
+        () if header == CLOUD_CONFIG_HEADER || header == "# cloud-config" => {
+            "the first line must be exactly #cloud-config: lower case, no blanks before or within"
+        }
+        () if header.is_empty() && starts(CLOUD_CONFIG_HEADER) => "#cloud-config must be the first line",
+        () if header.starts_with("<!doctype") || header.starts_with("<html") => "this is an HTML page",
+        () if starts("variant:") || starts("ignition:") || starts("systemd:") || starts("storage:") => {
+            "this looks like a Butane config: transpile it, and boot it with an Ignition system"
+        }
+        () if starts("coreos:") || starts("ssh_authorized_keys:") || starts("write_files:") => {
+            "the first line #cloud-config is missing"
+        }
+        () => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::encoding::gzip;
+
+    #[test]
+    fn kinds() {
+        for (text, expect) in [
+            ("", "empty"),
+            (" \n\n", "empty"),
+            ("#!/bin/sh\n", "script"),
+            ("\u{feff}#!/bin/sh\n", "script"),
+            ("#cloud-config", "cloud-config"),
+            ("#cloud-config \t\r\nhostname: a\n", "cloud-config"),
+            ("\u{feff}#cloud-config\n", "cloud-config"),
+            ("\n#cloud-config\n", "unknown"),
+            (" #cloud-config\n", "unknown"),
+            ("#Cloud-Config\n", "unknown"),
+            ("# cloud-config\n", "unknown"),
+            ("#cloud-config foo\n", "unknown"),
+            ("#cloud-config-archive\n", "unknown"),
+            ("{\"ignitionVersion\": 1}", "ignition"),
+            ("{\"ignition\": {\"version\": \"3.0.0\"}, \"x\": [1]}", "ignition"),
+            ("{\"ignition\": {}}", "unknown"),
+            ("hello", "unknown"),
+        ] {
+            let decoded = decode(text.as_bytes().to_vec()).unwrap();
+            assert_eq!(decoded.kind.name(), expect, "{text:?}");
+            assert!(!decoded.text.starts_with(BYTE_ORDER_MARK));
+        }
+        assert_eq!(
+            classify(b"{\"ignition\": {}}"),
+            Kind::Unknown(Some("looks like an Ignition config without ignition.version"))
+        );
+        assert_eq!(
+            classify(b"#cloud-config hostname: a"),
+            Kind::Unknown(Some("the document seems to be on one line: its line breaks were lost"))
+        );
+    }
+
+    #[test]
+    fn transport_encodings_are_undone() {
+        let text = b"#cloud-config\nhostname: a\n";
+        let mut raw = text.to_vec();
+        for _ in 0..MAX_GZIP_LEVELS {
+            raw = gzip(&raw);
+            assert_eq!(decode(raw.clone()).unwrap().text, text);
+        }
+        assert_eq!(decode(gzip(&raw)), Err(UserDataError::NestedGzip));
+        for inner in [text.to_vec(), gzip(text)] {
+            let decoded = decode(STANDARD.encode(inner).into_bytes()).unwrap();
+            assert_eq!((decoded.kind, decoded.was_base64), (Kind::CloudConfig, true));
+        }
+        let twice = STANDARD.encode(STANDARD.encode(text));
+        assert!(matches!(decode(twice.into_bytes()).unwrap().kind, Kind::Unknown(_)));
+        assert_eq!(decode(vec![b'a'; MAX_RAW_BYTES + 1]), Err(UserDataError::TooLarge(MAX_RAW_BYTES + 1)));
+        let zeros = gzip(&vec![0; MAX_TEXT_BYTES + 1]);
+        assert!(matches!(decode(zeros), Err(UserDataError::Decode(DecodeError::TooLarge(_)))));
+    }
+    /// One byte wrong, or cut short: an error or another kind, but never a part of the text.
+    #[test]
+    fn damaged_transports_give_all_or_nothing() {
+        let text = b"#cloud-config\nhostname: a\nwrite_files: [{path: /x, content: some content}]\n".to_vec();
+        let packed = gzip(&gzip(&text));
+        let inputs = [packed.clone(), STANDARD.encode(&packed).into_bytes()];
+        for input in inputs {
+            for at in 0..input.len() {
+                let mut flipped = input.clone();
+                flipped[at] ^= 0x11;
+                for damaged in [&flipped, &input[..at].to_vec()] {
+                    if let Ok(decoded) = decode(damaged.clone()) {
+                        let whole = decoded.kind != Kind::CloudConfig || decoded.text == text;
+                        assert!(whole, "byte {at}: {:?}", String::from_utf8_lossy(&decoded.text));
+                    }
+                }
+            }
+        }
+    }
+}

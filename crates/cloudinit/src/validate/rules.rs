@@ -1,0 +1,148 @@
+//! What single values should be like, beyond their type.
+
+use crate::check::clean_path;
+use crate::config::{CloudConfig, File, Text, Unit, User};
+use crate::encoding::{ContentEncoding, decode_base64};
+use crate::finding::{Finding, Severity};
+use crate::yaml::Place;
+
+/// Decimal numbers that people write when they mean a mode, with that mode.
+const DECIMAL_MODES: [(&str, &str); 10] = [
+    ("256", "0400"),
+    ("384", "0600"),
+    ("416", "0640"),
+    ("420", "0644"),
+    ("436", "0664"),
+    ("438", "0666"),
+    ("448", "0700"),
+    ("488", "0750"),
+    ("493", "0755"),
+    ("511", "0777"),
+];
+/// How ssh public keys begin; options may come first.
+const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
+const DISCOVERY: &str = "ETCD_DISCOVERY";
+
+pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
+    for key in &config.ssh_authorized_keys {
+        public_key(key, findings);
+    }
+    for user in &config.users {
+        check_user(user, findings);
+    }
+    for file in &config.files {
+        check_file(file, findings);
+    }
+    for unit in &config.units {
+        check_unit(unit, findings);
+    }
+    let etcd = config.services.iter().find(|options| options.service.block == "etcd");
+    for variable in etcd.iter().flat_map(|options| &options.variables) {
+        if variable.name == DISCOVERY && !is_absolute_uri(&variable.value.text) {
+            warn(variable.value.place, "discovery URL is not valid", findings);
+        }
+    }
+}
+
+/// `$public_ip4` and its like, which nothing replaces.
+pub(super) fn tokens(text: &[u8], findings: &mut Vec<Finding>) {
+    for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        for visibility in ["public", "private"] {
+            let prefix = format!("${visibility}_ip");
+            let Some(at) = find(line, prefix.as_bytes()) else { continue };
+            let rest = &line[at + prefix.len()..];
+            let word: Vec<u8> = rest.iter().copied().take_while(u8::is_ascii_alphanumeric).collect();
+            if word.starts_with(b"v4") || word.starts_with(b"v6") {
+                continue;
+            }
+            let version = if word.contains(&b'6') { '6' } else { '4' };
+            let word = String::from_utf8_lossy(&word);
+            let message = format!("{prefix}{word} is not replaced (did you mean {prefix}v{version}?)");
+            let place = Place { line: number as u32 + 1, column: at as u32 + 1 };
+            findings.push(Finding::new(Severity::Info, place, message));
+        }
+    }
+}
+
+fn find(line: &[u8], word: &[u8]) -> Option<usize> {
+    line.windows(word.len()).position(|window| window == word)
+}
+
+fn warn(place: Place, message: impl Into<String>, findings: &mut Vec<Finding>) {
+    findings.push(Finding::new(Severity::Warning, place, message));
+}
+
+fn public_key(key: &Text, findings: &mut Vec<Finding>) {
+    let known =
+        key.text.split_ascii_whitespace().any(|word| KEY_TYPES.iter().any(|kind| word.starts_with(kind)));
+    if !known && !key.text.trim().is_empty() {
+        warn(key.place, "this does not look like an ssh public key", findings);
+    }
+}
+
+fn check_user(user: &User, findings: &mut Vec<Finding>) {
+    if user.name.is_none() {
+        warn(user.place, "user has no name", findings);
+    }
+    if let Some(hash) = &user.passwd
+        && !hash.text.starts_with(['$', '*', '!'])
+    {
+        warn(hash.place, "passwd must be a hash, which starts with '$'", findings);
+    }
+    for key in &user.ssh_authorized_keys {
+        public_key(key, findings);
+    }
+}
+
+fn check_file(file: &File, findings: &mut Vec<Finding>) {
+    if let Some(path) = &file.path {
+        if !path.text.starts_with('/') {
+            warn(path.place, format!("path {:?} is not absolute", path.text), findings);
+        }
+        let clean = clean_path(&path.text);
+        let folder = clean.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if folder == "/usr" || folder.starts_with("/usr/") {
+            let message = "file cannot be written to a read-only filesystem";
+            findings.push(Finding::new(Severity::Error, path.place, message));
+        }
+    }
+    if let Some(permissions) = &file.permissions
+        && let Some((decimal, octal)) =
+            DECIMAL_MODES.iter().find(|(decimal, _)| *decimal == &*permissions.text)
+    {
+        let message = format!("permissions {decimal} are read as octal (did you mean {octal}?)");
+        warn(permissions.place, message, findings);
+    }
+    let encoding = file.encoding.as_ref().and_then(|encoding| ContentEncoding::parse(&encoding.text));
+    if let (Some(encoding), Some(content)) = (encoding, &file.content)
+        && encoding.base64
+        && decode_base64(&content.bytes).is_ok_and(|decoded| !decoded.strict)
+    {
+        warn(content.place, "content is not standard base64 with padding", findings);
+    }
+}
+
+fn check_unit(unit: &Unit, findings: &mut Vec<Finding>) {
+    if unit.name.is_none() {
+        warn(unit.place, "unit has no name", findings);
+    }
+    let Some(content) = &unit.content else { return };
+    let first =
+        content.text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    if first.is_some_and(|line| !line.starts_with('[')) {
+        warn(content.place, "unit content has a line outside of any section", findings);
+    }
+    let installs = content.text.lines().any(|line| line.trim() == "[Install]");
+    if unit.enable && !installs {
+        warn(content.place, "unit is to be enabled but has no [Install] section", findings);
+    }
+}
+
+fn is_absolute_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return text.starts_with('/') };
+    let mut letters = scheme.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        && !rest.is_empty()
+        && !text.contains(char::is_whitespace)
+}

@@ -1,0 +1,147 @@
+//! The tree that a document becomes: values with their places, keys already folded.
+//!
+//! It knows nothing of cloud-config. Nodes are shared, so that an alias costs nothing.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::scalar::{Scalar, ScalarType};
+
+/// Mappings longer than this get an index.
+const INDEX_FROM: usize = 8;
+
+/// A place in the text, counted from one as people do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub line: u32,
+    pub column: u32,
+}
+
+impl Place {
+    pub const START: Self = Self { line: 1, column: 1 };
+}
+
+/// What a node is worth when every alias in it is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub nodes: u64,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub place: Place,
+    pub value: Value,
+    pub(super) weight: Weight,
+}
+
+#[derive(Debug, Clone)]
+pub enum Value {
+    Scalar(Scalar),
+    List(Vec<Item>),
+    Mapping(Mapping),
+}
+
+/// An entry of a list with the place of its dash (or of the value, in `[a, b]`).
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub place: Place,
+    pub node: Rc<Node>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// With every `-` turned into `_`.
+    pub key: Rc<str>,
+    /// Where the key stands.
+    pub place: Place,
+    pub node: Rc<Node>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Mapping {
+    entries: Vec<Entry>,
+    index: Option<HashMap<Rc<str>, usize>>,
+}
+
+impl Mapping {
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.position(key).map(|at| &self.entries[at])
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|entry| &*entry.key == key),
+        }
+    }
+
+    /// Adds an entry. A key that is there already is merged as cloud-config has it (contract 1.3): mappings
+    /// field by field, lists one after the other, of anything else the last. Returns where the first stood.
+    pub(super) fn add(&mut self, entry: Entry) -> Option<Place> {
+        if let Some(at) = self.position(&entry.key) {
+            let first = &mut self.entries[at];
+            let place = first.place;
+            merge(first, entry);
+            return Some(place);
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(entry.key.clone(), self.entries.len());
+        }
+        self.entries.push(entry);
+        if self.index.is_none() && self.entries.len() > INDEX_FROM {
+            self.index =
+                Some(self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect());
+        }
+        None
+    }
+}
+
+fn merge(first: &mut Entry, second: Entry) {
+    match (&first.node.value, &second.node.value) {
+        (Value::Mapping(_), Value::Mapping(more)) => {
+            if let Value::Mapping(mapping) = &mut Rc::make_mut(&mut first.node).value {
+                for entry in more.entries() {
+                    mapping.add(entry.clone());
+                }
+            }
+        }
+        (Value::List(_), Value::List(more)) => {
+            if let Value::List(list) = &mut Rc::make_mut(&mut first.node).value {
+                list.extend(more.iter().cloned());
+            }
+        }
+        _ => *first = second,
+    }
+}
+
+impl Node {
+    pub fn mapping(&self) -> Option<&Mapping> {
+        match &self.value {
+            Value::Mapping(mapping) => Some(mapping),
+            _ => None,
+        }
+    }
+
+    pub fn list(&self) -> Option<&[Item]> {
+        match &self.value {
+            Value::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    pub fn scalar(&self) -> Option<&Scalar> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.resolve() == ScalarType::Null)
+    }
+}

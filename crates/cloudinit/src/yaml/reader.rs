@@ -1,0 +1,295 @@
+//! Events to tree: anchors, merge keys, duplicate keys, and the limits that hold against bombs.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::event::{Event, Parser, Position, Problem, ScalarEvent};
+use super::lines::Lines;
+use super::node::{Entry, Item, Mapping, Node, Place, Value, Weight};
+use super::scalar::{Scalar, ScalarType, Tag};
+use crate::limits::{
+    MAX_ALIASED_BYTES, MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES,
+};
+
+/// Why a text is no document. `Display` has the parser's own words; the place stands beside them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {}: {message}", place.line)]
+pub struct ReadError {
+    pub place: Place,
+    pub message: String,
+}
+
+/// Something that was read, but not as its author may think.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub place: Place,
+    pub message: String,
+}
+
+#[derive(Debug)]
+pub struct Document {
+    /// `None` for an empty document.
+    pub root: Option<Rc<Node>>,
+    pub notes: Vec<Note>,
+}
+
+/// Reads the first document of `text`.
+///
+/// # Errors
+/// The first place where `text` is not YAML, or where it goes over a limit.
+pub fn read(text: &[u8]) -> Result<Document, ReadError> {
+    Reader {
+        parser: Parser::new(text),
+        text,
+        lines: Lines::new(text),
+        anchors: HashMap::new(),
+        notes: Vec::new(),
+        written: 0,
+        expanded: 0,
+        aliased_bytes: 0,
+    }
+    .document()
+}
+
+struct Reader<'text> {
+    parser: Parser<'text>,
+    text: &'text [u8],
+    lines: Lines<'text>,
+    /// `None` while the anchored value is still being read.
+    anchors: HashMap<String, Option<Rc<Node>>>,
+    notes: Vec<Note>,
+    /// Values that stand in the text.
+    written: u64,
+    /// Values with aliases followed.
+    expanded: u64,
+    aliased_bytes: u64,
+}
+
+impl Reader<'_> {
+    fn document(mut self) -> Result<Document, ReadError> {
+        let root = loop {
+            match self.next()? {
+                (Event::DocumentStart, _) => {
+                    let (event, position) = self.next()?;
+                    break Some(self.node(event, position, 1)?);
+                }
+                (Event::StreamEnd, _) => break None,
+                _ => {}
+            }
+        };
+        if root.is_some() {
+            self.after_document()?;
+        }
+        Ok(Document { root, notes: self.notes })
+    }
+
+    /// Nothing after the first document counts, but it is said.
+    fn after_document(&mut self) -> Result<(), ReadError> {
+        loop {
+            match self.next()? {
+                (Event::DocumentStart, position) => {
+                    self.note(place(position), "only the first YAML document is used".to_owned());
+                    return Ok(());
+                }
+                (Event::StreamEnd, _) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event, Position), ReadError> {
+        self.parser.next().map_err(|problem| read_error(self.text, problem))
+    }
+
+    fn node(&mut self, event: Event, position: Position, depth: usize) -> Result<Rc<Node>, ReadError> {
+        if depth > MAX_YAML_DEPTH {
+            return Err(error(position, format!("document is nested deeper than {MAX_YAML_DEPTH} levels")));
+        }
+        self.count(position)?;
+        let (anchor, node) = match event {
+            Event::Alias(anchor) => return self.alias(&anchor, position),
+            Event::Scalar(scalar) => (scalar.anchor.clone(), scalar_node(scalar, position)?),
+            Event::SequenceStart { anchor } => {
+                self.open(anchor.as_ref());
+                (anchor, self.list(position, depth)?)
+            }
+            Event::MappingStart { anchor } => {
+                self.open(anchor.as_ref());
+                (anchor, self.mapping(position, depth)?)
+            }
+            other => return Err(error(position, format!("unexpected {other:?}"))),
+        };
+        let node = Rc::new(node);
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, Some(node.clone()));
+        }
+        Ok(node)
+    }
+
+    fn count(&mut self, position: Position) -> Result<(), ReadError> {
+        self.written += 1;
+        self.expanded += 1;
+        if self.written > MAX_YAML_NODES {
+            return Err(error(position, format!("document has more than {MAX_YAML_NODES} values")));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, anchor: Option<&String>) {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+    }
+
+    fn alias(&mut self, anchor: &str, position: Position) -> Result<Rc<Node>, ReadError> {
+        let node = match self.anchors.get(anchor) {
+            None => return Err(error(position, format!("Unknown anchor '{anchor}' referenced"))),
+            Some(None) => return Err(error(position, format!("Anchor '{anchor}' value contains itself"))),
+            Some(Some(node)) => node.clone(),
+        };
+        self.expanded = self.expanded.saturating_add(node.weight.nodes);
+        self.aliased_bytes = self.aliased_bytes.saturating_add(node.weight.bytes);
+        let allowed = MIN_EXPANDED_NODES.max(self.written * MAX_EXPANSION);
+        if self.expanded > allowed || self.aliased_bytes > MAX_ALIASED_BYTES {
+            return Err(error(position, "document contains excessive aliasing".to_owned()));
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, position: Position, depth: usize) -> Result<Node, ReadError> {
+        let mut list = Vec::new();
+        let mut weight = Weight { nodes: 1, bytes: 0 };
+        loop {
+            let (event, at) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Node { place: place(position), value: Value::List(list), weight });
+            }
+            let node = self.node(event, at, depth + 1)?;
+            weight = weight.plus(node.weight);
+            list.push(Item { place: place(self.lines.dash(position, at)), node });
+        }
+    }
+
+    fn mapping(&mut self, position: Position, depth: usize) -> Result<Node, ReadError> {
+        let mut mapping = Mapping::default();
+        let mut merges = Vec::new();
+        let mut weight = Weight { nodes: 1, bytes: 0 };
+        loop {
+            let (event, at) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let is_merge = matches!(&event, Event::Scalar(key) if key.plain && key.text == "<<");
+            let key = self.node(event, at, depth + 1)?;
+            let (event, value_at) = self.next()?;
+            let node = self.node(event, value_at, depth + 1)?;
+            weight = weight.plus(key.weight).plus(node.weight);
+            if is_merge {
+                merges.push((node, at));
+                continue;
+            }
+            let Some(key) = key.scalar() else {
+                self.note(place(at), "a key must be plain text; this entry is ignored".to_owned());
+                continue;
+            };
+            let text: Rc<str> = key.text.replace('-', "_").into();
+            let entry = Entry { key: text.clone(), place: place(at), node };
+            if let Some(first) = mapping.add(entry) {
+                let message = format!("duplicate key \"{text}\" (first at line {})", first.line);
+                self.note(place(at), message);
+            }
+        }
+        for (source, at) in merges {
+            merge_into(&mut mapping, &source, at)?;
+        }
+        Ok(Node { place: place(position), value: Value::Mapping(mapping), weight })
+    }
+
+    fn note(&mut self, place: Place, message: String) {
+        if self.notes.len() < MAX_FINDINGS {
+            self.notes.push(Note { place, message });
+        }
+    }
+}
+
+impl Weight {
+    fn plus(self, other: Self) -> Self {
+        Self { nodes: self.nodes.saturating_add(other.nodes), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+}
+
+/// `<<`: what the mapping says itself wins, then the earlier source.
+fn merge_into(mapping: &mut Mapping, source: &Node, at: Position) -> Result<(), ReadError> {
+    match &source.value {
+        Value::Mapping(more) => {
+            for entry in more.entries() {
+                if mapping.get(&entry.key).is_none() {
+                    mapping.add(entry.clone());
+                }
+            }
+            Ok(())
+        }
+        Value::List(list) if list.iter().all(|item| item.node.mapping().is_some()) => {
+            list.iter().try_for_each(|item| merge_into(mapping, &item.node, at))
+        }
+        _ => Err(error(at, "map merge requires map or sequence of maps as the value".to_owned())),
+    }
+}
+
+fn scalar_node(event: ScalarEvent, position: Position) -> Result<Node, ReadError> {
+    let tag = event.tag.as_deref().and_then(Tag::parse);
+    let binary = if tag == Some(Tag::Binary) {
+        let text: String = event.text.split_ascii_whitespace().collect();
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|_| error(position, "!!binary value contains invalid base64 data".to_owned()))?;
+        Some(Rc::from(bytes))
+    } else {
+        None
+    };
+    let weight = Weight { nodes: 1, bytes: event.text.len() as u64 };
+    let scalar = Scalar { text: event.text.into(), binary, plain: event.plain, tag };
+    debug_assert!(tag.is_some() || scalar.plain || scalar.resolve() == ScalarType::Text);
+    Ok(Node { place: place(position), value: Value::Scalar(scalar), weight })
+}
+
+fn place(position: Position) -> Place {
+    let one_based = |number: usize| u32::try_from(number.saturating_add(1)).unwrap_or(u32::MAX);
+    Place { line: one_based(position.line), column: one_based(position.column) }
+}
+
+fn error(position: Position, message: String) -> ReadError {
+    ReadError { place: place(position), message }
+}
+
+/// Gives the parser's problem its true place, within the text, and names tabs.
+fn read_error(text: &[u8], problem: Problem) -> ReadError {
+    let mut position = problem.position.unwrap_or_else(|| position_of(text, problem.offset));
+    let last = text.iter().filter(|byte| **byte == b'\n').count();
+    let lines = last + usize::from(text.last().is_some_and(|byte| *byte != b'\n'));
+    if position.line >= lines.max(1) {
+        position = Position { line: lines.max(1) - 1, column: 0 };
+    }
+    let line = text.split(|byte| *byte == b'\n').nth(position.line).unwrap_or_default();
+    let indentation: Vec<u8> = line.iter().copied().take_while(|byte| matches!(byte, b' ' | b'\t')).collect();
+    let mut message = problem.message;
+    if let Some(column) = indentation.iter().position(|byte| *byte == b'\t') {
+        message.push_str(" (tabs cannot be used for indentation)");
+        position.column = column;
+    }
+    error(position, message)
+}
+
+fn position_of(text: &[u8], offset: usize) -> Position {
+    let before = &text[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count();
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    Position { line, column: String::from_utf8_lossy(&before[start..]).chars().count() }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

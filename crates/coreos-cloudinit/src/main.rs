@@ -1,0 +1,58 @@
+//! `coreos-cloudinit`: reads user-data and metadata, plans, and carries the plan out.
+//!
+//! This file only turns arguments into a request and a result into an exit status.
+
+mod apply;
+mod datasource;
+mod flags;
+mod log;
+mod observe;
+mod report;
+mod run;
+mod script;
+
+use std::process::ExitCode;
+
+use flags::{Task, UsageError};
+use log::{Log, chain};
+
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let request = match flags::parse(&arguments) {
+        Ok(request) => request,
+        Err(UsageError::Flag(message)) => {
+            eprint!("{message}\n{}", flags::usage());
+            return ExitCode::from(WRONG_USE);
+        }
+        Err(UsageError::Value(message)) => {
+            println!("{message}");
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    let log = Log::from_environment();
+    let done = match request.task {
+        Task::Help => {
+            eprint!("{}", flags::usage());
+            return ExitCode::SUCCESS;
+        }
+        Task::Version => {
+            println!("coreos-cloudinit {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Task::Status => report::print(&request),
+        Task::Validate { json } => run::validate(&request, json, &log),
+        Task::Plan => run::plan(&request, &log),
+        Task::Apply => run::apply(&request, &log),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            log.error(format!("error: {}", chain(error.as_ref())));
+            ExitCode::FAILURE
+        }
+    }
+}

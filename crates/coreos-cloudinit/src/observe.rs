@@ -1,0 +1,66 @@
+//! What the planner has to know of the machine. Reads only.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use cloudinit::check::Checked;
+use cloudinit::plan::Facts;
+use cloudinit::template::Addresses;
+use host::accounts::{self, AccountError};
+use host::{FileError, Root, files, hostname};
+
+use crate::log::Log;
+
+const MAX_SETTINGS_BYTES: usize = 1 << 20;
+const ENVIRONMENT_PATH: &str = "/etc/environment";
+const UPDATE_CONF_PATHS: [&str; 2] = ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf"];
+
+/// # Errors
+/// A database or file that is there can not be read.
+pub fn facts(root: &Root, checked: &Checked) -> Result<Facts, AccountError> {
+    let mut facts = Facts { hostname: hostname::current(), ..Facts::default() };
+    for account in &checked.users {
+        if accounts::user(root, &account.name)?.is_some() {
+            facts.users.insert(account.name.clone());
+        }
+    }
+    let groups: BTreeSet<_> = checked.users.iter().flat_map(|account| &account.groups).collect();
+    for group in groups {
+        if accounts::group(root, group)?.is_some() {
+            facts.groups.insert(group.clone());
+        }
+    }
+    facts.environment = text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
+    for path in UPDATE_CONF_PATHS {
+        if let Some(conf) = text(root, path)? {
+            facts.update_conf = conf;
+            break;
+        }
+    }
+    Ok(facts)
+}
+
+fn text(root: &Root, path: &str) -> Result<Option<String>, FileError> {
+    let content = files::read(root, path, MAX_SETTINGS_BYTES)?;
+    Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
+}
+
+/// The addresses that this process was given in its environment.
+pub fn environment_addresses(log: &Log) -> Addresses {
+    Addresses {
+        public_ipv4: address::<Ipv4Addr>("COREOS_PUBLIC_IPV4", log),
+        private_ipv4: address::<Ipv4Addr>("COREOS_PRIVATE_IPV4", log),
+        public_ipv6: address::<Ipv6Addr>("COREOS_PUBLIC_IPV6", log),
+        private_ipv6: address::<Ipv6Addr>("COREOS_PRIVATE_IPV6", log),
+    }
+}
+
+fn address<A: FromStr>(name: &str, log: &Log) -> Option<String> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    if value.parse::<A>().is_err() {
+        log.warning(format!("Warning: ignoring {name}, which is no IP address"));
+        return None;
+    }
+    Some(value)
+}

@@ -1,0 +1,296 @@
+//! One run: fetch, decode, validate, plan, and then print or apply (contract 1.1).
+//!
+//! User-data that can not be used is dropped as a whole; the metadata's name, keys and addresses still count,
+//! so that one can log in and look.
+
+use std::io::Write;
+
+use anyhow::Context;
+use cloudinit::check::{self, Checked, Stage};
+use cloudinit::metadata::{Metadata, merge};
+use cloudinit::plan::{self, Plan, Settings as PlanSettings};
+use cloudinit::template::{Addresses, substitute};
+use cloudinit::user_data::{self, Kind, UserData};
+use cloudinit::{Finding, Severity, config, validate_decoded, yaml};
+use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
+use host::{Root, lock};
+use serde::Serialize;
+
+use crate::apply::{self, Settings};
+use crate::datasource::{Source, choose};
+use crate::flags::Request;
+use crate::log::{Log, chain};
+use crate::observe;
+use crate::report::{self, Report};
+
+const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
+const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
+const PRIVATE_MODE: u32 = 0o600;
+const MAX_STAMP_BYTES: usize = 4096;
+
+/// What was fetched and found, before anything is decided.
+struct Fetched {
+    source: Source,
+    user_data: UserData,
+    /// Of the bytes as they came.
+    sha256: String,
+    /// The bytes as they came, for `-persist` only.
+    raw: Option<Vec<u8>>,
+    findings: Vec<Finding>,
+    /// The user-data could not be fetched or decoded.
+    broken: bool,
+}
+
+/// As the validator's web API has it: `null` where there is nothing to say.
+#[derive(Serialize)]
+struct ValidationAnswer<'a> {
+    result: Option<&'a [Finding]>,
+}
+
+/// What a run is going to do.
+struct Prepared {
+    plan: Plan,
+    /// The user-data was fetched but can not be used.
+    malformed: bool,
+    /// The user-data belongs to another program; nothing is to be done.
+    foreign: bool,
+    instance: Option<String>,
+}
+
+/// Prints the findings; whether there are none.
+pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
+    let fetched = fetch(request, log)?;
+    if json {
+        let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
+        println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
+    }
+    Ok(!fetched.broken && fetched.findings.is_empty())
+}
+
+/// Prints the steps; whether a run would succeed as far as can be known.
+pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
+    let root = Root::open(&request.root)?;
+    let fetched = fetch(request, log)?;
+    let prepared = prepare(request, &root, &fetched, log)?;
+    let text = plan::print(&prepared.plan).context("can not print the plan")?;
+    std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
+    Ok(is_good(request, &fetched, &prepared))
+}
+
+/// Does everything; whether all went well.
+pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
+    let root = Root::open(&request.root)?;
+    let fetched = fetch(request, log)?;
+    let _lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
+    let prepared = prepare(request, &root, &fetched, log)?;
+    if prepared.foreign {
+        return Ok(true);
+    }
+    let stamp = format!("{} {}\n", prepared.instance.as_deref().unwrap_or("-"), fetched.sha256);
+    let stamp_path = format!("{}/once", request.workspace.trim_end_matches('/'));
+    if request.once && files::read(&root, &stamp_path, MAX_STAMP_BYTES)?.as_deref() == Some(stamp.as_bytes())
+    {
+        log.info("Nothing changed: -once, and this user-data was applied to this instance before");
+        return Ok(true);
+    }
+    let may_run = root.is_machine() || request.root_run;
+    let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
+    let applied = apply::apply(&prepared.plan, &settings);
+    if request.persist {
+        persist(&root, &fetched, &prepared, log)?;
+    }
+    if request.once && applied.failed.is_empty() {
+        write_private(&root, &stamp_path, stamp.as_bytes())?;
+    }
+    let steps = prepared.plan.steps.len();
+    match (applied.changed, applied.failed.len()) {
+        (0, 0) => log.info(format!("Nothing changed: all {steps} steps were done already")),
+        (changed, 0) => log.info(format!("{changed} of {steps} steps changed something")),
+        (changed, failed) => {
+            log.error(format!("{changed} of {steps} steps changed something, {failed} failed"));
+        }
+    }
+    let good = is_good(request, &fetched, &prepared) && applied.failed.is_empty();
+    let report = Report {
+        source: fetched.source.kind().to_owned(),
+        kind: fetched.user_data.kind.name().to_owned(),
+        sha256: fetched.sha256,
+        findings: fetched.findings,
+        failed: applied.failed,
+        changed: applied.changed,
+        steps,
+    };
+    report::store(&root, &report)?;
+    Ok(good)
+}
+
+fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
+    request.ignore_failure || !(fetched.broken || prepared.malformed)
+}
+
+fn fetch(request: &Request, log: &Log) -> anyhow::Result<Fetched> {
+    let source = choose(&request.sources, log)?;
+    log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
+    let mut broken = false;
+    let raw = source.user_data().unwrap_or_else(|error| {
+        log.error(format!("Failed fetching user-data from datasource: {}. Continuing...", chain(&error)));
+        broken = true;
+        Vec::new()
+    });
+    let sha256 = plan::sha256(&raw);
+    let kept = request.persist.then(|| raw.clone());
+    let user_data = user_data::decode(raw).unwrap_or_else(|error| {
+        log.error(format!(
+            "Failed decompressing user-data from datasource: {}. Continuing...",
+            chain(&error)
+        ));
+        broken = true;
+        UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }
+    });
+    if user_data.was_base64 {
+        log.warning("user-data was base64 encoded, decoded it");
+    }
+    let findings = validate_decoded(&user_data);
+    for finding in &findings {
+        match finding.kind {
+            Severity::Error => log.error(finding.to_string()),
+            Severity::Warning => log.warning(finding.to_string()),
+            Severity::Info => log.info(finding.to_string()),
+        }
+    }
+    Ok(Fetched { source, user_data, sha256, raw: kept, findings, broken })
+}
+
+fn prepare(request: &Request, root: &Root, fetched: &Fetched, log: &Log) -> anyhow::Result<Prepared> {
+    log.info(format!("Fetching meta-data from datasource of type {:?}", fetched.source.kind()));
+    let metadata = fetched.source.metadata().context("Failed fetching meta-data from datasource")?;
+    let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
+    let mut script = None;
+    let mut malformed = false;
+    let mut checked = Checked::default();
+    match &fetched.user_data.kind {
+        Kind::Ignition => {
+            println!("Detected an Ignition config. Exiting...");
+            let instance = metadata.instance;
+            return Ok(Prepared { plan: Plan::default(), malformed: false, foreign: true, instance });
+        }
+        Kind::Empty => checked = no_user_data(),
+        Kind::Script => {
+            log.info("Parsing user-data as script");
+            script = Some(text(&fetched.user_data.text, &addresses, log).into_owned());
+            checked = no_user_data();
+        }
+        Kind::CloudConfig => {
+            log.info("Parsing user-data as cloud-config");
+            match parse(&text(&fetched.user_data.text, &addresses, log), log) {
+                Parsed::Good(good) => checked = *good,
+                Parsed::Refused { keys } => {
+                    malformed = true;
+                    checked.core_keys = keys;
+                }
+            }
+        }
+        Kind::Unknown(hint) => {
+            malformed = true;
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            println!("Failed to parse user-data: Unrecognized user-data format{hint}\nContinuing...");
+        }
+    }
+    log.info("Merging cloud-config from meta-data and user-data");
+    let plan = decide(request, root, checked, script, (&metadata, &addresses), log)?;
+    Ok(Prepared { plan, malformed, foreign: false, instance: metadata.instance })
+}
+
+fn decide(
+    request: &Request,
+    root: &Root,
+    checked: Checked,
+    script: Option<Vec<u8>>,
+    (metadata, addresses): (&Metadata, &Addresses),
+    log: &Log,
+) -> anyhow::Result<Plan> {
+    let checked = merge(checked, metadata);
+    let facts = observe::facts(root, &checked).context("can not look at the machine")?;
+    let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
+    let mut plan = plan::plan(&checked, addresses, &facts, &settings);
+    if let Some(script) = script {
+        plan::add_script(&mut plan, &script);
+    }
+    for note in &plan.notes {
+        if note.starts_with("Warning") { log.warning(note) } else { log.info(note) }
+    }
+    Ok(plan)
+}
+
+/// An empty config is a config: the services' units are made startable.
+fn no_user_data() -> Checked {
+    check::check(&config::read(None)).unwrap_or_default()
+}
+
+fn text<'a>(text: &'a [u8], addresses: &Addresses, log: &Log) -> std::borrow::Cow<'a, [u8]> {
+    let substituted = substitute(text, addresses);
+    for (token, line) in &substituted.unknown {
+        log.warning(format!("Warning: {token} is used but no such address is known (line {line})"));
+    }
+    substituted.text
+}
+
+enum Parsed {
+    Good(Box<Checked>),
+    /// With the keys of core that could be read all the same.
+    Refused {
+        keys: Vec<String>,
+    },
+}
+
+fn parse(text: &[u8], log: &Log) -> Parsed {
+    let document = match yaml::read(text) {
+        Ok(document) => document,
+        Err(error) => {
+            println!("Failed to parse user-data: {error}\nContinuing...");
+            return Parsed::Refused { keys: Vec::new() };
+        }
+    };
+    let root = document.root.as_deref().filter(|root| !root.is_null());
+    if let Some(root) = root
+        && root.mapping().is_none()
+    {
+        println!("Failed to parse user-data: the document must be a mapping\nContinuing...");
+        return Parsed::Refused { keys: Vec::new() };
+    }
+    let config = config::read(root);
+    let refusals = match check::check(&config) {
+        Ok(checked) => return Parsed::Good(Box::new(checked)),
+        Err(refusals) => refusals,
+    };
+    for refusal in &refusals {
+        let line = refusal.place.line;
+        match refusal.stage {
+            Stage::Parse => println!("Failed to parse user-data: {} (line {line})", refusal.failure),
+            Stage::Apply => {
+                log.error(format!("Failed to apply cloud-config: {} (line {line})", refusal.failure));
+            }
+        }
+    }
+    log.error("Nothing of the user-data is applied except ssh keys. Continuing...");
+    Parsed::Refused { keys: check::keys(&config.ssh_authorized_keys) }
+}
+
+/// Keeps the user-data for the next boots, if the validator found no error.
+fn persist(root: &Root, fetched: &Fetched, prepared: &Prepared, log: &Log) -> anyhow::Result<()> {
+    let wrong = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
+    match &fetched.raw {
+        Some(raw) if !(wrong || fetched.broken || prepared.malformed) => {
+            write_private(root, PERSIST_PATH, raw)?;
+            log.info(format!("Keeping the user-data in {PERSIST_PATH}"));
+        }
+        _ => log.error("Not keeping the user-data: it is not valid"),
+    }
+    Ok(())
+}
+
+fn write_private(root: &Root, path: &str, content: &[u8]) -> Result<(), host::FileError> {
+    let owner = Owner::default();
+    let mode = PRIVATE_MODE;
+    files::write(root, &FileRequest { path, mode, owner, content, directory_mode: DIRECTORY_MODE }).map(drop)
+}

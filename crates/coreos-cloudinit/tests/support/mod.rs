@@ -1,0 +1,145 @@
+//! Runs the program on a folder, with recorders for helper programs and a systemd of our own on a private
+//! bus.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub mod systemd;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A machine that is a folder.
+pub struct Machine {
+    folder: TempDir,
+}
+
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("root/etc")).unwrap();
+        fs::create_dir_all(folder.path().join("bin")).unwrap();
+        let machine = Self { folder };
+        machine.put("/etc/passwd", "root:x:0:0::/root:/bin/sh\n");
+        machine
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path.trim_start_matches('/'))
+    }
+
+    pub fn put(&self, path: &str, content: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub fn has(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.path(path)).is_ok()
+    }
+
+    pub fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.path(path)).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// A program that writes down its arguments and what it reads, and ends with `status`.
+    pub fn record(&self, program: &str, status: i32) {
+        let log = self.folder.path().join("recorded");
+        let path = self.folder.path().join("bin").join(program);
+        let text = format!(
+            "#!/bin/sh\n{{ echo \"{program} $*\"; cat | sed 's/^/< /'; }} >> '{}'\necho refused >&2\nexit {status}\n",
+            log.display()
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub fn recorded(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("recorded")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Runs on user-data from a file.
+    pub fn run(&self, user_data: impl AsRef<[u8]>, arguments: &[&str]) -> Done {
+        let file = self.folder.path().join("user-data");
+        fs::write(&file, user_data).unwrap();
+        let from = format!("-from-file={}", file.display());
+        self.start(&[&[&*from], arguments].concat(), &[], b"")
+    }
+
+    pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Done {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        done(command, input)
+    }
+
+    /// The program on this machine, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-cloudinit"));
+        command.arg(format!("-root={}", self.root().display())).args(arguments);
+        command
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().join("bin").display()));
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.bus_path().display()));
+        command
+    }
+
+    pub fn bus_path(&self) -> PathBuf {
+        self.folder.path().join("bus")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn done(mut command: Command, input: &[u8]) -> Done {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // A program that does not read its input may be gone by now.
+    pipe.write_all(input).unwrap_or(());
+    drop(pipe);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    Done {
+        code: status.code().unwrap_or(-1),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+impl Done {
+    /// Fails with all that was said.
+    pub fn expect(&self, code: i32, said: &[&str]) -> &Self {
+        let all = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, code, "{all}");
+        for text in said {
+            assert!(all.contains(text), "{text:?} is not in:\n{all}");
+        }
+        self
+    }
+
+    pub fn never_says(&self, text: &str) -> &Self {
+        let all = format!("{}{}", self.stdout, self.stderr);
+        assert!(!all.contains(text), "{text:?} is in:\n{all}");
+        self
+    }
+}

@@ -1,0 +1,191 @@
+//! Users and groups: looked up below a root, made by the distribution's own programs.
+//!
+//! Password hashes go to standard input only; they must never stand in an argument or a message.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{Group, User};
+
+use crate::Outcome;
+use crate::files::{self, Owner};
+use crate::root::{FileError, Root};
+
+const PASSWD_PATH: &str = "/etc/passwd";
+const GROUP_PATH: &str = "/etc/group";
+const SHADOW_PATH: &str = "/etc/shadow";
+const MAX_DATABASE_BYTES: usize = 16 << 20;
+/// A password that nobody can type, for users that are created without one.
+const NO_PASSWORD: &str = "*";
+
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("no user '{0}'")]
+    NoUser(String),
+    #[error("no group '{0}'")]
+    NoGroup(String),
+    #[error("can not look up '{name}'")]
+    LookUp { name: String, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("can not run {program}")]
+    Run { program: &'static str, source: io::Error },
+    #[error("{program} failed with {status}: {output}")]
+    Failed { program: &'static str, status: String, output: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    pub home: String,
+}
+
+/// The user of that name, `None` if there is none.
+///
+/// # Errors
+/// The user database can not be read.
+pub fn user(root: &Root, name: &str) -> Result<Option<Account>, AccountError> {
+    if root.is_machine() {
+        let found = User::from_name(name)
+            .map_err(|error| AccountError::LookUp { name: name.to_owned(), source: error.into() })?;
+        return Ok(found.map(|user| Account {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir.to_string_lossy().into_owned(),
+        }));
+    }
+    let line = database_line(root, PASSWD_PATH, name)?;
+    Ok(line.and_then(|fields| {
+        let [_, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
+        Some(Account { uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.clone() })
+    }))
+}
+
+/// The number of the group of that name, `None` if there is none.
+///
+/// # Errors
+/// The group database can not be read.
+pub fn group(root: &Root, name: &str) -> Result<Option<u32>, AccountError> {
+    if root.is_machine() {
+        let found = Group::from_name(name)
+            .map_err(|error| AccountError::LookUp { name: name.to_owned(), source: error.into() })?;
+        return Ok(found.map(|group| group.gid.as_raw()));
+    }
+    let line = database_line(root, GROUP_PATH, name)?;
+    Ok(line.and_then(|fields| fields.get(2)?.parse().ok()))
+}
+
+fn database_line(root: &Root, path: &str, name: &str) -> Result<Option<Vec<String>>, FileError> {
+    let Some(content) = files::read(root, path, MAX_DATABASE_BYTES)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&content);
+    Ok(text
+        .lines()
+        .map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>())
+        .find(|fields| fields.first().is_some_and(|first| first == name)))
+}
+
+/// What `chown` would make of `user`, `user:group`, `:group` or numbers.
+///
+/// # Errors
+/// A name that is not known.
+pub fn owner(root: &Root, text: &str) -> Result<Owner, AccountError> {
+    let (user_name, group_name) = text.split_once(':').unwrap_or((text, ""));
+    let uid = match user_name {
+        "" => None,
+        name => match name.parse() {
+            Ok(number) => Some(number),
+            Err(_) => match user(root, name)? {
+                Some(account) => Some(account.uid),
+                None => return Err(AccountError::NoUser(name.to_owned())),
+            },
+        },
+    };
+    let gid = match group_name {
+        "" => None,
+        name => match name.parse() {
+            Ok(number) => Some(number),
+            Err(_) => match group(root, name)? {
+                Some(number) => Some(number),
+                None => return Err(AccountError::NoGroup(name.to_owned())),
+            },
+        },
+    };
+    Ok(Owner { uid, gid })
+}
+
+/// Creates a user with no usable password. `arguments` go before the name.
+///
+/// # Errors
+/// `useradd` can not be run or fails; its output is part of the message.
+pub fn create(name: &str, arguments: &[String]) -> Result<(), AccountError> {
+    let mut command = Command::new("useradd");
+    command.args(["--password", NO_PASSWORD]).args(arguments).args(["--", name]);
+    run("useradd", command, "")
+}
+
+/// Sets the password's hash, unless it is set so already.
+///
+/// # Errors
+/// `chpasswd` can not be run or fails.
+pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, AccountError> {
+    let fields = database_line(root, SHADOW_PATH, name)?;
+    if fields.is_some_and(|fields| fields.get(1).is_some_and(|current| current == hash)) {
+        return Ok(Outcome::Unchanged);
+    }
+    let mut command = Command::new("chpasswd");
+    command.arg("-e");
+    run("chpasswd", command, &format!("{name}:{hash}\n"))?;
+    Ok(Outcome::Changed)
+}
+
+fn run(program: &'static str, mut command: Command, input: &str) -> Result<(), AccountError> {
+    let failed = |source| AccountError::Run { program, source };
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut pipe) = child.stdin.take() {
+        match pipe.write_all(input.as_bytes()) {
+            // A program that does not read its input says why with its exit status.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&text).trim().to_owned();
+    Err(AccountError::Failed { program, status: output.status.to_string(), output: output_text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        std::fs::write(
+            folder.path().join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\na:x:7:8:A:/home/a:/bin/sh\n",
+        )
+        .unwrap();
+        std::fs::write(folder.path().join("etc/group"), "staff:x:50:a\n").unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        for (text, uid, gid) in [
+            ("", None, None),
+            ("a", Some(7), None),
+            ("a:staff", Some(7), Some(50)),
+            (":staff", None, Some(50)),
+            ("1:2", Some(1), Some(2)),
+        ] {
+            assert_eq!(owner(&root, text).unwrap(), Owner { uid, gid }, "{text}");
+        }
+        assert_eq!(owner(&root, "b").unwrap_err().to_string(), "no user 'b'");
+        assert_eq!(owner(&root, "a:b").unwrap_err().to_string(), "no group 'b'");
+        let account = user(&root, "a").unwrap().unwrap();
+        assert_eq!(account, Account { uid: 7, gid: 8, home: "/home/a".into() });
+    }
+}

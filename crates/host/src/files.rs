@@ -1,0 +1,259 @@
+//! Files: read with a cap, written as a whole or not at all, masked and unmasked.
+//!
+//! A file that is right already is left alone. There is no moment in which content can be read by more than
+//! the final owner and mode allow.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, symlinkat, unlinkat};
+
+use crate::Outcome;
+use crate::root::{FileError, Place, Root};
+
+const MODE_BITS: u32 = 0o7777;
+const NULL_DEVICE: &str = "/dev/null";
+const TEMPORARY_PREFIX: &str = ".cloudinit-temp";
+/// What a directory on the way to a file is made with.
+pub const DIRECTORY_MODE: u32 = 0o755;
+
+static TEMPORARY_NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Whose a file is to be. `None` is root (or whoever runs this, without root rights).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub path: &'a str,
+    pub mode: u32,
+    pub owner: Owner,
+    pub content: &'a [u8],
+    pub directory_mode: u32,
+}
+
+/// What became of an unmask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmasked {
+    Removed,
+    NotThere,
+    /// Something with content stands there and stays.
+    Refused,
+}
+
+/// The content of a file, `None` if it is not there.
+///
+/// # Errors
+/// Not readable, or longer than `limit`.
+pub fn read(root: &Root, path: &str, limit: usize) -> Result<Option<Vec<u8>>, FileError> {
+    match root.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+        Ok(fd) => read_all(File::from(fd), path, limit).map(Some),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(error) => Err(FileError::system("open", path, error)),
+    }
+}
+
+fn read_all(file: File, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
+    let mut content = Vec::new();
+    let read = file
+        .take(limit as u64 + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| FileError::system("read", path, error))?;
+    if read > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(content)
+}
+
+/// Puts a file in place: a new file beside it, owner, mode, then a rename. A link at the path is replaced.
+///
+/// # Errors
+/// What could not be done; then nothing is left behind.
+pub fn write(root: &Root, request: &Request) -> Result<Outcome, FileError> {
+    let Some(place) = root.parent(request.path, Some(request.directory_mode))? else {
+        return Err(FileError::NoName(request.path.to_owned()));
+    };
+    let owner = wanted_owner(request.owner);
+    if is_as_wanted(&place, request, owner) {
+        return Ok(Outcome::Unchanged);
+    }
+    let temporary = temporary_name();
+    let failed = |what| move |error: io::Error| FileError::system(what, request.path, error);
+    let written =
+        write_temporary(&place, &temporary, request, owner).map_err(failed("write")).and_then(|()| {
+            let renamed =
+                renameat(&place.directory, temporary.as_str(), &place.directory, place.name.as_str());
+            renamed.map_err(|error| failed("replace")(error.into()))
+        });
+    if let Err(error) = written {
+        remove_temporary(&place, &temporary);
+        return Err(error);
+    }
+    Ok(Outcome::Changed)
+}
+
+fn wanted_owner(owner: Owner) -> Owner {
+    if geteuid().is_root() {
+        Owner { uid: Some(owner.uid.unwrap_or(0)), gid: Some(owner.gid.unwrap_or(0)) }
+    } else {
+        owner
+    }
+}
+
+fn is_as_wanted(place: &Place, request: &Request, owner: Owner) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let Ok(fd) = openat(&place.directory, place.name.as_str(), flags, Mode::empty()) else { return false };
+    let Ok(status) = fstat(&fd) else { return false };
+    is_regular(&status)
+        && status.st_mode & MODE_BITS == request.mode
+        && owner.uid.is_none_or(|uid| uid == status.st_uid)
+        && owner.gid.is_none_or(|gid| gid == status.st_gid)
+        && status.st_size as u64 == request.content.len() as u64
+        && read_all(File::from(fd), request.path, request.content.len())
+            .is_ok_and(|content| content == request.content)
+}
+
+fn is_regular(status: &FileStat) -> bool {
+    SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+}
+
+/// The leading dot keeps daemons that read whole folders from taking it for one of theirs.
+fn temporary_name() -> String {
+    let number = TEMPORARY_NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id())
+}
+
+fn write_temporary(place: &Place, name: &str, request: &Request, owner: Owner) -> io::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // Left over from a run that was killed with the same process number.
+    match unlinkat(&place.directory, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let fd = openat(&place.directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let mut file = File::from(fd);
+    file.write_all(request.content)?;
+    if owner != Owner::default() {
+        fchown(file.as_fd(), owner.uid.map(Uid::from_raw), owner.gid.map(Gid::from_raw))?;
+    }
+    // After the owner, since a change of owner takes the set-user-id bit away.
+    fchmod(file.as_fd(), Mode::from_bits_truncate(request.mode))?;
+    file.sync_all()
+}
+
+/// The error that led here is the one to report.
+fn remove_temporary(place: &Place, name: &str) {
+    unlinkat(&place.directory, name, UnlinkatFlags::NoRemoveDir).unwrap_or(());
+}
+
+/// A link to `/dev/null` in place of whatever is there.
+///
+/// # Errors
+/// What could not be done.
+pub fn mask(root: &Root, path: &str) -> Result<Outcome, FileError> {
+    let Some(place) = root.parent(path, Some(DIRECTORY_MODE))? else {
+        return Err(FileError::NoName(path.to_owned()));
+    };
+    if links_to_null(&place) {
+        return Ok(Outcome::Unchanged);
+    }
+    let temporary = temporary_name();
+    symlinkat(NULL_DEVICE, &place.directory, temporary.as_str())
+        .map_err(|error| FileError::system("mask", path, error))?;
+    if let Err(error) = renameat(&place.directory, temporary.as_str(), &place.directory, place.name.as_str())
+    {
+        remove_temporary(&place, &temporary);
+        return Err(FileError::system("mask", path, error));
+    }
+    Ok(Outcome::Changed)
+}
+
+fn links_to_null(place: &Place) -> bool {
+    readlinkat(&place.directory, place.name.as_str()).is_ok_and(|target| target == NULL_DEVICE)
+}
+
+/// Removes a mask: a link to `/dev/null`, a device or an empty file.
+///
+/// # Errors
+/// What could not be done.
+pub fn unmask(root: &Root, path: &str) -> Result<Unmasked, FileError> {
+    let Some(place) = root.parent(path, None)? else { return Ok(Unmasked::NotThere) };
+    let status = match fstatat(&place.directory, place.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(Unmasked::NotThere),
+        status => status.map_err(|error| FileError::system("look at", path, error))?,
+    };
+    let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
+    let empty = is_regular(&status) && status.st_size == 0;
+    if !(links_to_null(&place) || kind == SFlag::S_IFCHR || empty) {
+        return Ok(Unmasked::Refused);
+    }
+    unlinkat(&place.directory, place.name.as_str(), UnlinkatFlags::NoRemoveDir)
+        .map_err(|error| FileError::system("unmask", path, error))?;
+    Ok(Unmasked::Removed)
+}
+
+/// Removes a file, if it is there. A link is removed, not followed.
+///
+/// # Errors
+/// What could not be done.
+pub fn remove(root: &Root, path: &str) -> Result<Outcome, FileError> {
+    let Some(place) = root.parent(path, None)? else { return Ok(Outcome::Unchanged) };
+    match unlinkat(&place.directory, place.name.as_str(), UnlinkatFlags::NoRemoveDir) {
+        Ok(()) => Ok(Outcome::Changed),
+        Err(Errno::ENOENT) => Ok(Outcome::Unchanged),
+        Err(error) => Err(FileError::system("remove", path, error)),
+    }
+}
+
+/// The names in a directory, sorted; none if it is not there.
+///
+/// # Errors
+/// Not readable.
+pub fn list(root: &Root, path: &str) -> Result<Vec<String>, FileError> {
+    let Some(place) = root.parent(path, None)? else { return Ok(Vec::new()) };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut directory =
+        match nix::dir::Dir::openat(&place.directory, place.name.as_str(), flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(Vec::new()),
+            directory => directory.map_err(|error| FileError::system("list", path, error))?,
+        };
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let entry = entry.map_err(|error| FileError::system("list", path, error))?;
+        if let Ok(name) = entry.file_name().to_str()
+            && name != "."
+            && name != ".."
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Like [`read`], but never through a link at the path itself.
+///
+/// # Errors
+/// Not readable, a link, or longer than `limit`.
+pub fn read_plain(root: &Root, path: &str, limit: usize) -> Result<Option<Vec<u8>>, FileError> {
+    let Some(place) = root.parent(path, None)? else { return Ok(None) };
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    match openat(&place.directory, place.name.as_str(), flags, Mode::empty()) {
+        Ok(fd) => read_all(File::from(fd), path, limit).map(Some),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ELOOP) => Err(FileError::Link(path.to_owned())),
+        Err(error) => Err(FileError::system("open", path, error)),
+    }
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

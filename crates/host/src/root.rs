@@ -1,0 +1,183 @@
+//! The folder below which everything is read and written.
+//!
+//! Symbolic links are resolved inside of it, so that no path leads out. Below a directory that a user other
+//! than root may write to, links are not followed at all: its owner could point them anywhere.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat, getegid, geteuid};
+
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+const WRITABLE_BY_GROUP: u32 = 0o020;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("{0} is not a directory")]
+    NotADirectory(String),
+    #[error("{0} is a symbolic link in a directory that users can write to")]
+    Link(String),
+    #[error("{0} names no file")]
+    NoName(String),
+    #[error("{path} has more than {limit} bytes")]
+    TooLarge { path: String, limit: usize },
+    #[error("can not {what} {path}")]
+    System { what: &'static str, path: String, source: io::Error },
+}
+
+impl FileError {
+    pub(crate) fn system(what: &'static str, path: &str, source: impl Into<io::Error>) -> Self {
+        Self::System { what, path: path.to_owned(), source: source.into() }
+    }
+}
+
+/// An open root directory.
+#[derive(Debug)]
+pub struct Root {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+/// The directory that a file is in, and the file's name there.
+pub(crate) struct Place {
+    pub directory: OwnedFd,
+    pub name: String,
+}
+
+impl Root {
+    /// # Errors
+    /// `path` is no directory that can be opened.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let shown = path.display().to_string();
+        let file = std::fs::File::open(path).map_err(|error| FileError::system("open", &shown, error))?;
+        let metadata = file.metadata().map_err(|error| FileError::system("look at", &shown, error))?;
+        if !metadata.is_dir() {
+            return Err(FileError::NotADirectory(shown));
+        }
+        let machine = std::fs::metadata("/")
+            .is_ok_and(|root| (root.dev(), root.ino()) == (metadata.dev(), metadata.ino()));
+        let path = if machine { PathBuf::from("/") } else { path.to_path_buf() };
+        Ok(Self { directory: file.into(), path })
+    }
+
+    /// Whether this is the running machine and not a folder.
+    pub fn is_machine(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
+    /// Where `path`, which starts with `/`, is for other programs. For messages and paths given to systemd;
+    /// not for opening, as it does not resist links.
+    pub fn host_path(&self, path: &str) -> PathBuf {
+        self.path.join(path.trim_start_matches('/'))
+    }
+
+    pub(crate) fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        let relative = path.trim_start_matches('/');
+        let relative = if relative.is_empty() { "." } else { relative };
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        openat2(self.directory.as_fd(), relative, how)
+    }
+
+    /// Opens the directory that holds `path`. Missing directories are made with `create`'s mode (less the
+    /// umask); without it a missing directory gives `None`.
+    pub(crate) fn parent(&self, path: &str, create: Option<u32>) -> Result<Option<Place>, FileError> {
+        let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let Some(name) = parts.pop().filter(|name| *name != "..") else {
+            return Err(FileError::NoName(path.to_owned()));
+        };
+        let root = self.resolve("/", OFlag::O_PATH | OFlag::O_DIRECTORY);
+        let mut walk = Walk {
+            root: self,
+            current: root.map_err(|error| FileError::system("open", "/", error))?,
+            prefix: String::new(),
+            trusted: true,
+        };
+        for part in parts {
+            if !walk.enter(part, create)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Place { directory: walk.current, name: name.to_owned() }))
+    }
+}
+
+/// One step after the other from the root to a directory.
+struct Walk<'a> {
+    root: &'a Root,
+    current: OwnedFd,
+    prefix: String,
+    /// Nobody but root could have made what was passed so far.
+    trusted: bool,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, part: &str, create: Option<u32>) -> Result<bool, FileError> {
+        let parent = self.prefix.clone();
+        self.prefix = format!("{parent}/{part}");
+        let opened = match self.open(part) {
+            Err(Errno::ENOENT) => match create {
+                None => return Ok(false),
+                Some(mode) => {
+                    self.make(part, mode)?;
+                    self.open_plainly(part)
+                }
+            },
+            opened => opened,
+        };
+        self.current = opened.map_err(|error| match error {
+            Errno::ENOTDIR => FileError::NotADirectory(self.prefix.clone()),
+            Errno::ELOOP | Errno::EXDEV => FileError::Link(self.prefix.clone()),
+            error => FileError::system("open", &self.prefix, error),
+        })?;
+        if self.trusted {
+            let status = self.status()?;
+            self.trusted = is_trusted(&status);
+        }
+        Ok(true)
+    }
+
+    fn open(&self, part: &str) -> Result<OwnedFd, Errno> {
+        if self.trusted {
+            self.root.resolve(&self.prefix, OFlag::O_PATH | OFlag::O_DIRECTORY)
+        } else {
+            self.open_plainly(part)
+        }
+    }
+
+    /// Without following any link.
+    fn open_plainly(&self, part: &str) -> Result<OwnedFd, Errno> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
+        openat2(self.current.as_fd(), part, how)
+    }
+
+    fn status(&self) -> Result<FileStat, FileError> {
+        fstat(&self.current).map_err(|error| FileError::system("look at", &self.prefix, error))
+    }
+
+    /// A directory made in a user's belongs to that user.
+    fn make(&self, part: &str, mode: u32) -> Result<(), FileError> {
+        let failed = |error| FileError::system("make directory", &self.prefix, error);
+        let owner = self.status()?;
+        mkdirat(&self.current, part, Mode::from_bits_truncate(mode)).map_err(failed)?;
+        if !self.trusted && geteuid().is_root() {
+            let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+            fchownat(&self.current, part, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Only root (or whoever runs this, in a test) may put names there.
+fn is_trusted(status: &FileStat) -> bool {
+    let owner = status.st_uid == 0 || status.st_uid == geteuid().as_raw();
+    let group = status.st_gid == 0 || status.st_gid == getegid().as_raw();
+    owner && status.st_mode & WRITABLE_BY_OTHERS == 0 && (group || status.st_mode & WRITABLE_BY_GROUP == 0)
+}

@@ -1,0 +1,267 @@
+//! systemd over D-Bus: reload, enable, unit commands with their jobs, transient units, hostnamed.
+//!
+//! It must never run `systemctl`. The face is blocking; inside is one small runtime on this thread.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, timeout, timeout_at};
+use zbus::export::futures_core::Stream;
+use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Variant};
+
+const DESTINATION: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const HOSTNAMED: &str = "org.freedesktop.hostname1";
+const HOSTNAMED_PATH: &str = "/org/freedesktop/hostname1";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+const JOB_MODE: &str = "replace";
+/// For answers that need no work, and for starting hostnamed.
+const CALL_LIMIT: Duration = Duration::from_secs(25);
+/// A reload reads every unit file and runs generators.
+const RELOAD_LIMIT: Duration = Duration::from_secs(90);
+/// How often a waiting command says so.
+const STILL_WAITING: Duration = Duration::from_secs(30);
+const SIGNAL_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    #[error("can not reach systemd over D-Bus")]
+    Connect(#[source] zbus::Error),
+    #[error("can not start the D-Bus client")]
+    Runtime(#[source] std::io::Error),
+    #[error("unknown command {0:?}")]
+    Command(String),
+    #[error("{call} failed")]
+    Call { call: String, source: Box<zbus::Error> },
+    #[error("{call} had no answer within {} s", limit.as_secs())]
+    TimedOut { call: String, limit: Duration },
+    #[error("the connection to systemd was lost while waiting for a job")]
+    Lost,
+}
+
+/// A connection to the systemd of `DBUS_SYSTEM_BUS_ADDRESS`, else of this machine.
+pub struct Systemd {
+    // Field order: the connection must go before the runtime that its reader lives in.
+    connection: Connection,
+    runtime: Runtime,
+    /// systemd refuses a second subscription of the same client.
+    subscribed: Cell<bool>,
+}
+
+impl Systemd {
+    /// # Errors
+    /// There is no bus.
+    pub fn connect() -> Result<Self, SystemdError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(SystemdError::Runtime)?;
+        let connection = runtime.block_on(Connection::system()).map_err(SystemdError::Connect)?;
+        Ok(Self { connection, runtime, subscribed: Cell::new(false) })
+    }
+
+    /// Makes systemd read the unit files again.
+    ///
+    /// # Errors
+    /// systemd refuses or does not answer.
+    pub fn reload(&self) -> Result<(), SystemdError> {
+        self.manager("Reload", &(), RELOAD_LIMIT).map(drop)
+    }
+
+    /// Enables a unit by its `[Install]` section; whether links changed.
+    ///
+    /// # Errors
+    /// The unit is not there or can not be enabled.
+    pub fn enable(&self, unit: &str, runtime: bool) -> Result<bool, SystemdError> {
+        let force = true;
+        let reply = self.manager("EnableUnitFiles", &(vec![unit], runtime, force), CALL_LIMIT)?;
+        let (_, changes): (bool, Vec<(String, String, String)>) =
+            reply.body().deserialize().map_err(|source| call_error("EnableUnitFiles", source))?;
+        Ok(!changes.is_empty())
+    }
+
+    /// Whether the unit is active now. One that systemd has not loaded, or can not tell about, is not.
+    pub fn is_active(&self, unit: &str) -> bool {
+        self.active_state(unit).is_ok_and(|state| matches!(state.as_str(), "active" | "reloading"))
+    }
+
+    /// Whether systemd has to read its files again to see a change of the unit's. A unit that is not loaded is
+    /// read when it is first asked for; a reload takes long, as it runs every generator.
+    pub fn needs_reload_for(&self, unit: &str) -> bool {
+        // Templates, and names that are prefixes, give their drop-ins to units of other names.
+        let stands_for_others = unit.contains("@.") || unit.contains("-.") || !unit.contains('.');
+        if stands_for_others {
+            return true;
+        }
+        match self.manager("GetUnit", &(unit,), CALL_LIMIT) {
+            Err(SystemdError::Call { source, .. }) => !is_error(&source, NO_SUCH_UNIT),
+            _ => true,
+        }
+    }
+
+    fn active_state(&self, unit: &str) -> Result<String, SystemdError> {
+        let reply = self.manager("GetUnit", &(unit,), CALL_LIMIT)?;
+        let path: OwnedObjectPath =
+            reply.body().deserialize().map_err(|source| call_error("GetUnit", source))?;
+        let reply =
+            self.call(DESTINATION, path.as_str(), PROPERTIES, "Get", &(UNIT, "ActiveState"), CALL_LIMIT)?;
+        let body = reply.body();
+        let state: Variant<'_> = body.deserialize().map_err(|source| call_error("Get", source))?;
+        <&str>::try_from(&state).map(str::to_owned).map_err(|source| call_error("Get", source))
+    }
+
+    /// Gives the command and does not wait for it.
+    ///
+    /// # Errors
+    /// systemd refuses.
+    pub fn queue(&self, unit: &str, command: &str) -> Result<(), SystemdError> {
+        self.manager(method(command)?, &(unit, JOB_MODE), CALL_LIMIT).map(drop)
+    }
+
+    /// Gives the command and waits for its job; the job's result, such as `done` or `failed`. `waiting` is
+    /// called now and then with the time so far.
+    ///
+    /// # Errors
+    /// systemd refuses, or the job is not over within `limit`. The job then goes on by itself.
+    pub fn run(
+        &self,
+        unit: &str,
+        command: &str,
+        limit: Duration,
+        waiting: &mut dyn FnMut(Duration),
+    ) -> Result<String, SystemdError> {
+        let method = method(command)?;
+        let call = format!("{method} of {unit}");
+        // Before the call, or a quick job could be over unseen.
+        let mut removed =
+            self.runtime.block_on(self.watch_jobs()).map_err(|source| call_error(&call, source))?;
+        let reply = self.manager(method, &(unit, JOB_MODE), CALL_LIMIT)?;
+        let job: OwnedObjectPath = reply.body().deserialize().map_err(|source| call_error(&call, source))?;
+        self.runtime.block_on(async {
+            let start = Instant::now();
+            let end = start + limit;
+            let mut next_word = start + STILL_WAITING;
+            loop {
+                match timeout_at(end.min(next_word), next_message(&mut removed)).await {
+                    Ok(None) => return Err(SystemdError::Lost),
+                    Ok(Some(Err(source))) => return Err(call_error(&call, source)),
+                    Ok(Some(Ok(message))) => {
+                        if let Some(result) = job_result(&message, &job) {
+                            return Ok(result);
+                        }
+                    }
+                    Err(_) if Instant::now() >= end => return Err(SystemdError::TimedOut { call, limit }),
+                    Err(_) => {
+                        waiting(start.elapsed());
+                        next_word += STILL_WAITING;
+                    }
+                }
+            }
+        })
+    }
+
+    async fn watch_jobs(&self) -> zbus::Result<MessageStream> {
+        let rule = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender(DESTINATION)
+            .interface(MANAGER)
+            .member("JobRemoved")
+            .build()?;
+        let stream = MessageStream::for_match_rule(rule, &self.connection, Some(SIGNAL_QUEUE)).await?;
+        // Without a subscriber systemd sends no signals at all.
+        if !self.subscribed.get() {
+            self.connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &()).await?;
+            self.subscribed.set(true);
+        }
+        Ok(stream)
+    }
+
+    /// Starts a program as a unit of its own and does not wait for it.
+    ///
+    /// # Errors
+    /// systemd refuses.
+    pub fn start_transient(&self, unit: &str, description: &str, argv: &[&str]) -> Result<(), SystemdError> {
+        let program = argv.first().copied().unwrap_or_default();
+        let properties: Vec<(&str, Variant<'_>)> = vec![
+            ("Description", Variant::from(description)),
+            ("ExecStart", Variant::from(vec![(program, argv.to_vec(), false)])),
+        ];
+        let no_more: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+        let body = (unit, JOB_MODE, properties, no_more);
+        self.manager("StartTransientUnit", &body, CALL_LIMIT).map(drop)
+    }
+
+    /// Has hostnamed store the name and set it.
+    ///
+    /// # Errors
+    /// There is no hostnamed, or it refuses.
+    pub fn set_hostname(&self, name: &str) -> Result<(), SystemdError> {
+        let ask = false;
+        self.call(HOSTNAMED, HOSTNAMED_PATH, HOSTNAMED, "SetStaticHostname", &(name, ask), CALL_LIMIT)
+            .map(drop)
+    }
+
+    fn manager<B>(&self, method: &str, body: &B, limit: Duration) -> Result<Message, SystemdError>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        self.call(DESTINATION, PATH, MANAGER, method, body, limit)
+    }
+
+    fn call<B>(
+        &self,
+        destination: &str,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &B,
+        limit: Duration,
+    ) -> Result<Message, SystemdError>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        self.runtime.block_on(async {
+            let call = self.connection.call_method(Some(destination), path, Some(interface), method, body);
+            match timeout(limit, call).await {
+                Ok(Ok(reply)) => Ok(reply),
+                Ok(Err(source)) => Err(call_error(method, source)),
+                Err(_) => Err(SystemdError::TimedOut { call: method.to_owned(), limit }),
+            }
+        })
+    }
+}
+
+async fn next_message(stream: &mut MessageStream) -> Option<zbus::Result<Message>> {
+    poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
+}
+
+/// The result, if the message says that `job` is over.
+fn job_result(message: &Message, job: &OwnedObjectPath) -> Option<String> {
+    let (_, path, _, result): (u32, OwnedObjectPath, String, String) = message.body().deserialize().ok()?;
+    (path == *job).then_some(result)
+}
+
+fn call_error(call: &str, source: zbus::Error) -> SystemdError {
+    SystemdError::Call { call: call.to_owned(), source: Box::new(source) }
+}
+
+fn is_error(error: &zbus::Error, name: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(error_name, ..) if error_name.as_str() == name)
+}
+
+fn method(command: &str) -> Result<&'static str, SystemdError> {
+    Ok(match command {
+        "start" => "StartUnit",
+        "stop" => "StopUnit",
+        "restart" => "RestartUnit",
+        "reload" => "ReloadUnit",
+        "try-restart" => "TryRestartUnit",
+        "reload-or-restart" => "ReloadOrRestartUnit",
+        "reload-or-try-restart" => "ReloadOrTryRestartUnit",
+        other => return Err(SystemdError::Command(other.to_owned())),
+    })
+}
