@@ -19,7 +19,7 @@ pub struct Image {
     /// Sparse raw disk image (GPT, boots with OVMF). Node disks are overlays over it, so a file that a
     /// node was made from must never change; a new build is a new file.
     pub raw: PathBuf,
-    /// Unpacked `/usr` with the same content, for nspawn on hosts that can not mount erofs.
+    /// Unpacked `/usr`, or a folder that holds it as `usr`, with the same content, for nspawn on hosts that can not mount erofs.
     pub usr_tree: PathBuf,
     pub usr_erofs: PathBuf,
     /// The locked tools tree (`usr/bin/qemu-system-x86_64`, `usr/share/OVMF/...`).

@@ -240,6 +240,13 @@ impl Site {
         Ok(true)
     }
 
+    /// Nodes that are made from now on have their disks from another raw image.
+    pub fn replace_image(&self, raw: &std::path::Path) -> Result<(), SiteError> {
+        let mut state = self.state();
+        state.image.raw = raw.to_path_buf();
+        Ok(self.layout.save(&state)?)
+    }
+
     /// Starts every node that is stopped and waits until all are ready. On Ctrl-C what was started here
     /// is switched off again.
     pub fn up(&self, limit: Duration, watch: Watcher<'_>) -> Result<(), SiteError> {

@@ -29,7 +29,8 @@ pub fn mount_root(keeper: &Keeper) -> io::Result<()> {
     let usr = keeper.tree.join("usr");
     if let Err(error) = mount_erofs(&keeper.usr_erofs, &usr) {
         eprintln!("/usr is a bound folder: {error}");
-        bind_read_only(&keeper.usr_tree, &usr)?;
+        let inner = keeper.usr_tree.join("usr");
+        bind_read_only(if inner.is_dir() { &inner } else { &keeper.usr_tree }, &usr)?;
     }
     overlay_etc(keeper, &usr.join("share/factory/etc"))
 }
