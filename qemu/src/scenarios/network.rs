@@ -24,11 +24,8 @@ fn lan(stage: &Stage<'_>) -> Result<(), Failure> {
         let (from, to) = (stage.machine(from), stage.machine(to));
         let node = to.node()?;
         from.wait_until_succeeds(&format!("sudo ping -c 1 -W 2 {}", node.address), SOON)?;
-        from.wait_until_succeeds(
-            &format!("getent ahostsv4 {} | grep -qw {}", node.name, node.address),
-            SOON,
-        )?;
-        from.wait_until_succeeds(&format!("sudo ping -4 -c 1 -W 2 {}", node.name), SOON)?;
+        let by_name = format!("sudo ping -4 -c 1 -W 2 {} | grep -F '({})'", node.name, node.address);
+        from.wait_until_succeeds(&by_name, SOON)?;
     }
     Ok(())
 }
