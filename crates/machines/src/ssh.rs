@@ -19,7 +19,7 @@ pub const USER: &str = "core";
 pub fn command(layout: &Layout, node: &Node, extra: &[String]) -> Command {
     let mut ssh = Command::new("ssh");
     ssh.args(["-F", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new"]);
-    ssh.args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=15", "-o", "PasswordAuthentication=no"]);
+    ssh.args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "-o", "PasswordAuthentication=no"]);
     ssh.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6"]);
     ssh.arg("-o").arg(format!("HostKeyAlias={}", node.name));
     ssh.arg("-o").arg(format!("UserKnownHostsFile={}", quoted(&layout.known_hosts().to_string_lossy())));
