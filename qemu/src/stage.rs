@@ -60,7 +60,14 @@ pub(crate) fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outco
         Err(error) => return kept(Failure::from(error).chain(), None),
     };
     let stage = Stage { site: &site, backend, run };
-    match (scenario.run)(&stage) {
+    let done = (scenario.run)(&stage);
+    if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+        return match site.destroy() {
+            Ok(()) => Outcome::Skipped { why: "interrupted".to_owned() },
+            Err(error) => kept(Failure::from(error).chain(), None),
+        };
+    }
+    match done {
         Ok(()) => match site.destroy() {
             Ok(()) => Outcome::Passed,
             Err(error) => kept(Failure::from(error).chain(), None),

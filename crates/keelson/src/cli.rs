@@ -42,6 +42,7 @@ pub enum Verb {
     )]
     Doctor(verbs::doctor::Flags),
     /// Build and check images
+    #[command(after_help = "Example:\n  keelson image build --out out")]
     Image(crate::image::Flags),
     /// Boot machines and wait until they are ready
     #[command(after_help = "Examples:\n  keelson up\n  keelson up --nodes 1 --memory 2048\n  \

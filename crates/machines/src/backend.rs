@@ -46,6 +46,10 @@ pub enum BackendError {
     Port { port: u16, node: String, source: io::Error },
     #[error("{path} has only {free_mib} MiB free; a node needs {need_mib}")]
     Full { path: PathBuf, free_mib: u64, need_mib: u64 },
+    #[error(
+        "the image {0} that its disk is based on is gone; only a new machine can be made (keelson destroy)"
+    )]
+    Image(PathBuf),
     #[error("nspawn needs root, because it makes mounts and network namespaces (sudo, or --on qemu)")]
     Root,
     #[error("{program} ended at once: {said} (all of it: {log})")]

@@ -99,6 +99,9 @@ impl Backend for Qemu {
 
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {
         check_ports(node)?;
+        if let Some(raw) = node.made_from.as_ref().filter(|raw| !raw.exists()) {
+            return Err(BackendError::Image(raw.clone()));
+        }
         let files = self.files(node);
         for stale in [files.qmp(), files.console_socket(), files.ready()] {
             remove(&stale)?;

@@ -400,7 +400,11 @@ impl Site {
             return Err(SiteError::Running(name.to_owned()));
         }
         self.switch_on(name, true)?;
-        self.wait_ready(name, &Mark::default(), limit)
+        let done = self.wait_ready(name, &Mark::default(), limit);
+        if matches!(done, Err(SiteError::Interrupted)) {
+            self.crash(name)?;
+        }
+        done
     }
 
     /// Switches a stopped node on and comes back at once.

@@ -12,54 +12,71 @@ use crate::{Failure, Run, Scenario, Stage};
 
 /// Label of the partition that a fresh machine boots from.
 const LABEL: &str = "USR-A";
-/// Everything of /usr is damaged from here on in steps, so that boot is sure to read one of the places.
+/// Bytes between two damaged ones, so that boot is sure to read one of the places.
 const STEP: u64 = 64 * 1024;
-/// Time in which a machine that ran damaged bits would long be up.
-const WATCHED: Duration = Duration::from_secs(90);
+/// Where the file system's superblock is: nothing can be mounted without it.
+const SUPERBLOCK: u64 = 1024;
+/// Time in which the console has to tell.
+const TOLD: Duration = Duration::from_secs(240);
+/// Time after that in which a machine that ran damaged bits would be up.
+const WATCHED: Duration = Duration::from_secs(60);
 
 pub const FLIPPED_BYTE: Scenario = Scenario {
     name: "flipped-byte",
     about: "a machine does not run a /usr in which a byte was changed, and its console says so",
-    nodes: 1,
+    nodes: 2,
     on: &[Qemu],
     long: true,
     user_data: None,
     run: flipped_byte,
 };
 
+/// From the length of the partition to the places in it that are damaged.
+type Places = fn(u64) -> Vec<u64>;
+
 fn flipped_byte(stage: &Stage<'_>) -> Result<(), Failure> {
-    // The machine boots from a copy of the image of its own, in which bytes are changed.
-    let raw = stage.site.layout().root().join("damaged.raw");
-    damage(stage.run, &raw)?;
-    stage.site.replace_image(&raw)?;
-    let machine = stage.machine(1);
-    machine.power_on()?;
-    machine.wait_for_console("verity", WATCHED)?;
-    let ready = stage.site.wait_ready(machine.name(), &machines::ready::Mark::default(), WATCHED);
-    expect(ready.is_err(), "a machine that does not get ready", "it is ready")?;
-    expect(!machine.console().contains("login:"), "no login prompt", "the console offers a login")
+    // One machine has a single byte changed where the mount reads it, the other one many in its files.
+    let damages: [(&str, Places); 2] = [
+        ("one.raw", |_| vec![SUPERBLOCK]),
+        ("many.raw", |length| (1..length / STEP).map(|n| n * STEP).collect()),
+    ];
+    for (number, (name, places)) in (1..).zip(damages) {
+        let raw = stage.site.layout().root().join(name);
+        damage(stage.run, &raw, places)?;
+        stage.site.replace_image(&raw)?;
+        stage.machine(number).power_on()?;
+    }
+    for number in [1, 2] {
+        let machine = stage.machine(number);
+        machine.wait_for_console("corrupted", TOLD)?;
+        let ready = stage.site.wait_ready(machine.name(), &machines::ready::Mark::default(), WATCHED);
+        expect(ready.is_err(), "a machine that does not get ready", "it is ready")?;
+        expect(!machine.console().contains("login:"), "no login prompt", "the console offers a login")?;
+    }
+    Ok(())
 }
 
-fn damage(run: &Run, target: &Path) -> Result<(), Failure> {
+/// A copy of the image in which one bit is changed at each of the places of the `/usr` partition.
+fn damage(run: &Run, target: &Path, places: Places) -> Result<(), Failure> {
     let failed = |source| Failure::Disk { path: target.to_path_buf(), source };
     copy_sparse(&run.image.raw, target).map_err(failed)?;
     let wrong = |source| Failure::Partitions { path: target.to_path_buf(), source };
     let disk = gpt::GptConfig::new().writable(false).open(target).map_err(wrong)?;
     let found = disk.partitions().values().find(|partition| partition.name.eq_ignore_ascii_case(LABEL));
-    let partition =
-        found.ok_or_else(|| Failure::Expected(format!("expected a partition {LABEL}; there is none")))?;
+    let names =
+        || disk.partitions().values().map(|partition| partition.name.clone()).collect::<Vec<_>>().join(", ");
+    let partition = found
+        .ok_or_else(|| Failure::Expected(format!("expected a partition {LABEL}; there are {}", names())))?;
     let block = *disk.logical_block_size();
     let start = partition.bytes_start(block).map_err(|error| failed(std::io::Error::other(error)))?;
     let length = partition.bytes_len(block).map_err(|error| failed(std::io::Error::other(error)))?;
     let mut file = File::options().read(true).write(true).open(target).map_err(failed)?;
-    let mut flipped = 0_u64;
-    let mut offset = STEP;
-    while offset < length {
-        flip(&mut file, start + offset).map_err(failed)?;
-        flipped += 1;
-        offset += STEP;
+    let places = places(length);
+    expect(!places.is_empty(), "a partition to damage", "it is empty")?;
+    for place in places {
+        flip(&mut file, start + place).map_err(failed)?;
     }
-    expect(flipped > 0, "a partition to damage", "it is empty")
+    Ok(())
 }
 
 fn flip(file: &mut File, at: u64) -> std::io::Result<()> {
