@@ -1,5 +1,8 @@
 //! Whole machines, where an image is there: `KEELSON_IMAGE=DIR cargo test -p keelson -- --ignored`.
 
+// The lints for panicking calls know unit tests only; in here everything is a test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::process::Command;
 
 /// Runs one scenario by the command line; a skipped one is no success.

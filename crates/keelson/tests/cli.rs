@@ -1,5 +1,8 @@
 //! The command line as scripts see it: exit codes, what is on stdout, what is on stderr.
 
+// The lints for panicking calls know unit tests only; in here everything is a test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
