@@ -1,0 +1,119 @@
+//! The flags of every verb, as clap reads them. Their meaning is the verbs' matter.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use machines::cluster::BackendKind;
+
+use crate::verbs;
+
+#[derive(Debug, Parser)]
+#[command(name = "keelson", version, about = "Builds Keelson images, and runs machines from them", long_about = None)]
+#[command(after_help = "Examples:\n  keelson up                 three machines, ready to log in\n  \
+    keelson ssh core-01        log in\n  keelson destroy            remove them again")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Set of machines that the verb is about
+    #[arg(long, global = true, value_name = "NAME", default_value = "default", env = "KEELSON_CLUSTER")]
+    pub cluster: String,
+    /// Folder of the clusters' files [default: $XDG_STATE_HOME/keelson]
+    #[arg(long, global = true, value_name = "DIR", env = "KEELSON_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print one JSON document on stdout, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show what this host needs, and whether it has it
+    #[command(
+        after_help = "Examples:\n  keelson doctor\n  keelson doctor --install\n  keelson doctor --json"
+    )]
+    Doctor(verbs::doctor::Flags),
+    /// Build and check images
+    #[command(after_help = "Example:\n  keelson image build --out out")]
+    Image(crate::image::Flags),
+    /// Boot machines and wait until they are ready
+    #[command(after_help = "Examples:\n  keelson up\n  keelson up --nodes 1 --memory 2048\n  \
+        keelson up --user-data my-config.yaml --on nspawn\n  keelson up --provision")]
+    Up(verbs::up::Flags),
+    /// Show the machines of the cluster
+    #[command(after_help = "Examples:\n  keelson status\n  keelson status --json --cluster test")]
+    Status,
+    /// Log in to a machine, or run a command there
+    #[command(after_help = "Examples:\n  keelson ssh core-01\n  keelson ssh core-01 -- -A\n  \
+        keelson ssh core-01 -- systemctl --failed")]
+    Ssh(verbs::ssh::Flags),
+    /// Attach to a machine's console (Ctrl-] leaves), or show what it has shown
+    #[command(after_help = "Examples:\n  keelson console core-01\n  keelson console core-01 --log")]
+    Console(verbs::console::Flags),
+    /// Pull a machine's plug
+    #[command(after_help = "Example:\n  keelson crash core-02 && keelson start core-02")]
+    Crash(verbs::power::Flags),
+    /// Reboot a machine and wait until it is ready
+    #[command(after_help = "Example:\n  keelson reboot core-02")]
+    Reboot(verbs::power::Flags),
+    /// Boot a stopped machine again and wait until it is ready
+    #[command(after_help = "Example:\n  keelson start core-02")]
+    Start(verbs::power::Flags),
+    /// Stop the machines and keep their disks
+    #[command(after_help = "Example:\n  keelson down && keelson up")]
+    Down,
+    /// Remove the machines with their disks
+    #[command(after_help = "Example:\n  keelson destroy --cluster test")]
+    Destroy,
+    /// Run scenarios on machines of their own
+    #[command(
+        after_help = "Examples:\n  keelson test --list\n  keelson test boots --on nspawn\n  keelson test --long"
+    )]
+    Test(verbs::test::Flags),
+    /// Check a cloud-config
+    #[command(after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -")]
+    Validate(verbs::validate::Flags),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  keelson completions bash >/etc/bash_completion.d/keelson")]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page, or write all of them to a folder
+    #[command(after_help = "Examples:\n  keelson man | man -l -\n  keelson man --out share/man/man1")]
+    Man {
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// What keelson starts in the background
+    #[command(subcommand, hide = true)]
+    Internal(verbs::internal::Task),
+}
+
+/// `--on qemu|nspawn`.
+pub fn backend(text: &str) -> Result<BackendKind, String> {
+    text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_do_not_collide_and_every_verb_shows_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
+        {
+            let shown = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(shown.contains("Example") || verb.has_subcommands(), "{} shows none", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Reads `config.rb`, the settings file of the classic Vagrant set-up, as a list of assignments.
+//!
+//! No Ruby is run: `$name = value` with numbers, words, booleans and flat hashes is understood, every other
+//! line is named in a warning, and nothing is guessed.
+
+use machines::cluster::Forward;
+
+/// Longest file that is looked at.
+pub const SIZE_MAX: u64 = 1024 * 1024;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigRb {
+    pub num_instances: Option<usize>,
+    pub instance_name_prefix: Option<String>,
+    pub update_channel: Option<String>,
+    pub image_version: Option<String>,
+    pub vm_memory: Option<u32>,
+    pub vm_cpus: Option<u32>,
+    pub forwarded_ports: Vec<Forward>,
+    /// Host folder and where it stands in the machine.
+    pub shared_folders: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Number(u64),
+    Text(String),
+    Switch(bool),
+    Nil,
+    Hash(Vec<(Value, Value)>),
+}
+
+/// The settings, and a warning (`line N: ...`) for each line that has no effect.
+pub fn read(text: &str) -> (ConfigRb, Vec<String>) {
+    let mut config = ConfigRb::default();
+    let mut warnings = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let mut statement = strip_comment(line).trim().to_owned();
+        // A hash may go over several lines.
+        while statement.contains('=') && open_braces(&statement) {
+            let Some((_, next)) = lines.next() else { break };
+            statement.push(' ');
+            statement.push_str(strip_comment(next).trim());
+        }
+        if statement.is_empty() {
+            continue;
+        }
+        if let Err(why) = assign(&mut config, &statement) {
+            warnings.push(format!("line {}: {why}", index + 1));
+        }
+    }
+    (config, warnings)
+}
+
+fn assign(config: &mut ConfigRb, statement: &str) -> Result<(), String> {
+    let unknown = || format!("`{statement}` is not understood and has no effect");
+    let (name, value) =
+        statement.strip_prefix('$').and_then(|rest| rest.split_once('=')).ok_or_else(unknown)?;
+    let name = name.trim();
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(unknown());
+    }
+    let value = parse(value.trim()).ok_or_else(unknown)?;
+    let wrong = |what: &str| format!("${name} must be {what}; it has no effect");
+    match name {
+        "num_instances" => config.num_instances = Some(number(&value).ok_or_else(|| wrong("a number"))?),
+        "instance_name_prefix" => {
+            config.instance_name_prefix = Some(word(value).ok_or_else(|| wrong("a word"))?)
+        }
+        "update_channel" => config.update_channel = Some(word(value).ok_or_else(|| wrong("a word"))?),
+        "image_version" => config.image_version = version(value).ok_or_else(|| wrong("a version"))?,
+        "vm_memory" | "vb_memory" => {
+            config.vm_memory = Some(number(&value).ok_or_else(|| wrong("a number of MiB"))?);
+        }
+        "vm_cpus" | "vb_cpus" => config.vm_cpus = Some(number(&value).ok_or_else(|| wrong("a number"))?),
+        "forwarded_ports" => {
+            config.forwarded_ports = ports(value).ok_or_else(|| wrong("a hash such as { 80 => 8080 }"))?;
+        }
+        "shared_folders" => {
+            config.shared_folders = folders(value).ok_or_else(|| wrong("a hash such as { '/a' => '/b' }"))?;
+        }
+        _ => return Err(format!("${name} is not known here and has no effect")),
+    }
+    Ok(())
+}
+
+/// A `#` outside of quotes begins a comment.
+fn strip_comment(line: &str) -> &str {
+    let mut quote = None;
+    for (index, char) in line.char_indices() {
+        match (quote, char) {
+            (None, '#') => return &line[..index],
+            (None, '\'' | '"') => quote = Some(char),
+            (Some(open), _) if open == char => quote = None,
+            _ => {}
+        }
+    }
+    line
+}
+
+fn open_braces(text: &str) -> bool {
+    text.matches('{').count() > text.matches('}').count()
+}
+
+fn parse(text: &str) -> Option<Value> {
+    let text = text.trim();
+    match text {
+        "true" => return Some(Value::Switch(true)),
+        "false" => return Some(Value::Switch(false)),
+        "nil" => return Some(Value::Nil),
+        _ => {}
+    }
+    if let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        let pairs = inside.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        let pair = |pair: &str| {
+            let (key, value) = pair.split_once("=>")?;
+            Some((parse(key)?, parse(value)?))
+        };
+        return pairs.map(pair).collect::<Option<_>>().map(Value::Hash);
+    }
+    for quote in ['\'', '"'] {
+        if let Some(inside) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            // `#{...}` and escapes are Ruby's business.
+            let plain = !inside.contains([quote, '\\']) && !inside.contains("#{");
+            return plain.then(|| Value::Text(inside.to_owned()));
+        }
+    }
+    text.replace('_', "")
+        .parse()
+        .ok()
+        .filter(|_| text.starts_with(|c: char| c.is_ascii_digit()))
+        .map(Value::Number)
+}
+
+fn number<T: TryFrom<u64>>(value: &Value) -> Option<T> {
+    match value {
+        Value::Number(number) => T::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn word(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+/// `current` and nil are whatever is built.
+fn version(value: Value) -> Option<Option<String>> {
+    match value {
+        Value::Nil => Some(None),
+        Value::Text(text) if text == "current" => Some(None),
+        Value::Text(text) if !text.is_empty() => Some(Some(text)),
+        _ => None,
+    }
+}
+
+/// Vagrant writes guest => host.
+fn ports(value: Value) -> Option<Vec<Forward>> {
+    let Value::Hash(pairs) = value else { return None };
+    let port = |value: &Value| number::<u16>(value).filter(|port| *port != 0);
+    pairs.iter().map(|(guest, host)| Some(Forward { host: port(host)?, guest: port(guest)? })).collect()
+}
+
+fn folders(value: Value) -> Option<Vec<(String, String)>> {
+    let Value::Hash(pairs) = value else { return None };
+    pairs.into_iter().map(|(host, guest)| Some((word(host)?, word(guest)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_classic_settings_are_read() {
+        let text = "# Size of the cluster\n$num_instances=3\n$instance_name_prefix = \"core\" # names\n\
+            $update_channel='beta'\n$image_version = \"current\"\n$vm_memory = 2_048\n$vm_cpus = 2\n\
+            $forwarded_ports = { 80 => 8080,\n  443 => 8443 }\n$shared_folders = {'/a b' => '/home/core/x'}\n\n";
+        let (config, warnings) = read(text);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let expect = ConfigRb {
+            num_instances: Some(3),
+            instance_name_prefix: Some("core".into()),
+            update_channel: Some("beta".into()),
+            image_version: None,
+            vm_memory: Some(2048),
+            vm_cpus: Some(2),
+            forwarded_ports: vec![Forward { host: 8080, guest: 80 }, Forward { host: 8443, guest: 443 }],
+            shared_folders: vec![("/a b".into(), "/home/core/x".into())],
+        };
+        assert_eq!(config, expect);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_with_its_line_and_changes_nothing() {
+        let check = |text: &str, expect: &str| {
+            let (config, warnings) = read(text);
+            assert_eq!(config, ConfigRb::default(), "{text}");
+            assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
+            assert!(warnings[0].starts_with(expect), "{text}: {}", warnings[0]);
+        };
+        check("\n\nrequire 'open-uri'", "line 3: `require 'open-uri'` is not understood");
+        check("$num_instances = many", "line 1: `$num_instances = many` is not understood");
+        check("$num_instances = 'many'", "line 1: $num_instances must be a number");
+        check("$vm_memory = 99999999999", "line 1: $vm_memory must be a number of MiB");
+        check("$vm_gui = false", "line 1: $vm_gui is not known here");
+        check("$forwarded_ports = { 80 => 99999 }", "line 1: $forwarded_ports must be a hash");
+        check("$forwarded_ports = { 80 => 8080", "line 1: `$forwarded_ports = { 80 => 8080` is not");
+        check("$update_channel = \"#{ENV['C']}\"", "line 1: `$update_channel");
+        check("num_instances = 3", "line 1: `num_instances = 3` is not understood");
+    }
+}

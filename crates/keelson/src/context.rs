@@ -1,0 +1,85 @@
+//! What every verb works with: the cluster's folder, how to show progress, and how keelson runs itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use machines::cluster::Cluster;
+use machines::site::{Background, Site, SiteError};
+use machines::store::{Layout, Lock};
+use progress::Progress;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cli::Global;
+
+pub struct Context {
+    pub json: bool,
+    pub progress: Progress,
+    pub state_dir: PathBuf,
+    pub layout: Layout,
+    pub cluster: String,
+    pub background: Background,
+}
+
+impl Context {
+    pub fn new(global: &Global) -> anyhow::Result<Self> {
+        let state_dir = match &global.state_dir {
+            Some(folder) => std::path::absolute(folder).context("--state-dir")?,
+            None => default_state_dir()?,
+        };
+        let layout = Layout::new(&state_dir, &global.cluster)?;
+        let words = |task: &str| vec!["internal".to_owned(), task.to_owned()];
+        let program = std::env::current_exe().context("where keelson itself is")?;
+        let background = Background { program, lan: words("lan"), keeper: words("keeper") };
+        let progress = if global.quiet { Progress::Quiet } else { Progress::Shown };
+        Ok(Self {
+            json: global.json,
+            progress,
+            state_dir,
+            layout,
+            cluster: global.cluster.clone(),
+            background,
+        })
+    }
+
+    /// The state of the cluster, which must exist.
+    pub fn load(&self) -> anyhow::Result<Cluster> {
+        let cluster = self.layout.load()?;
+        Ok(cluster.ok_or_else(|| SiteError::NoCluster(self.cluster.clone()))?)
+    }
+
+    /// The cluster's lock; says who has it while it waits.
+    pub fn lock(&self, verb: &str, cancel: &AtomicBool) -> anyhow::Result<Lock> {
+        let mut waiting = |holder: &str| self.progress.note(&format!("waiting for {holder} to finish"));
+        Ok(self.layout.lock(verb, cancel, &mut waiting)?)
+    }
+
+    /// The existing cluster under its lock.
+    pub fn open(&self, verb: &str) -> anyhow::Result<Site> {
+        self.load()?;
+        let cancel = interrupt()?;
+        let lock = self.lock(verb, &cancel)?;
+        Ok(Site::open(self.layout.clone(), lock, self.background.clone(), cancel)?)
+    }
+}
+
+/// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
+pub fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
+            .context("signal handler")?;
+        signal_hook::flag::register(signal, Arc::clone(&flag)).context("signal handler")?;
+    }
+    Ok(flag)
+}
+
+fn default_state_dir() -> anyhow::Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(state) = absolute("XDG_STATE_HOME") {
+        return Ok(state.join("keelson"));
+    }
+    let home = absolute("HOME").context("neither XDG_STATE_HOME nor HOME is set; give --state-dir")?;
+    Ok(home.join(Path::new(".local/state/keelson")))
+}

@@ -1,0 +1,101 @@
+//! How a failure is shown: once, with its whole chain, and with what to type next where that is known.
+
+use machines::backend::BackendError;
+use machines::image::ImageError;
+use machines::site::{NotReady, SiteError};
+use machines::store::StoreError;
+
+pub fn print(error: &anyhow::Error) {
+    eprintln!("{}", chain(error));
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// `error: what failed: why: root cause`, where a transparent error does not say the same twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = "error".to_owned();
+    let mut last = String::new();
+    for cause in error.chain() {
+        let said = cause.to_string();
+        if said != last {
+            text += ": ";
+            text += &said;
+        }
+        last = said;
+    }
+    text
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<Box<NotReady>>() {
+            return Some(not_ready(error));
+        }
+        if let Some(error) = cause.downcast_ref::<NotReady>() {
+            return Some(not_ready(error));
+        }
+        if let Some(error) = cause.downcast_ref::<SiteError>()
+            && let Some(hint) = site(error)
+        {
+            return Some(hint);
+        }
+        if let Some(error) = cause.downcast_ref::<BackendError>()
+            && let Some(hint) = backend(error)
+        {
+            return Some(hint);
+        }
+        if cause.downcast_ref::<ImageError>().is_some() {
+            return Some("keelson image build makes an image; --image names another".to_owned());
+        }
+        match cause.downcast_ref::<StoreError>() {
+            Some(StoreError::LongPath { .. }) => Some("--state-dir /tmp/keelson is short enough".to_owned()),
+            _ => None,
+        }
+    })
+}
+
+fn not_ready(error: &NotReady) -> String {
+    format!("keelson console {} --log shows all of its console ({})", error.node, error.console.display())
+}
+
+fn site(error: &SiteError) -> Option<String> {
+    match error {
+        SiteError::NotReady(error) => Some(not_ready(error)),
+        SiteError::Backend { source, .. } | SiteError::Open(source) => backend(source),
+        _ => None,
+    }
+}
+
+fn backend(error: &BackendError) -> Option<String> {
+    match error {
+        BackendError::Port { port, .. } => Some(format!(
+            "`ss -ltnp 'sport = :{port}'` shows who has it; $forwarded_ports in config.rb chooses another"
+        )),
+        BackendError::Full { .. } => Some("make room, or give --state-dir on another disk".to_owned()),
+        BackendError::Root => Some("sudo keelson ..., or --on qemu, which needs no rights".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn a_chain_is_one_line_without_repetition_and_ends_with_what_to_do() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let source = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+        let source = BackendError::Port { port, node: "core-01".into(), source };
+        let error = anyhow::Error::from(SiteError::Backend { node: "core-01".into(), source }).context("up");
+        let text = chain(&error);
+        assert!(
+            text.starts_with(&format!("error: up: core-01: port {port} of 127.0.0.1 is in use")),
+            "{text}"
+        );
+        assert_eq!(text.matches("in use").count(), 2, "ours and the system's: {text}");
+        assert!(hint(&error).unwrap().contains("ss -ltnp"));
+    }
+}

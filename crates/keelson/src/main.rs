@@ -1,0 +1,49 @@
+//! `keelson`: the operator's command line for images, machines and channels.
+
+mod cli;
+mod config_rb;
+mod context;
+mod failure;
+mod image;
+mod output;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Verb};
+use context::Context;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            failure::print(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let context = Context::new(&cli.global)?;
+    match &cli.verb {
+        Verb::Doctor(flags) => verbs::doctor::run(&context, flags),
+        Verb::Image(flags) => image::run(&context, flags),
+        Verb::Up(flags) => verbs::up::run(&context, flags),
+        Verb::Status => verbs::status::run(&context),
+        Verb::Ssh(flags) => verbs::ssh::run(&context, flags),
+        Verb::Console(flags) => verbs::console::run(&context, flags),
+        Verb::Crash(flags) => verbs::power::crash(&context, flags),
+        Verb::Reboot(flags) => verbs::power::reboot(&context, flags),
+        Verb::Start(flags) => verbs::power::start(&context, flags),
+        Verb::Down => verbs::down::down(&context),
+        Verb::Destroy => verbs::down::destroy(&context),
+        Verb::Test(flags) => verbs::test::run(&context, flags),
+        Verb::Validate(flags) => verbs::validate::run(&context, flags),
+        Verb::Completions { shell } => verbs::manual::completions(*shell),
+        Verb::Man { out } => verbs::manual::man(out.as_deref()),
+        Verb::Internal(task) => verbs::internal::run(task),
+    }
+}

@@ -1,0 +1,95 @@
+//! Results on stdout: a table for people, one JSON document for programs.
+
+use std::path::Path;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use machines::cluster::NodeStatus;
+use serde_json::{Value, json};
+
+pub fn print_json(value: &Value) {
+    println!("{value:#}");
+}
+
+/// A table without lines, its columns two spaces apart.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+pub fn status_table(nodes: &[NodeStatus]) -> String {
+    let dash = || "-".to_owned();
+    let rows: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            let ssh = node.ssh.as_ref().map_or_else(dash, |ssh| format!("{}:{}", ssh.host, ssh.port));
+            vec![
+                node.name.clone(),
+                node.state.to_string(),
+                node.address.to_string(),
+                ssh,
+                node.version.clone().unwrap_or_else(dash),
+                node.slot.clone().unwrap_or_else(dash),
+            ]
+        })
+        .collect();
+    table(&["NAME", "STATE", "ADDRESS", "SSH", "VERSION", "SLOT"], &rows)
+}
+
+pub fn status_json(cluster: &str, nodes: &[NodeStatus]) -> Value {
+    json!({ "cluster": cluster, "nodes": nodes })
+}
+
+/// A path as a person writes it.
+pub fn with_home(path: &Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match home.and_then(|home| path.strip_prefix(home).ok().map(Path::to_path_buf)) {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use machines::cluster::{Endpoint, NodeState};
+    use std::net::Ipv4Addr;
+
+    fn node(state: NodeState) -> NodeStatus {
+        let up = state == NodeState::Ready;
+        NodeStatus {
+            name: "core-01".into(),
+            state,
+            address: Ipv4Addr::new(10, 77, 0, 11),
+            ssh: up.then_some(Endpoint { host: Ipv4Addr::LOCALHOST, port: 52211 }),
+            version: up.then(|| "9999.1.0".into()),
+            slot: up.then(|| "a".into()),
+            pid: up.then_some(7),
+            failed_units: vec![],
+            console: "/c".into(),
+        }
+    }
+
+    #[test]
+    fn the_table_and_the_document_have_the_contract_s_columns_and_names() {
+        let text = status_table(&[node(NodeState::Ready), node(NodeState::Stopped)]);
+        let expect = "NAME     STATE    ADDRESS     SSH              VERSION   SLOT\n\
+                      core-01  ready    10.77.0.11  127.0.0.1:52211  9999.1.0  a\n\
+                      core-01  stopped  10.77.0.11  -                -         -";
+        assert_eq!(text, expect);
+        let value = status_json("default", &[node(NodeState::Ready)]);
+        assert_eq!(value["nodes"][0]["ssh"], json!({"host": "127.0.0.1", "port": 52211}));
+        for name in ["name", "state", "address", "version", "slot", "pid"] {
+            assert!(value["nodes"][0].get(name).is_some(), "{name}");
+        }
+        assert_eq!(status_json("d", &[node(NodeState::Stopped)])["nodes"][0]["state"], "stopped");
+    }
+}

@@ -1,0 +1,13 @@
+//! One file a verb.
+
+pub mod console;
+pub mod doctor;
+pub mod down;
+pub mod internal;
+pub mod manual;
+pub mod power;
+pub mod ssh;
+pub mod status;
+pub mod test;
+pub mod up;
+pub mod validate;

@@ -1,0 +1,206 @@
+//! `keelson doctor`: what this host needs, whether it has it, and how it gets it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, bail};
+use machines::acceleration::{self, Acceleration};
+use machines::cluster::BackendKind;
+use machines::image::Image;
+use machines::tools::Tools;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Install what is missing with apt-get
+    #[arg(long)]
+    install: bool,
+    /// Image whose tools boot the KVM probe guest
+    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
+    image: Option<PathBuf>,
+}
+
+/// Something that the host has or has not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Need {
+    pub name: &'static str,
+    pub present: bool,
+    /// Debian package that brings it; empty where no package does.
+    pub package: &'static str,
+    pub why: &'static str,
+    /// Only nspawn machines need it.
+    #[serde(skip)]
+    pub nspawn_only: bool,
+}
+
+#[derive(Debug)]
+pub struct Report {
+    pub needs: Vec<Need>,
+}
+
+enum Check {
+    Program(&'static str),
+    File(&'static str),
+    Namespaces,
+}
+
+/// Name, check, package, reason, and whether only nspawn needs it. Programs that build and run images come
+/// from the locked tools tree, so that the list is short.
+const NEEDS: [(&str, Check, &str, &str, bool); 7] = [
+    ("ssh", Check::Program("ssh"), "openssh-client", "logs in to machines", false),
+    ("ssh-keygen", Check::Program("ssh-keygen"), "openssh-client", "makes a cluster's key", false),
+    ("namespaces", Check::Namespaces, "", "the locked tools run in a user and mount namespace", false),
+    ("mount", Check::Program("mount"), "mount", "mounts /usr of nspawn machines", true),
+    ("systemd-nspawn", Check::Program("systemd-nspawn"), "systemd-container", "runs nspawn machines", true),
+    ("/dev/net/tun", Check::File("/dev/net/tun"), "", "is the LAN interface of nspawn machines", true),
+    ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mounts /usr of nspawn machines", true),
+];
+
+pub fn examine(_context: &Context, backend: Option<BackendKind>) -> Report {
+    let wanted = |nspawn_only: bool| !nspawn_only || backend != Some(BackendKind::Qemu);
+    let needs = NEEDS
+        .iter()
+        .filter(|need| wanted(need.4))
+        .map(|(name, check, package, why, nspawn_only)| Need {
+            name,
+            present: check.holds(),
+            package,
+            why,
+            nspawn_only: *nspawn_only,
+        })
+        .collect();
+    Report { needs }
+}
+
+impl Check {
+    fn holds(&self) -> bool {
+        match self {
+            Self::Program(name) => program(name),
+            Self::File(path) => Path::new(path).exists(),
+            Self::Namespaces => namespaces(),
+        }
+    }
+}
+
+fn program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(usual).any(|folder| folder.join(name).is_file())
+}
+
+/// Really makes the namespaces, in a child: a kernel may have them and forbid their use.
+fn namespaces() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    let tried = Command::new("unshare")
+        .args(["--user", "--mount", "--map-root-user", "true"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let mut report = examine(context, None);
+    if flags.install {
+        install(context, &report)?;
+        report = examine(context, None);
+    }
+    let acceleration = accelerate(context, flags.image.as_deref())?;
+    // What only nspawn needs is no fault of a host that runs QEMU.
+    let ok = report.needs.iter().all(|need| need.present || need.nspawn_only);
+    if context.json {
+        let mut value = json!({ "ok": ok, "needs": report.needs, "acceleration": acceleration.name() });
+        if let Acceleration::Tcg { why } = &acceleration {
+            value["acceleration_why"] = json!(why);
+        }
+        output::print_json(&value);
+    } else {
+        show(&report, &acceleration);
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(report: &Report, acceleration: &Acceleration) {
+    let state = |need: &Need| match (need.present, need.nspawn_only) {
+        (true, _) => "present",
+        (false, false) => "MISSING",
+        (false, true) => "missing (only nspawn)",
+    };
+    let rows: Vec<_> = report
+        .needs
+        .iter()
+        .map(|need| {
+            let package = if need.package.is_empty() { "-" } else { need.package };
+            [need.name, state(need), package, need.why].map(str::to_owned).to_vec()
+        })
+        .collect();
+    println!("{}", output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows));
+    match acceleration {
+        Acceleration::Kvm => println!("\nMachines run on KVM: a probe guest booted."),
+        Acceleration::Tcg { why } => println!("\nMachines will be emulated: {why}."),
+    }
+}
+
+/// Boots the probe guest where there are tools to do it with.
+fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceleration> {
+    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
+        return Ok(Acceleration::Tcg { why: format!("/dev/kvm can not be opened: {error}") });
+    }
+    let known = context.layout.load().ok().flatten().map(|cluster| cluster.image);
+    let image = match image {
+        Some(path) => Some(Image::read(path)?),
+        None => known,
+    };
+    let Some(image) = image else {
+        return Ok(Acceleration::Tcg { why: "KVM is tried once an image is built".to_owned() });
+    };
+    let step = context.progress.step("kvm");
+    step.set("booting a probe guest");
+    std::fs::create_dir_all(&context.state_dir).context("can not make the state folder")?;
+    let tools = Tools::open(&image.tools, std::slice::from_ref(&context.state_dir))?;
+    let acceleration = acceleration::decide(&tools, &context.state_dir)?;
+    step.done(acceleration.name());
+    Ok(acceleration)
+}
+
+fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
+    let mut packages: Vec<&str> = report
+        .needs
+        .iter()
+        .filter(|need| !need.present && !need.package.is_empty())
+        .map(|need| need.package)
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    if packages.is_empty() {
+        context.progress.note("nothing is missing that a package could bring");
+        return Ok(());
+    }
+    if !program("apt-get") {
+        bail!("this host has no apt-get; it needs what Debian calls {}", packages.join(", "));
+    }
+    let mut command = Command::new("apt-get");
+    if !nix::unistd::geteuid().is_root() {
+        context.progress.note(&format!("sudo is needed to install {} on this host", packages.join(", ")));
+        command = Command::new("sudo");
+        command.arg("apt-get");
+    }
+    let step = context.progress.step("install");
+    step.set(packages.join(", "));
+    command.args(["install", "--yes", "--no-install-recommends"]).args(&packages);
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
+    let output = command.output().context("apt-get can not be run")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<_> = said.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev().collect();
+        bail!("apt-get could not install {}:\n{}", packages.join(", "), last.join("\n"));
+    }
+    step.done(&format!("{} packages", packages.len()));
+    Ok(())
+}

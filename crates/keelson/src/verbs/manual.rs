@@ -1,0 +1,31 @@
+//! `keelson completions` and `keelson man`: made from the flags, so that they can not be out of date.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+
+pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "keelson", &mut script);
+    std::io::stdout().write_all(&script).context("can not write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn man(out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match out {
+        Some(folder) => {
+            std::fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+                .with_context(|| format!("can not write to {}", folder.display()))?;
+        }
+        None => clap_mangen::Man::new(Cli::command())
+            .render(&mut std::io::stdout())
+            .context("can not write to stdout")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

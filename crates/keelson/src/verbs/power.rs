@@ -1,0 +1,58 @@
+//! `keelson crash`, `reboot` and `start`: the power switch of one machine.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use machines::ready::Ready;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Machine
+    name: String,
+    /// Seconds that it may take to get ready
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    timeout: u64,
+}
+
+pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let step = context.progress.step("crash");
+    let site = context.open("crash")?;
+    site.crash(&flags.name)?;
+    step.done(&format!("{} is off", flags.name));
+    if context.json {
+        output::print_json(&output::status_json(&context.cluster, &site.status()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn reboot(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let step = context.progress.step("reboot");
+    step.set(flags.name.clone());
+    let site = context.open("reboot")?;
+    let ready = site.reboot(&flags.name, Duration::from_secs(flags.timeout))?;
+    finish(context, flags, &ready, step)
+}
+
+pub fn start(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let step = context.progress.step("start");
+    step.set(flags.name.clone());
+    let site = context.open("start")?;
+    let ready = site.start(&flags.name, Duration::from_secs(flags.timeout))?;
+    finish(context, flags, &ready, step)
+}
+
+fn finish(context: &Context, flags: &Flags, ready: &Ready, step: progress::Step) -> anyhow::Result<ExitCode> {
+    let failed = match ready.failed_units.len() {
+        0 => String::new(),
+        _ => format!(", failed units: {}", ready.failed_units.join(", ")),
+    };
+    let seconds = step.done(&format!("{} is ready{failed}", flags.name)).as_secs_f64();
+    if context.json {
+        output::print_json(&json!({ "name": flags.name, "ready": ready, "seconds": seconds }));
+    }
+    Ok(ExitCode::SUCCESS)
+}

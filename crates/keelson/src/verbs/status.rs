@@ -1,0 +1,22 @@
+//! `keelson status`: what the machines are doing now. Takes no lock and changes nothing.
+
+use std::process::ExitCode;
+
+use machines::site;
+
+use crate::context::Context;
+use crate::output;
+
+pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let cluster = context.load()?;
+    let nodes = site::status(&context.layout, &cluster);
+    if context.json {
+        output::print_json(&output::status_json(&context.cluster, &nodes));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", output::status_table(&nodes));
+    for node in nodes.iter().filter(|node| !node.failed_units.is_empty()) {
+        println!("{}: failed units: {}", node.name, node.failed_units.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,123 @@
+//! `keelson test`: runs scenarios, each on machines of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use machines::cluster::BackendKind;
+use scenarios::{Outcome, Run, Scenario};
+use serde_json::json;
+
+use crate::context::{Context, interrupt};
+use crate::{cli, image, output};
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Scenarios [default: all that are not long]
+    #[arg(value_name = "SCENARIO")]
+    names: Vec<String>,
+    /// Only on this back end [default: on each that a scenario is for]
+    #[arg(long, value_name = "BACKEND", value_parser = cli::backend)]
+    on: Option<BackendKind>,
+    /// Also those that take minutes
+    #[arg(long)]
+    long: bool,
+    /// Only show what there is
+    #[arg(long)]
+    list: bool,
+    /// Image to test
+    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
+    image: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let chosen = choose(flags)?;
+    if flags.list {
+        list(context, &chosen);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let run = Run {
+        image: image::provide(context, flags.image.as_deref())?,
+        state: context.state_dir.clone(),
+        background: context.background.clone(),
+        cancel: interrupt()?,
+    };
+    let mut results = Vec::new();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for scenario in chosen {
+        for backend in scenario.on.iter().filter(|backend| flags.on.is_none_or(|on| on == **backend)) {
+            if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+                bail!("interrupted");
+            }
+            let step = context.progress.step("test");
+            step.set(format!("{} on {backend}", scenario.name));
+            let begun = std::time::Instant::now();
+            let outcome = run.scenario(scenario, *backend);
+            let name = format!("{} on {backend}", scenario.name);
+            let said = match &outcome {
+                Outcome::Passed => format!("{name} passed"),
+                Outcome::Failed { why, kept } => format!("{name} FAILED: {why}\n   kept: {}", kept.display()),
+                Outcome::Skipped { why } => format!("{name} skipped: {why}"),
+            };
+            step.done(&said);
+            match &outcome {
+                Outcome::Passed => passed += 1,
+                Outcome::Failed { .. } => failed += 1,
+                Outcome::Skipped { .. } => skipped += 1,
+            }
+            results.push(
+                json!({ "scenario": scenario.name, "on": backend, "seconds": begun.elapsed().as_secs_f64(),
+                "outcome": outcome }),
+            );
+        }
+    }
+    if context.json {
+        output::print_json(
+            &json!({ "passed": passed, "failed": failed, "skipped": skipped, "scenarios": results }),
+        );
+    } else {
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+    }
+    if passed + failed + skipped == 0 {
+        bail!("no scenario is for this back end");
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {
+    if flags.names.is_empty() {
+        return Ok(scenarios::ALL
+            .iter()
+            .filter(|scenario| flags.long || flags.list || !scenario.long)
+            .collect());
+    }
+    let find = |name: &String| {
+        let known = || scenarios::ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
+        let found = scenarios::ALL.iter().find(|scenario| scenario.name == name);
+        found.with_context(|| format!("there is no scenario {name}; there are {}", known()))
+    };
+    flags.names.iter().map(find).collect()
+}
+
+fn list(context: &Context, chosen: &[&Scenario]) {
+    if context.json {
+        let all: Vec<_> = chosen
+            .iter()
+            .map(|scenario| json!({ "name": scenario.name, "on": scenario.on, "long": scenario.long, "about": scenario.about }))
+            .collect();
+        return output::print_json(&json!(all));
+    }
+    let rows: Vec<_> = chosen
+        .iter()
+        .map(|scenario| {
+            let on = scenario.on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            vec![
+                scenario.name.to_owned(),
+                on,
+                if scenario.long { "long" } else { "" }.to_owned(),
+                scenario.about.to_owned(),
+            ]
+        })
+        .collect();
+    println!("{}", output::table(&["SCENARIO", "ON", "", "SHOWS THAT"], &rows));
+}

@@ -1,0 +1,233 @@
+//! `keelson up`: from a checkout to machines that answer, step by step.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use machines::cluster::{BackendKind, Wish};
+use machines::image::Image;
+use machines::limits::USER_DATA_MAX;
+use machines::site::{Event, Site};
+use machines::store::read_limited;
+use serde_json::json;
+
+use super::doctor;
+use crate::config_rb::{self, ConfigRb};
+use crate::context::{Context, interrupt};
+use crate::{cli, image, output};
+
+/// Used where the user has no user-data of their own.
+const SAMPLE: &str = "cloud-config/user-data.sample";
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Number of machines [default: 3, or config.rb's]
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// Image to boot: its folder or its image.json
+    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
+    image: Option<PathBuf>,
+    /// Channel of the image [default: alpha]
+    #[arg(long, value_name = "C")]
+    channel: Option<String>,
+    /// Cloud-config or script for the machines [default: ./user-data, or the sample]
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+    /// Settings [default: ./config.rb]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What runs the machines: qemu or nspawn
+    #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = cli::backend)]
+    on: BackendKind,
+    /// Memory of each machine
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
+    /// Apply changed user-data to machines that run already
+    #[arg(long)]
+    provision: bool,
+    /// Seconds that the machines may take to get ready
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    timeout: u64,
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let config = settings(context, flags)?;
+    let wish = wish(flags, &config);
+    wish.check()?;
+    let user_data = user_data(flags)?;
+    let cancel = interrupt()?;
+    let lock = context.lock("up", &cancel)?;
+    let needs = context.progress.step("needs");
+    let report = doctor::examine(context, Some(flags.on));
+    let missing: Vec<_> = report.needs.iter().filter(|need| !need.present).map(|need| need.name).collect();
+    if !missing.is_empty() {
+        bail!("this host lacks {} (keelson doctor --install installs it)", missing.join(", "));
+    }
+    needs.done(&format!("{0} of {0}", report.needs.len()));
+    let begun = Instant::now();
+    let image = built(context, flags, &config)?;
+    let build = begun.elapsed();
+    let created =
+        Site::create(context.layout.clone(), lock, image, &wish, context.background.clone(), cancel.clone());
+    let site = created?;
+    let begun = Instant::now();
+    boot(context, &site, user_data.as_deref(), flags)?;
+    finish(context, &site, build, begun.elapsed())
+}
+
+/// `config.rb`, its warnings already told.
+fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
+    let path = flags.config.as_deref().unwrap_or(Path::new("config.rb"));
+    if flags.config.is_none() && !path.exists() {
+        return Ok(ConfigRb::default());
+    }
+    let bytes = read_limited(path, config_rb::SIZE_MAX)
+        .with_context(|| format!("can not read {}", path.display()))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
+    let (config, warnings) = config_rb::read(&text);
+    for warning in warnings {
+        context.progress.note(&format!("warning: {}, {warning}", path.display()));
+    }
+    if !config.shared_folders.is_empty() {
+        context.progress.note("warning: $shared_folders has no effect yet");
+    }
+    Ok(config)
+}
+
+/// A flag wins over `config.rb`, which wins over the default.
+fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
+    let usual = Wish::default();
+    Wish {
+        nodes: flags.nodes.or(config.num_instances).unwrap_or(usual.nodes),
+        backend: flags.on,
+        name_prefix: config.instance_name_prefix.clone().unwrap_or(usual.name_prefix),
+        memory_mib: flags.memory.or(config.vm_memory).unwrap_or(usual.memory_mib),
+        cpus: config.vm_cpus.unwrap_or(usual.cpus),
+        datasource: usual.datasource,
+        forwards: config.forwarded_ports.clone(),
+    }
+}
+
+fn user_data(flags: &Flags) -> anyhow::Result<Option<Vec<u8>>> {
+    let usual = ["user-data", SAMPLE].map(PathBuf::from);
+    let path = match &flags.user_data {
+        Some(path) => path,
+        None => match usual.iter().find(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(None),
+        },
+    };
+    let bytes =
+        read_limited(path, USER_DATA_MAX + 1).with_context(|| format!("can not read {}", path.display()))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > USER_DATA_MAX {
+        bail!("{} has more than {USER_DATA_MAX} bytes", path.display());
+    }
+    Ok(Some(bytes))
+}
+
+fn built(context: &Context, flags: &Flags, config: &ConfigRb) -> anyhow::Result<Image> {
+    let image = image::provide(context, flags.image.as_deref())?;
+    if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
+        context
+            .progress
+            .note(&format!("warning: $image_version is {version}, the image is {}", image.version));
+    }
+    let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
+    if let Some(channel) = channel.filter(|channel| **channel != image.channel) {
+        context
+            .progress
+            .note(&format!("warning: channel {channel} was asked for, the image is of {}", image.channel));
+    }
+    Ok(image)
+}
+
+fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags) -> anyhow::Result<()> {
+    let changed = user_data.map(|content| site.set_user_data(content)).transpose()?.unwrap_or(false);
+    let running: Vec<String> =
+        site.status().into_iter().filter(|node| node.pid.is_some()).map(|node| node.name).collect();
+    let total = site.cluster().nodes.len();
+    let step = context.progress.step("boot");
+    let (ready, started) = (Mutex::new(running.len()), Mutex::new(0_usize));
+    site.up(Duration::from_secs(flags.timeout), &|event| {
+        let add = |count: &Mutex<usize>| {
+            let mut count = count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *count += 1;
+            *count
+        };
+        match event {
+            Event::Started { node, .. } => step.set(format!("{node} is on ({} started)", add(&started))),
+            Event::Ready { node, after } => {
+                step.set(format!(
+                    "{node} ready after {}; {} of {total}",
+                    progress::duration(after).trim(),
+                    add(&ready)
+                ));
+            }
+        }
+    })?;
+    let started = started.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    step.done(&format!("{started} started, {} ran already", running.len()));
+    if flags.provision && changed {
+        let step = context.progress.step("provision");
+        for name in &running {
+            step.set(name.clone());
+            site.provision(name)?;
+        }
+        step.done(&format!("user-data applied to {} machines", running.len()));
+    } else if changed && !running.is_empty() {
+        context.progress.note("user-data has changed; keelson up --provision applies it to running machines");
+    }
+    Ok(())
+}
+
+fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> anyhow::Result<ExitCode> {
+    let nodes = site.status();
+    let failed: Vec<_> = nodes.iter().filter(|node| !node.failed_units.is_empty()).collect();
+    if context.json {
+        let mut value = output::status_json(&context.cluster, &nodes);
+        value["seconds"] = json!({ "build": build.as_secs_f64(), "boot": boot.as_secs_f64() });
+        output::print_json(&value);
+        return Ok(ExitCode::SUCCESS);
+    }
+    context.progress.step("ready").done(&format!(
+        "{} machines, {}",
+        nodes.len(),
+        progress::duration(boot).trim()
+    ));
+    println!("\n{}\n", output::status_table(&nodes));
+    for node in failed {
+        println!("{}: failed units: {}", node.name, node.failed_units.join(", "));
+    }
+    let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
+    let first = nodes.first().map_or("core-01", |node| node.name.as_str());
+    println!("Log in          {keelson} ssh {first}");
+    println!("Stop, remove    {keelson} down | destroy");
+    println!("Consoles, logs  {}/", output::with_home(context.layout.root()));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    #[test]
+    fn a_flag_wins_over_config_rb_which_wins_over_the_default() {
+        let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
+        let (config, _) = config_rb::read("$num_instances = 5\n$vm_memory = 512");
+        let usual = wish(&flags(&[]), &ConfigRb::default());
+        assert_eq!((usual.nodes, usual.memory_mib), (3, 1024));
+        let configured = wish(&flags(&[]), &config);
+        assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
+        let flagged = wish(&flags(&["--nodes", "1", "--on", "nspawn"]), &config);
+        assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line as scripts see it: exit codes, what is on stdout, what is on stderr.
+
+// The lints for panicking calls know unit tests only; in here everything is a test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn keelson(state: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_keelson"))
+        .args(words)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", state)
+        .current_dir(state)
+        .output()
+        .unwrap()
+}
+
+/// Runs it and checks exit code, a part of stderr, and whether stdout is empty.
+fn check(words: &[&str], code: i32, error: &str) {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let output = keelson(folder.path(), words);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
+    assert!(stderr.contains(error), "{words:?}: {stderr}");
+    if code != 0 {
+        assert!(output.stdout.is_empty(), "{words:?}: a failure prints no result");
+    }
+}
+
+#[test]
+fn wrong_use_is_2_and_failure_is_1_with_one_error() {
+    check(&["no-such-verb"], 2, "unrecognized subcommand");
+    check(&["up", "--on", "vmware"], 2, "vmware is no back end");
+    check(&["up", "--nodes", "x"], 2, "invalid value");
+    check(&["status"], 1, "error: there is no cluster default (keelson up makes it)");
+    check(&["ssh", "core-01", "--", "true"], 1, "error: there is no cluster default");
+    check(&["crash", "core-01"], 1, "error: there is no cluster default");
+    check(&["--cluster", "../x", "status"], 1, "is no cluster name");
+    check(&["up", "--nodes", "0", "--image", "none"], 1, "error: 0 nodes are not possible: 1 to 232 are");
+    check(&["up", "--memory", "64", "--image", "none"], 1, "64 MiB of memory are too little");
+    check(&["up", "--image", "none"], 1, "error: can not read the image manifest none: No such file");
+    check(&["up", "--image", "none"], 1, "hint: ");
+    check(&["up", "--user-data", "none", "--image", "none"], 1, "can not read none");
+    check(&["test", "no-such-scenario", "--image", "none"], 1, "there is no scenario no-such-scenario");
+}
+
+#[test]
+fn destroy_is_safe_to_repeat_and_prints_one_document() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    for _ in 0..2 {
+        let output = keelson(folder.path(), &["destroy", "--json", "--quiet"]);
+        assert!(output.status.success() && output.stderr.is_empty());
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["removed"], false);
+    }
+}
+
+#[test]
+fn every_verb_explains_itself_and_manuals_and_completions_are_made() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    for verb in
+        ["up", "status", "ssh", "console", "crash", "reboot", "start", "down", "destroy", "test", "doctor"]
+    {
+        let output = keelson(folder.path(), &[verb, "--help"]);
+        assert!(output.status.success(), "{verb}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("Example"), "{verb}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let output = keelson(folder.path(), &["completions", shell]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("keelson"), "{shell}");
+    }
+    assert!(keelson(folder.path(), &["man", "--out", "man"]).status.success());
+    assert!(folder.path().join("man/keelson-up.1").exists());
+}
+
+#[test]
+fn config_rb_warnings_name_file_and_line_and_the_rest_counts() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    std::fs::write(folder.path().join("config.rb"), "# mine\n$vm_gui = false\n$num_instances = 500\n")
+        .unwrap();
+    let output = keelson(folder.path(), &["up", "--image", "none"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("warning: config.rb, line 2: $vm_gui is not known here"), "{stderr}");
+    assert!(stderr.contains("error: 500 nodes are not possible"), "{stderr}");
+}

@@ -1,0 +1,190 @@
+//! Whether guests run on KVM here: found out by booting one, not by looking at `/dev/kvm`.
+//!
+//! The probe guest is the firmware itself: a working KVM shows its boot manager within a second. Some
+//! nested hosts open `/dev/kvm` and then fail (a model specific register that can not be set, an
+//! instruction that can not be emulated); there machines are emulated. The verdict is kept per boot of the
+//! host.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::BackendError;
+use crate::limits;
+use crate::qemu::arguments::{FIRMWARE_CODE, FIRMWARE_VARIABLES};
+use crate::store::{read_limited, replace};
+use crate::tools::Tools;
+
+/// Environment variable that decides instead of the probe: `kvm` or `tcg`.
+pub const OVERRIDE: &str = "KEELSON_ACCELERATION";
+/// The firmware's boot manager says its name when it looks for something to boot.
+const ALIVE: &[u8] = b"BdsDxe";
+/// What QEMU says when KVM gives the guest up.
+const DEAD: &str = "KVM internal error";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "acceleration", rename_all = "lowercase")]
+pub enum Acceleration {
+    Kvm,
+    Tcg { why: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    boot_id: String,
+    #[serde(flatten)]
+    acceleration: Acceleration,
+}
+
+impl Acceleration {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg { .. } => "tcg",
+        }
+    }
+
+    /// QEMU's options. TCG without la57: with it OVMF's and the kernel's paging cost time for nothing.
+    #[must_use]
+    pub fn arguments(&self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-la57"],
+        }
+    }
+}
+
+/// The verdict for this boot of the host, from `cache` or from a probe. `folder` is visible to the tools.
+pub fn decide(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
+    match std::env::var(OVERRIDE).as_deref() {
+        Ok("kvm") => return Ok(Acceleration::Kvm),
+        Ok("tcg") => return Ok(Acceleration::Tcg { why: format!("{OVERRIDE} says so") }),
+        _ => {}
+    }
+    let made = |path: &Path, source| BackendError::Make { path: path.to_path_buf(), source };
+    let boot_file = Path::new("/proc/sys/kernel/random/boot_id");
+    let boot_id = std::fs::read_to_string(boot_file).map_err(|source| made(boot_file, source))?;
+    let cache = folder.join("acceleration.json");
+    if let Some(known) = cached(&cache, boot_id.trim()) {
+        return Ok(known);
+    }
+    let acceleration = match File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => probe(tools, folder)?,
+        Err(error) => Acceleration::Tcg { why: format!("/dev/kvm can not be opened: {error}") },
+    };
+    let verdict = Verdict { boot_id: boot_id.trim().to_owned(), acceleration };
+    let text = serde_json::to_vec(&verdict).map_err(|error| made(&cache, error.into()))?;
+    replace(&cache, &text).map_err(|source| made(&cache, source))?;
+    Ok(verdict.acceleration)
+}
+
+fn cached(cache: &Path, boot_id: &str) -> Option<Acceleration> {
+    let verdict: Verdict = serde_json::from_slice(&read_limited(cache, 4096).ok()?).ok()?;
+    (verdict.boot_id == boot_id).then_some(verdict.acceleration)
+}
+
+struct Probe {
+    child: Child,
+    serial: PathBuf,
+    errors: PathBuf,
+}
+
+/// Boots the firmware on KVM.
+fn probe(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
+    let made = |source| BackendError::Make { path: folder.to_path_buf(), source };
+    std::fs::create_dir_all(folder).map_err(made)?;
+    let folder = tempfile::Builder::new().prefix("probe-").tempdir_in(folder).map_err(made)?;
+    let variables = folder.path().join("variables.fd");
+    copy_firmware(tools, &variables)?;
+    let (serial, errors) = (folder.path().join("serial"), folder.path().join("errors"));
+    let mut command = tools.command("qemu-system-x86_64")?;
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "256"]);
+    command.args(Acceleration::Kvm.arguments());
+    command.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}")]);
+    command.args(["-drive", &format!("if=pflash,unit=1,format=raw,file={}", variables.display())]);
+    command.args(["-serial", &format!("file:{}", serial.display())]);
+    let output = File::create(&errors).map_err(made)?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output)
+        .spawn()
+        .map_err(|source| BackendError::Run("qemu-system-x86_64", source))?;
+    let mut probe = Probe { child, serial, errors };
+    let verdict = probe.watch();
+    probe.end()?;
+    Ok(verdict)
+}
+
+impl Probe {
+    fn watch(&mut self) -> Acceleration {
+        let deadline = Instant::now() + limits::PROBE;
+        loop {
+            let serial = read_limited(&self.serial, limits::TAIL_BYTES).unwrap_or_default();
+            if serial.windows(ALIVE.len()).any(|window| window == ALIVE) {
+                return Acceleration::Kvm;
+            }
+            let ended = !matches!(self.child.try_wait(), Ok(None));
+            let errors = read_limited(&self.errors, limits::TAIL_BYTES).unwrap_or_default();
+            let errors = String::from_utf8_lossy(&errors);
+            if ended || errors.contains(DEAD) {
+                let first = errors.lines().next().unwrap_or("QEMU ended without a word");
+                let said = first.trim_start_matches("qemu-system-x86_64: ").trim_start_matches("error: ");
+                return Acceleration::Tcg { why: format!("/dev/kvm does not run guests: {said}") };
+            }
+            if Instant::now() > deadline {
+                let seconds = limits::PROBE.as_secs();
+                return Acceleration::Tcg {
+                    why: format!("/dev/kvm does not run guests: no sign of life in {seconds} s"),
+                };
+            }
+            // The files are written by QEMU; a look every few milliseconds ends the probe at once.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn end(&mut self) -> Result<(), BackendError> {
+        let failed = |source| BackendError::Run("qemu-system-x86_64", source);
+        self.child.kill().map_err(failed)?;
+        self.child.wait().map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Copies the firmware's empty variables out of the tools tree.
+pub fn copy_firmware(tools: &Tools, target: &Path) -> Result<(), BackendError> {
+    let output = tools
+        .command("cp")?
+        .arg(FIRMWARE_VARIABLES)
+        .arg(target)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| BackendError::Run("cp", source))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(BackendError::Tool { program: "cp", said: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_counts_only_for_the_boot_it_was_made_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("a.json");
+        assert_eq!(cached(&cache, "x"), None);
+        let tcg = Acceleration::Tcg { why: "w".into() };
+        let verdict = Verdict { boot_id: "x".into(), acceleration: tcg.clone() };
+        std::fs::write(&cache, serde_json::to_vec(&verdict).unwrap()).unwrap();
+        assert_eq!(cached(&cache, "x"), Some(tcg));
+        assert_eq!(cached(&cache, "y"), None);
+        std::fs::write(&cache, b"{").unwrap();
+        assert_eq!(cached(&cache, "x"), None);
+    }
+}

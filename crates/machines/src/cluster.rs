@@ -1,0 +1,335 @@
+//! A cluster as a value: its nodes, where they answer, and which processes they are.
+//!
+//! Nothing here touches a file or a process; `store` keeps the value, the back ends make it true.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Image;
+use crate::limits;
+use crate::process::Process;
+use crate::ready::Ready;
+
+/// Version of the state file's shape.
+pub const FORMAT: u32 = 1;
+/// The LAN that the nodes of a cluster share.
+pub const LAN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 0);
+pub const LAN_PREFIX: u8 = 24;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    Qemu,
+    Nspawn,
+}
+
+impl std::fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Qemu => "qemu",
+            Self::Nspawn => "nspawn",
+        })
+    }
+}
+
+impl std::str::FromStr for BackendKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "qemu" => Ok(Self::Qemu),
+            "nspawn" => Ok(Self::Nspawn),
+            _ => Err(format!("{text} is no back end (qemu or nspawn)")),
+        }
+    }
+}
+
+/// How a QEMU node gets its user-data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Datasource {
+    #[default]
+    ConfigDrive,
+    FwCfg,
+}
+
+/// A port of the host's loopback that leads to a port of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub host: u16,
+    pub guest: u16,
+}
+
+/// What is asked of a cluster when it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    pub nodes: usize,
+    pub backend: BackendKind,
+    pub name_prefix: String,
+    pub memory_mib: u32,
+    pub cpus: u32,
+    pub datasource: Datasource,
+    /// Ports of the first node, and the same plus N on node N+1.
+    pub forwards: Vec<Forward>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            backend: BackendKind::Qemu,
+            name_prefix: "core".to_owned(),
+            memory_mib: limits::MEMORY_MIB,
+            cpus: limits::CPUS,
+            datasource: Datasource::ConfigDrive,
+            forwards: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub name: String,
+    /// Hardware address on the LAN.
+    pub mac: String,
+    /// Address on the LAN.
+    pub address: Ipv4Addr,
+    pub uuid: String,
+    /// Port of 127.0.0.1 that leads to the node's sshd; 0 until it first starts.
+    pub ssh_port: u16,
+    pub memory_mib: u32,
+    pub cpus: u32,
+    pub forwards: Vec<Forward>,
+    pub process: Option<Process>,
+    /// The raw image that the node's disk is an overlay of.
+    pub made_from: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub format: u32,
+    pub name: String,
+    pub backend: BackendKind,
+    pub datasource: Datasource,
+    pub image: Image,
+    pub nodes: Vec<Node>,
+    /// The process that is the LAN's switch.
+    pub lan: Option<Process>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WishError {
+    #[error("{0} nodes are not possible: 1 to {max} are", max = limits::NODES_MAX)]
+    Nodes(usize),
+    #[error("{0} MiB of memory are too little for a node: {min} is the least", min = limits::MEMORY_MIN_MIB)]
+    Memory(u32),
+    #[error("a node needs 1 to 64 processors, not {0}")]
+    Cpus(u32),
+    #[error("{0:?} can not begin a node's name: letters, digits and - only, a letter first, at most 40")]
+    Prefix(String),
+    #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
+    Backend { name: String, has: BackendKind, wish: BackendKind },
+}
+
+impl Wish {
+    pub fn check(&self) -> Result<(), WishError> {
+        let prefix = self.name_prefix.as_str();
+        let named = prefix.starts_with(|c: char| c.is_ascii_lowercase())
+            && prefix.len() <= 40
+            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !named {
+            return Err(WishError::Prefix(self.name_prefix.clone()));
+        }
+        if self.nodes == 0 || self.nodes > limits::NODES_MAX {
+            return Err(WishError::Nodes(self.nodes));
+        }
+        if self.memory_mib < limits::MEMORY_MIN_MIB {
+            return Err(WishError::Memory(self.memory_mib));
+        }
+        if self.cpus == 0 || self.cpus > 64 {
+            return Err(WishError::Cpus(self.cpus));
+        }
+        Ok(())
+    }
+}
+
+impl Cluster {
+    #[must_use]
+    pub fn new(name: &str, wish: &Wish, image: Image) -> Self {
+        let (backend, datasource) = (wish.backend, wish.datasource);
+        let mut cluster = Self {
+            format: FORMAT,
+            name: name.to_owned(),
+            backend,
+            datasource,
+            image,
+            nodes: vec![],
+            lan: None,
+        };
+        cluster.grow(wish);
+        cluster
+    }
+
+    /// Adds the nodes that are missing to what is wished; existing ones stay as they are.
+    pub fn grow(&mut self, wish: &Wish) {
+        for index in self.nodes.len()..wish.nodes {
+            self.nodes.push(Node::new(&self.name, index, wish));
+        }
+    }
+
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    pub fn node_mut(&mut self, name: &str) -> Option<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.name == name)
+    }
+}
+
+impl Node {
+    fn new(cluster: &str, index: usize, wish: &Wish) -> Self {
+        // invariant: Wish::check holds index below NODES_MAX, so both fit a byte.
+        let host = u8::try_from(index).unwrap_or(u8::MAX).saturating_add(limits::FIRST_HOST);
+        let [a, b, c, _] = LAN.octets();
+        let mark = fnv(cluster);
+        let shift = u16::try_from(index).unwrap_or(0);
+        let forwards = wish
+            .forwards
+            .iter()
+            .map(|forward| Forward { host: forward.host.saturating_add(shift), ..*forward })
+            .collect();
+        Self {
+            name: format!("{}-{:02}", wish.name_prefix, index + 1),
+            mac: format!("52:54:00:{:02x}:{:02x}:{host:02x}", mark & 0xff, (mark >> 8) & 0xff),
+            address: Ipv4Addr::new(a, b, c, host),
+            uuid: format!(
+                "6b65656c-736f-4{:03x}-8{:03x}-{mark:010x}{host:02x}",
+                host,
+                host,
+                mark = mark & 0xff_ffff_ffff
+            ),
+            ssh_port: 0,
+            memory_mib: wish.memory_mib,
+            cpus: wish.cpus,
+            forwards,
+            process: None,
+            made_from: None,
+        }
+    }
+}
+
+/// FNV-1a: tells two clusters' hardware addresses apart. Not for anything that must be hard to guess.
+fn fnv(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// What a node is doing, as `keelson status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// No process.
+    Stopped,
+    /// A process, and no word from the node yet.
+    Starting,
+    Ready,
+    /// Up, with failed units.
+    Degraded,
+}
+
+impl std::fmt::Display for NodeState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+        })
+    }
+}
+
+impl NodeState {
+    #[must_use]
+    pub fn of(alive: bool, ready: Option<&Ready>) -> Self {
+        match (alive, ready) {
+            (false, _) => Self::Stopped,
+            (true, None) => Self::Starting,
+            (true, Some(ready)) if ready.failed_units.is_empty() => Self::Ready,
+            (true, Some(_)) => Self::Degraded,
+        }
+    }
+}
+
+/// A status report of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    pub name: String,
+    pub state: NodeState,
+    pub address: Ipv4Addr,
+    pub ssh: Option<Endpoint>,
+    pub version: Option<String>,
+    pub slot: Option<String>,
+    pub pid: Option<i32>,
+    pub failed_units: Vec<String>,
+    #[serde(skip)]
+    pub console: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    pub host: Ipv4Addr,
+    pub port: u16,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn image() -> Image {
+        Image {
+            version: "1.0.0".into(),
+            channel: "alpha".into(),
+            raw: "/images/keelson.raw".into(),
+            usr_tree: "/images/usr".into(),
+            usr_erofs: "/images/usr.erofs".into(),
+            tools: "/images/tools".into(),
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_are_stable_and_grow() {
+        let mut cluster = Cluster::new("default", &Wish { nodes: 2, ..Wish::default() }, image());
+        let before = cluster.nodes.clone();
+        cluster.grow(&Wish { nodes: 3, memory_mib: 2048, ..Wish::default() });
+        assert_eq!(cluster.nodes[..2], before[..]);
+        let names: Vec<_> = cluster.nodes.iter().map(|n| (n.name.as_str(), n.address.to_string())).collect();
+        assert_eq!(
+            names,
+            [
+                ("core-01", "10.77.0.11".to_owned()),
+                ("core-02", "10.77.0.12".to_owned()),
+                ("core-03", "10.77.0.13".to_owned())
+            ]
+        );
+        assert_eq!(cluster.nodes[2].memory_mib, 2048);
+        let other = Cluster::new("other", &Wish::default(), image());
+        assert_ne!(other.nodes[0].mac, cluster.nodes[0].mac);
+        assert_eq!(other.nodes[0].uuid.len(), 36);
+    }
+
+    #[test]
+    fn a_wish_that_can_not_be_met_says_which_part() {
+        let check = |wish: Wish, expect| assert_eq!(wish.check(), expect);
+        check(Wish::default(), Ok(()));
+        check(Wish { nodes: 0, ..Wish::default() }, Err(WishError::Nodes(0)));
+        check(Wish { nodes: 233, ..Wish::default() }, Err(WishError::Nodes(233)));
+        check(Wish { memory_mib: 64, ..Wish::default() }, Err(WishError::Memory(64)));
+        let prefix = |text: &str| Wish { name_prefix: text.into(), ..Wish::default() };
+        check(prefix("../x"), Err(WishError::Prefix("../x".into())));
+        check(prefix(""), Err(WishError::Prefix(String::new())));
+        check(prefix("web"), Ok(()));
+    }
+}

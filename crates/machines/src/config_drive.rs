@@ -1,0 +1,178 @@
+//! The config drive that a node finds at boot: its user-data, its name, its keys and its address.
+//!
+//! Layout as OpenStack's: `openstack/latest/{user_data,meta_data.json,network_data.json}`. In QEMU it is
+//! a FAT file system with the label `config-2`, for nspawn the same files in a folder.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cluster::{LAN_PREFIX, Node};
+use crate::limits;
+
+/// Label by which the guest finds the drive.
+pub const LABEL: [u8; 11] = *b"config-2   ";
+/// Folder of the files on the drive.
+pub const FOLDER: &str = "openstack/latest";
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    #[error("user-data has {has} bytes; {max} are the most", max = limits::USER_DATA_MAX)]
+    Large { has: usize },
+    #[error("can not write the config drive {path}")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// The files of a drive, by name in [`FOLDER`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    pub files: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Drive {
+    /// `user_data` is handed over byte by byte; none is allowed.
+    pub fn new(node: &Node, public_key: &str, user_data: Option<&[u8]>) -> Result<Self, DriveError> {
+        let meta = json!({
+            "hostname": node.name,
+            "name": node.name,
+            "uuid": node.uuid,
+            "public_keys": { "keelson": public_key },
+        });
+        let network = json!({
+            "links": [{ "id": "lan", "type": "phy", "ethernet_mac_address": node.mac, "mtu": 1500 }],
+            "networks": [{
+                "id": "lan",
+                "type": "ipv4",
+                "link": "lan",
+                "ip_address": node.address.to_string(),
+                "netmask": netmask(LAN_PREFIX).to_string(),
+                "routes": [],
+            }],
+            "services": [],
+        });
+        let mut files = vec![
+            ("meta_data.json", format!("{meta:#}\n").into_bytes()),
+            ("network_data.json", format!("{network:#}\n").into_bytes()),
+        ];
+        if let Some(data) = user_data {
+            if u64::try_from(data.len()).unwrap_or(u64::MAX) > limits::USER_DATA_MAX {
+                return Err(DriveError::Large { has: data.len() });
+            }
+            files.push(("user_data", data.to_vec()));
+        }
+        Ok(Self { files })
+    }
+
+    /// Replaces the image file at `path`.
+    pub fn write_image(&self, path: &Path) -> Result<(), DriveError> {
+        let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        fill_image(file.as_file_mut(), &self.files).map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// Replaces the folder's files; a file that the drive no longer has is removed.
+    pub fn write_folder(&self, path: &Path) -> Result<(), DriveError> {
+        let folder = path.join(FOLDER);
+        for name in ["user_data", "meta_data.json", "network_data.json"] {
+            let file = folder.join(name);
+            let written = match self.files.iter().find(|(has, _)| *has == name) {
+                Some((_, content)) => crate::store::replace(&file, content),
+                None => match std::fs::remove_file(&file) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                },
+            };
+            written.map_err(|source| DriveError::Write { path: file, source })?;
+        }
+        Ok(())
+    }
+}
+
+fn fill_image(file: &mut File, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    file.set_len(limits::CONFIG_DRIVE_BYTES)?;
+    let options = fatfs::FormatVolumeOptions::new().volume_label(LABEL).volume_id(0x6b65_656c);
+    fatfs::format_volume(&mut *file, options)?;
+    file.seek(SeekFrom::Start(0))?;
+    let volume = fatfs::FileSystem::new(&mut *file, fatfs::FsOptions::new().update_accessed_date(false))?;
+    {
+        let latest = volume.root_dir().create_dir("openstack")?.create_dir("latest")?;
+        for (name, content) in files {
+            let mut target = latest.create_file(name)?;
+            target.write_all(content)?;
+            target.flush()?;
+        }
+    }
+    volume.unmount()?;
+    file.sync_all()
+}
+
+fn netmask(prefix: u8) -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::cluster::{Cluster, Wish, tests::image};
+
+    fn node() -> Node {
+        Cluster::new("default", &Wish::default(), image()).nodes.remove(0)
+    }
+
+    fn read(path: &Path, name: &str) -> Option<Vec<u8>> {
+        let volume = fatfs::FileSystem::new(File::open(path).unwrap(), fatfs::FsOptions::new()).unwrap();
+        let root = volume.root_dir();
+        let mut file = root.open_file(&format!("{FOLDER}/{name}")).ok()?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
+        Some(content)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_from_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("drive.img");
+        let data: Vec<u8> = (0..10 * 1024 * 1024_u32).map(|i| i.to_le_bytes()[0] ^ 0x5a).collect();
+        Drive::new(&node(), "ssh-ed25519 AAAA me", Some(&data)).unwrap().write_image(&path).unwrap();
+        assert_eq!(read(&path, "user_data").unwrap(), data);
+        let meta: serde_json::Value =
+            serde_json::from_slice(&read(&path, "meta_data.json").unwrap()).unwrap();
+        assert_eq!(meta["hostname"], "core-01");
+        assert_eq!(meta["public_keys"]["keelson"], "ssh-ed25519 AAAA me");
+        let net: serde_json::Value =
+            serde_json::from_slice(&read(&path, "network_data.json").unwrap()).unwrap();
+        assert_eq!(net["networks"][0]["ip_address"], "10.77.0.11");
+        assert_eq!(net["networks"][0]["netmask"], "255.255.255.0");
+        assert_eq!(net["links"][0]["ethernet_mac_address"], node().mac);
+        let volume = fatfs::FileSystem::new(File::open(&path).unwrap(), fatfs::FsOptions::new()).unwrap();
+        assert_eq!(volume.volume_label().trim_end(), "config-2");
+        assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("config-2"));
+        // Without user-data there is no such file, also where there was one.
+        Drive::new(&node(), "k", None).unwrap().write_image(&path).unwrap();
+        assert_eq!(read(&path, "user_data"), None);
+    }
+
+    #[test]
+    fn the_folder_has_the_same_files_and_loses_what_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        Drive::new(&node(), "k", Some(b"#cloud-config\n")).unwrap().write_folder(folder.path()).unwrap();
+        let data = folder.path().join(FOLDER).join("user_data");
+        assert_eq!(std::fs::read(&data).unwrap(), b"#cloud-config\n");
+        Drive::new(&node(), "k", None).unwrap().write_folder(folder.path()).unwrap();
+        assert!(!data.exists());
+        assert!(folder.path().join(FOLDER).join("meta_data.json").exists());
+    }
+
+    #[test]
+    fn user_data_above_the_limit_is_refused_before_anything_is_written() {
+        let data = vec![b'#'; usize::try_from(limits::USER_DATA_MAX).unwrap() + 1];
+        assert!(matches!(Drive::new(&node(), "k", Some(&data)), Err(DriveError::Large { .. })));
+    }
+}

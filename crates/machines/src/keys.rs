@@ -1,0 +1,35 @@
+//! The ssh key pair of a cluster: made once, its private half never leaves the cluster's folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("can not run ssh-keygen (package openssh-client)")]
+    Run(#[source] std::io::Error),
+    #[error("ssh-keygen could not make {path}: {said}")]
+    Failed { path: PathBuf, said: String },
+    #[error("can not read the public key {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+}
+
+/// Makes the pair where there is none, and returns the public half as one `authorized_keys` line.
+pub fn ensure(private: &Path, comment: &str) -> Result<String, KeyError> {
+    let mut name = private.as_os_str().to_owned();
+    name.push(".pub");
+    let public = PathBuf::from(name);
+    if !private.exists() || !public.exists() {
+        let output = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
+            .arg(private)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .map_err(KeyError::Run)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(KeyError::Failed { path: private.to_path_buf(), said });
+        }
+    }
+    let line = std::fs::read_to_string(&public).map_err(|source| KeyError::Read { path: public, source })?;
+    Ok(line.trim().to_owned())
+}

@@ -1,0 +1,365 @@
+//! The LAN of a cluster: a process that carries frames between the nodes' sockets.
+//!
+//! Each node has a unix socket `NAME.sock` in the LAN's folder; a frame on it is a 4-byte big-endian
+//! length and the frame, as QEMU's stream netdev speaks. `control.sock` takes one JSON command a line.
+//! It needs no rights on the host and never connects the nodes to any other network.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::process::{Process, ProcessError, last_line};
+use crate::switch::{Port, Switch};
+
+const CONTROL: &str = "control.sock";
+/// How long the other side of the control socket may take to answer.
+const CONTROL_ANSWER: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Opens the port of a node, if it is not open.
+    Add(String),
+    Isolate(String),
+    Heal(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    error: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LanError {
+    #[error("can not open the socket {path}")]
+    Listen { path: PathBuf, source: io::Error },
+    #[error("the LAN's switch does not answer on {path}")]
+    Control { path: PathBuf, source: io::Error },
+    #[error("the LAN's switch refused: {0}")]
+    Refused(String),
+    #[error("the LAN's switch did not start; {log} says: {said}")]
+    Start { log: PathBuf, said: String },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// The socket of a node's port in the LAN folder.
+#[must_use]
+pub fn socket(folder: &Path, node: &str) -> PathBuf {
+    folder.join(format!("{node}.sock"))
+}
+
+/// Starts the switch as a background process: `program ARGS... FOLDER` has to call [`serve`].
+pub fn start(mut command: std::process::Command, folder: &Path) -> Result<Process, LanError> {
+    let path = folder.join(CONTROL);
+    let failed = |source| LanError::Listen { path: path.clone(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    remove(&path).map_err(failed)?;
+    let log = folder.join("log");
+    command.arg(folder);
+    let process = Process::spawn(command, &log)?;
+    let deadline = Instant::now() + limits::BACKGROUND_START;
+    while UnixStream::connect(&path).is_err() {
+        if !process.alive() || Instant::now() > deadline {
+            process.kill()?;
+            return Err(LanError::Start { said: last_line(&log), log });
+        }
+        // Nothing wakes us when a socket begins to listen; it is a matter of milliseconds.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(process)
+}
+
+/// Gives the switch that serves `folder` an order.
+pub fn order(folder: &Path, order: &Order) -> Result<(), LanError> {
+    let path = folder.join(CONTROL);
+    let failed = |source| LanError::Control { path: path.clone(), source };
+    let mut stream = UnixStream::connect(&path).map_err(failed)?;
+    stream.set_read_timeout(Some(CONTROL_ANSWER)).map_err(failed)?;
+    let mut line = serde_json::to_vec(order).map_err(|error| failed(error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(failed)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(failed)?;
+    let answer: Answer = serde_json::from_str(&answer).map_err(|error| failed(error.into()))?;
+    answer.error.map_or(Ok(()), |error| Err(LanError::Refused(error)))
+}
+
+/// The frames that wait for a port, and the number its connection was accepted under.
+type Queue = (u64, SyncSender<Arc<[u8]>>);
+
+#[derive(Default)]
+struct State {
+    switch: Switch,
+    ports: HashMap<String, Port>,
+    /// The connection that is behind each port now.
+    queues: HashMap<Port, Queue>,
+    accepted: u64,
+}
+
+type Shared = Arc<Mutex<State>>;
+
+fn locked(state: &Shared) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the switch of `folder` for ever.
+pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
+    let path = folder.join(CONTROL);
+    let failed = |source| LanError::Listen { path: path.clone(), source };
+    let listener = listen(&path).map_err(failed)?;
+    let state = Shared::default();
+    loop {
+        let (stream, _) = listener.accept().map_err(failed)?;
+        if let Err(error) = control(&state, folder, stream) {
+            eprintln!("control: {error}");
+        }
+    }
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    remove(path)?;
+    UnixListener::bind(path)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn control(state: &Shared, folder: &Path, stream: UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(CONTROL_ANSWER))?;
+    let mut line = String::new();
+    let limit = u64::try_from(limits::CONTROL_LINE_MAX).unwrap_or(u64::MAX);
+    BufReader::new((&stream).take(limit)).read_line(&mut line)?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    let done = match serde_json::from_str(&line) {
+        Ok(order) => obey(state, folder, &order),
+        Err(error) => Err(format!("{error}")),
+    };
+    let mut answer = serde_json::to_vec(&Answer { error: done.err() })?;
+    answer.push(b'\n');
+    (&stream).write_all(&answer)
+}
+
+fn obey(state: &Shared, folder: &Path, order: &Order) -> Result<(), String> {
+    let set = |name: &String, isolated| {
+        let mut state = locked(state);
+        let port = *state.ports.get(name).ok_or_else(|| format!("there is no port {name}"))?;
+        state.switch.isolate(port, isolated);
+        Ok(())
+    };
+    match order {
+        Order::Isolate(name) => set(name, true),
+        Order::Heal(name) => set(name, false),
+        Order::Add(name) => {
+            if locked(state).ports.contains_key(name) {
+                return Ok(());
+            }
+            let path = socket(folder, name);
+            let listener = listen(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let port = {
+                let mut state = locked(state);
+                let port = state.switch.add();
+                state.ports.insert(name.clone(), port);
+                port
+            };
+            let state = Arc::clone(state);
+            std::thread::spawn(move || accept(&state, port, &listener));
+            Ok(())
+        }
+    }
+}
+
+fn accept(state: &Shared, port: Port, listener: &UnixListener) {
+    while let Ok((stream, _)) = listener.accept() {
+        let Ok(writer) = stream.try_clone() else { continue };
+        let (sender, receiver) = sync_channel(limits::PORT_QUEUE);
+        let number = {
+            let mut state = locked(state);
+            state.accepted += 1;
+            let number = state.accepted;
+            // A node has one interface: a newer connection takes the place of an older one.
+            state.queues.insert(port, (number, sender));
+            number
+        };
+        std::thread::spawn(move || write_frames(writer, &receiver));
+        let state = Arc::clone(state);
+        std::thread::spawn(move || {
+            if let Err(error) = carry(&state, port, stream) {
+                eprintln!("port {port}: {error}");
+            }
+            let mut state = locked(&state);
+            if state.queues.get(&port).is_some_and(|(current, _)| *current == number) {
+                state.queues.remove(&port);
+            }
+        });
+    }
+}
+
+/// Reads frames of one port until it closes, and puts each into the queues that it goes to.
+fn carry(state: &Shared, port: Port, stream: UnixStream) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(limits::FRAME_MAX, stream);
+    while let Some(frame) = read_frame(&mut reader)? {
+        let frame: Arc<[u8]> = frame.into();
+        let mut state = locked(state);
+        for target in state.switch.forward(port, &frame) {
+            let Some((_, queue)) = state.queues.get(&target) else { continue };
+            match queue.try_send(Arc::clone(&frame)) {
+                // A port that does not keep up loses frames, as on a real switch.
+                Ok(()) | Err(TrySendError::Full(_)) => {}
+                Err(TrySendError::Disconnected(_)) => {
+                    state.queues.remove(&target);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_frames(mut stream: UnixStream, receiver: &Receiver<Arc<[u8]>>) {
+    while let Ok(frame) = receiver.recv() {
+        if write_frame(&mut stream, &frame).is_err() {
+            return;
+        }
+    }
+    // The queue was given to a newer connection.
+    drop(stream.shutdown(std::net::Shutdown::Both));
+}
+
+/// One frame, or nothing at an orderly end.
+pub fn read_frame(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut length = [0; 4];
+    match reader.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > limits::FRAME_MAX {
+        return Err(io::Error::other(format!("a frame of {length} bytes is too long")));
+    }
+    let mut frame = vec![0; length];
+    reader.read_exact(&mut frame)?;
+    Ok(Some(frame))
+}
+
+pub fn write_frame(writer: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    let mut whole = Vec::with_capacity(frame.len() + 4);
+    whole.extend_from_slice(&length.to_be_bytes());
+    whole.extend_from_slice(frame);
+    writer.write_all(&whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(to: u8, from: u8) -> Vec<u8> {
+        let mut frame = vec![0; 60];
+        frame[..6].fill(to);
+        frame[6..12].copy_from_slice(&[2, from, 0, 0, 0, 0]);
+        frame
+    }
+
+    fn wait_for(path: &Path) -> UnixStream {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < deadline, "{}: {error}", path.display()),
+            }
+        }
+    }
+
+    /// A served LAN with ports that have each sent one frame, so that they are known to be connected.
+    fn lan(folder: &Path, names: &[&str]) -> Vec<UnixStream> {
+        let owned = folder.to_path_buf();
+        std::thread::spawn(move || serve(&owned));
+        drop(wait_for(&folder.join(CONTROL)));
+        let mut ports = Vec::new();
+        for name in names {
+            order(folder, &Order::Add((*name).to_owned())).unwrap();
+            let port = wait_for(&socket(folder, name));
+            port.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            ports.push(port);
+        }
+        // A port that was accepted hears the others' broadcasts.
+        let (last, first) = ports.split_last_mut().unwrap();
+        for (number, port) in first.iter_mut().enumerate() {
+            loop {
+                write_frame(last, &frame(0xff, 200)).unwrap();
+                port.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+                let heard = read_frame(port);
+                port.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                if heard.is_ok() {
+                    break;
+                }
+            }
+            assert!(number < 10);
+        }
+        ports
+    }
+
+    /// Reads until a frame from `from` comes, so that earlier broadcasts do not matter.
+    fn hear(port: &mut UnixStream, from: u8) -> Vec<u8> {
+        loop {
+            let frame = read_frame(port).unwrap().unwrap();
+            if frame[7] == from {
+                return frame;
+            }
+        }
+    }
+
+    #[test]
+    fn frames_pass_and_an_isolated_port_hears_nothing_until_it_is_healed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ports = lan(folder.path(), &["a", "b", "c"]);
+        write_frame(&mut ports[0], &frame(0xff, 1)).unwrap();
+        assert_eq!(hear(&mut ports[1], 1), frame(0xff, 1));
+        assert_eq!(hear(&mut ports[2], 1), frame(0xff, 1));
+        order(folder.path(), &Order::Isolate("b".into())).unwrap();
+        write_frame(&mut ports[0], &frame(0xff, 2)).unwrap();
+        assert_eq!(hear(&mut ports[2], 2), frame(0xff, 2), "the others still talk");
+        order(folder.path(), &Order::Heal("b".into())).unwrap();
+        write_frame(&mut ports[0], &frame(0xff, 3)).unwrap();
+        let next = read_frame(&mut ports[1]).unwrap().unwrap();
+        assert_eq!(next, frame(0xff, 3), "what was sent in between is lost, not late");
+    }
+
+    #[test]
+    fn a_port_that_connects_anew_takes_its_place_and_orders_can_be_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ports = lan(folder.path(), &["a", "b"]);
+        order(folder.path(), &Order::Add("a".into())).unwrap();
+        let mut again = wait_for(&socket(folder.path(), "a"));
+        // The old connection is closed once the new one was accepted.
+        while read_frame(&mut ports[0]).unwrap().is_some() {}
+        write_frame(&mut ports[1], &frame(0xff, 7)).unwrap();
+        assert_eq!(hear(&mut again, 7), frame(0xff, 7));
+        let error = order(folder.path(), &Order::Isolate("nobody".into())).unwrap_err();
+        assert_eq!(error.to_string(), "the LAN's switch refused: there is no port nobody");
+    }
+
+    #[test]
+    fn a_frame_that_claims_to_be_huge_is_an_error() {
+        let mut bytes: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0];
+        assert!(read_frame(&mut bytes).is_err());
+        let mut cut: &[u8] = &[0, 0, 0, 9, 1];
+        assert!(read_frame(&mut cut).is_err());
+        let mut none: &[u8] = &[];
+        assert!(read_frame(&mut none).unwrap().is_none());
+    }
+}

@@ -1,0 +1,25 @@
+//! Machines for developing and testing: clusters of nodes in QEMU and nspawn, as one interface.
+//!
+//! [`site::Site`] is a cluster with its folder, its lock and its back end; [`machine::Machine`] is one node
+//! of it with the words of scenarios. Nothing here builds images, reads command lines or prints.
+
+pub mod acceleration;
+pub mod backend;
+pub mod cluster;
+pub mod config_drive;
+pub mod console;
+pub mod credential;
+pub mod image;
+pub mod keys;
+pub mod lan;
+pub mod limits;
+pub mod machine;
+pub mod nspawn;
+pub mod process;
+pub mod qemu;
+pub mod ready;
+pub mod site;
+pub mod ssh;
+pub mod store;
+pub mod switch;
+pub mod tools;

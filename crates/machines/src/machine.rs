@@ -1,0 +1,230 @@
+//! One node with the words of scenarios: start, succeed, fail, `wait_until_succeeds`, `wait_for_unit`,
+//! crash, reboot, partition.
+//!
+//! Every wait has a deadline and reports what it saw last.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::cluster::Node;
+use crate::limits;
+use crate::ready::Ready;
+use crate::site::{Site, SiteError};
+use crate::ssh::{self, Output, RunError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum WordError {
+    #[error("{node}: `{command}` ended with {code}, not 0{}", said(.output))]
+    Failed { node: String, command: String, code: i32, output: String },
+    #[error("{node}: `{command}` should fail and did not{}", said(.output))]
+    Succeeded { node: String, command: String, output: String },
+    #[error("{node}: `{command}` did not succeed within {} s; at last it ended with {code}{}",
+        .limit.as_secs(), said(.output))]
+    Never { node: String, command: String, limit: Duration, code: i32, output: String },
+    #[error("{node}: unit {unit} is {state}")]
+    Unit { node: String, unit: String, state: String },
+    #[error("can not write {path}")]
+    Write { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{node}")]
+    Ssh { node: String, source: RunError },
+    #[error(transparent)]
+    Site(#[from] SiteError),
+}
+
+fn said(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() { String::new() } else { format!(": {output}") }
+}
+
+/// A node of a site, by name.
+#[derive(Clone)]
+pub struct Machine<'a> {
+    site: &'a Site,
+    name: String,
+    boot: Duration,
+}
+
+impl<'a> Machine<'a> {
+    /// `boot` is how long this kind of machine may take to get ready.
+    #[must_use]
+    pub fn new(site: &'a Site, name: &str, boot: Duration) -> Self {
+        Self { site, name: name.to_owned(), boot }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn node(&self) -> Result<Node, WordError> {
+        Ok(self.site.node(&self.name)?)
+    }
+
+    /// Boots it and waits until it is ready.
+    pub fn start(&self) -> Result<Ready, WordError> {
+        Ok(self.site.start(&self.name, self.boot)?)
+    }
+
+    /// Switches it on and does not wait.
+    pub fn power_on(&self) -> Result<(), WordError> {
+        Ok(self.site.power_on(&self.name)?)
+    }
+
+    /// Pulls its plug.
+    pub fn crash(&self) -> Result<(), WordError> {
+        Ok(self.site.crash(&self.name)?)
+    }
+
+    pub fn shut_down(&self) -> Result<(), WordError> {
+        Ok(self.site.stop(&self.node()?)?)
+    }
+
+    pub fn reboot(&self) -> Result<Ready, WordError> {
+        Ok(self.site.reboot(&self.name, self.boot)?)
+    }
+
+    /// Cuts it off the LAN; ssh still works.
+    pub fn partition(&self) -> Result<(), WordError> {
+        Ok(self.site.partition(&self.name, true)?)
+    }
+
+    pub fn heal(&self) -> Result<(), WordError> {
+        Ok(self.site.partition(&self.name, false)?)
+    }
+
+    /// Runs a shell command as `core`; any exit code is an answer.
+    pub fn execute(&self, command: &str) -> Result<Output, WordError> {
+        ssh::run(self.site.layout(), &self.node()?, command, b"", limits::COMMAND)
+            .map_err(|source| WordError::Ssh { node: self.name.clone(), source })
+    }
+
+    /// Runs a command that has to succeed; returns what it printed.
+    pub fn succeed(&self, command: &str) -> Result<String, WordError> {
+        let output = self.execute(command)?;
+        if output.code == 0 {
+            return Ok(output.stdout);
+        }
+        Err(WordError::Failed {
+            node: self.name.clone(),
+            command: command.into(),
+            code: output.code,
+            output: both(output),
+        })
+    }
+
+    /// Runs a command that has to fail. That ssh itself fails is no success of this.
+    pub fn fail(&self, command: &str) -> Result<String, WordError> {
+        let output = self.execute(command)?;
+        let (node, command) = (self.name.clone(), command.to_owned());
+        match output.code {
+            0 => Err(WordError::Succeeded { node, command, output: both(output) }),
+            255 => Err(WordError::Failed { node, command, code: 255, output: both(output) }),
+            _ => Ok(both(output)),
+        }
+    }
+
+    /// Runs a command until it succeeds.
+    pub fn wait_until_succeeds(&self, command: &str, limit: Duration) -> Result<String, WordError> {
+        self.wait_until(command, limit, |output| output.code == 0)
+    }
+
+    /// Runs a command until it fails in the node.
+    pub fn wait_until_fails(&self, command: &str, limit: Duration) -> Result<String, WordError> {
+        self.wait_until(command, limit, |output| !matches!(output.code, 0 | 255))
+    }
+
+    fn wait_until(
+        &self,
+        command: &str,
+        limit: Duration,
+        good: impl Fn(&Output) -> bool,
+    ) -> Result<String, WordError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let output = self.execute(command)?;
+            if good(&output) {
+                return Ok(output.stdout);
+            }
+            if Instant::now() >= deadline {
+                let (node, code) = (self.name.clone(), output.code);
+                return Err(WordError::Never {
+                    node,
+                    command: command.into(),
+                    limit,
+                    code,
+                    output: both(output),
+                });
+            }
+            std::thread::sleep(limits::RETRY);
+        }
+    }
+
+    /// Waits until a unit is active; a failed one ends the wait at once, with its status.
+    pub fn wait_for_unit(&self, unit: &str, limit: Duration) -> Result<(), WordError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let output = self.execute(&format!("systemctl is-active {unit}"))?;
+            let state = output.stdout.trim().to_owned();
+            if state == "active" {
+                return Ok(());
+            }
+            if state == "failed" || Instant::now() >= deadline {
+                let status =
+                    self.execute(&format!("systemctl status --no-pager --full --lines=10 {unit}"))?;
+                let state = format!("{state}\n{}", both(status));
+                return Err(WordError::Unit { node: self.name.clone(), unit: unit.into(), state });
+            }
+            std::thread::sleep(limits::RETRY);
+        }
+    }
+
+    /// The content of a file of the node.
+    pub fn read(&self, path: &str) -> Result<String, WordError> {
+        self.succeed(&format!("sudo cat -- '{path}'"))
+    }
+
+    /// Writes a file in the node.
+    pub fn write(&self, path: &str, content: &[u8]) -> Result<(), WordError> {
+        let command = format!("sudo sh -c 'cat >\"$0\" && sync' '{path}'");
+        let output = ssh::run(self.site.layout(), &self.node()?, &command, content, limits::COMMAND)
+            .map_err(|source| WordError::Ssh { node: self.name.clone(), source })?;
+        if output.code == 0 {
+            return Ok(());
+        }
+        Err(WordError::Failed { node: self.name.clone(), command, code: output.code, output: both(output) })
+    }
+
+    /// Keeps the journal of the node's boots in `folder`, where the node still answers.
+    pub fn keep_journal(&self, folder: &Path) -> Result<(), WordError> {
+        let output = self.execute("sudo journalctl --no-pager --output=short-monotonic")?;
+        let path = folder.join(format!("{}.journal", self.name));
+        std::fs::write(&path, both(output)).map_err(|source| WordError::Write { path, source })
+    }
+
+    /// What the console has shown so far.
+    pub fn console(&self) -> String {
+        let log = self.site.layout().node(&self.name).console_log();
+        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until the console shows `text`, on a machine that need not get ready.
+    pub fn wait_for_console(&self, text: &str, limit: Duration) -> Result<(), WordError> {
+        let deadline = Instant::now() + limit;
+        while !self.console().contains(text) {
+            if Instant::now() >= deadline {
+                let log = self.site.layout().node(&self.name).console_log();
+                let output = crate::console::tail(&log, limits::TAIL_LINES).join("\n");
+                let command = format!("console shows {text}");
+                return Err(WordError::Never { node: self.name.clone(), command, limit, code: 1, output });
+            }
+            std::thread::sleep(limits::TICK);
+        }
+        Ok(())
+    }
+}
+
+fn both(output: Output) -> String {
+    let mut text = output.stdout;
+    text += &output.stderr;
+    text
+}

@@ -1,0 +1,264 @@
+//! The background process of an nspawn node: it mounts the node's root, makes its network, runs nspawn
+//! in a terminal of its own, starts it again when the node reboots, and carries the forwarded ports.
+//!
+//! It must never outlive the node, and the node must never outlive it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::libc;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::{inside, tap};
+use crate::cluster::Forward;
+use crate::process::Process;
+use crate::store::{read_limited, replace};
+use crate::tools::Tools;
+
+/// nspawn's exit code for "start me again": the guest has rebooted.
+const REBOOTED: i32 = 133;
+/// systemd's signal for an immediate reboot, above SIGRTMIN.
+const REBOOT_NOW: i32 = 15;
+/// Terminals that may watch a console at the same time.
+const WATCHERS_MAX: usize = 16;
+
+/// All that a keeper has to know; written by the back end, read by the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Keeper {
+    pub machine: String,
+    pub uuid: String,
+    pub mac: String,
+    pub address: Ipv4Addr,
+    pub tree: PathBuf,
+    /// Folder of the `/etc` overlay's upper and work directories.
+    pub etc: PathBuf,
+    pub usr_erofs: PathBuf,
+    pub usr_tree: PathBuf,
+    pub tools: PathBuf,
+    pub config_drive: PathBuf,
+    pub host: PathBuf,
+    pub lan_socket: PathBuf,
+    pub console_log: PathBuf,
+    pub console_socket: PathBuf,
+    pub guest: PathBuf,
+    pub forwards: Vec<Forward>,
+    pub credentials: Vec<(String, String)>,
+}
+
+/// The running nspawn; the guest's first process is its child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    pub nspawn: Process,
+}
+
+impl Guest {
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&read_limited(path, 4096).ok()?).ok()
+    }
+
+    fn init(self) -> Option<i32> {
+        let pid = self.nspawn.pid;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.split_ascii_whitespace().next()?.parse().ok()
+    }
+
+    /// Kills the guest's first process and with it all of the guest.
+    pub fn kill(self) -> io::Result<()> {
+        self.send(libc::SIGKILL)
+    }
+
+    pub fn reset(self) -> io::Result<()> {
+        self.send(libc::SIGRTMIN() + REBOOT_NOW)
+    }
+
+    fn send(self, signal: i32) -> io::Result<()> {
+        let Some(init) = self.init().filter(|_| self.nspawn.alive()) else { return Ok(()) };
+        // SAFETY: kill takes two integers. nix has no type for real-time signals.
+        match unsafe { libc::kill(init, signal) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Runs the node that `file` describes until it is switched off; returns its exit code.
+pub fn run(file: &Path) -> io::Result<i32> {
+    let keeper: Keeper = serde_json::from_slice(&std::fs::read(file)?)?;
+    inside::mount_root(&keeper)?;
+    let console = Console::open(&keeper)?;
+    let namespace: Shared = Arc::default();
+    for forward in &keeper.forwards {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host))?;
+        let (target, namespace) = ((keeper.address, forward.guest), Arc::clone(&namespace));
+        std::thread::spawn(move || forward_port(&listener, target, &namespace));
+    }
+    loop {
+        let made = tap::make(&keeper.mac)?;
+        let carrier = tap::carry(&made.tap, keeper.lan_socket.clone())?;
+        let descriptor = Arc::new(made.descriptor);
+        *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
+        remove(&keeper.host.join("ready.json"))?;
+        let status = boot(&keeper, &console, &descriptor)?;
+        // The namespace of this boot goes; a reboot begins with a new one.
+        drop(carrier);
+        if status.code() != Some(REBOOTED) {
+            return Ok(status.code().or(status.signal()).unwrap_or(1));
+        }
+    }
+}
+
+type Shared = Arc<Mutex<Option<Arc<OwnedFd>>>>;
+
+fn boot(keeper: &Keeper, console: &Console, namespace: &OwnedFd) -> io::Result<ExitStatus> {
+    let mut command = nspawn(keeper, namespace)?;
+    let terminal = || console.terminal.try_clone();
+    command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
+    // SAFETY: system calls on integers only, between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            // nspawn dies with its keeper, and has the terminal as its own.
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            nix::unistd::setsid()?;
+            if libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    let mut child = command.spawn()?;
+    record(keeper, &child)?;
+    child.wait()
+}
+
+fn record(keeper: &Keeper, child: &Child) -> io::Result<()> {
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let Some(nspawn) = Process::of(pid) else { return Ok(()) };
+    replace(&keeper.guest, &serde_json::to_vec(&Guest { nspawn })?)
+}
+
+/// nspawn's command line. Capabilities and system calls are those that docker needs inside.
+fn nspawn(keeper: &Keeper, namespace: &OwnedFd) -> io::Result<Command> {
+    let folders = [&keeper.tree, &keeper.config_drive, &keeper.host];
+    let mut command = match host_nspawn() {
+        Some(program) => Command::new(program),
+        None => Tools::open(&keeper.tools, &folders.map(Clone::clone))
+            .and_then(|tools| tools.command("systemd-nspawn"))
+            .map_err(io::Error::other)?,
+    };
+    command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=interactive"]);
+    command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]);
+    command.arg(format!("--machine={}", keeper.machine)).arg(format!("--uuid={}", keeper.uuid));
+    command.arg("--directory").arg(&keeper.tree);
+    let descriptor = namespace.as_raw_fd();
+    command.arg(format!("--network-namespace-path=/proc/{}/fd/{descriptor}", std::process::id()));
+    command.args(["--capability=all", "--system-call-filter=add_key keyctl bpf"]);
+    command.arg(format!("--bind-ro={}:/media/configdrive", colons(&keeper.config_drive)));
+    command.arg(format!("--bind={}:/run/keelson/host", colons(&keeper.host)));
+    for (name, content) in &keeper.credentials {
+        let content = content.replace('\\', "\\\\").replace('\n', "\\n");
+        command.arg(format!("--set-credential={name}:{content}"));
+    }
+    command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
+    Ok(command)
+}
+
+fn host_nspawn() -> Option<PathBuf> {
+    let path = Path::new("/usr/bin/systemd-nspawn");
+    path.exists().then(|| path.to_path_buf())
+}
+
+fn colons(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Connections to a port of the host, each carried into the node's namespace.
+fn forward_port(listener: &TcpListener, target: (Ipv4Addr, u16), namespace: &Shared) {
+    while let Ok((outside, _)) = listener.accept() {
+        let current = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(descriptor) = current else { continue };
+        std::thread::spawn(move || {
+            // Only this thread enters the namespace; the connection made there stays in it.
+            let inside = setns(descriptor.as_fd(), CloneFlags::CLONE_NEWNET)
+                .map_err(io::Error::from)
+                .and_then(|()| TcpStream::connect(target));
+            match inside {
+                Ok(inside) => join(&outside, &inside),
+                Err(error) => eprintln!("forward to port {}: {error}", target.1),
+            }
+        });
+    }
+}
+
+/// Copies both ways until both ends are closed.
+fn join(one: &TcpStream, other: &TcpStream) {
+    std::thread::scope(|scope| {
+        for (mut from, mut to) in [(one, other), (other, one)] {
+            scope.spawn(move || {
+                // Either side may vanish at any time; then the other is told so.
+                drop(io::copy(&mut from, &mut to));
+                drop(to.shutdown(std::net::Shutdown::Write));
+            });
+        }
+    });
+}
+
+/// The node's terminal: its output goes to the log and to whoever watches.
+struct Console {
+    terminal: File,
+}
+
+impl Console {
+    fn open(keeper: &Keeper) -> io::Result<Self> {
+        let pair = nix::pty::openpty(None, None)?;
+        let (master, terminal) = (File::from(pair.master), File::from(pair.slave));
+        let log = File::options().create(true).append(true).open(&keeper.console_log)?;
+        remove(&keeper.console_socket)?;
+        let listener = UnixListener::bind(&keeper.console_socket)?;
+        let watchers: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
+        let (output, shown) = (master.try_clone()?, Arc::clone(&watchers));
+        std::thread::spawn(move || show(output, log, &shown));
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let Ok(input) = stream.try_clone() else { continue };
+                let mut all = watchers.lock().unwrap_or_else(PoisonError::into_inner);
+                if all.len() < WATCHERS_MAX {
+                    all.push(stream);
+                    let Ok(mut keys) = master.try_clone() else { continue };
+                    std::thread::spawn(move || drop(io::copy(&mut &input, &mut keys)));
+                }
+            }
+        });
+        Ok(Self { terminal })
+    }
+}
+
+fn show(mut output: File, mut log: File, watchers: &Mutex<Vec<UnixStream>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count) = output.read(&mut buffer) {
+        if count == 0 {
+            return;
+        }
+        if let Err(error) = log.write_all(&buffer[..count]) {
+            eprintln!("console log: {error}");
+        }
+        let mut all = watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(|watcher| watcher.write_all(&buffer[..count]).is_ok());
+    }
+}

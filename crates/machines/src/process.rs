@@ -1,0 +1,156 @@
+//! Processes that outlive the command that started them, known by number and start time.
+//!
+//! A number alone may belong to somebody else by now; nothing here signals a process whose start time
+//! does not match.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: i32,
+    /// Clock ticks after boot, field 22 of `/proc/PID/stat`.
+    pub started: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    #[error("can not start {program}")]
+    Spawn { program: String, source: io::Error },
+    #[error("can not write its log {path}")]
+    Log { path: PathBuf, source: io::Error },
+    #[error("{program} ended at once; {log} says: {said}")]
+    Ended { program: String, log: PathBuf, said: String },
+    #[error("process {pid} could not be signalled")]
+    Signal { pid: i32, source: io::Error },
+    #[error("process {pid} is still there {} s after it was killed", limits::KILL.as_secs())]
+    Stuck { pid: i32 },
+}
+
+impl Process {
+    /// Starts `command` in a session of its own, without a terminal, its output appended to `log`.
+    pub fn spawn(mut command: Command, log: &Path) -> Result<Self, ProcessError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let failed = |source| ProcessError::Log { path: log.to_path_buf(), source };
+        let output = File::options().create(true).append(true).open(log).map_err(failed)?;
+        let errors = output.try_clone().map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        // SAFETY: setsid is async-signal-safe and touches no memory of the parent.
+        unsafe {
+            command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(io::Error::from));
+        }
+        let mut child =
+            command.spawn().map_err(|source| ProcessError::Spawn { program: program.clone(), source })?;
+        // invariant: process numbers fit: the kernel's limit is 2^22.
+        let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
+        let process = Self::of(pid);
+        // Takes the process's place in the table when it ends while we still run.
+        std::thread::spawn(move || child.wait());
+        process.ok_or_else(|| ProcessError::Ended { program, log: log.to_path_buf(), said: last_line(log) })
+    }
+
+    /// The running process with this number.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        start_time(pid).map(|started| Self { pid, started })
+    }
+
+    /// Whether it still runs; a zombie does not.
+    #[must_use]
+    pub fn alive(self) -> bool {
+        start_time(self.pid) == Some(self.started)
+    }
+
+    pub fn signal(self, signal: Signal) -> Result<(), ProcessError> {
+        if !self.alive() {
+            return Ok(());
+        }
+        match nix::sys::signal::kill(Pid::from_raw(self.pid), signal) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+            Err(error) => Err(ProcessError::Signal { pid: self.pid, source: error.into() }),
+        }
+    }
+
+    /// Kills it and waits until it is gone.
+    pub fn kill(self) -> Result<(), ProcessError> {
+        self.signal(Signal::SIGKILL)?;
+        if self.wait(limits::KILL) { Ok(()) } else { Err(ProcessError::Stuck { pid: self.pid }) }
+    }
+
+    /// Waits until it has ended; false when it still runs after `limit`.
+    #[must_use]
+    pub fn wait(self, limit: Duration) -> bool {
+        let Some(descriptor) = self.descriptor() else { return !self.alive() };
+        let deadline = std::time::Instant::now() + limit;
+        while self.alive() {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let mut wait = [PollFd::new(std::os::fd::AsFd::as_fd(&descriptor), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left.min(limits::TICK)).unwrap_or(PollTimeout::ZERO);
+            if poll(&mut wait, timeout).is_err() {
+                continue;
+            }
+        }
+        true
+    }
+
+    /// A descriptor that becomes readable when the process ends.
+    fn descriptor(self) -> Option<OwnedFd> {
+        // SAFETY: pidfd_open takes two integers and returns a new descriptor that nobody else owns.
+        let number = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, self.pid, 0) };
+        let number = i32::try_from(number).ok().filter(|number| *number >= 0)?;
+        // SAFETY: the descriptor was just made and is owned by nothing else.
+        Some(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+    }
+}
+
+/// Field 22 of `/proc/PID/stat`, or nothing when there is no such process or it is a zombie.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name (field 2) is in parentheses and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+/// Last line of a log, for an error.
+#[must_use]
+pub fn last_line(log: &Path) -> String {
+    crate::console::tail(log, 1).pop().unwrap_or_else(|| "(nothing)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_process_is_gone_and_its_number_is_not_signalled_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let process = Process::spawn(command, &log).unwrap();
+        assert!(process.alive());
+        assert!(!process.wait(Duration::from_millis(1)));
+        process.kill().unwrap();
+        assert!(!process.alive());
+        // Our own process, with a wrong start time, is somebody else.
+        let other = Process { pid: std::process::id().cast_signed(), started: 1 };
+        assert!(!other.alive());
+        other.signal(Signal::SIGKILL).unwrap();
+    }
+}

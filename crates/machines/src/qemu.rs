@@ -1,0 +1,152 @@
+//! Nodes as QEMU machines: the real disk image, from the firmware on. Needs no rights on the host.
+
+pub mod arguments;
+pub mod qmp;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::acceleration::{self, Acceleration};
+use crate::backend::{Backend, BackendError, check_ports, check_space};
+use crate::cluster::{Cluster, Node};
+use crate::config_drive::Drive;
+use crate::limits;
+use crate::process::{Process, last_line};
+use crate::store::{Layout, NodeLayout};
+use crate::tools::Tools;
+use qmp::Qmp;
+
+const PROGRAM: &str = "qemu-system-x86_64";
+
+#[derive(Debug)]
+pub struct Qemu {
+    layout: Layout,
+    tools: Tools,
+    acceleration: Acceleration,
+}
+
+impl Qemu {
+    #[must_use]
+    pub fn new(layout: Layout, tools: Tools, acceleration: Acceleration) -> Self {
+        Self { layout, tools, acceleration }
+    }
+
+    fn files(&self, node: &Node) -> NodeLayout {
+        self.layout.node(&node.name)
+    }
+
+    fn make_disk(&self, cluster: &Cluster, disk: &Path) -> Result<(), BackendError> {
+        let output = self
+            .tools
+            .command("qemu-img")?
+            .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+            .arg(&cluster.image.raw)
+            .arg(disk)
+            .arg(format!("{}G", limits::DISK_GIB))
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| BackendError::Run("qemu-img", source))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(BackendError::Tool { program: "qemu-img", said })
+    }
+
+    /// Waits until QEMU answers, so that an error of its own is shown as one.
+    fn answered(files: &NodeLayout, process: Process) -> Result<(), BackendError> {
+        let deadline = Instant::now() + limits::QMP_ANSWER;
+        loop {
+            match Qmp::connect(&files.qmp()) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    process.kill()?;
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
+            if !process.alive() {
+                let log = files.process_log();
+                return Err(BackendError::Ended { program: PROGRAM, said: last_line(&log), log });
+            }
+            // Nothing wakes us when QEMU's socket appears; it is a matter of milliseconds.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Backend for Qemu {
+    fn prepare(&self, cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError> {
+        let files = self.files(node);
+        check_space(files.root())?;
+        let host = files.host();
+        std::fs::create_dir_all(&host).map_err(|source| BackendError::Make { path: host, source })?;
+        if !files.variables().exists() {
+            acceleration::copy_firmware(&self.tools, &files.variables())?;
+        }
+        drive.write_image(&files.config_drive())?;
+        drive.write_folder(&files.config_folder())?;
+        if !files.disk().exists() {
+            // Made under another name first: a disk that is there is whole.
+            let unfinished = files.root().join("disk.new");
+            self.make_disk(cluster, &unfinished)?;
+            std::fs::rename(&unfinished, files.disk())
+                .map_err(|source| BackendError::Make { path: files.disk(), source })?;
+        }
+        Ok(())
+    }
+
+    fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {
+        check_ports(node)?;
+        if let Some(raw) = node.made_from.as_ref().filter(|raw| !raw.exists()) {
+            return Err(BackendError::Image(raw.clone()));
+        }
+        let files = self.files(node);
+        for stale in [files.qmp(), files.console_socket(), files.ready()] {
+            remove(&stale)?;
+        }
+        let mut command = self.tools.command(PROGRAM)?;
+        command.args(arguments::arguments(&self.layout, cluster, node, &self.acceleration));
+        let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
+            crate::process::ProcessError::Ended { log, said, .. } => {
+                BackendError::Ended { program: PROGRAM, said, log }
+            }
+            other => other.into(),
+        })?;
+        Self::answered(&files, process)?;
+        Ok(process)
+    }
+
+    fn shut_down(&self, node: &Node, _process: Process) -> Result<(), BackendError> {
+        Qmp::connect(&self.files(node).qmp())?.run("system_powerdown")?;
+        Ok(())
+    }
+
+    fn reset(&self, node: &Node, _process: Process) -> Result<(), BackendError> {
+        Qmp::connect(&self.files(node).qmp())?.run("system_reset")?;
+        Ok(())
+    }
+
+    fn cut(&self, _node: &Node, process: Process) -> Result<(), BackendError> {
+        Ok(process.kill()?)
+    }
+
+    fn remark(&self, node: &Node) -> Option<String> {
+        let status = Qmp::connect(&self.files(node).qmp()).ok()?.run("query-status").ok()?;
+        match status.get("status")?.as_str()? {
+            "running" => None,
+            "io-error" => Some("QEMU has stopped it: the host's disk is full or fails".to_owned()),
+            other => Some(format!("QEMU says that it is {other}")),
+        }
+    }
+}
+
+fn remove(path: &Path) -> Result<(), BackendError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(BackendError::Make { path: path.to_path_buf(), source: error })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line of a QEMU node: a pure function, held by a golden test.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::acceleration::Acceleration;
+use crate::cluster::{Cluster, Datasource, Node};
+use crate::credential;
+use crate::lan;
+use crate::ready::PORT;
+use crate::store::Layout;
+
+/// Firmware inside the tools tree.
+pub const FIRMWARE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+pub const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// Name of the firmware configuration file that carries user-data.
+pub const FW_CFG: &str = "opt/com.coreos/config";
+
+#[must_use]
+pub fn arguments(
+    layout: &Layout,
+    cluster: &Cluster,
+    node: &Node,
+    acceleration: &Acceleration,
+) -> Vec<String> {
+    let files = layout.node(&node.name);
+    let mut all = Vec::new();
+    let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&["-name", &format!("{}/{}", cluster.name, node.name), "-uuid", &node.uuid]);
+    add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]);
+    add(&acceleration.arguments());
+    add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
+    add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}")]);
+    add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
+    add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
+    add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
+    add(&["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
+    let mut user = "user,id=user".to_owned();
+    let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
+    for (host, guest) in [(node.ssh_port, 22)].into_iter().chain(forwards) {
+        // invariant: writing to a String can not fail.
+        write!(user, ",hostfwd=tcp:127.0.0.1:{host}-:{guest}").unwrap_or_default();
+    }
+    add(&["-netdev", &user, "-device", "virtio-net-pci,netdev=user,romfile="]);
+    let socket = value(&lan::socket(&layout.lan(), &node.name));
+    add(&[
+        "-netdev",
+        &format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500"),
+    ]);
+    add(&["-device", &format!("virtio-net-pci,netdev=lan,mac={},romfile=", node.mac)]);
+    add(&[
+        "-chardev",
+        &format!(
+            "socket,id=console,path={},server=on,wait=off,logfile={},logappend=on",
+            value(&files.console_socket()),
+            value(&files.console_log())
+        ),
+    ]);
+    add(&["-serial", "chardev:console", "-device", "virtio-serial-pci"]);
+    add(&["-chardev", &format!("file,id=ready,path={}", value(&files.ready()))]);
+    add(&["-device", &format!("virtserialport,chardev=ready,name={PORT}")]);
+    add(&["-qmp", &format!("unix:{},server=on,wait=off", value(&files.qmp()))]);
+    match cluster.datasource {
+        Datasource::ConfigDrive => {
+            let drive = value(&files.config_drive());
+            add(&["-drive", &format!("if=none,id=config,format=raw,readonly=on,file={drive}")]);
+            add(&["-device", "virtio-blk-pci,drive=config,serial=config-2"]);
+        }
+        Datasource::FwCfg => {
+            let file = files.config_folder().join(crate::config_drive::FOLDER).join("user_data");
+            add(&["-fw_cfg", &format!("name={FW_CFG},file={}", value(&file))]);
+        }
+    }
+    let network = credential::smbios(credential::LAN_NAME, &credential::lan_network(node));
+    add(&["-smbios", &format!("type=11,value={}", network.replace(',', ",,"))]);
+    all
+}
+
+/// A path as the value of an option: QEMU takes a doubled comma for one.
+fn value(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Forward, Wish, tests::image};
+
+    const GOLDEN: &str = include_str!("golden/core-01.txt");
+
+    fn lines(cluster: &Cluster, state: &str, acceleration: &Acceleration) -> String {
+        let layout = Layout::new(Path::new(state), &cluster.name).unwrap();
+        let words = arguments(&layout, cluster, &cluster.nodes[0], acceleration);
+        let mut text = String::new();
+        for word in words {
+            text.push_str(if word.starts_with('-') && !text.is_empty() { "\n" } else { "" });
+            text.push_str(if text.is_empty() || text.ends_with('\n') { "" } else { " " });
+            text.push_str(&word);
+        }
+        text + "\n"
+    }
+
+    fn cluster() -> Cluster {
+        let wish = Wish { forwards: vec![Forward { host: 8080, guest: 80 }], ..Wish::default() };
+        let mut cluster = Cluster::new("default", &wish, image());
+        cluster.nodes[0].ssh_port = 52211;
+        cluster
+    }
+
+    #[test]
+    fn the_command_line_is_the_golden_one() {
+        let tcg = Acceleration::Tcg { why: "no /dev/kvm".into() };
+        let text = lines(&cluster(), "/state", &tcg);
+        if std::env::var_os("KEELSON_BLESS").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/qemu/golden/core-01.txt"), &text)
+                .unwrap();
+        }
+        assert_eq!(text, GOLDEN);
+    }
+
+    #[test]
+    fn fw_cfg_takes_the_place_of_the_drive_and_commas_are_doubled() {
+        let mut cluster = cluster();
+        cluster.datasource = Datasource::FwCfg;
+        let text = lines(&cluster, "/a,b", &Acceleration::Kvm);
+        assert!(!text.contains("id=config"), "never both: user-data must not be applied twice");
+        assert!(text.contains("name=opt/com.coreos/config,file=/a,,b/default/core-01/config-drive/"));
+        assert!(text.contains("-accel kvm\n-cpu host\n"));
+    }
+}

@@ -1,0 +1,171 @@
+//! How a node says that it is up: one JSON line in a file that only the node's side writes.
+//!
+//! In QEMU the virtio-serial port `org.keelson.ready` is that file; an nspawn node writes it in a bound
+//! folder. A wait ends by the line, by the end of the node's process, by the deadline or by Ctrl-C, and
+//! is woken by the kernel, not by luck.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::process::Process;
+
+/// Name of the virtio-serial port.
+pub const PORT: &str = "org.keelson.ready";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    pub state: String,
+    #[serde(default)]
+    pub version: Option<String>,
+    #[serde(default)]
+    pub slot: Option<String>,
+    #[serde(default)]
+    pub failed_units: Vec<String>,
+    #[serde(default)]
+    pub address: Option<String>,
+}
+
+/// Which readiness line was the last one: a later one is another boot's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mark {
+    inode: u64,
+    length: u64,
+    modified: Option<std::time::SystemTime>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadyError {
+    #[error("it was not ready after {} s", .limit.as_secs())]
+    Late { limit: Duration },
+    #[error("its process ended before it was ready")]
+    Ended,
+    #[error("interrupted")]
+    Interrupted,
+    #[error("can not watch {path}")]
+    Watch { path: PathBuf, source: std::io::Error },
+}
+
+/// The mark of the file as it is now.
+#[must_use]
+pub fn mark(path: &Path) -> Mark {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map_or_else(
+        |_| Mark::default(),
+        |data| Mark { inode: data.ino(), length: data.len(), modified: data.modified().ok() },
+    )
+}
+
+/// The last whole line that says something.
+#[must_use]
+pub fn last(path: &Path) -> Option<Ready> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(limits::READY_LINE_MAX))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(limits::READY_LINE_MAX).read_to_end(&mut bytes).ok()?;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<Ready> {
+    // A line without its end may still be growing.
+    let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
+    bytes[..end].split(|byte| *byte == b'\n').rev().find_map(|line| serde_json::from_slice(line).ok())
+}
+
+/// Until when, and whether somebody pressed Ctrl-C.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience<'a> {
+    pub limit: Duration,
+    pub cancel: &'a AtomicBool,
+}
+
+/// Waits for a line that is newer than `before`.
+pub fn wait(
+    path: &Path,
+    before: &Mark,
+    process: Process,
+    patience: Patience<'_>,
+) -> Result<Ready, ReadyError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let failed = |source: nix::Error| ReadyError::Watch { path: folder.to_path_buf(), source: source.into() };
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
+    let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
+    watch.add_watch(folder, events).map_err(failed)?;
+    let deadline = Instant::now() + patience.limit;
+    loop {
+        if mark(path) != *before
+            && let Some(ready) = last(path)
+        {
+            return Ok(ready);
+        }
+        if !process.alive() {
+            return Err(ReadyError::Ended);
+        }
+        if patience.cancel.load(Ordering::Relaxed) {
+            return Err(ReadyError::Interrupted);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ReadyError::Late { limit: patience.limit });
+        }
+        let timeout = PollTimeout::try_from(left.min(limits::TICK)).unwrap_or(PollTimeout::ZERO);
+        let mut wait = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut wait, timeout) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => drop(watch.read_events().map_err(failed)?),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn only_whole_lines_count_and_the_last_one_wins() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(parse(text.as_bytes()).map(|r| r.state).as_deref(), expect, "{text:?}");
+        };
+        check("", None);
+        check("{\"state\":\"ready\"}", None);
+        check("{\"state\":\"ready\"}\n", Some("ready"));
+        check("{\"state\":\"a\"}\n{\"state\":\"b\"}\n{\"sta", Some("b"));
+        check("noise\n{\"state\":\"a\"}\nnoise\n", Some("a"));
+    }
+
+    #[test]
+    fn a_wait_ends_by_a_new_line_by_the_process_by_the_deadline_and_by_interrupt() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready.json");
+        std::fs::write(&path, "{\"state\":\"old\"}\n").unwrap();
+        let before = mark(&path);
+        let mut sleep = Command::new("sleep");
+        sleep.arg("100");
+        let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
+        let (go, stop) = (AtomicBool::new(false), AtomicBool::new(true));
+        let short = Patience { limit: Duration::from_millis(50), cancel: &go };
+        assert!(matches!(wait(&path, &before, process, short), Err(ReadyError::Late { .. })));
+        let long = Patience { limit: Duration::from_secs(20), cancel: &go };
+        let stopped = Patience { cancel: &stop, ..long };
+        assert!(matches!(wait(&path, &before, process, stopped), Err(ReadyError::Interrupted)));
+        let ready = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait(&path, &before, process, long));
+            std::fs::write(folder.path().join("new"), "{\"state\":\"new\",\"slot\":\"b\"}\n").unwrap();
+            std::fs::rename(folder.path().join("new"), &path).unwrap();
+            waiter.join().unwrap().unwrap()
+        });
+        assert_eq!((ready.state.as_str(), ready.slot.as_deref()), ("new", Some("b")));
+        process.kill().unwrap();
+        assert!(matches!(wait(&path, &mark(&path), process, long), Err(ReadyError::Ended)));
+    }
+}

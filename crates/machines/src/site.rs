@@ -1,0 +1,545 @@
+//! A cluster at work: its folder under its lock, its state, and the back end that runs it.
+//!
+//! Every change is written to the state file before the next one is begun, so that a keelson that is
+//! killed leaves a state by which the next one finds all processes.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::acceleration::{self, Acceleration};
+use crate::backend::{Backend, BackendError, free_port};
+use crate::cluster::{BackendKind, Cluster, Endpoint, Node, NodeState, NodeStatus, Wish, WishError};
+use crate::config_drive::{Drive, DriveError};
+use crate::console;
+use crate::image::Image;
+use crate::keys::{self, KeyError};
+use crate::lan::{self, LanError, Order};
+use crate::limits;
+use crate::nspawn::{KeeperCommand, Nspawn};
+use crate::process::{Process, ProcessError};
+use crate::qemu::Qemu;
+use crate::ready::{self, Mark, Patience, Ready, ReadyError};
+use crate::ssh;
+use crate::store::{Layout, Lock, StoreError, replace};
+use crate::tools::Tools;
+
+/// How a program that uses this crate runs its background processes: itself, with these first arguments.
+#[derive(Debug, Clone)]
+pub struct Background {
+    pub program: PathBuf,
+    /// Followed by the LAN's folder; must call [`lan::serve`].
+    pub lan: Vec<String>,
+    /// Followed by a file; must call [`crate::nspawn::keeper::run`].
+    pub keeper: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    #[error("there is no cluster {0} (keelson up makes it)")]
+    NoCluster(String),
+    #[error("there is no node {name}; there are {}", .has.join(", "))]
+    NoNode { name: String, has: Vec<String> },
+    #[error("{0} is not running (keelson start {0})")]
+    Stopped(String),
+    #[error("{0} is running already")]
+    Running(String),
+    #[error(transparent)]
+    NotReady(#[from] Box<NotReady>),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{node}")]
+    Backend { node: String, source: BackendError },
+    #[error("the tools tree can not be used")]
+    Tools(#[from] sandbox::SandboxError),
+    #[error("no free port was found")]
+    Port(#[source] std::io::Error),
+    #[error("can not write {path}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{node} does not answer by ssh")]
+    Ssh { node: String, source: ssh::RunError },
+    #[error("{node}: {command} failed with code {code}: {said}")]
+    Command { node: String, command: &'static str, code: i32, said: String },
+    #[error(transparent)]
+    Open(#[from] BackendError),
+    #[error(transparent)]
+    Wish(#[from] WishError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    #[error(transparent)]
+    Lan(#[from] LanError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// A node that did not come up, with what is known about why.
+#[derive(Debug, thiserror::Error)]
+#[error("{node} did not come up: {why}{}", report(.shown, .unit, .remark))]
+pub struct NotReady {
+    pub node: String,
+    pub why: ReadyError,
+    /// The last lines of its console.
+    pub shown: Vec<String>,
+    /// The unit that its boot was waiting for.
+    pub unit: Option<String>,
+    pub remark: Option<String>,
+    pub console: PathBuf,
+}
+
+fn report(shown: &[String], unit: &Option<String>, remark: &Option<String>) -> String {
+    let mut text = String::new();
+    for (what, detail) in [("it waited for ", unit), ("", remark)] {
+        text.extend(detail.iter().flat_map(|detail| ["; ", what, detail]));
+    }
+    if shown.is_empty() {
+        return text + "; its console shows nothing";
+    }
+    text += "\nits console ends with:";
+    for line in shown {
+        text += "\n    ";
+        text += line;
+    }
+    text
+}
+
+/// What happens while nodes boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Started { node: String, console: PathBuf },
+    Ready { node: String, after: Duration },
+}
+
+pub type Watcher<'a> = &'a (dyn Fn(Event) + Sync);
+
+pub struct Site {
+    layout: Layout,
+    cluster: Mutex<Cluster>,
+    backend: Box<dyn Backend>,
+    background: Background,
+    cancel: Arc<AtomicBool>,
+    _lock: Lock,
+}
+
+impl Site {
+    /// The cluster that exists in `layout`.
+    pub fn open(
+        layout: Layout,
+        lock: Lock,
+        background: Background,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Self, SiteError> {
+        let name = || layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let cluster = layout.load()?.ok_or_else(|| SiteError::NoCluster(name()))?;
+        Self::with(layout, lock, cluster, background, cancel)
+    }
+
+    /// The cluster in `layout` with at least the nodes that are wished; made where there is none.
+    pub fn create(
+        layout: Layout,
+        lock: Lock,
+        image: Image,
+        wish: &Wish,
+        background: Background,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Self, SiteError> {
+        wish.check()?;
+        let name = layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let cluster = match layout.load()? {
+            Some(cluster) if cluster.backend != wish.backend => {
+                return Err(WishError::Backend { name, has: cluster.backend, wish: wish.backend }.into());
+            }
+            Some(mut cluster) => {
+                cluster.image = image;
+                cluster.grow(wish);
+                cluster
+            }
+            None => Cluster::new(&name, wish, image),
+        };
+        let site = Self::with(layout, lock, cluster, background, cancel)?;
+        site.layout.save(&site.state())?;
+        Ok(site)
+    }
+
+    fn with(
+        layout: Layout,
+        lock: Lock,
+        cluster: Cluster,
+        background: Background,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Self, SiteError> {
+        let backend: Box<dyn Backend> = match cluster.backend {
+            BackendKind::Qemu => {
+                let tools = tools(&layout, &cluster)?;
+                let acceleration = decide(&layout, &tools)?;
+                Box::new(Qemu::new(layout.clone(), tools, acceleration))
+            }
+            BackendKind::Nspawn => {
+                let command = KeeperCommand {
+                    program: background.program.clone(),
+                    arguments: background.keeper.clone(),
+                };
+                Box::new(Nspawn::new(layout.clone(), command)?)
+            }
+        };
+        Ok(Self { layout, cluster: Mutex::new(cluster), backend, background, cancel, _lock: lock })
+    }
+
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// A copy of the state as it is now.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        self.state().clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn node(&self, name: &str) -> Result<Node, SiteError> {
+        let state = self.state();
+        let has = || state.nodes.iter().map(|node| node.name.clone()).collect();
+        state.node(name).cloned().ok_or_else(|| SiteError::NoNode { name: name.to_owned(), has: has() })
+    }
+
+    #[must_use]
+    pub fn status(&self) -> Vec<NodeStatus> {
+        status(&self.layout, &self.state())
+    }
+
+    /// Changes one node's state and writes it.
+    fn change(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<Node, SiteError> {
+        let mut state = self.state();
+        let Some(node) = state.node_mut(name) else {
+            return Err(SiteError::NoNode { name: name.to_owned(), has: Vec::new() });
+        };
+        change(node);
+        let node = node.clone();
+        self.layout.save(&state)?;
+        Ok(node)
+    }
+
+    /// Writes the user-data that nodes get at their next start. Returns whether it is another one.
+    pub fn set_user_data(&self, content: &[u8]) -> Result<bool, SiteError> {
+        let path = self.layout.user_data();
+        if std::fs::read(&path).is_ok_and(|before| before == content) {
+            return Ok(false);
+        }
+        replace(&path, content).map_err(|source| SiteError::Write { path, source })?;
+        Ok(true)
+    }
+
+    /// Nodes that are made from now on have their disks from another raw image.
+    pub fn replace_image(&self, raw: &std::path::Path) -> Result<(), SiteError> {
+        let mut state = self.state();
+        state.image.raw = raw.to_path_buf();
+        Ok(self.layout.save(&state)?)
+    }
+
+    /// Starts every node that is stopped and waits until all are ready. On Ctrl-C what was started here
+    /// is switched off again.
+    pub fn up(&self, limit: Duration, watch: Watcher<'_>) -> Result<(), SiteError> {
+        let before = self.state().lan;
+        let names: Vec<String> = self.state().nodes.iter().map(|node| node.name.clone()).collect();
+        let mut waits = Vec::new();
+        let done =
+            self.start_all(&names, &mut waits, watch).and_then(|()| self.wait_all(&waits, limit, watch));
+        if !matches!(done, Err(SiteError::Interrupted)) {
+            return done;
+        }
+        for (name, _) in waits.iter().filter(|(_, started)| started.is_some()) {
+            self.crash(name)?;
+        }
+        if before.is_none_or(|lan| !lan.alive()) {
+            self.stop_lan()?;
+        }
+        done
+    }
+
+    fn start_all(
+        &self,
+        names: &[String],
+        waits: &mut Vec<(String, Option<Instant>)>,
+        watch: Watcher<'_>,
+    ) -> Result<(), SiteError> {
+        for name in names {
+            let node = self.node(name)?;
+            if node.process.is_some_and(Process::alive) {
+                if ready::last(&self.layout.node(name).ready()).is_none() {
+                    waits.push((name.clone(), None));
+                }
+                continue;
+            }
+            self.check_cancelled()?;
+            waits.push((name.clone(), Some(Instant::now())));
+            self.switch_on(name, true)?;
+            let console = self.layout.node(name).console_log();
+            watch(Event::Started { node: name.clone(), console });
+        }
+        Ok(())
+    }
+
+    fn wait_all(
+        &self,
+        waits: &[(String, Option<Instant>)],
+        limit: Duration,
+        watch: Watcher<'_>,
+    ) -> Result<(), SiteError> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = waits
+                .iter()
+                .map(|(name, since)| {
+                    scope.spawn(move || {
+                        let begun = since.unwrap_or_else(Instant::now);
+                        self.wait_ready(name, &Mark::default(), limit)?;
+                        watch(Event::Ready { node: name.clone(), after: begun.elapsed() });
+                        Ok(())
+                    })
+                })
+                .collect();
+            let mut failed = None;
+            for thread in threads {
+                let done = thread.join().unwrap_or(Err(SiteError::Interrupted));
+                failed = failed.or(done.err());
+            }
+            failed.map_or(Ok(()), Err)
+        })
+    }
+
+    fn check_cancelled(&self) -> Result<(), SiteError> {
+        if self.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+            Err(SiteError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits for a readiness line that is newer than `before`.
+    pub fn wait_ready(&self, name: &str, before: &Mark, limit: Duration) -> Result<Ready, SiteError> {
+        let node = self.node(name)?;
+        let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
+        let files = self.layout.node(name);
+        let patience = Patience { limit, cancel: &self.cancel };
+        ready::wait(&files.ready(), before, process, patience).map_err(|why| match why {
+            ReadyError::Interrupted => SiteError::Interrupted,
+            why => SiteError::from(Box::new(NotReady {
+                node: name.to_owned(),
+                why,
+                shown: console::tail(&files.console_log(), limits::TAIL_LINES),
+                unit: console::waited_for(&files.console_log()),
+                remark: self.backend.remark(&node),
+                console: files.console_log(),
+            })),
+        })
+    }
+
+    /// Switches a stopped node on, without waiting for it. With `fresh` its config drive is written anew.
+    fn switch_on(&self, name: &str, fresh: bool) -> Result<(), SiteError> {
+        self.ensure_lan()?;
+        lan::order(&self.layout.lan(), &Order::Add(name.to_owned()))?;
+        let wish = self.node(name)?.ssh_port;
+        let port = free_port(wish).map_err(SiteError::Port)?;
+        let raw = self.state().image.raw.clone();
+        let node = self.change(name, |node| {
+            node.ssh_port = port;
+            node.process = None;
+            node.made_from.get_or_insert(raw);
+        })?;
+        let failed = |source| SiteError::Backend { node: name.to_owned(), source };
+        let cluster = self.cluster();
+        if fresh || !self.layout.node(name).config_folder().exists() {
+            self.backend.prepare(&cluster, &node, &self.drive(&node)?).map_err(failed)?;
+        }
+        let process = self.backend.start(&cluster, &node).map_err(failed)?;
+        self.change(name, |node| node.process = Some(process))?;
+        Ok(())
+    }
+
+    fn drive(&self, node: &Node) -> Result<Drive, SiteError> {
+        let public = keys::ensure(&self.layout.key(), &format!("keelson-{}", self.state().name))?;
+        let user_data = std::fs::read(self.layout.user_data()).ok();
+        Ok(Drive::new(node, &public, user_data.as_deref())?)
+    }
+
+    fn ensure_lan(&self) -> Result<(), SiteError> {
+        let mut state = self.state();
+        if state.lan.is_some_and(Process::alive) {
+            return Ok(());
+        }
+        let mut command = Command::new(&self.background.program);
+        command.args(&self.background.lan);
+        state.lan = Some(lan::start(command, &self.layout.lan())?);
+        for node in &state.nodes {
+            lan::order(&self.layout.lan(), &Order::Add(node.name.clone()))?;
+        }
+        Ok(self.layout.save(&state)?)
+    }
+
+    fn stop_lan(&self) -> Result<(), SiteError> {
+        let mut state = self.state();
+        if let Some(process) = state.lan.take() {
+            process.kill()?;
+        }
+        Ok(self.layout.save(&state)?)
+    }
+
+    /// Boots a stopped node and waits until it is ready.
+    pub fn start(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
+        if self.node(name)?.process.is_some_and(Process::alive) {
+            return Err(SiteError::Running(name.to_owned()));
+        }
+        self.switch_on(name, true)?;
+        let done = self.wait_ready(name, &Mark::default(), limit);
+        if matches!(done, Err(SiteError::Interrupted)) {
+            self.crash(name)?;
+        }
+        done
+    }
+
+    /// Switches a stopped node on and comes back at once.
+    pub fn power_on(&self, name: &str) -> Result<(), SiteError> {
+        self.switch_on(name, true)
+    }
+
+    /// Pulls the plug of a node; one that is stopped stays so.
+    pub fn crash(&self, name: &str) -> Result<(), SiteError> {
+        let node = self.node(name)?;
+        if let Some(process) = node.process {
+            self.backend
+                .cut(&node, process)
+                .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
+        }
+        self.change(name, |node| node.process = None)?;
+        Ok(())
+    }
+
+    /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
+    pub fn reboot(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
+        let node = self.node(name)?;
+        let process = node.process.filter(|process| process.alive());
+        let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
+        let before = ready::mark(&self.layout.node(name).ready());
+        let asked = ssh::run(&self.layout, &node, "sudo systemctl reboot --no-block", b"", limits::COMMAND);
+        if !asked.is_ok_and(|output| output.code == 0) {
+            self.backend
+                .reset(&node, process)
+                .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
+        }
+        self.wait_ready(name, &before, limit)
+    }
+
+    /// Stops all nodes in order, or by force where they do not end in time; keeps their disks.
+    pub fn down(&self) -> Result<(), SiteError> {
+        let nodes: Vec<Node> = self.cluster().nodes;
+        let done: Vec<Result<(), SiteError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.stop(node))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(SiteError::Interrupted))).collect()
+        });
+        done.into_iter().collect::<Result<(), _>>()?;
+        self.stop_lan()
+    }
+
+    /// Stops one node in order; by force where it does not end in time.
+    pub fn stop(&self, node: &Node) -> Result<(), SiteError> {
+        if let Some(process) = node.process.filter(|process| process.alive()) {
+            // A system that can not be asked any more is cut below.
+            if self.backend.shut_down(node, process).is_ok() && process.wait(limits::SHUTDOWN) {
+                self.change(&node.name, |node| node.process = None)?;
+                return Ok(());
+            }
+        }
+        self.crash(&node.name)
+    }
+
+    /// Removes the cluster with all its files.
+    pub fn destroy(self) -> Result<(), SiteError> {
+        for node in self.cluster().nodes {
+            self.crash(&node.name)?;
+        }
+        self.stop_lan()?;
+        let path = self.layout.root().to_path_buf();
+        std::fs::remove_dir_all(&path).map_err(|source| SiteError::Write { path, source })
+    }
+
+    /// Cuts a node off the LAN, or lets it back.
+    pub fn partition(&self, name: &str, cut: bool) -> Result<(), SiteError> {
+        self.node(name)?;
+        let order = if cut { Order::Isolate(name.to_owned()) } else { Order::Heal(name.to_owned()) };
+        Ok(lan::order(&self.layout.lan(), &order)?)
+    }
+
+    /// Applies the user-data to a running node, now and at its next boots.
+    pub fn provision(&self, name: &str) -> Result<(), SiteError> {
+        const COMMAND: &str = "sudo sh -c 'umask 077; cat >/run/keelson-user-data; \
+            coreos-cloudinit --from-file=/run/keelson-user-data; code=$?; rm /run/keelson-user-data; exit $code'";
+        let node = self.node(name)?;
+        self.drive(&node)?.write_folder(&self.layout.node(name).config_folder())?;
+        let content = std::fs::read(self.layout.user_data()).unwrap_or_default();
+        let output = ssh::run(&self.layout, &node, COMMAND, &content, limits::COMMAND)
+            .map_err(|source| SiteError::Ssh { node: name.to_owned(), source })?;
+        if output.code == 0 {
+            return Ok(());
+        }
+        let said = output.stderr.trim().to_owned();
+        Err(SiteError::Command {
+            node: name.to_owned(),
+            command: "coreos-cloudinit",
+            code: output.code,
+            said,
+        })
+    }
+}
+
+/// How every node of a cluster is, without its lock.
+#[must_use]
+pub fn status(layout: &Layout, cluster: &Cluster) -> Vec<NodeStatus> {
+    cluster
+        .nodes
+        .iter()
+        .map(|node| {
+            let files = layout.node(&node.name);
+            let process = node.process.filter(|process| process.alive());
+            let ready = process.and_then(|_| ready::last(&files.ready()));
+            NodeStatus {
+                name: node.name.clone(),
+                state: NodeState::of(process.is_some(), ready.as_ref()),
+                address: node.address,
+                ssh: process.map(|_| Endpoint { host: Ipv4Addr::LOCALHOST, port: node.ssh_port }),
+                version: ready.as_ref().and_then(|ready| ready.version.clone()),
+                slot: ready.as_ref().and_then(|ready| ready.slot.clone()),
+                pid: process.map(|process| process.pid),
+                failed_units: ready.map(|ready| ready.failed_units).unwrap_or_default(),
+                console: files.console_log(),
+            }
+        })
+        .collect()
+}
+
+/// The tools with all folders visible that the cluster's machines use.
+pub fn tools(layout: &Layout, cluster: &Cluster) -> Result<Tools, SiteError> {
+    let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
+    let mut shared: BTreeSet<PathBuf> =
+        raws.filter_map(|raw| raw.parent()).filter(|folder| folder.exists()).map(PathBuf::from).collect();
+    // The state folder, of which the cluster's is one: the probe's files stand beside it.
+    let state = layout.root().parent().unwrap_or(layout.root()).to_path_buf();
+    std::fs::create_dir_all(&state).map_err(|source| SiteError::Write { path: state.clone(), source })?;
+    shared.insert(state);
+    let shared: Vec<PathBuf> = shared.into_iter().collect();
+    Ok(Tools::open(&cluster.image.tools, &shared)?)
+}
+
+fn decide(layout: &Layout, tools: &Tools) -> Result<Acceleration, SiteError> {
+    let state = layout.root().parent().unwrap_or(layout.root());
+    Ok(acceleration::decide(tools, state)?)
+}

@@ -1,0 +1,95 @@
+//! How to log in to a node: OpenSSH's client with the cluster's key and the cluster's own known hosts.
+//!
+//! Neither the user's ssh configuration nor their known hosts are read or written.
+
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::cluster::Node;
+use crate::limits;
+use crate::process::Process;
+use crate::store::Layout;
+
+/// The user that the image has.
+pub const USER: &str = "core";
+
+/// `ssh OPTIONS [extra...] core@127.0.0.1`, to which the words of a remote command may be added.
+#[must_use]
+pub fn command(layout: &Layout, node: &Node, extra: &[String]) -> Command {
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new"]);
+    ssh.args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", "-o", "PasswordAuthentication=no"]);
+    ssh.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6"]);
+    ssh.arg("-o").arg(format!("HostKeyAlias={}", node.name));
+    ssh.arg("-o").arg(format!("UserKnownHostsFile={}", quoted(&layout.known_hosts().to_string_lossy())));
+    ssh.arg("-i").arg(layout.key()).arg("-p").arg(node.ssh_port.to_string());
+    ssh.args(extra).arg(format!("{USER}@127.0.0.1"));
+    ssh
+}
+
+/// A value of an ssh option: spaces divide names of files there.
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+/// What a command in a node gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("ssh can not be run (package openssh-client)")]
+    Spawn(#[source] io::Error),
+    #[error("ssh broke off")]
+    Io(#[source] io::Error),
+    #[error("{command:?} did not end within {} s", .limit.as_secs())]
+    Late { command: String, limit: Duration },
+}
+
+/// Runs a shell command in a node, with `input` as its standard input. Code 255 is ssh's own failure.
+pub fn run(
+    layout: &Layout,
+    node: &Node,
+    shell: &str,
+    input: &[u8],
+    limit: Duration,
+) -> Result<Output, RunError> {
+    let mut ssh = command(layout, node, &["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()]);
+    ssh.arg(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().map_err(RunError::Spawn)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
+    let deadline = Instant::now() + limit;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that does not read its input is no failure.
+            drop(stdin.map(|mut stdin| stdin.write_all(input)));
+        });
+        let out = scope.spawn(move || text(stdout));
+        let err = scope.spawn(move || text(stderr));
+        let ended = Process::of(pid).is_none_or(|process| process.wait(limit.min(limits::COMMAND * 60)));
+        if !ended || Instant::now() > deadline + limits::KILL {
+            child.kill().map_err(RunError::Io)?;
+            child.wait().map_err(RunError::Io)?;
+            return Err(RunError::Late { command: shell.to_owned(), limit });
+        }
+        let status = child.wait().map_err(RunError::Io)?;
+        let joined = |thread: std::thread::ScopedJoinHandle<'_, io::Result<String>>| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))).map_err(RunError::Io)
+        };
+        Ok(Output { code: status.code().unwrap_or(255), stdout: joined(out)?, stderr: joined(err)? })
+    })
+}
+
+fn text(stream: Option<impl Read>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

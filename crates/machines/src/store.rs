@@ -1,0 +1,355 @@
+//! A cluster's folder: where each file of it stands, how its state is written, and its lock.
+//!
+//! The state file is replaced in one step, so that whoever reads it sees the old or the new one. Only
+//! the holder of the lock may write it.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cluster::{Cluster, FORMAT};
+use crate::limits;
+
+/// Where the files of one cluster stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{0:?} is no cluster name: letters, digits, - and _ only, at most 32")]
+    Name(String),
+    #[error("the path {path} of a socket has {length} bytes; unix allows {max}. A shorter --state-dir helps",
+        max = limits::SOCKET_PATH_MAX)]
+    LongPath { path: PathBuf, length: usize },
+    #[error("can not read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("can not write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{path} is damaged; `keelson destroy` removes the cluster")]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("{path} has format {has}, this program knows {FORMAT}")]
+    Format { path: PathBuf, has: u32 },
+    #[error("interrupted while {holder} was being waited for")]
+    Interrupted { holder: String },
+}
+
+impl Layout {
+    /// The folder of cluster `name` below `state` (usually `$XDG_STATE_HOME/keelson`), which must be absolute.
+    pub fn new(state: &Path, name: &str) -> Result<Self, StoreError> {
+        let named = !name.is_empty()
+            && name.len() <= 32
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if !named {
+            return Err(StoreError::Name(name.to_owned()));
+        }
+        let layout = Self { root: state.join(name) };
+        // The longest name that a socket below can get, so that nothing fails half way.
+        let longest = layout.root.join("x".repeat(44)).join("console.sock");
+        let length = longest.as_os_str().len();
+        if length > limits::SOCKET_PATH_MAX {
+            return Err(StoreError::LongPath { path: longest, length });
+        }
+        Ok(layout)
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join("cluster.json")
+    }
+
+    #[must_use]
+    pub fn user_data(&self) -> PathBuf {
+        self.root.join("user-data")
+    }
+
+    /// Private half of the cluster's ssh key; the public one has `.pub` appended.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.root.join("ssh_key")
+    }
+
+    #[must_use]
+    pub fn known_hosts(&self) -> PathBuf {
+        self.root.join("known_hosts")
+    }
+
+    /// Sockets of the LAN's switch: `control.sock` and one `NAME.sock` a node.
+    #[must_use]
+    pub fn lan(&self) -> PathBuf {
+        self.root.join("lan")
+    }
+
+    #[must_use]
+    pub fn node(&self, name: &str) -> NodeLayout {
+        NodeLayout { root: self.root.join(name) }
+    }
+
+    pub fn load(&self) -> Result<Option<Cluster>, StoreError> {
+        let path = self.state();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Read { path, source }),
+        };
+        let damaged = |source| StoreError::Damaged { path: path.clone(), source };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let format = value.get("format").and_then(serde_json::Value::as_u64);
+        if let Some(has) = format.and_then(|has| u32::try_from(has).ok()).filter(|has| *has != FORMAT) {
+            return Err(StoreError::Format { path, has });
+        }
+        serde_json::from_value(value).map(Some).map_err(damaged)
+    }
+
+    pub fn save(&self, cluster: &Cluster) -> Result<(), StoreError> {
+        let path = self.state();
+        let mut text = serde_json::to_vec_pretty(cluster)
+            .map_err(|error| StoreError::Write { path: path.clone(), source: error.into() })?;
+        text.push(b'\n');
+        replace(&path, &text).map_err(|source| StoreError::Write { path, source })
+    }
+
+    /// Takes the cluster's lock for `verb`; `waiting` is told once who holds it, when somebody does.
+    pub fn lock(
+        &self,
+        verb: &str,
+        cancel: &AtomicBool,
+        waiting: &mut dyn FnMut(&str),
+    ) -> Result<Lock, StoreError> {
+        let path = self.root.join("lock");
+        let failed = |source| StoreError::Write { path: path.clone(), source };
+        std::fs::create_dir_all(&self.root).map_err(failed)?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let holder = holder(&path);
+            if cancel.load(Ordering::Relaxed) {
+                return Err(StoreError::Interrupted { holder });
+            }
+            if !told {
+                waiting(&holder);
+                told = true;
+            }
+            std::thread::sleep(limits::TICK);
+        }
+        let text = format!("keelson {verb} (process {})\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(failed)?;
+        Ok(Lock { _file: file })
+    }
+}
+
+/// The right to change a cluster, for as long as it lives.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+fn holder(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() { "another keelson".to_owned() } else { line.to_owned() }
+}
+
+/// Where the files of one node stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLayout {
+    root: PathBuf,
+}
+
+impl NodeLayout {
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        self.root.join("disk.qcow2")
+    }
+
+    /// The firmware's variables.
+    #[must_use]
+    pub fn variables(&self) -> PathBuf {
+        self.root.join("firmware-variables.fd")
+    }
+
+    #[must_use]
+    pub fn config_drive(&self) -> PathBuf {
+        self.root.join("config-drive.img")
+    }
+
+    /// The same content as a folder, for nspawn.
+    #[must_use]
+    pub fn config_folder(&self) -> PathBuf {
+        self.root.join("config-drive")
+    }
+
+    /// Everything the console has shown since the node was made.
+    #[must_use]
+    pub fn console_log(&self) -> PathBuf {
+        self.root.join("console.log")
+    }
+
+    #[must_use]
+    pub fn console_socket(&self) -> PathBuf {
+        self.root.join("console.sock")
+    }
+
+    #[must_use]
+    pub fn qmp(&self) -> PathBuf {
+        self.root.join("qmp.sock")
+    }
+
+    /// What the process behind the node had to say.
+    #[must_use]
+    pub fn process_log(&self) -> PathBuf {
+        self.root.join("process.log")
+    }
+
+    /// Folder that an nspawn node sees as `/run/keelson/host`.
+    #[must_use]
+    pub fn host(&self) -> PathBuf {
+        self.root.join("host")
+    }
+
+    /// Where the node's readiness lines arrive.
+    #[must_use]
+    pub fn ready(&self) -> PathBuf {
+        self.host().join("ready.json")
+    }
+
+    /// The root directory of an nspawn node.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.root.join("root")
+    }
+
+    /// What the nspawn keeper is told.
+    #[must_use]
+    pub fn keeper(&self) -> PathBuf {
+        self.root.join("keeper.json")
+    }
+}
+
+/// Writes a file so that a reader, or the next boot, sees all of it or nothing.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Reads at most `limit` bytes of a file.
+pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Wish, tests::image};
+
+    #[test]
+    fn state_comes_back_as_written_and_an_unfinished_write_is_not_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), "a").unwrap();
+        assert_eq!(layout.load().unwrap(), None);
+        let cluster = Cluster::new("a", &Wish::default(), image());
+        layout.save(&cluster).unwrap();
+        assert_eq!(layout.load().unwrap().as_ref(), Some(&cluster));
+        // Whatever a cut write leaves beside it, the state stays the last whole one.
+        std::fs::write(folder.path().join("a/.tmpXYZ"), b"{\"format\":1").unwrap();
+        assert_eq!(layout.load().unwrap(), Some(cluster));
+        let names = std::fs::read_dir(folder.path().join("a")).unwrap().count();
+        assert_eq!(names, 2, "save leaves no temporary file");
+    }
+
+    #[test]
+    fn readers_never_see_half_a_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), "a").unwrap();
+        let small = Cluster::new("a", &Wish { nodes: 1, ..Wish::default() }, image());
+        let large = Cluster::new("a", &Wish { nodes: 200, ..Wish::default() }, image());
+        layout.save(&small).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..20 {
+                    layout.save(&large).unwrap();
+                    layout.save(&small).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                let seen = layout.load().unwrap().unwrap();
+                assert!(seen == small || seen == large);
+            }
+        });
+    }
+
+    #[test]
+    fn a_damaged_or_newer_state_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), "a").unwrap();
+        replace(&layout.state(), b"{\"format\":1").unwrap();
+        assert!(matches!(layout.load(), Err(StoreError::Damaged { .. })));
+        replace(&layout.state(), b"{\"format\":7}").unwrap();
+        assert!(matches!(layout.load(), Err(StoreError::Format { has: 7, .. })));
+    }
+
+    #[test]
+    fn the_second_to_lock_hears_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), "a").unwrap();
+        let never = AtomicBool::new(false);
+        let held = layout.lock("up", &never, &mut |_| panic!("nobody holds it")).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut heard = String::new();
+        let error = layout
+            .lock("down", &stop, &mut |holder| {
+                heard = holder.to_owned();
+                stop.store(true, Ordering::Relaxed);
+            })
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Interrupted { .. }));
+        assert_eq!(heard, format!("keelson up (process {})", std::process::id()));
+        drop(held);
+        layout.lock("down", &never, &mut |_| panic!("it is free")).unwrap();
+    }
+
+    #[test]
+    fn names_and_paths_that_can_not_work_are_refused() {
+        let check =
+            |name: &str| assert!(matches!(Layout::new(Path::new("/s"), name), Err(StoreError::Name(_))));
+        check("");
+        check("a/b");
+        check("..");
+        check(&"a".repeat(33));
+        let long = PathBuf::from(format!("/{}", "d".repeat(60)));
+        assert!(matches!(Layout::new(&long, "a"), Err(StoreError::LongPath { .. })));
+    }
+}

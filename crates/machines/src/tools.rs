@@ -1,0 +1,35 @@
+//! Where the programs that run machines come from: the locked tools tree, or the host's PATH.
+//!
+//! Callers name a program and its data files and never learn which of the two it is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sandbox::{Sandbox, SandboxError};
+
+/// Environment variable that makes the host's own programs be used (for work on the tools tree itself).
+pub const HOST_TOOLS: &str = "KEELSON_HOST_TOOLS";
+
+#[derive(Debug, Clone)]
+pub enum Tools {
+    Tree(Sandbox),
+    Host,
+}
+
+impl Tools {
+    /// The tree at `tree`, with `shared` visible inside at its own path.
+    pub fn open(tree: &Path, shared: &[PathBuf]) -> Result<Self, SandboxError> {
+        if std::env::var_os(HOST_TOOLS).is_some() {
+            return Ok(Self::Host);
+        }
+        let sandbox = shared.iter().fold(Sandbox::new(tree)?, |sandbox, folder| sandbox.share(folder));
+        Ok(Self::Tree(sandbox))
+    }
+
+    pub fn command(&self, program: &str) -> Result<Command, SandboxError> {
+        match self {
+            Self::Tree(sandbox) => sandbox.command(program),
+            Self::Host => Ok(Command::new(program)),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a scenario failed.
+
+use machines::machine::WordError;
+use machines::site::SiteError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Word(#[from] WordError),
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error("{0}")]
+    Expected(String),
+    #[error("can not change the disk {path}")]
+    Disk { path: std::path::PathBuf, source: std::io::Error },
+    #[error("no partition table was found in {path}")]
+    Partitions { path: std::path::PathBuf, source: gpt::GptError },
+}
+
+impl Failure {
+    /// The failure with all its causes, for one line of a report.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.ends_with(&said) {
+                text += ": ";
+                text += &said;
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// Fails with what was expected and what was seen unless `holds`.
+pub fn expect(holds: bool, expected: &str, seen: &str) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(Failure::Expected(format!("expected {expected}; seen: {}", seen.trim()))) }
+}

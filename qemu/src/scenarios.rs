@@ -1,0 +1,36 @@
+//! One file a subject; every scenario is in [`ALL`].
+
+mod boot;
+mod corruption;
+mod network;
+mod power;
+mod provisioning;
+
+use crate::Scenario;
+
+/// Every scenario, quick ones first.
+pub static ALL: &[Scenario] = &[
+    boot::BOOTS,
+    boot::HELLO,
+    power::CRASH_KEEPS_DATA,
+    power::REBOOTS,
+    network::LAN,
+    network::PARTITION,
+    provisioning::BAD_USER_DATA,
+    corruption::FLIPPED_BYTE,
+    power::CUT_IN_FIRST_BOOT,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_scenario_runs_somewhere() {
+        let mut names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|scenario| !scenario.on.is_empty() && scenario.nodes > 0));
+    }
+}

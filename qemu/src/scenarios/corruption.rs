@@ -1,0 +1,132 @@
+//! A disk that lies: what was signed at the build is run, or nothing.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use machines::cluster::BackendKind::Qemu;
+
+use crate::failure::expect;
+use crate::{Failure, Run, Scenario, Stage};
+
+/// Label of the partition that a fresh machine boots from.
+const LABEL: &str = "USR-A";
+/// Bytes between two damaged ones, so that boot is sure to read one of the places.
+const STEP: u64 = 64 * 1024;
+/// Where the file system's superblock is: nothing can be mounted without it.
+const SUPERBLOCK: u64 = 1024;
+/// Time in which the console has to tell.
+const TOLD: Duration = Duration::from_secs(240);
+/// Time after that in which a machine that ran damaged bits would be up.
+const WATCHED: Duration = Duration::from_secs(60);
+
+pub const FLIPPED_BYTE: Scenario = Scenario {
+    name: "flipped-byte",
+    about: "a machine does not run a /usr in which a byte was changed, and its console says so",
+    nodes: 2,
+    on: &[Qemu],
+    long: true,
+    user_data: None,
+    run: flipped_byte,
+};
+
+/// From the length of the partition to the places in it that are damaged.
+type Places = fn(u64) -> Vec<u64>;
+
+fn flipped_byte(stage: &Stage<'_>) -> Result<(), Failure> {
+    // One machine has a single byte changed where the mount reads it, the other one many in its files.
+    let damages: [(&str, Places); 2] = [
+        ("one.raw", |_| vec![SUPERBLOCK]),
+        ("many.raw", |length| (1..length / STEP).map(|n| n * STEP).collect()),
+    ];
+    for (number, (name, places)) in (1..).zip(damages) {
+        let raw = stage.site.layout().root().join(name);
+        damage(stage.run, &raw, places)?;
+        stage.site.replace_image(&raw)?;
+        stage.machine(number).power_on()?;
+    }
+    for number in [1, 2] {
+        let machine = stage.machine(number);
+        machine.wait_for_console("corrupted", TOLD)?;
+        let ready = stage.site.wait_ready(machine.name(), &machines::ready::Mark::default(), WATCHED);
+        expect(ready.is_err(), "a machine that does not get ready", "it is ready")?;
+        expect(!machine.console().contains("login:"), "no login prompt", "the console offers a login")?;
+    }
+    Ok(())
+}
+
+/// A copy of the image in which one bit is changed at each of the places of the `/usr` partition.
+fn damage(run: &Run, target: &Path, places: Places) -> Result<(), Failure> {
+    let failed = |source| Failure::Disk { path: target.to_path_buf(), source };
+    copy_sparse(&run.image.raw, target).map_err(failed)?;
+    let wrong = |source| Failure::Partitions { path: target.to_path_buf(), source };
+    let disk = gpt::GptConfig::new().writable(false).open(target).map_err(wrong)?;
+    let found = disk.partitions().values().find(|partition| partition.name.eq_ignore_ascii_case(LABEL));
+    let names =
+        || disk.partitions().values().map(|partition| partition.name.clone()).collect::<Vec<_>>().join(", ");
+    let partition = found
+        .ok_or_else(|| Failure::Expected(format!("expected a partition {LABEL}; there are {}", names())))?;
+    let block = *disk.logical_block_size();
+    let start = partition.bytes_start(block).map_err(|error| failed(std::io::Error::other(error)))?;
+    let length = partition.bytes_len(block).map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut file = File::options().read(true).write(true).open(target).map_err(failed)?;
+    let places = places(length);
+    expect(!places.is_empty(), "a partition to damage", "it is empty")?;
+    for place in places {
+        flip(&mut file, start + place).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn flip(file: &mut File, at: u64) -> std::io::Result<()> {
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut byte)?;
+    byte[0] ^= 1;
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(&byte)
+}
+
+/// A copy with holes where the original has nothing but zeroes.
+fn copy_sparse(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut target = File::create(to)?;
+    target.set_len(source.metadata()?.len())?;
+    let mut buffer = vec![0; 1024 * 1024];
+    loop {
+        let count = source.read(&mut buffer)?;
+        if count == 0 {
+            return target.sync_all();
+        }
+        let step = i64::try_from(count).map_err(std::io::Error::other)?;
+        if buffer[..count].iter().all(|byte| *byte == 0) {
+            target.seek(SeekFrom::Current(step))?;
+        } else {
+            target.write_all(&buffer[..count])?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparse_copy_is_equal_and_a_flip_changes_one_bit() {
+        let folder = std::env::temp_dir().join(format!("keelson-copy-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let mut content = vec![0; 3 * 1024 * 1024 + 17];
+        content[1_500_000] = 7;
+        std::fs::write(&from, &content).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), content);
+        let mut file = File::options().read(true).write(true).open(&to).unwrap();
+        flip(&mut file, 1_500_000).unwrap();
+        let changed = std::fs::read(&to).unwrap();
+        assert_eq!(changed.iter().zip(&content).filter(|(a, b)| a != b).count(), 1);
+        assert_eq!(changed[1_500_000], 6);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! Power cuts and reboots: what was written stays, and the next boot completes.
+
+use std::time::Duration;
+
+use machines::cluster::BackendKind::{Nspawn, Qemu};
+
+use crate::failure::expect;
+use crate::{Failure, Scenario, Stage};
+
+pub const CRASH_KEEPS_DATA: Scenario = Scenario {
+    name: "crash",
+    about: "a machine whose plug was pulled comes back with its data and its identity",
+    nodes: 1,
+    on: &[Nspawn, Qemu],
+    long: false,
+    user_data: None,
+    run: crash_keeps_data,
+};
+
+fn crash_keeps_data(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let identity = "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*_key.pub";
+    let before = machine.succeed(identity)?;
+    machine.write("/var/lib/kept", b"still here\n")?;
+    machine.crash()?;
+    machine.start()?;
+    let kept = machine.read("/var/lib/kept")?;
+    expect(kept == "still here\n", "the file that was written", &kept)?;
+    let after = machine.succeed(identity)?;
+    expect(before == after, &before, &after)?;
+    let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+    expect(failed.trim().is_empty(), "no failed unit", &failed)
+}
+
+pub const REBOOTS: Scenario = Scenario {
+    name: "reboot",
+    about: "a machine that is told to reboot is ready again, in another boot",
+    nodes: 1,
+    on: &[Nspawn, Qemu],
+    long: false,
+    user_data: None,
+    run: reboots,
+};
+
+fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let boots = "sudo journalctl --list-boots --no-pager | wc -l";
+    let before = machine.succeed(boots)?;
+    machine.reboot()?;
+    let after = machine.succeed(boots)?;
+    let count = |text: &str| text.trim().parse::<u32>().unwrap_or(0);
+    expect(count(&after) == count(&before) + 1, "one boot more in the journal", &format!("{before}{after}"))
+}
+
+pub const CUT_IN_FIRST_BOOT: Scenario = Scenario {
+    name: "power-cut",
+    about: "whenever the first boot is cut off, the next one completes",
+    nodes: 6,
+    on: &[Qemu],
+    long: true,
+    user_data: None,
+    run: cut_in_first_boot,
+};
+
+/// The moments, as parts of the time that a whole first boot took.
+const MOMENTS: [f64; 5] = [0.25, 0.4, 0.55, 0.7, 0.85];
+
+fn cut_in_first_boot(stage: &Stage<'_>) -> Result<(), Failure> {
+    // The first machine shows how long a first boot takes here; each other one is cut once.
+    let begun = std::time::Instant::now();
+    stage.machine(1).start()?;
+    let whole = begun.elapsed();
+    stage.machine(1).crash()?;
+    for (index, moment) in MOMENTS.into_iter().enumerate() {
+        let machine = stage.machine(index + 2);
+        machine.power_on()?;
+        // The moment itself is what is tested: nothing is waited for.
+        std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * moment));
+        machine.crash()?;
+        machine.start()?;
+        let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+        let seen = format!("after a cut at {moment} of a boot: {failed}");
+        expect(failed.trim().is_empty(), "no failed unit", &seen)?;
+        machine
+            .succeed("findmnt -no FSTYPE /usr | grep -qx erofs && sudo touch /var/lib/works /etc/works")?;
+        machine.crash()?;
+    }
+    Ok(())
+}
