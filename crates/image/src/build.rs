@@ -3,6 +3,8 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use progress::{Progress, Step};
@@ -44,6 +46,8 @@ pub struct Options {
     pub sign: Option<SigningKey>,
     /// Where a locked package is gone from every mirror: resolve it anew and mark the version, instead of stopping.
     pub renew_gone: bool,
+    /// Set from outside to stop the build before its next step.
+    pub cancel: Arc<AtomicBool>,
 }
 
 impl Options {
@@ -57,6 +61,7 @@ impl Options {
             channel: "alpha".to_owned(),
             sign: None,
             renew_gone: false,
+            cancel: Arc::default(),
         }
     }
 
@@ -120,21 +125,24 @@ pub enum BuildError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error("interrupted; the same command goes on where it was")]
+    Interrupted,
     #[error("cannot use the build's files")]
     Tree(#[from] TreeError),
 }
 
 /// Builds the image that the checkout describes.
 pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError> {
-    check_channel(&options.channel)?;
-    let mut release = Release::read(&options.checkout.join("os/release.toml"))?;
-    if let Some(version) = &options.version {
-        release = release.with_version(version)?;
-    }
-    let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
-    let work = Work::open(&options.work, || progress.note("waiting for another build in this folder"))?;
-    let mut build = Build { options, progress, release, lock, work, seconds: Vec::new() };
-    build.run()
+    Build::open(options, progress)?.run()
+}
+
+/// Only the tools tree that the checkout's lock names, made if need be.
+pub fn tools(options: &Options, progress: Progress) -> Result<PathBuf, BuildError> {
+    let mut build = Build::open(options, progress)?;
+    let cache = DebCache::open(&options.cache)?;
+    build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
+    cache.fill(&build.lock, &|_, _| ())?;
+    build.unpacked(Tree::Tools, &cache, |_| Ok(()))
 }
 
 struct Build<'a> {
@@ -146,14 +154,25 @@ struct Build<'a> {
     seconds: Vec<(String, f64)>,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    fn open(options: &'a Options, progress: Progress) -> Result<Self, BuildError> {
+        check_channel(&options.channel)?;
+        let mut release = Release::read(&options.checkout.join("os/release.toml"))?;
+        if let Some(version) = &options.version {
+            release = release.with_version(version)?;
+        }
+        let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
+        let work = Work::open(&options.work, || progress.note("waiting for another build in this folder"))?;
+        Ok(Self { options, progress, release, lock, work, seconds: Vec::new() })
+    }
+
     fn run(&mut self) -> Result<Built, BuildError> {
         let checkout = &self.options.checkout;
         let programs = programs::read(&checkout.join("os/programs.toml"))?;
         let step = self.progress.step("services");
         let built = programs::build(&programs, checkout, &|line| step.set(line))?;
         let took = step.done(&format!("{} programs built", programs.len()));
-        self.note("services", took);
+        self.note("services", took)?;
 
         let step = self.progress.step("packages");
         let cache = DebCache::open(&self.options.cache)?;
@@ -163,7 +182,7 @@ impl Build<'_> {
             count => format!("{count} downloaded"),
         };
         let took = step.done(&format!("{} verified, {} MiB ({source})", filled.packages, filled.bytes >> 20));
-        self.note("packages", took);
+        self.note("packages", took)?;
 
         let started = Instant::now();
         let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
@@ -171,7 +190,7 @@ impl Build<'_> {
         let base_key = self.key_of_packages(Tree::System)?;
         let index = |tree: &Path| Ok(system::index_modules(tree, &tools)?);
         let base = self.unpacked(Tree::System, &cache, index)?;
-        self.note("trees", started.elapsed());
+        self.note("trees", started.elapsed())?;
 
         let (system, system_key, initrd) = self.system(&programs, &built, &base, &base_key, &tools)?;
         let step = self.progress.step("image");
@@ -199,7 +218,7 @@ impl Build<'_> {
             self.work.result("disk", &disk_key, |folder| disk::make_disk(&parts, &usr, folder))?;
         let hash = disk::root_hash(&usr)?;
         let took = step.done(&format!("root hash {}...{}{}", &hash[..4], &hash[60..], cached_mark(cached)));
-        self.note("image", took);
+        self.note("image", took)?;
         Ok(Built {
             version: self.release.full_version(),
             channel: self.options.channel.clone(),
@@ -258,7 +277,7 @@ impl Build<'_> {
             self.lock.of(Tree::System).count(),
             cached_mark(cached)
         ));
-        self.note("system", took);
+        self.note("system", took)?;
         Ok((system, key, initrd.join(initrd::ARCHIVE)))
     }
 
@@ -322,8 +341,10 @@ impl Build<'_> {
         Ok(place)
     }
 
-    fn note(&mut self, step: &str, took: Duration) {
+    /// Ends a step: remembers its time, and stops here if that was asked for.
+    fn note(&mut self, step: &str, took: Duration) -> Result<(), BuildError> {
         self.seconds.push((step.to_owned(), took.as_secs_f64()));
+        if self.options.cancel.load(Ordering::Relaxed) { Err(BuildError::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running one build tool and telling what it said when it fails.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Lines of a failed tool's output that are shown.
@@ -17,6 +18,11 @@ pub enum ToolError {
 /// Runs `command` to its end and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String, ToolError> {
     let program = command.get_program().to_string_lossy().into_owned();
+    // SAFETY: one system call between fork and exec. A tool must not go on writing into a folder whose
+    // build was killed.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?));
+    }
     let output = command
         .stdin(Stdio::null())
         .output()

@@ -1,29 +1,209 @@
-//! The verb `image` and where machines get their image from.
-//!
-//! `lock`, `build`, `verify` and `diff` have their place here; until they are there, `--image` (or
-//! `KEELSON_IMAGE`) names a folder with an `image.json`.
+//! The verb `image`, and where machines get their image from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
+use image::build::{Built, Options, build};
+use image::diff::{Change, diff};
+use image::disk::SigningKey;
+use image::formats::{Format, finish};
+use image::lock::{Lock, Request};
+use image::mirror::Mirrors;
+use image::resolve::resolve;
+use image::verify::Disk;
 use machines::image::Image;
+use serde_json::json;
 
-use crate::context::Context;
+use crate::context::{Context, interrupt};
+use crate::output;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  keelson image build --out dist\n  keelson image verify dist/keelson-9999.1.0-alpha.qcow2\n  keelson image diff old.qcow2 new.qcow2\n  keelson image lock --check"
+)]
 pub struct Flags {
-    /// lock, build, verify or diff
-    #[arg(trailing_var_arg = true)]
-    words: Vec<String>,
+    #[command(subcommand)]
+    verb: Verb,
 }
 
-pub fn run(_context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    bail!("image {}: this keelson can not build images yet", flags.words.join(" "))
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Resolve os/packages anew and write os/packages.lock
+    Lock {
+        /// Only tell what would change; exit 1 if anything would
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the programs and the image, from cache where the inputs are the same
+    Build(BuildFlags),
+    /// Look at an image from its bytes alone: partitions, hashes, signature, record
+    Verify { file: PathBuf },
+    /// Tell which packages and files of /usr differ between two images
+    Diff { before: PathBuf, after: PathBuf },
 }
 
-/// The image that `up` and `test` boot: the one that was named, or the one that is built from the checkout.
-pub fn provide(_context: &Context, named: Option<&Path>) -> anyhow::Result<Image> {
-    let named = named.context("no image is named; give --image DIR")?;
-    Ok(Image::read(named)?)
+#[derive(Debug, clap::Args)]
+struct BuildFlags {
+    /// Version of the image [default: os/release.toml's]
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+    /// Channel that the image follows
+    #[arg(long, value_name = "C", default_value = "alpha")]
+    channel: String,
+    /// Formats to write, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
+    format: Vec<Format>,
+    /// Sign for Secure Boot with this PEM key; its certificate is the file beside it that ends in .crt
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
+    /// Folder of the finished files
+    #[arg(long, value_name = "DIR", default_value = "target/dist")]
+    out: PathBuf,
+    /// Folder of intermediate results
+    #[arg(long, value_name = "DIR", default_value = "target/image")]
+    work: PathBuf,
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    match &flags.verb {
+        Verb::Lock { check } => lock(context, *check),
+        Verb::Build(flags) => build_files(context, flags),
+        Verb::Verify { file } => verify(context, file),
+        Verb::Diff { before, after } => compare(context, before, after),
+    }
+}
+
+/// The image that `up` and `test` boot: the one that was named, or the one that the checkout describes.
+pub fn provide(
+    context: &Context,
+    named: Option<&Path>,
+    channel: Option<&str>,
+    cancel: &Arc<AtomicBool>,
+) -> anyhow::Result<Image> {
+    if let Some(named) = named {
+        return Ok(Image::read(named)?);
+    }
+    let mut options = Options::for_checkout(&checkout()?);
+    options.renew_gone = true;
+    options.cancel = Arc::clone(cancel);
+    if let Some(channel) = channel {
+        channel.clone_into(&mut options.channel);
+    }
+    let Built { version, channel, raw, usr_erofs, usr_tree, tools, .. } = build(&options, context.progress)?;
+    Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
+}
+
+/// The folder above this one that holds `os/packages`.
+fn checkout() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir().context("current folder")?;
+    let found = here.ancestors().find(|folder| folder.join("os/packages").is_file());
+    Ok(found.context("this is no checkout of Keelson: no folder above it has os/packages")?.to_path_buf())
+}
+
+fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
+    let checkout = checkout()?;
+    let options = Options::for_checkout(&checkout);
+    let path = checkout.join("os/packages.lock");
+    let old = if path.exists() { Lock::read(&path)? } else { Lock::default() };
+    let step = context.progress.step("lock");
+    step.set("asking the mirrors");
+    let request = Request::read(&checkout.join("os/packages"))?;
+    let new = resolve(&request, &Mirrors::of_this_machine()?, &options.apt_folder())?;
+    let changed = new.changes_since(&old);
+    step.done(&format!("{} packages, {} changed", new.packages.len(), changed.len()));
+    if !check {
+        new.write(&path)?;
+    }
+    if context.json {
+        output::print_json(&json!({ "packages": new.packages.len(), "changed": changed }));
+    } else {
+        changed.iter().for_each(|change| println!("{change}"));
+    }
+    Ok(if check && !changed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode> {
+    let checkout = checkout()?;
+    let mut options = Options::for_checkout(&checkout);
+    options.work = std::path::absolute(&flags.work).context("--work")?;
+    options.version.clone_from(&flags.version);
+    options.channel.clone_from(&flags.channel);
+    options.sign = flags.sign.as_deref().map(signing_key).transpose()?;
+    options.cancel = interrupt()?;
+    let begun = std::time::Instant::now();
+    let built = build(&options, context.progress)?;
+    let step = context.progress.step("formats");
+    let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &flags.out)?;
+    let names: Vec<String> = record
+        .files
+        .iter()
+        .map(|file| format!("{} {} MiB", file.format.extension(), file.bytes >> 20))
+        .collect();
+    let took = step.done(&names.join(", "));
+    if context.json {
+        let mut seconds = json!({ "total": begun.elapsed().as_secs_f64(), "formats": took.as_secs_f64() });
+        for (step, time) in &built.seconds {
+            seconds[step] = json!(time);
+        }
+        output::print_json(&json!({
+            "version": record.version, "channel": record.channel, "files": record.files,
+            "usr_root_hash": record.usr_root_hash, "seconds": seconds,
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for file in &record.files {
+        println!("{}  {}", file.sha256, file.path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
+    let key = std::path::absolute(key).context("--sign")?;
+    let certificate = key.with_extension("crt");
+    for file in [&key, &certificate] {
+        if !file.is_file() {
+            bail!("--sign wants a key and its certificate: {} is not there", file.display());
+        }
+    }
+    Ok(SigningKey { key, certificate })
+}
+
+fn verify(context: &Context, file: &Path) -> anyhow::Result<ExitCode> {
+    let checks = open_disk(context, file)?.verify(file)?;
+    let ok = checks.iter().all(|check| check.ok);
+    if context.json {
+        output::print_json(&json!({ "ok": ok, "checks": checks }));
+    } else {
+        for check in &checks {
+            println!("{:<7}{:<28}{}", if check.ok { "ok" } else { "FAILED" }, check.name, check.detail);
+        }
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<ExitCode> {
+    let found = diff(&open_disk(context, before)?, &open_disk(context, after)?)?;
+    if context.json {
+        output::print_json(&json!(found));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (kind, changes) in [("package", &found.packages), ("file", &found.files)] {
+        for Change { name, before, after } in changes {
+            let absent = "-".to_owned();
+            let (before, after) = (before.as_ref().unwrap_or(&absent), after.as_ref().unwrap_or(&absent));
+            println!("{kind}  {name}  {before} -> {after}");
+        }
+    }
+    if found.packages.is_empty() && found.files.is_empty() {
+        println!("no difference in /usr");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_disk(context: &Context, file: &Path) -> anyhow::Result<Disk> {
+    let tools = image::build::tools(&Options::for_checkout(&checkout()?), context.progress)?;
+    Ok(Disk::open(file, &tools)?)
 }

@@ -36,11 +36,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         list(context, &chosen);
         return Ok(ExitCode::SUCCESS);
     }
+    let cancel = interrupt()?;
     let run = Run {
-        image: image::provide(context, flags.image.as_deref())?,
+        image: image::provide(context, flags.image.as_deref(), None, &cancel)?,
         state: context.state_dir.clone(),
         background: context.background.clone(),
-        cancel: interrupt()?,
+        cancel,
     };
     let mut results = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);

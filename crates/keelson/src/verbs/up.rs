@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -67,7 +68,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     needs.done(&format!("{0} of {0}", report.needs.len()));
     let begun = Instant::now();
-    let image = built(context, flags, &config)?;
+    let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
     let created =
         Site::create(context.layout.clone(), lock, image, &wish, context.background.clone(), cancel.clone());
@@ -127,14 +128,19 @@ fn user_data(flags: &Flags) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn built(context: &Context, flags: &Flags, config: &ConfigRb) -> anyhow::Result<Image> {
-    let image = image::provide(context, flags.image.as_deref())?;
+fn built(
+    context: &Context,
+    flags: &Flags,
+    config: &ConfigRb,
+    cancel: &Arc<AtomicBool>,
+) -> anyhow::Result<Image> {
+    let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
+    let image = image::provide(context, flags.image.as_deref(), channel.map(String::as_str), cancel)?;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         context
             .progress
             .note(&format!("warning: $image_version is {version}, the image is {}", image.version));
     }
-    let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
     if let Some(channel) = channel.filter(|channel| **channel != image.channel) {
         context
             .progress
