@@ -16,7 +16,7 @@ use serde_json::json;
 use super::doctor;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
-use crate::{cli, image, output};
+use crate::{global, image, output};
 
 /// Used where the user has no user-data of their own.
 const SAMPLE: &str = "cloud-config/user-data.sample";
@@ -39,7 +39,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// What runs the machines: qemu or nspawn
-    #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = cli::backend)]
+    #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = global::backend)]
     on: BackendKind,
     /// Memory of each machine
     #[arg(long, value_name = "MIB")]
