@@ -54,6 +54,7 @@ pub struct Site {
     backend: Box<dyn Backend>,
     background: Background,
     cancel: Arc<AtomicBool>,
+    acceleration: Option<Acceleration>,
     _lock: Lock,
 }
 
@@ -104,10 +105,12 @@ impl Site {
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
+        let mut used = None;
         let backend: Box<dyn Backend> = match cluster.backend {
             BackendKind::Qemu => {
                 let tools = tools(&layout, &cluster)?;
                 let acceleration = decide(&layout, &tools)?;
+                used = Some(acceleration.clone());
                 Box::new(Qemu::new(layout.clone(), tools, acceleration))
             }
             BackendKind::Nspawn => {
@@ -118,7 +121,14 @@ impl Site {
                 Box::new(Nspawn::new(layout.clone(), command)?)
             }
         };
-        Ok(Self { layout, cluster: Mutex::new(cluster), backend, background, cancel, _lock: lock })
+        let cluster = Mutex::new(cluster);
+        Ok(Self { layout, cluster, backend, background, cancel, acceleration: used, _lock: lock })
+    }
+
+    /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
+    #[must_use]
+    pub fn acceleration(&self) -> Option<&Acceleration> {
+        self.acceleration.as_ref()
     }
 
     #[must_use]
