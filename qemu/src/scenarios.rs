@@ -6,7 +6,7 @@ mod network;
 mod power;
 mod provisioning;
 
-use crate::Scenario;
+use crate::scenario::Scenario;
 
 /// Every scenario, quick ones first.
 pub static ALL: &[Scenario] = &[

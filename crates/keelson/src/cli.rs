@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use machines::cluster::BackendKind;
+use clap::{Parser, Subcommand};
 
+use crate::global::Global;
 use crate::verbs;
 
 #[derive(Debug, Parser)]
@@ -16,22 +16,6 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub verb: Verb,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct Global {
-    /// Set of machines that the verb is about
-    #[arg(long, global = true, value_name = "NAME", default_value = "default", env = "KEELSON_CLUSTER")]
-    pub cluster: String,
-    /// Folder of the clusters' files [default: $XDG_STATE_HOME/keelson]
-    #[arg(long, global = true, value_name = "DIR", env = "KEELSON_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Print one JSON document on stdout, and nothing else there
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Show no progress
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,11 +77,6 @@ pub enum Verb {
     /// What keelson starts in the background
     #[command(subcommand, hide = true)]
     Internal(verbs::internal::Task),
-}
-
-/// `--on qemu|nspawn`.
-pub fn backend(text: &str) -> Result<BackendKind, String> {
-    text.parse()
 }
 
 #[cfg(test)]

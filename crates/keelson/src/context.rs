@@ -11,7 +11,7 @@ use machines::store::{Layout, Lock};
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::cli::Global;
+use crate::global::Global;
 
 pub struct Context {
     pub json: bool,

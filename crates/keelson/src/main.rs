@@ -4,6 +4,7 @@ mod cli;
 mod config_rb;
 mod context;
 mod failure;
+mod global;
 mod image;
 mod output;
 mod verbs;

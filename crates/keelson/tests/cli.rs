@@ -85,3 +85,19 @@ fn config_rb_warnings_name_file_and_line_and_the_rest_counts() {
     assert!(stderr.contains("warning: config.rb, line 2: $vm_gui is not known here"), "{stderr}");
     assert!(stderr.contains("error: 500 nodes are not possible"), "{stderr}");
 }
+
+#[test]
+fn validate_tells_place_and_exit_code() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    std::fs::write(folder.path().join("good"), "#cloud-config\nhostname: a\n").unwrap();
+    std::fs::write(folder.path().join("bad"), "#cloud-config\nhostname: [\n").unwrap();
+    let good = keelson(folder.path(), &["validate", "good"]);
+    assert_eq!(
+        (good.status.code(), String::from_utf8_lossy(&good.stdout).as_ref()),
+        (Some(0), "good: valid\n")
+    );
+    let bad = keelson(folder.path(), &["validate", "bad", "--json"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let value: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
+    assert!(value["errors"][0]["line"].as_u64().unwrap() >= 2, "{value}");
+}

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::BackendError;
+use crate::firmware;
 use crate::limits;
-use crate::qemu::arguments::{FIRMWARE_CODE, FIRMWARE_VARIABLES};
 use crate::store::{read_limited, replace};
 use crate::tools::Tools;
 
@@ -99,12 +99,12 @@ fn probe(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
     std::fs::create_dir_all(folder).map_err(made)?;
     let folder = tempfile::Builder::new().prefix("probe-").tempdir_in(folder).map_err(made)?;
     let variables = folder.path().join("variables.fd");
-    copy_firmware(tools, &variables)?;
+    firmware::copy_variables(tools, &variables)?;
     let (serial, errors) = (folder.path().join("serial"), folder.path().join("errors"));
     let mut command = tools.command("qemu-system-x86_64")?;
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "256"]);
     command.args(Acceleration::Kvm.arguments());
-    command.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}")]);
+    command.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::CODE)]);
     command.args(["-drive", &format!("if=pflash,unit=1,format=raw,file={}", variables.display())]);
     command.args(["-serial", &format!("file:{}", serial.display())]);
     let output = File::create(&errors).map_err(made)?;
@@ -153,21 +153,6 @@ impl Probe {
         self.child.wait().map_err(failed)?;
         Ok(())
     }
-}
-
-/// Copies the firmware's empty variables out of the tools tree.
-pub fn copy_firmware(tools: &Tools, target: &Path) -> Result<(), BackendError> {
-    let output = tools
-        .command("cp")?
-        .arg(FIRMWARE_VARIABLES)
-        .arg(target)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| BackendError::Run("cp", source))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(BackendError::Tool { program: "cp", said: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
 }
 
 #[cfg(test)]

@@ -55,6 +55,18 @@ pub enum Datasource {
     FwCfg,
 }
 
+impl std::str::FromStr for Datasource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "config-drive" => Ok(Self::ConfigDrive),
+            "fw-cfg" => Ok(Self::FwCfg),
+            _ => Err(format!("{text} is no way to hand over user-data (config-drive or fw-cfg)")),
+        }
+    }
+}
+
 /// A port of the host's loopback that leads to a port of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {

@@ -6,6 +6,7 @@
 
 mod inside;
 pub mod keeper;
+mod plan;
 mod tap;
 
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use crate::lan;
 use crate::limits;
 use crate::process::{Process, last_line};
 use crate::store::{Layout, replace};
-use keeper::{Guest, Keeper};
+use plan::{Guest, NodePlan};
 
 /// The program and first arguments that run [`keeper::run`], its folder's file being appended.
 #[derive(Debug, Clone)]
@@ -45,10 +46,10 @@ impl Nspawn {
         Ok(Self { layout, command })
     }
 
-    fn keeper(&self, cluster: &Cluster, node: &Node) -> Keeper {
+    fn keeper(&self, cluster: &Cluster, node: &Node) -> NodePlan {
         let files = self.layout.node(&node.name);
         let ssh = Forward { host: node.ssh_port, guest: 22 };
-        Keeper {
+        NodePlan {
             machine: format!("{}-{}", cluster.name, node.name),
             uuid: node.uuid.clone(),
             mac: node.mac.clone(),

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::acceleration::{self, Acceleration};
+use crate::acceleration::Acceleration;
 use crate::backend::{Backend, BackendError, check_ports, check_space};
 use crate::cluster::{Cluster, Node};
 use crate::config_drive::Drive;
+use crate::firmware;
 use crate::limits;
 use crate::process::{Process, last_line};
 use crate::store::{Layout, NodeLayout};
@@ -83,7 +84,7 @@ impl Backend for Qemu {
         let host = files.host();
         std::fs::create_dir_all(&host).map_err(|source| BackendError::Make { path: host, source })?;
         if !files.variables().exists() {
-            acceleration::copy_firmware(&self.tools, &files.variables())?;
+            firmware::copy_variables(&self.tools, &files.variables())?;
         }
         drive.write_image(&files.config_drive())?;
         drive.write_folder(&files.config_folder())?;

@@ -3,8 +3,10 @@
 //! Every change is written to the state file before the next one is begun, so that a keelson that is
 //! killed leaves a state by which the next one finds all processes.
 
+mod error;
+mod power;
+
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -12,21 +14,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::acceleration::{self, Acceleration};
-use crate::backend::{Backend, BackendError, free_port};
-use crate::cluster::{BackendKind, Cluster, Endpoint, Node, NodeState, NodeStatus, Wish, WishError};
-use crate::config_drive::{Drive, DriveError};
-use crate::console;
+use crate::backend::{Backend, free_port};
+use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
+use crate::config_drive::Drive;
 use crate::image::Image;
-use crate::keys::{self, KeyError};
-use crate::lan::{self, LanError, Order};
-use crate::limits;
+use crate::lan::{self, Order};
 use crate::nspawn::{KeeperCommand, Nspawn};
-use crate::process::{Process, ProcessError};
+use crate::process::Process;
 use crate::qemu::Qemu;
 use crate::ready::{self, Mark, Patience, Ready, ReadyError};
-use crate::ssh;
-use crate::store::{Layout, Lock, StoreError, replace};
+use crate::store::{Layout, Lock, replace};
 use crate::tools::Tools;
+use crate::{console, keys, limits, ssh, status};
+
+pub use error::{NotReady, SiteError};
 
 /// How a program that uses this crate runs its background processes: itself, with these first arguments.
 #[derive(Debug, Clone)]
@@ -36,78 +37,6 @@ pub struct Background {
     pub lan: Vec<String>,
     /// Followed by a file; must call [`crate::nspawn::keeper::run`].
     pub keeper: Vec<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SiteError {
-    #[error("there is no cluster {0} (keelson up makes it)")]
-    NoCluster(String),
-    #[error("there is no node {name}; there are {}", .has.join(", "))]
-    NoNode { name: String, has: Vec<String> },
-    #[error("{0} is not running (keelson start {0})")]
-    Stopped(String),
-    #[error("{0} is running already")]
-    Running(String),
-    #[error(transparent)]
-    NotReady(#[from] Box<NotReady>),
-    #[error("interrupted")]
-    Interrupted,
-    #[error("{node}")]
-    Backend { node: String, source: BackendError },
-    #[error("the tools tree can not be used")]
-    Tools(#[from] sandbox::SandboxError),
-    #[error("no free port was found")]
-    Port(#[source] std::io::Error),
-    #[error("can not write {path}")]
-    Write { path: PathBuf, source: std::io::Error },
-    #[error("{node} does not answer by ssh")]
-    Ssh { node: String, source: ssh::RunError },
-    #[error("{node}: {command} failed with code {code}: {said}")]
-    Command { node: String, command: &'static str, code: i32, said: String },
-    #[error(transparent)]
-    Open(#[from] BackendError),
-    #[error(transparent)]
-    Wish(#[from] WishError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error(transparent)]
-    Drive(#[from] DriveError),
-    #[error(transparent)]
-    Lan(#[from] LanError),
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-}
-
-/// A node that did not come up, with what is known about why.
-#[derive(Debug, thiserror::Error)]
-#[error("{node} did not come up: {why}{}", report(.shown, .unit, .remark))]
-pub struct NotReady {
-    pub node: String,
-    pub why: ReadyError,
-    /// The last lines of its console.
-    pub shown: Vec<String>,
-    /// The unit that its boot was waiting for.
-    pub unit: Option<String>,
-    pub remark: Option<String>,
-    pub console: PathBuf,
-}
-
-fn report(shown: &[String], unit: &Option<String>, remark: &Option<String>) -> String {
-    let mut text = String::new();
-    for (what, detail) in [("it waited for ", unit), ("", remark)] {
-        text.extend(detail.iter().flat_map(|detail| ["; ", what, detail]));
-    }
-    if shown.is_empty() {
-        return text + "; its console shows nothing";
-    }
-    text += "\nits console ends with:";
-    for line in shown {
-        text += "\n    ";
-        text += line;
-    }
-    text
 }
 
 /// What happens while nodes boot.
@@ -125,6 +54,7 @@ pub struct Site {
     backend: Box<dyn Backend>,
     background: Background,
     cancel: Arc<AtomicBool>,
+    acceleration: Option<Acceleration>,
     _lock: Lock,
 }
 
@@ -175,10 +105,12 @@ impl Site {
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
+        let mut used = None;
         let backend: Box<dyn Backend> = match cluster.backend {
             BackendKind::Qemu => {
                 let tools = tools(&layout, &cluster)?;
                 let acceleration = decide(&layout, &tools)?;
+                used = Some(acceleration.clone());
                 Box::new(Qemu::new(layout.clone(), tools, acceleration))
             }
             BackendKind::Nspawn => {
@@ -189,7 +121,14 @@ impl Site {
                 Box::new(Nspawn::new(layout.clone(), command)?)
             }
         };
-        Ok(Self { layout, cluster: Mutex::new(cluster), backend, background, cancel, _lock: lock })
+        let cluster = Mutex::new(cluster);
+        Ok(Self { layout, cluster, backend, background, cancel, acceleration: used, _lock: lock })
+    }
+
+    /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
+    #[must_use]
+    pub fn acceleration(&self) -> Option<&Acceleration> {
+        self.acceleration.as_ref()
     }
 
     #[must_use]
@@ -215,7 +154,7 @@ impl Site {
 
     #[must_use]
     pub fn status(&self) -> Vec<NodeStatus> {
-        status(&self.layout, &self.state())
+        status::of(&self.layout, &self.state())
     }
 
     /// Changes one node's state and writes it.
@@ -394,84 +333,6 @@ impl Site {
         Ok(self.layout.save(&state)?)
     }
 
-    /// Boots a stopped node and waits until it is ready.
-    pub fn start(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
-        if self.node(name)?.process.is_some_and(Process::alive) {
-            return Err(SiteError::Running(name.to_owned()));
-        }
-        self.switch_on(name, true)?;
-        let done = self.wait_ready(name, &Mark::default(), limit);
-        if matches!(done, Err(SiteError::Interrupted)) {
-            self.crash(name)?;
-        }
-        done
-    }
-
-    /// Switches a stopped node on and comes back at once.
-    pub fn power_on(&self, name: &str) -> Result<(), SiteError> {
-        self.switch_on(name, true)
-    }
-
-    /// Pulls the plug of a node; one that is stopped stays so.
-    pub fn crash(&self, name: &str) -> Result<(), SiteError> {
-        let node = self.node(name)?;
-        if let Some(process) = node.process {
-            self.backend
-                .cut(&node, process)
-                .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
-        }
-        self.change(name, |node| node.process = None)?;
-        Ok(())
-    }
-
-    /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
-    pub fn reboot(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
-        let node = self.node(name)?;
-        let process = node.process.filter(|process| process.alive());
-        let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
-        let before = ready::mark(&self.layout.node(name).ready());
-        let asked = ssh::run(&self.layout, &node, "sudo systemctl reboot --no-block", b"", limits::COMMAND);
-        if !asked.is_ok_and(|output| output.code == 0) {
-            self.backend
-                .reset(&node, process)
-                .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
-        }
-        self.wait_ready(name, &before, limit)
-    }
-
-    /// Stops all nodes in order, or by force where they do not end in time; keeps their disks.
-    pub fn down(&self) -> Result<(), SiteError> {
-        let nodes: Vec<Node> = self.cluster().nodes;
-        let done: Vec<Result<(), SiteError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.stop(node))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(SiteError::Interrupted))).collect()
-        });
-        done.into_iter().collect::<Result<(), _>>()?;
-        self.stop_lan()
-    }
-
-    /// Stops one node in order; by force where it does not end in time.
-    pub fn stop(&self, node: &Node) -> Result<(), SiteError> {
-        if let Some(process) = node.process.filter(|process| process.alive()) {
-            // A system that can not be asked any more is cut below.
-            if self.backend.shut_down(node, process).is_ok() && process.wait(limits::SHUTDOWN) {
-                self.change(&node.name, |node| node.process = None)?;
-                return Ok(());
-            }
-        }
-        self.crash(&node.name)
-    }
-
-    /// Removes the cluster with all its files.
-    pub fn destroy(self) -> Result<(), SiteError> {
-        for node in self.cluster().nodes {
-            self.crash(&node.name)?;
-        }
-        self.stop_lan()?;
-        let path = self.layout.root().to_path_buf();
-        std::fs::remove_dir_all(&path).map_err(|source| SiteError::Write { path, source })
-    }
-
     /// Cuts a node off the LAN, or lets it back.
     pub fn partition(&self, name: &str, cut: bool) -> Result<(), SiteError> {
         self.node(name)?;
@@ -499,31 +360,6 @@ impl Site {
             said,
         })
     }
-}
-
-/// How every node of a cluster is, without its lock.
-#[must_use]
-pub fn status(layout: &Layout, cluster: &Cluster) -> Vec<NodeStatus> {
-    cluster
-        .nodes
-        .iter()
-        .map(|node| {
-            let files = layout.node(&node.name);
-            let process = node.process.filter(|process| process.alive());
-            let ready = process.and_then(|_| ready::last(&files.ready()));
-            NodeStatus {
-                name: node.name.clone(),
-                state: NodeState::of(process.is_some(), ready.as_ref()),
-                address: node.address,
-                ssh: process.map(|_| Endpoint { host: Ipv4Addr::LOCALHOST, port: node.ssh_port }),
-                version: ready.as_ref().and_then(|ready| ready.version.clone()),
-                slot: ready.as_ref().and_then(|ready| ready.slot.clone()),
-                pid: process.map(|process| process.pid),
-                failed_units: ready.map(|ready| ready.failed_units).unwrap_or_default(),
-                console: files.console_log(),
-            }
-        })
-        .collect()
 }
 
 /// The tools with all folders visible that the cluster's machines use.

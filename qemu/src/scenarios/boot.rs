@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
-use crate::failure::expect;
-use crate::{Failure, Scenario, Stage};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage};
 
 const HELLO_USER_DATA: &str = include_str!("../../user-data/hello.yaml");
 

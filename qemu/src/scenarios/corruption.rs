@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
 
-use crate::failure::expect;
-use crate::{Failure, Run, Scenario, Stage};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Run, Scenario, Stage};
 
 /// Label of the partition that a fresh machine boots from.
 const LABEL: &str = "USR-A";

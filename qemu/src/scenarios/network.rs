@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
-use crate::{Failure, Scenario, Stage};
+use crate::failure::Failure;
+use crate::scenario::{Scenario, Stage};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
-use crate::failure::expect;
-use crate::{Failure, Scenario, Stage};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage};
 
 pub const CRASH_KEEPS_DATA: Scenario = Scenario {
     name: "crash",

@@ -2,8 +2,8 @@
 
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
-use crate::failure::expect;
-use crate::{Failure, Scenario, Stage};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage};
 
 const BAD: &str = "#cloud-config\nhostname: bad\nwrite_files:\n\t- path: /etc/x\n";
 

@@ -169,7 +169,7 @@ fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceler
     Ok(acceleration)
 }
 
-fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
+pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
     let mut packages: Vec<&str> = report
         .needs
         .iter()

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use machines::site;
+use machines::status;
 
 use crate::context::Context;
 use crate::output;
 
 pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let cluster = context.load()?;
-    let nodes = site::status(&context.layout, &cluster);
+    let nodes = status::of(&context.layout, &cluster);
     if context.json {
         output::print_json(&output::status_json(&context.cluster, &nodes));
         return Ok(ExitCode::SUCCESS);

@@ -9,7 +9,7 @@ use scenarios::{Outcome, Run, Scenario};
 use serde_json::json;
 
 use crate::context::{Context, interrupt};
-use crate::{cli, image, output};
+use crate::{global, image, output};
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -17,7 +17,7 @@ pub struct Flags {
     #[arg(value_name = "SCENARIO")]
     names: Vec<String>,
     /// Only on this back end [default: on each that a scenario is for]
-    #[arg(long, value_name = "BACKEND", value_parser = cli::backend)]
+    #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
     on: Option<BackendKind>,
     /// Also those that take minutes
     #[arg(long)]
@@ -53,7 +53,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             let step = context.progress.step("test");
             step.set(format!("{} on {backend}", scenario.name));
             let begun = std::time::Instant::now();
-            let outcome = run.scenario(scenario, *backend);
+            let outcome = scenarios::run(&run, scenario, *backend);
             let name = format!("{} on {backend}", scenario.name);
             let said = match &outcome {
                 Outcome::Passed => format!("{name} passed"),

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use machines::cluster::{BackendKind, Wish};
+use machines::acceleration::Acceleration;
+use machines::cluster::{BackendKind, Datasource, Wish};
+use machines::console;
 use machines::image::Image;
 use machines::limits::USER_DATA_MAX;
 use machines::site::{Event, Site};
@@ -17,10 +19,12 @@ use serde_json::json;
 use super::doctor;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
-use crate::{cli, image, output};
+use crate::{global, image, output};
 
 /// Used where the user has no user-data of their own.
 const SAMPLE: &str = "cloud-config/user-data.sample";
+/// How often the line of booting machines changes.
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -40,8 +44,11 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// What runs the machines: qemu or nspawn
-    #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = cli::backend)]
+    #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = global::backend)]
     on: BackendKind,
+    /// How QEMU machines get their user-data: config-drive, or fw-cfg (without the cluster's ssh key)
+    #[arg(long, value_name = "WAY", default_value = "config-drive")]
+    datasource: Datasource,
     /// Memory of each machine
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
@@ -58,24 +65,43 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let wish = wish(flags, &config);
     wish.check()?;
     let user_data = user_data(flags)?;
+    if wish.datasource == Datasource::FwCfg && user_data.is_none() {
+        bail!("--datasource fw-cfg needs user-data");
+    }
     let cancel = interrupt()?;
     let lock = context.lock("up", &cancel)?;
-    let needs = context.progress.step("needs");
-    let report = doctor::examine(context, Some(flags.on));
-    let missing: Vec<_> = report.needs.iter().filter(|need| !need.present).map(|need| need.name).collect();
-    if !missing.is_empty() {
-        bail!("this host lacks {} (keelson doctor --install installs it)", missing.join(", "));
-    }
-    needs.done(&format!("{0} of {0}", report.needs.len()));
+    satisfy(context, flags)?;
     let begun = Instant::now();
     let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
-    let created =
-        Site::create(context.layout.clone(), lock, image, &wish, context.background.clone(), cancel.clone());
-    let site = created?;
+    let site = Site::create(context.layout.clone(), lock, image, &wish, context.background.clone(), cancel)?;
+    if let Some(Acceleration::Tcg { why }) = site.acceleration() {
+        context.progress.note(&format!("machines are emulated: {why}"));
+    }
     let begun = Instant::now();
     boot(context, &site, user_data.as_deref(), flags)?;
     finish(context, &site, build, begun.elapsed())
+}
+
+/// Sees to it that the host has what the machines need; installs what a package brings.
+fn satisfy(context: &Context, flags: &Flags) -> anyhow::Result<()> {
+    let step = context.progress.step("needs");
+    let missing = |report: &doctor::Report| -> Vec<&str> {
+        report.needs.iter().filter(|need| !need.present).map(|need| need.name).collect()
+    };
+    let mut report = doctor::examine(context, Some(flags.on));
+    let before = missing(&report).len();
+    if before > 0 {
+        doctor::install(context, &report)?;
+        report = doctor::examine(context, Some(flags.on));
+    }
+    let lacks = missing(&report);
+    if !lacks.is_empty() {
+        bail!("this host lacks {} (keelson doctor tells more)", lacks.join(", "));
+    }
+    let installed = if before == 0 { String::new() } else { format!(" ({before} installed)") };
+    step.done(&format!("{0} of {0}{installed}", report.needs.len()));
+    Ok(())
 }
 
 /// `config.rb`, its warnings already told.
@@ -106,7 +132,7 @@ fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
         name_prefix: config.instance_name_prefix.clone().unwrap_or(usual.name_prefix),
         memory_mib: flags.memory.or(config.vm_memory).unwrap_or(usual.memory_mib),
         cpus: config.vm_cpus.unwrap_or(usual.cpus),
-        datasource: usual.datasource,
+        datasource: flags.datasource,
         forwards: config.forwarded_ports.clone(),
     }
 }
@@ -155,26 +181,22 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         site.status().into_iter().filter(|node| node.pid.is_some()).map(|node| node.name).collect();
     let total = site.cluster().nodes.len();
     let step = context.progress.step("boot");
-    let (ready, started) = (Mutex::new(running.len()), Mutex::new(0_usize));
-    site.up(Duration::from_secs(flags.timeout), &|event| {
-        let add = |count: &Mutex<usize>| {
-            let mut count = count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *count += 1;
-            *count
-        };
-        match event {
-            Event::Started { node, .. } => step.set(format!("{node} is on ({} started)", add(&started))),
-            Event::Ready { node, after } => {
-                step.set(format!(
-                    "{node} ready after {}; {} of {total}",
-                    progress::duration(after).trim(),
-                    add(&ready)
-                ));
+    let boots = Mutex::new(Boots { total, ready: running.len(), ..Boots::default() });
+    let state = || boots.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = AtomicBool::new(false);
+    let up = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                step.set(state().line());
+                std::thread::sleep(SHOWN_EVERY);
             }
-        }
-    })?;
-    let started = started.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    step.done(&format!("{started} started, {} ran already", running.len()));
+        });
+        let up = site.up(Duration::from_secs(flags.timeout), &|event| state().note(event));
+        done.store(true, Ordering::Relaxed);
+        up
+    });
+    up?;
+    step.done(&format!("{} started, {} ran already", state().started, running.len()));
     if flags.provision && changed {
         let step = context.progress.step("provision");
         for name in &running {
@@ -186,6 +208,39 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         context.progress.note("user-data has changed; keelson up --provision applies it to running machines");
     }
     Ok(())
+}
+
+/// What is known of machines while they boot.
+#[derive(Default)]
+struct Boots {
+    total: usize,
+    started: usize,
+    ready: usize,
+    /// Machines that are not ready, with their consoles.
+    waiting: Vec<(String, PathBuf)>,
+}
+
+impl Boots {
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Started { node, console } => {
+                self.started += 1;
+                self.waiting.push((node, console));
+            }
+            Event::Ready { node, .. } => {
+                self.ready += 1;
+                self.waiting.retain(|(name, _)| *name != node);
+            }
+        }
+    }
+
+    /// How many are ready, and what the first of the others shows.
+    fn line(&self) -> String {
+        let line = format!("{} of {} ready", self.ready, self.total);
+        let Some((name, console)) = self.waiting.first() else { return line };
+        let shown = console::tail(console, 1).pop().unwrap_or_default();
+        format!("{line}; {name}: {}", shown.trim())
+    }
 }
 
 fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> anyhow::Result<ExitCode> {

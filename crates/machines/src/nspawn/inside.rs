@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::keeper::Keeper;
+use super::plan::NodePlan;
 
 /// Directories that a root needs before systemd makes the rest.
 const DIRECTORIES: [&str; 15] = [
@@ -22,7 +22,7 @@ const LINKS: [(&str, &str); 4] =
 const NONE: Option<&str> = None;
 
 /// Leaves the host's mount namespace and mounts the node's root at `keeper.tree`.
-pub fn mount_root(keeper: &Keeper) -> io::Result<()> {
+pub fn mount_root(keeper: &NodePlan) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
     make_skeleton(&keeper.tree)?;
@@ -66,7 +66,7 @@ fn bind_read_only(from: &Path, to: &Path) -> io::Result<()> {
     Ok(mount(NONE, to, NONE, flags, NONE)?)
 }
 
-fn overlay_etc(keeper: &Keeper, defaults: &Path) -> io::Result<()> {
+fn overlay_etc(keeper: &NodePlan, defaults: &Path) -> io::Result<()> {
     let (upper, work) = (keeper.etc.join("upper"), keeper.etc.join("work"));
     std::fs::create_dir_all(&upper)?;
     std::fs::create_dir_all(&work)?;

@@ -16,84 +16,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
 
+use super::plan::{Guest, NodePlan};
 use super::{inside, tap};
-use crate::cluster::Forward;
 use crate::process::Process;
-use crate::store::{read_limited, replace};
+use crate::store::replace;
 use crate::tools::Tools;
 
 /// nspawn's exit code for "start me again": the guest has rebooted.
 const REBOOTED: i32 = 133;
-/// systemd's signal for an immediate reboot, above SIGRTMIN.
-const REBOOT_NOW: i32 = 15;
 /// Terminals that may watch a console at the same time.
 const WATCHERS_MAX: usize = 16;
 
-/// All that a keeper has to know; written by the back end, read by the process.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Keeper {
-    pub machine: String,
-    pub uuid: String,
-    pub mac: String,
-    pub address: Ipv4Addr,
-    pub tree: PathBuf,
-    /// Folder of the `/etc` overlay's upper and work directories.
-    pub etc: PathBuf,
-    pub usr_erofs: PathBuf,
-    pub usr_tree: PathBuf,
-    pub tools: PathBuf,
-    pub config_drive: PathBuf,
-    pub host: PathBuf,
-    pub lan_socket: PathBuf,
-    pub console_log: PathBuf,
-    pub console_socket: PathBuf,
-    pub guest: PathBuf,
-    pub forwards: Vec<Forward>,
-    pub credentials: Vec<(String, String)>,
-}
-
-/// The running nspawn; the guest's first process is its child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guest {
-    pub nspawn: Process,
-}
-
-impl Guest {
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&read_limited(path, 4096).ok()?).ok()
-    }
-
-    fn init(self) -> Option<i32> {
-        let pid = self.nspawn.pid;
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-        children.split_ascii_whitespace().next()?.parse().ok()
-    }
-
-    /// Kills the guest's first process and with it all of the guest.
-    pub fn kill(self) -> io::Result<()> {
-        self.send(libc::SIGKILL)
-    }
-
-    pub fn reset(self) -> io::Result<()> {
-        self.send(libc::SIGRTMIN() + REBOOT_NOW)
-    }
-
-    fn send(self, signal: i32) -> io::Result<()> {
-        let Some(init) = self.init().filter(|_| self.nspawn.alive()) else { return Ok(()) };
-        // SAFETY: kill takes two integers. nix has no type for real-time signals.
-        match unsafe { libc::kill(init, signal) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-}
-
 /// Runs the node that `file` describes until it is switched off; returns its exit code.
 pub fn run(file: &Path) -> io::Result<i32> {
-    let keeper: Keeper = serde_json::from_slice(&std::fs::read(file)?)?;
+    let keeper: NodePlan = serde_json::from_slice(&std::fs::read(file)?)?;
     inside::mount_root(&keeper)?;
     let console = Console::open(&keeper)?;
     let namespace: Shared = Arc::default();
@@ -119,7 +56,7 @@ pub fn run(file: &Path) -> io::Result<i32> {
 
 type Shared = Arc<Mutex<Option<Arc<OwnedFd>>>>;
 
-fn boot(keeper: &Keeper, console: &Console, namespace: &OwnedFd) -> io::Result<ExitStatus> {
+fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd) -> io::Result<ExitStatus> {
     let mut command = nspawn(keeper, namespace)?;
     let terminal = || console.terminal.try_clone();
     command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
@@ -140,14 +77,14 @@ fn boot(keeper: &Keeper, console: &Console, namespace: &OwnedFd) -> io::Result<E
     child.wait()
 }
 
-fn record(keeper: &Keeper, child: &Child) -> io::Result<()> {
+fn record(keeper: &NodePlan, child: &Child) -> io::Result<()> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let Some(nspawn) = Process::of(pid) else { return Ok(()) };
     replace(&keeper.guest, &serde_json::to_vec(&Guest { nspawn })?)
 }
 
 /// nspawn's command line. Capabilities and system calls are those that docker needs inside.
-fn nspawn(keeper: &Keeper, namespace: &OwnedFd) -> io::Result<Command> {
+fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     let folders = [&keeper.tree, &keeper.config_drive, &keeper.host];
     let mut command = match host_nspawn() {
         Some(program) => Command::new(program),
@@ -225,7 +162,7 @@ struct Console {
 }
 
 impl Console {
-    fn open(keeper: &Keeper) -> io::Result<Self> {
+    fn open(keeper: &NodePlan) -> io::Result<Self> {
         let pair = nix::pty::openpty(None, None)?;
         let (master, terminal) = (File::from(pair.master), File::from(pair.slave));
         let log = File::options().create(true).append(true).open(&keeper.console_log)?;

@@ -6,13 +6,11 @@ use std::path::Path;
 use crate::acceleration::Acceleration;
 use crate::cluster::{Cluster, Datasource, Node};
 use crate::credential;
+use crate::firmware;
 use crate::lan;
 use crate::ready::PORT;
 use crate::store::Layout;
 
-/// Firmware inside the tools tree.
-pub const FIRMWARE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-pub const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// Name of the firmware configuration file that carries user-data.
 pub const FW_CFG: &str = "opt/com.coreos/config";
 
@@ -30,7 +28,7 @@ pub fn arguments(
     add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]);
     add(&acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
-    add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}")]);
+    add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::CODE)]);
     add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
     add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);

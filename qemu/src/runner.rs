@@ -1,4 +1,4 @@
-//! The machines of one running scenario, and what becomes of them at its end.
+//! Runs a scenario: makes its machines, and at the end removes them or keeps what tells why it failed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,50 +7,15 @@ use std::time::Duration;
 use machines::backend::BackendError;
 use machines::cluster::{BackendKind, Wish};
 use machines::machine::Machine;
-use machines::site::{Event, Site, SiteError};
+use machines::site::{Site, SiteError};
 use machines::store::Layout;
 
-use crate::{Failure, Outcome, Run, Scenario};
+use crate::failure::Failure;
+use crate::scenario::{Outcome, Run, Scenario, Stage};
 
-/// How long a machine may take to get ready: emulated ones on a busy host are slow.
-const BOOT_QEMU: Duration = Duration::from_secs(240);
-const BOOT_NSPAWN: Duration = Duration::from_secs(60);
-
-pub struct Stage<'a> {
-    pub site: &'a Site,
-    pub backend: BackendKind,
-    pub run: &'a Run,
-}
-
-impl<'a> Stage<'a> {
-    /// How long a machine of this back end may take to get ready.
-    #[must_use]
-    pub fn boot_limit(&self) -> Duration {
-        match self.backend {
-            BackendKind::Qemu => BOOT_QEMU,
-            BackendKind::Nspawn => BOOT_NSPAWN,
-        }
-    }
-
-    /// The machine with this number, from 1.
-    #[must_use]
-    pub fn machine(&self, number: usize) -> Machine<'a> {
-        Machine::new(self.site, &format!("core-{number:02}"), self.boot_limit())
-    }
-
-    /// Boots all machines at once and waits until they are ready; how long each took.
-    pub fn boot(&self) -> Result<Vec<Duration>, Failure> {
-        let times = std::sync::Mutex::new(Vec::new());
-        self.site.up(self.boot_limit(), &|event| {
-            if let Event::Ready { after, .. } = event {
-                times.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(after);
-            }
-        })?;
-        Ok(times.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
-
-pub(crate) fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
+/// Runs one scenario on one back end, and removes its machines if it passes.
+#[must_use]
+pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     let kept = |why: String, site: Option<&Site>| Outcome::Failed { why, kept: keep(run, site) };
     let site = match set_up(run, scenario, backend) {
         Ok(site) => site,

@@ -1,0 +1,75 @@
+//! What the back end tells a node's keeper, and what the keeper tells back: two files of the node's folder.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Forward;
+use crate::process::Process;
+use crate::store::read_limited;
+
+/// systemd's signal for an immediate reboot, above SIGRTMIN.
+const REBOOT_NOW: i32 = 15;
+
+/// All that a keeper has to know; written by the back end, read by the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodePlan {
+    pub machine: String,
+    pub uuid: String,
+    pub mac: String,
+    pub address: Ipv4Addr,
+    pub tree: PathBuf,
+    /// Folder of the `/etc` overlay's upper and work directories.
+    pub etc: PathBuf,
+    pub usr_erofs: PathBuf,
+    pub usr_tree: PathBuf,
+    pub tools: PathBuf,
+    pub config_drive: PathBuf,
+    pub host: PathBuf,
+    pub lan_socket: PathBuf,
+    pub console_log: PathBuf,
+    pub console_socket: PathBuf,
+    pub guest: PathBuf,
+    pub forwards: Vec<Forward>,
+    pub credentials: Vec<(String, String)>,
+}
+
+/// The running nspawn; the guest's first process is its child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    pub nspawn: Process,
+}
+
+impl Guest {
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&read_limited(path, 4096).ok()?).ok()
+    }
+
+    fn init(self) -> Option<i32> {
+        let pid = self.nspawn.pid;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.split_ascii_whitespace().next()?.parse().ok()
+    }
+
+    /// Kills the guest's first process and with it all of the guest.
+    pub fn kill(self) -> io::Result<()> {
+        self.send(libc::SIGKILL)
+    }
+
+    pub fn reset(self) -> io::Result<()> {
+        self.send(libc::SIGRTMIN() + REBOOT_NOW)
+    }
+
+    fn send(self, signal: i32) -> io::Result<()> {
+        let Some(init) = self.init().filter(|_| self.nspawn.alive()) else { return Ok(()) };
+        // SAFETY: kill takes two integers. nix has no type for real-time signals.
+        match unsafe { libc::kill(init, signal) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}

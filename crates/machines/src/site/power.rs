@@ -1,0 +1,89 @@
+//! The power switches of a site's nodes: on, off in order, off at once, again.
+
+use std::time::Duration;
+
+use super::{Site, SiteError};
+use crate::cluster::Node;
+use crate::process::Process;
+use crate::ready::{self, Mark, Ready};
+use crate::{limits, ssh};
+
+impl Site {
+    /// Boots a stopped node and waits until it is ready.
+    pub fn start(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
+        if self.node(name)?.process.is_some_and(Process::alive) {
+            return Err(SiteError::Running(name.to_owned()));
+        }
+        self.switch_on(name, true)?;
+        let done = self.wait_ready(name, &Mark::default(), limit);
+        if matches!(done, Err(SiteError::Interrupted)) {
+            self.crash(name)?;
+        }
+        done
+    }
+
+    /// Switches a stopped node on and comes back at once.
+    pub fn power_on(&self, name: &str) -> Result<(), SiteError> {
+        self.switch_on(name, true)
+    }
+
+    /// Pulls the plug of a node; one that is stopped stays so.
+    pub fn crash(&self, name: &str) -> Result<(), SiteError> {
+        let node = self.node(name)?;
+        if let Some(process) = node.process {
+            self.backend
+                .cut(&node, process)
+                .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
+        }
+        self.change(name, |node| node.process = None)?;
+        Ok(())
+    }
+
+    /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
+    pub fn reboot(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
+        let node = self.node(name)?;
+        let process = node.process.filter(|process| process.alive());
+        let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
+        let before = ready::mark(&self.layout.node(name).ready());
+        let asked = ssh::run(&self.layout, &node, "sudo systemctl reboot --no-block", b"", limits::COMMAND);
+        if !asked.is_ok_and(|output| output.code == 0) {
+            self.backend
+                .reset(&node, process)
+                .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
+        }
+        self.wait_ready(name, &before, limit)
+    }
+
+    /// Stops all nodes in order, or by force where they do not end in time; keeps their disks.
+    pub fn down(&self) -> Result<(), SiteError> {
+        let nodes: Vec<Node> = self.cluster().nodes;
+        let done: Vec<Result<(), SiteError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.stop(node))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(SiteError::Interrupted))).collect()
+        });
+        done.into_iter().collect::<Result<(), _>>()?;
+        self.stop_lan()
+    }
+
+    /// Stops one node in order; by force where it does not end in time.
+    pub fn stop(&self, node: &Node) -> Result<(), SiteError> {
+        if let Some(process) = node.process.filter(|process| process.alive()) {
+            // A system that can not be asked any more is cut below.
+            if self.backend.shut_down(node, process).is_ok() && process.wait(limits::SHUTDOWN) {
+                self.change(&node.name, |node| node.process = None)?;
+                return Ok(());
+            }
+        }
+        self.crash(&node.name)
+    }
+
+    /// Removes the cluster with all its files.
+    pub fn destroy(self) -> Result<(), SiteError> {
+        for node in self.cluster().nodes {
+            self.crash(&node.name)?;
+        }
+        self.stop_lan()?;
+        let path = self.layout.root().to_path_buf();
+        std::fs::remove_dir_all(&path).map_err(|source| SiteError::Write { path, source })
+    }
+}
