@@ -21,9 +21,10 @@ pub fn all(node: &Node) -> Vec<(String, String)> {
 }
 
 /// The `.network` file of the node's LAN interface. LLMNR makes the nodes find each other by name.
+/// The interface counts for network-online.target: in an nspawn node it is the only one.
 fn lan_network(node: &Node) -> String {
     format!(
-        "[Match]\nMACAddress={}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
+        "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
          LLMNR=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         node.mac, node.address
     )
