@@ -1,4 +1,4 @@
-//! What a node is told before its user-data: the address of its LAN interface, as a systemd credential.
+//! What a node is told before its user-data, as systemd credentials: its name and its LAN address.
 //!
 //! systemd's network generator writes `network.network.NAME` credentials to `/run/systemd/network`, so the
 //! image needs to know nothing about our LAN.
@@ -11,11 +11,20 @@ use crate::cluster::{LAN_PREFIX, Node};
 /// Sorts before the image's own files, so that it wins for this interface.
 pub const LAN_NAME: &str = "network.network.70-lan";
 
-/// The `.network` file of the node's LAN interface. LLMNR makes the nodes find each other by name.
+/// The node's name until its user-data or its config drive says another.
+pub const HOSTNAME: &str = "system.hostname";
+
+/// All credentials of a node: name and content.
 #[must_use]
-pub fn lan_network(node: &Node) -> String {
+pub fn all(node: &Node) -> Vec<(String, String)> {
+    vec![(LAN_NAME.to_owned(), lan_network(node)), (HOSTNAME.to_owned(), node.name.clone())]
+}
+
+/// The `.network` file of the node's LAN interface. LLMNR makes the nodes find each other by name.
+/// The interface counts for network-online.target: in an nspawn node it is the only one.
+fn lan_network(node: &Node) -> String {
     format!(
-        "[Match]\nMACAddress={}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
+        "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{LAN_PREFIX}\n\
          LLMNR=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         node.mac, node.address
     )

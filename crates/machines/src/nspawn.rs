@@ -66,7 +66,7 @@ impl Nspawn {
             console_socket: files.console_socket(),
             guest: files.root().join("guest.json"),
             forwards: [ssh].into_iter().chain(node.forwards.iter().copied()).collect(),
-            credentials: vec![(credential::LAN_NAME.to_owned(), credential::lan_network(node))],
+            credentials: credential::all(node),
         }
     }
 

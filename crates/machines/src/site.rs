@@ -189,18 +189,17 @@ impl Site {
     /// Starts every node that is stopped and waits until all are ready. On Ctrl-C what was started here
     /// is switched off again.
     pub fn up(&self, limit: Duration, watch: Watcher<'_>) -> Result<(), SiteError> {
-        let before = self.state().lan;
         let names: Vec<String> = self.state().nodes.iter().map(|node| node.name.clone()).collect();
         let mut waits = Vec::new();
         let done =
             self.start_all(&names, &mut waits, watch).and_then(|()| self.wait_all(&waits, limit, watch));
-        if !matches!(done, Err(SiteError::Interrupted)) {
-            return done;
+        if matches!(done, Err(SiteError::Interrupted)) {
+            for (name, _) in waits.iter().filter(|(_, started)| started.is_some()) {
+                self.crash(name)?;
+            }
         }
-        for (name, _) in waits.iter().filter(|(_, started)| started.is_some()) {
-            self.crash(name)?;
-        }
-        if before.is_none_or(|lan| !lan.alive()) {
+        let runs = self.state().nodes.iter().any(|node| node.process.is_some_and(Process::alive));
+        if done.is_err() && !runs {
             self.stop_lan()?;
         }
         done

@@ -69,8 +69,10 @@ pub fn arguments(
             add(&["-fw_cfg", &format!("name={FW_CFG},file={}", value(&file))]);
         }
     }
-    let network = credential::smbios(credential::LAN_NAME, &credential::lan_network(node));
-    add(&["-smbios", &format!("type=11,value={}", network.replace(',', ",,"))]);
+    for (name, content) in credential::all(node) {
+        let text = credential::smbios(&name, &content).replace(',', ",,");
+        add(&["-smbios", &format!("type=11,value={text}")]);
+    }
     all
 }
 

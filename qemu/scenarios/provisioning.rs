@@ -23,7 +23,5 @@ fn bad_user_data(stage: &Stage<'_>) -> Result<(), Failure> {
     // That this runs at all shows that the key of the config drive's metadata was taken.
     let journal = machine.succeed("sudo journalctl --no-pager -b | grep -i cloudinit")?;
     let named = journal.to_lowercase().lines().any(|line| line.contains("line 4"));
-    expect(named, "the journal to name line 4 of the user-data", &journal)?;
-    machine.succeed("systemctl is-active sshd.service ssh.service | grep -q ^active")?;
-    Ok(())
+    expect(named, "the journal to name line 4 of the user-data", &journal)
 }

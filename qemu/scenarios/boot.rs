@@ -7,7 +7,7 @@ use machines::cluster::BackendKind::{Nspawn, Qemu};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage};
 
-const HELLO_USER_DATA: &str = include_str!("../../user-data/hello.yaml");
+const HELLO_USER_DATA: &str = include_str!("../user-data/hello.yaml");
 
 pub const BOOTS: Scenario = Scenario {
     name: "boots",
