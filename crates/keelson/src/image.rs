@@ -96,6 +96,21 @@ pub fn provide(
     Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
 }
 
+/// The same image with its disk kept in `folder`, where the cluster's node disks are laid over it: a later
+/// build clears its own folder, and a node must outlive that.
+pub fn keep(image: Image, folder: &Path) -> anyhow::Result<Image> {
+    // The build's folder is named by the digest of all that the disk is made from.
+    let key = image.raw.parent().and_then(Path::file_name).context("a disk without a folder")?;
+    let kept = folder.join(format!("image-{}.raw", key.to_string_lossy()));
+    if !kept.exists() && std::fs::hard_link(&image.raw, &kept).is_err() {
+        let partial = kept.with_extension("partial");
+        image::formats::copy_sparse(&image.raw, &partial)
+            .and_then(|()| std::fs::rename(&partial, &kept))
+            .with_context(|| format!("cannot keep the image as {}", kept.display()))?;
+    }
+    Ok(Image { raw: kept, ..image })
+}
+
 /// The folder above this one that holds `os/packages`.
 fn checkout() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir().context("current folder")?;

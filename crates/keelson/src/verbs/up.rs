@@ -162,6 +162,7 @@ fn built(
 ) -> anyhow::Result<Image> {
     let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
     let image = image::provide(context, flags.image.as_deref(), channel.map(String::as_str), cancel)?;
+    let image = if flags.image.is_none() { image::keep(image, context.layout.root())? } else { image };
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         context
             .progress
