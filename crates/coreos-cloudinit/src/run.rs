@@ -248,7 +248,7 @@ fn parse(text: &[u8], log: &Log) -> Parsed {
         Ok(document) => document,
         Err(error) => {
             println!("Failed to parse user-data: {error}\nContinuing...");
-            return Parsed::Refused { keys: Vec::new() };
+            return Parsed::Refused { keys: keys_before_error(text, log) };
         }
     };
     let root = document.root.as_deref().filter(|root| !root.is_null());
@@ -274,6 +274,20 @@ fn parse(text: &[u8], log: &Log) -> Parsed {
     }
     log.error("Nothing of the user-data is applied except ssh keys. Continuing...");
     Parsed::Refused { keys: check::keys(&config.ssh_authorized_keys) }
+}
+
+/// Keys that let one log in and mend the text.
+fn keys_before_error(text: &[u8], log: &Log) -> Vec<String> {
+    let keys = check::keys(&config::keys_before_error(text));
+    let message = match keys.len() {
+        0 => "No ssh keys could be read before the error; nothing of the user-data is applied".to_owned(),
+        count => format!(
+            "{count} ssh keys of the user-data stand before the error: they are installed, nothing else of it is \
+             applied"
+        ),
+    };
+    log.error(message);
+    keys
 }
 
 /// Keeps the user-data for the next boots, if the validator found no error.

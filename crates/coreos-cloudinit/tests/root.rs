@@ -111,6 +111,26 @@ fn bad_user_data_leaves_the_metadata() {
 }
 
 #[test]
+fn keys_before_a_yaml_error_are_installed_and_nothing_else() {
+    for rest in ["a: b: c\n", "write_files:\n\t- path: /x\n", "\thostname: b\n", "x: \"never closed\n"] {
+        let machine = Machine::new();
+        let config = format!(
+            "#cloud-config\nhostname: a\nssh_authorized_keys:\n- ssh-rsa A\n- ssh-rsa B\nwrite_files: [{{path: /x}}]\n{rest}"
+        );
+        machine.run(&config, &["-plan"]).expect(1, &["\"keys\":[\"ssh-rsa A\",\"ssh-rsa B\"]"]);
+        machine.run(&config, &[]).expect(
+            1,
+            &[
+                "Failed to parse user-data: line ",
+                "2 ssh keys of the user-data stand before the error: they are installed, nothing else",
+            ],
+        );
+        assert_eq!(machine.read("/home/core/.ssh/authorized_keys"), "ssh-rsa A\nssh-rsa B\n");
+        assert!(!machine.has("/etc/hostname") && !machine.has("/x"), "{rest}");
+    }
+}
+
+#[test]
 fn one_bad_field_does_not_cost_the_rest() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: [x]\nhostname: a\nhostnme: b\nusers: 3\nwrite_files:\n- {path: /ok, content: 1}\n";
