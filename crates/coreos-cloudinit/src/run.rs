@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use anyhow::Context;
-use cloudinit::check::{self, Checked, Stage};
+use cloudinit::check::{self, Checked, Refusal, Stage};
 use cloudinit::metadata::{Metadata, merge};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
 use cloudinit::template::{Addresses, substitute};
@@ -21,7 +21,7 @@ use crate::datasource::{Source, choose};
 use crate::flags::Request;
 use crate::log::{Log, chain};
 use crate::observe;
-use crate::report::{self, Report};
+use crate::report::{self, Failure, Report};
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
@@ -52,6 +52,8 @@ struct Prepared {
     plan: Plan,
     /// The user-data was fetched but can not be used.
     malformed: bool,
+    /// Steps that were refused before any was done; the others are not concerned.
+    refused: Vec<Failure>,
     /// The user-data belongs to another program; nothing is to be done.
     foreign: bool,
     instance: Option<String>,
@@ -74,7 +76,7 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let prepared = prepare(request, &root, &fetched, log)?;
     let text = plan::print(&prepared.plan).context("can not print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
-    Ok(is_good(request, &fetched, &prepared))
+    Ok(is_good(request, &fetched, &prepared) && prepared.refused.is_empty())
 }
 
 /// Does everything; whether all went well.
@@ -95,7 +97,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
-    let applied = apply::apply(&prepared.plan, &settings);
+    let mut applied = apply::apply(&prepared.plan, &settings);
+    applied.failed.extend(prepared.refused.iter().cloned());
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
     }
@@ -172,7 +175,8 @@ fn prepare(request: &Request, root: &Root, fetched: &Fetched, log: &Log) -> anyh
         Kind::Ignition => {
             println!("Detected an Ignition config. Exiting...");
             let instance = metadata.instance;
-            return Ok(Prepared { plan: Plan::default(), malformed: false, foreign: true, instance });
+            let plan = Plan::default();
+            return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
         }
         Kind::Empty => checked = no_user_data(),
         Kind::Script => {
@@ -197,8 +201,15 @@ fn prepare(request: &Request, root: &Root, fetched: &Fetched, log: &Log) -> anyh
         }
     }
     log.info("Merging cloud-config from meta-data and user-data");
+    let refused = checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
     let plan = decide(request, root, checked, script, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, foreign: false, instance: metadata.instance })
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance })
+}
+
+/// The rest of the config is applied, but the run has failed.
+fn left_out(refusal: &Refusal, log: &Log) -> Failure {
+    log.error(format!("Failed to apply cloud-config: {} (line {})", refusal.failure, refusal.place.line));
+    Failure { step: format!("line {}", refusal.place.line), error: refusal.failure.clone() }
 }
 
 fn decide(

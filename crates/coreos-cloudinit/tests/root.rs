@@ -131,6 +131,18 @@ fn keys_before_a_yaml_error_are_installed_and_nothing_else() {
 }
 
 #[test]
+fn a_file_below_usr_is_refused_and_the_rest_is_applied() {
+    let machine = Machine::new();
+    let config = "#cloud-config\nhostname: a\nwrite_files:\n- {path: /usr/bin/x, content: x}\n- {path: /y, content: y}\n";
+    let said = "Failed to apply cloud-config: write /usr/bin/x: file cannot be written to a read-only filesystem (line 4)";
+    machine.run(config, &["-plan"]).expect(1, &[said, "\"path\":\"/y\""]).never_says("\"path\":\"/usr/bin/x");
+    machine.run(config, &["-ignore-failure"]).expect(1, &[said, "1 failed"]);
+    assert!(!machine.has("/usr"));
+    assert_eq!(machine.read("/y") + &machine.read("/etc/hostname"), "ya\n");
+    machine.start(&["-status"], &[], b"").expect(0, &["write /usr/bin/x"]);
+}
+
+#[test]
 fn one_bad_field_does_not_cost_the_rest() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: [x]\nhostname: a\nhostnme: b\nusers: 3\nwrite_files:\n- {path: /ok, content: 1}\n";

@@ -61,9 +61,14 @@ fn cloud_config(text: &[u8], findings: &mut Vec<Finding>) {
         return;
     }
     walk::document(root, findings);
-    let config = config::read(Some(root));
+    let mut config = config::read(Some(root));
     rules::config(&config, findings);
-    for refusal in check::check(&config).err().into_iter().flatten() {
+    rules::without_tokens(&mut config);
+    let refusals = match check::check(&config) {
+        Ok(checked) => checked.left_out,
+        Err(refusals) => refusals,
+    };
+    for refusal in refusals {
         findings.push(Finding::new(Severity::Error, refusal.place, refusal.finding));
     }
 }
