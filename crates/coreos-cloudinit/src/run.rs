@@ -17,7 +17,7 @@ use host::{Root, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
-use crate::datasource::{Source, choose};
+use crate::datasource::{Patience, Source, choose};
 use crate::flags::Request;
 use crate::log::{Log, chain};
 use crate::observe;
@@ -61,7 +61,7 @@ struct Prepared {
 
 /// Prints the findings; whether there are none.
 pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
-    let fetched = fetch(request, log)?;
+    let fetched = fetch(request, Patience::AskOnce, log)?;
     if json {
         let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
         println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
@@ -72,7 +72,7 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
 /// Prints the steps; whether a run would succeed as far as can be known.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, log)?;
+    let fetched = fetch(request, Patience::Wait, log)?;
     let prepared = prepare(request, &root, &fetched, log)?;
     let text = plan::print(&prepared.plan).context("can not print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
@@ -82,7 +82,7 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, log)?;
+    let fetched = fetch(request, Patience::Wait, log)?;
     let _lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
     let prepared = prepare(request, &root, &fetched, log)?;
     if prepared.foreign {
@@ -131,8 +131,8 @@ fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
     request.ignore_failure || !(fetched.broken || prepared.malformed)
 }
 
-fn fetch(request: &Request, log: &Log) -> anyhow::Result<Fetched> {
-    let source = choose(&request.sources, log)?;
+fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fetched> {
+    let source = choose(&request.sources, patience, log)?;
     log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
     let mut broken = false;
     let raw = source.user_data().unwrap_or_else(|error| {

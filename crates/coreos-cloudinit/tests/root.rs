@@ -231,6 +231,29 @@ fn validation_reads_standard_input_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_not_waited_for() {
+    let machine = Machine::new();
+    let fifo = machine.path("/fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let start = Instant::now();
+    for (path, kind) in [(fifo.to_str().unwrap(), "FIFO"), ("/dev/zero", "device"), ("/dev", "directory")] {
+        let from = format!("-from-file={path}");
+        let said =
+            format!("Failed fetching user-data from datasource: {path} is a {kind}, not a regular file");
+        machine.start(&[&from], &[], b"").expect(1, &[&said]);
+        machine.start(&["-validate", &from], &[], b"").expect(1, &[&said]);
+    }
+    std::fs::create_dir_all(machine.path("/drive/openstack/latest")).unwrap();
+    std::fs::rename(&fifo, machine.path("/drive/openstack/latest/user_data")).unwrap();
+    let from = format!("-from-configdrive={}", machine.path("/drive").display());
+    machine.start(&[&from], &[], b"").expect(1, &["user_data is a FIFO, not a regular file"]);
+    machine
+        .start(&["-validate", "-from-file=/nonexistent"], &[], b"")
+        .expect(1, &["error: No datasource is available: /nonexistent is not there"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn scripts_are_stored_privately() {
     let machine = Machine::new();
     machine.run("#!/bin/sh\r\necho $private_ipv4\n", &[]).expect(

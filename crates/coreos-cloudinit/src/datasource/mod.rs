@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cloudinit::metadata::Metadata;
 
-pub use poll::choose;
+pub use poll::{Patience, choose};
 
 /// Where QEMU's firmware configuration shows the entry for cloud-config.
 const FW_CFG_PATH: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/com.coreos/config/raw";
@@ -25,12 +25,16 @@ pub enum Source {
 pub enum DatasourceError {
     #[error("can not read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is a {kind}, not a regular file", path.display())]
+    NotAFile { path: PathBuf, kind: &'static str },
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: usize },
     #[error("{} is not valid", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("No datasources available in time")]
     NoneInTime,
+    #[error("No datasource is available: {0}")]
+    NoneNow(String),
 }
 
 impl Source {
@@ -40,6 +44,15 @@ impl Source {
             Self::Stdin | Self::File(_) => "local-file",
             Self::ConfigDrive(_) => "cloud-drive",
             Self::FwCfg => "fw-cfg",
+        }
+    }
+
+    /// What is looked for, for messages.
+    fn place(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".to_owned(),
+            Self::File(path) | Self::ConfigDrive(path) => path.display().to_string(),
+            Self::FwCfg => FW_CFG_PATH.to_owned(),
         }
     }
 

@@ -10,11 +10,20 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
+/// Whether a source that is not there yet is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A machine that boots: the source may come.
+    Wait,
+    /// A person who checks a file: it is there now or the name is wrong.
+    AskOnce,
+}
+
 /// All sources are asked again and again, in their order, until one is there.
 ///
 /// # Errors
 /// None is there in time, or none that is not can ever be.
-pub fn choose(sources: &[Source], log: &Log) -> Result<Source, DatasourceError> {
+pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Source, DatasourceError> {
     let end = Instant::now() + LIMIT;
     let mut wait = FIRST_WAIT;
     let mut asked: Vec<&Source> = sources.iter().collect();
@@ -24,6 +33,11 @@ pub fn choose(sources: &[Source], log: &Log) -> Result<Source, DatasourceError> 
             if source.is_available() {
                 return Ok((*source).clone());
             }
+        }
+        if patience == Patience::AskOnce {
+            let missing: Vec<_> =
+                sources.iter().map(|source| format!("{} is not there", source.place())).collect();
+            return Err(DatasourceError::NoneNow(missing.join(", ")));
         }
         asked.retain(|source| source.can_change());
         let left = end.saturating_duration_since(Instant::now());
