@@ -199,6 +199,22 @@ fn modes_and_owners() {
 }
 
 #[test]
+fn sudo_rules_are_checked_before_they_are_put_in_place() {
+    let config = "#cloud-config\nusers: [{name: root, sudo: ALL=(ALL) ALL}]\n";
+    let rules = "/etc/sudoers.d/90-cloud-init-users";
+    let machine = Machine::new();
+    machine.put(rules, "old\n");
+    machine.record("visudo", 1);
+    machine.run(config, &["-root-run"]).expect(1, &["visudo failed with exit status: 1: refused"]);
+    assert_eq!(machine.recorded(), ["visudo -c -f -", "< root ALL=(ALL) ALL"]);
+    assert_eq!(machine.read(rules), "old\n");
+    machine.record("visudo", 0);
+    machine.run(config, &["-root-run"]).expect(0, &[]);
+    assert_eq!(machine.read(rules), "root ALL=(ALL) ALL\n");
+    assert_eq!(machine.mode(rules), 0o440);
+}
+
+#[test]
 fn once_and_persist() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: a\n";

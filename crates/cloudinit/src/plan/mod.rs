@@ -116,8 +116,17 @@ impl std::fmt::Debug for FileWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     File,
-    Unit { name: String, network: bool },
-    DropIn { unit: String, name: String, network: bool },
+    /// Rules for sudo: a mistake in them would lock everybody out of root, so they are checked first.
+    Sudoers,
+    Unit {
+        name: String,
+        network: bool,
+    },
+    DropIn {
+        unit: String,
+        name: String,
+        network: bool,
+    },
 }
 
 /// When a unit's command is given, and whether its job is waited for.

@@ -91,7 +91,7 @@ fn sudoers(users: &[Account], plan: &mut Plan) {
         mode: SUDOERS_MODE,
         owner: String::new(),
         content: Rc::from(lines.into_bytes()),
-        part: Part::File,
+        part: Part::Sudoers,
     };
     plan.push(Action::Write(write), "sudo of the users");
 }
