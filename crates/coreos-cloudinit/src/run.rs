@@ -17,7 +17,7 @@ use host::{Root, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
-use crate::datasource::{Patience, Source, choose};
+use crate::datasource::{Chosen, Patience, Source, choose};
 use crate::flags::Request;
 use crate::log::{Log, chain};
 use crate::observe;
@@ -132,10 +132,11 @@ fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
 }
 
 fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fetched> {
-    let source = choose(&request.sources, patience, log)?;
+    let Chosen { source, user_data } = choose(&request.sources, patience, log)?;
     log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
     let mut broken = false;
-    let raw = source.user_data().unwrap_or_else(|error| {
+    let fetched = user_data.map_or_else(|| source.user_data(patience, log), Ok);
+    let raw = fetched.unwrap_or_else(|error| {
         log.error(format!("Failed fetching user-data from datasource: {}. Continuing...", chain(&error)));
         broken = true;
         Vec::new()

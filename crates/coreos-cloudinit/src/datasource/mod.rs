@@ -1,14 +1,20 @@
 //! Where user-data and metadata come from.
 
 mod config_drive;
+mod http;
+mod kernel_command_line;
 mod local;
 mod poll;
+mod url;
 
 use std::path::{Path, PathBuf};
 
 use cloudinit::metadata::Metadata;
 
-pub use poll::{Patience, choose};
+pub use poll::{Chosen, Patience, choose};
+pub use url::Url;
+
+use crate::log::Log;
 
 /// Where QEMU's firmware configuration shows the entry for cloud-config.
 const FW_CFG_PATH: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/com.coreos/config/raw";
@@ -19,6 +25,19 @@ pub enum Source {
     File(PathBuf),
     ConfigDrive(PathBuf),
     FwCfg,
+    Url(Url),
+    /// The file that has the kernel's arguments.
+    KernelCommandLine(PathBuf),
+}
+
+/// Whether a source can be asked now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Availability {
+    There,
+    /// To know that it is there it had to be fetched.
+    Fetched(Vec<u8>),
+    NotYet,
+    Never,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +50,16 @@ pub enum DatasourceError {
     TooLarge { path: PathBuf, limit: usize },
     #[error("{} is not valid", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
+    #[error("URL is empty. Skipping.")]
+    EmptyUrl,
+    #[error("URL {0} does not have a valid HTTP scheme. Skipping.")]
+    UrlScheme(String),
+    #[error("can not fetch {url}: {reason}")]
+    Url { url: String, reason: String },
+    #[error("{url} is not there: HTTP status {status}")]
+    NotFound { url: String, status: u16 },
+    #[error("Unable to fetch data. Maximum retries reached: {0}")]
+    Retries(u32),
     #[error("No datasources available in time")]
     NoneInTime,
     #[error("No datasource is available: {0}")]
@@ -44,6 +73,8 @@ impl Source {
             Self::Stdin | Self::File(_) => "local-file",
             Self::ConfigDrive(_) => "cloud-drive",
             Self::FwCfg => "fw-cfg",
+            Self::Url(_) => "url",
+            Self::KernelCommandLine(_) => "proc-cmdline",
         }
     }
 
@@ -53,30 +84,50 @@ impl Source {
             Self::Stdin => "standard input".to_owned(),
             Self::File(path) | Self::ConfigDrive(path) => path.display().to_string(),
             Self::FwCfg => FW_CFG_PATH.to_owned(),
+            Self::Url(url) => url.shown(),
+            Self::KernelCommandLine(path) => format!("cloud-config-url in {}", path.display()),
         }
     }
 
-    pub fn is_available(&self) -> bool {
+    /// # Errors
+    /// It can never be asked: something is wrong with how it is named.
+    pub fn availability(&self, patience: Patience, log: &Log) -> Result<Availability, DatasourceError> {
+        let there = |is: bool, otherwise| if is { Availability::There } else { otherwise };
         match self {
-            Self::Stdin => true,
-            Self::File(path) | Self::ConfigDrive(path) => path.exists(),
-            Self::FwCfg => Path::new(FW_CFG_PATH).exists(),
+            Self::Stdin => Ok(Availability::There),
+            Self::File(path) | Self::ConfigDrive(path) => Ok(there(path.exists(), Availability::NotYet)),
+            Self::FwCfg => Ok(there(Path::new(FW_CFG_PATH).exists(), Availability::Never)),
+            Self::Url(url) => {
+                url.check()?;
+                match http::fetch(url, patience, log) {
+                    Ok(user_data) => Ok(Availability::Fetched(user_data)),
+                    // It may be put there, or the network may come.
+                    Err(error @ (DatasourceError::NotFound { .. } | DatasourceError::Retries(_))) => {
+                        log.warning(error.to_string());
+                        Ok(Availability::NotYet)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Self::KernelCommandLine(path) => {
+                Ok(there(kernel_command_line::url(path, log)?.is_some(), Availability::Never))
+            }
         }
-    }
-
-    /// Whether it may become available later.
-    pub fn can_change(&self) -> bool {
-        !matches!(self, Self::FwCfg)
     }
 
     /// # Errors
     /// The data is there but can not be read, or there is too much of it.
-    pub fn user_data(&self) -> Result<Vec<u8>, DatasourceError> {
+    pub fn user_data(&self, patience: Patience, log: &Log) -> Result<Vec<u8>, DatasourceError> {
         match self {
             Self::Stdin => local::stdin(),
             Self::File(path) => local::file(path),
             Self::ConfigDrive(path) => config_drive::user_data(path),
             Self::FwCfg => local::file(Path::new(FW_CFG_PATH)),
+            Self::Url(url) => http::fetch(url, patience, log),
+            Self::KernelCommandLine(path) => match kernel_command_line::url(path, log)? {
+                Some(url) => http::fetch(&url, patience, log),
+                None => Err(DatasourceError::EmptyUrl),
+            },
         }
     }
 
@@ -85,7 +136,7 @@ impl Source {
     pub fn metadata(&self) -> Result<Metadata, DatasourceError> {
         match self {
             Self::ConfigDrive(path) => config_drive::metadata(path),
-            Self::Stdin | Self::File(_) | Self::FwCfg => Ok(Metadata::default()),
+            _ => Ok(Metadata::default()),
         }
     }
 }

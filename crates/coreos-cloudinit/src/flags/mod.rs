@@ -13,8 +13,10 @@ pub use table::usage;
 
 use parse::Raw;
 
-use crate::datasource::Source;
+use crate::datasource::{Source, Url};
 
+/// Below the root.
+const KERNEL_COMMAND_LINE: &str = "proc/cmdline";
 pub const STDIN: &str = "-";
 const VALIDATE_FORMATS: [&str; 2] = ["text", "json"];
 
@@ -132,12 +134,19 @@ fn sources(raw: &Raw) -> Result<Vec<Source>, UsageError> {
         "" => {}
         path => sources.push(Source::ConfigDrive(path.into())),
     }
+    match raw.text("from-url") {
+        "" => {}
+        url => sources.push(Source::Url(Url::new(url))),
+    }
+    if raw.is_set("from-proc-cmdline") {
+        sources.push(Source::KernelCommandLine(PathBuf::from(raw.text("root")).join(KERNEL_COMMAND_LINE)));
+    }
     if raw.is_set("from-fw-cfg") {
         sources.push(Source::FwCfg);
     }
     if sources.is_empty() {
         return Err(UsageError::Value(
-            "Provide at least one of --from-file, --from-configdrive, --from-fw-cfg".to_owned(),
+            "Provide at least one of --from-file, --from-configdrive, --from-url, --from-proc-cmdline, --from-fw-cfg".to_owned(),
         ));
     }
     Ok(sources)
