@@ -78,14 +78,14 @@ impl Source {
         }
     }
 
-    /// What is looked for, for messages.
-    fn place(&self) -> String {
+    /// Why it can not be had now, for messages.
+    fn missing(&self) -> String {
         match self {
-            Self::Stdin => "standard input".to_owned(),
-            Self::File(path) | Self::ConfigDrive(path) => path.display().to_string(),
-            Self::FwCfg => FW_CFG_PATH.to_owned(),
-            Self::Url(url) => url.shown(),
-            Self::KernelCommandLine(path) => format!("cloud-config-url in {}", path.display()),
+            Self::Stdin => "standard input is closed".to_owned(),
+            Self::File(path) | Self::ConfigDrive(path) => format!("{} is not there", path.display()),
+            Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
+            Self::Url(url) => format!("{} can not be fetched", url.shown()),
+            Self::KernelCommandLine(path) => format!("{} names no cloud-config-url", path.display()),
         }
     }
 

@@ -58,8 +58,7 @@ pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chose
     match found {
         Some((place, user_data)) => Ok(Chosen { source: sources[place].clone(), user_data }),
         None if patience == Patience::AskOnce => {
-            let missing: Vec<_> =
-                sources.iter().map(|source| format!("{} is not there", source.place())).collect();
+            let missing: Vec<_> = sources.iter().map(Source::missing).collect();
             Err(DatasourceError::NoneNow(missing.join(", ")))
         }
         None => Err(DatasourceError::NoneInTime),
