@@ -7,7 +7,8 @@ use cloudinit::metadata::Metadata;
 use cloudinit::template::Addresses;
 use serde_json::Value;
 
-use super::{DatasourceError, local};
+use super::error::DatasourceError;
+use super::local;
 
 const USER_DATA: &str = "openstack/latest/user_data";
 const META_DATA: &str = "openstack/latest/meta_data.json";

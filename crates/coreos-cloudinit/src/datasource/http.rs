@@ -9,8 +9,9 @@ use cloudinit::limits::MAX_RAW_BYTES;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy};
 
+use super::error::DatasourceError;
+use super::patience::Patience;
 use super::url::Url;
-use super::{DatasourceError, Patience};
 use crate::log::Log;
 
 const MAX_ATTEMPTS: u32 = 15;

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::error::DatasourceError;
+use super::local;
 use super::url::Url;
-use super::{DatasourceError, local};
 use crate::log::Log;
 
 const KEY: &str = "cloud-config-url";

@@ -8,7 +8,7 @@ use std::path::Path;
 use cloudinit::limits::MAX_RAW_BYTES;
 use nix::fcntl::OFlag;
 
-use super::DatasourceError;
+use super::error::DatasourceError;
 
 pub(super) fn stdin() -> Result<Vec<u8>, DatasourceError> {
     read(io::stdin().lock(), Path::new("standard input"))

@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Availability, DatasourceError, Source};
+use super::error::DatasourceError;
+use super::patience::Patience;
+use super::source::{Availability, Source};
 use crate::log::{Log, chain};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -14,15 +16,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Of sources that come within this time of each other, the flags' order decides.
 const CLOSE: Duration = Duration::from_millis(200);
-
-/// Whether a source that is not there yet is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// A machine that boots: the source may come.
-    Wait,
-    /// A person who checks a file: it is there now or the name is wrong.
-    AskOnce,
-}
 
 /// A source that is there.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! It may carry a password or a token: only [`Url::shown`] may reach a log or a message.
 
-use super::DatasourceError;
+use super::error::DatasourceError;
 
 const SCHEME_START: &str = "http";
 const HIDDEN: &str = "***";
