@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
+use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
 use crate::check::{Account, Checked};
 
 const CORE_USER: &str = "core";
