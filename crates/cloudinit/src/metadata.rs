@@ -12,6 +12,8 @@ pub struct Metadata {
     pub addresses: Addresses,
     /// The instance's identity, for runs that happen once an instance.
     pub instance: Option<String>,
+    /// What is malformed and left out, for the log.
+    pub notes: Vec<String>,
 }
 
 impl Metadata {
@@ -42,6 +44,7 @@ pub fn merge(mut checked: Checked, metadata: &Metadata) -> Checked {
         }
         _ => {}
     }
+    checked.notes.extend(metadata.notes.iter().map(|note| format!("Warning: {note}")));
     for key in metadata.sorted_keys() {
         if !checked.core_keys.contains(&key) {
             checked.core_keys.push(key);

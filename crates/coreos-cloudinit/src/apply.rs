@@ -169,7 +169,7 @@ impl Hands<'_> {
     fn write(&mut self, write: &FileWrite) -> Step {
         let path = &write.path;
         let (kind, unit) = match &write.part {
-            Part::File => (None, None),
+            Part::File | Part::Sudoers => (None, None),
             Part::Unit { name, network } => (Some(format!("unit {name:?}")), Some((name, *network))),
             Part::DropIn { unit, name, network } => {
                 (Some(format!("drop-in unit {name:?}")), Some((unit, *network)))
@@ -179,6 +179,9 @@ impl Hands<'_> {
             self.info(format!("Writing {kind} to filesystem"));
         }
         self.info(format!("Writing file to {path:?}"));
+        if write.part == Part::Sudoers {
+            self.check_sudoers(&write.content)?;
+        }
         let (owner, mode) = self.owner(write);
         let content = &write.content;
         let request = Request { path, mode, owner, content, directory_mode: DIRECTORY_MODE };
@@ -192,6 +195,15 @@ impl Hands<'_> {
             _ => {}
         }
         Ok(outcome)
+    }
+
+    fn check_sudoers(&self, rules: &[u8]) -> Result<(), StepError> {
+        if self.may_run("the check of the sudo rules")
+            && !accounts::check_sudoers(&String::from_utf8_lossy(rules))?
+        {
+            self.settings.log.warning("Warning: the sudo rules are not checked: there is no visudo");
+        }
+        Ok(())
     }
 
     fn written(&self, path: &str, kind: Option<&str>, outcome: Outcome) {

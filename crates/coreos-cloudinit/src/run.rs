@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use anyhow::Context;
-use cloudinit::check::{self, Checked, Stage};
+use cloudinit::check::{self, Checked, Refusal, Stage};
 use cloudinit::metadata::{Metadata, merge};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
 use cloudinit::template::{Addresses, substitute};
@@ -17,11 +17,11 @@ use host::{Root, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
-use crate::datasource::{Source, choose};
+use crate::datasource::{Chosen, Patience, Source, choose};
 use crate::flags::Request;
 use crate::log::{Log, chain};
 use crate::observe;
-use crate::report::{self, Report};
+use crate::report::{self, Failure, Report};
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
@@ -52,6 +52,8 @@ struct Prepared {
     plan: Plan,
     /// The user-data was fetched but can not be used.
     malformed: bool,
+    /// Steps that were refused before any was done; the others are not concerned.
+    refused: Vec<Failure>,
     /// The user-data belongs to another program; nothing is to be done.
     foreign: bool,
     instance: Option<String>,
@@ -59,7 +61,7 @@ struct Prepared {
 
 /// Prints the findings; whether there are none.
 pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
-    let fetched = fetch(request, log)?;
+    let fetched = fetch(request, Patience::AskOnce, log)?;
     if json {
         let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
         println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
@@ -70,17 +72,17 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
 /// Prints the steps; whether a run would succeed as far as can be known.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, log)?;
+    let fetched = fetch(request, Patience::Wait, log)?;
     let prepared = prepare(request, &root, &fetched, log)?;
     let text = plan::print(&prepared.plan).context("can not print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
-    Ok(is_good(request, &fetched, &prepared))
+    Ok(is_good(request, &fetched, &prepared) && prepared.refused.is_empty())
 }
 
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, log)?;
+    let fetched = fetch(request, Patience::Wait, log)?;
     let _lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
     let prepared = prepare(request, &root, &fetched, log)?;
     if prepared.foreign {
@@ -95,7 +97,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
-    let applied = apply::apply(&prepared.plan, &settings);
+    let mut applied = apply::apply(&prepared.plan, &settings);
+    applied.failed.extend(prepared.refused.iter().cloned());
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
     }
@@ -128,11 +131,12 @@ fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
     request.ignore_failure || !(fetched.broken || prepared.malformed)
 }
 
-fn fetch(request: &Request, log: &Log) -> anyhow::Result<Fetched> {
-    let source = choose(&request.sources, log)?;
+fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fetched> {
+    let Chosen { source, user_data } = choose(&request.sources, patience, log)?;
     log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
     let mut broken = false;
-    let raw = source.user_data().unwrap_or_else(|error| {
+    let fetched = user_data.map_or_else(|| source.user_data(patience, log), Ok);
+    let raw = fetched.unwrap_or_else(|error| {
         log.error(format!("Failed fetching user-data from datasource: {}. Continuing...", chain(&error)));
         broken = true;
         Vec::new()
@@ -172,7 +176,8 @@ fn prepare(request: &Request, root: &Root, fetched: &Fetched, log: &Log) -> anyh
         Kind::Ignition => {
             println!("Detected an Ignition config. Exiting...");
             let instance = metadata.instance;
-            return Ok(Prepared { plan: Plan::default(), malformed: false, foreign: true, instance });
+            let plan = Plan::default();
+            return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
         }
         Kind::Empty => checked = no_user_data(),
         Kind::Script => {
@@ -197,8 +202,15 @@ fn prepare(request: &Request, root: &Root, fetched: &Fetched, log: &Log) -> anyh
         }
     }
     log.info("Merging cloud-config from meta-data and user-data");
+    let refused = checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
     let plan = decide(request, root, checked, script, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, foreign: false, instance: metadata.instance })
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance })
+}
+
+/// The rest of the config is applied, but the run has failed.
+fn left_out(refusal: &Refusal, log: &Log) -> Failure {
+    log.error(format!("Failed to apply cloud-config: {} (line {})", refusal.failure, refusal.place.line));
+    Failure { step: format!("line {}", refusal.place.line), error: refusal.failure.clone() }
 }
 
 fn decide(
@@ -248,7 +260,7 @@ fn parse(text: &[u8], log: &Log) -> Parsed {
         Ok(document) => document,
         Err(error) => {
             println!("Failed to parse user-data: {error}\nContinuing...");
-            return Parsed::Refused { keys: Vec::new() };
+            return Parsed::Refused { keys: keys_before_error(text, log) };
         }
     };
     let root = document.root.as_deref().filter(|root| !root.is_null());
@@ -274,6 +286,20 @@ fn parse(text: &[u8], log: &Log) -> Parsed {
     }
     log.error("Nothing of the user-data is applied except ssh keys. Continuing...");
     Parsed::Refused { keys: check::keys(&config.ssh_authorized_keys) }
+}
+
+/// Keys that let one log in and mend the text.
+fn keys_before_error(text: &[u8], log: &Log) -> Vec<String> {
+    let keys = check::keys(&config::keys_before_error(text));
+    let message = match keys.len() {
+        0 => "No ssh keys could be read before the error; nothing of the user-data is applied".to_owned(),
+        count => format!(
+            "{count} ssh keys of the user-data stand before the error: they are installed, nothing else of it is \
+             applied"
+        ),
+    };
+    log.error(message);
+    keys
 }
 
 /// Keeps the user-data for the next boots, if the validator found no error.

@@ -111,6 +111,38 @@ fn bad_user_data_leaves_the_metadata() {
 }
 
 #[test]
+fn keys_before_a_yaml_error_are_installed_and_nothing_else() {
+    for rest in ["a: b: c\n", "write_files:\n\t- path: /x\n", "\thostname: b\n", "x: \"never closed\n"] {
+        let machine = Machine::new();
+        let config = format!(
+            "#cloud-config\nhostname: a\nssh_authorized_keys:\n- ssh-rsa A\n- ssh-rsa B\nwrite_files: [{{path: /x}}]\n{rest}"
+        );
+        machine.run(&config, &["-plan"]).expect(1, &["\"keys\":[\"ssh-rsa A\",\"ssh-rsa B\"]"]);
+        machine.run(&config, &[]).expect(
+            1,
+            &[
+                "Failed to parse user-data: line ",
+                "2 ssh keys of the user-data stand before the error: they are installed, nothing else",
+            ],
+        );
+        assert_eq!(machine.read("/home/core/.ssh/authorized_keys"), "ssh-rsa A\nssh-rsa B\n");
+        assert!(!machine.has("/etc/hostname") && !machine.has("/x"), "{rest}");
+    }
+}
+
+#[test]
+fn a_file_below_usr_is_refused_and_the_rest_is_applied() {
+    let machine = Machine::new();
+    let config = "#cloud-config\nhostname: a\nwrite_files:\n- {path: /usr/bin/x, content: x}\n- {path: /y, content: y}\n";
+    let said = "Failed to apply cloud-config: write /usr/bin/x: file cannot be written to a read-only filesystem (line 4)";
+    machine.run(config, &["-plan"]).expect(1, &[said, "\"path\":\"/y\""]).never_says("\"path\":\"/usr/bin/x");
+    machine.run(config, &["-ignore-failure"]).expect(1, &[said, "1 failed"]);
+    assert!(!machine.has("/usr"));
+    assert_eq!(machine.read("/y") + &machine.read("/etc/hostname"), "ya\n");
+    machine.start(&["-status"], &[], b"").expect(0, &["write /usr/bin/x"]);
+}
+
+#[test]
 fn one_bad_field_does_not_cost_the_rest() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: [x]\nhostname: a\nhostnme: b\nusers: 3\nwrite_files:\n- {path: /ok, content: 1}\n";
@@ -167,6 +199,22 @@ fn modes_and_owners() {
 }
 
 #[test]
+fn sudo_rules_are_checked_before_they_are_put_in_place() {
+    let config = "#cloud-config\nusers: [{name: root, sudo: ALL=(ALL) ALL}]\n";
+    let rules = "/etc/sudoers.d/90-cloud-init-users";
+    let machine = Machine::new();
+    machine.put(rules, "old\n");
+    machine.record("visudo", 1);
+    machine.run(config, &["-root-run"]).expect(1, &["visudo failed with exit status: 1: refused"]);
+    assert_eq!(machine.recorded(), ["visudo -c -f -", "< root ALL=(ALL) ALL"]);
+    assert_eq!(machine.read(rules), "old\n");
+    machine.record("visudo", 0);
+    machine.run(config, &["-root-run"]).expect(0, &[]);
+    assert_eq!(machine.read(rules), "root ALL=(ALL) ALL\n");
+    assert_eq!(machine.mode(rules), 0o440);
+}
+
+#[test]
 fn once_and_persist() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: a\n";
@@ -196,6 +244,29 @@ fn validation_reads_standard_input_and_changes_nothing() {
         .start(&json, &[], b"#cloud-config\nwrite_files: [{path: /a, permissions: x}]\n")
         .expect(1, &["{\"result\":[{\"kind\":\"error\",\"line\":2,", "\"message\":\"invalid value x\"}]}\n"]);
     assert!(!machine.has("/run"));
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_waited_for() {
+    let machine = Machine::new();
+    let fifo = machine.path("/fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let start = Instant::now();
+    for (path, kind) in [(fifo.to_str().unwrap(), "FIFO"), ("/dev/zero", "device"), ("/dev", "directory")] {
+        let from = format!("-from-file={path}");
+        let said =
+            format!("Failed fetching user-data from datasource: {path} is a {kind}, not a regular file");
+        machine.start(&[&from], &[], b"").expect(1, &[&said]);
+        machine.start(&["-validate", &from], &[], b"").expect(1, &[&said]);
+    }
+    std::fs::create_dir_all(machine.path("/drive/openstack/latest")).unwrap();
+    std::fs::rename(&fifo, machine.path("/drive/openstack/latest/user_data")).unwrap();
+    let from = format!("-from-configdrive={}", machine.path("/drive").display());
+    machine.start(&[&from], &[], b"").expect(1, &["user_data is a FIFO, not a regular file"]);
+    machine
+        .start(&["-validate", "-from-file=/nonexistent"], &[], b"")
+        .expect(1, &["error: No datasource is available: /nonexistent is not there"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

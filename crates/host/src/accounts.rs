@@ -139,6 +139,19 @@ pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, Acco
     Ok(Outcome::Changed)
 }
 
+/// Lets `visudo` judge rules for sudo before they are put in place; whether there is a `visudo` to ask.
+///
+/// # Errors
+/// `visudo` refuses the rules or can not be run.
+pub fn check_sudoers(rules: &str) -> Result<bool, AccountError> {
+    let mut command = Command::new("visudo");
+    command.args(["-c", "-f", "-"]);
+    match run("visudo", command, rules) {
+        Err(AccountError::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        checked => checked.map(|()| true),
+    }
+}
+
 fn run(program: &'static str, mut command: Command, input: &str) -> Result<(), AccountError> {
     let failed = |source| AccountError::Run { program, source };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -249,7 +249,7 @@ pub fn read_plain(root: &Root, path: &str, limit: usize) -> Result<Option<Vec<u8
     match openat(&place.directory, place.name.as_str(), flags, Mode::empty()) {
         Ok(fd) => read_all(File::from(fd), path, limit).map(Some),
         Err(Errno::ENOENT) => Ok(None),
-        Err(Errno::ELOOP) => Err(FileError::Link(path.to_owned())),
+        Err(Errno::ELOOP) => Err(FileError::NotFollowed(path.to_owned())),
         Err(error) => Err(FileError::system("open", path, error)),
     }
 }

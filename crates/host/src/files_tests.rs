@@ -70,6 +70,27 @@ fn links_below_a_users_directory_are_refused() {
 }
 
 #[test]
+fn links_that_lead_nowhere_are_named_for_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::open(folder.path()).unwrap();
+    fs::create_dir(folder.path().join("etc")).unwrap();
+    symlink("turn", folder.path().join("etc/round")).unwrap();
+    symlink("round", folder.path().join("etc/turn")).unwrap();
+    symlink("/no/where", folder.path().join("etc/dangling")).unwrap();
+    symlink("/etc/x", folder.path().join("etc/plain")).unwrap();
+    for (path, expect) in [
+        ("/etc/round/x", "/etc/round is one of a loop of symbolic links"),
+        ("/etc/dangling/a/x", "/etc/dangling is a symbolic link to /no/where, which is not there"),
+    ] {
+        assert_eq!(write(&root, &request(path, 0o644, b"x")).unwrap_err().to_string(), expect);
+    }
+    let error = read_plain(&root, "/etc/plain", 9).unwrap_err();
+    assert_eq!(error.to_string(), "/etc/plain is a symbolic link, and none is followed there");
+    assert_eq!(names(&folder.path().join("etc")), ["dangling", "plain", "round", "turn"]);
+    assert!(!folder.path().join("no").exists());
+}
+
+#[test]
 fn a_file_in_the_way_of_a_directory_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path()).unwrap();

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat, getegid, geteuid};
 
@@ -22,6 +22,12 @@ pub enum FileError {
     NotADirectory(String),
     #[error("{0} is a symbolic link in a directory that users can write to")]
     Link(String),
+    #[error("{0} is a symbolic link, and none is followed there")]
+    NotFollowed(String),
+    #[error("{0} is one of a loop of symbolic links")]
+    LinkLoop(String),
+    #[error("{path} is a symbolic link to {target}, which is not there")]
+    Dangling { path: String, target: String },
     #[error("{0} names no file")]
     NoName(String),
     #[error("{path} has more than {limit} bytes")]
@@ -123,6 +129,7 @@ impl Walk<'_> {
             Err(Errno::ENOENT) => match create {
                 None => return Ok(false),
                 Some(mode) => {
+                    self.refuse_dangling(part)?;
                     self.make(part, mode)?;
                     self.open_plainly(part)
                 }
@@ -131,6 +138,8 @@ impl Walk<'_> {
         };
         self.current = opened.map_err(|error| match error {
             Errno::ENOTDIR => FileError::NotADirectory(self.prefix.clone()),
+            // Where links are followed, only too many of them give this.
+            Errno::ELOOP if self.trusted => FileError::LinkLoop(self.prefix.clone()),
             Errno::ELOOP | Errno::EXDEV => FileError::Link(self.prefix.clone()),
             error => FileError::system("open", &self.prefix, error),
         })?;
@@ -159,6 +168,17 @@ impl Walk<'_> {
 
     fn status(&self) -> Result<FileStat, FileError> {
         fstat(&self.current).map_err(|error| FileError::system("look at", &self.prefix, error))
+    }
+
+    /// What a link leads to is not made: nobody has said what it should be.
+    fn refuse_dangling(&self, part: &str) -> Result<(), FileError> {
+        match readlinkat(&self.current, part) {
+            Ok(target) => {
+                let target = target.to_string_lossy().into_owned();
+                Err(FileError::Dangling { path: self.prefix.clone(), target })
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     /// A directory made in a user's belongs to that user.

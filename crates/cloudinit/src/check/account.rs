@@ -58,6 +58,11 @@ fn values(user: &User, name: &Text, refusals: &mut Vec<Refusal>) {
             refuse(text, bad.then(|| format!("{what} must not hold ':', a line break or NUL")));
         }
     }
+    if let Some(home) = &user.homedir {
+        let bad = !home.text.starts_with('/') || home.text.split('/').any(|part| part == "..");
+        let problem = || format!("homedir {:?} must be an absolute path without '..'", home.text);
+        refuse(home, bad.then(problem));
+    }
     if let Some(hash) = &user.passwd {
         let bad = hash.text.contains([':', '\n', '\r', '\0']);
         refuse(hash, bad.then(|| "passwd must be a hash: no ':', line break or NUL".to_owned()));

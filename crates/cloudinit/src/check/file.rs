@@ -1,15 +1,18 @@
 //! `write_files`: clean paths, modes as numbers, decoded contents.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::name::clean_path;
-use super::{Refusal, one_line};
+use super::{Checked, Refusal, one_line};
 use crate::config::File;
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::limits::MAX_FILE_BYTES;
 use crate::schema::mode;
+use crate::yaml::Place;
 
 const DEFAULT_MODE: u32 = 0o644;
+const READ_ONLY: &str = "file cannot be written to a read-only filesystem";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedFile {
@@ -20,16 +23,43 @@ pub struct CheckedFile {
     pub content: Rc<[u8]>,
 }
 
-pub(super) fn check(files: &[File], checked: &mut Vec<CheckedFile>, refusals: &mut Vec<Refusal>) {
+pub(super) fn check(files: &[File], checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+    let mut places = BTreeMap::new();
     for file in files {
         let before = refusals.len();
         let path = path(file, refusals);
         let mode = permissions(file, refusals);
         one_line(file.owner.as_ref(), "owner", refusals);
         let content = content(file, refusals);
-        if refusals.len() == before {
-            let owner = file.owner.as_ref().map(|owner| owner.text.to_string()).unwrap_or_default();
-            checked.push(CheckedFile { path, mode, owner, content });
+        let place = file.path.as_ref().map_or(file.place, |path| path.place);
+        let read_only = is_read_only(&path);
+        if read_only {
+            let failure = format!("write {path}: {READ_ONLY}");
+            checked.left_out.push(Refusal::new(place, READ_ONLY).failing_with(failure));
+        }
+        if read_only || refusals.len() != before {
+            continue;
+        }
+        places.entry(path.clone()).or_insert(place);
+        let owner = file.owner.as_ref().map(|owner| owner.text.to_string()).unwrap_or_default();
+        checked.files.push(CheckedFile { path, mode, owner, content });
+    }
+    nested(&places, refusals);
+}
+
+/// `/usr` is the image's; the file `/usr` itself is not below it.
+fn is_read_only(path: &str) -> bool {
+    path.starts_with("/usr/")
+}
+
+/// A path can not be a file and a directory: one of the two entries would fail.
+fn nested(places: &BTreeMap<String, Place>, refusals: &mut Vec<Refusal>) {
+    for (path, place) in places {
+        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        for (parent, parents_place) in parents.filter_map(|parent| places.get_key_value(parent)) {
+            let line = parents_place.line;
+            let problem = format!("path {path:?} is below {parent:?}, which line {line} says is a file");
+            refusals.push(Refusal::new(*place, problem));
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Checked {
     pub services: Vec<CheckedService>,
     pub update: CheckedUpdate,
     pub oem: Option<CheckedOem>,
+    /// Entries that are refused without costing the rest of the config.
+    pub left_out: Vec<Refusal>,
     /// What is left out, for the log.
     pub notes: Vec<String>,
 }
@@ -96,7 +98,8 @@ pub struct CheckedOem {
 }
 
 /// # Errors
-/// Every reason why `config` can not be applied, in the order of the document's sections.
+/// Every reason why `config` can not be applied, in the order of the document's sections, and then why single
+/// entries would be left out.
 pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     let mut refusals = Vec::new();
     let mut checked = Checked { core_keys: keys(&config.ssh_authorized_keys), ..Checked::default() };
@@ -107,7 +110,7 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
         }
     }
     account::check(&config.users, &mut checked, &mut refusals);
-    file::check(&config.files, &mut checked.files, &mut refusals);
+    file::check(&config.files, &mut checked, &mut refusals);
     if let Some(value) = &config.manage_etc_hosts {
         checked.manage_etc_hosts = &*value.text == "localhost";
         if !checked.manage_etc_hosts {
@@ -120,7 +123,11 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     services(config, &mut checked, &mut refusals);
     update(config, &mut checked, &mut refusals);
     oem(config, &mut checked, &mut refusals);
-    if refusals.is_empty() { Ok(checked) } else { Err(refusals) }
+    if refusals.is_empty() {
+        return Ok(checked);
+    }
+    refusals.append(&mut checked.left_out);
+    Err(refusals)
 }
 
 /// Keys as they are installed: trimmed, no blank ones.

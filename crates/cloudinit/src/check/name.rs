@@ -20,6 +20,9 @@ const UNIT_SUFFIXES: [&str; 14] = [
     "link",
 ];
 
+/// The units of the root directory and of the topmost slice, which systemd calls so.
+const ROOT_UNITS: [&str; 2] = ["-.mount", "-.slice"];
+
 /// Why `name` can not be a host name.
 pub fn hostname_problem(name: &str) -> Option<String> {
     if name.len() > MAX_HOSTNAME_BYTES {
@@ -39,6 +42,10 @@ pub fn hostname_problem(name: &str) -> Option<String> {
 pub(super) fn unit_problem(name: &str) -> Option<String> {
     if let Some(problem) = file_name_problem("unit", name) {
         return Some(problem);
+    }
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    if name.contains(blank) || (name.starts_with('-') && !ROOT_UNITS.contains(&name)) {
+        return Some(format!("unit name {name:?} must not hold blanks or start with '-'"));
     }
     match name.rsplit_once('.') {
         Some((stem, suffix)) if !stem.is_empty() && UNIT_SUFFIXES.contains(&suffix) => None,

@@ -36,6 +36,24 @@ fn paths_stay_below_the_root() {
 }
 
 #[test]
+fn a_file_below_usr_is_left_out_and_the_rest_stays() {
+    let config = "hostname: a\nwrite_files:\n- path: /etc/../usr/bin/x\n- path: /usrx/y\n- path: /user/z\n";
+    let checked = checked(config).unwrap();
+    assert_eq!(checked.hostname.as_deref(), Some("a"));
+    let paths: Vec<_> = checked.files.iter().map(|file| &*file.path).collect();
+    assert_eq!(paths, ["/usrx/y", "/user/z"]);
+    let left_out: Vec<_> = checked.left_out.iter().map(|r| (r.place.line, &*r.failure)).collect();
+    assert_eq!(left_out, [(3, "write /usr/bin/x: file cannot be written to a read-only filesystem")]);
+}
+
+#[test]
+fn a_path_is_not_a_file_and_a_directory() {
+    let problem = "path \"/a/b/c\" is below \"/a\", which line 3 says is a file";
+    refused("write_files:\n- path: /a/x/../b/c\n- path: a\n- path: /ab/c\n- path: /a\n", &[(2, problem)]);
+    assert_eq!(checked("write_files: [{path: /a/b}, {path: /a/b}, {path: /a.b}]").unwrap().files.len(), 3);
+}
+
+#[test]
 fn what_would_fail_is_refused_with_its_line() {
     refused(
         "hostname: a_b\n",
@@ -62,6 +80,21 @@ fn what_would_fail_is_refused_with_its_line() {
             (3, "unit name \"../x.service\" must not hold '/', '..', a line break or NUL"),
             (4, "unit name \"a\" has no known suffix such as .service"),
             (6, "Unsupported systemd command \"bounce\""),
+        ],
+    );
+    refused(
+        "coreos:\n  units:\n  - name: a b.service\n  - name: \"a\\u00a0.service\"\n  - name: -a.service\n  - {name: -.slice}\n",
+        &[
+            (3, "unit name \"a b.service\" must not hold blanks or start with '-'"),
+            (4, "unit name \"a\\u{a0}.service\" must not hold blanks or start with '-'"),
+            (5, "unit name \"-a.service\" must not hold blanks or start with '-'"),
+        ],
+    );
+    refused(
+        "users:\n- {name: a, homedir: /home/../etc}\n- {name: b, homedir: home}\n- {name: c, homedir: /home/..c}\n",
+        &[
+            (2, "homedir \"/home/../etc\" must be an absolute path without '..'"),
+            (3, "homedir \"home\" must be an absolute path without '..'"),
         ],
     );
     refused(

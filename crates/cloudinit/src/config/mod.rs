@@ -5,6 +5,7 @@
 
 mod number;
 mod read;
+mod recover;
 
 use std::rc::Rc;
 
@@ -12,6 +13,7 @@ use crate::schema::Service;
 use crate::yaml::Place;
 
 pub use read::read;
+pub use recover::keys_before_error;
 
 /// A text that is set, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

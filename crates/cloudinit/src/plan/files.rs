@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Action, Facts, FileWrite, Part, Plan};
+use super::step::{Action, Facts, FileWrite, Part, Plan};
 use crate::check::{Checked, CheckedOem, CheckedUpdate};
 use crate::schema::FLANNEL;
 use crate::template::Addresses;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Action, Plan, Step};
+use super::step::{Action, Plan, Step};
 
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]

@@ -1,3 +1,4 @@
+use super::super::print::print;
 use super::*;
 use crate::{check, config, template, yaml};
 

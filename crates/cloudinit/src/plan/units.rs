@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Action, FileWrite, Part, Plan, When};
+use super::step::{Action, FileWrite, Part, Plan, When};
 use crate::check::{Checked, CheckedService, CheckedUnit, UnitFolder};
 
 const UNIT_MODE: u32 = 0o644;

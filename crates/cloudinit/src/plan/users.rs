@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
+use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
 use crate::check::{Account, Checked};
 
 const CORE_USER: &str = "core";
@@ -91,7 +91,7 @@ fn sudoers(users: &[Account], plan: &mut Plan) {
         mode: SUDOERS_MODE,
         owner: String::new(),
         content: Rc::from(lines.into_bytes()),
-        part: Part::File,
+        part: Part::Sudoers,
     };
     plan.push(Action::Write(write), "sudo of the users");
 }

@@ -94,6 +94,16 @@ fn values() {
 }
 
 #[test]
+fn an_address_in_the_host_name_is_no_finding() {
+    check("#cloud-config\nhostname: n-$private_ipv4\n", &[]);
+    check("#cloud-config\nhostname: $public_ipv6\n", &[]);
+    check(
+        "#cloud-config\nhostname: n_$private_ipv4\n",
+        &["line 2: error: hostname \"n_\" has characters other than letters, digits, '-' and '.'"],
+    );
+}
+
+#[test]
 fn places_are_true_even_where_a_key_stands_in_a_comment() {
     check(
         "#cloud-config\n# hostname: x\nwrite_files:\n- path: /a\n  content: |\n    permissions: y\n  permissions: rw\n",

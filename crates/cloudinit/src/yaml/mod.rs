@@ -10,5 +10,5 @@ mod reader;
 mod scalar;
 
 pub use node::{Entry, Item, Mapping, Node, Place, Value};
-pub use reader::{Document, Note, ReadError, read};
+pub use reader::{Document, Note, ReadError, read, read_until_error};
 pub use scalar::{Scalar, ScalarType};

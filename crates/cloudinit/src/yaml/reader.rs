@@ -41,17 +41,13 @@ pub struct Document {
 /// # Errors
 /// The first place where `text` is not YAML, or where it goes over a limit.
 pub fn read(text: &[u8]) -> Result<Document, ReadError> {
-    Reader {
-        parser: Parser::new(text),
-        text,
-        lines: Lines::new(text),
-        anchors: HashMap::new(),
-        notes: Vec::new(),
-        written: 0,
-        expanded: 0,
-        aliased_bytes: 0,
-    }
-    .document()
+    Reader::new(text, false).document()
+}
+
+/// What stands before the first error of `text`: every collection that is open there ends, and a key without
+/// its value is left out. `None` where not even the root was reached.
+pub fn read_until_error(text: &[u8]) -> Option<Rc<Node>> {
+    Reader::new(text, true).document().ok()?.root
 }
 
 struct Reader<'text> {
@@ -66,9 +62,27 @@ struct Reader<'text> {
     /// Values with aliases followed.
     expanded: u64,
     aliased_bytes: u64,
+    /// An error ends the collections that are open instead of losing them.
+    keeps_what_it_has: bool,
+    stopped: Option<ReadError>,
 }
 
-impl Reader<'_> {
+impl<'text> Reader<'text> {
+    fn new(text: &'text [u8], keeps_what_it_has: bool) -> Self {
+        Self {
+            parser: Parser::new(text),
+            text,
+            lines: Lines::new(text),
+            anchors: HashMap::new(),
+            notes: Vec::new(),
+            written: 0,
+            expanded: 0,
+            aliased_bytes: 0,
+            keeps_what_it_has,
+            stopped: None,
+        }
+    }
+
     fn document(mut self) -> Result<Document, ReadError> {
         let root = loop {
             match self.next()? {
@@ -80,8 +94,8 @@ impl Reader<'_> {
                 _ => {}
             }
         };
-        if root.is_some() {
-            self.after_document()?;
+        if root.is_some() && self.stopped.is_none() {
+            self.after_document().or_else(|error| self.stop(error))?;
         }
         Ok(Document { root, notes: self.notes })
     }
@@ -100,8 +114,21 @@ impl Reader<'_> {
         }
     }
 
+    /// The parser is not asked again after an error.
     fn next(&mut self) -> Result<(Event, Position), ReadError> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
         self.parser.next().map_err(|problem| read_error(self.text, problem))
+    }
+
+    /// Whether `error` loses the collection that it stands in.
+    fn stop(&mut self, error: ReadError) -> Result<(), ReadError> {
+        if !self.keeps_what_it_has {
+            return Err(error);
+        }
+        self.stopped = Some(error);
+        Ok(())
     }
 
     fn node(&mut self, event: Event, position: Position, depth: usize) -> Result<Rc<Node>, ReadError> {
@@ -163,14 +190,28 @@ impl Reader<'_> {
         let mut list = Vec::new();
         let mut weight = Weight { nodes: 1, bytes: 0 };
         loop {
-            let (event, at) = self.next()?;
-            if matches!(event, Event::SequenceEnd) {
-                return Ok(Node { place: place(position), value: Value::List(list), weight });
+            match self.item(position, depth) {
+                Ok(Some(item)) => {
+                    weight = weight.plus(item.node.weight);
+                    list.push(item);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.stop(error)?;
+                    break;
+                }
             }
-            let node = self.node(event, at, depth + 1)?;
-            weight = weight.plus(node.weight);
-            list.push(Item { place: place(self.lines.dash(position, at)), node });
         }
+        Ok(Node { place: place(position), value: Value::List(list), weight })
+    }
+
+    fn item(&mut self, list: Position, depth: usize) -> Result<Option<Item>, ReadError> {
+        let (event, at) = self.next()?;
+        if matches!(event, Event::SequenceEnd) {
+            return Ok(None);
+        }
+        let node = self.node(event, at, depth + 1)?;
+        Ok(Some(Item { place: place(self.lines.dash(list, at)), node }))
     }
 
     fn mapping(&mut self, position: Position, depth: usize) -> Result<Node, ReadError> {
@@ -178,34 +219,51 @@ impl Reader<'_> {
         let mut merges = Vec::new();
         let mut weight = Weight { nodes: 1, bytes: 0 };
         loop {
-            let (event, at) = self.next()?;
-            if matches!(event, Event::MappingEnd) {
-                break;
-            }
-            let is_merge = matches!(&event, Event::Scalar(key) if key.plain && key.text == "<<");
-            let key = self.node(event, at, depth + 1)?;
-            let (event, value_at) = self.next()?;
-            let node = self.node(event, value_at, depth + 1)?;
-            weight = weight.plus(key.weight).plus(node.weight);
-            if is_merge {
-                merges.push((node, at));
-                continue;
-            }
-            let Some(key) = key.scalar() else {
-                self.note(place(at), "a key must be plain text; this entry is ignored".to_owned());
-                continue;
-            };
-            let text: Rc<str> = key.text.replace('-', "_").into();
-            let entry = Entry { key: text.clone(), place: place(at), node };
-            if let Some(first) = mapping.add(entry) {
-                let message = format!("duplicate key \"{text}\" (first at line {})", first.line);
-                self.note(place(at), message);
+            match self.pair(depth) {
+                Ok(Some(pair)) => {
+                    weight = weight.plus(pair.key.weight).plus(pair.node.weight);
+                    if pair.is_merge {
+                        merges.push((pair.node, pair.at));
+                    } else {
+                        self.add(&mut mapping, pair);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.stop(error)?;
+                    break;
+                }
             }
         }
         for (source, at) in merges {
-            merge_into(&mut mapping, &source, at)?;
+            merge_into(&mut mapping, &source, at).or_else(|error| self.stop(error))?;
         }
         Ok(Node { place: place(position), value: Value::Mapping(mapping), weight })
+    }
+
+    fn pair(&mut self, depth: usize) -> Result<Option<Pair>, ReadError> {
+        let (event, at) = self.next()?;
+        if matches!(event, Event::MappingEnd) {
+            return Ok(None);
+        }
+        let is_merge = matches!(&event, Event::Scalar(key) if key.plain && key.text == "<<");
+        let key = self.node(event, at, depth + 1)?;
+        let (event, value_at) = self.next()?;
+        let node = self.node(event, value_at, depth + 1)?;
+        Ok(Some(Pair { key, is_merge, at, node }))
+    }
+
+    fn add(&mut self, mapping: &mut Mapping, pair: Pair) {
+        let Some(key) = pair.key.scalar() else {
+            self.note(place(pair.at), "a key must be plain text; this entry is ignored".to_owned());
+            return;
+        };
+        let text: Rc<str> = key.text.replace('-', "_").into();
+        let entry = Entry { key: text.clone(), place: place(pair.at), node: pair.node };
+        if let Some(first) = mapping.add(entry) {
+            let message = format!("duplicate key \"{text}\" (first at line {})", first.line);
+            self.note(place(pair.at), message);
+        }
     }
 
     fn note(&mut self, place: Place, message: String) {
@@ -213,6 +271,14 @@ impl Reader<'_> {
             self.notes.push(Note { place, message });
         }
     }
+}
+
+/// One entry of a mapping, as it was written.
+struct Pair {
+    key: Rc<Node>,
+    is_merge: bool,
+    at: Position,
+    node: Rc<Node>,
 }
 
 impl Weight {

@@ -1,20 +1,38 @@
 //! Files and standard input, read with a cap.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use cloudinit::limits::MAX_RAW_BYTES;
+use nix::fcntl::OFlag;
 
-use super::DatasourceError;
+use super::error::DatasourceError;
 
 pub(super) fn stdin() -> Result<Vec<u8>, DatasourceError> {
     read(io::stdin().lock(), Path::new("standard input"))
 }
 
 pub(super) fn file(path: &Path) -> Result<Vec<u8>, DatasourceError> {
-    let file = File::open(path).map_err(|source| DatasourceError::Read { path: path.into(), source })?;
+    let failed = |source| DatasourceError::Read { path: path.into(), source };
+    // A FIFO without a writer, and some devices, would hold the opening itself.
+    let file =
+        File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if !kind.is_file() {
+        return Err(DatasourceError::NotAFile { path: path.into(), kind: kind_name(kind) });
+    }
     read(file, path)
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_dir() => "directory",
+        () if kind.is_fifo() => "FIFO",
+        () if kind.is_socket() => "socket",
+        () => "device",
+    }
 }
 
 /// The content, `None` if there is no such file.

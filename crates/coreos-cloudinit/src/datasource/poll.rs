@@ -1,36 +1,154 @@
 //! Waits for the first source that is there (contract 5.1).
 
-use std::thread::sleep;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DatasourceError, Source};
-use crate::log::Log;
+use super::error::DatasourceError;
+use super::patience::Patience;
+use super::source::{Availability, Source};
+use crate::log::{Log, chain};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(5 * 60);
+/// Of sources that come within this time of each other, the flags' order decides.
+const CLOSE: Duration = Duration::from_millis(200);
 
-/// All sources are asked again and again, in their order, until one is there.
+/// A source that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chosen {
+    pub source: Source,
+    /// What had to be fetched to know that it is there.
+    pub user_data: Option<Vec<u8>>,
+}
+
+/// What became of the source at `place` in the list.
+struct Report {
+    place: usize,
+    /// `None` if it will never be there.
+    found: Option<Option<Vec<u8>>>,
+}
+
+/// Asks all sources at the same time, each again and again, until one is there.
 ///
 /// # Errors
 /// None is there in time, or none that is not can ever be.
-pub fn choose(sources: &[Source], log: &Log) -> Result<Source, DatasourceError> {
-    let end = Instant::now() + LIMIT;
-    let mut wait = FIRST_WAIT;
-    let mut asked: Vec<&Source> = sources.iter().collect();
+pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chosen, DatasourceError> {
+    let (sender, reports) = channel();
+    let decided = Arc::new(AtomicBool::new(false));
+    for (place, source) in sources.iter().cloned().enumerate() {
+        let asker =
+            Asker { place, source, patience, log: *log, decided: decided.clone(), sender: sender.clone() };
+        // Not joined: one that waits for a network must not hold up the run.
+        thread::spawn(move || asker.ask());
+    }
+    drop(sender);
+    let found = first(&reports, sources.len(), Instant::now() + LIMIT);
+    decided.store(true, Ordering::Relaxed);
+    match found {
+        Some((place, user_data)) => Ok(Chosen { source: sources[place].clone(), user_data }),
+        None if patience == Patience::AskOnce => {
+            let missing: Vec<_> = sources.iter().map(Source::missing).collect();
+            Err(DatasourceError::NoneNow(missing.join(", ")))
+        }
+        None => Err(DatasourceError::NoneInTime),
+    }
+}
+
+fn first(reports: &Receiver<Report>, count: usize, end: Instant) -> Option<(usize, Option<Vec<u8>>)> {
+    let mut open = vec![true; count];
+    let mut best: Option<(usize, Option<Vec<u8>>)> = None;
+    let mut end = end;
     loop {
-        for source in &asked {
-            log.info(format!("Checking availability of {:?}", source.kind()));
-            if source.is_available() {
-                return Ok((*source).clone());
+        // One that stands before the best may still come.
+        let rivals = best.as_ref().map_or(count, |(place, _)| *place);
+        if !open[..rivals].contains(&true) {
+            return best;
+        }
+        let report = match reports.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(report) => report,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return best,
+        };
+        open[report.place] = false;
+        if let Some(user_data) = report.found
+            && report.place < rivals
+        {
+            if best.is_none() {
+                end = end.min(Instant::now() + CLOSE);
             }
+            best = Some((report.place, user_data));
         }
-        asked.retain(|source| source.can_change());
-        let left = end.saturating_duration_since(Instant::now());
-        if asked.is_empty() || left.is_zero() {
-            return Err(DatasourceError::NoneInTime);
+    }
+}
+
+/// Asks one source.
+struct Asker {
+    place: usize,
+    source: Source,
+    patience: Patience,
+    log: Log,
+    decided: Arc<AtomicBool>,
+    sender: Sender<Report>,
+}
+
+impl Asker {
+    fn ask(&self) {
+        let found = self.found();
+        // Nobody listens any more once another source was chosen.
+        self.sender.send(Report { place: self.place, found }).unwrap_or(());
+    }
+
+    fn found(&self) -> Option<Option<Vec<u8>>> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            self.log.info(format!("Checking availability of {:?}", self.source.kind()));
+            match self.source.availability(self.patience, &self.log) {
+                Ok(Availability::There) => return Some(None),
+                Ok(Availability::Fetched(user_data)) => return Some(Some(user_data)),
+                Ok(Availability::NotYet) => {}
+                Ok(Availability::Never) => return None,
+                Err(error) => {
+                    self.log.error(chain(&error));
+                    return None;
+                }
+            }
+            if self.patience == Patience::AskOnce || self.decided.load(Ordering::Relaxed) {
+                return None;
+            }
+            thread::sleep(wait);
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
-        sleep(wait.min(left));
-        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reports(list: &[(usize, bool)]) -> Receiver<Report> {
+        let (sender, receiver) = channel();
+        for (place, found) in list {
+            let found = found.then(|| Some(vec![*place as u8]));
+            sender.send(Report { place: *place, found }).unwrap();
+        }
+        // Kept open, as by a source that is still asked.
+        std::mem::forget(sender);
+        receiver
+    }
+
+    #[test]
+    fn the_first_wins_and_order_decides_between_close_ones() {
+        let later = || Instant::now() + Duration::from_secs(60);
+        let place =
+            |list: &[(usize, bool)], count| first(&reports(list), count, later()).map(|(place, _)| place);
+        assert_eq!(place(&[(0, true)], 3), Some(0));
+        assert_eq!(place(&[(2, true), (1, true), (0, true)], 3), Some(0));
+        assert_eq!(place(&[(2, true)], 3), Some(2));
+        assert_eq!(place(&[(1, false), (0, false)], 2), None);
+        assert_eq!(place(&[(0, false), (1, true)], 2), Some(1));
+        assert_eq!(first(&reports(&[]), 1, Instant::now()), None);
     }
 }

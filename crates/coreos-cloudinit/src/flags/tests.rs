@@ -27,7 +27,10 @@ fn all_spellings_are_one() {
 #[test]
 fn wrong_use() {
     for (line, expect) in [
-        ("", "Provide at least one of --from-file, --from-configdrive, --from-fw-cfg"),
+        (
+            "",
+            "Provide at least one of --from-file, --from-configdrive, --from-url, --from-proc-cmdline, --from-fw-cfg",
+        ),
         ("-from-file", "flag needs an argument: -from-file"),
         ("-validate=maybe", "invalid boolean value \"maybe\" for -validate: parse error"),
         ("---x", "bad flag syntax: ---x"),

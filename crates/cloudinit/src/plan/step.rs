@@ -1,0 +1,141 @@
+//! What a plan is made of.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// What was observed on the machine before planning.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Of the users that the config names, those that exist.
+    pub users: BTreeSet<String>,
+    /// Of the groups that the config names, those that exist.
+    pub groups: BTreeSet<String>,
+    /// `/etc/coreos/update.conf`, else the image's.
+    pub update_conf: String,
+    /// `/etc/environment`.
+    pub environment: String,
+    /// The kernel's host name now.
+    pub hostname: String,
+}
+
+/// How the run was asked for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Under which name the keys are stored.
+    pub ssh_key_name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub action: Action,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Hostname {
+        name: String,
+    },
+    /// `arguments` go between `useradd` and the name.
+    UserAdd {
+        name: String,
+        arguments: Vec<String>,
+    },
+    Password {
+        name: String,
+        hash: Hash,
+    },
+    SshKeys {
+        user: String,
+        name: String,
+        keys: Vec<String>,
+    },
+    Write(FileWrite),
+    Mask {
+        path: String,
+    },
+    Unmask {
+        path: String,
+    },
+    Enable {
+        unit: String,
+        runtime: bool,
+    },
+    /// Carried out only if a step before changed a unit that systemd has loaded already.
+    DaemonReload,
+    Unit {
+        unit: String,
+        command: String,
+        when: When,
+    },
+    Script {
+        content: Rc<[u8]>,
+    },
+}
+
+/// A password hash that shows nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hash(pub String);
+
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileWrite {
+    pub path: String,
+    pub mode: u32,
+    pub owner: String,
+    pub content: Rc<[u8]>,
+    pub part: Part,
+}
+
+/// Contents may be secret; a debug line has their size only.
+impl std::fmt::Debug for FileWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:04o} {:?} {} bytes", self.path, self.mode, self.owner, self.content.len())
+    }
+}
+
+/// What a written file is, for the log and for what has to follow a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    File,
+    /// Rules for sudo: a mistake in them would lock everybody out of root, so they are checked first.
+    Sudoers,
+    Unit {
+        name: String,
+        network: bool,
+    },
+    DropIn {
+        unit: String,
+        name: String,
+        network: bool,
+    },
+}
+
+/// When a unit's command is given, and whether its job is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Asked for by name: waited for.
+    Asked,
+    /// Follows from a setting: queued only, since the unit may be ordered after this run.
+    Implied,
+    /// Only if a network unit changed: waited for.
+    NetworkChanged,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Lines for the log: what is skipped and why.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    pub(super) fn push(&mut self, action: Action, why: impl Into<String>) {
+        self.steps.push(Step { action, why: why.into() });
+    }
+}

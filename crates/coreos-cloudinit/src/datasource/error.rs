@@ -1,0 +1,29 @@
+//! Why user-data or metadata could not be had.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DatasourceError {
+    #[error("can not read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is a {kind}, not a regular file", path.display())]
+    NotAFile { path: PathBuf, kind: &'static str },
+    #[error("{} has more than {limit} bytes", path.display())]
+    TooLarge { path: PathBuf, limit: usize },
+    #[error("{} is not valid", path.display())]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("URL is empty. Skipping.")]
+    EmptyUrl,
+    #[error("URL {0} does not have a valid HTTP scheme. Skipping.")]
+    UrlScheme(String),
+    #[error("can not fetch {url}: {reason}")]
+    Url { url: String, reason: String },
+    #[error("{url} is not there: HTTP status {status}")]
+    NotFound { url: String, status: u16 },
+    #[error("Unable to fetch data. Maximum retries reached: {0}")]
+    Retries(u32),
+    #[error("No datasources available in time")]
+    NoneInTime,
+    #[error("No datasource is available: {0}")]
+    NoneNow(String),
+}

@@ -1,0 +1,154 @@
+//! User-data over HTTP: tried again, given up, redirected, capped, and never with its secrets in the log.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use support::Machine;
+
+const CONFIG: &str = "#cloud-config\nhostname: from-http\n";
+/// What a run may take that has nothing to wait for.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+/// Gives the answers one after the other, the last one for ever.
+struct Server {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(answers: Vec<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                log.lock().unwrap().extend(lines.next());
+                lines.find(|line| line.is_empty());
+                // A client that has read enough hangs up.
+                stream.write_all(&answers[number.min(answers.len() - 1)]).unwrap_or(());
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn answer(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn redirect(to: &str) -> Vec<u8> {
+    answer(&format!("302 Found\r\nLocation: {to}"), "")
+}
+
+#[test]
+fn what_may_come_is_asked_for_again_and_fetched_once() {
+    let busy = answer("503 Service Unavailable", "");
+    let server = Server::start(vec![busy, answer("429 Too Many Requests", ""), answer("200 OK", CONFIG)]);
+    let machine = Machine::new();
+    machine.start(&["-from-url", &server.url("/config")], &[], b"").expect(
+        0,
+        &[
+            "Checking availability of \"url\"",
+            &format!("Fetching data from {}. Attempt #1\n", server.url("/config")),
+            "Sleeping for 100ms...\n",
+            "Unable to fetch data: HTTP status 429",
+            "Sleeping for 200ms...\n",
+            "Attempt #3\n",
+            "Fetching user-data from datasource of type \"url\"",
+        ],
+    );
+    assert_eq!(machine.read("/etc/hostname"), "from-http\n");
+    assert_eq!(server.asked(), ["GET /config HTTP/1.1"; 3]);
+}
+
+#[test]
+fn redirects_are_followed_but_not_for_ever() {
+    let server = Server::start(vec![redirect("/b"), redirect("/c"), answer("200 OK", CONFIG)]);
+    let machine = Machine::new();
+    machine.start(&["-from-url", &server.url("/a")], &[], b"").expect(0, &["Set hostname to from-http"]);
+    assert_eq!(server.asked(), ["GET /a HTTP/1.1", "GET /b HTTP/1.1", "GET /c HTTP/1.1"]);
+    let circle = Server::start(vec![redirect("/again")]);
+    machine.start(&["-from-url", &circle.url("/")], &[], b"").expect(1, &["it is redirected too often"]);
+    assert_eq!(circle.asked().len(), 11);
+}
+
+#[test]
+fn what_can_not_be_had_is_said_at_once_without_secrets() {
+    let server = Server::start(vec![answer("404 Not Found", "")]);
+    let machine = Machine::new();
+    let start = Instant::now();
+    let url = format!("http://user:hush@{}/x?token=hush", server.address);
+    machine
+        .start(&["-validate", "-from-url", &url], &[], b"")
+        .expect(1, &[&format!("http://***@{}/x?*** is not there: HTTP status 404", server.address)])
+        .never_says("hush");
+    for (url, said) in [
+        ("ftp://hush:hush@h/x", "URL ftp://***@h/x does not have a valid HTTP scheme. Skipping."),
+        ("http://a b/", "can not fetch http://a b/: it is malformed"),
+        ("https://127.0.0.1/", "can not read /no/certificates"),
+    ] {
+        machine
+            .start(&["-from-url", url], &[("SSL_CERT_FILE", "/no/certificates")], b"")
+            .expect(1, &[said, "No datasources available in time"])
+            .never_says("hush");
+    }
+    let large = Server::start(vec![answer("200 OK", vec![b'#'; (16 << 20) + 1])]);
+    machine
+        .start(&["-from-url", &large.url("/")], &[], b"")
+        .expect(1, &["has more than 16777216 bytes", "No datasources available in time"]);
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_source_that_is_there_does_not_wait_for_one_that_is_not() {
+    let server = Server::start(vec![answer("503 Service Unavailable", "")]);
+    let machine = Machine::new();
+    let start = Instant::now();
+    machine.run(CONFIG, &["-from-url", &server.url("/")]).expect(0, &["of type \"local-file\""]);
+    std::fs::create_dir(machine.path("/drive")).unwrap();
+    let drive = format!("-from-configdrive={}", machine.path("/drive").display());
+    machine.start(&["-from-url", &server.url("/"), &drive], &[], b"").expect(0, &["of type \"cloud-drive\""]);
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_kernels_arguments_name_a_url() {
+    let server = Server::start(vec![answer("200 OK", CONFIG)]);
+    let machine = Machine::new();
+    let from = ["-from-proc-cmdline"];
+    machine.start(&from, &[], b"").expect(1, &["No datasources available in time"]);
+    machine.put("/proc/cmdline", "quiet cloud-config-url\n");
+    machine.start(&from, &[], b"").expect(
+        1,
+        &["Skipping kernel argument cloud-config-url: it has no value", "No datasources available in time"],
+    );
+    for (url, said) in [
+        ("", "Failed fetching user-data from datasource: URL is empty. Skipping.. Continuing..."),
+        ("file:///x", "URL file:///x does not have a valid HTTP scheme. Skipping."),
+    ] {
+        machine.put("/proc/cmdline", &format!("cloud-config-url=http://x cloud-config-url={url}\n"));
+        machine.start(&from, &[], b"").expect(1, &[said]);
+    }
+    machine.put("/proc/cmdline", &format!("a=b cloud_config_url={}\n", server.url("/c")));
+    machine.start(&from, &[], b"").expect(0, &["of type \"proc-cmdline\"", "Set hostname to from-http"]);
+    assert_eq!(server.asked(), ["GET /c HTTP/1.1"]);
+}
