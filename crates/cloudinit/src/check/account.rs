@@ -1,7 +1,7 @@
 //! Users: names and values that are safe to hand to `useradd` and `chpasswd`.
 
 use super::name::account_problem;
-use super::{Checked, Refusal, keys};
+use super::refusal::{Refusal, keys};
 use crate::config::{Text, User};
 
 /// A user that can be created or updated.
@@ -24,24 +24,26 @@ pub struct Account {
     pub sudo: Vec<String>,
 }
 
-pub(super) fn check(users: &[User], checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+pub(super) fn check(users: &[User], notes: &mut Vec<String>, refusals: &mut Vec<Refusal>) -> Vec<Account> {
+    let mut checked = Vec::new();
     for user in users {
         let Some(name) = &user.name else {
-            checked.notes.push("User object has no 'name' field, skipping".to_owned());
+            notes.push("User object has no 'name' field, skipping".to_owned());
             continue;
         };
         let before = refusals.len();
         values(user, name, refusals);
         for import in &user.imports {
-            checked.notes.push(format!(
+            notes.push(format!(
                 "line {}: importing ssh keys of user '{}' from elsewhere is not supported yet, skipping",
                 import.place.line, name.text
             ));
         }
         if refusals.len() == before {
-            checked.users.push(account(user, name));
+            checked.push(account(user, name));
         }
     }
+    checked
 }
 
 fn values(user: &User, name: &Text, refusals: &mut Vec<Refusal>) {

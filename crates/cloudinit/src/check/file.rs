@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::name::clean_path;
-use super::{Checked, Refusal, one_line};
+use super::refusal::{Refusal, one_line};
 use crate::config::File;
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::limits::MAX_FILE_BYTES;
@@ -23,7 +23,12 @@ pub struct CheckedFile {
     pub content: Rc<[u8]>,
 }
 
-pub(super) fn check(files: &[File], checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+pub(super) fn check(
+    files: &[File],
+    left_out: &mut Vec<Refusal>,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<CheckedFile> {
+    let mut checked = Vec::new();
     let mut places = BTreeMap::new();
     for file in files {
         let before = refusals.len();
@@ -35,16 +40,17 @@ pub(super) fn check(files: &[File], checked: &mut Checked, refusals: &mut Vec<Re
         let read_only = is_read_only(&path);
         if read_only {
             let failure = format!("write {path}: {READ_ONLY}");
-            checked.left_out.push(Refusal::new(place, READ_ONLY).failing_with(failure));
+            left_out.push(Refusal::new(place, READ_ONLY).failing_with(failure));
         }
         if read_only || refusals.len() != before {
             continue;
         }
         places.entry(path.clone()).or_insert(place);
         let owner = file.owner.as_ref().map(|owner| owner.text.to_string()).unwrap_or_default();
-        checked.files.push(CheckedFile { path, mode, owner, content });
+        checked.push(CheckedFile { path, mode, owner, content });
     }
     nested(&places, refusals);
+    checked
 }
 
 /// `/usr` is the image's; the file `/usr` itself is not below it.

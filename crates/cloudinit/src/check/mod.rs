@@ -7,6 +7,7 @@
 mod account;
 mod file;
 mod name;
+mod refusal;
 mod unit;
 
 use std::rc::Rc;
@@ -14,48 +15,15 @@ use std::rc::Rc;
 pub use account::Account;
 pub use file::CheckedFile;
 pub use name::{clean_path, hostname_problem};
+use refusal::one_line;
+pub use refusal::{Refusal, Stage, keys};
 pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder};
 
 use crate::config::{CloudConfig, Text, Variable};
 use crate::schema::{Service, is_reboot_strategy};
-use crate::yaml::Place;
 
 /// The old strategy that is still accepted as it stands.
 pub const BEST_EFFORT: &str = "best-effort";
-
-/// Where in a run a refusal shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Parse,
-    Apply,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub place: Place,
-    pub stage: Stage,
-    /// In the validator's words.
-    pub finding: String,
-    /// In a run's words.
-    pub failure: String,
-}
-
-impl Refusal {
-    fn new(place: Place, finding: impl Into<String>) -> Self {
-        let finding = finding.into();
-        Self { place, stage: Stage::Apply, failure: finding.clone(), finding }
-    }
-
-    fn failing_with(mut self, failure: impl Into<String>) -> Self {
-        self.failure = failure.into();
-        self
-    }
-
-    fn at_parse(mut self) -> Self {
-        self.stage = Stage::Parse;
-        self
-    }
-}
 
 /// A config that can be planned.
 #[derive(Debug, Clone, Default)]
@@ -109,8 +77,8 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
             None => checked.hostname = Some(hostname.text.to_string()),
         }
     }
-    account::check(&config.users, &mut checked, &mut refusals);
-    file::check(&config.files, &mut checked, &mut refusals);
+    checked.users = account::check(&config.users, &mut checked.notes, &mut refusals);
+    checked.files = file::check(&config.files, &mut checked.left_out, &mut refusals);
     if let Some(value) = &config.manage_etc_hosts {
         checked.manage_etc_hosts = &*value.text == "localhost";
         if !checked.manage_etc_hosts {
@@ -119,7 +87,7 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
                 .push(Refusal::new(value.place, finding).failing_with("Invalid option to manage_etc_hosts"));
         }
     }
-    unit::check(&config.units, &mut checked, &mut refusals);
+    checked.units = unit::check(&config.units, &mut checked.notes, &mut refusals);
     services(config, &mut checked, &mut refusals);
     update(config, &mut checked, &mut refusals);
     oem(config, &mut checked, &mut refusals);
@@ -128,11 +96,6 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     }
     refusals.append(&mut checked.left_out);
     Err(refusals)
-}
-
-/// Keys as they are installed: trimmed, no blank ones.
-pub fn keys(texts: &[Text]) -> Vec<String> {
-    texts.iter().map(|key| key.text.trim().to_owned()).filter(|key| !key.is_empty()).collect()
 }
 
 fn services(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>) {
@@ -189,15 +152,6 @@ fn oem(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>)
         home_url: value(&oem.home_url),
         bug_report_url: value(&oem.bug_report_url),
     });
-}
-
-/// Values that end up on one line of a file or in an argument must not bring a second one.
-fn one_line(text: Option<&Text>, what: &str, refusals: &mut Vec<Refusal>) {
-    if let Some(text) = text
-        && text.text.contains(['\n', '\r', '\0'])
-    {
-        refusals.push(Refusal::new(text.place, format!("{what} must not hold a line break or NUL")));
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::name::{file_name_problem, unit_problem};
-use super::{Checked, Refusal};
+use super::refusal::Refusal;
 use crate::config::Unit;
 use crate::schema::is_command;
 
@@ -38,10 +38,15 @@ impl CheckedUnit {
     }
 }
 
-pub(super) fn check(units: &[Unit], checked: &mut Checked, refusals: &mut Vec<Refusal>) {
+pub(super) fn check(
+    units: &[Unit],
+    notes: &mut Vec<String>,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<CheckedUnit> {
+    let mut checked = Vec::new();
     for unit in units {
         let Some(name) = &unit.name else {
-            checked.notes.push(format!("Skipping unit without name (line {})", unit.place.line));
+            notes.push(format!("Skipping unit without name (line {})", unit.place.line));
             continue;
         };
         let before = refusals.len();
@@ -55,7 +60,7 @@ pub(super) fn check(units: &[Unit], checked: &mut Checked, refusals: &mut Vec<Re
         }
         let drop_ins = drop_ins(unit, refusals);
         if refusals.len() == before {
-            checked.units.push(CheckedUnit {
+            checked.push(CheckedUnit {
                 name: name.text.to_string(),
                 mask: unit.mask,
                 enable: unit.enable,
@@ -66,6 +71,7 @@ pub(super) fn check(units: &[Unit], checked: &mut Checked, refusals: &mut Vec<Re
             });
         }
     }
+    checked
 }
 
 /// Those without name or content are skipped.
