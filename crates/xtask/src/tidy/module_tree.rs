@@ -177,6 +177,9 @@ impl<'ast> Visit<'ast> for Names {
         self.flatten(&item.tree, Vec::new(), exported);
     }
 
+    // `pub(super)` says who may see a thing, not what the thing needs.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         self.named.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         visit::visit_path(self, path);
@@ -232,7 +235,7 @@ mod tests {
         let made = with_files(&[(
             "src/lib.rs",
             "use a::{b, c as d}; pub use e::F; #[cfg(test)] use gone::Gone;
-             fn f() -> g::H { println!(\"{}\", crate::i::J) }",
+             pub(super) fn f() -> g::H { println!(\"{}\", crate::i::J) }",
         )]);
         let modules = read(&made.workspace.root.join("src/lib.rs")).unwrap();
         let named: Vec<_> = modules[0].named.iter().map(|path| path.join("::")).collect();
