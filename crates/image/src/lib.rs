@@ -11,6 +11,7 @@ pub mod disk;
 pub mod docker_archive;
 pub mod fetch;
 pub mod formats;
+pub mod full_disk;
 pub mod initrd;
 pub mod lock;
 pub mod mirror;
