@@ -141,14 +141,22 @@ pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError>
         .map_err(|error| explained(error, options))
 }
 
-/// Makes every package that the checkout's lock names present. The lock that it returns is the checkout's, with
-/// what was taken anew.
-pub fn fill_cache(options: &Options, progress: Progress) -> Result<Lock, BuildError> {
+/// What a build would be made of.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    /// The checkout's, with what was taken anew.
+    pub lock: Lock,
+    /// Marked where something was.
+    pub version: String,
+}
+
+/// Makes every package that the checkout's lock names present.
+pub fn fill_cache(options: &Options, progress: Progress) -> Result<Packages, BuildError> {
     let mut build = Build::open(options, progress)?;
     let step = progress.step("packages");
     let filled = build.fill(&DebCache::open(&options.cache)?, &step)?;
     step.done(&format!("{} verified, {} downloaded", filled.packages, filled.downloaded));
-    Ok(build.lock)
+    Ok(Packages { lock: build.lock, version: build.release.full_version() })
 }
 
 /// The cause that a person can do something about, where there is one behind the failure.

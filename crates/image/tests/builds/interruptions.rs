@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::workshop::{Build, Running, first};
 
-/// Kinds of results, in the order of making, with whatever is made from each removed too.
+/// Kinds of results, in the order of making.
 const STEPS: [&str; 6] = ["tools", "packages", "system", "initrd", "usr", "disk"];
 
-fn has_begun(partial: &Path) -> bool {
-    fs::read_dir(partial).is_ok_and(|mut entries| entries.next().is_some())
+/// Whether a step that fills the folder `partial` has begun since then: what an earlier build left does not count.
+fn has_begun(partial: &Path, since: SystemTime) -> bool {
+    let young = partial.metadata().and_then(|metadata| metadata.created()).is_ok_and(|made| made >= since);
+    young && fs::read_dir(partial).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 fn send(running: &Running, signal: Signal) {
@@ -37,8 +40,9 @@ fn killed_or_interrupted_in_any_step_the_next_build_completes() {
         fs::remove_dir_all(build.work.join(step)).unwrap();
         let partial = build.work.join(step).join("partial");
         for signal in [Signal::SIGKILL, Signal::SIGINT] {
+            let begun = SystemTime::now();
             let mut running = build.start();
-            running.wait_until(&format!("step {step}"), |_| has_begun(&partial));
+            running.wait_until(&format!("step {step}"), |_| has_begun(&partial, begun));
             send(&running, signal);
             let ended = running.end();
             assert!(!ended.status.success(), "{step} was not cut by {signal}: {}", ended.said);
@@ -63,8 +67,11 @@ fn killed_or_interrupted_while_formats_are_written() {
     first();
     let build = Build { formats: "qcow2,raw", ..Build::resumed("cut-formats", &[]) };
     for signal in [Signal::SIGKILL, Signal::SIGINT] {
+        let begun = SystemTime::now();
         let mut running = build.start();
-        running.wait_until("a format", |_| !halves(&build).is_empty());
+        let young =
+            |path: &String| fs::metadata(path).and_then(|file| file.modified()).is_ok_and(|at| at >= begun);
+        running.wait_until("a format", |_| halves(&build).iter().any(young));
         send(&running, signal);
         let ended = running.end();
         assert!(!ended.status.success(), "not cut by {signal}: {}", ended.said);
@@ -84,8 +91,9 @@ fn killed_or_interrupted_while_formats_are_written() {
 fn of_two_builds_in_one_work_folder_the_second_waits_and_says_so() {
     first();
     let build = Build::resumed("together", &["system", "usr", "disk"]);
+    let begun = SystemTime::now();
     let mut one = build.start();
-    one.wait_until("the first is at work", |_| has_begun(&build.work.join("system/partial")));
+    one.wait_until("the first is at work", |_| has_begun(&build.work.join("system/partial"), begun));
     let second = Build { out: build.out.with_file_name("second"), ..build.clone() };
     let mut two = second.start();
     two.wait_until("the second waits", |two| two.said().contains("waiting for another build in this folder"));

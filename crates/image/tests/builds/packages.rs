@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use image::build::{BuildError, Options, fill_cache};
+use image::fetch::FetchError;
 use image::lock::{Lock, Package};
+use progress::Progress;
 
 use crate::mirror::{Manner, closed_port, only_mirror};
-use crate::workshop::{Build, another_cache, first};
+use crate::workshop::{Build, another_cache, checkout, first, skip};
 
 /// A small package of the node's tree.
 const VICTIM: &str = "sudo";
@@ -73,4 +76,40 @@ fn a_package_that_every_mirror_dropped_is_named() {
     let said = build.fail();
     let expect = format!("no mirror has {VICTIM} {} any more: `keelson image lock`", victim.version);
     assert!(said.contains(&expect), "{said}");
+}
+
+/// With this machine's own mirrors, as years later: they have a newer version only. What is tried is the way to
+/// the packages and the version's mark, not the image made of them.
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
+    let build = Build::new("anew");
+    let path = build.checkout.join("os/packages.lock");
+    let good = Lock::read(&path).unwrap();
+    let mut old = good.clone();
+    let victim = old.packages.iter_mut().find(|package| package.name == VICTIM).unwrap();
+    victim.version = "0.1-1".into();
+    victim.path = format!("pool/main/s/{VICTIM}/{VICTIM}_0.1-1_amd64.deb");
+    victim.sha256 = "0".repeat(64);
+    old.write(&path).unwrap();
+    let text = fs::read(&path).unwrap();
+    let options = Options {
+        work: build.work.clone(),
+        cache: Options::for_checkout(&checkout()).cache,
+        ..Options::for_checkout(&build.checkout)
+    };
+    match fill_cache(&options, Progress::Shown) {
+        Err(BuildError::Fetch(FetchError::Download { .. })) => {
+            skip("a_package_that_every_mirror_dropped_is_taken_anew: no mirror answers");
+            return;
+        }
+        Err(BuildError::Fetch(FetchError::Gone(gone))) => assert_eq!(gone[0].name, VICTIM),
+        other => panic!("a version that never was is there: {other:?}"),
+    }
+    let renewed = fill_cache(&Options { renew_gone: true, ..options }, Progress::Shown).unwrap();
+    assert!(renewed.version.ends_with("+renewed"), "{}", renewed.version);
+    let changes = renewed.lock.changes_since(&old);
+    assert_eq!(changes.len(), 1, "more than the one was changed: {changes:?}");
+    assert!(changes[0].starts_with(&format!("{VICTIM} 0.1-1 -> ")), "{changes:?}");
+    assert_eq!(fs::read(&path).unwrap(), text, "the checkout's lock was written");
 }
