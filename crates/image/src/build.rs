@@ -22,6 +22,7 @@ use crate::release::{Release, ReleaseError, check_channel};
 use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
 use crate::tree::{At, TreeError, make_folder, remove};
+use crate::umask::PublicModes;
 use crate::unpack::{Cut, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
 
@@ -191,11 +192,13 @@ struct Build<'a> {
     lock: Lock,
     work: Work,
     seconds: Vec<(String, f64)>,
+    _modes: PublicModes,
 }
 
 impl<'a> Build<'a> {
     fn open(options: &'a Options, progress: Progress) -> Result<Self, BuildError> {
         check_channel(&options.channel)?;
+        let modes = PublicModes::set();
         let mut release = Release::read(&options.checkout.join("os/release.toml"))?;
         if let Some(version) = &options.version {
             release = release.with_version(version)?;
@@ -204,7 +207,7 @@ impl<'a> Build<'a> {
         let work = Work::open(&options.work, &options.cancel, || {
             progress.note("waiting for another build in this folder")
         })?;
-        Ok(Self { options, progress, release, lock, work, seconds: Vec::new() })
+        Ok(Self { options, progress, release, lock, work, seconds: Vec::new(), _modes: modes })
     }
 
     fn run(&mut self) -> Result<Built, BuildError> {

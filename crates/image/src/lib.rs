@@ -22,6 +22,7 @@ pub mod sbom;
 pub mod system;
 pub mod tool;
 pub mod tree;
+pub mod umask;
 pub mod unpack;
 pub mod verify;
 pub mod work;

@@ -74,6 +74,7 @@ fn two_whole_checkouts() {
             .args(["--json", "image", "build", "--out", "out"])
             .current_dir(&place)
             .env("XDG_CACHE_HOME", &workshop().cache)
+            .env("XDG_STATE_HOME", "/nonexistent")
             .env("CARGO_TARGET_DIR", place.join("target"))
             .stdin(Stdio::null())
             .stderr(File::create(&log).unwrap())
