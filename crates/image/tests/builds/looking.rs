@@ -66,16 +66,19 @@ fn a_damaged_partition_table_is_found() {
         disk.read_exact_at(&mut byte, at).unwrap();
         disk.write_all_at(&[!byte[0]], at).unwrap();
     };
-    // Block 1 is the header, 2 the entries; the last block is the header's copy.
+    // Block 1 is the header, 2 to 33 the entries; at the end are 32 blocks of their copy and the header's.
     let length = first().finished.path("raw").metadata().unwrap().len();
-    for at in [512 + 24, 1024 + 40, length - 512 + 24] {
+    for at in [512 + 24, length - 512 + 24, length - 33 * 512 + 40] {
         copy_sparse(&first().finished.path("raw"), &file).unwrap();
         flip(at);
         assert_eq!(failed(&file), ["partition table"], "byte {at}");
     }
-    flip(512 + 24);
-    let (ok, _, said) = keelson(&["image", "verify", file.to_str().unwrap()]);
-    assert!(!ok && said.contains("has no partition table that can be read"), "{said}");
+    for both in [[1024 + 40, 1024 + 41], [512 + 24, length - 512 + 24]] {
+        copy_sparse(&first().finished.path("raw"), &file).unwrap();
+        both.map(flip);
+        let (ok, _, said) = keelson(&["image", "verify", file.to_str().unwrap()]);
+        assert!(!ok && said.contains("has no partition table that can be read"), "{said}");
+    }
     fs::remove_file(&file).unwrap();
 }
 
