@@ -75,7 +75,7 @@ fn a_damaged_partition_table_is_found() {
     }
     for both in [[1024 + 40, 1024 + 41], [512 + 24, length - 512 + 24]] {
         copy_sparse(&first().finished.path("raw"), &file).unwrap();
-        both.map(flip);
+        both.into_iter().for_each(flip);
         let (ok, _, said) = keelson(&["image", "verify", file.to_str().unwrap()]);
         assert!(!ok && said.contains("has no partition table that can be read"), "{said}");
     }
