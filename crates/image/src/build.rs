@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, DiskError, Parts, SigningKey};
 use crate::fetch::{DebCache, FetchError, Filled};
+use crate::full_disk::FullDisk;
 use crate::initrd::{self, InitrdError};
 use crate::lock::{Lock, LockError, Request, Tree};
 use crate::mirror::{MirrorError, Mirrors};
@@ -21,6 +22,7 @@ use crate::release::{Release, ReleaseError, check_channel};
 use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
 use crate::tree::{At, TreeError, make_folder, remove};
+use crate::umask::PublicModes;
 use crate::unpack::{Cut, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
 
@@ -127,13 +129,51 @@ pub enum BuildError {
     Sandbox(#[from] SandboxError),
     #[error("interrupted; the same command goes on where it was")]
     Interrupted,
+    #[error("{full}")]
+    Full { full: FullDisk, source: Box<BuildError> },
     #[error("cannot use the build's files")]
     Tree(#[from] TreeError),
 }
 
 /// Builds the image that the checkout describes.
 pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError> {
-    Build::open(options, progress)?.run()
+    Build::open(options, progress)
+        .and_then(|mut build| build.run())
+        .map_err(|error| explained(error, options))
+}
+
+/// What a build would be made of.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    /// The checkout's, with what was taken anew.
+    pub lock: Lock,
+    /// Marked where something was.
+    pub version: String,
+}
+
+/// Makes every package that the checkout's lock names present.
+pub fn fill_cache(options: &Options, progress: Progress) -> Result<Packages, BuildError> {
+    let mut build = Build::open(options, progress)?;
+    let step = progress.step("packages");
+    let filled = build.fill(&DebCache::open(&options.cache)?, &step)?;
+    step.done(&format!("{} verified, {} downloaded", filled.packages, filled.downloaded));
+    Ok(Packages { lock: build.lock, version: build.release.full_version() })
+}
+
+/// The cause that a person can do something about, where there is one behind the failure.
+fn explained(error: BuildError, options: &Options) -> BuildError {
+    // Ctrl-C reaches the running tools too: their failure is its consequence.
+    if options.cancel.load(Ordering::Relaxed) {
+        return BuildError::Interrupted;
+    }
+    let mut folders = vec![options.work.clone(), options.cache.clone(), env::temp_dir()];
+    for entry in fs::read_dir(&options.work).into_iter().flatten().flatten() {
+        folders.push(entry.path());
+    }
+    match FullDisk::behind(&error, &folders) {
+        Some(full) => BuildError::Full { full, source: Box::new(error) },
+        None => error,
+    }
 }
 
 /// Only the tools tree that the checkout's lock names, made if need be.
@@ -152,18 +192,22 @@ struct Build<'a> {
     lock: Lock,
     work: Work,
     seconds: Vec<(String, f64)>,
+    _modes: PublicModes,
 }
 
 impl<'a> Build<'a> {
     fn open(options: &'a Options, progress: Progress) -> Result<Self, BuildError> {
         check_channel(&options.channel)?;
+        let modes = PublicModes::set();
         let mut release = Release::read(&options.checkout.join("os/release.toml"))?;
         if let Some(version) = &options.version {
             release = release.with_version(version)?;
         }
         let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
-        let work = Work::open(&options.work, || progress.note("waiting for another build in this folder"))?;
-        Ok(Self { options, progress, release, lock, work, seconds: Vec::new() })
+        let work = Work::open(&options.work, &options.cancel, || {
+            progress.note("waiting for another build in this folder")
+        })?;
+        Ok(Self { options, progress, release, lock, work, seconds: Vec::new(), _modes: modes })
     }
 
     fn run(&mut self) -> Result<Built, BuildError> {
@@ -266,7 +310,8 @@ impl<'a> Build<'a> {
             .with(&self.release.os_release())
             .with_path(&system.join(system::FACTORY_ETC))?
             .with_path(&list)?
-            .with_path(&overlay)?;
+            .with_path(&overlay)?
+            .with(&initrd::digest_of_chosen(&list, &[checkout.join("os/rootfs"), checkout.join("units")])?);
         let (initrd, _) = self.work.result("initrd", &initrd_key, |folder| {
             let inputs =
                 initrd::Inputs { tree: &system, kernel: base, list: &list, overlay: &overlay, tools };
@@ -284,7 +329,9 @@ impl<'a> Build<'a> {
     fn key_of_packages(&self, tree: Tree) -> Result<Key, BuildError> {
         let mut key =
             Key::new(UNPACKING).with(tree.name()).with_path(&self.options.checkout.join("os/cut"))?;
-        for package in self.lock.of(tree) {
+        // Whatever is made of the packages is made by the tools.
+        let tools = self.lock.of(Tree::Tools).filter(|_| tree != Tree::Tools);
+        for package in self.lock.of(tree).chain(tools) {
             key = key.with(&package.sha256);
         }
         Ok(key)
@@ -325,7 +372,7 @@ impl<'a> Build<'a> {
         let (place, _) = self.work.result(kind, &key, |folder| {
             let step = self.progress.step("unpack");
             let told = |done: usize| step.set(format!("{kind} {done} of {}", packages.len()));
-            while let Err(error) = unpack(&packages, cache, &cut, folder, &told) {
+            while let Err(error) = unpack(&packages, cache, &cut, folder, &self.options.cancel, &told) {
                 // A file that rotted in the cache is fetched again; each can be thrown out only once.
                 let UnpackError::Damaged { package, path } = error else { return Err(error.into()) };
                 self.progress.note(&format!("{package} was damaged in the cache: fetching it again"));

@@ -20,6 +20,8 @@ const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 const PARALLEL_DOWNLOADS: usize = 6;
 /// Packages that one download process takes: enough to reuse its connection, few enough for progress.
 const BATCH: usize = 8;
+/// Packages that a message names.
+const NAMED: usize = 8;
 
 /// A folder of .deb files named by their SHA-256.
 #[derive(Debug, Clone)]
@@ -48,14 +50,24 @@ pub enum FetchError {
     Gone(Vec<Package>),
     #[error("{0}: what the mirror sent does not match the SHA-256 in os/packages.lock")]
     Mismatch(String),
-    #[error("cannot download {missing} of {total} packages and the cache does not have them:\n{log}")]
-    Download { missing: usize, total: usize, log: String },
+    #[error("the cache lacks {}, and no mirror could be asked for it:\n{log}", named(.missing))]
+    Download { missing: Vec<Package>, log: String },
 }
 
 fn describe_gone(packages: &[Package]) -> String {
+    format!(
+        "no mirror has {} any more: `keelson image lock` pins what they have now, a snapshot archive in \
+         KEELSON_SNAPSHOT has old ones",
+        named(packages)
+    )
+}
+
+/// `a 1, b 2 and 3 more`.
+fn named(packages: &[Package]) -> String {
     let names: Vec<_> =
-        packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
-    format!("no mirror has {} any more", names.join(", "))
+        packages.iter().take(NAMED).map(|package| format!("{} {}", package.name, package.version)).collect();
+    let more = packages.len().saturating_sub(NAMED);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
 impl DebCache {
@@ -119,7 +131,8 @@ impl DebCache {
         if wanted.iter().all(|package| is_gone(&log, package)) {
             return Err(FetchError::Gone(wanted.into_iter().cloned().collect()));
         }
-        Err(FetchError::Download { missing: wanted.len(), total: missing.len(), log: last_lines(&log, 10) })
+        let missing = wanted.into_iter().cloned().collect();
+        Err(FetchError::Download { missing, log: last_lines(&log, 10) })
     }
 
     fn run_batches(

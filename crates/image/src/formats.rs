@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::Built;
 use crate::fetch::sha256_of;
+use crate::full_disk::FullDisk;
 use crate::tool::{ToolError, run};
 use crate::tree::{At, TreeError, make_folder};
 
@@ -80,6 +81,8 @@ pub enum FormatError {
     Sandbox(#[from] SandboxError),
     #[error("cannot write the build's record")]
     Record(#[from] serde_json::Error),
+    #[error("{full}")]
+    Full { full: FullDisk, source: Box<FormatError> },
 }
 
 /// Name of the record beside a file called `NAME.raw` or `NAME.qcow2`.
@@ -90,6 +93,15 @@ pub fn record_path(file: &Path) -> PathBuf {
 
 /// Puts the disk of `built` into `out` in each of `formats`, each file whole or not at all.
 pub fn finish(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Result<Record, FormatError> {
+    write_all(built, formats, lock, out).map_err(|error| {
+        match FullDisk::behind(&error, &[out.to_path_buf(), std::env::temp_dir()]) {
+            Some(full) => FormatError::Full { full, source: Box::new(error) },
+            None => error,
+        }
+    })
+}
+
+fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Result<Record, FormatError> {
     make_folder(out)?;
     let out = fs::canonicalize(out).at(out)?;
     let name = format!("keelson-{}-{}", built.version, built.channel);

@@ -18,7 +18,7 @@ use object::{LittleEndian, elf};
 use sandbox::Sandbox;
 
 use crate::system::{FACTORY_ETC, SystemError, index_modules, kernel_folder};
-use crate::tree::{At, TreeError, make_folder, walk};
+use crate::tree::{At, TreeError, digest, make_folder, walk};
 
 /// Where the loader looks; Debian's built-in path.
 const LIBRARY_FOLDERS: [&str; 3] =
@@ -123,6 +123,23 @@ pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
         collector.insert(&below, node);
     }
     write(&collector.nodes, &folder.join(ARCHIVE)).map_err(InitrdError::Write)
+}
+
+/// Digest of the files of `layers` that `list` names: they come into the initrd through the node's tree.
+pub fn digest_of_chosen(list: &Path, layers: &[PathBuf]) -> Result<String, InitrdError> {
+    let text = fs::read_to_string(list).at(list)?;
+    let globs: Vec<_> = text
+        .lines()
+        .filter_map(|line| Glob::new(line.strip_prefix("file ")?.trim()).ok())
+        .map(|glob| glob.compile_matcher())
+        .collect();
+    let mut digests = String::new();
+    for layer in layers {
+        for below in walk(layer)?.into_iter().filter(|path| globs.iter().any(|glob| glob.is_match(path))) {
+            digests += &format!("{} {}\n", below.display(), digest(&layer.join(&below))?);
+        }
+    }
+    Ok(digests)
 }
 
 impl Collector<'_> {

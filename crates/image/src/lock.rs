@@ -2,7 +2,7 @@
 //!
 //! The lock names no host: a package is a pool path, and the mirrors are the machine's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,10 @@ impl Lock {
         let lost = |package: &Package| gone.iter().any(|lost| lost.name == package.name);
         let mut packages: Vec<Package> =
             self.packages.iter().filter(|package| !is_gone(package)).cloned().collect();
-        packages.extend(newer.packages.iter().filter(|package| lost(package) || !known(package)).cloned());
+        // A newer kernel must not come beside the one that is still there.
+        let kept: BTreeSet<String> = packages.iter().map(|package| stem(&package.name)).collect();
+        let new = |package: &Package| !known(package) && !kept.contains(&stem(&package.name));
+        packages.extend(newer.packages.iter().filter(|package| lost(package) || new(package)).cloned());
         packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
         Self { packages }
     }
@@ -246,6 +249,14 @@ impl Request {
     }
 }
 
+/// A package's name without the version that some carry in it: `linux-image-6.12.9+deb13-amd64` and its successor
+/// have the same. Numbers without a dot (`libssl3`) tell packages apart that may stand side by side.
+fn stem(name: &str) -> String {
+    let is_version =
+        |part: &str| part.starts_with(|first: char| first.is_ascii_digit()) && part.contains('.');
+    name.split('-').map(|part| if is_version(part) { "#" } else { part }).collect::<Vec<_>>().join("-")
+}
+
 /// Debian policy 5.6.1.
 fn is_package_name(word: &str) -> bool {
     word.len() > 1
@@ -303,12 +314,14 @@ mod tests {
             }
             lock
         };
-        let (old, new) = (lock(["a", "b", "kernel-1"], "1", 0), lock(["a", "b", "kernel-2"], "2", 3));
+        let (old, new) = (lock(["a", "b", "kernel-1.1"], "1", 0), lock(["a", "b", "kernel-1.2"], "2", 3));
         let renewed = old.renewed(&old.packages[1..], &new);
         let names: Vec<_> =
             renewed.packages.iter().map(|package| (&*package.name, &*package.version)).collect();
-        assert_eq!(names, [("a", "1"), ("b", "2"), ("kernel-2", "2")]);
+        assert_eq!(names, [("a", "1"), ("b", "2"), ("kernel-1.2", "2")]);
         assert_eq!(renewed.packages[1].sha256, new.packages[1].sha256);
+        let renewed = old.renewed(&old.packages[1..2], &new);
+        assert_eq!(renewed.changes_since(&old), ["b 1 -> 2"], "a second kernel came");
     }
 
     #[test]

@@ -185,6 +185,11 @@ fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
         let glob = Glob::new(glob.trim()).map_err(|error| bad(&error.to_string()))?.compile_matcher();
         for path in paths.iter().filter(|path| glob.is_match(path)) {
             let file = tree.join(path);
+            let now = file.symlink_metadata().at(&file)?.permissions().mode();
+            if now & 0o400 == 0 {
+                // systemd-sysusers makes shadow files that only root's privileges can read.
+                fs::set_permissions(&file, Permissions::from_mode(now | 0o400)).at(&file)?;
+            }
             // The clone shares its bytes, and so its mode, with the packages' tree.
             let content = fs::read(&file).at(&file)?;
             put(&file, &content, mode)?;

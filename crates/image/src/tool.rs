@@ -1,7 +1,7 @@
 //! Running one build tool and telling what it said when it fails.
 
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
 /// Lines of a failed tool's output that are shown.
@@ -13,6 +13,8 @@ pub enum ToolError {
     Start { program: String, source: io::Error },
     #[error("{program} failed ({status}):\n{output}")]
     Failed { program: String, status: String, output: String },
+    #[error("{0} was interrupted; the same command goes on where it was")]
+    Interrupted(String),
 }
 
 /// Runs `command` to its end and returns its standard output.
@@ -29,6 +31,10 @@ pub fn run(command: &mut Command) -> Result<String, ToolError> {
         .map_err(|source| ToolError::Start { program: program.clone(), source })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    // A terminal's Ctrl-C goes to the tool as well.
+    if output.status.signal() == Some(nix::sys::signal::Signal::SIGINT as i32) {
+        return Err(ToolError::Interrupted(program));
     }
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let lines: Vec<&str> = text.lines().collect();

@@ -10,7 +10,7 @@ use std::io::{self, Cursor, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
@@ -38,6 +38,8 @@ pub enum UnpackError {
     Write { package: String, path: PathBuf, source: io::Error },
     #[error("{path}:{line}: {problem}")]
     Rule { path: PathBuf, line: usize, problem: String },
+    #[error("stopped between two packages")]
+    Stopped,
 }
 
 /// Which paths of the packages are left out: `os/cut`.
@@ -83,12 +85,14 @@ impl Cut {
     }
 }
 
-/// Unpacks `packages` into the empty folder `tree`, on all cores. `told` gets the number done.
+/// Unpacks `packages` into the empty folder `tree`, on all cores, until `stop` is set. `told` gets the
+/// number done.
 pub fn unpack(
     packages: &[&Package],
     cache: &DebCache,
     cut: &Cut,
     tree: &Path,
+    stop: &AtomicBool,
     told: &(dyn Fn(usize) + Sync),
 ) -> Result<(), UnpackError> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -98,7 +102,12 @@ pub fn unpack(
     by_size.sort_by_key(|package| std::cmp::Reverse(package.size));
     let worker = || {
         while let Some(package) = by_size.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = unpack_one(package, &cache.path(package), cut, tree) {
+            let outcome = if stop.load(Ordering::Relaxed) {
+                Err(UnpackError::Stopped)
+            } else {
+                unpack_one(package, &cache.path(package), cut, tree)
+            };
+            if let Err(error) = outcome {
                 next.store(by_size.len(), Ordering::Relaxed);
                 // invariant: no thread panics while it holds this lock.
                 *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);

@@ -16,6 +16,8 @@ use crate::tree::{At, TreeError};
 
 /// Bytes of a logical block.
 const BLOCK: u64 = 512;
+/// Bytes of partition entries that are compared; a usual table has 16 KiB.
+const MOST_ENTRIES: u64 = 1 << 20;
 /// Labels in the order of the table.
 const LABELS: [&str; 6] = ["EFI-SYSTEM", "USR-A", "USR-A-verity", "USR-B", "USR-B-verity", "OEM"];
 
@@ -59,6 +61,8 @@ pub struct Disk {
     /// The raw bytes, the file itself or a conversion of it.
     raw: PathBuf,
     partitions: Vec<Partition>,
+    /// What is wrong with the partition table, though it can be read.
+    table_damage: Option<String>,
     scratch: tempfile::TempDir,
     tools: Sandbox,
 }
@@ -87,11 +91,16 @@ impl Disk {
             .map(|entry| Partition {
                 label: entry.name.clone(),
                 uuid: entry.part_guid.simple().to_string(),
-                start: entry.first_lba * BLOCK,
-                length: (entry.last_lba + 1 - entry.first_lba) * BLOCK,
+                start: entry.first_lba.saturating_mul(BLOCK),
+                length: entry
+                    .last_lba
+                    .saturating_add(1)
+                    .saturating_sub(entry.first_lba)
+                    .saturating_mul(BLOCK),
             })
             .collect();
-        Ok(Self { raw, partitions, scratch, tools })
+        let table_damage = table_damage(&table, &raw)?;
+        Ok(Self { raw, partitions, table_damage, scratch, tools })
     }
 
     fn partition(&self, label: &str) -> Result<&Partition, VerifyError> {
@@ -122,7 +131,10 @@ impl Disk {
     /// Looks at everything; `file` is the name under which the record would stand beside it.
     pub fn verify(&self, file: &Path) -> Result<Vec<Check>, VerifyError> {
         let found: Vec<&str> = self.partitions.iter().map(|partition| partition.label.as_str()).collect();
-        let mut checks = vec![check("partition table", found == LABELS, found.join(" "))];
+        let mut checks = vec![match &self.table_damage {
+            None => check("partition table", found == LABELS, found.join(" ")),
+            Some(damage) => check("partition table", false, damage.clone()),
+        }];
         let (name, uki) = self.uki()?;
         let cmdline = section(&uki, ".cmdline");
         let hash =
@@ -185,6 +197,26 @@ impl Disk {
         let detail = format!("disk {sha256}, the record says {}", record.disk_sha256);
         Ok(check("record of the build", sha256 == record.disk_sha256, detail))
     }
+}
+
+/// Readers make do with one of the two headers and do not compare the entries: damage to one copy would not show
+/// before the other is damaged too.
+fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>, TreeError> {
+    let (first, last) = match (table.primary_header(), table.backup_header()) {
+        (Err(error), _) => return Ok(Some(format!("the header at the front: {error}"))),
+        (_, Err(error)) => return Ok(Some(format!("the header's copy at the end: {error}"))),
+        (Ok(first), Ok(last)) => (first, last),
+    };
+    let entries = |header: &gpt::header::Header| -> Result<Vec<u8>, TreeError> {
+        let length = u64::from(header.num_parts).saturating_mul(header.part_size.into()).min(MOST_ENTRIES);
+        let mut file = File::open(raw).at(raw)?;
+        file.seek(SeekFrom::Start(header.part_start.saturating_mul(BLOCK))).at(raw)?;
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes).at(raw)?;
+        Ok(bytes)
+    };
+    let same = first.crc32_parts == last.crc32_parts && entries(first)? == entries(last)?;
+    Ok((!same).then(|| "the entries at the front differ from their copy at the end".to_owned()))
 }
 
 fn check(name: &'static str, ok: bool, detail: String) -> Check {

@@ -6,6 +6,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
@@ -17,6 +19,10 @@ use crate::tree::{At, TreeError, make_folder, remove};
 const KEY_DIGITS: usize = 20;
 /// Results of one kind that are kept: the newest and the one before, for going back and forth.
 const KEPT_RESULTS: usize = 2;
+/// A result that is being made.
+const PARTIAL: &str = "partial";
+/// How often a waiting build looks whether it may go on or shall stop.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The open work folder; only one process has it at a time.
 #[derive(Debug)]
@@ -31,24 +37,47 @@ pub enum WorkError {
     Folder(#[from] TreeError),
     #[error("cannot lock the work folder {path}")]
     Lock { path: PathBuf, source: io::Error },
+    #[error("stopped waiting for another build in {0}")]
+    Stopped(PathBuf),
 }
 
 impl Work {
-    /// Waits, after calling `waiting`, where another build has the folder.
-    pub fn open(folder: &Path, waiting: impl FnOnce()) -> Result<Self, WorkError> {
+    /// Waits, after calling `waiting`, where another build has the folder; until `stop` is set.
+    pub fn open(folder: &Path, stop: &AtomicBool, waiting: impl FnOnce()) -> Result<Self, WorkError> {
         make_folder(folder)?;
         let path = folder.join("lock");
-        let file = File::create(&path).at(&path)?;
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
-                waiting();
-                Flock::lock(file, FlockArg::LockExclusive)
-                    .map_err(|(_, error)| WorkError::Lock { path: path.clone(), source: error.into() })?
+        let mut file = File::create(&path).at(&path)?;
+        let mut waiting = Some(waiting);
+        let lock = loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => break lock,
+                Err((again, nix::errno::Errno::EWOULDBLOCK)) => file = again,
+                Err((_, error)) => return Err(WorkError::Lock { path, source: error.into() }),
             }
-            Err((_, error)) => return Err(WorkError::Lock { path, source: error.into() }),
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(WorkError::Stopped(folder.to_path_buf()));
+            }
+            std::thread::sleep(LOCK_INTERVAL);
         };
-        Ok(Self { folder: folder.to_path_buf(), _lock: lock })
+        let work = Self { folder: folder.to_path_buf(), _lock: lock };
+        // What a build left that was cut: nobody else is at it, and it takes room.
+        for shelf in work.shelves()? {
+            remove(&shelf.join(PARTIAL))?;
+        }
+        Ok(work)
+    }
+
+    /// The folders of each kind of result.
+    fn shelves(&self) -> Result<Vec<PathBuf>, TreeError> {
+        let mut shelves = Vec::new();
+        for entry in fs::read_dir(&self.folder).at(&self.folder)? {
+            shelves.push(entry.at(&self.folder)?.path());
+        }
+        shelves.retain(|path| path.is_dir());
+        Ok(shelves)
     }
 
     #[must_use]
@@ -72,7 +101,7 @@ impl Work {
             nix::sys::stat::utimes(&place, &now, &now).map_err(io::Error::from).at(&place)?;
             return Ok((place, true));
         }
-        let partial = shelf.join("partial");
+        let partial = shelf.join(PARTIAL);
         remove(&partial)?;
         make_folder(&partial)?;
         make(&partial)?;
@@ -137,7 +166,9 @@ mod tests {
     #[test]
     fn a_result_is_made_once_and_never_half() {
         let folder = tempfile::tempdir().unwrap();
-        let work = Work::open(folder.path(), || panic!("nobody else is here")).unwrap();
+        let open = |stop| Work::open(folder.path(), &AtomicBool::new(stop), || ());
+        let work = open(false).unwrap();
+        assert!(matches!(open(true), Err(WorkError::Stopped(_))), "two have the folder");
         let key = Key::new("v1").with("input");
         let broken = work.result("kind", &key, |partial| {
             crate::tree::put(&partial.join("half"), b"", 0o644)?;
@@ -149,6 +180,10 @@ mod tests {
         assert!(!cached && place.join("whole").exists() && !place.join("half").exists());
         let never = |_: &Path| -> Result<(), TreeError> { panic!("it is there") };
         assert!(work.result("kind", &key, never).unwrap().1);
+        crate::tree::put(&folder.path().join("kind/partial/half"), b"", 0o644).unwrap();
+        drop(work);
+        open(false).unwrap();
+        assert!(!folder.path().join("kind/partial").exists());
     }
 
     #[test]

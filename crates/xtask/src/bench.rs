@@ -3,6 +3,9 @@
 //! It works through `cargo keelson --json`, on clusters of its own that it removes again, and writes nothing
 //! into the checkout: whoever measured decides what goes into the document.
 
+mod figure;
+mod image;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,28 +14,21 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::command::{Ended, cargo, show, show_and_read};
+use crate::command::{cargo, show, show_and_read, succeed};
 use crate::{interrupt, workspace};
+use figure::Figure;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Topic {
-    /// Builds the image from a full cache: time, size
+    /// Builds the image from a full cache, whole and after a change: time, size
     Image,
     /// Boots one and three machines on both back ends: time, guest's userspace, memory
     Boot,
 }
 
-struct Figure {
-    what: String,
-    target: &'static str,
-    measured: String,
-    command: String,
-}
-
 /// (back end, machines, target) of the boots that are timed.
 const BOOTS: [(&str, u32, &str); 4] =
     [("nspawn", 1, "<= 3 s"), ("nspawn", 3, "<= 6 s"), ("qemu", 1, "<= 35 s"), ("qemu", 3, "<= 75 s")];
-const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// True when every figure could be measured, whatever it is.
 pub fn run(topics: &[Topic]) -> Result<bool> {
@@ -44,7 +40,7 @@ pub fn run(topics: &[Topic]) -> Result<bool> {
     let chosen = |topic| topics.is_empty() || topics.contains(&topic);
     let (mut figures, mut failures) = (Vec::new(), Vec::new());
     if chosen(Topic::Image) {
-        match image(&root) {
+        match image::figures(&root) {
             Ok(found) => figures.extend(found),
             Err(error) => failures.push(format!("image: {error:#}")),
         }
@@ -62,37 +58,6 @@ pub fn run(topics: &[Topic]) -> Result<bool> {
         eprintln!("not measured: {failure}");
     }
     Ok(failures.is_empty())
-}
-
-/// One build fills the caches; the second one is measured, into an empty folder.
-fn image(root: &Path) -> Result<Vec<Figure>> {
-    let out = std::env::temp_dir().join(format!("keelson-bench-{}", std::process::id()));
-    let out = out.to_str().context("the folder for temporary files has no UTF-8 name")?;
-    let words = ["image", "build", "--format", "qcow2", "--out", out];
-    let warm = ask(root, &words);
-    let report = warm.and_then(|_| ask(root, &words));
-    if Path::new(out).exists() {
-        std::fs::remove_dir_all(out).with_context(|| format!("can not remove {out}"))?;
-    }
-    let report = report?;
-    let seconds = report["seconds"]["total"].as_f64().context("image build --json has no seconds.total")?;
-    let files = report["files"].as_array().context("image build --json has no files")?;
-    let mut figures = vec![Figure {
-        what: "image build again, all inputs the same".into(),
-        target: "",
-        measured: format!("{seconds:.1} s"),
-        command: "cargo keelson image build".into(),
-    }];
-    for file in files.iter().filter(|file| file["format"] == "qcow2") {
-        let bytes = file["bytes"].as_f64().context("a file of image build --json has no bytes")?;
-        figures.push(Figure {
-            what: "disk image as compressed qcow2".into(),
-            target: "<= 230 MiB",
-            measured: format!("{:.0} MiB", bytes / MEBIBYTE),
-            command: "cargo keelson image build --format qcow2".into(),
-        });
-    }
-    Ok(figures)
 }
 
 fn boot(root: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {
@@ -180,14 +145,6 @@ fn inside(root: &Path, cluster: &str, name: &str, words: &[&str]) -> Result<Stri
     let mut all = vec!["--cluster", cluster, "ssh", name, "--"];
     all.extend(words);
     Ok(succeed(show_and_read(&mut keelson(root, &all))?)?.stdout)
-}
-
-fn succeed(ended: Ended) -> Result<Ended> {
-    match ended.code {
-        _ if ended.success => Ok(ended),
-        Some(code) => bail!("exit code {code}"),
-        None => bail!("ended by a signal"),
-    }
 }
 
 /// Rows as `docs/benchmarks.md` has them, date and machine left to whoever measured.

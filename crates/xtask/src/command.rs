@@ -39,6 +39,15 @@ pub fn show_and_read(command: &mut Command) -> anyhow::Result<Ended> {
     finish(command.stdout(Stdio::piped()))
 }
 
+/// An error for a child that did not succeed.
+pub fn succeed(ended: Ended) -> anyhow::Result<Ended> {
+    match ended.code {
+        _ if ended.success => Ok(ended),
+        Some(code) => bail!("exit code {code}"),
+        None => bail!("ended by a signal"),
+    }
+}
+
 /// Whether a cargo plug-in (`nextest`, `deny`) is installed.
 pub fn has_cargo_plugin(root: &Path, name: &str) -> bool {
     cargo(root, &[name, "--version"]).output().is_ok_and(|output| output.status.success())

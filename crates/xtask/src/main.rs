@@ -6,6 +6,7 @@ mod bench;
 mod command;
 mod fix_all;
 mod interrupt;
+mod keelson;
 mod tidy;
 mod verify;
 mod workspace;

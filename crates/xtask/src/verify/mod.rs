@@ -2,6 +2,7 @@
 //!
 //! It runs all chosen steps even after one failed, and must never write to a tracked file.
 
+mod image;
 mod result;
 mod scenarios;
 mod steps;
@@ -31,7 +32,7 @@ pub struct Flags {
     /// A step or group to leave out
     #[arg(long, value_name = "STEP")]
     skip: Vec<String>,
-    /// Adds what takes long: soaks
+    /// Adds what takes long: soaks, a whole second checkout
     #[arg(long)]
     long: bool,
     /// Lists the steps
@@ -134,7 +135,11 @@ mod tests {
         check(&["tidy", "format"], &[], &["format", "tidy"]);
         check(&["scenarios"], &[], &["scenarios-nspawn", "scenarios-qemu"]);
         check(&["scenarios"], &["scenarios-qemu"], &["scenarios-nspawn"]);
-        check(&[], &["scenarios"], &["format", "tidy", "clippy", "tests", "docs", "licences", "soaks"]);
+        check(
+            &[],
+            &["scenarios"],
+            &["format", "tidy", "clippy", "tests", "docs", "licences", "image", "soaks"],
+        );
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! A build redoes what its inputs changed, and nothing else.
+
+use std::fs;
+use std::sync::OnceLock;
+
+use crate::workshop::{Build, Finished, first};
+
+/// A file of os/rootfs that comes into `/usr` only, and where it stands there.
+const TOUCHED: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
+pub const TOUCHED_IN_USR: &str = "lib/sysctl.d/50-keelson.conf";
+
+pub struct Changed {
+    pub build: Build,
+    pub finished: Finished,
+    /// Kinds that were made anew.
+    kinds: Vec<String>,
+}
+
+/// The first build, with a line more in one file.
+pub fn changed() -> &'static Changed {
+    static SHARED: OnceLock<Changed> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        first();
+        let build = Build::resumed("changed", &[]);
+        let file = build.checkout.join(TOUCHED);
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text + "# A line more.\n").unwrap();
+        let before = build.results();
+        let finished = build.run();
+        let after = build.results();
+        let anew = after.iter().filter(|(place, seen)| before.get(*place) != Some(seen));
+        let kinds = anew.map(|(place, _)| place.split('/').next().unwrap().to_owned()).collect();
+        Changed { build, finished, kinds }
+    })
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn one_file_of_the_rootfs_redoes_the_system_and_the_disk() {
+    let changed = changed();
+    assert_eq!(changed.kinds, ["disk", "system", "usr"]);
+    assert_ne!(changed.finished.sha256("raw"), first().finished.sha256("raw"));
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn an_incremental_build_gives_what_a_new_one_does() {
+    let changed = changed();
+    let mut build = Build { out: changed.build.out.with_file_name("anew"), ..changed.build.clone() };
+    build.work = changed.build.checkout.join("target/anew");
+    assert_eq!(build.run().sha256("raw"), changed.finished.sha256("raw"));
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn nothing_changed_redoes_nothing() {
+    let build = Build { out: first().build.out.with_file_name("again"), ..first().build.clone() };
+    let before = build.results();
+    let finished = Build { formats: "raw", ..build.clone() }.run();
+    assert_eq!(build.results(), before);
+    assert_eq!(finished.sha256("raw"), first().finished.sha256("raw"));
+}

@@ -1,0 +1,106 @@
+//! A mirror on loopback that serves right files, wrong ones, or none.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+
+use image::lock::Lock;
+
+use crate::workshop::{folder, workshop};
+
+/// What the mirror does when it is asked for a package of this name; others are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// As many bytes, but other ones.
+    Wrong,
+    Gone,
+}
+
+/// The environment of a build that knows this mirror and no other.
+pub fn only_mirror(lock: &Lock, manners: &[(&str, Manner)]) -> Vec<(&'static str, OsString)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let debs = workshop().cache.join("keelson/debs");
+    let served: BTreeMap<String, (PathBuf, Option<Manner>)> = lock
+        .packages
+        .iter()
+        .map(|package| {
+            let manner = manners.iter().find(|(name, _)| *name == package.name).map(|(_, manner)| *manner);
+            (package.path.clone(), (debs.join(format!("{}.deb", package.sha256)), manner))
+        })
+        .collect();
+    // The thread ends with the test process.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let served = served.clone();
+            thread::spawn(move || answer_all(stream, &served));
+        }
+    });
+    environment(port)
+}
+
+/// The environment of a build whose only mirror does not answer.
+pub fn closed_port() -> Vec<(&'static str, OsString)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    environment(listener.local_addr().unwrap().port())
+}
+
+/// apt without the host's sources, proxies and further settings.
+fn environment(port: u16) -> Vec<(&'static str, OsString)> {
+    let config = folder().join("apt.conf");
+    let text = "Dir::Etc::main \"/dev/null\";\nDir::Etc::parts \"/dev/null\";\n\
+                Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"/dev/null\";\n\
+                Acquire::Retries::Delay \"false\";\n";
+    fs::write(&config, text).unwrap();
+    let mirror = |name: &str| OsString::from(format!("http://127.0.0.1:{port}/{name}/"));
+    vec![
+        ("APT_CONFIG", config.into()),
+        ("KEELSON_MIRROR", mirror("debian")),
+        ("KEELSON_SECURITY_MIRROR", mirror("debian-security")),
+    ]
+}
+
+/// Requests of one connection, until the other side closes it.
+fn answer_all(mut stream: TcpStream, served: &BTreeMap<String, (PathBuf, Option<Manner>)>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    while let Some(Ok(request)) = lines.next() {
+        while lines.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
+        let target = request.split(' ').nth(1).unwrap_or_default();
+        let path = target.split_once("/pool/").map(|(_, path)| unescaped(&format!("pool/{path}")));
+        let found = path.and_then(|path| served.get(&path));
+        let sent = match found {
+            Some((file, None)) => send(&mut stream, "200 OK", &fs::read(file).unwrap()),
+            Some((file, Some(Manner::Wrong))) => {
+                let mut content = fs::read(file).unwrap();
+                let middle = content.len() / 2;
+                content[middle] = !content[middle];
+                send(&mut stream, "200 OK", &content)
+            }
+            Some((_, Some(Manner::Gone))) | None => send(&mut stream, "404 Not Found", b""),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn send(stream: &mut TcpStream, status: &str, content: &[u8]) -> std::io::Result<()> {
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", content.len())?;
+    stream.write_all(content)
+}
+
+/// `%XX` once.
+fn unescaped(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        text.push(char::from(u8::from_str_radix(digits, 16).unwrap()));
+        text += rest;
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! Packages that rot, lie, are gone, or can not be fetched.
+
+use std::fs;
+use std::path::PathBuf;
+
+use image::build::{BuildError, Options, fill_cache};
+use image::fetch::FetchError;
+use image::lock::{Lock, Package};
+use progress::Progress;
+
+use crate::mirror::{Manner, closed_port, only_mirror};
+use crate::workshop::{Build, another_cache, checkout, first, skip};
+
+/// A small package of the node's tree.
+const VICTIM: &str = "sudo";
+
+/// A build with a cache of its own and its victim's place in there.
+fn prepared(name: &str, removed: &[&str]) -> (Build, Lock, Package, PathBuf) {
+    first();
+    let mut build = Build::resumed(name, removed);
+    build.cache = another_cache(&format!("{name}-cache"));
+    let lock = Lock::read(&build.checkout.join("os/packages.lock")).unwrap();
+    let victim = lock.packages.iter().find(|package| package.name == VICTIM).unwrap().clone();
+    let deb = build.cache.join("keelson/debs").join(format!("{}.deb", victim.sha256));
+    (build, lock, victim, deb)
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_rotten_byte_in_the_cache_is_said_and_fetched_again() {
+    let (mut build, lock, victim, deb) = prepared("rotten", &["packages", "system", "usr", "disk"]);
+    let mut content = fs::read(&deb).unwrap();
+    let middle = content.len() / 2;
+    content[middle] = !content[middle];
+    // Not in place: the file is shared with the good cache.
+    fs::remove_file(&deb).unwrap();
+    fs::write(&deb, content).unwrap();
+    build.environment = only_mirror(&lock, &[]);
+    let finished = build.run();
+    let expect = format!("{VICTIM} {} was damaged in the cache: fetching it again", victim.version);
+    assert!(finished.said.contains(&expect), "{}", finished.said);
+    assert_eq!(image::fetch::sha256_of(&deb).unwrap(), victim.sha256);
+    assert_eq!(finished.sha256("raw"), first().finished.sha256("raw"));
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_mirror_that_serves_a_wrong_file_stops_the_build() {
+    let (mut build, lock, victim, deb) = prepared("lying", &[]);
+    fs::remove_file(&deb).unwrap();
+    build.environment = only_mirror(&lock, &[(VICTIM, Manner::Wrong)]);
+    let said = build.fail();
+    let expect = format!("{VICTIM} {}: what the mirror sent does not match the SHA-256", victim.version);
+    assert!(said.contains(&expect), "{said}");
+    assert!(!deb.exists(), "the wrong file came into the cache");
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn without_network_a_full_cache_is_enough_and_a_gap_is_named() {
+    let (mut build, _, victim, deb) = prepared("offline", &["disk"]);
+    build.environment = closed_port();
+    assert_eq!(build.run().sha256("raw"), first().finished.sha256("raw"));
+    fs::remove_file(&deb).unwrap();
+    let said = build.fail();
+    let expect = format!("the cache lacks {VICTIM} {}, and no mirror could be asked", victim.version);
+    assert!(said.contains(&expect) && said.contains("127.0.0.1"), "{said}");
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_package_that_every_mirror_dropped_is_named() {
+    let (mut build, lock, victim, deb) = prepared("gone", &[]);
+    fs::remove_file(&deb).unwrap();
+    build.environment = only_mirror(&lock, &[(VICTIM, Manner::Gone)]);
+    let said = build.fail();
+    let expect = format!("no mirror has {VICTIM} {} any more: `keelson image lock`", victim.version);
+    assert!(said.contains(&expect), "{said}");
+}
+
+/// With this machine's own mirrors, as years later: they have a newer version only. What is tried is the way to
+/// the packages and the version's mark, not the image made of them.
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
+    let build = Build::new("anew");
+    let path = build.checkout.join("os/packages.lock");
+    let good = Lock::read(&path).unwrap();
+    let mut old = good.clone();
+    let victim = old.packages.iter_mut().find(|package| package.name == VICTIM).unwrap();
+    victim.version = "0.1-1".into();
+    victim.path = format!("pool/main/s/{VICTIM}/{VICTIM}_0.1-1_amd64.deb");
+    victim.sha256 = "0".repeat(64);
+    old.write(&path).unwrap();
+    let text = fs::read(&path).unwrap();
+    let options = Options {
+        work: build.work.clone(),
+        cache: Options::for_checkout(&checkout()).cache,
+        ..Options::for_checkout(&build.checkout)
+    };
+    match fill_cache(&options, Progress::Shown) {
+        Err(BuildError::Fetch(FetchError::Download { .. })) => {
+            skip("a_package_that_every_mirror_dropped_is_taken_anew: no mirror answers");
+            return;
+        }
+        Err(BuildError::Fetch(FetchError::Gone(gone))) => assert_eq!(gone[0].name, VICTIM),
+        other => panic!("a version that never was is there: {other:?}"),
+    }
+    let renewed = fill_cache(&Options { renew_gone: true, ..options }, Progress::Shown).unwrap();
+    assert!(renewed.version.ends_with("+renewed"), "{}", renewed.version);
+    let changes = renewed.lock.changes_since(&old);
+    assert_eq!(changes.len(), 1, "more than the one was changed: {changes:?}");
+    assert!(changes[0].starts_with(&format!("{VICTIM} 0.1-1 -> ")), "{changes:?}");
+    assert_eq!(fs::read(&path).unwrap(), text, "the checkout's lock was written");
+}

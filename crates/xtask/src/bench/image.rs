@@ -1,0 +1,173 @@
+//! How long an image takes, and how big it is.
+//!
+//! Cargo's work is done before and is no part of any figure: a copy of the checkout's image sources is built with
+//! copies of the node's programs, so that one of each can be changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::figure::Figure;
+use crate::command::{show_and_read, succeed};
+use crate::keelson;
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+/// Where there is room for some gigabytes; `/tmp` may be memory.
+const ROOM: &str = "/var/tmp";
+/// What an image is made of besides the programs.
+const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
+/// A file that comes into `/usr` and has comments.
+const CHANGED_FILE: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
+const CHANGED_PROGRAM: &str = "node";
+
+pub fn figures(root: &Path) -> Result<Vec<Figure>> {
+    let folder = Path::new(ROOM).join(format!("keelson-bench-{}", std::process::id()));
+    let outcome = measure(root, &folder);
+    // Also after a failure: a benchmark leaves no gigabytes behind.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("can not remove {}", folder.display()))?;
+    }
+    outcome
+}
+
+fn measure(root: &Path, folder: &Path) -> Result<Vec<Figure>> {
+    let bench = Bench::prepare(root, folder)?;
+    let full = bench.build("qcow2,raw")?;
+    let mut figures = vec![Figure {
+        what: "image build, cache of .deb files full, cargo's work done".into(),
+        target: "<= 75 s",
+        measured: format!("{:.1} s ({})", seconds(&full, "total")?, steps(&full)),
+        command: "cargo keelson image build --work EMPTY --json".into(),
+    }];
+    bench.append(&bench.programs.join("node").join(CHANGED_PROGRAM))?;
+    figures.push(incremental("one Rust program changed, without cargo's time", "<= 5 s", &bench, "raw")?);
+    bench.append(&bench.checkout.join(CHANGED_FILE))?;
+    figures.push(incremental("one file of os/rootfs changed", "", &bench, "raw")?);
+    bench.append(&bench.checkout.join(CHANGED_FILE))?;
+    figures.push(incremental("the same, with the compressed qcow2", "", &bench, "qcow2,raw")?);
+    figures.push(incremental("nothing changed", "", &bench, "raw")?);
+    let files = full["files"].as_array().context("image build --json has no files")?;
+    let qcow2 = files.iter().find(|file| file["format"] == "qcow2").context("no qcow2 was built")?;
+    let bytes = qcow2["bytes"].as_f64().context("a file of image build --json has no bytes")?;
+    figures.push(Figure {
+        what: "disk image as compressed qcow2, with docker".into(),
+        target: "<= 230 MiB",
+        measured: format!("{:.0} MiB", bytes / MEBIBYTE),
+        command: "cargo keelson image build --format qcow2 --json".into(),
+    });
+    Ok(figures)
+}
+
+fn incremental(what: &str, target: &'static str, bench: &Bench, formats: &str) -> Result<Figure> {
+    let answer = bench.build(formats)?;
+    let took = seconds(&answer, "total")? - seconds(&answer, "services")?;
+    Ok(Figure {
+        what: format!("incremental: {what}"),
+        target,
+        measured: format!("{took:.1} s ({})", steps(&answer)),
+        command: format!("cargo keelson image build --format {formats} --json"),
+    })
+}
+
+/// A number of `seconds` in what `image build --json` prints.
+fn seconds(answer: &Value, step: &str) -> Result<f64> {
+    answer["seconds"][step].as_f64().with_context(|| format!("image build --json has no seconds.{step}"))
+}
+
+/// The steps that took a tenth of a second or more, the longest first.
+fn steps(answer: &Value) -> String {
+    let all = answer["seconds"].as_object().into_iter().flatten();
+    let mut taken: Vec<(&str, f64)> = all
+        .filter(|(name, _)| *name != "total" && *name != "services")
+        .filter_map(|(name, took)| Some((name.as_str(), took.as_f64()?)))
+        .filter(|(_, took)| *took >= 0.1)
+        .collect();
+    taken.sort_by(|left, right| right.1.total_cmp(&left.1));
+    taken.iter().map(|(name, took)| format!("{name} {took:.1}")).collect::<Vec<_>>().join(", ")
+}
+
+struct Bench {
+    keelson: PathBuf,
+    folder: PathBuf,
+    checkout: PathBuf,
+    /// As `CARGO_TARGET_DIR` has them.
+    programs: PathBuf,
+}
+
+impl Bench {
+    /// One build in the checkout fills the package cache and has the programs built.
+    fn prepare(root: &Path, folder: &Path) -> Result<Self> {
+        let keelson = keelson::build(root)?;
+        let bench = Self {
+            keelson,
+            folder: folder.to_path_buf(),
+            checkout: folder.join("checkout"),
+            programs: folder.join("programs"),
+        };
+        fs::create_dir_all(&bench.checkout).context("can not make the folder of the benchmark")?;
+        let mut warm = Command::new(&bench.keelson);
+        warm.current_dir(root).args(["image", "build", "--format", "raw", "--out"]).arg(folder.join("warm"));
+        succeed(show_and_read(&mut warm)?)?;
+        for name in SOURCES {
+            copy(&root.join(name), &bench.checkout)?;
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        fs::create_dir_all(bench.programs.join("node")).context("can not make the programs' folder")?;
+        for entry in fs::read_dir(root.join(target).join("node")).context("where are the programs?")? {
+            let path = entry.context("can not list the programs")?.path();
+            if path.is_file() && path.extension().is_none() {
+                copy(&path, &bench.programs.join("node"))?;
+            }
+        }
+        Ok(bench)
+    }
+
+    fn build(&self, formats: &str) -> Result<Value> {
+        let mut command = Command::new(&self.keelson);
+        command.current_dir(&self.checkout).env("CARGO", "true").env("CARGO_TARGET_DIR", &self.programs);
+        command.args(["--json", "image", "build", "--format", formats, "--work"]);
+        command.arg(self.folder.join("work")).arg("--out").arg(self.folder.join("out"));
+        let ended = succeed(show_and_read(&mut command)?)?;
+        serde_json::from_str(&ended.stdout).context("keelson printed no JSON document")
+    }
+
+    /// A line more: a comment in a configuration file, and behind the end of an ELF file nobody looks.
+    fn append(&self, file: &Path) -> Result<()> {
+        let mut content = fs::read(file).with_context(|| format!("can not read {}", file.display()))?;
+        content.extend_from_slice(b"# benchmark\n");
+        fs::write(file, content).with_context(|| format!("can not change {}", file.display()))
+    }
+}
+
+fn copy(from: &Path, into: &Path) -> Result<()> {
+    let mut command = Command::new("cp");
+    command.args(["-r", "--no-dereference", "--preserve=mode"]).arg(from).arg(into);
+    if !command.status().context("can not run cp")?.success() {
+        bail!("can not copy {} into {}", from.display(), into.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn a_figure_names_its_longest_steps_without_cargo_s() {
+        let answer = serde_json::json!({ "seconds": {
+            "total": 9.0, "services": 3.0, "packages": 0.02, "trees": 1.25, "system": 3.0 } });
+        assert_eq!(steps(&answer), "system 3.0, trees 1.2");
+        assert!(seconds(&answer, "formats").is_err());
+    }
+
+    #[test]
+    fn what_is_changed_is_there() {
+        assert!(workspace::root().join(CHANGED_FILE).is_file());
+        let programs = fs::read_to_string(workspace::root().join("os/programs.toml")).unwrap();
+        assert!(programs.contains(&format!("binary = \"{CHANGED_PROGRAM}\"")));
+    }
+}
