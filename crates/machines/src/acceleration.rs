@@ -48,12 +48,13 @@ impl Acceleration {
         }
     }
 
-    /// QEMU's options. TCG without la57: with it OVMF's and the kernel's paging cost time for nothing.
+    /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, and
+    /// without svm, which would have each guest load its own KVM.
     #[must_use]
     pub fn arguments(&self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-la57"],
+            Self::Tcg { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"],
         }
     }
 }
