@@ -14,6 +14,7 @@ pub static ALL: &[Scenario] = &[
     boot::HELLO,
     power::CRASH_KEEPS_DATA,
     power::REBOOTS,
+    power::RESETS,
     network::LAN,
     network::PARTITION,
     provisioning::BAD_USER_DATA,

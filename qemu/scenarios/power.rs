@@ -54,6 +54,33 @@ fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(count(&after) == count(&before) + 1, "one boot more in the journal", &format!("{before}{after}"))
 }
 
+pub const RESETS: Scenario = Scenario {
+    name: "reset",
+    about: "keelson-reset makes the machine what it was before its first boot, and it boots",
+    nodes: 1,
+    on: &[Qemu],
+    long: false,
+    user_data: None,
+    run: resets,
+};
+
+fn resets(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    // Not the machine id: systemd takes a virtual machine's from its hardware.
+    let identity = "sudo sha256sum /etc/ssh/ssh_host_*_key.pub";
+    let before = machine.succeed(identity)?;
+    machine.write("/etc/left-behind", b"gone soon\n")?;
+    machine.write("/var/lib/left-behind", b"gone soon\n")?;
+    machine.succeed("sudo keelson-reset --yes --no-reboot")?;
+    machine.reboot()?;
+    let after = machine.succeed(identity)?;
+    expect(before.lines().all(|line| !after.contains(line)), "new host keys", &after)?;
+    machine.fail("test -e /etc/left-behind || test -e /var/lib/left-behind")?;
+    let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+    expect(failed.trim().is_empty(), "no failed unit", &failed)
+}
+
 pub const CUT_IN_FIRST_BOOT: Scenario = Scenario {
     name: "power-cut",
     about: "whenever the first boot is cut off, the next one completes",

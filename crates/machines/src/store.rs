@@ -76,11 +76,6 @@ impl Layout {
         self.root.join("ssh_key")
     }
 
-    #[must_use]
-    pub fn known_hosts(&self) -> PathBuf {
-        self.root.join("known_hosts")
-    }
-
     /// Sockets of the LAN's switch: `control.sock` and one `NAME.sock` a node.
     #[must_use]
     pub fn lan(&self) -> PathBuf {
