@@ -139,7 +139,7 @@ pub enum WishError {
     Memory(u32),
     #[error("a node needs 1 to 64 processors, not {0}")]
     Cpus(u32),
-    #[error("{0:?} can not begin a node's name: letters, digits and - only, a letter first, at most 40")]
+    #[error("{0:?} can not begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
     Prefix(String),
     #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
     Backend { name: String, has: BackendKind, wish: BackendKind },
@@ -149,7 +149,7 @@ impl Wish {
     pub fn check(&self) -> Result<(), WishError> {
         let prefix = self.name_prefix.as_str();
         let named = prefix.starts_with(|c: char| c.is_ascii_lowercase())
-            && prefix.len() <= 40
+            && prefix.len() <= limits::NAME_PREFIX_MAX
             && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !named {
             return Err(WishError::Prefix(self.name_prefix.clone()));

@@ -16,6 +16,9 @@ pub const DISK_GIB: u32 = 8;
 
 /// Longest path of a unix socket (`sun_path` less the final NUL).
 pub const SOCKET_PATH_MAX: usize = 107;
+/// Bytes before the number in a node's name: with `-01` and the socket's own name it must leave room, in
+/// [`SOCKET_PATH_MAX`], for a home folder and the longest name of a cluster.
+pub const NAME_PREFIX_MAX: usize = 16;
 /// Largest frame that QEMU sends over a stream netdev (its NET_BUFSIZE).
 pub const FRAME_MAX: usize = 4096 + 65536;
 /// Frames that wait for one port; more are dropped, as a real switch does.

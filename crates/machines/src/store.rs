@@ -47,7 +47,8 @@ impl Layout {
         }
         let layout = Self { root: state.join(name) };
         // The longest name that a socket below can get, so that nothing fails half way.
-        let longest = layout.root.join("x".repeat(44)).join("console.sock");
+        let longest =
+            layout.root.join("x".repeat(limits::NAME_PREFIX_MAX + "-01".len())).join("console.sock");
         let length = longest.as_os_str().len();
         if length > limits::SOCKET_PATH_MAX {
             return Err(StoreError::LongPath { path: longest, length });
@@ -344,7 +345,7 @@ mod tests {
         check("a/b");
         check("..");
         check(&"a".repeat(33));
-        let long = PathBuf::from(format!("/{}", "d".repeat(60)));
+        let long = PathBuf::from(format!("/{}", "d".repeat(80)));
         assert!(matches!(Layout::new(&long, "a"), Err(StoreError::LongPath { .. })));
     }
 }
