@@ -17,6 +17,7 @@ pub static ALL: &[Scenario] = &[
     power::RESETS,
     network::LAN,
     network::PARTITION,
+    provisioning::NETWORK_AND_TRUST,
     provisioning::BAD_USER_DATA,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,

@@ -192,6 +192,8 @@ impl Hands<'_> {
             Some((unit, false)) if outcome.changed() => {
                 self.changed_units.insert(unit.clone());
             }
+            // People also write units and drop-ins as plain files; systemd would not look at them again.
+            None if outcome.changed() => self.changed_units.extend(unit_of_file(path)),
             _ => {}
         }
         Ok(outcome)
@@ -331,6 +333,14 @@ impl Hands<'_> {
     }
 }
 
+/// The unit that a file below systemd's folders belongs to, `a.service` for `.../system/a.service.d/x.conf`.
+fn unit_of_file(path: &str) -> Option<String> {
+    let below =
+        ["/etc/systemd/system/", "/run/systemd/system/"].iter().find_map(|at| path.strip_prefix(at))?;
+    let first = below.split('/').next()?;
+    Some(first.strip_suffix(".d").unwrap_or(first).to_owned())
+}
+
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
@@ -349,5 +359,19 @@ fn name(action: &Action) -> String {
         Action::DaemonReload => "daemon-reload".to_owned(),
         Action::Unit { unit, command, .. } => format!("{command} {unit}"),
         Action::Script { .. } => "run the script".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_files_in_systemd_s_folders_are_changes_of_units() {
+        let check = |path: &str, expected: Option<&str>| assert_eq!(unit_of_file(path).as_deref(), expected);
+        check("/etc/systemd/system/docker.service.d/10-proxy.conf", Some("docker.service"));
+        check("/run/systemd/system/a.timer", Some("a.timer"));
+        check("/etc/systemd/network/a.network", None);
+        check("/etc/hosts", None);
     }
 }
