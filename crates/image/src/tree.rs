@@ -123,7 +123,8 @@ pub fn make_folder(path: &Path) -> Result<(), TreeError> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
+    // A relative name's last parent is the empty one: here.
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_folder(parent)?;
     }
     fs::create_dir(path).at(path)?;

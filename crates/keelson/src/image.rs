@@ -151,7 +151,8 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     let begun = std::time::Instant::now();
     let built = build(&options, context.progress)?;
     let step = context.progress.step("formats");
-    let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &flags.out)?;
+    let out = std::path::absolute(&flags.out).context("--out")?;
+    let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
     let names: Vec<String> = record
         .files
         .iter()
