@@ -4,6 +4,7 @@
 //! Each node has one background process, its keeper (`keeper`): what it mounts and makes is in its own
 //! namespaces and goes with it, so that a crash leaves nothing behind on the host.
 
+mod group;
 mod inside;
 pub mod keeper;
 mod plan;

@@ -17,6 +17,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 
+use super::group::Group;
 use super::plan::{Guest, NodePlan};
 use super::{inside, tap};
 use crate::process::Process;
@@ -33,6 +34,7 @@ pub fn run(file: &Path) -> io::Result<i32> {
     let keeper: NodePlan = serde_json::from_slice(&std::fs::read(file)?)?;
     inside::mount_root(&keeper)?;
     let console = Console::open(&keeper)?;
+    let group = Group::make(&keeper.tree.with_file_name("groups"), &keeper.machine)?;
     let namespace: Shared = Arc::default();
     for forward in &keeper.forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host))?;
@@ -45,7 +47,7 @@ pub fn run(file: &Path) -> io::Result<i32> {
         let descriptor = Arc::new(made.descriptor);
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
         remove(&keeper.host.join("ready.json"))?;
-        let status = boot(&keeper, &console, &descriptor)?;
+        let status = boot(&keeper, &console, &descriptor, &group)?;
         // The namespace of this boot goes; a reboot begins with a new one.
         drop(carrier);
         if status.code() != Some(REBOOTED) {
@@ -56,13 +58,19 @@ pub fn run(file: &Path) -> io::Result<i32> {
 
 type Shared = Arc<Mutex<Option<Arc<OwnedFd>>>>;
 
-fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd) -> io::Result<ExitStatus> {
+fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
     let mut command = nspawn(keeper, namespace)?;
+    let members = group.members();
     let terminal = || console.terminal.try_clone();
     command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
-    // SAFETY: system calls on integers only, between fork and exec.
+    // SAFETY: system calls on integers and a constant only, between fork and exec.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
+            for file in &members {
+                if libc::write(*file, c"0".as_ptr().cast(), 1) != 1 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
             // nspawn dies with its keeper, and has the terminal as its own.
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             nix::unistd::setsid()?;
