@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machines::backend::BackendError;
-use machines::cluster::{BackendKind, Wish};
+use machines::cluster::{BackendKind, SharedFolder, Wish};
 use machines::machine::Machine;
 use machines::site::{Site, SiteError};
 use machines::store::Layout;
 
 use crate::failure::Failure;
-use crate::scenario::{Outcome, Run, Scenario, Stage};
+use crate::scenario::{self, Outcome, Run, Scenario, Stage};
 
 /// Runs one scenario on one back end, and removes its machines if it passes.
 #[must_use]
@@ -47,7 +47,14 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Site, 
     let name = format!("t-{short}-{backend}-{}", std::process::id());
     let layout = Layout::new(&run.state, &name)?;
     let lock = layout.lock("test", &run.cancel, &mut |_| {})?;
-    let wish = Wish { nodes: scenario.nodes, backend, ..Wish::default() };
+    let wish = Wish {
+        nodes: scenario.nodes,
+        backend,
+        datasource: scenario.datasource,
+        shared: shared_folders(&layout, scenario)?,
+        qemu_words: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
+        ..Wish::default()
+    };
     let site = Site::create(
         layout,
         lock,
@@ -60,6 +67,15 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Site, 
         site.set_user_data(user_data.as_bytes())?;
     }
     Ok(site)
+}
+
+fn shared_folders(layout: &Layout, scenario: &Scenario) -> Result<Vec<SharedFolder>, SiteError> {
+    let made = |(number, guest): (usize, &&str)| {
+        let host = scenario::shared(layout, number);
+        std::fs::create_dir_all(&host).map_err(|source| SiteError::Write { path: host.clone(), source })?;
+        Ok(SharedFolder { host, guest: (*guest).to_owned() })
+    };
+    (1..).zip(scenario.shared).map(made).collect()
 }
 
 /// Keeps what tells why: journals of machines that still answer; consoles and disks are there already.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use machines::cluster::BackendKind;
+use machines::cluster::{BackendKind, Datasource};
 use machines::image::Image;
 use machines::machine::Machine;
 use machines::site::{Background, Event, Site};
+use machines::store::Layout;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -40,6 +41,12 @@ impl<'a> Stage<'a> {
         Machine::new(self.site, &format!("core-{number:02}"), self.boot_limit())
     }
 
+    /// This side of the shared folder with this number, from 1.
+    #[must_use]
+    pub fn shared(&self, number: usize) -> PathBuf {
+        shared(self.site.layout(), number)
+    }
+
     /// Boots all machines at once and waits until they are ready; how long each took.
     pub fn boot(&self) -> Result<Vec<Duration>, Failure> {
         let times = std::sync::Mutex::new(Vec::new());
@@ -50,6 +57,10 @@ impl<'a> Stage<'a> {
         })?;
         Ok(times.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+}
+
+pub(crate) fn shared(layout: &Layout, number: usize) -> PathBuf {
+    layout.root().join(format!("shared-{number}"))
 }
 
 /// What a scenario is and what it needs.
@@ -63,8 +74,27 @@ pub struct Scenario {
     /// Takes minutes even where machines are fast.
     pub long: bool,
     pub user_data: Option<&'static str>,
+    pub datasource: Datasource,
+    /// Where each folder stands that the host shares with the machines; [`Stage::shared`] is its other side.
+    pub shared: &'static [&'static str],
+    /// Further words of QEMU's command line.
+    pub qemu_words: &'static [&'static str],
     pub run: fn(&Stage<'_>) -> Result<(), Failure>,
 }
+
+/// What most scenarios have in common: one machine, quick, on both back ends, nothing odd about it.
+pub const USUAL: Scenario = Scenario {
+    name: "",
+    about: "",
+    nodes: 1,
+    on: &[BackendKind::Nspawn, BackendKind::Qemu],
+    long: false,
+    user_data: None,
+    datasource: Datasource::ConfigDrive,
+    shared: &[],
+    qemu_words: &[],
+    run: |_| Ok(()),
+};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase", tag = "result")]

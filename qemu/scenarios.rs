@@ -12,13 +12,17 @@ use crate::scenario::Scenario;
 pub static ALL: &[Scenario] = &[
     boot::BOOTS,
     boot::HELLO,
+    boot::APART,
     power::CRASH_KEEPS_DATA,
     power::REBOOTS,
     power::RESETS,
     network::LAN,
     network::PARTITION,
+    network::HOST,
     provisioning::NETWORK_AND_TRUST,
     provisioning::BAD_USER_DATA,
+    provisioning::PROVISION,
+    provisioning::ODD_MACHINE,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use machines::cluster::BackendKind::Qemu;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Run, Scenario, Stage};
+use crate::scenario::{Run, Scenario, Stage, USUAL};
 
 /// Label of the partition that a fresh machine boots from.
 const LABEL: &str = "USR-A";
@@ -27,8 +27,8 @@ pub const FLIPPED_BYTE: Scenario = Scenario {
     nodes: 2,
     on: &[Qemu],
     long: true,
-    user_data: None,
     run: flipped_byte,
+    ..USUAL
 };
 
 /// From the length of the partition to the places in it that are damaged.

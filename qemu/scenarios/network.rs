@@ -1,11 +1,12 @@
-//! The LAN of a cluster: machines find each other by address and by name, and can be cut off.
+//! What a machine is connected to: the LAN of its cluster, where machines find each other by address and by
+//! name and can be cut off, and the host.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use machines::cluster::BackendKind::{Nspawn, Qemu};
-
-use crate::failure::Failure;
-use crate::scenario::{Scenario, Stage};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -13,10 +14,8 @@ pub const LAN: Scenario = Scenario {
     name: "lan",
     about: "machines reach each other on their LAN by address and by name",
     nodes: 2,
-    on: &[Nspawn, Qemu],
-    long: false,
-    user_data: None,
     run: lan,
+    ..USUAL
 };
 
 fn lan(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -35,10 +34,8 @@ pub const PARTITION: Scenario = Scenario {
     name: "partition",
     about: "a machine that is cut off the LAN reaches nobody until it is healed, and ssh still works",
     nodes: 2,
-    on: &[Nspawn, Qemu],
-    long: false,
-    user_data: None,
     run: partition,
+    ..USUAL
 };
 
 fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -53,5 +50,49 @@ fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
     two.heal()?;
     one.wait_until_succeeds(&to_two, SOON)?;
     two.wait_until_succeeds(&to_one, SOON)?;
+    Ok(())
+}
+
+/// What the test offers on the host's loopback.
+const GREETING: &str = "greetings from the host";
+
+pub const HOST: Scenario = Scenario {
+    name: "host",
+    about: "machines reach what the host offers as host.keelson, and a shared folder is one on both sides",
+    nodes: 2,
+    shared: &["/home/core/share"],
+    run: host,
+    ..USUAL
+};
+
+fn host(stage: &Stage<'_>) -> Result<(), Failure> {
+    let failed = |path: &str| {
+        let path = path.into();
+        move |source| Failure::Disk { path, source }
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("127.0.0.1"))?;
+    let port = listener.local_addr().map_err(failed("127.0.0.1"))?.port();
+    std::thread::spawn(move || {
+        while let Ok((mut caller, _)) = listener.accept() {
+            // A machine that hangs up early fails its own command.
+            drop(caller.write_all(GREETING.as_bytes()));
+        }
+    });
+    stage.site.offer(port)?;
+    let ours = stage.shared(1);
+    let path = ours.display().to_string();
+    std::fs::write(ours.join("from-host"), GREETING).map_err(failed(&path))?;
+    stage.boot()?;
+    for number in [1, 2] {
+        let machine = stage.machine(number);
+        let heard = machine.succeed(&format!("cat </dev/tcp/host.keelson/{port}"))?;
+        expect(heard == GREETING, GREETING, &heard)?;
+        machine.wait_until_succeeds("mountpoint -q /home/core/share", SOON)?;
+        let read = machine.succeed("cat /home/core/share/from-host")?;
+        expect(read == GREETING, GREETING, &read)?;
+        machine.succeed(&format!("echo here | sudo tee /home/core/share/from-{number}"))?;
+        let written = std::fs::read_to_string(ours.join(format!("from-{number}"))).map_err(failed(&path))?;
+        expect(written == "here\n", "what the machine wrote", &written)?;
+    }
     Ok(())
 }

@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use machines::cluster::BackendKind::{Nspawn, Qemu};
+use machines::cluster::BackendKind::Qemu;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const CRASH_KEEPS_DATA: Scenario = Scenario {
     name: "crash",
     about: "a machine whose plug was pulled comes back with its data and its identity",
-    nodes: 1,
-    on: &[Nspawn, Qemu],
-    long: false,
-    user_data: None,
     run: crash_keeps_data,
+    ..USUAL
 };
 
 fn crash_keeps_data(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -36,11 +33,8 @@ fn crash_keeps_data(stage: &Stage<'_>) -> Result<(), Failure> {
 pub const REBOOTS: Scenario = Scenario {
     name: "reboot",
     about: "a machine that is told to reboot is ready again, in another boot",
-    nodes: 1,
-    on: &[Nspawn, Qemu],
-    long: false,
-    user_data: None,
     run: reboots,
+    ..USUAL
 };
 
 fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -57,11 +51,9 @@ fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
 pub const RESETS: Scenario = Scenario {
     name: "reset",
     about: "keelson-reset makes the machine what it was before its first boot, and it boots",
-    nodes: 1,
     on: &[Qemu],
-    long: false,
-    user_data: None,
     run: resets,
+    ..USUAL
 };
 
 fn resets(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -87,8 +79,8 @@ pub const CUT_IN_FIRST_BOOT: Scenario = Scenario {
     nodes: 6,
     on: &[Qemu],
     long: true,
-    user_data: None,
     run: cut_in_first_boot,
+    ..USUAL
 };
 
 /// The moments, as parts of the time that a whole first boot took.

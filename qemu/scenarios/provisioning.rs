@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use machines::cluster::BackendKind::{Nspawn, Qemu};
+use machines::cluster::BackendKind::Qemu;
+use machines::cluster::Datasource;
 
 use crate::failure::{Failure, expect};
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::{Scenario, Stage, USUAL};
 
 /// How long the network and the certificates may take to follow their files.
 const SETTLED: Duration = Duration::from_secs(120);
@@ -14,11 +15,9 @@ const SETTLED: Duration = Duration::from_secs(120);
 pub const NETWORK_AND_TRUST: Scenario = Scenario {
     name: "network-and-trust",
     about: "cloud-config sets the host name, static IPv4 and IPv6 addresses, a proxy and a trusted certificate",
-    nodes: 1,
-    on: &[Nspawn, Qemu],
-    long: false,
     user_data: Some(include_str!("../user-data/network.yaml")),
     run: network_and_trust,
+    ..USUAL
 };
 
 fn network_and_trust(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -43,11 +42,9 @@ const BAD: &str = "#cloud-config\nhostname: bad\nwrite_files:\n\t- path: /etc/x\
 pub const BAD_USER_DATA: Scenario = Scenario {
     name: "bad-user-data",
     about: "with user-data that is not YAML a machine boots, its ssh key works, and the journal names the line",
-    nodes: 1,
-    on: &[Nspawn, Qemu],
-    long: false,
     user_data: Some(BAD),
     run: bad_user_data,
+    ..USUAL
 };
 
 fn bad_user_data(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -57,4 +54,61 @@ fn bad_user_data(stage: &Stage<'_>) -> Result<(), Failure> {
     let journal = machine.succeed("sudo journalctl --no-pager -b | grep -i cloudinit")?;
     let named = journal.to_lowercase().lines().any(|line| line.contains("line 4"));
     expect(named, "the journal to name line 4 of the user-data", &journal)
+}
+
+const CHANGED: &str = "#cloud-config\nwrite_files: [{path: /etc/changed, content: yes}]\n\
+    coreos: {units: [{name: changed.service, command: start, content: \"[Service]\\nExecStart=/bin/sleep inf\\n\"}]}\n";
+
+pub const PROVISION: Scenario = Scenario {
+    name: "provision",
+    about: "changed user-data is applied to a machine that runs, and again when it boots",
+    user_data: Some("#cloud-config\nhostname: core-01\n"),
+    run: provision,
+    ..USUAL
+};
+
+fn provision(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    machine.fail("test -e /etc/changed")?;
+    expect(stage.site.set_user_data(CHANGED.as_bytes())?, "another user-data", "the same")?;
+    stage.site.provision(machine.name())?;
+    let file = machine.succeed("cat /etc/changed; systemctl is-active changed.service")?;
+    expect(file == "yesactive\n", "the new file and unit", &file)?;
+    machine.succeed("sudo rm /etc/changed && sync")?;
+    machine.reboot()?;
+    let file = machine.succeed("cat /etc/changed; systemctl is-active changed.service")?;
+    expect(file == "yesactive\n", "the new file and unit at the next boot", &file)
+}
+
+/// The console is all that such a machine has: no key of the cluster reaches it by fw_cfg.
+const ODD: &str = "#cloud-config\nhostname: odd\ncoreos: {units: [{name: tell.service, command: start, content: \
+    \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'date +\\\"fw_cfg was read in %%Y\\\" >/dev/ttyS0'\\n\"}]}\n";
+
+pub const ODD_MACHINE: Scenario = Scenario {
+    name: "odd-machine",
+    about: "with user-data by fw_cfg, a clock in 1970 and keelson.autologin, a machine comes up and is logged in",
+    on: &[Qemu],
+    user_data: Some(ODD),
+    datasource: Datasource::FwCfg,
+    qemu_words: &[
+        "-rtc",
+        "base=1970-01-01T00:00:00",
+        "-smbios",
+        "type=11,value=io.systemd.stub.kernel-cmdline-extra=keelson.autologin",
+    ],
+    run: odd_machine,
+    ..USUAL
+};
+
+fn odd_machine(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machine = stage.machine(1);
+    let ready = machine.start()?;
+    let failed = ready.failed_units.join(" ");
+    expect(failed.is_empty(), "no failed unit", &failed)?;
+    // The clock is at least the image's epoch.
+    machine.wait_for_console("fw_cfg was read in 20", SETTLED)?;
+    machine.wait_for_console("core@odd", SETTLED)?;
+    let console = machine.console();
+    expect(console.contains("(automatic login)"), "an automatic login", &console)
 }

@@ -14,6 +14,8 @@ use crate::log::Log;
 
 const MAX_SETTINGS_BYTES: usize = 1 << 20;
 const ENVIRONMENT_PATH: &str = "/etc/environment";
+/// Where systemd has the names that a machine of `keelson up` was given.
+const GIVEN_HOSTS_PATH: &str = "/run/credentials/@system/keelson.hosts";
 const UPDATE_CONF_PATHS: [&str; 2] = ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf"];
 
 /// # Errors
@@ -32,6 +34,7 @@ pub fn facts(root: &Root, checked: &Checked) -> Result<Facts, AccountError> {
         }
     }
     facts.environment = text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
+    facts.given_hosts = text(root, GIVEN_HOSTS_PATH)?.unwrap_or_default();
     for path in UPDATE_CONF_PATHS {
         if let Some(conf) = text(root, path)? {
             facts.update_conf = conf;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
-use machines::cluster::Cluster;
+use machines::cluster::{Cluster, Node};
+use machines::process::Process;
 use machines::site::{Background, Site, SiteError};
 use machines::store::{Layout, Lock};
 use progress::Progress;
@@ -17,7 +18,6 @@ pub struct Context {
     pub json: bool,
     pub progress: Progress,
     pub state_dir: PathBuf,
-    pub layout: Layout,
     pub cluster: String,
     pub background: Background,
 }
@@ -28,31 +28,44 @@ impl Context {
             Some(folder) => std::path::absolute(folder).context("--state-dir")?,
             None => default_state_dir()?,
         };
-        let layout = Layout::new(&state_dir, &global.cluster)?;
         let words = |task: &str| vec!["internal".to_owned(), task.to_owned()];
         let program = std::env::current_exe().context("where keelson itself is")?;
         let background = Background { program, lan: words("lan"), keeper: words("keeper") };
         let progress = if global.quiet { Progress::Quiet } else { Progress::Shown };
-        Ok(Self {
-            json: global.json,
-            progress,
-            state_dir,
-            layout,
-            cluster: global.cluster.clone(),
-            background,
-        })
+        Ok(Self { json: global.json, progress, state_dir, cluster: global.cluster.clone(), background })
+    }
+
+    /// Where the cluster's files are. Verbs that need no machines do without it: a folder that is no good for
+    /// them must not stop a build.
+    pub fn layout(&self) -> anyhow::Result<Layout> {
+        Ok(Layout::new(&self.state_dir, &self.cluster)?)
     }
 
     /// The state of the cluster, which must exist.
     pub fn load(&self) -> anyhow::Result<Cluster> {
-        let cluster = self.layout.load()?;
+        let cluster = self.layout()?.load()?;
         Ok(cluster.ok_or_else(|| SiteError::NoCluster(self.cluster.clone()))?)
+    }
+
+    /// One machine of the cluster, which must exist.
+    pub fn node(&self, name: &str) -> anyhow::Result<Node> {
+        let cluster = self.load()?;
+        let has = || cluster.nodes.iter().map(|node| node.name.clone()).collect();
+        let node = cluster.node(name).cloned();
+        Ok(node.ok_or_else(|| SiteError::NoNode { name: name.to_owned(), has: has() })?)
+    }
+
+    /// The same, where it runs.
+    pub fn running(&self, name: &str) -> anyhow::Result<Node> {
+        let node = self.node(name)?;
+        let runs = node.process.is_some_and(Process::alive);
+        if runs { Ok(node) } else { Err(SiteError::Stopped(name.to_owned()).into()) }
     }
 
     /// The cluster's lock; says who has it while it waits.
     pub fn lock(&self, verb: &str, cancel: &AtomicBool) -> anyhow::Result<Lock> {
         let mut waiting = |holder: &str| self.progress.note(&format!("waiting for {holder} to finish"));
-        Ok(self.layout.lock(verb, cancel, &mut waiting)?)
+        Ok(self.layout()?.lock(verb, cancel, &mut waiting)?)
     }
 
     /// The existing cluster under its lock.
@@ -60,7 +73,7 @@ impl Context {
         self.load()?;
         let cancel = interrupt()?;
         let lock = self.lock(verb, &cancel)?;
-        Ok(Site::open(self.layout.clone(), lock, self.background.clone(), cancel)?)
+        Ok(Site::open(self.layout()?, lock, self.background.clone(), cancel)?)
     }
 }
 

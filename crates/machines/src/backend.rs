@@ -16,6 +16,9 @@ pub trait Backend: Send + Sync {
     /// Makes what the node lacks before it starts. `drive` replaces the one that it had.
     fn prepare(&self, cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError>;
 
+    /// Gives a running node the drive that its next boot reads.
+    fn renew(&self, node: &Node, drive: &Drive) -> Result<(), BackendError>;
+
     /// Switches a stopped node on. Its LAN port is open already.
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError>;
 

@@ -12,94 +12,13 @@ use crate::limits;
 use crate::process::Process;
 use crate::ready::Ready;
 
+pub use crate::wish::{BackendKind, Datasource, Forward, HOST_NAME, SharedFolder, Wish, WishError};
+
 /// Version of the state file's shape.
 pub const FORMAT: u32 = 1;
 /// The LAN that the nodes of a cluster share.
 pub const LAN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 0);
 pub const LAN_PREFIX: u8 = 24;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BackendKind {
-    Qemu,
-    Nspawn,
-}
-
-impl std::fmt::Display for BackendKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Qemu => "qemu",
-            Self::Nspawn => "nspawn",
-        })
-    }
-}
-
-impl std::str::FromStr for BackendKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "qemu" => Ok(Self::Qemu),
-            "nspawn" => Ok(Self::Nspawn),
-            _ => Err(format!("{text} is no back end (qemu or nspawn)")),
-        }
-    }
-}
-
-/// How a QEMU node gets its user-data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Datasource {
-    #[default]
-    ConfigDrive,
-    FwCfg,
-}
-
-impl std::str::FromStr for Datasource {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "config-drive" => Ok(Self::ConfigDrive),
-            "fw-cfg" => Ok(Self::FwCfg),
-            _ => Err(format!("{text} is no way to hand over user-data (config-drive or fw-cfg)")),
-        }
-    }
-}
-
-/// A port of the host's loopback that leads to a port of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forward {
-    pub host: u16,
-    pub guest: u16,
-}
-
-/// What is asked of a cluster when it is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    pub nodes: usize,
-    pub backend: BackendKind,
-    pub name_prefix: String,
-    pub memory_mib: u32,
-    pub cpus: u32,
-    pub datasource: Datasource,
-    /// Ports of the first node, and the same plus N on node N+1.
-    pub forwards: Vec<Forward>,
-}
-
-impl Default for Wish {
-    fn default() -> Self {
-        Self {
-            nodes: 3,
-            backend: BackendKind::Qemu,
-            name_prefix: "core".to_owned(),
-            memory_mib: limits::MEMORY_MIB,
-            cpus: limits::CPUS,
-            datasource: Datasource::ConfigDrive,
-            forwards: Vec::new(),
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -129,42 +48,13 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// The process that is the LAN's switch.
     pub lan: Option<Process>,
-}
-
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum WishError {
-    #[error("{0} nodes are not possible: 1 to {max} are", max = limits::NODES_MAX)]
-    Nodes(usize),
-    #[error("{0} MiB of memory are too little for a node: {min} is the least", min = limits::MEMORY_MIN_MIB)]
-    Memory(u32),
-    #[error("a node needs 1 to 64 processors, not {0}")]
-    Cpus(u32),
-    #[error("{0:?} can not begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
-    Prefix(String),
-    #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
-    Backend { name: String, has: BackendKind, wish: BackendKind },
-}
-
-impl Wish {
-    pub fn check(&self) -> Result<(), WishError> {
-        let prefix = self.name_prefix.as_str();
-        let named = prefix.starts_with(|c: char| c.is_ascii_lowercase())
-            && prefix.len() <= limits::NAME_PREFIX_MAX
-            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !named {
-            return Err(WishError::Prefix(self.name_prefix.clone()));
-        }
-        if self.nodes == 0 || self.nodes > limits::NODES_MAX {
-            return Err(WishError::Nodes(self.nodes));
-        }
-        if self.memory_mib < limits::MEMORY_MIN_MIB {
-            return Err(WishError::Memory(self.memory_mib));
-        }
-        if self.cpus == 0 || self.cpus > 64 {
-            return Err(WishError::Cpus(self.cpus));
-        }
-        Ok(())
-    }
+    /// Ports of the host's loopback that nodes reach at [`HOST_NAME`].
+    #[serde(default)]
+    pub services: Vec<u16>,
+    #[serde(default)]
+    pub shared: Vec<SharedFolder>,
+    #[serde(default)]
+    pub qemu_words: Vec<String>,
 }
 
 impl Cluster {
@@ -179,13 +69,19 @@ impl Cluster {
             image,
             nodes: vec![],
             lan: None,
+            services: vec![],
+            shared: vec![],
+            qemu_words: vec![],
         };
         cluster.grow(wish);
         cluster
     }
 
-    /// Adds the nodes that are missing to what is wished; existing ones stay as they are.
+    /// Adds the nodes that are missing to what is wished; existing ones stay as they are, but for the shared
+    /// folders, which each node has from its next start.
     pub fn grow(&mut self, wish: &Wish) {
+        self.shared.clone_from(&wish.shared);
+        self.qemu_words.clone_from(&wish.qemu_words);
         for index in self.nodes.len()..wish.nodes {
             self.nodes.push(Node::new(&self.name, index, wish));
         }
@@ -330,18 +226,5 @@ pub(crate) mod tests {
         let other = Cluster::new("other", &Wish::default(), image());
         assert_ne!(other.nodes[0].mac, cluster.nodes[0].mac);
         assert_eq!(other.nodes[0].uuid.len(), 36);
-    }
-
-    #[test]
-    fn a_wish_that_can_not_be_met_says_which_part() {
-        let check = |wish: Wish, expect| assert_eq!(wish.check(), expect);
-        check(Wish::default(), Ok(()));
-        check(Wish { nodes: 0, ..Wish::default() }, Err(WishError::Nodes(0)));
-        check(Wish { nodes: 233, ..Wish::default() }, Err(WishError::Nodes(233)));
-        check(Wish { memory_mib: 64, ..Wish::default() }, Err(WishError::Memory(64)));
-        let prefix = |text: &str| Wish { name_prefix: text.into(), ..Wish::default() };
-        check(prefix("../x"), Err(WishError::Prefix("../x".into())));
-        check(prefix(""), Err(WishError::Prefix(String::new())));
-        check(prefix("web"), Ok(()));
     }
 }

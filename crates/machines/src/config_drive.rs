@@ -75,6 +75,18 @@ impl Drive {
         Ok(())
     }
 
+    /// Writes into the image file that a running machine has open, so that its next boot reads the new content;
+    /// a file renamed into place would not be seen by it. Nothing in the machine reads the drive but its boot.
+    pub fn overwrite_image(&self, path: &Path) -> Result<(), DriveError> {
+        let failed = |source| DriveError::Write { path: path.to_path_buf(), source };
+        let mut image = tempfile::tempfile().map_err(failed)?;
+        fill_image(&mut image, &self.files).map_err(failed)?;
+        image.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut target = File::options().write(true).open(path).map_err(failed)?;
+        io::copy(&mut image, &mut target).map_err(failed)?;
+        target.sync_all().map_err(failed)
+    }
+
     /// Replaces the folder's files; a file that the drive no longer has is removed.
     pub fn write_folder(&self, path: &Path) -> Result<(), DriveError> {
         let folder = path.join(FOLDER);
@@ -133,6 +145,18 @@ mod tests {
         let mut content = Vec::new();
         file.read_to_end(&mut content).unwrap();
         Some(content)
+    }
+
+    #[test]
+    fn a_machine_that_has_the_image_open_sees_what_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("drive.img");
+        Drive::new(&node(), "key", Some(b"old, and longer")).unwrap().write_image(&path).unwrap();
+        let open = File::open(&path).unwrap();
+        Drive::new(&node(), "key", Some(b"new")).unwrap().overwrite_image(&path).unwrap();
+        let seen = folder.path().join("seen");
+        io::copy(&mut &open, &mut File::create(&seen).unwrap()).unwrap();
+        assert_eq!(read(&seen, "user_data").unwrap(), b"new");
     }
 
     #[test]

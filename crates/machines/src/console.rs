@@ -27,12 +27,52 @@ pub fn tail(log: &Path, lines: usize) -> Vec<String> {
 }
 
 fn tail_bytes(log: &Path) -> io::Result<Vec<u8>> {
+    bytes_from(log, 0)
+}
+
+/// What stands behind `from`, its end only if it is long.
+fn bytes_from(log: &Path, from: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(limits::TAIL_BYTES)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(limits::TAIL_BYTES).max(from)))?;
     let mut bytes = Vec::new();
     file.take(limits::TAIL_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// How far a boot has come, as its console tells; [`Phase::of`] reads what was shown since the machine started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Firmware,
+    /// The boot image was started; it is quiet until something is wrong or somebody may log in.
+    Kernel,
+    /// The console asks who is there; the last services are being started.
+    Login,
+}
+
+impl Phase {
+    /// `from` is the length that the log had when the machine was switched on.
+    #[must_use]
+    pub fn of(log: &Path, from: u64) -> Self {
+        let shown = plain(&bytes_from(log, from).unwrap_or_default());
+        if shown.contains("login:") {
+            Self::Login
+        } else if shown.contains("BdsDxe: starting") || shown.contains("systemd") {
+            Self::Kernel
+        } else {
+            Self::Firmware
+        }
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Firmware => "[##--------] firmware",
+            Self::Kernel => "[#####-----] kernel and services",
+            Self::Login => "[########--] last services",
+        })
+    }
 }
 
 /// The unit or device that systemd last said it was waiting for on the console.
@@ -152,6 +192,20 @@ mod tests {
         assert_eq!(tail(&log, 2), ["  OK   Started x.", "two"]);
         assert_eq!(tail(&log, 10).len(), 3);
         assert!(tail(&folder.path().join("none"), 3).is_empty());
+    }
+
+    #[test]
+    fn how_far_a_boot_has_come_is_read_behind_the_boot_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("console.log");
+        assert_eq!(Phase::of(&log, 0), Phase::Firmware);
+        let boot = "BdsDxe: starting Boot0001\r\n";
+        std::fs::write(&log, boot).unwrap();
+        assert_eq!(Phase::of(&log, 0), Phase::Kernel);
+        std::fs::write(&log, format!("{boot}core-01 login: ")).unwrap();
+        assert_eq!(Phase::of(&log, 0), Phase::Login);
+        let length = std::fs::metadata(&log).unwrap().len();
+        assert_eq!(Phase::of(&log, length), Phase::Firmware);
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! What a node is told before its user-data, as systemd credentials: its name and its LAN address.
+//! What a node is told before its user-data, as systemd credentials: its name, its LAN address, the host's
+//! name, and the folders that the host shares with it.
 //!
-//! systemd's network generator writes `network.network.NAME` credentials to `/run/systemd/network`, so the
-//! image needs to know nothing about our LAN.
+//! systemd's generators and our own set-up read them (`network.network.NAME` becomes a file of
+//! `/run/systemd/network`, `fstab.extra` further lines of fstab), so the image needs to know nothing about us.
+
+use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::cluster::{LAN_PREFIX, Node};
+use crate::cluster::{BackendKind, Cluster, HOST_NAME, LAN_PREFIX, Node};
 
 /// Sorts before the image's own files, so that it wins for this interface.
 pub const LAN_NAME: &str = "network.network.70-lan";
@@ -14,10 +17,25 @@ pub const LAN_NAME: &str = "network.network.70-lan";
 /// The node's name until its user-data or its config drive says another.
 pub const HOSTNAME: &str = "system.hostname";
 
+/// Lines for `/etc/hosts`, read by `coreos-setup-environment` and coreos-cloudinit.
+pub const HOSTS: &str = "keelson.hosts";
+
+/// Further lines of fstab, read by systemd's own generator.
+pub const MOUNTS: &str = "fstab.extra";
+
 /// All credentials of a node: name and content.
 #[must_use]
-pub fn all(node: &Node) -> Vec<(String, String)> {
-    vec![(LAN_NAME.to_owned(), lan_network(node)), (HOSTNAME.to_owned(), node.name.clone())]
+pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
+    let mut all = vec![
+        (LAN_NAME.to_owned(), lan_network(node)),
+        (HOSTNAME.to_owned(), node.name.clone()),
+        (HOSTS.to_owned(), format!("{} {HOST_NAME}\n", cluster.backend.host_address())),
+    ];
+    // A container has its shared folders as binds, made before it starts.
+    if cluster.backend == BackendKind::Qemu && !cluster.shared.is_empty() {
+        all.push((MOUNTS.to_owned(), mounts(cluster)));
+    }
+    all
 }
 
 /// The `.network` file of the node's LAN interface. LLMNR makes the nodes find each other by name.
@@ -28,6 +46,24 @@ fn lan_network(node: &Node) -> String {
          LLMNR=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         node.mac, node.address
     )
+}
+
+/// The tag by which QEMU offers the shared folder with this index.
+#[must_use]
+pub fn share_tag(index: usize) -> String {
+    format!("share{index}")
+}
+
+/// `nofail`: a machine whose folder is gone has to come up, to say so.
+fn mounts(cluster: &Cluster) -> String {
+    let mut lines = String::new();
+    for (index, folder) in cluster.shared.iter().enumerate() {
+        let (tag, guest) = (share_tag(index), &folder.guest);
+        // invariant: writing to a String can not fail.
+        writeln!(lines, "{tag} {guest} 9p trans=virtio,version=9p2000.L,msize=262144,nofail 0 0")
+            .unwrap_or_default();
+    }
+    lines
 }
 
 /// The SMBIOS string by which QEMU hands over a binary credential.

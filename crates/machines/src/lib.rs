@@ -25,3 +25,4 @@ pub mod status;
 pub mod store;
 pub mod switch;
 pub mod tools;
+mod wish;

@@ -4,6 +4,7 @@
 //! Each node has one background process, its keeper (`keeper`): what it mounts and makes is in its own
 //! namespaces and goes with it, so that a crash leaves nothing behind on the host.
 
+mod doors;
 mod group;
 mod inside;
 pub mod keeper;
@@ -67,7 +68,9 @@ impl Nspawn {
             console_socket: files.console_socket(),
             guest: files.root().join("guest.json"),
             forwards: [ssh].into_iter().chain(node.forwards.iter().copied()).collect(),
-            credentials: credential::all(node),
+            credentials: credential::all(cluster, node),
+            services: cluster.services.clone(),
+            shared: cluster.shared.clone(),
         }
     }
 
@@ -84,6 +87,10 @@ impl Backend for Nspawn {
             std::fs::create_dir_all(&folder).map_err(|source| BackendError::Make { path: folder, source })?;
         }
         Ok(drive.write_folder(&files.config_folder())?)
+    }
+
+    fn renew(&self, node: &Node, drive: &Drive) -> Result<(), BackendError> {
+        Ok(drive.write_folder(&self.layout.node(&node.name).config_folder())?)
     }
 
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {

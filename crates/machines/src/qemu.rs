@@ -98,6 +98,12 @@ impl Backend for Qemu {
         Ok(())
     }
 
+    fn renew(&self, node: &Node, drive: &Drive) -> Result<(), BackendError> {
+        let files = self.files(node);
+        drive.overwrite_image(&files.config_drive())?;
+        Ok(drive.write_folder(&files.config_folder())?)
+    }
+
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {
         check_ports(node)?;
         if let Some(raw) = node.made_from.as_ref().filter(|raw| !raw.exists()) {

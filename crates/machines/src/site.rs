@@ -179,6 +179,18 @@ impl Site {
         Ok(true)
     }
 
+    /// Lets the nodes reach a port of the host's loopback at [`HOST_NAME`], each from its next start.
+    ///
+    /// [`HOST_NAME`]: crate::cluster::HOST_NAME
+    pub fn offer(&self, port: u16) -> Result<(), SiteError> {
+        let mut state = self.state();
+        if !state.services.contains(&port) {
+            state.services.push(port);
+            self.layout.save(&state)?;
+        }
+        Ok(())
+    }
+
     /// Nodes that are made from now on have their disks from another raw image.
     pub fn replace_image(&self, raw: &std::path::Path) -> Result<(), SiteError> {
         let mut state = self.state();
@@ -344,7 +356,9 @@ impl Site {
         const COMMAND: &str = "sudo sh -c 'umask 077; cat >/run/keelson-user-data; \
             coreos-cloudinit --from-file=/run/keelson-user-data; code=$?; rm /run/keelson-user-data; exit $code'";
         let node = self.node(name)?;
-        self.drive(&node)?.write_folder(&self.layout.node(name).config_folder())?;
+        self.backend
+            .renew(&node, &self.drive(&node)?)
+            .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
         let content = std::fs::read(self.layout.user_data()).unwrap_or_default();
         let output = ssh::run(&self.layout, &node, COMMAND, &content, limits::COMMAND)
             .map_err(|source| SiteError::Ssh { node: name.to_owned(), source })?;
@@ -363,6 +377,7 @@ impl Site {
 
 /// The tools with all folders visible that the cluster's machines use.
 pub fn tools(layout: &Layout, cluster: &Cluster) -> Result<Tools, SiteError> {
+    let folders = cluster.shared.iter().map(|folder| folder.host.clone());
     let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
     let mut shared: BTreeSet<PathBuf> =
         raws.filter_map(|raw| raw.parent()).filter(|folder| folder.exists()).map(PathBuf::from).collect();
@@ -370,6 +385,7 @@ pub fn tools(layout: &Layout, cluster: &Cluster) -> Result<Tools, SiteError> {
     let state = layout.root().parent().unwrap_or(layout.root()).to_path_buf();
     std::fs::create_dir_all(&state).map_err(|source| SiteError::Write { path: state.clone(), source })?;
     shared.insert(state);
+    shared.extend(folders);
     let shared: Vec<PathBuf> = shared.into_iter().collect();
     Ok(Tools::open(&cluster.image.tools, &shared)?)
 }

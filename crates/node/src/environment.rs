@@ -1,14 +1,11 @@
 //! `coreos-setup-environment FILE`: the node's address for units, as `COREOS_PRIVATE_IPV4` and
-//! `COREOS_PUBLIC_IPV4` (cloud-config.md 2.9).
+//! `COREOS_PUBLIC_IPV4` (cloud-config.md 2.9); before that, the names that the machine was given.
 //!
 //! It runs before user-data is read, so it must never fail the boot for a network that does not come: then it
 //! says so and writes nothing. Lines that are not its own stay.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,12 +13,12 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::address::{self, Network};
-use crate::replace::replace;
+use crate::hosts;
+use crate::merged::merge_file;
 use crate::root::Root;
 
 /// Sorted by name: so are new lines added.
 const KEYS: [&str; 2] = ["COREOS_PRIVATE_IPV4", "COREOS_PUBLIC_IPV4"];
-const NEW_MODE: u32 = 0o644;
 
 /// Writes this node's address to FILE, for units that read it as environment.
 #[derive(Parser)]
@@ -42,6 +39,10 @@ struct Flags {
 
 pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(words);
+    let names = hosts::write(&flags.root).context("can not write the given names to /etc/hosts")?;
+    if !names.is_empty() {
+        eprintln!("{} written to /etc/hosts", names.join(", "));
+    }
     let limit = Duration::from_secs(flags.timeout);
     let settled = address::wait(limit, || Network::observe(&flags.root).settled())
         .context("can not follow the changes of the network")?;
@@ -54,29 +55,11 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     };
     let path = flags.root.at(&flags.file);
     let address = found.address.to_string();
-    let changed =
-        write(&path, &address).with_context(|| format!("can not write {}", flags.file.display()))?;
+    let changed = merge_file(&path, |before| merge(before, &address))
+        .with_context(|| format!("can not write {}", flags.file.display()))?;
     let deed = if changed { "written to" } else { "already in" };
     eprintln!("{address} of {} ({}) {deed} {}", found.interface, found.by, flags.file.display());
     Ok(ExitCode::SUCCESS)
-}
-
-/// False when the file says it already.
-fn write(path: &Path, address: &str) -> io::Result<bool> {
-    let (before, mode) = match fs::read(path) {
-        Ok(bytes) => (bytes, fs::metadata(path)?.permissions().mode() & 0o7777),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), NEW_MODE),
-        Err(error) => return Err(error),
-    };
-    let before = String::from_utf8(before).map_err(|error| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("it is no UTF-8 text: {error}"))
-    })?;
-    let after = merge(&before, address);
-    if after == before {
-        return Ok(false);
-    }
-    replace(path, after.as_bytes(), mode)?;
-    Ok(true)
 }
 
 /// `text` with each key's first line replaced, and missing ones added at the end.
@@ -112,26 +95,5 @@ mod tests {
             "COREOS_PUBLIC_IPV4=10.77.0.11\nA=b\nCOREOS_PUBLIC_IPV4=5.6.7.8\nCOREOS_PRIVATE_IPV6=::1\n\
              COREOS_PRIVATE_IPV4=10.77.0.11\n",
         );
-    }
-
-    #[test]
-    fn mode_is_kept_and_an_unchanged_file_is_not_touched() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("environment");
-        assert!(write(&path, "10.0.0.1").unwrap());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, NEW_MODE);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(!write(&path, "10.0.0.1").unwrap());
-        assert!(write(&path, "10.0.0.2").unwrap());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_refused_and_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("environment");
-        fs::write(&path, b"A=\xff\n").unwrap();
-        assert!(write(&path, "10.0.0.1").unwrap_err().to_string().starts_with("it is no UTF-8 text"));
-        assert_eq!(fs::read(&path).unwrap(), b"A=\xff\n");
     }
 }

@@ -7,6 +7,8 @@ mod address;
 mod environment;
 mod etc;
 mod face;
+mod hosts;
+mod merged;
 mod ready;
 mod replace;
 mod reset;

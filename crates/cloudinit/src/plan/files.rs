@@ -33,7 +33,8 @@ pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan
     }
     if checked.manage_etc_hosts {
         let name = checked.hostname.as_ref().unwrap_or(&facts.hostname);
-        let hosts = format!("127.0.0.1 localhost\n127.0.0.1 {name}\n::1 localhost\n");
+        let given = &facts.given_hosts;
+        let hosts = format!("127.0.0.1 localhost\n127.0.0.1 {name}\n::1 localhost\n{given}");
         plan.push(text(HOSTS_PATH, hosts), "manage_etc_hosts is localhost");
     }
     flannel(checked, plan);

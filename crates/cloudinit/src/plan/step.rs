@@ -14,6 +14,8 @@ pub struct Facts {
     pub update_conf: String,
     /// `/etc/environment`.
     pub environment: String,
+    /// Lines for `/etc/hosts` that whoever runs the machine gave it: address and name.
+    pub given_hosts: String,
     /// The kernel's host name now.
     pub hostname: String,
 }

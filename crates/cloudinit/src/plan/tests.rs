@@ -43,6 +43,7 @@ fn every_kind_of_step() {
         update_conf: "GROUP=stable\nSERVER=x\n".into(),
         environment: "COREOS_PRIVATE_IPV4=10.0.0.1\nCOREOS_PUBLIC_IPV4=10.0.0.1\n".into(),
         hostname: "old".into(),
+        ..Facts::default()
     };
     golden(include_str!("../../tests/data/full.yml"), &facts, include_str!("../../tests/data/full.plan"));
 }
@@ -98,7 +99,7 @@ fn the_last_entry_for_a_path_wins() {
     let plan = planned(
         "write_files: [{path: /a, content: first}, {path: //a, content: last!}, {path: /etc/hosts}]\n\
          manage_etc_hosts: localhost\ncoreos: {units: [{name: b.service, content: x, mask: true}]}",
-        &Facts { hostname: "h".into(), ..Facts::default() },
+        &Facts { hostname: "h".into(), given_hosts: "10.0.2.2 x\n".into(), ..Facts::default() },
     );
     let written: Vec<_> = plan
         .steps
@@ -109,6 +110,6 @@ fn the_last_entry_for_a_path_wins() {
             _ => None,
         })
         .collect();
-    let hosts = "/etc/hosts 0644 \"\" 46 bytes";
+    let hosts = "/etc/hosts 0644 \"\" 57 bytes";
     assert_eq!(written, ["/a 0644 \"\" 5 bytes", hosts, "mask /etc/systemd/system/b.service"]);
 }

@@ -180,7 +180,7 @@ impl Build {
         };
         command.args(words).current_dir(&self.checkout).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", folder().join("home"));
-        // No machines are wanted: keelson checks the length of that path for their sockets, and writes nothing there.
+        // No machines are wanted: nothing may be written there.
         command.env("XDG_STATE_HOME", "/nonexistent");
         // The programs are built already: cargo has nothing to do.
         command.env("CARGO", "true").env("CARGO_TARGET_DIR", &shop.programs);
@@ -188,12 +188,20 @@ impl Build {
         command
     }
 
+    /// Relative where it can be, as a user types it: some steps run in a sandbox, in another folder.
+    fn out_as_typed(&self) -> PathBuf {
+        match (self.out.parent() == self.checkout.parent(), self.out.file_name()) {
+            (true, Some(name)) => Path::new("..").join(name),
+            _ => self.out.clone(),
+        }
+    }
+
     pub fn start(&self) -> Running {
         make_folder(&self.out).unwrap();
         let log = self.out.with_extension("stderr");
         let answer = self.out.with_extension("json");
         let mut command = self.keelson(&["--json", "image", "build", "--format", self.formats]);
-        command.arg("--work").arg(&self.work).arg("--out").arg(&self.out);
+        command.arg("--work").arg(&self.work).arg("--out").arg(self.out_as_typed());
         command.stdout(File::create(&answer).unwrap()).stderr(File::create(&log).unwrap());
         // A group of its own, as a shell makes it: Ctrl-C goes to all of it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -4,8 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use machines::process::Process;
-use machines::site::SiteError;
 
 use crate::context::Context;
 
@@ -19,21 +17,15 @@ pub struct Flags {
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let cluster = context.load()?;
-    let node = cluster.node(&flags.name).ok_or_else(|| SiteError::NoNode {
-        name: flags.name.clone(),
-        has: cluster.nodes.iter().map(|node| node.name.clone()).collect(),
-    })?;
-    let files = context.layout.node(&node.name);
+    let node = context.node(&flags.name)?;
+    let files = context.layout()?.node(&node.name);
     if flags.log {
         let path = files.console_log();
         let shown = std::fs::read(&path).with_context(|| format!("can not read {}", path.display()))?;
         std::io::stdout().write_all(&shown).context("can not write to stdout")?;
         return Ok(ExitCode::SUCCESS);
     }
-    if !node.process.is_some_and(Process::alive) {
-        return Err(SiteError::Stopped(flags.name.clone()).into());
-    }
+    let node = context.running(&node.name)?;
     context.progress.note(&format!("console of {}; Ctrl-] leaves", node.name));
     machines::console::attach(&files.console_socket()).context("the console can not be reached")?;
     Ok(ExitCode::SUCCESS)

@@ -152,7 +152,8 @@ fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceler
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
         return Ok(Acceleration::Tcg { why: format!("/dev/kvm can not be opened: {error}") });
     }
-    let known = context.layout.load().ok().flatten().map(|cluster| cluster.image);
+    let known =
+        context.layout().ok().and_then(|layout| layout.load().ok().flatten()).map(|cluster| cluster.image);
     let image = match image {
         Some(path) => Some(Image::read(path)?),
         None => known,

@@ -22,7 +22,7 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
 /// Running it twice is safe: what is gone is gone.
 pub fn destroy(context: &Context) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("destroy");
-    let existed = context.layout.load()?.is_some();
+    let existed = context.layout()?.load()?.is_some();
     if existed {
         context.open("destroy")?.destroy()?;
     }

@@ -4,8 +4,6 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use machines::process::Process;
-use machines::site::SiteError;
 
 use crate::context::Context;
 
@@ -22,16 +20,9 @@ pub struct Flags {
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let cluster = context.load()?;
-    let node = cluster.node(&flags.name).ok_or_else(|| SiteError::NoNode {
-        name: flags.name.clone(),
-        has: cluster.nodes.iter().map(|node| node.name.clone()).collect(),
-    })?;
-    if !node.process.is_some_and(Process::alive) {
-        return Err(SiteError::Stopped(flags.name.clone()).into());
-    }
+    let node = context.running(&flags.name)?;
     let (options, command) = split(&flags.arguments);
-    let mut ssh = machines::ssh::command(&context.layout, node, options);
+    let mut ssh = machines::ssh::command(&context.layout()?, &node, options);
     ssh.args(command);
     Err(ssh.exec()).context("ssh can not be run (package openssh-client)")
 }

@@ -9,7 +9,7 @@ use crate::output;
 
 pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let cluster = context.load()?;
-    let nodes = status::of(&context.layout, &cluster);
+    let nodes = status::of(&context.layout()?, &cluster);
     if context.json {
         output::print_json(&output::status_json(&context.cluster, &nodes));
         return Ok(ExitCode::SUCCESS);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
-use machines::cluster::{BackendKind, Datasource, Wish};
-use machines::console;
+use machines::cluster::{BackendKind, Datasource, SharedFolder, Wish};
+use machines::console::Phase;
 use machines::image::Image;
 use machines::limits::USER_DATA_MAX;
 use machines::site::{Event, Site};
@@ -23,6 +23,8 @@ use crate::{global, image, output};
 
 /// Used where the user has no user-data of their own.
 const SAMPLE: &str = "cloud-config/user-data.sample";
+/// Machines of which the line tells.
+const SHOWN_MAX: usize = 4;
 /// How often the line of booting machines changes.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -62,7 +64,8 @@ pub struct Flags {
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = settings(context, flags)?;
-    let wish = wish(flags, &config);
+    let mut wish = wish(flags, &config);
+    wish.shared = shared(&config)?;
     wish.check()?;
     let user_data = user_data(flags)?;
     if wish.datasource == Datasource::FwCfg && user_data.is_none() {
@@ -74,7 +77,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
-    let site = Site::create(context.layout.clone(), lock, image, &wish, context.background.clone(), cancel)?;
+    let site = Site::create(context.layout()?, lock, image, &wish, context.background.clone(), cancel)?;
     if let Some(Acceleration::Tcg { why }) = site.acceleration() {
         context.progress.note(&format!("machines are emulated: {why}"));
     }
@@ -117,9 +120,6 @@ fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
     for warning in warnings {
         context.progress.note(&format!("warning: {}, {warning}", path.display()));
     }
-    if !config.shared_folders.is_empty() {
-        context.progress.note("warning: $shared_folders has no effect yet");
-    }
     Ok(config)
 }
 
@@ -136,7 +136,20 @@ fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
         cpus: config.vm_cpus.unwrap_or_else(|| usual_cpus(usual.cpus, nodes, cores)),
         datasource: flags.datasource,
         forwards: config.forwarded_ports.clone(),
+        ..usual
     }
+}
+
+/// The folders of `$shared_folders`; the host's are looked for from the current folder.
+fn shared(config: &ConfigRb) -> anyhow::Result<Vec<SharedFolder>> {
+    let folder = |(host, guest): &(String, String)| {
+        let host = std::fs::canonicalize(host).with_context(|| format!("$shared_folders: {host}"))?;
+        if !host.is_dir() {
+            bail!("$shared_folders: {} is no folder", host.display());
+        }
+        Ok(SharedFolder { host, guest: guest.clone() })
+    };
+    config.shared_folders.iter().map(folder).collect()
 }
 
 /// Processors of a machine where nobody asked for a number. More of them than the host has cores would wait
@@ -170,7 +183,7 @@ fn built(
 ) -> anyhow::Result<Image> {
     let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
     let image = image::provide(context, flags.image.as_deref(), channel.map(String::as_str), cancel)?;
-    let image = if flags.image.is_none() { image::keep(image, context.layout.root())? } else { image };
+    let image = if flags.image.is_none() { image::keep(image, context.layout()?.root())? } else { image };
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         context
             .progress
@@ -225,8 +238,8 @@ struct Boots {
     total: usize,
     started: usize,
     ready: usize,
-    /// Machines that are not ready, with their consoles.
-    waiting: Vec<(String, PathBuf)>,
+    /// Machines that are not ready: their consoles, and how long those were when they were switched on.
+    waiting: Vec<(String, PathBuf, u64)>,
 }
 
 impl Boots {
@@ -234,21 +247,23 @@ impl Boots {
         match event {
             Event::Started { node, console } => {
                 self.started += 1;
-                self.waiting.push((node, console));
+                let length = std::fs::metadata(&console).map_or(0, |data| data.len());
+                self.waiting.push((node, console, length));
             }
             Event::Ready { node, .. } => {
                 self.ready += 1;
-                self.waiting.retain(|(name, _)| *name != node);
+                self.waiting.retain(|(name, ..)| *name != node);
             }
         }
     }
 
-    /// How many are ready, and what the first of the others shows.
+    /// How many are ready, and how far the others are; where they are many, as many as a line has room for.
     fn line(&self) -> String {
-        let line = format!("{} of {} ready", self.ready, self.total);
-        let Some((name, console)) = self.waiting.first() else { return line };
-        let shown = console::tail(console, 1).pop().unwrap_or_default();
-        format!("{line}; {name}: {}", shown.trim())
+        let mut line = format!("{} of {} ready", self.ready, self.total);
+        for (name, console, from) in self.waiting.iter().take(SHOWN_MAX) {
+            line += &format!("  {name} {}", Phase::of(console, *from));
+        }
+        line
     }
 }
 
@@ -274,7 +289,7 @@ fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> an
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
     println!("Log in          {keelson} ssh {first}");
     println!("Stop, remove    {keelson} down | destroy");
-    println!("Consoles, logs  {}/", output::with_home(context.layout.root()));
+    println!("Consoles, logs  {}/", output::with_home(context.layout()?.root()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,8 +5,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,11 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::libc;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 
 use super::group::Group;
 use super::plan::{Guest, NodePlan};
-use super::{inside, tap};
+use super::{doors, inside, tap};
 use crate::process::Process;
 use crate::store::replace;
 use crate::tools::Tools;
@@ -35,28 +34,27 @@ pub fn run(file: &Path) -> io::Result<i32> {
     inside::mount_root(&keeper)?;
     let console = Console::open(&keeper)?;
     let group = Group::make(&keeper.tree.with_file_name("groups"), &keeper.machine)?;
-    let namespace: Shared = Arc::default();
+    let namespace = doors::Shared::default();
     for forward in &keeper.forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host))?;
         let (target, namespace) = ((keeper.address, forward.guest), Arc::clone(&namespace));
-        std::thread::spawn(move || forward_port(&listener, target, &namespace));
+        std::thread::spawn(move || doors::inward(&listener, target, &namespace));
     }
     loop {
         let made = tap::make(&keeper.mac)?;
         let carrier = tap::carry(&made.tap, keeper.lan_socket.clone())?;
         let descriptor = Arc::new(made.descriptor);
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
+        let outward = doors::outward(&descriptor, &keeper.services)?;
         remove(&keeper.host.join("ready.json"))?;
         let status = boot(&keeper, &console, &descriptor, &group)?;
         // The namespace of this boot goes; a reboot begins with a new one.
-        drop(carrier);
+        drop((carrier, outward));
         if status.code() != Some(REBOOTED) {
             return Ok(status.code().or(status.signal()).unwrap_or(1));
         }
     }
 }
-
-type Shared = Arc<Mutex<Option<Arc<OwnedFd>>>>;
 
 fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
     let mut command = nspawn(keeper, namespace)?;
@@ -109,6 +107,9 @@ fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     command.args(["--capability=all", "--system-call-filter=add_key keyctl bpf"]);
     command.arg(format!("--bind-ro={}:/media/configdrive", colons(&keeper.config_drive)));
     command.arg(format!("--bind={}:/run/keelson/host", colons(&keeper.host)));
+    for folder in &keeper.shared {
+        command.arg(format!("--bind={}:{}", colons(&folder.host), folder.guest));
+    }
     for (name, content) in &keeper.credentials {
         let content = content.replace('\\', "\\\\").replace('\n', "\\n");
         command.arg(format!("--set-credential={name}:{content}"));
@@ -131,37 +132,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Connections to a port of the host, each carried into the node's namespace.
-fn forward_port(listener: &TcpListener, target: (Ipv4Addr, u16), namespace: &Shared) {
-    while let Ok((outside, _)) = listener.accept() {
-        let current = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(descriptor) = current else { continue };
-        std::thread::spawn(move || {
-            // Only this thread enters the namespace; the connection made there stays in it.
-            let inside = setns(descriptor.as_fd(), CloneFlags::CLONE_NEWNET)
-                .map_err(io::Error::from)
-                .and_then(|()| TcpStream::connect(target));
-            match inside {
-                Ok(inside) => join(&outside, &inside),
-                Err(error) => eprintln!("forward to port {}: {error}", target.1),
-            }
-        });
-    }
-}
-
-/// Copies both ways until both ends are closed.
-fn join(one: &TcpStream, other: &TcpStream) {
-    std::thread::scope(|scope| {
-        for (mut from, mut to) in [(one, other), (other, one)] {
-            scope.spawn(move || {
-                // Either side may vanish at any time; then the other is told so.
-                drop(io::copy(&mut from, &mut to));
-                drop(to.shutdown(std::net::Shutdown::Write));
-            });
-        }
-    });
 }
 
 /// The node's terminal: its output goes to the log and to whoever watches.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Forward;
+use crate::cluster::{Forward, SharedFolder};
 use crate::process::Process;
 use crate::store::read_limited;
 
@@ -35,6 +35,9 @@ pub struct NodePlan {
     pub guest: PathBuf,
     pub forwards: Vec<Forward>,
     pub credentials: Vec<(String, String)>,
+    /// Ports of the host's loopback that the node has at its name for the host.
+    pub services: Vec<u16>,
+    pub shared: Vec<SharedFolder>,
 }
 
 /// The running nspawn; the guest's first process is its child.

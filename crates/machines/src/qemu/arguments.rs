@@ -69,10 +69,16 @@ pub fn arguments(
             add(&["-fw_cfg", &format!("name={FW_CFG},file={}", value(&file))]);
         }
     }
-    for (name, content) in credential::all(node) {
+    for (index, folder) in cluster.shared.iter().enumerate() {
+        let (tag, path) = (credential::share_tag(index), value(&folder.host));
+        add(&["-fsdev", &format!("local,id={tag},path={path},security_model=none,multidevs=remap")]);
+        add(&["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
+    }
+    for (name, content) in credential::all(cluster, node) {
         let text = credential::smbios(&name, &content).replace(',', ",,");
         add(&["-smbios", &format!("type=11,value={text}")]);
     }
+    all.extend(cluster.qemu_words.iter().cloned());
     all
 }
 
@@ -84,7 +90,7 @@ fn value(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Forward, Wish, tests::image};
+    use crate::cluster::{Forward, SharedFolder, Wish, tests::image};
 
     const GOLDEN: &str = include_str!("golden/core-01.txt");
 
@@ -101,7 +107,11 @@ mod tests {
     }
 
     fn cluster() -> Cluster {
-        let wish = Wish { forwards: vec![Forward { host: 8080, guest: 80 }], ..Wish::default() };
+        let wish = Wish {
+            forwards: vec![Forward { host: 8080, guest: 80 }],
+            shared: vec![SharedFolder { host: "/srv/a,b".into(), guest: "/home/core/share".into() }],
+            ..Wish::default()
+        };
         let mut cluster = Cluster::new("default", &wish, image());
         cluster.nodes[0].ssh_port = 52211;
         cluster

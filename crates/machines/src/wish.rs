@@ -1,0 +1,193 @@
+//! What is asked of a cluster when it is made: checked before anything is.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// The name under which every node reaches what this side serves to the cluster.
+pub const HOST_NAME: &str = "host.keelson";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    Qemu,
+    Nspawn,
+}
+
+impl BackendKind {
+    /// What [`HOST_NAME`] means on a node: the gateway of QEMU's user network, which leads to the loopback of
+    /// the host; in a container an address of its own loopback, where the keeper listens.
+    #[must_use]
+    pub const fn host_address(self) -> Ipv4Addr {
+        match self {
+            Self::Qemu => Ipv4Addr::new(10, 0, 2, 2),
+            Self::Nspawn => Ipv4Addr::new(127, 0, 2, 2),
+        }
+    }
+}
+
+impl std::fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Qemu => "qemu",
+            Self::Nspawn => "nspawn",
+        })
+    }
+}
+
+impl std::str::FromStr for BackendKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "qemu" => Ok(Self::Qemu),
+            "nspawn" => Ok(Self::Nspawn),
+            _ => Err(format!("{text} is no back end (qemu or nspawn)")),
+        }
+    }
+}
+
+/// How a QEMU node gets its user-data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Datasource {
+    #[default]
+    ConfigDrive,
+    FwCfg,
+}
+
+impl std::str::FromStr for Datasource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "config-drive" => Ok(Self::ConfigDrive),
+            "fw-cfg" => Ok(Self::FwCfg),
+            _ => Err(format!("{text} is no way to hand over user-data (config-drive or fw-cfg)")),
+        }
+    }
+}
+
+/// A port of the host's loopback that leads to a port of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    pub host: u16,
+    pub guest: u16,
+}
+
+/// A folder of the host that every node sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFolder {
+    pub host: PathBuf,
+    /// Where it stands in the node: absolute, of plain words.
+    pub guest: String,
+}
+
+/// What is asked of a cluster when it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    pub nodes: usize,
+    pub backend: BackendKind,
+    pub name_prefix: String,
+    pub memory_mib: u32,
+    pub cpus: u32,
+    pub datasource: Datasource,
+    /// Ports of the first node, and the same plus N on node N+1.
+    pub forwards: Vec<Forward>,
+    pub shared: Vec<SharedFolder>,
+    /// Further words of QEMU's command line, for tests of odd machines.
+    pub qemu_words: Vec<String>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            backend: BackendKind::Qemu,
+            name_prefix: "core".to_owned(),
+            memory_mib: limits::MEMORY_MIB,
+            cpus: limits::CPUS,
+            datasource: Datasource::ConfigDrive,
+            forwards: Vec::new(),
+            shared: Vec::new(),
+            qemu_words: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WishError {
+    #[error("{0} nodes are not possible: 1 to {max} are", max = limits::NODES_MAX)]
+    Nodes(usize),
+    #[error("{0} MiB of memory are too little for a node: {min} is the least", min = limits::MEMORY_MIN_MIB)]
+    Memory(u32),
+    #[error("a node needs 1 to 64 processors, not {0}")]
+    Cpus(u32),
+    #[error("{0:?} can not begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
+    Prefix(String),
+    #[error("{0:?} can not be where a shared folder stands: an absolute path of plain words is needed")]
+    Guest(String),
+    #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
+    Backend { name: String, has: BackendKind, wish: BackendKind },
+}
+
+impl Wish {
+    pub fn check(&self) -> Result<(), WishError> {
+        let prefix = self.name_prefix.as_str();
+        let named = prefix.starts_with(|c: char| c.is_ascii_lowercase())
+            && prefix.len() <= limits::NAME_PREFIX_MAX
+            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !named {
+            return Err(WishError::Prefix(self.name_prefix.clone()));
+        }
+        if self.nodes == 0 || self.nodes > limits::NODES_MAX {
+            return Err(WishError::Nodes(self.nodes));
+        }
+        if self.memory_mib < limits::MEMORY_MIN_MIB {
+            return Err(WishError::Memory(self.memory_mib));
+        }
+        if self.cpus == 0 || self.cpus > 64 {
+            return Err(WishError::Cpus(self.cpus));
+        }
+        self.shared.iter().try_for_each(SharedFolder::check)
+    }
+}
+
+impl SharedFolder {
+    /// The guest's path becomes a word of fstab and of nspawn's command line: nothing that means something there.
+    fn check(&self) -> Result<(), WishError> {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+        let plain = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(letter);
+        let absolute = self.guest.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
+        if absolute { Ok(()) } else { Err(WishError::Guest(self.guest.clone())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_can_not_be_met_says_which_part() {
+        let check = |wish: Wish, expect| assert_eq!(wish.check(), expect);
+        check(Wish::default(), Ok(()));
+        check(Wish { nodes: 0, ..Wish::default() }, Err(WishError::Nodes(0)));
+        check(Wish { nodes: 233, ..Wish::default() }, Err(WishError::Nodes(233)));
+        check(Wish { memory_mib: 64, ..Wish::default() }, Err(WishError::Memory(64)));
+        let prefix = |text: &str| Wish { name_prefix: text.into(), ..Wish::default() };
+        check(prefix("../x"), Err(WishError::Prefix("../x".into())));
+        check(prefix(""), Err(WishError::Prefix(String::new())));
+        check(prefix("web"), Ok(()));
+        let shared = |guest: &str| Wish {
+            shared: vec![SharedFolder { host: "/tmp".into(), guest: guest.into() }],
+            ..Wish::default()
+        };
+        check(shared("/home/core/share.d"), Ok(()));
+        for bad in ["share", "/", "/a/../b", "/a b", "/a,b", "/a:b", "/a\n"] {
+            check(shared(bad), Err(WishError::Guest(bad.into())));
+        }
+    }
+}
