@@ -15,8 +15,8 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 /// How long a machine may take to get ready: emulated ones on a busy host are slow.
-const BOOT_QEMU: Duration = Duration::from_secs(240);
-const BOOT_NSPAWN: Duration = Duration::from_secs(60);
+const BOOT_QEMU: Duration = Duration::from_secs(480);
+const BOOT_NSPAWN: Duration = Duration::from_secs(120);
 
 /// The machines of one running scenario.
 pub struct Stage<'a> {

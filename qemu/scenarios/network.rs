@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 pub const LAN: Scenario = Scenario {
     name: "lan",

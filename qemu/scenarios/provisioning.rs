@@ -10,7 +10,7 @@ use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
 /// How long the network and the certificates may take to follow their files.
-const SETTLED: Duration = Duration::from_secs(120);
+const SETTLED: Duration = Duration::from_secs(240);
 
 pub const NETWORK_AND_TRUST: Scenario = Scenario {
     name: "network-and-trust",

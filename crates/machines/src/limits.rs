@@ -54,4 +54,4 @@ pub const BACKGROUND_START: Duration = Duration::from_secs(10);
 /// Pause between two tries of a condition inside a node.
 pub const RETRY: Duration = Duration::from_millis(500);
 /// Time one command of a scenario may take inside a node unless the scenario says otherwise.
-pub const COMMAND: Duration = Duration::from_secs(60);
+pub const COMMAND: Duration = Duration::from_secs(120);
