@@ -40,6 +40,12 @@ fn bytes_from(log: &Path, from: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What a log says behind its first `from` bytes, without control sequences; its end only if that is long.
+#[must_use]
+pub fn shown_from(log: &Path, from: u64) -> String {
+    plain(&bytes_from(log, from).unwrap_or_default())
+}
+
 /// How far a boot has come, as its console tells; [`Phase::of`] reads what was shown since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -54,7 +60,7 @@ impl Phase {
     /// `from` is the length that the log had when the machine was switched on.
     #[must_use]
     pub fn of(log: &Path, from: u64) -> Self {
-        let shown = plain(&bytes_from(log, from).unwrap_or_default());
+        let shown = shown_from(log, from);
         if shown.contains("login:") {
             Self::Login
         } else if shown.contains("BdsDxe: starting") || shown.contains("systemd") {

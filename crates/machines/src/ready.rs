@@ -87,12 +87,13 @@ pub struct Patience<'a> {
     pub cancel: &'a AtomicBool,
 }
 
-/// Waits for a line that is newer than `before`.
+/// Waits for a line that is newer than `before`; calls `look` now and then, for whoever watches the node.
 pub fn wait(
     path: &Path,
     before: &Mark,
     process: Process,
     patience: Patience<'_>,
+    look: &mut dyn FnMut(),
 ) -> Result<Ready, ReadyError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let failed = |source: nix::Error| ReadyError::Watch { path: folder.to_path_buf(), source: source.into() };
@@ -112,6 +113,7 @@ pub fn wait(
         if patience.cancel.load(Ordering::Relaxed) {
             return Err(ReadyError::Interrupted);
         }
+        look();
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ReadyError::Late { limit: patience.limit });
@@ -154,18 +156,18 @@ mod tests {
         let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
         let (go, stop) = (AtomicBool::new(false), AtomicBool::new(true));
         let short = Patience { limit: Duration::from_millis(50), cancel: &go };
-        assert!(matches!(wait(&path, &before, process, short), Err(ReadyError::Late { .. })));
+        assert!(matches!(wait(&path, &before, process, short, &mut || {}), Err(ReadyError::Late { .. })));
         let long = Patience { limit: Duration::from_secs(20), cancel: &go };
         let stopped = Patience { cancel: &stop, ..long };
-        assert!(matches!(wait(&path, &before, process, stopped), Err(ReadyError::Interrupted)));
+        assert!(matches!(wait(&path, &before, process, stopped, &mut || {}), Err(ReadyError::Interrupted)));
         let ready = std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| wait(&path, &before, process, long));
+            let waiter = scope.spawn(|| wait(&path, &before, process, long, &mut || {}));
             std::fs::write(folder.path().join("new"), "{\"state\":\"new\",\"slot\":\"b\"}\n").unwrap();
             std::fs::rename(folder.path().join("new"), &path).unwrap();
             waiter.join().unwrap().unwrap()
         });
         assert_eq!((ready.state.as_str(), ready.slot.as_deref()), ("new", Some("b")));
         process.kill().unwrap();
-        assert!(matches!(wait(&path, &mark(&path), process, long), Err(ReadyError::Ended)));
+        assert!(matches!(wait(&path, &mark(&path), process, long, &mut || {}), Err(ReadyError::Ended)));
     }
 }

@@ -5,6 +5,8 @@
 
 mod error;
 mod power;
+mod provision;
+mod stalls;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,18 +18,18 @@ use std::time::{Duration, Instant};
 use crate::acceleration::{self, Acceleration};
 use crate::backend::{Backend, free_port};
 use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
-use crate::config_drive::Drive;
 use crate::image::Image;
 use crate::lan::{self, Order};
 use crate::nspawn::{KeeperCommand, Nspawn};
 use crate::process::Process;
 use crate::qemu::Qemu;
 use crate::ready::{self, Mark, Patience, Ready, ReadyError};
-use crate::store::{Layout, Lock, replace};
+use crate::store::{Layout, Lock};
 use crate::tools::Tools;
-use crate::{console, keys, limits, ssh, status};
+use crate::{console, limits, status};
 
 pub use error::{NotReady, SiteError};
+use stalls::Stalls;
 
 /// How a program that uses this crate runs its background processes: itself, with these first arguments.
 #[derive(Debug, Clone)]
@@ -136,6 +138,10 @@ impl Site {
         &self.layout
     }
 
+    fn emulated(&self) -> bool {
+        matches!(self.acceleration, Some(Acceleration::Tcg { .. }))
+    }
+
     /// A copy of the state as it is now.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
@@ -167,16 +173,6 @@ impl Site {
         let node = node.clone();
         self.layout.save(&state)?;
         Ok(node)
-    }
-
-    /// Writes the user-data that nodes get at their next start. Returns whether it is another one.
-    pub fn set_user_data(&self, content: &[u8]) -> Result<bool, SiteError> {
-        let path = self.layout.user_data();
-        if std::fs::read(&path).is_ok_and(|before| before == content) {
-            return Ok(false);
-        }
-        replace(&path, content).map_err(|source| SiteError::Write { path, source })?;
-        Ok(true)
     }
 
     /// Lets the nodes reach a port of the host's loopback at [`HOST_NAME`], each from its next start.
@@ -281,7 +277,13 @@ impl Site {
         let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let files = self.layout.node(name);
         let patience = Patience { limit, cancel: &self.cancel };
-        ready::wait(&files.ready(), before, process, patience).map_err(|why| match why {
+        let mut stalls = Stalls::from_now(&files.console_log());
+        let mut look = || {
+            if self.emulated() && stalls.another() {
+                stalls.note(&files.process_log(), self.backend.reset(&node, process));
+            }
+        };
+        ready::wait(&files.ready(), before, process, patience, &mut look).map_err(|why| match why {
             ReadyError::Interrupted => SiteError::Interrupted,
             why => SiteError::from(Box::new(NotReady {
                 node: name.to_owned(),
@@ -316,12 +318,6 @@ impl Site {
         Ok(())
     }
 
-    fn drive(&self, node: &Node) -> Result<Drive, SiteError> {
-        let public = keys::ensure(&self.layout.key(), &format!("keelson-{}", self.state().name))?;
-        let user_data = std::fs::read(self.layout.user_data()).ok();
-        Ok(Drive::new(node, &public, user_data.as_deref())?)
-    }
-
     fn ensure_lan(&self) -> Result<(), SiteError> {
         let mut state = self.state();
         if state.lan.is_some_and(Process::alive) {
@@ -349,29 +345,6 @@ impl Site {
         self.node(name)?;
         let order = if cut { Order::Isolate(name.to_owned()) } else { Order::Heal(name.to_owned()) };
         Ok(lan::order(&self.layout.lan(), &order)?)
-    }
-
-    /// Applies the user-data to a running node, now and at its next boots.
-    pub fn provision(&self, name: &str) -> Result<(), SiteError> {
-        const COMMAND: &str = "sudo sh -c 'umask 077; cat >/run/keelson-user-data; \
-            coreos-cloudinit --from-file=/run/keelson-user-data; code=$?; rm /run/keelson-user-data; exit $code'";
-        let node = self.node(name)?;
-        self.backend
-            .renew(&node, &self.drive(&node)?)
-            .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
-        let content = std::fs::read(self.layout.user_data()).unwrap_or_default();
-        let output = ssh::run(&self.layout, &node, COMMAND, &content, limits::COMMAND)
-            .map_err(|source| SiteError::Ssh { node: name.to_owned(), source })?;
-        if output.code == 0 {
-            return Ok(());
-        }
-        let said = output.stderr.trim().to_owned();
-        Err(SiteError::Command {
-            node: name.to_owned(),
-            command: "coreos-cloudinit",
-            code: output.code,
-            said,
-        })
     }
 }
 

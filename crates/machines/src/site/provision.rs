@@ -1,0 +1,48 @@
+//! What the nodes of a site are told: user-data, names and keys, at their next boot or now.
+
+use super::{Site, SiteError};
+use crate::cluster::Node;
+use crate::config_drive::Drive;
+use crate::store::replace;
+use crate::{keys, limits, ssh};
+
+impl Site {
+    /// Writes the user-data that nodes get at their next start. Returns whether it is another one.
+    pub fn set_user_data(&self, content: &[u8]) -> Result<bool, SiteError> {
+        let path = self.layout.user_data();
+        if std::fs::read(&path).is_ok_and(|before| before == content) {
+            return Ok(false);
+        }
+        replace(&path, content).map_err(|source| SiteError::Write { path, source })?;
+        Ok(true)
+    }
+
+    pub(super) fn drive(&self, node: &Node) -> Result<Drive, SiteError> {
+        let public = keys::ensure(&self.layout.key(), &format!("keelson-{}", self.state().name))?;
+        let user_data = std::fs::read(self.layout.user_data()).ok();
+        Ok(Drive::new(node, &public, user_data.as_deref())?)
+    }
+
+    /// Applies the user-data to a running node, now and at its next boots.
+    pub fn provision(&self, name: &str) -> Result<(), SiteError> {
+        const COMMAND: &str = "sudo sh -c 'umask 077; cat >/run/keelson-user-data; \
+            coreos-cloudinit --from-file=/run/keelson-user-data; code=$?; rm /run/keelson-user-data; exit $code'";
+        let node = self.node(name)?;
+        self.backend
+            .renew(&node, &self.drive(&node)?)
+            .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
+        let content = std::fs::read(self.layout.user_data()).unwrap_or_default();
+        let output = ssh::run(&self.layout, &node, COMMAND, &content, limits::COMMAND)
+            .map_err(|source| SiteError::Ssh { node: name.to_owned(), source })?;
+        if output.code == 0 {
+            return Ok(());
+        }
+        let said = output.stderr.trim().to_owned();
+        Err(SiteError::Command {
+            node: name.to_owned(),
+            command: "coreos-cloudinit",
+            code: output.code,
+            said,
+        })
+    }
+}
