@@ -66,8 +66,15 @@ pub enum Founding {
     },
     /// `-peers`: own peer URLs and these are the set S; see `bootstrap::peers`.
     Peers { listed: Vec<Url>, token: String },
-    /// `-discovery`: a token URL; it is the cluster's token too.
-    Discovery { url: DiscoveryUrl, proxy: Option<String>, fallback: Fallback },
+    /// `-discovery`: a token URL.
+    Discovery {
+        /// As given, for the same reason; `discovery::DiscoveryUrl::parse` reads it. It is the token too.
+        #[serde(serialize_with = "without_password")]
+        url: String,
+        #[serde(serialize_with = "without_any_password")]
+        proxy: Option<String>,
+        fallback: Fallback,
+    },
     /// `-discovery-srv`: DNS names the members.
     Srv { domain: String, state: ClusterState, token: String },
 }
@@ -85,23 +92,6 @@ pub enum ClusterState {
 pub enum Fallback {
     Proxy,
     Exit,
-}
-
-/// `https://host[:port]/path/TOKEN`: where a discovery token is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiscoveryUrl {
-    /// As given; it is the cluster's token, so not a byte of it may change.
-    pub text: String,
-    /// Where to connect; the port is the scheme's where none is given.
-    pub endpoint: Url,
-    /// Path with a leading and without a trailing `/`: `/TOKEN`, `/v2/keys/any/TOKEN`.
-    pub path: String,
-}
-
-impl Serialize for DiscoveryUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
 }
 
 /// TLS of one side. Paths only: the program reads, and reads again when files change.
@@ -193,4 +183,23 @@ pub struct V3 {
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `http://user:password@host` must not be printed whole.
+fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hide_password(url))
+}
+
+fn without_any_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(hide_password).serialize(serializer)
+}
+
+/// The URL for people: what stands before an `@` is left out.
+pub fn hide_password(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    match url[start..end].rfind('@') {
+        Some(at) => format!("{}***{}", &url[..start], &url[start + at..]),
+        None => url.to_owned(),
+    }
 }
