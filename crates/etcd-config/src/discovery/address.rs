@@ -1,0 +1,74 @@
+//! `https://host[:port]/path/TOKEN`: where a token is kept.
+
+use crate::url::{Scheme, Url, split_host_port};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveryUrl {
+    /// As given; it is the cluster's token, so not a byte of it may change.
+    pub text: String,
+    /// Where to connect; the port is the scheme's where none is given.
+    pub endpoint: Url,
+    /// What `user:password@` stood before the host: for basic authentication.
+    pub credentials: Option<String>,
+    /// With a leading and without a trailing `/`: `/TOKEN`, `/v2/keys/any/TOKEN`.
+    pub path: String,
+}
+
+impl DiscoveryUrl {
+    /// `None` unless it is an http or https URL with a token in its path.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.trim().split_once("://")?;
+        let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Scheme::Http, 80),
+            "https" => (Scheme::Https, 443),
+            _ => return None,
+        };
+        let (authority, path) = rest.split_once('/')?;
+        let (credentials, authority) = match authority.rsplit_once('@') {
+            Some((credentials, host)) => (Some(credentials.to_owned()), host),
+            None => (None, authority),
+        };
+        let (host, port) = match split_host_port(authority) {
+            Some((host, port)) => (host, port),
+            None => {
+                let with_port = format!("{authority}:{default_port}");
+                split_host_port(&with_port)?;
+                let bare = authority.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+                (bare.unwrap_or(authority), default_port)
+            }
+        };
+        let path = path.split(['?', '#']).next()?.trim_matches('/');
+        if host.is_empty() || path.is_empty() || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return None;
+        }
+        Some(Self {
+            text: text.to_owned(),
+            endpoint: Url::new(scheme, host, port),
+            credentials,
+            path: format!("/{path}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<(&str, &str)>) {
+        let got = DiscoveryUrl::parse(text).map(|url| (url.endpoint.to_string(), url.path));
+        assert_eq!(got, expected.map(|(at, path)| (at.to_owned(), path.to_owned())), "{text}");
+    }
+
+    #[test]
+    fn tokens_have_an_address() {
+        check("https://discovery.etcd.io/abc", Some(("https://discovery.etcd.io:443", "/abc")));
+        check("http://10.0.0.1:2379/v2/keys/a/abc/", Some(("http://10.0.0.1:2379", "/v2/keys/a/abc")));
+        check("http://u:p@h/abc?x=1", Some(("http://h:80", "/abc")));
+        check("http://[::1]/abc", Some(("http://[::1]:80", "/abc")));
+        for bad in
+            ["", "abc", "http://h", "http://h/", "ftp://h/t", "http:///t", "http://h:x/t", "http://h/a b"]
+        {
+            check(bad, None);
+        }
+    }
+}

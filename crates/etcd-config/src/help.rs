@@ -1,0 +1,60 @@
+//! `-help`: the flag list, made from the table.
+
+use crate::flag::{FLAGS, Flag, Group, Kind, Standing};
+
+/// Where the sentences begin.
+const COLUMN: usize = 36;
+
+/// One line, for who used the program wrongly.
+pub const USAGE: &str = "usage: etcd [flags]\n       etcd --version | --help | --dry-run [flags]\n\
+    Every flag can be set by a variable: -listen-peer-urls is ETCD_LISTEN_PEER_URLS.\n\
+    See 'etcd --help' for the flags.\n";
+
+const EXAMPLES: &str = "examples:
+  etcd
+      A cluster of one, for trying things out: http://127.0.0.1:2379, data in ./default.etcd.
+  etcd -name core-01 -discovery https://HOST/TOKEN
+      Find the others through a discovery token.
+  etcd -name core-01 -addr 10.0.0.1:4001 -peer-addr 10.0.0.1:7001 -peers 10.0.0.2:7001,10.0.0.3:7001
+      Found a cluster with these, or join the one they have. In any order, or all at once.
+  etcd -proxy on -initial-cluster core-01=http://10.0.0.1:2380
+      No member: forwards what clients ask to the members.
+";
+
+/// The whole text.
+pub fn text() -> String {
+    let mut out = format!("{USAGE}\n{EXAMPLES}");
+    for group in Group::ALL {
+        out.push_str(&format!("\n{}:\n", group.title()));
+        for flag in FLAGS.iter().filter(|flag| flag.group == group && flag.name != "h") {
+            line(&mut out, flag);
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, flag: &Flag) {
+    let value = match flag.kind {
+        Kind::Switch | Kind::IgnoredSwitch => String::new(),
+        Kind::Number => " N".to_owned(),
+        Kind::Choice(choices) => format!(" {}", choices.join("|")),
+        Kind::Urls => " URLS".to_owned(),
+        Kind::Path => " PATH".to_owned(),
+        Kind::Address | Kind::BindAddress => " HOST:PORT".to_owned(),
+        Kind::Addresses => " LIST".to_owned(),
+        Kind::Text | Kind::Ignored => " TEXT".to_owned(),
+    };
+    let head = format!("  --{}{value}", flag.name);
+    let said = match flag.standing {
+        Standing::Alias(of) => format!("The same as --{of}."),
+        Standing::NoEffect => format!("Accepted, without effect. {}", flag.help),
+        Standing::Deprecated(today) => format!("{} Today: {today}.", flag.help),
+        Standing::Current | Standing::CommandLineOnly => flag.help.to_owned(),
+    };
+    let default = if flag.default.is_empty() || flag.default == "false" {
+        String::new()
+    } else {
+        format!(" [{}]", flag.default)
+    };
+    out.push_str(&format!("{head:<COLUMN$} {}{default}\n", said.trim_end()));
+}
