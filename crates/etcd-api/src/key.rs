@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::json_text::to_text;
 use crate::limits::{MAX_KEY_BYTES, MAX_KEY_LEVELS};
 
 /// A clean absolute path: it starts with `/`, has no empty, `.` or `..` segment and no trailing `/`; the
@@ -122,6 +123,65 @@ impl fmt::Debug for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&String::from_utf8_lossy(&self.0))
+        out.write_str(&to_text(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &str) -> Key {
+        Key::parse(path).unwrap()
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, clean) in [
+            ("", "/"),
+            ("/", "/"),
+            ("//", "/"),
+            ("foo", "/foo"),
+            ("/foo/", "/foo"),
+            ("/a//b/./c/../d", "/a/b/d"),
+            ("/../a", "/a"),
+            ("/a\n b/%25", "/a\n b/%25"),
+        ] {
+            assert_eq!(key(path).as_bytes(), clean.as_bytes(), "{path:?}");
+            assert_eq!(Key::from_clean(key(path).0), Some(key(path)));
+        }
+        for unclean in ["", "a", "//", "/a/", "/a//b", "/./a", "/.."] {
+            assert_eq!(Key::from_clean(Bytes::from_static(unclean.as_bytes())), None, "{unclean:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let long = vec![b'a'; MAX_KEY_BYTES];
+        assert!(Key::parse(&long).is_ok());
+        assert_eq!(
+            Key::parse([&long[..], b"a"].concat()),
+            Err(KeyError::TooLong { bytes: MAX_KEY_BYTES + 1 })
+        );
+        let deep = "/a".repeat(MAX_KEY_LEVELS);
+        assert!(Key::parse(&deep).is_ok());
+        assert_eq!(Key::parse(format!("{deep}/b")), Err(KeyError::TooDeep { levels: MAX_KEY_LEVELS + 1 }));
+    }
+
+    #[test]
+    fn keys_know_their_family() {
+        let below = key("/a/b");
+        assert_eq!((below.name(), below.parent()), (&b"b"[..], Some(key("/a"))));
+        assert_eq!((key("/a").parent(), Key::root().parent()), (Some(Key::root()), None));
+        assert_eq!(Key::root().name(), b"");
+        assert_eq!(below.segments().collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(Key::root().segments().count(), 0);
+        assert_eq!((key("/a").child(b"b"), Key::root().child(b"a")), (below.clone(), key("/a")));
+        assert!(below.is_below(&key("/a")) && below.is_below(&Key::root()));
+        assert!(
+            !below.is_below(&below)
+                && !key("/ab").is_below(&key("/a"))
+                && !Key::root().is_below(&Key::root())
+        );
     }
 }
