@@ -1,0 +1,96 @@
+//! Answers as etcd's clients know them: statuses, headers, and the few fixed texts.
+
+use bytes::Bytes;
+use etcd_api::{ApiError, ErrorCode};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Response, StatusCode};
+
+use crate::server::Payload;
+
+pub(crate) type Answer = Response<Payload>;
+
+pub(crate) const CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
+pub(crate) const STORE_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
+pub(crate) const RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
+pub(crate) const RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// An answer of some type with some content.
+pub(crate) fn with(status: StatusCode, kind: HeaderValue, payload: impl Into<Payload>) -> Answer {
+    let mut answer = empty(status, payload);
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+pub(crate) fn json(payload: impl Into<Payload>) -> Answer {
+    with(StatusCode::OK, JSON, payload)
+}
+
+pub(crate) fn text(payload: impl Into<Payload>) -> Answer {
+    with(StatusCode::OK, TEXT, payload)
+}
+
+/// An answer without a type.
+pub(crate) fn empty(status: StatusCode, payload: impl Into<Payload>) -> Answer {
+    let mut answer = Response::new(payload.into());
+    *answer.status_mut() = status;
+    answer
+}
+
+pub(crate) fn no_content(status: StatusCode) -> Answer {
+    empty(status, Payload::Empty)
+}
+
+/// A text answer as Go's `http.Error` gives it.
+pub(crate) fn plain_error(status: StatusCode, body: impl Into<Payload>) -> Answer {
+    let mut answer = with(status, TEXT, body);
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    answer
+}
+
+pub(crate) fn not_found() -> Answer {
+    plain_error(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+pub(crate) fn wrong_method(allow: &'static str) -> Answer {
+    let mut answer = plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
+/// `{"message":"..."}` without a newline: errors of members, leader statistics and auth.
+pub(crate) fn message(status: StatusCode, text: &str) -> Answer {
+    let mut body = String::with_capacity(text.len() + 16);
+    body.push_str("{\"message\":");
+    body.push_str(&quoted(text));
+    body.push('}');
+    with(status, JSON, body)
+}
+
+/// A JSON string as Go writes it, with `<`, `>` and `&` escaped.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = serde_json::Value::from(text).to_string();
+    plain
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
+/// An error of the key interface, with its headers.
+pub(crate) fn api_error(error: &ApiError, cluster: &HeaderValue) -> Answer {
+    let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut answer = with(status, JSON, Bytes::from(error.to_json()));
+    let headers = answer.headers_mut();
+    headers.insert(CLUSTER_ID, cluster.clone());
+    headers.insert(STORE_INDEX, HeaderValue::from(error.index));
+    answer
+}
+
+pub(crate) fn form_error(cause: impl Into<String>) -> ApiError {
+    ApiError::in_request(ErrorCode::InvalidForm, cause)
+}

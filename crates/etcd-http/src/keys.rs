@@ -1,0 +1,182 @@
+//! `/v2/keys`: requests to commands and reads, outcomes to answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, WatchRequest};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use kv::{Access, Command, Delete, Outcome, Post, Put, Refusal};
+
+use crate::answer::{self, Answer, CLUSTER_ID, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
+use crate::backend::{Backend, Position, Watched};
+use crate::body;
+use crate::clock::now;
+use crate::context::{Context, unavailable};
+use crate::metrics::Kind;
+use crate::server::{Payload, Reply};
+use crate::watch::{Form, WatchChunks};
+
+pub(crate) const PREFIX: &str = "/v2/keys";
+const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
+
+/// Serves one request whose path is below [`PREFIX`].
+pub(crate) async fn serve<B: Backend>(
+    context: &Context<B>,
+    request: Request<Incoming>,
+) -> Reply<WatchChunks<B::Watch>> {
+    let began = Instant::now();
+    let (parts, incoming) = request.into_parts();
+    if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
+        return Reply::Answer(answer::wrong_method(ALLOW));
+    }
+    let parsed = match parse(&parts, incoming).await {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let kind = Kind::of(&parts.method, false);
+            context.metrics.received(kind);
+            context.metrics.failed(kind, error.http_status());
+            return Reply::Answer(context.api_error(&error));
+        }
+    };
+    let quorum = matches!(&parsed, KeysRequest::Get(get) if get.quorum);
+    let kind = Kind::of(&parts.method, quorum);
+    context.metrics.received(kind);
+    match carry_out(context, &parts.headers, parsed).await {
+        Ok(reply) => {
+            if matches!(reply, Reply::Answer(_)) {
+                context.metrics.succeeded(kind, began.elapsed());
+            }
+            reply
+        }
+        Err(error) => {
+            context.metrics.failed(kind, error.http_status());
+            Reply::Answer(context.api_error(&error))
+        }
+    }
+}
+
+async fn parse(parts: &Parts, incoming: Incoming) -> Result<KeysRequest, ApiError> {
+    // Also where it is ignored: the next request on this connection stands behind it.
+    let form = body::read(incoming).await.map_err(|error| answer::form_error(error.to_string()))?;
+    let path = &parts.uri.path()[PREFIX.len()..];
+    let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    KeysRequest::parse(parts.method.as_str(), path, parts.uri.query(), kind, &form)
+}
+
+async fn carry_out<B: Backend>(
+    context: &Context<B>,
+    headers: &HeaderMap,
+    request: KeysRequest,
+) -> Result<Reply<WatchChunks<B::Watch>>, ApiError> {
+    match request {
+        KeysRequest::Get(get) => {
+            context.check_key(headers, &get.key, get.recursive, Access::Read).await?;
+            read(context, &get).await.map(Reply::Answer)
+        }
+        KeysRequest::Watch(watch) => {
+            context.check_key(headers, &watch.key, watch.recursive, Access::Read).await?;
+            follow(context, watch)
+        }
+        KeysRequest::Put(put) => {
+            context.check_key(headers, &put.key, false, Access::Write).await?;
+            let brief = put.no_value_on_success;
+            write(context, Command::Put(Put::from_request(put, now())), brief).await
+        }
+        KeysRequest::Post(post) => {
+            context.check_key(headers, &post.key, false, Access::Write).await?;
+            let brief = post.no_value_on_success;
+            write(context, Command::Post(Post::from_request(post, now())), brief).await
+        }
+        KeysRequest::Delete(delete) => {
+            context.check_key(headers, &delete.key, delete.recursive, Access::Write).await?;
+            write(context, Command::Delete(Delete::from(delete)), false).await
+        }
+    }
+}
+
+async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<Answer, ApiError> {
+    if get.quorum {
+        context.backend.barrier().await.map_err(unavailable)?;
+    }
+    // Before the read: the answer may hold more than its headers say, never less.
+    let position = context.backend.position();
+    let (found, index) =
+        context.backend.read(|store| (store.get(&get.key, get.recursive), store.index()));
+    let body = found?.to_json(now());
+    Ok(success(context, StatusCode::OK, index, position, Bytes::from(body)))
+}
+
+async fn write<B: Backend>(
+    context: &Context<B>,
+    command: Command,
+    brief: bool,
+) -> Result<Reply<WatchChunks<B::Watch>>, ApiError> {
+    let outcome = context.backend.propose(command).await.map_err(unavailable)?;
+    let position = context.backend.position();
+    answer_to(context, outcome, position, brief).map(Reply::Answer)
+}
+
+fn answer_to<B: Backend>(
+    context: &Context<B>,
+    outcome: Outcome,
+    position: Position,
+    brief: bool,
+) -> Result<Answer, ApiError> {
+    let Some(event) = outcome.event() else {
+        return Err(match outcome.result {
+            Err(Refusal::Keys(error)) => error,
+            Err(other) => ApiError::new(ErrorCode::RaftInternal, other.to_string(), 0),
+            Ok(_) => ApiError::new(ErrorCode::RaftInternal, "the command was not about keys", 0),
+        });
+    };
+    let status = if event.is_created() { StatusCode::CREATED } else { StatusCode::OK };
+    let body = if brief {
+        Bytes::from(format!("{{\"action\":\"{}\"}}\n", event.action.as_str()))
+    } else {
+        Bytes::from(event.to_json(now()))
+    };
+    Ok(success(context, status, outcome.index, position, body))
+}
+
+fn follow<B: Backend>(
+    context: &Context<B>,
+    watch: WatchRequest,
+) -> Result<Reply<WatchChunks<B::Watch>>, ApiError> {
+    context.metrics.watch_requested();
+    let WatchRequest { key, recursive, since, stream } = watch;
+    let position = context.backend.position();
+    let watching = context.backend.watch(&Watched { key, recursive, since, stream })?;
+    let index = watching.index;
+    if let (None, Some(event)) = (&watching.live, watching.history.first()) {
+        let body = context.texts.get(event, now());
+        return Ok(Reply::Answer(success(context, StatusCode::OK, index, position, body)));
+    }
+    let form = if stream { Form::Stream } else { Form::One };
+    let chunks = WatchChunks::new(Arc::clone(&context.texts), watching, form);
+    let answer = success(context, StatusCode::OK, index, position, Bytes::new());
+    let (parts, _) = answer.into_parts();
+    Ok(Reply::Follow(Response::from_parts(parts, ()), chunks))
+}
+
+fn success<B: Backend>(
+    context: &Context<B>,
+    status: StatusCode,
+    index: u64,
+    position: Position,
+    body: Bytes,
+) -> Answer {
+    let mut answer = Response::new(Payload::from(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.reserve(5);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CLUSTER_ID, context.cluster.clone());
+    headers.insert(STORE_INDEX, HeaderValue::from(index));
+    headers.insert(RAFT_INDEX, HeaderValue::from(position.index));
+    headers.insert(RAFT_TERM, HeaderValue::from(position.term));
+    answer
+}

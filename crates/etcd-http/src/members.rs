@@ -1,0 +1,200 @@
+//! `/v2/members`: who is in the cluster, and changes of it.
+
+use bytes::Bytes;
+use etcd_api::{Member, format_id, parse_id};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use kv::MembershipError;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{self, Answer, JSON};
+use crate::backend::{Backend, MemberChangeError};
+use crate::body;
+use crate::context::Context;
+
+pub(crate) const PREFIX: &str = "/v2/members";
+
+/// A member as clients read it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: String,
+    name: &'a str,
+    #[serde(rename = "peerURLs")]
+    peer_urls: &'a [String],
+    #[serde(rename = "clientURLs")]
+    client_urls: &'a [String],
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    members: Vec<Shown<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    #[serde(rename = "peerURLs", default)]
+    peer_urls: Vec<String>,
+}
+
+impl<'a> From<&'a Member> for Shown<'a> {
+    fn from(member: &'a Member) -> Shown<'a> {
+        Shown {
+            id: format_id(member.id),
+            name: &member.name,
+            peer_urls: &member.peer_urls,
+            client_urls: &member.client_urls,
+        }
+    }
+}
+
+/// JSON text of what has no maps with other keys than strings: it can not fail.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Serves a request whose path is [`PREFIX`] or below.
+pub(crate) async fn serve<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Answer {
+    let rest = request.uri().path()[PREFIX.len()..].trim_start_matches('/').to_owned();
+    let method = request.method().clone();
+    let result = match method {
+        Method::GET => Ok(get(context, &rest)),
+        Method::POST => add(context, request).await,
+        Method::PUT if !rest.is_empty() => update(context, request, &rest).await,
+        Method::DELETE if !rest.is_empty() => remove(context, request, &rest).await,
+        Method::PUT | Method::DELETE => {
+            Err(answer::plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"))
+        }
+        _ => Err(answer::wrong_method("GET,POST,DELETE,PUT")),
+    };
+    context.in_cluster(result.unwrap_or_else(|refused| refused))
+}
+
+fn get<B: Backend>(context: &Context<B>, rest: &str) -> Answer {
+    match rest {
+        "" => context.backend.read(|store| {
+            let members = store.membership().members().map(Shown::from).collect();
+            answer::json(to_json(&List { members }) + "\n")
+        }),
+        "leader" => {
+            let leader = context.backend.status().leader;
+            let shown = context.backend.read(|store| {
+                leader.and_then(|id| store.membership().get(id)).map(|member| to_json(&Shown::from(member)) + "\n")
+            });
+            let none = || answer::message(StatusCode::SERVICE_UNAVAILABLE, "During election");
+            shown.map_or_else(none, answer::json)
+        }
+        _ => answer::message(StatusCode::NOT_FOUND, "Not found"),
+    }
+}
+
+async fn add<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Result<Answer, Answer> {
+    context.check_root(request.headers()).await?;
+    let peer_urls = change(request).await?;
+    let member = context.backend.add_member(peer_urls).await.map_err(|error| refused(&error))?;
+    let shown = to_json(&Shown::from(&member)) + "\n";
+    Ok(answer::with(StatusCode::CREATED, JSON, shown))
+}
+
+async fn update<B: Backend>(
+    context: &Context<B>,
+    request: Request<Incoming>,
+    rest: &str,
+) -> Result<Answer, Answer> {
+    context.check_root(request.headers()).await?;
+    let id = id(rest)?;
+    let peer_urls = change(request).await?;
+    context.backend.update_member(id, peer_urls).await.map_err(|error| refused(&error))?;
+    Ok(answer::no_content(StatusCode::NO_CONTENT))
+}
+
+async fn remove<B: Backend>(
+    context: &Context<B>,
+    request: Request<Incoming>,
+    rest: &str,
+) -> Result<Answer, Answer> {
+    context.check_root(request.headers()).await?;
+    context.backend.remove_member(id(rest)?).await.map_err(|error| refused(&error))?;
+    Ok(answer::no_content(StatusCode::NO_CONTENT))
+}
+
+fn id(rest: &str) -> Result<u64, Answer> {
+    parse_id(rest)
+        .ok_or_else(|| answer::message(StatusCode::NOT_FOUND, &format!("No such member: {rest}")))
+}
+
+fn refused(error: &MemberChangeError) -> Answer {
+    let status = match error {
+        MemberChangeError::Refused(MembershipError::NotFound { .. }) => StatusCode::NOT_FOUND,
+        MemberChangeError::Refused(MembershipError::Removed { .. }) => StatusCode::GONE,
+        MemberChangeError::Refused(_) => StatusCode::CONFLICT,
+        MemberChangeError::Unsafe | MemberChangeError::Unavailable(_) => {
+            tracing::warn!(%error, "the members stay as they are");
+            return answer::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+        }
+    };
+    answer::message(status, &error.to_string())
+}
+
+/// The peer URLs of a POST or PUT.
+async fn change(request: Request<Incoming>) -> Result<Vec<String>, Answer> {
+    let bad = |text: &str| answer::message(StatusCode::BAD_REQUEST, text);
+    let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if kind != b"application/json" {
+        let text = format!("Bad Content-Type {}, accept application/json", String::from_utf8_lossy(kind));
+        return Err(answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text));
+    }
+    let bytes = body::read(request.into_body()).await.map_err(|error| bad(&error.to_string()))?;
+    let change: Change = serde_json::from_slice(&bytes).map_err(|error| bad(&json_error(&bytes, &error)))?;
+    if change.peer_urls.is_empty() {
+        return Err(bad("no valid URLs given"));
+    }
+    let mut peer_urls = Vec::with_capacity(change.peer_urls.len());
+    for url in change.peer_urls {
+        peer_urls.push(peer_url(&url).map_err(|text| bad(&text))?);
+    }
+    peer_urls.sort();
+    Ok(peer_urls)
+}
+
+fn json_error(bytes: &Bytes, error: &serde_json::Error) -> String {
+    if error.is_eof() || bytes.trim_ascii().is_empty() {
+        "unexpected end of JSON input".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+/// The rules of etcd for a peer URL, with its texts.
+fn peer_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let url: Uri = text.parse().map_err(|error| format!("parse {text}: {error}"))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(format!("URL scheme must be http or https: {text}"));
+    }
+    if url.host().is_none_or(str::is_empty) || url.port_u16().is_none() {
+        return Err(format!("URL address does not have the form \"host:port\": {text}"));
+    }
+    if !matches!(url.path(), "" | "/") || text.ends_with('/') || url.query().is_some() {
+        return Err(format!("URL must not contain a path: {text}"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_urls() {
+        let check = |text: &str, expect: Result<&str, &str>| {
+            let found = peer_url(text);
+            assert_eq!(found.as_deref().map_err(String::as_str), expect);
+        };
+        check("http://10.0.0.10:2380", Ok("http://10.0.0.10:2380"));
+        check(" https://[::1]:2380 ", Ok("https://[::1]:2380"));
+        check("ftp://a:1", Err("URL scheme must be http or https: ftp://a:1"));
+        check("http://a", Err("URL address does not have the form \"host:port\": http://a"));
+        check("http://a:1/b", Err("URL must not contain a path: http://a:1/b"));
+    }
+}

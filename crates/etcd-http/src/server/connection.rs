@@ -1,0 +1,296 @@
+//! One connection: hyper while requests are short, our own few lines while a watch waits.
+//!
+//! It must never hold hyper's buffers for a connection that has nothing to say: not before its first request, and
+//! not while it follows.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::CONNECTION;
+use hyper::server::conn::http1::{Builder, Connection};
+use hyper::service::Service;
+use hyper::{Request, Response, Version};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::follow::follow;
+use super::handler::{Handler, NoError, Payload, Peer, Reply};
+use super::stop::{Level, Stop};
+use super::tracked::{Phase, Signs, Tracked, Wire};
+use crate::limits;
+
+/// What a request that is followed leaves behind for its connection.
+pub(super) struct Followed<C> {
+    pub(super) head: Response<()>,
+    pub(super) chunks: C,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+}
+
+/// The service as hyper sees it: one per connection.
+struct Requests<H: Handler> {
+    handler: Arc<H>,
+    peer: Peer,
+    signs: Arc<Signs>,
+    followed: Arc<Mutex<Option<Followed<H::Chunks>>>>,
+}
+
+impl<H: Handler> Requests<H> {
+    async fn serve(
+        handler: Arc<H>,
+        peer: Peer,
+        signs: Arc<Signs>,
+        followed: Arc<Mutex<Option<Followed<H::Chunks>>>>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Sent>, NoError> {
+        let version = request.version();
+        let keep_alive = version == Version::HTTP_11 && !asks_to_close(&request);
+        match handler.handle(peer, request).await {
+            Reply::Answer(response) => Ok(response.map(|payload| Sent { payload, signs })),
+            Reply::Follow(head, chunks) => {
+                *followed.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Followed { head, chunks, version, keep_alive });
+                // The driver takes the stream away from hyper as soon as it is polled again.
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+impl<H: Handler> Service<Request<Incoming>> for Requests<H> {
+    type Response = Response<Sent>;
+    type Error = NoError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Sent>, NoError>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.signs.set_phase(Phase::Service);
+        Box::pin(Self::serve(
+            Arc::clone(&self.handler),
+            self.peer,
+            Arc::clone(&self.signs),
+            Arc::clone(&self.followed),
+            request,
+        ))
+    }
+}
+
+/// An answer's body that says when hyper is done with it: then the connection waits for its next request.
+struct Sent {
+    payload: Payload,
+    signs: Arc<Signs>,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.signs.set_phase(Phase::Idle);
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.payload).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.payload.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.payload.size_hint()
+    }
+}
+
+fn asks_to_close(request: &Request<Incoming>) -> bool {
+    request.headers().get_all(CONNECTION).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+    })
+}
+
+/// How hyper's turn ended.
+enum Turn<S, C> {
+    Over,
+    Follow(S, Bytes, Followed<C>),
+    /// Nothing was asked for a while: hyper's buffers are given back.
+    Rest(S, Bytes),
+}
+
+/// Serves one connection to its end.
+pub(super) async fn drive<S: Wire, H: Handler>(stream: S, peer: Peer, handler: Arc<H>, stop: Arc<Stop>) {
+    let mut stream = stream;
+    let mut ahead = Bytes::new();
+    loop {
+        if ahead.is_empty() && !began(&stream, &stop).await {
+            return;
+        }
+        let turn = Box::pin(requests(stream, ahead, peer, Arc::clone(&handler), &stop)).await;
+        match turn {
+            Turn::Over => return,
+            Turn::Rest(back, rest) => (stream, ahead) = (back, rest),
+            Turn::Follow(taken, rest, followed) => match follow(taken, rest, followed, &stop).await {
+                Some((back, rest)) => (stream, ahead) = (back, rest),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Waits for the first byte, without a buffer: an idle connection costs its socket and little more.
+async fn began<S: Wire>(stream: &S, stop: &Stop) -> bool {
+    let mut drain = pin!(stop.reached(Level::Drain));
+    poll_fn(|context| {
+        if drain.as_mut().poll(context).is_ready() {
+            return Poll::Ready(false);
+        }
+        stream.poll_readable(context).map(|result| result.is_ok())
+    })
+    .await
+}
+
+/// hyper's turn: requests and short answers, until the connection ends or a request is to be followed.
+async fn requests<S: Wire, H: Handler>(
+    stream: S,
+    ahead: Bytes,
+    peer: Peer,
+    handler: Arc<H>,
+    stop: &Stop,
+) -> Turn<S, H::Chunks> {
+    let signs = Arc::new(Signs::default());
+    let followed = Arc::new(Mutex::new(None));
+    let half_close = handler.serves_half_closed();
+    let service =
+        Requests { handler, peer, signs: Arc::clone(&signs), followed: Arc::clone(&followed) };
+    let mut connection = Builder::new()
+        .title_case_headers(true)
+        .half_close(half_close)
+        .max_buf_size(limits::HEAD_BYTES)
+        .max_headers(limits::HEAD_FIELDS)
+        .serve_connection(TokioIo::new(Tracked { stream, ahead, signs: Arc::clone(&signs) }), service);
+    let mut patience = Patience::new();
+    let mut raised = pin!(stop.changed());
+    raised.as_mut().enable();
+    let mut registered = false;
+    let mut draining = false;
+    let end = poll_fn(|context| {
+        // Our waker never changes: once registered, only the level needs a look.
+        if !registered {
+            registered = true;
+            let _woken = raised.as_mut().poll(context);
+        }
+        if !draining && stop.level() >= Level::Drain {
+            draining = true;
+            Connection::graceful_shutdown(Pin::new(&mut connection));
+            raised.set(stop.changed());
+            let _woken = raised.as_mut().poll(context);
+        }
+        if stop.level() == Level::Now || Pin::new(&mut connection).poll(context).is_ready() {
+            return Poll::Ready(End::Over);
+        }
+        if signs.phase() == Phase::Service && !signs.stuck() {
+            let taken = followed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(followed) = taken {
+                return Poll::Ready(End::Follow(followed));
+            }
+        }
+        patience.poll(&signs, context)
+    })
+    .await;
+    if matches!(end, End::Over) {
+        return Turn::Over;
+    }
+    let parts = connection.into_parts();
+    let Tracked { stream, ahead, .. } = parts.io.into_inner();
+    let ahead = join(parts.read_buf, ahead);
+    match end {
+        End::Over => Turn::Over,
+        End::Rest => Turn::Rest(stream, ahead),
+        End::Follow(followed) => Turn::Follow(stream, ahead, followed),
+    }
+}
+
+/// What hyper has read, and what it has not yet taken of that which was read before it.
+fn join(read: Bytes, ahead: Bytes) -> Bytes {
+    if ahead.is_empty() {
+        return read;
+    }
+    [read, ahead].concat().into()
+}
+
+/// Why hyper's turn ends.
+enum End<C> {
+    Over,
+    Rest,
+    Follow(Followed<C>),
+}
+
+/// The deadlines of a connection. A request that came in one piece sets none: the one timer is left running and
+/// looked at when it fires.
+struct Patience {
+    waits_for: WaitsFor,
+    timer: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    Request { written: u64 },
+    Head,
+    Reader { written: u64 },
+    Service,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        let rest = Instant::now() + limits::REST_TIME;
+        Patience { waits_for: WaitsFor::Service, timer: Box::pin(sleep_until(rest)) }
+    }
+
+    /// Ready when the client had its time: to send its head, to read, or to ask for anything.
+    fn poll<C>(&mut self, signs: &Signs, context: &mut Context<'_>) -> Poll<End<C>> {
+        let now = if signs.stuck() {
+            WaitsFor::Reader { written: signs.written() }
+        } else {
+            match signs.phase() {
+                Phase::Idle => WaitsFor::Request { written: signs.written() },
+                Phase::Head => WaitsFor::Head,
+                Phase::Service => WaitsFor::Service,
+            }
+        };
+        let rests = |waits_for| matches!(waits_for, WaitsFor::Request { .. } | WaitsFor::Service);
+        let before = self.waits_for;
+        // Only what has a deadline of its own moves the timer; requests and answers in turn leave it as it is.
+        if now != before && !(rests(now) && rests(before)) {
+            self.waits_for = now;
+            self.restart();
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            if now == self.waits_for {
+                match now {
+                    WaitsFor::Request { .. } => return Poll::Ready(End::Rest),
+                    WaitsFor::Head | WaitsFor::Reader { .. } => return Poll::Ready(End::Over),
+                    WaitsFor::Service => {}
+                }
+            }
+            self.waits_for = now;
+            self.restart();
+        }
+        Poll::Pending
+    }
+
+    fn restart(&mut self) {
+        let time = match self.waits_for {
+            WaitsFor::Request { .. } | WaitsFor::Service => limits::REST_TIME,
+            WaitsFor::Head => limits::HEAD_TIME,
+            WaitsFor::Reader { .. } => limits::WRITE_TIME,
+        };
+        self.timer.as_mut().reset(Instant::now() + time);
+    }
+}

@@ -1,0 +1,190 @@
+//! An answer that may wait for hours: head at once, then chunks as they come, on the bare stream.
+//!
+//! It must never read more of a client than it can keep, nor wait for one that left.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use hyper::{Response, Version};
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+use super::connection::Followed;
+use super::handler::{Chunk, Chunks};
+use super::stop::{Level, Stop};
+use super::tracked::Wire;
+use crate::limits;
+
+/// One look at a stream that should say nothing takes this much of it.
+const LOOK_BYTES: usize = 512;
+
+/// Sends the answer; gives the stream back, with what was pipelined behind it, when the connection may go on.
+pub(super) async fn follow<S: Wire, C: Chunks>(
+    mut stream: S,
+    ahead: Bytes,
+    followed: Followed<C>,
+    stop: &Stop,
+) -> Option<(S, Bytes)> {
+    let Followed { head, mut chunks, version, keep_alive } = followed;
+    let chunked = version == Version::HTTP_11;
+    let mut ahead = Pipelined::new(ahead);
+    write(&mut stream, &head_text(&head, chunked, keep_alive)).await.ok()?;
+    drop(head);
+    loop {
+        let chunk = next(&mut stream, &mut chunks, &mut ahead, stop).await?;
+        write(&mut stream, &chunk_text(&chunk, chunked)).await.ok()?;
+        match chunk {
+            Chunk::More(_) => {}
+            Chunk::Last(_) if keep_alive => return Some((stream, ahead.into_bytes())),
+            Chunk::Last(_) | Chunk::Close => {
+                // The answer is whole; a client that is gone already has nothing to lose.
+                if let Err(error) = stream.shutdown().await {
+                    tracing::debug!(%error, "closing a followed answer");
+                }
+                return None;
+            }
+        }
+    }
+}
+
+/// The next chunk; none when the client left or the server ends at once.
+async fn next<S: Wire, C: Chunks>(
+    stream: &mut S,
+    chunks: &mut C,
+    ahead: &mut Pipelined,
+    stop: &Stop,
+) -> Option<Chunk> {
+    let mut drain = pin!(stop.reached(Level::Drain));
+    poll_fn(|context| {
+        if drain.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Chunk::Close));
+        }
+        if let Poll::Ready(chunk) = chunks.poll_chunk(context) {
+            return Poll::Ready(Some(chunk));
+        }
+        while ahead.has_room() {
+            let mut look = [0_u8; LOOK_BYTES];
+            let mut buffer = ReadBuf::new(&mut look);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => ahead.keep(buffer.filled()),
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// What the client sent behind the request that is being followed.
+struct Pipelined {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Pipelined {
+    fn new(first: Bytes) -> Pipelined {
+        // A copy, because the original would keep hyper's whole read buffer alive.
+        Pipelined { first: Bytes::copy_from_slice(&first), more: BytesMut::new() }
+    }
+
+    fn has_room(&self) -> bool {
+        self.first.len() + self.more.len() + LOOK_BYTES <= limits::PIPELINED_BYTES
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.more.extend_from_slice(bytes);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.more.is_empty() {
+            return self.first;
+        }
+        let mut all = BytesMut::from(&self.first[..]);
+        all.extend_from_slice(&self.more);
+        all.freeze()
+    }
+}
+
+async fn write<S: Wire>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let count = timeout(limits::WRITE_TIME, stream.write(rest)).await??;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest = &rest[count..];
+    }
+    timeout(limits::WRITE_TIME, stream.flush()).await?
+}
+
+fn head_text(head: &Response<()>, chunked: bool, keep_alive: bool) -> Vec<u8> {
+    let mut text = Vec::with_capacity(320);
+    let version: &[u8] = if chunked { b"HTTP/1.1 " } else { b"HTTP/1.0 " };
+    text.extend_from_slice(version);
+    text.extend_from_slice(head.status().as_str().as_bytes());
+    text.push(b' ');
+    text.extend_from_slice(head.status().canonical_reason().unwrap_or("Unknown").as_bytes());
+    text.extend_from_slice(b"\r\n");
+    for (name, value) in head.headers() {
+        let mut upper = true;
+        for byte in name.as_str().bytes() {
+            text.push(if upper { byte.to_ascii_uppercase() } else { byte });
+            upper = byte == b'-';
+        }
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"Date: ");
+    text.extend_from_slice(httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    text.extend_from_slice(b"\r\n");
+    if !keep_alive {
+        text.extend_from_slice(b"Connection: close\r\n");
+    }
+    let end: &[u8] = if chunked { b"Transfer-Encoding: chunked\r\n\r\n" } else { b"\r\n" };
+    text.extend_from_slice(end);
+    text
+}
+
+fn chunk_text(chunk: &Chunk, chunked: bool) -> Vec<u8> {
+    let (bytes, last): (&[u8], bool) = match chunk {
+        Chunk::More(bytes) => (bytes, false),
+        Chunk::Last(bytes) => (bytes, true),
+        Chunk::Close => (&[], true),
+    };
+    if !chunked {
+        return bytes.to_vec();
+    }
+    let mut text = Vec::with_capacity(bytes.len() + 32);
+    if !bytes.is_empty() {
+        text.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+        text.extend_from_slice(bytes);
+        text.extend_from_slice(b"\r\n");
+    }
+    if last {
+        text.extend_from_slice(b"0\r\n\r\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_framed() {
+        let check = |chunk: Chunk, chunked: bool, expect: &str| {
+            assert_eq!(String::from_utf8(chunk_text(&chunk, chunked)).unwrap(), expect);
+        };
+        check(Chunk::More(Bytes::from_static(b"0123456789abcdef")), true, "10\r\n0123456789abcdef\r\n");
+        check(Chunk::Last(Bytes::from_static(b"x")), true, "1\r\nx\r\n0\r\n\r\n");
+        check(Chunk::Close, true, "0\r\n\r\n");
+        check(Chunk::Last(Bytes::from_static(b"x")), false, "x");
+        check(Chunk::Close, false, "");
+    }
+}

@@ -1,0 +1,14 @@
+//! Listeners, connections and their limits: bytes to requests and back.
+//!
+//! Knows HTTP/1.1 and nothing of keys. It must never let one client hold more than the limits give it, and never
+//! drop an answer that it began while the client still reads.
+
+mod accept;
+mod connection;
+mod follow;
+mod handler;
+mod stop;
+mod tracked;
+
+pub use accept::{BindError, Listener, Running, connection_limit, serve};
+pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Reply};

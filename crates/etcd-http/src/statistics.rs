@@ -1,0 +1,169 @@
+//! `/v2/stats/*`, `/debug/vars` and the level of the log.
+
+use std::time::{Duration, SystemTime};
+
+use etcd_api::{StoreStatistics, Timestamp, format_id};
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use hyper::{Request, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{self, Answer};
+use crate::backend::{Backend, Follower, Role, Status};
+use crate::body;
+use crate::clock::go_duration;
+use crate::context::Context;
+use crate::members::to_json;
+use crate::process::Usage;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    name: String,
+    id: String,
+    state: &'static str,
+    start_time: String,
+    leader_info: Leader,
+    recv_append_request_cnt: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    recv_pkg_rate: f64,
+    #[serde(skip_serializing_if = "is_zero")]
+    recv_bandwidth_rate: f64,
+    send_append_request_cnt: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    send_pkg_rate: f64,
+    #[serde(skip_serializing_if = "is_zero")]
+    send_bandwidth_rate: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Leader {
+    leader: String,
+    uptime: String,
+    start_time: String,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+fn time(moment: SystemTime) -> String {
+    Timestamp::from(moment).to_string()
+}
+
+impl Own {
+    fn new(status: &Status) -> Own {
+        let since = status.leader_since.unwrap_or(status.started);
+        let uptime = status.leader_since.and_then(|at| at.elapsed().ok()).unwrap_or(Duration::ZERO);
+        Own {
+            name: status.name.clone(),
+            id: format_id(status.member_id),
+            state: status.role.as_str(),
+            start_time: time(status.started),
+            leader_info: Leader {
+                leader: status.leader.map(format_id).unwrap_or_default(),
+                uptime: go_duration(uptime),
+                start_time: time(since),
+            },
+            recv_append_request_cnt: status.appends_received,
+            recv_pkg_rate: status.received.packets,
+            recv_bandwidth_rate: status.received.bytes,
+            send_append_request_cnt: status.appends_sent,
+            send_pkg_rate: status.sent.packets,
+            send_bandwidth_rate: status.sent.bytes,
+        }
+    }
+}
+
+pub(crate) fn own<B: Backend>(context: &Context<B>) -> Answer {
+    context.in_cluster(answer::json(to_json(&Own::new(&context.backend.status()))))
+}
+
+pub(crate) fn leader<B: Backend>(context: &Context<B>) -> Answer {
+    let status = context.backend.status();
+    if status.role != Role::Leader {
+        return context.in_cluster(answer::message(StatusCode::FORBIDDEN, "not current leader"));
+    }
+    let followers: Vec<String> = status.followers.iter().map(follower).collect();
+    let text = format!(
+        "{{\"leader\":\"{}\",\"followers\":{{{}}}}}",
+        format_id(status.member_id),
+        followers.join(",")
+    );
+    context.in_cluster(answer::json(text))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Latency {
+    current: f64,
+    average: f64,
+    standard_deviation: f64,
+    minimum: f64,
+    maximum: f64,
+}
+
+fn follower(follower: &Follower) -> String {
+    let latency = Latency {
+        current: follower.current,
+        average: follower.average,
+        standard_deviation: follower.standard_deviation,
+        minimum: follower.minimum,
+        maximum: follower.maximum,
+    };
+    format!(
+        "\"{}\":{{\"latency\":{},\"counts\":{{\"fail\":{},\"success\":{}}}}}",
+        format_id(follower.id),
+        to_json(&latency),
+        follower.failures,
+        follower.successes
+    )
+}
+
+pub(crate) fn store<B: Backend>(context: &Context<B>) -> Answer {
+    let counted = context.backend.read(|store| store.statistics());
+    let all = StoreStatistics { watchers: context.backend.watchers(), ..counted };
+    context.in_cluster(answer::json(to_json(&all)))
+}
+
+pub(crate) fn vars<B: Backend>(context: &Context<B>) -> Answer {
+    let status = context.backend.status();
+    let raft = serde_json::json!({
+        "id": format_id(status.member_id),
+        "term": status.position.term,
+        "commit": status.committed,
+        "applied": status.position.index,
+        "lead": status.leader.map(format_id).unwrap_or_default(),
+        "raftState": status.role.as_str(),
+    });
+    let all = serde_json::json!({
+        "cmdline": context.settings.command_line,
+        "file_descriptor_limit": Usage::now().file_limit,
+        "memstats": {},
+        "raft.status": raft,
+    });
+    let kind = HeaderValue::from_static("application/json; charset=utf-8");
+    answer::with(StatusCode::OK, kind, all.to_string() + "\n")
+}
+
+#[derive(Deserialize)]
+struct Level {
+    #[serde(rename = "Level", alias = "level", default)]
+    level: String,
+}
+
+/// PUT of `/config/local/log`.
+pub(crate) async fn log_level<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Answer {
+    let bad = |text: &str| answer::message(StatusCode::BAD_REQUEST, text);
+    let bytes = body::read(request.into_body()).await.ok();
+    let Some(level) = bytes.and_then(|bytes| serde_json::from_slice::<Level>(&bytes).ok()) else {
+        return bad("Invalid json body");
+    };
+    let set = context.settings.set_log_level.as_ref().is_some_and(|set| set(&level.level));
+    if set {
+        answer::no_content(StatusCode::NO_CONTENT)
+    } else {
+        bad(&format!("Invalid log level {}", level.level))
+    }
+}

@@ -1,0 +1,77 @@
+//! The first moments of a connection to a TLS port.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::server::ServerTls;
+use crate::limits;
+
+/// The first byte of every TLS connection: a handshake record.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// What Go's server says to plain HTTP on its TLS port.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// The secured stream; none when there is none, and the client was told why.
+pub(crate) async fn accept(
+    tls: &ServerTls,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    match timeout(limits::HANDSHAKE_TIME, handshake(tls, stream)).await {
+        Ok(Ok(stream)) => stream.map(Box::new),
+        Ok(Err(error)) => {
+            tracing::info!(%address, %error, "TLS handshake refused");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%address, "TLS handshake took too long");
+            None
+        }
+    }
+}
+
+async fn handshake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let mut first = [0_u8; 1];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    if first[0].is_ascii_uppercase() && first[0] != HANDSHAKE_RECORD {
+        let mut stream = stream;
+        stream.write_all(PLAIN_HTTP).await?;
+        linger(stream).await;
+        return Ok(None);
+    }
+    match TlsAcceptor::from(tls.config()).accept(stream).into_fallible().await {
+        Ok(stream) => Ok(Some(stream)),
+        Err((error, stream)) => {
+            linger(stream).await;
+            Err(error)
+        }
+    }
+}
+
+/// Closing a socket with unread bytes resets it, and a reset can overtake the alert that says why.
+async fn linger(mut stream: TcpStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut taken = 0;
+        let mut buffer = [0_u8; 1024];
+        while taken < limits::LINGER_BYTES {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                count => taken += count,
+            }
+        }
+        io::Result::Ok(())
+    };
+    if let Ok(Err(error)) = timeout(limits::LINGER_TIME, drain).await {
+        tracing::debug!(%error, "closing a refused connection");
+    }
+}

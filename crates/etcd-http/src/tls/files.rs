@@ -1,0 +1,146 @@
+//! PEM files to rustls configurations.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::limits;
+
+/// Which files make one end of a connection: `cert-file`, `key-file`, `trusted-ca-file`, `client-cert-auth`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Who signs the other side.
+    pub authority: Option<PathBuf>,
+    /// Whether a client must show a certificate signed by `authority`.
+    pub client_certificates: bool,
+}
+
+/// Why TLS could not be set up. Names files, never their content.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("reading {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is larger than {} bytes", limits::CERTIFICATE_BYTES)]
+    TooLarge { path: PathBuf },
+    #[error("{path} has no PEM block with {wanted}")]
+    Missing { path: PathBuf, wanted: &'static str },
+    #[error("{path} has a PEM block that can not be decoded")]
+    Pem { path: PathBuf },
+    #[error("{path} has a certificate that can not be used as an authority")]
+    Authority { path: PathBuf, source: rustls::Error },
+    #[error("{certificate} and {key} do not make a usable pair")]
+    Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("checking client certificates")]
+    Verifier(#[from] VerifierBuilderError),
+    #[error("client certificates are asked for, but no trusted-ca-file is given")]
+    NoAuthority,
+    #[error("choosing the TLS versions")]
+    Versions(#[from] rustls::Error),
+}
+
+/// What tells whether files changed since they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStamps(Vec<Option<(u64, i64, i64, u64)>>);
+
+impl TlsFiles {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.certificate), Some(&self.key), self.authority.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+    }
+
+    pub(super) fn stamps(&self) -> FileStamps {
+        let stamp = |path: &Path| {
+            fs::metadata(path).ok().map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
+        };
+        FileStamps(self.paths().map(stamp).collect())
+    }
+
+    pub(super) fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder = if self.client_certificates {
+            let authority = self.authority.as_deref().ok_or(TlsError::NoAuthority)?;
+            let roots = Arc::new(roots(authority)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
+            builder.with_client_cert_verifier(verifier)
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder
+            .with_single_cert(certificates(&self.certificate)?, key(&self.key)?)
+            .map_err(|source| self.pair_error(source))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    fn pair_error(&self, source: rustls::Error) -> TlsError {
+        TlsError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), source }
+    }
+}
+
+/// For connections that we open: trusts `authority` alone, and shows the pair of `own` where there is one.
+pub fn client_config(authority: &Path, own: Option<&TlsFiles>) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(authority)?);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(files) => builder
+            .with_client_auth_cert(certificates(&files.certificate)?, key(&files.key)?)
+            .map_err(|source| files.pair_error(source))?,
+    };
+    Ok(Arc::new(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed = |source| TlsError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(limits::CERTIFICATE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limits::CERTIFICATE_BYTES {
+        return Err(TlsError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|_| TlsError::Pem { path: path.to_owned() })?;
+    if found.is_empty() {
+        return Err(TlsError::Missing { path: path.to_owned(), wanted: "a certificate" });
+    }
+    Ok(found)
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    // The parser's own error could quote the file: it is left out.
+    PrivateKeyDer::from_pem_slice(&read(path)?)
+        .map_err(|_| TlsError::Missing { path: path.to_owned(), wanted: "a readable private key" })
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        store
+            .add(certificate)
+            .map_err(|source| TlsError::Authority { path: path.to_owned(), source })?;
+    }
+    Ok(store)
+}

@@ -1,0 +1,91 @@
+//! `/v1`: the reads of 0.4's tutorials. Writes are refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use etcd_api::{ApiError, ErrorCode, Key};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use kv::Access;
+
+use crate::answer::{self, Answer, TEXT};
+use crate::backend::{Backend, Watched};
+use crate::body;
+use crate::clock::now;
+use crate::context::Context;
+use crate::server::Reply;
+use crate::v1_text;
+use crate::watch::{Form, WatchChunks};
+
+pub(crate) const KEYS: &str = "/v1/keys";
+pub(crate) const WATCH: &str = "/v1/watch";
+
+fn key_of(path: &str, prefix: &str) -> Result<Key, ApiError> {
+    etcd_api::decode_path(&path[prefix.len()..])
+}
+
+/// GET and HEAD of a key.
+pub(crate) async fn keys<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Answer {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer::wrong_method("GET,HEAD");
+    }
+    match read(context, request.headers(), request.uri().path()).await {
+        Ok(answer) => answer,
+        Err(error) => context.api_error(&error),
+    }
+}
+
+async fn read<B: Backend>(
+    context: &Context<B>,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Answer, ApiError> {
+    let key = key_of(path, KEYS)?;
+    context.check_key(headers, &key, false, Access::Read).await?;
+    let (found, index) = context.backend.read(|store| (store.get(&key, false), store.index()));
+    Ok(answer::text(v1_text::found(&found?.node, index, now())))
+}
+
+/// GET: the next change of one key; POST with `index=N`: the first at or after N.
+pub(crate) async fn watch<B: Backend>(
+    context: &Context<B>,
+    request: Request<Incoming>,
+) -> Reply<WatchChunks<B::Watch>> {
+    if !matches!(*request.method(), Method::GET | Method::POST) {
+        return Reply::Answer(answer::wrong_method("GET,POST"));
+    }
+    follow(context, request).await.unwrap_or_else(|error| Reply::Answer(context.api_error(&error)))
+}
+
+async fn follow<B: Backend>(
+    context: &Context<B>,
+    request: Request<Incoming>,
+) -> Result<Reply<WatchChunks<B::Watch>>, ApiError> {
+    let (parts, incoming) = request.into_parts();
+    let form = body::read(incoming).await.map_err(|error| answer::form_error(error.to_string()))?;
+    let key = key_of(parts.uri.path(), WATCH)?;
+    let since = if parts.method == Method::POST { index(&form)? } else { None };
+    context.check_key(&parts.headers, &key, false, Access::Read).await?;
+    context.metrics.watch_requested();
+    let asked = Watched { key, recursive: false, since, stream: false };
+    let watching = context.backend.watch(&asked)?;
+    if let (None, Some(event)) = (&watching.live, watching.history.first()) {
+        return Ok(Reply::Answer(answer::text(v1_text::event(event, event.index(), now()))));
+    }
+    let chunks = WatchChunks::new(Arc::clone(&context.texts), watching, Form::V1);
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::OK;
+    head.headers_mut().insert(CONTENT_TYPE, TEXT);
+    Ok(Reply::Follow(head, chunks))
+}
+
+/// The `index` of a form; its values are numbers, which no escape can change.
+fn index(form: &Bytes) -> Result<Option<u64>, ApiError> {
+    let fields = form.split(|byte| *byte == b'&');
+    let Some(text) = fields.filter_map(|field| field.strip_prefix(b"index=")).next() else {
+        return Ok(None);
+    };
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| ApiError::in_request(ErrorCode::IndexNotANumber, "Watch From Index"))
+}
