@@ -1,0 +1,193 @@
+//! Users, roles, and whether they are asked for.
+
+use hyper::Method;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::escape;
+use crate::wire::{Body, Call, JSON};
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct User {
+    pub user: String,
+    #[serde(default, deserialize_with = "or_null")]
+    pub roles: Vec<Role>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Role {
+    pub role: String,
+    #[serde(default)]
+    pub permissions: Permissions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Permissions {
+    #[serde(default)]
+    pub kv: Kv,
+}
+
+/// Patterns: a whole key, or the beginning of keys and `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Kv {
+    #[serde(default, deserialize_with = "or_null")]
+    pub read: Vec<String>,
+    #[serde(default, deserialize_with = "or_null")]
+    pub write: Vec<String>,
+}
+
+/// A user to be made.
+pub struct NewUser<'a> {
+    pub user: &'a str,
+    pub password: &'a str,
+}
+
+/// What is changed of a user.
+pub enum UserChange<'a> {
+    Grant(&'a [String]),
+    Revoke(&'a [String]),
+    Password(&'a str),
+}
+
+#[derive(Serialize)]
+struct UserBody<'a> {
+    user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoke: Option<&'a [String]>,
+}
+
+#[derive(Serialize)]
+struct RoleBody<'a> {
+    role: &'a str,
+    permissions: Permissions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<&'a Permissions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoke: Option<&'a Permissions>,
+}
+
+#[derive(Deserialize)]
+struct Users {
+    #[serde(default, deserialize_with = "or_null")]
+    users: Vec<User>,
+}
+
+#[derive(Deserialize)]
+struct Roles {
+    #[serde(default, deserialize_with = "or_null")]
+    roles: Vec<Role>,
+}
+
+#[derive(Deserialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+const ENABLE: &str = "/v2/auth/enable";
+const USERS: &str = "/v2/auth/users";
+const ROLES: &str = "/v2/auth/roles";
+
+/// Servers write `null` for an empty list.
+fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+impl Client {
+    pub async fn auth_enabled(&self) -> Result<bool, Error> {
+        Ok(self.ask_json::<Enabled>(&Call::get(ENABLE), &[200]).await?.enabled)
+    }
+
+    pub async fn enable_auth(&self) -> Result<(), Error> {
+        self.ask_for(&Call::with(Method::PUT, ENABLE), &[200]).await.map(drop)
+    }
+
+    pub async fn disable_auth(&self) -> Result<(), Error> {
+        self.ask_for(&Call::with(Method::DELETE, ENABLE), &[200]).await.map(drop)
+    }
+
+    pub async fn users(&self) -> Result<Vec<User>, Error> {
+        Ok(self.ask_json::<Users>(&Call::get(USERS), &[200]).await?.users)
+    }
+
+    /// Fails when one of the user's roles does not exist.
+    pub async fn user(&self, user: &str) -> Result<User, Error> {
+        self.ask_json(&Call::get(named(USERS, user)), &[200]).await
+    }
+
+    pub async fn add_user(&self, new: &NewUser<'_>) -> Result<(), Error> {
+        self.put_user(UserBody { password: Some(new.password), ..UserBody::of(new.user) }).await
+    }
+
+    pub async fn change_user(&self, user: &str, change: &UserChange<'_>) -> Result<(), Error> {
+        let mut body = UserBody::of(user);
+        match *change {
+            UserChange::Grant(roles) => body.grant = Some(roles),
+            UserChange::Revoke(roles) => body.revoke = Some(roles),
+            UserChange::Password(password) => body.password = Some(password),
+        }
+        self.put_user(body).await
+    }
+
+    pub async fn remove_user(&self, user: &str) -> Result<(), Error> {
+        self.ask_for(&Call::with(Method::DELETE, named(USERS, user)), &[200]).await.map(drop)
+    }
+
+    async fn put_user(&self, body: UserBody<'_>) -> Result<(), Error> {
+        let secret = body.password.is_some();
+        let text = serde_json::to_string(&body).map_err(|_| Error::Request("user is not text"))?;
+        let mut call = Call::with(Method::PUT, named(USERS, body.user));
+        call.body = Some(Body { kind: JSON, text, secret });
+        self.ask_for(&call, &[200, 201]).await.map(drop)
+    }
+
+    pub async fn roles(&self) -> Result<Vec<Role>, Error> {
+        Ok(self.ask_json::<Roles>(&Call::get(ROLES), &[200]).await?.roles)
+    }
+
+    pub async fn role(&self, role: &str) -> Result<Role, Error> {
+        self.ask_json(&Call::get(named(ROLES, role)), &[200]).await
+    }
+
+    pub async fn add_role(&self, role: &str) -> Result<(), Error> {
+        self.put_role(role, None, None).await
+    }
+
+    pub async fn grant_role(&self, role: &str, more: &Permissions) -> Result<(), Error> {
+        self.put_role(role, Some(more), None).await
+    }
+
+    pub async fn revoke_role(&self, role: &str, less: &Permissions) -> Result<(), Error> {
+        self.put_role(role, None, Some(less)).await
+    }
+
+    pub async fn remove_role(&self, role: &str) -> Result<(), Error> {
+        self.ask_for(&Call::with(Method::DELETE, named(ROLES, role)), &[200]).await.map(drop)
+    }
+
+    async fn put_role(
+        &self,
+        role: &str,
+        grant: Option<&Permissions>,
+        revoke: Option<&Permissions>,
+    ) -> Result<(), Error> {
+        let body = RoleBody { role, permissions: Permissions::default(), grant, revoke };
+        let text = serde_json::to_string(&body).map_err(|_| Error::Request("role is not text"))?;
+        let call = Call::with(Method::PUT, named(ROLES, role)).json(text);
+        self.ask_for(&call, &[200, 201]).await.map(drop)
+    }
+}
+
+impl<'a> UserBody<'a> {
+    fn of(user: &'a str) -> UserBody<'a> {
+        UserBody { user, password: None, grant: None, revoke: None }
+    }
+}
+
+fn named(list: &str, name: &str) -> String {
+    format!("{list}/{}", escape::segment(name))
+}

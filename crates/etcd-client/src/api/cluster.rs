@@ -1,0 +1,119 @@
+//! How the servers are: version, health, statistics.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use etcd_api::StoreStatistics;
+
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Reason};
+use crate::limits::SMALL_ANSWER_BYTES;
+use crate::wire::Call;
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Version {
+    #[serde(rename = "etcdserver")]
+    pub server: String,
+    /// `not_decided` before the first leader.
+    #[serde(default, rename = "etcdcluster")]
+    pub cluster: String,
+}
+
+/// What an endpoint says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Healthy,
+    Unhealthy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfStatistics {
+    pub name: String,
+    pub id: String,
+    /// `StateLeader`, `StateFollower` or `StateCandidate`.
+    pub state: String,
+    pub start_time: String,
+    pub leader_info: LeaderInfo,
+    #[serde(default)]
+    pub recv_append_request_cnt: u64,
+    #[serde(default)]
+    pub send_append_request_cnt: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaderInfo {
+    /// The leader's id.
+    pub leader: String,
+    pub uptime: String,
+    pub start_time: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct LeaderStatistics {
+    pub leader: String,
+    pub followers: BTreeMap<String, Follower>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Follower {
+    pub latency: Latency,
+    pub counts: Counts,
+}
+
+/// Milliseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    pub current: f64,
+    pub average: f64,
+    pub standard_deviation: f64,
+    pub minimum: f64,
+    pub maximum: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Counts {
+    pub fail: u64,
+    pub success: u64,
+}
+
+/// 2.x writes the value as a string.
+#[derive(Deserialize)]
+struct HealthAnswer {
+    health: serde_json::Value,
+}
+
+impl Client {
+    pub async fn version(&self) -> Result<Version, Error> {
+        self.ask_json(&Call::get("/version"), &[200]).await
+    }
+
+    /// The health of this endpoint, which need not be one of the client's.
+    pub async fn health(&self, endpoint: &Endpoint) -> Result<Health, Reason> {
+        let reply = self.ask_at(endpoint, &Call::get("/health")).await?;
+        if reply.body.len() > SMALL_ANSWER_BYTES {
+            return Err(Reason::TooLong { endpoint: endpoint.to_string(), limit: SMALL_ANSWER_BYTES });
+        }
+        let told: HealthAnswer =
+            serde_json::from_slice(&reply.body).map_err(|error| Reason::Broken(error.to_string()))?;
+        let healthy = told.health == "true" || told.health == true;
+        Ok(if healthy { Health::Healthy } else { Health::Unhealthy })
+    }
+
+    pub async fn self_statistics(&self) -> Result<SelfStatistics, Error> {
+        self.ask_json(&Call::get("/v2/stats/self"), &[200]).await
+    }
+
+    /// Refused with status 403 by a member that is not the leader.
+    pub async fn leader_statistics(&self) -> Result<LeaderStatistics, Error> {
+        self.ask_json(&Call::get("/v2/stats/leader"), &[200]).await
+    }
+
+    pub async fn store_statistics(&self) -> Result<StoreStatistics, Error> {
+        self.ask_json(&Call::get("/v2/stats/store"), &[200]).await
+    }
+}

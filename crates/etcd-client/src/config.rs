@@ -1,0 +1,79 @@
+//! What a client is made from.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::endpoint::Endpoint;
+use crate::limits;
+use crate::tls::TlsFiles;
+
+/// For HTTP basic authentication. `Debug` does not show the password.
+#[derive(Clone)]
+pub struct Credentials {
+    pub user: String,
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Which endpoint is asked first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The first one.
+    Given,
+    /// Any one, so that many clients with the same list do not all go to the same member.
+    #[default]
+    Shuffled,
+}
+
+/// A request as it is about to be sent.
+pub struct Traced<'a> {
+    pub method: &'a str,
+    pub url: &'a str,
+    /// `None` when there is no body, or when the body holds a password.
+    pub body: Option<&'a str>,
+    pub body_is_secret: bool,
+}
+
+/// Is told of each request.
+#[derive(Clone)]
+pub struct Trace(pub Arc<dyn Fn(&Traced<'_>) + Send + Sync>);
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Trace")
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub endpoints: Vec<Endpoint>,
+    pub order: Order,
+    pub credentials: Option<Credentials>,
+    pub tls: TlsFiles,
+    /// Till the head of an answer has come, connecting included.
+    pub request_timeout: Duration,
+    /// For all attempts of one request together, with the body of the answer. Not for watches.
+    pub total_timeout: Duration,
+    pub trace: Option<Trace>,
+}
+
+impl Config {
+    /// These endpoints, and etcdctl's defaults for everything else.
+    pub fn new(endpoints: Vec<Endpoint>) -> Config {
+        Config {
+            endpoints,
+            order: Order::default(),
+            credentials: None,
+            tls: TlsFiles::default(),
+            request_timeout: limits::REQUEST_TIMEOUT,
+            total_timeout: limits::TOTAL_TIMEOUT,
+            trace: None,
+        }
+    }
+}

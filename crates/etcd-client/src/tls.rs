@@ -1,0 +1,88 @@
+//! TLS from files: whom we trust, and who we are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Without a CA file the machine's own bundle is used.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFiles {
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+/// Debian's and CoreOS's bundle of certificate authorities.
+const MACHINE_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("open {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: no certificate in it, expected PEM", path.display())]
+    NoCertificate { path: PathBuf },
+    #[error("{}: not a certificate or key in PEM: {problem}", path.display())]
+    Pem { path: PathBuf, problem: String },
+    #[error("KeyFile and CertFile must both be present[key: {key}, cert: {certificate}]")]
+    Half { key: String, certificate: String },
+    #[error("{0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+impl TlsFiles {
+    /// Reads the files. `needed` is whether some endpoint is https: else the machine's bundle may be absent.
+    pub(crate) fn load(&self, needed: bool) -> Result<Arc<ClientConfig>, TlsError> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca {
+            Some(path) => {
+                for one in certificates(path)? {
+                    roots.add(one)?;
+                }
+            }
+            None if needed => {
+                // Some bundles hold certificates of forms that rustls refuses: those are no roots then.
+                roots.add_parsable_certificates(certificates(Path::new(MACHINE_BUNDLE))?);
+            }
+            None => {}
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let config = match (&self.certificate, &self.key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(certificate), Some(key)) => {
+                builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?)?
+            }
+            (certificate, key) => {
+                let shown = |path: &Option<PathBuf>| {
+                    path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+                };
+                return Err(TlsError::Half { key: shown(key), certificate: shown(certificate) });
+            }
+        };
+        Ok(Arc::new(config))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let list = list.map_err(|error| TlsError::Pem { path: path.to_owned(), problem: error.to_string() })?;
+    if list.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(list)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?)
+        .map_err(|error| TlsError::Pem { path: path.to_owned(), problem: error.to_string() })
+}

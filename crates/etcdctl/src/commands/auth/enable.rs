@@ -1,0 +1,21 @@
+//! `auth enable`: from now on requests need a user, or what the role `guest` allows.
+
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::stdout::say;
+
+pub const COMMAND: Command = Command {
+    name: "enable",
+    arguments: "",
+    summary: "switch access control on",
+    description: &["Needs a user named root."],
+    flags: &[],
+    examples: &[("etcdctl auth enable", "after `etcdctl user add root`")],
+    run: Run::Does(|session, _| Box::pin(run(session))),
+};
+
+async fn run(session: &Session) -> Result<(), Failure> {
+    session.client().await?.enable_auth().await.map_err(|error| Failure::plain(&error))?;
+    say("Authentication Enabled\n")
+}

@@ -1,0 +1,16 @@
+//! `auth`: whether users and roles are asked for.
+
+mod disable;
+mod enable;
+
+use crate::command::{Command, Run};
+
+pub const COMMAND: Command = Command {
+    name: "auth",
+    arguments: "",
+    summary: "switch access control on and off",
+    description: &[],
+    flags: &[],
+    examples: &[],
+    run: Run::Group(&[&enable::COMMAND, &disable::COMMAND]),
+};

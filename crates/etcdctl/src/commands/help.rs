@@ -1,0 +1,16 @@
+//! `help`: the page of a command.
+
+use crate::command::{Command, Run};
+
+pub const COMMAND: Command = Command {
+    name: "help",
+    arguments: "[command]",
+    summary: "show the commands, or what one of them does",
+    description: &[],
+    flags: &[],
+    examples: &[
+        ("etcdctl help set", "the page of set"),
+        ("etcdctl help member add", "of a command below another"),
+    ],
+    run: Run::Help,
+};

@@ -1,0 +1,18 @@
+//! `member`: who belongs to the cluster.
+
+mod add;
+mod list;
+mod remove;
+mod update;
+
+use crate::command::{Command, Run};
+
+pub const COMMAND: Command = Command {
+    name: "member",
+    arguments: "",
+    summary: "list, add, change and remove members of the cluster",
+    description: &[],
+    flags: &[],
+    examples: &[],
+    run: Run::Group(&[&list::COMMAND, &add::COMMAND, &remove::COMMAND, &update::COMMAND]),
+};

@@ -1,0 +1,50 @@
+//! `member remove`: takes a member out, by its id.
+
+use etcd_client::Member;
+
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::given::Given;
+use crate::session::Session;
+use crate::stdout::say;
+
+pub const COMMAND: Command = Command {
+    name: "remove",
+    arguments: "<memberID>",
+    summary: "remove a member from the cluster",
+    description: &["Its process ends by itself, and can never come back with its data."],
+    flags: &[],
+    examples: &[("etcdctl member remove c26dcdec34153c70", "the id is what `member list` shows")],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+const MORE: &str =
+    "https://github.com/etcd-io/etcd/blob/master/Documentation/runtime-configuration.md#remove-a-member";
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let [id] = given.arguments.as_slice() else {
+        return Err(Failure::usage("Provide a single member ID"));
+    };
+    let client = session.client().await?;
+    let members = client.members().await.map_err(|error| Failure::plain(&error))?;
+    if !members.iter().any(|member| member.id == *id) {
+        return Err(Failure::usage(not_there(id, &members)));
+    }
+    client.remove_member(id).await.map_err(|error| {
+        Failure::usage(format!("Received an error trying to remove member {id}: {error}"))
+    })?;
+    say(&format!("Removed member {id} from cluster\n"))
+}
+
+/// A name is not taken for an id, even if it is clear: the wrong member is gone for good.
+fn not_there(id: &str, members: &[Member]) -> String {
+    let mut text = String::new();
+    for member in members.iter().filter(|member| member.name == id) {
+        text.push_str(&format!(
+            "Found a member named {}; if this is correct, please use its ID, eg:\n\
+             \tetcdctl member remove {}\nFor more details, read the documentation at {MORE}\n\n",
+            member.name, member.id
+        ));
+    }
+    text + &format!("Couldn't find a member in the cluster with an ID of {id}.")
+}

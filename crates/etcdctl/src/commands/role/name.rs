@@ -1,0 +1,35 @@
+//! The arguments of the role commands.
+
+use etcd_client::{Kv, Permissions};
+
+use crate::failure::Failure;
+use crate::flag::{Flag, Takes};
+use crate::given::Given;
+
+pub const FLAGS: &[Flag] = &[
+    Flag::new("path", Takes::Text, "a key, or the beginning of keys and '*'"),
+    Flag::switch("read", "reading"),
+    Flag::switch("write", "writing"),
+    Flag::switch("readwrite", "both"),
+];
+
+pub fn role(given: &Given) -> Result<&str, Failure> {
+    match given.arguments.as_slice() {
+        [role] if !role.is_empty() => Ok(role),
+        _ => Err(Failure::usage("Please provide a role name")),
+    }
+}
+
+pub fn permissions(given: &Given) -> Result<Permissions, Failure> {
+    let Some(path) = given.text("path").filter(|path| !path.is_empty()) else {
+        return Err(Failure::usage("No path specified; please use `-path`"));
+    };
+    let paths = vec![path.to_owned()];
+    let kv = match (given.is_set("read"), given.is_set("write"), given.is_set("readwrite")) {
+        (true, false, false) => Kv { read: paths, write: Vec::new() },
+        (false, true, false) => Kv { read: Vec::new(), write: paths },
+        (false, false, true) => Kv { read: paths.clone(), write: paths },
+        _ => return Err(Failure::usage("Please specify exactly one of -read, -write or -readwrite")),
+    };
+    Ok(Permissions { kv })
+}

@@ -1,0 +1,25 @@
+//! `role revoke`: what a role no longer allows.
+
+use super::name::{FLAGS, permissions, role};
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::given::Given;
+use crate::session::Session;
+use crate::stdout::say;
+
+pub const COMMAND: Command = Command {
+    name: "revoke",
+    arguments: "<role>",
+    summary: "forbid a role what it was allowed",
+    description: &[],
+    flags: FLAGS,
+    examples: &[("etcdctl role revoke reader --path '/services/*' --read", "a tree")],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let (role, permissions) = (role(given)?, permissions(given)?);
+    let client = session.client().await?;
+    client.revoke_role(role, &permissions).await.map_err(|error| Failure::plain(&error))?;
+    say(&format!("Role {role} updated\n"))
+}

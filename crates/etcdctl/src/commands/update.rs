@@ -1,0 +1,26 @@
+//! `update`: a new value for a key that must be there.
+
+use super::arguments::{TTL, key, refused, ttl, value};
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::given::Given;
+use crate::session::Session;
+
+pub const COMMAND: Command = Command {
+    name: "update",
+    arguments: "<key> <value>",
+    summary: "change the value of a key that is there",
+    description: &[
+        "Without a value it is read from standard input, to its end.",
+        "Without --ttl the key lives for ever, also if it had a time to live before.",
+    ],
+    flags: &[TTL],
+    examples: &[("etcdctl update /message Bye", "fails when there is no /message")],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let (key, value) = (key(given)?, value(given)?);
+    let answer = session.client().await?.update(key, value, ttl(given)).await.map_err(refused)?;
+    session.print(&answer)
+}

@@ -1,0 +1,47 @@
+//! `user add`: a new user.
+
+use etcd_client::{Error, NewUser};
+
+use super::name::user;
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::given::Given;
+use crate::password;
+use crate::session::Session;
+use crate::stdout::say;
+
+pub const COMMAND: Command = Command {
+    name: "add",
+    arguments: "<user[:password]>",
+    summary: "add a user",
+    description: &["Asks for a password that is not given."],
+    flags: &[],
+    examples: &[
+        ("etcdctl user add root", "asks for the password"),
+        ("etcdctl user add web:secret", "a password that others on this machine may see"),
+    ],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+/// How the server says that there is no such user. That a role of the user is missing is another text.
+const NO_USER: &str = "auth: User ";
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let (user, inline) = match user(given)?.split_once(':') {
+        Some((user, password)) => (user, Some(password.to_owned())),
+        None => (user(given)?, None),
+    };
+    let client = session.client().await?;
+    match client.user(user).await {
+        Ok(_) => return Err(Failure::usage(format!("User {user} already exists"))),
+        Err(Error::Refused { status: 404, message }) if message.starts_with(NO_USER) => {}
+        Err(error) => return Err(Failure::plain(&error)),
+    }
+    let password = match inline {
+        Some(password) => password,
+        None => password::ask("New password: ")?,
+    };
+    let new = NewUser { user, password: &password };
+    client.add_user(&new).await.map_err(|error| Failure::plain(&error))?;
+    say(&format!("User {user} created\n"))
+}

@@ -1,0 +1,21 @@
+//! The arguments of the user commands.
+
+use crate::failure::Failure;
+use crate::flag::{Flag, Takes};
+use crate::given::Given;
+
+pub const ROLES: Flag = Flag::new("roles", Takes::Text, "names of roles, separated by commas");
+
+pub fn user(given: &Given) -> Result<&str, Failure> {
+    match given.arguments.as_slice() {
+        [user] if !user.is_empty() => Ok(user),
+        _ => Err(Failure::usage("Please provide a username")),
+    }
+}
+
+pub fn roles(given: &Given) -> Result<Vec<String>, Failure> {
+    match given.text(ROLES.name()) {
+        Some(roles) if !roles.is_empty() => Ok(roles.split(',').map(str::to_owned).collect()),
+        _ => Err(Failure::usage("No roles specified; please use `-roles`")),
+    }
+}

@@ -1,0 +1,179 @@
+//! The flags that stand before the command, and the environment: raw words in, a checked value out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcd_client::{Endpoint, TlsFiles};
+
+use crate::failure::Failure;
+use crate::flag::{Flag, Takes};
+use crate::given::Given;
+use crate::output::FORMATS;
+
+pub const FLAGS: &[Flag] = &[
+    Flag::switch("debug", "print a curl command for each request, on standard error"),
+    Flag::switch("no-sync", "use the endpoints as they are given, do not ask for the list of members"),
+    Flag::new("output,o", Takes::OneOf(FORMATS), "how answers are printed: simple, extended or json")
+        .default("simple"),
+    Flag::new("discovery-srv,D", Takes::Text, "domain whose SRV records name the endpoints"),
+    Flag::switch("insecure-discovery", "take SRV records for http too"),
+    Flag::new("peers,C", Takes::Text, "old name of --endpoints"),
+    Flag::new("endpoint", Takes::Text, "old name of --endpoints"),
+    Flag::new("endpoints", Takes::Text, "addresses of members, separated by commas")
+        .default(DEFAULT_ENDPOINTS),
+    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
+    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
+    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
+    Flag::new("username,u", Takes::Text, "user[:password]; asks for a password that is not given"),
+    Flag::new("password", Takes::Text, "the password of --username"),
+    Flag::new("timeout", Takes::Duration, "how long one endpoint may take to begin its answer").default("1s"),
+    Flag::new("total-timeout", Takes::Duration, "how long a request may take in all, not for watches")
+        .default("5s"),
+    Flag::switch("version,v", "print the version"),
+];
+
+const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first that is not empty is used.
+const ENDPOINT_SOURCES: [(&str, &str); 3] =
+    [("endpoints", "ETCDCTL_ENDPOINTS"), ("endpoint", "ETCDCTL_ENDPOINT"), ("peers", "ETCDCTL_PEERS")];
+
+const NO_DISCOVERY: &str = "--discovery-srv is not in this build yet: name the members with --endpoints";
+
+#[derive(Debug)]
+pub struct Global {
+    pub debug: bool,
+    pub sync: bool,
+    /// Not checked here: an unknown one is told only when there is something to print.
+    pub format: String,
+    pub endpoints: Vec<Endpoint>,
+    pub tls: TlsFiles,
+    pub user: Option<User>,
+    pub timeout: Duration,
+    pub total_timeout: Duration,
+}
+
+/// A name, and a password unless it is to be asked for.
+pub struct User {
+    pub name: String,
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Looks up a variable of the environment.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Global {
+    pub fn from(given: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
+        let from_either = |flag: &str, variable: &str| {
+            let flag = given.text(flag).map(str::to_owned);
+            flag.filter(|text| !text.is_empty())
+                .or_else(|| environment(variable).filter(|text| !text.is_empty()))
+        };
+        if from_either("discovery-srv", "ETCDCTL_DISCOVERY_SRV").is_some() {
+            return Err(Failure::usage(NO_DISCOVERY));
+        }
+        let file = |flag: &str, variable: &str| from_either(flag, variable).map(PathBuf::from);
+        let addresses = ENDPOINT_SOURCES
+            .iter()
+            .find_map(|(flag, variable)| from_either(flag, variable))
+            .unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
+        Ok(Global {
+            debug: given.is_set("debug"),
+            sync: !given.is_set("no-sync"),
+            format: given.text("output").unwrap_or("simple").to_owned(),
+            endpoints: endpoints(&addresses)?,
+            tls: TlsFiles {
+                ca: file("ca-file", "ETCDCTL_CA_FILE"),
+                certificate: file("cert-file", "ETCDCTL_CERT_FILE"),
+                key: file("key-file", "ETCDCTL_KEY_FILE"),
+            },
+            user: user(given.text("username"), given.text("password")),
+            timeout: given.duration("timeout").unwrap_or(DEFAULT_TIMEOUT),
+            total_timeout: given.duration("total-timeout").unwrap_or(DEFAULT_TOTAL_TIMEOUT),
+        })
+    }
+}
+
+fn endpoints(addresses: &str) -> Result<Vec<Endpoint>, Failure> {
+    let parsed = addresses.split(',').map(|text| text.trim().parse::<Endpoint>());
+    parsed.collect::<Result<_, _>>().map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn user(name: Option<&str>, password: Option<&str>) -> Option<User> {
+    let name = name.filter(|name| !name.is_empty())?;
+    let own = |text: &str| text.to_owned();
+    Some(match (name.split_once(':'), password) {
+        (None, password) => User { name: own(name), password: password.map(own) },
+        (Some((name, inline)), _) => User { name: own(name), password: Some(own(inline)) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::before_arguments;
+
+    type Words<'a> = &'a [&'a str];
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+    type Named<'a> = Option<(&'a str, Option<&'a str>)>;
+
+    fn global(words: &[&str], environment: &[(&str, &str)]) -> Result<Global, Failure> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let given = before_arguments(FLAGS, &words).unwrap();
+        Global::from(&given, &|name| {
+            environment.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn endpoints_have_a_rank() {
+        let all = [("ETCDCTL_ENDPOINTS", "b:1"), ("ETCDCTL_ENDPOINT", "d:1"), ("ETCDCTL_PEERS", "f:1")];
+        let cases: [(Words, Variables, &str); 8] = [
+            (&[], &[], DEFAULT_ENDPOINTS),
+            (&["--endpoints", "a:1,https://x:2", "--endpoint", "c:1"], &all, "http://a:1,https://x:2"),
+            (&["--endpoint", "c:1", "--peers", "e:1"], &all, "http://b:1"),
+            (&["--endpoint", "c:1", "--peers", "e:1"], &all[1..], "http://c:1"),
+            (&["-C", "e:1"], &all[1..], "http://d:1"),
+            (&["-C", "e:1"], &all[2..], "http://e:1"),
+            (&["--endpoints", ""], &all[2..], "http://f:1"),
+            (&[], &[("ETCDCTL_PEERS", "")], DEFAULT_ENDPOINTS),
+        ];
+        for (words, environment, expect) in cases {
+            let global = global(words, environment).unwrap();
+            let got: Vec<_> = global.endpoints.iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(","), expect, "{words:?} {environment:?}");
+        }
+    }
+
+    #[test]
+    fn users() {
+        let cases: [(Words, Named); 5] = [
+            (&[], None),
+            (&["-u", "root"], Some(("root", None))),
+            (&["-u", "root:p:w"], Some(("root", Some("p:w")))),
+            (&["-u", "root:"], Some(("root", Some("")))),
+            (&["--username", "root", "--password", "pw"], Some(("root", Some("pw")))),
+        ];
+        for (words, expect) in cases {
+            let user = global(words, &[]).unwrap().user;
+            let got = user.as_ref().map(|user| (user.name.as_str(), user.password.as_deref()));
+            assert_eq!(got, expect, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for words in [["-D", "example.com"], ["--endpoints", ":::"], ["--endpoints", "a:1,,b:1"]] {
+            assert!(global(&words, &[]).is_err(), "{words:?}");
+        }
+        assert!(global(&[], &[("ETCDCTL_DISCOVERY_SRV", "example.com")]).is_err());
+    }
+}

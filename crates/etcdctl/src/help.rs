@@ -1,0 +1,76 @@
+//! Help pages, made from the descriptions of the commands.
+
+use crate::command::Command;
+use crate::flag::{Flag, HELP};
+
+const PROGRAM: &str = "etcdctl";
+const SUMMARY: &str = "reads and changes the keys of an etcd cluster, and looks after its members";
+
+/// The page of the program.
+pub fn program(commands: &[&Command], flags: &[Flag]) -> String {
+    let mut page = format!("NAME:\n   {PROGRAM} - {SUMMARY}\n\n");
+    page.push_str(&format!(
+        "USAGE:\n   {PROGRAM} [global options] command [command options] [arguments...]\n\n"
+    ));
+    page.push_str(&format!("VERSION:\n   {}\n\n", env!("CARGO_PKG_VERSION")));
+    page.push_str(&list(commands));
+    page.push_str(&options("GLOBAL OPTIONS", flags));
+    page
+}
+
+/// The page of one command; `path` are the words that lead to it.
+pub fn command(path: &[&str], command: &Command) -> String {
+    let name = format!("{PROGRAM} {}", path.join(" "));
+    let mut page = format!("NAME:\n   {name} - {}\n\n", command.summary);
+    let usage = match (command.below().is_empty(), command.flags.is_empty()) {
+        (false, _) => format!("{name} command [command options] [arguments...]"),
+        (true, true) => format!("{name} {}", command.arguments),
+        (true, false) => format!("{name} [command options] {}", command.arguments),
+    };
+    page.push_str(&format!("USAGE:\n   {}\n\n", usage.trim_end()));
+    if !command.description.is_empty() {
+        page.push_str(&section("DESCRIPTION", command.description.iter().map(|line| (*line).to_owned())));
+    }
+    if !command.below().is_empty() {
+        page.push_str(&list(command.below()));
+    }
+    if !command.examples.is_empty() {
+        let width = command.examples.iter().map(|(typed, _)| typed.len()).max().unwrap_or(0);
+        let lines = command.examples.iter().map(|(typed, why)| format!("{typed:width$}   # {why}"));
+        page.push_str(&section("EXAMPLES", lines));
+    }
+    page.push_str(&options("OPTIONS", command.flags));
+    page
+}
+
+fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let mut text = format!("{title}:\n");
+    for line in lines {
+        text.push_str(format!("   {line}").trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
+    text
+}
+
+fn list(commands: &[&Command]) -> String {
+    let width = commands.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    section(
+        "COMMANDS",
+        commands.iter().map(|command| format!("{:width$}  {}", command.name, command.summary)),
+    )
+}
+
+fn options(title: &str, flags: &[Flag]) -> String {
+    let rows: Vec<_> = flags.iter().chain([&HELP]).map(|flag| (flag.usage(), described(flag))).collect();
+    let width = rows.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
+    let text = section(title, rows.iter().map(|(usage, help)| format!("{usage:width$}  {help}")));
+    format!("{}\n", text.trim_end())
+}
+
+fn described(flag: &Flag) -> String {
+    match flag.default {
+        "" => flag.help.to_owned(),
+        default => format!("{} (default: {default:?})", flag.help),
+    }
+}

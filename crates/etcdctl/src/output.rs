@@ -1,0 +1,175 @@
+//! Answers as text: simple, extended, json.
+
+use etcd_client::{Answer, Node};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+
+pub const FORMATS: &[&str] = &["simple", "extended", "json"];
+
+/// The lines of an answer, each with its end.
+pub fn answer(answer: &Answer, format: &str) -> Result<String, Failure> {
+    match format {
+        "simple" => Ok(simple(answer)),
+        "extended" => Ok(extended(answer)),
+        "json" => json(answer),
+        // It was always no failure: what was asked is done, only its result can not be shown.
+        other => Err(Failure::new(Exit::Success, format!("Unsupported output format: {other}"))),
+    }
+}
+
+fn value(node: &Node) -> &str {
+    node.value.as_deref().unwrap_or_default()
+}
+
+fn old_value(answer: &Answer) -> Option<&str> {
+    answer.event.prev_node.as_ref().map(value)
+}
+
+fn simple(answer: &Answer) -> String {
+    match answer.event.action.as_str() {
+        "delete" => format!("PrevNode.Value: {}\n", old_value(answer).unwrap_or_default()),
+        _ => format!("{}\n", answer.event.node.as_ref().map(value).unwrap_or_default()),
+    }
+}
+
+fn extended(answer: &Answer) -> String {
+    let node = answer.node();
+    let mut text = format!(
+        "Key: {}\nCreated-Index: {}\nModified-Index: {}\n",
+        node.key, node.created_index, node.modified_index
+    );
+    if let Some(old) = old_value(answer) {
+        text.push_str(&format!("PrevNode.Value: {old}\n"));
+    }
+    text.push_str(&format!("TTL: {}\nIndex: {}\n", node.ttl, answer.index));
+    if answer.event.action != "delete" {
+        text.push_str(&format!("\n{}\n", value(&node)));
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct JsonEvent<'a> {
+    action: &'a str,
+    node: Option<JsonNode<'a>>,
+    #[serde(rename = "prevNode")]
+    prev_node: Option<JsonNode<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonNode<'a> {
+    key: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dir: bool,
+    value: &'a str,
+    nodes: Option<Vec<JsonNode<'a>>>,
+    created_index: u64,
+    modified_index: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
+}
+
+impl<'a> JsonNode<'a> {
+    fn of(node: &'a Node) -> JsonNode<'a> {
+        JsonNode {
+            key: &node.key,
+            dir: node.dir,
+            value: value(node),
+            nodes: (!node.nodes.is_empty()).then(|| node.nodes.iter().map(JsonNode::of).collect()),
+            created_index: node.created_index,
+            modified_index: node.modified_index,
+            expiration: node.expiration.as_deref(),
+            ttl: (node.ttl != 0).then_some(node.ttl),
+        }
+    }
+}
+
+fn json(answer: &Answer) -> Result<String, Failure> {
+    let event = JsonEvent {
+        action: &answer.event.action,
+        node: answer.event.node.as_ref().map(JsonNode::of),
+        prev_node: answer.event.prev_node.as_ref().map(JsonNode::of),
+    };
+    match serde_json::to_string(&event) {
+        Ok(text) => Ok(format!("{}\n", escaped(&text))),
+        Err(error) => Err(Failure::error(Exit::Server, &error.to_string())),
+    }
+}
+
+/// As Go writes JSON: it may stand in HTML and JavaScript. These characters stand in strings only.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etcd_client::Event;
+
+    fn node(key: &str, value: &str) -> Node {
+        Node {
+            key: key.into(),
+            value: Some(value.into()),
+            modified_index: 7,
+            created_index: 6,
+            ..Node::default()
+        }
+    }
+
+    fn check(action: &str, node: Option<Node>, prev_node: Option<Node>, format: &str, expect: &str) {
+        let given = Answer { event: Event { action: action.into(), node, prev_node }, index: 9 };
+        assert_eq!(answer(&given, format).unwrap(), expect, "{action} {format}");
+    }
+
+    #[test]
+    fn all_formats() {
+        let (foo, old) = (Some(node("/foo", "a<b\n")), Some(node("/foo", "old")));
+        check("set", foo.clone(), old.clone(), "simple", "a<b\n\n");
+        check("delete", foo.clone(), old.clone(), "simple", "PrevNode.Value: old\n");
+        let gone = Some(Node { value: None, ..node("/foo", "") });
+        check("compareAndDelete", gone.clone(), old.clone(), "simple", "\n");
+        check("expire", gone.clone(), old.clone(), "simple", "\n");
+        check(
+            "set",
+            foo.clone(),
+            old.clone(),
+            "extended",
+            "Key: /foo\nCreated-Index: 6\nModified-Index: 7\nPrevNode.Value: old\nTTL: 0\nIndex: 9\n\na<b\n\n",
+        );
+        check(
+            "delete",
+            gone,
+            old.clone(),
+            "extended",
+            "Key: /foo\nCreated-Index: 6\nModified-Index: 7\nPrevNode.Value: old\nTTL: 0\nIndex: 9\n",
+        );
+        check(
+            "set",
+            foo,
+            None,
+            "json",
+            "{\"action\":\"set\",\"node\":{\"key\":\"/foo\",\"value\":\"a\\u003cb\\n\",\"nodes\":null,\
+             \"createdIndex\":6,\"modifiedIndex\":7},\"prevNode\":null}\n",
+        );
+    }
+
+    #[test]
+    fn an_unknown_format_is_no_failure() {
+        let given = Answer { event: Event { action: "get".into(), node: None, prev_node: None }, index: 1 };
+        let failure = answer(&given, "bogus").unwrap_err();
+        assert_eq!(failure, Failure::new(Exit::Success, "Unsupported output format: bogus"));
+    }
+}

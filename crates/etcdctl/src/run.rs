@@ -1,0 +1,194 @@
+//! From the words of the command line to the command that they name.
+
+use crate::command::{Command, Run};
+use crate::commands::COMMANDS;
+use crate::failure::{Exit, Failure};
+use crate::given::{BadFlag, Given, around_arguments, before_arguments};
+use crate::global::{self, Global};
+use crate::session::Session;
+use crate::stdout::say;
+use crate::{completion, help};
+
+const VERSION: &str = concat!("etcdctl version ", env!("CARGO_PKG_VERSION"), "\n");
+
+pub fn run(words: &[String]) -> Result<(), Failure> {
+    let environment = |name: &str| std::env::var(name).ok();
+    if let Some(api) = environment("ETCDCTL_API")
+        && !matches!(api.as_str(), "" | "2")
+    {
+        return Err(Failure::usage(format!(
+            "ETCDCTL_API={api}: this etcdctl speaks version 2 of the API only, version 3 is not there yet\n\
+             hint: unset ETCDCTL_API, or set it to 2"
+        )));
+    }
+    let given = match before_arguments(global::FLAGS, words) {
+        Ok(given) => given,
+        Err(bad) => return incorrect(&bad, &help::program(&COMMANDS, global::FLAGS)),
+    };
+    if given.is_set("version") {
+        return say(VERSION);
+    }
+    let Some((name, rest)) = given.arguments.split_first().filter(|_| !given.wants_help()) else {
+        return say(&help::program(&COMMANDS, global::FLAGS));
+    };
+    match find(&COMMANDS, name) {
+        Some(command) => dispatch(&given, vec![command.name], command, rest, &environment),
+        None => no_topic(name),
+    }
+}
+
+fn find(commands: &[&'static Command], name: &str) -> Option<&'static Command> {
+    // `h` is what `help` was called for short.
+    let name = if name == "h" { "help" } else { name };
+    commands.iter().copied().find(|command| command.name == name)
+}
+
+fn dispatch(
+    global: &Given,
+    path: Vec<&'static str>,
+    command: &'static Command,
+    words: &[String],
+    environment: global::Environment<'_>,
+) -> Result<(), Failure> {
+    let parsed = match command.run {
+        Run::Group(_) => before_arguments(command.flags, words),
+        Run::Does(_) | Run::Help | Run::Completion => around_arguments(command.flags, words),
+    };
+    let given = match parsed {
+        Ok(given) => given,
+        Err(bad) => return incorrect(&bad, &help::command(&path, command)),
+    };
+    if given.wants_help() {
+        return say(&help::command(&path, command));
+    }
+    match command.run {
+        Run::Help => show_help(&given),
+        Run::Completion => complete(&given),
+        Run::Group(below) => match given.arguments.split_first() {
+            None => say(&help::command(&path, command)),
+            Some((name, rest)) => match find(below, name) {
+                Some(next) => dispatch(global, [path, vec![next.name]].concat(), next, rest, environment),
+                None if name == "help" || name == "h" => help_below(&path, command, rest),
+                None => no_topic(name),
+            },
+        },
+        Run::Does(work) => {
+            let mut session = Session::new(Global::from(global, environment)?);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::usage(format!("starting: {error}")))?;
+            let done = runtime.block_on(work(&mut session, &given));
+            // A blocking read of the standard input must not hold the end of the program up.
+            runtime.shutdown_background();
+            done
+        }
+    }
+}
+
+/// A wrong flag: said on standard output with the help page, as it always was, and the cause on the other.
+fn incorrect(BadFlag(cause): &BadFlag, page: &str) -> Result<(), Failure> {
+    say(&format!("Incorrect Usage.\n\n{page}"))?;
+    Err(Failure::usage(cause.clone()))
+}
+
+/// Always was a success.
+fn no_topic(name: &str) -> Result<(), Failure> {
+    say(&format!("No help topic for '{name}'\n"))
+}
+
+fn show_help(given: &Given) -> Result<(), Failure> {
+    match given.arguments.split_first() {
+        None => say(&help::program(&COMMANDS, global::FLAGS)),
+        Some((name, rest)) => match find(&COMMANDS, name) {
+            Some(command) => help_below(&[command.name], command, rest),
+            None => no_topic(name),
+        },
+    }
+}
+
+/// The page of the command that `words` lead to from `command`.
+fn help_below(path: &[&'static str], command: &'static Command, words: &[String]) -> Result<(), Failure> {
+    match words.split_first().filter(|_| !command.below().is_empty()) {
+        None => say(&help::command(path, command)),
+        Some((name, rest)) => match find(command.below(), name) {
+            Some(next) => help_below(&[path, &[next.name]].concat(), next, rest),
+            None => no_topic(name),
+        },
+    }
+}
+
+fn complete(given: &Given) -> Result<(), Failure> {
+    let Some(shell) = given.argument(0) else {
+        return Err(Failure::usage(format!("Provide a shell: {}", completion::SHELLS)));
+    };
+    let script = completion::script(shell, &COMMANDS, global::FLAGS)?;
+    let script = String::from_utf8(script)
+        .map_err(|error| Failure::new(Exit::BadArguments, format!("the completion is no text: {error}")))?;
+    say(&script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flag::Flag;
+
+    /// The flags of each command, and the global ones.
+    fn all_flags() -> Vec<(Vec<&'static str>, &'static [Flag])> {
+        fn walk(
+            path: &[&'static str],
+            list: &[&'static Command],
+            into: &mut Vec<(Vec<&'static str>, &'static [Flag])>,
+        ) {
+            for command in list {
+                let path = [path, &[command.name]].concat();
+                walk(&path, command.below(), into);
+                into.push((path, command.flags));
+            }
+        }
+        let mut all = vec![(Vec::new(), global::FLAGS)];
+        walk(&[], &COMMANDS, &mut all);
+        all
+    }
+
+    #[test]
+    fn no_flag_is_there_twice() {
+        for (path, flags) in all_flags() {
+            for (at, flag) in flags.iter().enumerate() {
+                let others = &flags[at + 1..];
+                let clash = others.iter().find(|other| {
+                    other.is_called(flag.name())
+                        || flag.letter().is_some_and(|letter| other.is_called(letter))
+                });
+                assert!(clash.is_none(), "{path:?}: {}", flag.name());
+            }
+        }
+    }
+
+    #[test]
+    fn each_command_has_a_page_with_examples_and_a_completion() {
+        fn walk(path: &[&'static str], list: &[&'static Command], scripts: &[String]) {
+            for command in list {
+                let path = [path, &[command.name]].concat();
+                let page = help::command(&path, command);
+                assert!(
+                    page.contains(&format!("etcdctl {} - {}", path.join(" "), command.summary)),
+                    "{page}"
+                );
+                assert!(!command.examples.is_empty() || !command.below().is_empty(), "no examples: {path:?}");
+                for (typed, _) in command.examples {
+                    assert!(typed.contains(&path.join(" ")), "{path:?}: {typed}");
+                }
+                for script in scripts {
+                    assert!(script.contains(command.name), "{path:?}");
+                }
+                walk(&path, command.below(), scripts);
+            }
+        }
+        let scripts = ["bash", "zsh", "fish"].map(|shell| {
+            let script = completion::script(shell, &COMMANDS, global::FLAGS);
+            String::from_utf8(script.unwrap()).unwrap()
+        });
+        walk(&[], &COMMANDS, &scripts);
+    }
+}
