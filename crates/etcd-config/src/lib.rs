@@ -4,6 +4,7 @@
 //! It must never read a file, ask a clock, resolve a name or open a socket: all of these are arguments, and
 //! what is to be done comes out as values.
 
+pub mod bootstrap;
 mod check;
 pub mod command;
 pub mod completion;

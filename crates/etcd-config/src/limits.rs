@@ -28,3 +28,5 @@ pub const DISCOVERY_TRIES: u32 = 3;
 pub const PEERS_ROUND: Duration = Duration::from_millis(500);
 /// `-peers`: a peer that has not answered by then is asked again in the next round.
 pub const PEERS_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// `-peers`: so many rounds a majority waits for those of whom nothing is known, lest one of them has a cluster.
+pub const PEERS_GRACE_ROUNDS: u32 = 10;

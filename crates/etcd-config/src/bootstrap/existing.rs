@@ -1,0 +1,50 @@
+//! `-initial-cluster-state existing`: the list that was given against the cluster that runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use super::peer_answer::RunningCluster;
+use crate::ids::Id;
+use crate::initial_cluster::InitialCluster;
+use crate::url::{Url, join};
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ExistingError {
+    #[error("error validating peerURLs {given}: member count is unequal: {running} are in the cluster")]
+    Count { given: String, running: usize },
+    #[error("error validating peerURLs {given}: unmatched member while checking PeerURLs: {unmatched}")]
+    Unmatched { given: String, unmatched: String },
+    #[error("member {0} has already been bootstrapped")]
+    Bootstrapped(Id),
+}
+
+/// The id that the running cluster gave to `name`: every listed member must be one of its members.
+pub fn own_id(
+    listed: &InitialCluster,
+    name: &str,
+    running: &RunningCluster,
+    resolved: &BTreeMap<String, IpAddr>,
+) -> Result<Id, ExistingError> {
+    let given = || join(&listed.urls());
+    if listed.members().len() != running.members.len() {
+        return Err(ExistingError::Count { given: given(), running: running.members.len() });
+    }
+    let place = |url: &Url| match resolved.get(&url.host) {
+        Some(address) => Url { host: address.to_string(), ..url.clone() },
+        None => url.clone(),
+    };
+    let places = |urls: &[Url]| urls.iter().map(place).collect::<BTreeSet<_>>();
+    let mut own = None;
+    for (listed_name, urls) in listed.members() {
+        let Some(member) = running.members.iter().find(|member| places(&member.peer_urls) == places(urls))
+        else {
+            return Err(ExistingError::Unmatched { given: given(), unmatched: join(urls) });
+        };
+        if listed_name == name {
+            own = Some(member.id);
+        }
+    }
+    own.ok_or_else(|| ExistingError::Unmatched { given: given(), unmatched: name.to_owned() })
+}

@@ -1,0 +1,289 @@
+//! Each way to a cluster, from the command line to the start.
+
+use serde_json::json;
+
+use super::*;
+use crate::data_dir::Contents;
+use crate::discovery::{self, HttpAnswer};
+use crate::{Facts, Task};
+
+fn machine(arguments: &str) -> Bootstrap {
+    let arguments = arguments.split_whitespace().map(str::to_owned).collect();
+    match crate::read(&Facts { arguments, hostname: "h".to_owned(), ..Facts::default() }) {
+        Ok(Task::Run { config, .. }) => Bootstrap::new(&config),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn url(text: &str) -> crate::Url {
+    text.parse().unwrap()
+}
+
+fn shown(commands: &[Command]) -> Vec<String> {
+    commands
+        .iter()
+        .map(|command| match command {
+            Command::Start(Start::Found(cluster)) => {
+                let urls = cluster.members.iter().flat_map(|member| member.peer_urls.iter());
+                let mut urls: Vec<_> = urls.map(ToString::to_string).collect();
+                urls.sort();
+                assert!(cluster.members.iter().any(|member| member.id == cluster.own_id));
+                format!("found {}", urls.join(","))
+            }
+            Command::Start(Start::Join { own_id, .. }) => format!("join as {own_id}"),
+            Command::Start(Start::Proxy { peers }) => format!("proxy {}", crate::url::join(peers)),
+            Command::Start(Start::Restart) => "restart".to_owned(),
+            Command::AskPeers(peers) => format!("ask {}", crate::url::join(peers)),
+            Command::Resolve(hosts) => format!("resolve {}", hosts.join(",")),
+            Command::Discovery(request) => format!("{:?} {}", request.method, request.path),
+            Command::ChangeMembers { through, remove, add } => {
+                let remove = remove.map(|id| format!("remove {id} ")).unwrap_or_default();
+                format!("through {} {remove}add {}", crate::url::join(through), crate::url::join(add))
+            }
+            Command::Fail(lines) => format!("fail {}", lines.join(" | ")),
+            Command::Log(line) => format!("log {line}"),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+fn check(arguments: &str, events: Vec<Event>, expected: &[&str]) {
+    let mut machine = machine(arguments);
+    let mut last = shown(&machine.start());
+    assert_eq!(last, ["ReadDataDir"]);
+    for event in events {
+        last = shown(&machine.step(event));
+    }
+    assert_eq!(last, expected, "{arguments}");
+}
+
+fn empty() -> Event {
+    Event::DataDir(Contents::default())
+}
+
+fn silent(peer: &str) -> Event {
+    Event::Peer { peer: url(peer), answer: PeerAnswer::Silent }
+}
+
+fn running(peer: &str, members: serde_json::Value) -> Event {
+    let answer = PeerAnswer::read(200, Some("7"), members.to_string().as_bytes());
+    assert!(matches!(answer, PeerAnswer::Running(_)));
+    Event::Peer { peer: url(peer), answer }
+}
+
+const STATIC: &str = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -initial-cluster a=http://10.0.0.1:1,b=http://10.0.0.2:1";
+
+#[test]
+fn the_data_directory_decides_first() {
+    let with = |member, proxy| Event::DataDir(Contents { member, proxy });
+    check(
+        "-initial-cluster rubbish -proxy on",
+        vec![with(true, false)],
+        &["log the server is already initialized as member before, starting as etcd member...", "restart"],
+    );
+    check(STATIC, vec![with(false, true), Event::SavedPeers(vec![url("http://c:1")])], &["proxy http://c:1"]);
+    check(
+        STATIC,
+        vec![with(false, true), Event::SavedPeers(vec![])],
+        &["proxy http://10.0.0.1:1,http://10.0.0.2:1"],
+    );
+    check(
+        STATIC,
+        vec![with(true, true)],
+        &["fail invalid datadir. Both member and proxy directories exist."],
+    );
+}
+
+#[test]
+fn a_static_cluster() {
+    check(STATIC, vec![empty()], &["ask http://10.0.0.2:1"]);
+    check(STATIC, vec![empty(), silent("http://10.0.0.2:1")], &["found http://10.0.0.1:1,http://10.0.0.2:1"]);
+    check("", vec![empty()], &["resolve localhost"]);
+    check(
+        "",
+        vec![empty(), Event::Resolved([].into())],
+        &["found http://localhost:2380,http://localhost:7001"],
+    );
+    check(
+        "-proxy on -initial-cluster a=http://10.0.0.1:1",
+        vec![empty(), Event::Resolved([].into())],
+        &["proxy http://10.0.0.1:1"],
+    );
+    check(
+        "-name n1 -initial-advertise-peer-urls http://10.0.0.1:1 -initial-cluster n1=http://10.0.0.2:1",
+        vec![empty()],
+        &[
+            "fail --initial-cluster must include n1=http://10.0.0.1:1 given --initial-advertise-peer-urls=http://10.0.0.1:1 | forgot to set --initial-cluster flag? | if you want to use discovery service, please set --discovery flag.",
+        ],
+    );
+}
+
+#[test]
+fn a_member_that_the_cluster_knows_does_not_begin_anew() {
+    let id = crate::ids::member(&[url("http://10.0.0.1:1")], "etcd-cluster", None);
+    let members =
+        json!([{"id": id.0, "peerURLs": ["http://10.0.0.1:1"], "name": "a", "clientURLs": ["http://x:1"]}]);
+    check(
+        STATIC,
+        vec![empty(), running("http://10.0.0.2:1", members)],
+        &[&format!(
+            "fail member {id} has already been bootstrapped | remove it from the cluster and add it again, or give it its data back."
+        )],
+    );
+}
+
+#[test]
+fn joining_an_existing_cluster() {
+    let arguments = format!("{STATIC} -initial-cluster-state existing");
+    let two = json!([
+        {"id": 10, "peerURLs": ["http://10.0.0.1:1"], "name": "", "clientURLs": []},
+        {"id": 11, "peerURLs": ["http://10.0.0.2:1"], "name": "b", "clientURLs": ["http://10.0.0.2:2"]}]);
+    check(&arguments, vec![empty(), running("http://10.0.0.2:1", two)], &["join as a"]);
+    let one = json!([{"id": 11, "peerURLs": ["http://10.0.0.2:1"], "name": "b"}]);
+    check(
+        &arguments,
+        vec![empty(), running("http://10.0.0.2:1", one)],
+        &[
+            "fail error validating peerURLs http://10.0.0.1:1,http://10.0.0.2:1: member count is unequal: 1 are in the cluster",
+        ],
+    );
+    check(
+        &arguments,
+        vec![empty(), silent("http://10.0.0.2:1")],
+        &[
+            "fail cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls",
+        ],
+    );
+}
+
+#[test]
+fn dns_names_the_members() {
+    let record = |target: &str, address: [u8; 4]| SrvRecord {
+        target: target.to_owned(),
+        port: 2380,
+        addresses: vec![address.into()],
+    };
+    let srv = || Event::Srv {
+        tls: Err("no such host".to_owned()),
+        plain: Ok(vec![record("a.example.", [10, 0, 0, 1]), record("b.example.", [10, 0, 0, 2])]),
+    };
+    let arguments = "-name a -discovery-srv example -initial-advertise-peer-urls http://10.0.0.1:2380";
+    check(arguments, vec![empty()], &["LookUpSrv { domain: \"example\" }"]);
+    check(
+        arguments,
+        vec![empty(), srv(), silent("http://b.example:2380")],
+        &["found http://a.example:2380,http://b.example:2380"],
+    );
+    check(
+        "-name a -discovery-srv example -initial-advertise-peer-urls http://10.0.0.9:2380",
+        vec![empty(), srv()],
+        &["fail error setting up initial cluster: cannot find local etcd member \"a\" in SRV records"],
+    );
+    let neither = Event::Srv { tls: Err("x".to_owned()), plain: Err("y".to_owned()) };
+    check(
+        arguments,
+        vec![empty(), neither],
+        &[
+            "fail error setting up initial cluster: error querying DNS SRV records for _etcd-server-ssl x; for _etcd-server y",
+        ],
+    );
+}
+
+fn said(status: u16, body: &serde_json::Value) -> Event {
+    let body = body.to_string().into_bytes();
+    Event::Discovery(discovery::Event::Answer(HttpAnswer { status, index: Some(5), body }))
+}
+
+#[test]
+fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
+    let base = "-name a -initial-advertise-peer-urls http://10.0.0.1:1 -discovery http://d/T";
+    let size = || said(200, &json!({"action": "get", "node": {"value": "1"}}));
+    let other =
+        json!({"action": "get", "node": {"nodes": [{"key": "/T/9", "value": "z=http://10.0.0.9:1"}]}});
+    check(base, vec![empty()], &["Get /T/_config/size"]);
+    check(
+        base,
+        vec![empty(), size(), said(200, &other)],
+        &["log discovery cluster full, falling back to proxy", "proxy http://10.0.0.9:1"],
+    );
+    check(
+        &format!("{base} -discovery-fallback exit"),
+        vec![empty(), size(), said(200, &other)],
+        &[
+            "fail failed to join discovery cluster (discovery: cluster is full) | discovery token http://d/T was used, but failed to bootstrap the cluster. | Make a new discovery token and try again.",
+        ],
+    );
+    check(
+        &format!("{base} -proxy on"),
+        vec![empty(), size(), said(200, &other)],
+        &["proxy http://10.0.0.9:1"],
+    );
+    let id = crate::ids::member(&[url("http://10.0.0.1:1")], "http://d/T", None);
+    let mine = json!({"key": format!("/T/{id}"), "value": "a=http://10.0.0.1:1", "createdIndex": 5, "modifiedIndex": 5});
+    let created = || said(201, &json!({"action": "create", "node": mine}));
+    let nobody = said(200, &json!({"action": "get", "node": {}}));
+    let all = said(200, &json!({"action": "get", "node": {"nodes": [mine]}}));
+    check(
+        base,
+        vec![empty(), size(), nobody, created(), created(), size(), all],
+        &[
+            &format!("log found self {id} in the cluster"),
+            "log found 1 needed peer(s)",
+            "found http://10.0.0.1:1",
+        ],
+    );
+    check(
+        "-name a -addr 10.0.0.1:2 -discovery nonsense",
+        vec![empty()],
+        &[
+            "fail failed to join discovery cluster (nonsense is no URL of a token) | discovery token nonsense was used, but failed to bootstrap the cluster. | Make a new discovery token and try again.",
+        ],
+    );
+}
+
+#[test]
+fn listed_peers_are_joined_or_founded_with() {
+    let base = "-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.2:1,10.0.0.3:1";
+    let wish = |set: &[&str]| {
+        let set: Vec<_> = set.iter().map(|text| format!("http://{text}")).collect();
+        let body = json!({"set": set, "token": "etcd-cluster"}).to_string();
+        let answer = PeerAnswer::read(503, None, body.as_bytes());
+        assert!(matches!(answer, PeerAnswer::Waiting(_)));
+        Event::Peer { peer: url("http://10.0.0.2:1"), answer }
+    };
+    let same = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"];
+    check(base, vec![empty()], &["ask http://10.0.0.2:1,http://10.0.0.3:1"]);
+    check(
+        base,
+        vec![empty(), wish(&same), silent("http://10.0.0.3:1")],
+        &["log 2 of 3 peers are up and agree, 2 are needed; 1 do not answer", "Wait(500ms)"],
+    );
+    check(
+        base,
+        vec![empty(), wish(&["10.0.0.1:1", "10.0.0.2:1"]), silent("http://10.0.0.3:1")],
+        &[
+            "log peer http://10.0.0.2:1 wants to found a cluster of other members: http://10.0.0.1:1,http://10.0.0.2:1 there, http://10.0.0.1:1,http://10.0.0.2:1,http://10.0.0.3:1 here",
+            "Wait(500ms)",
+        ],
+    );
+    let members = |me: serde_json::Value| {
+        running(
+            "http://10.0.0.3:1",
+            json!([{"id": 11, "peerURLs": ["http://10.0.0.3:1"], "name": "c", "clientURLs": ["http://c:2"]}, me]),
+        )
+    };
+    let stranger = json!({"id": 12, "peerURLs": ["http://10.0.0.4:1"], "name": "d", "clientURLs": []});
+    check(base, vec![empty(), members(stranger.clone())], &["through http://c:2 add http://10.0.0.1:1"]);
+    let added = json!({"id": 13, "peerURLs": ["http://10.0.0.1:1"], "name": "", "clientURLs": []});
+    check(base, vec![empty(), members(added)], &["join as d"]);
+    let wiped =
+        json!({"id": 13, "peerURLs": ["http://10.0.0.1:1"], "name": "a", "clientURLs": ["http://a:2"]});
+    check(base, vec![empty(), members(wiped)], &["through http://c:2 remove d add http://10.0.0.1:1"]);
+    check(
+        base,
+        vec![empty(), members(stranger), Event::Changed(Err("no leader".to_owned()))],
+        &["log cannot join the cluster of the given peers yet: no leader", "Wait(500ms)"],
+    );
+    check("-name a -peer-addr 10.0.0.1:1 -peers 10.0.0.1:1", vec![empty()], &["found http://10.0.0.1:1"]);
+    check("-proxy on -peers 10.0.0.1:1", vec![empty()], &["proxy http://10.0.0.1:1"]);
+}
