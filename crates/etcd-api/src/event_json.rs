@@ -47,9 +47,35 @@ impl Event {
 }
 
 impl Node {
-    /// Appends the node; of a key that the root's `nodes` hold, everything below too.
+    /// Appends the node with all that it lists. Not recursive: the tree is as deep as its users made it.
     pub fn write_json(&self, out: &mut Vec<u8>, now: Timestamp) {
-        let mut fields = Fields::new(out);
+        self.write_beginning(out, now);
+        if self.nodes.is_empty() {
+            return self.write_end(out);
+        }
+        let mut open = vec![(self, self.begin_nodes(out))];
+        while let Some((parent, children)) = open.last_mut() {
+            let Some(child) = children.next() else {
+                out.push(b']');
+                parent.write_end(out);
+                open.pop();
+                continue;
+            };
+            if out.last() != Some(&b'[') {
+                out.push(b',');
+            }
+            child.write_beginning(out, now);
+            if child.nodes.is_empty() {
+                child.write_end(out);
+            } else {
+                open.push((child, child.begin_nodes(out)));
+            }
+        }
+    }
+
+    /// The fields before `nodes`.
+    fn write_beginning(&self, out: &mut Vec<u8>, now: Timestamp) {
+        let mut fields = Fields::begin(out);
         if !self.key.is_root() {
             push_string(fields.name("key"), self.key.as_bytes());
         }
@@ -66,14 +92,16 @@ impl Node {
             out.push(b'"');
             fields.number("ttl", expiration.seconds_left(now));
         }
-        if !self.nodes.is_empty() {
-            let out = fields.name("nodes");
-            for (position, node) in self.nodes.iter().enumerate() {
-                out.push(if position == 0 { b'[' } else { b',' });
-                node.write_json(out, now);
-            }
-            out.push(b']');
-        }
+    }
+
+    fn begin_nodes(&self, out: &mut Vec<u8>) -> std::slice::Iter<'_, Self> {
+        Fields { out }.name("nodes").push(b'[');
+        self.nodes.iter()
+    }
+
+    /// The fields after `nodes`.
+    fn write_end(&self, out: &mut Vec<u8>) {
+        let mut fields = Fields { out };
         fields.number("modifiedIndex", self.modified_index);
         fields.number("createdIndex", self.created_index);
         fields.end();
@@ -93,17 +121,18 @@ impl Node {
 /// Writes the commas of an object whose fields may be absent.
 pub(crate) struct Fields<'a> {
     out: &'a mut Vec<u8>,
-    first: bool,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, first: true }
+    pub(crate) fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out }
     }
 
     pub(crate) fn name(&mut self, name: &str) -> &mut Vec<u8> {
-        self.out.push(if self.first { b'{' } else { b',' });
-        self.first = false;
+        if self.out.last() != Some(&b'{') {
+            self.out.push(b',');
+        }
         push_name(self.out, name);
         self.out
     }
@@ -116,9 +145,6 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn end(self) {
-        if self.first {
-            self.out.push(b'{');
-        }
         self.out.push(b'}');
     }
 }

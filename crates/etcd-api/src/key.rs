@@ -54,10 +54,21 @@ impl Key {
 
     /// Takes bytes that are a clean path already, as an earlier key's were; refuses others.
     pub fn from_clean(path: Bytes) -> Option<Self> {
-        let clean = path.as_ref() == b"/"
-            || (path.first() == Some(&b'/')
-                && path[1..].split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b"..")));
-        clean.then_some(Self(path))
+        if path.as_ref() == b"/" {
+            return Some(Self(path));
+        }
+        let mut names = path.strip_prefix(b"/")?.split(|byte| *byte == b'/');
+        let clean = names.all(|name| !matches!(name, b"" | b"." | b".."));
+        Some(Self(path)).filter(|key| clean && key.check_limits().is_ok())
+    }
+
+    fn check_limits(&self) -> Result<(), KeyError> {
+        let bytes = self.0.len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(KeyError::TooLong { bytes });
+        }
+        let levels = self.segments().count();
+        if levels > MAX_KEY_LEVELS { Err(KeyError::TooDeep { levels }) } else { Ok(()) }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -81,13 +92,27 @@ impl Key {
 
     /// The key of a child. `name` is one segment.
     pub fn child(&self, name: &[u8]) -> Self {
-        let mut path = Vec::with_capacity(self.0.len() + 1 + name.len());
-        if !self.is_root() {
-            path.extend_from_slice(&self.0);
+        self.descendant([name])
+    }
+
+    /// The key of a child, if it is within a key's limits.
+    pub fn checked_child(&self, name: &[u8]) -> Result<Self, KeyError> {
+        let child = self.child(name);
+        child.check_limits().map(|()| child)
+    }
+
+    /// The key at the end of `names`, each one segment, downward from here.
+    pub fn descendant<'a>(&self, names: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Self {
+        let names = names.into_iter();
+        let own = if self.is_root() { &[][..] } else { &self.0 };
+        let length = own.len() + names.clone().map(|name| 1 + name.len()).sum::<usize>();
+        let mut path = Vec::with_capacity(length.max(1));
+        path.extend_from_slice(own);
+        for name in names {
+            path.push(b'/');
+            path.extend_from_slice(name);
         }
-        path.push(b'/');
-        path.extend_from_slice(name);
-        Self(path.into())
+        if path.is_empty() { Self::root() } else { Self(path.into()) }
     }
 
     /// The key of the directory that holds this one; `None` for the root.
@@ -165,7 +190,11 @@ mod tests {
         );
         let deep = "/a".repeat(MAX_KEY_LEVELS);
         assert!(Key::parse(&deep).is_ok());
-        assert_eq!(Key::parse(format!("{deep}/b")), Err(KeyError::TooDeep { levels: MAX_KEY_LEVELS + 1 }));
+        let too_deep = KeyError::TooDeep { levels: MAX_KEY_LEVELS + 1 };
+        assert_eq!(Key::parse(format!("{deep}/b")), Err(too_deep));
+        assert_eq!(Key::parse(&deep).unwrap().checked_child(b"b"), Err(too_deep));
+        assert_eq!(Key::from_clean(Bytes::from(format!("{deep}/b"))), None);
+        assert_eq!(key("/a").checked_child(b"b"), Ok(key("/a/b")));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Member {
 impl Member {
     /// Appends the form of `/v2/members`, without a newline.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let mut fields = Fields::new(out);
+        let mut fields = Fields::begin(out);
         push_string(fields.name("id"), format_id(self.id).as_bytes());
         push_string(fields.name("name"), self.name.as_bytes());
         push_strings(fields.name("peerURLs"), &self.peer_urls);
@@ -33,7 +33,7 @@ impl Member {
 
     /// Appends the form of the peer port's `/members`: what is not known yet is left out.
     fn write_peer_json(&self, out: &mut Vec<u8>) {
-        let mut fields = Fields::new(out);
+        let mut fields = Fields::begin(out);
         push_number(fields.name("id"), self.id);
         push_strings(fields.name("peerURLs"), &self.peer_urls);
         if !self.name.is_empty() {

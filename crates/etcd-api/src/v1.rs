@@ -49,7 +49,7 @@ struct Answer<'a> {
 impl Answer<'_> {
     /// Without `now` the time to live is left out, as listings do.
     fn write(&self, out: &mut Vec<u8>, now: Option<Timestamp>) {
-        let mut fields = Fields::new(out);
+        let mut fields = Fields::begin(out);
         push_string(fields.name("action"), self.action.as_bytes());
         push_string(fields.name("key"), self.node.key.as_bytes());
         if self.node.dir {
