@@ -1,9 +1,10 @@
 //! Answers as etcd's clients know them: statuses, headers, and the few fixed texts.
 
 use bytes::Bytes;
-use etcd_api::{ApiError, ErrorCode};
+use etcd_api::{ApiError, ErrorCode, push_json_string};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
 use crate::server::Payload;
 
@@ -63,28 +64,22 @@ pub(crate) fn wrong_method(allow: &'static str) -> Answer {
 
 /// `{"message":"..."}` without a newline: errors of members, leader statistics and auth.
 pub(crate) fn message(status: StatusCode, text: &str) -> Answer {
-    let mut body = String::with_capacity(text.len() + 16);
-    body.push_str("{\"message\":");
-    body.push_str(&quoted(text));
-    body.push('}');
-    with(status, JSON, body)
+    let mut body = Vec::with_capacity(text.len() + 16);
+    body.extend_from_slice(b"{\"message\":");
+    push_json_string(&mut body, text.as_bytes());
+    body.push(b'}');
+    with(status, JSON, Bytes::from(body))
 }
 
-/// A JSON string as Go writes it, with `<`, `>` and `&` escaped.
-pub(crate) fn quoted(text: &str) -> String {
-    let plain = serde_json::Value::from(text).to_string();
-    plain
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
+/// JSON text of a value that has no other keys than strings: it can not fail.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// An error of the key interface, with its headers.
 pub(crate) fn api_error(error: &ApiError, cluster: &HeaderValue) -> Answer {
     let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut answer = with(status, JSON, Bytes::from(error.to_json()));
+    let mut answer = with(status, JSON, Bytes::from(error.to_json_line()));
     let headers = answer.headers_mut();
     headers.insert(CLUSTER_ID, cluster.clone());
     headers.insert(STORE_INDEX, HeaderValue::from(error.index));

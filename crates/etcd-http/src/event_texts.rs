@@ -33,7 +33,7 @@ impl EventTexts {
         {
             return text.bytes.clone();
         }
-        let bytes = Bytes::from(event.to_json(now));
+        let bytes = Bytes::from(event.to_json_line(now));
         *slot = Some(Text { event: Arc::clone(event), seconds, bytes: bytes.clone() });
         bytes
     }

@@ -2,20 +2,13 @@
 
 use bytes::Bytes;
 use etcd_api::{ApiError, ErrorCode, Member};
-use hyper::{Method, StatusCode};
-use serde::Serialize;
+use hyper::StatusCode;
 use tokio::time::timeout;
 
 use crate::answer::{self, Answer, TEXT};
 use crate::backend::Backend;
 use crate::context::Context;
 use crate::limits;
-use crate::members::to_json;
-
-/// Read-only endpoints take these.
-pub(crate) fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
 
 pub(crate) fn version<B: Backend>(context: &Context<B>) -> Answer {
     let cluster = context.backend.read(|store| store.membership().cluster_version().map(str::to_owned));
@@ -56,32 +49,10 @@ pub(crate) fn leader<B: Backend>(context: &Context<B>) -> Answer {
     }
 }
 
-/// A member as peers read it: its id is a number, and empty fields are left out.
-#[derive(Serialize)]
-struct PeerMember<'a> {
-    id: u64,
-    #[serde(rename = "peerURLs")]
-    peer_urls: &'a [String],
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(rename = "clientURLs", skip_serializing_if = "<[String]>::is_empty")]
-    client_urls: &'a [String],
-}
-
-impl<'a> From<&'a Member> for PeerMember<'a> {
-    fn from(member: &'a Member) -> PeerMember<'a> {
-        let Member { id, name, peer_urls, client_urls } = member;
-        PeerMember { id: *id, peer_urls, name, client_urls }
-    }
-}
-
 /// The peer port's `/members`.
 pub(crate) fn peer_members<B: Backend>(context: &Context<B>) -> Answer {
-    let list = context.backend.read(|store| {
-        let members: Vec<PeerMember<'_>> = store.membership().members().map(PeerMember::from).collect();
-        to_json(&members)
-    });
-    context.in_cluster(answer::json(list + "\n"))
+    let list = context.backend.read(|store| Member::peer_list_json(store.membership().members()));
+    context.in_cluster(answer::json(Bytes::from(list)))
 }
 
 pub(crate) fn metrics<B: Backend>(context: &Context<B>) -> Answer {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, WatchRequest};
+use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, Method, RequestParts, WatchRequest};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use kv::{Access, Command, Delete, Outcome, Post, Put, Refusal};
 
 use crate::answer::{self, Answer, CLUSTER_ID, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
@@ -20,30 +20,28 @@ use crate::metrics::Kind;
 use crate::server::{Payload, Reply};
 use crate::watch::{Form, WatchChunks};
 
-pub(crate) const PREFIX: &str = "/v2/keys";
-const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
-
-/// Serves one request whose path is below [`PREFIX`].
+/// Serves one request whose decoded path is one of the keys'.
 pub(crate) async fn serve<B: Backend>(
     context: &Context<B>,
+    path: &[u8],
     request: Request<Incoming>,
 ) -> Reply<WatchChunks<B::Watch>> {
     let began = Instant::now();
     let (parts, incoming) = request.into_parts();
-    if !matches!(parts.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
-        return Reply::Answer(answer::wrong_method(ALLOW));
-    }
-    let parsed = match parse(&parts, incoming).await {
+    let Some(method) = Method::from_name(parts.method.as_str()) else {
+        return Reply::Answer(answer::wrong_method(Method::ALLOW));
+    };
+    let parsed = match parse(method, path, &parts, incoming).await {
         Ok(parsed) => parsed,
         Err(error) => {
-            let kind = Kind::of(&parts.method, false);
+            let kind = Kind::of(method, false);
             context.metrics.received(kind);
             context.metrics.failed(kind, error.http_status());
             return Reply::Answer(context.api_error(&error));
         }
     };
     let quorum = matches!(&parsed, KeysRequest::Get(get) if get.quorum);
-    let kind = Kind::of(&parts.method, quorum);
+    let kind = Kind::of(method, quorum);
     context.metrics.received(kind);
     match carry_out(context, &parts.headers, parsed).await {
         Ok(reply) => {
@@ -59,12 +57,16 @@ pub(crate) async fn serve<B: Backend>(
     }
 }
 
-async fn parse(parts: &Parts, incoming: Incoming) -> Result<KeysRequest, ApiError> {
+async fn parse(
+    method: Method,
+    path: &[u8],
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<KeysRequest, ApiError> {
     // Also where it is ignored: the next request on this connection stands behind it.
     let form = body::read(incoming).await.map_err(|error| answer::form_error(error.to_string()))?;
-    let path = &parts.uri.path()[PREFIX.len()..];
-    let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    KeysRequest::parse(parts.method.as_str(), path, parts.uri.query(), kind, &form)
+    let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    KeysRequest::parse(RequestParts { method, path, query: parts.uri.query(), content_type, body: &form })
 }
 
 async fn carry_out<B: Backend>(
@@ -106,7 +108,7 @@ async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<Answ
     let position = context.backend.position();
     let (found, index) =
         context.backend.read(|store| (store.get(&get.key, get.recursive), store.index()));
-    let body = found?.to_json(now());
+    let body = found?.to_json_line(now());
     Ok(success(context, StatusCode::OK, index, position, Bytes::from(body)))
 }
 
@@ -135,9 +137,9 @@ fn answer_to<B: Backend>(
     };
     let status = if event.is_created() { StatusCode::CREATED } else { StatusCode::OK };
     let body = if brief {
-        Bytes::from(format!("{{\"action\":\"{}\"}}\n", event.action.as_str()))
+        Bytes::from(event.to_action_json_line())
     } else {
-        Bytes::from(event.to_json(now()))
+        Bytes::from(event.to_json_line(now()))
     };
     Ok(success(context, status, outcome.index, position, body))
 }

@@ -4,6 +4,35 @@
 //! decide what a command does (that is `kv`), never answer a write before the back end did, and never log a
 //! password or a value.
 
+mod answer;
+pub mod backend;
+mod body;
+mod clock;
+mod context;
+mod cors;
+mod credentials;
+mod event_texts;
+mod front;
+mod information;
+mod keys;
 pub mod limits;
+pub mod local;
+mod members;
+mod metrics;
+mod process;
+pub mod proxy;
+mod roles;
 pub mod server;
+mod statistics;
 pub mod tls;
+mod users;
+mod v1;
+mod watch;
+pub mod watch_queue;
+
+pub use backend::Backend;
+pub use context::{SetLogLevel, Settings};
+pub use cors::Cors;
+pub use front::{Front, PeerFront};
+pub use local::Local;
+pub use watch::WatchChunks;

@@ -1,12 +1,12 @@
 //! `/v2/members`: who is in the cluster, and changes of it.
 
 use bytes::Bytes;
-use etcd_api::{Member, format_id, parse_id};
+use etcd_api::{Member, parse_id, to_text};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use kv::MembershipError;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::answer::{self, Answer, JSON};
 use crate::backend::{Backend, MemberChangeError};
@@ -15,53 +15,34 @@ use crate::context::Context;
 
 pub(crate) const PREFIX: &str = "/v2/members";
 
-/// A member as clients read it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: String,
-    name: &'a str,
-    #[serde(rename = "peerURLs")]
-    peer_urls: &'a [String],
-    #[serde(rename = "clientURLs")]
-    client_urls: &'a [String],
-}
-
-#[derive(Serialize)]
-struct List<'a> {
-    members: Vec<Shown<'a>>,
-}
-
 #[derive(Deserialize)]
 struct Change {
     #[serde(rename = "peerURLs", default)]
     peer_urls: Vec<String>,
 }
 
-impl<'a> From<&'a Member> for Shown<'a> {
-    fn from(member: &'a Member) -> Shown<'a> {
-        Shown {
-            id: format_id(member.id),
-            name: &member.name,
-            peer_urls: &member.peer_urls,
-            client_urls: &member.client_urls,
-        }
-    }
-}
-
-/// JSON text of what has no maps with other keys than strings: it can not fail.
-pub(crate) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// One member and a newline.
+fn shown(member: &Member) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    member.write_json(&mut out);
+    out.push(b'\n');
+    out.into()
 }
 
 /// Serves a request whose path is [`PREFIX`] or below.
-pub(crate) async fn serve<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Answer {
-    let rest = request.uri().path()[PREFIX.len()..].trim_start_matches('/').to_owned();
+pub(crate) async fn serve<B: Backend>(
+    context: &Context<B>,
+    path: &[u8],
+    request: Request<Incoming>,
+) -> Answer {
+    let rest = to_text(path.get(PREFIX.len()..).unwrap_or_default());
+    let rest = rest.trim_start_matches('/');
     let method = request.method().clone();
     let result = match method {
-        Method::GET => Ok(get(context, &rest)),
+        Method::GET => Ok(get(context, rest)),
         Method::POST => add(context, request).await,
-        Method::PUT if !rest.is_empty() => update(context, request, &rest).await,
-        Method::DELETE if !rest.is_empty() => remove(context, request, &rest).await,
+        Method::PUT if !rest.is_empty() => update(context, request, rest).await,
+        Method::DELETE if !rest.is_empty() => remove(context, request, rest).await,
         Method::PUT | Method::DELETE => {
             Err(answer::plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"))
         }
@@ -73,16 +54,15 @@ pub(crate) async fn serve<B: Backend>(context: &Context<B>, request: Request<Inc
 fn get<B: Backend>(context: &Context<B>, rest: &str) -> Answer {
     match rest {
         "" => context.backend.read(|store| {
-            let members = store.membership().members().map(Shown::from).collect();
-            answer::json(to_json(&List { members }) + "\n")
+            answer::json(Bytes::from(Member::list_json(store.membership().members())))
         }),
         "leader" => {
             let leader = context.backend.status().leader;
-            let shown = context.backend.read(|store| {
-                leader.and_then(|id| store.membership().get(id)).map(|member| to_json(&Shown::from(member)) + "\n")
+            let found = context.backend.read(|store| {
+                leader.and_then(|id| store.membership().get(id)).map(shown)
             });
             let none = || answer::message(StatusCode::SERVICE_UNAVAILABLE, "During election");
-            shown.map_or_else(none, answer::json)
+            found.map_or_else(none, answer::json)
         }
         _ => answer::message(StatusCode::NOT_FOUND, "Not found"),
     }
@@ -92,8 +72,7 @@ async fn add<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Re
     context.check_root(request.headers()).await?;
     let peer_urls = change(request).await?;
     let member = context.backend.add_member(peer_urls).await.map_err(|error| refused(&error))?;
-    let shown = to_json(&Shown::from(&member)) + "\n";
-    Ok(answer::with(StatusCode::CREATED, JSON, shown))
+    Ok(answer::with(StatusCode::CREATED, JSON, shown(&member)))
 }
 
 async fn update<B: Backend>(

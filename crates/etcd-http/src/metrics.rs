@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_api::StoreStatistics;
-use hyper::Method;
+use etcd_api::{Method, StoreStatistics};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
@@ -44,14 +43,14 @@ impl Kind {
     const ALL: [Kind; 6] =
         [Kind::Get, Kind::QuorumGet, Kind::Head, Kind::Put, Kind::Post, Kind::Delete];
 
-    pub(crate) fn of(method: &Method, quorum: bool) -> Kind {
-        match *method {
-            Method::GET if quorum => Kind::QuorumGet,
-            Method::HEAD => Kind::Head,
-            Method::PUT => Kind::Put,
-            Method::POST => Kind::Post,
-            Method::DELETE => Kind::Delete,
-            _ => Kind::Get,
+    pub(crate) fn of(method: Method, quorum: bool) -> Kind {
+        match method {
+            Method::Get if quorum => Kind::QuorumGet,
+            Method::Get => Kind::Get,
+            Method::Head => Kind::Head,
+            Method::Put => Kind::Put,
+            Method::Post => Kind::Post,
+            Method::Delete => Kind::Delete,
         }
     }
 
@@ -226,7 +225,7 @@ fn counter_family(family: &mut prometheus::proto::MetricFamily) {
     family.set_field_type(prometheus::proto::MetricType::COUNTER);
     for metric in family.mut_metric() {
         let mut counter = prometheus::proto::Counter::default();
-        counter.set_value(metric.get_gauge().value());
+        counter.set_value(metric.get_gauge().get_value());
         metric.set_counter(counter);
     }
 }

@@ -2,18 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use etcd_api::{StoreStatistics, Timestamp, format_id};
+use etcd_api::{StoreStatistics, Timestamp, format_go_duration, format_id};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, to_json};
 use crate::backend::{Backend, Follower, Role, Status};
 use crate::body;
-use crate::clock::go_duration;
 use crate::context::Context;
-use crate::members::to_json;
 use crate::process::Usage;
 
 #[derive(Serialize)]
@@ -63,7 +61,7 @@ impl Own {
             start_time: time(status.started),
             leader_info: Leader {
                 leader: status.leader.map(format_id).unwrap_or_default(),
-                uptime: go_duration(uptime),
+                uptime: format_go_duration(uptime),
                 start_time: time(since),
             },
             recv_append_request_cnt: status.appends_received,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use etcd_api::{ApiError, ErrorCode, Key};
+use etcd_api::{ApiError, ErrorCode, Form as Fields, Key};
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use kv::Access;
 
@@ -15,22 +16,26 @@ use crate::body;
 use crate::clock::now;
 use crate::context::Context;
 use crate::server::Reply;
-use crate::v1_text;
 use crate::watch::{Form, WatchChunks};
 
 pub(crate) const KEYS: &str = "/v1/keys";
 pub(crate) const WATCH: &str = "/v1/watch";
 
-fn key_of(path: &str, prefix: &str) -> Result<Key, ApiError> {
-    etcd_api::decode_path(&path[prefix.len()..])
+fn key_of(path: &[u8], prefix: &str) -> Result<Key, ApiError> {
+    let rest = path.get(prefix.len()..).unwrap_or_default();
+    Key::parse(rest).map_err(|error| answer::form_error(error.to_string()))
 }
 
 /// GET and HEAD of a key.
-pub(crate) async fn keys<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn keys<B: Backend>(
+    context: &Context<B>,
+    path: &[u8],
+    request: Request<Incoming>,
+) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return answer::wrong_method("GET,HEAD");
     }
-    match read(context, request.headers(), request.uri().path()).await {
+    match read(context, request.headers(), path).await {
         Ok(answer) => answer,
         Err(error) => context.api_error(&error),
     }
@@ -39,39 +44,41 @@ pub(crate) async fn keys<B: Backend>(context: &Context<B>, request: Request<Inco
 async fn read<B: Backend>(
     context: &Context<B>,
     headers: &HeaderMap,
-    path: &str,
+    path: &[u8],
 ) -> Result<Answer, ApiError> {
     let key = key_of(path, KEYS)?;
     context.check_key(headers, &key, false, Access::Read).await?;
     let (found, index) = context.backend.read(|store| (store.get(&key, false), store.index()));
-    Ok(answer::text(v1_text::found(&found?.node, index, now())))
+    Ok(answer::text(Bytes::from(found?.to_v1_json(Some(index), now()))))
 }
 
 /// GET: the next change of one key; POST with `index=N`: the first at or after N.
 pub(crate) async fn watch<B: Backend>(
     context: &Context<B>,
+    path: &[u8],
     request: Request<Incoming>,
 ) -> Reply<WatchChunks<B::Watch>> {
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return Reply::Answer(answer::wrong_method("GET,POST"));
     }
-    follow(context, request).await.unwrap_or_else(|error| Reply::Answer(context.api_error(&error)))
+    follow(context, path, request).await.unwrap_or_else(|error| Reply::Answer(context.api_error(&error)))
 }
 
 async fn follow<B: Backend>(
     context: &Context<B>,
+    path: &[u8],
     request: Request<Incoming>,
 ) -> Result<Reply<WatchChunks<B::Watch>>, ApiError> {
     let (parts, incoming) = request.into_parts();
-    let form = body::read(incoming).await.map_err(|error| answer::form_error(error.to_string()))?;
-    let key = key_of(parts.uri.path(), WATCH)?;
-    let since = if parts.method == Method::POST { index(&form)? } else { None };
+    let body = body::read(incoming).await.map_err(|error| answer::form_error(error.to_string()))?;
+    let key = key_of(path, WATCH)?;
+    let since = if parts.method == Method::POST { index(&parts, &body)? } else { None };
     context.check_key(&parts.headers, &key, false, Access::Read).await?;
     context.metrics.watch_requested();
     let asked = Watched { key, recursive: false, since, stream: false };
     let watching = context.backend.watch(&asked)?;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
-        return Ok(Reply::Answer(answer::text(v1_text::event(event, event.index(), now()))));
+        return Ok(Reply::Answer(answer::text(Bytes::from(event.to_v1_json(None, now())))));
     }
     let chunks = WatchChunks::new(Arc::clone(&context.texts), watching, Form::V1);
     let mut head = Response::new(());
@@ -80,12 +87,11 @@ async fn follow<B: Backend>(
     Ok(Reply::Follow(head, chunks))
 }
 
-/// The `index` of a form; its values are numbers, which no escape can change.
-fn index(form: &Bytes) -> Result<Option<u64>, ApiError> {
-    let fields = form.split(|byte| *byte == b'&');
-    let Some(text) = fields.filter_map(|field| field.strip_prefix(b"index=")).next() else {
-        return Ok(None);
-    };
+fn index(parts: &Parts, body: &Bytes) -> Result<Option<u64>, ApiError> {
+    let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let form = Fields::parse(parts.uri.query(), content_type, Some(body))
+        .map_err(|error| answer::form_error(error.to_string()))?;
+    let Some(text) = form.get("index") else { return Ok(None) };
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| ApiError::in_request(ErrorCode::IndexNotANumber, "Watch From Index"))
 }

@@ -10,7 +10,6 @@ use crate::backend::{EventSource, Next, Watching};
 use crate::clock::now;
 use crate::event_texts::EventTexts;
 use crate::server::{Chunk, Chunks};
-use crate::v1_text;
 
 /// The events of one watch, as JSON lines.
 pub struct WatchChunks<W> {
@@ -38,7 +37,7 @@ impl<W> WatchChunks<W> {
         match self.form {
             Form::One => Chunk::Last(self.texts.get(event, now())),
             Form::Stream => Chunk::More(self.texts.get(event, now())),
-            Form::V1 => Chunk::Last(v1_text::event(event, event.index(), now()).into()),
+            Form::V1 => Chunk::Last(event.to_v1_json(None, now()).into()),
         }
     }
 }

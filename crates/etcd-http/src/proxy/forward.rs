@@ -1,0 +1,264 @@
+//! Requests through the proxy, and the refresh of its members.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use tokio::time::sleep;
+
+use super::endpoints::Endpoints;
+use super::member_list::members_of;
+use super::saved::{self, SavedError};
+use super::upstream::{Dial, payload};
+use crate::answer::{self, Answer, to_json};
+use crate::body;
+use crate::cors::{self, Cors};
+use crate::limits;
+use crate::process;
+use crate::server::{Handler, Never, Payload, Peer, Reply};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Headers that belong to one connection.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    EXPECT,
+    KEEP_ALIVE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What the flags say of a proxy.
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// `-proxy readonly`.
+    pub read_only: bool,
+    /// Peers to ask for the members, from flags or discovery; those of a former run count before them.
+    pub peer_urls: Vec<String>,
+    pub failure_wait: Duration,
+    pub refresh_interval: Duration,
+    pub dial: Dial,
+    /// `DATA/proxy/cluster`; none keeps nothing.
+    pub saved: Option<PathBuf>,
+    pub cors: Cors,
+}
+
+/// A proxy could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("the proxy's saved cluster")]
+    Saved(#[from] SavedError),
+}
+
+/// Passes requests to whichever member answers.
+#[derive(Debug)]
+pub struct Proxy {
+    settings: ProxySettings,
+    endpoints: Endpoints,
+    peer_urls: Mutex<Vec<String>>,
+}
+
+impl Proxy {
+    /// Starts the refresh too, which ends with the proxy. Needs a tokio runtime.
+    pub fn start(settings: ProxySettings) -> Result<Arc<Proxy>, ProxyError> {
+        let former = settings.saved.as_deref().map(saved::load).transpose()?.flatten();
+        let peer_urls = former.filter(|urls| !urls.is_empty()).unwrap_or(settings.peer_urls.clone());
+        let endpoints = Endpoints::default();
+        let proxy = Arc::new(Proxy { settings, endpoints, peer_urls: Mutex::new(peer_urls) });
+        let weak = Arc::downgrade(&proxy);
+        tokio::spawn(async move {
+            while let Some(proxy) = Weak::upgrade(&weak) {
+                proxy.refresh().await;
+                let pause = if proxy.endpoints.is_empty() {
+                    limits::PROXY_REFRESH_EMPTY.min(proxy.settings.refresh_interval)
+                } else {
+                    proxy.settings.refresh_interval
+                };
+                drop(proxy);
+                sleep(pause).await;
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// Asks the peers in turn until one tells the members. When none does, what is known stays.
+    async fn refresh(&self) {
+        let peers = self.peer_urls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for peer in &peers {
+            match members_of(peer, &self.settings.dial).await {
+                Ok(members) => {
+                    let clients = members.iter().flat_map(|member| member.client_urls.iter().cloned());
+                    let clients: Vec<String> = clients.take(limits::PROXY_ENDPOINTS).collect();
+                    self.endpoints.replace(&clients);
+                    let fresh = members.into_iter().flat_map(|member| member.peer_urls);
+                    self.remember(&peers, fresh.take(limits::PROXY_ENDPOINTS).collect());
+                    return;
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a peer does not tell the members"
+                ),
+            }
+        }
+    }
+
+    fn remember(&self, former: &[String], mut fresh: Vec<String>) {
+        fresh.sort();
+        if fresh.is_empty() || fresh == former {
+            return;
+        }
+        if let Some(path) = &self.settings.saved
+            && let Err(error) = saved::save(path, &fresh)
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "the cluster is not saved");
+        }
+        *self.peer_urls.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    async fn serve(&self, peer: Peer, request: Request<Incoming>) -> Answer {
+        match request.uri().path() {
+            "/v2/config/local/proxy" if request.method() != Method::GET => {
+                return answer::wrong_method("GET");
+            }
+            "/v2/config/local/proxy" => {
+                let urls = to_json(&self.endpoints.urls());
+                return answer::json(format!("{{\"endpoints\":{urls}}}\n"));
+            }
+            "/metrics" => return metrics(),
+            _ => {}
+        }
+        if self.settings.read_only && request.method() != Method::GET {
+            return answer::no_content(StatusCode::NOT_IMPLEMENTED);
+        }
+        let (mut parts, incoming) = request.into_parts();
+        let body = match body::read(incoming).await {
+            Ok(body) => body,
+            Err(error) => {
+                let error = answer::form_error(error.to_string());
+                return answer::with(StatusCode::BAD_REQUEST, answer::JSON, Bytes::from(error.to_json_line()));
+            }
+        };
+        drop_hop_by_hop(&mut parts.headers);
+        // The body is whole by now: hyper counts it.
+        parts.headers.remove(CONTENT_LENGTH);
+        add_forwarded_for(&mut parts.headers, peer);
+        self.pass(&parts, &body).await
+    }
+
+    async fn pass(&self, parts: &Parts, body: &Bytes) -> Answer {
+        let good = self.endpoints.good(self.settings.failure_wait);
+        if good.is_empty() {
+            let text = "proxy: zero endpoints currently available";
+            return answer::message(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
+        for upstream in &good {
+            match upstream.ask(&self.settings.dial, || copy(parts, body, &upstream.url)).await {
+                Ok(response) => return passed(response),
+                Err(error) => {
+                    tracing::info!(
+                        error = &error as &dyn std::error::Error,
+                        "a member does not answer; trying the next"
+                    );
+                    upstream.mark_failed();
+                }
+            }
+        }
+        let text = format!("proxy: unable to get response from {} endpoint(s)", good.len());
+        answer::message(StatusCode::BAD_GATEWAY, &text)
+    }
+}
+
+impl Handler for Proxy {
+    type Chunks = Never;
+
+    async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Never> {
+        let origin = self.settings.cors.allowed(request.headers());
+        let mut answer = match *request.method() {
+            Method::OPTIONS => answer::no_content(StatusCode::OK),
+            _ => self.serve(peer, request).await,
+        };
+        if let Some(origin) = origin {
+            cors::add(answer.headers_mut(), origin);
+        }
+        Reply::Answer(answer)
+    }
+
+    fn serves_half_closed(&self) -> bool {
+        false
+    }
+}
+
+/// The request for one member.
+fn copy(parts: &Parts, body: &Bytes, url: &str) -> Request<Payload> {
+    let mut request = Request::new(payload(body));
+    *request.method_mut() = parts.method.clone();
+    // Origin form, whatever the client sent.
+    let target = parts.uri.path_and_query().map(|target| Uri::from(target.clone()));
+    *request.uri_mut() = target.unwrap_or_default();
+    *request.headers_mut() = parts.headers.clone();
+    if !request.headers().contains_key(HOST) {
+        // HTTP/1.0 needs none, the 1.1 that we speak does.
+        let host = url.split_once("://").map_or(url, |(_, host)| host);
+        if let Ok(host) = HeaderValue::from_str(host) {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+    request
+}
+
+fn passed(response: Response<Incoming>) -> Answer {
+    let (mut parts, body) = response.into_parts();
+    drop_hop_by_hop(&mut parts.headers);
+    Response::from_parts(parts, Payload::Passed(body))
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn add_forwarded_for(headers: &mut HeaderMap, peer: Peer) {
+    let mut hops: Vec<String> = Vec::new();
+    for value in headers.get_all(FORWARDED_FOR) {
+        hops.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    hops.push(peer.address.ip().to_canonical().to_string());
+    if let Ok(value) = HeaderValue::from_str(&hops.join(", ")) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+}
+
+/// The proxy's own.
+fn metrics() -> Answer {
+    let usage = process::Usage::now();
+    let lines = [
+        ("process_cpu_seconds_total", "counter", usage.cpu_seconds),
+        ("process_open_fds", "gauge", usage.open_files as f64),
+        ("process_resident_memory_bytes", "gauge", usage.resident_bytes as f64),
+        ("process_start_time_seconds", "gauge", usage.started),
+    ];
+    let lines = lines.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
+    answer::with(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4"), lines.concat())
+}

@@ -1,0 +1,226 @@
+//! Everything beside the keys: members, health, statistics, v1, CORS.
+
+use etcd_http::Cors;
+use etcd_http::backend::Backend;
+
+use crate::site::{self, Answer, FORM, Site};
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+const OWN: &str = r#"{"id":"bdae9bbc11dd390d","name":"n1","peerURLs":["http://127.0.0.1:2380"],"clientURLs":["http://127.0.0.1:4001","http://127.0.0.1:2379"]}"#;
+
+#[track_caller]
+fn check(answer: &Answer, status: u16, kind: Option<&str>, body: &str) {
+    assert_eq!(answer.body, body);
+    assert_eq!(answer.status, status, "{body}");
+    assert_eq!(answer.header("Content-Type"), kind, "{body}");
+}
+
+const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
+const APPLICATION_JSON: Option<&str> = Some("application/json");
+
+#[test]
+fn members_are_shown() {
+    let site = Site::start();
+    for target in ["/v2/members", "/v2/members/"] {
+        let answer = site.get(target);
+        check(&answer, 200, APPLICATION_JSON, &format!("{{\"members\":[{OWN}]}}\n"));
+        assert_eq!(answer.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
+    }
+    check(&site.get("/v2/members/leader"), 200, APPLICATION_JSON, &format!("{OWN}\n"));
+    for other in ["bdae9bbc11dd390d", "x"] {
+        let answer = site.get(&format!("/v2/members/{other}"));
+        check(&answer, 404, APPLICATION_JSON, r#"{"message":"Not found"}"#);
+    }
+    let head = site.ask("HEAD", "/v2/members", &[], "");
+    assert_eq!((head.status, head.header("Allow")), (405, Some("GET,POST,DELETE,PUT")));
+    for method in ["PUT", "DELETE"] {
+        let answer = site.ask(method, "/v2/members", &[JSON], "{}");
+        check(&answer, 405, TEXT, "Method Not Allowed\n");
+        assert_eq!(answer.header("Allow"), None);
+    }
+}
+
+#[test]
+fn members_are_changed() {
+    let site = Site::start();
+    let url = r#"{"peerURLs":["http://10.0.0.10:2380"]}"#;
+    let added = site.ask("POST", "/v2/members", &[JSON], url);
+    assert_eq!((added.status, added.header("Content-Type")), (201, APPLICATION_JSON), "{added:?}");
+    let id = added.body.split('"').nth(3).unwrap().to_owned();
+    let expect = format!(
+        "{{\"id\":\"{id}\",\"name\":\"\",\"peerURLs\":[\"http://10.0.0.10:2380\"],\"clientURLs\":[]}}\n"
+    );
+    assert_eq!(added.body, expect);
+    let again = site.ask("POST", "/v2/members", &[JSON], url);
+    check(&again, 409, APPLICATION_JSON, r#"{"message":"etcdserver: peerURL exists"}"#);
+    let one = format!("/v2/members/{id}");
+    let moved = site.ask("PUT", &one, &[JSON], r#"{"peerURLs":["http://10.0.0.11:2380"]}"#);
+    check(&moved, 204, None, "");
+    let unknown = site.ask("PUT", "/v2/members/123", &[JSON], url);
+    check(&unknown, 404, APPLICATION_JSON, r#"{"message":"No such member: 123"}"#);
+    check(&site.ask("DELETE", &one, &[], ""), 204, None, "");
+    let gone = format!("{{\"message\":\"Member permanently removed: {id}\"}}");
+    check(&site.ask("DELETE", &one, &[], ""), 410, APPLICATION_JSON, &gone);
+    for id in ["123", "nonsense"] {
+        let answer = site.ask("DELETE", &format!("/v2/members/{id}"), &[], "");
+        check(&answer, 404, APPLICATION_JSON, &format!("{{\"message\":\"No such member: {id}\"}}"));
+    }
+}
+
+#[test]
+fn members_refuse() {
+    let site = Site::start();
+    let case = |kind: &str, body: &str, status: u16, message: &str| {
+        let answer = site.ask("POST", "/v2/members", &[("Content-Type", kind)], body);
+        check(&answer, status, APPLICATION_JSON, &format!("{{\"message\":\"{message}\"}}"));
+    };
+    let charset = "application/json; charset=utf-8";
+    case(charset, "{}", 415, &format!("Bad Content-Type {charset}, accept application/json"));
+    case("application/json", "", 400, "unexpected end of JSON input");
+    case("application/json", "{\"peerURLs\":[", 400, "unexpected end of JSON input");
+    case("application/json", "{\"peerURLs\":[]}", 400, "no valid URLs given");
+    case(
+        "application/json",
+        r#"{"peerURLs":["ftp://a:1"]}"#,
+        400,
+        "URL scheme must be http or https: ftp://a:1",
+    );
+}
+
+#[test]
+fn small_questions() {
+    let site = Site::start();
+    let version = r#"{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}"#;
+    check(&site.get("/version"), 200, APPLICATION_JSON, version);
+    check(&site.get("/health"), 200, TEXT, r#"{"health": "true"}"#);
+    let machines = "http://127.0.0.1:2379, http://127.0.0.1:4001";
+    for target in ["/v2/machines", "/v1/machines", "/v2/peers", "/v1/peers"] {
+        check(&site.get(target), 200, TEXT, machines);
+    }
+    for target in ["/v2/leader", "/v1/leader"] {
+        check(&site.get(target), 200, TEXT, "http://127.0.0.1:2380");
+    }
+    for target in ["/", "/v2", "/v1/none", "/v2/auth", "/v2/auth/none", "/v2/stats", "/versions"] {
+        check(&site.get(target), 404, TEXT, "404 page not found\n");
+    }
+    let answer = site.ask("PUT", "/version", &[], "");
+    check(&answer, 405, TEXT, "Method Not Allowed\n");
+    assert!(answer.header("Allow").is_some());
+}
+
+#[test]
+fn statistics() {
+    let site = Site::start();
+    site.form("PUT", "/v2/keys/a", "value=x");
+    site.get("/v2/keys/a");
+    site.get("/v2/keys/none");
+    let own = site.get("/v2/stats/self").body;
+    assert!(own.starts_with(r#"{"name":"n1","id":"bdae9bbc11dd390d","state":"StateLeader","startTime":"20"#), "{own}");
+    assert!(own.contains(r#""leaderInfo":{"leader":"bdae9bbc11dd390d","uptime":""#), "{own}");
+    assert!(own.ends_with(r#""recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#), "{own}");
+    let leader = site.get("/v2/stats/leader");
+    check(&leader, 200, APPLICATION_JSON, r#"{"leader":"bdae9bbc11dd390d","followers":{}}"#);
+    let store = site.get("/v2/stats/store").body;
+    assert!(store.starts_with(r#"{"getsSuccess":1,"getsFail":1,"setsSuccess":1,"setsFail":0,"#), "{store}");
+    assert!(store.ends_with(r#""expireCount":0,"watchers":0}"#), "{store}");
+    let vars = site.get("/debug/vars");
+    assert_eq!(vars.header("Content-Type"), Some("application/json; charset=utf-8"));
+    assert!(vars.body.contains(r#""cmdline":["etcd","-name","n1"]"#), "{}", vars.body);
+}
+
+#[test]
+fn metrics() {
+    let site = Site::start();
+    site.form("PUT", "/v2/keys/a", "value=x");
+    site.get("/v2/keys/none?quorum=true");
+    let page = site.get("/metrics");
+    assert!(page.header("Content-Type").unwrap().starts_with("text/plain; version=0.0.4"));
+    for line in [
+        "# TYPE etcd_store_writes_total counter",
+        "etcd_store_writes_total{action=\"set\"} 1",
+        "etcd_http_received_total{method=\"PUT\"} 1",
+        "etcd_http_failed_total{code=\"404\",method=\"QGET\"} 1",
+        "etcd_http_successful_duration_second_count{method=\"PUT\"} 1",
+        "etcd_server_has_leader 1",
+        "# TYPE etcd_server_proposals_applied_total counter",
+        "etcd_store_watch_requests_total 0",
+        "etcd_store_watchers 0",
+        "# TYPE process_resident_memory_bytes gauge",
+    ] {
+        assert!(page.body.lines().any(|one| one == line), "no {line:?} in\n{}", page.body);
+    }
+    let mut types: Vec<&str> = page.body.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let all = types.len();
+    types.dedup();
+    assert_eq!(types.len(), all);
+}
+
+#[test]
+fn level_of_the_log() {
+    let site = Site::start();
+    let put = |body: &str| site.ask("PUT", "/config/local/log", &[JSON], body);
+    check(&put(r#"{"Level":"DEBUG"}"#), 204, None, "");
+    check(&put("{"), 400, APPLICATION_JSON, r#"{"message":"Invalid json body"}"#);
+    check(&put(r#"{"Level":"x"}"#), 400, APPLICATION_JSON, r#"{"message":"Invalid log level x"}"#);
+    assert_eq!(site.get("/config/local/log").status, 405);
+}
+
+#[test]
+fn first_interface() {
+    let site = Site::start();
+    site.form("PUT", "/v2/keys/foo", "value=four");
+    site.form("PUT", "/v2/keys/dir/a", "value=1");
+    site.form("PUT", "/v2/keys/dir/sub/b", "value=2");
+    let index = site.form("PUT", "/v2/keys/dir/_h", "value=2").index();
+    let foo = format!(r#"{{"action":"get","key":"/foo","value":"four","index":{index}}}"#);
+    let answer = site.get("/v1/keys/foo");
+    check(&answer, 200, TEXT, &foo);
+    assert_eq!(answer.header("X-Etcd-Index"), None);
+    let list = format!(
+        r#"[{{"action":"get","key":"/dir/a","value":"1","index":{index}}},{{"action":"get","key":"/dir/sub","dir":true,"index":{index}}}]"#
+    );
+    check(&site.get("/v1/keys/dir"), 200, TEXT, &list);
+    let missing = format!("{{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/none\",\"index\":{index}}}\n");
+    check(&site.get("/v1/keys/none"), 404, APPLICATION_JSON, &missing);
+    assert_eq!(site.ask("HEAD", "/v1/keys/foo", &[], "").status, 200);
+    assert_eq!(site.form("PUT", "/v1/keys/foo", "value=x").status, 405);
+    let watched = format!(r#"{{"action":"set","key":"/foo","value":"four","newKey":true,"index":{}}}"#, index - 3);
+    check(&site.form("POST", "/v1/watch/foo", &format!("index={}", index - 3)), 200, TEXT, &watched);
+    let bad = site.ask("POST", "/v1/watch/foo", &[FORM], "index=x");
+    let cause = r#"{"errorCode":203,"message":"The given index in POST form is not a number","cause":"Watch From Index","index":0}"#;
+    check(&bad, 400, APPLICATION_JSON, &format!("{cause}\n"));
+}
+
+#[test]
+fn pages_of_other_origins() {
+    let cors = Cors::new(vec!["http://page".to_owned()]);
+    let site = Site::with(etcd_http::Settings { cors, ..site::settings() }, None);
+    let from = |origin: &str, method: &str| site.ask(method, "/version", &[("Origin", origin)], "");
+    for method in ["GET", "OPTIONS"] {
+        let answer = from("http://page", method);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("http://page"));
+        assert_eq!(answer.header("Access-Control-Allow-Methods"), Some("POST, GET, OPTIONS, PUT, DELETE"));
+        assert_eq!(answer.header("Access-Control-Allow-Headers"), Some("accept, content-type, authorization"));
+    }
+    assert_eq!(from("http://other", "GET").header("Access-Control-Allow-Origin"), None);
+}
+
+#[test]
+fn the_peer_port() {
+    let site = Site::start();
+    let peers = site::start(&site.runtime, std::sync::Arc::new(site.front.for_peers()), None);
+    let ask = |target: &str| {
+        let mut client = site::Client::connect(peers.addresses()[0]);
+        client.send("GET", target, &[], "");
+        client.answer_to("GET")
+    };
+    let members = ask("/members");
+    let expect = r#"[{"id":13668033151171901709,"peerURLs":["http://127.0.0.1:2380"],"name":"n1","clientURLs":["http://127.0.0.1:4001","http://127.0.0.1:2379"]}]"#;
+    check(&members, 200, APPLICATION_JSON, &format!("{expect}\n"));
+    assert_eq!(members.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
+    assert_eq!(ask("/version").status, 200);
+    assert_eq!(ask("/v2/keys").status, 404);
+    assert_eq!(site.local.status().member_id, site::MEMBER_ID);
+}

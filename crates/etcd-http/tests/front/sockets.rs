@@ -1,0 +1,126 @@
+//! Bytes that no well-behaved client sends, and some that all do.
+
+use std::io::Read;
+use std::net::Shutdown;
+
+use crate::site::{FORM, Site};
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+#[test]
+fn pipelining() {
+    let site = Site::start();
+    let mut client = site.connect();
+    let mut all = String::new();
+    for number in 0..50 {
+        all += &format!(
+            "PUT /v2/keys/p HTTP/1.1\r\nHost: a\r\n{}: {}\r\nContent-Length: {}\r\n\r\nvalue={number:02}",
+            FORM.0, FORM.1, 8
+        );
+        all += &get("/v2/keys/p");
+    }
+    client.write(all);
+    for number in 0..50 {
+        assert!(client.answer_to("PUT").status < 300);
+        let read = client.answer_to("GET").body;
+        assert!(read.contains(&format!("\"value\":\"{number:02}\"")), "{number}: {read}");
+    }
+}
+
+#[test]
+fn http_1_0() {
+    let site = Site::start();
+    let mut client = site.connect();
+    client.write("GET /version HTTP/1.0\r\n\r\n");
+    let head = client.head();
+    assert_eq!((head.version.as_str(), head.status), ("HTTP/1.0", 200));
+    assert!(client.rest().contains("etcdserver"));
+    let mut client = site.connect();
+    client.write("GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(client.answer_to("GET").header("Connection"), Some("keep-alive"));
+    client.write(get("/version"));
+    assert_eq!(client.answer_to("GET").status, 200);
+}
+
+#[test]
+fn continue_is_said() {
+    let site = Site::start();
+    let mut client = site.connect();
+    client.write(format!(
+        "PUT /v2/keys/a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{}: {}\r\nContent-Length: 7\r\n\r\n",
+        FORM.0, FORM.1
+    ));
+    assert_eq!(client.head().status, 100);
+    client.write("value=x");
+    assert_eq!(client.answer_to("PUT").status, 201);
+}
+
+#[test]
+fn half_closed_clients_get_their_answer() {
+    let site = Site::start();
+    let mut client = site.connect();
+    client.write(get("/v2/keys/none"));
+    client.tcp().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.answer_to("GET").status, 404);
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
+fn slow_clients_get_their_answer() {
+    let site = Site::start();
+    let mut client = site.connect();
+    for byte in get("/v2/machines").into_bytes() {
+        client.write([byte]);
+    }
+    assert_eq!(client.answer_to("GET").status, 200);
+}
+
+#[test]
+fn refused_heads() {
+    let site = Site::start();
+    let check = |bytes: String, status: u16| {
+        let mut client = site.connect();
+        client.write(&bytes);
+        let shown = &bytes[..bytes.len().min(60)];
+        assert_eq!(client.head().status, status, "{shown:?}");
+        let mut rest = Vec::new();
+        // It may also be reset: more was sent than was read.
+        let ended = client.stream.read_to_end(&mut rest);
+        assert!(ended.is_ok() || rest.is_empty(), "{shown:?}: {ended:?}");
+    };
+    check("\u{1}\u{2}\u{3}\r\n\r\n".to_owned(), 400);
+    check("GET\r\n\r\n".to_owned(), 400);
+    check("GET / HTTP/9.9\r\n\r\n".to_owned(), 400);
+    check("PUT /v2/keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), 400);
+    check(format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1_000)), 431);
+    check(format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(2 << 20)), 431);
+    // The server is none the worse.
+    assert_eq!(site.get("/version").status, 200);
+}
+
+#[test]
+fn long_heads_are_taken_up_to_the_limit() {
+    let site = Site::start();
+    let value = "b".repeat(900 << 10);
+    assert_eq!(site.ask("GET", "/version", &[("A", &value)], "").status, 200);
+}
+
+#[test]
+fn connections_are_counted_and_freed() {
+    let site = Site::start();
+    let running = site.running.as_ref().unwrap();
+    let open: Vec<_> = (0..300).map(|_| site.connect()).collect();
+    let wait = |count: usize| {
+        let began = std::time::Instant::now();
+        while running.connections() != count {
+            assert!(began.elapsed() < crate::site::PATIENCE, "{} open", running.connections());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    // One place more: the listener holds it while it waits for the next client.
+    wait(301);
+    drop(open);
+    wait(1);
+}
