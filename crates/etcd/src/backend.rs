@@ -1,0 +1,178 @@
+//! The member as the HTTP front sees a store: names and times are translated, nothing is decided.
+
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use etcd_api::ApiError;
+use etcd_config::ids;
+use etcd_http::backend::{
+    Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Unavailable,
+    Watched, Watching,
+};
+use kv::{Change, Command, Outcome, Refusal, Store};
+use member::Member;
+
+#[derive(Clone)]
+pub struct MemberBackend {
+    member: Member,
+    name: String,
+    /// Of the cluster; ids of members that are added later come from it too.
+    token: String,
+    /// Refuse changes that would lose the quorum.
+    strict: bool,
+}
+
+impl MemberBackend {
+    pub fn new(member: Member, name: &str, token: &str, strict: bool) -> Self {
+        Self { member, name: name.to_owned(), token: token.to_owned(), strict }
+    }
+
+    /// With `strict`, whether a majority of the members that there will be has started.
+    fn check_quorum(&self, change: i64) -> Result<(), MemberChangeError> {
+        let (started, all) = self.read(|store| {
+            let members = || store.membership().members();
+            (members().filter(|member| !member.name.is_empty()).count(), members().count())
+        });
+        let after = i64::try_from(all).unwrap_or(i64::MAX).saturating_add(change);
+        let safe = i64::try_from(started).unwrap_or(0) > after / 2;
+        if self.strict && !safe { Err(MemberChangeError::Unsafe) } else { Ok(()) }
+    }
+}
+
+fn unavailable(error: member::Unavailable) -> Unavailable {
+    match error {
+        member::Unavailable::TimedOut => Unavailable::TimedOut,
+        member::Unavailable::LeaderFailed => Unavailable::LeaderFailed,
+        member::Unavailable::ConnectionLost => Unavailable::ConnectionLost,
+        member::Unavailable::Stopped => Unavailable::Stopped,
+        member::Unavailable::TooManyRequests | member::Unavailable::TooLarge => Unavailable::Cancelled,
+    }
+}
+
+fn changed(outcome: Outcome) -> Result<etcd_api::Member, MemberChangeError> {
+    match outcome.result {
+        Ok(Change::Member(member)) => Ok(member),
+        Err(Refusal::Membership(error)) => Err(error.into()),
+        // A command about members has no other outcome.
+        Ok(_) | Err(_) => Err(Unavailable::Cancelled.into()),
+    }
+}
+
+impl Backend for MemberBackend {
+    type Watch = MemberWatch;
+
+    async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
+        self.member.propose(&command).await.map_err(unavailable)
+    }
+
+    async fn barrier(&self) -> Result<(), Unavailable> {
+        self.member.barrier().await.map_err(unavailable)
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
+        self.member.read(look)
+    }
+
+    fn watch(&self, asked: &Watched) -> Result<Watching<MemberWatch>, ApiError> {
+        let watch = self.member.watch(&asked.key, asked.recursive, asked.since)?;
+        // What history has comes first out of the watch itself.
+        Ok(Watching { index: watch.began(), history: Vec::new(), live: Some(MemberWatch(watch)) })
+    }
+
+    fn watchers(&self) -> u64 {
+        self.member.watchers()
+    }
+
+    fn position(&self) -> Position {
+        let (index, term) = self.member.position();
+        Position { index, term }
+    }
+
+    fn status(&self) -> Status {
+        let seen = self.member.status();
+        let wall = |instant: Instant| SystemTime::now().checked_sub(instant.elapsed()).unwrap_or(UNIX_EPOCH);
+        let leads = seen.role == member::Role::Leader;
+        let followers = seen.peers.iter().map(|(id, peer)| follower(*id, peer));
+        Status {
+            cluster_id: seen.cluster_id,
+            member_id: seen.member_id,
+            name: self.name.clone(),
+            role: match seen.role {
+                member::Role::Leader => Role::Leader,
+                member::Role::Candidate => Role::Candidate,
+                _ => Role::Follower,
+            },
+            leader: seen.leader,
+            started: wall(seen.started),
+            leader_since: seen.leader.map(|_| wall(seen.leader_since)),
+            position: Position { index: seen.applied, term: seen.term },
+            committed: seen.committed,
+            proposals_pending: seen.proposals_pending,
+            proposals_failed: seen.proposals_failed,
+            leader_changes: seen.leader_changes,
+            appends_received: seen.append_received,
+            appends_sent: seen.append_sent,
+            received: Rate::default(),
+            sent: Rate::default(),
+            followers: if leads { followers.collect() } else { Vec::new() },
+            database_bytes: seen.state_bytes,
+        }
+    }
+
+    async fn add_member(&self, peer_urls: Vec<String>) -> Result<etcd_api::Member, MemberChangeError> {
+        self.check_quorum(1)?;
+        let urls: Vec<_> = peer_urls.iter().filter_map(|url| url.parse().ok()).collect();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let id = ids::member(&urls, &self.token, Some(now)).0;
+        let (name, client_urls) = (String::new(), Vec::new());
+        let record = etcd_api::Member { id, name, peer_urls, client_urls };
+        changed(self.member.add_member(record).await.map_err(unavailable)?)
+    }
+
+    async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<(), MemberChangeError> {
+        changed(self.member.update_member(id, peer_urls).await.map_err(unavailable)?).map(drop)
+    }
+
+    async fn remove_member(&self, id: u64) -> Result<(), MemberChangeError> {
+        let started = self.read(|store| {
+            store.membership().members().any(|member| member.id == id && !member.name.is_empty())
+        });
+        if started {
+            // One that runs counts on both sides.
+            self.check_quorum_without(id)?;
+        }
+        changed(self.member.remove_member(id).await.map_err(unavailable)?).map(drop)
+    }
+}
+
+impl MemberBackend {
+    fn check_quorum_without(&self, id: u64) -> Result<(), MemberChangeError> {
+        let (started, all) = self.read(|store| {
+            let others = || store.membership().members().filter(|member| member.id != id);
+            (others().filter(|member| !member.name.is_empty()).count(), others().count())
+        });
+        if self.strict && all > 0 && started <= all / 2 { Err(MemberChangeError::Unsafe) } else { Ok(()) }
+    }
+}
+
+fn follower(id: u64, peer: &member::PeerStatus) -> Follower {
+    let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    Follower {
+        id,
+        current: milliseconds(peer.latency.current),
+        average: milliseconds(peer.latency.average),
+        standard_deviation: milliseconds(peer.latency.deviation),
+        minimum: milliseconds(peer.latency.minimum),
+        maximum: milliseconds(peer.latency.maximum),
+        failures: peer.failures,
+        successes: peer.successes,
+    }
+}
+
+pub struct MemberWatch(member::Watch);
+
+impl EventSource for MemberWatch {
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        self.0.poll_next(context).map(|event| event.map_or(Next::Closed, Next::Event))
+    }
+}

@@ -1,0 +1,235 @@
+//! The hands of the bootstrap machine: does what it says next, and tells it what came of it.
+//!
+//! Decides nothing; `etcd_config::bootstrap` does.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
+use etcd_config::data_dir::Contents;
+use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method};
+use etcd_config::ids::Id;
+use etcd_config::{Config, Url, limits};
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
+
+use crate::ask::{AskError, Question, ask};
+use crate::data_dir;
+use crate::peer_port::PeerPort;
+
+/// The bootstrap failed: the lines for the log and for people.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Failed(pub Vec<String>);
+
+/// TLS towards those who are asked.
+pub struct Trust {
+    /// Discovery services: the machine's own authorities.
+    pub public: Arc<ClientConfig>,
+    /// Peers: the cluster's authority.
+    pub peers: Option<Arc<ClientConfig>>,
+    /// The members' client URLs.
+    pub clients: Option<etcd_client::TlsFiles>,
+}
+
+pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Start, Failed> {
+    let mut machine = Bootstrap::new(config);
+    let mut hands = Hands { config, trust, running: JoinSet::new() };
+    let mut commands = machine.start();
+    loop {
+        for command in std::mem::take(&mut commands) {
+            match command {
+                Command::Log(line) => tracing::info!("{line}"),
+                Command::Start(start) => return Ok(start),
+                Command::Fail(lines) => return Err(Failed(lines)),
+                other => hands.begin(other),
+            }
+        }
+        port.set_wish(machine.wish().cloned());
+        let Some(done) = hands.running.join_next().await else {
+            return Err(Failed(vec!["the bootstrap came to no end".to_owned()]));
+        };
+        for event in done.unwrap_or_default() {
+            commands.extend(machine.step(event));
+        }
+    }
+}
+
+struct Hands<'a> {
+    config: &'a Config,
+    trust: &'a Trust,
+    /// Each ends with what it has to tell.
+    running: JoinSet<Vec<Event>>,
+}
+
+impl Hands<'_> {
+    fn begin(&mut self, command: Command) {
+        let data_dir = self.config.data_dir.clone();
+        match command {
+            Command::ReadDataDir => self.now(Event::DataDir(contents(&data_dir))),
+            Command::ReadSavedPeers => self.now(Event::SavedPeers(saved_peers(&data_dir))),
+            Command::Resolve(hosts) => drop(self.running.spawn(resolve(hosts))),
+            Command::LookUpSrv { domain } => {
+                let no = || Err(format!("{domain}: this build can not look up SRV records yet"));
+                self.now(Event::Srv { tls: no(), plain: no() });
+            }
+            Command::AskPeers(peers) => {
+                for peer in peers {
+                    let tls = self.trust.peers.clone();
+                    self.running.spawn(async move {
+                        let answer = ask_peer(&peer, tls).await;
+                        vec![Event::Peer { peer, answer }]
+                    });
+                }
+            }
+            Command::ChangeMembers { through, remove, add } => {
+                let tls = self.trust.clients.clone();
+                self.running.spawn(async move {
+                    vec![Event::Changed(change_members(through, remove, add, tls).await)]
+                });
+            }
+            Command::Discovery(request) => {
+                if let Some(url) = discovery_url(self.config) {
+                    let tls = Arc::clone(&self.trust.public);
+                    self.running.spawn(async move { vec![Event::Discovery(discover(&url, &request, tls).await)] });
+                }
+            }
+            Command::Wait(pause) => {
+                self.running.spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    // Whichever machine it was that asked to wait.
+                    vec![Event::Due, Event::Discovery(discovery::Event::Due)]
+                });
+            }
+            Command::Log(_) | Command::Start(_) | Command::Fail(_) => {}
+        }
+    }
+
+    fn now(&mut self, event: Event) {
+        self.running.spawn(std::future::ready(vec![event]));
+    }
+}
+
+fn contents(data_dir: &Path) -> Contents {
+    Contents { member: data_dir::has_member(data_dir), proxy: data_dir.join("proxy").exists() }
+}
+
+/// What a proxy last knew; nothing where that can not be read, as at its first start.
+fn saved_peers(data_dir: &Path) -> Vec<Url> {
+    let text = std::fs::read(data_dir::proxy_file(data_dir)).unwrap_or_default();
+    let saved: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let urls = saved["PeerURLs"].as_array().into_iter().flatten();
+    urls.filter_map(|url| url.as_str()?.parse().ok()).collect()
+}
+
+async fn resolve(hosts: Vec<String>) -> Vec<Event> {
+    let mut found = BTreeMap::new();
+    for host in hosts {
+        if let Some(address) = address(&host).await {
+            found.insert(host, address);
+        }
+    }
+    vec![Event::Resolved(found)]
+}
+
+async fn address(host: &str) -> Option<IpAddr> {
+    let mut all = tokio::net::lookup_host((host, 0)).await.ok()?;
+    all.next().map(|address| address.ip())
+}
+
+async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
+    let question = Question {
+        method: hyper::Method::GET,
+        endpoint: peer,
+        path: "/members",
+        value: None,
+        credentials: None,
+        limit: Some(limits::PEERS_REQUEST_TIMEOUT),
+        tls,
+    };
+    match ask(&question).await {
+        Ok(reply) => PeerAnswer::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
+        Err(error) => {
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer does not answer");
+            PeerAnswer::Silent
+        }
+    }
+}
+
+fn discovery_url(config: &Config) -> Option<DiscoveryUrl> {
+    match &config.founding {
+        etcd_config::config::Founding::Discovery { url, .. } => DiscoveryUrl::parse(url),
+        _ => None,
+    }
+}
+
+async fn discover(url: &DiscoveryUrl, request: &discovery::Request, tls: Arc<ClientConfig>) -> discovery::Event {
+    let question = Question {
+        method: match request.method {
+            Method::Get => hyper::Method::GET,
+            Method::Put => hyper::Method::PUT,
+        },
+        endpoint: &url.endpoint,
+        path: &request.path,
+        value: request.value.as_deref(),
+        credentials: url.credentials.as_deref(),
+        limit: request.timeout,
+        tls: Some(tls),
+    };
+    match ask(&question).await {
+        Ok(reply) => discovery::Event::Answer(HttpAnswer {
+            status: reply.status,
+            index: reply.header("X-Etcd-Index").and_then(|index| index.parse().ok()),
+            body: reply.body,
+        }),
+        Err(AskError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
+        Err(error) => discovery::Event::Failed(Failure::Connection(chain(&error))),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// How long a change of the members may take: a request's limit and some.
+const CHANGE: Duration = Duration::from_secs(15);
+
+async fn change_members(
+    through: Vec<Url>,
+    remove: Option<Id>,
+    add: Vec<Url>,
+    tls: Option<etcd_client::TlsFiles>,
+) -> Result<(Id, RunningCluster), String> {
+    let endpoints: Vec<_> = through.iter().filter_map(|url| url.to_string().parse().ok()).collect();
+    let mut config = etcd_client::Config::new(endpoints);
+    config.tls = tls.unwrap_or_default();
+    config.request_timeout = CHANGE;
+    let client = etcd_client::Client::new(config).map_err(|error| chain(&error))?;
+    if let Some(former) = remove {
+        client.remove_member(&former.to_string()).await.map_err(|error| chain(&error))?;
+    }
+    let urls: Vec<String> = add.iter().map(Url::to_string).collect();
+    let added = client.add_member(&urls).await.map_err(|error| chain(&error))?;
+    let own: Id = added.id.parse().map_err(|_| format!("{:?} is no member id", added.id))?;
+    let members = client.members().await.map_err(|error| chain(&error))?;
+    let members = members.into_iter().filter_map(|member| {
+        Some(RunningMember {
+            id: member.id.parse().ok()?,
+            peer_urls: member.peer_urls.iter().filter_map(|url| url.parse().ok()).collect(),
+            name: member.name,
+            client_urls: member.client_urls.iter().filter_map(|url| url.parse().ok()).collect(),
+        })
+    });
+    let id = client.cluster_id().await.map_err(|error| chain(&error))?;
+    let id = id.parse().map_err(|_| format!("{id:?} is no cluster id"))?;
+    Ok((own, RunningCluster { id, members: members.collect() }))
+}

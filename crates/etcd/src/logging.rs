@@ -1,0 +1,78 @@
+//! The log: to the journal with structured fields where systemd reads us, to stderr elsewhere.
+//!
+//! Its level can be changed while the server runs.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use anyhow::Context;
+use etcd_config::config::Log;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// Libraries whose daily business is nobody's news.
+const QUIET: [&str; 3] = ["openraft", "hyper", "rustls"];
+
+/// Sets up the log; gives what changes its level: false for a level that there is not.
+pub fn start(config: &Log) -> anyhow::Result<Arc<dyn Fn(&str) -> bool + Send + Sync>> {
+    let level = if config.debug { Level::DEBUG } else { Level::INFO };
+    let packages = config.package_levels.clone().unwrap_or_default();
+    let (filter, handle) = reload::Layer::new(targets(level, &packages));
+    let to_journal = read_by_journal().then(tracing_journald::layer).transpose();
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match to_journal.context("the journal's socket")? {
+        Some(journal) => Box::new(journal.with_syslog_identifier("etcd".to_owned())),
+        None => Box::new(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().context("the log")?;
+    Ok(Arc::new(move |name: &str| {
+        let Some(level) = level_of(name) else { return false };
+        handle.reload(targets(level, &packages)).is_ok()
+    }))
+}
+
+/// `etcdserver=DEBUG,raft=WARN`: names of the original's packages match none of ours and are let pass.
+fn targets(level: Level, packages: &str) -> Targets {
+    let quiet = QUIET.iter().map(|name| (*name, if level >= Level::DEBUG { Level::INFO } else { Level::WARN }));
+    let given = packages.split(',').filter_map(|pair| {
+        let (name, level) = pair.split_once('=')?;
+        Some((name.to_owned(), level_of(level)?))
+    });
+    Targets::new().with_default(level).with_targets(quiet).with_targets(given)
+}
+
+/// The names that etcd's clients send.
+fn level_of(name: &str) -> Option<Level> {
+    Some(match name.to_ascii_uppercase().as_str() {
+        "TRACE" | "T" => Level::TRACE,
+        "DEBUG" | "D" => Level::DEBUG,
+        "INFO" | "I" | "NOTICE" | "N" => Level::INFO,
+        "WARNING" | "WARN" | "W" => Level::WARN,
+        "ERROR" | "E" | "CRITICAL" | "C" => Level::ERROR,
+        _ => return None,
+    })
+}
+
+/// Whether stderr is the stream that systemd names in `JOURNAL_STREAM` (device:inode).
+fn read_by_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stderr = std::fs::metadata("/proc/self/fd/2");
+    stderr.is_ok_and(|data| named == format!("{}:{}", data.dev(), data.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_packages_and_of_libraries() {
+        let info = targets(Level::INFO, "member=DEBUG,raft=WARN,noise,x=loud");
+        assert!(info.would_enable("member", &Level::DEBUG));
+        assert!(!info.would_enable("etcd", &Level::DEBUG));
+        assert!(!info.would_enable("openraft::core", &Level::INFO));
+        assert!(targets(Level::DEBUG, "").would_enable("etcd", &Level::DEBUG));
+        assert_eq!(level_of("loud"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! What systemd is told: ready, alive, stopping.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The member is in its cluster and serves.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// What it is doing, for `systemctl status`.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
+}
+
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd can not be told");
+    }
+}
+
+/// Tells systemd twice in its limit that we live, as long as the runtime turns: what hangs is killed and started
+/// again. For ever.
+pub async fn stay_alive() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
+    loop {
+        beat.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}

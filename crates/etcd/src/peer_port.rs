@@ -1,0 +1,85 @@
+//! The peers' port: open before there is a cluster, so that members who look for each other find each other.
+//!
+//! Until the member runs it answers 503, with what this member wishes for where the `-peers` rule asks for that;
+//! then it tells who the members are, and turns their connections into peer connections.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use etcd_config::bootstrap::Wish;
+use etcd_http::PeerFront;
+use etcd_http::server::{Handler, Never, Payload, Peer, Reply};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use hyper::{Request, Response, StatusCode};
+use member::Member;
+
+use crate::backend::MemberBackend;
+
+/// What is served once there is a member.
+struct Running {
+    front: Arc<PeerFront<MemberBackend>>,
+    member: Member,
+}
+
+#[derive(Default)]
+pub struct PeerPort {
+    wish: RwLock<Option<Wish>>,
+    running: OnceLock<Running>,
+}
+
+impl PeerPort {
+    pub fn set_wish(&self, wish: Option<Wish>) {
+        *self.wish.write().unwrap_or_else(PoisonError::into_inner) = wish;
+    }
+
+    /// From now on the member answers. Only the first call counts.
+    pub fn run(&self, front: PeerFront<MemberBackend>, member: Member) {
+        self.running.get_or_init(|| Running { front: Arc::new(front), member });
+    }
+
+    fn waiting(&self) -> Response<Payload> {
+        let wish = self.wish.read().unwrap_or_else(PoisonError::into_inner);
+        // invariant: a wish is URLs and a token, which JSON can hold.
+        let body = wish.as_ref().and_then(|wish| serde_json::to_string(wish).ok()).unwrap_or_default();
+        let mut answer = Response::new(Payload::from(body));
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+        answer
+    }
+}
+
+impl Handler for PeerPort {
+    type Chunks = Never;
+
+    async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Never> {
+        let Some(running) = self.running.get() else { return Reply::Answer(self.waiting()) };
+        if !wants_peer(&request) {
+            return Arc::clone(&running.front).handle(peer, request).await;
+        }
+        let head = Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, member::UPGRADE)
+            .body(());
+        let member = running.member.clone();
+        match head {
+            Ok(head) => Reply::Upgrade(
+                head,
+                Box::new(move |stream| {
+                    Box::pin(async move {
+                        if let Err(error) = member.serve_peer(Box::new(stream)).await {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::info!(address = %peer.address, error, "a peer's connection ended");
+                        }
+                    })
+                }),
+            ),
+            // invariant: the head is made of constants.
+            Err(_) => Reply::Answer(self.waiting()),
+        }
+    }
+}
+
+fn wants_peer(request: &Request<Incoming>) -> bool {
+    request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes() == member::UPGRADE.as_bytes())
+}

@@ -1,0 +1,149 @@
+//! A member at work: in its cluster, serving clients, until it is told to stop or must.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use etcd_config::bootstrap::Start;
+use etcd_config::config::{Config, Cors as CorsFlag, Founding};
+use etcd_config::ids;
+use etcd_http::server::{Listener, Running, serve};
+use etcd_http::{Cors, Front, SetLogLevel, Settings};
+use member::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
+use tokio_rustls::TlsConnector;
+
+use crate::backend::MemberBackend;
+use crate::peer_port::PeerPort;
+use crate::server::Stop;
+use crate::{data_dir, notify, tls};
+
+/// Requests in flight get as long to be answered when the member stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub struct Parts<'a> {
+    pub config: &'a Config,
+    pub start: Start,
+    pub set_level: SetLogLevel,
+    pub peers: Arc<PeerPort>,
+    pub peer_serving: Running,
+    pub client_listeners: Vec<Listener>,
+}
+
+pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Result<ExitCode> {
+    let config = parts.config;
+    let connector = tls::towards_cluster(&config.peer_tls)?.map(TlsConnector::from);
+    let member_config = member_config(config, parts.start)?;
+    let id = ids::Id(member_config.member_id);
+    let member = Member::start(member_config, Arc::new(TcpNetwork::new(connector))).await?;
+    let backend = MemberBackend::new(member.clone(), &config.name, &token(config), config.strict_reconfig_check);
+    let front = Front::new(backend, settings(config, parts.set_level)?).context("metrics")?;
+    parts.peers.run(front.for_peers(), member.clone());
+    notify::status("waiting for a majority of the cluster");
+    let ended = tokio::select! {
+        () = joined(&member) => None,
+        reason = member.stopped() => Some(reason),
+        () = stop.clone().wait() => Some(StopReason::Asked),
+    };
+    let reason = match ended {
+        Some(reason) => reason,
+        None => {
+            let serving = serve(parts.client_listeners, Arc::new(front), connections)?;
+            let addresses: Vec<_> = serving.addresses().iter().map(ToString::to_string).collect();
+            tracing::info!(member = %id, name = config.name, "serving clients on {}", addresses.join(", "));
+            notify::ready(&format!("member {id} of the cluster"));
+            let reason = tokio::select! {
+                reason = member.stopped() => reason,
+                () = stop.wait() => StopReason::Asked,
+            };
+            notify::stopping();
+            let cut = serving.stop(GRACE).await;
+            if cut > 0 {
+                tracing::warn!("{cut} connections were cut");
+            }
+            reason
+        }
+    };
+    member.stop().await;
+    parts.peer_serving.stop(GRACE).await;
+    end(reason)
+}
+
+fn end(reason: StopReason) -> anyhow::Result<ExitCode> {
+    match reason {
+        StopReason::Asked => Ok(ExitCode::SUCCESS),
+        reason => Err(anyhow!(reason)),
+    }
+}
+
+/// Returns when this member has seen that a majority has a leader, and has applied all that was before.
+async fn joined(member: &Member) {
+    while let Err(error) = member.barrier().await {
+        if error == member::Unavailable::Stopped {
+            return std::future::pending().await;
+        }
+        tracing::info!("still waiting for a majority of the cluster: {error}");
+    }
+}
+
+fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> {
+    let folder = data_dir::member(&config.data_dir);
+    let (cluster_id, member_id, start) = match start {
+        Start::Restart => {
+            let identity = member::read_identity(&folder)?;
+            let identity = identity.ok_or_else(|| anyhow!("{} has no identity", folder.display()))?;
+            (identity.cluster_id, identity.member_id, member::Start::Join)
+        }
+        Start::Found(new) => {
+            let founders = new.members.iter().map(|founder| InitialMember {
+                id: founder.id.0,
+                name: founder.name.clone(),
+                peer_urls: founder.peer_urls.iter().map(ToString::to_string).collect(),
+            });
+            (new.id.0, new.own_id.0, member::Start::New(founders.collect()))
+        }
+        Start::Join { own_id, cluster } => (cluster.id.0, own_id.0, member::Start::Join),
+        Start::Proxy { .. } => return Err(anyhow!("a proxy is no member")),
+    };
+    data_dir::make(&folder).with_context(|| format!("{}", folder.display()))?;
+    Ok(MemberConfig {
+        peer_urls: config.advertise_peer.iter().map(ToString::to_string).collect(),
+        client_urls: config.advertise_client.iter().map(ToString::to_string).collect(),
+        start,
+        force_new_cluster: config.force_new_cluster,
+        heartbeat: config.heartbeat_interval,
+        election_timeout: config.election_timeout,
+        snapshot_count: config.snapshot_count,
+        wal_dir: config.wal_dir.clone(),
+        ..MemberConfig::new(folder, cluster_id, member_id, &config.name)
+    })
+}
+
+/// What the cluster's ids are made from.
+fn token(config: &Config) -> String {
+    match &config.founding {
+        Founding::Static { token, .. } | Founding::Srv { token, .. } | Founding::Peers { token, .. } => token.clone(),
+        Founding::Discovery { url, .. } => url.clone(),
+    }
+}
+
+fn settings(config: &Config, set_level: SetLogLevel) -> anyhow::Result<Settings> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow!("random numbers: {error}"))?;
+    Ok(Settings {
+        server_version: config.reported_version.clone(),
+        cors: cors(&config.cors),
+        command_line: std::env::args().collect(),
+        set_log_level: Some(set_level),
+        registries: Vec::new(),
+        secret,
+    })
+}
+
+pub fn cors(flag: &CorsFlag) -> Cors {
+    match flag {
+        CorsFlag::Off => Cors::default(),
+        CorsFlag::Any => Cors::new(["*".to_owned()]),
+        CorsFlag::Origins(origins) => Cors::new(origins.iter().cloned()),
+    }
+}

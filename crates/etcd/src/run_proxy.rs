@@ -1,0 +1,54 @@
+//! A proxy at work: passes clients' requests to the members, until it is told to stop.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use etcd_config::config::ProxyMode;
+use etcd_config::{Config, Url};
+use etcd_http::proxy::{Dial, Proxy, ProxySettings};
+use etcd_http::server::{Listener, connection_limit, serve};
+
+use crate::bootstrap::Trust;
+use crate::run_member::cors;
+use crate::server::Stop;
+use crate::{data_dir, notify, tls};
+
+/// Requests in flight get as long to be answered when the proxy stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub async fn run(
+    config: &Config,
+    peers: &[Url],
+    listeners: Vec<Listener>,
+    trust: &Trust,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let saved = data_dir::proxy_file(&config.data_dir);
+    let folder = saved.parent().unwrap_or(&config.data_dir);
+    data_dir::make(folder).with_context(|| format!("{}", folder.display()))?;
+    let clients = tls::towards_cluster(&config.client_tls)?;
+    let proxy = Proxy::start(ProxySettings {
+        read_only: config.proxy.mode == ProxyMode::ReadOnly,
+        peer_urls: peers.iter().map(Url::to_string).collect(),
+        failure_wait: config.proxy.failure_wait,
+        refresh_interval: config.proxy.refresh_interval,
+        dial: Dial {
+            dial_timeout: config.proxy.dial_timeout,
+            write_timeout: config.proxy.write_timeout,
+            read_timeout: config.proxy.read_timeout,
+            // Both sides of a cluster have the same authority; peers are asked with it too.
+            tls: clients.or_else(|| trust.peers.clone()),
+        },
+        saved: Some(saved),
+        cors: cors(&config.cors),
+    })?;
+    let serving = serve(listeners, proxy, connection_limit())?;
+    let addresses: Vec<_> = serving.addresses().iter().map(ToString::to_string).collect();
+    tracing::info!("proxy: passing requests from {} on to the members", addresses.join(", "));
+    notify::ready("proxy of the cluster");
+    stop.wait().await;
+    notify::stopping();
+    serving.stop(GRACE).await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,97 @@
+//! From the configuration to a running member or proxy, and to its end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use etcd_config::Config;
+use etcd_config::bootstrap::Start;
+use etcd_http::server::{connection_limit, serve};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::bootstrap::{self, Trust};
+use crate::peer_port::PeerPort;
+use crate::{data_dir, listen, logging, notify, run_member, run_proxy, tls};
+
+/// Connections of peers and of those who ask the peers' port.
+const PEER_CONNECTIONS: usize = 1024;
+
+pub fn run(config: &Config, warnings: &[String]) -> anyhow::Result<ExitCode> {
+    let set_level = logging::start(&config.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = whole(config, set_level) => done,
+            () = notify::stay_alive() => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+async fn whole(config: &Config, set_level: etcd_http::SetLogLevel) -> anyhow::Result<ExitCode> {
+    data_dir::make(&config.data_dir).with_context(|| format!("data directory {}", config.data_dir.display()))?;
+    let trust = Trust {
+        public: tls::towards_world()?,
+        peers: tls::towards_cluster(&config.peer_tls)?,
+        clients: tls::for_client(&config.client_tls),
+    };
+    let stop = stop_signal()?;
+    let peers = Arc::new(PeerPort::default());
+    let peer_tls = tls::server(&config.peer_tls)?;
+    // Before the bootstrap: members that look for each other ask here. Clients' ports are open too, and wait.
+    let peer_listeners = listen::listeners(&config.listen_peer, peer_tls.as_ref()).await?;
+    let client_tls = tls::server(&config.client_tls)?;
+    let client_listeners = listen::listeners(&config.listen_client, client_tls.as_ref()).await?;
+    let peer_serving = serve(peer_listeners, Arc::clone(&peers), PEER_CONNECTIONS)?;
+    notify::status("looking for the cluster");
+    let start = tokio::select! {
+        start = bootstrap::run(config, &trust, &peers) => match start {
+            Ok(start) => start,
+            Err(failed) => {
+                for line in &failed.0 {
+                    tracing::error!("{line}");
+                }
+                anyhow::bail!(failed);
+            }
+        },
+        () = stop.clone().wait() => return Ok(ExitCode::SUCCESS),
+    };
+    if let Start::Proxy { peers } = start {
+        drop(peer_serving);
+        return run_proxy::run(config, &peers, client_listeners, &trust, stop).await;
+    }
+    let parts = run_member::Parts { config, start, set_level, peers, peer_serving, client_listeners };
+    run_member::run(parts, connection_limit(), stop).await
+}
+
+/// SIGTERM or Ctrl-C; whoever waits is told, also afterwards.
+#[derive(Clone)]
+pub struct Stop(tokio::sync::watch::Receiver<bool>);
+
+impl Stop {
+    pub async fn wait(mut self) {
+        // The sender lives as long as the process.
+        if self.0.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+fn stop_signal() -> anyhow::Result<Stop> {
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!("received {name}, stopping");
+            sender.send_replace(true);
+        }
+    });
+    Ok(Stop(receiver))
+}

@@ -1,0 +1,65 @@
+//! Certificates: from the flags' paths to what listeners and callers use.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use etcd_config::config::Tls;
+use etcd_http::tls::{ServerTls, TlsFiles};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+
+/// The files of one side; none where it has no certificate.
+pub fn files(tls: &Tls) -> anyhow::Result<Option<TlsFiles>> {
+    if tls.auto {
+        bail!("-auto-tls and -peer-auto-tls are not in this build: keelson ca issues certificates");
+    }
+    let (Some(certificate), Some(key)) = (&tls.cert_file, &tls.key_file) else { return Ok(None) };
+    Ok(Some(TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        authority: tls.trusted_ca_file.clone(),
+        client_certificates: tls.client_cert_auth,
+    }))
+}
+
+pub fn server(tls: &Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    let Some(files) = files(tls)? else { return Ok(None) };
+    let named = files.certificate.display().to_string();
+    Ok(Some(Arc::new(ServerTls::load(files).with_context(|| format!("TLS with {named}"))?)))
+}
+
+/// Towards others of our own cluster: we trust its authority and show our own certificate.
+pub fn towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+    let own = files(tls)?;
+    let Some(authority) = &tls.trusted_ca_file else { return Ok(None) };
+    let config = etcd_http::tls::client_config(authority, own.as_ref());
+    Ok(Some(config.with_context(|| format!("TLS with {}", authority.display()))?))
+}
+
+/// The same for the client library.
+pub fn for_client(tls: &Tls) -> Option<etcd_client::TlsFiles> {
+    let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(Path::to_path_buf);
+    tls.trusted_ca_file.as_ref()?;
+    Some(etcd_client::TlsFiles {
+        ca: path(&tls.trusted_ca_file),
+        certificate: path(&tls.cert_file),
+        key: path(&tls.key_file),
+    })
+}
+
+/// Towards the world: we trust whom this machine trusts.
+pub fn towards_world() -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "an authority of this machine can not be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .context("TLS versions")?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
