@@ -38,6 +38,15 @@ pub struct Node {
     pub made_from: Option<PathBuf>,
 }
 
+/// A discovery token of etcd, and the service that keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    pub url: String,
+    /// Port of 127.0.0.1; 0 where the service is somebody else's.
+    pub port: u16,
+    pub process: Option<Process>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub format: u32,
@@ -51,6 +60,9 @@ pub struct Cluster {
     /// Ports of the host's loopback that nodes reach at [`HOST_NAME`].
     #[serde(default)]
     pub services: Vec<u16>,
+    /// Where the members of the key-value store meet; none until a node first starts.
+    #[serde(default)]
+    pub discovery: Option<Discovery>,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
     #[serde(default)]
@@ -70,6 +82,7 @@ impl Cluster {
             nodes: vec![],
             lan: None,
             services: vec![],
+            discovery: None,
             shared: vec![],
             qemu_words: vec![],
         };

@@ -23,6 +23,9 @@ pub const HOSTS: &str = "keelson.hosts";
 /// Further lines of fstab, read by systemd's own generator.
 pub const MOUNTS: &str = "fstab.extra";
 
+/// Variables that count least for the node's `etcd`.
+pub const ETCD: &str = "etcd.environment";
+
 /// All credentials of a node: name and content.
 #[must_use]
 pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
@@ -31,6 +34,9 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
         (HOSTNAME.to_owned(), node.name.clone()),
         (HOSTS.to_owned(), format!("{} {HOST_NAME}\n", cluster.backend.host_address())),
     ];
+    if let Some(discovery) = &cluster.discovery {
+        all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n", discovery.url)));
+    }
     // A container has its shared folders as binds, made before it starts.
     if cluster.backend == BackendKind::Qemu && !cluster.shared.is_empty() {
         all.push((MOUNTS.to_owned(), mounts(cluster)));

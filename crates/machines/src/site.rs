@@ -3,6 +3,7 @@
 //! Every change is written to the state file before the next one is begun, so that a keelson that is
 //! killed leaves a state by which the next one finds all processes.
 
+mod discovery;
 mod error;
 mod power;
 mod provision;
@@ -39,6 +40,8 @@ pub struct Background {
     pub lan: Vec<String>,
     /// Followed by a file; must call [`crate::nspawn::keeper::run`].
     pub keeper: Vec<String>,
+    /// Followed by a folder for its data and a port of 127.0.0.1 to listen on; must serve etcd's discovery.
+    pub discovery: Vec<String>,
 }
 
 /// What happens while nodes boot.
@@ -208,7 +211,7 @@ impl Site {
         }
         let runs = self.state().nodes.iter().any(|node| node.process.is_some_and(Process::alive));
         if done.is_err() && !runs {
-            self.stop_lan()?;
+            self.stop_helpers()?;
         }
         done
     }
@@ -299,6 +302,7 @@ impl Site {
     /// Switches a stopped node on, without waiting for it. With `fresh` its config drive is written anew.
     fn switch_on(&self, name: &str, fresh: bool) -> Result<(), SiteError> {
         self.ensure_lan()?;
+        self.ensure_discovery()?;
         lan::order(&self.layout.lan(), &Order::Add(name.to_owned()))?;
         let wish = self.node(name)?.ssh_port;
         let port = free_port(wish).map_err(SiteError::Port)?;
@@ -332,9 +336,11 @@ impl Site {
         Ok(self.layout.save(&state)?)
     }
 
-    fn stop_lan(&self) -> Result<(), SiteError> {
+    /// Ends the processes that serve the nodes.
+    fn stop_helpers(&self) -> Result<(), SiteError> {
         let mut state = self.state();
-        if let Some(process) = state.lan.take() {
+        let discovery = state.discovery.as_mut().and_then(|discovery| discovery.process.take());
+        for process in state.lan.take().into_iter().chain(discovery) {
             process.kill()?;
         }
         Ok(self.layout.save(&state)?)

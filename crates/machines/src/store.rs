@@ -61,6 +61,12 @@ impl Layout {
         &self.root
     }
 
+    /// Folder of the discovery service's data and log.
+    #[must_use]
+    pub fn discovery(&self) -> PathBuf {
+        self.root.join("discovery")
+    }
+
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.root.join("cluster.json")

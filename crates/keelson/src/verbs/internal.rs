@@ -11,11 +11,17 @@ pub enum Task {
     Lan { folder: PathBuf },
     /// The process that holds an nspawn node
     Keeper { file: PathBuf },
+    /// The discovery service of a cluster
+    Discovery { folder: PathBuf, port: u16 },
 }
 
 pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Lan { folder } => match machines::lan::serve(folder)? {},
+        Task::Discovery { folder, port } => {
+            etcd_discovery::run(&folder.join("tokens"), *port).context("the discovery service")?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Keeper { file } => {
             let code = machines::nspawn::keeper::run(file).context("the node can not be run")?;
             Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))

@@ -54,6 +54,9 @@ pub struct Flags {
     /// Memory of each machine
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
+    /// Discovery URL for the machines' etcd [default: a service of this cluster's own on this host]
+    #[arg(long, value_name = "URL")]
+    discovery: Option<String>,
     /// Apply changed user-data to machines that run already
     #[arg(long)]
     provision: bool,
@@ -78,6 +81,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
     let site = Site::create(context.layout()?, lock, image, &wish, context.background.clone(), cancel)?;
+    if let Some(url) = &flags.discovery {
+        site.use_discovery(url)?;
+    }
     if let Some(Acceleration::Tcg { why }) = site.acceleration() {
         context.progress.note(&format!("machines are emulated: {why}"));
     }

@@ -22,6 +22,8 @@ pub enum SiteError {
     Stopped(String),
     #[error("{0} is running already")]
     Running(String),
+    #[error("the discovery service did not start; {log} says: {said}")]
+    Discovery { log: PathBuf, said: String },
     #[error(transparent)]
     NotReady(#[from] Box<NotReady>),
     #[error("interrupted")]

@@ -62,7 +62,7 @@ impl Site {
             threads.into_iter().map(|thread| thread.join().unwrap_or(Err(SiteError::Interrupted))).collect()
         });
         done.into_iter().collect::<Result<(), _>>()?;
-        self.stop_lan()
+        self.stop_helpers()
     }
 
     /// Stops one node in order; by force where it does not end in time.
@@ -82,7 +82,7 @@ impl Site {
         for node in self.cluster().nodes {
             self.crash(&node.name)?;
         }
-        self.stop_lan()?;
+        self.stop_helpers()?;
         let path = self.layout.root().to_path_buf();
         std::fs::remove_dir_all(&path).map_err(|source| SiteError::Write { path, source })
     }

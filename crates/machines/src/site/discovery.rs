@@ -1,0 +1,94 @@
+//! Where the members of a cluster's key-value store find each other: a discovery service on this host, with a
+//! token for the cluster, told to the nodes as the default of their `etcd`.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::time::Instant;
+
+use super::{Site, SiteError};
+use crate::backend::free_port;
+use crate::cluster::{Discovery, HOST_NAME};
+use crate::limits;
+use crate::process::{Process, last_line};
+
+/// Longest answer of the service that is read.
+const ANSWER_BYTES: u64 = 4096;
+
+impl Site {
+    /// The members meet at this URL, and no service is started here.
+    pub fn use_discovery(&self, url: &str) -> Result<(), SiteError> {
+        let mut state = self.state();
+        state.discovery = Some(Discovery { url: url.to_owned(), port: 0, process: None });
+        Ok(self.layout.save(&state)?)
+    }
+
+    /// Starts the service where none runs. Its URL stays what it was: it is part of what the members' ids are
+    /// made from.
+    pub(super) fn ensure_discovery(&self) -> Result<(), SiteError> {
+        let known = self.state().discovery.clone();
+        let runs = |discovery: &Discovery| {
+            discovery.port == 0 || discovery.process.is_some_and(Process::alive)
+        };
+        if known.as_ref().is_some_and(runs) {
+            return Ok(());
+        }
+        let wish = known.as_ref().map_or(0, |discovery| discovery.port);
+        let port = free_port(wish).map_err(SiteError::Port)?;
+        let process = self.start_discovery(port)?;
+        let url = match known {
+            Some(discovery) if discovery.port == port => discovery.url,
+            // Its port is somebody else's now: members that have met need it no more, others a new token.
+            _ => self.new_token(port)?,
+        };
+        self.state().discovery = Some(Discovery { url, port, process: Some(process) });
+        self.offer(port)
+    }
+
+    fn start_discovery(&self, port: u16) -> Result<Process, SiteError> {
+        let folder = self.layout.discovery();
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| SiteError::Write { path: folder.clone(), source })?;
+        let log = folder.join("log");
+        let mut command = Command::new(&self.background.program);
+        command.args(&self.background.discovery).arg(&folder).arg(port.to_string());
+        let process = Process::spawn(command, &log)?;
+        let deadline = Instant::now() + limits::BACKGROUND_START;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if !process.alive() || Instant::now() > deadline {
+                process.kill()?;
+                return Err(SiteError::Discovery { said: last_line(&log), log });
+            }
+            // Nothing wakes us when a socket begins to listen; it is a matter of milliseconds.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(process)
+    }
+
+    /// The URL of a fresh token, as the nodes reach it.
+    fn new_token(&self, port: u16) -> Result<String, SiteError> {
+        let size = self.state().nodes.len();
+        let log = self.layout.discovery().join("log");
+        let token = ask(port, &format!("/new?size={size}"))
+            .map_err(|error| SiteError::Discovery { said: error.to_string(), log: log.clone() })?;
+        let good = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !good {
+            return Err(SiteError::Discovery { said: format!("{token:?} is no token"), log });
+        }
+        Ok(format!("http://{HOST_NAME}:{port}/{token}"))
+    }
+}
+
+/// The last segment of the URL that the service answers.
+fn ask(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(limits::BACKGROUND_START))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {HOST_NAME}:{port}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(io::Error::other(format!("it answered {:?}", head.lines().next().unwrap_or_default())));
+    }
+    Ok(body.trim().rsplit('/').next().unwrap_or_default().to_owned())
+}
