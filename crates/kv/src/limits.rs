@@ -1,0 +1,4 @@
+//! What the state keeps and accepts at most.
+
+/// Events of the whole store that a watch can still ask for.
+pub const HISTORY_EVENTS: usize = 1_000;
