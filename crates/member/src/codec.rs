@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::raft_types::{
-    Batch, Entry, LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership,
-    Vote,
+    Batch, Entry, LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,10 +130,7 @@ impl Reader {
     }
 
     pub fn snapshot_meta(&mut self) -> Decoded<SnapshotMeta> {
-        Ok(SnapshotMeta {
-            last_log_id: self.optional_log_id()?,
-            last_membership: self.stored_membership()?,
-        })
+        Ok(SnapshotMeta { last_log_id: self.optional_log_id()?, last_membership: self.stored_membership()? })
     }
 
     /// An entry's record: all of the entry but its index.

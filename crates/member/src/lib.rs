@@ -3,27 +3,42 @@
 //! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
 //! applied here.
 
+mod applied;
+mod checkpoint;
+mod codec;
 mod config;
+mod host;
+mod identity;
+mod leadership;
 pub mod limits;
+mod log_store;
+mod member;
+mod membership;
+mod peer;
+mod peers;
+mod proposals;
+mod proposer;
+mod raft_network;
 mod raft_types;
+mod read_barrier;
 mod runtime;
+mod start;
+mod state_machine;
 mod status;
 mod unavailable;
+mod upkeep;
+mod watching;
 
 pub use config::{Clock, InitialMember, MemberConfig, Start, SystemClock};
+pub use identity::{Identity, IdentityError, read as read_identity};
+pub use leadership::Leadership;
+pub use member::Member;
+pub use peer::network::{
+    BoxedStream, Dialing, Network, PeerStream, Target, TcpNetwork, UPGRADE, accept_upgrade,
+};
+pub use peer::serve::ServeError;
+pub use peers::StopReason;
+pub use start::StartError;
 pub use status::{Latency, PeerStatus, Role, Status};
 pub use unavailable::Unavailable;
-
-// The interface that comes next (bodies follow when `kv` and `raft-log` are merged):
-//
-//     Member::start(MemberConfig, Arc<dyn Network>) -> Result<Member, StartError>     // Clone, cheap
-//     member.propose(&kv::Command) -> Result<kv::Outcome, Unavailable>                // async
-//     member.barrier() -> Result<(), Unavailable>                                     // async, shared rounds
-//     member.read(|store: &kv::Store| ..) -> R
-//     member.watch(&Key, recursive, since: Option<u64>) -> Result<Watch, ApiError>    // Watch::next().await
-//     member.status() -> Status; member.status_changes() -> leader and role as a watch
-//     member.add_member(etcd_api::Member) / remove_member(id) / update_member(id, urls) -> Outcome
-//     member.serve_peer(stream)             // after `101 Switching Protocols` to `Upgrade: keelson-peer`
-//     member.stopped() -> StopReason        // removed, replaced, failed, asked to
-//     member.stop()                         // hands the leadership over first
-//     trait Network { fn dial(&self, Target) -> BoxFuture<io::Result<BoxedStream>> }  // TcpNetwork, or simulated
+pub use watching::Watch;

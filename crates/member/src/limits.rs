@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const WAITING_PROPOSALS: usize = 16_384;
 /// Bytes of one member's waiting proposals; one larger command alone is still taken.
 pub const WAITING_BYTES: usize = 256 << 20;
+/// Quorum reads of one member that wait; more are refused at once.
+pub const WAITING_READS: usize = 65_536;
 /// Commands in one log entry.
 pub const BATCH_COMMANDS: usize = 1_024;
 /// Bytes of commands in one log entry; one larger command alone makes an entry of its own.
@@ -29,9 +31,17 @@ pub const REDIAL_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Durat
 pub const UPGRADE_HEAD_BYTES: usize = 8 << 10;
 /// One piece of a snapshot on the wire.
 pub const SNAPSHOT_CHUNK: usize = 256 << 10;
+/// One call while a snapshot is sent, installing it included.
+pub const SNAPSHOT_CALL_TIME: Duration = Duration::from_secs(60);
+/// A leader that does not answer a proposal for this long is asked again.
+pub const PROPOSE_TIME: Duration = Duration::from_secs(1);
+/// The same for the question up to where a quorum read must see.
+pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes of recent log entries kept in memory for followers and for the state machine.
 pub const LOG_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of log entries read at once, for a follower or for the state machine.
+pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Log bytes between two checkpoints, whatever the count of entries is.
 pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
 /// A change waits no longer than this for its checkpoint.

@@ -34,7 +34,7 @@ pub fn put_frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
     out.put_u8(kind);
     out.put_u64(number);
     out.put_slice(contents);
-    let checksum = crc32fast::hash(&out[at + 4..]);
+    let checksum = crc32c::crc32c(&out[at + 4..]);
     out[at..at + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
@@ -54,7 +54,7 @@ pub fn take_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     let mut frame = buffer.split_to(HEAD + length).freeze();
     frame.advance(4);
     let checksum = frame.get_u32();
-    if crc32fast::hash(&frame) != checksum {
+    if crc32c::crc32c(&frame) != checksum {
         return Err(FrameError::Checksum);
     }
     let kind = frame.get_u8();

@@ -157,8 +157,7 @@ where
 mod tests {
     use super::*;
 
-    const HELLO: Hello =
-        Hello { versions: VERSIONS, cluster_id: 1, from: 2, to: 3, disk: 4 };
+    const HELLO: Hello = Hello { versions: VERSIONS, cluster_id: 1, from: 2, to: 3, disk: 4 };
 
     async fn greet(answer: Result<Welcome, Refused>) -> Result<Welcome, HelloError> {
         let (mut near, mut far) = tokio::io::duplex(256);

@@ -100,12 +100,7 @@ impl Link {
         Ok(receiver)
     }
 
-    pub async fn call(
-        &self,
-        kind: u8,
-        contents: Bytes,
-        limit: Duration,
-    ) -> Result<Bytes, LinkError> {
+    pub async fn call(&self, kind: u8, contents: Bytes, limit: Duration) -> Result<Bytes, LinkError> {
         let called = async {
             let answer = self.send(kind, contents).await?;
             answer.await.unwrap_or(Err(LinkError::Lost))

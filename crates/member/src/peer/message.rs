@@ -159,10 +159,7 @@ pub fn read_transfer_answer(contents: Bytes) -> Decoded<TransferLeaderResponse<T
     let mut reader = Reader::new(contents);
     match reader.u8()? {
         0 => Ok(Ok(())),
-        1 => Ok(Err(TransferLeaderError::VoteChanged {
-            expected: reader.vote()?,
-            actual: reader.vote()?,
-        })),
+        1 => Ok(Err(TransferLeaderError::VoteChanged { expected: reader.vote()?, actual: reader.vote()? })),
         2 => Ok(Err(TransferLeaderError::LogNotFlushed {
             expected: reader.optional_log_id()?,
             actual: reader.optional_log_id()?,

@@ -93,9 +93,8 @@ async fn upgrade<S>(mut stream: S, host: &str) -> io::Result<BoxedStream>
 where
     S: PeerStream + 'static,
 {
-    let request = format!(
-        "GET /raft HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
-    );
+    let request =
+        format!("GET /raft HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let head = read_head(&mut stream).await?;
@@ -129,9 +128,8 @@ where
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not an upgrade to a peer"));
     }
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
-    );
+    let answer =
+        format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n");
     stream.write_all(answer.as_bytes()).await?;
     stream.flush().await?;
     Ok(Box::new(stream))

@@ -19,6 +19,9 @@ pub type Handling = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
 
 /// What a member does with the requests of one connection.
 pub trait Conversation: Send {
+    /// Whether the connection is to be closed. Asked when something came.
+    fn is_over(&self) -> bool;
+
     /// Requests begin in the order in which they came.
     fn handle(&mut self, kind: u8, contents: Bytes) -> Handling;
 }
@@ -70,7 +73,7 @@ pub async fn serve_peer(mut stream: BoxedStream, host: Arc<dyn Host>) -> Result<
                 out.clear();
             }
             count = stream.read_buf(&mut received), if room => {
-                if count? == 0 {
+                if count? == 0 || conversation.is_over() {
                     return Ok(());
                 }
                 while let Some(Frame { kind, number, contents }) = take_frame(&mut received)? {
