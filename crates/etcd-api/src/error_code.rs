@@ -61,3 +61,24 @@ error_codes! {
     InvalidRemoveDelay = 404, 400, "Standby remove delay";
     ClientInternal = 500, 400, "Client Internal Error";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_follow_the_contract_s_rule() {
+        for code in ErrorCode::ALL {
+            let expect = match code.number() {
+                100 => 404,
+                102 | 108 => 403,
+                110 => 401,
+                101 | 105 => 412,
+                300 | 301 => 500,
+                _ => 400,
+            };
+            assert_eq!(code.http_status(), expect, "{code:?}");
+        }
+        assert!(ErrorCode::ALL.is_sorted_by_key(|code| code.number()));
+    }
+}

@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::json_text::to_text;
 use crate::limits::{MAX_KEY_BYTES, MAX_KEY_LEVELS};
 
 /// A clean absolute path: it starts with `/`, has no empty, `.` or `..` segment and no trailing `/`; the
@@ -53,10 +54,21 @@ impl Key {
 
     /// Takes bytes that are a clean path already, as an earlier key's were; refuses others.
     pub fn from_clean(path: Bytes) -> Option<Self> {
-        let clean = path.as_ref() == b"/"
-            || (path.first() == Some(&b'/')
-                && path[1..].split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b"..")));
-        clean.then_some(Self(path))
+        if path.as_ref() == b"/" {
+            return Some(Self(path));
+        }
+        let mut names = path.strip_prefix(b"/")?.split(|byte| *byte == b'/');
+        let clean = names.all(|name| !matches!(name, b"" | b"." | b".."));
+        Some(Self(path)).filter(|key| clean && key.check_limits().is_ok())
+    }
+
+    fn check_limits(&self) -> Result<(), KeyError> {
+        let bytes = self.0.len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(KeyError::TooLong { bytes });
+        }
+        let levels = self.segments().count();
+        if levels > MAX_KEY_LEVELS { Err(KeyError::TooDeep { levels }) } else { Ok(()) }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -80,13 +92,27 @@ impl Key {
 
     /// The key of a child. `name` is one segment.
     pub fn child(&self, name: &[u8]) -> Self {
-        let mut path = Vec::with_capacity(self.0.len() + 1 + name.len());
-        if !self.is_root() {
-            path.extend_from_slice(&self.0);
+        self.descendant([name])
+    }
+
+    /// The key of a child, if it is within a key's limits.
+    pub fn checked_child(&self, name: &[u8]) -> Result<Self, KeyError> {
+        let child = self.child(name);
+        child.check_limits().map(|()| child)
+    }
+
+    /// The key at the end of `names`, each one segment, downward from here.
+    pub fn descendant<'a>(&self, names: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Self {
+        let names = names.into_iter();
+        let own = if self.is_root() { &[][..] } else { &self.0 };
+        let length = own.len() + names.clone().map(|name| 1 + name.len()).sum::<usize>();
+        let mut path = Vec::with_capacity(length.max(1));
+        path.extend_from_slice(own);
+        for name in names {
+            path.push(b'/');
+            path.extend_from_slice(name);
         }
-        path.push(b'/');
-        path.extend_from_slice(name);
-        Self(path.into())
+        if path.is_empty() { Self::root() } else { Self(path.into()) }
     }
 
     /// The key of the directory that holds this one; `None` for the root.
@@ -122,6 +148,69 @@ impl fmt::Debug for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&String::from_utf8_lossy(&self.0))
+        out.write_str(&to_text(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &str) -> Key {
+        Key::parse(path).unwrap()
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, clean) in [
+            ("", "/"),
+            ("/", "/"),
+            ("//", "/"),
+            ("foo", "/foo"),
+            ("/foo/", "/foo"),
+            ("/a//b/./c/../d", "/a/b/d"),
+            ("/../a", "/a"),
+            ("/a\n b/%25", "/a\n b/%25"),
+        ] {
+            assert_eq!(key(path).as_bytes(), clean.as_bytes(), "{path:?}");
+            assert_eq!(Key::from_clean(key(path).0), Some(key(path)));
+        }
+        for unclean in ["", "a", "//", "/a/", "/a//b", "/./a", "/.."] {
+            assert_eq!(Key::from_clean(Bytes::from_static(unclean.as_bytes())), None, "{unclean:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let long = vec![b'a'; MAX_KEY_BYTES];
+        assert!(Key::parse(&long).is_ok());
+        assert_eq!(
+            Key::parse([&long[..], b"a"].concat()),
+            Err(KeyError::TooLong { bytes: MAX_KEY_BYTES + 1 })
+        );
+        let deep = "/a".repeat(MAX_KEY_LEVELS);
+        assert!(Key::parse(&deep).is_ok());
+        let too_deep = KeyError::TooDeep { levels: MAX_KEY_LEVELS + 1 };
+        assert_eq!(Key::parse(format!("{deep}/b")), Err(too_deep));
+        assert_eq!(Key::parse(&deep).unwrap().checked_child(b"b"), Err(too_deep));
+        assert_eq!(Key::from_clean(Bytes::from(format!("{deep}/b"))), None);
+        assert_eq!(key("/a").checked_child(b"b"), Ok(key("/a/b")));
+    }
+
+    #[test]
+    fn keys_know_their_family() {
+        let below = key("/a/b");
+        assert_eq!((below.name(), below.parent()), (&b"b"[..], Some(key("/a"))));
+        assert_eq!((key("/a").parent(), Key::root().parent()), (Some(Key::root()), None));
+        assert_eq!(Key::root().name(), b"");
+        assert_eq!(below.segments().collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(Key::root().segments().count(), 0);
+        assert_eq!((key("/a").child(b"b"), Key::root().child(b"a")), (below.clone(), key("/a")));
+        assert!(below.is_below(&key("/a")) && below.is_below(&Key::root()));
+        assert!(
+            !below.is_below(&below)
+                && !key("/ab").is_below(&key("/a"))
+                && !Key::root().is_below(&Key::root())
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use etcd_api::{DeleteRequest, Key, Member, Permissions, PostRequest, PutRequest, Role, Timestamp};
+use etcd_api::{
+    DeleteRequest, Key, KeysRequest, Member, Permissions, PostRequest, PutRequest, Role, Timestamp,
+};
 
 /// One change. Every moment and id in it was chosen by the member that proposed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,14 +164,14 @@ impl From<DeleteRequest> for Delete {
 }
 
 impl Command {
-    /// Appends the command's bytes; they say where they end, so that commands can follow each other.
-    pub fn encode(&self, _out: &mut Vec<u8>) {
-        unimplemented!("comes with the codec")
-    }
-
-    /// Takes one command off the front of `bytes`. Values are copied out, so that one command never keeps
-    /// a whole batch in memory.
-    pub fn decode(_bytes: &mut &[u8]) -> Result<Self, DecodeError> {
-        unimplemented!("comes with the codec")
+    /// The command that a request asks for; `None` for requests that change nothing. `now` is the receiving
+    /// member's clock.
+    pub fn from_request(request: KeysRequest, now: Timestamp) -> Option<Self> {
+        match request {
+            KeysRequest::Put(put) => Some(Self::Put(Put::from_request(put, now))),
+            KeysRequest::Post(post) => Some(Self::Post(Post::from_request(post, now))),
+            KeysRequest::Delete(delete) => Some(Self::Delete(delete.into())),
+            KeysRequest::Get(_) | KeysRequest::Watch(_) => None,
+        }
     }
 }

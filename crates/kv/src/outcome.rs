@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use etcd_api::{ApiError, Event, Member, Role};
 
-use crate::{AuthError, MembershipError, User};
+use crate::auth_error::AuthError;
+use crate::membership_error::MembershipError;
+use crate::user::User;
 
 /// The same on every member that applies the same command at the same place.
 #[derive(Debug, Clone, PartialEq, Eq)]
