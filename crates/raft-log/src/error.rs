@@ -99,4 +99,11 @@ pub enum MaintainError {
     Full { source: io::Error },
     #[error("{doing} {name}")]
     Io { doing: &'static str, name: String, source: io::Error },
+    #[error(transparent)]
+    Failed(#[from] Failed),
+}
+
+/// Whether more space would help.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

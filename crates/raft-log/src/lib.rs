@@ -29,11 +29,25 @@
 pub mod disk;
 mod entry;
 mod error;
+mod flusher;
 pub mod limits;
 mod log;
+mod open;
+mod place;
+mod read;
 mod real_disk;
+mod record;
+mod repair;
+mod reserve;
+mod scan;
+mod sector;
+mod segment;
+pub mod simulated;
+mod state;
 
 pub use entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
 pub use error::{AppendError, Corruption, Failed, FlushError, MaintainError, OpenError, ReadError};
-pub use log::{Flushed, Flusher, Log, Options, Recovered};
+pub use flusher::{Flushed, Flusher};
+pub use log::Log;
+pub use open::{Options, Recovered};
 pub use real_disk::{Preparation, RealDisk};

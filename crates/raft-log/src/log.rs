@@ -1,78 +1,157 @@
-//! Signatures that the member builds on; the bodies follow.
+//! The log as any thread uses it: append, read, ask. It must never wait for a flush.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
-use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::disk::Disk;
 use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
-use crate::error::{AppendError, FlushError, MaintainError, OpenError, ReadError};
+use crate::error::{AppendError, Failed, MaintainError};
+use crate::limits::{PAYLOAD_BYTES_MAX, STATE_BYTES_MAX};
+use crate::record::Record;
+use crate::reserve;
+use crate::state::State;
 
-pub struct Options {
-    pub segment_bytes: u64,
-    pub cache_bytes: usize,
-    /// The id that a log gets when it is made.
-    pub new_id: LogId,
+/// What the handles of one log hold together.
+pub(crate) struct Inner<D: Disk> {
+    pub disk: D,
+    /// Held until the last handle is gone.
+    pub _lock: D::Lock,
+    pub state: Mutex<State<D::File>>,
+    /// The number of the next reserve; held while files of the folder are made or removed outside of a flush.
+    pub reserve_number: Mutex<u64>,
 }
 
-/// What was found at open.
-pub struct Recovered {
-    pub id: LogId,
-    pub bounds: Bounds,
-    pub states: BTreeMap<StateKey, Bytes>,
+/// A handle; clones are the same log.
+pub struct Log<D: Disk> {
+    pub(crate) inner: Arc<Inner<D>>,
 }
 
-pub struct Flushed {
-    /// All up to here is on disk.
-    pub through: Ticket,
-    /// [`Log::maintain`] has work.
-    pub maintain: bool,
+impl<D: Disk> Clone for Log<D> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
 }
 
-pub struct Log<D: Disk>(PhantomData<D>);
-pub struct Flusher<D: Disk>(PhantomData<D>);
+impl<D: Disk> Inner<D> {
+    /// A thread that panicked while it held the lock left the state as a failed log's would be.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<D::File>> {
+        self.state.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut state = poisoned.into_inner();
+            if state.failed.is_none() {
+                let source = Arc::new(std::io::Error::other("a thread panicked"));
+                state.failed = Some(Failed { doing: "using", name: "the log's memory".into(), source });
+            }
+            state
+        })
+    }
+}
 
 impl<D: Disk> Log<D> {
-    pub fn open(disk: D, options: Options) -> Result<(Self, Flusher<D>, Recovered), OpenError> {
-        let (_, _) = (disk, options);
-        todo!()
+    /// Appends to memory; all of `entries` or none. The first one's index follows the last one that there is,
+    /// or the purge point, or is any in a new log. They can be read at once, and are on disk when a flush
+    /// reports the ticket.
+    ///
+    /// Waits for the disk only when a segment is full and [`Log::maintain`] has made none to follow.
+    pub fn append(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Ticket, AppendError> {
+        let records: Vec<_> = entries.into_iter().map(Record::Entry).collect();
+        self.push(records, |state, records| {
+            let mut expected = state.next();
+            for record in records {
+                let Record::Entry(entry) = record else { continue };
+                within(entry.payload.len(), PAYLOAD_BYTES_MAX)?;
+                let next = entry.index.checked_add(1);
+                if expected.is_some_and(|expected| expected != entry.index) || next.is_none() {
+                    let expected = expected.unwrap_or(0);
+                    return Err(AppendError::Gap { given: entry.index, expected });
+                }
+                expected = next;
+            }
+            Ok(Wanted::Yes)
+        })
     }
-    /// All or none; the first index follows the last one there is.
-    pub fn append(&self, entries: &[Entry]) -> Result<Ticket, AppendError> {
-        let _ = entries;
-        todo!()
+
+    /// Sets a state; it takes the same way as entries, so one flush covers both.
+    pub fn set_state(&self, key: StateKey, value: Bytes) -> Result<Ticket, AppendError> {
+        within(value.len(), STATE_BYTES_MAX)?;
+        self.push(vec![Record::State(key, value)], |_, _| Ok(Wanted::Yes))
     }
-    pub fn set_state(&self, key: StateKey, value: &[u8]) -> Result<Ticket, AppendError> {
-        let _ = (key, value);
-        todo!()
-    }
-    /// Entries from `index` on, that one too, are dropped.
+
+    /// Drops the entries from `index` on, that one too; without such entries nothing is done.
     pub fn truncate_from(&self, index: u64) -> Result<Ticket, AppendError> {
-        let _ = index;
-        todo!()
+        self.push(vec![Record::Truncation(index)], |state, _| match &state.purged {
+            Some(purged) if index <= purged.index => Err(AppendError::Purged { index, purged: purged.index }),
+            _ if state.next().is_none_or(|next| next <= index) => Ok(Wanted::No),
+            _ => Ok(Wanted::Yes),
+        })
     }
-    /// Entries up to `purged.index`, that one too, are gone; it may lie beyond the last one.
+
+    /// Forgets the entries up to `purged.index`, that one too. It may lie beyond the last one: then the log is
+    /// empty, and goes on after it. Space is freed by [`Log::maintain`], after a flush, in whole segments.
     pub fn purge_to(&self, purged: Purged) -> Result<Ticket, AppendError> {
-        let _ = purged;
-        todo!()
+        within(purged.note.len(), STATE_BYTES_MAX)?;
+        let index = purged.index;
+        if index == u64::MAX {
+            return Err(AppendError::Gap { given: index, expected: index - 1 });
+        }
+        self.push(vec![Record::Purge(purged)], |state, _| match &state.purged {
+            Some(known) if index < known.index => Err(AppendError::Purged { index, purged: known.index }),
+            Some(known) if index == known.index => Ok(Wanted::No),
+            _ => Ok(Wanted::Yes),
+        })
     }
-    /// The entries of `range` that there are, from its start; as many as fit `max_bytes`, and at least one.
-    pub fn read(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<Entry>, ReadError> {
-        let _ = (range, max_bytes);
-        todo!()
-    }
+
+    /// The entries there are, flushed or not.
     pub fn bounds(&self) -> Bounds {
-        todo!()
+        self.inner.state().bounds()
     }
-    pub fn maintain(&self) -> Result<(), MaintainError> {
-        todo!()
+
+    /// The states as they were set last, flushed or not.
+    pub fn states(&self) -> BTreeMap<StateKey, Bytes> {
+        self.inner.state().states.clone()
+    }
+
+    pub fn id(&self) -> LogId {
+        self.inner.state().id
+    }
+
+    /// All up to this ticket is on disk.
+    pub fn flushed(&self) -> Ticket {
+        self.inner.state().flushed
+    }
+
+    fn push(
+        &self,
+        records: Vec<Record>,
+        check: impl Fn(&State<D::File>, &[Record]) -> Result<Wanted, AppendError>,
+    ) -> Result<Ticket, AppendError> {
+        loop {
+            let mut state = self.inner.state();
+            if check(&state, &records)? == Wanted::No {
+                return Ok(state.ticket);
+            }
+            let needed = state.admit(&records)?;
+            if needed <= state.reserves.len() {
+                let ticket = state.ticket;
+                return Ok(records.into_iter().fold(ticket, |_, record| state.push(record)));
+            }
+            drop(state);
+            reserve::keep(&self.inner, needed).map_err(|error| match error {
+                MaintainError::Full { source } => AppendError::Full { source },
+                MaintainError::Io { name, source, .. } => AppendError::Io { name, source },
+                MaintainError::Failed(failed) => AppendError::Failed(failed),
+            })?;
+        }
     }
 }
 
-impl<D: Disk> Flusher<D> {
-    pub fn flush(&mut self) -> Result<Flushed, FlushError> {
-        todo!()
-    }
+#[derive(PartialEq, Eq)]
+enum Wanted {
+    Yes,
+    No,
+}
+
+fn within(given: usize, most: usize) -> Result<(), AppendError> {
+    if given > most { Err(AppendError::TooLong { given, most }) } else { Ok(()) }
 }

@@ -1,0 +1,134 @@
+//! Writing what waits. It must never report a ticket before the disk said that all up to it is written, and
+//! never go on after a failed sync: the kernel may have dropped the bytes and call the next sync a success.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::entry::Ticket;
+use crate::error::{Failed, FlushError, is_full};
+use crate::limits::SECTOR_DATA_BYTES;
+use crate::log::Inner;
+use crate::place::Segment;
+use crate::sector::{file_offset, sector_of};
+use crate::segment::segment_name;
+use crate::state::Part;
+
+/// The one writer of a log.
+pub struct Flusher<D: Disk> {
+    inner: Arc<Inner<D>>,
+    current: Arc<Segment<D::File>>,
+    /// The last one of the current segment.
+    flush: u32,
+    /// The data of the last sector, while it is not full: written again with what follows.
+    tail: Vec<u8>,
+    /// Taken and not yet written, because there was no space.
+    queue: VecDeque<Part<D::File>>,
+    /// Sectors on their way to the disk; kept for its memory.
+    sectors: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// All up to here is on disk.
+    pub through: Ticket,
+    /// [`crate::Log::maintain`] has work.
+    pub maintain: bool,
+}
+
+impl<D: Disk> Flusher<D> {
+    pub(crate) fn new(
+        inner: Arc<Inner<D>>,
+        current: Arc<Segment<D::File>>,
+        flush: u32,
+        tail: Vec<u8>,
+    ) -> Self {
+        Self { inner, current, flush, tail, queue: VecDeque::new(), sectors: Vec::new() }
+    }
+
+    /// Writes all that was appended so far and waits until it is on disk; without anything new it returns at
+    /// once. `Full`: what could not be written waits for the next flush.
+    pub fn flush(&mut self) -> Result<Flushed, FlushError> {
+        {
+            let mut state = self.inner.state();
+            if let Some(failed) = &state.failed {
+                return Err(failed.clone().into());
+            }
+            self.queue.append(&mut state.parts);
+        }
+        while let Some(mut part) = self.queue.pop_front() {
+            if let Err(error) = self.write(&mut part) {
+                self.queue.push_front(part);
+                if let FlushError::Failed(failed) = &error {
+                    self.inner.state().failed = Some(failed.clone());
+                }
+                return Err(error);
+            }
+        }
+        let state = self.inner.state();
+        Ok(Flushed { through: state.flushed, maintain: state.wants_maintenance() })
+    }
+
+    fn write(&mut self, part: &mut Part<D::File>) -> Result<(), FlushError> {
+        self.open_segment(part)?;
+        let (first, within) = sector_of(part.start);
+        debug_assert_eq!(within, self.tail.len());
+        let flush = self.flush + 1;
+        self.sectors.clear();
+        let (head, rest) = part.bytes.split_at(part.bytes.len().min(SECTOR_DATA_BYTES - within));
+        let mut data = self.tail.clone();
+        data.extend_from_slice(head);
+        let mut number = first;
+        let mut last = data.as_slice();
+        self.current.seal.write(&mut self.sectors, number, flush, first as u32, last);
+        for piece in rest.chunks(SECTOR_DATA_BYTES) {
+            number += 1;
+            last = piece;
+            self.current.seal.write(&mut self.sectors, number, flush, first as u32, last);
+        }
+        let name = &self.current.name;
+        self.current
+            .file
+            .write_at(&self.sectors, file_offset(first))
+            .map_err(|source| refused("writing", name, source))?;
+        self.current.file.sync_data().map_err(|source| failed("syncing", name, source))?;
+        self.tail = if last.len() < SECTOR_DATA_BYTES { last.to_vec() } else { Vec::new() };
+        self.flush = flush;
+        let (end, bytes) = (part.start + part.bytes.len() as u64, part.bytes.len());
+        let mut state = self.inner.state();
+        let current = &self.current;
+        state.segments.entry(part.sequence).or_insert_with(|| Arc::clone(current));
+        state.flushed(part.sequence, end, bytes, part.through);
+        Ok(())
+    }
+
+    /// Makes the reserve of a part that begins a segment into that segment. All before it is on disk.
+    fn open_segment(&mut self, part: &mut Part<D::File>) -> Result<(), FlushError> {
+        let Some((header, reserve)) = &part.opening else { return Ok(()) };
+        let name = segment_name(header.sequence);
+        let file = Arc::clone(&reserve.file);
+        file.write_at(&header.write(), 0).map_err(|source| refused("writing", &reserve.name, source))?;
+        file.sync_data().map_err(|source| failed("syncing", &reserve.name, source))?;
+        let disk = &self.inner.disk;
+        disk.rename(&reserve.name, &name).map_err(|source| refused("naming", &name, source))?;
+        disk.sync_folder().map_err(|source| failed("syncing the folder of", &name, source))?;
+        self.current = Arc::new(Segment::new(file, name, header.clone()));
+        self.flush = 0;
+        self.tail.clear();
+        part.opening = None;
+        Ok(())
+    }
+}
+
+/// Nothing of it counts yet: it can be done again when there is space.
+fn refused(doing: &'static str, name: &str, source: io::Error) -> FlushError {
+    if is_full(&source) {
+        return FlushError::Full { name: name.to_owned(), source };
+    }
+    failed(doing, name, source)
+}
+
+fn failed(doing: &'static str, name: &str, source: io::Error) -> FlushError {
+    Failed { doing, name: name.to_owned(), source: Arc::new(source) }.into()
+}

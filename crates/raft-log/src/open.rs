@@ -1,0 +1,254 @@
+//! Opening a log: everything is read and checked, and only then is a torn tail cut. It must never write
+//! before all checks have passed, and never call damage a torn tail.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::disk::{Disk, DiskFile};
+use crate::entry::{Bounds, LogId, StateKey};
+use crate::error::{Corruption, OpenError};
+use crate::flusher::Flusher;
+use crate::limits::{CACHE_BYTES, SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::log::{Inner, Log};
+use crate::place::Segment;
+use crate::repair;
+use crate::scan::{Extent, ScanError, Tail, scan};
+use crate::segment::{Header, HeaderError, Kind, VERSION, is_segment_size, segment_name, unfinished_name};
+use crate::state::{End, Reserve, State};
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of new segments; those that are there keep their size.
+    pub segment_bytes: u64,
+    /// Recent entries that stay in memory.
+    pub cache_bytes: usize,
+    /// The id that a log gets when it is made; an old one keeps its own.
+    pub new_id: LogId,
+}
+
+impl Options {
+    pub fn new(new_id: LogId) -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, cache_bytes: CACHE_BYTES, new_id }
+    }
+}
+
+/// What was found at open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub id: LogId,
+    pub bounds: Bounds,
+    pub states: BTreeMap<StateKey, Bytes>,
+    /// Bytes of a write that a crash cut short, and that nobody was told of: they are gone.
+    pub cut_bytes: u64,
+}
+
+/// The folder's files by what they are.
+struct Listing {
+    segments: Vec<u64>,
+    reserves: Vec<(u64, String)>,
+    unfinished: Vec<String>,
+}
+
+impl<D: Disk> Log<D> {
+    /// Takes the folder, reads all segments, cuts a torn tail, and makes sure that what it found is on disk.
+    pub fn open(disk: D, options: Options) -> Result<(Self, Flusher<D>, Recovered), OpenError> {
+        if !is_segment_size(options.segment_bytes) {
+            return Err(OpenError::Options(format!(
+                "segments of {} bytes: expected {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}, in sectors of \
+                 {SECTOR_BYTES}",
+                options.segment_bytes
+            )));
+        }
+        let lock = disk.lock().map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => OpenError::Locked { folder: disk.shown() },
+            _ => OpenError::Io { doing: "locking", name: disk.shown(), source },
+        })?;
+        let listing = list(&disk)?;
+        let segments = open_segments(&disk, &listing.segments)?;
+        let (mut state, tail) = recover(&segments, &options)?;
+        // All is checked: from here on the folder is changed.
+        let mut reserve_number = clear(&disk, listing, &mut state)?;
+        let (current, tail) = match (segments.into_iter().last(), tail) {
+            (Some(segment), Some(tail)) => (segment, tail),
+            _ => (make_first(&disk, &mut state, &mut reserve_number)?, Tail::START),
+        };
+        let repaired = repair::repair(&current, &tail).map_err(|source| OpenError::Io {
+            doing: "repairing",
+            name: current.name.clone(),
+            source,
+        })?;
+        disk.sync_folder().map_err(|source| doing("syncing", &disk.shown(), source))?;
+        state.segments.insert(current.header.sequence, Arc::clone(&current));
+        state.settle(current.header.sequence, tail.end);
+        state.removable_below = state.oldest_needed();
+        let recovered = Recovered {
+            id: state.id,
+            bounds: state.bounds(),
+            states: state.states.clone(),
+            cut_bytes: repaired.cut_bytes,
+        };
+        let (state, reserve_number) = (Mutex::new(state), Mutex::new(reserve_number));
+        let inner = Arc::new(Inner { disk, _lock: lock, state, reserve_number });
+        let flusher = Flusher::new(Arc::clone(&inner), current, tail.flush, repaired.tail);
+        Ok((Self { inner }, flusher, recovered))
+    }
+}
+
+fn doing(doing: &'static str, name: &str, source: io::Error) -> OpenError {
+    OpenError::Io { doing, name: name.to_owned(), source }
+}
+
+fn list<D: Disk>(disk: &D) -> Result<Listing, OpenError> {
+    let mut listing = Listing { segments: Vec::new(), reserves: Vec::new(), unfinished: Vec::new() };
+    for name in disk.list().map_err(|source| doing("listing", &disk.shown(), source))? {
+        match Kind::of(&name) {
+            Kind::Segment(sequence) => listing.segments.push(sequence),
+            Kind::Reserve(number) => listing.reserves.push((number, name)),
+            Kind::Unfinished => listing.unfinished.push(name),
+            Kind::Other => {}
+        }
+    }
+    listing.segments.sort_unstable();
+    Ok(listing)
+}
+
+fn open_segments<D: Disk>(disk: &D, sequences: &[u64]) -> Result<Vec<Arc<Segment<D::File>>>, OpenError> {
+    let mut segments: Vec<Arc<Segment<D::File>>> = Vec::new();
+    for sequence in sequences {
+        let name = segment_name(*sequence);
+        let before = segments.last().map(|segment| &segment.header);
+        if let Some(before) = before
+            && before.sequence + 1 != *sequence
+        {
+            let expected = segment_name(before.sequence + 1);
+            return Err(OpenError::Missing { expected, found: name });
+        }
+        let segment = open_segment(disk, *sequence, name)?;
+        if let Some(before) = before
+            && before.id != segment.header.id
+        {
+            let (file, found) = (segment.name, segment.header.id);
+            return Err(OpenError::Foreign { file, found, expected: before.id });
+        }
+        segments.push(Arc::new(segment));
+    }
+    Ok(segments)
+}
+
+fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segment<D::File>, OpenError> {
+    let file = disk.open(&name).map_err(|source| doing("opening", &name, source))?;
+    let size = file.size().map_err(|source| doing("asking the size of", &name, source))?;
+    let corrupt = |offset, expected, found| {
+        OpenError::Corrupt(Corruption { file: name.clone(), offset, expected, found })
+    };
+    if size < SECTOR_BYTES as u64 {
+        return Err(corrupt(size, "a header".into(), "the end of the file".into()));
+    }
+    let mut bytes = [0; SECTOR_BYTES];
+    file.read_at(&mut bytes, 0).map_err(|source| doing("reading", &name, source))?;
+    let header = Header::read(&bytes, sequence, size).map_err(|error| match error {
+        HeaderError::UnknownVersion(found) => {
+            OpenError::UnknownVersion { file: name.clone(), found, known: VERSION }
+        }
+        HeaderError::Damaged { offset, expected, found } => corrupt(offset, expected, found),
+    })?;
+    Ok(Segment::new(Arc::new(file), name, header))
+}
+
+/// What the segments hold, and where the last one ends; without segments an empty state.
+fn recover<F: DiskFile>(
+    segments: &[Arc<Segment<F>>],
+    options: &Options,
+) -> Result<(State<F>, Option<Tail>), OpenError> {
+    let first = segments.first().map(|segment| &segment.header);
+    let id = first.map_or(options.new_id, |header| header.id);
+    let next = first.and_then(|header| header.last).map(|last| last + 1);
+    let mut state = State::new(id, options.segment_bytes, options.cache_bytes, next);
+    let mut tail = None;
+    for (at, segment) in segments.iter().enumerate() {
+        let extent = match segments.get(at + 1) {
+            Some(after) => Extent::Sealed { end: after.header.previous_end, crc: after.header.previous_crc },
+            None => Extent::Open,
+        };
+        let found = scan(segment, extent, &mut |place, record| {
+            // Only the last sector will ever be written again: what comes before need not stay in memory.
+            state.settle(place.segment, place.offset.into());
+            state.apply(place, record)
+        });
+        let found = found.map_err(|error| match error {
+            ScanError::Io(source) => doing("reading", &segment.name, source),
+            ScanError::Corrupt(corruption) => OpenError::Corrupt(corruption),
+        })?;
+        let (sequence, capacity) = (segment.header.sequence, segment.header.capacity());
+        state.end = End { sequence, offset: found.end, crc: found.crc, capacity };
+        state.segments.insert(sequence, Arc::clone(segment));
+        tail = Some(found);
+    }
+    if let Some(first) = segments.first() {
+        check_start(&state, first)?;
+    }
+    Ok((state, tail))
+}
+
+/// Segments before the first one that is there may only have held what is purged.
+fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError> {
+    let there = state.first_live().or(state.next()).unwrap_or(0);
+    let needed = state.purged.as_ref().map_or(0, |purged| purged.index.saturating_add(1));
+    if first.header.sequence > 1 && there > needed {
+        let expected = format!("a segment with entry {needed}");
+        return Err(OpenError::Missing { expected, found: first.name.clone() });
+    }
+    Ok(())
+}
+
+/// Removes what was never finished, takes reserves of the right size over. Returns the next reserve's number.
+fn clear<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
+    for name in listing.unfinished {
+        disk.remove(&name).map_err(|source| doing("removing", &name, source))?;
+    }
+    let mut next = 0;
+    for (number, name) in listing.reserves {
+        let file = disk.open(&name).map_err(|source| doing("opening", &name, source))?;
+        let size = file.size().map_err(|source| doing("asking the size of", &name, source))?;
+        if size == state.segment_bytes && number < u64::MAX {
+            state.reserves.push(Reserve { name, file: Arc::new(file) });
+            next = next.max(number + 1);
+        } else {
+            disk.remove(&name).map_err(|source| doing("removing", &name, source))?;
+        }
+    }
+    Ok(next)
+}
+
+/// The first segment of a new log: whole before it has its name.
+fn make_first<D: Disk>(
+    disk: &D,
+    state: &mut State<D::File>,
+    reserve_number: &mut u64,
+) -> Result<Arc<Segment<D::File>>, OpenError> {
+    let name = segment_name(1);
+    let header = Header {
+        id: state.id,
+        sequence: 1,
+        segment_bytes: state.segment_bytes,
+        previous_end: 0,
+        previous_crc: 0,
+        last: None,
+    };
+    let (file, from) = match state.reserves.pop() {
+        Some(reserve) => (reserve.file, reserve.name),
+        None => {
+            let from = unfinished_name(*reserve_number);
+            *reserve_number += 1;
+            let made = disk.create(&from, header.segment_bytes);
+            (Arc::new(made.map_err(|source| doing("making", &from, source))?), from)
+        }
+    };
+    let written = file.write_at(&header.write(), 0).and_then(|()| file.sync_data());
+    written.and_then(|()| disk.rename(&from, &name)).map_err(|source| doing("making", &name, source))?;
+    state.end = End { sequence: 1, offset: 0, crc: 0, capacity: header.capacity() };
+    Ok(Arc::new(Segment::new(file, name, header)))
+}

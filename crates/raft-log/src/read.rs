@@ -1,0 +1,129 @@
+//! Reading entries back. It must never give out a byte whose checksums were not computed anew.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::entry::Entry;
+use crate::error::{Corruption, ReadError};
+use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
+use crate::log::Log;
+use crate::place::{Place, Segment};
+use crate::record::Record;
+use crate::sector::{Sector, file_offset, sector_of};
+use crate::state::State;
+
+/// Neighbours in one segment, read at once.
+struct Run<F> {
+    segment: Arc<Segment<F>>,
+    places: Vec<Place>,
+}
+
+/// What is asked, as far as it is to be given: first from files, then from memory.
+struct Plan<F> {
+    runs: Vec<Run<F>>,
+    cached: Vec<Entry>,
+}
+
+impl<D: Disk> Log<D> {
+    /// The entries of `range` that there are, from its start; as many as have `bytes` of payload together, and
+    /// at least one. Recent ones come from memory, older ones from their files.
+    pub fn read(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, ReadError> {
+        let plan = plan(&self.inner.state(), range, bytes)?;
+        let mut entries = Vec::new();
+        for run in &plan.runs {
+            run.read(&mut entries)?;
+        }
+        entries.extend(plan.cached);
+        Ok(entries)
+    }
+}
+
+fn plan<F>(state: &State<F>, range: Range<u64>, bytes: usize) -> Result<Plan<F>, ReadError> {
+    let mut plan = Plan { runs: Vec::new(), cached: Vec::new() };
+    let after_purged = state.purged.as_ref().map_or(0, |purged| purged.index + 1);
+    let first = state.first_live().unwrap_or(after_purged);
+    if range.start < first && range.start < range.end {
+        return Err(ReadError::Purged { index: range.start, first });
+    }
+    let mut left = bytes;
+    for index in range.clone() {
+        let Some(place) = state.place(index) else { break };
+        if index > range.start && place.payload() > left {
+            break;
+        }
+        left = left.saturating_sub(place.payload());
+        if let Some(entry) = state.cached(index) {
+            plan.cached.push(entry.clone());
+            continue;
+        }
+        match plan.runs.last_mut() {
+            Some(run) if run.takes(place) => run.places.push(place),
+            _ => {
+                // invariant: what is not in the cache is flushed, and segments of live entries are kept.
+                #[allow(clippy::expect_used)]
+                let segment = state.segments.get(&place.segment).expect("a live entry's segment is kept");
+                plan.runs.push(Run { segment: Arc::clone(segment), places: vec![place] });
+            }
+        }
+    }
+    Ok(plan)
+}
+
+impl<F: DiskFile> Run<F> {
+    fn read(&self, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
+        let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else { return Ok(()) };
+        let start = u64::from(first.offset);
+        let stream = self.stream(start, last.end())?;
+        for place in &self.places {
+            let from = (u64::from(place.offset) - start) as usize;
+            let bytes = &stream[from..from + place.length as usize];
+            let wrong = |texts| ReadError::Corrupt(self.segment.corrupt_record(place.offset.into(), texts));
+            match Record::read(bytes, place.seed) {
+                Ok((Record::Entry(entry), _)) => entries.push(entry),
+                Ok(_) => return Err(wrong(("an entry".into(), "another record".into()))),
+                Err(texts) => return Err(wrong(texts)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes `start..end` of the segment's stream.
+    fn stream(&self, start: u64, end: u64) -> Result<Vec<u8>, ReadError> {
+        let (first, within) = sector_of(start);
+        let (last, _) = sector_of(end - 1);
+        let segment = &self.segment;
+        let mut sectors = vec![0; (last - first + 1) as usize * SECTOR_BYTES];
+        segment
+            .file
+            .read_at(&mut sectors, file_offset(first))
+            .map_err(|source| ReadError::Io { name: segment.name.clone(), source })?;
+        let mut stream = Vec::with_capacity((end - start) as usize + SECTOR_DATA_BYTES * 2);
+        for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
+            let offset = file_offset(number);
+            let wrong: Corruption = match segment.seal.read(number, bytes) {
+                Sector::Data { data, .. } if data.len() == SECTOR_DATA_BYTES || number == last => {
+                    stream.extend_from_slice(data);
+                    continue;
+                }
+                Sector::Data { .. } => segment.corrupt(offset, "a full sector", "a partly used one"),
+                Sector::Zero => segment.corrupt(offset, "data", "zeros"),
+                Sector::Damaged { stored, computed } => segment.damaged(offset, stored, computed),
+            };
+            return Err(ReadError::Corrupt(wrong));
+        }
+        stream.drain(..within);
+        if (stream.len() as u64) < end - start {
+            let wrong = segment.corrupt(file_offset(last), "more data", "too little");
+            return Err(ReadError::Corrupt(wrong));
+        }
+        Ok(stream)
+    }
+}
+
+impl<F> Run<F> {
+    fn takes(&self, place: Place) -> bool {
+        let start = self.places.first().map_or(0, |first| u64::from(first.offset));
+        self.segment.header.sequence == place.segment && place.end() - start <= READ_BYTES as u64
+    }
+}

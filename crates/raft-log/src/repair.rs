@@ -1,0 +1,60 @@
+//! The end of the last segment made certain after a crash: the torn rest of a flush is wiped, and what is kept
+//! of it is written again. It must never change anything before that flush.
+//!
+//! It is written again even when nothing is torn: after a process died between write and sync, or after a
+//! sync that failed, the bytes read may stand in the kernel's memory only. A crash meanwhile leaves nothing
+//! that differs from a torn flush, so opening can be tried again any number of times.
+
+use std::io;
+
+use crate::disk::DiskFile;
+use crate::limits::SECTOR_BYTES;
+use crate::place::Segment;
+use crate::scan::Tail;
+use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
+
+pub(crate) struct Repaired {
+    pub cut_bytes: u64,
+    /// The data of the last sector, while it is not full.
+    pub tail: Vec<u8>,
+}
+
+impl Tail {
+    /// That of a segment with nothing but its header.
+    pub(crate) const START: Self =
+        Self { end: 0, crc: 0, flush: 0, began: FIRST_SECTOR, written: FIRST_SECTOR };
+}
+
+pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Result<Repaired> {
+    let (last, within) = sector_of(tail.end);
+    // The sector with the end may be an older flush's, and then comes out as it was.
+    let first = tail.began.min(last);
+    let written = tail.written.max(first);
+    let mut sectors = vec![0; (written - first) as usize * SECTOR_BYTES];
+    segment.file.read_at(&mut sectors, file_offset(first))?;
+    let mut repaired = Repaired { cut_bytes: 0, tail: Vec::new() };
+    let mut rewritten = Vec::with_capacity(sectors.len());
+    for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
+        let Sector::Data { flush, began, data } = segment.seal.read(number, bytes) else {
+            rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
+            continue;
+        };
+        let kept = match number.cmp(&last) {
+            std::cmp::Ordering::Less => data,
+            std::cmp::Ordering::Equal => &data[..within.min(data.len())],
+            std::cmp::Ordering::Greater => &[],
+        };
+        repaired.cut_bytes += (data.len() - kept.len()) as u64;
+        if kept.is_empty() {
+            rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
+        } else {
+            segment.seal.write(&mut rewritten, number, flush, began, kept);
+        }
+        if number == last {
+            repaired.tail = kept.to_vec();
+        }
+    }
+    segment.file.write_at(&rewritten, file_offset(first))?;
+    segment.file.sync_data()?;
+    Ok(repaired)
+}

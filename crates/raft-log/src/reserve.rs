@@ -1,0 +1,87 @@
+//! Segments made before they are needed, and those that are not needed any more. It must never remove one
+//! whose purge is not on disk.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Failed, MaintainError, is_full};
+use crate::log::{Inner, Log};
+use crate::segment::{reserve_name, segment_name, unfinished_name};
+use crate::state::Reserve;
+
+impl<D: Disk> Log<D> {
+    /// Removes segments that were purged, and makes the next one when there is none in reserve. Waits for the
+    /// disk, but keeps nobody else waiting.
+    pub fn maintain(&self) -> Result<(), MaintainError> {
+        remove_purged(&self.inner)?;
+        keep(&self.inner, 1)
+    }
+}
+
+/// Makes reserves until there are `count`.
+pub(crate) fn keep<D: Disk>(inner: &Inner<D>, count: usize) -> Result<(), MaintainError> {
+    let mut number = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    loop {
+        let size = {
+            let state = inner.state();
+            if let Some(failed) = &state.failed {
+                return Err(failed.clone().into());
+            }
+            if state.reserves.len() >= count {
+                return Ok(());
+            }
+            state.segment_bytes
+        };
+        let reserve = make(&inner.disk, *number, size)?;
+        *number += 1;
+        inner.state().reserves.push(reserve);
+    }
+}
+
+/// The file gets its name only when its zeros are on disk: who finds the name may rely on them.
+fn make<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, MaintainError> {
+    let (unfinished, name) = (unfinished_name(number), reserve_name(number));
+    let made = disk.create(&unfinished, size).and_then(|file| {
+        file.sync_data()?;
+        disk.rename(&unfinished, &name)?;
+        disk.sync_folder()?;
+        Ok(Reserve { name: name.clone(), file: Arc::new(file) })
+    });
+    made.map_err(|source| {
+        // The failure that is told is the first one; what stays is removed at the next open.
+        for left in [&unfinished, &name] {
+            disk.remove(left).ok();
+        }
+        if is_full(&source) { MaintainError::Full { source } } else { failed_to("making", name, source) }
+    })
+}
+
+fn failed_to(doing: &'static str, name: String, source: io::Error) -> MaintainError {
+    MaintainError::Io { doing, name, source }
+}
+
+fn remove_purged<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
+    let _one_at_a_time = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    loop {
+        let sequence = {
+            let state = inner.state();
+            if let Some(failed) = &state.failed {
+                return Err(failed.clone().into());
+            }
+            match state.segments.keys().next() {
+                Some(oldest) if *oldest < state.removable_below => *oldest,
+                _ => return Ok(()),
+            }
+        };
+        let name = segment_name(sequence);
+        inner.disk.remove(&name).map_err(|source| failed_to("removing", name.clone(), source))?;
+        inner.state().segments.remove(&sequence);
+        // Each removal is final before the next: else a crash could leave a gap in the numbers.
+        inner.disk.sync_folder().map_err(|source| {
+            let failed = Failed { doing: "syncing the folder of", name, source: Arc::new(source) };
+            inner.state().failed = Some(failed.clone());
+            failed
+        })?;
+    }
+}

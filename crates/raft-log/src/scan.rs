@@ -1,0 +1,212 @@
+//! One segment read from its start at open: every record, and where the log ends. It must never write, and
+//! never take damage for an end.
+//!
+//! Of the last segment all sectors are looked at. The stream ends at the first hole: a sector that is zero or
+//! not wholly used. What stands behind a hole is a torn tail only if it is of one flush, and that flush began
+//! at the hole or before: then the hole is that flush's too, which was the last one, and no caller was told
+//! that it is on disk. Anything else means that something acknowledged is gone.
+
+use std::io;
+
+use crate::disk::DiskFile;
+use crate::error::Corruption;
+use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
+use crate::place::{Place, Segment};
+use crate::record::{Record, length_at};
+use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
+
+#[derive(Debug)]
+pub(crate) enum ScanError {
+    Io(io::Error),
+    Corrupt(Corruption),
+}
+
+impl From<Corruption> for ScanError {
+    fn from(corruption: Corruption) -> Self {
+        Self::Corrupt(corruption)
+    }
+}
+
+/// How far a segment must reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent {
+    /// The next segment says where and with which CRC this one ended.
+    Sealed { end: u64, crc: u32 },
+    /// It is the last one.
+    Open,
+}
+
+/// Where a segment's records end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tail {
+    /// In the stream, after the last whole record.
+    pub end: u64,
+    /// That record's CRC.
+    pub crc: u32,
+    /// The newest flush seen; 0: none.
+    pub flush: u32,
+    /// The first sector that flush wrote.
+    pub began: u64,
+    /// The sector after the last one that is not zero.
+    pub written: u64,
+}
+
+/// What takes the records; its error is what was expected and what was found.
+pub(crate) type Visit<'a> = dyn FnMut(Place, Record) -> Result<(), (String, String)> + 'a;
+
+struct Scan<'a, F> {
+    segment: &'a Segment<F>,
+    extent: Extent,
+    /// The stream from `base` on that is not yet parsed.
+    stream: Vec<u8>,
+    base: u64,
+    crc: u32,
+    /// Of the last sector before the hole.
+    flush: u32,
+    began: u32,
+    /// The sector where the stream ends, and whether it is a partly used one.
+    hole: Option<(u64, bool)>,
+    /// The flush of what stands behind the hole.
+    behind: Option<(u32, u32)>,
+    written: u64,
+}
+
+pub(crate) fn scan<F: DiskFile>(
+    segment: &Segment<F>,
+    extent: Extent,
+    visit: &mut Visit<'_>,
+) -> Result<Tail, ScanError> {
+    let mut scan = Scan {
+        segment,
+        extent,
+        stream: Vec::new(),
+        base: 0,
+        crc: segment.header.previous_crc,
+        flush: 0,
+        began: FIRST_SECTOR as u32,
+        hole: None,
+        behind: None,
+        written: FIRST_SECTOR,
+    };
+    let sectors = match extent {
+        Extent::Open => segment.header.segment_bytes / SECTOR_BYTES as u64,
+        Extent::Sealed { end, .. } => {
+            let (sector, within) = sector_of(end);
+            sector + u64::from(within > 0)
+        }
+    };
+    let mut number = FIRST_SECTOR;
+    let mut buffer = vec![0; READ_BYTES.min(file_offset(sectors) as usize)];
+    while number < sectors {
+        let count = (sectors - number).min((READ_BYTES / SECTOR_BYTES) as u64);
+        let bytes = &mut buffer[..count as usize * SECTOR_BYTES];
+        segment.file.read_at(bytes, file_offset(number)).map_err(ScanError::Io)?;
+        for sector in bytes.chunks_exact(SECTOR_BYTES) {
+            scan.take(number, segment.seal.read(number, sector))?;
+            number += 1;
+        }
+        scan.parse(visit)?;
+    }
+    Ok(scan.finish()?)
+}
+
+impl<F> Scan<'_, F> {
+    fn take(&mut self, number: u64, sector: Sector<'_>) -> Result<(), Corruption> {
+        let offset = file_offset(number);
+        match (sector, self.hole) {
+            (Sector::Damaged { stored, computed }, _) => {
+                return Err(self.segment.damaged(offset, stored, computed));
+            }
+            (Sector::Zero, None) => self.hole = Some((number, false)),
+            (Sector::Zero, Some(_)) => {}
+            (Sector::Data { flush, began, data }, None) => {
+                let follows = if flush == self.flush {
+                    began == self.began
+                } else {
+                    flush > self.flush && u64::from(began) == number
+                };
+                if !follows {
+                    let expected = format!("flush {} from sector {}, or a new one", self.flush, self.began);
+                    let found = format!("flush {flush} from sector {began}");
+                    return Err(self.segment.corrupt(offset, expected, found));
+                }
+                (self.flush, self.began) = (flush, began);
+                self.stream.extend_from_slice(data);
+                if data.len() < SECTOR_DATA_BYTES {
+                    self.hole = Some((number, true));
+                }
+                self.written = number + 1;
+            }
+            (Sector::Data { flush, began, .. }, Some((hole, _))) => {
+                self.take_behind(number, hole, flush, began)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A written sector behind the hole.
+    fn take_behind(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
+        let torn = u64::from(began) <= hole
+            && self.behind.is_none_or(|behind| behind == (flush, began))
+            && (flush > self.flush || (flush, began) == (self.flush, self.began));
+        if !torn {
+            let expected = format!("the data before flush {flush}, which has sector {number}");
+            return Err(self.segment.corrupt(file_offset(hole), expected, "a hole"));
+        }
+        self.behind = Some((flush, began));
+        self.written = number + 1;
+        Ok(())
+    }
+
+    /// Hands on all records that are whole.
+    fn parse(&mut self, visit: &mut Visit<'_>) -> Result<(), Corruption> {
+        let mut start = 0;
+        while let Some(length) = length_at(&self.stream[start..]) {
+            let offset = self.base + start as u64;
+            let left = self.segment.header.capacity() - offset;
+            if length as u64 > left {
+                let texts = (format!("a record of at most {left} bytes"), format!("one of {length}"));
+                return Err(self.segment.corrupt_record(offset, texts));
+            }
+            let Some(bytes) = self.stream.get(start..start + length) else { break };
+            let (record, crc) =
+                Record::read(bytes, self.crc).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
+            let place = Place {
+                segment: self.segment.header.sequence,
+                offset: offset as u32,
+                length: length as u32,
+                seed: self.crc,
+            };
+            visit(place, record).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
+            self.crc = crc;
+            start += length;
+        }
+        self.stream.drain(..start);
+        self.base += start as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Tail, Corruption> {
+        if let Extent::Sealed { end, crc } = self.extent
+            && (self.base, self.crc) != (end, crc)
+        {
+            if let Some((hole, _)) = self.hole.filter(|(hole, partly)| !partly || *hole < sector_of(end).0) {
+                let expected = format!("records to {end} of the stream, as the next segment says");
+                return Err(self.segment.corrupt(file_offset(hole), expected, "a hole"));
+            }
+            let texts = (
+                format!("records to {end} with CRC {crc:08x}, as the next segment says"),
+                format!("{} whole ones' bytes with CRC {:08x}", self.base, self.crc),
+            );
+            return Err(self.segment.corrupt_record(self.base, texts));
+        }
+        let (flush, began) = self.behind.unwrap_or((self.flush, self.began));
+        // A record that ends in a hole is of the last flush; and what is partly used ends with a record.
+        let torn_record = flush == self.flush && matches!(self.hole, Some((_, false)));
+        if !self.stream.is_empty() && !torn_record {
+            let texts = ("the rest of a record".into(), format!("{} bytes of it", self.stream.len()));
+            return Err(self.segment.corrupt_record(self.base, texts));
+        }
+        Ok(Tail { end: self.base, crc: self.crc, flush, began: u64::from(began), written: self.written })
+    }
+}

@@ -1,0 +1,422 @@
+//! A disk in memory for tests, this crate's and others': it keeps the stream of everything that was done, and
+//! gives any state that a crash could leave. It must never be kinder than the promises in `disk.rs`.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::disk::{Disk, DiskFile};
+use crate::limits::SECTOR_BYTES;
+
+/// One folder; clones are the same.
+#[derive(Clone, Default)]
+pub struct SimulatedDisk {
+    world: Arc<Mutex<World>>,
+}
+
+pub struct SimulatedFile {
+    world: Arc<Mutex<World>>,
+    file: usize,
+}
+
+pub struct SimulatedLock {
+    world: Arc<Mutex<World>>,
+}
+
+/// What becomes of that which was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// All lost.
+    Lost,
+    /// All kept: a process died, not the machine.
+    Kept,
+    /// For each sector of each write, and for each name, one or the other; the same number gives the same.
+    Mixed(u64),
+}
+
+/// One thing that was done.
+#[derive(Clone, Debug)]
+enum Step {
+    Create { name: String, file: usize, size: u64 },
+    Write { file: usize, offset: u64, bytes: Vec<u8> },
+    Sync { file: usize },
+    Rename { from: String, to: String },
+    Remove { name: String },
+    SyncFolder,
+}
+
+#[derive(Clone, Default)]
+struct Content {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct World {
+    /// As it was at the start, all of it on disk.
+    start: Content,
+    /// As its users see it.
+    now: Content,
+    steps: Vec<Step>,
+    locked: bool,
+    space: Option<u64>,
+    full_writes: bool,
+    syncs_to_failure: Option<u64>,
+    lying_syncs: bool,
+    reads_fail: bool,
+}
+
+fn locked(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimulatedDisk {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with(content: Content) -> Self {
+        let world = World { start: content.clone(), now: content, ..World::default() };
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
+    /// How many things were done: the places where [`SimulatedDisk::crash`] can cut.
+    pub fn steps(&self) -> usize {
+        locked(&self.world).steps.len()
+    }
+
+    /// The disk after a crash when `steps` things were done.
+    pub fn crash(&self, steps: usize, fate: Fate) -> Self {
+        let world = locked(&self.world);
+        Self::with(crashed(&world, steps, fate))
+    }
+
+    /// New files fit as long as this many bytes are left; removing gives back. `None`: no limit.
+    pub fn set_space(&self, bytes: Option<u64>) {
+        locked(&self.world).space = bytes;
+    }
+
+    /// Whether writes within files fail too for want of space, half done: as on a file system that copies.
+    pub fn set_full_writes(&self, full: bool) {
+        locked(&self.world).full_writes = full;
+    }
+
+    /// The sync after so many more (0: the next one) fails, and does nothing.
+    pub fn fail_sync_after(&self, syncs: u64) {
+        locked(&self.world).syncs_to_failure = Some(syncs);
+    }
+
+    /// Syncs of data say that they were done, and do nothing: a promise broken on purpose.
+    pub fn set_lying_syncs(&self, lying: bool) {
+        locked(&self.world).lying_syncs = lying;
+    }
+
+    pub fn set_failing_reads(&self, failing: bool) {
+        locked(&self.world).reads_fail = failing;
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        locked(&self.world).now.names.keys().cloned().collect()
+    }
+
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let world = locked(&self.world);
+        world.now.names.get(name).map(|file| world.now.files[*file].clone())
+    }
+
+    /// A disk with that file as given, all synced; the others as they are.
+    pub fn with_content(&self, name: &str, bytes: Vec<u8>) -> Self {
+        let mut content = locked(&self.world).now.clone();
+        content.files.push(bytes);
+        content.names.insert(name.to_owned(), content.files.len() - 1);
+        Self::with(content)
+    }
+
+    /// Damages that file under the hands of who has it open; `bytes` has its length.
+    pub fn overwrite(&self, name: &str, bytes: &[u8]) {
+        let mut world = locked(&self.world);
+        if let Some(file) = world.now.names.get(name).copied() {
+            world.now.files[file].copy_from_slice(bytes);
+        }
+    }
+
+    /// A disk without that file.
+    pub fn without(&self, name: &str) -> Self {
+        let mut content = locked(&self.world).now.clone();
+        content.names.remove(name);
+        Self::with(content)
+    }
+}
+
+/// What is on the disk for certain, and what was done since.
+struct Crash<'a> {
+    content: Content,
+    names: Vec<&'a Step>,
+    /// For each file: its size is on disk; writes since.
+    files: Vec<Unsynced<'a>>,
+}
+
+#[derive(Default)]
+struct Unsynced<'a> {
+    created: Option<u64>,
+    writes: Vec<(u64, &'a [u8])>,
+}
+
+fn crashed(world: &World, steps: usize, fate: Fate) -> Content {
+    let content = world.start.clone();
+    let files = content.files.iter().map(|_| Unsynced::default()).collect();
+    let mut crash = Crash { content, names: Vec::new(), files };
+    for step in world.steps.iter().take(steps) {
+        crash.take(step);
+    }
+    crash.end(&mut Choices::of(fate))
+}
+
+impl<'a> Crash<'a> {
+    fn take(&mut self, step: &'a Step) {
+        match step {
+            Step::Create { size, .. } => {
+                self.content.files.push(Vec::new());
+                self.files.push(Unsynced { created: Some(*size), writes: Vec::new() });
+                self.names.push(step);
+            }
+            Step::Write { file, offset, bytes } => self.files[*file].writes.push((*offset, bytes)),
+            Step::Sync { file } => self.settle(*file, &mut Choices::of(Fate::Kept)),
+            Step::Rename { .. } | Step::Remove { .. } => self.names.push(step),
+            Step::SyncFolder => self.settle_names(&mut Choices::of(Fate::Kept)),
+        }
+    }
+
+    fn end(mut self, choices: &mut Choices) -> Content {
+        self.settle_names(choices);
+        for file in 0..self.files.len() {
+            self.settle(file, choices);
+        }
+        self.content
+    }
+
+    fn settle(&mut self, file: usize, choices: &mut Choices) {
+        let unsynced = std::mem::take(&mut self.files[file]);
+        let content = &mut self.content.files[file];
+        if let Some(size) = unsynced.created {
+            let size = match (choices.keeps(), choices.keeps()) {
+                (true, _) => size,
+                (false, true) => size / 2,
+                (false, false) => 0,
+            };
+            content.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
+        }
+        for (offset, bytes) in unsynced.writes {
+            for (from, to) in sectors(offset, bytes.len()) {
+                let at = usize::try_from(offset).unwrap_or(usize::MAX) + from;
+                let kept = choices.keeps();
+                if let Some(place) = content.get_mut(at..at + to - from)
+                    && kept
+                {
+                    place.copy_from_slice(&bytes[from..to]);
+                }
+            }
+        }
+    }
+
+    fn settle_names(&mut self, choices: &mut Choices) {
+        for step in std::mem::take(&mut self.names) {
+            if choices.keeps() {
+                self.content.name(step);
+            }
+        }
+    }
+}
+
+impl Content {
+    /// Does to the names what the step did; without effect when its name is not there.
+    fn name(&mut self, step: &Step) {
+        match step {
+            Step::Create { name, file, .. } => {
+                self.names.insert(name.clone(), *file);
+            }
+            Step::Rename { from, to } => {
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
+                }
+            }
+            Step::Remove { name } => {
+                self.names.remove(name);
+            }
+            Step::Write { .. } | Step::Sync { .. } | Step::SyncFolder => {}
+        }
+    }
+}
+
+/// The parts of a write of `length` bytes at `offset` that are in one sector each.
+fn sectors(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
+    let skew = (offset % SECTOR_BYTES as u64) as usize;
+    let first = (SECTOR_BYTES - skew).min(length);
+    let rest = (first..length).step_by(SECTOR_BYTES);
+    let rest = rest.map(move |from| (from, (from + SECTOR_BYTES).min(length)));
+    std::iter::once((0, first)).chain(rest)
+}
+
+/// A row of yes and no.
+enum Choices {
+    Always(bool),
+    /// SplitMix64: small, and the same everywhere.
+    Seeded(u64),
+}
+
+impl Choices {
+    fn of(fate: Fate) -> Self {
+        match fate {
+            Fate::Lost => Self::Always(false),
+            Fate::Kept => Self::Always(true),
+            Fate::Mixed(seed) => Self::Seeded(seed),
+        }
+    }
+
+    fn keeps(&mut self) -> bool {
+        match self {
+            Self::Always(kept) => *kept,
+            Self::Seeded(state) => {
+                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (mixed ^ (mixed >> 31)) & 1 == 1
+            }
+        }
+    }
+}
+
+impl World {
+    fn done(&mut self, step: Step) {
+        self.now.name(&step);
+        self.steps.push(step);
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match &mut self.syncs_to_failure {
+            Some(0) => {
+                self.syncs_to_failure = None;
+                Err(io::Error::from_raw_os_error(5))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    type File = SimulatedFile;
+    type Lock = SimulatedLock;
+
+    fn lock(&self) -> io::Result<SimulatedLock> {
+        let mut world = locked(&self.world);
+        if std::mem::replace(&mut world.locked, true) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(SimulatedLock { world: Arc::clone(&self.world) })
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.names())
+    }
+
+    fn create(&self, name: &str, size: u64) -> io::Result<SimulatedFile> {
+        let mut world = locked(&self.world);
+        if world.now.names.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let fits = world.space.is_none_or(|space| space >= size);
+        // As fallocate does: the name stays, without what did not fit.
+        let taken = if fits { size } else { 0 };
+        world.space = world.space.map(|space| space - taken);
+        let file = world.now.files.len();
+        world.now.files.push(vec![0; usize::try_from(taken).map_err(io::Error::other)?]);
+        world.done(Step::Create { name: name.to_owned(), file, size: taken });
+        if !fits {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(SimulatedFile { world: Arc::clone(&self.world), file })
+    }
+
+    fn open(&self, name: &str) -> io::Result<SimulatedFile> {
+        let file = locked(&self.world).now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
+        Ok(SimulatedFile { world: Arc::clone(&self.world), file })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut world = locked(&self.world);
+        if !world.now.names.contains_key(from) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        world.done(Step::Rename { from: from.to_owned(), to: to.to_owned() });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut world = locked(&self.world);
+        let file = world.now.names.get(name).copied().ok_or(ErrorKind::NotFound)?;
+        let freed = world.now.files[file].len() as u64;
+        world.space = world.space.map(|space| space + freed);
+        world.done(Step::Remove { name: name.to_owned() });
+        Ok(())
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let mut world = locked(&self.world);
+        world.sync()?;
+        world.done(Step::SyncFolder);
+        Ok(())
+    }
+
+    fn shown(&self) -> String {
+        "simulated disk".into()
+    }
+}
+
+impl DiskFile for SimulatedFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(locked(&self.world).now.files[self.file].len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let world = locked(&self.world);
+        if world.reads_fail {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let from = usize::try_from(offset).map_err(io::Error::other)?;
+        let bytes = world.now.files[self.file].get(from..from.saturating_add(buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut world = locked(&self.world);
+        let half = bytes.len() / 2 / SECTOR_BYTES * SECTOR_BYTES;
+        let bytes = if world.full_writes { &bytes[..half] } else { bytes };
+        let from = usize::try_from(offset).map_err(io::Error::other)?;
+        let place = world.now.files[self.file].get_mut(from..from + bytes.len());
+        place.ok_or(ErrorKind::StorageFull)?.copy_from_slice(bytes);
+        if !bytes.is_empty() {
+            world.done(Step::Write { file: self.file, offset, bytes: bytes.to_vec() });
+        }
+        if world.full_writes { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut world = locked(&self.world);
+        world.sync()?;
+        if !world.lying_syncs {
+            world.done(Step::Sync { file: self.file });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SimulatedLock {
+    fn drop(&mut self) {
+        locked(&self.world).locked = false;
+    }
+}

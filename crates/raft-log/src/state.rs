@@ -1,0 +1,312 @@
+//! What a log knows while it runs: which entries there are and where, the recent ones themselves, and the
+//! bytes that wait for a flush. It must never touch a disk.
+//!
+//! Invariant: entries that are not flushed are in the cache, so nobody reads what is not yet written.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
+use crate::error::{AppendError, Failed};
+use crate::limits::{ENTRY_OVERHEAD_BYTES, UNFLUSHED_BYTES_MAX};
+use crate::place::{Place, Segment};
+use crate::record::Record;
+use crate::sector::{capacity, sector_of};
+use crate::segment::Header;
+
+/// A prepared file of zeros, to become a segment.
+pub(crate) struct Reserve<F> {
+    pub name: String,
+    pub file: Arc<F>,
+}
+
+/// Bytes for one segment that wait for a flush.
+pub(crate) struct Part<F> {
+    pub sequence: u64,
+    /// In the stream of the segment.
+    pub start: u64,
+    pub bytes: Vec<u8>,
+    pub through: Ticket,
+    /// The segment is to be made first.
+    pub opening: Option<(Header, Reserve<F>)>,
+}
+
+/// Where the next record goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub sequence: u64,
+    pub offset: u64,
+    pub crc: u32,
+    pub capacity: u64,
+}
+
+pub(crate) struct State<F> {
+    pub id: LogId,
+    pub segment_bytes: u64,
+    pub cache_bytes_max: usize,
+    pub end: End,
+    pub parts: VecDeque<Part<F>>,
+    pub unflushed_bytes: usize,
+    pub ticket: Ticket,
+    pub flushed: Ticket,
+    /// Segment and sector before which nothing is written any more.
+    settled: (u64, u64),
+    /// The entries `next - live.len() .. next`.
+    live: VecDeque<Place>,
+    /// The index that comes next; `None`: any may.
+    next: Option<u64>,
+    /// The last ones of `live`.
+    cache: VecDeque<Entry>,
+    cache_bytes: usize,
+    pub purged: Option<Purged>,
+    pub states: BTreeMap<StateKey, Bytes>,
+    /// Those that a flush has made.
+    pub segments: BTreeMap<u64, Arc<Segment<F>>>,
+    pub reserves: Vec<Reserve<F>>,
+    /// When a ticket is flushed, the segments below a number may go.
+    removals: VecDeque<(Ticket, u64)>,
+    pub removable_below: u64,
+    pub failed: Option<Failed>,
+}
+
+impl<F> State<F> {
+    pub(crate) fn new(id: LogId, segment_bytes: u64, cache_bytes_max: usize, next: Option<u64>) -> Self {
+        Self {
+            id,
+            segment_bytes,
+            cache_bytes_max,
+            end: End { sequence: 0, offset: 0, crc: 0, capacity: 0 },
+            parts: VecDeque::new(),
+            unflushed_bytes: 0,
+            ticket: Ticket(0),
+            flushed: Ticket(0),
+            settled: (0, 0),
+            live: VecDeque::new(),
+            next,
+            cache: VecDeque::new(),
+            cache_bytes: 0,
+            purged: None,
+            states: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            reserves: Vec::new(),
+            removals: VecDeque::new(),
+            removable_below: 0,
+            failed: None,
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        let purged = self.purged.clone();
+        match (self.first_live(), self.next) {
+            (Some(first), Some(next)) => Bounds { first: Some(first), last: Some(next - 1), purged },
+            _ => Bounds { first: None, last: None, purged },
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    pub(crate) fn first_live(&self) -> Option<u64> {
+        let next = self.next.filter(|_| !self.live.is_empty())?;
+        Some(next - self.live.len() as u64)
+    }
+
+    pub(crate) fn place(&self, index: u64) -> Option<Place> {
+        let at = index.checked_sub(self.first_live()?)?;
+        self.live.get(usize::try_from(at).ok()?).copied()
+    }
+
+    pub(crate) fn cached(&self, index: u64) -> Option<&Entry> {
+        let first = self.cache.front()?.index;
+        self.cache.get(usize::try_from(index.checked_sub(first)?).ok()?)
+    }
+
+    /// The first segment that still holds something needed.
+    pub(crate) fn oldest_needed(&self) -> u64 {
+        self.live.front().map_or(self.end.sequence, |place| place.segment)
+    }
+
+    /// Takes a record's meaning in. `Err`: what was expected, what is there; nothing is changed then.
+    pub(crate) fn apply(&mut self, place: Place, record: Record) -> Result<(), (String, String)> {
+        match record {
+            Record::Entry(entry) => {
+                if self.next.is_some_and(|next| next != entry.index) || entry.index == u64::MAX {
+                    return Err((format!("entry {:?}", self.next), format!("entry {}", entry.index)));
+                }
+                self.next = Some(entry.index + 1);
+                self.live.push_back(place);
+                self.cache_bytes += cost(&entry);
+                self.cache.push_back(entry);
+                self.evict();
+            }
+            Record::State(key, value) => {
+                self.states.insert(key, value);
+            }
+            Record::Truncation(from) => self.truncate(from),
+            Record::Purge(purged) => {
+                if purged.index == u64::MAX {
+                    return Err(("a purge point".into(), "the largest index".into()));
+                }
+                self.purge(purged);
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, from: u64) {
+        let Some(next) = self.next.filter(|next| *next > from) else { return };
+        let dropped = usize::try_from(next - from).unwrap_or(usize::MAX);
+        self.live.truncate(self.live.len().saturating_sub(dropped));
+        self.next = Some(from);
+        while self.cache.back().is_some_and(|entry| entry.index >= from) {
+            let entry = self.cache.pop_back();
+            self.cache_bytes -= entry.as_ref().map_or(0, cost);
+        }
+    }
+
+    fn purge(&mut self, purged: Purged) {
+        let after = purged.index + 1;
+        let first = self.first_live().unwrap_or(after);
+        let dropped = usize::try_from(after.saturating_sub(first)).unwrap_or(usize::MAX);
+        self.live.drain(..dropped.min(self.live.len()));
+        self.next = Some(self.next.map_or(after, |next| next.max(after)));
+        while self.cache.front().is_some_and(|entry| entry.index < after) {
+            self.forget_first();
+        }
+        self.purged = Some(purged);
+    }
+
+    fn forget_first(&mut self) {
+        let entry = self.cache.pop_front();
+        self.cache_bytes -= entry.as_ref().map_or(0, cost);
+    }
+
+    /// Forgets the oldest cached entries, as far as the cache is too large and they are on disk. Those in the
+    /// last sector stay: the next flush writes it anew, and who read it meanwhile could see half of each.
+    fn evict(&mut self) {
+        while self.cache_bytes > self.cache_bytes_max
+            && let Some(place) = self.cache.front().and_then(|entry| self.place(entry.index))
+            && (place.segment, sector_of(place.end() - 1).0) < self.settled
+        {
+            self.forget_first();
+        }
+    }
+
+    /// How many more segments than the current one these records need; nothing is changed.
+    pub(crate) fn admit(&self, records: &[Record]) -> Result<usize, AppendError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone().into());
+        }
+        let (mut openings, mut bytes) = (0, 0);
+        let (mut left, whole) = (self.end.capacity - self.end.offset, capacity(self.segment_bytes));
+        let opening: usize = self.opening_records().iter().map(Record::length).sum();
+        for record in records {
+            let length = record.length();
+            if length as u64 > left {
+                openings += 1;
+                left = whole.saturating_sub(opening as u64);
+                bytes += opening;
+            }
+            if length as u64 > left {
+                return Err(AppendError::TooLong { given: length, most: left as usize });
+            }
+            left -= length as u64;
+            bytes += length;
+        }
+        if self.unflushed_bytes > 0 && self.unflushed_bytes + bytes > UNFLUSHED_BYTES_MAX {
+            return Err(AppendError::Backlog { bytes: self.unflushed_bytes, most: UNFLUSHED_BYTES_MAX });
+        }
+        Ok(openings)
+    }
+
+    /// What every segment says anew, so that those before it can go.
+    fn opening_records(&self) -> Vec<Record> {
+        let states = self.states.iter().map(|(key, value)| Record::State(*key, value.clone()));
+        states.chain(self.purged.clone().map(Record::Purge)).collect()
+    }
+
+    /// Takes in an admitted record, with as many reserves there as it was said to need.
+    pub(crate) fn push(&mut self, record: Record) -> Ticket {
+        if self.end.offset + record.length() as u64 > self.end.capacity {
+            self.open_segment();
+        }
+        let place = self.write(&record);
+        self.ticket.0 += 1;
+        if let Some(part) = self.parts.back_mut() {
+            part.through = self.ticket;
+        }
+        let purge = matches!(record, Record::Purge(_));
+        let applied = self.apply(place, record);
+        debug_assert!(applied.is_ok(), "admitted: {applied:?}");
+        if purge {
+            self.removals.push_back((self.ticket, self.oldest_needed()));
+        }
+        self.ticket
+    }
+
+    fn open_segment(&mut self) {
+        let reserve = self.reserves.pop();
+        debug_assert!(reserve.is_some(), "admitted with a reserve for each new segment");
+        let records = self.opening_records();
+        let sequence = self.end.sequence + 1;
+        let header = Header {
+            id: self.id,
+            sequence,
+            segment_bytes: self.segment_bytes,
+            previous_end: self.end.offset,
+            previous_crc: self.end.crc,
+            last: self.next.and_then(|next| next.checked_sub(1)),
+        };
+        self.end = End { sequence, offset: 0, crc: self.end.crc, capacity: header.capacity() };
+        let opening = reserve.map(|reserve| (header, reserve));
+        let (bytes, through) = (Vec::new(), self.ticket);
+        self.parts.push_back(Part { sequence, start: 0, bytes, through, opening });
+        for record in &records {
+            self.write(record);
+        }
+    }
+
+    /// Adds a record's bytes to those that wait.
+    fn write(&mut self, record: &Record) -> Place {
+        let (sequence, start, seed) = (self.end.sequence, self.end.offset, self.end.crc);
+        if self.parts.back().is_none_or(|part| part.sequence != sequence) {
+            let (bytes, through) = (Vec::new(), self.ticket);
+            self.parts.push_back(Part { sequence, start, bytes, through, opening: None });
+        }
+        let length = record.length();
+        if let Some(part) = self.parts.back_mut() {
+            self.end.crc = record.write(&mut part.bytes, seed);
+        }
+        self.end.offset += length as u64;
+        self.unflushed_bytes += length;
+        Place { segment: sequence, offset: start as u32, length: length as u32, seed }
+    }
+
+    /// A part is on disk.
+    pub(crate) fn flushed(&mut self, sequence: u64, end: u64, bytes: usize, through: Ticket) {
+        self.unflushed_bytes -= bytes;
+        self.flushed = through;
+        while let Some((_, below)) = self.removals.pop_front_if(|(ticket, _)| *ticket <= through) {
+            self.removable_below = below;
+        }
+        self.settle(sequence, end);
+    }
+
+    /// All up to there is on disk.
+    pub(crate) fn settle(&mut self, sequence: u64, end: u64) {
+        self.settled = (sequence, sector_of(end).0);
+        self.evict();
+    }
+
+    pub(crate) fn wants_maintenance(&self) -> bool {
+        let removable = self.segments.keys().next().is_some_and(|oldest| *oldest < self.removable_below);
+        removable || self.reserves.is_empty()
+    }
+}
+
+fn cost(entry: &Entry) -> usize {
+    entry.payload.len() + ENTRY_OVERHEAD_BYTES
+}

@@ -1,0 +1,230 @@
+//! What a log must hold, by the simplest means, and operations to try it with.
+
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use raft_log::disk::Disk;
+use raft_log::simulated::SimulatedDisk;
+use raft_log::{Entry, Flusher, Log, LogId, OpenError, Options, Purged, Recovered, StateKey};
+
+pub const SEGMENT_BYTES: u64 = 4096;
+
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Entries with payloads of these lengths.
+    Append(Vec<usize>),
+    State(u8, usize),
+    /// Drops so many from the end.
+    Truncate(u64),
+    /// Purges so many from the start; beyond the last one when there are fewer.
+    Purge(u64),
+    Flush,
+    Maintain,
+    Reopen,
+}
+
+pub fn operations(most: usize) -> impl Strategy<Value = Vec<Operation>> {
+    let length = prop_oneof![4 => 0_usize..80, 3 => 80_usize..700, 1 => 700_usize..2200];
+    let one = prop_oneof![
+        6 => prop::collection::vec(length, 1..5).prop_map(Operation::Append),
+        2 => (0_u8..3, 0_usize..40).prop_map(|(key, length)| Operation::State(key, length)),
+        1 => (1_u64..6).prop_map(Operation::Truncate),
+        1 => (1_u64..9).prop_map(Operation::Purge),
+        5 => Just(Operation::Flush),
+        2 => Just(Operation::Maintain),
+        1 => Just(Operation::Reopen),
+    ];
+    prop::collection::vec(one, 1..most)
+}
+
+/// All that can be seen of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub entries: BTreeMap<u64, (u64, Bytes)>,
+    pub states: BTreeMap<StateKey, Bytes>,
+    pub purged: Option<Purged>,
+}
+
+impl Held {
+    pub fn of<D: Disk>(log: &Log<D>) -> Self {
+        let bounds = log.bounds();
+        let mut held = Self { states: log.states(), purged: bounds.purged, ..Self::default() };
+        if let (Some(first), Some(last)) = (bounds.first, bounds.last) {
+            let mut next = first;
+            while next <= last {
+                let entries = log.read(next..last + 1, 700).expect("what is within the bounds can be read");
+                assert!(!entries.is_empty());
+                for entry in entries {
+                    assert_eq!(entry.index, next);
+                    held.entries.insert(next, (entry.term, entry.payload));
+                    next += 1;
+                }
+            }
+        }
+        held
+    }
+
+    pub fn last(&self) -> Option<u64> {
+        self.entries.keys().last().copied().or(self.purged.as_ref().map(|purged| purged.index))
+    }
+}
+
+/// A log on a simulated disk, and what it held after each record.
+pub struct Tried {
+    pub disk: SimulatedDisk,
+    log: Option<(Log<SimulatedDisk>, Flusher<SimulatedDisk>)>,
+    /// `history[n]`: after n records.
+    pub history: Vec<Held>,
+    /// How many steps the disk had done when a record was appended.
+    appended: Vec<usize>,
+    /// Steps done when so many records were reported as flushed.
+    flushed: Vec<(usize, usize)>,
+    /// Records before the log was opened the last time: its tickets start again.
+    before: usize,
+}
+
+pub fn open(
+    disk: &SimulatedDisk,
+) -> Result<(Log<SimulatedDisk>, Flusher<SimulatedDisk>, Recovered), OpenError> {
+    // A small cache: most is read from the segments.
+    let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes: 600, ..Options::new(LogId([7; 16])) };
+    Log::open(disk.clone(), options)
+}
+
+impl Tried {
+    pub fn new(disk: SimulatedDisk) -> Self {
+        let (log, flusher, _) = open(&disk).expect("a new log");
+        Self {
+            disk,
+            log: Some((log, flusher)),
+            history: vec![Held::default()],
+            appended: Vec::new(),
+            flushed: vec![(0, 0)],
+            before: 0,
+        }
+    }
+
+    pub fn all(disk: SimulatedDisk, operations: &[Operation]) -> Self {
+        let mut tried = Self::new(disk);
+        operations.iter().for_each(|operation| tried.run(operation));
+        tried
+    }
+
+    pub fn log(&self) -> &Log<SimulatedDisk> {
+        &self.log.as_ref().expect("open").0
+    }
+
+    pub fn now(&self) -> Held {
+        self.history.last().cloned().expect("there is always a state")
+    }
+
+    /// Lets go of the log, so that its disk can be opened again.
+    pub fn close(&mut self) {
+        self.log = None;
+    }
+
+    pub fn flush(&mut self) {
+        let (_, flusher) = self.log.as_mut().expect("open");
+        let through = flusher.flush().expect("a flush").through.0 as usize;
+        assert_eq!(self.before + through, self.history.len() - 1, "a flush covers all that was appended");
+        self.flushed.push((self.disk.steps(), self.before + through));
+    }
+
+    pub fn run(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Append(lengths) => self.append(lengths),
+            Operation::State(key, length) => {
+                let (key, value) = (StateKey::checked_for_test(*key), self.bytes(*length));
+                self.log().set_state(key, value.clone()).expect("a state");
+                let mut held = self.now();
+                held.states.insert(key, value);
+                self.note(held);
+            }
+            Operation::Truncate(count) => self.truncate(*count),
+            Operation::Purge(count) => self.purge(*count),
+            Operation::Flush => self.flush(),
+            Operation::Maintain => self.log().maintain().expect("maintenance"),
+            Operation::Reopen => {
+                self.flush();
+                self.close();
+                let (log, flusher, recovered) = open(&self.disk).expect("reopened");
+                assert_eq!(recovered.cut_bytes, 0);
+                assert_eq!(Held::of(&log), self.now());
+                self.before = self.history.len() - 1;
+                self.log = Some((log, flusher));
+            }
+        }
+        assert_eq!(Held::of(self.log()), self.now(), "what was appended is seen at once");
+    }
+
+    fn append(&mut self, lengths: &[usize]) {
+        let mut held = self.now();
+        let mut entries = Vec::new();
+        let first = held.last().map_or(0, |last| last + 1);
+        for (index, length) in (first..).zip(lengths) {
+            let (term, payload) = (self.history.len() as u64, self.bytes(*length));
+            entries.push(Entry { index, term, payload: payload.clone() });
+            held.entries.insert(index, (term, payload));
+            self.note(held.clone());
+        }
+        self.log().append(entries).expect("entries that follow");
+    }
+
+    fn truncate(&mut self, count: u64) {
+        let mut held = self.now();
+        let (Some(first), Some(last)) =
+            (held.entries.keys().next().copied(), held.entries.keys().last().copied())
+        else {
+            return;
+        };
+        let from = first.max((last + 1).saturating_sub(count));
+        self.log().truncate_from(from).expect("a truncation");
+        held.entries.split_off(&from);
+        self.note(held);
+    }
+
+    fn purge(&mut self, count: u64) {
+        let mut held = self.now();
+        let first = held.entries.keys().next().copied();
+        let first = first.or(held.last().map(|last| last + 1)).unwrap_or(0);
+        let purged = Purged { index: first + count - 1, term: count, note: self.bytes(9) };
+        self.log().purge_to(purged.clone()).expect("a purge");
+        held.entries = held.entries.split_off(&(purged.index + 1));
+        held.purged = Some(purged);
+        self.note(held);
+    }
+
+    fn note(&mut self, held: Held) {
+        self.history.push(held);
+        self.appended.push(self.disk.steps());
+    }
+
+    /// Bytes that occur nowhere else; some of them zeros, as a torn write would leave.
+    fn bytes(&self, length: usize) -> Bytes {
+        let number = self.history.len() as u32;
+        let bytes = (0..length as u32).map(|at| if at % 700 > 100 { 0 } else { (number * 31 + at) as u8 });
+        bytes.collect()
+    }
+
+    /// Which states of the history a crash after so many steps may leave.
+    pub fn allowed(&self, steps: usize) -> RangeInclusive<usize> {
+        let flushed = self.flushed.iter().rev().find(|(done, _)| *done <= steps);
+        let appended = self.appended.partition_point(|done| *done < steps);
+        flushed.map_or(0, |(_, records)| *records)..=appended
+    }
+}
+
+/// For keys that come from a strategy.
+trait Checked {
+    fn checked_for_test(key: u8) -> Self;
+}
+
+impl Checked for StateKey {
+    fn checked_for_test(key: u8) -> Self {
+        [StateKey::new(0), StateKey::new(1), StateKey::new(2)][usize::from(key)]
+    }
+}

@@ -1,0 +1,163 @@
+//! The same log on this machine's disk: threads at once, a second opener, and processes that are killed.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod oracle;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use oracle::Held;
+use raft_log::{
+    Entry, FlushError, Flusher, Log, LogId, OpenError, Options, Preparation, Purged, ReadError, RealDisk,
+};
+
+/// Set for the child that appends until it is killed.
+const FOLDER: &str = "RAFT_LOG_TEST_FOLDER";
+const SEGMENT_BYTES: u64 = 64 << 10;
+const KILLS: usize = 12;
+/// Acknowledgements that are waited for before a kill.
+const ACKNOWLEDGED: u64 = 40;
+
+fn open(folder: &Path, cache_bytes: usize) -> Result<(Log<RealDisk>, Flusher<RealDisk>), OpenError> {
+    let id = LogId::random().expect("random numbers");
+    let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes, ..Options::new(id) };
+    let disk = RealDisk::at(folder).expect("a folder").with_preparation(Preparation::Fill);
+    Log::open(disk, options).map(|(log, flusher, _)| (log, flusher))
+}
+
+fn entry(index: u64) -> Entry {
+    let length = (index * 37 % 900) as usize;
+    Entry { index, term: index / 10, payload: vec![index as u8; length].into() }
+}
+
+#[test]
+fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
+    const ENTRIES: u64 = 4000;
+    let folder = tempfile::tempdir().expect("a folder");
+    // No cache: what is on disk is read from there, while the sector beside it is written.
+    let (log, mut flusher) = open(folder.path(), 0).expect("a new log");
+    let (done, flushed) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut maintain = log.clone();
+            loop {
+                let last = done.load(Ordering::SeqCst);
+                let report = flusher.flush().expect("a flush");
+                flushed.store(report.through.0, Ordering::SeqCst);
+                if report.maintain {
+                    maintain = maintain.clone();
+                    maintain.maintain().expect("maintenance");
+                }
+                if last {
+                    break;
+                }
+            }
+        });
+        scope.spawn(|| {
+            let mut reads = 0_u64;
+            while !done.load(Ordering::SeqCst) {
+                let bounds = log.bounds();
+                let (Some(first), Some(last)) = (bounds.first, bounds.last) else { continue };
+                let start = last.saturating_sub(reads % 60).max(first);
+                match log.read(start..last + 1, 5000) {
+                    Ok(entries) => {
+                        for (index, read) in (start..).zip(entries) {
+                            assert_eq!(read, entry(index));
+                        }
+                    }
+                    Err(ReadError::Purged { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                reads += 1;
+            }
+            assert!(reads > 0);
+        });
+        for index in 0..ENTRIES {
+            log.append([entry(index)]).expect("an entry");
+            if index % 500 == 499 {
+                let note = bytes::Bytes::new();
+                log.purge_to(Purged { index: index - 250, term: 1, note }).expect("a purge");
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(flushed.load(Ordering::SeqCst), ENTRIES + ENTRIES / 500);
+    let held = Held::of(&log);
+    drop((log, flusher));
+    let segments = std::fs::read_dir(folder.path()).expect("a listing").count();
+    assert!(segments < 20, "purged segments are gone: {segments} files");
+    let (log, _flusher) = open(folder.path(), 0).expect("reopened");
+    assert_eq!(Held::of(&log), held);
+}
+
+#[test]
+fn a_second_process_or_handle_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = open(folder.path(), 0).expect("a new log");
+    let error = open(folder.path(), 0).map(|_| ()).expect_err("in use");
+    assert!(error.to_string().contains("is in use by another process"), "{error}");
+    assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
+    drop(opened);
+    assert!(open(folder.path(), 0).is_ok());
+}
+
+/// What the killed process runs: appends and flushes for ever, and prints what is acknowledged.
+#[test]
+fn child_that_appends_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let (log, mut flusher) = open(Path::new(&folder), 10_000).expect("a log");
+    let mut next = log.bounds().last.map_or(0, |last| last + 1);
+    loop {
+        let count = next % 7 + 1;
+        log.append((next..next + count).map(entry)).expect("entries");
+        match flusher.flush() {
+            Ok(report) if report.maintain => log.maintain().expect("maintenance"),
+            Ok(_) | Err(FlushError::Full { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        next += count;
+        println!("acknowledged {}", next - 1);
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_it_acknowledged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let program = std::env::current_exe().expect("this test's program");
+    let mut before = 0;
+    for round in 0..KILLS {
+        let mut child = Command::new(&program)
+            .args(["--exact", "child_that_appends_until_it_is_killed", "--nocapture"])
+            .env(FOLDER, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut acknowledged = None;
+        let mut count = 0;
+        // Killed while it writes on; what it still printed counts too.
+        for line in lines.map_while(Result::ok) {
+            let Some((_, number)) = line.split_once("acknowledged ") else { continue };
+            acknowledged = number.parse::<u64>().ok();
+            count += 1;
+            if count == ACKNOWLEDGED + round as u64 * 3 {
+                child.kill().expect("it runs");
+            }
+        }
+        child.wait().expect("it ended");
+        let acknowledged = acknowledged.expect("it said something");
+        assert!(acknowledged > before, "{acknowledged} after {before}");
+        let (log, _flusher) = open(&path, 0).expect("opens");
+        let held = Held::of(&log);
+        assert!(held.last() >= Some(acknowledged), "{:?} of {acknowledged}", held.last());
+        for (index, (term, payload)) in held.entries {
+            assert_eq!(Entry { index, term, payload }, entry(index));
+        }
+        before = acknowledged;
+    }
+}
