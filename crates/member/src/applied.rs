@@ -1,0 +1,161 @@
+//! The applied state that readers, watchers and the applier share. It must never be changed but by
+//! applying the log, in its order.
+
+use std::sync::Arc;
+
+use etcd_api::{ApiError, Event, Key};
+use kv::watch::{Hub, Then};
+use kv::{Command, Outcome, Store};
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, watch};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::proposals::Proposals;
+use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
+use crate::watching::{Receiver, Watch};
+
+pub struct Inner {
+    pub store: Store,
+    pub hub: Hub<mpsc::Sender<Arc<Event>>>,
+    pub last_applied: Option<LogId>,
+    pub membership: StoredMembership,
+}
+
+/// parking_lot's lock lets a waiting writer go before readers that come later: readers can not
+/// starve the applier.
+pub struct Applied {
+    inner: RwLock<Inner>,
+    /// The last applied log index.
+    index: watch::Sender<u64>,
+    pub proposals: Proposals,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("log entry {index} holds a command that this version can not read")]
+pub struct UnreadableCommand {
+    pub index: u64,
+    #[source]
+    source: kv::DecodeError,
+}
+
+impl Applied {
+    pub fn new(proposals: Proposals) -> Self {
+        let inner = Inner {
+            store: Store::new(),
+            hub: Hub::new(),
+            last_applied: None,
+            membership: StoredMembership::default(),
+        };
+        Self { inner: RwLock::new(inner), index: watch::Sender::new(0), proposals }
+    }
+
+    /// Takes the state of a checkpoint. Watches end: events between then and now were not seen.
+    pub fn restore(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        let view = checkpoint.view()?;
+        let Some(meta) = view.meta()? else { return Ok(()) };
+        let store = view.restore()?;
+        let mut inner = self.inner.write();
+        inner.store = store;
+        inner.hub = Hub::new();
+        inner.last_applied = meta.last_log_id;
+        inner.membership = meta.last_membership;
+        drop(inner);
+        self.publish(meta.last_log_id);
+        Ok(())
+    }
+
+    pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
+        read(&self.inner.read().store)
+    }
+
+    pub fn with_inner<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+        change(&mut self.inner.write())
+    }
+
+    pub fn meta(&self) -> SnapshotMeta {
+        let inner = self.inner.read();
+        SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() }
+    }
+
+    pub fn index(&self) -> watch::Receiver<u64> {
+        self.index.subscribe()
+    }
+
+    pub fn publish(&self, last: Option<LogId>) {
+        if let Some(last) = last {
+            self.index.send_replace(last.index);
+        }
+    }
+
+    /// Applies one batch, tells watchers, then answers this member's own callers.
+    pub fn apply_batch(&self, log_id: LogId, batch: &Batch) -> Result<(), UnreadableCommand> {
+        let unreadable = |source| UnreadableCommand { index: log_id.index, source };
+        let mut commands = Vec::new();
+        for bytes in batch.commands() {
+            let mut rest = &bytes[..];
+            commands.push(Command::decode(&mut rest).map_err(unreadable)?);
+        }
+        let id = batch.id();
+        let ours = self.proposals.is_ours(&id);
+        let mut outcomes = Vec::with_capacity(if ours { commands.len() } else { 0 });
+        let mut inner = self.inner.write();
+        for command in &commands {
+            let outcome = inner.store.apply(command);
+            notify(&mut inner.hub, &outcome);
+            if ours {
+                outcomes.push(outcome);
+            }
+        }
+        inner.last_applied = Some(log_id);
+        drop(inner);
+        self.proposals.leader_began(&log_id.leader_id);
+        if ours {
+            // An answer carries the log's index: it is told first.
+            self.publish(Some(log_id));
+            self.proposals.resolve(id.sequence, outcomes);
+        }
+        Ok(())
+    }
+
+    /// An entry without commands.
+    pub fn apply_other(&self, log_id: LogId, membership: Option<StoredMembership>) {
+        let mut inner = self.inner.write();
+        inner.last_applied = Some(log_id);
+        if let Some(membership) = membership {
+            inner.membership = membership;
+        }
+        drop(inner);
+        self.proposals.leader_began(&log_id.leader_id);
+    }
+
+    /// Begins a watch at `since` (an event index), or now. Error 401 when history lacks `since`.
+    pub fn watch(
+        self: &Arc<Self>,
+        key: &Key,
+        recursive: bool,
+        since: Option<u64>,
+    ) -> Result<Watch, ApiError> {
+        let (sender, events) = mpsc::channel(crate::limits::WATCH_QUEUE);
+        let mut inner = self.inner.write();
+        let from = since.unwrap_or(0);
+        let mut first = None;
+        if from > 0 {
+            first = inner.store.scan_history(key, recursive, from)?;
+        }
+        let index = inner.store.index();
+        let id = inner.hub.register(key, recursive, from, sender);
+        drop(inner);
+        let receiver = Receiver { applied: Arc::clone(self), id, events };
+        Ok(Watch::new(receiver, key.clone(), recursive, first, index))
+    }
+}
+
+fn notify(hub: &mut Hub<mpsc::Sender<Arc<Event>>>, outcome: &Outcome) {
+    for event in outcome.watch_events() {
+        hub.notify(event, |_, sender, event| match sender.try_send(Arc::clone(event)) {
+            Ok(()) => Then::Keep,
+            // Too slow, or gone: its stream ends after what it has.
+            Err(_) => Then::Remove,
+        });
+    }
+}

@@ -1,0 +1,282 @@
+//! The state on disk: an LMDB environment with the records of `kv` and, in the same transaction,
+//! up to which log entry they are the state. It must never be what makes a write durable: that is
+//! the log's affair. An environment is only ever replaced as a whole, by a new folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use heed::types::Bytes as Raw;
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use kv::{Changes, Restore, Store, Table};
+
+use crate::codec::{self, Reader};
+use crate::limits::DATABASE_BYTES;
+use crate::raft_types::SnapshotMeta;
+
+const FORMAT: u8 = 1;
+/// Sorts behind the tables of `kv`.
+const META_KEY: &[u8] = b"\xffraft";
+const PREFIX: &str = "state-";
+const UNFINISHED: &str = ".part";
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("the state's folder {0}")]
+    Io(PathBuf, #[source] io::Error),
+    #[error("the state's database {0}")]
+    Database(PathBuf, #[source] heed::Error),
+    #[error("the state in {0} has format {1}; this program knows {FORMAT}")]
+    Format(PathBuf, u8),
+    #[error("the state in {0} names no place in the log")]
+    Meta(PathBuf, #[source] codec::DecodeError),
+    #[error("the state in {0} has an unknown record {1:02x?}")]
+    Record(PathBuf, Vec<u8>),
+    #[error("the state in {0}")]
+    Restore(PathBuf, #[source] kv::RestoreError),
+}
+
+impl From<CheckpointError> for io::Error {
+    fn from(error: CheckpointError) -> Self {
+        io::Error::other(error)
+    }
+}
+
+/// One environment. Clones share it.
+#[derive(Clone)]
+pub struct Checkpoint {
+    env: Env<WithoutTls>,
+    records: Database<'static, Raw, Raw>,
+    folder: PathBuf,
+}
+
+/// The newest whole environment below `root`, or a new empty one. Leftovers of others are removed.
+pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
+    let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
+    fs::create_dir_all(root).map_err(in_folder)?;
+    let mut whole = Vec::new();
+    for entry in fs::read_dir(root).map_err(in_folder)? {
+        let path = entry.map_err(in_folder)?.path();
+        match generation(&path) {
+            Some(number) => whole.push((number, path)),
+            None if is_unfinished(&path) => fs::remove_dir_all(&path).map_err(in_folder)?,
+            None => {}
+        }
+    }
+    whole.sort();
+    match whole.pop() {
+        Some((_, newest)) => {
+            for (_, older) in whole {
+                fs::remove_dir_all(&older).map_err(in_folder)?;
+            }
+            Checkpoint::open(newest)
+        }
+        None => {
+            let folder = root.join(format!("{PREFIX}{:016x}", 1));
+            fs::create_dir(&folder).map_err(in_folder)?;
+            sync_folder(root).map_err(in_folder)?;
+            Checkpoint::open(folder)
+        }
+    }
+}
+
+fn generation(path: &Path) -> Option<u64> {
+    let number = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    u64::from_str_radix(number, 16).ok()
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with(PREFIX) && name.ends_with(UNFINISHED)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+impl Checkpoint {
+    fn open(folder: PathBuf) -> Result<Self, CheckpointError> {
+        let failed = |error| CheckpointError::Database(folder.clone(), error);
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(DATABASE_BYTES);
+        // SAFETY: the folder is this process's own (the log beside it is locked), on a local disk,
+        // and opened once at a time; nothing else changes its files while they are mapped.
+        let env = unsafe { options.open(&folder) }.map_err(failed)?;
+        let txn = env.read_txn().map_err(failed)?;
+        let records = env
+            .open_databases_and_commit(txn, |opener, txn| {
+                opener.open_database::<Raw, Raw>(txn, None).map(CommitOrAbort::<_, ()>::Commit)
+            })
+            .map_err(failed)?
+            .unwrap_commit();
+        // invariant: LMDB's unnamed database is always there.
+        #[allow(clippy::expect_used)]
+        let records = records.expect("the unnamed database exists");
+        Ok(Self { env, records, folder })
+    }
+
+    fn failed(&self, error: heed::Error) -> CheckpointError {
+        CheckpointError::Database(self.folder.clone(), error)
+    }
+
+    /// Writes what changed, and where in the log it is the state of. On disk on return.
+    pub fn commit(&self, changes: Changes, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+        let mut txn = self.env.write_txn().map_err(|error| self.failed(error))?;
+        for record in changes.records() {
+            let key = key(record.table, record.key);
+            let written = match record.bytes {
+                Some(bytes) => self.records.put(&mut txn, &key, &bytes),
+                None => self.records.delete(&mut txn, &key).map(drop),
+            };
+            written.map_err(|error| self.failed(error))?;
+        }
+        self.put_meta(&mut txn, meta)?;
+        txn.commit().map_err(|error| self.failed(error))
+    }
+
+    fn put_meta(&self, txn: &mut RwTxn<'_>, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+        let mut out = BytesMut::with_capacity(256);
+        out.put_u8(FORMAT);
+        codec::put_snapshot_meta(&mut out, meta);
+        self.records.put(txn, META_KEY, &out).map_err(|error| self.failed(error))
+    }
+
+    /// A view that does not change, whatever is committed later.
+    pub fn view(&self) -> Result<View, CheckpointError> {
+        let txn = self.env.clone().static_read_txn().map_err(|error| self.failed(error))?;
+        Ok(View { txn, checkpoint: self.clone() })
+    }
+}
+
+fn key(table: Table, key: u64) -> [u8; 9] {
+    let mut bytes = [0; 9];
+    bytes[0] = table as u8;
+    bytes[1..].copy_from_slice(&key.to_be_bytes());
+    bytes
+}
+
+/// One state of an environment. It may be moved to another thread, not shared.
+pub struct View {
+    txn: RoTxn<'static, WithoutTls>,
+    checkpoint: Checkpoint,
+}
+
+impl View {
+    /// What this is the state of; `None` when nothing was committed yet.
+    pub fn meta(&self) -> Result<Option<SnapshotMeta>, CheckpointError> {
+        let bytes = self.checkpoint.records.get(&self.txn, META_KEY);
+        let Some(bytes) = bytes.map_err(|error| self.checkpoint.failed(error))? else {
+            return Ok(None);
+        };
+        let folder = || self.checkpoint.folder.clone();
+        let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
+        let malformed = |error| CheckpointError::Meta(folder(), error);
+        match reader.u8().map_err(malformed)? {
+            FORMAT => reader.snapshot_meta().map(Some).map_err(malformed),
+            other => Err(CheckpointError::Format(folder(), other)),
+        }
+    }
+
+    /// All records of `kv`, in the order of their keys.
+    pub fn each<E: From<CheckpointError>>(
+        &self,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let failed = |error| E::from(self.checkpoint.failed(error));
+        for record in self.checkpoint.records.iter(&self.txn).map_err(failed)? {
+            let (key, value) = record.map_err(failed)?;
+            if key != META_KEY {
+                take(key, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn restore(&self) -> Result<Store, CheckpointError> {
+        let folder = || self.checkpoint.folder.clone();
+        let mut restore = Restore::new();
+        self.each(|key, value| {
+            let unknown = || CheckpointError::Record(folder(), key.to_vec());
+            let (table, number) = read_key(key).ok_or_else(unknown)?;
+            restore.add(table, number, value).map_err(|error| CheckpointError::Restore(folder(), error))
+        })?;
+        restore.finish().map_err(|error| CheckpointError::Restore(folder(), error))
+    }
+}
+
+fn read_key(key: &[u8]) -> Option<(Table, u64)> {
+    let (first, number) = key.split_first()?;
+    let table = Table::ALL.into_iter().find(|table| *table as u8 == *first)?;
+    Some((table, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// Writes a new environment beside the one in use, from the records of a leader.
+pub struct Replacement {
+    part: PathBuf,
+    whole: PathBuf,
+    checkpoint: Checkpoint,
+}
+
+impl Replacement {
+    pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
+        let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
+        let number = generation(&current.folder).unwrap_or_default() + 1;
+        let whole = root.join(format!("{PREFIX}{number:016x}"));
+        let part = root.join(format!("{PREFIX}{number:016x}{UNFINISHED}"));
+        let in_folder = |error| CheckpointError::Io(part.clone(), error);
+        if part.exists() {
+            fs::remove_dir_all(&part).map_err(in_folder)?;
+        }
+        fs::create_dir(&part).map_err(in_folder)?;
+        Ok(Self { checkpoint: Checkpoint::open(part.clone())?, part, whole })
+    }
+
+    /// Writes all that `next` gives, in one transaction.
+    pub fn fill(
+        &self,
+        meta: &SnapshotMeta,
+        mut next: impl FnMut() -> Option<Bytes>,
+    ) -> Result<(), CheckpointError> {
+        let checkpoint = &self.checkpoint;
+        let failed = |error| checkpoint.failed(error);
+        let mut txn = checkpoint.env.write_txn().map_err(failed)?;
+        while let Some(chunk) = next() {
+            let mut reader = Reader::new(chunk);
+            while !reader.is_empty() {
+                let malformed = |error| CheckpointError::Meta(self.part.clone(), error);
+                let key = reader.bytes().map_err(malformed)?;
+                let value = reader.bytes().map_err(malformed)?;
+                if read_key(&key).is_none() {
+                    return Err(CheckpointError::Record(self.part.clone(), key.to_vec()));
+                }
+                checkpoint.records.put(&mut txn, &key, &value).map_err(failed)?;
+            }
+        }
+        checkpoint.put_meta(&mut txn, meta)?;
+        txn.commit().map_err(failed)
+    }
+
+    /// Gives the environment its name, which makes it the one that a restart finds.
+    pub fn finish(self) -> Result<Checkpoint, CheckpointError> {
+        let Self { part, whole, checkpoint } = self;
+        let in_folder = |error| CheckpointError::Io(whole.clone(), error);
+        let closing = checkpoint.env.clone().prepare_for_closing();
+        drop(checkpoint);
+        closing.wait();
+        fs::rename(&part, &whole).map_err(in_folder)?;
+        sync_folder(whole.parent().unwrap_or(&whole)).map_err(in_folder)?;
+        Checkpoint::open(whole)
+    }
+}
+
+/// Removes an environment that was replaced. Views of it stay readable until they are dropped.
+pub fn remove(old: &Checkpoint) -> Result<(), CheckpointError> {
+    fs::remove_dir_all(&old.folder).map_err(|error| CheckpointError::Io(old.folder.clone(), error))
+}
+
+/// Appends a record as [`Replacement::fill`] reads it.
+pub fn put_record(out: &mut BytesMut, key: &[u8], value: &[u8]) {
+    codec::put_bytes(out, key);
+    codec::put_bytes(out, value);
+}

@@ -1,0 +1,86 @@
+//! What a member is told when it starts. It must never read flags or files itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The wall clock, injected so that tests can move it. Only the expiry of nodes looks at it.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// One of the members a new cluster begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitialMember {
+    pub id: u64,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+}
+
+/// How a member without data begins. One that has data resumes, whatever is said here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// A new cluster of these members; each of them is started with the very same list.
+    New(Vec<InitialMember>),
+    /// This member was added to a running cluster, which will make contact.
+    Join,
+}
+
+#[derive(Clone)]
+pub struct MemberConfig {
+    pub data_dir: PathBuf,
+    pub cluster_id: u64,
+    pub member_id: u64,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    pub client_urls: Vec<String>,
+    pub start: Start,
+    /// Keep the data, forget all other members: the way back from a lost majority.
+    pub force_new_cluster: bool,
+    pub heartbeat: Duration,
+    pub election_timeout: Duration,
+    /// Applied log entries between two checkpoints.
+    pub snapshot_count: u64,
+    /// The size of the log's files; tests take small ones.
+    pub log_segment_bytes: u64,
+    /// What the first leader of a new cluster records as the cluster's version.
+    pub cluster_version: String,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl MemberConfig {
+    /// Defaults of etcd 2: heartbeat 100 ms, election 1,000 ms, a snapshot every 10,000 entries.
+    pub fn new(data_dir: PathBuf, cluster_id: u64, member_id: u64, name: &str) -> Self {
+        Self {
+            data_dir,
+            cluster_id,
+            member_id,
+            name: name.to_owned(),
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
+            start: Start::Join,
+            force_new_cluster: false,
+            heartbeat: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1_000),
+            snapshot_count: 10_000,
+            log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
+            cluster_version: "2.3.0".to_owned(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// How long a proposal or a quorum read may wait (contract 7.6).
+    pub fn request_limit(&self) -> Duration {
+        crate::limits::REQUEST_TIME + 2 * self.election_timeout
+    }
+}

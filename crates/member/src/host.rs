@@ -1,0 +1,338 @@
+//! What a member does for the others: raft's requests, proposals for the leader, read points,
+//! snapshots. It must never append a batch for another leadership than the one it was made for,
+//! nor the same batch twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use openraft::ReadPolicy;
+use openraft::storage::Snapshot;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::applied::Applied;
+use crate::checkpoint::{Checkpoint, CheckpointError, Replacement};
+use crate::leadership::Leadership;
+use crate::peer::hello::{Hello, Refused, Welcome};
+use crate::peer::message::{self, Propose};
+use crate::peer::serve::{Conversation, Handling, Host};
+use crate::peers::Peers;
+use crate::proposer::{Taken, append};
+use crate::raft_types::{BatchId, LeaderId, SnapshotMeta, Types, Vote};
+use crate::state_machine::{SnapshotData, StateMachine};
+
+pub type Raft = openraft::Raft<Types, StateMachine>;
+
+/// Batches of other members that the present leadership was given.
+#[derive(Default)]
+pub struct Accepted {
+    leader: Option<LeaderId>,
+    by_origin: HashMap<(u64, u64), Origin>,
+}
+
+#[derive(Default)]
+struct Origin {
+    /// Everything below is settled for its origin, and will not come again in good faith.
+    oldest: u64,
+    /// Whether what becomes of each is certain by now.
+    sequences: BTreeMap<u64, bool>,
+}
+
+/// What a leadership knows of a batch that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    New,
+    /// It came before, and is on its way into the log.
+    Pending,
+    /// It came before, or came too late to matter.
+    Settled,
+}
+
+impl Accepted {
+    /// Whether this batch is new to this leadership; from now on it is not.
+    pub fn accept(&mut self, request: &Propose) -> Acceptance {
+        let leader = Some(request.leader);
+        if self.leader != leader {
+            if leader < self.leader {
+                return Acceptance::Settled;
+            }
+            *self = Self { leader, by_origin: HashMap::new() };
+        }
+        let id = request.batch.id();
+        let origin = self.by_origin.entry((id.origin, id.incarnation)).or_default();
+        if request.oldest > origin.oldest {
+            origin.oldest = request.oldest;
+            origin.sequences = origin.sequences.split_off(&request.oldest);
+        }
+        if id.sequence < origin.oldest {
+            return Acceptance::Settled;
+        }
+        match origin.sequences.get(&id.sequence) {
+            Some(true) => Acceptance::Settled,
+            Some(false) => Acceptance::Pending,
+            None => {
+                origin.sequences.insert(id.sequence, false);
+                Acceptance::New
+            }
+        }
+    }
+
+    /// What became of a new batch: one that was refused may come again.
+    fn settle(&mut self, leader: LeaderId, id: BatchId, taken: Taken) {
+        if self.leader != Some(leader) {
+            return;
+        }
+        let Some(origin) = self.by_origin.get_mut(&(id.origin, id.incarnation)) else { return };
+        match taken {
+            Taken::Refused => drop(origin.sequences.remove(&id.sequence)),
+            Taken::Appended => {
+                if let Some(settled) = origin.sequences.get_mut(&id.sequence) {
+                    *settled = true;
+                }
+            }
+        }
+    }
+}
+
+/// What the conversations of all peers share.
+pub struct MemberHost {
+    pub raft: Raft,
+    pub peers: Arc<Peers>,
+    pub applied: Arc<Applied>,
+    pub accepted: Arc<Mutex<Accepted>>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub checkpoint: StateMachine,
+    pub append_received: Arc<AtomicU64>,
+}
+
+impl Host for MemberHost {
+    fn cluster_id(&self) -> u64 {
+        self.peers.identity().cluster_id
+    }
+
+    fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
+        self.peers.admit(hello)
+    }
+
+    fn converse(&self, hello: &Hello) -> Box<dyn Conversation> {
+        Box::new(MemberConversation {
+            from: hello.from,
+            applied: Arc::clone(&self.applied),
+            raft: self.raft.clone(),
+            accepted: Arc::clone(&self.accepted),
+            leadership: self.leadership.clone(),
+            state_machine: self.checkpoint.clone(),
+            append_received: Arc::clone(&self.append_received),
+            receiving: None,
+        })
+    }
+}
+
+struct MemberConversation {
+    from: u64,
+    applied: Arc<Applied>,
+    raft: Raft,
+    accepted: Arc<Mutex<Accepted>>,
+    leadership: watch::Receiver<Leadership>,
+    state_machine: StateMachine,
+    append_received: Arc<AtomicU64>,
+    receiving: Option<Receiving>,
+}
+
+/// A snapshot that is being received.
+struct Receiving {
+    vote: Vote,
+    meta: SnapshotMeta,
+    chunks: mpsc::Sender<Bytes>,
+    writer: JoinHandle<Result<Replacement, CheckpointError>>,
+}
+
+impl Receiving {
+    fn begin(vote: Vote, meta: SnapshotMeta, current: Checkpoint) -> Self {
+        let (chunks, mut received) = mpsc::channel::<Bytes>(2);
+        let for_writer = meta.clone();
+        let writer = tokio::task::spawn_blocking(move || {
+            let replacement = Replacement::begin(&current)?;
+            replacement.fill(&for_writer, || received.blocking_recv())?;
+            Ok(replacement)
+        });
+        Self { vote, meta, chunks, writer }
+    }
+
+    async fn finish(self, raft: Raft) -> Result<Bytes, String> {
+        drop(self.chunks);
+        let written = self.writer.await.map_err(|error| error.to_string())?;
+        let replacement = written.map_err(|error| error.to_string())?;
+        let snapshot = Snapshot { meta: self.meta, snapshot: SnapshotData::Received(replacement) };
+        let answer = raft.install_full_snapshot(self.vote, snapshot).await;
+        answer.map(|answer| message::snapshot_answer(&answer)).map_err(|error| error.to_string())
+    }
+}
+
+fn failed(reason: &'static str) -> Handling {
+    Box::pin(async move { Err(reason.to_owned()) })
+}
+
+fn done() -> Handling {
+    Box::pin(async { Ok(Bytes::new()) })
+}
+
+impl Conversation for MemberConversation {
+    /// A removed member learns it when it calls again.
+    fn is_over(&self) -> bool {
+        self.applied.read(|store| store.membership().is_removed(self.from))
+    }
+
+    fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {
+        match kind {
+            message::PING => done(),
+            message::APPEND | message::VOTE | message::PRE_VOTE | message::TRANSFER => {
+                self.raft_request(kind, contents)
+            }
+            message::PROPOSE => self.propose(contents),
+            message::READ_INDEX => self.read_index(),
+            message::SNAPSHOT_BEGIN => match message::read_snapshot_begin(contents) {
+                Ok((vote, meta)) => {
+                    let current = self.state_machine.checkpoint();
+                    self.receiving = Some(Receiving::begin(vote, meta, current));
+                    done()
+                }
+                Err(_) => failed("a malformed snapshot"),
+            },
+            message::SNAPSHOT_CHUNK => match &self.receiving {
+                Some(receiving) => {
+                    let chunks = receiving.chunks.clone();
+                    Box::pin(async move {
+                        let sent = chunks.send(contents).await;
+                        sent.map(|()| Bytes::new()).map_err(|_| "the snapshot can not be written".to_owned())
+                    })
+                }
+                None => failed("a piece of no snapshot"),
+            },
+            message::SNAPSHOT_END => match self.receiving.take() {
+                Some(receiving) => Box::pin(receiving.finish(self.raft.clone())),
+                None => failed("the end of no snapshot"),
+            },
+            _ => failed("a request of a later version"),
+        }
+    }
+}
+
+impl MemberConversation {
+    fn raft_request(&mut self, kind: u8, contents: Bytes) -> Handling {
+        let raft = self.raft.clone();
+        if kind == message::APPEND {
+            self.append_received.fetch_add(1, Ordering::Relaxed);
+        }
+        Box::pin(async move {
+            let malformed = |error: crate::codec::DecodeError| error.to_string();
+            match kind {
+                message::APPEND => {
+                    let request = message::read_append(contents).map_err(malformed)?;
+                    let answer = raft.append_entries(request).await.map_err(text)?;
+                    Ok(message::append_answer(&answer))
+                }
+                message::VOTE => {
+                    let request = message::read_vote(contents).map_err(malformed)?;
+                    Ok(message::vote_answer(&raft.vote(request).await.map_err(text)?))
+                }
+                message::PRE_VOTE => {
+                    let request = message::read_vote(contents).map_err(malformed)?;
+                    Ok(message::vote_answer(&raft.pre_vote(request).await.map_err(text)?))
+                }
+                _ => {
+                    let request = message::read_transfer(contents).map_err(malformed)?;
+                    let answer = raft.handle_transfer_leader(request).await.map_err(text)?;
+                    Ok(message::transfer_answer(&answer))
+                }
+            }
+        })
+    }
+
+    fn propose(&mut self, contents: Bytes) -> Handling {
+        let Ok(request) = message::read_propose(contents) else {
+            return failed("a malformed proposal");
+        };
+        if self.leadership.borrow().leader != Some(request.leader) {
+            return failed("not the leader that the batch was made for");
+        }
+        let acceptance = self.accepted.lock().accept(&request);
+        match acceptance {
+            Acceptance::New => {}
+            Acceptance::Pending => return failed("the batch is on its way already"),
+            Acceptance::Settled => return done(),
+        }
+        let (raft, accepted) = (self.raft.clone(), Arc::clone(&self.accepted));
+        Box::pin(async move {
+            let (leader, id) = (request.leader, request.batch.id());
+            let taken = append(&raft, request.batch, leader).await?;
+            accepted.lock().settle(leader, id, taken);
+            match taken {
+                Taken::Appended => Ok(Bytes::new()),
+                Taken::Refused => Err("the leader can not take the batch now".to_owned()),
+            }
+        })
+    }
+
+    fn read_index(&self) -> Handling {
+        let raft = self.raft.clone();
+        Box::pin(async move {
+            // Not the leader, or not sure to be: who asks will ask again.
+            let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok();
+            let log_id = linearizer.map(|linearizer| *linearizer.read_log_id().log_id());
+            Ok(message::read_index_answer(log_id.as_ref()))
+        })
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft_types::Batch;
+
+    fn request(term: u64, oldest: u64, sequence: u64) -> Propose {
+        let id = BatchId { origin: 7, incarnation: 1, sequence };
+        let commands = [Bytes::new()];
+        let leader = LeaderId { term, node_id: 1 };
+        Propose { leader, oldest, batch: Batch::new(id, commands.iter()) }
+    }
+
+    #[test]
+    fn a_batch_is_new_once_in_a_leadership_in_any_order() {
+        let mut accepted = Accepted::default();
+        assert_eq!(accepted.accept(&request(1, 0, 1)), Acceptance::New);
+        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::New);
+        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::Pending);
+        let first = request(1, 0, 0);
+        accepted.settle(first.leader, first.batch.id(), Taken::Appended);
+        assert_eq!(accepted.accept(&first), Acceptance::Settled);
+        assert_eq!(accepted.accept(&request(2, 0, 1)), Acceptance::New);
+        assert_eq!(accepted.accept(&request(1, 0, 5)), Acceptance::Settled);
+    }
+
+    #[test]
+    fn a_refused_batch_may_come_again() {
+        let mut accepted = Accepted::default();
+        let batch = request(1, 0, 0);
+        assert_eq!(accepted.accept(&batch), Acceptance::New);
+        accepted.settle(batch.leader, batch.batch.id(), Taken::Refused);
+        assert_eq!(accepted.accept(&batch), Acceptance::New);
+    }
+
+    #[test]
+    fn a_late_copy_of_a_settled_batch_is_not_new() {
+        let mut accepted = Accepted::default();
+        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::New);
+        assert_eq!(accepted.accept(&request(1, 3, 4)), Acceptance::New);
+        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::Settled);
+        assert_eq!(accepted.accept(&request(1, 0, 2)), Acceptance::Settled);
+        assert_eq!(accepted.accept(&request(1, 3, 3)), Acceptance::New);
+    }
+}

@@ -1,0 +1,174 @@
+//! Who a data directory belongs to, and which data directory each other member had. A member whose
+//! disk was replaced has forgotten what it voted for and what it acknowledged: under its old id it
+//! could take back a committed write. It must never be talked to until it was removed and added.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+const FORMAT: &str = "keelson-member 1";
+const IDENTITY: &str = "identity";
+const PEER_DISKS: &str = "peer-disks";
+
+/// The first line of each file says what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster_id: u64,
+    pub member_id: u64,
+    /// Drawn when the directory was made.
+    pub disk: u128,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{0}")]
+    Io(PathBuf, #[source] io::Error),
+    #[error("{0} has a format that this program does not know: {1:?}")]
+    Format(PathBuf, String),
+    #[error("{0} is damaged at line {1}")]
+    Damaged(PathBuf, usize),
+    #[error(
+        "{path} belongs to member {found_member:x} of cluster {found_cluster:x}, \
+         not to member {member:x} of cluster {cluster:x}"
+    )]
+    Foreign { path: PathBuf, found_member: u64, found_cluster: u64, member: u64, cluster: u64 },
+}
+
+/// The identity of a data directory; `None` where no member ever started in it.
+pub fn read(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
+    let path = data_dir.join(IDENTITY);
+    let Some(lines) = read_lines(&path)? else { return Ok(None) };
+    let number = |line: usize, name: &str| {
+        let text = lines.get(line - 1).and_then(|line| line.strip_prefix(name));
+        text.and_then(|text| u128::from_str_radix(text, 16).ok())
+            .ok_or_else(|| IdentityError::Damaged(path.clone(), line + 1))
+    };
+    Ok(Some(Identity {
+        cluster_id: number(1, "cluster ")? as u64,
+        member_id: number(2, "member ")? as u64,
+        disk: number(3, "disk ")?,
+    }))
+}
+
+/// Reads or makes the identity of `data_dir`, and refuses that of another member.
+pub fn take(data_dir: &Path, cluster: u64, member: u64) -> Result<Identity, IdentityError> {
+    let path = data_dir.join(IDENTITY);
+    let in_path = |error| IdentityError::Io(path.clone(), error);
+    if let Some(found) = read(data_dir)? {
+        if (found.cluster_id, found.member_id) == (cluster, member) {
+            return Ok(found);
+        }
+        return Err(IdentityError::Foreign {
+            path,
+            found_member: found.member_id,
+            found_cluster: found.cluster_id,
+            member,
+            cluster,
+        });
+    }
+    fs::create_dir_all(data_dir).map_err(in_path)?;
+    let disk = rand::random();
+    let text = format!("{FORMAT}\ncluster {cluster:x}\nmember {member:x}\ndisk {disk:x}\n");
+    write_whole(&path, &text).map_err(in_path)?;
+    Ok(Identity { cluster_id: cluster, member_id: member, disk })
+}
+
+fn read_lines(path: &Path) -> Result<Option<Vec<String>>, IdentityError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(IdentityError::Io(path.to_owned(), error)),
+    };
+    let mut lines = text.lines().map(str::to_owned);
+    match lines.next() {
+        Some(first) if first == FORMAT => Ok(Some(lines.collect())),
+        first => Err(IdentityError::Format(path.to_owned(), first.unwrap_or_default())),
+    }
+}
+
+/// Either the old file or the new one is there after a crash, and the new one on return.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file = File::create(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// The disks that this member met the others with. Who votes or acknowledges was met before.
+pub struct PeerDisks {
+    path: PathBuf,
+    known: Mutex<BTreeMap<u64, u128>>,
+}
+
+impl PeerDisks {
+    pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
+        let path = data_dir.join(PEER_DISKS);
+        let mut known = BTreeMap::new();
+        for (number, line) in read_lines(&path)?.unwrap_or_default().iter().enumerate() {
+            let parsed = line.split_once(' ').and_then(|(member, disk)| {
+                let member = u64::from_str_radix(member, 16).ok()?;
+                Some((member, u128::from_str_radix(disk, 16).ok()?))
+            });
+            let (member, disk) = parsed.ok_or_else(|| IdentityError::Damaged(path.clone(), number + 2))?;
+            known.insert(member, disk);
+        }
+        Ok(Self { path, known: Mutex::new(known) })
+    }
+
+    /// Whether `disk` is the one that `member` is known with; the first one seen is remembered on
+    /// disk before this returns.
+    pub fn meet(&self, member: u64, disk: u128) -> io::Result<bool> {
+        let mut known = self.known.lock();
+        if let Some(expected) = known.get(&member) {
+            return Ok(*expected == disk);
+        }
+        let mut with_new = known.clone();
+        with_new.insert(member, disk);
+        let lines = with_new.iter().map(|(member, disk)| format!("{member:x} {disk:x}\n"));
+        write_whole(&self.path, &format!("{FORMAT}\n{}", lines.collect::<String>()))?;
+        *known = with_new;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_identity_and_refuses_others() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(folder.path()).unwrap(), None);
+        let identity = take(folder.path(), 0xc, 0xa).unwrap();
+        assert_eq!(take(folder.path(), 0xc, 0xa).unwrap(), identity);
+        for (cluster, member) in [(0xc, 0xb), (0xd, 0xa)] {
+            let refused = take(folder.path(), cluster, member);
+            assert!(matches!(refused, Err(IdentityError::Foreign { .. })), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn another_format_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(IDENTITY);
+        fs::write(&path, "keelson-member 2\nwhatever\n").unwrap();
+        assert!(matches!(take(folder.path(), 1, 2), Err(IdentityError::Format(..))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "keelson-member 2\nwhatever\n");
+    }
+
+    #[test]
+    fn a_replaced_disk_is_known_after_a_restart_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let disks = PeerDisks::open(folder.path()).unwrap();
+        assert!(disks.meet(1, 11).unwrap() && disks.meet(2, 22).unwrap());
+        assert!(disks.meet(1, 11).unwrap());
+        let again = PeerDisks::open(folder.path()).unwrap();
+        assert!(!again.meet(1, 12).unwrap());
+        assert!(again.meet(2, 22).unwrap());
+    }
+}

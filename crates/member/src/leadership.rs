@@ -1,0 +1,63 @@
+//! Who leads, as this member sees it. It must never name a leader before a quorum granted it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::watch;
+
+use crate::host::Raft;
+use crate::peers::{Peers, StopReason};
+use crate::raft_types::LeaderId;
+use crate::status::Role;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Leadership {
+    pub leader: Option<LeaderId>,
+    pub term: u64,
+    pub role: Role,
+    pub since: Instant,
+}
+
+impl Leadership {
+    pub fn none() -> Self {
+        Self { leader: None, term: 0, role: Role::Follower, since: Instant::now() }
+    }
+}
+
+/// Follows openraft's metrics until the member stops.
+pub async fn follow(raft: Raft, leadership: Arc<watch::Sender<Leadership>>, peers: Arc<Peers>) {
+    let mut metrics = raft.metrics();
+    loop {
+        let (seen, running) = {
+            let metrics = metrics.borrow_watched();
+            let vote = metrics.vote;
+            let known = vote.committed && metrics.current_leader == Some(vote.leader_id.node_id);
+            let role = match metrics.state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower => Role::Follower,
+                ServerState::Shutdown => Role::Stopped,
+            };
+            let leader = known.then_some(vote.leader_id);
+            let seen = Leadership { leader, term: vote.leader_id.term, role, since: Instant::now() };
+            (seen, metrics.running_state.clone())
+        };
+        leadership.send_if_modified(|now| {
+            let leader_changed = now.leader != seen.leader;
+            let changed = leader_changed || now.term != seen.term || now.role != seen.role;
+            let since = if leader_changed { seen.since } else { now.since };
+            *now = Leadership { since, ..seen };
+            changed
+        });
+        if let Err(fatal) = running {
+            peers.stop(StopReason::Failed(fatal.to_string()));
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

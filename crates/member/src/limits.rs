@@ -1,0 +1,65 @@
+//! Every limit of a member, in one place. Nothing here is decided at run time.
+
+use std::time::Duration;
+
+/// Proposals of one member that wait for their result; more are refused at once.
+pub const WAITING_PROPOSALS: usize = 16_384;
+/// Bytes of one member's waiting proposals; one larger command alone is still taken.
+pub const WAITING_BYTES: usize = 256 << 20;
+/// Quorum reads of one member that wait; more are refused at once.
+pub const WAITING_READS: usize = 65_536;
+/// Commands in one log entry.
+pub const BATCH_COMMANDS: usize = 1_024;
+/// Bytes of commands in one log entry; one larger command alone makes an entry of its own.
+pub const BATCH_BYTES: usize = 1 << 20;
+/// The largest encoded command: a form body of 10 MiB with its path, and room for the fields.
+pub const COMMAND_BYTES: usize = 12 << 20;
+/// Batches that one member may have on their way into the log. More would only wait elsewhere.
+pub const BATCHES_IN_FLIGHT: usize = 4;
+
+/// One message between members.
+pub const FRAME_BYTES: usize = 64 << 20;
+/// Requests that wait for their turn on one peer connection.
+pub const PEER_QUEUE: usize = 1_024;
+/// Append requests that one leader keeps on their way to one follower.
+pub const APPENDS_IN_FLIGHT: usize = 32;
+/// Connecting, TLS and the two hellos together.
+pub const DIAL_TIME: Duration = Duration::from_secs(2);
+/// The shortest and the longest pause between two attempts to reach a member.
+pub const REDIAL_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Longest head of the HTTP answer to the upgrade request.
+pub const UPGRADE_HEAD_BYTES: usize = 8 << 10;
+/// One piece of a snapshot on the wire.
+pub const SNAPSHOT_CHUNK: usize = 256 << 10;
+/// One call while a snapshot is sent, installing it included.
+pub const SNAPSHOT_CALL_TIME: Duration = Duration::from_secs(60);
+/// A leader that does not answer a proposal for this long is asked again.
+pub const PROPOSE_TIME: Duration = Duration::from_secs(1);
+/// The same for the question up to where a quorum read must see.
+pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes of recent log entries kept in memory for followers and for the state machine.
+pub const LOG_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of log entries read at once, for a follower or for the state machine.
+pub const LOG_READ_BYTES: usize = 4 << 20;
+/// Log bytes between two checkpoints, whatever the count of entries is.
+pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
+/// A change waits no longer than this for its checkpoint.
+pub const CHECKPOINT_TIME: Duration = Duration::from_secs(300);
+/// Entries kept behind a checkpoint for slow followers (contract 9).
+pub const LOG_KEPT_ENTRIES: u64 = 5_000;
+/// The largest database file; LMDB only reserves addresses for it.
+pub const DATABASE_BYTES: usize = 64 << 30;
+
+/// The leader looks for expired nodes this often (contract 7.3).
+pub const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
+/// The leader compares the members with raft's configuration this often.
+pub const MEMBERSHIP_PERIOD: Duration = Duration::from_millis(200);
+/// A learner this close behind the leader becomes a voter.
+pub const LEARNER_LAG: u64 = 1_000;
+/// Events that wait for one slow watcher before its watch is closed.
+pub const WATCH_QUEUE: usize = 1_024;
+/// What a request may take besides two election timeouts (contract 7.6).
+pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How long a stopping leader waits for another member to take over.
+pub const HAND_OVER_TIME: Duration = Duration::from_secs(2);

@@ -1,0 +1,383 @@
+//! Raft's log and vote on `raft-log`. One thread flushes for all that wait: whatever is appended
+//! while a flush runs shares the next one. It must never report as flushed what is not, and never
+//! let a vote be used before it is on disk.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use parking_lot::{Condvar, Mutex};
+use raft_log::{AppendError, FlushError, Flusher, Log, Purged, RealDisk, StateKey, Ticket};
+use tokio::sync::oneshot;
+
+use crate::codec::{self, Reader};
+use crate::limits::{LOG_CACHE_BYTES, LOG_READ_BYTES};
+use crate::raft_types::{Entry, LogId, Types, Vote};
+
+const VOTE: StateKey = StateKey::new(0);
+const COMMITTED: StateKey = StateKey::new(1);
+/// A full disk is looked at again after this long.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
+
+type DiskLog = Log<RealDisk>;
+
+/// Both writer and reader; clones share the log.
+#[derive(Clone)]
+pub struct LogStore {
+    log: Arc<DiskLog>,
+    flushes: Arc<Flushes>,
+    vote: Arc<Mutex<Option<Vote>>>,
+    committed: Arc<Mutex<Option<LogId>>>,
+}
+
+enum Waiter {
+    Append(IOFlushed<Types>),
+    State(oneshot::Sender<io::Result<()>>),
+}
+
+impl Waiter {
+    fn done(self, result: io::Result<()>) {
+        match self {
+            Waiter::Append(flushed) => flushed.io_completed(result),
+            // Who asked may be gone with its task when the member stops.
+            Waiter::State(answer) => {
+                answer.send(result).ok();
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Flushes {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(Ticket, Waiter)>,
+    stop: bool,
+}
+
+impl Flushes {
+    fn wait_for(&self, ticket: Ticket, waiter: Waiter) {
+        self.queue.lock().waiting.push((ticket, waiter));
+        self.wake.notify_one();
+    }
+
+    fn stop(&self) {
+        self.queue.lock().stop = true;
+        self.wake.notify_all();
+    }
+
+    /// What waits now; nothing when the log is to be closed.
+    fn next(&self) -> Option<Vec<(Ticket, Waiter)>> {
+        let mut queue = self.queue.lock();
+        while queue.waiting.is_empty() {
+            if queue.stop {
+                return None;
+            }
+            self.wake.wait(&mut queue);
+        }
+        Some(std::mem::take(&mut queue.waiting))
+    }
+}
+
+/// The flushing thread; when it is dropped, what was appended is flushed and the thread ends.
+pub struct FlushThread {
+    flushes: Arc<Flushes>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for FlushThread {
+    fn drop(&mut self) {
+        self.flushes.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's flushing thread had panicked");
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLogError {
+    #[error("opening the log")]
+    Log(#[from] raft_log::OpenError),
+    #[error("opening the log's folder")]
+    Io(#[from] io::Error),
+    #[error("what the log holds is no record of this program")]
+    Record(#[from] codec::DecodeError),
+}
+
+impl LogStore {
+    pub fn open(folder: &Path, segment_bytes: u64) -> Result<(Self, FlushThread), OpenLogError> {
+        let disk = RealDisk::at(folder)?;
+        let options = raft_log::Options {
+            segment_bytes,
+            cache_bytes: LOG_CACHE_BYTES,
+            new_id: raft_log::LogId::random()?,
+        };
+        let (log, flusher, recovered) = Log::open(disk, options)?;
+        let state = |key| recovered.states.get(&key).cloned();
+        let vote = state(VOTE).map(|bytes| Reader::new(bytes).vote()).transpose()?;
+        let committed = state(COMMITTED).map(|bytes| Reader::new(bytes).log_id()).transpose()?;
+        let log = Arc::new(log);
+        let flushes = Arc::new(Flushes::default());
+        let thread = std::thread::Builder::new().name("log-flush".into()).spawn({
+            let (log, flushes) = (Arc::clone(&log), Arc::clone(&flushes));
+            move || flush_all(&log, flusher, &flushes)
+        })?;
+        let store = Self {
+            log,
+            flushes: Arc::clone(&flushes),
+            vote: Arc::new(Mutex::new(vote)),
+            committed: Arc::new(Mutex::new(committed)),
+        };
+        Ok((store, FlushThread { flushes, thread: Some(thread) }))
+    }
+
+    pub fn last_log_id(&self) -> io::Result<Option<LogId>> {
+        let bounds = self.log.bounds();
+        match bounds.last {
+            Some(last) => {
+                let entries = self.read(last, last + 1, 1)?;
+                Ok(entries.last().map(|entry| entry.log_id))
+            }
+            None => Ok(self.purged(&bounds)?),
+        }
+    }
+
+    pub fn vote(&self) -> Option<Vote> {
+        *self.vote.lock()
+    }
+
+    fn purged(&self, bounds: &raft_log::Bounds) -> io::Result<Option<LogId>> {
+        let note = bounds.purged.as_ref().map(|purged| purged.note.clone());
+        note.map(|note| Reader::new(note).log_id()).transpose().map_err(io::Error::other)
+    }
+
+    fn read(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        let records = self.log.read(start..end, max_bytes).map_err(io::Error::other)?;
+        let decode = |record: raft_log::Entry| Reader::new(record.payload).entry(record.index);
+        records.into_iter().map(decode).collect::<Result<_, _>>().map_err(io::Error::other)
+    }
+
+    /// Appends; where the disk is full or too much waits, tries again until there is room.
+    async fn append_patiently(&self, records: &[raft_log::Entry]) -> io::Result<Ticket> {
+        let mut told = false;
+        loop {
+            match self.log.append(records) {
+                Ok(ticket) => return Ok(ticket),
+                Err(AppendError::Backlog { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(error @ AppendError::Full { .. }) => {
+                    if !told {
+                        tracing::error!(%error, "the log can not grow: writes wait for room");
+                        told = true;
+                    }
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+
+    /// Sets a state and returns when it is on disk.
+    async fn set_state(&self, key: StateKey, value: &[u8]) -> io::Result<()> {
+        let ticket = self.log.set_state(key, value).map_err(io::Error::other)?;
+        let (answer, done) = oneshot::channel();
+        self.flushes.wait_for(ticket, Waiter::State(answer));
+        done.await.map_err(|_| io::Error::other("the log is closed"))?
+    }
+
+    /// Writes entries and a vote of no election: the way out of a lost majority. Flushed on return.
+    pub async fn overwrite(&self, vote: Vote, entry: &Entry) -> io::Result<()> {
+        self.append_patiently(&[record(entry)]).await?;
+        self.write_vote(&vote).await
+    }
+
+    async fn write_vote(&self, vote: &Vote) -> io::Result<()> {
+        let mut out = BytesMut::with_capacity(32);
+        codec::put_vote(&mut out, vote);
+        self.set_state(VOTE, &out).await?;
+        *self.vote.lock() = Some(*vote);
+        Ok(())
+    }
+}
+
+fn record(entry: &Entry) -> raft_log::Entry {
+    raft_log::Entry {
+        index: entry.log_id.index,
+        term: entry.log_id.leader_id.term,
+        payload: codec::entry_record(entry),
+    }
+}
+
+fn flush_all(log: &Arc<DiskLog>, mut flusher: Flusher<RealDisk>, flushes: &Flushes) {
+    let mut waiting = Vec::new();
+    let maintaining = Arc::new(AtomicBool::new(false));
+    while let Some(more) = flushes.next() {
+        waiting.extend(more);
+        if flush_once(&mut flusher, flushes, &mut waiting) {
+            maintain(log, &maintaining);
+        }
+    }
+    if let Err(error) = flusher.flush() {
+        tracing::error!(%error, "the log's end could not be flushed");
+    }
+}
+
+/// One flush for all that wait. Says whether the log wants maintenance.
+fn flush_once(
+    flusher: &mut Flusher<RealDisk>,
+    flushes: &Flushes,
+    waiting: &mut Vec<(Ticket, Waiter)>,
+) -> bool {
+    match flusher.flush() {
+        Ok(flushed) => {
+            let mut left = Vec::new();
+            for (ticket, waiter) in waiting.drain(..) {
+                if ticket <= flushed.through {
+                    waiter.done(Ok(()));
+                } else {
+                    left.push((ticket, waiter));
+                }
+            }
+            flushes.queue.lock().waiting.extend(left);
+            flushed.maintain
+        }
+        Err(error @ FlushError::Full { .. }) => {
+            tracing::error!(%error, "the disk is full: writes wait for room");
+            std::thread::sleep(FULL_DISK_PAUSE);
+            flushes.queue.lock().waiting.append(waiting);
+            false
+        }
+        Err(FlushError::Failed(error)) => {
+            for (_, waiter) in waiting.drain(..) {
+                waiter.done(Err(io::Error::other(error.clone())));
+            }
+            false
+        }
+    }
+}
+
+/// Makes the next segment, away from the thread that others wait for.
+fn maintain(log: &Arc<DiskLog>, running: &Arc<AtomicBool>) {
+    if running.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (log, running) = (Arc::clone(log), Arc::clone(running));
+    let spawned = std::thread::Builder::new().name("log-maintain".into()).spawn(move || {
+        if let Err(error) = log.maintain() {
+            tracing::error!(%error, "the log's next segment is not ready");
+        }
+        running.store(false, Ordering::Release);
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread for the log's next segment");
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let mut entries = Vec::new();
+        let mut next = start;
+        while next < end {
+            let more = self.read(next, end, LOG_READ_BYTES)?;
+            let Some(last) = more.last() else { break };
+            next = last.log_id.index + 1;
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.vote())
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.read(start, end, LOG_READ_BYTES)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let last_purged_log_id = self.purged(&self.log.bounds())?;
+        Ok(LogState { last_purged_log_id, last_log_id: self.last_log_id()? })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.write_vote(vote).await
+    }
+
+    /// Kept beside the log without a flush of its own: after a crash it is a little old at worst,
+    /// and the cluster tells the rest.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let Some(committed) = committed else { return Ok(()) };
+        let mut out = BytesMut::with_capacity(24);
+        codec::put_log_id(&mut out, &committed);
+        self.log.set_state(COMMITTED, &out).map_err(io::Error::other)?;
+        *self.committed.lock() = Some(committed);
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let last = self.last_log_id()?;
+        Ok((*self.committed.lock()).min(last))
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let records = entries.into_iter().map(|entry| record(&entry)).collect::<Vec<_>>();
+        let ticket = self.append_patiently(&records).await?;
+        self.flushes.wait_for(ticket, Waiter::Append(flushed));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let from = last_log_id.map_or(0, |log_id| log_id.index + 1);
+        // Later appends are flushed behind it, in order: it needs no flush of its own.
+        self.log.truncate_from(from).map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let mut note = BytesMut::with_capacity(24);
+        codec::put_log_id(&mut note, &log_id);
+        let purged = Purged { index: log_id.index, term: log_id.leader_id.term, note: note.freeze() };
+        match self.log.purge_to(purged) {
+            // Purged further already.
+            Ok(_) | Err(AppendError::Purged { .. }) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}

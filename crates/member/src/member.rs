@@ -1,0 +1,251 @@
+//! A member as its users hold it. It must never acknowledge a write that is not applied here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use etcd_api::{ApiError, Key, Member as MemberRecord};
+use kv::{Command, Outcome, Store};
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::applied::Applied;
+use crate::config::MemberConfig;
+use crate::host::{MemberHost, Raft};
+use crate::leadership::Leadership;
+use crate::limits::HAND_OVER_TIME;
+use crate::log_store::FlushThread;
+use crate::peer::network::BoxedStream;
+use crate::peer::serve::{Host, ServeError, serve_peer};
+use crate::peers::{Peers, StopReason};
+use crate::raft_types::LeaderId;
+use crate::read_barrier::Waiting;
+use crate::status::{Role, Status};
+use crate::unavailable::Unavailable;
+use crate::upkeep::encode;
+use crate::watching::Watch;
+
+/// A running member. Clones are the same member.
+#[derive(Clone)]
+pub struct Member {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub config: Arc<MemberConfig>,
+    pub raft: Raft,
+    pub applied: Arc<Applied>,
+    pub peers: Arc<Peers>,
+    pub host: Arc<MemberHost>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub reads: Arc<Waiting>,
+    pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
+    pub append_received: Arc<AtomicU64>,
+    pub started: Instant,
+    pub tasks: Mutex<JoinSet<()>>,
+    pub flush_thread: Mutex<Option<FlushThread>>,
+}
+
+impl Member {
+    /// Brings one change into the log. `Ok`: it is on disk at a majority and applied here.
+    pub async fn propose(&self, command: &Command) -> Result<Outcome, Unavailable> {
+        let before = self.inner.leadership.borrow().leader;
+        let mut answers = self.inner.applied.proposals.push(vec![encode(command)])?;
+        let Some(answer) = answers.pop() else { return Err(Unavailable::Stopped) };
+        match tokio::time::timeout(self.inner.config.request_limit(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Unavailable::Stopped),
+            Err(_) => Err(self.timed_out(before)),
+        }
+    }
+
+    /// Returns when this member has applied all that was acknowledged anywhere before the call.
+    pub async fn barrier(&self) -> Result<(), Unavailable> {
+        if self.stop_reason().is_some() {
+            return Err(Unavailable::Stopped);
+        }
+        let before = self.inner.leadership.borrow().leader;
+        let reached = self.inner.reads.push()?;
+        match tokio::time::timeout(self.inner.config.request_limit(), reached).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Unavailable::Stopped),
+            Err(_) => Err(self.timed_out(before)),
+        }
+    }
+
+    fn timed_out(&self, before: Option<LeaderId>) -> Unavailable {
+        let now = self.inner.leadership.borrow().leader;
+        if now.is_none() || now != before {
+            return Unavailable::LeaderFailed;
+        }
+        match *self.inner.connection_lost.lock() {
+            lost if lost == now => Unavailable::ConnectionLost,
+            _ => Unavailable::TimedOut,
+        }
+    }
+
+    /// The local applied state; the applier waits while it is read.
+    pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
+        self.inner.applied.read(read)
+    }
+
+    /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
+    pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
+        self.inner.applied.watch(key, recursive, since)
+    }
+
+    pub async fn add_member(&self, member: MemberRecord) -> Result<Outcome, Unavailable> {
+        self.propose(&Command::AddMember(member)).await
+    }
+
+    /// Returns when raft does not count on the member any more, if that is in time.
+    pub async fn remove_member(&self, id: u64) -> Result<Outcome, Unavailable> {
+        let outcome = self.propose(&Command::RemoveMember { id }).await?;
+        if outcome.result.is_ok() {
+            let mut metrics = self.inner.raft.metrics();
+            let gone = async {
+                while metrics.borrow_watched().membership_config.get_node(&id).is_some() {
+                    if metrics.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            // The record says it: the leader goes on until raft agrees, whoever waits for it.
+            let limit = self.inner.config.request_limit();
+            if tokio::time::timeout(limit, gone).await.is_err() {
+                tracing::warn!(member = format!("{id:x}"), "removed, but raft still counts on it");
+            }
+        }
+        Ok(outcome)
+    }
+
+    pub async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<Outcome, Unavailable> {
+        self.propose(&Command::UpdateMember { id, peer_urls }).await
+    }
+
+    pub fn status(&self) -> Status {
+        let inner = &self.inner;
+        let leadership = *inner.leadership.borrow();
+        let peers = inner.peers.status();
+        Status {
+            member_id: inner.config.member_id,
+            cluster_id: inner.config.cluster_id,
+            role: if self.stop_reason().is_some() { Role::Stopped } else { leadership.role },
+            leader: leadership.leader.map(|leader| leader.node_id),
+            term: leadership.term,
+            applied: *inner.applied.index().borrow(),
+            leader_since: leadership.since,
+            started: inner.started,
+            append_received: inner.append_received.load(Ordering::Relaxed),
+            append_sent: peers.values().map(|peer| peer.successes + peer.failures).sum(),
+            peers,
+        }
+    }
+
+    /// The members that have a vote.
+    pub fn voters(&self) -> Vec<u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().collect()
+    }
+
+    /// Serves one connection of another member, after the upgrade; returns when it ends.
+    pub async fn serve_peer(&self, stream: BoxedStream) -> Result<(), ServeError> {
+        let host: Arc<dyn Host> = Arc::<MemberHost>::clone(&self.inner.host);
+        let mut stopping = self.inner.peers.stopping();
+        tokio::select! {
+            served = serve_peer(stream, host) => served,
+            _ = stopping.wait_for(Option::is_some) => Ok(()),
+        }
+    }
+
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.peers.stopping().borrow().clone()
+    }
+
+    /// Waits until the member stopped, or must be stopped: [`Member::stop`] then ends the rest.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stopping = self.inner.peers.stopping();
+        match stopping.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
+            Err(_) => StopReason::Asked,
+        }
+    }
+
+    /// Hands the leadership over if this member has it, then stops. What waits is answered.
+    pub async fn stop(&self) {
+        if self.stop_reason().is_none() {
+            self.hand_over().await;
+        }
+        self.inner.peers.stop(StopReason::Asked);
+        self.inner.applied.proposals.stop();
+        self.inner.reads.stop();
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::error!(%error, "raft did not stop in order");
+        }
+        let mut tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        tasks.shutdown().await;
+        self.inner.peers.close();
+        let flush_thread = self.inner.flush_thread.lock().take();
+        let closed = tokio::task::spawn_blocking(move || drop(flush_thread)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the log was not closed in order");
+        }
+    }
+
+    async fn hand_over(&self) {
+        let own = self.inner.config.member_id;
+        let Some(to) = self.best_successor() else { return };
+        tracing::info!(to = format!("{to:x}"), "handing the leadership over");
+        if let Err(error) = self.inner.raft.trigger().transfer_leader(to).await {
+            tracing::warn!(%error, "the leadership is not handed over");
+            return;
+        }
+        let mut leadership = self.inner.leadership.clone();
+        let others = |now: &Leadership| now.leader.is_some_and(|leader| leader.node_id != own);
+        if tokio::time::timeout(HAND_OVER_TIME, leadership.wait_for(others)).await.is_err() {
+            tracing::warn!("no other member took the leadership over in time");
+        }
+    }
+
+    /// The voter that has most of the log, if this member leads others.
+    fn best_successor(&self) -> Option<u64> {
+        let own = self.inner.config.member_id;
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref()?;
+        let voters = metrics.membership_config.voter_ids().filter(|id| *id != own);
+        let matched = voters.map(|id| (replication.get(&id).copied().flatten(), id));
+        matched.max().and_then(|(log_id, id)| log_id.map(|_| id))
+    }
+
+    /// How far each member's log is known to be, while this one leads.
+    pub fn replication(&self) -> BTreeMap<u64, u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.iter().flatten();
+        replication.filter_map(|(id, log_id)| Some((*id, (*log_id)?.index))).collect()
+    }
+
+    /// Writes a checkpoint now; for backups and tests.
+    pub async fn checkpoint(&self, limit: Duration) -> Result<(), Unavailable> {
+        let upto = *self.inner.applied.index().borrow();
+        let mut metrics = self.inner.raft.metrics();
+        let written = async {
+            loop {
+                let reached = metrics.borrow_watched().snapshot.map(|log_id| log_id.index);
+                if reached >= Some(upto) {
+                    return Ok(());
+                }
+                let triggered = self.inner.raft.trigger().snapshot().await;
+                if triggered.is_err() || metrics.changed().await.is_err() {
+                    return Err(Unavailable::Stopped);
+                }
+            }
+        };
+        tokio::time::timeout(limit, written).await.unwrap_or(Err(Unavailable::TimedOut))
+    }
+}

@@ -1,0 +1,102 @@
+//! Messages on a byte stream: length, checksum, kind, number, contents. It must never take memory
+//! for a message that is longer than allowed, nor hand out one whose checksum does not fit.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::limits::FRAME_BYTES;
+
+/// One message. The answer to a request carries the request's number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: u8,
+    pub number: u64,
+    pub contents: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    #[error("a message of {0} bytes is not allowed")]
+    Length(usize),
+    #[error("a message's checksum does not fit")]
+    Checksum,
+}
+
+/// Length and checksum.
+const HEAD: usize = 8;
+/// Kind and number, which the checksum covers too.
+const INNER: usize = 9;
+
+pub fn put_frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
+    out.reserve(HEAD + INNER + contents.len());
+    out.put_u32((INNER + contents.len()) as u32);
+    let at = out.len();
+    out.put_u32(0);
+    out.put_u8(kind);
+    out.put_u64(number);
+    out.put_slice(contents);
+    let checksum = crc32c::crc32c(&out[at + 4..]);
+    out[at..at + 4].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// Takes one whole message off the front of `buffer`, or nothing if it is not all there yet.
+pub fn take_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+    if buffer.len() < HEAD {
+        return Ok(None);
+    }
+    let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
+    if !(INNER..=FRAME_BYTES).contains(&length) {
+        return Err(FrameError::Length(length));
+    }
+    if buffer.len() < HEAD + length {
+        buffer.reserve(HEAD + length - buffer.len());
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(HEAD + length).freeze();
+    frame.advance(4);
+    let checksum = frame.get_u32();
+    if crc32c::crc32c(&frame) != checksum {
+        return Err(FrameError::Checksum);
+    }
+    let kind = frame.get_u8();
+    let number = frame.get_u64();
+    Ok(Some(Frame { kind, number, contents: frame }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_back_one_by_one() {
+        let mut buffer = BytesMut::new();
+        put_frame(&mut buffer, 1, 7, b"seven");
+        put_frame(&mut buffer, 2, 8, b"");
+        let whole = buffer.clone();
+        for length in 0..26 {
+            let mut part = BytesMut::from(&whole[..length.min(21)]);
+            assert_eq!(take_frame(&mut part).unwrap(), None, "cut at {length}");
+        }
+        let first = take_frame(&mut buffer).unwrap().unwrap();
+        assert_eq!((first.kind, first.number, &first.contents[..]), (1, 7, &b"seven"[..]));
+        let second = take_frame(&mut buffer).unwrap().unwrap();
+        assert_eq!((second.kind, second.number, second.contents.len()), (2, 8, 0));
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn every_damaged_bit_is_noticed() {
+        let mut whole = BytesMut::new();
+        put_frame(&mut whole, 1, 7, b"seven");
+        for bit in 32..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(take_frame(&mut damaged), Err(FrameError::Checksum), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_not_believed() {
+        let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..]);
+        assert!(matches!(take_frame(&mut buffer), Err(FrameError::Length(_))));
+    }
+}

@@ -1,0 +1,289 @@
+//! The calling side of a peer connection: requests with answers, several on their way, over one
+//! stream that is made anew when it breaks. It must never send a request twice: whoever asks
+//! decides whether that is safe.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+use super::frame::{put_frame, take_frame};
+use super::hello::{Hello, HelloError, Welcome, say_hello};
+use super::message;
+use super::network::{BoxedStream, Network, Target};
+use crate::limits::{DIAL_TIME, PEER_QUEUE, REDIAL_PAUSE};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Not sent: the member can not be reached now.
+    #[error("the member can not be reached")]
+    Unreachable,
+    /// Sent, perhaps; the answer will not come.
+    #[error("the connection to the member broke")]
+    Lost,
+    #[error("the member did not answer in time")]
+    TimedOut,
+    #[error("the member could not handle the request")]
+    Failed,
+}
+
+/// What a link asks of its member: may this disk be talked to, and what to do when it is refused.
+pub trait Gate: Send + Sync + 'static {
+    fn hello(&self, to: u64) -> Hello;
+    /// Called before anything is sent; an error keeps the connection from being used.
+    fn welcome(&self, from: u64, welcome: Welcome) -> std::io::Result<()>;
+    fn refused(&self, by: u64, error: &HelloError);
+}
+
+/// How often a quiet connection is tried, and how long it may be silent.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub ping: Duration,
+    pub silence: Duration,
+}
+
+struct Request {
+    kind: u8,
+    contents: Bytes,
+    answer: oneshot::Sender<Result<Bytes, LinkError>>,
+}
+
+/// A handle; when the last one is dropped, the connection closes.
+#[derive(Clone)]
+pub struct Link {
+    queue: mpsc::Sender<Request>,
+    connected: Arc<AtomicBool>,
+    target: Arc<Mutex<Target>>,
+}
+
+pub type Answer = oneshot::Receiver<Result<Bytes, LinkError>>;
+
+impl Link {
+    pub fn open(target: Target, network: Arc<dyn Network>, gate: Arc<dyn Gate>, pace: Pace) -> Self {
+        let (queue, requests) = mpsc::channel(PEER_QUEUE);
+        let connected = Arc::new(AtomicBool::new(false));
+        let target = Arc::new(Mutex::new(target));
+        let keeper = Keeper {
+            requests,
+            connected: Arc::clone(&connected),
+            target: Arc::clone(&target),
+            network,
+            gate,
+            pace,
+        };
+        tokio::spawn(keeper.run());
+        Self { queue, connected, target }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// The next connection goes there.
+    pub fn redirect(&self, peer_urls: &[String]) {
+        let mut target = self.target.lock();
+        if target.peer_urls != peer_urls {
+            target.peer_urls = peer_urls.to_vec();
+        }
+    }
+
+    /// Hands a request over in order; its answer comes by itself.
+    pub async fn send(&self, kind: u8, contents: Bytes) -> Result<Answer, LinkError> {
+        let (answer, receiver) = oneshot::channel();
+        let request = Request { kind, contents, answer };
+        self.queue.send(request).await.map_err(|_| LinkError::Unreachable)?;
+        Ok(receiver)
+    }
+
+    pub async fn call(&self, kind: u8, contents: Bytes, limit: Duration) -> Result<Bytes, LinkError> {
+        let called = async {
+            let answer = self.send(kind, contents).await?;
+            answer.await.unwrap_or(Err(LinkError::Lost))
+        };
+        tokio::time::timeout(limit, called).await.unwrap_or(Err(LinkError::TimedOut))
+    }
+}
+
+/// Owns the connection, and what waits for answers on it.
+struct Keeper {
+    requests: mpsc::Receiver<Request>,
+    connected: Arc<AtomicBool>,
+    target: Arc<Mutex<Target>>,
+    network: Arc<dyn Network>,
+    gate: Arc<dyn Gate>,
+    pace: Pace,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut pause = REDIAL_PAUSE.0;
+        while !self.requests.is_closed() {
+            match self.connect().await {
+                Ok(stream) => {
+                    pause = REDIAL_PAUSE.0;
+                    self.connected.store(true, Ordering::Relaxed);
+                    self.converse(stream).await;
+                    self.connected.store(false, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    let target = self.target.lock().clone();
+                    tracing::debug!(member = %format!("{:x}", target.member_id), %error, "no peer");
+                    self.refuse_for(pause).await;
+                    pause = (pause * 2).min(REDIAL_PAUSE.1);
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<BoxedStream, HelloError> {
+        let target = self.target.lock().clone();
+        let member = target.member_id;
+        let connecting = async {
+            let mut stream = self.network.dial(target).await?;
+            let welcome = say_hello(&mut *stream, &self.gate.hello(member)).await?;
+            self.gate.welcome(member, welcome)?;
+            Ok(stream)
+        };
+        let result = match tokio::time::timeout(DIAL_TIME, connecting).await {
+            Ok(result) => result,
+            Err(_) => Err(HelloError::Io(std::io::ErrorKind::TimedOut.into())),
+        };
+        if let Err(error) = &result {
+            self.gate.refused(member, error);
+        }
+        result
+    }
+
+    /// Requests made while the member is out of reach fail at once: their time is better used.
+    async fn refuse_for(&mut self, pause: Duration) {
+        let waiting = tokio::time::sleep(pause);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                () = &mut waiting => return,
+                request = self.requests.recv() => match request {
+                    Some(request) => reply(request.answer, Err(LinkError::Unreachable)),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn converse(&mut self, stream: BoxedStream) {
+        let (read, write) = tokio::io::split(stream);
+        let pending = Arc::new(Pending::default());
+        let listener = tokio::spawn(listen(read, Arc::clone(&pending)));
+        let mut listening = listener;
+        tokio::select! {
+            _ = &mut listening => {}
+            () = self.talk(write, &pending) => listening.abort(),
+        }
+        pending.lose_all();
+    }
+
+    async fn talk(&mut self, mut write: WriteHalf<BoxedStream>, pending: &Pending) {
+        let mut out = BytesMut::new();
+        let mut requests = Vec::new();
+        let mut number = 0;
+        let mut ping = tokio::time::interval(self.pace.ping);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                count = self.requests.recv_many(&mut requests, PEER_QUEUE) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                _ = ping.tick() => {
+                    if pending.silent_for() > self.pace.silence {
+                        return;
+                    }
+                    number += 1;
+                    put_frame(&mut out, message::PING, number, &[]);
+                }
+            }
+            for request in requests.drain(..) {
+                number += 1;
+                pending.add(number, request.answer);
+                put_frame(&mut out, request.kind, number, &request.contents);
+            }
+            if write.write_all(&out).await.is_err() || write.flush().await.is_err() {
+                return;
+            }
+            out.clear();
+        }
+    }
+}
+
+fn reply(answer: oneshot::Sender<Result<Bytes, LinkError>>, result: Result<Bytes, LinkError>) {
+    // Who asked may have given up waiting; then nobody misses the answer.
+    answer.send(result).ok();
+}
+
+struct Pending {
+    answers: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, LinkError>>>>,
+    heard: Mutex<Instant>,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self { answers: Mutex::default(), heard: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Pending {
+    fn add(&self, number: u64, answer: oneshot::Sender<Result<Bytes, LinkError>>) {
+        self.answers.lock().insert(number, answer);
+    }
+
+    fn silent_for(&self) -> Duration {
+        self.heard.lock().elapsed()
+    }
+
+    fn answered(&self, number: u64, result: Result<Bytes, LinkError>) {
+        let answer = self.answers.lock().remove(&number);
+        if let Some(answer) = answer {
+            reply(answer, result);
+        }
+    }
+
+    fn lose_all(&self) {
+        let lost = std::mem::take(&mut *self.answers.lock());
+        for answer in lost.into_values() {
+            reply(answer, Err(LinkError::Lost));
+        }
+    }
+}
+
+async fn listen(mut read: ReadHalf<BoxedStream>, pending: Arc<Pending>) {
+    let mut buffer = BytesMut::with_capacity(16 << 10);
+    loop {
+        loop {
+            match take_frame(&mut buffer) {
+                Ok(Some(frame)) if frame.kind == message::FAILED => {
+                    tracing::warn!(
+                        reason = %String::from_utf8_lossy(&frame.contents),
+                        "a member could not handle a request"
+                    );
+                    pending.answered(frame.number, Err(LinkError::Failed));
+                }
+                Ok(Some(frame)) => pending.answered(frame.number, Ok(frame.contents)),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "a peer connection is closed");
+                    return;
+                }
+            }
+        }
+        match read.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => *pending.heard.lock() = Instant::now(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What members say to each other, as contents of frames. It must never copy an entry's payload
+//! more than once: entries go as they lie in the log.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+
+use crate::codec::{self, DecodeError, Reader};
+use crate::raft_types::{Batch, LeaderId, LogId, SnapshotMeta, Types, Vote};
+
+pub const APPEND: u8 = 1;
+pub const VOTE: u8 = 2;
+pub const PRE_VOTE: u8 = 3;
+pub const TRANSFER: u8 = 4;
+pub const PROPOSE: u8 = 5;
+pub const READ_INDEX: u8 = 6;
+pub const PING: u8 = 7;
+pub const SNAPSHOT_BEGIN: u8 = 8;
+pub const SNAPSHOT_CHUNK: u8 = 9;
+pub const SNAPSHOT_END: u8 = 10;
+/// An answer's kind is its request's, with this bit.
+pub const ANSWER: u8 = 0x80;
+/// The request could not be handled; contents are a text for the log.
+pub const FAILED: u8 = 0xff;
+
+type Decoded<T> = Result<T, DecodeError>;
+
+fn bad<T>(what: &'static str) -> Decoded<T> {
+    Err(DecodeError { what, left: 0 })
+}
+
+pub fn append(request: &AppendEntriesRequest<Types>) -> Bytes {
+    let payloads = request.entries.iter().map(|entry| match &entry.payload {
+        openraft::EntryPayload::Normal(batch) => 32 + batch.bytes().len(),
+        _ => 256,
+    });
+    let mut out = BytesMut::with_capacity(96 + payloads.sum::<usize>());
+    codec::put_vote(&mut out, &request.vote);
+    codec::put_optional_log_id(&mut out, request.prev_log_id.as_ref());
+    codec::put_optional_log_id(&mut out, request.leader_commit.as_ref());
+    out.put_u32(request.entries.len() as u32);
+    for entry in &request.entries {
+        out.put_u64(entry.log_id.index);
+        let at = out.len();
+        out.put_u32(0);
+        codec::put_entry(&mut out, entry);
+        let length = (out.len() - at - 4) as u32;
+        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    out.freeze()
+}
+
+pub fn read_append(contents: Bytes) -> Decoded<AppendEntriesRequest<Types>> {
+    let mut reader = Reader::new(contents);
+    let vote = reader.vote()?;
+    let prev_log_id = reader.optional_log_id()?;
+    let leader_commit = reader.optional_log_id()?;
+    let mut entries = Vec::new();
+    for _ in 0..reader.u32()? {
+        let index = reader.u64()?;
+        entries.push(Reader::new(reader.bytes()?).entry(index)?);
+    }
+    reader.end()?;
+    Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+}
+
+pub fn append_answer(answer: &AppendEntriesResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(32);
+    match answer {
+        AppendEntriesResponse::Success => out.put_u8(0),
+        AppendEntriesResponse::PartialSuccess(log_id) => {
+            out.put_u8(1);
+            codec::put_optional_log_id(&mut out, log_id.as_ref());
+        }
+        AppendEntriesResponse::Conflict => out.put_u8(2),
+        AppendEntriesResponse::HigherVote(vote) => {
+            out.put_u8(3);
+            codec::put_vote(&mut out, vote);
+        }
+    }
+    out.freeze()
+}
+
+pub fn read_append_answer(contents: Bytes) -> Decoded<AppendEntriesResponse<Types>> {
+    let mut reader = Reader::new(contents);
+    match reader.u8()? {
+        0 => Ok(AppendEntriesResponse::Success),
+        1 => Ok(AppendEntriesResponse::PartialSuccess(reader.optional_log_id()?)),
+        2 => Ok(AppendEntriesResponse::Conflict),
+        3 => Ok(AppendEntriesResponse::HigherVote(reader.vote()?)),
+        _ => bad("append answer"),
+    }
+}
+
+pub fn vote(request: &VoteRequest<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(64);
+    codec::put_vote(&mut out, &request.vote);
+    codec::put_optional_log_id(&mut out, request.last_log_id.as_ref());
+    out.put_u8(request.leadership_transfer.into());
+    out.freeze()
+}
+
+pub fn read_vote(contents: Bytes) -> Decoded<VoteRequest<Types>> {
+    let mut reader = Reader::new(contents);
+    let mut request = VoteRequest::new(reader.vote()?, reader.optional_log_id()?);
+    request.leadership_transfer = reader.flag()?;
+    Ok(request)
+}
+
+pub fn vote_answer(answer: &VoteResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(64);
+    codec::put_vote(&mut out, &answer.vote);
+    codec::put_optional_log_id(&mut out, answer.last_log_id.as_ref());
+    out.put_u8(answer.vote_granted.into());
+    out.freeze()
+}
+
+pub fn read_vote_answer(contents: Bytes) -> Decoded<VoteResponse<Types>> {
+    let mut reader = Reader::new(contents);
+    let (vote, last_log_id) = (reader.vote()?, reader.optional_log_id()?);
+    Ok(VoteResponse::new(vote, last_log_id, reader.flag()?))
+}
+
+pub fn transfer(request: &TransferLeaderRequest<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(64);
+    codec::put_vote(&mut out, request.from_leader());
+    out.put_u64(*request.to_node_id());
+    codec::put_optional_log_id(&mut out, request.last_log_id());
+    out.freeze()
+}
+
+pub fn read_transfer(contents: Bytes) -> Decoded<TransferLeaderRequest<Types>> {
+    let mut reader = Reader::new(contents);
+    let (from, to) = (reader.vote()?, reader.u64()?);
+    Ok(TransferLeaderRequest::new(from, to, reader.optional_log_id()?))
+}
+
+pub fn transfer_answer(answer: &TransferLeaderResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(64);
+    match answer {
+        Ok(()) => out.put_u8(0),
+        Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+            out.put_u8(1);
+            codec::put_vote(&mut out, expected);
+            codec::put_vote(&mut out, actual);
+        }
+        Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+            out.put_u8(2);
+            codec::put_optional_log_id(&mut out, expected.as_ref());
+            codec::put_optional_log_id(&mut out, actual.as_ref());
+        }
+    }
+    out.freeze()
+}
+
+pub fn read_transfer_answer(contents: Bytes) -> Decoded<TransferLeaderResponse<Types>> {
+    let mut reader = Reader::new(contents);
+    match reader.u8()? {
+        0 => Ok(Ok(())),
+        1 => Ok(Err(TransferLeaderError::VoteChanged { expected: reader.vote()?, actual: reader.vote()? })),
+        2 => Ok(Err(TransferLeaderError::LogNotFlushed {
+            expected: reader.optional_log_id()?,
+            actual: reader.optional_log_id()?,
+        })),
+        _ => bad("transfer answer"),
+    }
+}
+
+/// A batch for the leader `leader` and no other.
+pub struct Propose {
+    pub leader: LeaderId,
+    /// The first sequence that its origin still waits for: what the leader remembers below is void.
+    pub oldest: u64,
+    pub batch: Batch,
+}
+
+pub fn propose(request: &Propose) -> Bytes {
+    let mut out = BytesMut::with_capacity(32 + request.batch.bytes().len());
+    codec::put_leader_id(&mut out, &request.leader);
+    out.put_u64(request.oldest);
+    out.put_slice(request.batch.bytes());
+    out.freeze()
+}
+
+pub fn read_propose(contents: Bytes) -> Decoded<Propose> {
+    let mut reader = Reader::new(contents);
+    let (leader, oldest) = (reader.leader_id()?, reader.u64()?);
+    match Batch::from_bytes(reader.rest()) {
+        Ok(batch) => Ok(Propose { leader, oldest, batch }),
+        Err(_) => bad("batch"),
+    }
+}
+
+/// The log index that a quorum read must have applied, or nothing if this is not the leader.
+pub fn read_index_answer(log_id: Option<&LogId>) -> Bytes {
+    let mut out = BytesMut::with_capacity(32);
+    codec::put_optional_log_id(&mut out, log_id);
+    out.freeze()
+}
+
+pub fn read_read_index_answer(contents: Bytes) -> Decoded<Option<LogId>> {
+    Reader::new(contents).optional_log_id()
+}
+
+pub fn snapshot_begin(vote: &Vote, meta: &SnapshotMeta) -> Bytes {
+    let mut out = BytesMut::with_capacity(256);
+    codec::put_vote(&mut out, vote);
+    codec::put_snapshot_meta(&mut out, meta);
+    out.freeze()
+}
+
+pub fn read_snapshot_begin(contents: Bytes) -> Decoded<(Vote, SnapshotMeta)> {
+    let mut reader = Reader::new(contents);
+    Ok((reader.vote()?, reader.snapshot_meta()?))
+}
+
+pub fn snapshot_answer(answer: &SnapshotResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(32);
+    codec::put_vote(&mut out, &answer.vote);
+    out.freeze()
+}
+
+pub fn read_snapshot_answer(contents: Bytes) -> Decoded<SnapshotResponse<Types>> {
+    Ok(SnapshotResponse::new(Reader::new(contents).vote()?))
+}

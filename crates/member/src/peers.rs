@@ -1,0 +1,245 @@
+//! The other members as this one reaches them: a link to each, who may be talked to, and what was
+//! measured. It must never talk to a removed member, or to one whose disk was replaced.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::applied::Applied;
+use crate::identity::{Identity, PeerDisks};
+use crate::peer::hello::{Hello, HelloError, Refused, VERSIONS, Welcome, common_version};
+use crate::peer::link::{Gate, Link, Pace};
+use crate::peer::network::{Network, Target};
+use crate::status::{Latency, PeerStatus};
+
+/// Why a member stopped, or must be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    #[error("the member was asked to stop")]
+    Asked,
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
+    #[error(
+        "the member's data was lost or replaced: remove the member from the cluster, \
+         then add it again"
+    )]
+    DiskReplaced,
+    #[error("the member failed: {0}")]
+    Failed(String),
+}
+
+pub struct Peers {
+    identity: Identity,
+    disks: PeerDisks,
+    network: Arc<dyn Network>,
+    pace: Pace,
+    applied: Arc<Applied>,
+    links: Mutex<HashMap<u64, Link>>,
+    measured: Mutex<BTreeMap<u64, Measured>>,
+    stop: watch::Sender<Option<StopReason>>,
+}
+
+/// Append requests to one member: what `/v2/stats/leader` shows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measured {
+    successes: u64,
+    failures: u64,
+    current: f64,
+    minimum: f64,
+    maximum: f64,
+    sum: f64,
+    sum_of_squares: f64,
+}
+
+impl Measured {
+    fn add(&mut self, seconds: f64) {
+        self.minimum = if self.successes == 0 { seconds } else { self.minimum.min(seconds) };
+        self.maximum = self.maximum.max(seconds);
+        self.current = seconds;
+        self.sum += seconds;
+        self.sum_of_squares += seconds * seconds;
+        self.successes += 1;
+    }
+
+    fn latency(&self) -> Latency {
+        let count = self.successes.max(1) as f64;
+        let average = self.sum / count;
+        let variance = (self.sum_of_squares / count - average * average).max(0.0);
+        let duration = Duration::from_secs_f64;
+        Latency {
+            current: duration(self.current),
+            minimum: duration(self.minimum),
+            maximum: duration(self.maximum),
+            average: duration(average),
+            deviation: duration(variance.sqrt()),
+        }
+    }
+}
+
+impl Peers {
+    pub fn new(
+        identity: Identity,
+        disks: PeerDisks,
+        network: Arc<dyn Network>,
+        pace: Pace,
+        applied: Arc<Applied>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            disks,
+            network,
+            pace,
+            applied,
+            links: Mutex::default(),
+            measured: Mutex::default(),
+            stop: watch::Sender::new(None),
+        })
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The link to a member, made when it is first asked for.
+    pub fn link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
+        let mut links = self.links.lock();
+        if let Some(link) = links.get(&member_id) {
+            link.redirect(peer_urls);
+            return link.clone();
+        }
+        let link = self.own_link(member_id, peer_urls);
+        links.insert(member_id, link.clone());
+        link
+    }
+
+    /// A link beside the shared one: a snapshot must not hold up anything else.
+    pub fn own_link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
+        let target = Target { member_id, peer_urls: peer_urls.to_vec() };
+        let gate: Arc<dyn Gate> = Arc::<Self>::clone(self);
+        Link::open(target, Arc::clone(&self.network), gate, self.pace)
+    }
+
+    pub fn known_link(&self, member_id: u64) -> Option<Link> {
+        self.links.lock().get(&member_id).cloned()
+    }
+
+    /// Closes the links to all but `members`.
+    pub fn retain(&self, members: impl Fn(u64) -> bool) {
+        self.links.lock().retain(|id, _| members(*id));
+        self.measured.lock().retain(|id, _| members(*id));
+    }
+
+    pub fn close(&self) {
+        self.links.lock().clear();
+    }
+
+    pub fn measured(&self, member_id: u64, result: Result<Duration, ()>) {
+        let mut measured = self.measured.lock();
+        let measured = measured.entry(member_id).or_default();
+        match result {
+            Ok(duration) => measured.add(duration.as_secs_f64()),
+            Err(()) => measured.failures += 1,
+        }
+    }
+
+    pub fn status(&self) -> BTreeMap<u64, PeerStatus> {
+        let measured = self.measured.lock().clone();
+        let links = self.links.lock();
+        links
+            .iter()
+            .map(|(id, link)| {
+                let measured = measured.get(id).copied().unwrap_or_default();
+                let status = PeerStatus {
+                    connected: link.is_connected(),
+                    successes: measured.successes,
+                    failures: measured.failures,
+                    latency: measured.latency(),
+                };
+                (*id, status)
+            })
+            .collect()
+    }
+
+    /// The first reason stays.
+    pub fn stop(&self, reason: StopReason) {
+        self.stop.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(reason);
+            }
+            first
+        });
+    }
+
+    pub fn stopping(&self) -> watch::Receiver<Option<StopReason>> {
+        self.stop.subscribe()
+    }
+
+    /// Whether a caller may be talked to.
+    pub fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
+        let refused = |refused: Refused| {
+            let caller = format!("{:x}", hello.from);
+            let cluster = format!("{:x}", hello.cluster_id);
+            tracing::warn!(caller, cluster, reason = %refused, "a peer is refused");
+            Err(refused)
+        };
+        if hello.cluster_id != self.identity.cluster_id {
+            return refused(Refused::OtherCluster);
+        }
+        if hello.to != self.identity.member_id {
+            return refused(Refused::OtherMember);
+        }
+        let Some(version) = common_version(hello.versions) else {
+            return refused(Refused::Version);
+        };
+        if self.applied.read(|store| store.membership().is_removed(hello.from)) {
+            return refused(Refused::Removed);
+        }
+        match self.disks.meet(hello.from, hello.disk) {
+            Ok(true) => Ok(Welcome { version, disk: self.identity.disk }),
+            Ok(false) => refused(Refused::OtherDisk),
+            Err(error) => {
+                tracing::error!(%error, "what disk a peer has can not be written down");
+                refused(Refused::Unknown)
+            }
+        }
+    }
+}
+
+impl Gate for Peers {
+    fn hello(&self, to: u64) -> Hello {
+        Hello {
+            versions: VERSIONS,
+            cluster_id: self.identity.cluster_id,
+            from: self.identity.member_id,
+            to,
+            disk: self.identity.disk,
+        }
+    }
+
+    fn welcome(&self, from: u64, welcome: Welcome) -> io::Result<()> {
+        if self.disks.meet(from, welcome.disk)? {
+            return Ok(());
+        }
+        tracing::error!(
+            member = format!("{from:x}"),
+            "a member came back with another disk: remove it from the cluster, then add it again"
+        );
+        Err(io::Error::other("the member's disk was replaced"))
+    }
+
+    fn refused(&self, by: u64, error: &HelloError) {
+        let HelloError::Refused(refused) = error else { return };
+        let by = format!("{by:x}");
+        tracing::error!(by, reason = %refused, "a member refuses this one");
+        match refused {
+            Refused::Removed => self.stop(StopReason::Removed),
+            Refused::OtherDisk => self.stop(StopReason::DiskReplaced),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Brings proposals into the log: one batch for all that wait, to whoever leads. It must never give
+//! a batch to another leadership than the one that it was made for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::applied::Applied;
+use crate::host::Raft;
+use crate::leadership::Leadership;
+use crate::limits::PROPOSE_TIME;
+use crate::peer::link::LinkError;
+use crate::peer::message::{self, Propose};
+use crate::peers::Peers;
+use crate::raft_types::{Batch, LeaderId};
+
+/// A leader that can not take a batch now is asked again after this long.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether a batch was appended by this leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the log, or it was: that leadership ended.
+    Appended,
+    /// For certain not.
+    Refused,
+}
+
+/// Appends a batch under this member's own leadership; returns when it was applied or refused.
+pub async fn append(raft: &Raft, batch: Batch, leader: LeaderId) -> Result<Taken, String> {
+    let (responder, done) = ProgressResponder::complete_only();
+    let written = raft.write(batch).with_leader(leader).responder(responder).await;
+    written.map_err(|error| error.to_string())?;
+    match done.await {
+        Ok(Err(ClientWriteError::ForwardToLeader(_))) => Ok(Taken::Refused),
+        _ => Ok(Taken::Appended),
+    }
+}
+
+#[derive(Clone)]
+pub struct Proposer {
+    pub raft: Raft,
+    pub applied: Arc<Applied>,
+    pub peers: Arc<Peers>,
+    pub leadership: watch::Receiver<Leadership>,
+    /// The last failure to reach a leader: the cause that a timed out request is told.
+    pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
+}
+
+impl Proposer {
+    pub async fn run(mut self) {
+        loop {
+            let leader = self.leadership.borrow_and_update().leader;
+            if let Some(leader) = leader
+                && self.applied.proposals.is_ready()
+            {
+                // Whoever else is about to propose comes first, and into the same batch.
+                tokio::task::yield_now().await;
+                if let Some(batch) = self.applied.proposals.take_batch(leader) {
+                    tokio::spawn(self.clone().submit(batch, leader));
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = self.applied.proposals.wake.notified() => {}
+                changed = self.leadership.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn submit(self, batch: Batch, leader: LeaderId) {
+        let sequence = batch.id().sequence;
+        let own = leader.node_id == self.peers.identity().member_id;
+        loop {
+            let taken = if own {
+                append(&self.raft, batch.clone(), leader).await == Ok(Taken::Appended)
+            } else {
+                self.forward(&batch, leader).await
+            };
+            let over = self.leadership.borrow().leader != Some(leader);
+            if taken || over || !self.applied.proposals.is_in_flight(sequence) {
+                return;
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Whether the leader has it. The leader knows a batch again that it was sent before.
+    async fn forward(&self, batch: &Batch, leader: LeaderId) -> bool {
+        let Some(link) = self.peers.known_link(leader.node_id) else { return false };
+        let oldest = self.applied.proposals.oldest();
+        let request = message::propose(&Propose { leader, oldest, batch: batch.clone() });
+        match link.call(message::PROPOSE, request, PROPOSE_TIME).await {
+            Ok(_) => true,
+            Err(error) => {
+                if error != LinkError::Failed {
+                    *self.connection_lost.lock() = Some(leader);
+                }
+                false
+            }
+        }
+    }
+}

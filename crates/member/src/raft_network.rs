@@ -1,0 +1,294 @@
+//! openraft's network over the members' links. It must never wait for one append before it sends
+//! the next: a follower's flush would then be paid once per append.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::sync::mpsc;
+
+use crate::checkpoint::{self, CheckpointError, View};
+use crate::limits::{APPENDS_IN_FLIGHT, REDIAL_PAUSE, SNAPSHOT_CALL_TIME, SNAPSHOT_CHUNK};
+use crate::peer::link::{Answer, Link, LinkError};
+use crate::peer::message;
+use crate::peers::Peers;
+use crate::raft_types::{LogId, PeerNode, SnapshotMeta, Types, Vote};
+use crate::state_machine::{MemberSnapshot, SnapshotData};
+
+/// Makes clients for openraft's tasks; they share one link per member.
+pub struct Networking {
+    pub peers: Arc<Peers>,
+}
+
+impl RaftNetworkFactory<Types> for Networking {
+    type Network = PeerClient;
+
+    async fn new_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
+        let link = self.peers.link(target, &node.peer_urls);
+        PeerClient { peers: Arc::clone(&self.peers), target, link }
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
+        let link = self.peers.own_link(target, &node.peer_urls);
+        PeerClient { peers: Arc::clone(&self.peers), target, link }
+    }
+}
+
+pub struct PeerClient {
+    peers: Arc<Peers>,
+    target: u64,
+    link: Link,
+}
+
+type Rpc<T> = Result<T, RPCError<Types>>;
+
+fn rpc_error(error: LinkError) -> RPCError<Types> {
+    match error {
+        LinkError::Unreachable => RPCError::Unreachable(Unreachable::new(&error)),
+        _ => RPCError::Network(NetworkError::new(&error)),
+    }
+}
+
+fn unreadable(error: crate::codec::DecodeError) -> RPCError<Types> {
+    RPCError::Network(NetworkError::new(&error))
+}
+
+impl PeerClient {
+    async fn call(&self, kind: u8, contents: Bytes, action: RPCTypes, limit: Duration) -> Rpc<Bytes> {
+        match self.link.call(kind, contents, limit).await {
+            Ok(contents) => Ok(contents),
+            Err(LinkError::TimedOut) => Err(RPCError::Timeout(Timeout {
+                action,
+                id: self.peers.identity().member_id,
+                target: self.target,
+                timeout: limit,
+            })),
+            Err(error) => Err(rpc_error(error)),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: &Vote,
+        meta: &SnapshotMeta,
+        view: View,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let failed = |error: LinkError| match error {
+            LinkError::Unreachable => StreamingError::Unreachable(Unreachable::new(&error)),
+            _ => StreamingError::Network(NetworkError::new(&error)),
+        };
+        let call = |kind, contents| self.link.call(kind, contents, SNAPSHOT_CALL_TIME);
+        let begin = message::snapshot_begin(vote, meta);
+        call(message::SNAPSHOT_BEGIN, begin).await.map_err(failed)?;
+        let (chunks, mut received) = mpsc::channel(2);
+        let reading = tokio::task::spawn_blocking(move || read_chunks(&view, &chunks));
+        while let Some(chunk) = received.recv().await {
+            call(message::SNAPSHOT_CHUNK, chunk).await.map_err(failed)?;
+        }
+        fn network(error: impl std::fmt::Display) -> StreamingError<Types> {
+            StreamingError::Network(NetworkError::from_string(error))
+        }
+        match reading.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(network(error)),
+            Err(error) => return Err(network(error)),
+        }
+        let answer = call(message::SNAPSHOT_END, Bytes::new()).await.map_err(failed)?;
+        message::read_snapshot_answer(answer).map_err(network)
+    }
+}
+
+/// Reads all records in pieces; ends early when nobody takes them any more.
+fn read_chunks(view: &View, chunks: &mpsc::Sender<Bytes>) -> Result<(), ReadChunksError> {
+    let mut chunk = BytesMut::with_capacity(SNAPSHOT_CHUNK);
+    view.each(|key, value| {
+        checkpoint::put_record(&mut chunk, key, value);
+        if chunk.len() < SNAPSHOT_CHUNK {
+            return Ok(());
+        }
+        chunks.blocking_send(chunk.split().freeze()).map_err(|_| ReadChunksError::Cancelled)
+    })?;
+    if !chunk.is_empty() {
+        chunks.blocking_send(chunk.freeze()).map_err(|_| ReadChunksError::Cancelled)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadChunksError {
+    #[error("reading a snapshot")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("sending the snapshot was given up")]
+    Cancelled,
+}
+
+/// One append on its way.
+struct Sent {
+    prev: Option<LogId>,
+    last: Option<LogId>,
+    at: Instant,
+    answer: Answer,
+}
+
+/// Appends on their way to one follower; answers come in the order of the requests.
+struct Appends<'a, S> {
+    client: &'a mut PeerClient,
+    input: S,
+    input_ended: bool,
+    sent: VecDeque<Sent>,
+}
+
+impl<S> Appends<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + OptionalSend,
+{
+    async fn next(&mut self) -> Option<Rpc<StreamAppendResult<Types>>> {
+        loop {
+            let room = !self.input_ended && self.sent.len() < APPENDS_IN_FLIGHT;
+            let waiting = !self.sent.is_empty();
+            let answered = async {
+                match self.sent.front_mut() {
+                    Some(sent) => (&mut sent.answer).await.unwrap_or(Err(LinkError::Lost)),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                request = self.input.next(), if room => match request {
+                    Some(request) => {
+                        if let Err(error) = self.send(request).await {
+                            return Some(Err(rpc_error(error)));
+                        }
+                    }
+                    None => self.input_ended = true,
+                },
+                answer = answered, if waiting => {
+                    let sent = self.sent.pop_front()?;
+                    return Some(self.finish(sent, answer));
+                }
+                else => return None,
+            }
+        }
+    }
+
+    async fn send(&mut self, request: AppendEntriesRequest<Types>) -> Result<(), LinkError> {
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+        let contents = message::append(&request);
+        let answer = self.client.link.send(message::APPEND, contents).await?;
+        self.sent.push_back(Sent { prev, last, at: Instant::now(), answer });
+        Ok(())
+    }
+
+    fn finish(&self, sent: Sent, answer: Result<Bytes, LinkError>) -> Rpc<StreamAppendResult<Types>> {
+        let result = answer
+            .map_err(rpc_error)
+            .and_then(|contents| message::read_append_answer(contents).map_err(unreadable));
+        let measured = result.as_ref().map(|_| sent.at.elapsed()).map_err(|_| ());
+        self.client.peers.measured(self.client.target, measured);
+        let response = result?;
+        if response.is_conflict() && sent.prev.is_none() {
+            return Err(RPCError::Network(NetworkError::from_string("a conflict with nothing")));
+        }
+        Ok(response.into_stream_result(sent.prev, sent.last))
+    }
+}
+
+impl RaftNetworkV2<Types> for PeerClient {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<Types>> {
+        let contents = message::append(&request);
+        let limit = option.soft_ttl();
+        let answer = self.call(message::APPEND, contents, RPCTypes::AppendEntries, limit).await?;
+        message::read_append_answer(answer).map_err(unreadable)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<Types>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let appends = Appends { client: self, input, input_ended: false, sent: VecDeque::new() };
+        let answers = stream::unfold(Some(appends), |appends| async move {
+            let mut appends = appends?;
+            let answer = appends.next().await?;
+            // What follows a refusal was refused as well.
+            let goes_on = matches!(answer, Ok(Ok(_)));
+            Some((answer, goes_on.then_some(appends)))
+        });
+        Box::pin(async move { Ok(Box::pin(answers) as BoxStream<'s, _>) })
+    }
+
+    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        let contents = message::vote(&request);
+        let answer = self.call(message::VOTE, contents, RPCTypes::Vote, option.soft_ttl()).await?;
+        message::read_vote_answer(answer).map_err(unreadable)
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        let contents = message::vote(&request);
+        let answer = self.call(message::PRE_VOTE, contents, RPCTypes::Vote, option.soft_ttl()).await?;
+        message::read_vote_answer(answer).map_err(unreadable)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: MemberSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let SnapshotData::View(view) = snapshot.snapshot else {
+            let reason = "a received snapshot is installed, not sent";
+            return Err(StreamingError::Network(NetworkError::from_string(reason)));
+        };
+        let started = Instant::now();
+        tokio::select! {
+            closed = pin!(cancel) => Err(StreamingError::Closed(closed)),
+            result = self.send_snapshot(&vote, &snapshot.meta, view) => {
+                tracing::info!(
+                    member = format!("{:x}", self.target),
+                    seconds = started.elapsed().as_secs_f64(),
+                    sent = result.is_ok(),
+                    "a snapshot for a member that is far behind"
+                );
+                result
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<Types>> {
+        let contents = message::transfer(&request);
+        let limit = option.soft_ttl();
+        let answer = self.call(message::TRANSFER, contents, RPCTypes::TransferLeader, limit).await?;
+        message::read_transfer_answer(answer).map_err(unreadable)
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(REDIAL_PAUSE.0)))
+    }
+}

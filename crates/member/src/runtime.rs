@@ -1,0 +1,109 @@
+//! The runtime that openraft runs on: tokio, except that a sleep shorter than tokio's clock can
+//! measure is a yield. It must never sleep longer than asked for the sake of timer granularity.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use openraft::OptionalSend;
+use openraft::async_runtime::{AsyncRuntime, Instant};
+use openraft_rt_tokio::{TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, TokioRuntime, TokioWatch};
+
+/// openraft gathers completed flushes for one microsecond; tokio would make a millisecond of that,
+/// which is many times what the flush itself takes.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(500);
+
+pub enum Sleep {
+    Yield(bool),
+    Timer(Pin<Box<tokio::time::Sleep>>),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match &mut *self {
+            Sleep::Yield(true) => Poll::Ready(()),
+            Sleep::Yield(yielded) => {
+                *yielded = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Sleep::Timer(timer) => timer.as_mut().poll(context),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Runtime(TokioRuntime);
+
+impl AsyncRuntime for Runtime {
+    type JoinError = tokio::task::JoinError;
+    type JoinHandle<T: OptionalSend + 'static> = tokio::task::JoinHandle<T>;
+    type Sleep = Sleep;
+    type Instant = TokioInstant;
+    type TimeoutError = tokio::time::error::Elapsed;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = tokio::time::Timeout<T>;
+    type ThreadLocalRng = <TokioRuntime as AsyncRuntime>::ThreadLocalRng;
+    type Mpsc = TokioMpsc;
+    type Watch = TokioWatch;
+    type Oneshot = TokioOneshot;
+    type Mutex<T: OptionalSend + 'static> = TokioMutex<T>;
+
+    fn spawn<T>(future: T) -> Self::JoinHandle<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        TokioRuntime::spawn(future)
+    }
+
+    fn sleep(duration: Duration) -> Sleep {
+        if duration < SHORTEST_SLEEP {
+            return Sleep::Yield(false);
+        }
+        Sleep::Timer(Box::pin(TokioRuntime::sleep(duration)))
+    }
+
+    fn sleep_until(deadline: TokioInstant) -> Sleep {
+        let left = deadline.saturating_duration_since(TokioInstant::now());
+        if left < SHORTEST_SLEEP {
+            return Sleep::Yield(false);
+        }
+        Sleep::Timer(Box::pin(TokioRuntime::sleep_until(deadline)))
+    }
+
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(
+        duration: Duration,
+        future: F,
+    ) -> Self::Timeout<R, F> {
+        TokioRuntime::timeout(duration, future)
+    }
+
+    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(
+        deadline: TokioInstant,
+        future: F,
+    ) -> Self::Timeout<R, F> {
+        TokioRuntime::timeout_at(deadline, future)
+    }
+
+    fn is_panic(error: &Self::JoinError) -> bool {
+        TokioRuntime::is_panic(error)
+    }
+
+    fn thread_rng() -> Self::ThreadLocalRng {
+        TokioRuntime::thread_rng()
+    }
+
+    fn new(threads: usize) -> Self {
+        Self(TokioRuntime::new(threads))
+    }
+
+    fn block_on<F, T>(&mut self, future: F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        self.0.block_on(future)
+    }
+}

@@ -1,0 +1,151 @@
+//! What openraft calls to apply the log, and to make, send and install snapshots. It must never
+//! hold up applying for a checkpoint: changes are taken, and written elsewhere.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
+
+use crate::applied::Applied;
+use crate::checkpoint::{self, Checkpoint, Replacement, View};
+use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
+
+/// A snapshot to send, or one that was received whole.
+pub enum SnapshotData {
+    View(View),
+    Received(Replacement),
+}
+
+pub type MemberSnapshot = openraft::alias::SnapshotOf<Types, SnapshotData>;
+
+#[derive(Clone)]
+pub struct StateMachine {
+    applied: Arc<Applied>,
+    checkpoint: Arc<Mutex<Checkpoint>>,
+    /// Bytes of log applied since the last checkpoint.
+    log_bytes: Arc<AtomicU64>,
+}
+
+impl StateMachine {
+    pub fn new(applied: Arc<Applied>, checkpoint: Checkpoint) -> Self {
+        Self { applied, checkpoint: Arc::new(Mutex::new(checkpoint)), log_bytes: Arc::new(AtomicU64::new(0)) }
+    }
+
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint.lock().clone()
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs what blocks on the disk where it may.
+pub async fn blocking<R, F>(work: F) -> io::Result<R>
+where
+    R: Send + 'static,
+    F: FnOnce() -> io::Result<R> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let meta = self.applied.meta();
+        Ok((meta.last_log_id, meta.last_membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut last = None;
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            match entry.payload {
+                EntryPayload::Normal(batch) => {
+                    let bytes = batch.bytes().len() as u64;
+                    self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+                    self.applied.apply_batch(entry.log_id, &batch).map_err(io::Error::other)?;
+                }
+                EntryPayload::Blank => self.applied.apply_other(entry.log_id, None),
+                EntryPayload::Membership(membership) => {
+                    let stored = StoredMembership::new(Some(entry.log_id), membership);
+                    self.applied.apply_other(entry.log_id, Some(stored));
+                }
+            }
+            last = Some(entry.log_id);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+        }
+        self.applied.publish(last);
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        self.log_bytes.store(0, Ordering::Relaxed);
+        let checkpoint = self.checkpoint.lock().clone();
+        let (changes, meta) = self.applied.with_inner(|inner| {
+            let meta =
+                SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() };
+            (inner.store.take_changes(), meta)
+        });
+        Builder { work: Some((changes, meta)), checkpoint }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        // At start openraft offers the checkpoint that the state was restored from.
+        let SnapshotData::Received(replacement) = snapshot else { return Ok(()) };
+        let applied = Arc::clone(&self.applied);
+        let installed = blocking(move || {
+            let installed = replacement.finish()?;
+            applied.restore(&installed)?;
+            Ok(installed)
+        })
+        .await?;
+        self.applied.proposals.lose_in_flight();
+        let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
+        blocking(move || Ok(checkpoint::remove(&old)?)).await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<MemberSnapshot>, io::Error> {
+        let view = self.checkpoint.lock().view()?;
+        let meta = view.meta()?;
+        Ok(meta.map(|meta| Snapshot { meta, snapshot: SnapshotData::View(view) }))
+    }
+}
+
+/// Writes one checkpoint.
+pub struct Builder {
+    work: Option<(kv::Changes, SnapshotMeta)>,
+    checkpoint: Checkpoint,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<MemberSnapshot, io::Error> {
+        let Some((changes, meta)) = self.work.take() else {
+            return Err(io::Error::other("a checkpoint is written once"));
+        };
+        let checkpoint = self.checkpoint.clone();
+        blocking(move || {
+            checkpoint.commit(changes, &meta)?;
+            let view = checkpoint.view()?;
+            Ok(Snapshot { meta, snapshot: SnapshotData::View(view) })
+        })
+        .await
+    }
+}

@@ -1,0 +1,226 @@
+//! What a member does by itself, by the clock: the leader expires nodes, brings raft's
+//! configuration in line with the members, and records a new cluster's members; each member
+//! publishes its name, writes checkpoints, and stops when it was removed.
+//! It must never change the state other than by proposals.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use etcd_api::{Member, Timestamp};
+use kv::Command;
+use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::watch;
+
+use crate::applied::Applied;
+use crate::config::{MemberConfig, Start};
+use crate::host::Raft;
+use crate::leadership::Leadership;
+use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_TIME, EXPIRY_PERIOD, LEARNER_LAG, MEMBERSHIP_PERIOD};
+use crate::membership::{Observed, Step, plan};
+use crate::peers::{Peers, StopReason};
+use crate::state_machine::StateMachine;
+use crate::status::Role;
+use crate::unavailable::Unavailable;
+
+pub struct Upkeep {
+    pub config: Arc<MemberConfig>,
+    pub raft: Raft,
+    pub applied: Arc<Applied>,
+    pub peers: Arc<Peers>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub state_machine: StateMachine,
+}
+
+pub fn encode(command: &Command) -> Bytes {
+    let mut bytes = Vec::new();
+    command.encode(&mut bytes);
+    bytes.into()
+}
+
+impl Upkeep {
+    fn leads(&self) -> bool {
+        self.leadership.borrow().role == Role::Leader
+    }
+
+    /// Proposes commands together and waits for their results, or until leading is over.
+    async fn propose(&self, commands: &[Command]) -> Result<(), Unavailable> {
+        let answers = self.applied.proposals.push(commands.iter().map(encode).collect())?;
+        let limit = self.config.request_limit();
+        for answer in answers {
+            match tokio::time::timeout(limit, answer).await {
+                Ok(Ok(answer)) => drop(answer?),
+                _ => return Err(Unavailable::TimedOut),
+            }
+        }
+        Ok(())
+    }
+
+    /// Expires nodes while this member leads.
+    pub async fn expire(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !self.leads() {
+                continue;
+            }
+            let now = Timestamp::from(self.config.clock.now());
+            let next = self.applied.read(kv::Store::next_expiration);
+            if next.is_some_and(|next| next <= now)
+                && let Err(error) = self.propose(&[Command::Sync { now }]).await
+            {
+                tracing::warn!(%error, "expired nodes stay for now");
+            }
+        }
+    }
+
+    pub async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(MEMBERSHIP_PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut checkpoint = (Instant::now(), 0);
+        loop {
+            ticks.tick().await;
+            self.trigger_checkpoint(&mut checkpoint).await;
+            self.keep_links();
+            if self.leads() {
+                self.lead().await;
+            }
+            self.publish().await;
+            let own = self.config.member_id;
+            let removed = self.applied.read(|store| store.membership().is_removed(own));
+            if removed && !self.leads() {
+                self.peers.stop(StopReason::Removed);
+                return;
+            }
+        }
+    }
+
+    /// Checkpoints by count are openraft's affair; by time and by bytes of log they begin here.
+    async fn trigger_checkpoint(&self, last: &mut (Instant, u64)) {
+        let applied = *self.applied.index().borrow();
+        let old = last.0.elapsed() > CHECKPOINT_TIME && applied > last.1;
+        if old || self.state_machine.log_bytes() > CHECKPOINT_LOG_BYTES {
+            *last = (Instant::now(), applied);
+            if let Err(error) = self.raft.trigger().snapshot().await {
+                tracing::warn!(%error, "no checkpoint");
+            }
+        }
+    }
+
+    /// Links to all members of raft's configuration, and to no others.
+    fn keep_links(&self) {
+        let metrics = self.raft.metrics();
+        let config = Arc::clone(&metrics.borrow_watched().membership_config);
+        for (id, node) in config.nodes() {
+            if *id != self.config.member_id {
+                self.peers.link(*id, &node.peer_urls);
+            }
+        }
+        self.peers.retain(|id| config.get_node(&id).is_some());
+    }
+
+    async fn lead(&self) {
+        let known = self.applied.read(|store| {
+            let membership = store.membership();
+            (membership.members().count(), membership.cluster_version().is_some())
+        });
+        let result = match known {
+            (0, _) => self.record_members().await,
+            (_, false) => {
+                let version = self.config.cluster_version.clone();
+                self.propose(&[Command::SetClusterVersion { version }]).await
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "the new cluster is not recorded yet");
+            return;
+        }
+        if let Some(step) = self.plan() {
+            tracing::info!(?step, "raft's configuration follows the members");
+            if let Err(error) = self.carry_out(&step).await {
+                tracing::warn!(?step, error, "raft's configuration stays for now");
+            }
+        }
+    }
+
+    /// A new cluster's members, as raft was initialized with them.
+    async fn record_members(&self) -> Result<(), Unavailable> {
+        let metrics = self.raft.metrics();
+        let config = Arc::clone(&metrics.borrow_watched().membership_config);
+        let initial = match &self.config.start {
+            Start::New(initial) => initial.as_slice(),
+            Start::Join => &[],
+        };
+        let name = |id| initial.iter().find(|member| member.id == id).map(|m| m.name.clone());
+        let commands = config.nodes().map(|(id, node)| {
+            Command::AddMember(Member {
+                id: *id,
+                name: name(*id).unwrap_or_default(),
+                peer_urls: node.peer_urls.clone(),
+                client_urls: Vec::new(),
+            })
+        });
+        self.propose(&commands.collect::<Vec<_>>()).await
+    }
+
+    fn plan(&self) -> Option<Step> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.iter().flatten();
+        let matched = matched.filter_map(|(id, log_id)| Some((*id, (*log_id)?.index)));
+        let matched = matched.collect::<BTreeMap<_, _>>();
+        let raft = metrics.membership_config.membership();
+        self.applied.read(|store| {
+            plan(&Observed {
+                members: store.membership(),
+                raft,
+                matched: &matched,
+                last_index: metrics.last_log_index.unwrap_or_default(),
+                lag: LEARNER_LAG,
+            })
+        })
+    }
+
+    async fn carry_out(&self, step: &Step) -> Result<(), String> {
+        let change = match step {
+            Step::AddLearner { id, node } => ChangeMembers::AddNodes(BTreeMap::from([(*id, node.clone())])),
+            Step::Promote { id } => ChangeMembers::AddVoterIds(BTreeSet::from([*id])),
+            Step::Readdress { id, node } => ChangeMembers::SetNodes(BTreeMap::from([(*id, node.clone())])),
+            Step::Remove { id } => {
+                let metrics = self.raft.metrics();
+                let voter = metrics.borrow_watched().membership_config.voter_ids().any(|v| v == *id);
+                let ids = BTreeSet::from([*id]);
+                if voter { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) }
+            }
+        };
+        let changing = self.raft.change_membership(change, false);
+        match tokio::time::timeout(self.config.request_limit(), changing).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no quorum in time".to_owned()),
+        }
+    }
+
+    /// Says name and client URLs where the record has others.
+    async fn publish(&self) {
+        if self.leadership.borrow().leader.is_none() {
+            return;
+        }
+        let MemberConfig { member_id, name, client_urls, .. } = &*self.config;
+        let stale = self.applied.read(|store| {
+            let recorded = store.membership().get(*member_id);
+            recorded.is_some_and(|m| m.name != *name || m.client_urls != *client_urls)
+        });
+        if stale {
+            let (id, name, client_urls) = (*member_id, name.clone(), client_urls.clone());
+            let publish = Command::PublishMember { id, name, client_urls };
+            if let Err(error) = self.propose(&[publish]).await {
+                tracing::warn!(%error, "this member's name is not published yet");
+            }
+        }
+    }
+}

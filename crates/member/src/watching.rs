@@ -1,0 +1,63 @@
+//! One open watch. It must never skip an event: where it can not go on, it ends.
+
+use std::sync::Arc;
+
+use etcd_api::{Event, Key};
+use kv::watch::WatcherId;
+use tokio::sync::mpsc;
+
+use crate::applied::Applied;
+
+pub struct Receiver {
+    pub applied: Arc<Applied>,
+    pub id: WatcherId,
+    pub events: mpsc::Receiver<Arc<Event>>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.applied.with_inner(|inner| inner.hub.cancel(self.id));
+    }
+}
+
+/// Events of one key, or of all below it, in order.
+pub struct Watch {
+    receiver: Receiver,
+    key: Key,
+    recursive: bool,
+    /// The next event of the past, while the watch is not yet at its beginning.
+    past: Option<Arc<Event>>,
+    /// The store index when the watch began: what is later comes through the receiver.
+    began: u64,
+}
+
+impl Watch {
+    pub fn new(receiver: Receiver, key: Key, recursive: bool, past: Option<Arc<Event>>, began: u64) -> Self {
+        Self { receiver, key, recursive, past, began }
+    }
+
+    /// The store index when the watch began: the answer's `X-Etcd-Index`.
+    pub fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// `None`: the watch ended, because its reader was too slow or the state was replaced.
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        if let Some(event) = self.past.take() {
+            self.past = self.after(&event).ok()?;
+            return Some(event);
+        }
+        self.receiver.events.recv().await
+    }
+
+    /// The following event of the past; an error if history lost it meanwhile.
+    fn after(&self, event: &Event) -> Result<Option<Arc<Event>>, etcd_api::ApiError> {
+        let next = event.index() + 1;
+        if next > self.began {
+            return Ok(None);
+        }
+        let found =
+            self.receiver.applied.read(|store| store.scan_history(&self.key, self.recursive, next))?;
+        Ok(found.filter(|event| event.index() <= self.began))
+    }
+}
