@@ -2,6 +2,7 @@
 
 mod boot;
 mod corruption;
+mod kv;
 mod network;
 mod power;
 mod provisioning;
@@ -23,6 +24,9 @@ pub static ALL: &[Scenario] = &[
     provisioning::BAD_USER_DATA,
     provisioning::PROVISION,
     provisioning::ODD_MACHINE,
+    kv::KEYS,
+    kv::MOVES,
+    kv::LEADER_DIES,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

@@ -94,7 +94,8 @@ impl Hands<'_> {
             Command::Discovery(request) => {
                 if let Some(url) = discovery_url(self.config) {
                     let tls = Arc::clone(&self.trust.public);
-                    self.running.spawn(async move { vec![Event::Discovery(discover(&url, &request, tls).await)] });
+                    self.running
+                        .spawn(async move { vec![Event::Discovery(discover(&url, &request, tls).await)] });
                 }
             }
             Command::Wait(pause) => {
@@ -166,7 +167,11 @@ fn discovery_url(config: &Config) -> Option<DiscoveryUrl> {
     }
 }
 
-async fn discover(url: &DiscoveryUrl, request: &discovery::Request, tls: Arc<ClientConfig>) -> discovery::Event {
+async fn discover(
+    url: &DiscoveryUrl,
+    request: &discovery::Request,
+    tls: Arc<ClientConfig>,
+) -> discovery::Event {
     let question = Question {
         method: match request.method {
             Method::Get => hyper::Method::GET,

@@ -35,7 +35,8 @@ pub fn start(config: &Log) -> anyhow::Result<Arc<dyn Fn(&str) -> bool + Send + S
 
 /// `etcdserver=DEBUG,raft=WARN`: names of the original's packages match none of ours and are let pass.
 fn targets(level: Level, packages: &str) -> Targets {
-    let quiet = QUIET.iter().map(|name| (*name, if level >= Level::DEBUG { Level::INFO } else { Level::WARN }));
+    let quiet =
+        QUIET.iter().map(|name| (*name, if level >= Level::DEBUG { Level::INFO } else { Level::WARN }));
     let given = packages.split(',').filter_map(|pair| {
         let (name, level) = pair.split_once('=')?;
         Some((name.to_owned(), level_of(level)?))

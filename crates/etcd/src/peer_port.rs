@@ -43,7 +43,9 @@ impl PeerPort {
         let body = wish.as_ref().and_then(|wish| serde_json::to_string(wish).ok()).unwrap_or_default();
         let mut answer = Response::new(Payload::from(body));
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+        answer
+            .headers_mut()
+            .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
         answer
     }
 }

@@ -36,7 +36,8 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let member_config = member_config(config, parts.start)?;
     let id = ids::Id(member_config.member_id);
     let member = Member::start(member_config, Arc::new(TcpNetwork::new(connector))).await?;
-    let backend = MemberBackend::new(member.clone(), &config.name, &token(config), config.strict_reconfig_check);
+    let backend =
+        MemberBackend::new(member.clone(), &config.name, &token(config), config.strict_reconfig_check);
     let front = Front::new(backend, settings(config, parts.set_level)?).context("metrics")?;
     parts.peers.run(front.for_peers(), member.clone());
     notify::status("waiting for a majority of the cluster");
@@ -122,7 +123,9 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
 /// What the cluster's ids are made from.
 fn token(config: &Config) -> String {
     match &config.founding {
-        Founding::Static { token, .. } | Founding::Srv { token, .. } | Founding::Peers { token, .. } => token.clone(),
+        Founding::Static { token, .. } | Founding::Srv { token, .. } | Founding::Peers { token, .. } => {
+            token.clone()
+        }
         Founding::Discovery { url, .. } => url.clone(),
     }
 }

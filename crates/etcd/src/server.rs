@@ -31,7 +31,8 @@ pub fn run(config: &Config, warnings: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 async fn whole(config: &Config, set_level: etcd_http::SetLogLevel) -> anyhow::Result<ExitCode> {
-    data_dir::make(&config.data_dir).with_context(|| format!("data directory {}", config.data_dir.display()))?;
+    data_dir::make(&config.data_dir)
+        .with_context(|| format!("data directory {}", config.data_dir.display()))?;
     let trust = Trust {
         public: tls::towards_world()?,
         peers: tls::towards_cluster(&config.peer_tls)?,

@@ -27,9 +27,8 @@ impl Site {
     /// made from.
     pub(super) fn ensure_discovery(&self) -> Result<(), SiteError> {
         let known = self.state().discovery.clone();
-        let runs = |discovery: &Discovery| {
-            discovery.port == 0 || discovery.process.is_some_and(Process::alive)
-        };
+        let runs =
+            |discovery: &Discovery| discovery.port == 0 || discovery.process.is_some_and(Process::alive);
         if known.as_ref().is_some_and(runs) {
             return Ok(());
         }

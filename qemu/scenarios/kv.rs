@@ -1,0 +1,236 @@
+//! The key-value store on a cluster that found itself by discovery: what its users type, and what they see.
+
+use std::time::Duration;
+
+use machines::machine::Machine;
+
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+const USER_DATA: &str = include_str!("../user-data/etcd.yaml");
+/// Until the members have met and a leader is there.
+const FORMED: Duration = Duration::from_secs(300);
+/// A cluster that lost its leader has another one long before.
+const SOON: Duration = Duration::from_secs(120);
+const NODES: usize = 3;
+
+/// Boots the nodes and waits until every one of them serves.
+fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
+    stage.boot()?;
+    let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();
+    for machine in &machines {
+        machine.wait_for_unit("etcd.service", FORMED)?;
+        let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+        expect(failed.trim().is_empty(), "no failed unit", &failed)?;
+    }
+    Ok(machines)
+}
+
+/// Runs a command and compares all that it prints.
+fn shows(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
+    let said = machine.succeed(command)?;
+    expect(said == expected, &format!("{command} to print {expected:?}"), &said)
+}
+
+/// Which machine leads, by number from 1, as the members tell.
+fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
+    let list = asked.wait_until_succeeds("etcdctl member list | grep isLeader=true", SOON)?;
+    for number in 1..=NODES {
+        if list.contains(&format!("http://{}:", stage.machine(number).node()?.address)) {
+            return Ok(number);
+        }
+    }
+    Err(Failure::Expected(format!("expected a leader among the machines; the members are {list}")))
+}
+
+pub const KEYS: Scenario = Scenario {
+    name: "kv",
+    about: "three machines form a key-value store by discovery, and it does what the tutorials type",
+    nodes: NODES,
+    user_data: Some(USER_DATA),
+    run: keys,
+    ..USUAL
+};
+
+fn keys(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    let (one, two, three) = (&machines[0], &machines[1], &machines[2]);
+    shows(one, "etcdctl set /message Hello", "Hello\n")?;
+    shows(two, "etcdctl get --quorum /message", "Hello\n")?;
+    shows(one, "etcdctl mkdir /foo-service", "")?;
+    shows(one, "etcdctl set /foo-service/container1 localhost:1111", "localhost:1111\n")?;
+    shows(one, "etcdctl ls /foo-service", "/foo-service/container1\n")?;
+    health(stage, three)?;
+    expiry(two)?;
+    watch(one, two)?;
+    http(three)?;
+    locks(&machines)?;
+    queue(two)
+}
+
+/// `cluster-health`, word for word.
+fn health(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+    let said = machine.succeed("etcdctl cluster-health")?;
+    let lines: Vec<_> = said.lines().collect();
+    expect(lines.len() == NODES + 1 && lines[NODES] == "cluster is healthy", "all members healthy", &said)?;
+    for number in 1..=NODES {
+        let end = format!(" is healthy: got healthy result from http://{}:2379", stage.machine(number).node()?.address);
+        let id = lines.iter().find_map(|line| line.strip_prefix("member ")?.strip_suffix(&end));
+        let hex = |id: &str| id.len() <= 16 && u64::from_str_radix(id, 16).is_ok();
+        expect(id.is_some_and(hex), &format!("a line `member ID{end}`"), &said)?;
+    }
+    Ok(())
+}
+
+fn expiry(machine: &Machine<'_>) -> Result<(), Failure> {
+    shows(machine, "etcdctl set /foo 'Expiring Soon' --ttl 20", "Expiring Soon\n")?;
+    shows(machine, "etcdctl get /foo", "Expiring Soon\n")?;
+    let gone = "! etcdctl get /foo 2>/tmp/said && grep -q '100: Key not found (/foo)' /tmp/said";
+    machine.wait_until_succeeds(gone, Duration::from_secs(40))?;
+    Ok(())
+}
+
+/// A watch returns at the next change below it, wherever that is made.
+fn watch(watching: &Machine<'_>, changing: &Machine<'_>) -> Result<(), Failure> {
+    let begin = "sh -c 'timeout 90 etcdctl watch /foo-service --recursive >/tmp/seen 2>&1 & \
+                 until curl -s http://127.0.0.1:2379/v2/stats/store | grep -q watchers.:1; do sleep 0.1; done'";
+    watching.succeed(&format!("timeout 60 {begin} >/dev/null 2>&1"))?;
+    changing.succeed("etcdctl set /foo-service/container2 localhost:2222")?;
+    let seen = watching.wait_until_succeeds("grep -x localhost:2222 /tmp/seen && cat /tmp/seen", SOON)?;
+    expect(seen.contains("[set] /foo-service/container2\nlocalhost:2222\n"), "the change", &seen)
+}
+
+/// Both generations of ports, and of the interface.
+fn http(machine: &Machine<'_>) -> Result<(), Failure> {
+    for port in [2379, 4001] {
+        let keys = format!("http://127.0.0.1:{port}/v2/keys");
+        let set = machine.succeed(&format!("curl -s {keys}/http -XPUT -d value=one"))?;
+        expect(set.starts_with(r#"{"action":"set","node":{"key":"/http","value":"one","#), "a set", &set)?;
+        let swap = machine.succeed(&format!("curl -s '{keys}/http?prevValue=one' -XPUT -d value=two"))?;
+        expect(swap.starts_with(r#"{"action":"compareAndSwap""#), "a swap", &swap)?;
+        let refused = machine.succeed(&format!("curl -s '{keys}/http?prevValue=one' -XPUT -d value=three"))?;
+        expect(refused.contains(r#""errorCode":101,"message":"Compare failed","cause":"[one != two]""#), "101", &refused)?;
+        let gone = machine.succeed(&format!("curl -s '{keys}/http?prevValue=two' -XDELETE"))?;
+        expect(gone.starts_with(r#"{"action":"compareAndDelete""#), "a delete", &gone)?;
+        machine.succeed(&format!("curl -s {keys}/_hidden -XPUT -d value=x"))?;
+        let listed = machine.succeed(&format!("curl -s '{keys}/?recursive=true'"))?;
+        expect(!listed.contains("_hidden"), "hidden keys to stay hidden", &listed)?;
+    }
+    machine.succeed("etcdctl set /database postgres")?;
+    let old = machine.succeed("curl -s http://127.0.0.1:4001/v1/keys/database")?;
+    expect(old.starts_with(r#"{"action":"get","key":"/database","value":"postgres","index":"#), "v1", &old)
+}
+
+/// All machines want the lock at once; one has it, and only its holder gives it back.
+fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
+    for round in 0..3 {
+        let taken: Vec<Result<bool, Failure>> = std::thread::scope(|scope| {
+            let wants = |machine: &Machine<'_>| -> Result<bool, Failure> {
+                let take = format!("etcdctl mk /lock/{round} {} --ttl 60", machine.name());
+                Ok(machine.execute(&take)?.code == 0)
+            };
+            let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(move || wants(machine))).collect();
+            let lost = || Err(Failure::Expected("expected an answer; a thread ended without one".to_owned()));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+        });
+        let holders: Vec<_> = taken.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let count = holders.iter().filter(|has| **has).count();
+        expect(count == 1, "one holder", &format!("{holders:?}"))?;
+        let holder = holders.iter().position(|has| *has).unwrap_or_default();
+        let other = (holder + 1) % machines.len();
+        let release = |with: &str| format!("etcdctl rm /lock/{round} --with-value {with}");
+        machines[other].fail(&release(machines[other].name()))?;
+        machines[holder].succeed(&release(machines[holder].name()))?;
+    }
+    Ok(())
+}
+
+/// Jobs come out in the order in which they came in, each once.
+fn queue(machine: &Machine<'_>) -> Result<(), Failure> {
+    for job in ["first", "second", "third"] {
+        shows(machine, &format!("etcdctl mk /queue {job} --in-order"), &format!("{job}\n"))?;
+    }
+    let take = "key=$(etcdctl ls --sort /queue | head -1) && etcdctl get $key && etcdctl rm $key >/dev/null";
+    for job in ["first", "second", "third"] {
+        shows(machine, take, &format!("{job}\n"))?;
+    }
+    shows(machine, "etcdctl ls /queue", "")
+}
+
+pub const MOVES: Scenario = Scenario {
+    name: "kv-service-moves",
+    about: "a service that registers under a TTL moves to another machine, and who watches it is told the new place",
+    nodes: NODES,
+    user_data: Some(USER_DATA),
+    run: moves,
+    ..USUAL
+};
+
+const REGISTER: &str = "sudo systemd-run --unit=service sh -c 'while :; do \
+    curl -s http://127.0.0.1:2379/v2/keys/service/place -XPUT -d value=PLACE -d ttl=5 >/dev/null; sleep 1; done'";
+
+fn moves(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    let (here, there, router) = (&machines[0], &machines[1], &machines[2]);
+    let follow = "sudo systemd-run --unit=router etcdctl exec-watch --recursive /service -- \
+                  sh -c 'echo $ETCD_WATCH_ACTION $ETCD_WATCH_VALUE >>/run/routes'";
+    router.succeed(follow)?;
+    let watched = "curl -s http://127.0.0.1:2379/v2/stats/store | grep -q watchers.:1";
+    router.wait_until_succeeds(watched, SOON)?;
+    here.succeed(&REGISTER.replace("PLACE", "here:80"))?;
+    router.wait_until_succeeds("tail -1 /run/routes | grep -x 'set here:80'", SOON)?;
+    here.crash()?;
+    router.wait_until_succeeds("grep -x 'expire ' /run/routes", SOON)?;
+    there.succeed(&REGISTER.replace("PLACE", "there:80"))?;
+    router.wait_until_succeeds("tail -1 /run/routes | grep -x 'set there:80'", SOON)?;
+    Ok(())
+}
+
+pub const LEADER_DIES: Scenario = Scenario {
+    name: "kv-leader-dies",
+    about: "the leader's process is killed, then its machine, under load: no acknowledged write is lost",
+    nodes: NODES,
+    user_data: Some(USER_DATA),
+    run: leader_dies,
+    ..USUAL
+};
+
+/// Writes keys until it is told to stop; keeps those that were acknowledged.
+const LOAD: &str = "sudo systemd-run --unit=load sh -c 'i=0; while ! test -e /run/enough; do i=$((i+1)); \
+    code=$(curl -s -m 10 -o /dev/null -w %{http_code} http://127.0.0.1:2379/v2/keys/load/$i -XPUT -d value=$i); \
+    case $code in 200|201) echo $i >>/run/acknowledged;; esac; done'";
+
+fn leader_dies(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    let first = leader(stage, &machines[0])?;
+    // The writer must outlive both leaders.
+    let writer = &machines[first % NODES];
+    writer.succeed(LOAD)?;
+    let more = |than: usize| format!("test $(wc -l </run/acknowledged) -gt {than}");
+    writer.wait_until_succeeds(&more(50), SOON)?;
+    let count = || -> Result<usize, Failure> {
+        Ok(writer.succeed("wc -l </run/acknowledged")?.trim().parse().unwrap_or(0))
+    };
+    stage.machine(first).succeed("sudo systemctl kill -s KILL etcd.service")?;
+    writer.wait_until_succeeds(&more(count()? + 50), SOON)?;
+    stage.machine(first).wait_for_unit("etcd.service", FORMED)?;
+    let mut second = leader(stage, writer)?;
+    if stage.machine(second).name() == writer.name() {
+        // The machine that counts must stay: the leadership goes on when its process stops in order.
+        writer.succeed("sudo systemctl restart etcd.service")?;
+        second = leader(stage, writer)?;
+    }
+    expect(stage.machine(second).name() != writer.name(), "another leader than the writer", writer.name())?;
+    stage.machine(second).crash()?;
+    writer.wait_until_succeeds(&more(count()? + 50), SOON)?;
+    stage.machine(second).start()?;
+    stage.machine(second).wait_for_unit("etcd.service", FORMED)?;
+    writer.succeed("sudo touch /run/enough")?;
+    writer.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
+    let check = "etcdctl ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; sort /run/acknowledged | comm -23 - /tmp/have";
+    for machine in &machines {
+        machine.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
+    }
+    shows(writer, check, "")?;
+    health(stage, writer)
+}
