@@ -72,6 +72,7 @@ impl<B: Backend> Handler for Front<B> {
             match &mut reply {
                 Reply::Answer(answer) => cors::add(answer.headers_mut(), origin),
                 Reply::Follow(head, _) => cors::add(head.headers_mut(), origin),
+                Reply::Upgrade(..) => {}
             }
         }
         reply

@@ -15,10 +15,11 @@ use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::Service;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::follow::follow;
-use super::handler::{Handler, NoError, Payload, Peer, Reply};
+use super::handler::{Handler, NoError, Payload, Peer, Reply, TakeOver};
 use super::stop::{Level, Stop};
 use super::tracked::{Phase, Signs, Tracked, Wire};
 use crate::limits;
@@ -31,12 +32,18 @@ pub(super) struct Followed<C> {
     pub(super) keep_alive: bool,
 }
 
+/// What takes the connection away from hyper.
+enum Taken<C> {
+    Follow(Followed<C>),
+    Upgrade(Response<()>, TakeOver),
+}
+
 /// The service as hyper sees it: one per connection.
 struct Requests<H: Handler> {
     handler: Arc<H>,
     peer: Peer,
     signs: Arc<Signs>,
-    followed: Arc<Mutex<Option<Followed<H::Chunks>>>>,
+    taken: Arc<Mutex<Option<Taken<H::Chunks>>>>,
 }
 
 impl<H: Handler> Requests<H> {
@@ -44,20 +51,19 @@ impl<H: Handler> Requests<H> {
         handler: Arc<H>,
         peer: Peer,
         signs: Arc<Signs>,
-        followed: Arc<Mutex<Option<Followed<H::Chunks>>>>,
+        taken: Arc<Mutex<Option<Taken<H::Chunks>>>>,
         request: Request<Incoming>,
     ) -> Result<Response<Sent>, NoError> {
         let version = request.version();
         let keep_alive = version == Version::HTTP_11 && !asks_to_close(&request);
-        match handler.handle(peer, request).await {
-            Reply::Answer(response) => Ok(response.map(|payload| Sent { payload, signs })),
-            Reply::Follow(head, chunks) => {
-                *followed.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Followed { head, chunks, version, keep_alive });
-                // The driver takes the stream away from hyper as soon as it is polled again.
-                std::future::pending().await
-            }
-        }
+        let leave = match handler.handle(peer, request).await {
+            Reply::Answer(response) => return Ok(response.map(|payload| Sent { payload, signs })),
+            Reply::Follow(head, chunks) => Taken::Follow(Followed { head, chunks, version, keep_alive }),
+            Reply::Upgrade(head, take) => Taken::Upgrade(head, take),
+        };
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(leave);
+        // The driver takes the stream away from hyper as soon as it is polled again.
+        std::future::pending().await
     }
 }
 
@@ -72,7 +78,7 @@ impl<H: Handler> Service<Request<Incoming>> for Requests<H> {
             Arc::clone(&self.handler),
             self.peer,
             Arc::clone(&self.signs),
-            Arc::clone(&self.followed),
+            Arc::clone(&self.taken),
             request,
         ))
     }
@@ -119,7 +125,7 @@ fn asks_to_close(request: &Request<Incoming>) -> bool {
 /// How hyper's turn ended.
 enum Turn<S, C> {
     Over,
-    Follow(S, Bytes, Followed<C>),
+    Taken(S, Bytes, Taken<C>),
     /// Nothing was asked for a while: hyper's buffers are given back.
     Rest(S, Bytes),
 }
@@ -136,12 +142,40 @@ pub(super) async fn drive<S: Wire, H: Handler>(stream: S, peer: Peer, handler: A
         match turn {
             Turn::Over => return,
             Turn::Rest(back, rest) => (stream, ahead) = (back, rest),
-            Turn::Follow(taken, rest, followed) => match follow(taken, rest, followed, &stop).await {
+            Turn::Taken(bare, rest, Taken::Follow(followed)) => match follow(bare, rest, followed, &stop).await {
                 Some((back, rest)) => (stream, ahead) = (back, rest),
                 None => return,
             },
+            Turn::Taken(bare, rest, Taken::Upgrade(head, take)) => {
+                return upgrade(bare, rest, &head, take, &stop).await;
+            }
         }
     }
+}
+
+/// Answers the head, and gives the connection away until its new owner is done or the server ends.
+async fn upgrade<S: Wire>(mut stream: S, ahead: Bytes, head: &Response<()>, take: TakeOver, stop: &Stop) {
+    if let Err(error) = stream.write_all(&upgrade_head(head)).await {
+        tracing::debug!(%error, "answering an upgrade");
+        return;
+    }
+    let stream = Tracked { stream, ahead, signs: Arc::new(Signs::default()) };
+    tokio::select! {
+        () = take(Box::new(stream)) => {}
+        () = stop.reached(Level::Drain) => {}
+    }
+}
+
+fn upgrade_head(head: &Response<()>) -> Vec<u8> {
+    let mut text = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    for (name, value) in head.headers() {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text
 }
 
 /// Waits for the first byte, without a buffer: an idle connection costs its socket and little more.
@@ -165,10 +199,10 @@ async fn requests<S: Wire, H: Handler>(
     stop: &Stop,
 ) -> Turn<S, H::Chunks> {
     let signs = Arc::new(Signs::default());
-    let followed = Arc::new(Mutex::new(None));
+    let taken = Arc::new(Mutex::new(None));
     let half_close = handler.serves_half_closed();
     let service =
-        Requests { handler, peer, signs: Arc::clone(&signs), followed: Arc::clone(&followed) };
+        Requests { handler, peer, signs: Arc::clone(&signs), taken: Arc::clone(&taken) };
     let mut connection = Builder::new()
         .title_case_headers(true)
         .half_close(half_close)
@@ -196,9 +230,9 @@ async fn requests<S: Wire, H: Handler>(
             return Poll::Ready(End::Over);
         }
         if signs.phase() == Phase::Service && !signs.stuck() {
-            let taken = followed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(followed) = taken {
-                return Poll::Ready(End::Follow(followed));
+            let leave = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(leave) = leave {
+                return Poll::Ready(End::Taken(leave));
             }
         }
         patience.poll(&signs, context)
@@ -213,7 +247,7 @@ async fn requests<S: Wire, H: Handler>(
     match end {
         End::Over => Turn::Over,
         End::Rest => Turn::Rest(stream, ahead),
-        End::Follow(followed) => Turn::Follow(stream, ahead, followed),
+        End::Taken(taken) => Turn::Taken(stream, ahead, taken),
     }
 }
 
@@ -229,7 +263,7 @@ fn join(read: Bytes, ahead: Bytes) -> Bytes {
 enum End<C> {
     Over,
     Rest,
-    Follow(Followed<C>),
+    Taken(Taken<C>),
 }
 
 /// The deadlines of a connection. A request that came in one piece sets none: the one timer is left running and

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,17 @@ pub enum Reply<C> {
     /// An answer that may wait for hours: its head goes out at once, and the connection leaves hyper (with its
     /// buffers of some 16 KiB) until the chunks end.
     Follow(Response<()>, C),
+    /// The head of a 101: from here on the connection speaks another protocol, and is whose it asked for.
+    Upgrade(Response<()>, TakeOver),
 }
+
+/// A connection after its upgrade.
+pub trait Upgraded: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Upgraded for S {}
+
+/// Serves an upgraded connection to its end, or until it is dropped.
+pub type TakeOver =
+    Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// The pieces of a followed answer, as they come.
 pub trait Chunks: Send + Unpin + 'static {
