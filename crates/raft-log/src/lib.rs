@@ -30,6 +30,7 @@ pub mod disk;
 mod entry;
 mod error;
 mod flusher;
+mod inner;
 pub mod limits;
 mod log;
 mod open;

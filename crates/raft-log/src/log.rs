@@ -1,27 +1,18 @@
 //! The log as any thread uses it: append, read, ask. It must never wait for a flush.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::disk::Disk;
 use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
-use crate::error::{AppendError, Failed, MaintainError};
+use crate::error::{AppendError, MaintainError};
+use crate::inner::Inner;
 use crate::limits::{PAYLOAD_BYTES_MAX, STATE_BYTES_MAX};
 use crate::record::Record;
 use crate::reserve;
 use crate::state::State;
-
-/// What the handles of one log hold together.
-pub(crate) struct Inner<D: Disk> {
-    pub disk: D,
-    /// Held until the last handle is gone.
-    pub _lock: D::Lock,
-    pub state: Mutex<State<D::File>>,
-    /// The number of the next reserve; held while files of the folder are made or removed outside of a flush.
-    pub reserve_number: Mutex<u64>,
-}
 
 /// A handle; clones are the same log.
 pub struct Log<D: Disk> {
@@ -31,20 +22,6 @@ pub struct Log<D: Disk> {
 impl<D: Disk> Clone for Log<D> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
-    }
-}
-
-impl<D: Disk> Inner<D> {
-    /// A thread that panicked while it held the lock left the state as a failed log's would be.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State<D::File>> {
-        self.state.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            let mut state = poisoned.into_inner();
-            if state.failed.is_none() {
-                let source = Arc::new(std::io::Error::other("a thread panicked"));
-                state.failed = Some(Failed { doing: "using", name: "the log's memory".into(), source });
-            }
-            state
-        })
     }
 }
 
@@ -100,6 +77,13 @@ impl<D: Disk> Log<D> {
             Some(known) if index == known.index => Ok(Wanted::No),
             _ => Ok(Wanted::Yes),
         })
+    }
+
+    /// Removes segments that were purged, and makes the next one when there is none in reserve. Waits for the
+    /// disk, but keeps nobody else waiting.
+    pub fn maintain(&self) -> Result<(), MaintainError> {
+        reserve::remove_purged(&self.inner)?;
+        reserve::keep(&self.inner, 1)
     }
 
     /// The entries there are, flushed or not.

@@ -6,18 +6,9 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Failed, MaintainError, is_full};
-use crate::log::{Inner, Log};
+use crate::inner::Inner;
 use crate::segment::{reserve_name, segment_name, unfinished_name};
 use crate::state::Reserve;
-
-impl<D: Disk> Log<D> {
-    /// Removes segments that were purged, and makes the next one when there is none in reserve. Waits for the
-    /// disk, but keeps nobody else waiting.
-    pub fn maintain(&self) -> Result<(), MaintainError> {
-        remove_purged(&self.inner)?;
-        keep(&self.inner, 1)
-    }
-}
 
 /// Makes reserves until there are `count`.
 pub(crate) fn keep<D: Disk>(inner: &Inner<D>, count: usize) -> Result<(), MaintainError> {
@@ -61,7 +52,7 @@ fn failed_to(doing: &'static str, name: String, source: io::Error) -> MaintainEr
     MaintainError::Io { doing, name, source }
 }
 
-fn remove_purged<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
+pub(crate) fn remove_purged<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
     let _one_at_a_time = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     loop {
         let sequence = {

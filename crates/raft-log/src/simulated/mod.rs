@@ -1,12 +1,16 @@
 //! A disk in memory for tests, this crate's and others': it keeps the stream of everything that was done, and
 //! gives any state that a crash could leave. It must never be kinder than the promises in `disk.rs`.
 
-use std::collections::BTreeMap;
+mod crash;
+
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile};
 use crate::limits::SECTOR_BYTES;
+
+pub use crash::Fate;
+use crash::{Content, Step, crashed};
 
 /// One folder; clones are the same.
 #[derive(Clone, Default)]
@@ -21,34 +25,6 @@ pub struct SimulatedFile {
 
 pub struct SimulatedLock {
     world: Arc<Mutex<World>>,
-}
-
-/// What becomes of that which was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// All lost.
-    Lost,
-    /// All kept: a process died, not the machine.
-    Kept,
-    /// For each sector of each write, and for each name, one or the other; the same number gives the same.
-    Mixed(u64),
-}
-
-/// One thing that was done.
-#[derive(Clone, Debug)]
-enum Step {
-    Create { name: String, file: usize, size: u64 },
-    Write { file: usize, offset: u64, bytes: Vec<u8> },
-    Sync { file: usize },
-    Rename { from: String, to: String },
-    Remove { name: String },
-    SyncFolder,
-}
-
-#[derive(Clone, Default)]
-struct Content {
-    names: BTreeMap<String, usize>,
-    files: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -88,7 +64,8 @@ impl SimulatedDisk {
     /// The disk after a crash when `steps` things were done.
     pub fn crash(&self, steps: usize, fate: Fate) -> Self {
         let world = locked(&self.world);
-        Self::with(crashed(&world, steps, fate))
+        let steps = &world.steps[..steps.min(world.steps.len())];
+        Self::with(crashed(&world.start, steps, fate))
     }
 
     /// New files fit as long as this many bytes are left; removing gives back. `None`: no limit.
@@ -145,144 +122,6 @@ impl SimulatedDisk {
         let mut content = locked(&self.world).now.clone();
         content.names.remove(name);
         Self::with(content)
-    }
-}
-
-/// What is on the disk for certain, and what was done since.
-struct Crash<'a> {
-    content: Content,
-    names: Vec<&'a Step>,
-    /// For each file: its size is on disk; writes since.
-    files: Vec<Unsynced<'a>>,
-}
-
-#[derive(Default)]
-struct Unsynced<'a> {
-    created: Option<u64>,
-    writes: Vec<(u64, &'a [u8])>,
-}
-
-fn crashed(world: &World, steps: usize, fate: Fate) -> Content {
-    let content = world.start.clone();
-    let files = content.files.iter().map(|_| Unsynced::default()).collect();
-    let mut crash = Crash { content, names: Vec::new(), files };
-    for step in world.steps.iter().take(steps) {
-        crash.take(step);
-    }
-    crash.end(&mut Choices::of(fate))
-}
-
-impl<'a> Crash<'a> {
-    fn take(&mut self, step: &'a Step) {
-        match step {
-            Step::Create { size, .. } => {
-                self.content.files.push(Vec::new());
-                self.files.push(Unsynced { created: Some(*size), writes: Vec::new() });
-                self.names.push(step);
-            }
-            Step::Write { file, offset, bytes } => self.files[*file].writes.push((*offset, bytes)),
-            Step::Sync { file } => self.settle(*file, &mut Choices::of(Fate::Kept)),
-            Step::Rename { .. } | Step::Remove { .. } => self.names.push(step),
-            Step::SyncFolder => self.settle_names(&mut Choices::of(Fate::Kept)),
-        }
-    }
-
-    fn end(mut self, choices: &mut Choices) -> Content {
-        self.settle_names(choices);
-        for file in 0..self.files.len() {
-            self.settle(file, choices);
-        }
-        self.content
-    }
-
-    fn settle(&mut self, file: usize, choices: &mut Choices) {
-        let unsynced = std::mem::take(&mut self.files[file]);
-        let content = &mut self.content.files[file];
-        if let Some(size) = unsynced.created {
-            let size = match (choices.keeps(), choices.keeps()) {
-                (true, _) => size,
-                (false, true) => size / 2,
-                (false, false) => 0,
-            };
-            content.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
-        }
-        for (offset, bytes) in unsynced.writes {
-            for (from, to) in sectors(offset, bytes.len()) {
-                let at = usize::try_from(offset).unwrap_or(usize::MAX) + from;
-                let kept = choices.keeps();
-                if let Some(place) = content.get_mut(at..at + to - from)
-                    && kept
-                {
-                    place.copy_from_slice(&bytes[from..to]);
-                }
-            }
-        }
-    }
-
-    fn settle_names(&mut self, choices: &mut Choices) {
-        for step in std::mem::take(&mut self.names) {
-            if choices.keeps() {
-                self.content.name(step);
-            }
-        }
-    }
-}
-
-impl Content {
-    /// Does to the names what the step did; without effect when its name is not there.
-    fn name(&mut self, step: &Step) {
-        match step {
-            Step::Create { name, file, .. } => {
-                self.names.insert(name.clone(), *file);
-            }
-            Step::Rename { from, to } => {
-                if let Some(file) = self.names.remove(from) {
-                    self.names.insert(to.clone(), file);
-                }
-            }
-            Step::Remove { name } => {
-                self.names.remove(name);
-            }
-            Step::Write { .. } | Step::Sync { .. } | Step::SyncFolder => {}
-        }
-    }
-}
-
-/// The parts of a write of `length` bytes at `offset` that are in one sector each.
-fn sectors(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
-    let skew = (offset % SECTOR_BYTES as u64) as usize;
-    let first = (SECTOR_BYTES - skew).min(length);
-    let rest = (first..length).step_by(SECTOR_BYTES);
-    let rest = rest.map(move |from| (from, (from + SECTOR_BYTES).min(length)));
-    std::iter::once((0, first)).chain(rest)
-}
-
-/// A row of yes and no.
-enum Choices {
-    Always(bool),
-    /// SplitMix64: small, and the same everywhere.
-    Seeded(u64),
-}
-
-impl Choices {
-    fn of(fate: Fate) -> Self {
-        match fate {
-            Fate::Lost => Self::Always(false),
-            Fate::Kept => Self::Always(true),
-            Fate::Mixed(seed) => Self::Seeded(seed),
-        }
-    }
-
-    fn keeps(&mut self) -> bool {
-        match self {
-            Self::Always(kept) => *kept,
-            Self::Seeded(state) => {
-                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mut mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                (mixed ^ (mixed >> 31)) & 1 == 1
-            }
-        }
     }
 }
 
