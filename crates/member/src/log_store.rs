@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::{Condvar, Mutex};
@@ -174,7 +174,7 @@ impl LogStore {
     async fn append_patiently(&self, records: &[raft_log::Entry]) -> io::Result<Ticket> {
         let mut told = false;
         loop {
-            match self.log.append(records) {
+            match self.log.append(records.iter().cloned()) {
                 Ok(ticket) => return Ok(ticket),
                 Err(AppendError::Backlog { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
                 Err(error @ AppendError::Full { .. }) => {
@@ -190,7 +190,7 @@ impl LogStore {
     }
 
     /// Sets a state and returns when it is on disk.
-    async fn set_state(&self, key: StateKey, value: &[u8]) -> io::Result<()> {
+    async fn set_state(&self, key: StateKey, value: Bytes) -> io::Result<()> {
         let ticket = self.log.set_state(key, value).map_err(io::Error::other)?;
         let (answer, done) = oneshot::channel();
         self.flushes.wait_for(ticket, Waiter::State(answer));
@@ -206,7 +206,7 @@ impl LogStore {
     async fn write_vote(&self, vote: &Vote) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(32);
         codec::put_vote(&mut out, vote);
-        self.set_state(VOTE, &out).await?;
+        self.set_state(VOTE, out.freeze()).await?;
         *self.vote.lock() = Some(*vote);
         Ok(())
     }
@@ -342,7 +342,7 @@ impl RaftLogStorage<Types> for LogStore {
         let Some(committed) = committed else { return Ok(()) };
         let mut out = BytesMut::with_capacity(24);
         codec::put_log_id(&mut out, &committed);
-        self.log.set_state(COMMITTED, &out).map_err(io::Error::other)?;
+        self.log.set_state(COMMITTED, out.freeze()).map_err(io::Error::other)?;
         *self.committed.lock() = Some(committed);
         Ok(())
     }
