@@ -112,7 +112,10 @@ impl Body for Sent {
 
 fn asks_to_close(request: &Request<Incoming>) -> bool {
     request.headers().get_all(CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
     })
 }
 
@@ -167,8 +170,7 @@ async fn requests<S: Wire, H: Handler>(
     let signs = Arc::new(Signs::default());
     let followed = Arc::new(Mutex::new(None));
     let half_close = handler.serves_half_closed();
-    let service =
-        Requests { handler, peer, signs: Arc::clone(&signs), followed: Arc::clone(&followed) };
+    let service = Requests { handler, peer, signs: Arc::clone(&signs), followed: Arc::clone(&followed) };
     let mut connection = Builder::new()
         .title_case_headers(true)
         .half_close(half_close)
