@@ -79,7 +79,6 @@ impl Store {
         let (changed, gone_nodes) = self.tree.take_changed();
         let (history, gone_history) = self.history.take_changed();
         let MetaChanged { counters, membership, auth } = std::mem::take(&mut self.meta_changed);
-        let counters = counters || !changed.is_empty() || !gone_nodes.is_empty();
         Changes {
             meta: self.meta(counters, membership, auth),
             nodes: changed.into_iter().map(|slot| self.node_record(slot)).collect(),

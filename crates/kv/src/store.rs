@@ -63,6 +63,8 @@ impl Store {
 
     /// Carries out one command.
     pub fn apply(&mut self, command: &Command) -> Outcome {
+        // A refused command is counted, too.
+        self.meta_changed.counters = true;
         let result = match command {
             Command::Put(put) => self.put(put).map_err(Refusal::Keys),
             Command::Post(post) => self.post(post).map_err(Refusal::Keys),
@@ -92,7 +94,6 @@ impl Store {
 
     /// Moves the index by one.
     pub(crate) fn record(&mut self, past: Past) {
-        self.meta_changed.counters = true;
         self.history.push(past);
     }
 

@@ -1,4 +1,5 @@
 //! The contract's recorded script (kv.md 1.8): requests as text, answers to the byte.
+#![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
 use bytes::Bytes;
 use etcd_api::{ApiError, KeysRequest, Member, Method, RequestParts, RequestPath, Timestamp};
