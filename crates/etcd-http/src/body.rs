@@ -26,18 +26,22 @@ pub(crate) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
         return Ok(Bytes::new());
     }
     if body.size_hint().lower() > limits::BODY_BYTES as u64 {
-        return Err(BodyError::TooLarge);
+        return Err(refuse(&mut body, 0).await);
     }
     let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
-    if body.is_end_stream() {
-        return check(first.len()).map(|()| first);
+    if body.is_end_stream() && first.len() <= limits::BODY_BYTES {
+        return Ok(first);
     }
     let began = Instant::now();
     let mut whole = BytesMut::from(&first[..]);
     drop(first);
     while let Some(more) = piece(&mut body).await? {
-        check(whole.len() + more.len())?;
         whole.extend_from_slice(&more);
+        if whole.len() > limits::BODY_BYTES {
+            let taken = whole.len();
+            drop(whole);
+            return Err(refuse(&mut body, taken).await);
+        }
         if began.elapsed() > limits::BODY_TIME {
             return Err(BodyError::TooSlow);
         }
@@ -45,8 +49,20 @@ pub(crate) async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
     Ok(whole.freeze())
 }
 
-fn check(length: usize) -> Result<(), BodyError> {
-    if length > limits::BODY_BYTES { Err(BodyError::TooLarge) } else { Ok(()) }
+/// Throws the rest away, as far as it is not too much: a client that is still sending would see a reset
+/// connection instead of the answer.
+async fn refuse(body: &mut Incoming, taken: usize) -> BodyError {
+    let mut taken = taken as u64;
+    let most = 2 * limits::BODY_BYTES as u64;
+    while taken + body.size_hint().lower() <= most {
+        // One that has stopped sending reads: it need not be waited for.
+        match timeout(limits::LINGER_TIME, piece(body)).await {
+            Ok(Ok(Some(more))) => taken += more.len() as u64,
+            Ok(Err(error)) => return error,
+            Ok(Ok(None)) | Err(_) => break,
+        }
+    }
+    BodyError::TooLarge
 }
 
 async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {

@@ -53,9 +53,8 @@ impl<B: Backend> Context<B> {
 
     /// Who sends this. Asked only while authentication is on.
     async fn who(&self, headers: &HeaderMap) -> Who {
-        let stored = |name: &str| {
-            self.backend.read(|store| store.auth().user(name).map(|user| user.password.clone()))
-        };
+        let stored =
+            |name: &str| self.backend.read(|store| store.auth().user(name).map(|user| user.password.clone()));
         self.credentials.who(headers, stored).await
     }
 
@@ -70,9 +69,8 @@ impl<B: Backend> Context<B> {
         if !self.backend.auth_enabled() {
             return Ok(());
         }
-        let allows = |name: Option<&str>| {
-            self.backend.read(|store| store.auth().allows(name, key, recursive, access))
-        };
+        let allows =
+            |name: Option<&str>| self.backend.read(|store| store.auth().allows(name, key, recursive, access));
         let allowed = match self.who(headers).await {
             Who::Guest => allows(None),
             Who::User(name) => allows(Some(&name)),

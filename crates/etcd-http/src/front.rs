@@ -79,10 +79,7 @@ impl<B: Backend> Handler for Front<B> {
     }
 }
 
-async fn route<B: Backend>(
-    context: &Context<B>,
-    request: Request<Incoming>,
-) -> Reply<WatchChunks<B::Watch>> {
+async fn route<B: Backend>(context: &Context<B>, request: Request<Incoming>) -> Reply<WatchChunks<B::Watch>> {
     let path = match decode(&request) {
         Ok(path) => path.into_owned(),
         Err(answer) => return Reply::Answer(answer),
@@ -161,8 +158,7 @@ async fn other<B: Backend>(context: &Context<B>, path: &[u8], request: Request<I
 
 fn is_read_only(path: &[u8]) -> bool {
     let rest = path.strip_prefix(b"/v1/").or_else(|| path.strip_prefix(b"/v2/"));
-    let known: &[&[u8]] =
-        &[b"machines", b"peers", b"leader", b"stats/self", b"stats/leader", b"stats/store"];
+    let known: &[&[u8]] = &[b"machines", b"peers", b"leader", b"stats/self", b"stats/leader", b"stats/store"];
     rest.is_some_and(|rest| known.contains(&rest))
         || matches!(path, b"/version" | b"/health" | b"/metrics" | b"/debug/vars")
 }

@@ -106,8 +106,7 @@ async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<Answ
     }
     // Before the read: the answer may hold more than its headers say, never less.
     let position = context.backend.position();
-    let (found, index) =
-        context.backend.read(|store| (store.get(&get.key, get.recursive), store.index()));
+    let (found, index) = context.backend.read(|store| (store.get(&get.key, get.recursive), store.index()));
     let body = found?.to_json_line(now());
     Ok(success(context, StatusCode::OK, index, position, Bytes::from(body)))
 }
@@ -136,11 +135,8 @@ fn answer_to<B: Backend>(
         });
     };
     let status = if event.is_created() { StatusCode::CREATED } else { StatusCode::OK };
-    let body = if brief {
-        Bytes::from(event.to_action_json_line())
-    } else {
-        Bytes::from(event.to_json_line(now()))
-    };
+    let body =
+        if brief { Bytes::from(event.to_action_json_line()) } else { Bytes::from(event.to_json_line(now())) };
     Ok(success(context, status, outcome.index, position, body))
 }
 

@@ -71,11 +71,9 @@ impl State {
 impl Local {
     /// A fresh cluster of one member, as etcd bootstraps it: its index starts at 3.
     pub fn new(member: Member, cluster_id: u64) -> Local {
-        let mut state =
-            State { store: Store::new(), hub: Hub::new(), applied: 0, next_member_id: member.id };
+        let mut state = State { store: Store::new(), hub: Hub::new(), applied: 0, next_member_id: member.id };
         let Member { id, name, peer_urls, client_urls } = member;
-        let unpublished =
-            Member { id, name: String::new(), peer_urls, client_urls: Vec::new() };
+        let unpublished = Member { id, name: String::new(), peer_urls, client_urls: Vec::new() };
         state.apply(&Command::AddMember(unpublished));
         state.apply(&Command::PublishMember { id, name: name.clone(), client_urls });
         state.apply(&Command::SetClusterVersion { version: "2.3.0".to_owned() });

@@ -53,14 +53,13 @@ pub(crate) async fn serve<B: Backend>(
 
 fn get<B: Backend>(context: &Context<B>, rest: &str) -> Answer {
     match rest {
-        "" => context.backend.read(|store| {
-            answer::json(Bytes::from(Member::list_json(store.membership().members())))
-        }),
+        "" => context
+            .backend
+            .read(|store| answer::json(Bytes::from(Member::list_json(store.membership().members())))),
         "leader" => {
             let leader = context.backend.status().leader;
-            let found = context.backend.read(|store| {
-                leader.and_then(|id| store.membership().get(id)).map(shown)
-            });
+            let found =
+                context.backend.read(|store| leader.and_then(|id| store.membership().get(id)).map(shown));
             let none = || answer::message(StatusCode::SERVICE_UNAVAILABLE, "During election");
             found.map_or_else(none, answer::json)
         }
@@ -98,8 +97,7 @@ async fn remove<B: Backend>(
 }
 
 fn id(rest: &str) -> Result<u64, Answer> {
-    parse_id(rest)
-        .ok_or_else(|| answer::message(StatusCode::NOT_FOUND, &format!("No such member: {rest}")))
+    parse_id(rest).ok_or_else(|| answer::message(StatusCode::NOT_FOUND, &format!("No such member: {rest}")))
 }
 
 fn refused(error: &MemberChangeError) -> Answer {

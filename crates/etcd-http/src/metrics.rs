@@ -40,8 +40,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Get, Kind::QuorumGet, Kind::Head, Kind::Put, Kind::Post, Kind::Delete];
+    const ALL: [Kind; 6] = [Kind::Get, Kind::QuorumGet, Kind::Head, Kind::Put, Kind::Post, Kind::Delete];
 
     pub(crate) fn of(method: Method, quorum: bool) -> Kind {
         match method {
@@ -105,22 +104,42 @@ enum Single {
 const SINGLES: &[(Single, &str, &str)] = &[
     (Single::Expires, "etcd_store_expires_total", "Total number of expired keys."),
     (Single::Watchers, "etcd_store_watchers", "Count of currently active watchers."),
-    (Single::HasLeader, "etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
+    (
+        Single::HasLeader,
+        "etcd_server_has_leader",
+        "Whether or not a leader exists. 1 is existence, 0 is not.",
+    ),
     (Single::LeaderChanges, "etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
-    (Single::Committed, "etcd_server_proposals_committed_total", "The total number of consensus proposals committed."),
-    (Single::Applied, "etcd_server_proposals_applied_total", "The total number of consensus proposals applied."),
+    (
+        Single::Committed,
+        "etcd_server_proposals_committed_total",
+        "The total number of consensus proposals committed.",
+    ),
+    (
+        Single::Applied,
+        "etcd_server_proposals_applied_total",
+        "The total number of consensus proposals applied.",
+    ),
     (Single::Failed, "etcd_server_proposals_failed_total", "The total number of failed proposals seen."),
     (Single::FailedOld, "etcd_server_proposal_failed_total", "The total number of failed proposals."),
     (Single::Pending, "etcd_server_proposals_pending", "The current number of pending proposals to commit."),
     (Single::PendingOld, "etcd_server_pending_proposal_total", "The total number of pending proposals."),
     (Single::DatabaseBytes, "etcd_mvcc_db_total_size_in_bytes", "Total size of the state on disk in bytes."),
-    (Single::FilesUsed, "etcd_server_file_descriptors_used_total", "The total number of file descriptors used."),
+    (
+        Single::FilesUsed,
+        "etcd_server_file_descriptors_used_total",
+        "The total number of file descriptors used.",
+    ),
     (Single::ProcessCpu, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
     (Single::ProcessFiles, "process_open_fds", "Number of open file descriptors."),
     (Single::ProcessFileLimit, "process_max_fds", "Maximum number of open file descriptors."),
     (Single::ProcessResident, "process_resident_memory_bytes", "Resident memory size in bytes."),
     (Single::ProcessVirtual, "process_virtual_memory_bytes", "Virtual memory size in bytes."),
-    (Single::ProcessStart, "process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
+    (
+        Single::ProcessStart,
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+    ),
 ];
 
 /// Counters that only ever grow, though a scrape sets them: named so in the text.
@@ -138,7 +157,10 @@ impl Metrics {
             &["method"],
         )?;
         let failed = IntCounterVec::new(
-            Opts::new("etcd_http_failed_total", "Counter of handle failures of requests, by method and code."),
+            Opts::new(
+                "etcd_http_failed_total",
+                "Counter of handle failures of requests, by method and code.",
+            ),
             &["code", "method"],
         )?;
         let seconds = HistogramVec::new(
@@ -237,8 +259,10 @@ impl Scraped {
             registry.register(Box::new(gauges.clone()))?;
             Ok::<GaugeVec, prometheus::Error>(gauges)
         };
-        let reads = labelled("etcd_store_reads_total", "Total number of reads action by (get/getRecursive).")?;
-        let writes = labelled("etcd_store_writes_total", "Total number of writes (e.g. set/compareAndDelete).")?;
+        let reads =
+            labelled("etcd_store_reads_total", "Total number of reads action by (get/getRecursive).")?;
+        let writes =
+            labelled("etcd_store_writes_total", "Total number of writes (e.g. set/compareAndDelete).")?;
         let mut singles = Vec::with_capacity(SINGLES.len());
         for (single, name, help) in SINGLES {
             let gauge = Gauge::new(*name, *help)?;

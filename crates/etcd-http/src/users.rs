@@ -122,7 +122,8 @@ async fn put<B: Backend>(
         return Err(answer::message(StatusCode::BAD_REQUEST, text));
     }
     let (roles, grant, revoke) = (some(sent.roles), some(sent.grant), some(sent.revoke));
-    if !roles.is_empty() && !(grant.is_empty() && revoke.is_empty()) {
+    let changes = !grant.is_empty() || !revoke.is_empty();
+    if changes && !roles.is_empty() {
         let text = "User JSON contains both roles and grant/revoke";
         return Err(answer::message(StatusCode::BAD_REQUEST, text));
     }

@@ -103,9 +103,9 @@ impl Proxy {
                 Ok(members) => {
                     let clients = members.iter().flat_map(|member| member.client_urls.iter().cloned());
                     let clients: Vec<String> = clients.take(limits::PROXY_ENDPOINTS).collect();
-                    self.endpoints.replace(&clients);
                     let fresh = members.into_iter().flat_map(|member| member.peer_urls);
                     self.remember(&peers, fresh.take(limits::PROXY_ENDPOINTS).collect());
+                    self.endpoints.replace(&clients);
                     return;
                 }
                 Err(error) => tracing::warn!(
@@ -149,7 +149,11 @@ impl Proxy {
             Ok(body) => body,
             Err(error) => {
                 let error = answer::form_error(error.to_string());
-                return answer::with(StatusCode::BAD_REQUEST, answer::JSON, Bytes::from(error.to_json_line()));
+                return answer::with(
+                    StatusCode::BAD_REQUEST,
+                    answer::JSON,
+                    Bytes::from(error.to_json_line()),
+                );
             }
         };
         drop_hop_by_hop(&mut parts.headers);

@@ -45,8 +45,8 @@ pub(super) fn load(path: &Path) -> Result<Option<Vec<String>>, SavedError> {
 pub(super) fn save(path: &Path, peer_urls: &[String]) -> Result<(), SavedError> {
     let failed = |source| SavedError::Write { path: path.to_owned(), source };
     let saved = Saved { peer_urls: peer_urls.to_vec() };
-    let text = serde_json::to_vec(&saved)
-        .map_err(|source| SavedError::Format { path: path.to_owned(), source })?;
+    let text =
+        serde_json::to_vec(&saved).map_err(|source| SavedError::Format { path: path.to_owned(), source })?;
     let partial = path.with_extension("partial");
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(failed)?;

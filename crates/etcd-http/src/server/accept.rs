@@ -128,12 +128,7 @@ impl Running {
     }
 }
 
-async fn accept<H: Handler>(
-    listener: Listener,
-    handler: Arc<H>,
-    places: Arc<Semaphore>,
-    stop: Arc<Stop>,
-) {
+async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, places: Arc<Semaphore>, stop: Arc<Stop>) {
     let mut pause = limits::ACCEPT_PAUSE.0;
     loop {
         // The place comes first: clients beyond the limit wait in the kernel's queue.

@@ -118,7 +118,10 @@ impl Body for Sent {
 
 fn asks_to_close(request: &Request<Incoming>) -> bool {
     request.headers().get_all(CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
     })
 }
 

@@ -16,7 +16,8 @@ use crate::limits;
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// What Go's server says to plain HTTP on its TLS port.
-const PLAIN_HTTP: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+const PLAIN_HTTP: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// The secured stream; none when there is none, and the client was told why.
 pub(crate) async fn accept(

@@ -68,7 +68,8 @@ impl TlsFiles {
     }
 
     pub(super) fn server_config(&self) -> Result<ServerConfig, TlsError> {
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         let builder = if self.client_certificates {
             let authority = self.authority.as_deref().ok_or(TlsError::NoAuthority)?;
             let roots = Arc::new(roots(authority)?);
@@ -138,9 +139,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(path)? {
-        store
-            .add(certificate)
-            .map_err(|source| TlsError::Authority { path: path.to_owned(), source })?;
+        store.add(certificate).map_err(|source| TlsError::Authority { path: path.to_owned(), source })?;
     }
     Ok(store)
 }

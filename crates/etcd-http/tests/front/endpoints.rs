@@ -116,7 +116,10 @@ fn statistics() {
     site.get("/v2/keys/a");
     site.get("/v2/keys/none");
     let own = site.get("/v2/stats/self").body;
-    assert!(own.starts_with(r#"{"name":"n1","id":"bdae9bbc11dd390d","state":"StateLeader","startTime":"20"#), "{own}");
+    assert!(
+        own.starts_with(r#"{"name":"n1","id":"bdae9bbc11dd390d","state":"StateLeader","startTime":"20"#),
+        "{own}"
+    );
     assert!(own.contains(r#""leaderInfo":{"leader":"bdae9bbc11dd390d","uptime":""#), "{own}");
     assert!(own.ends_with(r#""recvAppendRequestCnt":0,"sendAppendRequestCnt":0}"#), "{own}");
     let leader = site.get("/v2/stats/leader");
@@ -181,11 +184,14 @@ fn first_interface() {
         r#"[{{"action":"get","key":"/dir/a","value":"1","index":{index}}},{{"action":"get","key":"/dir/sub","dir":true,"index":{index}}}]"#
     );
     check(&site.get("/v1/keys/dir"), 200, TEXT, &list);
-    let missing = format!("{{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/none\",\"index\":{index}}}\n");
+    let missing = format!(
+        "{{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/none\",\"index\":{index}}}\n"
+    );
     check(&site.get("/v1/keys/none"), 404, APPLICATION_JSON, &missing);
     assert_eq!(site.ask("HEAD", "/v1/keys/foo", &[], "").status, 200);
     assert_eq!(site.form("PUT", "/v1/keys/foo", "value=x").status, 405);
-    let watched = format!(r#"{{"action":"set","key":"/foo","value":"four","newKey":true,"index":{}}}"#, index - 3);
+    let watched =
+        format!(r#"{{"action":"set","key":"/foo","value":"four","newKey":true,"index":{}}}"#, index - 3);
     check(&site.form("POST", "/v1/watch/foo", &format!("index={}", index - 3)), 200, TEXT, &watched);
     let bad = site.ask("POST", "/v1/watch/foo", &[FORM], "index=x");
     let cause = r#"{"errorCode":203,"message":"The given index in POST form is not a number","cause":"Watch From Index","index":0}"#;
@@ -202,7 +208,10 @@ fn pages_of_other_origins() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("http://page"));
         assert_eq!(answer.header("Access-Control-Allow-Methods"), Some("POST, GET, OPTIONS, PUT, DELETE"));
-        assert_eq!(answer.header("Access-Control-Allow-Headers"), Some("accept, content-type, authorization"));
+        assert_eq!(
+            answer.header("Access-Control-Allow-Headers"),
+            Some("accept, content-type, authorization")
+        );
     }
     assert_eq!(from("http://other", "GET").header("Access-Control-Allow-Origin"), None);
 }

@@ -23,14 +23,9 @@ fn malformed_requests() {
     let form: &[(&str, &str)] = &[FORM];
     let field = |name: &str| error(209, "Invalid field", &format!("invalid value for \"{name}\""));
     let number = |name: &str| {
-        error(
-            203,
-            "The given index in POST form is not a number",
-            &format!("invalid value for \"{name}\""),
-        )
+        error(203, "The given index in POST form is not a number", &format!("invalid value for \"{name}\""))
     };
-    let ttl =
-        error(202, "The given TTL in POST form is not a number", "invalid value for \"ttl\"");
+    let ttl = error(202, "The given TTL in POST form is not a number", "invalid value for \"ttl\"");
     let cases: &[(&str, &str, &str, u16, String)] = &[
         ("GET", "?recursive=", "", 400, field("recursive")),
         ("GET", "?sorted=yes", "", 400, field("sorted")),
@@ -86,7 +81,10 @@ fn bodies_and_content_types() {
     assert_eq!(stored(form, "/v2/keys/a?value=query", ""), "query");
     assert_eq!(stored(form, "/v2/keys/a", "value=a+b%21"), "a b!");
     assert_eq!(stored(form, "/v2/keys/a", "value=first&value=second"), "first");
-    assert_eq!(stored(Some("application/x-www-form-urlencoded; charset=utf-8"), "/v2/keys/a", "value=x"), "x");
+    assert_eq!(
+        stored(Some("application/x-www-form-urlencoded; charset=utf-8"), "/v2/keys/a", "value=x"),
+        "x"
+    );
     assert_eq!(stored(Some("application/json"), "/v2/keys/a", "{\"value\":\"x\"}"), "");
     assert_eq!(stored(None, "/v2/keys/a", "value=x"), "");
     assert_eq!(stored(form, "/v2/keys/a", "value=%3Cb%3E%26"), "\\u003cb\\u003e\\u0026");
@@ -103,7 +101,10 @@ fn large_bodies() {
     assert!(read.body.contains(&value));
     let too_large = format!("value={}", "v".repeat(10 << 20));
     let refused = site.form("PUT", "/v2/keys/large", &too_large);
-    assert_eq!((refused.status, refused.body), (400, error(210, "Invalid POST form", "http: POST too large")));
+    assert_eq!(
+        (refused.status, refused.body),
+        (400, error(210, "Invalid POST form", "http: POST too large"))
+    );
     // Chunked: its size shows only as it comes.
     let mut client = site.connect();
     client.write(format!(

@@ -90,7 +90,12 @@ fn streams_have_history_and_all_that_follows() {
     site.form("PUT", "/v2/keys/d/b", "value=2");
     site.form("PUT", "/v2/keys/d/_hidden", "value=h");
     let mut client = site.connect();
-    client.send("GET", &format!("/v2/keys/d?wait=true&recursive=true&stream=true&waitIndex={first}"), &[], "");
+    client.send(
+        "GET",
+        &format!("/v2/keys/d?wait=true&recursive=true&stream=true&waitIndex={first}"),
+        &[],
+        "",
+    );
     client.head();
     let has = |client: &mut Client, text: &str| {
         let event = client.chunk().unwrap();
@@ -179,6 +184,12 @@ fn stopping_ends_watches_and_idle_connections() {
     let mut silent = site.connect();
     until_watchers(&site, 1);
     let running = site.running.take().unwrap();
+    // All three were accepted, and the listener waits for the next: what the kernel still queues is reset.
+    let began = Instant::now();
+    while running.connections() < 4 {
+        assert!(began.elapsed() < PATIENCE, "{} connections", running.connections());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(site.runtime.block_on(running.stop(PATIENCE)), 0);
     assert_eq!(watching.chunk(), None);
     assert_eq!((watching.rest(), idle.rest(), silent.rest()), Default::default());

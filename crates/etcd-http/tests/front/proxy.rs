@@ -1,0 +1,238 @@
+//! The proxy before members that come and go.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_api::Member;
+use etcd_http::backend::Backend;
+use etcd_http::proxy::{Dial, Proxy, ProxySettings};
+use etcd_http::server::Running;
+use etcd_http::{Cors, Front, Local};
+use tokio::runtime::Runtime;
+
+use crate::site::{self, Answer, Client, FORM, PATIENCE};
+
+const WAIT: Duration = Duration::from_millis(300);
+
+/// Fronts over one store, and a proxy before them.
+struct Cluster {
+    runtime: Runtime,
+    local: Local,
+    members: Vec<Option<Running>>,
+    peers: Running,
+    proxy: Running,
+    folder: tempfile::TempDir,
+}
+
+/// An address that nobody listens on yet.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn proxy_settings(peers: Vec<String>, saved: PathBuf, read_only: bool) -> ProxySettings {
+    ProxySettings {
+        read_only,
+        peer_urls: peers,
+        failure_wait: WAIT,
+        refresh_interval: Duration::from_secs(30),
+        dial: Dial {
+            dial_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(5),
+            read_timeout: Duration::ZERO,
+            tls: None,
+        },
+        saved: Some(saved),
+        cors: Cors::default(),
+    }
+}
+
+impl Cluster {
+    fn start(count: usize, read_only: bool) -> Cluster {
+        let runtime = site::runtime();
+        let addresses: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let peer_address = free_address();
+        let local = Local::new(
+            Member {
+                id: site::MEMBER_ID,
+                name: "n1".to_owned(),
+                peer_urls: vec![format!("http://{peer_address}")],
+                client_urls: addresses.iter().map(|address| format!("http://{address}")).collect(),
+            },
+            site::CLUSTER_ID,
+        );
+        let front = Arc::new(Front::new(local.clone(), site::settings()).unwrap());
+        let members =
+            addresses.iter().map(|address| Some(listen(&runtime, *address, Arc::clone(&front)))).collect();
+        let peers = listen(&runtime, peer_address, Arc::new(front.for_peers()));
+        let folder = tempfile::tempdir().unwrap();
+        let saved = folder.path().join("proxy/cluster");
+        let settings = proxy_settings(vec![format!("http://{peer_address}")], saved, read_only);
+        let proxy = {
+            let _inside = runtime.enter();
+            Proxy::start(settings).unwrap()
+        };
+        let proxy = site::start(&runtime, proxy, None);
+        let cluster = Cluster { runtime, local, members, peers, proxy, folder };
+        cluster.until_endpoints(count);
+        cluster
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.proxy.addresses()[0])
+    }
+
+    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(method, target, headers, body);
+        client.answer_to(method)
+    }
+
+    fn endpoints(&self) -> String {
+        self.ask("GET", "/v2/config/local/proxy", &[], "").body
+    }
+
+    fn until_endpoints(&self, count: usize) {
+        let began = Instant::now();
+        while self.endpoints().matches("http://").count() != count {
+            assert!(began.elapsed() < PATIENCE, "{}", self.endpoints());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn stop_member(&mut self, number: usize) -> SocketAddr {
+        let running = self.members[number].take().unwrap();
+        let address = running.addresses()[0];
+        self.runtime.block_on(running.stop(Duration::from_secs(5)));
+        address
+    }
+}
+
+fn listen<H: etcd_http::server::Handler>(runtime: &Runtime, address: SocketAddr, handler: Arc<H>) -> Running {
+    use etcd_http::server::{Listener, serve};
+    let _inside = runtime.enter();
+    serve(vec![Listener::bind(address, None).unwrap()], handler, 1_000).unwrap()
+}
+
+#[test]
+fn requests_pass_with_all_they_have() {
+    let cluster = Cluster::start(3, false);
+    let mut client = cluster.connect();
+    for number in 0..50 {
+        client.send("PUT", "/v2/keys/a?prevExist=", &[FORM], "value=x");
+        assert_eq!(client.answer_to("PUT").status, 400, "errors pass, and are not tried elsewhere");
+        client.send("PUT", "/v2/keys/a%20b", &[FORM], &format!("value={number}"));
+        assert!(client.answer_to("PUT").status < 300);
+        client.send("GET", "/v2/keys/a%20b?quorum=true", &[], "");
+        let read = client.answer_to("GET");
+        assert!(read.body.contains(&format!("\"value\":\"{number}\"")), "{}", read.body);
+        assert_eq!(read.header("X-Etcd-Cluster-Id"), Some("7e27652122e8b2ae"));
+    }
+    assert_eq!(cluster.ask("HEAD", "/v2/keys/a%20b", &[], "").status, 200);
+    let large = "v".repeat(1 << 20);
+    assert_eq!(cluster.ask("PUT", "/v2/keys/large", &[FORM], &format!("value={large}")).status, 201);
+    assert!(cluster.ask("GET", "/v2/keys/large", &[], "").body.contains(&large));
+    assert!(cluster.ask("GET", "/metrics", &[], "").body.contains("process_open_fds"));
+    assert!(cluster.peers.connections() > 0);
+}
+
+#[test]
+fn members_that_die_are_left_out() {
+    let mut cluster = Cluster::start(3, false);
+    let put = |cluster: &Cluster| cluster.ask("PUT", "/v2/keys/a", &[FORM], "value=x");
+    assert_eq!(put(&cluster).status, 201);
+    let first = cluster.stop_member(0);
+    for _ in 0..10 {
+        assert_eq!(put(&cluster).status, 200);
+    }
+    cluster.stop_member(1);
+    for _ in 0..10 {
+        assert_eq!(put(&cluster).status, 200);
+    }
+    cluster.stop_member(2);
+    // Those that were not found dead before are now tried, and all that were tried fail.
+    std::thread::sleep(WAIT);
+    let none = put(&cluster);
+    assert_eq!(none.status, 502);
+    assert_eq!(none.body, r#"{"message":"proxy: unable to get response from 3 endpoint(s)"}"#);
+    let none = put(&cluster);
+    assert_eq!(
+        (none.status, none.body.as_str()),
+        (503, r#"{"message":"proxy: zero endpoints currently available"}"#)
+    );
+    let front = Arc::new(Front::new(cluster.local.clone(), site::settings()).unwrap());
+    cluster.members[0] = Some(listen(&cluster.runtime, first, front));
+    let began = Instant::now();
+    while put(&cluster).status != 200 {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn watches_pass_and_end_with_their_reader() {
+    let cluster = Cluster::start(2, false);
+    let mut watching = cluster.connect();
+    watching.send("GET", "/v2/keys/a?wait=true&stream=true", &[], "");
+    assert_eq!(watching.head().status, 200);
+    for number in 0..3 {
+        cluster.ask("PUT", "/v2/keys/a", &[FORM], &format!("value={number}"));
+        assert!(watching.chunk().unwrap().contains(&format!("\"value\":\"{number}\"")));
+    }
+    assert_eq!(cluster.local.watchers(), 1);
+    drop(watching);
+    let began = Instant::now();
+    while cluster.local.watchers() > 0 {
+        assert!(began.elapsed() < PATIENCE, "the member still holds the watch");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn read_only() {
+    let cluster = Cluster::start(1, true);
+    for method in ["PUT", "POST", "DELETE", "HEAD"] {
+        let answer = cluster.ask(method, "/v2/keys/a", &[], "");
+        assert_eq!((answer.status, answer.body.as_str()), (501, ""), "{method}");
+    }
+    assert_eq!(cluster.ask("GET", "/v2/keys/a", &[], "").status, 404);
+}
+
+#[test]
+fn the_cluster_is_saved_and_counts_before_flags() {
+    let cluster = Cluster::start(1, false);
+    let saved = cluster.folder.path().join("proxy/cluster");
+    // The URL in the flags is the cluster's: nothing new, nothing written. Another start, by a name for it:
+    let peer = cluster.peers.addresses()[0];
+    let by_name = format!("http://localhost:{}", peer.port());
+    let start = |peers: Vec<String>| {
+        let _inside = cluster.runtime.enter();
+        let proxy = Proxy::start(proxy_settings(peers, saved.clone(), false)).unwrap();
+        drop(_inside);
+        site::start(&cluster.runtime, proxy, None)
+    };
+    let ask = |running: &Running| {
+        let mut client = Client::connect(running.addresses()[0]);
+        client.send("GET", "/v2/keys", &[], "");
+        client.answer_to("GET").status
+    };
+    let until = |running: &Running| {
+        let began = Instant::now();
+        while ask(running) != 200 {
+            assert!(began.elapsed() < PATIENCE, "no endpoints");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    until(&start(vec![by_name]));
+    let text = fs::read_to_string(&saved).unwrap();
+    assert_eq!(text, format!("{{\"PeerURLs\":[\"http://{peer}\"]}}"));
+    until(&start(vec!["http://127.0.0.1:1".to_owned()]));
+    fs::write(&saved, "nonsense").unwrap();
+    let _inside = cluster.runtime.enter();
+    let error = Proxy::start(proxy_settings(Vec::new(), saved, false)).unwrap_err();
+    assert!(
+        std::error::Error::source(&error).unwrap().to_string().contains("is not the JSON of a saved cluster")
+    );
+}
