@@ -1,5 +1,6 @@
 //! The client: its endpoints, and which of them is asked.
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -110,9 +111,11 @@ impl Client {
     /// A request with its whole answer, within the total time.
     pub(crate) async fn ask(&self, call: &Call) -> Result<(Endpoint, Reply), Error> {
         let mut attempts = Vec::new();
-        let all = self.try_each(call, &mut attempts, async |wire, endpoint, known| {
-            let reply = wire.exchange(endpoint, call, known).await?;
-            server_failure(endpoint, reply.status).map_or(Ok(reply), Err)
+        let all = self.try_each(call, &mut attempts, |wire, endpoint, known, call| {
+            Box::pin(async move {
+                let reply = wire.exchange(endpoint, call, known).await?;
+                server_failure(endpoint, reply.status).map_or(Ok(reply), Err)
+            })
         });
         match tokio::time::timeout(self.shared.total_timeout, all).await {
             Ok(done) => done,
@@ -123,9 +126,11 @@ impl Client {
     /// A request whose body is read by the caller, for as long as it takes.
     pub(crate) async fn open(&self, call: &Call) -> Result<(Endpoint, Response<Incoming>), Error> {
         let mut attempts = Vec::new();
-        self.try_each(call, &mut attempts, async |wire, endpoint, known| {
-            let answer = wire.open(endpoint, call, known).await?;
-            server_failure(endpoint, answer.status()).map_or(Ok(answer), Err)
+        self.try_each(call, &mut attempts, |wire, endpoint, known, call| {
+            Box::pin(async move {
+                let answer = wire.open(endpoint, call, known).await?;
+                server_failure(endpoint, answer.status()).map_or(Ok(answer), Err)
+            })
         })
         .await
     }
@@ -144,7 +149,7 @@ impl Client {
         &self,
         call: &Call,
         attempts: &mut Vec<Attempt>,
-        send: impl AsyncFn(&Wire, &Endpoint, &[String]) -> Result<T, Reason>,
+        send: impl for<'a> Fn(&'a Wire, &'a Endpoint, &'a [String], &'a Call) -> Attempting<'a, T>,
     ) -> Result<(Endpoint, T), Error> {
         let Endpoints { list, origins, preferred } = self.current();
         if list.is_empty() {
@@ -152,7 +157,7 @@ impl Client {
         }
         let (before, after) = list.split_at(preferred);
         for endpoint in after.iter().chain(before) {
-            match send(&self.shared.wire, endpoint, &origins).await {
+            match send(&self.shared.wire, endpoint, &origins, call).await {
                 Ok(answer) => {
                     self.prefer(endpoint);
                     return Ok((endpoint.clone(), answer));
@@ -170,6 +175,9 @@ impl Client {
         Err(Error::Unavailable { attempts: std::mem::take(attempts) })
     }
 }
+
+/// One attempt. Boxed and named: the compiler can not yet see of an `AsyncFn` that it may go to another thread.
+type Attempting<'a, T> = Pin<Box<dyn Future<Output = Result<T, Reason>> + Send + 'a>>;
 
 /// 5xx: another member may do better.
 fn server_failure(endpoint: &Endpoint, status: hyper::StatusCode) -> Option<Reason> {

@@ -115,7 +115,7 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
         heartbeat: config.heartbeat_interval,
         election_timeout: config.election_timeout,
         snapshot_count: config.snapshot_count,
-        wal_dir: config.wal_dir.clone(),
+        log_dir: config.wal_dir.clone(),
         ..MemberConfig::new(folder, cluster_id, member_id, &config.name)
     })
 }
@@ -146,7 +146,7 @@ fn settings(config: &Config, set_level: SetLogLevel) -> anyhow::Result<Settings>
 pub fn cors(flag: &CorsFlag) -> Cors {
     match flag {
         CorsFlag::Off => Cors::default(),
-        CorsFlag::Any => Cors::new(["*".to_owned()]),
-        CorsFlag::Origins(origins) => Cors::new(origins.iter().cloned()),
+        CorsFlag::Any => Cors::new(vec!["*".to_owned()]),
+        CorsFlag::Origins(origins) => Cors::new(origins.clone()),
     }
 }

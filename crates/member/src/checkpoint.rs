@@ -116,6 +116,10 @@ impl Checkpoint {
         Ok(Self { env, records, folder })
     }
 
+    pub fn disk_bytes(&self) -> u64 {
+        self.env.real_disk_size().unwrap_or_default()
+    }
+
     fn failed(&self, error: heed::Error) -> CheckpointError {
         CheckpointError::Database(self.folder.clone(), error)
     }

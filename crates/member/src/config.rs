@@ -39,6 +39,8 @@ pub enum Start {
 #[derive(Clone)]
 pub struct MemberConfig {
     pub data_dir: PathBuf,
+    /// The log's own place; `data_dir/log` where none is given.
+    pub log_dir: Option<PathBuf>,
     pub cluster_id: u64,
     pub member_id: u64,
     pub name: String,
@@ -63,6 +65,7 @@ impl MemberConfig {
     pub fn new(data_dir: PathBuf, cluster_id: u64, member_id: u64, name: &str) -> Self {
         Self {
             data_dir,
+            log_dir: None,
             cluster_id,
             member_id,
             name: name.to_owned(),
@@ -77,6 +80,10 @@ impl MemberConfig {
             cluster_version: "2.3.0".to_owned(),
             clock: Arc::new(SystemClock),
         }
+    }
+
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.log_dir.clone().unwrap_or_else(|| self.data_dir.join("log"))
     }
 
     /// How long a proposal or a quorum read may wait (contract 7.6).

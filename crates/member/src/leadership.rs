@@ -18,11 +18,13 @@ pub struct Leadership {
     pub term: u64,
     pub role: Role,
     pub since: Instant,
+    /// How often a leader was seen that was not the one before.
+    pub changes: u64,
 }
 
 impl Leadership {
     pub fn none() -> Self {
-        Self { leader: None, term: 0, role: Role::Follower, since: Instant::now() }
+        Self { leader: None, term: 0, role: Role::Follower, since: Instant::now(), changes: 0 }
     }
 }
 
@@ -42,14 +44,16 @@ pub async fn follow(raft: Raft, leadership: Arc<watch::Sender<Leadership>>, peer
                 ServerState::Shutdown => Role::Stopped,
             };
             let leader = known.then_some(vote.leader_id);
-            let seen = Leadership { leader, term: vote.leader_id.term, role, since: Instant::now() };
+            let term = vote.leader_id.term;
+            let seen = Leadership { leader, term, role, since: Instant::now(), changes: 0 };
             (seen, metrics.running_state.clone())
         };
         leadership.send_if_modified(|now| {
             let leader_changed = now.leader != seen.leader;
             let changed = leader_changed || now.term != seen.term || now.role != seen.role;
             let since = if leader_changed { seen.since } else { now.since };
-            *now = Leadership { since, ..seen };
+            let changes = now.changes + u64::from(leader_changed && seen.leader.is_some());
+            *now = Leadership { since, changes, ..seen };
             changed
         });
         if let Err(fatal) = running {

@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub reads: Arc<Waiting>,
     pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
     pub append_received: Arc<AtomicU64>,
+    /// Proposals without an outcome.
+    pub failed: AtomicU64,
     pub started: Instant,
     pub tasks: Mutex<JoinSet<()>>,
     pub flush_thread: Mutex<Option<FlushThread>>,
@@ -55,11 +57,15 @@ impl Member {
         let before = self.inner.leadership.borrow().leader;
         let mut answers = self.inner.applied.proposals.push(vec![encode(command)])?;
         let Some(answer) = answers.pop() else { return Err(Unavailable::Stopped) };
-        match tokio::time::timeout(self.inner.config.request_limit(), answer).await {
+        let answer = match tokio::time::timeout(self.inner.config.request_limit(), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Unavailable::Stopped),
             Err(_) => Err(self.timed_out(before)),
+        };
+        if answer.is_err() {
+            self.inner.failed.fetch_add(1, Ordering::Relaxed);
         }
+        answer
     }
 
     /// Returns when this member has applied all that was acknowledged anywhere before the call.
@@ -95,6 +101,16 @@ impl Member {
     /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
     pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
         self.inner.applied.watch(key, recursive, since)
+    }
+
+    /// Open watches.
+    pub fn watchers(&self) -> u64 {
+        self.inner.applied.with_inner(|inner| inner.hub.len() as u64)
+    }
+
+    /// The last applied log index, and the term: cheap enough for every answer.
+    pub fn position(&self) -> (u64, u64) {
+        (*self.inner.applied.index().borrow(), self.inner.leadership.borrow().term)
     }
 
     pub async fn add_member(&self, member: MemberRecord) -> Result<Outcome, Unavailable> {
@@ -139,6 +155,11 @@ impl Member {
             applied: *inner.applied.index().borrow(),
             leader_since: leadership.since,
             started: inner.started,
+            committed: *inner.applied.index().borrow(),
+            leader_changes: leadership.changes,
+            proposals_pending: inner.applied.proposals.waiting(),
+            proposals_failed: inner.failed.load(Ordering::Relaxed),
+            state_bytes: inner.host.checkpoint.disk_bytes(),
             append_received: inner.append_received.load(Ordering::Relaxed),
             append_sent: peers.values().map(|peer| peer.successes + peer.failures).sum(),
             peers,

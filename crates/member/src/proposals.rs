@@ -80,6 +80,11 @@ impl Proposals {
         Ok(receivers)
     }
 
+    /// Commands without an outcome yet.
+    pub fn waiting(&self) -> u64 {
+        self.inner.lock().waiting as u64
+    }
+
     pub fn is_ready(&self) -> bool {
         let inner = self.inner.lock();
         !inner.queue.is_empty() && inner.in_flight.len() < BATCHES_IN_FLIGHT

@@ -61,7 +61,7 @@ impl Member {
         let config = Arc::new(config);
         let identity = identity::take(&config.data_dir, config.cluster_id, config.member_id)?;
         let disks = PeerDisks::open(&config.data_dir)?;
-        let (log, flush_thread) = LogStore::open(&config.data_dir.join("log"), config.log_segment_bytes)?;
+        let (log, flush_thread) = LogStore::open(&config.log_dir(), config.log_segment_bytes)?;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
         let applied = Arc::new(Applied::new(proposals));
@@ -257,6 +257,7 @@ impl Parts {
             reads,
             connection_lost,
             append_received,
+            failed: AtomicU64::new(0),
             started,
             tasks: Mutex::new(tasks),
             flush_thread: Mutex::new(Some(flush_thread)),

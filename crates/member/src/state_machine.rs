@@ -39,6 +39,11 @@ impl StateMachine {
         self.checkpoint.lock().clone()
     }
 
+    /// Bytes that the checkpoint takes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.checkpoint.lock().disk_bytes()
+    }
+
     pub fn log_bytes(&self) -> u64 {
         self.log_bytes.load(Ordering::Relaxed)
     }

@@ -45,6 +45,15 @@ pub struct Status {
     /// Since when `leader` leads, as this member saw it.
     pub leader_since: Instant,
     pub started: Instant,
+    /// What raft knows to be committed is applied as soon as it is here: the same as `applied` but for moments.
+    pub committed: u64,
+    /// Leaders seen so far.
+    pub leader_changes: u64,
+    /// Proposals that wait, and those that got no outcome in time.
+    pub proposals_pending: u64,
+    pub proposals_failed: u64,
+    /// Bytes of the checkpoint on disk.
+    pub state_bytes: u64,
     pub append_received: u64,
     pub append_sent: u64,
     pub peers: BTreeMap<u64, PeerStatus>,

@@ -1,6 +1,7 @@
 //! One open watch. It must never skip an event: where it can not go on, it ends.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use etcd_api::{Event, Key};
 use kv::watch::WatcherId;
@@ -48,6 +49,16 @@ impl Watch {
             return Some(event);
         }
         self.receiver.events.recv().await
+    }
+
+    /// [`Watch::next`] for those who poll.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
+        if let Some(event) = self.past.take() {
+            let Ok(past) = self.after(&event) else { return Poll::Ready(None) };
+            self.past = past;
+            return Poll::Ready(Some(event));
+        }
+        self.receiver.events.poll_recv(context)
     }
 
     /// The following event of the past; an error if history lost it meanwhile.

@@ -41,6 +41,13 @@ impl Client {
         Ok(self.ask_json::<List>(&Call::get(PATH), &[200]).await?.members)
     }
 
+    /// The id of the cluster, as text: what `X-Etcd-Cluster-Id` says.
+    pub async fn cluster_id(&self) -> Result<String, Error> {
+        let (_, reply) = self.ask(&Call::get(PATH)).await?;
+        let id = reply.headers.get("x-etcd-cluster-id").and_then(|value| value.to_str().ok());
+        Ok(id.unwrap_or_default().to_owned())
+    }
+
     /// `None` while none is elected.
     pub async fn leader(&self) -> Result<Option<Member>, Error> {
         match self.ask_json(&Call::get(format!("{PATH}/leader")), &[200]).await {
