@@ -1,0 +1,46 @@
+//! What an event says was done.
+
+/// The `action` of an answer or event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    Get,
+    Create,
+    Set,
+    Update,
+    Delete,
+    CompareAndSwap,
+    CompareAndDelete,
+    Expire,
+}
+
+impl Action {
+    pub const ALL: [Self; 8] = [
+        Self::Get,
+        Self::Create,
+        Self::Set,
+        Self::Update,
+        Self::Delete,
+        Self::CompareAndSwap,
+        Self::CompareAndDelete,
+        Self::Expire,
+    ];
+
+    /// As it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Create => "create",
+            Self::Set => "set",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::CompareAndSwap => "compareAndSwap",
+            Self::CompareAndDelete => "compareAndDelete",
+            Self::Expire => "expire",
+        }
+    }
+
+    /// Whether the node is gone after it.
+    pub fn removes(self) -> bool {
+        matches!(self, Self::Delete | Self::CompareAndDelete | Self::Expire)
+    }
+}

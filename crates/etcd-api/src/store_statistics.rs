@@ -1,0 +1,26 @@
+//! The counters of `/v2/stats/store`.
+
+use serde::{Deserialize, Serialize};
+
+/// Counts since the member's data began; serialises in the order that clients know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreStatistics {
+    pub gets_success: u64,
+    pub gets_fail: u64,
+    pub sets_success: u64,
+    pub sets_fail: u64,
+    pub delete_success: u64,
+    pub delete_fail: u64,
+    pub update_success: u64,
+    pub update_fail: u64,
+    pub create_success: u64,
+    pub create_fail: u64,
+    pub compare_and_swap_success: u64,
+    pub compare_and_swap_fail: u64,
+    pub compare_and_delete_success: u64,
+    pub compare_and_delete_fail: u64,
+    pub expire_count: u64,
+    /// Watches that are open now; the store does not know them, who serves them fills it in.
+    pub watchers: u64,
+}

@@ -1,0 +1,47 @@
+//! Why changes of users and roles are refused, in the words that clients know.
+
+/// Why a change of users or roles is refused. `Display` is the answer's message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    #[error("auth: already enabled")]
+    AlreadyEnabled,
+    #[error("auth: already disabled")]
+    AlreadyDisabled,
+    #[error("auth: No root user available, please create one")]
+    NoRootUser,
+    #[error("auth: User {user} does not exist")]
+    NoSuchUser { user: String },
+    #[error("auth: Cannot create user {user} with an empty password")]
+    EmptyPassword { user: String },
+    #[error("auth: Granting duplicate role {role} for user {user}")]
+    DuplicateRole { role: String, user: String },
+    #[error("auth: Revoking ungranted role {role} for user {user}")]
+    UngrantedRole { role: String, user: String },
+    #[error("auth: User not updated. Use grant/revoke/password to update the user.")]
+    UserNotUpdated,
+    #[error("auth: Cannot delete root user while auth is enabled.")]
+    RootUserNeeded,
+    #[error("auth: Cannot modify role {role}: is root role.")]
+    RootRole { role: String },
+    #[error("auth: Role {role} already exists.")]
+    RoleExists { role: String },
+    #[error("auth: Role {role} doesn't exist.")]
+    NoSuchRole { role: String },
+    #[error("auth: Granting duplicate {access} permission {pattern}")]
+    DuplicatePermission { access: &'static str, pattern: String },
+    #[error("auth: Revoking ungranted {access} permission {pattern}")]
+    UngrantedPermission { access: &'static str, pattern: String },
+    #[error("auth: Role not updated. Use grant/revoke to update the role.")]
+    RoleNotUpdated,
+}
+
+impl AuthError {
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Self::NoSuchUser { .. } | Self::NoSuchRole { .. } => 404,
+            Self::RootUserNeeded | Self::RootRole { .. } => 403,
+            Self::EmptyPassword { .. } | Self::UserNotUpdated | Self::RoleNotUpdated => 400,
+            _ => 409,
+        }
+    }
+}

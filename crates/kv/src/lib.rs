@@ -1,0 +1,40 @@
+//! The replicated state of the key-value store, pure and deterministic: every member that applies the same
+//! commands in the same order holds the same state and gives the same outcomes.
+//!
+//! It must never read a clock, a file, a socket, a random number or the order of a hash map: time and ids
+//! come in commands.
+
+mod arena;
+mod auth;
+mod auth_error;
+mod checkpoint;
+mod codec;
+mod command;
+mod command_codec;
+mod compare;
+mod event_record;
+mod history;
+mod limits;
+mod listing;
+mod membership;
+mod membership_error;
+mod outcome;
+mod restore;
+mod store;
+mod store_delete;
+mod store_put;
+mod tree;
+mod user;
+pub mod watch;
+
+pub use auth::{Access, Auth};
+pub use auth_error::AuthError;
+pub use checkpoint::{Changes, Record, Table};
+pub use command::{AuthCommand, Command, DecodeError, Delete, PasswordHash, Post, Put};
+pub use limits::HISTORY_EVENTS;
+pub use membership::Membership;
+pub use membership_error::MembershipError;
+pub use outcome::{Change, Outcome, Refusal};
+pub use restore::{Restore, RestoreError};
+pub use store::Store;
+pub use user::User;

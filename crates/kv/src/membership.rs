@@ -1,0 +1,131 @@
+//! The cluster's members as the state records them. Who votes is raft's affair.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_api::Member;
+
+use crate::codec::{ReadError, Reader, Writer};
+use crate::command::Command;
+use crate::membership_error::MembershipError;
+use crate::outcome::Change;
+
+/// Members by id, and the ids that may never come back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    members: BTreeMap<u64, Member>,
+    removed: BTreeSet<u64>,
+    cluster_version: Option<String>,
+}
+
+impl Membership {
+    pub(crate) fn apply(&mut self, command: &Command) -> Result<Change, MembershipError> {
+        match command {
+            Command::AddMember(member) => self.add(member),
+            Command::RemoveMember { id } => self.remove(*id),
+            Command::UpdateMember { id, peer_urls } => self.update(*id, peer_urls),
+            Command::PublishMember { id, name, client_urls } => self.publish(*id, name, client_urls),
+            Command::SetClusterVersion { version } => {
+                self.cluster_version = Some(version.clone());
+                Ok(Change::ClusterVersion(version.clone()))
+            }
+            Command::Put(_)
+            | Command::Post(_)
+            | Command::Delete(_)
+            | Command::Sync { .. }
+            | Command::Auth(_) => Err(MembershipError::NotOfMembers),
+        }
+    }
+
+    fn add(&mut self, member: &Member) -> Result<Change, MembershipError> {
+        let id = member.id;
+        if self.removed.contains(&id) {
+            return Err(MembershipError::Removed { id });
+        }
+        if self.members.contains_key(&id) {
+            return Err(MembershipError::IdExists { id });
+        }
+        self.refuse_used_urls(id, &member.peer_urls)?;
+        self.members.insert(id, member.clone());
+        Ok(Change::Member(member.clone()))
+    }
+
+    fn remove(&mut self, id: u64) -> Result<Change, MembershipError> {
+        let member = self.members.remove(&id).ok_or_else(|| self.absent(id))?;
+        self.removed.insert(id);
+        Ok(Change::Member(member))
+    }
+
+    fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<Change, MembershipError> {
+        self.refuse_used_urls(id, peer_urls)?;
+        self.change(id, |member| member.peer_urls = peer_urls.to_vec())
+    }
+
+    fn publish(&mut self, id: u64, name: &str, client_urls: &[String]) -> Result<Change, MembershipError> {
+        self.change(id, |member| {
+            name.clone_into(&mut member.name);
+            member.client_urls = client_urls.to_vec();
+        })
+    }
+
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut Member)) -> Result<Change, MembershipError> {
+        let absent = self.absent(id);
+        let member = self.members.get_mut(&id).ok_or(absent)?;
+        change(member);
+        Ok(Change::Member(member.clone()))
+    }
+
+    fn absent(&self, id: u64) -> MembershipError {
+        if self.is_removed(id) { MembershipError::Removed { id } } else { MembershipError::NotFound { id } }
+    }
+
+    /// Peer URLs belong to one member alone.
+    fn refuse_used_urls(&self, id: u64, peer_urls: &[String]) -> Result<(), MembershipError> {
+        let mut others = self.members.values().filter(|member| member.id != id);
+        let used = others.find_map(|other| peer_urls.iter().find(|url| other.peer_urls.contains(url)));
+        match used {
+            Some(url) => Err(MembershipError::PeerUrlExists { url: url.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.number(self.members.len() as u64);
+        for member in self.members.values() {
+            out.member(member);
+        }
+        out.number(self.removed.len() as u64);
+        for id in &self.removed {
+            out.number(*id);
+        }
+        out.option(self.cluster_version.as_ref(), |out, version| out.text(version));
+    }
+
+    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, ReadError> {
+        let members = input.list(Reader::member)?;
+        let removed = input.list(Reader::number)?;
+        let cluster_version = input.option(Reader::text)?;
+        Ok(Self {
+            members: members.into_iter().map(|member| (member.id, member)).collect(),
+            removed: removed.into_iter().collect(),
+            cluster_version,
+        })
+    }
+
+    /// In the order of their ids.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    pub fn get(&self, id: u64) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    pub fn is_removed(&self, id: u64) -> bool {
+        self.removed.contains(&id)
+    }
+
+    /// `None` before the first leader decided it.
+    pub fn cluster_version(&self) -> Option<&str> {
+        self.cluster_version.as_deref()
+    }
+}

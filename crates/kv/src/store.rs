@@ -1,0 +1,164 @@
+//! The whole replicated state.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use etcd_api::{ApiError, ErrorCode, Event, Key, StoreStatistics, Timestamp, to_text};
+
+use crate::arena::Slot;
+use crate::auth::Auth;
+use crate::auth_error::AuthError;
+use crate::command::{AuthCommand, Command};
+use crate::history::{History, Past};
+use crate::listing;
+use crate::membership::Membership;
+use crate::membership_error::MembershipError;
+use crate::outcome::{Change, Outcome, Refusal};
+use crate::tree::{Tree, Walk};
+
+/// The state after some prefix of the log.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) tree: Tree,
+    pub(crate) history: History,
+    pub(crate) membership: Membership,
+    pub(crate) auth: Auth,
+    /// Without the reads, which are counted beside: reading needs no `&mut`.
+    pub(crate) statistics: StoreStatistics,
+    pub(crate) reads: Reads,
+    /// Members or users changed since the last checkpoint.
+    pub(crate) meta_changed: MetaChanged,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    pub(crate) success: AtomicU64,
+    pub(crate) fail: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct MetaChanged {
+    pub(crate) counters: bool,
+    pub(crate) membership: bool,
+    pub(crate) auth: bool,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        Self {
+            tree: Tree::new(),
+            history: History::after(0),
+            membership: Membership::default(),
+            auth: Auth::default(),
+            statistics: StoreStatistics::default(),
+            reads: Reads::default(),
+            meta_changed: MetaChanged::default(),
+        }
+    }
+
+    /// Counts changes: the `X-Etcd-Index`.
+    pub fn index(&self) -> u64 {
+        self.history.next() - 1
+    }
+
+    /// Carries out one command.
+    pub fn apply(&mut self, command: &Command) -> Outcome {
+        let result = match command {
+            Command::Put(put) => self.put(put).map_err(Refusal::Keys),
+            Command::Post(post) => self.post(post).map_err(Refusal::Keys),
+            Command::Delete(delete) => self.delete(delete).map_err(Refusal::Keys),
+            Command::Sync { now } => Ok(Change::Expired(self.expire(*now))),
+            Command::Auth(command) => self.apply_auth(command).map_err(Refusal::Auth),
+            members => self.apply_membership(members).map_err(Refusal::Membership),
+        };
+        Outcome { index: self.index(), result }
+    }
+
+    fn apply_auth(&mut self, command: &AuthCommand) -> Result<Change, AuthError> {
+        let (change, records) = self.auth.apply(command)?;
+        self.meta_changed.auth = true;
+        for _ in 0..records {
+            self.record(None);
+        }
+        Ok(change)
+    }
+
+    fn apply_membership(&mut self, command: &Command) -> Result<Change, MembershipError> {
+        let change = self.membership.apply(command)?;
+        self.meta_changed.membership = true;
+        self.record(None);
+        Ok(change)
+    }
+
+    /// Moves the index by one.
+    pub(crate) fn record(&mut self, past: Past) {
+        self.meta_changed.counters = true;
+        self.history.push(past);
+    }
+
+    pub(crate) fn error(&self, code: ErrorCode, cause: &[u8]) -> ApiError {
+        ApiError::new(code, to_text(cause), self.index())
+    }
+
+    /// The node of a key, or the error that names what is missing or in the way.
+    pub(crate) fn find(&self, key: &Key) -> Result<Slot, ApiError> {
+        let path = key.as_bytes();
+        match self.tree.walk(key) {
+            Walk::Found(slot) => Ok(slot),
+            Walk::Blocked { end } => Err(self.error(ErrorCode::NotADirectory, &path[..end])),
+            Walk::Missing { end, .. } => {
+                let rest = &path[end + 1..];
+                let name = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+                Err(self.error(ErrorCode::KeyNotFound, &path[..end + 1 + name]))
+            }
+        }
+    }
+
+    /// A node, with its visible children where it is a directory, in the order of their names. Counts in
+    /// the statistics.
+    pub fn get(&self, key: &Key, recursive: bool) -> Result<Event, ApiError> {
+        let found = self.find(key);
+        let count = if found.is_ok() { &self.reads.success } else { &self.reads.fail };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(listing::get(&self.tree, found?, key, recursive))
+    }
+
+    /// The first kept event at or after `since` that a watch of `key` would see; `None` where a watch has
+    /// to wait. Error 401 when events since then are gone.
+    pub fn scan_history(
+        &self,
+        key: &Key,
+        recursive: bool,
+        since: u64,
+    ) -> Result<Option<Arc<Event>>, ApiError> {
+        self.history.scan(key, recursive, since)
+    }
+
+    /// The earliest expiration of any node: a sync before it does nothing.
+    pub fn next_expiration(&self) -> Option<Timestamp> {
+        self.tree.first_expiration().map(|(at, _)| *at)
+    }
+
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// `watchers` is 0.
+    pub fn statistics(&self) -> StoreStatistics {
+        StoreStatistics {
+            gets_success: self.reads.success.load(Ordering::Relaxed),
+            gets_fail: self.reads.fail.load(Ordering::Relaxed),
+            ..self.statistics
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
+}

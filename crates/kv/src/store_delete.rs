@@ -1,0 +1,95 @@
+//! DELETE, compare-and-delete, and expiry.
+
+use std::sync::Arc;
+
+use etcd_api::{Action, ApiError, ErrorCode, Event, Key, Node, Timestamp};
+
+use crate::arena::Slot;
+use crate::command::Delete;
+use crate::compare::Comparison;
+use crate::listing::show;
+use crate::outcome::Change;
+use crate::store::Store;
+use crate::tree::Walk;
+
+impl Store {
+    pub(crate) fn delete(&mut self, delete: &Delete) -> Result<Change, ApiError> {
+        let comparison = Comparison::new(delete.prev_value.as_ref(), delete.prev_index);
+        let result = match comparison {
+            Some(comparison) => self.compare_and_delete(&delete.key, comparison),
+            None => self.delete_plainly(delete),
+        };
+        let statistics = &mut self.statistics;
+        let (success, fail) = match comparison {
+            Some(_) => (&mut statistics.compare_and_delete_success, &mut statistics.compare_and_delete_fail),
+            None => (&mut statistics.delete_success, &mut statistics.delete_fail),
+        };
+        *(if result.is_ok() { success } else { fail }) += 1;
+        result.map(Change::Event)
+    }
+
+    fn delete_plainly(&mut self, delete: &Delete) -> Result<Arc<Event>, ApiError> {
+        let key = &delete.key;
+        if key.is_root() {
+            return Err(self.error(ErrorCode::RootReadOnly, b"/"));
+        }
+        let slot = self.find(key)?;
+        if let Some(children) = self.tree.node(slot).children() {
+            if !delete.dir && !delete.recursive {
+                return Err(self.error(ErrorCode::NotAFile, key.as_bytes()));
+            }
+            if !children.is_empty() && !delete.recursive {
+                return Err(self.error(ErrorCode::DirectoryNotEmpty, key.as_bytes()));
+            }
+        }
+        Ok(self.remove(Action::Delete, slot, key))
+    }
+
+    fn compare_and_delete(&mut self, key: &Key, comparison: Comparison<'_>) -> Result<Arc<Event>, ApiError> {
+        let slot = self.find(key)?;
+        let node = self.tree.node(slot);
+        let Some(value) = node.value() else {
+            // Of the root etcd says nothing here.
+            let cause = if key.is_root() { b"" } else { key.as_bytes() };
+            return Err(self.error(ErrorCode::NotAFile, cause));
+        };
+        if let Some(cause) = comparison.failure(value, node.modified_index) {
+            return Err(self.error(ErrorCode::CompareFailed, &cause));
+        }
+        Ok(self.remove(Action::CompareAndDelete, slot, key))
+    }
+
+    /// Removes what expires at or before `now`, by time and then by key, each with its own index. A
+    /// directory takes what is below along, without events of its own.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<Arc<Event>> {
+        let mut events = Vec::new();
+        while let Some((at, key)) = self.tree.first_expiration() {
+            if *at > now {
+                break;
+            }
+            let key = key.clone();
+            // What the tree says expires is in the tree; if not, stopping is better than never ending.
+            let Walk::Found(slot) = self.tree.walk(&key) else { break };
+            events.push(self.remove(Action::Expire, slot, &key));
+            self.statistics.expire_count += 1;
+        }
+        events
+    }
+
+    fn remove(&mut self, action: Action, slot: Slot, key: &Key) -> Arc<Event> {
+        let previous = show(self.tree.node(slot), key.clone());
+        let node = Node {
+            key: key.clone(),
+            value: None,
+            dir: previous.dir,
+            expiration: None,
+            nodes: Vec::new(),
+            modified_index: self.index() + 1,
+            created_index: previous.created_index,
+        };
+        self.tree.remove(slot, key);
+        let event = Arc::new(Event { action, node, prev_node: Some(previous) });
+        self.record(Some(Arc::clone(&event)));
+        event
+    }
+}

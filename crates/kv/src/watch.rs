@@ -1,0 +1,171 @@
+//! Who waits for which events. Pure: it hands events to whatever `T` the caller keeps for a watcher.
+//!
+//! It must never copy an event per watcher.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use etcd_api::{Event, Key};
+
+/// Names one watcher of a hub; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatcherId(u64);
+
+/// What becomes of a watcher that was just told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    Keep,
+    Remove,
+}
+
+/// All open watches of one member.
+#[derive(Debug)]
+pub struct Hub<T> {
+    next_id: u64,
+    by_key: BTreeMap<Key, BTreeMap<WatcherId, Watcher<T>>>,
+    keys: BTreeMap<WatcherId, Key>,
+}
+
+#[derive(Debug)]
+struct Watcher<T> {
+    recursive: bool,
+    since: u64,
+    receiver: T,
+}
+
+impl<T> Hub<T> {
+    pub fn new() -> Self {
+        Self { next_id: 0, by_key: BTreeMap::new(), keys: BTreeMap::new() }
+    }
+
+    /// Adds a watcher for events on `key` (and below it if `recursive`) with an index of at least `since`.
+    pub fn register(&mut self, key: &Key, recursive: bool, since: u64, receiver: T) -> WatcherId {
+        let id = WatcherId(self.next_id);
+        self.next_id += 1;
+        let watcher = Watcher { recursive, since, receiver };
+        self.by_key.entry(key.clone()).or_default().insert(id, watcher);
+        self.keys.insert(id, key.clone());
+        id
+    }
+
+    /// Forgets a watcher and gives back what was kept for it.
+    pub fn cancel(&mut self, id: WatcherId) -> Option<T> {
+        let key = self.keys.remove(&id)?;
+        let watchers = self.by_key.get_mut(&key)?;
+        let watcher = watchers.remove(&id);
+        if watchers.is_empty() {
+            self.by_key.remove(&key);
+        }
+        watcher.map(|watcher| watcher.receiver)
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Gives an event to each watcher that it concerns, and removes those for which `deliver` says so.
+    ///
+    /// It concerns watchers of its key; recursive ones above it, unless a name between is hidden; and, when
+    /// a directory goes, all that watch anything below it.
+    pub fn notify(
+        &mut self,
+        event: &Arc<Event>,
+        mut deliver: impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
+    ) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let path = event.node.key.as_bytes();
+        self.notify_at(path, event, Reach::All, &mut deliver);
+        for above in visible_ancestors(path) {
+            self.notify_at(above, event, Reach::Recursive, &mut deliver);
+        }
+        if event.removes_directory() {
+            self.notify_below(path, event, &mut deliver);
+        }
+    }
+
+    fn notify_at(
+        &mut self,
+        path: &[u8],
+        event: &Arc<Event>,
+        reach: Reach,
+        deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
+    ) {
+        let Some(watchers) = self.by_key.get_mut(path) else { return };
+        let keys = &mut self.keys;
+        watchers.retain(|id, watcher| {
+            let reached = reach == Reach::All || watcher.recursive;
+            if !reached || event.index() < watcher.since {
+                return true;
+            }
+            let then = deliver(*id, &mut watcher.receiver, event);
+            if then == Then::Remove {
+                keys.remove(id);
+            }
+            then == Then::Keep
+        });
+        if watchers.is_empty() {
+            self.by_key.remove(path);
+        }
+    }
+
+    fn notify_below(
+        &mut self,
+        path: &[u8],
+        event: &Arc<Event>,
+        deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
+    ) {
+        let prefix = [path, b"/"].concat();
+        let from = (Bound::Included(prefix.as_slice()), Bound::Unbounded);
+        let below = self.by_key.range::<[u8], _>(from).map(|(key, _)| key.clone());
+        let below: Vec<Key> = below.take_while(|key| key.as_bytes().starts_with(&prefix)).collect();
+        for key in below {
+            self.notify_at(key.as_bytes(), event, Reach::All, deliver);
+        }
+    }
+}
+
+/// Which watchers of one key an event reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    All,
+    Recursive,
+}
+
+/// The paths above `path`, nearest first, up to where a hidden name stands between.
+fn visible_ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        let slash = rest.iter().rposition(|byte| *byte == b'/')?;
+        let name = &rest[slash + 1..];
+        if name.is_empty() || name.starts_with(b"_") {
+            rest = &[];
+            return None;
+        }
+        rest = &rest[..slash];
+        Some(if rest.is_empty() { b"/" } else { rest })
+    })
+}
+
+/// Whether a watch of `key` sees `event`: the same rules as `Hub::notify`, for scans of the history.
+pub fn concerns(event: &Event, key: &Key, recursive: bool) -> bool {
+    let changed = &event.node.key;
+    if changed == key || (event.removes_directory() && key.is_below(changed)) {
+        return true;
+    }
+    recursive
+        && changed.is_below(key)
+        && visible_ancestors(changed.as_bytes()).any(|above| above == key.as_bytes())
+}
+
+impl<T> Default for Hub<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
