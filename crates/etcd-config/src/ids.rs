@@ -84,6 +84,14 @@ mod tests {
         check("http://localhost:2380", "8e9e05c52164694d", "cdf818194e3a8c32");
     }
 
+    /// What Debian's etcd 3.4.23 registered for itself with this token.
+    #[test]
+    fn a_discovery_url_is_the_token() {
+        let url = parse_list("http://127.0.0.1:31380").unwrap();
+        let token = "http://127.0.0.1:29088/7afbb68efdf4fd59a02a632644382b76";
+        assert_eq!(member(&url, token, None).to_string(), "98cd155dcab801a1");
+    }
+
     #[test]
     fn the_order_does_not_matter_and_the_time_does() {
         let urls = parse_list("http://a:1").unwrap();

@@ -1,6 +1,6 @@
 //! What the discovery service answers: the keys API's events and errors, as far as discovery looks at them.
 
-use serde::Deserialize;
+use etcd_api::received::{Error, Event, Node};
 
 /// From the hands: the whole answer, redirects followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,55 +11,21 @@ pub struct HttpAnswer {
     pub body: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-pub struct KeyEvent {
-    pub action: String,
-    pub node: Node,
+/// The last segment of a key: of a registration the member's id.
+pub fn base(node: &Node) -> &str {
+    node.key.rsplit('/').next().unwrap_or_default()
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Node {
-    #[serde(default)]
-    pub key: String,
-    #[serde(default)]
-    pub value: String,
-    #[serde(default)]
-    pub nodes: Vec<Node>,
-    #[serde(default)]
-    pub created_index: u64,
-    #[serde(default)]
-    pub modified_index: u64,
-}
-
-impl Node {
-    /// The last segment of the key: of a registration the member's id.
-    pub fn base(&self) -> &str {
-        self.key.rsplit('/').next().unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyError {
-    pub error_code: u32,
-    #[serde(default)]
-    pub message: String,
-    #[serde(default)]
-    pub cause: String,
-    #[serde(default)]
-    pub index: u64,
-}
-
-impl std::fmt::Display for KeyError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}: {} ({}) [{}]", self.error_code, self.message, self.cause, self.index)
-    }
+pub fn value(node: &Node) -> &str {
+    node.value.as_deref().unwrap_or_default()
 }
 
 pub enum Read {
-    Event(KeyEvent),
-    Error(KeyError),
+    Changed {
+        action: String,
+        node: Node,
+    },
+    Refused(Error),
     /// 5xx, or too many requests: the service is there, but not now.
     Unwell(u16),
     /// 200 without a body, as a watch gives that a proxy has cut.
@@ -71,8 +37,13 @@ pub enum Read {
 pub fn read(answer: &HttpAnswer) -> Read {
     match answer.status {
         200 | 201 if answer.body.is_empty() => Read::Empty,
-        200 | 201 => serde_json::from_slice(&answer.body).map_or(Read::NotJson, Read::Event),
+        200 | 201 => event(&answer.body).unwrap_or(Read::NotJson),
         429 | 500.. => Read::Unwell(answer.status),
-        _ => serde_json::from_slice(&answer.body).map_or(Read::NotJson, Read::Error),
+        _ => serde_json::from_slice(&answer.body).map_or(Read::NotJson, Read::Refused),
     }
+}
+
+fn event(body: &[u8]) -> Option<Read> {
+    let event: Event = serde_json::from_slice(body).ok()?;
+    Some(Read::Changed { action: event.action, node: event.node? })
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::address::DiscoveryUrl;
-use super::answer::{HttpAnswer, KeyError, KeyEvent, Node, Read, read};
+use etcd_api::received::{self, Node};
+
+use super::answer::{HttpAnswer, Read, base, read, value};
 use super::error::DiscoveryError;
 use crate::config::hide_password;
 use crate::ids::Id;
@@ -150,25 +152,25 @@ impl Discovery {
                 (Read::Empty, Step::WaitForOthers) => self.ask_others(),
                 (Read::Empty, Step::SeeSelf) => self.ask_self(),
                 (Read::Empty, _) => self.end(DiscoveryError::BadEndpoint),
-                (Read::Error(error), _) => self.refused(step, &error),
-                (Read::Event(event), _) => self.answered(step, event, answer.index),
+                (Read::Refused(error), _) => self.refused(step, &error),
+                (Read::Changed { action, node }, _) => self.answered(step, &action, node, answer.index),
             },
         }
     }
 
-    fn answered(&mut self, step: Step, event: KeyEvent, index: Option<u64>) -> Vec<Command> {
+    fn answered(&mut self, step: Step, action: &str, node: Node, index: Option<u64>) -> Vec<Command> {
         match step {
-            Step::Size => match event.node.value.trim().parse() {
+            Step::Size => match value(&node).trim().parse() {
                 Ok(size) if (1..=MAX_MEMBERS).contains(&size) => {
                     self.size = size;
                     self.ask_list()
                 }
                 _ => self.end(DiscoveryError::BadSize),
             },
-            Step::List => self.listed(event.node, index.unwrap_or_default()),
+            Step::List => self.listed(node, index.unwrap_or_default()),
             Step::Register => {
                 self.failures = 0;
-                self.registered = Some(event.node.created_index);
+                self.registered = Some(node.created_index);
                 self.ask_self()
             }
             Step::SeeSelf => {
@@ -176,12 +178,12 @@ impl Discovery {
                 self.failures = 0;
                 self.ask_size()
             }
-            Step::WaitForOthers => self.saw(event),
+            Step::WaitForOthers => self.saw(action, node),
             Step::Retry(_) | Step::Ended => Vec::new(),
         }
     }
 
-    fn refused(&mut self, step: Step, error: &KeyError) -> Vec<Command> {
+    fn refused(&mut self, step: Step, error: &received::Error) -> Vec<Command> {
         match (step, error.error_code) {
             (Step::Size, KEY_NOT_FOUND) => self.end(DiscoveryError::NoSize),
             // Our own earlier attempt, whose answer was lost: the list before it did not have us.
@@ -199,8 +201,7 @@ impl Discovery {
     /// A list came: is there room, and are we in it?
     fn listed(&mut self, node: Node, index: u64) -> Vec<Command> {
         self.failures = 0;
-        let mut members: Vec<_> =
-            node.nodes.into_iter().filter(|member| member.base() != "_config").collect();
+        let mut members: Vec<_> = node.nodes.into_iter().filter(|member| base(member) != "_config").collect();
         members.sort_by_key(|member| member.created_index);
         let place = members.iter().position(|member| self.is_self(member));
         if members.len() >= self.size && place.is_none_or(|place| place >= self.size) {
@@ -223,20 +224,20 @@ impl Discovery {
     }
 
     /// A change below the token. Whoever leaves before the cluster is complete frees the place again.
-    fn saw(&mut self, event: KeyEvent) -> Vec<Command> {
+    fn saw(&mut self, action: &str, node: Node) -> Vec<Command> {
         self.failures = 0;
-        self.next = event.node.modified_index.max(self.next) + 1;
+        self.next = node.modified_index.max(self.next) + 1;
         let mut commands = Vec::new();
-        match event.action.as_str() {
+        match action {
             "delete" | "expire" | "compareAndDelete" => {
-                self.members.retain(|member| member.key != event.node.key);
+                self.members.retain(|member| member.key != node.key);
             }
-            _ if event.node.base().starts_with('_') => {}
-            _ => match self.members.iter_mut().find(|member| member.key == event.node.key) {
-                Some(known) => known.value = event.node.value,
+            _ if base(&node).starts_with('_') => {}
+            _ => match self.members.iter_mut().find(|member| member.key == node.key) {
+                Some(known) => known.value = node.value,
                 None => {
-                    commands.push(Command::Log(self.found(&event.node)));
-                    self.members.push(event.node);
+                    commands.push(Command::Log(self.found(&node)));
+                    self.members.push(node);
                 }
             },
         }
@@ -262,18 +263,18 @@ impl Discovery {
 
     /// Values joined: the initial cluster.
     fn cluster(&self) -> Result<String, DiscoveryError> {
-        let joined = self.members.iter().map(|member| member.value.as_str()).collect::<Vec<_>>().join(",");
+        let joined = self.members.iter().map(value).collect::<Vec<_>>().join(",");
         let parsed = InitialCluster::parse(&joined).map_err(|_| DiscoveryError::InvalidUrl)?;
         if parsed.members().len() == self.size { Ok(joined) } else { Err(DiscoveryError::DuplicateName) }
     }
 
     fn is_self(&self, node: &Node) -> bool {
-        self.own.as_ref().is_some_and(|own| node.base() == own.id.to_string())
+        self.own.as_ref().is_some_and(|own| base(node) == own.id.to_string())
     }
 
     fn found(&self, node: &Node) -> String {
         let who = if self.is_self(node) { "self" } else { "peer" };
-        format!("found {who} {} in the cluster", node.base())
+        format!("found {who} {} in the cluster", base(node))
     }
 
     /// No answer. Reading is repeated for ever; registering only some times, since then somebody should look.

@@ -1,0 +1,75 @@
+//! `etcd-discovery`: the service as a program.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use etcd_discovery::{Settings, Store, Tokens, Upstream, serve};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXAMPLES: &str = "Examples:
+  etcd-discovery --data /var/lib/etcd-discovery/tokens
+      Keep tokens in a file, serve on 127.0.0.1:8087.
+  etcd-discovery --listen 0.0.0.0:80 --public-url https://discovery.example --data tokens
+      Serve a network; token URLs begin with the public one.
+  etcd-discovery --etcd http://127.0.0.1:2379
+      Keep tokens in an etcd, below /v2/keys/_etcd/registry.
+  curl 'http://127.0.0.1:8087/new?size=3'
+      A token for a cluster of three. Give its URL to the machines: etcd -discovery URL";
+
+/// Hands out discovery tokens, through which the machines of a new etcd cluster find each other.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Flags {
+    /// Where to serve.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8087", env = "ETCD_DISCOVERY_LISTEN")]
+    listen: SocketAddr,
+    /// What token URLs begin with [default: http:// and what the client asked].
+    #[arg(long, value_name = "URL", env = "ETCD_DISCOVERY_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// The file that tokens are kept in; without it, and without --etcd, a restart forgets them.
+    #[arg(long, value_name = "FILE", env = "ETCD_DISCOVERY_DATA")]
+    data: Option<PathBuf>,
+    /// Keep tokens in this etcd.
+    #[arg(long, value_name = "URL", conflicts_with = "data", env = "ETCD_DISCOVERY_ETCD")]
+    etcd: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(flags: Flags) -> anyhow::Result<()> {
+    let store = match (&flags.etcd, &flags.data) {
+        (Some(url), _) => Store::Etcd(Upstream::new(url)?),
+        (None, Some(path)) => Store::own(Tokens::open(path)?),
+        (None, None) => {
+            tracing::warn!("neither --data nor --etcd is given: a restart forgets all tokens");
+            Store::own(Tokens::in_memory())
+        }
+    };
+    let listener = TcpListener::bind(flags.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", flags.listen))?;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    serve(listener, store, Settings { public_url: flags.public_url }, stop).await.context("cannot serve")
+}

@@ -1,0 +1,40 @@
+//! What is counted, as Prometheus text.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Default)]
+pub struct Metrics {
+    pub requests: AtomicU64,
+    pub tokens_made: AtomicU64,
+    pub refused_by_rate: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Metrics {
+    pub fn count(of: &AtomicU64) {
+        of.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `own`: tokens kept and watches open, where they are kept here.
+    pub fn text(&self, own: Option<(usize, usize)>) -> String {
+        let counters = [
+            ("etcd_discovery_requests_total", "Requests.", &self.requests),
+            ("etcd_discovery_tokens_made_total", "Tokens handed out.", &self.tokens_made),
+            ("etcd_discovery_refused_by_rate_total", "Requests above the rate.", &self.refused_by_rate),
+            ("etcd_discovery_failed_total", "Requests that failed here.", &self.failed),
+        ];
+        let mut out = String::new();
+        for (name, help, value) in counters {
+            let value = value.load(Ordering::Relaxed);
+            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n"));
+        }
+        let Some((tokens, watches)) = own else { return out };
+        for (name, help, value) in [
+            ("etcd_discovery_tokens", "Tokens kept.", tokens),
+            ("etcd_discovery_watches", "Open watches.", watches),
+        ] {
+            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
+        }
+        out
+    }
+}

@@ -1,0 +1,316 @@
+//! All tokens: the v2 store below `/_etcd/registry`, who waits for its changes, and the journal.
+//!
+//! It knows no HTTP. What it acknowledges is in the journal first.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use etcd_api::{ApiError, Event, Key, KeysRequest, Timestamp, WatchRequest};
+use kv::watch::{Hub, Then, WatcherId};
+use kv::{Command, Outcome, Put, Refusal, Store};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::journal::{Journal, JournalError};
+use crate::limits::{KEPT_SECONDS, MAX_REGISTRATIONS, MAX_TOKENS, MAX_UNREAD, MAX_WATCHES, UNUSED};
+
+/// Where tokens are kept, here and in an etcd behind us.
+pub const REGISTRY: &str = "/_etcd/registry";
+const TOKEN_BYTES: usize = 16;
+
+/// Who waits: gets events until it is full or gone.
+#[derive(Debug)]
+struct Waiting {
+    sender: mpsc::Sender<Arc<Event>>,
+    stream: bool,
+}
+
+pub struct Tokens {
+    store: Store,
+    hub: Hub<Waiting>,
+    journal: Option<Journal>,
+    /// Listing them all for each new one would be slow.
+    count: usize,
+}
+
+/// What became of a request.
+pub enum Answer {
+    Event { event: Arc<Event>, index: u64 },
+    Watch { id: Option<WatcherId>, events: mpsc::Receiver<Arc<Event>>, index: u64 },
+}
+
+#[derive(Debug, Error)]
+pub enum TokenError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("too many tokens")]
+    ManyTokens,
+    #[error("too many registrations")]
+    ManyRegistrations,
+    #[error("too many watches")]
+    ManyWatches,
+    #[error("cannot write the journal")]
+    Journal(#[source] io::Error),
+    #[error("the store is broken; restart the service")]
+    Broken,
+    #[error("no random numbers: {0}")]
+    Random(String),
+}
+
+impl Tokens {
+    /// Forgotten at exit.
+    pub fn in_memory() -> Self {
+        Self { store: Store::new(), hub: Hub::new(), journal: None, count: 0 }
+    }
+
+    /// Kept in this file.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let (journal, store) = Journal::open(path)?;
+        let listed = key(REGISTRY).and_then(|key| store.get(&key, false).ok());
+        let count = listed.map_or(0, |event| event.node.nodes.len());
+        Ok(Self { store, hub: Hub::new(), journal: Some(journal), count })
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Can writes still be acknowledged?
+    pub fn healthy(&self) -> bool {
+        self.journal.as_ref().is_none_or(Journal::is_whole)
+    }
+
+    pub fn watches(&self) -> usize {
+        self.hub.len()
+    }
+
+    /// A fresh token for a cluster of `size`.
+    pub fn create(&mut self, size: usize, now: Timestamp) -> Result<String, TokenError> {
+        if self.count() >= MAX_TOKENS {
+            return Err(TokenError::ManyTokens);
+        }
+        let token = random_token()?;
+        let directory = format!("{REGISTRY}/{token}");
+        let mut made = put(&directory, b"", Some(now.plus_seconds(UNUSED.as_secs())));
+        made.dir = true;
+        made.prev_exist = Some(false);
+        let mut sized = put(&format!("{directory}/_config/size"), size.to_string().as_bytes(), None);
+        sized.prev_exist = Some(false);
+        for outcome in self.apply(&[Command::Put(made), Command::Put(sized)])? {
+            if let Err(Refusal::Keys(error)) = outcome.result {
+                return Err(error.into());
+            }
+        }
+        self.count += 1;
+        Ok(token)
+    }
+
+    /// A request below one token, whose key is already the full one.
+    pub fn request(
+        &mut self,
+        token: &str,
+        request: KeysRequest,
+        now: Timestamp,
+    ) -> Result<Answer, TokenError> {
+        let Some(directory) = key(&format!("{REGISTRY}/{token}")) else {
+            return Err(ApiError::new(etcd_api::ErrorCode::KeyNotFound, token, self.store.index()).into());
+        };
+        // Only tokens that were given out: nobody makes one by writing to it.
+        let known = self.store.get(&directory, false)?;
+        match request {
+            KeysRequest::Get(get) => {
+                let event = Arc::new(self.store.get(&get.key, get.recursive)?);
+                Ok(Answer::Event { event, index: self.store.index() })
+            }
+            KeysRequest::Watch(watch) => self.watch(&watch),
+            write => {
+                let is_new = self.store.get(write.key(), false).is_err();
+                if is_new && known.node.nodes.len() >= MAX_REGISTRATIONS {
+                    return Err(TokenError::ManyRegistrations);
+                }
+                let mut commands = Vec::new();
+                let kept = now.plus_seconds(KEPT_SECONDS);
+                if known.node.expiration.is_some_and(|at| at < now.plus_seconds(KEPT_SECONDS / 2)) {
+                    // Silently: watchers of the token would take any event for a member.
+                    let mut keep = put(&format!("{REGISTRY}/{token}"), b"", Some(kept));
+                    keep.dir = true;
+                    keep.refresh = true;
+                    keep.prev_exist = Some(true);
+                    commands.push(Command::Put(keep));
+                }
+                commands.extend(Command::from_request(write, now));
+                let outcome = self.apply(&commands)?.pop();
+                self.outcome(outcome)
+            }
+        }
+    }
+
+    fn outcome(&self, outcome: Option<Outcome>) -> Result<Answer, TokenError> {
+        let nothing = || ApiError::new(etcd_api::ErrorCode::RaftInternal, "nothing done", self.store.index());
+        let outcome = outcome.ok_or_else(nothing)?;
+        match (outcome.event(), &outcome.result) {
+            (Some(event), _) => Ok(Answer::Event { event: event.clone(), index: outcome.index }),
+            (None, Err(Refusal::Keys(error))) => Err(error.clone().into()),
+            (None, _) => Err(nothing().into()),
+        }
+    }
+
+    fn watch(&mut self, watch: &WatchRequest) -> Result<Answer, TokenError> {
+        let index = self.store.index();
+        let since = watch.since.unwrap_or(index + 1);
+        let past = self.store.scan_history(&watch.key, watch.recursive, since)?;
+        let (sender, events) = mpsc::channel(MAX_UNREAD);
+        let next = match past {
+            Some(event) => {
+                let next = event.index() + 1;
+                // Room for one is there: the channel is new.
+                if sender.try_send(event).is_err() || !watch.stream {
+                    return Ok(Answer::Watch { id: None, events, index });
+                }
+                next
+            }
+            None => since,
+        };
+        if self.hub.len() >= MAX_WATCHES {
+            return Err(TokenError::ManyWatches);
+        }
+        let mut next = next;
+        while watch.stream && next <= index {
+            let Some(event) = self.store.scan_history(&watch.key, watch.recursive, next)? else { break };
+            next = event.index() + 1;
+            if sender.try_send(event).is_err() {
+                // More is behind than a reader may be: it ends there, and the client comes again.
+                return Ok(Answer::Watch { id: None, events, index });
+            }
+        }
+        let waiting = Waiting { sender, stream: watch.stream };
+        let id = self.hub.register(&watch.key, watch.recursive, next, waiting);
+        Ok(Answer::Watch { id: Some(id), events, index })
+    }
+
+    /// The client of a watch is gone.
+    pub fn cancel(&mut self, id: WatcherId) {
+        self.hub.cancel(id);
+    }
+
+    /// Removes what has expired.
+    pub fn sync(&mut self, now: Timestamp) -> Result<(), TokenError> {
+        if self.store.next_expiration().is_some_and(|at| at <= now) {
+            self.apply(&[Command::Sync { now }])?;
+        }
+        Ok(())
+    }
+
+    /// Journal first, then the store, then whoever waits.
+    fn apply(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, TokenError> {
+        if let Some(journal) = &mut self.journal {
+            journal.append(commands).map_err(TokenError::Journal)?;
+        }
+        let mut outcomes = Vec::new();
+        for command in commands {
+            let outcome = self.store.apply(command);
+            for event in outcome.watch_events() {
+                let of_registry =
+                    event.node.key.parent().is_some_and(|key| key.as_bytes() == REGISTRY.as_bytes());
+                if of_registry && event.removes_directory() {
+                    self.count = self.count.saturating_sub(1);
+                }
+                self.hub.notify(event, |_, waiting, event| match waiting.sender.try_send(event.clone()) {
+                    Ok(()) if waiting.stream => Then::Keep,
+                    _ => Then::Remove,
+                });
+            }
+            outcomes.push(outcome);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.compact_if_grown(&self.store).map_err(TokenError::Journal)?;
+        }
+        Ok(outcomes)
+    }
+}
+
+fn key(path: &str) -> Option<Key> {
+    Key::parse(path).ok()
+}
+
+fn put(path: &str, value: &[u8], expiration: Option<Timestamp>) -> Put {
+    Put {
+        // invariant: made of constants and hex digits.
+        key: key(path).unwrap_or_else(Key::root),
+        value: Bytes::copy_from_slice(value),
+        dir: false,
+        expiration,
+        prev_exist: None,
+        prev_value: None,
+        prev_index: None,
+        refresh: false,
+    }
+}
+
+/// 32 lower-case hex digits that nobody guesses.
+pub fn random_token() -> Result<String, TokenError> {
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(error.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_api::RequestParts;
+
+    use super::*;
+
+    const DAY: u64 = 24 * 3600;
+
+    fn day(number: u64) -> Timestamp {
+        Timestamp::from_unix_nanos(0).plus_seconds(1_700_000_000 + number * DAY)
+    }
+
+    fn register(tokens: &mut Tokens, token: &str, now: Timestamp) -> Result<Answer, TokenError> {
+        let path = format!("/v2/keys{REGISTRY}/{token}/m");
+        let parts = RequestParts {
+            method: etcd_api::Method::Put,
+            path: path.as_bytes(),
+            query: Some("value=v"),
+            content_type: None,
+            body: b"",
+        };
+        tokens.request(token, KeysRequest::parse(parts).unwrap(), now)
+    }
+
+    #[test]
+    fn unused_tokens_go_and_used_ones_stay() {
+        let mut tokens = Tokens::in_memory();
+        let unused = tokens.create(3, day(0)).unwrap();
+        let used = tokens.create(3, day(0)).unwrap();
+        assert!(register(&mut tokens, &used, day(1)).is_ok());
+        tokens.sync(day(6)).unwrap();
+        assert_eq!(tokens.count(), 2);
+        tokens.sync(day(8)).unwrap();
+        assert_eq!(tokens.count(), 1);
+        assert!(register(&mut tokens, &unused, day(8)).is_err());
+        tokens.sync(day(3_650)).unwrap();
+        assert!(register(&mut tokens, &used, day(3_650)).is_ok());
+    }
+
+    #[test]
+    fn a_slow_reader_is_let_go_and_not_lied_to() {
+        let mut tokens = Tokens::in_memory();
+        let token = tokens.create(3, day(0)).unwrap();
+        let key = Key::parse(format!("{REGISTRY}/{token}")).unwrap();
+        let watch = WatchRequest { key, recursive: true, since: None, stream: true };
+        let Ok(Answer::Watch { mut events, .. }) = tokens.watch(&watch) else { panic!("no watch") };
+        for _ in 0..MAX_UNREAD + 2 {
+            register(&mut tokens, &token, day(0)).ok().unwrap();
+        }
+        assert_eq!(tokens.watches(), 0);
+        let mut seen = 0;
+        while events.try_recv().is_ok() {
+            seen += 1;
+        }
+        assert_eq!(seen, MAX_UNREAD, "what was promised before is still given");
+        assert_eq!(events.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+}

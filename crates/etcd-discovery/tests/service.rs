@@ -1,0 +1,279 @@
+//! The service over HTTP on loopback: tokens, limits, restart, and discovery's own client against it.
+
+// A test's own words may fail loudly.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_config::discovery::{Command, Discovery, DiscoveryUrl, Event, HttpAnswer, Method, Registration};
+use etcd_config::ids::Id;
+use etcd_discovery::{Settings, Store, Tokens, limits, serve};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Running {
+    base: String,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Running {
+    async fn start(tokens: Tokens) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve(listener, Store::own(tokens), Settings::default(), async {
+            stopped.await.unwrap_or(());
+        }));
+        Self { base, stop, task, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Status, `X-Etcd-Index`, body.
+    async fn ask(&self, method: &str, url: &str, value: Option<&str>) -> (u16, Option<u64>, String) {
+        let url = if url.starts_with('/') { format!("{}{url}", self.base) } else { url.to_owned() };
+        let body = value.map(|value| format!("value={}", value.replace('=', "%3D"))).unwrap_or_default();
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let answer = async {
+            let answer = self.client.request(request).await.unwrap();
+            let index =
+                answer.headers().get("x-etcd-index").map(|index| index.to_str().unwrap().parse().unwrap());
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, index, String::from_utf8(body.to_vec()).unwrap())
+        };
+        tokio::time::timeout(DEADLINE, answer).await.unwrap()
+    }
+
+    async fn new_token(&self, size: usize) -> String {
+        let (status, _, url) = self.ask("GET", &format!("/new?size={size}"), None).await;
+        assert_eq!(status, 200, "{url}");
+        url
+    }
+
+    /// Drives discovery's machine to its end.
+    async fn discover(&self, url: &str, number: u64) -> Command {
+        let address = DiscoveryUrl::parse(url).unwrap();
+        let own = Registration {
+            id: Id(number),
+            name: format!("core-{number}"),
+            peer_urls: etcd_config::url::parse_list(&format!("http://10.0.0.{number}:2380")).unwrap(),
+        };
+        let mut machine = Discovery::new(address, Some(own));
+        let mut todo = VecDeque::from(machine.start());
+        while let Some(command) = todo.pop_front() {
+            let event = match command {
+                Command::Log(_) => continue,
+                Command::Wait(_) => Event::Due,
+                Command::Ask(request) => {
+                    let method = if request.method == Method::Put { "PUT" } else { "GET" };
+                    let (status, index, body) =
+                        self.ask(method, &request.path, request.value.as_deref()).await;
+                    Event::Answer(HttpAnswer { status, index, body: body.into_bytes() })
+                }
+                end => return end,
+            };
+            todo.extend(machine.step(event));
+        }
+        panic!("discovery stopped without an end");
+    }
+}
+
+#[tokio::test]
+async fn machines_find_each_other_and_late_ones_find_it_full() {
+    let service = Running::start(Tokens::in_memory()).await;
+    let url = service.new_token(3).await;
+    let (one, two, three) =
+        tokio::join!(service.discover(&url, 1), service.discover(&url, 2), service.discover(&url, 3));
+    let Command::Done(cluster) = &one else { panic!("{one:?}") };
+    assert_eq!((&one, &one), (&two, &three));
+    let mut names: Vec<_> = cluster.split(',').map(|pair| pair.split_once('=').unwrap().0).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["core-1", "core-2", "core-3"]);
+    assert_eq!(service.discover(&url, 4).await, Command::Full(cluster.clone()));
+    let again = service.discover(&url, 1).await;
+    assert_eq!(again, Command::Failed(etcd_config::discovery::DiscoveryError::DuplicateId));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn paths_and_refusals() {
+    let service = Running::start(Tokens::in_memory()).await;
+    let url = service.new_token(2).await;
+    let token = url.strip_prefix(&format!("{}/", service.base)).unwrap();
+    assert!(token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()), "{token}");
+    let unknown = "0".repeat(32);
+    for (method, path, value, status, text) in [
+        ("GET", "/health".to_owned(), None, 200, "OK"),
+        ("GET", "/metrics".to_owned(), None, 200, "etcd_discovery_tokens 1"),
+        ("GET", "/".to_owned(), None, 200, "/new?size=3"),
+        ("GET", "/nothing".to_owned(), None, 404, "404 page not found"),
+        ("GET", "/new?size=x".to_owned(), None, 400, "strconv.Atoi: parsing \"x\": invalid syntax"),
+        ("GET", format!("/{token}/_config/size"), None, 200, "\"value\":\"2\""),
+        ("GET", format!("/{token}"), None, 200, "\"dir\":true"),
+        ("PUT", format!("/{token}/a?prevExist=false"), Some("a=http://a:1"), 201, "\"action\":\"create\""),
+        ("PUT", format!("/{token}/a?prevExist=false"), Some("a=http://a:1"), 412, "\"errorCode\":105"),
+        ("GET", format!("/{token}/"), None, 200, "\"value\":\"a=http://a:1\""),
+        ("DELETE", format!("/{token}/a"), None, 200, "\"action\":\"delete\""),
+        ("DELETE", format!("/{token}"), None, 404, "404"),
+        ("POST", format!("/{token}/a"), None, 404, "404"),
+        ("PUT", format!("/{token}/_config/size"), Some("9"), 404, "404"),
+        ("GET", format!("/{unknown}/_config/size"), None, 404, "\"errorCode\":100"),
+        ("PUT", format!("/{unknown}/a"), Some("x"), 404, "\"errorCode\":100"),
+        ("GET", format!("/{token}?recursive=maybe"), None, 400, "\"errorCode\":209"),
+    ] {
+        let (got, _, body) = service.ask(method, &path, value).await;
+        assert!(got == status && body.contains(text), "{method} {path}: {got} {body}");
+    }
+    let large = "x".repeat(limits::MAX_BODY_BYTES + 1);
+    assert_eq!(service.ask("PUT", &format!("/{token}/a"), Some(&large)).await.0, 413);
+    for number in 0..limits::MAX_REGISTRATIONS {
+        let path = format!("/{token}/m{number}");
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let mut status = service.ask("PUT", &path, Some("v")).await.0;
+        while status == 429 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            status = service.ask("PUT", &path, Some("v")).await.0;
+        }
+        assert_eq!(status, 201, "{number}");
+    }
+    // The rate's second has to pass for the next two.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(service.ask("PUT", &format!("/{token}/more"), Some("v")).await.0, 403);
+    assert_eq!(service.ask("PUT", &format!("/{token}/m0"), Some("w")).await.0, 200);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_from_one_address_is_refused_and_health_still_answers() {
+    let service = Running::start(Tokens::in_memory()).await;
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += u32::from(service.ask("GET", "/new", None).await.0 == 429);
+    }
+    assert!(refused > 10, "{refused}");
+    assert_eq!(service.ask("GET", "/health", None).await.0, 200);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_answers_its_headers_at_once_and_ends_with_the_client() {
+    let service = Running::start(Tokens::in_memory()).await;
+    let url = service.new_token(2).await;
+    let request = hyper::Request::get(format!("{url}?wait=true&recursive=true&stream=true"))
+        .body(Full::default())
+        .unwrap();
+    let answer = tokio::time::timeout(DEADLINE, service.client.request(request)).await.unwrap().unwrap();
+    assert!(answer.headers().contains_key("x-etcd-index"));
+    let mut body = answer.into_body();
+    for name in ["a", "b"] {
+        service.ask("PUT", &format!("{url}/{name}"), Some("v")).await;
+        let frame = tokio::time::timeout(DEADLINE, body.frame()).await.unwrap().unwrap().unwrap();
+        let line = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+        // The token's own renewal is told to nobody.
+        assert!(line.contains(&format!("/{name}\"")) && line.ends_with("}\n"), "{line}");
+    }
+    assert!(service.ask("GET", "/metrics", None).await.2.contains("etcd_discovery_watches 1\n"));
+    drop(body);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let text = service.ask("GET", "/metrics", None).await.2;
+        if text.contains("etcd_discovery_watches 0\n") {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    service.stop().await;
+}
+
+async fn register(path: &Path, names: &[&str], url: Option<String>) -> String {
+    let service = Running::start(Tokens::open(path).unwrap()).await;
+    let token = match url {
+        Some(token) => token,
+        None => service.new_token(3).await.rsplit('/').next().unwrap().to_owned(),
+    };
+    for name in names {
+        let (status, _, body) = service.ask("PUT", &format!("/{token}/{name}"), Some("v")).await;
+        assert_eq!(status, 201, "{body}");
+    }
+    service.stop().await;
+    token
+}
+
+#[tokio::test]
+async fn tokens_survive_a_restart_and_a_cut_at_every_byte_of_the_last_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    let token = register(&path, &["a"], None).await;
+    let before = std::fs::read(&path).unwrap().len();
+    register(&path, &["b"], Some(token.clone())).await;
+    let whole = std::fs::read(&path).unwrap();
+    assert!(whole.len() > before);
+    // Opening writes a snapshot first, and "b" stands after it.
+    let snapshot = {
+        let copy = folder.path().join("copy");
+        std::fs::write(&copy, &whole).unwrap();
+        drop(Tokens::open(&copy).unwrap());
+        std::fs::read(&copy).unwrap()
+    };
+    assert_ne!(snapshot, whole);
+    let mut lost = 0;
+    for cut in (whole.len() - 60)..=whole.len() {
+        let copy = folder.path().join(format!("cut{cut}"));
+        std::fs::write(&copy, &whole[..cut]).unwrap();
+        let service = Running::start(Tokens::open(&copy).unwrap()).await;
+        assert_eq!(service.ask("GET", &format!("/{token}/a"), None).await.0, 200, "{cut}");
+        lost += usize::from(service.ask("GET", &format!("/{token}/b"), None).await.0 == 404);
+        service.stop().await;
+    }
+    assert!(lost > 20, "only {lost} cuts took the last write: the file ends otherwise than thought");
+    let last = folder.path().join(format!("cut{}", whole.len()));
+    let service = Running::start(Tokens::open(&last).unwrap()).await;
+    assert_eq!(service.ask("GET", &format!("/{token}/b"), None).await.0, 200, "nothing cut, nothing lost");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn damage_is_named_and_never_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    register(&path, &["a", "b"], None).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let error = Tokens::open(&path).err().unwrap().to_string();
+    assert!(error.contains("tokens: the record at byte 16 is damaged"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "the file is left as it is");
+    std::fs::write(&path, b"something else").unwrap();
+    assert!(Tokens::open(&path).err().unwrap().to_string().contains("no journal of this version"));
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    let first = Tokens::open(&path).unwrap();
+    assert!(Tokens::open(&path).err().unwrap().to_string().contains("in use"));
+    drop(first);
+    Tokens::open(&path).unwrap();
+}
