@@ -68,6 +68,25 @@ fn a_purge_frees_the_space_that_was_missing() {
 }
 
 #[test]
+fn states_outlive_the_segments_that_they_were_set_in() {
+    let disk = SimulatedDisk::new();
+    let (log, mut flusher, _) = open(&disk).expect("a new log");
+    log.set_state(StateKey::new(2), Bytes::from_static(b"vote")).expect("a state");
+    let first = disk.names();
+    for index in 0..40 {
+        log.append([entry(index)]).expect("an entry");
+    }
+    log.purge_to(Purged { index: 38, term: 1, note: Bytes::new() }).expect("a purge");
+    flusher.flush().expect("a flush");
+    log.maintain().expect("maintenance");
+    assert!(first.iter().all(|name| !disk.names().contains(name)), "{first:?} of {:?}", disk.names());
+    let held = Held::of(&log);
+    let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
+    assert_eq!(Held::of(&log), held);
+    assert_eq!(log.states()[&StateKey::new(2)], "vote");
+}
+
+#[test]
 fn a_write_without_space_is_done_by_a_later_flush() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
