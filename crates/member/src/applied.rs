@@ -68,6 +68,13 @@ impl Applied {
         read(&self.inner.read().store)
     }
 
+    /// Removed for good, and raft does not need its vote any more to say so.
+    pub fn is_gone(&self, member_id: u64) -> bool {
+        let inner = self.inner.read();
+        let removed = inner.store.membership().is_removed(member_id);
+        removed && inner.membership.get_node(&member_id).is_none()
+    }
+
     pub fn with_inner<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
         change(&mut self.inner.write())
     }

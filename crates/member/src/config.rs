@@ -53,6 +53,8 @@ pub struct MemberConfig {
     pub election_timeout: Duration,
     /// Applied log entries between two checkpoints.
     pub snapshot_count: u64,
+    /// Entries kept behind a checkpoint for slow followers; others get a snapshot.
+    pub kept_entries: u64,
     /// The size of the log's files; tests take small ones.
     pub log_segment_bytes: u64,
     /// What the first leader of a new cluster records as the cluster's version.
@@ -76,6 +78,7 @@ impl MemberConfig {
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
             snapshot_count: 10_000,
+            kept_entries: crate::limits::LOG_KEPT_ENTRIES,
             log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
             cluster_version: "2.3.0".to_owned(),
             clock: Arc::new(SystemClock),

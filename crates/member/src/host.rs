@@ -181,9 +181,12 @@ fn done() -> Handling {
 }
 
 impl Conversation for MemberConversation {
-    /// A removed member learns it when it calls again.
+    /// A removed member learns it when it calls again. A removed leader goes on until it has
+    /// handed over.
     fn is_over(&self) -> bool {
-        self.applied.read(|store| store.membership().is_removed(self.from))
+        let leader = self.leadership.borrow().leader;
+        let leads = leader.is_some_and(|leader| leader.node_id == self.from);
+        !leads && self.applied.is_gone(self.from)
     }
 
     fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {

@@ -196,7 +196,7 @@ impl Peers {
         let Some(version) = common_version(hello.versions) else {
             return refused(Refused::Version);
         };
-        if self.applied.read(|store| store.membership().is_removed(hello.from)) {
+        if self.applied.is_gone(hello.from) {
             return refused(Refused::Removed);
         }
         match self.disks.meet(hello.from, hello.disk) {

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use kv::Command;
-use openraft::{Config, SnapshotPolicy};
+use openraft::errors::{InitializeError, RaftError};
+use openraft::{Config, RaftMetrics, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,7 +20,6 @@ use crate::config::{MemberConfig, Start};
 use crate::host::{Accepted, MemberHost, Raft};
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
-use crate::limits::LOG_KEPT_ENTRIES;
 use crate::log_store::{LogStore, OpenLogError};
 use crate::member::{Inner, Member};
 use crate::peer::link::Pace;
@@ -28,7 +28,9 @@ use crate::peers::Peers;
 use crate::proposals::Proposals;
 use crate::proposer::Proposer;
 use crate::raft_network::Networking;
-use crate::raft_types::{Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Vote};
+use crate::raft_types::{
+    Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
+};
 use crate::read_barrier::{ReadBarrier, Waiting};
 use crate::state_machine::StateMachine;
 use crate::upkeep::{Upkeep, encode};
@@ -66,7 +68,7 @@ impl Member {
         let proposals = Proposals::new(config.member_id, rand::random());
         let applied = Arc::new(Applied::new(proposals));
         applied.restore(&checkpoint)?;
-        if applied.read(|store| store.membership().is_removed(config.member_id)) {
+        if applied.is_gone(config.member_id) {
             return Err(StartError::Removed);
         }
         if config.force_new_cluster {
@@ -106,8 +108,8 @@ fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
         election_timeout_max: election / 2,
         install_snapshot_timeout: millis(crate::limits::SNAPSHOT_CALL_TIME),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_count),
-        max_in_snapshot_log_to_keep: LOG_KEPT_ENTRIES,
-        replication_lag_threshold: LOG_KEPT_ENTRIES,
+        max_in_snapshot_log_to_keep: config.kept_entries,
+        replication_lag_threshold: config.kept_entries,
         enable_pre_vote: Some(true),
         // A leader that restarted has forgotten which batches it was given: see `host.rs`.
         enable_leader_restore: Some(false),
@@ -116,6 +118,8 @@ fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
     .validate()
 }
 
+/// The first of a new cluster's members begins it; the others wait to hear of it, and begin it
+/// themselves when they do not. All at once would stand against each other.
 async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError> {
     let Start::New(initial) = &config.start else { return Ok(()) };
     if !initial.iter().any(|member| member.id == config.member_id) {
@@ -124,7 +128,29 @@ async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError
     let node = |urls: &Vec<String>| PeerNode { peer_urls: urls.clone() };
     let nodes = initial.iter().map(|member| (member.id, node(&member.peer_urls)));
     let nodes = nodes.collect::<BTreeMap<_, _>>();
-    raft.initialize(nodes).await.map_err(|error| StartError::Raft(error.to_string()))
+    let place = nodes.keys().position(|id| *id == config.member_id).unwrap_or_default();
+    let raft = raft.clone();
+    let patience = config.election_timeout * place as u32;
+    let begin = async move {
+        let heard = |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some();
+        if place > 0 && raft.wait(Some(patience)).metrics(heard, "a leader").await.is_ok() {
+            return Ok(());
+        }
+        match raft.initialize(nodes).await {
+            // The cluster began meanwhile.
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) | Ok(()) => Ok(()),
+            Err(error) => Err(StartError::Raft(error.to_string())),
+        }
+    };
+    if place == 0 {
+        return begin.await;
+    }
+    tokio::spawn(async move {
+        if let Err(error) = begin.await {
+            tracing::error!(%error, "the new cluster is not begun by this member");
+        }
+    });
+    Ok(())
 }
 
 /// Nobody else can be elected: there is nothing to wait for.

@@ -89,9 +89,7 @@ impl Upkeep {
                 self.lead().await;
             }
             self.publish().await;
-            let own = self.config.member_id;
-            let removed = self.applied.read(|store| store.membership().is_removed(own));
-            if removed && !self.leads() {
+            if self.applied.is_gone(self.config.member_id) && !self.leads() {
                 self.peers.stop(StopReason::Removed);
                 return;
             }

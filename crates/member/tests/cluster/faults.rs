@@ -175,7 +175,9 @@ fn a_leader_that_is_heard_but_does_not_hear_loses_nothing() {
 
 #[test]
 fn a_follower_far_behind_gets_a_snapshot() {
+    const KEPT: u64 = 50;
     let mut cluster = Cluster::empty(3);
+    cluster.kept_entries = KEPT;
     for id in 1..=3 {
         cluster.start(id);
     }
@@ -185,7 +187,7 @@ fn a_follower_far_behind_gets_a_snapshot() {
     let member = cluster.member(leader);
     cluster.on(leader, async {
         // More entries than are kept for slow followers: one after the other, an entry each.
-        for number in 0..member::limits::LOG_KEPT_ENTRIES + 200 {
+        for number in 0..KEPT + 200 {
             member.propose(&put(&format!("/k/{}", number % 100), "x")).await.unwrap();
         }
         member.checkpoint(DEADLINE).await.unwrap();

@@ -35,7 +35,7 @@ struct Cluster {
     wires: Arc<Wires>,
     nodes: BTreeMap<u64, Node>,
     initial: Vec<InitialMember>,
-    snapshot_count: u64,
+    kept_entries: u64,
 }
 
 fn url(id: u64) -> String {
@@ -44,6 +44,9 @@ fn url(id: u64) -> String {
 
 impl Cluster {
     fn empty(members: u64) -> Self {
+        if std::env::var_os("SHOW_LOG").is_some() {
+            tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).try_init().ok();
+        }
         let initial =
             (1..=members).map(|id| InitialMember { id, name: format!("m{id}"), peer_urls: vec![url(id)] });
         Self {
@@ -51,7 +54,7 @@ impl Cluster {
             wires: Wires::new(),
             nodes: BTreeMap::new(),
             initial: initial.collect(),
-            snapshot_count: 10_000,
+            kept_entries: member::limits::LOG_KEPT_ENTRIES,
         }
     }
 
@@ -60,7 +63,16 @@ impl Cluster {
         for id in 1..=members {
             cluster.start(id);
         }
-        cluster.leader();
+        let leader = cluster.leader();
+        // What a new cluster records by itself is over: later indexes are the test's.
+        wait_for("the new cluster's record", || {
+            cluster.member(leader).read(|store| {
+                let membership = store.membership();
+                let named = membership.members().filter(|member| !member.name.is_empty()).count();
+                let done = named as u64 == members && membership.cluster_version().is_some();
+                done.then_some(())
+            })
+        });
         cluster
     }
 
@@ -75,7 +87,7 @@ impl Cluster {
         config.heartbeat = Duration::from_millis(50);
         config.election_timeout = Duration::from_millis(500);
         config.log_segment_bytes = SEGMENT_BYTES;
-        config.snapshot_count = self.snapshot_count;
+        config.kept_entries = self.kept_entries;
         if self.initial.iter().any(|member| member.id == id) {
             config.start = Start::New(self.initial.clone());
         }
