@@ -17,7 +17,7 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::follow::follow;
+use super::follow::{Following, follow};
 use super::handler::{Handler, NoError, Payload, Peer, Reply};
 use super::stop::{Level, Stop};
 use super::tracked::{Phase, Signs, Tracked, Wire};
@@ -122,7 +122,7 @@ fn asks_to_close(request: &Request<Incoming>) -> bool {
 /// How hyper's turn ended.
 enum Turn<S, C> {
     Over,
-    Follow(S, Bytes, Followed<C>),
+    Follow(S, Bytes, Box<Followed<C>>),
     /// Nothing was asked for a while: hyper's buffers are given back.
     Rest(S, Bytes),
 }
@@ -139,10 +139,14 @@ pub(super) async fn drive<S: Wire, H: Handler>(stream: S, peer: Peer, handler: A
         match turn {
             Turn::Over => return,
             Turn::Rest(back, rest) => (stream, ahead) = (back, rest),
-            Turn::Follow(taken, rest, followed) => match follow(taken, rest, followed, &stop).await {
-                Some((back, rest)) => (stream, ahead) = (back, rest),
-                None => return,
-            },
+            Turn::Follow(taken, rest, followed) => {
+                let (head, following) = Following::new(&rest, *followed);
+                drop(rest);
+                match follow(taken, head, following, &stop).await {
+                    Some((back, rest)) => (stream, ahead) = (back, rest),
+                    None => return,
+                }
+            }
         }
     }
 }
@@ -215,7 +219,7 @@ async fn requests<S: Wire, H: Handler>(
     match end {
         End::Over => Turn::Over,
         End::Rest => Turn::Rest(stream, ahead),
-        End::Follow(followed) => Turn::Follow(stream, ahead, followed),
+        End::Follow(followed) => Turn::Follow(stream, ahead, Box::new(followed)),
     }
 }
 
@@ -296,3 +300,7 @@ impl Patience {
         self.timer.as_mut().reset(Instant::now() + time);
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
