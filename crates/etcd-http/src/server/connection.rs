@@ -17,19 +17,11 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::follow::{Following, follow};
+use super::follow::{Followed, Following, follow};
 use super::handler::{Handler, NoError, Payload, Peer, Reply};
 use super::stop::{Level, Stop};
 use super::tracked::{Phase, Signs, Tracked, Wire};
 use crate::limits;
-
-/// What a request that is followed leaves behind for its connection.
-pub(super) struct Followed<C> {
-    pub(super) head: Response<()>,
-    pub(super) chunks: C,
-    pub(super) version: Version,
-    pub(super) keep_alive: bool,
-}
 
 /// The service as hyper sees it: one per connection.
 struct Requests<H: Handler> {
@@ -179,7 +171,6 @@ async fn requests<S: Wire, H: Handler>(
         .title_case_headers(true)
         .half_close(half_close)
         .max_buf_size(limits::HEAD_BYTES)
-        .max_headers(limits::HEAD_FIELDS)
         .serve_connection(TokioIo::new(Tracked { stream, ahead, signs: Arc::clone(&signs) }), service);
     let mut patience = Patience::new();
     let mut raised = pin!(stop.changed());

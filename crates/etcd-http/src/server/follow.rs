@@ -13,7 +13,6 @@ use hyper::{Response, Version};
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::connection::Followed;
 use super::handler::{Chunk, Chunks};
 use super::stop::{Level, Stop};
 use super::tracked::Wire;
@@ -21,6 +20,14 @@ use crate::limits;
 
 /// One look at a stream that should say nothing takes this much of it.
 const LOOK_BYTES: usize = 512;
+
+/// What a request that is followed leaves behind for its connection.
+pub(super) struct Followed<C> {
+    pub(super) head: Response<()>,
+    pub(super) chunks: C,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+}
 
 /// A followed answer under way: all that a waiting connection keeps.
 pub(super) struct Following<C> {
