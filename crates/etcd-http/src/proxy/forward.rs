@@ -266,3 +266,30 @@ fn metrics() -> Answer {
     let lines = lines.map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name} {value}\n"));
     answer::with(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4"), lines.concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_one_hop_stay_behind() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("transfer-encoding", "chunked"),
+            ("te", "trailers"),
+            ("authorization", "Basic x"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        drop_hop_by_hop(&mut headers);
+        let address = "[::ffff:10.0.0.2]:99".parse().unwrap();
+        add_forwarded_for(&mut headers, Peer { address, secure: false });
+        let mut left: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        left.sort();
+        assert_eq!(left, ["authorization=Basic x", "x-forwarded-for=10.0.0.1, 10.0.0.2"]);
+    }
+}

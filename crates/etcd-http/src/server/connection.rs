@@ -18,23 +18,15 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::follow::follow;
+use super::follow::{Followed, Following, follow};
 use super::handler::{Handler, NoError, Payload, Peer, Reply, TakeOver};
 use super::stop::{Level, Stop};
 use super::tracked::{Phase, Signs, Tracked, Wire};
 use crate::limits;
 
-/// What a request that is followed leaves behind for its connection.
-pub(super) struct Followed<C> {
-    pub(super) head: Response<()>,
-    pub(super) chunks: C,
-    pub(super) version: Version,
-    pub(super) keep_alive: bool,
-}
-
 /// What takes the connection away from hyper.
 enum Taken<C> {
-    Follow(Followed<C>),
+    Follow(Box<Followed<C>>),
     Upgrade(Response<()>, TakeOver),
 }
 
@@ -58,7 +50,9 @@ impl<H: Handler> Requests<H> {
         let keep_alive = version == Version::HTTP_11 && !asks_to_close(&request);
         let leave = match handler.handle(peer, request).await {
             Reply::Answer(response) => return Ok(response.map(|payload| Sent { payload, signs })),
-            Reply::Follow(head, chunks) => Taken::Follow(Followed { head, chunks, version, keep_alive }),
+            Reply::Follow(head, chunks) => {
+                Taken::Follow(Box::new(Followed { head, chunks, version, keep_alive }))
+            }
             Reply::Upgrade(head, take) => Taken::Upgrade(head, take),
         };
         *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(leave);
@@ -145,10 +139,14 @@ pub(super) async fn drive<S: Wire, H: Handler>(stream: S, peer: Peer, handler: A
         match turn {
             Turn::Over => return,
             Turn::Rest(back, rest) => (stream, ahead) = (back, rest),
-            Turn::Taken(bare, rest, Taken::Follow(followed)) => match follow(bare, rest, followed, &stop).await {
-                Some((back, rest)) => (stream, ahead) = (back, rest),
-                None => return,
-            },
+            Turn::Taken(bare, rest, Taken::Follow(followed)) => {
+                let (head, following) = Following::new(&rest, *followed);
+                drop(rest);
+                match follow(bare, head, following, &stop).await {
+                    Some((back, rest)) => (stream, ahead) = (back, rest),
+                    None => return,
+                }
+            }
             Turn::Taken(bare, rest, Taken::Upgrade(head, take)) => {
                 return upgrade(bare, rest, &head, take, &stop).await;
             }
@@ -210,7 +208,6 @@ async fn requests<S: Wire, H: Handler>(
         .title_case_headers(true)
         .half_close(half_close)
         .max_buf_size(limits::HEAD_BYTES)
-        .max_headers(limits::HEAD_FIELDS)
         .serve_connection(TokioIo::new(Tracked { stream, ahead, signs: Arc::clone(&signs) }), service);
     let mut patience = Patience::new();
     let mut raised = pin!(stop.changed());
@@ -331,3 +328,7 @@ impl Patience {
         self.timer.as_mut().reset(Instant::now() + time);
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -8,12 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::{Response, Version};
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::connection::Followed;
 use super::handler::{Chunk, Chunks};
 use super::stop::{Level, Stop};
 use super::tracked::Wire;
@@ -22,31 +21,58 @@ use crate::limits;
 /// One look at a stream that should say nothing takes this much of it.
 const LOOK_BYTES: usize = 512;
 
+/// What a request that is followed leaves behind for its connection.
+pub(super) struct Followed<C> {
+    pub(super) head: Response<()>,
+    pub(super) chunks: C,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+}
+
+/// A followed answer under way: all that a waiting connection keeps.
+pub(super) struct Following<C> {
+    chunks: C,
+    ahead: Pipelined,
+    chunked: bool,
+    keep_alive: bool,
+}
+
+impl<C: Chunks> Following<C> {
+    /// The answer's head as text, and the rest. `ahead` was read behind the request.
+    pub(super) fn new(ahead: &Bytes, followed: Followed<C>) -> (Vec<u8>, Following<C>) {
+        let Followed { head, chunks, version, keep_alive } = followed;
+        let chunked = version == Version::HTTP_11;
+        let text = head_text(&head, chunked, keep_alive);
+        (text, Following { chunks, ahead: Pipelined::new(ahead), chunked, keep_alive })
+    }
+}
+
 /// Sends the answer; gives the stream back, with what was pipelined behind it, when the connection may go on.
+///
+/// Writes have a box of their own: ten thousand connections wait here, and few write.
 pub(super) async fn follow<S: Wire, C: Chunks>(
     mut stream: S,
-    ahead: Bytes,
-    followed: Followed<C>,
+    head: Vec<u8>,
+    mut following: Following<C>,
     stop: &Stop,
 ) -> Option<(S, Bytes)> {
-    let Followed { head, mut chunks, version, keep_alive } = followed;
-    let chunked = version == Version::HTTP_11;
-    let mut ahead = Pipelined::new(ahead);
-    write(&mut stream, &head_text(&head, chunked, keep_alive)).await.ok()?;
-    drop(head);
+    Box::pin(write(&mut stream, head)).await.ok()?;
     loop {
-        let chunk = next(&mut stream, &mut chunks, &mut ahead, stop).await?;
-        write(&mut stream, &chunk_text(&chunk, chunked)).await.ok()?;
-        match chunk {
-            Chunk::More(_) => {}
-            Chunk::Last(_) if keep_alive => return Some((stream, ahead.into_bytes())),
-            Chunk::Last(_) | Chunk::Close => {
-                // The answer is whole; a client that is gone already has nothing to lose.
-                if let Err(error) = stream.shutdown().await {
-                    tracing::debug!(%error, "closing a followed answer");
-                }
-                return None;
+        let chunk = next(&mut stream, &mut following, stop).await?;
+        let text = chunk_text(&chunk, following.chunked);
+        let more = matches!(chunk, Chunk::More(_));
+        let serves_on = following.keep_alive && matches!(chunk, Chunk::Last(_));
+        drop(chunk);
+        Box::pin(write(&mut stream, text)).await.ok()?;
+        if serves_on {
+            return Some((stream, following.ahead.into_bytes()));
+        }
+        if !more {
+            // The answer is whole; a client that is gone already has nothing to lose.
+            if let Err(error) = stream.shutdown().await {
+                tracing::debug!(%error, "closing a followed answer");
             }
+            return None;
         }
     }
 }
@@ -54,10 +80,10 @@ pub(super) async fn follow<S: Wire, C: Chunks>(
 /// The next chunk; none when the client left or the server ends at once.
 async fn next<S: Wire, C: Chunks>(
     stream: &mut S,
-    chunks: &mut C,
-    ahead: &mut Pipelined,
+    following: &mut Following<C>,
     stop: &Stop,
 ) -> Option<Chunk> {
+    let Following { chunks, ahead, .. } = following;
     let mut drain = pin!(stop.reached(Level::Drain));
     poll_fn(|context| {
         if drain.as_mut().poll(context).is_ready() {
@@ -81,37 +107,29 @@ async fn next<S: Wire, C: Chunks>(
 }
 
 /// What the client sent behind the request that is being followed.
-struct Pipelined {
-    first: Bytes,
-    more: BytesMut,
-}
+struct Pipelined(Vec<u8>);
 
 impl Pipelined {
-    fn new(first: Bytes) -> Pipelined {
+    fn new(first: &Bytes) -> Pipelined {
         // A copy, because the original would keep hyper's whole read buffer alive.
-        Pipelined { first: Bytes::copy_from_slice(&first), more: BytesMut::new() }
+        Pipelined(first.to_vec())
     }
 
     fn has_room(&self) -> bool {
-        self.first.len() + self.more.len() + LOOK_BYTES <= limits::PIPELINED_BYTES
+        self.0.len() + LOOK_BYTES <= limits::PIPELINED_BYTES
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        self.more.extend_from_slice(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     fn into_bytes(self) -> Bytes {
-        if self.more.is_empty() {
-            return self.first;
-        }
-        let mut all = BytesMut::from(&self.first[..]);
-        all.extend_from_slice(&self.more);
-        all.freeze()
+        Bytes::from(self.0)
     }
 }
 
-async fn write<S: Wire>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
-    let mut rest = bytes;
+async fn write<S: Wire>(stream: &mut S, bytes: Vec<u8>) -> io::Result<()> {
+    let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let count = timeout(limits::WRITE_TIME, stream.write(rest)).await??;
         if count == 0 {

@@ -10,10 +10,12 @@ use etcd_api::Member;
 use etcd_http::backend::Backend;
 use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::Running;
+use etcd_http::tls::{ServerTls, TlsFiles, client_config};
 use etcd_http::{Cors, Front, Local};
 use tokio::runtime::Runtime;
 
 use crate::site::{self, Answer, Client, FORM, PATIENCE};
+use crate::tls;
 
 const WAIT: Duration = Duration::from_millis(300);
 
@@ -188,6 +190,54 @@ fn watches_pass_and_end_with_their_reader() {
         assert!(began.elapsed() < PATIENCE, "the member still holds the watch");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn members_with_tls() {
+    use etcd_http::server::{Listener, serve};
+    let folder = tempfile::tempdir().unwrap();
+    let own = tls::authority("own");
+    let trusted = tls::write_authority(folder.path(), "own", &own);
+    let files = tls::issue(folder.path(), "server", &own, false);
+    let client = tls::issue(folder.path(), "client", &own, false);
+    let server = TlsFiles { authority: Some(trusted.clone()), client_certificates: true, ..files };
+    let server = Arc::new(ServerTls::load(server).unwrap());
+    let runtime = site::runtime();
+    let (address, peer_address) = (free_address(), free_address());
+    let member = Member {
+        id: site::MEMBER_ID,
+        name: "n1".to_owned(),
+        peer_urls: vec![format!("https://{peer_address}")],
+        client_urls: vec![format!("https://{address}")],
+    };
+    let front = Arc::new(Front::new(Local::new(member, site::CLUSTER_ID), site::settings()).unwrap());
+    let inside = runtime.enter();
+    let _peers = serve(
+        vec![Listener::bind(peer_address, Some(Arc::clone(&server))).unwrap()],
+        Arc::new(front.for_peers()),
+        100,
+    );
+    let _members = serve(vec![Listener::bind(address, Some(server)).unwrap()], front, 100);
+    let status = |own: Option<&TlsFiles>| {
+        let saved = folder.path().join("proxy/cluster");
+        let mut settings = proxy_settings(vec![format!("https://{peer_address}")], saved, false);
+        settings.dial.tls = Some(client_config(&trusted, own).unwrap());
+        let proxy = site::start(&runtime, Proxy::start(settings).unwrap(), None);
+        let began = Instant::now();
+        loop {
+            let mut client = Client::connect(proxy.addresses()[0]);
+            client.send("GET", "/v2/keys", &[], "");
+            let status = client.answer_to("GET").status;
+            if status == 200 || began.elapsed() > Duration::from_secs(2) {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    assert_eq!(status(Some(&client)), 200);
+    // Without a certificate it learns of no member, and stays without endpoints.
+    assert_eq!(status(None), 503);
+    drop(inside);
 }
 
 #[test]

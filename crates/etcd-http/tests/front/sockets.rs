@@ -124,3 +124,38 @@ fn connections_are_counted_and_freed() {
     drop(open);
     wait(1);
 }
+
+#[test]
+fn damaged_requests_never_hurt() {
+    let site = Site::start();
+    let good = format!(
+        "PUT /v2/keys/a%20b?prevExist=true&ttl=5 HTTP/1.1\r\nHost: a\r\nAuthorization: Basic cm9vdDpwdw==\r\n{}: {}\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nvalue=x\r\n0\r\n\r\n",
+        FORM.0, FORM.1
+    );
+    let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    for round in 0..500 {
+        let mut bytes = good.clone().into_bytes();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = random(256) as u8,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, random(256) as u8),
+            }
+        }
+        let mut client = site.connect();
+        client.write(&bytes);
+        client.tcp().shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        if client.stream.read_to_end(&mut answer).is_ok() && !answer.is_empty() {
+            assert!(answer.starts_with(b"HTTP/1."), "round {round}: {bytes:?}");
+        }
+    }
+    assert_eq!(site.get("/version").status, 200);
+}

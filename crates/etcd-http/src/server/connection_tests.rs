@@ -1,0 +1,142 @@
+//! Deadlines, on a clock that runs as fast as nobody has anything to do.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::body;
+use crate::server::Never;
+
+/// Answers with a large body, after reading what was sent.
+struct Large;
+
+const LARGE: usize = 1 << 20;
+
+impl Handler for Large {
+    type Chunks = Never;
+
+    async fn handle(self: Arc<Self>, _: Peer, request: Request<Incoming>) -> Reply<Never> {
+        let body = match body::read(request.into_body()).await {
+            Ok(_) => Payload::from("x".repeat(LARGE)),
+            Err(error) => Payload::from(error.to_string()),
+        };
+        Reply::Answer(Response::new(body))
+    }
+}
+
+fn peer() -> Peer {
+    Peer { address: "127.0.0.1:1".parse().unwrap(), secure: false }
+}
+
+/// A connection with little room on its way to the client.
+fn connect() -> DuplexStream {
+    let (client, server) = duplex(1 << 10);
+    tokio::spawn(drive(server, peer(), Arc::new(Large), Arc::new(Stop::default())));
+    client
+}
+
+/// When the server closes it, counted from now; it must do so within an hour.
+async fn closes_after(client: &mut DuplexStream) -> Duration {
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(3_600), client.read_to_end(&mut rest)).await.unwrap().unwrap();
+    began.elapsed()
+}
+
+fn is_about(found: Duration, expect: Duration) {
+    let slack = Duration::from_millis(50);
+    assert!(found >= expect && found < expect + slack, "{found:?}, not about {expect:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time() {
+    let mut client = connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    is_about(closes_after(&mut client).await, limits::HEAD_TIME);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_gets_no_more_time_by_trickling() {
+    let mut client = connect();
+    let began = Instant::now();
+    while client.write_all(b"G").await.is_ok() {
+        sleep(Duration::from_secs(1)).await;
+        assert!(began.elapsed() < Duration::from_secs(3_600), "it goes on for ever");
+    }
+    assert!(began.elapsed() < limits::HEAD_TIME + Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_head_has_its_time_too() {
+    let mut client = connect();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\nGET / HT").await.unwrap();
+    let mut answer = vec![0; LARGE];
+    client.read_exact(&mut answer).await.unwrap();
+    let took = closes_after(&mut client).await;
+    assert!(took <= limits::HEAD_TIME + limits::REST_TIME + Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_stay() {
+    let mut client = connect();
+    sleep(Duration::from_secs(3_600)).await;
+    let mut answer = vec![0; LARGE];
+    for _ in 0..3 {
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        // Head and body.
+        client.read_exact(&mut answer).await.unwrap();
+        let mut head = answer.split(|byte| *byte == b'\n').take_while(|line| line.len() > 1);
+        assert!(head.next().unwrap().starts_with(b"HTTP/1.1 200"));
+        let head_bytes = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        client.read_exact(&mut answer[..head_bytes]).await.unwrap();
+        // Long enough for hyper to be put away and made anew.
+        sleep(limits::REST_TIME * 5).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_is_cut() {
+    let mut client = connect();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    sleep(limits::WRITE_TIME + Duration::from_secs(1)).await;
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() < LARGE, "all of it was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_everything() {
+    let mut client = connect();
+    client.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut piece = vec![0; 64 << 10];
+    let mut seen = 0;
+    loop {
+        sleep(limits::WRITE_TIME / 2).await;
+        match client.read(&mut piece).await.unwrap() {
+            0 => break,
+            count => seen += count,
+        }
+    }
+    assert!(seen > LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_is_given_up() {
+    let mut client = connect();
+    client.write_all(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
+    let began = Instant::now();
+    let mut head = vec![0; 15];
+    client.read_exact(&mut head).await.unwrap();
+    is_about(began.elapsed(), limits::BODY_PIECE_TIME);
+}
+
+/// What each of ten thousand waiting connections keeps in its task.
+#[tokio::test]
+async fn a_connection_that_waits_is_small() {
+    let (_client, server) = duplex(1);
+    let driven = drive(server, peer(), Arc::new(Large), Arc::new(Stop::default()));
+    let size = std::mem::size_of_val(&driven);
+    assert!(size <= 768, "{size} bytes");
+}
