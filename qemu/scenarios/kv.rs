@@ -74,7 +74,10 @@ fn health(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let lines: Vec<_> = said.lines().collect();
     expect(lines.len() == NODES + 1 && lines[NODES] == "cluster is healthy", "all members healthy", &said)?;
     for number in 1..=NODES {
-        let end = format!(" is healthy: got healthy result from http://{}:2379", stage.machine(number).node()?.address);
+        let end = format!(
+            " is healthy: got healthy result from http://{}:2379",
+            stage.machine(number).node()?.address
+        );
         let id = lines.iter().find_map(|line| line.strip_prefix("member ")?.strip_suffix(&end));
         let hex = |id: &str| id.len() <= 16 && u64::from_str_radix(id, 16).is_ok();
         expect(id.is_some_and(hex), &format!("a line `member ID{end}`"), &said)?;
@@ -108,8 +111,13 @@ fn http(machine: &Machine<'_>) -> Result<(), Failure> {
         expect(set.starts_with(r#"{"action":"set","node":{"key":"/http","value":"one","#), "a set", &set)?;
         let swap = machine.succeed(&format!("curl -s '{keys}/http?prevValue=one' -XPUT -d value=two"))?;
         expect(swap.starts_with(r#"{"action":"compareAndSwap""#), "a swap", &swap)?;
-        let refused = machine.succeed(&format!("curl -s '{keys}/http?prevValue=one' -XPUT -d value=three"))?;
-        expect(refused.contains(r#""errorCode":101,"message":"Compare failed","cause":"[one != two]""#), "101", &refused)?;
+        let refused =
+            machine.succeed(&format!("curl -s '{keys}/http?prevValue=one' -XPUT -d value=three"))?;
+        expect(
+            refused.contains(r#""errorCode":101,"message":"Compare failed","cause":"[one != two]""#),
+            "101",
+            &refused,
+        )?;
         let gone = machine.succeed(&format!("curl -s '{keys}/http?prevValue=two' -XDELETE"))?;
         expect(gone.starts_with(r#"{"action":"compareAndDelete""#), "a delete", &gone)?;
         machine.succeed(&format!("curl -s {keys}/_hidden -XPUT -d value=x"))?;
@@ -129,7 +137,8 @@ fn locks(machines: &[Machine<'_>]) -> Result<(), Failure> {
                 let take = format!("etcdctl mk /lock/{round} {} --ttl 60", machine.name());
                 Ok(machine.execute(&take)?.code == 0)
             };
-            let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(move || wants(machine))).collect();
+            let threads: Vec<_> =
+                machines.iter().map(|machine| scope.spawn(move || wants(machine))).collect();
             let lost = || Err(Failure::Expected("expected an answer; a thread ended without one".to_owned()));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
         });

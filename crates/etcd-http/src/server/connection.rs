@@ -202,8 +202,7 @@ async fn requests<S: Wire, H: Handler>(
     let signs = Arc::new(Signs::default());
     let taken = Arc::new(Mutex::new(None));
     let half_close = handler.serves_half_closed();
-    let service =
-        Requests { handler, peer, signs: Arc::clone(&signs), taken: Arc::clone(&taken) };
+    let service = Requests { handler, peer, signs: Arc::clone(&signs), taken: Arc::clone(&taken) };
     let mut connection = Builder::new()
         .title_case_headers(true)
         .half_close(half_close)

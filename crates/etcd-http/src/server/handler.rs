@@ -51,8 +51,7 @@ pub trait Upgraded: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Upgraded for S {}
 
 /// Serves an upgraded connection to its end, or until it is dropped.
-pub type TakeOver =
-    Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+pub type TakeOver = Box<dyn FnOnce(Box<dyn Upgraded>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// The pieces of a followed answer, as they come.
 pub trait Chunks: Send + Unpin + 'static {

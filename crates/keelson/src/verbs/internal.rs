@@ -1,9 +1,12 @@
 //! The background processes of machines: not for people.
 
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use etcd_discovery::{Settings, Store, Tokens, serve};
+use tokio::net::TcpListener;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Task {
@@ -19,7 +22,7 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Lan { folder } => match machines::lan::serve(folder)? {},
         Task::Discovery { folder, port } => {
-            etcd_discovery::run(&folder.join("tokens"), *port).context("the discovery service")?;
+            discovery(folder, *port).context("the discovery service")?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Keeper { file } => {
@@ -27,4 +30,14 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
             Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
         }
     }
+}
+
+/// Serves the machines of one cluster; they reach it at their name for this host.
+#[tokio::main(flavor = "current_thread")]
+async fn discovery(folder: &Path, port: u16) -> anyhow::Result<()> {
+    let tokens = Tokens::open(&folder.join("tokens"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    // Ended by a signal, as the cluster's other background processes.
+    let settings = Settings { public_url: None };
+    Ok(serve(listener, Store::own(tokens), settings, std::future::pending()).await?)
 }
