@@ -41,7 +41,12 @@ pub struct Step {
 
 #[derive(Debug, Clone)]
 pub enum Sent {
-    Request { method: String, target: String, headers: Vec<(String, String)>, body: Option<String> },
+    Request {
+        method: String,
+        target: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+    },
     /// Byte for byte, after placeholders and escapes.
     Raw(String),
 }

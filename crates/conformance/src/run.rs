@@ -37,8 +37,7 @@ pub fn all(cluster: &mut Cluster, kind: Kind, filter: &str) -> Result<Vec<Verdic
         verdicts.push(Verdict { name: case.name.clone(), outcome });
     }
     for scene in scenes::ALL.iter().filter(|scene| scene.name.contains(filter)) {
-        let outcome =
-            judge(scene.name, kind, scene.holds, scene.mark(kind), || try_scene(cluster, scene));
+        let outcome = judge(scene.name, kind, scene.holds, scene.mark(kind), || try_scene(cluster, scene));
         verdicts.push(Verdict { name: scene.name.into(), outcome });
     }
     Ok(verdicts)
@@ -134,7 +133,8 @@ fn compare(expected: &Expected, answer: &Answer, environment: &mut Environment) 
         (IndexRule::Is(rule), None) => return Err(format!("no X-Etcd-Index instead of {rule}")),
         (IndexRule::Is(rule), Some(index)) => {
             let base = environment.base;
-            case::matches(rule, index, environment).map_err(|why| format!("X-Etcd-Index (B={base}): {why}"))?;
+            case::matches(rule, index, environment)
+                .map_err(|why| format!("X-Etcd-Index (B={base}): {why}"))?;
         }
     }
     for (name, value) in &expected.headers {

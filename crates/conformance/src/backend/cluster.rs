@@ -99,8 +99,7 @@ impl Cluster {
         let member = &mut self.members[number];
         let data = self.folder.path().join(&member.name);
         let (client, peer) = (member.client.to_string(), member.peer.to_string());
-        let blanks =
-            Blanks { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
+        let blanks = Blanks { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
         let log = log_path(self.folder.path(), &member.name);
         let out = File::options().create(true).append(true).open(&log).map_err(Failure::io("make a log"))?;
         let errors = out.try_clone().map_err(Failure::io("share a log"))?;

@@ -47,7 +47,9 @@ fn finish(
     for (name, values) in each {
         let mut longer = Vec::new();
         for row in &rows {
-            longer.extend(values.iter().map(|value| [row.as_slice(), &[(name.as_str(), value.as_str())]].concat()));
+            longer.extend(
+                values.iter().map(|value| [row.as_slice(), &[(name.as_str(), value.as_str())]].concat()),
+            );
         }
         rows = longer;
     }
@@ -56,7 +58,8 @@ fn finish(
         let filled: Vec<(usize, String)> = block
             .iter()
             .map(|(number, line)| {
-                let fill = |text: String, (name, value): &(&str, &str)| text.replace(&format!("<{name}>"), value);
+                let fill =
+                    |text: String, (name, value): &(&str, &str)| text.replace(&format!("<{name}>"), value);
                 (*number, row.iter().fold((*line).to_owned(), fill))
             })
             .collect();
@@ -151,7 +154,9 @@ fn request(place: String, text: &str) -> Parsed<Step> {
     };
     let body = words.next().map(escapes).transpose()?;
     let headers = match &body {
-        Some(text) if text.starts_with(['{', '[']) => vec![("Content-Type".into(), "application/json".into())],
+        Some(text) if text.starts_with(['{', '[']) => {
+            vec![("Content-Type".into(), "application/json".into())]
+        }
         Some(_) => vec![("Content-Type".into(), FORM.into())],
         None => Vec::new(),
     };
@@ -160,10 +165,14 @@ fn request(place: String, text: &str) -> Parsed<Step> {
 
 /// `Name: value` in place of what was there; `!Name` takes it away.
 fn add_header(step: &mut Step, text: &str) -> Parsed<()> {
-    let Sent::Request { headers, .. } = &mut step.sent else { return Err("raw bytes have no headers".into()) };
+    let Sent::Request { headers, .. } = &mut step.sent else {
+        return Err("raw bytes have no headers".into());
+    };
     let (name, value) = match text.strip_prefix('!') {
         Some(name) => (name, None),
-        None => text.split_once(": ").map(|(name, value)| (name, Some(value))).ok_or("`+` needs `Name: value`")?,
+        None => {
+            text.split_once(": ").map(|(name, value)| (name, Some(value))).ok_or("`+` needs `Name: value`")?
+        }
     };
     headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
     headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));

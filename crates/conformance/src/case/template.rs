@@ -3,11 +3,13 @@
 //! They stand in `<>`, which JSON answers never contain. A placeholder that nobody knows is an error of the
 //! case, not something that matches anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds that a slow machine may take between a write and what is looked at.
 const SLACK: i64 = 5;
+/// Of a number, an id or a time, in bytes.
+const LONGEST: usize = 40;
 
 /// What the placeholders of one run of a case stand for.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +52,7 @@ pub fn expand(template: &str, environment: &Environment) -> Result<String, Strin
 pub fn matches(template: &str, text: &str, environment: &mut Environment) -> Result<(), String> {
     let parts = pieces(template, environment)?;
     let mut caught = Vec::new();
-    if !fits(&parts, text, &mut caught) {
+    if !fits(&parts, text, &mut caught, &mut BTreeSet::new()) {
         return Err(format!("expected {template}\n      came     {text}"));
     }
     environment.caught.extend(caught);
@@ -70,7 +72,8 @@ fn pieces(template: &str, environment: &Environment) -> Result<Vec<Part>, String
             Some((kind, name)) => (kind, Some(name.to_owned())),
             None => (inside, None),
         };
-        let piece = placeholder(kind, environment).ok_or_else(|| format!("`{template}`: what is `{kind}`?"))?;
+        let piece =
+            placeholder(kind, environment).ok_or_else(|| format!("`{template}`: what is `{kind}`?"))?;
         parts.push((piece, name));
         rest = behind;
     }
@@ -119,19 +122,29 @@ fn index(text: &str, environment: &Environment) -> Option<u64> {
     environment.base.checked_add_signed(rest.strip_prefix('+').unwrap_or(rest).parse().ok()?)
 }
 
-fn fits(parts: &[Part], text: &str, caught: &mut Vec<(String, String)>) -> bool {
+/// `failed` remembers (pieces left, bytes left), so that several `<any>` cost no more than their product.
+fn fits(
+    parts: &[Part],
+    text: &str,
+    caught: &mut Vec<(String, String)>,
+    failed: &mut BTreeSet<(usize, usize)>,
+) -> bool {
     let Some(((piece, name), rest)) = parts.split_first() else { return text.is_empty() };
     if let Piece::Text(part) = piece {
-        return text.strip_prefix(&**part).is_some_and(|behind| fits(rest, behind, caught));
+        return text.strip_prefix(&**part).is_some_and(|behind| fits(rest, behind, caught, failed));
     }
+    if failed.contains(&(parts.len(), text.len())) {
+        return false;
+    }
+    let longest = if matches!(piece, Piece::Any) { text.len() } else { text.len().min(LONGEST) };
     // The longest first, as a reader would.
-    let ends = (0..=text.len()).rev().filter(|end| text.is_char_boundary(*end));
-    for end in ends {
-        if covers(piece, &text[..end]) && fits(rest, &text[end..], caught) {
+    for end in (0..=longest).rev().filter(|end| text.is_char_boundary(*end)) {
+        if covers(piece, &text[..end]) && fits(rest, &text[end..], caught, failed) {
             caught.extend(name.iter().map(|name| (name.clone(), text[..end].to_owned())));
             return true;
         }
     }
+    failed.insert((parts.len(), text.len()));
     false
 }
 
@@ -149,7 +162,8 @@ fn covers(piece: &Piece, text: &str) -> bool {
         }
         Piece::Time(None) => time(text).is_some(),
         Piece::Time(Some(ahead)) => time(text).is_some_and(|time| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
+            let now =
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
             let left = time.as_secs().cast_signed() - now;
             (ahead - SLACK..=ahead + 1).contains(&left)
         }),
@@ -200,7 +214,11 @@ mod tests {
     #[test]
     fn placeholders_match_what_they_name_only() {
         check("{\"key\":\"~/a\",\"modifiedIndex\":<B+2>}", "{\"key\":\"/case/a\",\"modifiedIndex\":9}", true);
-        check("{\"key\":\"~/a\",\"modifiedIndex\":<B+2>}", "{\"key\":\"/case/a\",\"modifiedIndex\":10}", false);
+        check(
+            "{\"key\":\"~/a\",\"modifiedIndex\":<B+2>}",
+            "{\"key\":\"/case/a\",\"modifiedIndex\":10}",
+            false,
+        );
         check("<20:B+3>", "00000000000000000010", true);
         check("<20:B+3>", "10", false);
         check("id <hex>.", "id 8e9e05c52164694d.", true);
