@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod case;
+pub mod clients;
 pub mod failure;
 pub mod history;
 pub mod http;

@@ -9,7 +9,7 @@ mod sessions;
 mod watchers;
 
 pub use closed_loop::{Load, Measured, run};
-pub use figures::{Better, Figure, Side, table};
+pub use figures::{Better, Figure, Side, Target, table};
 pub use probes::{bare_fdatasync, bare_round_trip};
 pub use sessions::{Settings, one_member, three_members};
 pub use watchers::{Told, watch_and_tell};

@@ -1,5 +1,7 @@
 //! Histories of the reference under faults. Not run where Debian's etcd is missing: see `reference.rs`.
 
+#![allow(clippy::unwrap_used)] // Tests: a failure is the result.
+
 use std::thread;
 use std::time::Duration;
 

@@ -14,20 +14,30 @@ pub enum Better {
     Lower,
 }
 
+/// What ours has to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub enum Target {
+    /// A multiple of the reference's value in the same run.
+    OfReference(f64),
+    /// A value in the figure's own unit.
+    Itself(f64),
+    /// It explains its neighbours.
+    None,
+}
+
 /// What was measured on both sides, a value for each run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
     pub what: String,
     pub unit: &'static str,
     pub better: Better,
-    /// Ours, as a multiple of the reference's, has to be on the better side of it.
-    pub target: f64,
+    pub target: Target,
     pub reference: Vec<f64>,
     pub ours: Vec<f64>,
 }
 
 impl Figure {
-    pub fn new(what: &str, unit: &'static str, better: Better, target: f64) -> Self {
+    pub fn new(what: &str, unit: &'static str, better: Better, target: Target) -> Self {
         Self { what: what.into(), unit, better, target, reference: Vec::new(), ours: Vec::new() }
     }
 
@@ -36,21 +46,30 @@ impl Figure {
         Some(median(&self.ours)? / median(&self.reference)?)
     }
 
+    /// `None` where there is no target, or a side was not measured.
     pub fn reached(&self) -> Option<bool> {
-        let ratio = self.ratio()?;
-        Some(if self.better == Better::Higher { ratio >= self.target } else { ratio <= self.target })
+        let (found, target) = match self.target {
+            Target::OfReference(target) => (self.ratio()?, target),
+            Target::Itself(target) => (median(&self.ours)?, target),
+            Target::None => return None,
+        };
+        Some(if self.better == Better::Higher { found >= target } else { found <= target })
     }
 
     fn row(&self, command: &str) -> String {
         let sign = if self.better == Better::Higher { ">=" } else { "<=" };
+        let target = match self.target {
+            Target::OfReference(target) => format!("{sign} {target} x etcd"),
+            Target::Itself(target) => format!("{sign} {target} {}", self.unit),
+            Target::None => String::new(),
+        };
         let all = |values: &[f64]| values.iter().map(|value| digits(*value)).collect::<Vec<_>>().join(", ");
         let one = |values: &[f64]| median(values).map_or("-".into(), digits);
         let ratio = self.ratio().map_or("-".into(), |ratio| format!("{ratio:.2}"));
         let missed = if self.reached() == Some(false) { ", missed" } else { "" };
         format!(
-            "| {} | {sign} {} x etcd | {ratio} x{missed}: {} against {} {} ({}; {}) | `{command}` | | |\n",
+            "| {} | {target} | {ratio} x{missed}: {} against {} {} ({}; {}) | `{command}` | | |\n",
             self.what,
-            self.target,
             one(&self.ours),
             one(&self.reference),
             self.unit,
@@ -82,7 +101,7 @@ mod tests {
 
     #[test]
     fn medians_make_the_ratio_and_the_verdict() {
-        let mut figure = Figure::new("puts", "a second", Better::Higher, 2.0);
+        let mut figure = Figure::new("puts", "a second", Better::Higher, Target::OfReference(2.0));
         assert_eq!(figure.reached(), None);
         figure.reference = vec![100.0, 900.0, 90.0];
         figure.ours = vec![150.0, 199.0, 250.0];
