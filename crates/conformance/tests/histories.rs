@@ -1,6 +1,6 @@
 //! Histories of the reference under faults. Not run where Debian's etcd is missing: see `reference.rs`.
 
-#![allow(clippy::unwrap_used)] // Tests: a failure is the result.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::thread;
 use std::time::Duration;

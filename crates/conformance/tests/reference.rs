@@ -3,7 +3,7 @@
 //! Ignored where `cargo nextest run` is given no wish: the package `etcd-server` is not on every host. Run with
 //! `cargo nextest run -p conformance --run-ignored all`.
 
-#![allow(clippy::unwrap_used)] // Tests: a failure is the result.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::path::Path;
 

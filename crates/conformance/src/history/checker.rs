@@ -4,7 +4,7 @@
 //! A place in the search is how far the answered operations are placed, which of the unanswered ones are
 //! placed, and the value; a place is never looked at twice.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::operation::{Action, Operation, Outcome};
 use super::shorten::shorten;
@@ -35,7 +35,11 @@ pub fn check(history: &[Operation]) -> Verdict {
         match explain(&operations) {
             Some(true) => {}
             Some(false) => {
-                return Verdict::Violated(shorten(operations, |part| explain(part) == Some(false)));
+                return Verdict::Violated(shorten(
+                    operations,
+                    |part| explain(part) == Some(false),
+                    |part| last_values(part),
+                ));
             }
             None => undecided = Some(key.to_owned()),
         }
@@ -109,7 +113,17 @@ fn without_unnamed_values(operations: &[Operation]) -> Vec<Operation> {
 
 /// Whether some order explains the operations of one key; `None` when the limit came first.
 fn explain(operations: &[Operation]) -> Option<bool> {
-    let operations = &without_unnamed_values(operations);
+    search(&without_unnamed_values(operations), true).map(|values| !values.is_empty())
+}
+
+/// Every value that the key may hold after the operations; `None` when the limit came first.
+fn last_values(operations: &[Operation]) -> Option<BTreeSet<Option<u64>>> {
+    search(operations, false)
+}
+
+/// The values at the end of every order that explains the operations, or of the first.
+fn search(operations: &[Operation], first: bool) -> Option<BTreeSet<Option<u64>>> {
+    let mut values = BTreeSet::new();
     let by_call = |unknown: bool| {
         let mut some: Vec<&Operation> =
             operations.iter().filter(|one| (one.outcome == Outcome::Unknown) == unknown).collect();
@@ -130,7 +144,10 @@ fn explain(operations: &[Operation]) -> Option<bool> {
     let mut open = vec![start];
     while let Some(place) = open.pop() {
         if place.before == answered.len() {
-            return Some(true);
+            values.insert(place.value);
+            if first {
+                break;
+            }
         }
         if seen.len() > PLACES_LIMIT {
             return None;
@@ -138,7 +155,7 @@ fn explain(operations: &[Operation]) -> Option<bool> {
         let next = successors(&place, &answered, &unanswered);
         open.extend(next.into_iter().filter(|next| seen.insert(next.clone())));
     }
-    Some(false)
+    Some(values)
 }
 
 /// What may take effect next: no other may have ended before it was called. The likeliest comes last.
