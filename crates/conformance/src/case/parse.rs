@@ -1,6 +1,6 @@
 //! The language of the case files: lines -> cases.
 
-use super::{BodyRule, Case, Expected, IndexRule, Sent, Step};
+use super::step::{BodyRule, Case, Expected, IndexRule, Sent, Step};
 use crate::backend::Kind;
 use crate::failure::Failure;
 use crate::http::FORM;
