@@ -38,7 +38,7 @@ pub fn check(history: &[Operation]) -> Verdict {
                 return Verdict::Violated(shorten(
                     operations,
                     |part| explain(part) == Some(false),
-                    |part| last_values(part),
+                    last_values,
                 ));
             }
             None => undecided = Some(key.to_owned()),
