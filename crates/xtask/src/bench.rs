@@ -5,6 +5,7 @@
 
 mod figure;
 mod image;
+mod kv;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,6 +25,8 @@ pub enum Topic {
     Image,
     /// Boots one and three machines on both back ends: time, guest's userspace, memory
     Boot,
+    /// Runs the key-value server and Debian's etcd in turn: rates, latencies, memory, starts
+    Kv,
 }
 
 /// (back end, machines, target) of the boots that are timed.
@@ -31,9 +34,12 @@ const BOOTS: [(&str, u32, &str); 4] =
     [("nspawn", 1, "<= 3 s"), ("nspawn", 3, "<= 6 s"), ("qemu", 1, "<= 35 s"), ("qemu", 3, "<= 75 s")];
 
 /// True when every figure could be measured, whatever it is.
-pub fn run(topics: &[Topic]) -> Result<bool> {
+pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
     interrupt::watch()?;
     let root = workspace::root();
+    if topics == [Topic::Kv] {
+        return kv::run(&root, words);
+    }
     // Compiling keelson is no part of any figure.
     let build = ["build", "--locked", "--quiet", "--profile", "tool", "--package", "keelson"];
     succeed(show(&mut cargo(&root, &build))?).context("can not build keelson")?;
@@ -54,6 +60,9 @@ pub fn run(topics: &[Topic]) -> Result<bool> {
         }
     }
     print!("{}", rows(&figures));
+    if topics.contains(&Topic::Kv) && !kv::run(&root, words)? {
+        failures.push("kv: see above".into());
+    }
     for failure in &failures {
         eprintln!("not measured: {failure}");
     }

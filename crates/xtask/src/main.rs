@@ -36,6 +36,9 @@ enum Verb {
     Bench {
         #[arg(value_enum)]
         topics: Vec<bench::Topic>,
+        /// For `kv`, after `--`: the flags of kv-bench, such as `--ours target/release/etcd`
+        #[arg(last = true)]
+        words: Vec<String>,
     },
 }
 
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Flags::parse().verb {
         Verb::Verify(flags) => verify::run(&flags),
         Verb::FixAll => fix_all::run(),
-        Verb::Bench { topics } => bench::run(&topics),
+        Verb::Bench { topics, words } => bench::run(&topics, &words),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,39 @@
+//! The servers under test: how each kind is started, and a handle on each of its processes.
+//!
+//! It ends only the processes that it started, by their ids, and leaves none behind.
+
+mod cluster;
+mod program;
+
+pub use cluster::{Cluster, Plan};
+pub use program::Program;
+
+/// Which promises a back end is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// The HTTP front over the pure store, no log and no peers
+    Model,
+    /// One member of ours
+    One,
+    /// Three members of ours
+    Three,
+    /// Debian's etcd 3.4 with its v2 side on, one member or three
+    Reference,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Model, Self::One, Self::Three, Self::Reference];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::One => "one",
+            Self::Three => "three",
+            Self::Reference => "reference",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}

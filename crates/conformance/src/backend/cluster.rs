@@ -1,0 +1,250 @@
+//! Members as processes: started, killed, paused and started again, each by its id.
+//!
+//! It never ends a process that it did not start, and leaves none behind.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::program::{Blanks, Program};
+use crate::failure::Failure;
+use crate::http::{self, Request};
+
+/// Until every member serves a quorum read. The first election alone may take some seconds.
+const START_LIMIT: Duration = Duration::from_secs(30);
+const ASK_LIMIT: Duration = Duration::from_millis(1500);
+const POLL: Duration = Duration::from_millis(5);
+/// The store index has to stand still for so long before a case may count on it.
+const QUIET: Duration = Duration::from_millis(600);
+const LOG_TAIL: usize = 2000;
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub program: Program,
+    pub members: usize,
+    /// Data and logs go below it; its disk is what is measured.
+    pub folder: PathBuf,
+}
+
+pub struct Cluster {
+    plan: Plan,
+    members: Vec<Member>,
+    /// Removed with the cluster.
+    folder: tempfile::TempDir,
+}
+
+struct Member {
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+    process: Option<Child>,
+}
+
+impl Cluster {
+    /// Returns when every member serves quorum reads.
+    pub fn start(plan: &Plan) -> Result<Self, Failure> {
+        let cluster = Self::launch(plan)?;
+        cluster.wait_until_serving()?;
+        Ok(cluster)
+    }
+
+    /// Returns as soon as the processes run.
+    pub fn launch(plan: &Plan) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new()
+            .prefix("conformance-")
+            .tempdir_in(&plan.folder)
+            .map_err(Failure::io("make a folder for the members"))?;
+        let ports = free_addresses(plan.members * 2)?;
+        let members = ports.chunks(2).enumerate().map(|(number, pair)| Member {
+            name: format!("n{}", number + 1),
+            client: pair[0],
+            peer: pair[1],
+            process: None,
+        });
+        let mut cluster = Self { plan: plan.clone(), members: members.collect(), folder };
+        for number in 0..plan.members {
+            cluster.run(number)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Servers that somebody else runs: they can be asked, not killed.
+    pub fn running(addresses: &[SocketAddr]) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir().map_err(Failure::io("make a folder"))?;
+        let plan =
+            Plan { program: Program::local(""), members: addresses.len(), folder: folder.path().into() };
+        let member = |address: &SocketAddr| Member {
+            name: address.to_string(),
+            client: *address,
+            peer: *address,
+            process: None,
+        };
+        Ok(Self { plan, members: addresses.iter().map(member).collect(), folder })
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.members.iter().map(|member| member.client).collect()
+    }
+
+    /// Starts member `number` on its data, whatever it was before.
+    pub fn run(&mut self, number: usize) -> Result<(), Failure> {
+        let each = |member: &Member| format!("{}=http://{}", member.name, member.peer);
+        let all = self.members.iter().map(each).collect::<Vec<_>>().join(",");
+        let member = &mut self.members[number];
+        let data = self.folder.path().join(&member.name);
+        let (client, peer) = (member.client.to_string(), member.peer.to_string());
+        let blanks = Blanks { name: &member.name, data: &data, client: &client, peer: &peer, cluster: &all };
+        let log = log_path(self.folder.path(), &member.name);
+        let out = File::options().create(true).append(true).open(&log).map_err(Failure::io("make a log"))?;
+        let errors = out.try_clone().map_err(Failure::io("share a log"))?;
+        let program = &self.plan.program;
+        let process = Command::new(&program.path)
+            .args(program.fill(&blanks))
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(errors)
+            .spawn()
+            .map_err(Failure::io(format!("run {}", program.path.display())))?;
+        member.process = Some(process);
+        Ok(())
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub fn kill(&mut self, number: usize) -> Result<(), Failure> {
+        self.end(number, Signal::SIGKILL)
+    }
+
+    /// SIGTERM, and waits until the process is gone.
+    pub fn stop(&mut self, number: usize) -> Result<(), Failure> {
+        self.end(number, Signal::SIGTERM)
+    }
+
+    pub fn pause(&self, number: usize) -> Result<(), Failure> {
+        self.signal(number, Signal::SIGSTOP)
+    }
+
+    pub fn resume(&self, number: usize) -> Result<(), Failure> {
+        self.signal(number, Signal::SIGCONT)
+    }
+
+    /// Resident memory of member `number`, in bytes; 0 when it does not run.
+    pub fn memory(&self, number: usize) -> Result<u64, Failure> {
+        let Some(process) = &self.members[number].process else { return Ok(0) };
+        let path = format!("/proc/{}/status", process.id());
+        let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {path}")))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kibibytes.map(|count| count * 1024).ok_or_else(|| Failure::differs(format!("{path} has no VmRSS")))
+    }
+
+    /// Processor time that the running members have taken together.
+    pub fn processor_time(&self) -> Result<Duration, Failure> {
+        let mut ticks = 0;
+        for process in self.members.iter().filter_map(|member| member.process.as_ref()) {
+            let path = format!("/proc/{}/stat", process.id());
+            let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {path}")))?;
+            // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
+            let rest = text.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+            let times = rest.split_whitespace().skip(11).take(2);
+            ticks += times.filter_map(|number| number.parse::<u64>().ok()).sum::<u64>();
+        }
+        // Linux reports in hundredths of a second.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Which member leads, by its own word.
+    pub fn leader(&self) -> Result<usize, Failure> {
+        let deadline = Instant::now() + START_LIMIT;
+        let request = Request::new("GET", "/v2/stats/self");
+        loop {
+            for (number, member) in self.members.iter().enumerate().filter(|(_, m)| m.process.is_some()) {
+                if let Ok(answer) = http::ask(member.client, &request, ASK_LIMIT)
+                    && answer.text().contains("\"StateLeader\"")
+                {
+                    return Ok(number);
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(self.complaint("has no member that says that it leads"));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Until each running member answers a quorum read and the store index stands still.
+    pub fn wait_until_serving(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + START_LIMIT;
+        let mut steady: (Option<u64>, Instant) = (None, Instant::now());
+        let mut seen = String::from("nothing");
+        while Instant::now() < deadline {
+            let (mut lowest, mut all) = (u64::MAX, true);
+            for (number, member) in self.members.iter().enumerate().filter(|(_, m)| m.process.is_some()) {
+                let request = Request::new("GET", "/v2/keys/?quorum=true");
+                match http::ask(member.client, &request, ASK_LIMIT) {
+                    Ok(answer) if answer.status == 200 => lowest = lowest.min(answer.index().unwrap_or(0)),
+                    Ok(answer) => (all, seen) = (false, format!("{}: {}", number + 1, answer.text())),
+                    Err(error) => (all, seen) = (false, format!("{}: {error}", number + 1)),
+                }
+            }
+            if !all || steady.0 != Some(lowest) {
+                steady = (all.then_some(lowest), Instant::now());
+            } else if steady.1.elapsed() >= QUIET {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+        Err(self.complaint(&format!("does not serve; last seen from member {seen}")))
+    }
+
+    fn complaint(&self, why: &str) -> Failure {
+        let mut log = String::new();
+        for member in &self.members {
+            let text = fs::read_to_string(log_path(self.folder.path(), &member.name)).unwrap_or_default();
+            let tail: Vec<char> = text.chars().rev().take(LOG_TAIL).collect();
+            log += &format!("{}: {}\n", member.name, tail.iter().rev().collect::<String>());
+        }
+        Failure::Server { program: self.plan.program.path.clone(), why: why.into(), log }
+    }
+
+    fn signal(&self, number: usize, signal: Signal) -> Result<(), Failure> {
+        let Some(process) = &self.members[number].process else { return Ok(()) };
+        kill(Pid::from_raw(process.id().cast_signed()), signal)
+            .map_err(|error| Failure::io(format!("send {signal}"))(error.into()))
+    }
+
+    fn end(&mut self, number: usize, signal: Signal) -> Result<(), Failure> {
+        self.signal(number, signal)?;
+        if let Some(mut process) = self.members[number].process.take() {
+            process.wait().map_err(Failure::io("wait for a member's end"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for number in 0..self.members.len() {
+            if let Err(error) = self.kill(number) {
+                eprintln!("{} may still run: {error}", self.members[number].name);
+            }
+        }
+    }
+}
+
+fn log_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.log"))
+}
+
+/// Held all at once, so that they differ, and let go before the servers take them.
+fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let held = (0..count).map(bind).collect::<Result<Vec<_>, _>>().map_err(Failure::io("find free ports"))?;
+    let addresses = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+    addresses.map_err(Failure::io("ask for a port's number"))
+}

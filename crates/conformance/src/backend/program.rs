@@ -1,0 +1,71 @@
+//! A server's command line with blanks, so that any server is one line of arguments.
+//!
+//! Blanks: `{name} {data} {client} {peer} {cluster}`; addresses are `host:port`, `{cluster}` is
+//! `name=http://peer,...` of all members. It starts nothing.
+
+use std::path::{Path, PathBuf};
+
+/// Where Debian's package puts it; our own program has the same name, so no search path is asked.
+const REFERENCE: &str = "/usr/bin/etcd";
+const MEMBER: &str = "--name {name} --data-dir {data} --listen-client-urls http://{client} \
+    --advertise-client-urls http://{client} --listen-peer-urls http://{peer} \
+    --initial-advertise-peer-urls http://{peer} --initial-cluster {cluster}";
+
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+/// What the blanks stand for.
+pub struct Blanks<'a> {
+    pub name: &'a str,
+    pub data: &'a Path,
+    pub client: &'a str,
+    pub peer: &'a str,
+    pub cluster: &'a str,
+}
+
+impl Program {
+    /// `line` is split at white space.
+    pub fn new(path: impl Into<PathBuf>, line: &str) -> Self {
+        Self { path: path.into(), arguments: line.split_whitespace().map(str::to_owned).collect() }
+    }
+
+    /// Debian's `etcd-server`, with its v2 side on.
+    pub fn reference() -> Self {
+        Self::new(REFERENCE, &format!("{MEMBER} --enable-v2 --logger zap --log-level error"))
+    }
+
+    /// The program `etcd` of this project, or any with etcd 2's flags.
+    pub fn etcd(path: impl Into<PathBuf>) -> Self {
+        Self::new(path, MEMBER)
+    }
+
+    /// A server of one process that takes only where to listen.
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Self::new(path, "--listen {client}")
+    }
+
+    /// The same with more arguments behind.
+    pub fn with(mut self, more: &str) -> Self {
+        self.arguments.extend(more.split_whitespace().map(str::to_owned));
+        self
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.path.is_file()
+    }
+
+    pub(super) fn fill(&self, blanks: &Blanks<'_>) -> Vec<String> {
+        let data = blanks.data.display().to_string();
+        let fill = |text: &String| {
+            text.replace("{name}", blanks.name)
+                .replace("{data}", &data)
+                .replace("{client}", blanks.client)
+                .replace("{peer}", blanks.peer)
+                .replace("{cluster}", blanks.cluster)
+        };
+        self.arguments.iter().map(fill).collect()
+    }
+}

@@ -1,0 +1,43 @@
+//! Why a case did not hold, or could not be tried.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::http::HttpError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server answered, but not as the contract says.
+    #[error("{0}")]
+    Differs(String),
+    #[error("{request}")]
+    Http { request: String, source: HttpError },
+    #[error("can not {what}")]
+    Io { what: String, source: io::Error },
+    #[error("{place}: {why}")]
+    CaseText { place: String, why: String },
+    #[error("{program} {why}; its last lines:\n{log}")]
+    Server { program: PathBuf, why: String, log: String },
+}
+
+impl Failure {
+    pub fn differs(text: impl Into<String>) -> Self {
+        Self::Differs(text.into())
+    }
+
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// The whole chain of causes on one line.
+pub fn chain(failure: &dyn std::error::Error) -> String {
+    let mut text = failure.to_string();
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        text += &format!(": {cause}");
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,333 @@
+//! Wing and Gong's search with Lowe's memory, a key at a time (linearizability is local).
+//!
+//! Own code, because the crates that have one bring a model checker, or take no operations without an answer.
+//! A place in the search is how far the answered operations are placed, which of the unanswered ones are
+//! placed, and the value; a place is never looked at twice.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::operation::{Action, Operation, Outcome};
+use super::shorten::shorten;
+
+/// Places of one key's search, before it is called undecided.
+const PLACES_LIMIT: usize = 2_000_000;
+/// Stands for every value that no operation names: they explain the same.
+const UNNAMED: u64 = u64::MAX;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Linearizable,
+    /// The shortest part found that no order explains.
+    Violated(Vec<Operation>),
+    Undecided {
+        key: String,
+    },
+}
+
+/// Every key begins missing.
+pub fn check(history: &[Operation]) -> Verdict {
+    let mut keys: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
+    for operation in history {
+        keys.entry(&operation.key).or_default().push(operation.clone());
+    }
+    let mut undecided = None;
+    for (key, operations) in keys {
+        match explain(&operations) {
+            Some(true) => {}
+            Some(false) => {
+                return Verdict::Violated(shorten(
+                    operations,
+                    |part| explain(part) == Some(false),
+                    last_values,
+                ));
+            }
+            None => undecided = Some(key.to_owned()),
+        }
+    }
+    undecided.map_or(Verdict::Linearizable, |key| Verdict::Undecided { key })
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    value: Option<u64>,
+    /// All answered operations before it are placed ...
+    before: usize,
+    /// ... and these behind it, ascending.
+    ahead: Vec<usize>,
+    /// Unanswered operations that are placed, ascending.
+    unanswered: Vec<usize>,
+}
+
+impl Place {
+    fn with_answered(&self, number: usize, value: Option<u64>) -> Self {
+        let mut next = Self { value, ..self.clone() };
+        insert(&mut next.ahead, number);
+        while next.ahead.first() == Some(&next.before) {
+            next.ahead.remove(0);
+            next.before += 1;
+        }
+        next
+    }
+
+    fn with_unanswered(&self, number: usize, value: Option<u64>) -> Self {
+        let mut next = Self { value, ..self.clone() };
+        insert(&mut next.unanswered, number);
+        next
+    }
+}
+
+fn insert(sorted: &mut Vec<usize>, number: usize) {
+    if let Err(at) = sorted.binary_search(&number) {
+        sorted.insert(at, number);
+    }
+}
+
+struct Unanswered<'a> {
+    operation: &'a Operation,
+    /// The one before it that does the same.
+    twin: Option<usize>,
+}
+
+/// The same history, with one value for all that nobody saw and no swap began from.
+fn without_unnamed_values(operations: &[Operation]) -> Vec<Operation> {
+    let mut named = HashSet::new();
+    for one in operations {
+        named.extend(match (one.action, one.outcome) {
+            (Action::Swap { from, .. }, _) => Some(from),
+            (_, Outcome::Saw(value)) => value,
+            _ => None,
+        });
+    }
+    let known = |value: u64| if named.contains(&value) { value } else { UNNAMED };
+    let plain = |one: &Operation| {
+        let action = match one.action {
+            Action::Write(value) => Action::Write(known(value)),
+            Action::Create(value) => Action::Create(known(value)),
+            Action::Swap { from, to } => Action::Swap { from, to: known(to) },
+            other => other,
+        };
+        Operation { action, ..one.clone() }
+    };
+    operations.iter().map(plain).collect()
+}
+
+/// Whether some order explains the operations of one key; `None` when the limit came first.
+fn explain(operations: &[Operation]) -> Option<bool> {
+    search(&without_unnamed_values(operations), true).map(|values| !values.is_empty())
+}
+
+/// Every value that the key may hold after the operations; `None` when the limit came first.
+fn last_values(operations: &[Operation]) -> Option<BTreeSet<Option<u64>>> {
+    search(operations, false)
+}
+
+/// The values at the end of every order that explains the operations, or of the first.
+fn search(operations: &[Operation], first: bool) -> Option<BTreeSet<Option<u64>>> {
+    let mut values = BTreeSet::new();
+    let by_call = |unknown: bool| {
+        let mut some: Vec<&Operation> =
+            operations.iter().filter(|one| (one.outcome == Outcome::Unknown) == unknown).collect();
+        some.sort_by_key(|one| one.called);
+        some
+    };
+    let (answered, unanswered) = (by_call(false), by_call(true));
+    let unanswered: Vec<Unanswered<'_>> = unanswered
+        .iter()
+        .enumerate()
+        .map(|(number, one)| Unanswered {
+            operation: one,
+            twin: unanswered[..number].iter().rposition(|other| other.action == one.action),
+        })
+        .collect();
+    let start = Place { value: None, before: 0, ahead: Vec::new(), unanswered: Vec::new() };
+    let mut seen = HashSet::from([start.clone()]);
+    let mut open = vec![start];
+    while let Some(place) = open.pop() {
+        if place.before == answered.len() {
+            values.insert(place.value);
+            if first {
+                break;
+            }
+        }
+        if seen.len() > PLACES_LIMIT {
+            return None;
+        }
+        let next = successors(&place, &answered, &unanswered);
+        open.extend(next.into_iter().filter(|next| seen.insert(next.clone())));
+    }
+    Some(values)
+}
+
+/// What may take effect next: no other may have ended before it was called. The likeliest comes last.
+fn successors(place: &Place, answered: &[&Operation], unanswered: &[Unanswered<'_>]) -> Vec<Place> {
+    let (mut candidates, mut first_end) = (Vec::new(), u64::MAX);
+    for (number, one) in answered.iter().enumerate().skip(place.before) {
+        if one.called > first_end {
+            break;
+        }
+        if place.ahead.binary_search(&number).is_err() {
+            first_end = first_end.min(one.end());
+            candidates.push((number, *one));
+        }
+    }
+    let placed = |number: usize| place.unanswered.binary_search(&number).is_ok();
+    let begun = unanswered.iter().take_while(|one| one.operation.called <= first_end).enumerate();
+    // Of twins the one that was called first can do all that the other can.
+    let turn = begun.filter(|(number, one)| !placed(*number) && one.twin.is_none_or(placed));
+    let (mut next, mut blind) = (Vec::new(), None);
+    for (number, one) in turn {
+        match one.operation.apply(place.value) {
+            Some(Some(UNNAMED)) => blind = blind.or(Some(number)),
+            // Without effect it may as well never have happened.
+            Some(value) if value != place.value => next.push(place.with_unanswered(number, value)),
+            _ => {}
+        }
+    }
+    // The one that ends first is tried first: it is the last of the stack.
+    candidates.sort_by_key(|(_, one)| std::cmp::Reverse(one.end()));
+    for (number, one) in candidates {
+        if let Some(value) = one.apply(place.value) {
+            next.push(place.with_answered(number, value));
+        } else if let (Some(blind), Some(value)) = (blind, one.apply(Some(UNNAMED))) {
+            // A value that nobody names is written no earlier than where its presence matters.
+            next.push(place.with_unanswered(blind, Some(UNNAMED)).with_answered(number, value));
+        }
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::operation::Action::{Create, Delete, Read, Swap, Write};
+    use super::super::operation::Outcome::{Done, Missing, Refused, Saw, Unknown};
+    use super::super::operation::{Action, Operation, Outcome};
+    use super::*;
+
+    fn history(rows: &[(u64, u64, Action, Outcome)]) -> Vec<Operation> {
+        let one = |(client, (called, answered, action, outcome)): (usize, &(u64, u64, Action, Outcome))| {
+            Operation {
+                client,
+                key: "/k".into(),
+                action: *action,
+                outcome: *outcome,
+                called: *called,
+                answered: *answered,
+            }
+        };
+        rows.iter().enumerate().map(one).collect()
+    }
+
+    fn good(rows: &[(u64, u64, Action, Outcome)]) {
+        assert_eq!(check(&history(rows)), Verdict::Linearizable, "{rows:?}");
+    }
+
+    /// Rejected, and what is shown are the rows with these numbers.
+    fn bad(rows: &[(u64, u64, Action, Outcome)], shown: &[usize]) {
+        let Verdict::Violated(part) = check(&history(rows)) else { panic!("accepted: {rows:?}") };
+        let numbers: Vec<usize> = part.iter().map(|one| one.client).collect();
+        assert_eq!(numbers, shown, "{part:?}");
+    }
+
+    #[test]
+    fn one_after_the_other() {
+        good(&[(0, 1, Read, Saw(None)), (2, 3, Write(1), Done), (4, 5, Read, Saw(Some(1)))]);
+        good(&[(0, 1, Create(1), Done), (2, 3, Delete, Done), (4, 5, Create(2), Done)]);
+        good(&[(0, 1, Swap { from: 1, to: 2 }, Missing), (2, 3, Delete, Missing)]);
+    }
+
+    #[test]
+    fn at_the_same_time_any_order_may_be() {
+        good(&[(0, 10, Write(1), Done), (0, 10, Write(2), Done), (11, 12, Read, Saw(Some(1)))]);
+        good(&[(0, 10, Write(1), Done), (1, 2, Read, Saw(None)), (3, 4, Read, Saw(Some(1)))]);
+    }
+
+    #[test]
+    fn a_stale_read_is_rejected() {
+        let rows = [
+            (0, 1, Write(1), Done),
+            (2, 3, Write(2), Done),
+            (2, 9, Read, Saw(Some(2))),
+            (10, 11, Read, Saw(Some(1))),
+            (12, 13, Read, Saw(Some(2))),
+        ];
+        bad(&rows, &[0, 1, 3]);
+    }
+
+    #[test]
+    fn a_read_that_goes_back_is_rejected() {
+        let rows = [
+            (0, 1, Write(1), Done),
+            (2, 20, Write(2), Done),
+            (4, 5, Read, Saw(Some(2))),
+            (6, 7, Read, Saw(Some(1))),
+        ];
+        bad(&rows, &[0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_lost_write_is_rejected() {
+        bad(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(None))], &[0, 1]);
+        bad(&[(0, 1, Read, Saw(None)), (2, 3, Create(1), Done), (4, 5, Create(2), Done)], &[1, 2]);
+    }
+
+    #[test]
+    fn two_winners_of_a_swap_are_rejected() {
+        let rows = [
+            (0, 1, Write(1), Done),
+            (2, 9, Swap { from: 1, to: 2 }, Done),
+            (3, 8, Swap { from: 1, to: 3 }, Done),
+            (3, 8, Swap { from: 1, to: 4 }, Refused),
+        ];
+        bad(&rows, &[0, 1, 2]);
+    }
+
+    #[test]
+    fn a_value_from_nowhere_is_rejected() {
+        bad(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(Some(9)))], &[1]);
+    }
+
+    #[test]
+    fn what_has_no_answer_may_have_happened_or_not() {
+        good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None))]);
+        good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(Some(1)))]);
+        good(&[(0, 1, Write(1), Unknown), (2, 3, Read, Saw(None)), (4, 5, Read, Saw(Some(1)))]);
+        // But once, and not before it was called.
+        let back = [
+            (0, 1, Write(1), Unknown),
+            (2, 3, Read, Saw(Some(1))),
+            (4, 5, Write(2), Done),
+            (6, 7, Read, Saw(Some(1))),
+        ];
+        bad(&back, &[0, 1, 2, 3]);
+        bad(&[(0, 1, Read, Saw(Some(1))), (2, 3, Write(1), Unknown)], &[0]);
+    }
+
+    #[test]
+    fn keys_are_looked_at_each_for_itself() {
+        let mut rows = history(&[(0, 1, Write(1), Done), (2, 3, Read, Saw(None))]);
+        rows[1].key = "/other".into();
+        assert_eq!(check(&rows), Verdict::Linearizable);
+    }
+
+    /// Some thousand operations of many clients, as a recording has them, made from a real order.
+    #[test]
+    fn long_histories_are_quick_and_one_wrong_read_is_found() {
+        let (mut rows, mut value) = (Vec::new(), None);
+        for step in 0..2000_u64 {
+            let (called, answered) = (step * 10, step * 10 + 75);
+            rows.push(match step % 5 {
+                0 => (called, answered, Write(step), Done),
+                1 => (called, answered, Read, Saw(value)),
+                2 => (called, answered, Swap { from: step - 2, to: step }, Done),
+                3 if step % 100 == 3 => (called, answered, Write(step + 1_000_000), Unknown),
+                _ => (called, answered, Read, Saw(value)),
+            });
+            value = if step % 5 == 0 || step % 5 == 2 { Some(step) } else { value };
+        }
+        good(&rows);
+        let wrong = rows.iter().rposition(|row| row.2 == Read).unwrap();
+        rows[wrong].3 = Saw(Some(0));
+        let Verdict::Violated(part) = check(&history(&rows)) else { panic!("accepted") };
+        assert!(part.iter().any(|one| one.client == wrong), "{part:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Clients that read and write a few keys while faults are done to the servers, and write down what they saw.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::operation::{Action, Operation, Outcome};
+use crate::backend::Cluster;
+use crate::failure::Failure;
+use crate::http::{Answer, Connection, HttpError, Request};
+
+#[derive(Debug, Clone)]
+pub struct Recording {
+    pub clients: usize,
+    /// Fewer keys, more competition.
+    pub keys: usize,
+    pub folder: String,
+    /// Longer waits count as unanswered.
+    pub patience: Duration,
+    pub seed: u64,
+}
+
+/// Runs the clients while `faults` does its work, and a last read of every key behind it.
+pub fn record(
+    cluster: &mut Cluster,
+    plan: &Recording,
+    faults: impl FnOnce(&mut Cluster) -> Result<(), Failure>,
+) -> Result<Vec<Operation>, Failure> {
+    let addresses = cluster.addresses();
+    let (began, over) = (Instant::now(), AtomicBool::new(false));
+    let (outcome, mut history) = thread::scope(|scope| {
+        let start = |number| {
+            let mut client = Client::new(number, plan, &addresses, began);
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    client.step();
+                }
+                client.seen
+            })
+        };
+        let running: Vec<_> = (0..plan.clients).map(start).collect();
+        let outcome = faults(cluster);
+        over.store(true, Ordering::Relaxed);
+        let seen = running.into_iter().map(|one| one.join().unwrap_or_default());
+        (outcome, seen.flatten().collect::<Vec<_>>())
+    });
+    outcome?;
+    cluster.wait_until_serving()?;
+    let mut last = Client::new(plan.clients, plan, &addresses, began);
+    (0..plan.keys).for_each(|key| last.act(format!("{}/{key}", plan.folder), Action::Read));
+    history.extend(last.seen);
+    Ok(history)
+}
+
+struct Client<'a> {
+    number: usize,
+    plan: &'a Recording,
+    addresses: &'a [SocketAddr],
+    began: Instant,
+    random: u64,
+    /// Every value is written once, so that a read tells which write it saw.
+    next_value: u64,
+    /// What each key was last seen to hold: what a swap starts from.
+    last: Vec<u64>,
+    connection: Option<Connection>,
+    member: usize,
+    seen: Vec<Operation>,
+}
+
+impl<'a> Client<'a> {
+    fn new(number: usize, plan: &'a Recording, addresses: &'a [SocketAddr], began: Instant) -> Self {
+        Self {
+            number,
+            plan,
+            addresses,
+            began,
+            // Zero would stay zero.
+            random: (plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (number as u64 + 1)) | 1,
+            next_value: (number as u64 + 1) << 32,
+            last: vec![0; plan.keys],
+            connection: None,
+            member: number % addresses.len(),
+            seen: Vec::new(),
+        }
+    }
+
+    fn random(&mut self, below: usize) -> usize {
+        // xorshift64: the same seed gives the same wishes.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 33) as usize % below
+    }
+
+    fn step(&mut self) {
+        let key = self.random(self.plan.keys);
+        self.next_value += 1;
+        let action = match self.random(10) {
+            0..4 => Action::Read,
+            4..6 => Action::Write(self.next_value),
+            6 => Action::Create(self.next_value),
+            7..9 => Action::Swap { from: self.last[key], to: self.next_value },
+            _ => Action::Delete,
+        };
+        self.act(format!("{}/{key}", self.plan.folder), action);
+        if let Some(Operation { outcome: Outcome::Saw(Some(value)), .. }) = self.seen.last() {
+            self.last[key] = *value;
+        }
+    }
+
+    fn act(&mut self, key: String, action: Action) {
+        let request = request(&key, action);
+        let called = self.now();
+        let answer = self.ask(&request);
+        let answered = self.now();
+        let outcome = match answer {
+            Ok(answer) => outcome(action, &answer),
+            // Nothing was sent: nothing happened.
+            Err(HttpError::Connect { .. }) => return self.next_member(),
+            Err(_) => Outcome::Unknown,
+        };
+        if outcome == Outcome::Unknown {
+            self.next_member();
+        }
+        if outcome != Outcome::Unknown || action != Action::Read {
+            self.seen.push(Operation { client: self.number, key, action, outcome, called, answered });
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<Answer, HttpError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(self.addresses[self.member], self.plan.patience)?,
+        };
+        let answer = connection.ask(request)?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    fn next_member(&mut self) {
+        self.connection = None;
+        self.member = (self.member + 1) % self.addresses.len();
+        // A refused connection costs nothing; without a pause a dead member would keep a core busy.
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn request(key: &str, action: Action) -> Request {
+    let target = format!("/v2/keys{key}");
+    match action {
+        Action::Read => Request::new("GET", target + "?quorum=true"),
+        Action::Write(value) => Request::form("PUT", target, format!("value={value}")),
+        Action::Create(value) => Request::form("PUT", target, format!("prevExist=false&value={value}")),
+        Action::Swap { from, to } => Request::form("PUT", target, format!("prevValue={from}&value={to}")),
+        Action::Delete => Request::new("DELETE", target),
+    }
+}
+
+fn outcome(action: Action, answer: &Answer) -> Outcome {
+    let event: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let value = event["node"]["value"].as_str().and_then(|text| text.parse().ok());
+    match (action, answer.status, event["errorCode"].as_u64()) {
+        (Action::Read, 200, _) if value.is_some() => Outcome::Saw(value),
+        (Action::Read, 404, Some(100)) => Outcome::Saw(None),
+        (_, 200 | 201, _) => Outcome::Done,
+        (_, 404, Some(100)) => Outcome::Missing,
+        (_, 412, Some(101 | 105)) => Outcome::Refused,
+        // 500/300 and whatever else says nothing about the key.
+        _ => Outcome::Unknown,
+    }
+}

@@ -1,0 +1,15 @@
+//! Load on servers, from one thread: it shares the cores with them, so what it takes they can not have.
+//!
+//! It measures and never judges; what a figure has to reach stands with the row that asks for it.
+
+mod closed_loop;
+mod figures;
+mod probes;
+mod sessions;
+mod watchers;
+
+pub use closed_loop::{Load, Measured, run};
+pub use figures::{Better, Figure, Side, Target, table};
+pub use probes::{bare_fdatasync, bare_round_trip};
+pub use sessions::{Settings, one_member, three_members};
+pub use watchers::{Told, watch_and_tell};

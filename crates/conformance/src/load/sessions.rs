@@ -1,0 +1,214 @@
+//! What is measured on one start of a server: with three members, and with one.
+//!
+//! Both sides go through the same session, so a figure can not depend on the order of its neighbours.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::closed_loop::{Load, Measured, run};
+use super::figures::Better::{self, Higher, Lower};
+use super::figures::Target::{self, Itself, OfReference};
+use super::probes::{bare_fdatasync, bare_round_trip};
+use super::watchers::watch_and_tell;
+use crate::backend::{Cluster, Plan, Program};
+use crate::failure::Failure;
+use crate::http::{self, Request};
+
+const VALUE: usize = 256;
+/// Each client goes round over so many keys of its own.
+const KEYS_OF_A_CLIENT: u64 = 64;
+/// (clients, rate to reach, p99 to reach) of issue 3.
+const PUTS: [(usize, f64, f64); 4] = [(1, 1.0, 1.0), (16, 1.5, 0.7), (64, 2.0, 0.5), (256, 2.5, 0.5)];
+const READERS: usize = 64;
+const WATCHERS: usize = 10_000;
+const WATCHED_KEYS: usize = 100;
+const STORED_KEYS: u64 = 100_000;
+const FOLDERS: u64 = 100;
+const PROBES: usize = 2000;
+/// As the contract's baseline was measured.
+const FAILOVER_PATIENCE: Duration = Duration::from_millis(250);
+const FAILOVER_PAUSE: Duration = Duration::from_millis(10);
+const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
+const NO_LIMIT: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub program: Program,
+    pub folder: PathBuf,
+    /// Of each load.
+    pub time: Duration,
+}
+
+/// Name, unit, which is better, target, value.
+pub type Value = (String, &'static str, Better, Target, f64);
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// `number` counts over all clients; each has keys of its own.
+fn put(client: usize, number: u64, out: &mut Vec<u8>) {
+    put_to(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), out);
+}
+
+fn put_to(key: &str, out: &mut Vec<u8>) {
+    let length = "value=".len() + VALUE;
+    let head = format!(
+        "PUT /v2/keys/{key} HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\nContent-Length: {length}\r\n\r\nvalue=",
+        http::FORM
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.resize(out.len() + VALUE, b'x');
+}
+
+fn get(client: usize, number: u64, quorum: &str, out: &mut Vec<u8>) {
+    let key = number % KEYS_OF_A_CLIENT;
+    let text = format!("GET /v2/keys/bench/{client}/{key}{quorum} HTTP/1.1\r\nHost: x\r\n\r\n");
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn good(measured: Measured) -> Result<Measured, Failure> {
+    if measured.errors > 0 || measured.requests == 0 {
+        return Err(Failure::differs(format!(
+            "{} errors in {} requests",
+            measured.errors, measured.requests
+        )));
+    }
+    Ok(measured)
+}
+
+pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
+    let plan = Plan { program: settings.program.clone(), members: 3, folder: settings.folder.clone() };
+    let mut cluster = Cluster::start(&plan)?;
+    let addresses = cluster.addresses();
+    let load = |clients, requests: super::closed_loop::Requests<'_>| {
+        let load = Load { addresses: &addresses, clients, requests, time: settings.time, count: u64::MAX };
+        run(&load).and_then(good)
+    };
+    let mut values: Vec<Value> = Vec::new();
+    for (clients, rate, tail) in PUTS {
+        let measured = load(clients, &put)?;
+        let what = format!("puts, 3 members, {clients} clients");
+        values.push((format!("{what}: rate"), "a second", Higher, OfReference(rate), measured.per_second));
+        values.push((format!("{what}: p50"), "ms", Lower, Target::None, milliseconds(measured.p50)));
+        values.push((format!("{what}: p99"), "ms", Lower, OfReference(tail), milliseconds(measured.p99)));
+    }
+    // What is read is there: a short load may not have come round.
+    let fill = Load {
+        addresses: &addresses,
+        clients: READERS,
+        requests: &|_, number, out: &mut Vec<u8>| {
+            put((number / KEYS_OF_A_CLIENT) as usize, number % KEYS_OF_A_CLIENT, out);
+        },
+        time: NO_LIMIT,
+        count: READERS as u64 * KEYS_OF_A_CLIENT,
+    };
+    good(run(&fill)?)?;
+    let reads = load(READERS, &|client, number, out: &mut Vec<u8>| get(client, number, "?quorum=true", out))?;
+    values.push((
+        "quorum gets, 3 members, 64 clients".into(),
+        "a second",
+        Higher,
+        OfReference(2.0),
+        reads.per_second,
+    ));
+    let reads = load(READERS, &|client, number, out: &mut Vec<u8>| get(client, number, "", out))?;
+    values.push((
+        "plain gets, 3 members, 64 clients".into(),
+        "a second",
+        Higher,
+        OfReference(2.0),
+        reads.per_second,
+    ));
+    let took = failover(&mut cluster)?;
+    values.push((
+        "leader killed until a write is accepted".into(),
+        "ms",
+        Lower,
+        OfReference(1.0),
+        milliseconds(took),
+    ));
+    Ok(values)
+}
+
+fn failover(cluster: &mut Cluster) -> Result<Duration, Failure> {
+    let leader = cluster.leader()?;
+    let follower = cluster.addresses()[(leader + 1) % 3];
+    cluster.kill(leader)?;
+    let began = Instant::now();
+    while began.elapsed() < FAILOVER_LIMIT {
+        let request = Request::form("PUT", "/v2/keys/failover", "value=1");
+        if http::ask(follower, &request, FAILOVER_PATIENCE).is_ok_and(|answer| answer.status < 300) {
+            return Ok(began.elapsed());
+        }
+        thread::sleep(FAILOVER_PAUSE);
+    }
+    Err(Failure::differs(format!("no write was accepted within {FAILOVER_LIMIT:?}")))
+}
+
+pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
+    let plan = Plan { program: settings.program.clone(), members: 1, folder: settings.folder.clone() };
+    let mut cluster = Cluster::start(&plan)?;
+    let address = cluster.addresses();
+    let mut values: Vec<Value> = Vec::new();
+    let load = Load { addresses: &address, clients: 1, requests: &put, time: settings.time, count: u64::MAX };
+    let single = good(run(&load)?)?;
+    let (mut bytes, single) = (Vec::new(), milliseconds(single.p50));
+    put(0, 0, &mut bytes);
+    let bare = bare_fdatasync(&settings.folder, bytes.len(), PROBES)? + bare_round_trip(&put, PROBES as u64)?;
+    values.push(("put, 1 member, 1 client: p50".into(), "ms", Lower, OfReference(1.0), single));
+    let what = "the same as a multiple of a bare fdatasync and a bare round trip".into();
+    values.push((what, "x", Lower, Itself(1.0), single / milliseconds(bare)));
+
+    let before = cluster.memory(0)?;
+    let mut after = 0;
+    let told = watch_and_tell(address[0], WATCHERS, WATCHED_KEYS, || {
+        after = cluster.memory(0)?;
+        Ok(())
+    })?;
+    values.push((
+        "10,000 watchers on 100 keys: all told".into(),
+        "ms",
+        Lower,
+        OfReference(0.5),
+        milliseconds(told.all),
+    ));
+    let each = after.saturating_sub(before) as f64 / WATCHERS as f64 / 1024.0;
+    values.push(("10,000 watchers: memory each".into(), "KiB", Lower, Itself(2.0), each));
+    drop(cluster);
+
+    // Memory is compared without what the watchers left behind.
+    cluster = Cluster::start(&plan)?;
+    let fill = Load {
+        addresses: &cluster.addresses(),
+        clients: READERS,
+        requests: &|_, number, out: &mut Vec<u8>| put_to(&format!("fill/{}/{number}", number % FOLDERS), out),
+        time: NO_LIMIT,
+        count: STORED_KEYS,
+    };
+    good(run(&fill)?)?;
+    let stored = cluster.memory(0)? as f64 / (1024.0 * 1024.0);
+    values.push(("memory at 100,000 keys of 256 bytes".into(), "MiB", Lower, OfReference(0.6), stored));
+    cluster.stop(0)?;
+    let began = Instant::now();
+    cluster.run(0)?;
+    let request = Request::new("GET", "/v2/keys/fill/0/0?quorum=true");
+    while !http::ask(cluster.addresses()[0], &request, FAILOVER_LIMIT)
+        .is_ok_and(|answer| answer.status == 200)
+    {
+        if began.elapsed() > FAILOVER_LIMIT {
+            return Err(Failure::differs("no answer after a restart"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = milliseconds(began.elapsed());
+    values.push((
+        "start to first quorum answer with 100,000 keys".into(),
+        "ms",
+        Lower,
+        OfReference(0.5),
+        took,
+    ));
+    Ok(values)
+}

@@ -1,0 +1,103 @@
+//! Many watchers on few keys: what they cost, and how long until all are told.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::failure::Failure;
+use crate::http::{Connection, Request};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const EVENTS: usize = 4096;
+const BUFFER: usize = 16 * 1024;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// From the first write until the last watcher has its event.
+    pub all: Duration,
+}
+
+struct Watcher {
+    stream: TcpStream,
+    /// Ends of lines behind a `}`: events.
+    events: u64,
+    last: u8,
+    head: bool,
+}
+
+/// Opens `count` streams on `keys` keys, calls `opened` when all have their heads, then writes each key once.
+pub fn watch_and_tell(
+    address: SocketAddr,
+    count: usize,
+    keys: usize,
+    opened: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Told, Failure> {
+    let failed = || Failure::io("drive the watchers");
+    let mut poll = Poll::new().map_err(failed())?;
+    let mut watchers = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut stream = std::net::TcpStream::connect(address).map_err(failed())?;
+        let key = number % keys;
+        let request = format!("GET /v2/keys/watched/{key}?wait=true&stream=true HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).map_err(failed())?;
+        stream.set_nonblocking(true).map_err(failed())?;
+        let mut stream = TcpStream::from_std(stream);
+        poll.registry().register(&mut stream, Token(number), Interest::READABLE).map_err(failed())?;
+        watchers.push(Watcher { stream, events: 0, last: 0, head: false });
+    }
+    until(&mut poll, &mut watchers, |watcher| watcher.head)?;
+    opened()?;
+    let began = Instant::now();
+    let mut writer = Connection::open(address, PATIENCE).map_err(http)?;
+    for key in 0..keys {
+        writer.send(&Request::form("PUT", format!("/v2/keys/watched/{key}"), "value=told")).map_err(http)?;
+        writer.answer(false).map_err(http)?;
+    }
+    until(&mut poll, &mut watchers, |watcher| watcher.events >= 1)?;
+    Ok(Told { all: began.elapsed() })
+}
+
+fn http(source: crate::http::HttpError) -> Failure {
+    Failure::Http { request: "a write that is watched".into(), source }
+}
+
+fn until(poll: &mut Poll, watchers: &mut [Watcher], done: impl Fn(&Watcher) -> bool) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut events = Events::with_capacity(EVENTS);
+    let mut left = watchers.iter().filter(|watcher| !done(watcher)).count();
+    while left > 0 {
+        poll.poll(&mut events, Some(Duration::from_secs(1))).map_err(Failure::io("wait for events"))?;
+        for event in &events {
+            let watcher = &mut watchers[event.token().0];
+            let before = done(watcher);
+            take(watcher)?;
+            left -= usize::from(!before && done(watcher));
+        }
+        if left > 0 && Instant::now() > deadline {
+            return Err(Failure::differs(format!("{left} watchers were told nothing within {PATIENCE:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn take(watcher: &mut Watcher) -> Result<(), Failure> {
+    let mut buffer = [0; BUFFER];
+    loop {
+        match watcher.stream.read(&mut buffer) {
+            Ok(0) => return Err(Failure::differs("a watch was closed")),
+            Ok(length) => {
+                watcher.head = true;
+                for byte in &buffer[..length] {
+                    watcher.events += u64::from(watcher.last == b'}' && *byte == b'\n');
+                    watcher.last = *byte;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Failure::io("read a watch")(error)),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `conformance --on reference`: runs the cases against one back end and prints what did not hold.
+//!
+//! Exit codes: 0 all held, 1 something did not, 77 the server's program is not on this machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use conformance::backend::{Cluster, Kind, Plan, Program};
+use conformance::failure::{Failure, chain};
+use conformance::run::{self, Outcome};
+
+/// As automake and others have it for "skipped".
+const NOT_HERE: u8 = 77;
+
+/// Holds a key-value server to etcd's v2 contract.
+#[derive(Parser)]
+struct Flags {
+    /// What the server is, and so what it is held to
+    #[arg(long, value_enum)]
+    on: Kind,
+    /// The server's program (default for `reference`: Debian's etcd)
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Its arguments, with the blanks {name} {data} {client} {peer} {cluster}
+    #[arg(long, allow_hyphen_values = true)]
+    arguments: Option<String>,
+    /// Servers that already run, instead of a program: host:port,...
+    #[arg(long, value_delimiter = ',')]
+    at: Vec<SocketAddr>,
+    /// How many to start (default: 3 for `three`, else 1)
+    #[arg(long)]
+    members: Option<usize>,
+    /// Only cases whose name contains this
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// Names also those that held
+    #[arg(long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Flags::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {}", chain(&failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    let program = match (&flags.program, flags.on) {
+        (Some(path), Kind::Model) => Program::local(path),
+        (Some(path), _) => Program::etcd(path),
+        (None, _) => Program::reference(),
+    };
+    let program = match &flags.arguments {
+        Some(line) => Program::new(program.path, line),
+        None => program,
+    };
+    let mut cluster = if flags.at.is_empty() {
+        if !program.is_there() {
+            eprintln!("skipped: {} is not there", program.path.display());
+            return Ok(ExitCode::from(NOT_HERE));
+        }
+        let members = flags.members.unwrap_or(if flags.on == Kind::Three { 3 } else { 1 });
+        Cluster::start(&Plan { program, members, folder: std::env::temp_dir() })?
+    } else {
+        Cluster::running(&flags.at)?
+    };
+    let verdicts = run::all(&mut cluster, flags.on, &flags.filter)?;
+    let count = |wanted: fn(&Outcome) -> bool| verdicts.iter().filter(|one| wanted(&one.outcome)).count();
+    for verdict in &verdicts {
+        match &verdict.outcome {
+            Outcome::Failed(why) => println!("FAILED {}\n    {why}", verdict.name),
+            outcome if flags.verbose => println!("{outcome:?} {}", verdict.name),
+            _ => {}
+        }
+    }
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+    println!(
+        "{} held, {} differ as marked, {} not asked of `{}`, {failed} failed",
+        count(|outcome| *outcome == Outcome::Held),
+        count(|outcome| *outcome == Outcome::DiffersAsMarked),
+        count(|outcome| *outcome == Outcome::NotAsked),
+        flags.on.name(),
+    );
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,155 @@
+//! What a scene works with: the members, a folder of its own, requests and watches.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::backend::Cluster;
+use crate::failure::Failure;
+use crate::http::{self, Answer, Connection, HttpError, Request};
+
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+pub struct Place<'a> {
+    pub cluster: &'a mut Cluster,
+    /// `/v2/keys/...`, nobody else writes below it.
+    pub folder: String,
+}
+
+impl<'a> Place<'a> {
+    pub fn new(cluster: &'a mut Cluster, folder: &str) -> Result<Self, Failure> {
+        Ok(Self { cluster, folder: format!("/v2/keys{folder}") })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.cluster.addresses()[0]
+    }
+
+    /// Member by number; where there are fewer, the last.
+    pub fn member(&self, number: usize) -> SocketAddr {
+        let all = self.cluster.addresses();
+        all[number.min(all.len() - 1)]
+    }
+
+    pub fn put(&self, key: &str, form: &str) -> Result<Answer, Failure> {
+        self.ask(&Request::form("PUT", self.target(key), form))
+    }
+
+    pub fn get(&self, key: &str) -> Result<Answer, Failure> {
+        self.ask(&Request::new("GET", self.target(key)))
+    }
+
+    pub fn delete(&self, key: &str) -> Result<Answer, Failure> {
+        self.ask(&Request::new("DELETE", self.target(key)))
+    }
+
+    pub fn target(&self, key: &str) -> String {
+        format!("{}{key}", self.folder)
+    }
+
+    /// The key as events name it.
+    pub fn key(&self, key: &str) -> String {
+        self.target(key)["/v2/keys".len()..].to_owned()
+    }
+
+    pub fn ask(&self, request: &Request) -> Result<Answer, Failure> {
+        ask(self.address(), request)
+    }
+
+    pub fn watch(&self, key: &str) -> Result<Watch, Failure> {
+        Watch::open(self.address(), &self.target(key))
+    }
+}
+
+pub fn ask(address: SocketAddr, request: &Request) -> Result<Answer, Failure> {
+    http::ask(address, request, LIMIT).map_err(|source| Failure::Http { request: named(request), source })
+}
+
+fn named(request: &Request) -> String {
+    format!("{} {}", request.method, request.target)
+}
+
+/// The `modifiedIndex` of an event's node, or of an answer's.
+pub fn index_of(event: &Value) -> u64 {
+    event["node"]["modifiedIndex"].as_u64().unwrap_or(0)
+}
+
+pub fn json(answer: &Answer) -> Result<Value, Failure> {
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| Failure::differs(format!("{error}: {}", answer.text())))
+}
+
+/// `Ok` when what came is what the contract says.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<(), Failure> {
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(Failure::differs(format!("{what}: {found:?} instead of {wanted:?}")))
+    }
+}
+
+/// An open watch: its head has come.
+pub struct Watch {
+    connection: Connection,
+    pub head: Answer,
+    request: String,
+}
+
+impl Watch {
+    pub fn open(address: SocketAddr, target: &str) -> Result<Self, Failure> {
+        let request = Request::new("GET", target);
+        let failed = |source| Failure::Http { request: named(&request), source };
+        let mut connection = Connection::open(address, LIMIT).map_err(failed)?;
+        connection.send(&request).map_err(failed)?;
+        let (head, _) = connection.head().map_err(failed)?;
+        Ok(Self { connection, head, request: named(&request) })
+    }
+
+    /// The next event, or `None` when the body ended.
+    pub fn next(&mut self) -> Result<Option<Value>, Failure> {
+        match self.connection.chunk() {
+            // Some servers send the line's end as a chunk of its own.
+            Ok(Some(chunk)) if chunk.trim_ascii().is_empty() => self.next(),
+            Ok(Some(chunk)) => serde_json::from_slice(&chunk).map(Some).map_err(|error| {
+                Failure::differs(format!("{}: {error}: {}", self.request, String::from_utf8_lossy(&chunk)))
+            }),
+            Ok(None) => Ok(None),
+            Err(source) => Err(Failure::Http { request: self.request.clone(), source }),
+        }
+    }
+
+    pub fn event(&mut self) -> Result<Value, Failure> {
+        self.next()?.ok_or_else(|| Failure::differs(format!("{} ended without an event", self.request)))
+    }
+
+    /// Nothing came within `time`.
+    pub fn silent_for(&mut self, time: Duration) -> Result<(), Failure> {
+        let failed = |source| Failure::Http { request: self.request.clone(), source };
+        self.connection.set_limit(time).map_err(failed)?;
+        let came = self.connection.chunk();
+        self.connection.set_limit(LIMIT).map_err(failed)?;
+        match came {
+            Err(HttpError::TimedOut) => Ok(()),
+            other => Err(Failure::differs(format!("{} should wait, but: {other:?}", self.request))),
+        }
+    }
+}
+
+/// Asks again until `holds`, and says what was seen last when it never does.
+pub fn wait_until(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Result<(), String>, Failure>,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match look()? {
+            Ok(()) => return Ok(()),
+            Err(seen) if Instant::now() > deadline => {
+                return Err(Failure::differs(format!("{what} not within {limit:?}; last: {seen}")));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Contract 1.6 and 7.4: watches that wait.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::place::{LIMIT, Place, Watch, index_of, json as parsed, same, wait_until};
+use crate::failure::Failure;
+use crate::http::{Connection, HttpError, Request};
+
+type Tried = Result<(), Failure>;
+
+/// Long against a round trip, short against a person's patience.
+const QUIET: Duration = Duration::from_millis(200);
+const HISTORY: u64 = 1000;
+const MANY: usize = 200;
+/// More than any server keeps for one reader: sockets' buffers and 100 events of its own.
+const FLOOD: usize = 1500;
+const FLOOD_VALUE: usize = 16 * 1024;
+
+pub fn headers_come_first(place: &mut Place<'_>) -> Tried {
+    let made = place.put("/other", "value=1")?;
+    let mut watch = place.watch("/a?wait=true")?;
+    same("status", &watch.head.status, &200)?;
+    same("Content-Type", &watch.head.header("Content-Type"), &Some("application/json"))?;
+    same("X-Etcd-Index at registration", &watch.head.index(), &made.index())?;
+    same("X-Raft-Term is there", &watch.head.header("X-Raft-Term").is_some(), &true)?;
+    watch.silent_for(QUIET)
+}
+
+pub fn ends_after_one_event(place: &mut Place<'_>) -> Tried {
+    let mut watch = place.watch("/a?wait=true")?;
+    let put = place.put("/a", "value=1")?;
+    same("the event", &watch.event()?, &parsed(&put)?)?;
+    same("what follows", &watch.next()?, &None)
+}
+
+pub fn missing_key(place: &mut Place<'_>) -> Tried {
+    let mut watch = place.watch("/x/y/z?wait=true")?;
+    same("status", &watch.head.status, &200)?;
+    let put = place.put("/x/y/z", "value=1")?;
+    same("the event", &watch.event()?, &parsed(&put)?)
+}
+
+pub fn future_index(place: &mut Place<'_>) -> Tried {
+    let now = index_of(&parsed(&place.put("/a", "value=0")?)?);
+    let mut watch = place.watch(&format!("/a?wait=true&waitIndex={}", now + 3))?;
+    place.put("/a", "value=1")?;
+    place.put("/a", "value=2")?;
+    watch.silent_for(QUIET)?;
+    let third = place.put("/a", "value=3")?;
+    same("the event", &watch.event()?, &parsed(&third)?)
+}
+
+pub fn recursive(place: &mut Place<'_>) -> Tried {
+    let mut watch = place.watch("/d?wait=true&recursive=true&stream=true")?;
+    place.put("/dd/x", "value=beside")?;
+    for key in ["/d/a", "/d/b/c", "/d/b/c"] {
+        let put = place.put(key, "value=1")?;
+        same("the event", &watch.event()?, &parsed(&put)?)?;
+    }
+    let gone = place.delete("/d?recursive=true")?;
+    same("the event", &watch.event()?, &parsed(&gone)?)
+}
+
+pub fn not_recursive(place: &mut Place<'_>) -> Tried {
+    place.put("/d", "dir=true")?;
+    let mut watch = place.watch("/d?wait=true")?;
+    place.put("/d/a", "value=1")?;
+    watch.silent_for(QUIET)?;
+    let update = place.put("/d?prevExist=true", "ttl=100")?;
+    same("the event", &index_of(&watch.event()?), &index_of(&parsed(&update)?))
+}
+
+pub fn deletion_above(place: &mut Place<'_>) -> Tried {
+    place.put("/dd/e/f", "value=1")?;
+    let mut watches = [place.watch("/dd/e/f?wait=true")?, place.watch("/dd/e?wait=true&recursive=true")?];
+    let gone = parsed(&place.delete("/dd?recursive=true")?)?;
+    for watch in &mut watches {
+        same("the event", &watch.event()?, &gone)?;
+    }
+    same("its key", &gone["node"]["key"], &json!(place.key("/dd")))
+}
+
+pub fn hidden(place: &mut Place<'_>) -> Tried {
+    let mut above = place.watch("/d?wait=true&recursive=true")?;
+    let mut inside = place.watch("/d/_h?wait=true&recursive=true")?;
+    let first = parsed(&place.put("/d/_h/x", "value=1")?)?;
+    same("the event inside", &inside.event()?, &first)?;
+    above.silent_for(QUIET)?;
+    let seen = parsed(&place.put("/d/v", "value=1")?)?;
+    same("the event above", &above.event()?, &seen)
+}
+
+pub fn refreshes(place: &mut Place<'_>) -> Tried {
+    place.put("/a", "value=1")?;
+    let mut watch = place.watch("/a?wait=true")?;
+    same("refresh", &place.put("/a?refresh=true&prevExist=true", "ttl=100")?.status, &200)?;
+    watch.silent_for(QUIET)?;
+    let set = parsed(&place.put("/a", "value=2")?)?;
+    same("the event", &index_of(&watch.event()?), &index_of(&set))
+}
+
+pub fn streams_in_order(place: &mut Place<'_>) -> Tried {
+    let mut watch = place.watch("/s?wait=true&recursive=true&stream=true")?;
+    let mut written = Vec::new();
+    for number in 0..50 {
+        written.push(index_of(&parsed(&place.put(&format!("/s/{}", number % 7), "value=1")?)?));
+    }
+    let seen = (0..50).map(|_| watch.event().map(|event| index_of(&event))).collect::<Result<Vec<_>, _>>()?;
+    same("indexes", &seen, &written)
+}
+
+pub fn many_watchers(place: &mut Place<'_>) -> Tried {
+    let open = |number: usize| Watch::open(place.member(number % 3), &place.target("/m?wait=true"));
+    let mut watches = (0..MANY).map(open).collect::<Result<Vec<_>, _>>()?;
+    let put = parsed(&place.put("/m", "value=1")?)?;
+    watches.iter_mut().try_for_each(|watch| same("the event", &watch.event()?, &put))
+}
+
+pub fn history_of_a_thousand(place: &mut Place<'_>) -> Tried {
+    let mut connection = Connection::open(place.address(), LIMIT).map_err(lost)?;
+    let mut last = 0;
+    for _ in 0..HISTORY + 50 {
+        let put = connection.ask(&Request::form("PUT", place.target("/h"), "value=1")).map_err(lost)?;
+        last = put.index().unwrap_or(0);
+    }
+    let oldest = last - HISTORY + 1;
+    let kept = parsed(&place.get(&format!("/h?wait=true&waitIndex={oldest}"))?)?;
+    same("the oldest that is kept", &index_of(&kept), &oldest)?;
+    let gone = place.get(&format!("/h?wait=true&waitIndex={}", oldest - 1))?;
+    same("status", &gone.status, &400)?;
+    let cause = format!("the requested history has been cleared [{oldest}/{}]", oldest - 1);
+    let wanted = json!({"errorCode": 401, "message": "The event in requested index is outdated and cleared",
+        "cause": cause, "index": last});
+    same("the answer", &parsed(&gone)?, &wanted)
+}
+
+pub fn watchers_are_counted(place: &mut Place<'_>) -> Tried {
+    let count = |wanted: u64| {
+        wait_until("the number of watchers", LIMIT, || {
+            let stats = parsed(&place.ask(&Request::new("GET", "/v2/stats/store"))?)?;
+            Ok(if stats["watchers"] == json!(wanted) { Ok(()) } else { Err(stats["watchers"].to_string()) })
+        })
+    };
+    count(0)?;
+    let watches = (0..5).map(|_| place.watch("/w?wait=true")).collect::<Result<Vec<_>, _>>()?;
+    count(5)?;
+    drop(watches);
+    count(0)
+}
+
+pub fn stream_from_history(place: &mut Place<'_>) -> Tried {
+    let events = (0..4).map(|_| parsed(&place.put("/a", "value=1")?)).collect::<Result<Vec<Value>, _>>()?;
+    let mut watch = place.watch(&format!("/a?wait=true&stream=true&waitIndex={}", index_of(&events[0])))?;
+    for event in &events {
+        same("the event", &index_of(&within(&mut watch)?), &index_of(event))?;
+    }
+    let live = parsed(&place.put("/a", "value=2")?)?;
+    same("the event", &index_of(&within(&mut watch)?), &index_of(&live))
+}
+
+/// An event, where silence is an answer too, but not the contract's.
+fn within(watch: &mut Watch) -> Result<Value, Failure> {
+    watch.event().map_err(|failure| match failure {
+        Failure::Http { source: HttpError::TimedOut, request } => {
+            Failure::differs(format!("{request} is silent"))
+        }
+        other => other,
+    })
+}
+
+/// Not read from while events flood it; then all that came must be in order, and the body must end.
+pub fn slow_reader(place: &mut Place<'_>) -> Tried {
+    let mut watch = place.watch("/f?wait=true&stream=true")?;
+    let body = format!("value={}", "x".repeat(FLOOD_VALUE));
+    let mut writer = Connection::open(place.address(), LIMIT).map_err(lost)?;
+    let mut written = Vec::new();
+    for _ in 0..FLOOD {
+        let put = writer.ask(&Request::form("PUT", place.target("/f"), body.clone())).map_err(lost)?;
+        written.push(put.index().unwrap_or(0));
+    }
+    let started = Instant::now();
+    for wanted in &written {
+        match watch.next() {
+            Ok(Some(event)) => same("the next event", &index_of(&event), wanted)?,
+            Ok(None) | Err(Failure::Http { source: HttpError::Closed, .. }) => return Ok(()),
+            Err(Failure::Http { source: HttpError::TimedOut, .. }) => {
+                return Err(Failure::differs(format!("silent and open for {:?}", started.elapsed())));
+            }
+            Err(other) => return Err(other),
+        }
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+fn lost(source: HttpError) -> Failure {
+    Failure::Http { request: "a put".into(), source }
+}
