@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::error::Reason;
+use crate::error::{Reason, error_text};
 use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TRIES};
 
 #[derive(Clone)]
@@ -107,9 +107,7 @@ fn lookup_text(error: &io::Error) -> String {
 }
 
 fn dial_text(address: SocketAddr, error: &io::Error) -> String {
-    let text = error.to_string();
-    let bare = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-    format!("dial tcp {address}: connect: {bare}")
+    format!("dial tcp {address}: connect: {}", error_text(error))
 }
 
 impl Connection for Stream {

@@ -121,3 +121,9 @@ impl Error {
         }
     }
 }
+
+/// The system's words for an error as Go writes them: without the number, in lower case.
+pub(crate) fn error_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

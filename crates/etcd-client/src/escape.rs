@@ -27,7 +27,7 @@ pub fn key_path(key: &str) -> String {
             other => segments.push(other),
         }
     }
-    let end = if key.ends_with('/') && !segments.is_empty() { "/" } else { "" };
+    let end = if key.ends_with('/') { "/" } else { "" };
     let slash = if segments.is_empty() { "" } else { "/" };
     format!("/v2/keys{slash}{}{end}", utf8_percent_encode(&segments.join("/"), PATH))
 }
@@ -58,7 +58,7 @@ mod tests {
         let cases = [
             ("/foo", "/v2/keys/foo"),
             ("foo/bar", "/v2/keys/foo/bar"),
-            ("/", "/v2/keys"),
+            ("/", "/v2/keys/"),
             ("", "/v2/keys"),
             ("//a//b/../c/./", "/v2/keys/a/c/"),
             ("/sp ace/ü?#%", "/v2/keys/sp%20ace/%C3%BC%3F%23%25"),

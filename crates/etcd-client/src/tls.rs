@@ -7,6 +7,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::error::error_text;
+
 /// Without a CA file the machine's own bundle is used.
 #[derive(Debug, Clone, Default)]
 pub struct TlsFiles {
@@ -20,7 +22,7 @@ const MACHINE_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("open {}: {source}", path.display())]
+    #[error("open {}: {}", path.display(), error_text(source))]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: no certificate in it, expected PEM", path.display())]
     NoCertificate { path: PathBuf },

@@ -65,12 +65,10 @@ pub fn before_arguments(flags: &[Flag], words: &[String]) -> Result<Given, BadFl
 }
 
 /// Flags before or after the arguments. `--` before all arguments is left out and ends the flags; behind an
-/// argument it is an argument itself, and ends the flags too. When a flag comes first, the first word that
-/// is none ends them, so that `set --ttl 5 /key -1` works.
+/// argument it is an argument itself, and ends the flags too. When a flag comes first, a word behind the
+/// arguments that looks like a flag but is none is an argument, so that `set --ttl 5 /key -1` works.
 pub fn around_arguments(flags: &[Flag], words: &[String]) -> Result<Given, BadFlag> {
-    if words.first().is_some_and(|word| is_flag(word)) {
-        return before_arguments(flags, words);
-    }
+    let flag_first = words.first().is_some_and(|word| is_flag(word));
     let mut given = Given::default();
     let mut rest = words;
     while let Some((word, after)) = rest.split_first() {
@@ -79,7 +77,8 @@ pub fn around_arguments(flags: &[Flag], words: &[String]) -> Result<Given, BadFl
             given.arguments.extend_from_slice(from);
             break;
         }
-        if is_flag(word) {
+        let may_be_argument = flag_first && !given.arguments.is_empty();
+        if is_flag(word) && (!may_be_argument || is_known(flags, word)) {
             rest = given.take(flags, word, after)?;
         } else {
             given.arguments.push(word.clone());
@@ -87,6 +86,11 @@ pub fn around_arguments(flags: &[Flag], words: &[String]) -> Result<Given, BadFl
         }
     }
     Ok(given)
+}
+
+fn is_known(flags: &[Flag], word: &str) -> bool {
+    let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
+    flags.iter().any(|flag| flag.is_called(name))
 }
 
 fn is_flag(word: &str) -> bool {
@@ -175,6 +179,8 @@ mod tests {
         check("/num -- -5", "| /num -- -5");
         check("--ttl 5 -- /dash -v", "ttl=5 | /dash -v");
         check("--ttl 5 /num -5", "ttl=5 | /num -5");
+        check("-r /queue job --ttl 5", "recursive=true ttl=5 | /queue job");
+        check("-r /k -h", "recursive=true | /k -h");
         check("/k -", "| /k -");
         check("/key --recursive -- sh -c env", "recursive=true | /key -- sh -c env");
         check("--ttl 1 --ttl 2 /k", "ttl=2 | /k");

@@ -12,7 +12,7 @@ pub fn program(commands: &[&Command], flags: &[Flag]) -> String {
     page.push_str(&format!(
         "USAGE:\n   {PROGRAM} [global options] command [command options] [arguments...]\n\n"
     ));
-    page.push_str(&format!("VERSION:\n   {}\n\n", env!("CARGO_PKG_VERSION")));
+    page.push_str(&format!("VERSION:\n   Keelson {}, as etcdctl 2.3.8\n\n", env!("CARGO_PKG_VERSION")));
     page.push_str(&list(commands));
     page.push_str(&options("GLOBAL OPTIONS", flags));
     page

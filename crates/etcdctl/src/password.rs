@@ -14,12 +14,9 @@ pub fn ask(prompt: &str) -> Result<String, Failure> {
     let silence = Silence::begin();
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line);
-    let was_silent = silence.is_some();
     drop(silence);
-    if was_silent {
-        // The end of the line that was typed was not shown either.
-        say("\n")?;
-    }
+    // The end of the line that was typed was not shown.
+    say("\n")?;
     read.map_err(|error| Failure::usage(format!("reading the password: {error}")))?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -1,0 +1,197 @@
+//! Which endpoint is asked, what is tried again, and what the errors say.
+
+use std::time::{Duration, Instant};
+
+use crate::canned::{Canned, Play};
+use etcd_client::{Client, Config, Credentials, Delete, Error, Get, Order, Reason, Set};
+
+const FOUND: Play = Play::Answer(
+    "200 OK",
+    &["X-Etcd-Index: 9", "Content-Type: application/json"],
+    "{\"action\":\"get\",\"node\":{\"key\":\"/a\",\"value\":\"v\",\"modifiedIndex\":7,\"createdIndex\":6}}\n",
+);
+const NO_LEADER: Play = Play::Answer("500 Internal Server Error", &[], "{\"errorCode\":300}");
+const UNAVAILABLE: Play = Play::Answer("503 Service Unavailable", &[], "");
+const BAD_GATEWAY: Play = Play::Answer("502 Bad Gateway", &[], "");
+const NOT_FOUND: Play = Play::Answer(
+    "404 Not Found",
+    &[],
+    "{\"errorCode\":100,\"message\":\"Key not found\",\"cause\":\"/a\",\"index\":5}",
+);
+const HTML: Play = Play::Answer("200 OK", &[], "<html>");
+const BROKEN: Play = Play::Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"action\":");
+const NO_HTTP: Play = Play::Raw("SSH-2.0-OpenSSH_9.2\r\n");
+
+fn config(urls: &[&str]) -> Config {
+    let mut config = Config::new(urls.iter().map(|url| url.parse().unwrap()).collect());
+    config.order = Order::Given;
+    config.request_timeout = Duration::from_millis(300);
+    config.total_timeout = Duration::from_secs(10);
+    config
+}
+
+fn client(urls: &[&str]) -> Client {
+    Client::new(config(urls)).unwrap()
+}
+
+#[tokio::test]
+async fn a_good_answer() {
+    let server = Canned::start(&[FOUND]);
+    let answer = client(&[&server.url]).get("/a", Get::default()).await.unwrap();
+    assert_eq!((answer.index, answer.node().value.as_deref()), (9, Some("v")));
+    assert_eq!(server.lines(), ["GET /v2/keys/a?quorum=false&recursive=false&sorted=false"]);
+}
+
+#[tokio::test]
+async fn what_makes_the_next_endpoint_be_asked() {
+    let reasons = [
+        (NO_LEADER, "client: etcd member URL has no leader"),
+        (UNAVAILABLE, "client: etcd member URL has no leader"),
+        (BAD_GATEWAY, "client: etcd member URL returns server error [502 Bad Gateway]"),
+        (Play::Silence, "client: endpoint URL exceeded header timeout"),
+    ];
+    for (play, expect) in reasons {
+        let (bad, good) = (Canned::start(std::slice::from_ref(&play)), Canned::start(&[FOUND]));
+        let client = client(&[&bad.url, &good.url]);
+        client.get("/a", Get::default()).await.unwrap();
+        client.get("/a", Get::default()).await.unwrap();
+        assert_eq!((bad.lines().len(), good.lines().len()), (1, 2), "the good one is kept: {expect}");
+
+        let alone = config(&[&bad.url]);
+        let error = Client::new(alone).unwrap().get("/a", Get::default()).await.unwrap_err();
+        let Error::Unavailable { attempts } = error else { panic!("{error:?}") };
+        assert_eq!(attempts[0].to_string(), expect.replace("URL", &bad.url));
+    }
+    for play in [BROKEN, NO_HTTP, Play::Raw("")] {
+        let (bad, good) = (Canned::start(&[play]), Canned::start(&[FOUND]));
+        client(&[&bad.url, &good.url]).get("/a", Get::default()).await.unwrap();
+        assert_eq!(good.lines().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_there() {
+    let (one, two) = (Canned::nobody(), Canned::nobody());
+    let error = client(&[&one, &two]).get("/a", Get::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "client: etcd cluster is unavailable or misconfigured");
+    let told: Vec<_> = error.attempts().iter().map(ToString::to_string).collect();
+    let expect = [one, two]
+        .map(|url| format!("dial tcp {}: connect: connection refused", url.trim_start_matches("http://")));
+    assert_eq!(told, expect);
+}
+
+#[tokio::test]
+async fn answers_that_no_other_endpoint_makes_better() {
+    let server = Canned::start(&[NOT_FOUND, HTML]);
+    let other = Canned::start(&[FOUND]);
+    let client = client(&[&server.url, &other.url]);
+    let error = client.get("/a", Get::default()).await.unwrap_err();
+    assert!(error.is_key_not_found());
+    assert_eq!(error.to_string(), "100: Key not found (/a) [5]");
+    let error = client.get("/a", Get::default()).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidJson { .. }), "{error:?}");
+    assert!(other.lines().is_empty());
+}
+
+#[tokio::test]
+async fn a_creation_is_sent_once() {
+    for play in [Play::Silence, NO_LEADER, BROKEN] {
+        let (bad, good) = (Canned::start(&[play]), Canned::start(&[FOUND]));
+        let error = client(&[&bad.url, &good.url]).create("/a", "v", None).await.unwrap_err();
+        assert!(matches!(error, Error::Undecided { .. }), "{error:?}");
+        assert!(good.lines().is_empty());
+    }
+    // Nothing was sent: the next one may be asked.
+    let good = Canned::start(&[FOUND]);
+    client(&[&Canned::nobody(), &good.url]).post("/q", "v", None).await.unwrap();
+    // A plain write may be repeated.
+    let (bad, good) = (Canned::start(&[NO_LEADER]), Canned::start(&[FOUND]));
+    client(&[&bad.url, &good.url]).set("/a", "v", &Set::default()).await.unwrap();
+    assert_eq!(good.lines(), ["PUT /v2/keys/a"]);
+}
+
+#[tokio::test]
+async fn the_total_time_is_a_limit() {
+    let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Play::Silence])).collect();
+    let urls: Vec<_> = silent.iter().map(|server| server.url.as_str()).collect();
+    let mut config = config(&urls);
+    config.total_timeout = Duration::from_millis(700);
+    let begin = Instant::now();
+    let error = Client::new(config).unwrap().get("/a", Get::default()).await.unwrap_err();
+    let Error::Deadline { attempts } = error else { panic!("{error:?}") };
+    assert_eq!(attempts.len(), 2, "two had 300 ms each");
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    // A body that never ends counts too.
+    let slow = Canned::start(&[Play::Begin("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")]);
+    let mut config = self::config(&[&slow.url]);
+    config.total_timeout = Duration::from_millis(700);
+    let error = Client::new(config).unwrap().get("/a", Get::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn connections_are_kept() {
+    let server = Canned::start(&[FOUND]);
+    let client = client(&[&server.url]);
+    for _ in 0..5 {
+        client.get("/a", Get::default()).await.unwrap();
+    }
+    assert_eq!((server.lines().len(), server.connections()), (5, 1));
+}
+
+#[tokio::test]
+async fn redirections_are_followed_but_not_for_ever() {
+    let away = Play::Answer("307 Temporary Redirect", &["Location: /v2/keys/b"], "");
+    let server = Canned::start(&[away.clone(), FOUND]);
+    client(&[&server.url]).get("/a", Get::default()).await.unwrap();
+    assert_eq!(server.lines()[1], "GET /v2/keys/b");
+
+    let round = Canned::start(&[away]);
+    let error = client(&[&round.url]).get("/a", Get::default()).await.unwrap_err();
+    assert_eq!(error.attempts()[0].reason, Reason::Redirects);
+    assert_eq!(round.lines().len(), 11);
+}
+
+#[tokio::test]
+async fn the_password_goes_with_each_request_and_into_no_text() {
+    let server = Canned::start(&[FOUND]);
+    let mut config = config(&[&server.url]);
+    config.credentials = Some(Credentials { user: "root".into(), password: "s3cret".into() });
+    assert!(!format!("{config:?}").contains("s3cret"));
+    Client::new(config).unwrap().get("/a", Get::default()).await.unwrap();
+    let head = server.asked()[0].to_lowercase();
+    assert!(head.contains("authorization: basic cm9vddpzm2nyzxq="), "{head}");
+}
+
+#[tokio::test]
+async fn what_is_sent() {
+    let server = Canned::start(&[FOUND]);
+    let client = client(&[&server.url]);
+    let ttl = Some(Duration::from_millis(1500));
+    let swap = Set { prev_value: Some("o&d".into()), prev_index: Some(3), ttl, ..Set::default() };
+    client.set("/a b", "x y", &swap).await.unwrap();
+    client.mkdir("/d", None).await.unwrap();
+    client.refresh("/a", Duration::from_secs(9)).await.unwrap();
+    client.update("/a", [0xff, b'\n'], None).await.unwrap();
+    client.compare_and_delete("/a", 7).await.unwrap();
+    client.delete("/d", &Delete { recursive: true, dir: true, ..Delete::default() }).await.unwrap();
+    client.post("/q", "job", None).await.unwrap();
+    let sent: Vec<_> = server
+        .asked()
+        .iter()
+        .map(|text| {
+            let (first, body) = (text.lines().next().unwrap(), text.split("\n\n").nth(1).unwrap());
+            format!("{} | {body}", first.replace(" HTTP/1.1", ""))
+        })
+        .collect();
+    let expect = [
+        "PUT /v2/keys/a%20b?prevIndex=3&prevValue=o%26d | ttl=2&value=x+y",
+        "PUT /v2/keys/d?dir=true&prevExist=false | ",
+        "PUT /v2/keys/a?prevExist=true&refresh=true | ttl=9",
+        "PUT /v2/keys/a?prevExist=true | value=%FF%0A",
+        "DELETE /v2/keys/a?prevIndex=7 | ",
+        "DELETE /v2/keys/d?dir=true&recursive=true | ",
+        "POST /v2/keys/q | value=job",
+    ];
+    assert_eq!(sent, expect);
+}

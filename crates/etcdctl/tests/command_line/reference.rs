@@ -1,0 +1,241 @@
+//! Ours and Debian's `etcdctl` side by side, each against a fresh etcd of Debian's.
+//!
+//! A case that is marked as different must be different: a mark that is no longer true fails.
+
+mod server;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::Child;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::program::{Program, transcript};
+use crate::transcript::read;
+use server::Etcd;
+
+const REFERENCE: &str = "/usr/bin/etcdctl";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Both programs, the reference last.
+fn programs() -> [(&'static str, Program); 2] {
+    let reference = Program::at(Path::new(REFERENCE)).with("ETCDCTL_API", "2");
+    [("ours", Program::ours()), ("reference", reference)]
+}
+
+fn check(name: &str) {
+    let path = format!("{}/tests/cases/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let cases = read(&std::fs::read_to_string(&path).unwrap());
+    assert!(cases.len() > 5, "{path} has no cases");
+    let mut wrong = Vec::new();
+    for (who, program) in programs() {
+        let server = Etcd::start("n1");
+        let facts = server.facts();
+        let program = program.with("ETCDCTL_ENDPOINTS", &facts.url);
+        for case in &cases {
+            let differs = case.differs.as_ref().filter(|_| who == "reference");
+            match (case.check(&program, &facts), differs) {
+                (Ok(()), None) | (Err(_), Some(_)) => {}
+                (Ok(()), Some(reason)) => {
+                    wrong.push(format!(
+                        "{who}: $ {}\nis marked as different, and is not: {reason}",
+                        case.line
+                    ));
+                }
+                (Err(text), None) => wrong.push(format!("{who}: {text}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn keys() {
+    check("keys");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn listings() {
+    check("listings");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn formats() {
+    check("formats");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn debug() {
+    check("debug");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn members() {
+    check("cluster");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn users_and_roles() {
+    check("auth");
+}
+
+/// Runs `scene` with both programs, each with its own server; what it gives must be the same, and `expect`.
+fn both(scene: impl Fn(&Program, &mut Etcd) -> String, expect: &str) {
+    for (who, program) in programs() {
+        let mut server = Etcd::start("n1");
+        let program = program.with("ETCDCTL_ENDPOINTS", &server.facts().url);
+        let got = scene(&program, &mut server);
+        assert_eq!(got, expect, "{who}");
+    }
+}
+
+/// Reads so many lines, then interrupts; gives the lines and how it ended.
+fn lines_then_interrupt(mut child: Child, lines: usize) -> String {
+    let reader = BufReader::new(child.stdout.take().unwrap());
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The receiver is gone when it has what it wanted.
+        reader.lines().map_while(Result::ok).all(|line| send.send(line).is_ok());
+    });
+    let mut text = String::new();
+    for _ in 0..lines {
+        match receive.recv_timeout(PATIENCE) {
+            Ok(line) => text.push_str(&format!("{line}\n")),
+            Err(_) => {
+                child.kill().unwrap();
+                panic!("waited for {lines} lines, saw: {text}{:?}", child.wait_with_output());
+            }
+        }
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    text + &transcript(&child.wait_with_output().unwrap())
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn watch_once() {
+    let scene = |program: &Program, server: &mut Etcd| {
+        let child = program.start(&["watch", "/w"]);
+        server.wait_for_watchers(1);
+        server.request("PUT", "/v2/keys/w?dir=true", "");
+        server.request("DELETE", "/v2/keys/w?dir=true", "");
+        server.request("PUT", "/v2/keys/w", "value=Hello");
+        transcript(&child.wait_with_output().unwrap())
+    };
+    both(scene, "out| Hello\n");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn watch_for_ever() {
+    let scene = |program: &Program, server: &mut Etcd| {
+        let child = program.start(&["watch", "--recursive", "--forever", "/w"]);
+        server.wait_for_watchers(1);
+        server.request("PUT", "/v2/keys/w/a", "value=1");
+        server.request("PUT", "/v2/keys/w/_hidden", "value=1");
+        server.request("PUT", "/v2/keys/other", "value=1");
+        server.request("PUT", "/v2/keys/w/a?prevValue=1", "value=2");
+        server.request("PUT", "/v2/keys/w/b", "value=3&ttl=1");
+        server.request("DELETE", "/v2/keys/w/a", "");
+        lines_then_interrupt(child, 10)
+    };
+    let expect = "[set] /w/a\n1\n[compareAndSwap] /w/a\n2\n[set] /w/b\n3\n\
+                  [delete] /w/a\nPrevNode.Value: 2\n[expire] /w/b\n\n";
+    both(scene, expect);
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn exec_watch() {
+    let scene = |program: &Program, server: &mut Etcd| {
+        let script = "echo \"$ETCD_WATCH_ACTION $ETCD_WATCH_KEY $ETCD_WATCH_VALUE\"";
+        let child = program.start(&["exec-watch", "--recursive", "/w", "--", "sh", "-c", script]);
+        server.wait_for_watchers(1);
+        server.request("PUT", "/v2/keys/w/a", "value=1");
+        lines_then_interrupt(child, 1)
+    };
+    both(scene, "set /w/a 1\n");
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn history_that_is_gone() {
+    let scene = |program: &Program, server: &mut Etcd| {
+        let before = server.facts().index;
+        for _ in 0..1001 {
+            server.request("PUT", "/v2/keys/x", "value=1");
+        }
+        let told = program.run(&["watch", "/w", "--after-index", "1"], "");
+        told.replace(&format!("[{}/2]", before + 2), "[OLDEST/2]")
+            .replace(&format!("[{}]", before + 1001), "[LAST]")
+    };
+    let expect = "err| Error:  401: The event in requested index is outdated and cleared \
+                  (the requested history has been cleared [OLDEST/2]) [LAST]\nexit 4\n";
+    both(scene, expect);
+}
+
+#[test]
+#[ignore = "needs Debian's etcd-server and etcd-client"]
+fn a_member_joins_and_leaves() {
+    let scene = |program: &Program, server: &mut Etcd| {
+        let facts = server.facts();
+        let mut second = server::Places::find();
+        let added = program.run(&["member", "add", "n2", &second.peer], "");
+        let setting = |name: &str| {
+            let begin = format!("out| {name}=\"");
+            let line = added.lines().find_map(|line| line.strip_prefix(begin.as_str())).expect(&added);
+            line.trim_end_matches('"').to_owned()
+        };
+        let id = added.split("with ID ").nth(1).expect(&added).split(' ').next().unwrap().to_owned();
+        let cluster = setting("ETCD_INITIAL_CLUSTER");
+        let mut joined = Etcd::join(&setting("ETCD_NAME"), &mut second, &cluster);
+        let mut text = added.replace(&cluster, &sorted(&cluster, ','));
+        for words in [&["member", "list"][..], &["cluster-health"], &["member", "update", &id, &second.peer]]
+        {
+            text.push_str(&sorted(program.run(words, "").trim_end(), '\n'));
+            text.push('\n');
+        }
+        text.push_str(&program.run(&["member", "remove", &id], ""));
+        joined.stop();
+        for (from, to) in [
+            (&facts.id, "ID1"),
+            (&facts.peer, "PEER1"),
+            (&facts.url, "URL1"),
+            (&id, "ID2"),
+            (&second.peer, "PEER2"),
+            (&second.url, "URL2"),
+        ] {
+            text = text.replace(from.as_str(), to);
+        }
+        sorted(text.trim_end(), '\n')
+    };
+    let expect = "out|\n\
+         out| Added member named n2 with ID ID2 to cluster\n\
+         out| ETCD_INITIAL_CLUSTER=\"n1=PEER1,n2=PEER2\"\n\
+         out| ETCD_INITIAL_CLUSTER_STATE=\"existing\"\n\
+         out| ETCD_NAME=\"n2\"\n\
+         out| ID1: name=n1 peerURLs=PEER1 clientURLs=URL1 isLeader=true\n\
+         out| ID2: name=n2 peerURLs=PEER2 clientURLs=URL2 isLeader=false\n\
+         out| Removed member ID2 from cluster\n\
+         out| Updated member with ID ID2 in cluster\n\
+         out| cluster is healthy\n\
+         out| member ID1 is healthy: got healthy result from URL1\n\
+         out| member ID2 is healthy: got healthy result from URL2";
+    both(scene, expect);
+}
+
+/// Ids decide about the order of members, and are arbitrary.
+fn sorted(text: &str, separator: char) -> String {
+    let mut parts: Vec<&str> = text.split(separator).collect();
+    parts.sort_unstable();
+    parts.join(&separator.to_string())
+}

@@ -1,0 +1,132 @@
+//! Case files: command lines, and what they print.
+//!
+//!     # a comment
+//!     $ set /message 'Hello world'
+//!     < a line of standard input
+//!     ~ why the reference prints something else here
+//!     out| Hello world
+//!     exit 1
+//!
+//! `{URL}`, `{PEER}` and `{ID}` stand for the server's addresses and its member id, `{TIME}` for an expiration,
+//! `{+3}` for the store's index at the beginning plus 3, `{20:+3}` for that in 20 digits.
+
+use crate::program::Program;
+
+#[derive(Debug)]
+pub struct Case {
+    pub line: String,
+    words: Vec<String>,
+    input: String,
+    pub differs: Option<String>,
+    expect: String,
+}
+
+/// What the placeholders stand for.
+pub struct Facts {
+    pub url: String,
+    pub peer: String,
+    pub id: String,
+    pub index: u64,
+}
+
+pub fn read(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        if let Some(command) = line.strip_prefix("$ ") {
+            cases.push(Case {
+                line: command.to_owned(),
+                words: split(command),
+                input: String::new(),
+                differs: None,
+                expect: String::new(),
+            });
+            continue;
+        }
+        let case = cases.last_mut().expect("a command before its output");
+        if let Some(input) = line.strip_prefix("< ") {
+            case.input.push_str(&format!("{input}\n"));
+        } else if let Some(reason) = line.strip_prefix("~ ") {
+            case.differs = Some(reason.to_owned());
+        } else {
+            case.expect.push_str(&format!("{line}\n"));
+        }
+    }
+    cases
+}
+
+/// As a shell does with plain words and quotes.
+fn split(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for character in command.chars() {
+        match (quote, character) {
+            (Some(open), close) if open == close => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (_, other) => word.get_or_insert_default().push(other),
+        }
+    }
+    assert!(quote.is_none(), "an open quote: {command}");
+    words.extend(word);
+    words
+}
+
+impl Case {
+    /// What was expected and what came, when they differ.
+    pub fn check(&self, program: &Program, facts: &Facts) -> Result<(), String> {
+        let words: Vec<String> = self.words.iter().map(|word| facts.filled(word)).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let got = without_times(&program.run(&words, &self.input));
+        let expect = facts.filled(&self.expect);
+        if got == expect {
+            return Ok(());
+        }
+        Err(format!("$ {}\n--- expected\n{expect}--- got\n{got}", self.line))
+    }
+}
+
+impl Facts {
+    fn filled(&self, text: &str) -> String {
+        let plain = text.replace("{URL}", &self.url).replace("{PEER}", &self.peer).replace("{ID}", &self.id);
+        let mut filled = String::new();
+        let mut rest = plain.as_str();
+        while let Some(at) = rest.find("{+").into_iter().chain(rest.find("{20:+")).min() {
+            let end = at + rest[at..].find('}').expect("a placeholder ends");
+            let (width, number) = rest[at + 1..end].rsplit_once('+').unwrap();
+            let index = self.index + number.parse::<u64>().unwrap();
+            filled.push_str(&rest[..at]);
+            filled.push_str(&if width.is_empty() { index.to_string() } else { format!("{index:020}") });
+            rest = &rest[end + 1..];
+        }
+        filled + rest
+    }
+}
+
+const EXPIRATION: &str = "\"expiration\":\"";
+
+fn without_times(text: &str) -> String {
+    let mut parts = text.split(EXPIRATION);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (time, rest) = part.split_once('"').expect("a string ends");
+        assert!(time.len() >= 20 && time.ends_with('Z'), "no time: {time}");
+        out.push_str(&format!("{EXPIRATION}{{TIME}}\"{rest}"));
+    }
+    out
+}
+
+#[test]
+fn words_and_placeholders() {
+    assert_eq!(split("set  '/a b' \"\" x'y'"), ["set", "/a b", "", "xy"]);
+    let facts = Facts { url: "U".into(), peer: "P".into(), id: "I".into(), index: 3 };
+    assert_eq!(
+        facts.filled("{URL} {ID} {+2} /q/{20:+10} {\"a\":{+0}}"),
+        "U I 5 /q/00000000000000000013 {\"a\":3}"
+    );
+    let times = "{\"expiration\":\"2026-11-20T06:51:19.807556902Z\",\"ttl\":20}";
+    assert_eq!(without_times(times), "{\"expiration\":\"{TIME}\",\"ttl\":20}");
+}

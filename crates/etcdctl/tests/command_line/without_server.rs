@@ -1,0 +1,77 @@
+//! What needs no server: help, versions, wrong flags, missing arguments.
+
+use crate::program::Program;
+
+fn check(words: &[&str], expect: &str) {
+    assert_eq!(Program::ours().run(words, ""), expect, "{words:?}");
+}
+
+#[test]
+fn words_that_are_missing_or_wrong() {
+    check(&["get"], "err| Error:  key required\nexit 1\n");
+    check(&["set"], "err| Error:  key required\nexit 1\n");
+    check(&["set", "/a"], "err| Error:  value required\nexit 1\n");
+    check(&["exec-watch", "/a"], "err| Error:  key and command to exec required\nexit 1\n");
+    check(&["member", "add", "n1"], "err| Provide a name and a single member peerURL\nexit 1\n");
+    check(&["member", "remove"], "err| Provide a single member ID\nexit 1\n");
+    let update = "err| Provide an ID and a list of comma separated peerURL (0xabcd http://example.com,http://example1.com)\nexit 1\n";
+    check(&["member", "update", "x"], update);
+    check(&["role", "grant", "r", "--read"], "err| No path specified; please use `-path`\nexit 1\n");
+    check(&["import"], "err| no snapshot file provided (use --snap)\nexit 1\n");
+    check(&["import", "--snap", "/no/such"], "err| cannot read snapshot file /no/such\nexit 1\n");
+    check(&["bogus"], "out| No help topic for 'bogus'\n");
+    check(&["member", "bogus"], "out| No help topic for 'bogus'\n");
+    check(&["--version"], "out| etcdctl version 2.3.8\n");
+    check(&["-v"], "out| etcdctl version 2.3.8\n");
+    check(&["--ca-file", "/no/such", "get", "/a"], "err| open /no/such: no such file or directory\nexit 1\n");
+    check(
+        &["--cert-file", "/c", "get", "/a"],
+        "err| KeyFile and CertFile must both be present[key: , cert: /c]\nexit 1\n",
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    for words in [
+        &["backup", "--data-dir", "/a", "--backup-dir", "/b"][..],
+        &["import", "--snap", "/dev/null"],
+        &["--discovery-srv", "example.com", "get", "/a"],
+    ] {
+        let told = Program::ours().run(words, "");
+        assert!(told.contains("not in this build yet") && told.ends_with("exit 1\n"), "{words:?}: {told}");
+    }
+    let third = Program::ours().with("ETCDCTL_API", "3").run(&["get", "/a"], "");
+    assert!(third.contains("version 3 is not there yet") && third.ends_with("exit 1\n"), "{third}");
+}
+
+#[test]
+fn a_wrong_flag_shows_the_page_of_the_command() {
+    let page = Program::ours().run(&["set", "--help"], "");
+    for words in [&["set", "/num", "-5"][..], &["set", "/k", "v", "--ttl", "abc"], &["set", "--bogus"]] {
+        let told = Program::ours().run(words, "");
+        let rest = told.strip_prefix("out| Incorrect Usage.\nout|\n").expect(&told);
+        let rest = rest.strip_prefix(&page).expect(rest);
+        assert!(rest.starts_with("err| ") && rest.ends_with("\nexit 1\n"), "{rest}");
+    }
+    assert_eq!(Program::ours().run(&["help", "set"], ""), page);
+    assert_eq!(Program::ours().run(&["set", "-h"], ""), page);
+}
+
+#[test]
+fn the_program_alone_shows_its_commands() {
+    let page = Program::ours().run(&[], "");
+    assert_eq!(Program::ours().run(&["help"], ""), page);
+    assert_eq!(Program::ours().run(&["--help"], ""), page);
+    assert!(page.contains("out|    cluster-health  ") && !page.contains("exit"), "{page}");
+    let below = Program::ours().run(&["member"], "");
+    assert_eq!(Program::ours().run(&["help", "member"], ""), below);
+    assert!(below.contains("out|    update  "), "{below}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let mut child = Program::ours().start(&["help"]);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
