@@ -1,0 +1,262 @@
+//! The certificate authority of a cluster: a folder with its key, and the certificates that it issues.
+//!
+//! One certificate serves a member in all its roles: towards clients, towards peers as server and as client. A
+//! private key never leaves its file but into what was asked to be issued, and no message holds one.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use time::{Duration, OffsetDateTime};
+
+/// How long an authority, and what it issues, is good for.
+pub const AUTHORITY_LIFE: Duration = Duration::days(3650);
+pub const CERTIFICATE_LIFE: Duration = Duration::days(365);
+/// Clocks of machines may be this much behind the one that issues.
+const EARLY: Duration = Duration::days(1);
+/// Who may read what is trusted, and who a key.
+const PUBLIC: u32 = 0o644;
+const PRIVATE: u32 = 0o600;
+
+const TRUSTED: &str = "ca.pem";
+const KEY: &str = "ca-key.pem";
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error("{path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} holds no private key that can be used")]
+    Key { path: PathBuf },
+    #[error("{0:?} can not be a name in a certificate")]
+    Name(String),
+    #[error("a certificate could not be made")]
+    Make(#[source] rcgen::Error),
+}
+
+/// Who a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    pub name: String,
+    pub host_names: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A certificate and its key, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issued { .. }")
+    }
+}
+
+pub struct Authority {
+    folder: PathBuf,
+    name: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// The authority in `folder`, made where there is none. `name` is its own name, the same at each call.
+    pub fn open(folder: &Path, name: &str) -> Result<Self, AuthorityError> {
+        let path = folder.join(KEY);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let key = KeyPair::from_pem(&text).map_err(|_| AuthorityError::Key { path })?;
+                Ok(Self { folder: folder.to_owned(), name: name.to_owned(), key })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(folder, name, ""),
+            Err(source) => Err(AuthorityError::Io { path, source }),
+        }
+    }
+
+    /// A new key and certificate; `before` is trusted too.
+    fn make(folder: &Path, name: &str, before: &str) -> Result<Self, AuthorityError> {
+        let key = KeyPair::generate().map_err(AuthorityError::Make)?;
+        let own = parameters(name)?.self_signed(&key).map_err(AuthorityError::Make)?.pem();
+        let failed = |source| AuthorityError::Io { path: folder.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        // Trust first: a key without its certificate would be of no use.
+        replace(&folder.join(TRUSTED), &format!("{own}{before}"), PUBLIC)?;
+        replace(&folder.join(KEY), &key.serialize_pem(), PRIVATE)?;
+        Ok(Self { folder: folder.to_owned(), name: name.to_owned(), key })
+    }
+
+    /// Replaces the authority by a new one. The old one is trusted until [`Authority::forget_former`].
+    pub fn renew(self) -> Result<Self, AuthorityError> {
+        let before = first(&self.trusted()?);
+        Self::make(&self.folder, &self.name, &before)
+    }
+
+    /// From now on only what the present authority signs is trusted.
+    pub fn forget_former(&self) -> Result<(), AuthorityError> {
+        let own = first(&self.trusted()?);
+        replace(&self.folder.join(TRUSTED), &own, PUBLIC)
+    }
+
+    /// The certificates of those who are trusted, as PEM; the present authority's is the first.
+    pub fn trusted(&self) -> Result<String, AuthorityError> {
+        let path = self.folder.join(TRUSTED);
+        fs::read_to_string(&path).map_err(|source| AuthorityError::Io { path, source })
+    }
+
+    pub fn issue(&self, subject: &Subject) -> Result<Issued, AuthorityError> {
+        let mut parameters = CertificateParams::new(subject.host_names.clone())
+            .map_err(|_| AuthorityError::Name(subject.host_names.join(" ")))?;
+        let addresses = subject.addresses.iter().map(|address| SanType::IpAddress(*address));
+        parameters.subject_alt_names.extend(addresses);
+        parameters.distinguished_name.push(DnType::CommonName, subject.name.as_str());
+        live(&mut parameters, CERTIFICATE_LIFE);
+        parameters.is_ca = IsCa::NoCa;
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        parameters.use_authority_key_identifier_extension = true;
+        let issuer = Issuer::new(self::parameters(&self.name)?, &self.key);
+        let key = KeyPair::generate().map_err(AuthorityError::Make)?;
+        let certificate = parameters.signed_by(&key, &issuer).map_err(AuthorityError::Make)?;
+        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+impl Issued {
+    /// Writes `NAME.pem` and `NAME-key.pem` into `folder`.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<(), AuthorityError> {
+        replace(&folder.join(format!("{name}.pem")), &self.certificate, PUBLIC)?;
+        replace(&folder.join(format!("{name}-key.pem")), &self.key, PRIVATE)
+    }
+}
+
+/// What the authority says of itself.
+fn parameters(name: &str) -> Result<CertificateParams, AuthorityError> {
+    let mut parameters =
+        CertificateParams::new(Vec::new()).map_err(|_| AuthorityError::Name(name.to_owned()))?;
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    live(&mut parameters, AUTHORITY_LIFE);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(parameters)
+}
+
+fn live(parameters: &mut CertificateParams, life: Duration) {
+    let now = OffsetDateTime::now_utc();
+    parameters.not_before = now - EARLY;
+    parameters.not_after = now + life;
+}
+
+/// The first of some PEM blocks.
+fn first(blocks: &str) -> String {
+    const END: &str = "-----END CERTIFICATE-----";
+    let end = blocks.find(END).map_or(blocks.len(), |at| at + END.len());
+    format!("{}\n", &blocks[..end])
+}
+
+/// Old content or new, whole, and never readable for more than `mode` says.
+fn replace(path: &Path, content: &str, mode: u32) -> Result<(), AuthorityError> {
+    let failed = |source| AuthorityError::Io { path: path.to_owned(), source };
+    let partial = path.with_extension("new");
+    let mut options = File::options();
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(PRIVATE).open(&partial).map_err(failed)?;
+    file.write_all(content.as_bytes()).map_err(failed)?;
+    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&partial, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::crypto::ring;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+
+    use super::*;
+
+    fn subject() -> Subject {
+        Subject {
+            name: "core-01".into(),
+            host_names: vec!["core-01".into(), "localhost".into()],
+            addresses: vec!["10.77.0.11".parse().unwrap(), "127.0.0.1".parse().unwrap()],
+        }
+    }
+
+    /// Whether a client that trusts `trusted` takes the certificate for `name`.
+    fn accepted(trusted: &str, issued: &Issued, name: &str) -> bool {
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
+            roots.add(root.unwrap()).unwrap();
+        }
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now()).is_ok()
+    }
+
+    #[test]
+    fn what_is_issued_is_trusted_for_its_names_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::open(folder.path(), "cluster default").unwrap();
+        let issued = authority.issue(&subject()).unwrap();
+        let trusted = authority.trusted().unwrap();
+        for (name, good) in [("core-01", true), ("10.77.0.11", true), ("localhost", true), ("core-02", false)] {
+            assert_eq!(accepted(&trusted, &issued, name), good, "{name}");
+        }
+        let stranger = tempfile::tempdir().unwrap();
+        let stranger = Authority::open(stranger.path(), "cluster default").unwrap();
+        assert!(!accepted(&stranger.trusted().unwrap(), &issued, "core-01"), "the same name is not the same");
+    }
+
+    #[test]
+    fn opened_again_it_is_the_same_and_its_key_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let issued = Authority::open(folder.path(), "c").unwrap().issue(&subject()).unwrap();
+        let again = Authority::open(folder.path(), "c").unwrap();
+        assert!(accepted(&again.trusted().unwrap(), &issued, "core-01"));
+        assert!(accepted(&again.trusted().unwrap(), &again.issue(&subject()).unwrap(), "core-01"));
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(KEY), mode(TRUSTED)), (PRIVATE, PUBLIC));
+        issued.write(folder.path(), "core-01").unwrap();
+        assert_eq!((mode("core-01-key.pem"), mode("core-01.pem")), (PRIVATE, PUBLIC));
+        assert_eq!(format!("{issued:?}"), "Issued { .. }");
+    }
+
+    #[test]
+    fn a_renewed_authority_trusts_the_former_until_it_forgets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Authority::open(folder.path(), "c").unwrap();
+        let (before, old_trust) = (old.issue(&subject()).unwrap(), old.trusted().unwrap());
+        let new = old.renew().unwrap();
+        let after = new.issue(&subject()).unwrap();
+        let both = new.trusted().unwrap();
+        assert!(accepted(&both, &before, "core-01") && accepted(&both, &after, "core-01"));
+        assert!(!accepted(&old_trust, &after, "core-01"));
+        new.forget_former().unwrap();
+        let only = new.trusted().unwrap();
+        assert!(!accepted(&only, &before, "core-01") && accepted(&only, &after, "core-01"));
+    }
+
+    #[test]
+    fn a_damaged_key_is_named_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(KEY), "no key").unwrap();
+        let error = Authority::open(folder.path(), "c").err().unwrap().to_string();
+        assert!(error.ends_with("ca-key.pem holds no private key that can be used"), "{error}");
+        assert_eq!(fs::read_to_string(folder.path().join(KEY)).unwrap(), "no key");
+    }
+}
