@@ -121,7 +121,7 @@ async fn run(config: MemberConfig, writers: usize, seconds: Duration) -> Result<
         latencies.extend(task.await??);
     }
     // The others are still measured: this member goes on answering them.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep_until((end + Duration::from_secs(1)).into()).await;
     serving.abort();
     Ok(latencies)
 }

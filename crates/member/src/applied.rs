@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use etcd_api::{ApiError, Event, Key};
+use etcd_api::Event;
 use kv::watch::{Hub, Then};
 use kv::{Command, Outcome, Store};
 use parking_lot::RwLock;
@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
-use crate::watching::{Receiver, Watch};
 
 pub struct Inner {
     pub store: Store,
@@ -133,27 +132,6 @@ impl Applied {
         }
         drop(inner);
         self.proposals.leader_began(&log_id.leader_id);
-    }
-
-    /// Begins a watch at `since` (an event index), or now. Error 401 when history lacks `since`.
-    pub fn watch(
-        self: &Arc<Self>,
-        key: &Key,
-        recursive: bool,
-        since: Option<u64>,
-    ) -> Result<Watch, ApiError> {
-        let (sender, events) = mpsc::channel(crate::limits::WATCH_QUEUE);
-        let mut inner = self.inner.write();
-        let from = since.unwrap_or(0);
-        let mut first = None;
-        if from > 0 {
-            first = inner.store.scan_history(key, recursive, from)?;
-        }
-        let index = inner.store.index();
-        let id = inner.hub.register(key, recursive, from, sender);
-        drop(inner);
-        let receiver = Receiver { applied: Arc::clone(self), id, events };
-        Ok(Watch::new(receiver, key.clone(), recursive, first, index))
     }
 }
 

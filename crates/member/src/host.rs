@@ -21,10 +21,8 @@ use crate::peer::message::{self, Propose};
 use crate::peer::serve::{Conversation, Handling, Host};
 use crate::peers::Peers;
 use crate::proposer::{Taken, append};
-use crate::raft_types::{BatchId, LeaderId, SnapshotMeta, Types, Vote};
-use crate::state_machine::{SnapshotData, StateMachine};
-
-pub type Raft = openraft::Raft<Types, StateMachine>;
+use crate::raft_types::{BatchId, LeaderId, SnapshotMeta, Vote};
+use crate::state_machine::{Raft, SnapshotData, StateMachine};
 
 /// Batches of other members that the present leadership was given.
 #[derive(Default)]

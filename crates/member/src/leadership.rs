@@ -7,9 +7,9 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
-use crate::host::Raft;
 use crate::peers::{Peers, StopReason};
 use crate::raft_types::LeaderId;
+use crate::state_machine::Raft;
 use crate::status::Role;
 
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::applied::Applied;
 use crate::config::MemberConfig;
-use crate::host::{MemberHost, Raft};
+use crate::host::MemberHost;
 use crate::leadership::Leadership;
 use crate::limits::HAND_OVER_TIME;
 use crate::log_store::FlushThread;
@@ -23,10 +23,11 @@ use crate::peer::serve::{Host, ServeError, serve_peer};
 use crate::peers::{Peers, StopReason};
 use crate::raft_types::LeaderId;
 use crate::read_barrier::Waiting;
+use crate::state_machine::Raft;
 use crate::status::{Role, Status};
 use crate::unavailable::Unavailable;
 use crate::upkeep::encode;
-use crate::watching::Watch;
+use crate::watching::{self, Watch};
 
 /// A running member. Clones are the same member.
 #[derive(Clone)]
@@ -100,7 +101,7 @@ impl Member {
 
     /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
     pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
-        self.inner.applied.watch(key, recursive, since)
+        watching::begin(&self.inner.applied, key, recursive, since)
     }
 
     /// Open watches.

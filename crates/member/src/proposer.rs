@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::applied::Applied;
-use crate::host::Raft;
 use crate::leadership::Leadership;
 use crate::limits::PROPOSE_TIME;
 use crate::peer::link::LinkError;
 use crate::peer::message::{self, Propose};
 use crate::peers::Peers;
 use crate::raft_types::{Batch, LeaderId};
+use crate::state_machine::Raft;
 
 /// A leader that can not take a batch now is asked again after this long.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::applied::Applied;
-use crate::host::Raft;
 use crate::leadership::Leadership;
 use crate::limits::{READ_INDEX_TIME, WAITING_READS};
 use crate::peer::message;
 use crate::peers::Peers;
 use crate::raft_types::LeaderId;
+use crate::state_machine::Raft;
 use crate::unavailable::Unavailable;
 
 type Answer = oneshot::Sender<()>;

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{MemberConfig, Start};
-use crate::host::{Accepted, MemberHost, Raft};
+use crate::host::{Accepted, MemberHost};
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
 use crate::log_store::{LogStore, OpenLogError};
@@ -32,7 +32,7 @@ use crate::raft_types::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
 };
 use crate::read_barrier::{ReadBarrier, Waiting};
-use crate::state_machine::StateMachine;
+use crate::state_machine::{Raft, StateMachine};
 use crate::upkeep::{Upkeep, encode};
 
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@ pub enum SnapshotData {
     Received(Replacement),
 }
 
+pub type Raft = openraft::Raft<Types, StateMachine>;
 pub type MemberSnapshot = openraft::alias::SnapshotOf<Types, SnapshotData>;
 
 #[derive(Clone)]

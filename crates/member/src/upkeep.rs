@@ -16,12 +16,11 @@ use tokio::sync::watch;
 
 use crate::applied::Applied;
 use crate::config::{MemberConfig, Start};
-use crate::host::Raft;
 use crate::leadership::Leadership;
 use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_TIME, EXPIRY_PERIOD, LEARNER_LAG, MEMBERSHIP_PERIOD};
 use crate::membership::{Observed, Step, plan};
 use crate::peers::{Peers, StopReason};
-use crate::state_machine::StateMachine;
+use crate::state_machine::{Raft, StateMachine};
 use crate::status::Role;
 use crate::unavailable::Unavailable;
 

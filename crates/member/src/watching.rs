@@ -3,16 +3,39 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use etcd_api::{Event, Key};
+use etcd_api::{ApiError, Event, Key};
 use kv::watch::WatcherId;
 use tokio::sync::mpsc;
 
 use crate::applied::Applied;
+use crate::limits::WATCH_QUEUE;
 
-pub struct Receiver {
-    pub applied: Arc<Applied>,
-    pub id: WatcherId,
-    pub events: mpsc::Receiver<Arc<Event>>,
+/// Begins a watch at `since` (an event index), or now. Error 401 when history lacks `since`.
+pub fn begin(
+    applied: &Arc<Applied>,
+    key: &Key,
+    recursive: bool,
+    since: Option<u64>,
+) -> Result<Watch, ApiError> {
+    let (sender, events) = mpsc::channel(WATCH_QUEUE);
+    let from = since.unwrap_or(0);
+    // In one go: no event falls between the look into the past and the registration.
+    let (past, began, id) = applied.with_inner(|inner| {
+        let past = match from {
+            0 => None,
+            from => inner.store.scan_history(key, recursive, from)?,
+        };
+        let id = inner.hub.register(key, recursive, from, sender);
+        Ok((past, inner.store.index(), id))
+    })?;
+    let receiver = Receiver { applied: Arc::clone(applied), id, events };
+    Ok(Watch { receiver, key: key.clone(), recursive, past, began })
+}
+
+struct Receiver {
+    applied: Arc<Applied>,
+    id: WatcherId,
+    events: mpsc::Receiver<Arc<Event>>,
 }
 
 impl Drop for Receiver {
@@ -33,10 +56,6 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(receiver: Receiver, key: Key, recursive: bool, past: Option<Arc<Event>>, began: u64) -> Self {
-        Self { receiver, key, recursive, past, began }
-    }
-
     /// The store index when the watch began: the answer's `X-Etcd-Index`.
     pub fn began(&self) -> u64 {
         self.began
@@ -62,7 +81,7 @@ impl Watch {
     }
 
     /// The following event of the past; an error if history lost it meanwhile.
-    fn after(&self, event: &Event) -> Result<Option<Arc<Event>>, etcd_api::ApiError> {
+    fn after(&self, event: &Event) -> Result<Option<Arc<Event>>, ApiError> {
         let next = event.index() + 1;
         if next > self.began {
             return Ok(None);

@@ -94,6 +94,7 @@ fn a_killed_leader_costs_no_write_and_little_time() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
+    cluster.wires.delay(Duration::from_millis(1));
     let writers = Writers::start(&cluster, &others);
     writers.wait_for_more(200);
     let began = Instant::now();
