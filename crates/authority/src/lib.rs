@@ -10,8 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -202,7 +202,8 @@ mod tests {
             roots.add(root.unwrap()).unwrap();
         }
         let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
         let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now()).is_ok()
@@ -214,7 +215,8 @@ mod tests {
         let authority = Authority::open(folder.path(), "cluster default").unwrap();
         let issued = authority.issue(&subject()).unwrap();
         let trusted = authority.trusted().unwrap();
-        for (name, good) in [("core-01", true), ("10.77.0.11", true), ("localhost", true), ("core-02", false)] {
+        for (name, good) in [("core-01", true), ("10.77.0.11", true), ("localhost", true), ("core-02", false)]
+        {
             assert_eq!(accepted(&trusted, &issued, name), good, "{name}");
         }
         let stranger = tempfile::tempdir().unwrap();

@@ -11,7 +11,6 @@ use etcd_config::ids;
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, SetLogLevel, Settings};
 use member::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
-use tokio_rustls::TlsConnector;
 
 use crate::backend::MemberBackend;
 use crate::peer_port::PeerPort;
@@ -32,7 +31,7 @@ pub struct Parts<'a> {
 
 pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Result<ExitCode> {
     let config = parts.config;
-    let connector = tls::towards_cluster(&config.peer_tls)?.map(TlsConnector::from);
+    let connector = tls::peer_connector(&config.peer_tls)?;
     let member_config = member_config(config, parts.start)?;
     let id = ids::Id(member_config.member_id);
     let member = Member::start(member_config, Arc::new(TcpNetwork::new(connector))).await?;

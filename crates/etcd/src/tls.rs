@@ -1,5 +1,6 @@
 //! Certificates: from the flags' paths to what listeners and callers use.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use etcd_config::config::Tls;
 use etcd_http::tls::{ServerTls, TlsFiles};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
 /// The files of one side; none where it has no certificate.
 pub fn files(tls: &Tls) -> anyhow::Result<Option<TlsFiles>> {
@@ -35,6 +37,20 @@ pub fn towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let Some(authority) = &tls.trusted_ca_file else { return Ok(None) };
     let config = etcd_http::tls::client_config(authority, own.as_ref());
     Ok(Some(config.with_context(|| format!("TLS with {}", authority.display()))?))
+}
+
+/// What peers are connected to with: read anew for each connection, as listeners do.
+pub fn peer_connector(tls: &Tls) -> anyhow::Result<Option<member::Connector>> {
+    // A mistake is to be seen at the start, not at the first connection.
+    if towards_cluster(tls)?.is_none() {
+        return Ok(None);
+    }
+    let tls = tls.clone();
+    Ok(Some(Arc::new(move || match towards_cluster(&tls) {
+        Ok(Some(config)) => Ok(TlsConnector::from(config)),
+        Ok(None) => Err(io::Error::other("there is no authority to trust")),
+        Err(error) => Err(io::Error::other(format!("{error:#}"))),
+    })))
 }
 
 /// The same for the client library.

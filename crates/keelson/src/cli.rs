@@ -62,6 +62,8 @@ pub enum Verb {
         after_help = "Examples:\n  keelson test --list\n  keelson test boots --on nspawn\n  keelson test --long"
     )]
     Test(verbs::test::Flags),
+    /// Certificates of a cluster that speaks TLS
+    Ca(verbs::ca::Flags),
     /// Check a cloud-config
     #[command(after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -")]
     Validate(verbs::validate::Flags),

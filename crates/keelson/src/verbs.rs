@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub mod ca;
 pub mod console;
 pub mod doctor;
 pub mod down;

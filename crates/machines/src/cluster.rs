@@ -63,6 +63,9 @@ pub struct Cluster {
     /// Where the members of the key-value store meet; none until a node first starts.
     #[serde(default)]
     pub discovery: Option<Discovery>,
+    /// The key-value store speaks TLS, with certificates of the cluster's own authority.
+    #[serde(default)]
+    pub tls: bool,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
     #[serde(default)]
@@ -83,6 +86,7 @@ impl Cluster {
             lan: None,
             services: vec![],
             discovery: None,
+            tls: wish.tls,
             shared: vec![],
             qemu_words: vec![],
         };

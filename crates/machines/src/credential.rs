@@ -5,10 +5,12 @@
 //! `/run/systemd/network`, `fstab.extra` further lines of fstab), so the image needs to know nothing about us.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::certificates;
 use crate::cluster::{BackendKind, Cluster, HOST_NAME, LAN_PREFIX, Node};
 
 /// Sorts before the image's own files, so that it wins for this interface.
@@ -35,7 +37,8 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
         (HOSTS.to_owned(), format!("{} {HOST_NAME}\n", cluster.backend.host_address())),
     ];
     if let Some(discovery) = &cluster.discovery {
-        all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n", discovery.url)));
+        let tls = if cluster.tls { certificates::variables() } else { String::new() };
+        all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n{tls}", discovery.url)));
     }
     // A container has its shared folders as binds, made before it starts.
     if cluster.backend == BackendKind::Qemu && !cluster.shared.is_empty() {
@@ -70,6 +73,12 @@ fn mounts(cluster: &Cluster) -> String {
             .unwrap_or_default();
     }
     lines
+}
+
+/// The file of a secret credential as QEMU reads it: on its command line, everybody could.
+#[must_use]
+pub fn smbios_file(node_root: &Path, name: &str) -> PathBuf {
+    node_root.join("smbios").join(name)
 }
 
 /// The SMBIOS string by which QEMU hands over a binary credential.

@@ -5,6 +5,7 @@
 
 pub mod acceleration;
 pub mod backend;
+pub mod certificates;
 pub mod cluster;
 pub mod config_drive;
 pub mod console;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, BackendError, check_ports, check_space};
+use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
 use crate::credential;
@@ -69,6 +70,11 @@ impl Nspawn {
             guest: files.root().join("guest.json"),
             forwards: [ssh].into_iter().chain(node.forwards.iter().copied()).collect(),
             credentials: credential::all(cluster, node),
+            secrets: certificates::CREDENTIALS
+                .iter()
+                .filter(|_| cluster.tls)
+                .map(|(name, _)| ((*name).to_owned(), certificates::file(files.root(), name)))
+                .collect(),
             services: cluster.services.clone(),
             shared: cluster.shared.clone(),
         }

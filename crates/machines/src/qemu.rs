@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use crate::acceleration::Acceleration;
 use crate::backend::{Backend, BackendError, check_ports, check_space};
+use crate::certificates;
 use crate::cluster::{Cluster, Node};
 use crate::config_drive::Drive;
+use crate::credential;
 use crate::firmware;
 use crate::limits;
 use crate::process::{Process, last_line};
-use crate::store::{Layout, NodeLayout};
+use crate::store::{Layout, NodeLayout, replace};
 use crate::tools::Tools;
 use qmp::Qmp;
 
@@ -85,6 +87,13 @@ impl Backend for Qemu {
         std::fs::create_dir_all(&host).map_err(|source| BackendError::Make { path: host, source })?;
         if !files.variables().exists() {
             firmware::copy_variables(&self.tools, &files.variables())?;
+        }
+        for (name, _) in certificates::CREDENTIALS.iter().filter(|_| cluster.tls) {
+            let (from, to) =
+                (certificates::file(files.root(), name), credential::smbios_file(files.root(), name));
+            std::fs::read_to_string(&from)
+                .and_then(|content| replace(&to, credential::smbios(name, &content).as_bytes()))
+                .map_err(|source| BackendError::Make { path: to, source })?;
         }
         drive.write_image(&files.config_drive())?;
         drive.write_folder(&files.config_folder())?;

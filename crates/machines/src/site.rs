@@ -3,6 +3,7 @@
 //! Every change is written to the state file before the next one is begun, so that a keelson that is
 //! killed leaves a state by which the next one finds all processes.
 
+mod certificates;
 mod discovery;
 mod error;
 mod power;
@@ -29,6 +30,7 @@ use crate::store::{Layout, Lock};
 use crate::tools::Tools;
 use crate::{console, limits, status};
 
+pub use certificates::Rotate;
 pub use error::{NotReady, SiteError};
 use stalls::Stalls;
 
@@ -314,6 +316,9 @@ impl Site {
         })?;
         let failed = |source| SiteError::Backend { node: name.to_owned(), source };
         let cluster = self.cluster();
+        if cluster.tls {
+            crate::certificates::ensure(&self.layout, &cluster, &node)?;
+        }
         if fresh || !self.layout.node(name).config_folder().exists() {
             self.backend.prepare(&cluster, &node, &self.drive(&node)?).map_err(failed)?;
         }

@@ -61,6 +61,12 @@ impl Layout {
         &self.root
     }
 
+    /// Folder of the cluster's certificate authority.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("ca")
+    }
+
     /// Folder of the discovery service's data and log.
     #[must_use]
     pub fn discovery(&self) -> PathBuf {

@@ -98,6 +98,8 @@ pub struct Wish {
     /// Ports of the first node, and the same plus N on node N+1.
     pub forwards: Vec<Forward>,
     pub shared: Vec<SharedFolder>,
+    /// The key-value store speaks TLS. Only when a cluster is made.
+    pub tls: bool,
     /// Further words of QEMU's command line, for tests of odd machines.
     pub qemu_words: Vec<String>,
 }
@@ -113,6 +115,7 @@ impl Default for Wish {
             datasource: Datasource::ConfigDrive,
             forwards: Vec::new(),
             shared: Vec::new(),
+            tls: false,
             qemu_words: Vec::new(),
         }
     }

@@ -34,7 +34,7 @@ pub use identity::{Identity, IdentityError, read as read_identity};
 pub use leadership::Leadership;
 pub use member::Member;
 pub use peer::network::{
-    BoxedStream, Dialing, Network, PeerStream, Target, TcpNetwork, UPGRADE, accept_upgrade,
+    BoxedStream, Connector, Dialing, Network, PeerStream, Target, TcpNetwork, UPGRADE, accept_upgrade,
 };
 pub use peer::serve::ServeError;
 pub use peers::StopReason;

@@ -57,6 +57,9 @@ pub struct Flags {
     /// Discovery URL for the machines' etcd [default: a service of this cluster's own on this host]
     #[arg(long, value_name = "URL")]
     discovery: Option<String>,
+    /// TLS with client certificates between all members of etcd and their clients, when the machines are made
+    #[arg(long)]
+    tls: bool,
     /// Apply changed user-data to machines that run already
     #[arg(long)]
     provision: bool,
@@ -81,6 +84,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
     let site = Site::create(context.layout()?, lock, image, &wish, context.background.clone(), cancel)?;
+    if flags.tls && !site.cluster().tls {
+        bail!(
+            "the machines of {} were made without TLS; only new ones can have it (keelson destroy)",
+            context.cluster
+        );
+    }
     if let Some(url) = &flags.discovery {
         site.use_discovery(url)?;
     }
@@ -142,6 +151,7 @@ fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
         cpus: config.vm_cpus.unwrap_or_else(|| usual_cpus(usual.cpus, nodes, cores)),
         datasource: flags.datasource,
         forwards: config.forwarded_ports.clone(),
+        tls: flags.tls,
         ..usual
     }
 }

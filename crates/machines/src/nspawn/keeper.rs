@@ -110,6 +110,9 @@ fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     for folder in &keeper.shared {
         command.arg(format!("--bind={}:{}", colons(&folder.host), folder.guest));
     }
+    for (name, file) in &keeper.secrets {
+        command.arg(format!("--load-credential={name}:{}", file.display()));
+    }
     for (name, content) in &keeper.credentials {
         let content = content.replace('\\', "\\\\").replace('\n', "\\n");
         command.arg(format!("--set-credential={name}:{content}"));

@@ -35,6 +35,8 @@ pub struct NodePlan {
     pub guest: PathBuf,
     pub forwards: Vec<Forward>,
     pub credentials: Vec<(String, String)>,
+    /// Credentials that stand in files.
+    pub secrets: Vec<(String, PathBuf)>,
     /// Ports of the host's loopback that the node has at its name for the host.
     pub services: Vec<u16>,
     pub shared: Vec<SharedFolder>,

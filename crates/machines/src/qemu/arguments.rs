@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::acceleration::Acceleration;
+use crate::certificates;
 use crate::cluster::{Cluster, Datasource, Node};
 use crate::credential;
 use crate::firmware;
@@ -77,6 +78,10 @@ pub fn arguments(
     for (name, content) in credential::all(cluster, node) {
         let text = credential::smbios(&name, &content).replace(',', ",,");
         add(&["-smbios", &format!("type=11,value={text}")]);
+    }
+    for (name, _) in certificates::CREDENTIALS.iter().filter(|_| cluster.tls) {
+        let path = value(&credential::smbios_file(files.root(), name));
+        add(&["-smbios", &format!("type=11,path={path}")]);
     }
     all.extend(cluster.qemu_words.iter().cloned());
     all

@@ -22,6 +22,12 @@ pub enum SiteError {
     Stopped(String),
     #[error("{0} is running already")]
     Running(String),
+    #[error("cluster {0} was made without TLS: its machines have no certificates")]
+    NoTls(String),
+    #[error(transparent)]
+    Certificates(#[from] crate::certificates::CertificatesError),
+    #[error("the cluster's certificate authority")]
+    Authority(#[from] authority::AuthorityError),
     #[error("the discovery service did not start; {log} says: {said}")]
     Discovery { log: PathBuf, said: String },
     #[error(transparent)]

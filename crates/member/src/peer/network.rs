@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -31,14 +32,17 @@ pub trait Network: Send + Sync + 'static {
     fn dial(&self, target: Target) -> Dialing;
 }
 
+/// What makes TLS connections: asked for each, so that certificates may change while we run.
+pub type Connector = Arc<dyn Fn() -> io::Result<TlsConnector> + Send + Sync>;
+
 /// Peer connections over TCP, and TLS where a member's URL says `https`.
 #[derive(Clone, Default)]
 pub struct TcpNetwork {
-    tls: Option<TlsConnector>,
+    tls: Option<Connector>,
 }
 
 impl TcpNetwork {
-    pub fn new(tls: Option<TlsConnector>) -> Self {
+    pub fn new(tls: Option<Connector>) -> Self {
         Self { tls }
     }
 }
@@ -73,7 +77,7 @@ impl TcpNetwork {
         })?;
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        upgrade(connector.connect(name, stream).await?, host).await
+        upgrade(connector()?.connect(name, stream).await?, host).await
     }
 }
 

@@ -1,0 +1,87 @@
+//! The certificates of a cluster whose key-value store speaks TLS: an authority in the cluster's folder, and for
+//! each node what its `etcd` and its `core` user show. They reach a node as credentials at its first boot; the
+//! image's tmpfiles.d writes them to `/etc/ssl/etcd`, where they may be replaced while the node runs.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use authority::{Authority, AuthorityError, Issued, Subject};
+
+use crate::cluster::{Cluster, Node};
+use crate::store::{Layout, replace};
+
+/// Where they stand on a node: name of the file, owner and mode.
+pub const FOLDER: &str = "/etc/ssl/etcd";
+/// Credentials, and the files that they become in [`FOLDER`].
+pub const CREDENTIALS: [(&str, &str); 5] = [
+    ("etcd.ca", "ca.pem"),
+    ("etcd.certificate", "member.pem"),
+    ("etcd.key", "member-key.pem"),
+    ("etcd.client-certificate", "client.pem"),
+    ("etcd.client-key", "client-key.pem"),
+];
+
+/// `ETCD_*` variables of a member that speaks TLS to all, and wants to see everybody's certificate.
+#[must_use]
+pub fn variables() -> String {
+    let side = |prefix: &str| {
+        format!(
+            "ETCD_{prefix}CERT_FILE={FOLDER}/member.pem\nETCD_{prefix}KEY_FILE={FOLDER}/member-key.pem\n\
+             ETCD_{prefix}TRUSTED_CA_FILE={FOLDER}/ca.pem\nETCD_{prefix}CLIENT_CERT_AUTH=true\n"
+        )
+    };
+    side("") + &side("PEER_")
+}
+
+pub fn open(layout: &Layout, cluster: &Cluster) -> Result<Authority, AuthorityError> {
+    Authority::open(&layout.authority(), &format!("keelson cluster {}", cluster.name))
+}
+
+/// The content of each credential's file, from certificates issued now.
+pub fn issue(authority: &Authority, node: &Node) -> Result<Vec<(&'static str, String)>, AuthorityError> {
+    let member = authority.issue(&Subject {
+        name: node.name.clone(),
+        host_names: vec![node.name.clone(), "localhost".to_owned()],
+        addresses: vec![IpAddr::V4(node.address), IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    })?;
+    let client = authority.issue(&Subject {
+        name: "core".to_owned(),
+        host_names: Vec::new(),
+        addresses: Vec::new(),
+    })?;
+    let Issued { certificate, key } = member;
+    let contents = [authority.trusted()?, certificate, key, client.certificate, client.key];
+    Ok(CREDENTIALS.iter().map(|(name, _)| *name).zip(contents).collect())
+}
+
+/// The file of a credential in a node's folder on this host.
+#[must_use]
+pub fn file(node_root: &Path, credential: &str) -> PathBuf {
+    node_root.join("certificates").join(credential)
+}
+
+/// Issues what the node lacks. What it has stays: it may run with it.
+pub fn ensure(layout: &Layout, cluster: &Cluster, node: &Node) -> Result<(), CertificatesError> {
+    let root = layout.node(&node.name).root().to_path_buf();
+    if CREDENTIALS.iter().all(|(name, _)| file(&root, name).exists()) {
+        return Ok(());
+    }
+    keep(&root, &issue(&open(layout, cluster)?, node)?)
+}
+
+/// Writes them into the node's folder; each file is its owner's alone.
+pub fn keep(root: &Path, issued: &[(&str, String)]) -> Result<(), CertificatesError> {
+    for (name, content) in issued {
+        let path = file(root, name);
+        replace(&path, content.as_bytes()).map_err(|source| CertificatesError::Write { path, source })?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CertificatesError {
+    #[error("the cluster's certificate authority")]
+    Authority(#[from] AuthorityError),
+    #[error("can not write {path}")]
+    Write { path: PathBuf, source: std::io::Error },
+}
