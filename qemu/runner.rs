@@ -52,6 +52,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Site, 
         backend,
         datasource: scenario.datasource,
         shared: shared_folders(&layout, scenario)?,
+        tls: scenario.tls,
         qemu_words: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
         ..Wish::default()
     };

@@ -77,6 +77,8 @@ pub struct Scenario {
     pub datasource: Datasource,
     /// Where each folder stands that the host shares with the machines; [`Stage::shared`] is its other side.
     pub shared: &'static [&'static str],
+    /// The key-value store speaks TLS.
+    pub tls: bool,
     /// Further words of QEMU's command line.
     pub qemu_words: &'static [&'static str],
     pub run: fn(&Stage<'_>) -> Result<(), Failure>,
@@ -92,6 +94,7 @@ pub const USUAL: Scenario = Scenario {
     user_data: None,
     datasource: Datasource::ConfigDrive,
     shared: &[],
+    tls: false,
     qemu_words: &[],
     run: |_| Ok(()),
 };

@@ -27,6 +27,7 @@ pub static ALL: &[Scenario] = &[
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,
+    kv::TLS,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

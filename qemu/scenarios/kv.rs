@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use machines::machine::Machine;
+use machines::site::Rotate;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
@@ -62,7 +63,7 @@ fn keys(stage: &Stage<'_>) -> Result<(), Failure> {
     shows(one, "etcdctl ls /foo-service", "/foo-service/container1\n")?;
     health(stage, three)?;
     expiry(two)?;
-    watch(one, two)?;
+    watch(stage, one, two)?;
     http(three)?;
     locks(&machines)?;
     queue(two)
@@ -93,11 +94,21 @@ fn expiry(machine: &Machine<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Succeeds while a member has an open watch: etcdctl asks whichever it likes.
+fn watched(stage: &Stage<'_>) -> Result<String, Failure> {
+    let mut urls = Vec::new();
+    for number in 1..=NODES {
+        urls.push(format!("http://{}:2379/v2/stats/store", stage.machine(number).node()?.address));
+    }
+    Ok(format!("curl -s -m 10 {} | grep -q '\"watchers\":1'", urls.join(" ")))
+}
+
 /// A watch returns at the next change below it, wherever that is made.
-fn watch(watching: &Machine<'_>, changing: &Machine<'_>) -> Result<(), Failure> {
-    let begin = "sh -c 'timeout 90 etcdctl watch /foo-service --recursive >/tmp/seen 2>&1 & \
-                 until curl -s http://127.0.0.1:2379/v2/stats/store | grep -q watchers.:1; do sleep 0.1; done'";
-    watching.succeed(&format!("timeout 60 {begin} >/dev/null 2>&1"))?;
+fn watch(stage: &Stage<'_>, watching: &Machine<'_>, changing: &Machine<'_>) -> Result<(), Failure> {
+    watching.succeed(
+        "sudo systemd-run --unit=watch sh -c 'etcdctl watch /foo-service --recursive >/tmp/seen 2>&1'",
+    )?;
+    watching.wait_until_succeeds(&watched(stage)?, SOON)?;
     changing.succeed("etcdctl set /foo-service/container2 localhost:2222")?;
     let seen = watching.wait_until_succeeds("grep -x localhost:2222 /tmp/seen && cat /tmp/seen", SOON)?;
     expect(seen.contains("[set] /foo-service/container2\nlocalhost:2222\n"), "the change", &seen)
@@ -184,8 +195,7 @@ fn moves(stage: &Stage<'_>) -> Result<(), Failure> {
     let follow = "sudo systemd-run --unit=router etcdctl exec-watch --recursive /service -- \
                   sh -c 'echo $ETCD_WATCH_ACTION $ETCD_WATCH_VALUE >>/run/routes'";
     router.succeed(follow)?;
-    let watched = "curl -s http://127.0.0.1:2379/v2/stats/store | grep -q watchers.:1";
-    router.wait_until_succeeds(watched, SOON)?;
+    router.wait_until_succeeds(&watched(stage)?, SOON)?;
     here.succeed(&REGISTER.replace("PLACE", "here:80"))?;
     router.wait_until_succeeds("tail -1 /run/routes | grep -x 'set here:80'", SOON)?;
     here.crash()?;
@@ -242,4 +252,45 @@ fn leader_dies(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     shows(writer, check, "")?;
     health(stage, writer)
+}
+
+pub const TLS: Scenario = Scenario {
+    name: "kv-tls",
+    about: "with TLS a client without a certificate is refused, and certificates change without a restart",
+    nodes: NODES,
+    user_data: Some(USER_DATA),
+    tls: true,
+    run: tls,
+    ..USUAL
+};
+
+/// What a client of the node has, and what it lacks.
+const WITH: &str = "etcdctl --ca-file /etc/ssl/etcd/ca.pem --cert-file /etc/ssl/etcd/client.pem \
+    --key-file /etc/ssl/etcd/client-key.pem --endpoints https://127.0.0.1:2379";
+const WITHOUT: &str = "etcdctl --ca-file /etc/ssl/etcd/ca.pem --endpoints https://127.0.0.1:2379";
+
+fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    let (one, two) = (&machines[0], &machines[1]);
+    shows(one, &format!("{WITH} set /message Hello"), "Hello\n")?;
+    shows(two, &format!("{WITH} get /message"), "Hello\n")?;
+    let refused = one.fail(&format!("{WITHOUT} get /message"))?;
+    expect(refused.contains("tls"), "a refusal that speaks of TLS", &refused)?;
+    one.fail("curl -s http://127.0.0.1:2379/v2/keys/message | grep Hello")?;
+    one.fail("curl -s --cacert /etc/ssl/etcd/ca.pem https://127.0.0.1:2380/members")?;
+    let started = "systemctl show --property=ExecMainStartTimestampMonotonic etcd.service";
+    let before = one.succeed(started)?;
+    let certificate = "sha256sum /etc/ssl/etcd/member.pem /etc/ssl/etcd/ca.pem";
+    let old = one.succeed(certificate)?;
+    stage.site.rotate(Rotate::Authority)?;
+    let new = one.succeed(certificate)?;
+    let same = old.lines().any(|line| new.contains(line));
+    expect(!same, "a new certificate of a new authority", &new)?;
+    shows(one, &format!("{WITH} set /message Again"), "Again\n")?;
+    // Peers that connect anew meet with the new certificates.
+    two.succeed("sudo systemctl restart etcd.service")?;
+    two.wait_for_unit("etcd.service", FORMED)?;
+    shows(two, &format!("{WITH} get --quorum /message"), "Again\n")?;
+    let after = one.succeed(started)?;
+    expect(before == after, "no restart of the first member", &after)
 }
