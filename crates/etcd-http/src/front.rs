@@ -15,7 +15,9 @@ use crate::server::{Handler, Never, Peer, Reply};
 use crate::watch::WatchChunks;
 use crate::{cors, information, keys, members, roles, statistics, users, v1};
 
-const READ_ONLY: &str = "GET,HEAD";
+/// Endpoints that are asked by HEAD too: few are.
+const WITH_HEAD: &str = "GET,HEAD";
+const GET_ALONE: &str = "GET";
 
 /// The clients' interface over a back end.
 pub struct Front<B>(Arc<Context<B>>);
@@ -136,17 +138,19 @@ async fn auth<B: Backend>(
 
 /// Endpoints with one fixed path.
 async fn other<B: Backend>(context: &Context<B>, path: &[u8], request: Request<Incoming>) -> Answer {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (get, head) = (request.method() == Method::GET, request.method() == Method::HEAD);
     match path {
         b"/config/local/log" if request.method() == Method::PUT => {
             statistics::log_level(context, request).await
         }
         b"/config/local/log" => answer::wrong_method("PUT"),
+        // What scrapes it may ask as it likes.
+        b"/metrics" => information::metrics(context),
         _ if !is_read_only(path) => answer::not_found(),
-        _ if !reads => answer::wrong_method(READ_ONLY),
+        _ if takes_head(path) && !get && !head => answer::wrong_method(WITH_HEAD),
+        _ if !takes_head(path) && !get => answer::wrong_method(GET_ALONE),
         b"/version" => information::version(context),
         b"/health" => information::health(context).await,
-        b"/metrics" => information::metrics(context),
         b"/debug/vars" => statistics::vars(context),
         b"/v2/stats/self" | b"/v1/stats/self" => statistics::own(context),
         b"/v2/stats/leader" | b"/v1/stats/leader" => statistics::leader(context),
@@ -156,11 +160,19 @@ async fn other<B: Backend>(context: &Context<B>, path: &[u8], request: Request<I
     }
 }
 
+/// The part of a path that v1 and v2 have in common.
+fn of_any_version(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(b"/v1/").or_else(|| path.strip_prefix(b"/v2/"))
+}
+
 fn is_read_only(path: &[u8]) -> bool {
-    let rest = path.strip_prefix(b"/v1/").or_else(|| path.strip_prefix(b"/v2/"));
-    let known: &[&[u8]] = &[b"machines", b"peers", b"leader", b"stats/self", b"stats/leader", b"stats/store"];
-    rest.is_some_and(|rest| known.contains(&rest))
-        || matches!(path, b"/version" | b"/health" | b"/metrics" | b"/debug/vars")
+    matches!(of_any_version(path), Some(b"stats/self" | b"stats/leader" | b"stats/store"))
+        || takes_head(path)
+        || matches!(path, b"/version" | b"/health" | b"/debug/vars")
+}
+
+fn takes_head(path: &[u8]) -> bool {
+    matches!(of_any_version(path), Some(b"machines" | b"peers" | b"leader"))
 }
 
 impl<B: Backend> Handler for PeerFront<B> {
@@ -168,9 +180,8 @@ impl<B: Backend> Handler for PeerFront<B> {
 
     async fn handle(self: Arc<Self>, _: Peer, request: Request<Incoming>) -> Reply<Never> {
         let context = &*self.0;
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         Reply::Answer(match request.uri().path() {
-            "/members" | "/version" if !reads => answer::wrong_method(READ_ONLY),
+            "/members" | "/version" if request.method() != Method::GET => answer::wrong_method(GET_ALONE),
             "/members" => information::peer_members(context),
             "/version" => information::version(context),
             _ => answer::not_found(),

@@ -121,6 +121,7 @@ async fn put<B: Backend>(
         let text = "User JSON name does not match the name in the URL";
         return Err(answer::message(StatusCode::BAD_REQUEST, text));
     }
+    let names_roles = sent.roles.is_some();
     let (roles, grant, revoke) = (some(sent.roles), some(sent.grant), some(sent.revoke));
     let changes = !grant.is_empty() || !revoke.is_empty();
     if changes && !roles.is_empty() {
@@ -133,7 +134,8 @@ async fn put<B: Backend>(
     let Change::User { created, user } = carry_out(context, command).await? else {
         return Err(unexpected());
     };
-    let roles = Some(user.roles.as_slice()).filter(|roles| !roles.is_empty());
+    // As etcd writes it: `null` where no roles were ever named, `[]` where none are left.
+    let roles = Some(user.roles.as_slice()).filter(|roles| !roles.is_empty() || names_roles || !created);
     let body = to_json(&Named { user: &user.name, roles }) + "\n";
     // As etcd does it: a user made with roles counts as changed.
     let status = if created && !with_roles { StatusCode::CREATED } else { StatusCode::OK };

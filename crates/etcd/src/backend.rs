@@ -1,5 +1,6 @@
 //! The member as the HTTP front sees a store: names and times are translated, nothing is decided.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,9 +13,12 @@ use etcd_http::backend::{
 use kv::{Change, Command, Outcome, Refusal, Store};
 use member::Member;
 
+use crate::metrics::Metrics;
+
 #[derive(Clone)]
 pub struct MemberBackend {
     member: Member,
+    metrics: Arc<Metrics>,
     name: String,
     /// Of the cluster; ids of members that are added later come from it too.
     token: String,
@@ -23,8 +27,8 @@ pub struct MemberBackend {
 }
 
 impl MemberBackend {
-    pub fn new(member: Member, name: &str, token: &str, strict: bool) -> Self {
-        Self { member, name: name.to_owned(), token: token.to_owned(), strict }
+    pub fn new(member: Member, metrics: Arc<Metrics>, name: &str, token: &str, strict: bool) -> Self {
+        Self { member, metrics, name: name.to_owned(), token: token.to_owned(), strict }
     }
 
     /// With `strict`, whether a majority of the members that there will be has started.
@@ -62,7 +66,10 @@ impl Backend for MemberBackend {
     type Watch = MemberWatch;
 
     async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
-        self.member.propose(&command).await.map_err(unavailable)
+        let began = Instant::now();
+        let outcome = self.member.propose(&command).await.map_err(unavailable)?;
+        self.metrics.proposed(began.elapsed());
+        Ok(outcome)
     }
 
     async fn barrier(&self) -> Result<(), Unavailable> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use etcd_config::config::Log;
+use etcd_http::SetLogLevel;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,7 +18,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 const QUIET: [&str; 3] = ["openraft", "hyper", "rustls"];
 
 /// Sets up the log; gives what changes its level: false for a level that there is not.
-pub fn start(config: &Log) -> anyhow::Result<Arc<dyn Fn(&str) -> bool + Send + Sync>> {
+pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
     let level = if config.debug { Level::DEBUG } else { Level::INFO };
     let packages = config.package_levels.clone().unwrap_or_default();
     let (filter, handle) = reload::Layer::new(targets(level, &packages));

@@ -7,6 +7,7 @@ mod data_dir;
 mod facts;
 mod listen;
 mod logging;
+mod metrics;
 mod notify;
 mod peer_port;
 mod run_member;

@@ -11,8 +11,10 @@ use etcd_config::ids;
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, SetLogLevel, Settings};
 use member::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
+use prometheus::Registry;
 
 use crate::backend::MemberBackend;
+use crate::metrics::Metrics;
 use crate::peer_port::PeerPort;
 use crate::server::Stop;
 use crate::{data_dir, notify, tls};
@@ -32,12 +34,14 @@ pub struct Parts<'a> {
 pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Result<ExitCode> {
     let config = parts.config;
     let connector = tls::peer_connector(&config.peer_tls)?;
-    let member_config = member_config(config, parts.start)?;
+    let metrics = Arc::new(Metrics::new().context("metrics")?);
+    let member_config = MemberConfig { disk_times: metrics.clone(), ..member_config(config, parts.start)? };
     let id = ids::Id(member_config.member_id);
     let member = Member::start(member_config, Arc::new(TcpNetwork::new(connector))).await?;
-    let backend =
-        MemberBackend::new(member.clone(), &config.name, &token(config), config.strict_reconfig_check);
-    let front = Front::new(backend, settings(config, parts.set_level)?).context("metrics")?;
+    let registry = metrics.registry();
+    let strict = config.strict_reconfig_check;
+    let backend = MemberBackend::new(member.clone(), metrics, &config.name, &token(config), strict);
+    let front = Front::new(backend, settings(config, parts.set_level, registry)?).context("metrics")?;
     parts.peers.run(front.for_peers(), member.clone());
     notify::status("waiting for a majority of the cluster");
     let ended = tokio::select! {
@@ -129,7 +133,7 @@ fn token(config: &Config) -> String {
     }
 }
 
-fn settings(config: &Config, set_level: SetLogLevel) -> anyhow::Result<Settings> {
+fn settings(config: &Config, set_level: SetLogLevel, registry: Registry) -> anyhow::Result<Settings> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| anyhow!("random numbers: {error}"))?;
     Ok(Settings {
@@ -137,7 +141,7 @@ fn settings(config: &Config, set_level: SetLogLevel) -> anyhow::Result<Settings>
         cors: cors(&config.cors),
         command_line: std::env::args().collect(),
         set_log_level: Some(set_level),
-        registries: Vec::new(),
+        registries: vec![registry],
         secret,
     })
 }

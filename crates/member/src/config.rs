@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::disk_times::DiskTimes;
+
 /// The wall clock, injected so that tests can move it. Only the expiry of nodes looks at it.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> SystemTime;
@@ -60,6 +62,7 @@ pub struct MemberConfig {
     /// What the first leader of a new cluster records as the cluster's version.
     pub cluster_version: String,
     pub clock: Arc<dyn Clock>,
+    pub disk_times: Arc<dyn DiskTimes>,
 }
 
 impl MemberConfig {
@@ -82,6 +85,7 @@ impl MemberConfig {
             log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
             cluster_version: "2.3.0".to_owned(),
             clock: Arc::new(SystemClock),
+            disk_times: Arc::new(()),
         }
     }
 

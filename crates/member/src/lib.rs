@@ -7,6 +7,7 @@ mod applied;
 mod checkpoint;
 mod codec;
 mod config;
+mod disk_times;
 mod host;
 mod identity;
 mod leadership;
@@ -30,6 +31,7 @@ mod upkeep;
 mod watching;
 
 pub use config::{Clock, InitialMember, MemberConfig, Start, SystemClock};
+pub use disk_times::DiskTimes;
 pub use identity::{Identity, IdentityError, read as read_identity};
 pub use leadership::Leadership;
 pub use member::Member;

@@ -8,16 +8,17 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::{Condvar, Mutex};
-use raft_log::{AppendError, FlushError, Flusher, Log, Purged, RealDisk, StateKey, Ticket};
+use raft_log::{AppendError, FlushError, Flushed, Flusher, Log, Purged, RealDisk, StateKey, Ticket};
 use tokio::sync::oneshot;
 
 use crate::codec::{self, Reader};
+use crate::disk_times::DiskTimes;
 use crate::limits::{LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
 
@@ -118,7 +119,11 @@ pub enum OpenLogError {
 }
 
 impl LogStore {
-    pub fn open(folder: &Path, segment_bytes: u64) -> Result<(Self, FlushThread), OpenLogError> {
+    pub fn open(
+        folder: &Path,
+        segment_bytes: u64,
+        times: Arc<dyn DiskTimes>,
+    ) -> Result<(Self, FlushThread), OpenLogError> {
         let disk = RealDisk::at(folder)?;
         let options = raft_log::Options {
             segment_bytes,
@@ -133,7 +138,7 @@ impl LogStore {
         let flushes = Arc::new(Flushes::default());
         let thread = std::thread::Builder::new().name("log-flush".into()).spawn({
             let (log, flushes) = (Arc::clone(&log), Arc::clone(&flushes));
-            move || flush_all(&log, flusher, &flushes)
+            move || flush_all(&log, flusher, &flushes, &*times)
         })?;
         let store = Self {
             log,
@@ -220,12 +225,17 @@ fn record(entry: &Entry) -> raft_log::Entry {
     }
 }
 
-fn flush_all(log: &Arc<DiskLog>, mut flusher: Flusher<RealDisk>, flushes: &Flushes) {
+fn flush_all(log: &Arc<DiskLog>, mut flusher: Flusher<RealDisk>, flushes: &Flushes, times: &dyn DiskTimes) {
     let mut waiting = Vec::new();
     let maintaining = Arc::new(AtomicBool::new(false));
     while let Some(more) = flushes.next() {
         waiting.extend(more);
-        if flush_once(&mut flusher, flushes, &mut waiting) {
+        let (last, began) = (log.bounds().last, Instant::now());
+        let flushed = flusher.flush();
+        if flushed.is_ok() {
+            times.log_flushed(began.elapsed(), last);
+        }
+        if answer_waiting(flushed, flushes, &mut waiting) {
             maintain(log, &maintaining);
         }
     }
@@ -234,13 +244,13 @@ fn flush_all(log: &Arc<DiskLog>, mut flusher: Flusher<RealDisk>, flushes: &Flush
     }
 }
 
-/// One flush for all that wait. Says whether the log wants maintenance.
-fn flush_once(
-    flusher: &mut Flusher<RealDisk>,
+/// Tells all that wait what a flush came to. Says whether the log wants maintenance.
+fn answer_waiting(
+    flushed: Result<Flushed, FlushError>,
     flushes: &Flushes,
     waiting: &mut Vec<(Ticket, Waiter)>,
 ) -> bool {
-    match flusher.flush() {
+    match flushed {
         Ok(flushed) => {
             let mut left = Vec::new();
             for (ticket, waiter) in waiting.drain(..) {

@@ -63,7 +63,8 @@ impl Member {
         let config = Arc::new(config);
         let identity = identity::take(&config.data_dir, config.cluster_id, config.member_id)?;
         let disks = PeerDisks::open(&config.data_dir)?;
-        let (log, flush_thread) = LogStore::open(&config.log_dir(), config.log_segment_bytes)?;
+        let (log, flush_thread) =
+            LogStore::open(&config.log_dir(), config.log_segment_bytes, Arc::clone(&config.disk_times))?;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
         let applied = Arc::new(Applied::new(proposals));
@@ -78,7 +79,8 @@ impl Member {
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
         let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied));
-        let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint);
+        let state_machine =
+            StateMachine::new(Arc::clone(&applied), checkpoint, Arc::clone(&config.disk_times));
         let networking = Networking { peers: Arc::clone(&peers) };
         let raft_config = Arc::new(raft_config(&config)?);
         let raft = Raft::new(config.member_id, raft_config, networking, log, state_machine.clone()).await;

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::applied::Applied;
 use crate::checkpoint::{self, Checkpoint, Replacement, View};
+use crate::disk_times::DiskTimes;
 use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
 
 /// A snapshot to send, or one that was received whole.
@@ -29,11 +31,13 @@ pub struct StateMachine {
     checkpoint: Arc<Mutex<Checkpoint>>,
     /// Bytes of log applied since the last checkpoint.
     log_bytes: Arc<AtomicU64>,
+    times: Arc<dyn DiskTimes>,
 }
 
 impl StateMachine {
-    pub fn new(applied: Arc<Applied>, checkpoint: Checkpoint) -> Self {
-        Self { applied, checkpoint: Arc::new(Mutex::new(checkpoint)), log_bytes: Arc::new(AtomicU64::new(0)) }
+    pub fn new(applied: Arc<Applied>, checkpoint: Checkpoint, times: Arc<dyn DiskTimes>) -> Self {
+        let checkpoint = Arc::new(Mutex::new(checkpoint));
+        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times }
     }
 
     pub fn checkpoint(&self) -> Checkpoint {
@@ -104,7 +108,7 @@ impl RaftStateMachine<Types> for StateMachine {
                 SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() };
             (inner.store.take_changes(), meta)
         });
-        Builder { work: Some((changes, meta)), checkpoint }
+        Builder { work: Some((changes, meta)), checkpoint, times: Arc::clone(&self.times) }
     }
 
     async fn install_snapshot(
@@ -137,6 +141,7 @@ impl RaftStateMachine<Types> for StateMachine {
 pub struct Builder {
     work: Option<(kv::Changes, SnapshotMeta)>,
     checkpoint: Checkpoint,
+    times: Arc<dyn DiskTimes>,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -146,9 +151,11 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let Some((changes, meta)) = self.work.take() else {
             return Err(io::Error::other("a checkpoint is written once"));
         };
-        let checkpoint = self.checkpoint.clone();
+        let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
         blocking(move || {
+            let began = Instant::now();
             checkpoint.commit(changes, &meta)?;
+            times.checkpoint_committed(began.elapsed());
             let view = checkpoint.view()?;
             Ok(Snapshot { meta, snapshot: SnapshotData::View(view) })
         })
