@@ -3,13 +3,17 @@
 //! The state file is replaced in one step, so that whoever reads it sees the old or the new one. Only
 //! the holder of the lock may write it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::{Cluster, FORMAT};
 use crate::limits;
+
+/// Of a cluster's folder.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Where the files of one cluster stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,18 +125,16 @@ impl Layout {
     ) -> Result<Lock, StoreError> {
         let path = self.root.join("lock");
         let failed = |source| StoreError::Write { path: path.clone(), source };
-        std::fs::create_dir_all(&self.root).map_err(failed)?;
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = self.open_lock(&path).map_err(failed)?;
         let mut told = false;
         loop {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_at(&file, &path).map_err(failed)? => break,
+                // It was destroyed with its cluster while it was waited for: the next one's lock is another file.
+                Ok(()) => {
+                    file = self.open_lock(&path).map_err(failed)?;
+                    continue;
+                }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
                 Err(TryLockError::WouldBlock) => {}
             }
@@ -152,6 +154,22 @@ impl Layout {
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(failed)?;
         Ok(Lock { _file: file })
+    }
+
+    /// Makes the cluster's folder with it: below it are disks and user-data, which hold secrets.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.root)?;
+        File::options().read(true).write(true).create(true).truncate(false).open(path)
+    }
+}
+
+/// Whether `path` still names this very file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -335,6 +353,37 @@ mod tests {
         assert_eq!(heard, format!("keelson up (process {})", std::process::id()));
         drop(held);
         layout.lock("down", &never, &mut |_| panic!("it is free")).unwrap();
+    }
+
+    #[test]
+    fn whoever_waited_while_the_cluster_was_destroyed_locks_its_new_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), "a").unwrap();
+        let never = AtomicBool::new(false);
+        let held = layout.lock("destroy", &never, &mut |_| ()).unwrap();
+        std::thread::scope(|scope| {
+            let (waits, begun) = std::sync::mpsc::channel();
+            let waiter = scope.spawn({
+                let (layout, never) = (&layout, &never);
+                move || layout.lock("up", never, &mut |_| waits.send(()).unwrap()).unwrap()
+            });
+            begun.recv().unwrap();
+            std::fs::remove_dir_all(layout.root()).unwrap();
+            drop(held);
+            let _lock = waiter.join().unwrap();
+            let third = layout.lock("down", &AtomicBool::new(true), &mut |_| ());
+            assert!(matches!(third, Err(StoreError::Interrupted { .. })), "two have the lock");
+        });
+    }
+
+    /// Below it are disks and user-data, which hold secrets.
+    #[test]
+    fn a_cluster_s_folder_is_its_owner_s_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&folder.path().join("state"), "a").unwrap();
+        drop(layout.lock("up", &AtomicBool::new(false), &mut |_| ()).unwrap());
+        assert_eq!(layout.root().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
