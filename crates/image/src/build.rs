@@ -181,8 +181,9 @@ pub fn tools(options: &Options, progress: Progress) -> Result<PathBuf, BuildErro
     let mut build = Build::open(options, progress)?;
     let cache = DebCache::open(&options.cache)?;
     build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
-    cache.fill(&build.lock, &|_, _| ())?;
-    build.unpacked(Tree::Tools, &cache, |_| Ok(()))
+    cache.fill(&build.lock, &options.cancel, &|_, _| ())?;
+    let path = build.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
+    Ok(LockedTools { path, _work: build.work })
 }
 
 struct Build<'a> {
@@ -340,7 +341,7 @@ impl<'a> Build<'a> {
     /// Makes every package present, renewing those that no mirror has any more if that was asked for.
     fn fill(&mut self, cache: &DebCache, step: &Step) -> Result<Filled, BuildError> {
         let told = |present: usize, of: usize| step.set(format!("{present} of {of}"));
-        let gone = match cache.fill(&self.lock, &told) {
+        let gone = match cache.fill(&self.lock, &self.options.cancel, &told) {
             Err(FetchError::Gone(gone)) if self.options.renew_gone => gone,
             outcome => return Ok(outcome?),
         };
@@ -353,7 +354,7 @@ impl<'a> Build<'a> {
         }
         self.lock = renewed;
         RENEWED_MARK.clone_into(&mut self.release.mark);
-        Ok(cache.fill(&self.lock, &told)?)
+        Ok(cache.fill(&self.lock, &self.options.cancel, &told)?)
     }
 
     fn unpacked(
@@ -377,7 +378,7 @@ impl<'a> Build<'a> {
                 let UnpackError::Damaged { package, path } = error else { return Err(error.into()) };
                 self.progress.note(&format!("{package} was damaged in the cache: fetching it again"));
                 fs::remove_file(&path).at(&path)?;
-                cache.fill(&self.lock, &|_, _| ())?;
+                cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
                 remove(folder)?;
                 make_folder(folder)?;
             }
