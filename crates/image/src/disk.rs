@@ -10,8 +10,8 @@ use sandbox::{Sandbox, SandboxError};
 use sha2::{Digest, Sha256};
 
 use crate::fetch::hex;
+use crate::kernel::{KernelError, kernel_folder};
 use crate::release::Release;
-use crate::system::kernel_folder;
 use crate::tool::{ToolError, run};
 use crate::tree::{At, TreeError, lay_over, make_folder, put, walk};
 
@@ -29,7 +29,7 @@ pub enum DiskError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
-    System(#[from] crate::system::SystemError),
+    Kernel(#[from] KernelError),
     #[error("veritysetup gave no root hash")]
     RootHash,
 }

@@ -6,23 +6,22 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use globset::Glob;
 use sandbox::{Sandbox, SandboxError};
 
 use crate::docker_archive::busybox_archive;
 use crate::fetch::hex;
+use crate::kernel::{KernelError, kernel_folder};
 use crate::lock::Lock;
 use crate::programs::Program;
 use crate::release::Release;
 use crate::sbom::{BuiltProgram, sbom};
 use crate::tool::{ToolError, run};
-use crate::tree::{At, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk};
-
-/// Where `/etc` has its defaults.
-pub const FACTORY_ETC: &str = "usr/share/factory/etc";
+use crate::tree::{
+    At, FACTORY_ETC, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk,
+};
 
 /// Everything that the tree is made of.
 #[derive(Debug)]
@@ -53,8 +52,8 @@ pub enum SystemError {
     Busybox(#[source] io::Error),
     #[error("cannot write the bill of materials")]
     Sbom(#[from] serde_json::Error),
-    #[error("the packages hold {0} kernels; one is wanted")]
-    Kernels(usize),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
 }
 
 /// Makes the tree in the empty folder `tree`.
@@ -88,19 +87,6 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     make_folder(&factory)?;
     fs::rename(tree.join("etc"), factory.join("etc")).at(&factory)?;
     Ok(())
-}
-
-/// The one `usr/lib/modules/VERSION`.
-pub fn kernel_folder(tree: &Path) -> Result<PathBuf, SystemError> {
-    let modules = tree.join("usr/lib/modules");
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&modules).at(&modules)? {
-        found.push(entry.at(&modules)?.path());
-    }
-    match <[PathBuf; 1]>::try_from(found) {
-        Ok([kernel]) => Ok(kernel),
-        Err(found) => Err(SystemError::Kernels(found.len())),
-    }
 }
 
 fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram>, SystemError> {
@@ -196,14 +182,5 @@ fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
             fs::set_permissions(&file, Permissions::from_mode(mode)).at(&file)?;
         }
     }
-    Ok(())
-}
-
-/// Writes the module index of the unpacked kernel.
-pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), SystemError> {
-    let kernel = kernel_folder(tree)?;
-    let version = kernel.file_name().unwrap_or_default().to_os_string();
-    let mut depmod: Command = tools.command("depmod")?;
-    run(depmod.arg("-b").arg(tree.join("usr")).arg(version))?;
     Ok(())
 }
