@@ -3,6 +3,7 @@
 //! Every change is written to the state file before the next one is begun, so that a keelson that is
 //! killed leaves a state by which the next one finds all processes.
 
+mod damaged;
 mod error;
 mod power;
 mod provision;
@@ -28,6 +29,7 @@ use crate::store::{Layout, Lock};
 use crate::tools::Tools;
 use crate::{console, limits, status};
 
+pub use damaged::destroy_damaged;
 pub use error::{NotReady, SiteError};
 use stalls::Stalls;
 

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cluster::{Cluster, FORMAT};
 use crate::limits;
 
+/// How the lock file's text begins; the verb follows.
+const HOLDER: &str = "keelson ";
 /// Of a cluster's folder.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -34,7 +36,7 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is damaged; `keelson destroy` removes the cluster")]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("{path} has format {has}, this program knows {FORMAT}")]
+    #[error("{path} has format {has}, this program knows {FORMAT}; `keelson destroy` removes the cluster")]
     Format { path: PathBuf, has: u32 },
     #[error("interrupted while {holder} was being waited for")]
     Interrupted { holder: String },
@@ -92,6 +94,16 @@ impl Layout {
         NodeLayout { root: self.root.join(name) }
     }
 
+    /// Whether a keelson has made this folder: a name that was mistyped must not cost what is not ours.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.state().exists() || holder(&self.lock_file()).starts_with(HOLDER)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
     pub fn load(&self) -> Result<Option<Cluster>, StoreError> {
         let path = self.state();
         let bytes = match std::fs::read(&path) {
@@ -123,7 +135,7 @@ impl Layout {
         cancel: &AtomicBool,
         waiting: &mut dyn FnMut(&str),
     ) -> Result<Lock, StoreError> {
-        let path = self.root.join("lock");
+        let path = self.lock_file();
         let failed = |source| StoreError::Write { path: path.clone(), source };
         let mut file = self.open_lock(&path).map_err(failed)?;
         let mut told = false;
@@ -148,7 +160,7 @@ impl Layout {
             }
             std::thread::sleep(limits::TICK);
         }
-        let text = format!("keelson {verb} (process {})\n", std::process::id());
+        let text = format!("{HOLDER}{verb} (process {})\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
