@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::acceleration::Acceleration;
 use crate::backend::{Backend, BackendError, check_ports, check_space};
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
@@ -80,6 +81,10 @@ impl Nspawn {
 }
 
 impl Backend for Nspawn {
+    fn acceleration(&self) -> Result<Option<Acceleration>, BackendError> {
+        Ok(None)
+    }
+
     fn prepare(&self, _cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError> {
         let files = self.layout.node(&node.name);
         check_space(files.root())?;

@@ -78,7 +78,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
     let site = Site::create(context.layout()?, lock, image, &wish, context.background.clone(), cancel)?;
-    if let Some(Acceleration::Tcg { why }) = site.acceleration() {
+    if let Some(Acceleration::Tcg { why }) = site.acceleration()? {
         context.progress.note(&format!("machines are emulated: {why}"));
     }
     let begun = Instant::now();
@@ -223,7 +223,7 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         let step = context.progress.step("provision");
         for name in &running {
             step.set(name.clone());
-            site.provision(name)?;
+            site.provision(name, Duration::from_secs(flags.timeout))?;
         }
         step.done(&format!("user-data applied to {} machines", running.len()));
     } else if changed && !running.is_empty() {
