@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Sandbox, SandboxError};
+use sandbox::Sandbox;
 
-use crate::tool::{ToolError, run};
+use crate::tool::{ToolError, command, run};
 use crate::tree::{At, TreeError};
 
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +14,6 @@ pub enum KernelError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
     #[error("the packages hold {0} kernels; one is wanted")]
     Kernels(usize),
 }
@@ -37,7 +35,7 @@ pub fn kernel_folder(tree: &Path) -> Result<PathBuf, KernelError> {
 pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), KernelError> {
     let kernel = kernel_folder(tree)?;
     let version = kernel.file_name().unwrap_or_default().to_os_string();
-    let mut depmod = tools.command("depmod")?;
+    let mut depmod = command(tools, "depmod")?;
     run(depmod.arg("-b").arg(tree.join("usr")).arg(version))?;
     Ok(())
 }

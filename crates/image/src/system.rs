@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use globset::Glob;
-use sandbox::{Sandbox, SandboxError};
+use sandbox::Sandbox;
 
 use crate::docker_archive::busybox_archive;
 use crate::fetch::hex;
@@ -18,7 +18,7 @@ use crate::lock::Lock;
 use crate::programs::Program;
 use crate::release::Release;
 use crate::sbom::{BuiltProgram, sbom};
-use crate::tool::{ToolError, run};
+use crate::tool::{ToolError, command, run};
 use crate::tree::{
     At, FACTORY_ETC, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk,
 };
@@ -44,8 +44,6 @@ pub enum SystemError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
     #[error("os/modes:{line}: {problem}")]
     Modes { line: usize, problem: String },
     #[error("cannot make the busybox container image")]
@@ -76,10 +74,10 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     bundle_certificates(tree)?;
     let root = format!("--root={}", tree.display());
     let epoch = inputs.release.epoch.to_string();
-    for command in
+    for words in
         [&["systemd-sysusers", &root] as &[&str], &["systemctl", &root, "preset-all", "--preset-mode=full"]]
     {
-        run(inputs.tools.command(command[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&command[1..]))?;
+        run(command(inputs.tools, words[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&words[1..]))?;
     }
     drop_leftovers(tree)?;
     set_modes(&inputs.checkout.join("os/modes"), tree)?;
