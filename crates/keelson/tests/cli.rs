@@ -131,6 +131,36 @@ fn output_that_nobody_reads_or_can_be_written_is_no_panic() {
 }
 
 #[test]
+fn a_scenario_that_needs_root_is_skipped_and_leaves_nothing_behind() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Where another user can run it; copied by another process: a program that a fork of ours has open for
+    // writing can not be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_keelson")).arg(at("keelson")).status().unwrap();
+    assert!(copied.success());
+    std::fs::write(at("disk.raw"), "").unwrap();
+    let manifest = r#"{"version":"1.0.0","channel":"alpha","raw":"disk.raw","usr_tree":"usr",
+        "usr_erofs":"usr.erofs","tools":"/"}"#;
+    std::fs::write(at("image.json"), manifest).unwrap();
+    std::fs::create_dir(at("state")).unwrap();
+    for (path, mode) in [(folder.path().to_path_buf(), 0o755), (at("state"), 0o777)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = Command::new(at("keelson"));
+    command.args(["--json", "--quiet", "test", "boots", "host", "--on", "nspawn", "--image"]);
+    command.arg(at("image.json")).arg("--state-dir").arg(at("state")).current_dir("/");
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&value["skipped"], &value["failed"]), (&2.into(), &0.into()), "{value:#}");
+    assert_eq!(std::fs::read_dir(at("state")).unwrap().count(), 0);
+}
+
+#[test]
 fn doctor_asks_for_the_newest_package_lists_where_a_package_is_not_known() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let programs = folder.path().join("bin");
