@@ -3,23 +3,39 @@
 //! It must never end a process that only looks at the cluster's files, such as a pager on a console's log.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::{Background, SiteError};
 use crate::process::Process;
 use crate::store::{Layout, Lock};
+use crate::{limits, nspawn};
+
+/// What a background process of a cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Of a container: ends by itself, and tidies up, once its guest has ended.
+    Keeper,
+    Machine,
+    Lan,
+}
 
 /// Ends the background processes of the cluster and removes all its files.
 pub fn destroy_damaged(layout: &Layout, _lock: Lock, background: &Background) -> Result<(), SiteError> {
-    for process in processes(layout.root(), background) {
-        process.kill()?;
-    }
     let path = layout.root().to_path_buf();
-    std::fs::remove_dir_all(&path).map_err(|source| SiteError::Write { path, source })
+    let failed = |source| SiteError::Write { path: path.clone(), source };
+    for entry in std::fs::read_dir(&path).map_err(failed)? {
+        nspawn::end_guest(&entry.map_err(failed)?.path()).map_err(failed)?;
+    }
+    for (role, process) in processes(&path, background) {
+        if role != Role::Keeper || !process.wait(limits::KILL) {
+            process.kill()?;
+        }
+    }
+    std::fs::remove_dir_all(&path).map_err(failed)
 }
 
-fn processes(root: &Path, background: &Background) -> Vec<Process> {
+fn processes(root: &Path, background: &Background) -> Vec<(Role, Process)> {
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     numbers
@@ -31,29 +47,31 @@ fn processes(root: &Path, background: &Background) -> Vec<Process> {
                 .filter(|word| !word.is_empty())
                 .map(OsStr::from_bytes)
                 .collect();
-            belongs(&words, root, background).then_some(process)
+            Some((role(&words, root, background)?, process))
         })
         .collect()
 }
 
-/// Whether a command line is that of a machine, of a keeper or of the LAN's switch of the cluster in `root`.
-fn belongs(words: &[&OsStr], root: &Path, background: &Background) -> bool {
-    let Some((program, rest)) = words.split_first() else { return false };
+/// What a command line is of the cluster in `root`, if it is of that one.
+fn role(words: &[&OsStr], root: &Path, background: &Background) -> Option<Role> {
+    let (program, rest) = words.split_first()?;
     let name = Path::new(program).file_name().unwrap_or_default();
     if name.as_bytes().starts_with(b"qemu-system-") {
         let folder = [root.as_os_str().as_bytes(), b"/"].concat();
         // In a value of QEMU's options a comma is doubled.
-        let folder: Vec<u8> = folder
-            .iter()
-            .flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 }))
-            .collect();
-        let folder = PathBuf::from(std::ffi::OsString::from_vec(folder));
-        return rest.iter().any(|word| holds(word.as_bytes(), folder.as_os_str().as_bytes()));
+        let times = |byte: u8| if byte == b',' { 2 } else { 1 };
+        let folder: Vec<u8> =
+            folder.iter().flat_map(|byte| std::iter::repeat_n(*byte, times(*byte))).collect();
+        return rest.iter().any(|word| holds(word.as_bytes(), &folder)).then_some(Role::Machine);
     }
-    [&background.lan, &background.keeper].into_iter().any(|task| {
-        let Some((file, task_words)) = rest.split_last() else { return false };
-        task_words.iter().copied().eq(task.iter().map(OsStr::new)) && Path::new(file).starts_with(root)
-    })
+    let (file, task) = rest.split_last()?;
+    if !Path::new(file).starts_with(root) {
+        return None;
+    }
+    let is = |wanted: &[String]| task.iter().copied().eq(wanted.iter().map(OsStr::new));
+    [(Role::Lan, &background.lan), (Role::Keeper, &background.keeper)]
+        .into_iter()
+        .find_map(|(role, wanted)| is(wanted).then_some(role))
 }
 
 fn holds(text: &[u8], part: &[u8]) -> bool {
@@ -75,18 +93,21 @@ mod tests {
 
     #[test]
     fn only_the_cluster_s_own_processes_belong_to_it() {
-        let check = |line: &str, expect: bool| {
+        let check = |line: &str, expect: Option<Role>| {
             let words: Vec<&OsStr> = line.split(' ').map(OsStr::new).collect();
-            assert_eq!(belongs(&words, Path::new("/s/a,b"), &background()), expect, "{line}");
+            assert_eq!(role(&words, Path::new("/s/a,b"), &background()), expect, "{line}");
         };
-        check("/usr/bin/qemu-system-x86_64 -drive file=/s/a,,b/core-01/disk.qcow2,if=none", true);
-        check("/usr/bin/qemu-system-x86_64 -drive file=/s/a,,bc/core-01/disk.qcow2", false);
-        check("/k/keelson internal lan /s/a,b/lan", true);
-        check("keelson internal keeper /s/a,b/core-01/keeper.json", true);
-        check("keelson internal lan /s/a,bc/lan", false);
-        check("less /s/a,b/core-01/console.log", false);
-        check("keelson destroy", false);
-        check("", false);
+        check(
+            "/usr/bin/qemu-system-x86_64 -drive file=/s/a,,b/core-01/disk.qcow2,if=none",
+            Some(Role::Machine),
+        );
+        check("/usr/bin/qemu-system-x86_64 -drive file=/s/a,,bc/core-01/disk.qcow2", None);
+        check("/k/keelson internal lan /s/a,b/lan", Some(Role::Lan));
+        check("keelson internal keeper /s/a,b/core-01/keeper.json", Some(Role::Keeper));
+        check("keelson internal lan /s/a,bc/lan", None);
+        check("less /s/a,b/core-01/console.log", None);
+        check("keelson destroy", None);
+        check("", None);
     }
 
     #[test]
