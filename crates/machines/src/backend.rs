@@ -7,10 +7,10 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use crate::acceleration::Acceleration;
 use crate::cluster::{Cluster, Node};
 use crate::config_drive::{Drive, DriveError};
 use crate::process::{Process, ProcessError};
+use crate::processor::Acceleration;
 use crate::qemu::qmp::QmpError;
 
 pub trait Backend: Send + Sync {

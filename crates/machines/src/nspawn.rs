@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::acceleration::Acceleration;
 use crate::backend::{Backend, BackendError, check_ports, check_space};
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
@@ -25,6 +24,7 @@ use crate::credential;
 use crate::lan;
 use crate::limits;
 use crate::process::{Process, last_line};
+use crate::processor::Acceleration;
 use crate::store::{Layout, replace};
 use plan::{Guest, NodePlan};
 

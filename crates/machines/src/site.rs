@@ -15,13 +15,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::acceleration::Acceleration;
 use crate::backend::{Backend, free_port};
 use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
 use crate::image::Image;
 use crate::lan::{self, Order};
 use crate::nspawn::{KeeperCommand, Nspawn};
 use crate::process::Process;
+use crate::processor::Acceleration;
 use crate::qemu::Qemu;
 use crate::ready::{self, Mark, Patience, Ready, ReadyError};
 use crate::store::{Layout, Lock};
