@@ -8,7 +8,7 @@ use machines::backend::BackendError;
 use machines::cluster::{BackendKind, SharedFolder, Wish};
 use machines::machine::Machine;
 use machines::site::{Site, SiteError};
-use machines::store::Layout;
+use machines::store::{Layout, StoreError};
 
 use crate::failure::Failure;
 use crate::scenario::{self, Outcome, Run, Scenario, Stage};
@@ -17,35 +17,47 @@ use crate::scenario::{self, Outcome, Run, Scenario, Stage};
 #[must_use]
 pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     let kept = |why: String, site: Option<&Site>| Outcome::Failed { why, kept: keep(run, site) };
-    let site = match set_up(run, scenario, backend) {
+    let failed = |error: SiteError| kept(Failure::from(error).chain(), None);
+    let layout = match layout(run, scenario, backend) {
+        Ok(layout) => layout,
+        Err(error) => return failed(error.into()),
+    };
+    let site = match set_up(run, scenario, backend, layout.clone()) {
         Ok(site) => site,
         Err(SiteError::Open(error @ BackendError::Root)) => {
-            return Outcome::Skipped { why: error.to_string() };
+            // Nothing stands in its folder that tells of a failure.
+            return match std::fs::remove_dir_all(layout.root()) {
+                Ok(()) => Outcome::Skipped { why: error.to_string() },
+                Err(source) => failed(SiteError::Write { path: layout.root().to_path_buf(), source }),
+            };
         }
-        Err(error) => return kept(Failure::from(error).chain(), None),
+        Err(error) => return failed(error),
     };
     let stage = Stage { site: &site, backend, run };
     let done = (scenario.run)(&stage);
     if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
         return match site.destroy() {
             Ok(()) => Outcome::Skipped { why: "interrupted".to_owned() },
-            Err(error) => kept(Failure::from(error).chain(), None),
+            Err(error) => failed(error),
         };
     }
     match done {
         Ok(()) => match site.destroy() {
             Ok(()) => Outcome::Passed,
-            Err(error) => kept(Failure::from(error).chain(), None),
+            Err(error) => failed(error),
         },
         Err(failure) => kept(failure.chain(), Some(&site)),
     }
 }
 
-fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Site, SiteError> {
+/// Where the scenario's machines are.
+fn layout(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Layout, StoreError> {
     // One name a process, so that two test runs do not meet.
     let short: String = scenario.name.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-    let name = format!("t-{short}-{backend}-{}", std::process::id());
-    let layout = Layout::new(&run.state, &name)?;
+    Layout::new(&run.state, &format!("t-{short}-{backend}-{}", std::process::id()))
+}
+
+fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) -> Result<Site, SiteError> {
     let lock = layout.lock("test", &run.cancel, &mut |_| {})?;
     let wish = Wish {
         nodes: scenario.nodes,

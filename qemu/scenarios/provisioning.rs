@@ -72,7 +72,7 @@ fn provision(stage: &Stage<'_>) -> Result<(), Failure> {
     let machine = stage.machine(1);
     machine.fail("test -e /etc/changed")?;
     expect(stage.site.set_user_data(CHANGED.as_bytes())?, "another user-data", "the same")?;
-    stage.site.provision(machine.name())?;
+    stage.site.provision(machine.name(), SETTLED)?;
     let file = machine.succeed("cat /etc/changed; systemctl is-active changed.service")?;
     expect(file == "yesactive\n", "the new file and unit", &file)?;
     machine.succeed("sudo rm /etc/changed && sync")?;

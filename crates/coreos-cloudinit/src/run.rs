@@ -102,7 +102,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
     }
-    if request.once && applied.failed.is_empty() {
+    // User-data that could not be used was not applied, and the next run has to say so again.
+    if request.once && applied.failed.is_empty() && !(fetched.broken || prepared.malformed) {
         write_private(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();

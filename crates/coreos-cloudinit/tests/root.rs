@@ -215,6 +215,14 @@ fn sudo_rules_are_checked_before_they_are_put_in_place() {
 }
 
 #[test]
+fn once_means_once_applied() {
+    let machine = Machine::new();
+    for _ in 0..2 {
+        machine.run("#cloud-config\nhostname: [\n", &["-once"]).expect(1, &["Failed to parse user-data"]);
+    }
+}
+
+#[test]
 fn once_and_persist() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: a\n";

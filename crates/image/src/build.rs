@@ -3,89 +3,36 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use progress::{Progress, Step};
 use sandbox::{Sandbox, SandboxError};
-use serde::{Deserialize, Serialize};
 
-use crate::disk::{self, DiskError, Parts, SigningKey};
+use crate::disk::{self, DiskError, Parts};
 use crate::fetch::{DebCache, FetchError, Filled};
 use crate::full_disk::FullDisk;
 use crate::initrd::{self, InitrdError};
+use crate::kernel::{KernelError, index_modules};
 use crate::lock::{Lock, LockError, Request, Tree};
 use crate::mirror::{MirrorError, Mirrors};
 use crate::programs::{self, ProgramsError};
+use crate::recipe::{COMPOSING, DISK, INITRD, UNPACKING};
 use crate::release::{Release, ReleaseError, check_channel};
 use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
-use crate::tree::{At, TreeError, make_folder, remove};
+use crate::tree::{At, FACTORY_ETC, TreeError, make_folder, remove};
 use crate::umask::PublicModes;
 use crate::unpack::{Cut, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
 
+pub use crate::options::{Options, user_cache};
+
 /// Marks a version that was not built from the lock alone.
 const RENEWED_MARK: &str = "renewed";
-/// A result depends on the code that makes it as on any other input.
-const UNPACKING: &str = include_str!("unpack.rs");
-const COMPOSING: &str =
-    concat!(include_str!("system.rs"), include_str!("sbom.rs"), include_str!("docker_archive.rs"));
-const INITRD: &str = include_str!("initrd.rs");
-const DISK: &str = include_str!("disk.rs");
-
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The checkout.
-    pub checkout: PathBuf,
-    /// Intermediate results; default `target/image` of the checkout.
-    pub work: PathBuf,
-    /// Verified packages; shared by all checkouts of a user.
-    pub cache: PathBuf,
-    pub version: Option<String>,
-    pub channel: String,
-    pub sign: Option<SigningKey>,
-    /// Where a locked package is gone from every mirror: resolve it anew and mark the version, instead of stopping.
-    pub renew_gone: bool,
-    /// Set from outside to stop the build before its next step.
-    pub cancel: Arc<AtomicBool>,
-}
-
-impl Options {
-    #[must_use]
-    pub fn for_checkout(checkout: &Path) -> Self {
-        Self {
-            checkout: checkout.to_path_buf(),
-            work: checkout.join("target/image"),
-            cache: user_cache().join("debs"),
-            version: None,
-            channel: "alpha".to_owned(),
-            sign: None,
-            renew_gone: false,
-            cancel: Arc::default(),
-        }
-    }
-
-    /// Where apt keeps its index of the mirrors.
-    #[must_use]
-    pub fn apt_folder(&self) -> PathBuf {
-        self.cache.with_file_name("apt")
-    }
-}
-
-/// `$XDG_CACHE_HOME/keelson`, else `~/.cache/keelson`, else a folder in `/tmp`.
-#[must_use]
-pub fn user_cache() -> PathBuf {
-    env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
-        .unwrap_or_else(env::temp_dir)
-        .join("keelson")
-}
-
-/// What a build left behind; all paths are in the work folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What a build left behind; all paths are in the work folder, which is locked for as long as this lives: the next
+/// build may clear them.
+#[derive(Debug)]
 pub struct Built {
     pub version: String,
     pub channel: String,
@@ -99,6 +46,34 @@ pub struct Built {
     pub tools: PathBuf,
     /// Seconds a step, in order.
     pub seconds: Vec<(String, f64)>,
+    _work: Work,
+}
+
+#[cfg(test)]
+impl Built {
+    /// A build that has made nothing but this disk.
+    pub(crate) fn of_disk(work: &Path, raw: &Path) -> Self {
+        let never = std::sync::atomic::AtomicBool::new(false);
+        Self {
+            version: "1.0.0".to_owned(),
+            channel: "alpha".to_owned(),
+            usr_root_hash: String::new(),
+            raw: raw.to_path_buf(),
+            usr_erofs: PathBuf::new(),
+            usr_tree: PathBuf::new(),
+            tools: PathBuf::new(),
+            seconds: Vec::new(),
+            // invariant: the folder is the test's own.
+            _work: Work::open(work, &never, || ()).unwrap(),
+        }
+    }
+}
+
+/// The tools tree that the lock names; it is not cleared for as long as this lives.
+#[derive(Debug)]
+pub struct LockedTools {
+    pub path: PathBuf,
+    _work: Work,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +97,8 @@ pub enum BuildError {
     #[error(transparent)]
     System(#[from] SystemError),
     #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
     Initrd(#[from] InitrdError),
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -137,9 +114,7 @@ pub enum BuildError {
 
 /// Builds the image that the checkout describes.
 pub fn build(options: &Options, progress: Progress) -> Result<Built, BuildError> {
-    Build::open(options, progress)
-        .and_then(|mut build| build.run())
-        .map_err(|error| explained(error, options))
+    Build::open(options, progress).and_then(Build::run).map_err(|error| explained(error, options))
 }
 
 /// What a build would be made of.
@@ -177,12 +152,13 @@ fn explained(error: BuildError, options: &Options) -> BuildError {
 }
 
 /// Only the tools tree that the checkout's lock names, made if need be.
-pub fn tools(options: &Options, progress: Progress) -> Result<PathBuf, BuildError> {
+pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, BuildError> {
     let mut build = Build::open(options, progress)?;
     let cache = DebCache::open(&options.cache)?;
     build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
-    cache.fill(&build.lock, &|_, _| ())?;
-    build.unpacked(Tree::Tools, &cache, |_| Ok(()))
+    cache.fill(&build.lock, &options.cancel, &|_, _| ())?;
+    let path = build.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
+    Ok(LockedTools { path, _work: build.work })
 }
 
 struct Build<'a> {
@@ -210,8 +186,8 @@ impl<'a> Build<'a> {
         Ok(Self { options, progress, release, lock, work, seconds: Vec::new(), _modes: modes })
     }
 
-    fn run(&mut self) -> Result<Built, BuildError> {
-        let checkout = &self.options.checkout;
+    fn run(mut self) -> Result<Built, BuildError> {
+        let checkout = self.options.checkout.as_path();
         let programs = programs::read(&checkout.join("os/programs.toml"))?;
         let step = self.progress.step("services");
         let built = programs::build(&programs, checkout, &|line| step.set(line))?;
@@ -232,7 +208,7 @@ impl<'a> Build<'a> {
         let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
         let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
         let base_key = self.key_of_packages(Tree::System)?;
-        let index = |tree: &Path| Ok(system::index_modules(tree, &tools)?);
+        let index = |tree: &Path| Ok(index_modules(tree, &tools)?);
         let base = self.unpacked(Tree::System, &cache, index)?;
         self.note("trees", started.elapsed())?;
 
@@ -254,7 +230,7 @@ impl<'a> Build<'a> {
         };
         let disk_key = usr_key
             .with(&self.options.channel)
-            .with(&format!("{:?}", self.options.sign))
+            .with_paths(self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]))?
             .with_path(&initrd)?
             .with_path(&checkout.join("image"))?
             .with_path(&checkout.join("os/cmdline"))?;
@@ -271,7 +247,8 @@ impl<'a> Build<'a> {
             usr_erofs: usr.join("usr.erofs"),
             usr_tree: system,
             tools: tools_tree,
-            seconds: self.seconds.clone(),
+            seconds: self.seconds,
+            _work: self.work,
         })
     }
 
@@ -308,7 +285,7 @@ impl<'a> Build<'a> {
             .clone()
             .with(INITRD)
             .with(&self.release.os_release())
-            .with_path(&system.join(system::FACTORY_ETC))?
+            .with_path(&system.join(FACTORY_ETC))?
             .with_path(&list)?
             .with_path(&overlay)?
             .with(&initrd::digest_of_chosen(&list, &[checkout.join("os/rootfs"), checkout.join("units")])?);
@@ -340,7 +317,7 @@ impl<'a> Build<'a> {
     /// Makes every package present, renewing those that no mirror has any more if that was asked for.
     fn fill(&mut self, cache: &DebCache, step: &Step) -> Result<Filled, BuildError> {
         let told = |present: usize, of: usize| step.set(format!("{present} of {of}"));
-        let gone = match cache.fill(&self.lock, &told) {
+        let gone = match cache.fill(&self.lock, &self.options.cancel, &told) {
             Err(FetchError::Gone(gone)) if self.options.renew_gone => gone,
             outcome => return Ok(outcome?),
         };
@@ -353,7 +330,7 @@ impl<'a> Build<'a> {
         }
         self.lock = renewed;
         RENEWED_MARK.clone_into(&mut self.release.mark);
-        Ok(cache.fill(&self.lock, &told)?)
+        Ok(cache.fill(&self.lock, &self.options.cancel, &told)?)
     }
 
     fn unpacked(
@@ -377,7 +354,7 @@ impl<'a> Build<'a> {
                 let UnpackError::Damaged { package, path } = error else { return Err(error.into()) };
                 self.progress.note(&format!("{package} was damaged in the cache: fetching it again"));
                 fs::remove_file(&path).at(&path)?;
-                cache.fill(&self.lock, &|_, _| ())?;
+                cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
                 remove(folder)?;
                 make_folder(folder)?;
             }
@@ -397,4 +374,20 @@ impl<'a> Build<'a> {
 
 fn cached_mark(cached: bool) -> &'static str {
     if cached { " (cache)" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_a_build_is_looked_at_no_other_one_has_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(true);
+        let open = || Work::open(folder.path(), &stop, || ());
+        let built = Built::of_disk(folder.path(), Path::new("disk.raw"));
+        assert!(matches!(open(), Err(WorkError::Stopped(_))));
+        drop(built);
+        open().unwrap();
+    }
 }

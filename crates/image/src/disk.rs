@@ -6,13 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Sandbox, SandboxError};
+use sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 
 use crate::fetch::hex;
+use crate::kernel::{KernelError, kernel_folder};
 use crate::release::Release;
-use crate::system::kernel_folder;
-use crate::tool::{ToolError, run};
+use crate::tool::{ToolError, command, run};
 use crate::tree::{At, TreeError, lay_over, make_folder, put, walk};
 
 /// Hex digits of dm-verity's SHA-256 root hash.
@@ -27,9 +27,7 @@ pub enum DiskError {
     #[error(transparent)]
     Tool(#[from] ToolError),
     #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    #[error(transparent)]
-    System(#[from] crate::system::SystemError),
+    Kernel(#[from] KernelError),
     #[error("veritysetup gave no root hash")]
     RootHash,
 }
@@ -60,8 +58,7 @@ pub struct Parts<'a> {
 /// `usr.erofs`, `usr.verity` and `root-hash` in `folder`.
 pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path) -> Result<(), DiskError> {
     let (data, verity) = (folder.join("usr.erofs"), folder.join("usr.verity"));
-    run(tools
-        .command("mkfs.erofs")?
+    run(command(tools, "mkfs.erofs")?
         .args(["--quiet", "--all-root", "-x-1", "-T"])
         .arg(release.epoch.to_string())
         .arg("-U")
@@ -69,8 +66,7 @@ pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path
         .arg(&data)
         .arg(system.join("usr")))?;
     let hash_file = folder.join("root-hash");
-    run(tools
-        .command("veritysetup")?
+    run(command(tools, "veritysetup")?
         .arg("format")
         .arg(format!("--uuid={}", uuid("verity", &release.full_version())))
         .arg(format!("--salt={}", hex(&Sha256::digest(release.full_version()))))
@@ -115,9 +111,7 @@ pub fn make_disk(parts: &Parts<'_>, usr: &Path, folder: &Path) -> Result<(), Dis
         put(&definitions.join(&name), text.as_bytes(), 0o644)?;
     }
     let seed = uuid("disk", &parts.release.full_version());
-    run(parts
-        .tools
-        .command("systemd-repart")?
+    run(command(parts.tools, "systemd-repart")?
         .args(["--offline=yes", "--empty=create", "--size=auto", "--dry-run=no", "--no-pager"])
         .arg(format!("--seed={seed}"))
         .arg(format!("--definitions={}", definitions.display()))
@@ -141,7 +135,7 @@ fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<
     let os_release = parts.system.join("usr/lib/os-release");
     let name = format!("{}_{}+{BOOT_TRIES}-0.efi", parts.release.id, parts.release.version);
     let uki = folder.join("uki.efi");
-    let mut ukify = parts.tools.command("ukify")?;
+    let mut ukify = command(parts.tools, "ukify")?;
     ukify
         .arg("build")
         .arg(format!("--linux={}", kernel.join("vmlinuz").display()))
@@ -164,7 +158,7 @@ fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<
     match parts.sign {
         None => put(&loader, &fs::read(&unsigned).at(&unsigned)?, 0o644)?,
         Some(sign) => {
-            let mut sbsign = parts.tools.command("sbsign")?;
+            let mut sbsign = command(parts.tools, "sbsign")?;
             sbsign.arg("--key").arg(&sign.key).arg("--cert").arg(&sign.certificate);
             run(sbsign.arg("--output").arg(&loader).arg(&unsigned))?;
         }

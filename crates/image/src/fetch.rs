@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -50,6 +50,8 @@ pub enum FetchError {
     Gone(Vec<Package>),
     #[error("{0}: what the mirror sent does not match the SHA-256 in os/packages.lock")]
     Mismatch(String),
+    #[error("stopped between two downloads")]
+    Stopped,
     #[error("the cache lacks {}, and no mirror could be asked for it:\n{log}", named(.missing))]
     Download { missing: Vec<Package>, log: String },
 }
@@ -73,7 +75,9 @@ fn named(packages: &[Package]) -> String {
 impl DebCache {
     pub fn open(folder: &Path) -> Result<Self, FetchError> {
         let partial = folder.join("partial");
-        fs::create_dir_all(&partial).map_err(|source| FetchError::Cache { path: partial, source })?;
+        fs::create_dir_all(&partial)
+            .and_then(|()| remove_abandoned(&partial))
+            .map_err(|source| FetchError::Cache { path: partial, source })?;
         Ok(Self { folder: folder.to_path_buf() })
     }
 
@@ -82,15 +86,20 @@ impl DebCache {
         self.folder.join(format!("{}.deb", package.sha256))
     }
 
-    /// Makes every package of `lock` present. `told` is called with (present, of all).
-    pub fn fill(&self, lock: &Lock, told: &(dyn Fn(usize, usize) + Sync)) -> Result<Filled, FetchError> {
+    /// Makes every package of `lock` present, until `stop` is set. `told` is called with (present, of all).
+    pub fn fill(
+        &self,
+        lock: &Lock,
+        stop: &AtomicBool,
+        told: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Filled, FetchError> {
         let total = lock.packages.len();
         let bytes = lock.packages.iter().map(|package| package.size).sum();
         let missing: Vec<&Package> =
             lock.packages.iter().filter(|package| !self.path(package).is_file()).collect();
         let downloaded = missing.len();
         if !missing.is_empty() {
-            self.download(&missing, &Mirrors::of_this_machine()?, &|done| {
+            self.download(&missing, &Mirrors::of_this_machine()?, stop, &|done| {
                 told(total - downloaded + done, total)
             })?;
         }
@@ -102,6 +111,7 @@ impl DebCache {
         &self,
         missing: &[&Package],
         mirrors: &Mirrors,
+        stop: &AtomicBool,
         told: &(dyn Fn(usize) + Sync),
     ) -> Result<(), FetchError> {
         let rounds = mirrors.main.len().max(mirrors.security.len());
@@ -114,7 +124,7 @@ impl DebCache {
                     jobs.entry(mirror).or_default().push(package);
                 }
             }
-            log += &self.run_batches(&jobs, &|| {
+            log += &self.run_batches(&jobs, stop, &|| {
                 told(missing.iter().filter(|package| self.path(package).is_file()).count());
             })?;
             wanted.retain(|package| !self.path(package).is_file());
@@ -138,6 +148,7 @@ impl DebCache {
     fn run_batches(
         &self,
         jobs: &BTreeMap<&str, Vec<&Package>>,
+        stop: &AtomicBool,
         told: &(dyn Fn() + Sync),
     ) -> Result<String, FetchError> {
         let batches: Vec<(&str, &[&Package])> = jobs
@@ -148,6 +159,10 @@ impl DebCache {
         let worker = || -> Result<String, FetchError> {
             let mut log = String::new();
             while let Some((mirror, batch)) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // Ctrl-C ends the downloads that run; the next ones must not begin.
+                if stop.load(Ordering::Relaxed) {
+                    return Err(FetchError::Stopped);
+                }
                 log += &self.download_batch(mirror, batch)?;
                 told();
             }
@@ -195,9 +210,10 @@ impl DebCache {
     }
 }
 
-/// Whether apt said that the mirror does not have the package.
+/// Whether apt said of every mirror that it does not have the package: one that did not answer may have it.
 fn is_gone(log: &str, package: &Package) -> bool {
-    failures(log, package).any(|line| line.contains(" 404 "))
+    let mut failures = failures(log, package).peekable();
+    failures.peek().is_some() && failures.all(|line| line.contains(" 404 "))
 }
 
 /// apt's verdicts on one package.
@@ -214,6 +230,22 @@ fn escaped(path: &str) -> String {
 fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("E:")).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// Removes what a download left whose process is gone; the names begin with its number.
+fn remove_abandoned(partial: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(partial)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let process = name.split('-').next().unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Hex digits of a file's SHA-256.
@@ -239,4 +271,56 @@ pub fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap_or_default();
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str) -> Package {
+        Package {
+            name: name.into(),
+            version: "1".into(),
+            architecture: "all".into(),
+            path: format!("pool/main/{name}_1.deb"),
+            size: 1,
+            sha256: "0".repeat(64),
+            trees: vec![],
+        }
+    }
+
+    #[test]
+    fn gone_is_what_every_mirror_answers() {
+        let line = |mirror: &str, answer: &str| {
+            format!("E: Failed to fetch http://{mirror}/debian/pool/main/a_1.deb  {answer}\n")
+        };
+        let (gone, busy) = (line("m.invalid", "404  Not Found [IP: ::1 80]"), line("s.invalid", "503  Busy"));
+        assert!(is_gone(&gone, &package("a")));
+        assert!(is_gone(&(gone.clone() + &gone), &package("a")));
+        assert!(!is_gone(&(gone.clone() + &busy), &package("a")), "the second mirror may have it");
+        assert!(!is_gone(&gone, &package("b")));
+    }
+
+    #[test]
+    fn no_download_begins_after_an_interrupt() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DebCache::open(folder.path()).unwrap();
+        let mirrors = Mirrors { main: vec!["http://127.0.0.1:1/debian/".into()], security: vec![] };
+        let outcome =
+            cache.download(&[&package("a")], &mirrors, &AtomicBool::new(true), &|_| panic!("it ran"));
+        assert!(matches!(outcome, Err(FetchError::Stopped)), "{outcome:?}");
+    }
+
+    #[test]
+    fn what_a_killed_download_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DebCache::open(folder.path()).unwrap();
+        let ours = cache.partial(&package("a"));
+        let left = ours.with_file_name("4194305-00");
+        for path in [&ours, &left] {
+            fs::write(path, "").unwrap();
+        }
+        DebCache::open(folder.path()).unwrap();
+        assert!(ours.exists() && !left.exists());
+    }
 }

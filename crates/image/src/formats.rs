@@ -110,6 +110,7 @@ fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Resu
     for format in formats {
         let path = out.join(format!("{name}.{}", format.extension()));
         let partial = out.join(format!(".{name}.{}.partial", format.extension()));
+        let _half = Half(&partial);
         match format {
             Format::Raw => copy_sparse(&built.raw, &partial).at(&partial)?,
             Format::Qcow2 => compress(built, &partial, &out)?,
@@ -130,8 +131,21 @@ fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Resu
         files,
     };
     let path = out.join(format!("{name}.json"));
-    fs::write(&path, serde_json::to_vec_pretty(&record)?).at(&path)?;
+    let partial = out.join(format!(".{name}.json.partial"));
+    let _half = Half(&partial);
+    fs::write(&partial, serde_json::to_vec_pretty(&record)?).at(&partial)?;
+    fs::rename(&partial, &path).at(&path)?;
     Ok(record)
+}
+
+/// An unfinished file, which goes when its making fails: a full disk must not be left full.
+struct Half<'a>(&'a Path);
+
+impl Drop for Half<'_> {
+    fn drop(&mut self) {
+        // It is not there when it was finished; the error that led here is the one to report.
+        fs::remove_file(self.0).unwrap_or_default();
+    }
 }
 
 /// One thread writes in order: the file's bytes must not depend on how threads race.
@@ -154,12 +168,17 @@ pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let length = source.metadata()?.len();
     target.set_len(length)?;
     let mut at = 0;
-    while let Ok(start) = lseek(&source, at, Whence::SeekData) {
+    loop {
+        let start = match lseek(&source, at, Whence::SeekData) {
+            Ok(start) => start,
+            // Nothing but a hole is left.
+            Err(nix::errno::Errno::ENXIO) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let end = lseek(&source, start, Whence::SeekHole)?;
         copy_range(&mut source, &target, start, end)?;
         at = end;
     }
-    Ok(())
 }
 
 fn copy_range(source: &mut File, mut target: &File, start: i64, end: i64) -> io::Result<()> {
@@ -167,8 +186,8 @@ fn copy_range(source: &mut File, mut target: &File, start: i64, end: i64) -> io:
     let (start, end) = (start.unsigned_abs(), end.unsigned_abs());
     source.seek(SeekFrom::Start(start))?;
     target.seek(SeekFrom::Start(start))?;
-    io::copy(&mut source.take(end - start), &mut target)?;
-    Ok(())
+    let copied = io::copy(&mut source.take(end - start), &mut target)?;
+    if copied == end - start { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Bytes that a file takes on its disk.
@@ -193,5 +212,27 @@ mod tests {
         copy_sparse(&from, &to).unwrap();
         assert_eq!(sha256_of(&from).unwrap(), sha256_of(&to).unwrap());
         assert!(allocated(&to).unwrap() < 1 << 20);
+    }
+
+    #[test]
+    fn a_copy_that_can_not_be_made_is_an_error_and_no_empty_file() {
+        let folder = tempfile::tempdir().unwrap();
+        // It has content and can not be asked for its holes.
+        let copied = copy_sparse(Path::new("/proc/self/status"), &folder.path().join("a"));
+        assert!(copied.is_err(), "{copied:?}");
+    }
+
+    #[test]
+    fn a_format_that_fails_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = folder.path().join("disk.raw");
+        fs::write(&raw, "disk").unwrap();
+        let out = folder.path().join("out");
+        // A folder stands where the file shall go.
+        fs::create_dir_all(out.join("keelson-1.0.0-alpha.raw")).unwrap();
+        let built = Built::of_disk(&folder.path().join("work"), &raw);
+        finish(&built, &[Format::Raw], &raw, &out).unwrap_err();
+        let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["keelson-1.0.0-alpha.raw"]);
     }
 }

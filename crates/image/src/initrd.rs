@@ -17,8 +17,8 @@ use object::{LittleEndian, elf};
 
 use sandbox::Sandbox;
 
-use crate::system::{FACTORY_ETC, SystemError, index_modules, kernel_folder};
-use crate::tree::{At, TreeError, digest, make_folder, walk};
+use crate::kernel::{KernelError, index_modules, kernel_folder};
+use crate::tree::{At, FACTORY_ETC, TreeError, digest, make_folder, walk};
 
 /// Where the loader looks; Debian's built-in path.
 const LIBRARY_FOLDERS: [&str; 3] =
@@ -31,7 +31,7 @@ pub enum InitrdError {
     #[error("cannot read the initrd's files")]
     Tree(#[from] TreeError),
     #[error(transparent)]
-    System(#[from] SystemError),
+    Kernel(#[from] KernelError),
     #[error("{list}:{line}: {problem}")]
     List { list: PathBuf, line: usize, problem: String },
     #[error("{program} needs {library}, which is not in the tree")]

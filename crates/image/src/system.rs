@@ -6,23 +6,22 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use globset::Glob;
-use sandbox::{Sandbox, SandboxError};
+use sandbox::Sandbox;
 
 use crate::docker_archive::busybox_archive;
 use crate::fetch::hex;
+use crate::kernel::{KernelError, kernel_folder};
 use crate::lock::Lock;
 use crate::programs::Program;
 use crate::release::Release;
 use crate::sbom::{BuiltProgram, sbom};
-use crate::tool::{ToolError, run};
-use crate::tree::{At, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk};
-
-/// Where `/etc` has its defaults.
-pub const FACTORY_ETC: &str = "usr/share/factory/etc";
+use crate::tool::{ToolError, command, run};
+use crate::tree::{
+    At, FACTORY_ETC, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk,
+};
 
 /// Everything that the tree is made of.
 #[derive(Debug)]
@@ -45,16 +44,14 @@ pub enum SystemError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
     #[error("os/modes:{line}: {problem}")]
     Modes { line: usize, problem: String },
     #[error("cannot make the busybox container image")]
     Busybox(#[source] io::Error),
     #[error("cannot write the bill of materials")]
     Sbom(#[from] serde_json::Error),
-    #[error("the packages hold {0} kernels; one is wanted")]
-    Kernels(usize),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
 }
 
 /// Makes the tree in the empty folder `tree`.
@@ -77,10 +74,10 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     bundle_certificates(tree)?;
     let root = format!("--root={}", tree.display());
     let epoch = inputs.release.epoch.to_string();
-    for command in
+    for words in
         [&["systemd-sysusers", &root] as &[&str], &["systemctl", &root, "preset-all", "--preset-mode=full"]]
     {
-        run(inputs.tools.command(command[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&command[1..]))?;
+        run(command(inputs.tools, words[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&words[1..]))?;
     }
     drop_leftovers(tree)?;
     set_modes(&inputs.checkout.join("os/modes"), tree)?;
@@ -88,19 +85,6 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     make_folder(&factory)?;
     fs::rename(tree.join("etc"), factory.join("etc")).at(&factory)?;
     Ok(())
-}
-
-/// The one `usr/lib/modules/VERSION`.
-pub fn kernel_folder(tree: &Path) -> Result<PathBuf, SystemError> {
-    let modules = tree.join("usr/lib/modules");
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&modules).at(&modules)? {
-        found.push(entry.at(&modules)?.path());
-    }
-    match <[PathBuf; 1]>::try_from(found) {
-        Ok([kernel]) => Ok(kernel),
-        Err(found) => Err(SystemError::Kernels(found.len())),
-    }
 }
 
 fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram>, SystemError> {
@@ -196,14 +180,5 @@ fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
             fs::set_permissions(&file, Permissions::from_mode(mode)).at(&file)?;
         }
     }
-    Ok(())
-}
-
-/// Writes the module index of the unpacked kernel.
-pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), SystemError> {
-    let kernel = kernel_folder(tree)?;
-    let version = kernel.file_name().unwrap_or_default().to_os_string();
-    let mut depmod: Command = tools.command("depmod")?;
-    run(depmod.arg("-b").arg(tree.join("usr")).arg(version))?;
     Ok(())
 }

@@ -4,17 +4,26 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
+use sandbox::{Sandbox, SandboxError};
+
 /// Lines of a failed tool's output that are shown.
 const SHOWN_LINES: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     #[error("cannot run {program}")]
     Start { program: String, source: io::Error },
     #[error("{program} failed ({status}):\n{output}")]
     Failed { program: String, status: String, output: String },
     #[error("{0} was interrupted; the same command goes on where it was")]
     Interrupted(String),
+}
+
+/// A program of the locked tools.
+pub fn command(tools: &Sandbox, program: &str) -> Result<Command, ToolError> {
+    Ok(tools.command(program)?)
 }
 
 /// Runs `command` to its end and returns its standard output.

@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::fetch::hex;
 
+/// Where `/etc` has its defaults in a node's tree.
+pub const FACTORY_ETC: &str = "usr/share/factory/etc";
+
 /// A file operation that failed, with its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}")]

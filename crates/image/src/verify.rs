@@ -139,8 +139,9 @@ impl Disk {
         let cmdline = section(&uki, ".cmdline");
         let hash =
             cmdline.split_whitespace().find_map(|word| word.strip_prefix("usrhash=")).unwrap_or_default();
-        checks.push(check("unified kernel image", hash.len() == 64, format!("{name}: {cmdline}")));
-        if hash.len() == 64 {
+        let whole = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        checks.push(check("unified kernel image", whole, format!("{name}: {cmdline}")));
+        if whole {
             let (data, tree) = (self.partition("USR-A")?, self.partition("USR-A-verity")?);
             let named = data.uuid == hash[..32] && tree.uuid == hash[32..];
             checks.push(check("slot A is found by its hash", named, format!("{} {}", data.uuid, tree.uuid)));
@@ -187,11 +188,10 @@ impl Disk {
     /// The raw disk against the record of its build.
     fn check_record(&self, file: &Path) -> Result<Check, VerifyError> {
         let path = record_path(file);
-        let Ok(text) = fs::read(&path) else {
-            return Ok(check("record of the build", true, format!("none at {}", path.display())));
-        };
-        let Ok(record) = serde_json::from_slice::<Record>(&text) else {
-            return Ok(check("record of the build", false, format!("{} can not be read", path.display())));
+        let record = match record_at(&path) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(check("record of the build", true, format!("none at {}", path.display()))),
+            Err(why) => return Ok(check("record of the build", false, format!("{}: {why}", path.display()))),
         };
         let sha256 = sha256_of(&self.raw).at(&self.raw)?;
         let detail = format!("disk {sha256}, the record says {}", record.disk_sha256);
@@ -217,6 +217,15 @@ fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>
     };
     let same = first.crc32_parts == last.crc32_parts && entries(first)? == entries(last)?;
     Ok((!same).then(|| "the entries at the front differ from their copy at the end".to_owned()))
+}
+
+/// None where no record stands; one that can not be read is no good sign.
+fn record_at(path: &Path) -> Result<Option<Record>, String> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn check(name: &'static str, ok: bool, detail: String) -> Check {
@@ -252,4 +261,19 @@ pub fn flip_byte(file: &Path, label: &str, offset: u64) -> Result<(), VerifyErro
     disk.read_exact_at(&mut byte, at).at(file)?;
     disk.write_all_at(&[!byte[0]], at).at(file)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_can_not_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        assert!(matches!(record_at(&path), Ok(None)));
+        fs::write(&path, "{").unwrap();
+        assert!(record_at(&path).is_err());
+        assert!(record_at(folder.path()).is_err());
+    }
 }

@@ -153,6 +153,12 @@ impl Key {
         Ok(self.with(&crate::tree::digest(path)?))
     }
 
+    /// The content of each of several files; none of them is an input too.
+    pub fn with_paths<'a>(self, paths: impl Iterator<Item = &'a PathBuf>) -> Result<Self, TreeError> {
+        let digests = paths.map(|path| crate::tree::digest(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.with(&digests.join(" ")))
+    }
+
     #[must_use]
     pub fn name(&self) -> String {
         hex(&self.hash.clone().finalize())[..KEY_DIGITS].to_owned()
@@ -184,6 +190,23 @@ mod tests {
         drop(work);
         open(false).unwrap();
         assert!(!folder.path().join("kind/partial").exists());
+    }
+
+    #[test]
+    fn a_file_counts_by_its_content_and_not_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key.pem");
+        let mut names = std::collections::BTreeSet::new();
+        let mut note = |paths: &[&PathBuf]| {
+            names.insert(Key::new("r").with_paths(paths.iter().copied()).unwrap().name());
+        };
+        note(&[]);
+        for content in ["one", "two"] {
+            fs::write(&file, content).unwrap();
+            note(&[&file]);
+            note(&[&file, &file]);
+        }
+        assert_eq!(names.len(), 5);
     }
 
     #[test]

@@ -1,9 +1,36 @@
-//! How a failure is shown: once, with its whole chain, and with what to type next where that is known.
+//! How a failure is shown: once, with its whole chain, and with what to type next where that is known; and the
+//! exit code that it has.
 
+use std::process::ExitCode;
+
+use image::build::BuildError;
+use image::release::ReleaseError;
 use machines::backend::BackendError;
+use machines::cluster::WishError;
 use machines::image::ImageError;
 use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
+
+const FAILED: u8 = 1;
+const WRONG_USE: u8 = 2;
+
+/// A command line that can not be meant, though every flag has the right form.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUse(pub String);
+
+pub fn code(error: &anyhow::Error) -> ExitCode {
+    let wrong_use = error.chain().any(|cause| {
+        cause.is::<WrongUse>()
+            || matches!(cause.downcast_ref(), Some(StoreError::Name(_)))
+            || cause.downcast_ref().is_some_and(|error| !matches!(error, WishError::Backend { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(BuildError::Release(ReleaseError::Version(_) | ReleaseError::Channel(_)))
+            )
+    });
+    ExitCode::from(if wrong_use { WRONG_USE } else { FAILED })
+}
 
 pub fn print(error: &anyhow::Error) {
     eprintln!("{}", chain(error));
@@ -46,7 +73,11 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             return Some(hint);
         }
         if cause.downcast_ref::<ImageError>().is_some() {
-            return Some("keelson image build makes an image; --image names another".to_owned());
+            return Some(
+                "--image wants an image.json or its folder, not a disk; without it keelson up boots what the \
+                 checkout describes"
+                    .to_owned(),
+            );
         }
         match cause.downcast_ref::<StoreError>() {
             Some(StoreError::LongPath { .. }) => Some("--state-dir /tmp/keelson is short enough".to_owned()),
@@ -73,6 +104,7 @@ fn backend(error: &BackendError) -> Option<String> {
             "`ss -ltnp 'sport = :{port}'` shows who has it; $forwarded_ports in config.rb chooses another"
         )),
         BackendError::Full { .. } => Some("make room, or give --state-dir on another disk".to_owned()),
+        BackendError::Tools(_) => Some("keelson up builds what starts machines anew".to_owned()),
         BackendError::Root => Some("sudo keelson ..., or --on qemu, which needs no rights".to_owned()),
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
-use image::build::{Built, Options, build};
+use image::build::{Built, LockedTools, Options, build};
 use image::diff::{Change, diff};
 use image::disk::SigningKey;
 use image::formats::{Format, finish};
@@ -19,6 +19,9 @@ use serde_json::json;
 
 use crate::context::{Context, interrupt};
 use crate::output;
+
+/// How the name of a kept disk begins.
+const KEPT: &str = "image-";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -59,12 +62,12 @@ struct BuildFlags {
     /// Sign for Secure Boot with this PEM key; its certificate is the file beside it that ends in .crt
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
-    /// Folder of the finished files
-    #[arg(long, value_name = "DIR", default_value = "target/dist")]
-    out: PathBuf,
-    /// Folder of intermediate results
-    #[arg(long, value_name = "DIR", default_value = "target/image")]
-    work: PathBuf,
+    /// Folder of the finished files [default: the checkout's target/dist]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Folder of intermediate results [default: the checkout's target/image]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -76,12 +79,14 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The image that `up` and `test` boot: the one that was named, or the one that the checkout describes.
+/// The image that `up` and `test` boot: the one that was named, or the one that the checkout describes. Of the
+/// latter the disk is kept in the folder `keep_in`, where there is one.
 pub fn provide(
     context: &Context,
     named: Option<&Path>,
     channel: Option<&str>,
     cancel: &Arc<AtomicBool>,
+    keep_in: Option<&Path>,
 ) -> anyhow::Result<Image> {
     if let Some(named) = named {
         return Ok(Image::read(named)?);
@@ -92,30 +97,49 @@ pub fn provide(
     if let Some(channel) = channel {
         channel.clone_into(&mut options.channel);
     }
-    let Built { version, channel, raw, usr_erofs, usr_tree, tools, .. } = build(&options, context.progress)?;
+    let built = build(&options, context.progress)?;
+    // While `built` lives, no other build clears its disk.
+    let raw = keep_in.map_or_else(|| Ok(built.raw.clone()), |folder| keep(&built.raw, folder))?;
+    let Built { version, channel, usr_erofs, usr_tree, tools, .. } = built;
     Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
 }
 
-/// The same image with its disk kept in `folder`, where the cluster's node disks are laid over it: a later
-/// build clears its own folder, and a node must outlive that.
-pub fn keep(image: Image, folder: &Path) -> anyhow::Result<Image> {
+/// Keeps a disk in `folder`, where the cluster's node disks are laid over it: a later build clears its own folder,
+/// and a node must outlive that.
+fn keep(raw: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     // The build's folder is named by the digest of all that the disk is made from.
-    let key = image.raw.parent().and_then(Path::file_name).context("a disk without a folder")?;
-    let kept = folder.join(format!("image-{}.raw", key.to_string_lossy()));
-    if !kept.exists() && std::fs::hard_link(&image.raw, &kept).is_err() {
+    let key = raw.parent().and_then(Path::file_name).context("a disk without a folder")?;
+    let kept = folder.join(format!("{KEPT}{}.raw", key.to_string_lossy()));
+    if !kept.exists() && std::fs::hard_link(raw, &kept).is_err() {
         let partial = kept.with_extension("partial");
-        image::formats::copy_sparse(&image.raw, &partial)
+        image::formats::copy_sparse(raw, &partial)
             .and_then(|()| std::fs::rename(&partial, &kept))
             .with_context(|| format!("cannot keep the image as {}", kept.display()))?;
     }
-    Ok(Image { raw: kept, ..image })
+    Ok(kept)
+}
+
+/// Removes the disks that were kept in `folder` and are not among `used` any more.
+pub fn forget(folder: &Path, used: &[&Path]) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("can not list {}", folder.display()))? {
+        let path = entry.with_context(|| format!("can not list {}", folder.display()))?.path();
+        let kept = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(KEPT.as_bytes()));
+        if kept && !used.contains(&path.as_path()) {
+            std::fs::remove_file(&path).with_context(|| format!("can not remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder above this one that holds `os/packages`.
 fn checkout() -> anyhow::Result<PathBuf> {
+    find_checkout()?.context("this is no checkout of Keelson: no folder above it has os/packages")
+}
+
+/// The same, none where this is no checkout.
+pub fn find_checkout() -> anyhow::Result<Option<PathBuf>> {
     let here = std::env::current_dir().context("current folder")?;
-    let found = here.ancestors().find(|folder| folder.join("os/packages").is_file());
-    Ok(found.context("this is no checkout of Keelson: no folder above it has os/packages")?.to_path_buf())
+    Ok(here.ancestors().find(|folder| folder.join("os/packages").is_file()).map(Path::to_path_buf))
 }
 
 fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
@@ -133,9 +157,9 @@ fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
         new.write(&path)?;
     }
     if context.json {
-        output::print_json(&json!({ "packages": new.packages.len(), "changed": changed }));
+        output::print_json(&json!({ "packages": new.packages.len(), "changed": changed }))?;
     } else {
-        changed.iter().for_each(|change| println!("{change}"));
+        output::print(changed.iter().map(|change| format!("{change}\n")).collect::<String>())?;
     }
     Ok(if check && !changed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -143,7 +167,9 @@ fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
 fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode> {
     let checkout = checkout()?;
     let mut options = Options::for_checkout(&checkout);
-    options.work = std::path::absolute(&flags.work).context("--work")?;
+    if let Some(work) = &flags.work {
+        options.work = std::path::absolute(work).context("--work")?;
+    }
     options.version.clone_from(&flags.version);
     options.channel.clone_from(&flags.channel);
     options.sign = flags.sign.as_deref().map(signing_key).transpose()?;
@@ -151,7 +177,8 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     let begun = std::time::Instant::now();
     let built = build(&options, context.progress)?;
     let step = context.progress.step("formats");
-    let out = std::path::absolute(&flags.out).context("--out")?;
+    let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/dist"));
+    let out = std::path::absolute(out).context("--out")?;
     let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
     let names: Vec<String> = record
         .files
@@ -167,12 +194,11 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
         output::print_json(&json!({
             "version": record.version, "channel": record.channel, "files": record.files,
             "usr_root_hash": record.usr_root_hash, "seconds": seconds,
-        }));
+        }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for file in &record.files {
-        println!("{}  {}", file.sha256, file.path.display());
-    }
+    let lines = record.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path.display()));
+    output::print(lines.collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -188,38 +214,66 @@ fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
 }
 
 fn verify(context: &Context, file: &Path) -> anyhow::Result<ExitCode> {
-    let checks = open_disk(context, file)?.verify(file)?;
+    let tools = tools(context)?;
+    let checks = Disk::open(file, &tools.path)?.verify(file)?;
     let ok = checks.iter().all(|check| check.ok);
     if context.json {
-        output::print_json(&json!({ "ok": ok, "checks": checks }));
+        output::print_json(&json!({ "ok": ok, "checks": checks }))?;
     } else {
-        for check in &checks {
-            println!("{:<7}{:<28}{}", if check.ok { "ok" } else { "FAILED" }, check.name, check.detail);
-        }
+        let word = |ok| if ok { "ok" } else { "FAILED" };
+        let lines =
+            checks.iter().map(|check| format!("{:<7}{:<28}{}\n", word(check.ok), check.name, check.detail));
+        output::print(lines.collect::<String>())?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<ExitCode> {
-    let found = diff(&open_disk(context, before)?, &open_disk(context, after)?)?;
+    let tools = tools(context)?;
+    let found = diff(&Disk::open(before, &tools.path)?, &Disk::open(after, &tools.path)?)?;
     if context.json {
-        output::print_json(&json!(found));
+        output::print_json(&json!(found))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut text = String::new();
     for (kind, changes) in [("package", &found.packages), ("file", &found.files)] {
         for Change { name, before, after } in changes {
             let absent = "-".to_owned();
             let (before, after) = (before.as_ref().unwrap_or(&absent), after.as_ref().unwrap_or(&absent));
-            println!("{kind}  {name}  {before} -> {after}");
+            text += &format!("{kind}  {name}  {before} -> {after}\n");
         }
     }
     if found.packages.is_empty() && found.files.is_empty() {
-        println!("no difference in /usr");
+        text += "no difference in /usr\n";
     }
+    output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_disk(context: &Context, file: &Path) -> anyhow::Result<Disk> {
-    let tools = image::build::tools(&Options::for_checkout(&checkout()?), context.progress)?;
-    Ok(Disk::open(file, &tools)?)
+/// What images are looked at with.
+fn tools(context: &Context) -> anyhow::Result<LockedTools> {
+    Ok(image::build::tools(&Options::for_checkout(&checkout()?), context.progress)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_disks_that_nobody_is_laid_over_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("KEY")).unwrap();
+        std::fs::write(at("KEY/disk.raw"), "new").unwrap();
+        for name in ["image-old.raw", "image-used.raw", "image-cut.partial", "cluster.json"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        let kept = keep(&at("KEY/disk.raw"), folder.path()).unwrap();
+        assert_eq!(keep(&at("KEY/disk.raw"), folder.path()).unwrap(), kept, "it is there already");
+        forget(folder.path(), &[&kept, &at("image-used.raw")]).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["KEY", "cluster.json", "image-KEY.raw", "image-used.raw"]);
+    }
 }

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             failure::print(&error);
-            ExitCode::FAILURE
+            failure::code(&error)
         }
     }
 }

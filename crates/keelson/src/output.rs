@@ -1,14 +1,25 @@
 //! Results on stdout: a table for people, one JSON document for programs.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use anyhow::Context as _;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use machines::cluster::NodeStatus;
 use serde_json::{Value, json};
 
-pub fn print_json(value: &Value) {
-    println!("{value:#}");
+/// Results for stdout. A reader that has had enough (`keelson ... | head`) is no failure.
+pub fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("can not write to stdout"),
+    }
+}
+
+pub fn print_json(value: &Value) -> anyhow::Result<()> {
+    print(format!("{value:#}\n"))
 }
 
 /// A table without lines, its columns two spaces apart.
@@ -42,6 +53,12 @@ pub fn status_table(nodes: &[NodeStatus]) -> String {
         })
         .collect();
     table(&["NAME", "STATE", "ADDRESS", "SSH", "VERSION", "SLOT"], &rows)
+}
+
+/// One line for each machine that is up with failed units.
+pub fn failed_units(nodes: &[NodeStatus]) -> String {
+    let failed = nodes.iter().filter(|node| !node.failed_units.is_empty());
+    failed.map(|node| format!("{}: failed units: {}\n", node.name, node.failed_units.join(", "))).collect()
 }
 
 pub fn status_json(cluster: &str, nodes: &[NodeStatus]) -> Value {

@@ -37,13 +37,14 @@ fn wrong_use_is_2_and_failure_is_1_with_one_error() {
     check(&["status"], 1, "error: there is no cluster default (keelson up makes it)");
     check(&["ssh", "core-01", "--", "true"], 1, "error: there is no cluster default");
     check(&["crash", "core-01"], 1, "error: there is no cluster default");
-    check(&["--cluster", "../x", "status"], 1, "is no cluster name");
-    check(&["up", "--nodes", "0", "--image", "none"], 1, "error: 0 nodes are not possible: 1 to 232 are");
-    check(&["up", "--memory", "64", "--image", "none"], 1, "64 MiB of memory are too little");
+    check(&["--cluster", "../x", "status"], 2, "is no cluster name");
+    check(&["up", "--nodes", "0", "--image", "none"], 2, "error: 0 nodes are not possible: 1 to 232 are");
+    check(&["up", "--memory", "64", "--image", "none"], 2, "64 MiB of memory are too little");
     check(&["up", "--image", "none"], 1, "error: can not read the image manifest none: No such file");
     check(&["up", "--image", "none"], 1, "hint: ");
     check(&["up", "--user-data", "none", "--image", "none"], 1, "can not read none");
-    check(&["test", "no-such-scenario", "--image", "none"], 1, "there is no scenario no-such-scenario");
+    check(&["test", "no-such-scenario", "--image", "none"], 2, "there is no scenario no-such-scenario");
+    check(&["test", "apart", "--on", "qemu", "--image", "none"], 2, "no such scenario is for this back end");
 }
 
 #[test]
@@ -55,6 +56,138 @@ fn destroy_is_safe_to_repeat_and_prints_one_document() {
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(value["removed"], false);
     }
+}
+
+/// A cluster's folder as a keelson leaves it, with this text as its state.
+fn cluster(home: &Path, state: &str) -> std::path::PathBuf {
+    let root = home.join(".local/state/keelson/default");
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::write(root.join("lock"), "keelson up (process 1)\n").unwrap();
+    std::fs::write(root.join("cluster.json"), state).unwrap();
+    root
+}
+
+#[test]
+fn a_damaged_state_is_named_by_every_verb_and_destroy_removes_it() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    for state in ["{\"format\": 1", "{\"format\": 2}", ""] {
+        let root = cluster(folder.path(), state);
+        for words in [&["status"] as &[&str], &["down"], &["crash", "core-01"], &["ssh", "core-01"]] {
+            let output = keelson(folder.path(), words);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+            assert!(
+                stderr.contains("cluster.json") && stderr.contains("keelson destroy"),
+                "{words:?}: {stderr}"
+            );
+        }
+        let output = keelson(folder.path(), &["destroy", "--json", "--quiet"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["removed"], true);
+        assert!(!root.exists());
+    }
+}
+
+#[test]
+fn destroy_removes_what_an_up_left_that_made_no_cluster_and_nothing_else() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let root = cluster(folder.path(), "");
+    std::fs::remove_file(root.join("cluster.json")).unwrap();
+    assert!(keelson(folder.path(), &["destroy"]).status.success());
+    assert!(!root.exists());
+    let other = folder.path().join("mine");
+    std::fs::create_dir(&other).unwrap();
+    let state = folder.path().to_str().unwrap();
+    assert!(keelson(folder.path(), &["destroy", "--state-dir", state, "--cluster", "mine"]).status.success());
+    assert!(other.exists(), "a folder that keelson did not make is gone");
+}
+
+#[test]
+fn output_that_nobody_reads_or_can_be_written_is_no_panic() {
+    use std::process::Stdio;
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let run = |words: &[&str], stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
+        command.args(words).env("HOME", folder.path()).current_dir(folder.path()).stdout(stdout);
+        command.stderr(Stdio::piped()).output().unwrap()
+    };
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    for words in [&["test", "--list"] as &[&str], &["destroy", "--json"], &["completions", "bash"], &["man"]]
+    {
+        let output = run(words, closed());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked") && output.status.code() == Some(0), "{words:?}: {stderr}");
+        let output = run(words, full());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+        assert!(stderr.contains("error: can not write to stdout: No space left"), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_scenario_that_needs_root_is_skipped_and_leaves_nothing_behind() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Where another user can run it; copied by another process: a program that a fork of ours has open for
+    // writing can not be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_keelson")).arg(at("keelson")).status().unwrap();
+    assert!(copied.success());
+    std::fs::write(at("disk.raw"), "").unwrap();
+    let manifest = r#"{"version":"1.0.0","channel":"alpha","raw":"disk.raw","usr_tree":"usr",
+        "usr_erofs":"usr.erofs","tools":"/"}"#;
+    std::fs::write(at("image.json"), manifest).unwrap();
+    std::fs::create_dir(at("state")).unwrap();
+    for (path, mode) in [(folder.path().to_path_buf(), 0o755), (at("state"), 0o777)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = Command::new(at("keelson"));
+    command.args(["--json", "--quiet", "test", "boots", "host", "--on", "nspawn", "--image"]);
+    command.arg(at("image.json")).arg("--state-dir").arg(at("state")).current_dir("/");
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&value["skipped"], &value["failed"]), (&2.into(), &0.into()), "{value:#}");
+    assert_eq!(std::fs::read_dir(at("state")).unwrap().count(), 0);
+}
+
+#[test]
+fn doctor_asks_for_the_newest_package_lists_where_a_package_is_not_known() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    let programs = folder.path().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    let script = "#!/bin/sh\necho \"$*\" >>\"$HOME/asked\"\n[ \"$1\" = update ] && >\"$HOME/known\" && exit 0\n\
+        [ -e \"$HOME/known\" ] && exit 0\necho 'E: Unable to locate package openssh-client' >&2\nexit 100\n";
+    for name in ["apt-get", "sudo"] {
+        let text = if name == "sudo" { "#!/bin/sh\nexec \"$@\"\n" } else { script };
+        let path = programs.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_keelson"))
+        .args(["doctor", "--install", "--json", "--quiet"])
+        .env_clear()
+        .env("PATH", &programs)
+        .env("HOME", folder.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    // What was installed is not there: the doctor looks again and says so.
+    let value: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{stderr}"));
+    assert_eq!(value["ok"], false);
+    let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap();
+    let verbs: Vec<&str> = asked.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(verbs, ["install", "update", "install"], "{asked}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ use crate::limits;
 use crate::store::{read_limited, replace};
 use crate::tools::Tools;
 
+pub use crate::processor::Acceleration;
+
 /// Environment variable that decides instead of the probe: `kvm` or `tcg`.
 pub const OVERRIDE: &str = "KEELSON_ACCELERATION";
 /// The firmware's boot manager says its name when it looks for something to boot.
@@ -25,38 +27,11 @@ const ALIVE: &[u8] = b"BdsDxe";
 /// What QEMU says when KVM gives the guest up.
 const DEAD: &str = "KVM internal error";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "acceleration", rename_all = "lowercase")]
-pub enum Acceleration {
-    Kvm,
-    Tcg { why: String },
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Verdict {
     boot_id: String,
     #[serde(flatten)]
     acceleration: Acceleration,
-}
-
-impl Acceleration {
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Tcg { .. } => "tcg",
-        }
-    }
-
-    /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, and
-    /// without svm, which would have each guest load its own KVM.
-    #[must_use]
-    pub fn arguments(&self) -> [&'static str; 4] {
-        match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"],
-        }
-    }
 }
 
 /// The verdict for this boot of the host, from `cache` or from a probe. `folder` is visible to the tools.

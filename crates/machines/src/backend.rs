@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 use crate::cluster::{Cluster, Node};
 use crate::config_drive::{Drive, DriveError};
 use crate::process::{Process, ProcessError};
+use crate::processor::Acceleration;
 use crate::qemu::qmp::QmpError;
 
 pub trait Backend: Send + Sync {
+    /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
+    fn acceleration(&self) -> Result<Option<Acceleration>, BackendError>;
+
     /// Makes what the node lacks before it starts. `drive` replaces the one that it had.
     fn prepare(&self, cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError>;
 

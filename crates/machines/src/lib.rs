@@ -18,6 +18,7 @@ pub mod limits;
 pub mod machine;
 pub mod nspawn;
 pub mod process;
+pub mod processor;
 pub mod qemu;
 pub mod ready;
 pub mod site;

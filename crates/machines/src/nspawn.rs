@@ -11,7 +11,7 @@ pub mod keeper;
 mod plan;
 mod tap;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,12 @@ use crate::credential;
 use crate::lan;
 use crate::limits;
 use crate::process::{Process, last_line};
+use crate::processor::Acceleration;
 use crate::store::{Layout, replace};
 use plan::{Guest, NodePlan};
+
+/// What a node's keeper tells, in the node's folder.
+const GUEST: &str = "guest.json";
 
 /// The program and first arguments that run [`keeper::run`], its folder's file being appended.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ impl Nspawn {
             lan_socket: lan::socket(&self.layout.lan(), &node.name),
             console_log: files.console_log(),
             console_socket: files.console_socket(),
-            guest: files.root().join("guest.json"),
+            guest: files.root().join(GUEST),
             forwards: [ssh].into_iter().chain(node.forwards.iter().copied()).collect(),
             credentials: credential::all(cluster, node),
             secrets: certificates::CREDENTIALS
@@ -81,11 +85,20 @@ impl Nspawn {
     }
 
     fn guest(&self, node: &Node) -> Option<Guest> {
-        Guest::read(&self.layout.node(&node.name).root().join("guest.json"))
+        Guest::read(&self.layout.node(&node.name).root().join(GUEST))
     }
 }
 
+/// Ends the guest that runs on the files of a node's `folder`, if one does. Its keeper tidies up and ends too.
+pub fn end_guest(folder: &Path) -> std::io::Result<()> {
+    Guest::read(&folder.join(GUEST)).map_or(Ok(()), Guest::kill)
+}
+
 impl Backend for Nspawn {
+    fn acceleration(&self) -> Result<Option<Acceleration>, BackendError> {
+        Ok(None)
+    }
+
     fn prepare(&self, _cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError> {
         let files = self.layout.node(&node.name);
         check_space(files.root())?;

@@ -3,11 +3,13 @@
 pub mod arguments;
 pub mod qmp;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::acceleration::Acceleration;
+use crate::acceleration::{self, Acceleration};
 use crate::backend::{Backend, BackendError, check_ports, check_space};
 use crate::certificates;
 use crate::cluster::{Cluster, Node};
@@ -25,14 +27,46 @@ const PROGRAM: &str = "qemu-system-x86_64";
 #[derive(Debug)]
 pub struct Qemu {
     layout: Layout,
+    tree: PathBuf,
+    /// What machines use besides the cluster's folder.
+    shared: BTreeSet<PathBuf>,
+    means: OnceLock<Means>,
+}
+
+/// What it takes to start a machine. To stop one nothing of it is needed, and it may be gone.
+#[derive(Debug)]
+struct Means {
     tools: Tools,
     acceleration: Acceleration,
 }
 
 impl Qemu {
     #[must_use]
-    pub fn new(layout: Layout, tools: Tools, acceleration: Acceleration) -> Self {
-        Self { layout, tools, acceleration }
+    pub fn new(layout: Layout, cluster: &Cluster) -> Self {
+        let raws =
+            cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
+        let images = raws.filter_map(|raw| raw.parent()).map(PathBuf::from);
+        let shared = images.chain(cluster.shared.iter().map(|folder| folder.host.clone())).collect();
+        Self { layout, tree: cluster.image.tools.clone(), shared, means: OnceLock::new() }
+    }
+
+    fn means(&self) -> Result<&Means, BackendError> {
+        if let Some(means) = self.means.get() {
+            return Ok(means);
+        }
+        // The folder of all clusters: the probe's files stand beside the cluster's.
+        let state = self.layout.root().parent().unwrap_or(self.layout.root());
+        std::fs::create_dir_all(state)
+            .map_err(|source| BackendError::Make { path: state.to_path_buf(), source })?;
+        let there = self.shared.iter().filter(|folder| folder.exists()).cloned();
+        let visible: Vec<PathBuf> = [state.to_path_buf()].into_iter().chain(there).collect();
+        let tools = Tools::open(&self.tree, &visible)?;
+        let acceleration = acceleration::decide(&tools, state)?;
+        Ok(self.means.get_or_init(|| Means { tools, acceleration }))
+    }
+
+    fn tools(&self) -> Result<&Tools, BackendError> {
+        Ok(&self.means()?.tools)
     }
 
     fn files(&self, node: &Node) -> NodeLayout {
@@ -41,7 +75,7 @@ impl Qemu {
 
     fn make_disk(&self, cluster: &Cluster, disk: &Path) -> Result<(), BackendError> {
         let output = self
-            .tools
+            .tools()?
             .command("qemu-img")?
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
             .arg(&cluster.image.raw)
@@ -80,13 +114,17 @@ impl Qemu {
 }
 
 impl Backend for Qemu {
+    fn acceleration(&self) -> Result<Option<Acceleration>, BackendError> {
+        Ok(Some(self.means()?.acceleration.clone()))
+    }
+
     fn prepare(&self, cluster: &Cluster, node: &Node, drive: &Drive) -> Result<(), BackendError> {
         let files = self.files(node);
         check_space(files.root())?;
         let host = files.host();
         std::fs::create_dir_all(&host).map_err(|source| BackendError::Make { path: host, source })?;
         if !files.variables().exists() {
-            firmware::copy_variables(&self.tools, &files.variables())?;
+            firmware::copy_variables(self.tools()?, &files.variables())?;
         }
         for (name, _) in certificates::CREDENTIALS.iter().filter(|_| cluster.tls) {
             let (from, to) =
@@ -122,8 +160,9 @@ impl Backend for Qemu {
         for stale in [files.qmp(), files.console_socket(), files.ready()] {
             remove(&stale)?;
         }
-        let mut command = self.tools.command(PROGRAM)?;
-        command.args(arguments::arguments(&self.layout, cluster, node, &self.acceleration));
+        let Means { tools, acceleration } = self.means()?;
+        let mut command = tools.command(PROGRAM)?;
+        command.args(arguments::arguments(&self.layout, cluster, node, acceleration));
         let process = Process::spawn(command, &files.process_log()).map_err(|error| match error {
             crate::process::ProcessError::Ended { log, said, .. } => {
                 BackendError::Ended { program: PROGRAM, said, log }

@@ -4,33 +4,33 @@
 //! killed leaves a state by which the next one finds all processes.
 
 mod certificates;
+mod damaged;
 mod discovery;
 mod error;
 mod power;
 mod provision;
 mod stalls;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::acceleration::{self, Acceleration};
 use crate::backend::{Backend, free_port};
 use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
 use crate::image::Image;
 use crate::lan::{self, Order};
 use crate::nspawn::{KeeperCommand, Nspawn};
 use crate::process::Process;
+use crate::processor::Acceleration;
 use crate::qemu::Qemu;
 use crate::ready::{self, Mark, Patience, Ready, ReadyError};
 use crate::store::{Layout, Lock};
-use crate::tools::Tools;
 use crate::{console, limits, status};
 
 pub use certificates::Rotate;
+pub use damaged::destroy_damaged;
 pub use error::{NotReady, SiteError};
 use stalls::Stalls;
 
@@ -61,7 +61,6 @@ pub struct Site {
     backend: Box<dyn Backend>,
     background: Background,
     cancel: Arc<AtomicBool>,
-    acceleration: Option<Acceleration>,
     _lock: Lock,
 }
 
@@ -101,6 +100,8 @@ impl Site {
             None => Cluster::new(&name, wish, image),
         };
         let site = Self::with(layout, lock, cluster, background, cancel)?;
+        // Nothing is written down for an image whose machines can not be started here.
+        site.acceleration()?;
         site.layout.save(&site.state())?;
         Ok(site)
     }
@@ -112,14 +113,8 @@ impl Site {
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
-        let mut used = None;
         let backend: Box<dyn Backend> = match cluster.backend {
-            BackendKind::Qemu => {
-                let tools = tools(&layout, &cluster)?;
-                let acceleration = decide(&layout, &tools)?;
-                used = Some(acceleration.clone());
-                Box::new(Qemu::new(layout.clone(), tools, acceleration))
-            }
+            BackendKind::Qemu => Box::new(Qemu::new(layout.clone(), &cluster)),
             BackendKind::Nspawn => {
                 let command = KeeperCommand {
                     program: background.program.clone(),
@@ -129,13 +124,12 @@ impl Site {
             }
         };
         let cluster = Mutex::new(cluster);
-        Ok(Self { layout, cluster, backend, background, cancel, acceleration: used, _lock: lock })
+        Ok(Self { layout, cluster, backend, background, cancel, _lock: lock })
     }
 
     /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
-    #[must_use]
-    pub fn acceleration(&self) -> Option<&Acceleration> {
-        self.acceleration.as_ref()
+    pub fn acceleration(&self) -> Result<Option<Acceleration>, SiteError> {
+        Ok(self.backend.acceleration()?)
     }
 
     #[must_use]
@@ -144,7 +138,8 @@ impl Site {
     }
 
     fn emulated(&self) -> bool {
-        matches!(self.acceleration, Some(Acceleration::Tcg { .. }))
+        // Who can not tell has no machine to reset.
+        self.acceleration().is_ok_and(|found| matches!(found, Some(Acceleration::Tcg { .. })))
     }
 
     /// A copy of the state as it is now.
@@ -359,22 +354,6 @@ impl Site {
     }
 }
 
-/// The tools with all folders visible that the cluster's machines use.
-pub fn tools(layout: &Layout, cluster: &Cluster) -> Result<Tools, SiteError> {
-    let folders = cluster.shared.iter().map(|folder| folder.host.clone());
-    let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_ref()).chain([&cluster.image.raw]);
-    let mut shared: BTreeSet<PathBuf> =
-        raws.filter_map(|raw| raw.parent()).filter(|folder| folder.exists()).map(PathBuf::from).collect();
-    // The state folder, of which the cluster's is one: the probe's files stand beside it.
-    let state = layout.root().parent().unwrap_or(layout.root()).to_path_buf();
-    std::fs::create_dir_all(&state).map_err(|source| SiteError::Write { path: state.clone(), source })?;
-    shared.insert(state);
-    shared.extend(folders);
-    let shared: Vec<PathBuf> = shared.into_iter().collect();
-    Ok(Tools::open(&cluster.image.tools, &shared)?)
-}
-
-fn decide(layout: &Layout, tools: &Tools) -> Result<Acceleration, SiteError> {
-    let state = layout.root().parent().unwrap_or(layout.root());
-    Ok(acceleration::decide(tools, state)?)
-}
+#[cfg(test)]
+#[path = "site/tests.rs"]
+mod tests;

@@ -3,13 +3,19 @@
 //! The state file is replaced in one step, so that whoever reads it sees the old or the new one. Only
 //! the holder of the lock may write it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::{Cluster, FORMAT};
 use crate::limits;
+
+/// How the lock file's text begins; the verb follows.
+const HOLDER: &str = "keelson ";
+/// Of a cluster's folder.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Where the files of one cluster stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +36,7 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is damaged; `keelson destroy` removes the cluster")]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("{path} has format {has}, this program knows {FORMAT}")]
+    #[error("{path} has format {has}, this program knows {FORMAT}; `keelson destroy` removes the cluster")]
     Format { path: PathBuf, has: u32 },
     #[error("interrupted while {holder} was being waited for")]
     Interrupted { holder: String },
@@ -100,6 +106,16 @@ impl Layout {
         NodeLayout { root: self.root.join(name) }
     }
 
+    /// Whether a keelson has made this folder: a name that was mistyped must not cost what is not ours.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.state().exists() || holder(&self.lock_file()).starts_with(HOLDER)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
     pub fn load(&self) -> Result<Option<Cluster>, StoreError> {
         let path = self.state();
         let bytes = match std::fs::read(&path) {
@@ -131,20 +147,18 @@ impl Layout {
         cancel: &AtomicBool,
         waiting: &mut dyn FnMut(&str),
     ) -> Result<Lock, StoreError> {
-        let path = self.root.join("lock");
+        let path = self.lock_file();
         let failed = |source| StoreError::Write { path: path.clone(), source };
-        std::fs::create_dir_all(&self.root).map_err(failed)?;
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = self.open_lock(&path).map_err(failed)?;
         let mut told = false;
         loop {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_at(&file, &path).map_err(failed)? => break,
+                // It was destroyed with its cluster while it was waited for: the next one's lock is another file.
+                Ok(()) => {
+                    file = self.open_lock(&path).map_err(failed)?;
+                    continue;
+                }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
                 Err(TryLockError::WouldBlock) => {}
             }
@@ -158,12 +172,28 @@ impl Layout {
             }
             std::thread::sleep(limits::TICK);
         }
-        let text = format!("keelson {verb} (process {})\n", std::process::id());
+        let text = format!("{HOLDER}{verb} (process {})\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(failed)?;
         Ok(Lock { _file: file })
+    }
+
+    /// Makes the cluster's folder with it: below it are disks and user-data, which hold secrets.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.root)?;
+        File::options().read(true).write(true).create(true).truncate(false).open(path)
+    }
+}
+
+/// Whether `path` still names this very file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -279,85 +309,5 @@ pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::{Wish, tests::image};
-
-    #[test]
-    fn state_comes_back_as_written_and_an_unfinished_write_is_not_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path(), "a").unwrap();
-        assert_eq!(layout.load().unwrap(), None);
-        let cluster = Cluster::new("a", &Wish::default(), image());
-        layout.save(&cluster).unwrap();
-        assert_eq!(layout.load().unwrap().as_ref(), Some(&cluster));
-        // Whatever a cut write leaves beside it, the state stays the last whole one.
-        std::fs::write(folder.path().join("a/.tmpXYZ"), b"{\"format\":1").unwrap();
-        assert_eq!(layout.load().unwrap(), Some(cluster));
-        let names = std::fs::read_dir(folder.path().join("a")).unwrap().count();
-        assert_eq!(names, 2, "save leaves no temporary file");
-    }
-
-    #[test]
-    fn readers_never_see_half_a_state() {
-        let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path(), "a").unwrap();
-        let small = Cluster::new("a", &Wish { nodes: 1, ..Wish::default() }, image());
-        let large = Cluster::new("a", &Wish { nodes: 200, ..Wish::default() }, image());
-        layout.save(&small).unwrap();
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(|| {
-                for _ in 0..20 {
-                    layout.save(&large).unwrap();
-                    layout.save(&small).unwrap();
-                }
-            });
-            while !writer.is_finished() {
-                let seen = layout.load().unwrap().unwrap();
-                assert!(seen == small || seen == large);
-            }
-        });
-    }
-
-    #[test]
-    fn a_damaged_or_newer_state_is_an_error_with_its_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path(), "a").unwrap();
-        replace(&layout.state(), b"{\"format\":1").unwrap();
-        assert!(matches!(layout.load(), Err(StoreError::Damaged { .. })));
-        replace(&layout.state(), b"{\"format\":7}").unwrap();
-        assert!(matches!(layout.load(), Err(StoreError::Format { has: 7, .. })));
-    }
-
-    #[test]
-    fn the_second_to_lock_hears_who_holds_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path(), "a").unwrap();
-        let never = AtomicBool::new(false);
-        let held = layout.lock("up", &never, &mut |_| panic!("nobody holds it")).unwrap();
-        let stop = AtomicBool::new(false);
-        let mut heard = String::new();
-        let error = layout
-            .lock("down", &stop, &mut |holder| {
-                heard = holder.to_owned();
-                stop.store(true, Ordering::Relaxed);
-            })
-            .unwrap_err();
-        assert!(matches!(error, StoreError::Interrupted { .. }));
-        assert_eq!(heard, format!("keelson up (process {})", std::process::id()));
-        drop(held);
-        layout.lock("down", &never, &mut |_| panic!("it is free")).unwrap();
-    }
-
-    #[test]
-    fn names_and_paths_that_can_not_work_are_refused() {
-        let check =
-            |name: &str| assert!(matches!(Layout::new(Path::new("/s"), name), Err(StoreError::Name(_))));
-        check("");
-        check("a/b");
-        check("..");
-        check(&"a".repeat(33));
-        let long = PathBuf::from(format!("/{}", "d".repeat(80)));
-        assert!(matches!(Layout::new(&long, "a"), Err(StoreError::LongPath { .. })));
-    }
-}
+#[path = "store/tests.rs"]
+mod tests;

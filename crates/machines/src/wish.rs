@@ -133,6 +133,10 @@ pub enum WishError {
     Prefix(String),
     #[error("{0:?} can not be where a shared folder stands: an absolute path of plain words is needed")]
     Guest(String),
+    #[error("host ports {0} and {1} meet: each of {2} nodes has the port of the one before it plus 1")]
+    PortsMeet(u16, u16, usize),
+    #[error("host port {0} is too high for {1} nodes: each has the port of the one before it plus 1")]
+    PortTooHigh(u16, usize),
     #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
     Backend { name: String, has: BackendKind, wish: BackendKind },
 }
@@ -155,7 +159,21 @@ impl Wish {
         if self.cpus == 0 || self.cpus > 64 {
             return Err(WishError::Cpus(self.cpus));
         }
+        self.check_forwards()?;
         self.shared.iter().try_for_each(SharedFolder::check)
+    }
+
+    /// Node N+1 has the ports of the first one plus N.
+    fn check_forwards(&self) -> Result<(), WishError> {
+        let mut hosts: Vec<u16> = self.forwards.iter().map(|forward| forward.host).collect();
+        hosts.sort_unstable();
+        if let Some(high) = hosts.iter().find(|host| usize::from(u16::MAX - **host) < self.nodes - 1) {
+            return Err(WishError::PortTooHigh(*high, self.nodes));
+        }
+        match hosts.windows(2).find(|pair| usize::from(pair[1] - pair[0]) < self.nodes) {
+            Some(pair) => Err(WishError::PortsMeet(pair[0], pair[1], self.nodes)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -184,6 +202,16 @@ mod tests {
         check(prefix("../x"), Err(WishError::Prefix("../x".into())));
         check(prefix(""), Err(WishError::Prefix(String::new())));
         check(prefix("web"), Ok(()));
+        let forwards = |nodes, ports: &[(u16, u16)]| {
+            let forwards = ports.iter().map(|(host, guest)| Forward { host: *host, guest: *guest }).collect();
+            Wish { nodes, forwards, ..Wish::default() }.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(forwards(3, &[(8080, 80), (8443, 443)]), Ok(()));
+        assert_eq!(forwards(1, &[(8080, 80), (8081, 81)]), Ok(()));
+        let both = "host ports 8080 and 8081 meet: each of 2 nodes has the port of the one before it plus 1";
+        assert_eq!(forwards(2, &[(8080, 80), (8081, 81)]), Err(both.to_owned()));
+        let last = "host port 65534 is too high for 3 nodes: each has the port of the one before it plus 1";
+        assert_eq!(forwards(3, &[(65534, 80)]), Err(last.to_owned()));
         let shared = |guest: &str| Wish {
             shared: vec![SharedFolder { host: "/tmp".into(), guest: guest.into() }],
             ..Wish::default()

@@ -61,7 +61,7 @@ fn show(context: &Context) -> anyhow::Result<ExitCode> {
     let trusted = opened(context)?.trusted()?;
     let path = context.layout()?.authority().join("ca.pem");
     if context.json {
-        output::print_json(&json!({ "path": path, "pem": trusted }));
+        output::print_json(&json!({ "path": path, "pem": trusted }))?;
     } else {
         println!("{}\n{}", path.display(), trusted.trim_end());
     }
@@ -82,7 +82,7 @@ fn issue(context: &Context, name: &str, out: &std::path::Path) -> anyhow::Result
     let file = |suffix: &str| out.join(format!("{name}{suffix}.pem"));
     if context.json {
         let (certificate, key) = (file(""), file("-key"));
-        output::print_json(&json!({ "certificate": certificate, "key": key, "ca": ca }));
+        output::print_json(&json!({ "certificate": certificate, "key": key, "ca": ca }))?;
     } else {
         println!(
             "etcdctl --ca-file {} --cert-file {} --key-file {} --endpoints https://ADDRESS:2379 ls",

@@ -1,11 +1,11 @@
 //! `keelson console`: a terminal on a machine's serial console, or what it has shown so far.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use crate::context::Context;
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -22,7 +22,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     if flags.log {
         let path = files.console_log();
         let shown = std::fs::read(&path).with_context(|| format!("can not read {}", path.display()))?;
-        std::io::stdout().write_all(&shown).context("can not write to stdout")?;
+        output::print(shown)?;
         return Ok(ExitCode::SUCCESS);
     }
     let node = context.running(&node.name)?;

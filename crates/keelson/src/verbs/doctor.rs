@@ -14,6 +14,9 @@ use serde_json::json;
 use crate::context::Context;
 use crate::output;
 
+/// Lines of apt-get's that an error shows.
+const SHOWN_LINES: usize = 10;
+
 #[derive(Debug, clap::Args)]
 pub struct Flags {
     /// Install what is missing with apt-get
@@ -60,7 +63,7 @@ const NEEDS: [(&str, Check, &str, &str, bool); 7] = [
     ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mounts /usr of nspawn machines", true),
 ];
 
-pub fn examine(_context: &Context, backend: Option<BackendKind>) -> Report {
+pub fn examine(backend: Option<BackendKind>) -> Report {
     let wanted = |nspawn_only: bool| !nspawn_only || backend != Some(BackendKind::Qemu);
     let needs = NEEDS
         .iter()
@@ -106,10 +109,10 @@ fn namespaces() -> bool {
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let mut report = examine(context, None);
+    let mut report = examine(None);
     if flags.install {
         install(context, &report)?;
-        report = examine(context, None);
+        report = examine(None);
     }
     let acceleration = accelerate(context, flags.image.as_deref())?;
     // What only nspawn needs is no fault of a host that runs QEMU.
@@ -119,14 +122,14 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         if let Acceleration::Tcg { why } = &acceleration {
             value["acceleration_why"] = json!(why);
         }
-        output::print_json(&value);
+        output::print_json(&value)?;
     } else {
-        show(&report, &acceleration);
+        show(&report, &acceleration)?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn show(report: &Report, acceleration: &Acceleration) {
+fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
     let state = |need: &Need| match (need.present, need.nspawn_only) {
         (true, _) => "present",
         (false, false) => "MISSING",
@@ -140,11 +143,11 @@ fn show(report: &Report, acceleration: &Acceleration) {
             [need.name, state(need), package, need.why].map(str::to_owned).to_vec()
         })
         .collect();
-    println!("{}", output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows));
-    match acceleration {
-        Acceleration::Kvm => println!("\nMachines run on KVM: a probe guest booted."),
-        Acceleration::Tcg { why } => println!("\nMachines will be emulated: {why}."),
-    }
+    let machines = match acceleration {
+        Acceleration::Kvm => "Machines run on KVM: a probe guest booted.".to_owned(),
+        Acceleration::Tcg { why } => format!("Machines will be emulated: {why}."),
+    };
+    output::print(format!("{}\n\n{machines}\n", output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows)))
 }
 
 /// Boots the probe guest where there are tools to do it with.
@@ -186,22 +189,38 @@ pub fn install(context: &Context, report: &Report) -> anyhow::Result<()> {
     if !program("apt-get") {
         bail!("this host has no apt-get; it needs what Debian calls {}", packages.join(", "));
     }
-    let mut command = Command::new("apt-get");
     if !nix::unistd::geteuid().is_root() {
         context.progress.note(&format!("sudo is needed to install {} on this host", packages.join(", ")));
-        command = Command::new("sudo");
-        command.arg("apt-get");
     }
     let step = context.progress.step("install");
     step.set(packages.join(", "));
-    command.args(["install", "--yes", "--no-install-recommends"]).args(&packages);
-    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
-    let output = command.output().context("apt-get can not be run")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last: Vec<_> = said.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev().collect();
-        bail!("apt-get could not install {}:\n{}", packages.join(", "), last.join("\n"));
+    let words = [&["install", "--yes", "--no-install-recommends"], &*packages].concat();
+    let mut done = apt_get(&words)?;
+    if done.is_err() {
+        // A fresh machine has no lists of packages, an old one's name files that are gone.
+        step.set("asking for the newest lists of packages");
+        done = apt_get(&["update"])?.and(apt_get(&words)?);
+    }
+    if let Err(said) = done {
+        bail!("apt-get could not install {}:\n{said}", packages.join(", "));
     }
     step.done(&format!("{} packages", packages.len()));
     Ok(())
+}
+
+/// The end of what apt-get said where it failed.
+fn apt_get(words: &[&str]) -> anyhow::Result<Result<(), String>> {
+    let mut command = Command::new("apt-get");
+    if !nix::unistd::geteuid().is_root() {
+        command = Command::new("sudo");
+        command.arg("apt-get");
+    }
+    command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
+    let output = command.output().context("apt-get can not be run")?;
+    if output.status.success() {
+        return Ok(Ok(()));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.lines().collect();
+    Ok(Err(lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")))
 }

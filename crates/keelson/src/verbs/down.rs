@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use machines::site::{Site, destroy_damaged};
+use machines::store::StoreError;
 use serde_json::json;
 
-use crate::context::Context;
+use crate::context::{Context, interrupt};
 use crate::output;
 
 pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
@@ -14,7 +16,7 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
     site.down()?;
     step.done("all machines are off; keelson up boots them again");
     if context.json {
-        output::print_json(&output::status_json(&context.cluster, &site.status()));
+        output::print_json(&output::status_json(&context.cluster, &site.status()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -22,13 +24,29 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
 /// Running it twice is safe: what is gone is gone.
 pub fn destroy(context: &Context) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("destroy");
-    let existed = context.layout()?.load()?.is_some();
-    if existed {
-        context.open("destroy")?.destroy()?;
-    }
+    let existed = remove(context)?;
     step.done(if existed { "machines and their disks are removed" } else { "there is nothing to remove" });
     if context.json {
-        output::print_json(&json!({ "cluster": context.cluster, "removed": existed }));
+        output::print_json(&json!({ "cluster": context.cluster, "removed": existed }))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the cluster, also one whose state can not be read, and what an `up` left that made none; whether there
+/// was any of that.
+fn remove(context: &Context) -> anyhow::Result<bool> {
+    let layout = context.layout()?;
+    if !layout.is_used() {
+        return Ok(false);
+    }
+    let cancel = interrupt()?;
+    let lock = context.lock("destroy", &cancel)?;
+    match layout.load() {
+        Ok(Some(_)) => Site::open(layout, lock, context.background.clone(), cancel)?.destroy()?,
+        Ok(None) | Err(StoreError::Damaged { .. } | StoreError::Format { .. }) => {
+            destroy_damaged(&layout, lock, &context.background)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
 }

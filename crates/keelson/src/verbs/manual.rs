@@ -1,6 +1,5 @@
 //! `keelson completions` and `keelson man`: made from the flags, so that they can not be out of date.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,11 +7,12 @@ use anyhow::Context as _;
 use clap::CommandFactory;
 
 use crate::cli::Cli;
+use crate::output;
 
 pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "keelson", &mut script);
-    std::io::stdout().write_all(&script).context("can not write to stdout")?;
+    output::print(script)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -23,9 +23,11 @@ pub fn man(out: Option<&Path>) -> anyhow::Result<ExitCode> {
                 .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
                 .with_context(|| format!("can not write to {}", folder.display()))?;
         }
-        None => clap_mangen::Man::new(Cli::command())
-            .render(&mut std::io::stdout())
-            .context("can not write to stdout")?,
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).context("can not make the page")?;
+            output::print(page)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

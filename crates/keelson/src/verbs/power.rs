@@ -24,7 +24,7 @@ pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     site.crash(&flags.name)?;
     step.done(&format!("{} is off", flags.name));
     if context.json {
-        output::print_json(&output::status_json(&context.cluster, &site.status()));
+        output::print_json(&output::status_json(&context.cluster, &site.status()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -52,7 +52,7 @@ fn finish(context: &Context, flags: &Flags, ready: &Ready, step: progress::Step)
     };
     let seconds = step.done(&format!("{} is ready{failed}", flags.name)).as_secs_f64();
     if context.json {
-        output::print_json(&json!({ "name": flags.name, "ready": ready, "seconds": seconds }));
+        output::print_json(&json!({ "name": flags.name, "ready": ready, "seconds": seconds }))?;
     }
     Ok(ExitCode::SUCCESS)
 }

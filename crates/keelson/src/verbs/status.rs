@@ -11,12 +11,9 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let cluster = context.load()?;
     let nodes = status::of(&context.layout()?, &cluster);
     if context.json {
-        output::print_json(&output::status_json(&context.cluster, &nodes));
+        output::print_json(&output::status_json(&context.cluster, &nodes))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", output::status_table(&nodes));
-    for node in nodes.iter().filter(|node| !node.failed_units.is_empty()) {
-        println!("{}: failed units: {}", node.name, node.failed_units.join(", "));
-    }
+    output::print(format!("{}\n{}", output::status_table(&nodes), output::failed_units(&nodes)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use machines::cluster::BackendKind;
 use scenarios::{Outcome, Run, Scenario};
 use serde_json::json;
 
 use crate::context::{Context, interrupt};
+use crate::failure::WrongUse;
 use crate::{global, image, output};
 
 #[derive(Debug, clap::Args)]
@@ -33,12 +34,17 @@ pub struct Flags {
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let chosen = choose(flags)?;
     if flags.list {
-        list(context, &chosen);
+        list(context, &chosen)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    let runs =
+        |scenario: &Scenario| scenario.on.iter().any(|backend| flags.on.is_none_or(|on| on == *backend));
+    if !chosen.iter().any(|scenario| runs(scenario)) {
+        return Err(WrongUse("no such scenario is for this back end".to_owned()).into());
     }
     let cancel = interrupt()?;
     let run = Run {
-        image: image::provide(context, flags.image.as_deref(), None, &cancel)?,
+        image: image::provide(context, flags.image.as_deref(), None, &cancel, None)?,
         state: context.state_dir.clone(),
         background: context.background.clone(),
         cancel,
@@ -75,12 +81,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     if context.json {
         output::print_json(
             &json!({ "passed": passed, "failed": failed, "skipped": skipped, "scenarios": results }),
-        );
+        )?;
     } else {
-        println!("{passed} passed, {failed} failed, {skipped} skipped");
-    }
-    if passed + failed + skipped == 0 {
-        bail!("no scenario is for this back end");
+        output::print(format!("{passed} passed, {failed} failed, {skipped} skipped\n"))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -95,12 +98,12 @@ fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {
     let find = |name: &String| {
         let known = || scenarios::ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
         let found = scenarios::ALL.iter().find(|scenario| scenario.name == name);
-        found.with_context(|| format!("there is no scenario {name}; there are {}", known()))
+        found.ok_or_else(|| WrongUse(format!("there is no scenario {name}; there are {}", known())).into())
     };
     flags.names.iter().map(find).collect()
 }
 
-fn list(context: &Context, chosen: &[&Scenario]) {
+fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
     if context.json {
         let all: Vec<_> = chosen
             .iter()
@@ -120,5 +123,5 @@ fn list(context: &Context, chosen: &[&Scenario]) {
             ]
         })
         .collect();
-    println!("{}", output::table(&["SCENARIO", "ON", "", "SHOWS THAT"], &rows));
+    output::print(output::table(&["SCENARIO", "ON", "", "SHOWS THAT"], &rows) + "\n")
 }

@@ -19,9 +19,10 @@ use serde_json::json;
 use super::doctor;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
+use crate::failure::WrongUse;
 use crate::{global, image, output};
 
-/// Used where the user has no user-data of their own.
+/// Used where the user has no user-data of their own; in the checkout.
 const SAMPLE: &str = "cloud-config/user-data.sample";
 /// Machines of which the line tells.
 const SHOWN_MAX: usize = 4;
@@ -60,7 +61,7 @@ pub struct Flags {
     /// TLS with client certificates between all members of etcd and their clients, when the machines are made
     #[arg(long)]
     tls: bool,
-    /// Apply changed user-data to machines that run already
+    /// Apply the user-data to machines that run already: what is as it says stays as it is
     #[arg(long)]
     provision: bool,
     /// Seconds that the machines may take to get ready
@@ -75,7 +76,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     wish.check()?;
     let user_data = user_data(flags)?;
     if wish.datasource == Datasource::FwCfg && user_data.is_none() {
-        bail!("--datasource fw-cfg needs user-data");
+        return Err(WrongUse("--datasource fw-cfg needs user-data".to_owned()).into());
     }
     let cancel = interrupt()?;
     let lock = context.lock("up", &cancel)?;
@@ -93,9 +94,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Some(url) = &flags.discovery {
         site.use_discovery(url)?;
     }
-    if let Some(Acceleration::Tcg { why }) = site.acceleration() {
+    if let Some(Acceleration::Tcg { why }) = site.acceleration()? {
         context.progress.note(&format!("machines are emulated: {why}"));
     }
+    let cluster = site.cluster();
+    let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_deref()).chain([&*cluster.image.raw]);
+    image::forget(site.layout().root(), &raws.collect::<Vec<_>>())?;
     let begun = Instant::now();
     boot(context, &site, user_data.as_deref(), flags)?;
     finish(context, &site, build, begun.elapsed())
@@ -107,11 +111,11 @@ fn satisfy(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     let missing = |report: &doctor::Report| -> Vec<&str> {
         report.needs.iter().filter(|need| !need.present).map(|need| need.name).collect()
     };
-    let mut report = doctor::examine(context, Some(flags.on));
+    let mut report = doctor::examine(Some(flags.on));
     let before = missing(&report).len();
     if before > 0 {
         doctor::install(context, &report)?;
-        report = doctor::examine(context, Some(flags.on));
+        report = doctor::examine(Some(flags.on));
     }
     let lacks = missing(&report);
     if !lacks.is_empty() {
@@ -174,11 +178,13 @@ fn usual_cpus(usual: u32, nodes: usize, cores: usize) -> u32 {
     u32::try_from(cores / nodes.max(1)).unwrap_or(usual).clamp(1, usual)
 }
 
+/// The file that was named, else the one in this folder, else the sample of the checkout that this is in.
 fn user_data(flags: &Flags) -> anyhow::Result<Option<Vec<u8>>> {
-    let usual = ["user-data", SAMPLE].map(PathBuf::from);
+    let sample = image::find_checkout()?.map(|checkout| checkout.join(SAMPLE));
+    let usual = [Some(PathBuf::from("user-data")), sample];
     let path = match &flags.user_data {
         Some(path) => path,
-        None => match usual.iter().find(|path| path.exists()) {
+        None => match usual.iter().flatten().find(|path| path.exists()) {
             Some(path) => path,
             None => return Ok(None),
         },
@@ -198,8 +204,9 @@ fn built(
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<Image> {
     let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
-    let image = image::provide(context, flags.image.as_deref(), channel.map(String::as_str), cancel)?;
-    let image = if flags.image.is_none() { image::keep(image, context.layout()?.root())? } else { image };
+    let layout = context.layout()?;
+    let channel_name = channel.map(String::as_str);
+    let image = image::provide(context, flags.image.as_deref(), channel_name, cancel, Some(layout.root()))?;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         context
             .progress
@@ -235,17 +242,38 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
     });
     up?;
     step.done(&format!("{} started, {} ran already", state().started, running.len()));
-    if flags.provision && changed {
+    let what = Reprovision::of(flags.provision, changed, running.len());
+    if what == Reprovision::Now {
         let step = context.progress.step("provision");
         for name in &running {
             step.set(name.clone());
-            site.provision(name)?;
+            site.provision(name, Duration::from_secs(flags.timeout))?;
         }
         step.done(&format!("user-data applied to {} machines", running.len()));
-    } else if changed && !running.is_empty() {
+    } else if what == Reprovision::Tell {
         context.progress.note("user-data has changed; keelson up --provision applies it to running machines");
     }
     Ok(())
+}
+
+/// What becomes of machines that ran before this `up`.
+#[derive(Debug, PartialEq, Eq)]
+enum Reprovision {
+    /// Also where the user-data is what an earlier `up` took: that one may only have told of it, or have failed.
+    Now,
+    Tell,
+    Nothing,
+}
+
+impl Reprovision {
+    fn of(asked: bool, changed: bool, running: usize) -> Self {
+        match (asked, changed) {
+            _ if running == 0 => Self::Nothing,
+            (true, _) => Self::Now,
+            (false, true) => Self::Tell,
+            (false, false) => Self::Nothing,
+        }
+    }
 }
 
 /// What is known of machines while they boot.
@@ -285,11 +313,10 @@ impl Boots {
 
 fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> anyhow::Result<ExitCode> {
     let nodes = site.status();
-    let failed: Vec<_> = nodes.iter().filter(|node| !node.failed_units.is_empty()).collect();
     if context.json {
         let mut value = output::status_json(&context.cluster, &nodes);
         value["seconds"] = json!({ "build": build.as_secs_f64(), "boot": boot.as_secs_f64() });
-        output::print_json(&value);
+        output::print_json(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
     context.progress.step("ready").done(&format!(
@@ -297,15 +324,15 @@ fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> an
         nodes.len(),
         progress::duration(boot).trim()
     ));
-    println!("\n{}\n", output::status_table(&nodes));
-    for node in failed {
-        println!("{}: failed units: {}", node.name, node.failed_units.join(", "));
-    }
     let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
-    println!("Log in          {keelson} ssh {first}");
-    println!("Stop, remove    {keelson} down | destroy");
-    println!("Consoles, logs  {}/", output::with_home(context.layout()?.root()));
+    output::print(format!(
+        "\n{}\n\n{}Log in          {keelson} ssh {first}\nStop, remove    {keelson} down | destroy\n\
+         Consoles, logs  {}/\n",
+        output::status_table(&nodes),
+        output::failed_units(&nodes),
+        output::with_home(context.layout()?.root())
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -325,6 +352,14 @@ mod tests {
         for (nodes, cores, expected) in [(1, 2, 2), (3, 2, 1), (2, 8, 2), (0, 1, 1)] {
             assert_eq!(usual_cpus(2, nodes, cores), expected, "{nodes} machines on {cores} cores");
         }
+    }
+
+    #[test]
+    fn what_was_only_told_is_applied_when_it_is_asked_for() {
+        assert_eq!(Reprovision::of(false, true, 3), Reprovision::Tell);
+        assert_eq!(Reprovision::of(true, false, 3), Reprovision::Now, "the next up, as it was told");
+        assert_eq!(Reprovision::of(false, false, 3), Reprovision::Nothing);
+        assert_eq!(Reprovision::of(true, true, 0), Reprovision::Nothing);
     }
 
     #[test]

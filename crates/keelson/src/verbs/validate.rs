@@ -28,9 +28,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let findings = cloudinit::validate(&text);
     let failed = findings.iter().any(|finding| finding.kind == Severity::Error);
     if context.json {
-        output::print_json(&document(&findings));
+        output::print_json(&document(&findings))?;
     } else {
-        print!("{}", report(&flags.file.display().to_string(), &text, &findings));
+        output::print(report(&flags.file.display().to_string(), &text, &findings))?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -12,6 +12,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -27,6 +28,8 @@ use crate::tools::Tools;
 const REBOOTED: i32 = 133;
 /// Terminals that may watch a console at the same time.
 const WATCHERS_MAX: usize = 16;
+/// How long one of them may take a line, while the node's own output waits.
+const WATCHER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the node that `file` describes until it is switched off; returns its exit code.
 pub fn run(file: &Path) -> io::Result<i32> {
@@ -177,6 +180,38 @@ fn show(mut output: File, mut log: File, watchers: &Mutex<Vec<UnixStream>>) {
             eprintln!("console log: {error}");
         }
         let mut all = watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain_mut(|watcher| watcher.write_all(&buffer[..count]).is_ok());
+        // The node waits for its console: a terminal that stands still is let go.
+        all.retain_mut(|watcher| {
+            watcher.set_write_timeout(Some(WATCHER_PATIENCE)).is_ok()
+                && watcher.write_all(&buffer[..count]).is_ok()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_nobody_reads_does_not_hold_up_the_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (output, mut node) = std::io::pipe().unwrap();
+        let (watcher, _stopped) = UnixStream::pair().unwrap();
+        let watchers = Arc::new(Mutex::new(vec![watcher]));
+        let log = File::create(&path).unwrap();
+        let (ended, end) = std::sync::mpsc::channel();
+        let all = Arc::clone(&watchers);
+        std::thread::spawn(move || {
+            show(File::from(OwnedFd::from(output)), log, &all);
+            ended.send(()).unwrap();
+        });
+        // More than a socket and a pipe hold.
+        let said = vec![b'x'; 4 << 20];
+        let writer = std::thread::spawn(move || node.write_all(&said).unwrap());
+        end.recv_timeout(Duration::from_secs(60)).expect("the node is still writing");
+        writer.join().unwrap();
+        assert_eq!(path.metadata().unwrap().len(), 4 << 20);
+        assert!(watchers.lock().unwrap().is_empty());
     }
 }

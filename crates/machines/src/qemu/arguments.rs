@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::acceleration::Acceleration;
 use crate::certificates;
 use crate::cluster::{Cluster, Datasource, Node};
 use crate::credential;
 use crate::firmware;
 use crate::lan;
+use crate::processor::Acceleration;
 use crate::ready::PORT;
 use crate::store::Layout;
 

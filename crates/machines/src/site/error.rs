@@ -36,10 +36,10 @@ pub enum SiteError {
     Interrupted,
     #[error("{node}")]
     Backend { node: String, source: BackendError },
-    #[error("the tools tree can not be used")]
-    Tools(#[from] sandbox::SandboxError),
     #[error("no free port was found")]
     Port(#[source] std::io::Error),
+    #[error("can not read {path}")]
+    Read { path: PathBuf, source: std::io::Error },
     #[error("can not write {path}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{node} does not answer by ssh")]

@@ -1,10 +1,12 @@
 //! What the nodes of a site are told: user-data, names and keys, at their next boot or now.
 
+use std::time::Duration;
+
 use super::{Site, SiteError};
 use crate::cluster::Node;
 use crate::config_drive::Drive;
 use crate::store::replace;
-use crate::{keys, limits, ssh};
+use crate::{keys, ssh};
 
 impl Site {
     /// Writes the user-data that nodes get at their next start. Returns whether it is another one.
@@ -17,22 +19,32 @@ impl Site {
         Ok(true)
     }
 
+    /// What nodes get; none where nobody gave any.
+    fn user_data(&self) -> Result<Option<Vec<u8>>, SiteError> {
+        let path = self.layout.user_data();
+        match std::fs::read(&path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SiteError::Read { path, source }),
+        }
+    }
+
     pub(super) fn drive(&self, node: &Node) -> Result<Drive, SiteError> {
         let public = keys::ensure(&self.layout.key(), &format!("keelson-{}", self.state().name))?;
-        let user_data = std::fs::read(self.layout.user_data()).ok();
+        let user_data = self.user_data()?;
         Ok(Drive::new(node, &public, user_data.as_deref())?)
     }
 
-    /// Applies the user-data to a running node, now and at its next boots.
-    pub fn provision(&self, name: &str) -> Result<(), SiteError> {
+    /// Applies the user-data to a running node, now and at its next boots. Starting its units may take `limit`.
+    pub fn provision(&self, name: &str, limit: Duration) -> Result<(), SiteError> {
         const COMMAND: &str = "sudo sh -c 'umask 077; cat >/run/keelson-user-data; \
             coreos-cloudinit --from-file=/run/keelson-user-data; code=$?; rm /run/keelson-user-data; exit $code'";
         let node = self.node(name)?;
         self.backend
             .renew(&node, &self.drive(&node)?)
             .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
-        let content = std::fs::read(self.layout.user_data()).unwrap_or_default();
-        let output = ssh::run(&self.layout, &node, COMMAND, &content, limits::COMMAND)
+        let content = self.user_data()?.unwrap_or_default();
+        let output = ssh::run(&self.layout, &node, COMMAND, &content, limit)
             .map_err(|source| SiteError::Ssh { node: name.to_owned(), source })?;
         if output.code == 0 {
             return Ok(());

@@ -1,0 +1,41 @@
+//! The one kernel of a tree: where its modules are, and their index.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sandbox::Sandbox;
+
+use crate::tool::{ToolError, command, run};
+use crate::tree::{At, TreeError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    #[error("cannot look for the kernel")]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error("the packages hold {0} kernels; one is wanted")]
+    Kernels(usize),
+}
+
+/// The one `usr/lib/modules/VERSION`.
+pub fn kernel_folder(tree: &Path) -> Result<PathBuf, KernelError> {
+    let modules = tree.join("usr/lib/modules");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&modules).at(&modules)? {
+        found.push(entry.at(&modules)?.path());
+    }
+    match <[PathBuf; 1]>::try_from(found) {
+        Ok([kernel]) => Ok(kernel),
+        Err(found) => Err(KernelError::Kernels(found.len())),
+    }
+}
+
+/// Writes the module index of the unpacked kernel.
+pub fn index_modules(tree: &Path, tools: &Sandbox) -> Result<(), KernelError> {
+    let kernel = kernel_folder(tree)?;
+    let version = kernel.file_name().unwrap_or_default().to_os_string();
+    let mut depmod = command(tools, "depmod")?;
+    run(depmod.arg("-b").arg(tree.join("usr")).arg(version))?;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! On what the processors of QEMU machines run.
+
+use serde::{Deserialize, Serialize};
+
+/// What `acceleration` finds out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "acceleration", rename_all = "lowercase")]
+pub enum Acceleration {
+    Kvm,
+    Tcg { why: String },
+}
+
+impl Acceleration {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg { .. } => "tcg",
+        }
+    }
+
+    /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, and
+    /// without svm, which would have each guest load its own KVM.
+    #[must_use]
+    pub fn arguments(&self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"],
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use super::*;
+use crate::cluster::{Wish, tests::image};
+
+#[test]
+fn state_comes_back_as_written_and_an_unfinished_write_is_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path(), "a").unwrap();
+    assert_eq!(layout.load().unwrap(), None);
+    let cluster = Cluster::new("a", &Wish::default(), image());
+    layout.save(&cluster).unwrap();
+    assert_eq!(layout.load().unwrap().as_ref(), Some(&cluster));
+    // Whatever a cut write leaves beside it, the state stays the last whole one.
+    std::fs::write(folder.path().join("a/.tmpXYZ"), b"{\"format\":1").unwrap();
+    assert_eq!(layout.load().unwrap(), Some(cluster));
+    let names = std::fs::read_dir(folder.path().join("a")).unwrap().count();
+    assert_eq!(names, 2, "save leaves no temporary file");
+}
+
+#[test]
+fn readers_never_see_half_a_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path(), "a").unwrap();
+    let small = Cluster::new("a", &Wish { nodes: 1, ..Wish::default() }, image());
+    let large = Cluster::new("a", &Wish { nodes: 200, ..Wish::default() }, image());
+    layout.save(&small).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..20 {
+                layout.save(&large).unwrap();
+                layout.save(&small).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let seen = layout.load().unwrap().unwrap();
+            assert!(seen == small || seen == large);
+        }
+    });
+}
+
+#[test]
+fn a_damaged_or_newer_state_is_an_error_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path(), "a").unwrap();
+    replace(&layout.state(), b"{\"format\":1").unwrap();
+    assert!(matches!(layout.load(), Err(StoreError::Damaged { .. })));
+    replace(&layout.state(), b"{\"format\":7}").unwrap();
+    assert!(matches!(layout.load(), Err(StoreError::Format { has: 7, .. })));
+}
+
+#[test]
+fn the_second_to_lock_hears_who_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path(), "a").unwrap();
+    let never = AtomicBool::new(false);
+    let held = layout.lock("up", &never, &mut |_| panic!("nobody holds it")).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut heard = String::new();
+    let error = layout
+        .lock("down", &stop, &mut |holder| {
+            heard = holder.to_owned();
+            stop.store(true, Ordering::Relaxed);
+        })
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Interrupted { .. }));
+    assert_eq!(heard, format!("keelson up (process {})", std::process::id()));
+    drop(held);
+    layout.lock("down", &never, &mut |_| panic!("it is free")).unwrap();
+}
+
+#[test]
+fn whoever_waited_while_the_cluster_was_destroyed_locks_its_new_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path(), "a").unwrap();
+    let never = AtomicBool::new(false);
+    let held = layout.lock("destroy", &never, &mut |_| ()).unwrap();
+    std::thread::scope(|scope| {
+        let (waits, begun) = std::sync::mpsc::channel();
+        let waiter = scope.spawn({
+            let (layout, never) = (&layout, &never);
+            move || layout.lock("up", never, &mut |_| waits.send(()).unwrap()).unwrap()
+        });
+        begun.recv().unwrap();
+        std::fs::remove_dir_all(layout.root()).unwrap();
+        drop(held);
+        let _lock = waiter.join().unwrap();
+        let third = layout.lock("down", &AtomicBool::new(true), &mut |_| ());
+        assert!(matches!(third, Err(StoreError::Interrupted { .. })), "two have the lock");
+    });
+}
+
+/// Below it are disks and user-data, which hold secrets.
+#[test]
+fn a_cluster_s_folder_is_its_owner_s_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(&folder.path().join("state"), "a").unwrap();
+    drop(layout.lock("up", &AtomicBool::new(false), &mut |_| ()).unwrap());
+    assert_eq!(layout.root().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn names_and_paths_that_can_not_work_are_refused() {
+    let check = |name: &str| assert!(matches!(Layout::new(Path::new("/s"), name), Err(StoreError::Name(_))));
+    check("");
+    check("a/b");
+    check("..");
+    check(&"a".repeat(33));
+    let long = PathBuf::from(format!("/{}", "d".repeat(80)));
+    assert!(matches!(Layout::new(&long, "a"), Err(StoreError::LongPath { .. })));
+}
