@@ -199,7 +199,7 @@ fn moves(stage: &Stage<'_>) -> Result<(), Failure> {
     here.succeed(&REGISTER.replace("PLACE", "here:80"))?;
     router.wait_until_succeeds("tail -1 /run/routes | grep -x 'set here:80'", SOON)?;
     here.crash()?;
-    router.wait_until_succeeds("grep -x 'expire ' /run/routes", SOON)?;
+    router.wait_until_succeeds("grep -x expire /run/routes", SOON)?;
     there.succeed(&REGISTER.replace("PLACE", "there:80"))?;
     router.wait_until_succeeds("tail -1 /run/routes | grep -x 'set there:80'", SOON)?;
     Ok(())
