@@ -172,7 +172,14 @@ impl Client {
                 }
             }
         }
-        Err(Error::Unavailable { attempts: std::mem::take(attempts) })
+        let alerts = attempts.iter().map(|attempt| match attempt.reason {
+            Reason::Alert(alert) => Some(alert),
+            _ => None,
+        });
+        match alerts.collect::<Option<Vec<_>>>().and_then(|all| all.first().copied()) {
+            Some(alert) => Err(Error::Alert { alert }),
+            None => Err(Error::Unavailable { attempts: std::mem::take(attempts) }),
+        }
     }
 }
 

@@ -13,6 +13,9 @@ pub enum Reason {
     /// The other side's certificate, or ours, was not accepted: nothing was sent.
     #[error("tls: {0}")]
     Tls(String),
+    /// The other side ended the handshake: with TLS 1.3 its word on our certificate comes after our first request.
+    #[error("remote error: tls: {0}")]
+    Alert(&'static str),
     #[error("client: endpoint {endpoint} exceeded header timeout")]
     HeaderTimeout { endpoint: String },
     #[error("client: etcd member {endpoint} has no leader")]
@@ -33,7 +36,7 @@ pub enum Reason {
 impl Reason {
     /// Whether it is certain that the server did not get the request.
     pub fn nothing_sent(&self) -> bool {
-        matches!(self, Reason::Connect(_) | Reason::Tls(_))
+        matches!(self, Reason::Connect(_) | Reason::Tls(_) | Reason::Alert(_))
     }
 }
 
@@ -67,6 +70,9 @@ pub enum Error {
     /// No endpoint answered; each attempt with its reason.
     #[error("client: etcd cluster is unavailable or misconfigured")]
     Unavailable { attempts: Vec<Attempt> },
+    /// Every endpoint ended the handshake, the first of them with this alert.
+    #[error("remote error: tls: {alert}")]
+    Alert { alert: &'static str },
     /// A write that must not be repeated was sent, and its answer did not come: it may have been done.
     #[error("{attempt}")]
     Undecided { attempt: Box<Attempt> },

@@ -1,6 +1,7 @@
 //! One request to one endpoint: sent, redirected, its head waited for, its body read.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATIO
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
+use rustls::{AlertDescription, ClientConfig};
 
 use crate::config::{Credentials, Trace, Traced};
 use crate::connection::Connector;
@@ -210,9 +211,25 @@ fn reason_of(error: &hyper_util::client::legacy::Error) -> Reason {
         if let Some(reason) = one.downcast_ref::<Reason>() {
             return reason.clone();
         }
+        if let Some(alert) = one.downcast_ref::<io::Error>().and_then(alert_of) {
+            return Reason::Alert(alert);
+        }
         source = one.source();
     }
     Reason::Broken(chain(error))
+}
+
+/// The alert behind an I/O error, in the words that etcd's users know.
+fn alert_of(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => Some("expired certificate"),
+        rustls::Error::AlertReceived(AlertDescription::UnknownCA) => Some("unknown certificate authority"),
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate,
+        ) => Some("bad certificate"),
+        rustls::Error::AlertReceived(_) => Some("handshake failure"),
+        _ => None,
+    }
 }
 
 /// The error and its causes, without repeating what a cause says again.
