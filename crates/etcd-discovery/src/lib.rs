@@ -11,10 +11,12 @@ mod page;
 mod rate;
 mod route;
 mod serve;
+mod service;
 mod tokens;
 mod upstream;
 
 pub use journal::JournalError;
-pub use serve::{Settings, Store, serve};
+pub use serve::serve;
+pub use service::{Settings, Store};
 pub use tokens::Tokens;
 pub use upstream::{Upstream, UpstreamUrlError};

@@ -15,7 +15,7 @@ use crate::body::{AnswerBody, Events, whole};
 use crate::limits::{BODY_TIMEOUT, COST_OF_NEW, DEFAULT_SIZE, MAX_BODY_BYTES, MAX_NAME_BYTES, MAX_SIZE};
 use crate::metrics::Metrics;
 use crate::page;
-use crate::serve::{Service, Store, with_tokens};
+use crate::service::{Service, Store, with_tokens};
 use crate::tokens::{Answer, REGISTRY, TokenError};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

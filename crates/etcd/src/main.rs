@@ -13,6 +13,7 @@ mod peer_port;
 mod run_member;
 mod run_proxy;
 mod server;
+mod stop;
 mod tls;
 
 use std::process::ExitCode;

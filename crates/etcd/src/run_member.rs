@@ -16,7 +16,7 @@ use prometheus::Registry;
 use crate::backend::MemberBackend;
 use crate::metrics::Metrics;
 use crate::peer_port::PeerPort;
-use crate::server::Stop;
+use crate::stop::Stop;
 use crate::{data_dir, notify, tls};
 
 /// Requests in flight get as long to be answered when the member stops.

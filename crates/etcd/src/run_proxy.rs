@@ -11,7 +11,7 @@ use etcd_http::server::{Listener, connection_limit, serve};
 
 use crate::bootstrap::Trust;
 use crate::run_member::cors;
-use crate::server::Stop;
+use crate::stop::Stop;
 use crate::{data_dir, notify, tls};
 
 /// Requests in flight get as long to be answered when the proxy stops.

@@ -7,10 +7,10 @@ use anyhow::Context;
 use etcd_config::Config;
 use etcd_config::bootstrap::Start;
 use etcd_http::server::{connection_limit, serve};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bootstrap::{self, Trust};
 use crate::peer_port::PeerPort;
+use crate::stop::Stop;
 use crate::{data_dir, listen, logging, notify, run_member, run_proxy, tls};
 
 /// Connections of peers and of those who ask the peers' port.
@@ -38,7 +38,7 @@ async fn whole(config: &Config, set_level: etcd_http::SetLogLevel) -> anyhow::Re
         peers: tls::towards_cluster(&config.peer_tls)?,
         clients: tls::for_client(&config.client_tls),
     };
-    let stop = stop_signal()?;
+    let stop = Stop::by_signal()?;
     let peers = Arc::new(PeerPort::default());
     let peer_tls = tls::server(&config.peer_tls)?;
     // Before the bootstrap: members that look for each other ask here. Clients' ports are open too, and wait.
@@ -65,34 +65,4 @@ async fn whole(config: &Config, set_level: etcd_http::SetLogLevel) -> anyhow::Re
     }
     let parts = run_member::Parts { config, start, set_level, peers, peer_serving, client_listeners };
     run_member::run(parts, connection_limit(), stop).await
-}
-
-/// SIGTERM or Ctrl-C; whoever waits is told, also afterwards.
-#[derive(Clone)]
-pub struct Stop(tokio::sync::watch::Receiver<bool>);
-
-impl Stop {
-    pub async fn wait(mut self) {
-        // The sender lives as long as the process.
-        if self.0.wait_for(|stopped| *stopped).await.is_err() {
-            std::future::pending().await
-        }
-    }
-}
-
-fn stop_signal() -> anyhow::Result<Stop> {
-    let (sender, receiver) = tokio::sync::watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
-    tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            tracing::info!("received {name}, stopping");
-            sender.send_replace(true);
-        }
-    });
-    Ok(Stop(receiver))
 }

@@ -339,8 +339,8 @@ impl Site {
     /// Ends the processes that serve the nodes.
     fn stop_helpers(&self) -> Result<(), SiteError> {
         let mut state = self.state();
-        let discovery = state.discovery.as_mut().and_then(|discovery| discovery.process.take());
-        for process in state.lan.take().into_iter().chain(discovery) {
+        let service = state.discovery.as_mut().and_then(|service| service.process.take());
+        for process in state.lan.take().into_iter().chain(service) {
             process.kill()?;
         }
         Ok(self.layout.save(&state)?)

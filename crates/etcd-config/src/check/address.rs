@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::CheckError;
+use super::error::CheckError;
 use crate::facts::Facts;
 use crate::flag::Address;
 use crate::low::Low;

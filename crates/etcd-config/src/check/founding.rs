@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{CheckError, address};
+use super::address;
+use super::error::CheckError;
 use crate::config::{ClusterState, Fallback, Founding};
 use crate::facts::Facts;
 use crate::flag::{Address, Kind, Value, value};

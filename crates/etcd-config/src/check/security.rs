@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::CheckError;
+use super::error::CheckError;
 use crate::config::Tls;
 use crate::low::Low;
 use crate::url::Url;

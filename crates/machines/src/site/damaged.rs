@@ -88,7 +88,12 @@ mod tests {
 
     fn background() -> Background {
         let words = |task: &str| vec!["internal".to_owned(), task.to_owned()];
-        Background { program: "/usr/bin/keelson".into(), lan: words("lan"), keeper: words("keeper") }
+        Background {
+            program: "/usr/bin/keelson".into(),
+            lan: words("lan"),
+            keeper: words("keeper"),
+            discovery: words("discovery"),
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::cluster::tests::image;
 
 fn background() -> Background {
-    Background { program: "/bin/false".into(), lan: vec![], keeper: vec![] }
+    Background { program: "/bin/false".into(), lan: vec![], keeper: vec![], discovery: vec![] }
 }
 
 fn lock(layout: &Layout) -> Lock {

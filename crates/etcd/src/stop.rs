@@ -1,0 +1,35 @@
+//! The order to end: SIGTERM, or Ctrl-C.
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// SIGTERM or Ctrl-C; whoever waits is told, also afterwards.
+#[derive(Clone)]
+pub struct Stop(tokio::sync::watch::Receiver<bool>);
+
+impl Stop {
+    /// Needs a tokio runtime.
+    pub fn by_signal() -> anyhow::Result<Self> {
+        let (sender, receiver) = tokio::sync::watch::channel(false);
+        let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+        tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                tracing::info!("received {name}, stopping");
+                sender.send_replace(true);
+            }
+        });
+        Ok(Stop(receiver))
+    }
+
+    pub async fn wait(mut self) {
+        // The sender lives as long as the process.
+        if self.0.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
