@@ -17,7 +17,7 @@ fn sources() -> PathBuf {
 pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
     let (environment, sources) = (folder.join("python"), sources().join("python"));
     if !environment.join("ready").exists() {
-        succeed(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        fetch(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
         let pip = |list: &str| {
             let mut command = Command::new(environment.join("bin/pip"));
             // What builds a package must be pinned as well, so pip may not fetch it by itself.
@@ -32,8 +32,8 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
             command.args(words).arg(sources.join(list));
             command
         };
-        succeed(&mut pip("build.txt"))?;
-        succeed(&mut pip("requirements.txt"))?;
+        fetch(&mut pip("build.txt"))?;
+        fetch(&mut pip("requirements.txt"))?;
         std::fs::write(environment.join("ready"), "").map_err(Failure::io("mark the environment"))?;
     }
     let mut client = Command::new(environment.join("bin/python"));
@@ -44,17 +44,43 @@ pub fn python(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
 /// The crate etcd 0.9.0, built below `folder` with its own lock file.
 pub fn rust(folder: &Path, member: SocketAddr) -> Result<(), Failure> {
     let manifest = sources().join("rust/Cargo.toml");
-    let mut client = Command::new("cargo");
-    client.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
-    client.env("CARGO_TARGET_DIR", folder.join("rust")).arg("--").arg(format!("http://{member}"));
-    succeed(&mut client)
+    let cargo = |verb: &str| {
+        let mut command = Command::new("cargo");
+        command.args([verb, "--quiet", "--locked", "--manifest-path"]).arg(&manifest);
+        command.env("CARGO_TARGET_DIR", folder.join("rust"));
+        command
+    };
+    fetch(&mut cargo("fetch"))?;
+    succeed(cargo("run").arg("--").arg(format!("http://{member}")))
+}
+
+/// Fails as not fetched, but for a package that is another one than was pinned: that is never just missing.
+fn fetch(command: &mut Command) -> Result<(), Failure> {
+    match output(command)? {
+        Ok(()) => Ok(()),
+        Err(text) if text.contains("DO NOT MATCH THE HASHES") || text.contains("checksum") => {
+            Err(Failure::differs(text))
+        }
+        Err(text) => Err(Failure::NotFetched(text)),
+    }
 }
 
 fn succeed(command: &mut Command) -> Result<(), Failure> {
-    let ended = command.output().map_err(Failure::io(format!("run {command:?}")))?;
+    output(command)?.map_err(Failure::Differs)
+}
+
+/// What the command said when it did not succeed.
+fn output(command: &mut Command) -> Result<Result<(), String>, Failure> {
+    let ended = match command.output() {
+        Ok(ended) => ended,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Err(format!("no {} here", command.get_program().display())));
+        }
+        Err(error) => return Err(Failure::io(format!("run {command:?}"))(error)),
+    };
     if ended.status.success() {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let (out, error) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    Err(Failure::differs(format!("{command:?} ended with {}: {out}{error}", ended.status)))
+    Ok(Err(format!("{command:?} ended with {}: {}{}", ended.status, out.trim(), error.trim())))
 }

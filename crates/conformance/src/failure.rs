@@ -16,6 +16,12 @@ pub enum Failure {
     Io { what: String, source: io::Error },
     #[error("{place}: {why}")]
     CaseText { place: String, why: String },
+    /// A filter that lets nothing through: no case was tried, so nothing held.
+    #[error("no case that is asked of `{kind}` has `{filter}` in its name")]
+    NoCase { kind: &'static str, filter: String },
+    /// A client of others is not to be had here, which says nothing about the server.
+    #[error("can not be fetched: {0}")]
+    NotFetched(String),
     #[error("{program} {why}; its last lines:\n{log}")]
     Server { program: PathBuf, why: String, log: String },
 }

@@ -1,13 +1,15 @@
 //! `conformance --on reference`: runs the cases against one back end and prints what did not hold.
+//! `conformance --on three --client python`: tries a client that others wrote instead.
 //!
-//! Exit codes: 0 all held, 1 something did not, 77 the server's program is not on this machine.
+//! Exit codes: 0 all held, 1 something did not, 77 the server's program or the client is not to be had here.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use conformance::backend::{Cluster, Kind, Plan, Program};
+use conformance::clients;
 use conformance::failure::{Failure, chain};
 use conformance::run::{self, Outcome};
 
@@ -35,9 +37,23 @@ struct Flags {
     /// Only cases whose name contains this
     #[arg(long, default_value = "")]
     filter: String,
+    /// A client that others wrote, instead of the cases
+    #[arg(long, value_enum, requires = "folder", conflicts_with = "filter")]
+    client: Option<Client>,
+    /// Where that client is built, and kept for the next time
+    #[arg(long)]
+    folder: Option<PathBuf>,
     /// Names also those that held
     #[arg(long)]
     verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Client {
+    /// python-etcd, from PyPI
+    Python,
+    /// The crate etcd, from crates.io
+    Rust,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +69,7 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let program = match (&flags.program, flags.on) {
         (Some(path), Kind::Model) => Program::local(path),
+        (Some(path), Kind::Reference) => Program::reference_at(path),
         (Some(path), _) => Program::etcd(path),
         (None, _) => Program::reference(),
     };
@@ -62,7 +79,7 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     };
     let mut cluster = if flags.at.is_empty() {
         if !program.is_there() {
-            eprintln!("skipped: {} is not there", program.path.display());
+            println!("skipped: {} is not there", program.path.display());
             return Ok(ExitCode::from(NOT_HERE));
         }
         let members = flags.members.unwrap_or(if flags.on == Kind::Three { 3 } else { 1 });
@@ -70,6 +87,9 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     } else {
         Cluster::running(&flags.at)?
     };
+    if let (Some(client), Some(folder)) = (flags.client, &flags.folder) {
+        return try_client(client, folder, &cluster);
+    }
     let verdicts = run::all(&mut cluster, flags.on, &flags.filter)?;
     let count = |wanted: fn(&Outcome) -> bool| verdicts.iter().filter(|one| wanted(&one.outcome)).count();
     for verdict in &verdicts {
@@ -88,4 +108,24 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         flags.on.name(),
     );
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn try_client(client: Client, folder: &Path, cluster: &Cluster) -> Result<ExitCode, Failure> {
+    std::fs::create_dir_all(folder).map_err(Failure::io(format!("make {}", folder.display())))?;
+    let first = cluster.addresses()[0];
+    let tried = match client {
+        Client::Python => clients::python(folder, first),
+        Client::Rust => clients::rust(folder, first),
+    };
+    match tried {
+        Ok(()) => {
+            println!("all of the client's calls held");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Failure::NotFetched(why)) => {
+            println!("skipped: it can not be fetched: {}", why.replace('\n', " "));
+            Ok(ExitCode::from(NOT_HERE))
+        }
+        Err(failure) => Err(failure),
+    }
 }

@@ -29,7 +29,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Everything whose name contains `filter`.
+/// Everything whose name contains `filter`; that nothing does is an error.
 pub fn all(cluster: &mut Cluster, kind: Kind, filter: &str) -> Result<Vec<Verdict>, Failure> {
     let mut verdicts = Vec::new();
     for case in case::all()?.iter().filter(|case| case.name.contains(filter)) {
@@ -39,6 +39,9 @@ pub fn all(cluster: &mut Cluster, kind: Kind, filter: &str) -> Result<Vec<Verdic
     for scene in scenes::ALL.iter().filter(|scene| scene.name.contains(filter)) {
         let outcome = judge(scene.name, kind, scene.holds, scene.mark(kind), || try_scene(cluster, scene));
         verdicts.push(Verdict { name: scene.name.into(), outcome });
+    }
+    if verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotAsked) {
+        return Err(Failure::NoCase { kind: kind.name(), filter: filter.to_owned() });
     }
     Ok(verdicts)
 }

@@ -36,10 +36,7 @@ impl Auth {
         match command {
             AuthCommand::Enable => self.enable(),
             AuthCommand::Disable => self.disable(),
-            AuthCommand::PutUser { name, .. } => match self.users.get(name) {
-                None => self.create_user(command),
-                Some(user) => self.update_user(user.clone(), command),
-            },
+            AuthCommand::PutUser { .. } => self.put_user(command),
             AuthCommand::DeleteUser { name } => self.delete_user(name),
             AuthCommand::CreateRole(role) => self.create_role(role),
             AuthCommand::UpdateRole { name, grant, revoke } => self.update_role(name, grant, revoke),
@@ -72,6 +69,20 @@ impl Auth {
         Ok((Change::AuthSwitched { enabled: false }, 1))
     }
 
+    /// What is meant shows in what is named: grants and revocations change a user, roles make one, and a
+    /// password alone does either.
+    fn put_user(&mut self, command: &AuthCommand) -> Result<(Change, u64), AuthError> {
+        let AuthCommand::PutUser { name, roles, grant, revoke, .. } = command else {
+            return Err(AuthError::UserNotUpdated);
+        };
+        let changes = !grant.is_empty() || !revoke.is_empty();
+        match self.users.get(name) {
+            None if changes => Err(AuthError::NoUserToUpdate { user: name.clone() }),
+            Some(user) if changes || roles.is_empty() => self.update_user(user.clone(), command),
+            _ => self.create_user(command),
+        }
+    }
+
     fn create_user(&mut self, command: &AuthCommand) -> Result<(Change, u64), AuthError> {
         let AuthCommand::PutUser { name, password, roles, .. } = command else {
             return Err(AuthError::UserNotUpdated);
@@ -79,6 +90,9 @@ impl Auth {
         let Some(password) = password.clone() else {
             return Err(AuthError::EmptyPassword { user: name.clone() });
         };
+        if self.users.contains_key(name) {
+            return Err(AuthError::UserExists { user: name.clone() });
+        }
         let mut roles = roles.clone();
         if name == ROOT && !roles.iter().any(|role| role == ROOT) {
             roles.push(ROOT.to_owned());
@@ -140,12 +154,12 @@ impl Auth {
         revoke: &Permissions,
     ) -> Result<(Change, u64), AuthError> {
         refuse_root_role(name)?;
-        let old = self.roles.get(name).ok_or_else(|| AuthError::NoSuchRole { role: name.to_owned() })?;
+        let old = self.roles.get(name).ok_or_else(|| AuthError::NoRoleToUpdate { role: name.to_owned() })?;
         let mut role = old.clone();
         let kv = &mut role.permissions.kv;
         merge("read", &mut kv.read, &grant.kv.read, &revoke.kv.read)?;
         merge("write", &mut kv.write, &grant.kv.write, &revoke.kv.write)?;
-        if *grant == Permissions::default() && *revoke == Permissions::default() {
+        if role == *old {
             return Err(AuthError::RoleNotUpdated);
         }
         self.roles.insert(name.to_owned(), role.clone());
@@ -259,10 +273,9 @@ fn merge(
             return Err(AuthError::DuplicatePermission { access, pattern: pattern.clone() });
         }
     }
+    // One that was not granted is no fault, unless nothing is changed by all of it.
     for pattern in revoke {
-        if !left.remove(pattern) {
-            return Err(AuthError::UngrantedPermission { access, pattern: pattern.clone() });
-        }
+        left.remove(pattern);
     }
     *patterns = left.into_iter().collect();
     Ok(())

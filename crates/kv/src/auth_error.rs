@@ -11,6 +11,11 @@ pub enum AuthError {
     NoRootUser,
     #[error("auth: User {user} does not exist")]
     NoSuchUser { user: String },
+    /// The same of a change: the original's words differ by a point.
+    #[error("auth: User {user} does not exist.")]
+    NoUserToUpdate { user: String },
+    #[error("auth: User {user} already exists.")]
+    UserExists { user: String },
     #[error("auth: Cannot create user {user} with an empty password")]
     EmptyPassword { user: String },
     #[error("auth: Granting duplicate role {role} for user {user}")]
@@ -27,10 +32,11 @@ pub enum AuthError {
     RoleExists { role: String },
     #[error("auth: Role {role} doesn't exist.")]
     NoSuchRole { role: String },
+    /// The same of a change, in the original's other words.
+    #[error("auth: Role {role} does not exist.")]
+    NoRoleToUpdate { role: String },
     #[error("auth: Granting duplicate {access} permission {pattern}")]
     DuplicatePermission { access: &'static str, pattern: String },
-    #[error("auth: Revoking ungranted {access} permission {pattern}")]
-    UngrantedPermission { access: &'static str, pattern: String },
     #[error("auth: Role not updated. Use grant/revoke to update the role.")]
     RoleNotUpdated,
 }
@@ -38,7 +44,10 @@ pub enum AuthError {
 impl AuthError {
     pub fn http_status(&self) -> u16 {
         match self {
-            Self::NoSuchUser { .. } | Self::NoSuchRole { .. } => 404,
+            Self::NoSuchUser { .. }
+            | Self::NoUserToUpdate { .. }
+            | Self::NoSuchRole { .. }
+            | Self::NoRoleToUpdate { .. } => 404,
             Self::RootUserNeeded | Self::RootRole { .. } => 403,
             Self::EmptyPassword { .. } | Self::UserNotUpdated | Self::RoleNotUpdated => 400,
             _ => 409,

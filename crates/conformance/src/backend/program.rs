@@ -37,6 +37,11 @@ impl Program {
         Self::new(REFERENCE, &format!("{MEMBER} --enable-v2 --logger zap --log-level error"))
     }
 
+    /// The same, where it was unpacked to elsewhere.
+    pub fn reference_at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..Self::reference() }
+    }
+
     /// The program `etcd` of this project, or any with etcd 2's flags.
     pub fn etcd(path: impl Into<PathBuf>) -> Self {
         Self::new(path, MEMBER)

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 #[derive(Debug, Clone)]
 pub struct Program {
     path: PathBuf,
+    before: Vec<String>,
     /// Besides these the environment is empty, but for PATH.
     environment: Vec<(String, String)>,
 }
@@ -17,7 +18,7 @@ impl Program {
     }
 
     pub fn at(path: &Path) -> Program {
-        Program { path: path.to_owned(), environment: Vec::new() }
+        Program { path: path.to_owned(), before: Vec::new(), environment: Vec::new() }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Program {
@@ -25,9 +26,20 @@ impl Program {
         self
     }
 
+    /// A word before all that are given later.
+    pub fn before(mut self, word: &str) -> Program {
+        self.before.push(word.to_owned());
+        self
+    }
+
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(words).env_clear().env("PATH", "/usr/bin:/bin").envs(self.environment.clone());
+        command
+            .args(&self.before)
+            .args(words)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .envs(self.environment.clone());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -53,10 +53,19 @@ impl Auth {
 
     fn put_user(&mut self, command: &AuthCommand) -> Result<Change, AuthError> {
         let AuthCommand::PutUser { name, password, roles, grant, revoke } = command else { unreachable!() };
-        let Some(old) = self.users.iter_mut().find(|user| user.name == *name) else {
+        let changes = !(grant.is_empty() && revoke.is_empty());
+        let at = self.users.iter().position(|user| user.name == *name);
+        if at.is_none() && changes {
+            return Err(AuthError::NoUserToUpdate { user: name.clone() });
+        }
+        let makes = at.is_none() || (!changes && !roles.is_empty());
+        if makes {
             let Some(password) = password.clone() else {
                 return Err(AuthError::EmptyPassword { user: name.clone() });
             };
+            if at.is_some() {
+                return Err(AuthError::UserExists { user: name.clone() });
+            }
             let mut roles = roles.clone();
             if name == "root" && !roles.contains(name) {
                 roles.push(name.clone());
@@ -64,7 +73,8 @@ impl Auth {
             let user = User { name: name.clone(), password, roles };
             self.users.push(user.clone());
             return Ok(Change::User { created: true, user });
-        };
+        }
+        let old = &mut self.users[at.unwrap()];
         let mut user = old.clone();
         user.roles.sort();
         user.roles.dedup();
@@ -105,14 +115,15 @@ impl Auth {
                 Ok(Change::Role { created: true, role: role.clone() })
             }
             AuthCommand::UpdateRole { grant, revoke, .. } => {
-                let mut role = self.roles[at.ok_or_else(missing)?].clone();
+                let at = at.ok_or_else(|| AuthError::NoRoleToUpdate { role: name.clone() })?;
+                let mut role = self.roles[at].clone();
                 let kv = &mut role.permissions.kv;
                 kv.read = merged("read", &kv.read, &grant.kv.read, &revoke.kv.read)?;
                 kv.write = merged("write", &kv.write, &grant.kv.write, &revoke.kv.write)?;
-                if [grant, revoke].iter().all(|part| part.kv.read.is_empty() && part.kv.write.is_empty()) {
+                if role == self.roles[at] {
                     return Err(AuthError::RoleNotUpdated);
                 }
-                self.roles[at.unwrap()] = role.clone();
+                self.roles[at] = role.clone();
                 Ok(Change::Role { created: false, role })
             }
             _ => {
@@ -136,12 +147,7 @@ fn merged(
         }
         new.push(pattern.clone());
     }
-    for pattern in revoke {
-        if !new.contains(pattern) {
-            return Err(AuthError::UngrantedPermission { access, pattern: pattern.clone() });
-        }
-        new.retain(|other| other != pattern);
-    }
+    new.retain(|pattern| !revoke.contains(pattern));
     new.sort();
     new.dedup();
     Ok(new)

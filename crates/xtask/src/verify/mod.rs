@@ -2,6 +2,7 @@
 //!
 //! It runs all chosen steps even after one failed, and must never write to a tracked file.
 
+mod conformance;
 mod image;
 mod result;
 mod scenarios;
@@ -138,7 +139,7 @@ mod tests {
         check(
             &[],
             &["scenarios"],
-            &["format", "tidy", "clippy", "tests", "docs", "licences", "image", "soaks"],
+            &["format", "tidy", "clippy", "tests", "docs", "licences", "conformance", "image", "soaks"],
         );
     }
 

@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::result::{State, StepResult};
-use super::{image, scenarios};
+use super::{conformance, image, scenarios};
 use crate::command::{Ended, cargo, has_cargo_plugin, show};
 use crate::tidy;
 use crate::workspace::Workspace;
@@ -26,13 +26,14 @@ pub struct Step {
 }
 
 /// From fast to real; a name's part before `-` selects the group.
-pub const STEPS: [Step; 10] = [
+pub const STEPS: [Step; 11] = [
     Step { name: "format", about: "rustfmt's own opinion", run: format },
     Step { name: "tidy", about: "the rules of the house", run: tidy_rules },
     Step { name: "clippy", about: "all targets, warnings are errors", run: clippy },
     Step { name: "tests", about: "unit, golden and documentation tests", run: tests },
     Step { name: "docs", about: "rustdoc, warnings are errors", run: docs },
     Step { name: "licences", about: "cargo deny: licences and bans", run: licences },
+    Step { name: "conformance", about: "etcd's contract, beside Debian's etcd", run: store },
     Step { name: "image", about: "whole images: the same bytes, faults, damage", run: images },
     Step { name: "scenarios-nspawn", about: "qemu/scenarios on nspawn nodes", run: nspawn },
     Step { name: "scenarios-qemu", about: "qemu/scenarios on QEMU machines", run: qemu },
@@ -94,6 +95,10 @@ fn tidy_rules(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
         results.push(StepResult { name, state, took: None });
     }
     Ok(results)
+}
+
+fn store(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    conformance::run(workspace)
 }
 
 fn images(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {

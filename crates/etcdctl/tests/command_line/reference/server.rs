@@ -1,18 +1,45 @@
-//! An etcd of Debian's with its own folder and ports on loopback; it ends with the value.
+//! Servers with their own folder and ports on loopback; they end with the value.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::transcript::Facts;
 
-const SERVER: &str = "/usr/bin/etcd";
+/// Debian's server, and where to look for another one.
+const REFERENCE: (&str, &str) = ("/usr/bin/etcd", "KEELSON_REFERENCE_ETCD");
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+/// As long as the conformance suite waits.
+const QUIET: Duration = Duration::from_millis(600);
 
 /// So many changes a fresh cluster of one makes by itself: a member, its name, the cluster's version.
 const FIRST_INDEX: u64 = 3;
+
+/// What serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// Debian's etcd, one member.
+    Debian,
+    /// This project's etcd, one member.
+    Alone,
+    /// This project's etcd, three members; the first is asked.
+    Three,
+}
+
+impl Site {
+    fn program(self) -> PathBuf {
+        match self {
+            Site::Debian => {
+                PathBuf::from(std::env::var(REFERENCE.1).unwrap_or_else(|_| REFERENCE.0.to_owned()))
+            }
+            // Cargo puts all programs of a profile into one folder.
+            Site::Alone | Site::Three => Path::new(env!("CARGO_BIN_EXE_etcdctl")).with_file_name("etcd"),
+        }
+    }
+}
 
 /// Addresses that are free.
 pub struct Places {
@@ -29,34 +56,67 @@ impl Places {
 }
 
 pub struct Etcd {
+    site: Site,
     child: Child,
+    /// The other members.
+    others: Vec<Etcd>,
     url: String,
     peer: String,
     _folder: tempfile::TempDir,
 }
 
 impl Etcd {
-    pub fn start(name: &str) -> Etcd {
-        let places = Places::find();
-        let cluster = format!("{name}={}", places.peer);
-        let server = Etcd::spawn(name, &places, &cluster, "new");
-        server.wait("its first index", |server| server.index() >= FIRST_INDEX);
-        server
+    pub fn start(site: Site) -> Etcd {
+        let names: &[&str] = if site == Site::Three { &["n1", "n2", "n3"] } else { &["n1"] };
+        let places: Vec<Places> = names.iter().map(|_| Places::find()).collect();
+        let each = names.iter().zip(&places).map(|(name, places)| format!("{name}={}", places.peer));
+        let cluster = each.collect::<Vec<_>>().join(",");
+        let spawn = |(name, places): (&&str, &Places)| Etcd::spawn(site, name, places, &cluster, "new");
+        let mut all: Vec<Etcd> = names.iter().zip(&places).map(spawn).collect();
+        let mut first = all.remove(0);
+        first.others = all;
+        first.wait("its first index", |server| {
+            let members = server.request("GET", "/v2/members", "");
+            let version = server.request("GET", "/version", "");
+            names.iter().all(|name| members.contains(&format!("\"name\":\"{name}\"")))
+                && version.contains("etcdcluster")
+                && !version.contains("not_decided")
+                && server.index() >= FIRST_INDEX
+        });
+        first.wait_until_quiet();
+        first
     }
 
-    pub fn join(name: &str, places: &mut Places, cluster: &str) -> Etcd {
-        let server = Etcd::spawn(name, places, cluster, "existing");
+    /// The cluster writes records of its own when it starts; a case counts on the index that comes after them.
+    fn wait_until_quiet(&self) {
+        let steady = std::cell::Cell::new((0, Instant::now()));
+        self.wait("an index that stands still", |server| {
+            let index = server.index();
+            if index != steady.get().0 {
+                steady.set((index, Instant::now()));
+            }
+            steady.get().1.elapsed() >= QUIET
+        });
+    }
+
+    /// One more member of this server's cluster.
+    pub fn join(&self, name: &str, places: &Places, cluster: &str) -> Etcd {
+        let server = Etcd::spawn(self.site, name, places, cluster, "existing");
         server.wait("health", |server| server.request("GET", "/health", "").contains("true"));
         server
     }
 
-    fn spawn(name: &str, places: &Places, cluster: &str, state: &str) -> Etcd {
+    fn spawn(site: Site, name: &str, places: &Places, cluster: &str, state: &str) -> Etcd {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(SERVER)
+        let mut command = Command::new(site.program());
+        if site == Site::Debian {
+            command.arg("--enable-v2");
+        }
+        let child = command
             // Else a member can not be removed in its first 5 seconds.
             .arg("--strict-reconfig-check=false")
-            .args(["--enable-v2", "--name", name, "--data-dir"])
+            .args(["--name", name, "--data-dir"])
             .arg(folder.path().join("data"))
             .args(["--listen-client-urls", &places.url, "--advertise-client-urls", &places.url])
             .args(["--listen-peer-urls", &places.peer, "--initial-advertise-peer-urls", &places.peer])
@@ -65,9 +125,14 @@ impl Etcd {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("Debian's etcd: apt-get install etcd-server");
+            .unwrap_or_else(|error| {
+                panic!(
+                    "{}: {error} (Debian's: apt-get install etcd-server; ours: cargo build --bin etcd)",
+                    site.program().display()
+                )
+            });
         let Places { url, peer } = places;
-        Etcd { child, url: url.clone(), peer: peer.clone(), _folder: folder }
+        Etcd { site, child, others: Vec::new(), url: url.clone(), peer: peer.clone(), _folder: folder }
     }
 
     pub fn facts(&self) -> Facts {

@@ -1,0 +1,56 @@
+//! Builds programs and says where they lie, for checks that run them elsewhere than in this checkout.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+
+use crate::command::{cargo, show_and_read};
+
+/// A line of `cargo build --message-format json`; of the many kinds only what names a program.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}
+
+/// What `cargo build` with these words makes. `cargo run` would do for most, but sets `CARGO` and wants to be in
+/// the checkout.
+pub fn build(root: &Path, words: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo(root, &["build", "--locked", "--quiet"]);
+    let built = show_and_read(command.args(words).arg("--message-format=json-render-diagnostics"))?;
+    if !built.success {
+        bail!("cargo build {} did not succeed", words.join(" "));
+    }
+    Ok(executables(&built.stdout))
+}
+
+/// The one of that name.
+pub fn named<'a>(programs: &'a [PathBuf], name: &str) -> Result<&'a Path> {
+    match programs.iter().rfind(|path| path.file_name().is_some_and(|last| last == name)) {
+        Some(path) => Ok(path),
+        None => bail!("cargo names no program {name}"),
+    }
+}
+
+fn executables(messages: &str) -> Vec<PathBuf> {
+    let parsed = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    parsed.filter_map(|message| message.executable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_name_among_those_that_cargo_names() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
+                        {\"reason\":\"compiler-artifact\",\"executable\":\"/t/tool/keelson\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"executable\":\"/t/debug/examples/local\"}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        let programs = executables(messages);
+        assert_eq!(named(&programs, "keelson").unwrap(), Path::new("/t/tool/keelson"));
+        assert_eq!(named(&programs, "local").unwrap(), Path::new("/t/debug/examples/local"));
+        assert_eq!(named(&programs, "etcd").unwrap_err().to_string(), "cargo names no program etcd");
+        assert!(executables("").is_empty());
+    }
+}

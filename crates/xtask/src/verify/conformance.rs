@@ -1,0 +1,133 @@
+//! The key-value store against its contract: the same cases on the store alone, one member, three members and
+//! Debian's etcd; then clients that others wrote, and `etcdctl` beside Debian's.
+//!
+//! What could not be tried is skipped with its reason, never passed.
+
+mod reference;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::result::{State, StepResult};
+use crate::built;
+use crate::command::{Ended, cargo, show, show_and_read};
+use crate::workspace::Workspace;
+use reference::Reference;
+
+/// The runner's exit code for "not to be had on this host".
+const NOT_HERE: i32 = 77;
+/// The tests of `etcdctl` beside Debian's, which leave time to each other's servers.
+const AT_ONCE: &str = "2";
+
+struct Programs {
+    runner: PathBuf,
+    etcd: PathBuf,
+    /// The HTTP front over the store alone.
+    local: PathBuf,
+    /// Below cargo's target folder: what is fetched stays there for the next time.
+    folder: PathBuf,
+}
+
+pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
+    let root = &workspace.root;
+    let programs = build(root)?;
+    let reference = Reference::find_or_fetch(&programs.folder.join("debian"));
+    let mut results = Vec::new();
+    let mut add = |name: &str, state: State| {
+        results.push(StepResult { name: format!("conformance: {name}"), state, took: None });
+    };
+    add("model", runner(&programs, "model", &programs.local, &[])?);
+    for kind in ["one", "three"] {
+        add(kind, runner(&programs, kind, &programs.etcd, &[])?);
+    }
+    let clients = programs.folder.display().to_string();
+    let clients = |name| ["--client", name, "--folder", &clients].map(str::to_owned).to_vec();
+    for name in ["python", "rust"] {
+        add(&format!("{name} on three"), runner(&programs, "three", &programs.etcd, &clients(name))?);
+    }
+    match &reference {
+        Ok(reference) => {
+            add("reference", runner(&programs, "reference", &reference.etcd, &[])?);
+            for name in ["python", "rust"] {
+                let state = runner(&programs, "reference", &reference.etcd, &clients(name))?;
+                add(&format!("{name} on reference"), state);
+            }
+            add("etcdctl", etcdctl(root, reference)?);
+        }
+        Err(why) => {
+            for name in ["reference", "python on reference", "rust on reference", "etcdctl"] {
+                add(name, State::Skipped(format!("{why:#}")));
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn build(root: &Path) -> Result<Programs> {
+    let words = ["--package", "etcd", "--package", "conformance", "--package", "etcd-http"];
+    let targets = ["--bin", "etcd", "--bin", "conformance", "--example", "local"];
+    let built = built::build(root, &[words, targets].concat())?;
+    let etcd = built::named(&built, "etcd")?.to_path_buf();
+    let folder = etcd.ancestors().nth(2).unwrap_or(root).join("conformance");
+    Ok(Programs {
+        runner: built::named(&built, "conformance")?.to_path_buf(),
+        local: built::named(&built, "local")?.to_path_buf(),
+        etcd,
+        folder,
+    })
+}
+
+fn runner(programs: &Programs, kind: &str, server: &Path, more: &[String]) -> Result<State> {
+    let mut command = Command::new(&programs.runner);
+    let ended = show_and_read(command.args(["--on", kind, "--program"]).arg(server).args(more))?;
+    eprint!("{}", ended.stdout);
+    Ok(judge(&ended))
+}
+
+fn judge(ended: &Ended) -> State {
+    let last = ended.stdout.lines().next_back().unwrap_or_default().to_owned();
+    match ended.code {
+        Some(0) if last.is_empty() => State::Failed("nothing was said to have held".into()),
+        Some(0) => State::Passed(last),
+        Some(NOT_HERE) => State::Skipped(last),
+        Some(code) if last.is_empty() => State::Failed(format!("exit code {code}")),
+        Some(_) => State::Failed(last),
+        None => State::Failed("ended by a signal".into()),
+    }
+}
+
+/// Ours and Debian's `etcdctl`, each on Debian's etcd and on ours.
+fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
+    let words = ["test", "--locked", "--package", "etcdctl", "--test", "command_line", "--"];
+    let mut command = cargo(root, &words);
+    command.args(["--ignored", "--test-threads", AT_ONCE]);
+    command.env("KEELSON_REFERENCE_ETCD", &reference.etcd);
+    let ended = show(command.env("KEELSON_REFERENCE_ETCDCTL", &reference.etcdctl))?;
+    Ok(match ended.code {
+        Some(0) => State::Passed("beside Debian's, on one and three members of ours".into()),
+        Some(code) => State::Failed(format!("exit code {code}")),
+        None => State::Failed("ended by a signal".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(code: Option<i32>, stdout: &str, expected: State) {
+        let ended = Ended { success: code == Some(0), code, stdout: stdout.into() };
+        assert_eq!(judge(&ended), expected);
+    }
+
+    #[test]
+    fn only_what_held_is_passed() {
+        check(Some(0), "450 held, 0 failed\n", State::Passed("450 held, 0 failed".into()));
+        check(Some(0), "", State::Failed("nothing was said to have held".into()));
+        check(Some(1), "FAILED a\n    why\n9 held, 1 failed\n", State::Failed("9 held, 1 failed".into()));
+        check(Some(1), "", State::Failed("exit code 1".into()));
+        check(Some(77), "skipped: no PyPI\n", State::Skipped("skipped: no PyPI".into()));
+        check(None, "", State::Failed("ended by a signal".into()));
+    }
+}
