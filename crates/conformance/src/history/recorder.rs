@@ -20,6 +20,8 @@ pub struct Recording {
     pub folder: String,
     /// Longer waits count as unanswered.
     pub patience: Duration,
+    /// Between two operations of one client.
+    pub pause: Duration,
     pub seed: u64,
 }
 
@@ -38,6 +40,7 @@ pub fn record(
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     client.step();
+                    thread::sleep(client.plan.pause);
                 }
                 client.seen
             })
