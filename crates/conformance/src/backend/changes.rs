@@ -103,12 +103,15 @@ impl Cluster {
         };
         let found = all["members"].as_array().into_iter().flatten().find(has_url);
         let id = found.and_then(|member| member["id"].as_str());
-        id.map(str::to_owned).ok_or_else(|| Failure::differs(format!("no member has {url}: {}", answer.text())))
+        id.map(str::to_owned)
+            .ok_or_else(|| Failure::differs(format!("no member has {url}: {}", answer.text())))
     }
 
     /// The client addresses of members whose process was started and not ended by us.
     pub fn running_addresses(&self) -> Vec<SocketAddr> {
         let all = self.addresses().into_iter().zip(&self.members);
-        all.filter(|(_, member)| member.process.is_some() && !member.removed).map(|(address, _)| address).collect()
+        all.filter(|(_, member)| member.process.is_some() && !member.removed)
+            .map(|(address, _)| address)
+            .collect()
     }
 }

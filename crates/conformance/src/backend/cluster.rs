@@ -113,10 +113,8 @@ impl Cluster {
         let folder = tempfile::tempdir().map_err(Failure::io("make a folder"))?;
         let plan =
             Plan { program: Program::local(""), members: addresses.len(), folder: folder.path().into() };
-        let member = |address: &SocketAddr| Member {
-            name: address.to_string(),
-            ..Member::new(0, *address, *address)
-        };
+        let member =
+            |address: &SocketAddr| Member { name: address.to_string(), ..Member::new(0, *address, *address) };
         Ok(Self { plan, members: addresses.iter().map(member).collect(), folder, network: None })
     }
 

@@ -34,7 +34,8 @@ pub fn in_own_namespaces(test: &str, body: impl FnOnce()) {
     let ended = inner.output();
     match ended {
         Ok(ended) => {
-            let (out, error) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+            let (out, error) =
+                (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
             println!("{out}{error}");
             assert!(ended.status.success(), "inside of namespaces: {}", ended.status);
             assert!(out.contains("1 passed"), "no test is named {test}");

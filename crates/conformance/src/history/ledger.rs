@@ -155,7 +155,8 @@ pub fn check_ledger(cluster: &Cluster, written: &[Written]) -> Result<(), Failur
         match &first {
             None => first = Some((address, keys)),
             Some((other, theirs)) if *theirs != keys => {
-                let differing: Vec<_> = theirs.iter().filter(|(key, at)| keys.get(*key) != Some(at)).collect();
+                let differing: Vec<_> =
+                    theirs.iter().filter(|(key, at)| keys.get(*key) != Some(at)).collect();
                 return Err(Failure::differs(format!("{other} and {address} differ: {differing:?}")));
             }
             Some(_) => {}

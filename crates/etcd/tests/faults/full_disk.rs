@@ -24,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn disk_for(cluster: &Cluster, number: usize) -> PathBuf {
     let path = cluster.data(number);
     fs::create_dir_all(&path).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "none"]).arg(&path).status().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "none"]).arg(&path).status().unwrap();
     assert!(mounted.success(), "tmpfs at {}", path.display());
     path
 }

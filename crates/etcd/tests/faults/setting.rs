@@ -44,7 +44,8 @@ pub fn soak(once: impl Fn(u64)) {
 }
 
 pub fn ask(cluster: &Cluster, number: usize, request: &Request) -> Answer {
-    http::ask(cluster.addresses()[number], request, ASK).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    http::ask(cluster.addresses()[number], request, ASK)
+        .unwrap_or_else(|error| panic!("{request:?}: {error}"))
 }
 
 pub fn others(cluster: &Cluster, number: usize) -> Vec<usize> {
