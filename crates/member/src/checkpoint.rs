@@ -15,7 +15,7 @@ use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTl
 use kv::{Changes, Restore, Store, Table};
 
 use crate::codec::{self, Reader};
-use crate::limits::DATABASE_BYTES;
+use crate::limits::{DATABASE_BYTES, LITTLE_ROOM};
 use crate::raft_types::SnapshotMeta;
 
 const FORMAT: u8 = 2;
@@ -47,17 +47,26 @@ pub enum CheckpointError {
 impl CheckpointError {
     /// Whether room on the disk would help.
     pub fn is_full(&self) -> bool {
-        let full = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        let full = |error: &io::Error, path: &Path| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
+            // What LMDB makes of a write that was cut short. Each try writes all of its pages anew,
+            // so even a lost write-back would not stay lost.
+            _ => error.raw_os_error() == Some(nix::libc::EIO) && has_little_room(path),
         };
         match self {
-            Self::Io(_, error) | Self::Database(_, heed::Error::Io(error)) => full(error),
-            Self::Database(_, heed::Error::Mdb(heed::MdbError::Other(code))) => {
-                full(&io::Error::from_raw_os_error(*code))
+            Self::Io(path, error) | Self::Database(path, heed::Error::Io(error)) => full(error, path),
+            Self::Database(path, heed::Error::Mdb(heed::MdbError::Other(code))) => {
+                full(&io::Error::from_raw_os_error(*code), path)
             }
             _ => false,
         }
     }
+}
+
+/// Less than the largest single write could take.
+fn has_little_room(path: &Path) -> bool {
+    let seen = nix::sys::statvfs::statvfs(path);
+    seen.is_ok_and(|seen| seen.blocks_available() * seen.fragment_size() < LITTLE_ROOM)
 }
 
 impl From<CheckpointError> for io::Error {
@@ -237,8 +246,10 @@ struct Sum(u64);
 
 impl Sum {
     fn spread(checksum: u32) -> u64 {
-        let product = u128::from(checksum).wrapping_add(1) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
-        (product >> 64) as u64
+        // The finisher of splitmix64.
+        let mixed = u64::from(checksum).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed ^ (mixed >> 27)
     }
 
     fn add(&mut self, checksum: u32) {

@@ -59,8 +59,11 @@ impl Ledger {
             if seen >= more {
                 return Ok(());
             }
-            if Instant::now() > deadline {
-                return Err(Failure::differs(format!("{seen} of {more} writes within {limit:?}")));
+            let ended = self.threads.iter().filter(|one| one.is_finished()).count();
+            if Instant::now() > deadline || ended == self.threads.len() {
+                return Err(Failure::differs(format!(
+                    "{seen} of {more} writes within {limit:?}; {ended} writers saw a key written twice"
+                )));
             }
             thread::sleep(POLL);
         }

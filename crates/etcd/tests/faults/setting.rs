@@ -13,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// Until writes go on after a fault, on a machine that does much else.
 pub const RECOVERY: Duration = Duration::from_secs(15);
 /// Writes that show that a cluster works again.
-pub const SOME: u64 = 25;
+pub const SOME: u64 = 40;
 /// A proof about nothing proves nothing.
 const FEWEST: usize = 100;
 pub const SOAK_SEEDS: std::ops::Range<u64> = 100..125;
@@ -74,13 +74,13 @@ pub fn under_load(
         seed,
     };
     let mut written = Ok(Vec::new());
-    let history = must(record(cluster, &recording, |cluster| {
+    let history = record(cluster, &recording, |cluster| {
         ledger.wait_for(SOME, RECOVERY)?;
         let done = faults(cluster, &ledger, &mut random).and_then(|()| ledger.wait_for(SOME, RECOVERY));
         written = ledger.finish();
         done
-    }));
-    let written = must(written);
+    });
+    let (written, history) = (must(written), must(history));
     must(check_ledger(cluster, &written));
     let last = written.iter().filter_map(|one| one.index).max().unwrap();
     for watcher in watchers {
