@@ -46,8 +46,10 @@ pub fn record(
             })
         };
         let running: Vec<_> = (0..plan.clients).map(start).collect();
+        // Also when the faults panic: the scope waits for the clients.
+        let ending = Ending(&over);
         let outcome = faults(cluster);
-        over.store(true, Ordering::Relaxed);
+        drop(ending);
         let seen = running.into_iter().map(|one| one.join().unwrap_or_default());
         (outcome, seen.flatten().collect::<Vec<_>>())
     });
@@ -57,6 +59,15 @@ pub fn record(
     (0..plan.keys).for_each(|key| last.act(format!("{}/{key}", plan.folder), Action::Read));
     history.extend(last.seen);
     Ok(history)
+}
+
+/// When it is dropped, the clients end.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Client<'a> {
