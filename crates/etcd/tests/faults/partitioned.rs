@@ -9,7 +9,7 @@ use conformance::http::Request;
 
 use crate::setting::{RECOVERY, SOAK_SEEDS, SOME, ask, must, others, plan, under_load};
 
-const PARTED: Duration = Duration::from_millis(2500);
+const PARTED: Duration = Duration::from_millis(1000);
 
 #[derive(Debug, Clone, Copy)]
 enum Cut {
