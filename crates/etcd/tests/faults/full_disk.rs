@@ -13,8 +13,9 @@ use conformance::http::{self, Request};
 
 use crate::setting::{RECOVERY, SOME, must, plan, under_load};
 
-/// Two segments of the log, a checkpoint, and not much more.
-const SIZE: &str = "size=200m";
+/// When the ballast is gone: room for three segments of the log, and for a checkpoint of a history of large
+/// values, twice.
+const SIZE: &str = "size=700m";
 const VALUE: usize = 1 << 20;
 const REFUSED: &str = "no space";
 /// A refusal comes at once, not when the request's time is over.
@@ -33,8 +34,9 @@ fn disk_for(cluster: &Cluster, number: usize) -> PathBuf {
 fn fill(disk: &Path) -> PathBuf {
     let ballast = disk.join("ballast");
     let mut file = File::create(&ballast).unwrap();
-    let piece = vec![0; 4096];
-    while file.write_all(&piece).is_ok() {}
+    for piece in [vec![0; 1 << 20], vec![0; 4096]] {
+        while file.write_all(&piece).is_ok() {}
+    }
     ballast
 }
 
