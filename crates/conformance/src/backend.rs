@@ -2,10 +2,13 @@
 //!
 //! It ends only the processes that it started, by their ids, and leaves none behind.
 
+mod changes;
 mod cluster;
+mod network;
 mod program;
 
 pub use cluster::{Cluster, Plan};
+pub use network::{Network, in_own_namespaces};
 pub use program::Program;
 
 /// Which promises a back end is held to.

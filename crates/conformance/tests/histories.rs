@@ -14,6 +14,7 @@ fn recording() -> Recording {
         keys: 3,
         folder: "/history".into(),
         patience: Duration::from_millis(1500),
+        pause: Duration::ZERO,
         seed: 7,
     }
 }

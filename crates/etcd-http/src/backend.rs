@@ -108,6 +108,9 @@ pub enum Unavailable {
     Stopped,
     #[error("etcdserver: request cancelled")]
     Cancelled,
+    /// Refused; nothing happened. etcd itself would end here.
+    #[error("etcdserver: no space left on this member's disk")]
+    NoSpace,
 }
 
 /// Why the members stay as they are.

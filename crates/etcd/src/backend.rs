@@ -49,6 +49,7 @@ fn unavailable(error: member::Unavailable) -> Unavailable {
         member::Unavailable::LeaderFailed => Unavailable::LeaderFailed,
         member::Unavailable::ConnectionLost => Unavailable::ConnectionLost,
         member::Unavailable::Stopped => Unavailable::Stopped,
+        member::Unavailable::NoSpace => Unavailable::NoSpace,
         member::Unavailable::TooManyRequests | member::Unavailable::TooLarge => Unavailable::Cancelled,
     }
 }

@@ -51,7 +51,7 @@ pub struct Record {
 }
 
 /// Records to write and to remove. Removing one that is not there is no error.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Changes {
     meta: Vec<(u64, Vec<u8>)>,
     nodes: Vec<NodeRecord>,
@@ -60,7 +60,7 @@ pub struct Changes {
     gone_history: Vec<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct NodeRecord {
     record: u64,
     parent: u64,

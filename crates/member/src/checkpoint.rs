@@ -1,6 +1,9 @@
 //! The state on disk: an LMDB environment with the records of `kv` and, in the same transaction,
 //! up to which log entry they are the state. It must never be what makes a write durable: that is
 //! the log's affair. An environment is only ever replaced as a whole, by a new folder.
+//!
+//! LMDB does not notice a bit that turned on its disk: each record stands behind a checksum of its
+//! own, and their sum stands beside the place in the log, so that none can be lost either.
 
 use std::fs;
 use std::io;
@@ -12,10 +15,10 @@ use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTl
 use kv::{Changes, Restore, Store, Table};
 
 use crate::codec::{self, Reader};
-use crate::limits::DATABASE_BYTES;
+use crate::limits::{DATABASE_BYTES, LITTLE_ROOM};
 use crate::raft_types::SnapshotMeta;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Sorts behind the tables of `kv`.
 const META_KEY: &[u8] = b"\xffraft";
 const PREFIX: &str = "state-";
@@ -33,8 +36,37 @@ pub enum CheckpointError {
     Meta(PathBuf, #[source] codec::DecodeError),
     #[error("the state in {0} has an unknown record {1:02x?}")]
     Record(PathBuf, Vec<u8>),
+    #[error("the state in {0} is damaged: record {1:02x?} does not fit its checksum")]
+    Damaged(PathBuf, Vec<u8>),
+    #[error("the state in {0} is damaged: its records are not those that were written")]
+    Incomplete(PathBuf),
     #[error("the state in {0}")]
     Restore(PathBuf, #[source] kv::RestoreError),
+}
+
+impl CheckpointError {
+    /// Whether room on the disk would help.
+    pub fn is_full(&self) -> bool {
+        let full = |error: &io::Error, path: &Path| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
+            // What LMDB makes of a write that was cut short. Each try writes all of its pages anew,
+            // so even a lost write-back would not stay lost.
+            _ => error.raw_os_error() == Some(nix::libc::EIO) && has_little_room(path),
+        };
+        match self {
+            Self::Io(path, error) | Self::Database(path, heed::Error::Io(error)) => full(error, path),
+            Self::Database(path, heed::Error::Mdb(heed::MdbError::Other(code))) => {
+                full(&io::Error::from_raw_os_error(*code), path)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Less than the largest single write could take.
+fn has_little_room(path: &Path) -> bool {
+    let seen = nix::sys::statvfs::statvfs(path);
+    seen.is_ok_and(|seen| seen.blocks_available() * seen.fragment_size() < LITTLE_ROOM)
 }
 
 impl From<CheckpointError> for io::Error {
@@ -127,29 +159,105 @@ impl Checkpoint {
     /// Writes what changed, and where in the log it is the state of. On disk on return.
     pub fn commit(&self, changes: Changes, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
         let mut txn = self.env.write_txn().map_err(|error| self.failed(error))?;
+        let mut sum = match self.read_meta(&txn)? {
+            Some((sum, _)) => sum,
+            None => Sum::default(),
+        };
         for record in changes.records() {
             let key = key(record.table, record.key);
-            let written = match record.bytes {
-                Some(bytes) => self.records.put(&mut txn, &key, &bytes),
-                None => self.records.delete(&mut txn, &key).map(drop),
-            };
-            written.map_err(|error| self.failed(error))?;
+            self.write(&mut txn, &mut sum, &key, record.bytes.as_deref())?;
         }
-        self.put_meta(&mut txn, meta)?;
+        self.put_meta(&mut txn, sum, meta)?;
         txn.commit().map_err(|error| self.failed(error))
     }
 
-    fn put_meta(&self, txn: &mut RwTxn<'_>, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+    /// Writes or removes one record behind its checksum, and keeps the sum of all.
+    fn write(
+        &self,
+        txn: &mut RwTxn<'_>,
+        sum: &mut Sum,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), CheckpointError> {
+        let before = self.records.get(txn, key).map_err(|error| self.failed(error))?;
+        if let Some((checksum, _)) = before.and_then(<[u8]>::split_first_chunk) {
+            sum.remove(u32::from_le_bytes(*checksum));
+        }
+        let written = match value {
+            Some(value) => {
+                let checksum = checksum(key, value);
+                sum.add(checksum);
+                let bytes = [&checksum.to_le_bytes()[..], value].concat();
+                self.records.put(txn, key, &bytes)
+            }
+            None => self.records.delete(txn, key).map(drop),
+        };
+        written.map_err(|error| self.failed(error))
+    }
+
+    /// The format, a checksum of what follows, the records' sum, the place in the log.
+    fn put_meta(&self, txn: &mut RwTxn<'_>, sum: Sum, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+        let mut rest = BytesMut::with_capacity(256);
+        rest.put_u64(sum.0);
+        codec::put_snapshot_meta(&mut rest, meta);
         let mut out = BytesMut::with_capacity(256);
         out.put_u8(FORMAT);
-        codec::put_snapshot_meta(&mut out, meta);
+        out.put_u32_le(checksum(META_KEY, &rest));
+        out.extend_from_slice(&rest);
         self.records.put(txn, META_KEY, &out).map_err(|error| self.failed(error))
+    }
+
+    fn read_meta(&self, txn: &RoTxn<'_>) -> Result<Option<(Sum, SnapshotMeta)>, CheckpointError> {
+        let bytes = self.records.get(txn, META_KEY).map_err(|error| self.failed(error))?;
+        let Some((format, bytes)) = bytes.and_then(<[u8]>::split_first) else { return Ok(None) };
+        let folder = || self.folder.clone();
+        if *format != FORMAT {
+            return Err(CheckpointError::Format(folder(), *format));
+        }
+        let rest = self.checked(META_KEY, bytes)?;
+        let malformed = |error| CheckpointError::Meta(folder(), error);
+        let mut reader = Reader::new(Bytes::copy_from_slice(rest));
+        let sum = Sum(reader.u64().map_err(malformed)?);
+        Ok(Some((sum, reader.snapshot_meta().map_err(malformed)?)))
+    }
+
+    /// What stands behind a record's checksum.
+    fn checked<'a>(&self, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], CheckpointError> {
+        match bytes.split_first_chunk() {
+            Some((stored, value)) if u32::from_le_bytes(*stored) == checksum(key, value) => Ok(value),
+            _ => Err(CheckpointError::Damaged(self.folder.clone(), key.to_vec())),
+        }
     }
 
     /// A view that does not change, whatever is committed later.
     pub fn view(&self) -> Result<View, CheckpointError> {
         let txn = self.env.clone().static_read_txn().map_err(|error| self.failed(error))?;
         Ok(View { txn, checkpoint: self.clone() })
+    }
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), value)
+}
+
+/// The checksums of all records added up, spread so that one can not stand for another two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum(u64);
+
+impl Sum {
+    fn spread(checksum: u32) -> u64 {
+        // The finisher of splitmix64.
+        let mixed = u64::from(checksum).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed ^ (mixed >> 27)
+    }
+
+    fn add(&mut self, checksum: u32) {
+        self.0 = self.0.wrapping_add(Self::spread(checksum));
+    }
+
+    fn remove(&mut self, checksum: u32) {
+        self.0 = self.0.wrapping_sub(Self::spread(checksum));
     }
 }
 
@@ -169,32 +277,30 @@ pub struct View {
 impl View {
     /// What this is the state of; `None` when nothing was committed yet.
     pub fn meta(&self) -> Result<Option<SnapshotMeta>, CheckpointError> {
-        let bytes = self.checkpoint.records.get(&self.txn, META_KEY);
-        let Some(bytes) = bytes.map_err(|error| self.checkpoint.failed(error))? else {
-            return Ok(None);
-        };
-        let folder = || self.checkpoint.folder.clone();
-        let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
-        let malformed = |error| CheckpointError::Meta(folder(), error);
-        match reader.u8().map_err(malformed)? {
-            FORMAT => reader.snapshot_meta().map(Some).map_err(malformed),
-            other => Err(CheckpointError::Format(folder(), other)),
-        }
+        Ok(self.checkpoint.read_meta(&self.txn)?.map(|(_, meta)| meta))
     }
 
-    /// All records of `kv`, in the order of their keys.
+    /// All records of `kv`, in the order of their keys. Each is whole; that none is missing is
+    /// known when all were taken.
     pub fn each<E: From<CheckpointError>>(
         &self,
         mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |error| E::from(self.checkpoint.failed(error));
+        let mut sum = Sum::default();
         for record in self.checkpoint.records.iter(&self.txn).map_err(failed)? {
-            let (key, value) = record.map_err(failed)?;
+            let (key, bytes) = record.map_err(failed)?;
             if key != META_KEY {
+                let value = self.checkpoint.checked(key, bytes)?;
+                sum.add(checksum(key, value));
                 take(key, value)?;
             }
         }
-        Ok(())
+        let written = self.checkpoint.read_meta(&self.txn)?.map_or(Sum::default(), |(sum, _)| sum);
+        if sum == written {
+            return Ok(());
+        }
+        Err(CheckpointError::Incomplete(self.checkpoint.folder.clone()).into())
     }
 
     pub fn restore(&self) -> Result<Store, CheckpointError> {
@@ -245,6 +351,7 @@ impl Replacement {
         let checkpoint = &self.checkpoint;
         let failed = |error| checkpoint.failed(error);
         let mut txn = checkpoint.env.write_txn().map_err(failed)?;
+        let mut sum = Sum::default();
         while let Some(chunk) = next() {
             let mut reader = Reader::new(chunk);
             while !reader.is_empty() {
@@ -254,10 +361,10 @@ impl Replacement {
                 if read_key(&key).is_none() {
                     return Err(CheckpointError::Record(self.part.clone(), key.to_vec()));
                 }
-                checkpoint.records.put(&mut txn, &key, &value).map_err(failed)?;
+                checkpoint.write(&mut txn, &mut sum, &key, Some(&value))?;
             }
         }
-        checkpoint.put_meta(&mut txn, meta)?;
+        checkpoint.put_meta(&mut txn, sum, meta)?;
         txn.commit().map_err(failed)
     }
 

@@ -38,6 +38,10 @@ pub const PROPOSE_TIME: Duration = Duration::from_secs(1);
 /// The same for the question up to where a quorum read must see.
 pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
 
+/// A full disk is looked at again after this long.
+pub const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
+/// A disk with less may cut a write short; the largest record is a little more than a command.
+pub const LITTLE_ROOM: u64 = 16 << 20;
 /// Bytes of recent log entries kept in memory for followers and for the state machine.
 pub const LOG_CACHE_BYTES: usize = 16 << 20;
 /// Bytes of log entries read at once, for a follower or for the state machine.

@@ -7,25 +7,23 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::{Condvar, Mutex};
-use raft_log::{AppendError, FlushError, Flushed, Flusher, Log, Purged, RealDisk, StateKey, Ticket};
+use raft_log::{AppendError, FlushError, Flusher, Log, MaintainError, Purged, RealDisk, StateKey, Ticket};
 use tokio::sync::oneshot;
 
 use crate::codec::{self, Reader};
 use crate::disk_times::DiskTimes;
-use crate::limits::{LOG_CACHE_BYTES, LOG_READ_BYTES};
+use crate::limits::{FULL_DISK_PAUSE, LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
 
 const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
-/// A full disk is looked at again after this long.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
 type DiskLog = Log<RealDisk>;
 
@@ -34,8 +32,39 @@ type DiskLog = Log<RealDisk>;
 pub struct LogStore {
     log: Arc<DiskLog>,
     flushes: Arc<Flushes>,
+    room: Room,
     vote: Arc<Mutex<Option<Vote>>>,
     committed: Arc<Mutex<Option<LogId>>>,
+}
+
+/// Whether the log's disk has room. It is asked for before there is none: the next segment is made
+/// while the current one still takes what raft itself has to write.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    /// How many wait for it.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Room {
+    pub fn is_there(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
+    /// Until the answer is dropped, there is none.
+    fn wait(&self, error: &dyn std::fmt::Display) -> NoRoom {
+        tracing::error!(%error, "the disk is full: writes are refused until there is room");
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        NoRoom(self.clone())
+    }
+}
+
+struct NoRoom(Room);
+
+impl Drop for NoRoom {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        tracing::info!("the log does not wait for room any more");
+    }
 }
 
 enum Waiter {
@@ -136,13 +165,15 @@ impl LogStore {
         let committed = state(COMMITTED).map(|bytes| Reader::new(bytes).log_id()).transpose()?;
         let log = Arc::new(log);
         let flushes = Arc::new(Flushes::default());
+        let room = Room::default();
         let thread = std::thread::Builder::new().name("log-flush".into()).spawn({
-            let (log, flushes) = (Arc::clone(&log), Arc::clone(&flushes));
-            move || flush_all(&log, flusher, &flushes, &*times)
+            let (log, flushes, room) = (Arc::clone(&log), Arc::clone(&flushes), room.clone());
+            move || flush_all(&log, flusher, &flushes, &room, &*times)
         })?;
         let store = Self {
             log,
             flushes: Arc::clone(&flushes),
+            room,
             vote: Arc::new(Mutex::new(vote)),
             committed: Arc::new(Mutex::new(committed)),
         };
@@ -160,6 +191,10 @@ impl LogStore {
         }
     }
 
+    pub fn room(&self) -> Room {
+        self.room.clone()
+    }
+
     pub fn vote(&self) -> Option<Vote> {
         *self.vote.lock()
     }
@@ -175,18 +210,20 @@ impl LogStore {
         records.into_iter().map(decode).collect::<Result<_, _>>().map_err(io::Error::other)
     }
 
-    /// Appends; where the disk is full or too much waits, tries again until there is room.
     async fn append_patiently(&self, records: &[raft_log::Entry]) -> io::Result<Ticket> {
-        let mut told = false;
+        self.patiently(|log| log.append(records.iter().cloned())).await
+    }
+
+    /// Where the disk is full or too much waits, tries again until there is room: an error would
+    /// end the member.
+    async fn patiently(&self, write: impl Fn(&DiskLog) -> Result<Ticket, AppendError>) -> io::Result<Ticket> {
+        let mut no_room = None;
         loop {
-            match self.log.append(records.iter().cloned()) {
+            match write(&self.log) {
                 Ok(ticket) => return Ok(ticket),
                 Err(AppendError::Backlog { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
                 Err(error @ AppendError::Full { .. }) => {
-                    if !told {
-                        tracing::error!(%error, "the log can not grow: writes wait for room");
-                        told = true;
-                    }
+                    no_room.get_or_insert_with(|| self.room.wait(&error));
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
                 }
                 Err(error) => return Err(io::Error::other(error)),
@@ -196,7 +233,7 @@ impl LogStore {
 
     /// Sets a state and returns when it is on disk.
     async fn set_state(&self, key: StateKey, value: Bytes) -> io::Result<()> {
-        let ticket = self.log.set_state(key, value).map_err(io::Error::other)?;
+        let ticket = self.patiently(|log| log.set_state(key, value.clone())).await?;
         let (answer, done) = oneshot::channel();
         self.flushes.wait_for(ticket, Waiter::State(answer));
         done.await.map_err(|_| io::Error::other("the log is closed"))?
@@ -225,18 +262,31 @@ fn record(entry: &Entry) -> raft_log::Entry {
     }
 }
 
-fn flush_all(log: &Arc<DiskLog>, mut flusher: Flusher<RealDisk>, flushes: &Flushes, times: &dyn DiskTimes) {
+fn flush_all(
+    log: &Arc<DiskLog>,
+    mut flusher: Flusher<RealDisk>,
+    flushes: &Arc<Flushes>,
+    room: &Room,
+    times: &dyn DiskTimes,
+) {
     let mut waiting = Vec::new();
     let maintaining = Arc::new(AtomicBool::new(false));
+    let mut no_room = None;
     while let Some(more) = flushes.next() {
         waiting.extend(more);
         let (last, began) = (log.bounds().last, Instant::now());
-        let flushed = flusher.flush();
-        if flushed.is_ok() {
-            times.log_flushed(began.elapsed(), last);
-        }
-        if answer_waiting(flushed, flushes, &mut waiting) {
-            maintain(log, &maintaining);
+        match flush_once(&mut flusher, flushes, &mut waiting) {
+            Flush::Done { maintain: wanted } => {
+                times.log_flushed(began.elapsed(), last);
+                no_room = None;
+                if wanted {
+                    maintain(log, flushes, room, &maintaining);
+                }
+            }
+            Flush::Full(error) => {
+                no_room.get_or_insert_with(|| room.wait(&error));
+                std::thread::sleep(FULL_DISK_PAUSE);
+            }
         }
     }
     if let Err(error) = flusher.flush() {
@@ -244,13 +294,21 @@ fn flush_all(log: &Arc<DiskLog>, mut flusher: Flusher<RealDisk>, flushes: &Flush
     }
 }
 
-/// Tells all that wait what a flush came to. Says whether the log wants maintenance.
-fn answer_waiting(
-    flushed: Result<Flushed, FlushError>,
+enum Flush {
+    Done {
+        maintain: bool,
+    },
+    /// Who waits goes on waiting.
+    Full(FlushError),
+}
+
+/// One flush for all that wait.
+fn flush_once(
+    flusher: &mut Flusher<RealDisk>,
     flushes: &Flushes,
     waiting: &mut Vec<(Ticket, Waiter)>,
-) -> bool {
-    match flushed {
+) -> Flush {
+    match flusher.flush() {
         Ok(flushed) => {
             let mut left = Vec::new();
             for (ticket, waiter) in waiting.drain(..) {
@@ -261,33 +319,45 @@ fn answer_waiting(
                 }
             }
             flushes.queue.lock().waiting.extend(left);
-            flushed.maintain
+            Flush::Done { maintain: flushed.maintain }
         }
         Err(error @ FlushError::Full { .. }) => {
-            tracing::error!(%error, "the disk is full: writes wait for room");
-            std::thread::sleep(FULL_DISK_PAUSE);
             flushes.queue.lock().waiting.append(waiting);
-            false
+            Flush::Full(error)
         }
         Err(FlushError::Failed(error)) => {
             for (_, waiter) in waiting.drain(..) {
                 waiter.done(Err(io::Error::other(error.clone())));
             }
-            false
+            Flush::Done { maintain: false }
         }
     }
 }
 
-/// Makes the next segment, away from the thread that others wait for.
-fn maintain(log: &Arc<DiskLog>, running: &Arc<AtomicBool>) {
+/// Makes the next segment, away from the thread that others wait for; without room for it, as soon
+/// as there is some.
+fn maintain(log: &Arc<DiskLog>, flushes: &Arc<Flushes>, room: &Room, running: &Arc<AtomicBool>) {
     if running.swap(true, Ordering::AcqRel) {
         return;
     }
     let (log, running) = (Arc::clone(log), Arc::clone(running));
+    let (flushes, room) = (Arc::clone(flushes), room.clone());
     let spawned = std::thread::Builder::new().name("log-maintain".into()).spawn(move || {
-        if let Err(error) = log.maintain() {
-            tracing::error!(%error, "the log's next segment is not ready");
+        let mut no_room = None;
+        loop {
+            match log.maintain() {
+                Err(error @ MaintainError::Full { .. }) if !flushes.queue.lock().stop => {
+                    no_room.get_or_insert_with(|| room.wait(&error));
+                    std::thread::sleep(FULL_DISK_PAUSE);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the log's next segment is not ready");
+                    break;
+                }
+                Ok(()) => break,
+            }
         }
+        drop(no_room);
         running.store(false, Ordering::Release);
     });
     if let Err(error) = spawned {
@@ -352,7 +422,11 @@ impl RaftLogStorage<Types> for LogStore {
         let Some(committed) = committed else { return Ok(()) };
         let mut out = BytesMut::with_capacity(24);
         codec::put_log_id(&mut out, &committed);
-        self.log.set_state(COMMITTED, out.freeze()).map_err(io::Error::other)?;
+        match self.log.set_state(COMMITTED, out.freeze()) {
+            // It may be old, and costs no wait.
+            Ok(_) | Err(AppendError::Full { .. } | AppendError::Backlog { .. }) => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
         *self.committed.lock() = Some(committed);
         Ok(())
     }
@@ -376,7 +450,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |log_id| log_id.index + 1);
         // Later appends are flushed behind it, in order: it needs no flush of its own.
-        self.log.truncate_from(from).map_err(io::Error::other)?;
+        self.patiently(|log| log.truncate_from(from)).await?;
         Ok(())
     }
 
@@ -384,10 +458,11 @@ impl RaftLogStorage<Types> for LogStore {
         let mut note = BytesMut::with_capacity(24);
         codec::put_log_id(&mut note, &log_id);
         let purged = Purged { index: log_id.index, term: log_id.leader_id.term, note: note.freeze() };
-        match self.log.purge_to(purged) {
+        let purge = |log: &DiskLog| match log.purge_to(purged.clone()) {
             // Purged further already.
-            Ok(_) | Err(AppendError::Purged { .. }) => Ok(()),
-            Err(error) => Err(io::Error::other(error)),
-        }
+            Err(AppendError::Purged { .. }) => Ok(log.flushed()),
+            done => done,
+        };
+        self.patiently(purge).await.map(drop)
     }
 }

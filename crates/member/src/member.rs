@@ -17,7 +17,7 @@ use crate::config::MemberConfig;
 use crate::host::MemberHost;
 use crate::leadership::Leadership;
 use crate::limits::HAND_OVER_TIME;
-use crate::log_store::FlushThread;
+use crate::log_store::{FlushThread, Room};
 use crate::peer::network::BoxedStream;
 use crate::peer::serve::{Host, ServeError, serve_peer};
 use crate::peers::{Peers, StopReason};
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     pub reads: Arc<Waiting>,
     pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
     pub append_received: Arc<AtomicU64>,
+    pub room: Room,
     /// Proposals without an outcome.
     pub failed: AtomicU64,
     pub started: Instant,
@@ -55,6 +56,11 @@ pub(crate) struct Inner {
 impl Member {
     /// Brings one change into the log. `Ok`: it is on disk at a majority and applied here.
     pub async fn propose(&self, command: &Command) -> Result<Outcome, Unavailable> {
+        // It could not be applied here before there is room, wherever else it is written.
+        if !self.inner.room.is_there() {
+            self.inner.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(Unavailable::NoSpace);
+        }
         let before = self.inner.leadership.borrow().leader;
         let mut answers = self.inner.applied.proposals.push(vec![encode(command)])?;
         let Some(answer) = answers.pop() else { return Err(Unavailable::Stopped) };

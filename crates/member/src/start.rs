@@ -20,7 +20,7 @@ use crate::config::{MemberConfig, Start};
 use crate::host::{Accepted, MemberHost};
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
-use crate::log_store::{LogStore, OpenLogError};
+use crate::log_store::{LogStore, OpenLogError, Room};
 use crate::member::{Inner, Member};
 use crate::peer::link::Pace;
 use crate::peer::network::Network;
@@ -75,6 +75,7 @@ impl Member {
         if config.force_new_cluster {
             force_alone(&config, &log, &applied).await?;
         }
+        let room = log.room();
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
@@ -89,7 +90,7 @@ impl Member {
             initialize(&raft, &config).await?;
         }
         elect_alone(&raft, config.member_id).await?;
-        let parts = Parts { config, raft, applied, peers, state_machine, started };
+        let parts = Parts { config, raft, applied, peers, state_machine, room, started };
         let member = parts.assemble(flush_thread);
         if member.inner.config.force_new_cluster {
             forget_others(&member).await;
@@ -228,12 +229,13 @@ struct Parts {
     applied: Arc<Applied>,
     peers: Arc<Peers>,
     state_machine: StateMachine,
+    room: Room,
     started: Instant,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: crate::log_store::FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, started } = self;
+        let Self { config, raft, applied, peers, state_machine, room, started } = self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -285,6 +287,7 @@ impl Parts {
             reads,
             connection_lost,
             append_received,
+            room,
             failed: AtomicU64::new(0),
             started,
             tasks: Mutex::new(tasks),

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::applied::Applied;
 use crate::checkpoint::{self, Checkpoint, Replacement, View};
 use crate::disk_times::DiskTimes;
+use crate::limits::FULL_DISK_PAUSE;
 use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
 
 /// A snapshot to send, or one that was received whole.
@@ -151,14 +152,31 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let Some((changes, meta)) = self.work.take() else {
             return Err(io::Error::other("a checkpoint is written once"));
         };
-        let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
-        blocking(move || {
-            let began = Instant::now();
-            checkpoint.commit(changes, &meta)?;
-            times.checkpoint_committed(began.elapsed());
-            let view = checkpoint.view()?;
-            Ok(Snapshot { meta, snapshot: SnapshotData::View(view) })
-        })
-        .await
+        let mut told = false;
+        loop {
+            // The store hands changes out once: they are kept until they are written.
+            let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
+            let (changes, meta) = (changes.clone(), meta.clone());
+            let written = blocking(move || {
+                let began = Instant::now();
+                let committed = checkpoint.commit(changes, &meta);
+                if committed.is_ok() {
+                    times.checkpoint_committed(began.elapsed());
+                }
+                Ok(committed.and_then(|()| Ok((checkpoint.view()?, meta))))
+            });
+            match written.await? {
+                Ok((view, meta)) => return Ok(Snapshot { meta, snapshot: SnapshotData::View(view) }),
+                // An error would end the member. The log has everything: it can wait.
+                Err(error) if error.is_full() => {
+                    if !told {
+                        tracing::error!(%error, "the disk is full: the checkpoint waits for room");
+                        told = true;
+                    }
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Why the cluster could not answer: the causes of contract 7.6, and nothing else.
+//! Why the cluster could not answer: the causes of contract 7.6, and refusals before anything was done.
 
 /// The request was not answered; unless it says so, a write may or may not have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum Unavailable {
     /// Refused before anything was done: too many requests wait already.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
+    /// Refused before anything was done: this member's log can not grow.
+    #[error("etcdserver: no space left on this member's disk")]
+    NoSpace,
     /// Refused before anything was done: larger than any log entry may be.
     #[error("etcdserver: request is too large")]
     TooLarge,

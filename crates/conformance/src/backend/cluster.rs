@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::network::Network;
 use super::program::{Blanks, Program};
 use crate::failure::Failure;
 use crate::http::{self, Request};
@@ -34,16 +35,28 @@ pub struct Plan {
 
 pub struct Cluster {
     plan: Plan,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     /// Removed with the cluster.
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
+    network: Option<Network>,
 }
 
-struct Member {
-    name: String,
+pub(super) struct Member {
+    pub name: String,
     client: SocketAddr,
-    peer: SocketAddr,
-    process: Option<Child>,
+    pub peer: SocketAddr,
+    pub process: Option<Child>,
+    /// It was added to the running cluster, or takes part in it: not among those it begins with.
+    pub joins: bool,
+    /// Removed from the cluster: others are not told of it any more.
+    pub removed: bool,
+}
+
+impl Member {
+    pub fn new(number: usize, client: SocketAddr, peer: SocketAddr) -> Self {
+        let name = format!("n{}", number + 1);
+        Self { name, client, peer, process: None, joins: false, removed: false }
+    }
 }
 
 impl Cluster {
@@ -56,22 +69,43 @@ impl Cluster {
 
     /// Returns as soon as the processes run.
     pub fn launch(plan: &Plan) -> Result<Self, Failure> {
+        let mut cluster = Self::prepare(plan, None)?;
+        cluster.run_all()?;
+        Ok(cluster)
+    }
+
+    /// Each member in a network namespace of its own.
+    pub fn start_in(network: Network, plan: &Plan) -> Result<Self, Failure> {
+        let mut cluster = Self::prepare(plan, Some(network))?;
+        cluster.run_all()?;
+        cluster.wait_until_serving()?;
+        Ok(cluster)
+    }
+
+    /// Nothing runs yet.
+    pub fn prepare(plan: &Plan, network: Option<Network>) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("conformance-")
             .tempdir_in(&plan.folder)
             .map_err(Failure::io("make a folder for the members"))?;
-        let ports = free_addresses(plan.members * 2)?;
-        let members = ports.chunks(2).enumerate().map(|(number, pair)| Member {
-            name: format!("n{}", number + 1),
-            client: pair[0],
-            peer: pair[1],
-            process: None,
-        });
-        let mut cluster = Self { plan: plan.clone(), members: members.collect(), folder };
-        for number in 0..plan.members {
-            cluster.run(number)?;
-        }
-        Ok(cluster)
+        let members = match &network {
+            None => {
+                let ports = free_addresses(plan.members * 2)?;
+                let pairs = ports.chunks(2).enumerate();
+                pairs.map(|(number, pair)| Member::new(number, pair[0], pair[1])).collect()
+            }
+            Some(network) => (0..plan.members)
+                .map(|number| {
+                    let address = network.address(number);
+                    Member::new(number, (address, 2379).into(), (address, 2380).into())
+                })
+                .collect(),
+        };
+        Ok(Self { plan: plan.clone(), members, folder, network })
+    }
+
+    pub fn run_all(&mut self) -> Result<(), Failure> {
+        (0..self.members.len()).try_for_each(|number| self.run(number))
     }
 
     /// Servers that somebody else runs: they can be asked, not killed.
@@ -79,13 +113,14 @@ impl Cluster {
         let folder = tempfile::tempdir().map_err(Failure::io("make a folder"))?;
         let plan =
             Plan { program: Program::local(""), members: addresses.len(), folder: folder.path().into() };
-        let member = |address: &SocketAddr| Member {
-            name: address.to_string(),
-            client: *address,
-            peer: *address,
-            process: None,
-        };
-        Ok(Self { plan, members: addresses.iter().map(member).collect(), folder })
+        let member =
+            |address: &SocketAddr| Member { name: address.to_string(), ..Member::new(0, *address, *address) };
+        Ok(Self { plan, members: addresses.iter().map(member).collect(), folder, network: None })
+    }
+
+    /// The members' network, where they have one of their own.
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -95,7 +130,11 @@ impl Cluster {
     /// Starts member `number` on its data, whatever it was before.
     pub fn run(&mut self, number: usize) -> Result<(), Failure> {
         let each = |member: &Member| format!("{}=http://{}", member.name, member.peer);
-        let all = self.members.iter().map(each).collect::<Vec<_>>().join(",");
+        let here = self.members.iter().enumerate().filter(|(other, m)| {
+            // A member's own list has no later ones: they were added behind it.
+            !m.removed && (*other <= number || !m.joins)
+        });
+        let all = here.map(|(_, member)| each(member)).collect::<Vec<_>>().join(",");
         let member = &mut self.members[number];
         let data = self.folder.path().join(&member.name);
         let (client, peer) = (member.client.to_string(), member.peer.to_string());
@@ -104,7 +143,14 @@ impl Cluster {
         let out = File::options().create(true).append(true).open(&log).map_err(Failure::io("make a log"))?;
         let errors = out.try_clone().map_err(Failure::io("share a log"))?;
         let program = &self.plan.program;
-        let process = Command::new(&program.path)
+        let mut command = match &self.network {
+            None => Command::new(&program.path),
+            Some(network) => network.command(number, &program.path),
+        };
+        if member.joins {
+            command.env("ETCD_INITIAL_CLUSTER_STATE", "existing");
+        }
+        let process = command
             .args(program.fill(&blanks))
             .stdin(Stdio::null())
             .stdout(out)
@@ -202,7 +248,7 @@ impl Cluster {
         Err(self.complaint(&format!("does not serve; last seen from member {seen}")))
     }
 
-    fn complaint(&self, why: &str) -> Failure {
+    pub(super) fn complaint(&self, why: &str) -> Failure {
         let mut log = String::new();
         for member in &self.members {
             let text = fs::read_to_string(log_path(self.folder.path(), &member.name)).unwrap_or_default();
@@ -237,12 +283,12 @@ impl Drop for Cluster {
     }
 }
 
-fn log_path(folder: &Path, name: &str) -> PathBuf {
+pub(super) fn log_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }
 
 /// Held all at once, so that they differ, and let go before the servers take them.
-fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
+pub(super) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let held = (0..count).map(bind).collect::<Result<Vec<_>, _>>().map_err(Failure::io("find free ports"))?;
     let addresses = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();

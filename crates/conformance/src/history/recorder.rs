@@ -20,10 +20,12 @@ pub struct Recording {
     pub folder: String,
     /// Longer waits count as unanswered.
     pub patience: Duration,
+    /// Between two operations of one client.
+    pub pause: Duration,
     pub seed: u64,
 }
 
-/// Runs the clients while `faults` does its work, and a last read of every key behind it.
+/// Runs the clients, and a reader that stays at each member, while `faults` does its work, and a last read of every key behind it.
 pub fn record(
     cluster: &mut Cluster,
     plan: &Recording,
@@ -32,28 +34,45 @@ pub fn record(
     let addresses = cluster.addresses();
     let (began, over) = (Instant::now(), AtomicBool::new(false));
     let (outcome, mut history) = thread::scope(|scope| {
-        let start = |number| {
+        let start = |number: usize| {
             let mut client = Client::new(number, plan, &addresses, began);
+            if let Some(member) = number.checked_sub(plan.clients) {
+                // Clients leave a member that does not take their writes; it must not answer others
+                // what was true before.
+                (client.member, client.only_reads) = (member, true);
+            }
             let over = &over;
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     client.step();
+                    thread::sleep(client.plan.pause);
                 }
                 client.seen
             })
         };
-        let running: Vec<_> = (0..plan.clients).map(start).collect();
+        let running: Vec<_> = (0..plan.clients + addresses.len()).map(start).collect();
+        // Also when the faults panic: the scope waits for the clients.
+        let ending = Ending(&over);
         let outcome = faults(cluster);
-        over.store(true, Ordering::Relaxed);
+        drop(ending);
         let seen = running.into_iter().map(|one| one.join().unwrap_or_default());
         (outcome, seen.flatten().collect::<Vec<_>>())
     });
     outcome?;
     cluster.wait_until_serving()?;
-    let mut last = Client::new(plan.clients, plan, &addresses, began);
+    let mut last = Client::new(plan.clients + addresses.len(), plan, &addresses, began);
     (0..plan.keys).for_each(|key| last.act(format!("{}/{key}", plan.folder), Action::Read));
     history.extend(last.seen);
     Ok(history)
+}
+
+/// When it is dropped, the clients end.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Client<'a> {
@@ -68,6 +87,8 @@ struct Client<'a> {
     last: Vec<u64>,
     connection: Option<Connection>,
     member: usize,
+    /// And of the same member.
+    only_reads: bool,
     seen: Vec<Operation>,
 }
 
@@ -84,6 +105,7 @@ impl<'a> Client<'a> {
             last: vec![0; plan.keys],
             connection: None,
             member: number % addresses.len(),
+            only_reads: false,
             seen: Vec::new(),
         }
     }
@@ -100,6 +122,7 @@ impl<'a> Client<'a> {
         let key = self.random(self.plan.keys);
         self.next_value += 1;
         let action = match self.random(10) {
+            _ if self.only_reads => Action::Read,
             0..4 => Action::Read,
             4..6 => Action::Write(self.next_value),
             6 => Action::Create(self.next_value),
@@ -143,7 +166,9 @@ impl<'a> Client<'a> {
 
     fn next_member(&mut self) {
         self.connection = None;
-        self.member = (self.member + 1) % self.addresses.len();
+        if !self.only_reads {
+            self.member = (self.member + 1) % self.addresses.len();
+        }
         // A refused connection costs nothing; without a pause a dead member would keep a core busy.
         thread::sleep(Duration::from_millis(5));
     }

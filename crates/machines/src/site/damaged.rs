@@ -17,6 +17,7 @@ enum Role {
     /// Of a container: ends by itself, and tidies up, once its guest has ended.
     Keeper,
     Machine,
+    /// The LAN, or what is served to the machines.
     Lan,
 }
 
@@ -63,6 +64,13 @@ fn role(words: &[&OsStr], root: &Path, background: &Background) -> Option<Role> 
         let folder: Vec<u8> =
             folder.iter().flat_map(|byte| std::iter::repeat_n(*byte, times(*byte))).collect();
         return rest.iter().any(|word| holds(word.as_bytes(), &folder)).then_some(Role::Machine);
+    }
+    // Of the discovery service a port stands behind its folder.
+    let serves = background.discovery.iter().map(OsStr::new);
+    if let Some((_, [folder, _port])) =
+        rest.split_last_chunk().filter(|(task, _)| task.iter().copied().eq(serves))
+    {
+        return Path::new(folder).starts_with(root).then_some(Role::Lan);
     }
     let (file, task) = rest.split_last()?;
     if !Path::new(file).starts_with(root) {

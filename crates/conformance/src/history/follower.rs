@@ -1,0 +1,126 @@
+//! A watcher that goes on at another member with `waitIndex` when its own goes away.
+//!
+//! It never fills a gap by reading: what a watch did not tell is missing.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::ledger::Written;
+use crate::failure::Failure;
+use crate::http::{Connection, HttpError, Request};
+
+/// A member that tells nothing for so long may be gone: another is asked.
+const PATIENCE: Duration = Duration::from_millis(700);
+const PAUSE: Duration = Duration::from_millis(5);
+const END_LIMIT: Duration = Duration::from_secs(15);
+
+/// One event as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub index: u64,
+    pub key: String,
+}
+
+pub struct Follower {
+    /// The index behind which nothing is to come; 0 while it is not known.
+    until: Arc<AtomicU64>,
+    thread: JoinHandle<Result<Vec<Seen>, Failure>>,
+}
+
+impl Follower {
+    /// Begins at `since`, at member `first`.
+    pub fn start(addresses: &[SocketAddr], first: usize, since: u64) -> Self {
+        let until = Arc::new(AtomicU64::new(0));
+        let (addresses, limit) = (addresses.to_vec(), Arc::clone(&until));
+        let thread = thread::spawn(move || follow(&addresses, first, since, &limit));
+        Self { until, thread }
+    }
+
+    /// Waits until it was told of the event at `last`, and returns all.
+    pub fn finish(self, last: u64) -> Result<Vec<Seen>, Failure> {
+        self.until.store(last, Ordering::Relaxed);
+        self.thread.join().map_err(|_| Failure::differs("a watcher panicked"))?
+    }
+}
+
+fn follow(
+    addresses: &[SocketAddr],
+    mut member: usize,
+    since: u64,
+    until: &AtomicU64,
+) -> Result<Vec<Seen>, Failure> {
+    let (mut seen, mut next, mut connection) = (Vec::<Seen>::new(), since, None);
+    let mut over = None;
+    loop {
+        let last = until.load(Ordering::Relaxed);
+        if last > 0 && next > last {
+            return Ok(seen);
+        }
+        let deadline = *over.get_or_insert_with(|| Instant::now() + END_LIMIT);
+        if last == 0 {
+            over = None;
+        } else if Instant::now() > deadline {
+            return Err(Failure::differs(format!("a watch at {next} was not told of {last}")));
+        }
+        let address = addresses[member % addresses.len()];
+        let target = format!("/v2/keys/ledger?wait=true&recursive=true&waitIndex={next}");
+        let answer = wait(&mut connection, address, &Request::new("GET", target));
+        let event: Value = match &answer {
+            Ok(answer) => serde_json::from_slice(&answer.body).unwrap_or_default(),
+            Err(_) => Value::Null,
+        };
+        if event["errorCode"] == 401 {
+            return Err(Failure::differs(format!("a watch at {next} came too late: {event}")));
+        }
+        match (event["node"]["modifiedIndex"].as_u64(), event["node"]["key"].as_str()) {
+            (Some(index), Some(key)) => {
+                seen.push(Seen { index, key: key.to_owned() });
+                // What comes next is wanted even where this one is not what was asked for: the check sees it.
+                next = index + 1;
+            }
+            _ => {
+                connection = None;
+                member += 1;
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+fn wait(
+    kept: &mut Option<Connection>,
+    address: SocketAddr,
+    request: &Request,
+) -> Result<crate::http::Answer, HttpError> {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => Connection::open(address, PATIENCE)?,
+    };
+    let answer = connection.ask(request)?;
+    *kept = Some(connection);
+    Ok(answer)
+}
+
+/// All that was acknowledged was told, once, in the order of the indexes.
+pub fn check_seen(seen: &[Seen], written: &[Written]) -> Result<(), Failure> {
+    for pair in seen.windows(2) {
+        if pair[0].index >= pair[1].index {
+            return Err(Failure::differs(format!("{:?} was told behind {:?}", pair[1], pair[0])));
+        }
+    }
+    let told: BTreeMap<_, _> = seen.iter().map(|one| (one.index, &*one.key)).collect();
+    for one in written {
+        if let Some(index) = one.index
+            && told.get(&index) != Some(&&*one.key)
+        {
+            return Err(Failure::differs(format!("{one:?} was not told; there was {:?}", told.get(&index))));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! SIGTERM: a leader hands over before it ends; all members stopped in order come back with everything.
+
+use std::time::{Duration, Instant};
+
+use conformance::history::{Ledger, check_ledger, longest_gap};
+
+use crate::setting::{RECOVERY, SOME, must, others, three, under_load};
+
+/// Less than any election takes: who waits for that one is found out.
+const HANDED_OVER: Duration = Duration::from_millis(300);
+const TRIES: usize = 3;
+
+#[test]
+fn a_stopping_leader_hands_over() {
+    let mut cluster = three();
+    let mut gaps = Vec::new();
+    for _ in 0..TRIES {
+        let leader = must(cluster.leader());
+        let addresses = cluster.addresses();
+        let writing: Vec<_> = others(&cluster, leader).iter().map(|other| addresses[*other]).collect();
+        let ledger = Ledger::start(&writing, 4);
+        must(ledger.wait_for(SOME, RECOVERY));
+        let told = Instant::now();
+        must(cluster.stop(leader));
+        must(ledger.wait_for(SOME, RECOVERY));
+        let written = must(ledger.finish());
+        gaps.push(longest_gap(&written, told));
+        must(cluster.run(leader));
+        must(check_ledger(&cluster, &written));
+        must(empty_ledger(&cluster));
+    }
+    gaps.sort();
+    println!("leader stopped: no writes for {gaps:?}");
+    // The machine may hold one of them up for reasons of its own.
+    assert!(gaps[TRIES / 2] <= HANDED_OVER, "no writes for {gaps:?}");
+}
+
+/// The next writers begin with the same names.
+fn empty_ledger(cluster: &conformance::backend::Cluster) -> Result<(), conformance::failure::Failure> {
+    let request = conformance::http::Request::new("DELETE", "/v2/keys/ledger?recursive=true");
+    let answer = crate::setting::ask(cluster, 0, &request);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    Ok(())
+}
+
+#[test]
+fn all_members_stopped_and_started_again_lose_nothing() {
+    let mut cluster = three();
+    under_load(&mut cluster, 4, |cluster, _, _| {
+        (0..3).try_for_each(|number| cluster.stop(number))?;
+        cluster.run_all()
+    });
+}
