@@ -71,8 +71,8 @@ pub struct Scenario {
     pub about: &'static str,
     pub nodes: usize,
     pub on: &'static [BackendKind],
-    /// Takes minutes even where machines are fast.
-    pub long: bool,
+    /// Where it takes minutes too many for every run: there it runs with `--long`, or by its name.
+    pub long_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,
     /// Where each folder stands that the host shares with the machines; [`Stage::shared`] is its other side.
@@ -90,7 +90,7 @@ pub const USUAL: Scenario = Scenario {
     about: "",
     nodes: 1,
     on: &[BackendKind::Nspawn, BackendKind::Qemu],
-    long: false,
+    long_on: &[],
     user_data: None,
     datasource: Datasource::ConfigDrive,
     shared: &[],

@@ -26,7 +26,7 @@ pub const FLIPPED_BYTE: Scenario = Scenario {
     about: "a machine does not run a /usr in which a byte was changed, and its console says so",
     nodes: 2,
     on: &[Qemu],
-    long: true,
+    long_on: &[Qemu],
     run: flipped_byte,
     ..USUAL
 };

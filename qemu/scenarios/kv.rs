@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 use machines::site::Rotate;
 
@@ -181,6 +182,7 @@ pub const MOVES: Scenario = Scenario {
     name: "kv-service-moves",
     about: "a service that registers under a TTL moves to another machine, and who watches it is told the new place",
     nodes: NODES,
+    long_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: moves,
     ..USUAL
@@ -258,6 +260,7 @@ pub const TLS: Scenario = Scenario {
     name: "kv-tls",
     about: "with TLS a client without a certificate is refused, and certificates change without a restart",
     nodes: NODES,
+    long_on: &[Qemu],
     user_data: Some(USER_DATA),
     tls: true,
     run: tls,

@@ -78,7 +78,7 @@ pub const CUT_IN_FIRST_BOOT: Scenario = Scenario {
     about: "whenever the first boot is cut off, the next one completes",
     nodes: 6,
     on: &[Qemu],
-    long: true,
+    long_on: &[Qemu],
     run: cut_in_first_boot,
     ..USUAL
 };

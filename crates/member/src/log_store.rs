@@ -1,6 +1,8 @@
 //! Raft's log and vote on `raft-log`. One thread flushes for all that wait: whatever is appended
 //! while a flush runs shares the next one. It must never report as flushed what is not, and never
 //! let a vote be used before it is on disk.
+//!
+//! Long because the log and the thread that flushes it for all share one queue and one word on room.
 
 use std::fmt::Debug;
 use std::io;

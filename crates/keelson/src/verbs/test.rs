@@ -31,6 +31,13 @@ pub struct Flags {
     image: Option<PathBuf>,
 }
 
+impl Flags {
+    fn runs(&self, scenario: &Scenario, backend: BackendKind) -> bool {
+        let quick = self.long || !self.names.is_empty() || !scenario.long_on.contains(&backend);
+        quick && self.on.is_none_or(|on| on == backend)
+    }
+}
+
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let chosen = choose(flags)?;
     if flags.list {
@@ -52,7 +59,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut results = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for scenario in chosen {
-        for backend in scenario.on.iter().filter(|backend| flags.on.is_none_or(|on| on == **backend)) {
+        for backend in scenario.on.iter().filter(|backend| flags.runs(scenario, **backend)) {
             if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
                 bail!("interrupted");
             }
@@ -90,10 +97,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 
 fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {
     if flags.names.is_empty() {
-        return Ok(scenarios::ALL
-            .iter()
-            .filter(|scenario| flags.long || flags.list || !scenario.long)
-            .collect());
+        return Ok(scenarios::ALL.iter().collect());
     }
     let find = |name: &String| {
         let known = || scenarios::ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
@@ -107,7 +111,7 @@ fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
     if context.json {
         let all: Vec<_> = chosen
             .iter()
-            .map(|scenario| json!({ "name": scenario.name, "on": scenario.on, "long": scenario.long, "about": scenario.about }))
+            .map(|scenario| json!({ "name": scenario.name, "on": scenario.on, "long_on": scenario.long_on, "about": scenario.about }))
             .collect();
         return output::print_json(&json!(all));
     }
@@ -118,7 +122,13 @@ fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
             vec![
                 scenario.name.to_owned(),
                 on,
-                if scenario.long { "long" } else { "" }.to_owned(),
+                match scenario.long_on {
+                    [] => String::new(),
+                    on => format!(
+                        "long on {}",
+                        on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                    ),
+                },
                 scenario.about.to_owned(),
             ]
         })
