@@ -121,7 +121,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     String::from_utf8(head).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The called side of [`upgrade`], for programs whose peer port serves nothing else.
+/// The called side of `upgrade`, for programs whose peer port serves nothing else.
 pub async fn accept_upgrade<S>(mut stream: S) -> io::Result<BoxedStream>
 where
     S: PeerStream + 'static,
