@@ -178,7 +178,9 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     let built = build(&options, context.progress)?;
     let step = context.progress.step("formats");
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/dist"));
-    let out = std::path::absolute(out).context("--out")?;
+    // Whole, for steps that work in another folder, and as people would write it in messages.
+    std::fs::create_dir_all(&out).with_context(|| format!("can not make {}", out.display()))?;
+    let out = std::fs::canonicalize(&out).context("--out")?;
     let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
     let names: Vec<String> = record
         .files
