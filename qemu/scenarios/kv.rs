@@ -211,6 +211,7 @@ pub const LEADER_DIES: Scenario = Scenario {
     name: "kv-leader-dies",
     about: "the leader's process is killed, then its machine, under load: no acknowledged write is lost",
     nodes: NODES,
+    long_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: leader_dies,
     ..USUAL
