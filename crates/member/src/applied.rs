@@ -87,6 +87,16 @@ impl Applied {
         self.index.subscribe()
     }
 
+    /// The last applied index now: no subscription, for what every answer asks.
+    pub fn last_index(&self) -> u64 {
+        *self.index.borrow()
+    }
+
+    /// Open watches.
+    pub fn watchers(&self) -> usize {
+        self.inner.read().hub.len()
+    }
+
     pub fn publish(&self, last: Option<LogId>) {
         if let Some(last) = last {
             self.index.send_replace(last.index);

@@ -112,12 +112,12 @@ impl Member {
 
     /// Open watches.
     pub fn watchers(&self) -> u64 {
-        self.inner.applied.with_inner(|inner| inner.hub.len() as u64)
+        self.inner.applied.watchers() as u64
     }
 
     /// The last applied log index, and the term: cheap enough for every answer.
     pub fn position(&self) -> (u64, u64) {
-        (*self.inner.applied.index().borrow(), self.inner.leadership.borrow().term)
+        (self.inner.applied.last_index(), self.inner.leadership.borrow().term)
     }
 
     pub async fn add_member(&self, member: MemberRecord) -> Result<Outcome, Unavailable> {
@@ -159,10 +159,10 @@ impl Member {
             role: if self.stop_reason().is_some() { Role::Stopped } else { leadership.role },
             leader: leadership.leader.map(|leader| leader.node_id),
             term: leadership.term,
-            applied: *inner.applied.index().borrow(),
+            applied: inner.applied.last_index(),
             leader_since: leadership.since,
             started: inner.started,
-            committed: *inner.applied.index().borrow(),
+            committed: inner.applied.last_index(),
             leader_changes: leadership.changes,
             proposals_pending: inner.applied.proposals.waiting(),
             proposals_failed: inner.failed.load(Ordering::Relaxed),
@@ -260,7 +260,7 @@ impl Member {
 
     /// Writes a checkpoint now; for backups and tests.
     pub async fn checkpoint(&self, limit: Duration) -> Result<(), Unavailable> {
-        let upto = *self.inner.applied.index().borrow();
+        let upto = self.inner.applied.last_index();
         let mut metrics = self.inner.raft.metrics();
         let written = async {
             loop {
