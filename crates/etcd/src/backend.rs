@@ -31,15 +31,15 @@ impl MemberBackend {
         Self { member, metrics, name: name.to_owned(), token: token.to_owned(), strict }
     }
 
-    /// With `strict`, whether a majority of the members that there will be has started.
-    fn check_quorum(&self, change: i64) -> Result<(), MemberChangeError> {
-        let (started, all) = self.read(|store| {
-            let members = || store.membership().members();
-            (members().filter(|member| !member.name.is_empty()).count(), members().count())
+    /// With `strict`, whether a majority of the members that there will be has started: all but `without`, and
+    /// `more` that have not.
+    fn check_quorum(&self, without: Option<u64>, more: usize) -> Result<(), MemberChangeError> {
+        let (started, stay) = self.read(|store| {
+            let stay = || store.membership().members().filter(|member| Some(member.id) != without);
+            (stay().filter(|member| !member.name.is_empty()).count(), stay().count())
         });
-        let after = i64::try_from(all).unwrap_or(i64::MAX).saturating_add(change);
-        let safe = i64::try_from(started).unwrap_or(0) > after / 2;
-        if self.strict && !safe { Err(MemberChangeError::Unsafe) } else { Ok(()) }
+        let all = stay + more;
+        if self.strict && all > 0 && started <= all / 2 { Err(MemberChangeError::Unsafe) } else { Ok(()) }
     }
 }
 
@@ -128,7 +128,7 @@ impl Backend for MemberBackend {
     }
 
     async fn add_member(&self, peer_urls: Vec<String>) -> Result<etcd_api::Member, MemberChangeError> {
-        self.check_quorum(1)?;
+        self.check_quorum(None, 1)?;
         let urls: Vec<_> = peer_urls.iter().filter_map(|url| url.parse().ok()).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         let id = ids::member(&urls, &self.token, Some(now)).0;
@@ -147,19 +147,9 @@ impl Backend for MemberBackend {
         });
         if started {
             // One that runs counts on both sides.
-            self.check_quorum_without(id)?;
+            self.check_quorum(Some(id), 0)?;
         }
         changed(self.member.remove_member(id).await.map_err(unavailable)?).map(drop)
-    }
-}
-
-impl MemberBackend {
-    fn check_quorum_without(&self, id: u64) -> Result<(), MemberChangeError> {
-        let (started, all) = self.read(|store| {
-            let others = || store.membership().members().filter(|member| member.id != id);
-            (others().filter(|member| !member.name.is_empty()).count(), others().count())
-        });
-        if self.strict && all > 0 && started <= all / 2 { Err(MemberChangeError::Unsafe) } else { Ok(()) }
     }
 }
 
