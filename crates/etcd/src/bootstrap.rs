@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
+use etcd_config::config::Founding;
 use etcd_config::data_dir::Contents;
 use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method};
 use etcd_config::ids::Id;
@@ -36,6 +37,9 @@ pub struct Trust {
 }
 
 pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Start, Failed> {
+    if let Founding::Discovery { proxy: Some(_), .. } = &config.founding {
+        tracing::warn!("-discovery-proxy is not followed yet: the discovery service is asked directly");
+    }
     let mut machine = Bootstrap::new(config);
     let mut hands = Hands { config, trust, running: JoinSet::new() };
     let mut commands = machine.start();
@@ -162,7 +166,7 @@ async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
 
 fn discovery_url(config: &Config) -> Option<DiscoveryUrl> {
     match &config.founding {
-        etcd_config::config::Founding::Discovery { url, .. } => DiscoveryUrl::parse(url),
+        Founding::Discovery { url, .. } => DiscoveryUrl::parse(url),
         _ => None,
     }
 }
