@@ -1,8 +1,8 @@
 //! Emulated machines whose processor has lost its timer.
 //!
 //! Now and then QEMU's emulation on a busy host (seen once in about a hundred boots, load 9 on 2 cores) stops
-//! giving a processor its timer interrupts. The guest's kernel notices and can not help itself: nothing but a
-//! reset brings such a machine back. A kernel at fault would say the same under KVM, where nothing is done.
+//! giving a processor its timer interrupts. The guest's kernel said so, and hung until its deadline; whether it
+//! would have come back is not known, and this reset has not been needed since. A kernel at fault would say the same under KVM, where nothing is done.
 
 use std::fmt::Display;
 use std::fs::File;
