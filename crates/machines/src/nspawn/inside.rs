@@ -21,7 +21,8 @@ const LINKS: [(&str, &str); 4] =
     [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")];
 const NONE: Option<&str> = None;
 
-/// Leaves the host's mount namespace and mounts the node's root at `keeper.tree`.
+/// Leaves the host's mount namespace, mounts the node's root at `keeper.tree`, and shows shared folders below
+/// the node's own, which is all that the program from the tools tree sees of the host.
 pub fn mount_root(keeper: &NodePlan) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
@@ -32,7 +33,13 @@ pub fn mount_root(keeper: &NodePlan) -> io::Result<()> {
         let inner = keeper.usr_tree.join("usr");
         bind_read_only(if inner.is_dir() { &inner } else { &keeper.usr_tree }, &usr)?;
     }
-    overlay_etc(keeper, &usr.join("share/factory/etc"))
+    overlay_etc(keeper, &usr.join("share/factory/etc"))?;
+    for (place, folder) in keeper.shared.iter().enumerate() {
+        let shown = keeper.shown(place);
+        std::fs::create_dir_all(&shown)?;
+        mount(Some(&folder.host), &shown, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+    }
+    Ok(())
 }
 
 fn make_skeleton(tree: &Path) -> io::Result<()> {

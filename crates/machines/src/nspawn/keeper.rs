@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -94,13 +94,9 @@ fn record(keeper: &NodePlan, child: &Child) -> io::Result<()> {
 
 /// nspawn's command line. Capabilities and system calls are those that docker needs inside.
 fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
-    let folders = [&keeper.tree, &keeper.config_drive, &keeper.host];
-    let mut command = match host_nspawn() {
-        Some(program) => Command::new(program),
-        None => Tools::open(&keeper.tools, &folders.map(Clone::clone))
-            .and_then(|tools| tools.command("systemd-nspawn"))
-            .map_err(io::Error::other)?,
-    };
+    let mut command = Tools::open(&keeper.tools, &[keeper.folder().to_path_buf()])
+        .and_then(|tools| tools.command("systemd-nspawn"))
+        .map_err(io::Error::other)?;
     command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=interactive"]);
     command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]);
     command.arg(format!("--machine={}", keeper.machine)).arg(format!("--uuid={}", keeper.uuid));
@@ -110,8 +106,8 @@ fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     command.args(["--capability=all", "--system-call-filter=add_key keyctl bpf"]);
     command.arg(format!("--bind-ro={}:/media/configdrive", colons(&keeper.config_drive)));
     command.arg(format!("--bind={}:/run/keelson/host", colons(&keeper.host)));
-    for folder in &keeper.shared {
-        command.arg(format!("--bind={}:{}", colons(&folder.host), folder.guest));
+    for (place, folder) in keeper.shared.iter().enumerate() {
+        command.arg(format!("--bind={}:{}", colons(&keeper.shown(place)), folder.guest));
     }
     for (name, file) in &keeper.secrets {
         command.arg(format!("--load-credential={name}:{}", file.display()));
@@ -122,11 +118,6 @@ fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     }
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
     Ok(command)
-}
-
-fn host_nspawn() -> Option<PathBuf> {
-    let path = Path::new("/usr/bin/systemd-nspawn");
-    path.exists().then(|| path.to_path_buf())
 }
 
 fn colons(path: &Path) -> String {

@@ -42,6 +42,21 @@ pub struct NodePlan {
     pub shared: Vec<SharedFolder>,
 }
 
+impl NodePlan {
+    /// The folder that holds all that is the node's: its root, its credentials, what it shares with the host.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        // invariant: the tree is a folder of the node's.
+        self.tree.parent().unwrap_or(&self.tree)
+    }
+
+    /// Where the keeper shows the shared folder with that number.
+    #[must_use]
+    pub fn shown(&self, place: usize) -> PathBuf {
+        self.folder().join("shared").join(place.to_string())
+    }
+}
+
 /// The running nspawn; the guest's first process is its child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
