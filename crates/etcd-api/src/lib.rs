@@ -22,6 +22,7 @@ pub mod received;
 mod request_path;
 mod store_statistics;
 mod timestamp;
+mod unavailable;
 mod v1;
 
 pub use action::Action;
@@ -42,3 +43,4 @@ pub use query_escape::EscapeError;
 pub use request_path::{RequestPath, keys_path};
 pub use store_statistics::StoreStatistics;
 pub use timestamp::Timestamp;
+pub use unavailable::Unavailable;

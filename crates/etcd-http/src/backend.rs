@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use etcd_api::{ApiError, Event, Key, Member};
+use etcd_api::{ApiError, Event, Key, Member, Unavailable};
 use kv::{Command, MembershipError, Outcome, Store};
 
 /// A store that the front serves.
@@ -93,24 +93,6 @@ pub enum Next {
 pub struct Position {
     pub index: u64,
     pub term: u64,
-}
-
-/// Why a write or a linearizable read got no outcome. `Display` is the `cause` of error 300.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
-    #[error("etcdserver: request timed out")]
-    TimedOut,
-    #[error("etcdserver: request timed out, possibly due to previous leader failure")]
-    LeaderFailed,
-    #[error("etcdserver: request timed out, possibly due to connection lost")]
-    ConnectionLost,
-    #[error("etcdserver: server stopped")]
-    Stopped,
-    #[error("etcdserver: request cancelled")]
-    Cancelled,
-    /// Refused; nothing happened. etcd itself would end here.
-    #[error("etcdserver: no space left on this member's disk")]
-    NoSpace,
 }
 
 /// Why the members stay as they are.

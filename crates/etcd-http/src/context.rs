@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use etcd_api::{ApiError, ErrorCode, Key, format_id};
+use etcd_api::{ApiError, ErrorCode, Key, Unavailable, format_id};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
 use kv::Access;
 
 use crate::answer::{self, Answer, CLUSTER_ID};
-use crate::backend::{Backend, Unavailable};
+use crate::backend::Backend;
 use crate::cors::Cors;
 use crate::credentials::{Credentials, Who};
 use crate::event_texts::EventTexts;

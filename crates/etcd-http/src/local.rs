@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use etcd_api::{ApiError, Member, Timestamp};
+use etcd_api::{ApiError, Member, Timestamp, Unavailable};
 use kv::watch::{Hub, Then, WatcherId};
 use kv::{Change, Command, Outcome, Refusal, Store};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backend::{
-    Backend, EventSource, MemberChangeError, Next, Position, Role, Status, Unavailable, Watched, Watching,
+    Backend, EventSource, MemberChangeError, Next, Position, Role, Status, Watched, Watching,
 };
 use crate::limits;
 use crate::watch_queue::{Receiver, Sender, Sent, watch_queue};

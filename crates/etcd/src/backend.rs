@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use etcd_api::ApiError;
+use etcd_api::{ApiError, Unavailable};
 use etcd_config::ids;
 use etcd_http::backend::{
-    Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Unavailable,
-    Watched, Watching,
+    Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Watched, Watching,
 };
 use kv::{Change, Command, Outcome, Refusal, Store};
 use member::Member;
@@ -43,17 +42,6 @@ impl MemberBackend {
     }
 }
 
-fn unavailable(error: member::Unavailable) -> Unavailable {
-    match error {
-        member::Unavailable::TimedOut => Unavailable::TimedOut,
-        member::Unavailable::LeaderFailed => Unavailable::LeaderFailed,
-        member::Unavailable::ConnectionLost => Unavailable::ConnectionLost,
-        member::Unavailable::Stopped => Unavailable::Stopped,
-        member::Unavailable::NoSpace => Unavailable::NoSpace,
-        member::Unavailable::TooManyRequests | member::Unavailable::TooLarge => Unavailable::Cancelled,
-    }
-}
-
 fn changed(outcome: Outcome) -> Result<etcd_api::Member, MemberChangeError> {
     match outcome.result {
         Ok(Change::Member(member)) => Ok(member),
@@ -68,13 +56,13 @@ impl Backend for MemberBackend {
 
     async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
         let began = Instant::now();
-        let outcome = self.member.propose(&command).await.map_err(unavailable)?;
+        let outcome = self.member.propose(&command).await?;
         self.metrics.proposed(began.elapsed());
         Ok(outcome)
     }
 
     async fn barrier(&self) -> Result<(), Unavailable> {
-        self.member.barrier().await.map_err(unavailable)
+        self.member.barrier().await
     }
 
     fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
@@ -134,11 +122,11 @@ impl Backend for MemberBackend {
         let id = ids::member(&urls, &self.token, Some(now)).0;
         let (name, client_urls) = (String::new(), Vec::new());
         let record = etcd_api::Member { id, name, peer_urls, client_urls };
-        changed(self.member.add_member(record).await.map_err(unavailable)?)
+        changed(self.member.add_member(record).await?)
     }
 
     async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<(), MemberChangeError> {
-        changed(self.member.update_member(id, peer_urls).await.map_err(unavailable)?).map(drop)
+        changed(self.member.update_member(id, peer_urls).await?).map(drop)
     }
 
     async fn remove_member(&self, id: u64) -> Result<(), MemberChangeError> {
@@ -149,7 +137,7 @@ impl Backend for MemberBackend {
             // One that runs counts on both sides.
             self.check_quorum(Some(id), 0)?;
         }
-        changed(self.member.remove_member(id).await.map_err(unavailable)?).map(drop)
+        changed(self.member.remove_member(id).await?).map(drop)
     }
 }
 

@@ -26,9 +26,10 @@ mod runtime;
 mod start;
 mod state_machine;
 mod status;
-mod unavailable;
 mod upkeep;
 mod watching;
+
+pub use etcd_api::Unavailable;
 
 pub use config::{Clock, InitialMember, MemberConfig, Start, SystemClock};
 pub use disk_times::DiskTimes;
@@ -42,5 +43,4 @@ pub use peer::serve::ServeError;
 pub use peers::StopReason;
 pub use start::StartError;
 pub use status::{Latency, PeerStatus, Role, Status};
-pub use unavailable::Unavailable;
 pub use watching::Watch;

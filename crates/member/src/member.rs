@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use etcd_api::{ApiError, Key, Member as MemberRecord};
+use etcd_api::{ApiError, Key, Member as MemberRecord, Unavailable};
 use kv::{Command, Outcome, Store};
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
@@ -25,7 +25,6 @@ use crate::raft_types::LeaderId;
 use crate::read_barrier::Waiting;
 use crate::state_machine::Raft;
 use crate::status::{Role, Status};
-use crate::unavailable::Unavailable;
 use crate::upkeep::encode;
 use crate::watching::{self, Watch};
 

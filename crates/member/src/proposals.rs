@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use etcd_api::Unavailable;
 use kv::Outcome;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -12,7 +13,6 @@ use crate::limits::{
     BATCH_BYTES, BATCH_COMMANDS, BATCHES_IN_FLIGHT, COMMAND_BYTES, WAITING_BYTES, WAITING_PROPOSALS,
 };
 use crate::raft_types::{Batch, BatchId, LeaderId};
-use crate::unavailable::Unavailable;
 
 pub type Answer = Result<Outcome, Unavailable>;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use etcd_api::Unavailable;
 use openraft::ReadPolicy;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
@@ -16,7 +17,6 @@ use crate::peer::message;
 use crate::peers::Peers;
 use crate::raft_types::LeaderId;
 use crate::state_machine::Raft;
-use crate::unavailable::Unavailable;
 
 type Answer = oneshot::Sender<()>;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use etcd_api::{Member, Timestamp};
+use etcd_api::{Member, Timestamp, Unavailable};
 use kv::Command;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
@@ -22,7 +22,6 @@ use crate::membership::{Observed, Step, plan};
 use crate::peers::{Peers, StopReason};
 use crate::state_machine::{Raft, StateMachine};
 use crate::status::Role;
-use crate::unavailable::Unavailable;
 
 pub struct Upkeep {
     pub config: Arc<MemberConfig>,

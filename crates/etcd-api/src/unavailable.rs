@@ -1,6 +1,6 @@
-//! Why the cluster could not answer: the causes of contract 7.6, and refusals before anything was done.
+//! Why there is no outcome: what a request is told that the cluster could not answer.
 
-/// The request was not answered; unless it says so, a write may or may not have happened.
+/// `Display` is the `cause` of error 300. Unless it says so, a write may or may not have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     #[error("etcdserver: request timed out")]
@@ -11,13 +11,15 @@ pub enum Unavailable {
     ConnectionLost,
     #[error("etcdserver: server stopped")]
     Stopped,
+    #[error("etcdserver: request cancelled")]
+    Cancelled,
     /// Refused before anything was done: too many requests wait already.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
-    /// Refused before anything was done: this member's log can not grow.
-    #[error("etcdserver: no space left on this member's disk")]
-    NoSpace,
     /// Refused before anything was done: larger than any log entry may be.
     #[error("etcdserver: request is too large")]
     TooLarge,
+    /// Refused before anything was done: this member's log can not grow. etcd itself would end here.
+    #[error("etcdserver: no space left on this member's disk")]
+    NoSpace,
 }
