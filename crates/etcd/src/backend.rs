@@ -79,6 +79,10 @@ impl Backend for MemberBackend {
         self.member.watchers()
     }
 
+    fn auth_enabled(&self) -> bool {
+        self.member.auth_enabled()
+    }
+
     fn position(&self) -> Position {
         let (index, term) = self.member.position();
         Position { index, term }

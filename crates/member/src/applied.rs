@@ -2,6 +2,7 @@
 //! applying the log, in its order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use etcd_api::Event;
 use kv::watch::{Hub, Then};
@@ -26,6 +27,8 @@ pub struct Applied {
     inner: RwLock<Inner>,
     /// The last applied log index.
     index: watch::Sender<u64>,
+    /// Of the state: whether requests need credentials.
+    auth: AtomicBool,
     pub proposals: Proposals,
 }
 
@@ -45,7 +48,12 @@ impl Applied {
             last_applied: None,
             membership: StoredMembership::default(),
         };
-        Self { inner: RwLock::new(inner), index: watch::Sender::new(0), proposals }
+        Self {
+            inner: RwLock::new(inner),
+            index: watch::Sender::new(0),
+            auth: AtomicBool::new(false),
+            proposals,
+        }
     }
 
     /// Takes the state of a checkpoint. Watches end: events between then and now were not seen.
@@ -58,6 +66,7 @@ impl Applied {
         inner.hub = Hub::new();
         inner.last_applied = meta.last_log_id;
         inner.membership = meta.last_membership;
+        self.note_auth(&inner.store);
         drop(inner);
         self.publish(meta.last_log_id);
         Ok(())
@@ -92,6 +101,16 @@ impl Applied {
         *self.index.borrow()
     }
 
+    /// Whether requests need credentials: no lock, for what every request asks.
+    pub fn auth_enabled(&self) -> bool {
+        self.auth.load(Ordering::Acquire)
+    }
+
+    /// For who holds the lock: nobody sees the state without what it says here.
+    fn note_auth(&self, store: &Store) {
+        self.auth.store(store.auth().is_enabled(), Ordering::Release);
+    }
+
     /// Open watches.
     pub fn watchers(&self) -> usize {
         self.inner.read().hub.len()
@@ -123,6 +142,7 @@ impl Applied {
             }
         }
         inner.last_applied = Some(log_id);
+        self.note_auth(&inner.store);
         drop(inner);
         self.proposals.leader_began(&log_id.leader_id);
         if ours {

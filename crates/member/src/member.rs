@@ -114,6 +114,11 @@ impl Member {
         self.inner.applied.watchers() as u64
     }
 
+    /// Whether requests need credentials: cheap enough for every request.
+    pub fn auth_enabled(&self) -> bool {
+        self.inner.applied.auth_enabled()
+    }
+
     /// The last applied log index, and the term: cheap enough for every answer.
     pub fn position(&self) -> (u64, u64) {
         (self.inner.applied.last_index(), self.inner.leadership.borrow().term)
