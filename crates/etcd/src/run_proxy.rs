@@ -9,7 +9,6 @@ use etcd_config::{Config, Url};
 use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::{Listener, connection_limit, serve};
 
-use crate::bootstrap::Trust;
 use crate::run_member::cors;
 use crate::stop::Stop;
 use crate::{data_dir, notify, tls};
@@ -21,13 +20,13 @@ pub async fn run(
     config: &Config,
     peers: &[Url],
     listeners: Vec<Listener>,
-    trust: &Trust,
     stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let saved = data_dir::proxy_file(&config.data_dir);
     let folder = saved.parent().unwrap_or(&config.data_dir);
     data_dir::make(folder).with_context(|| format!("{}", folder.display()))?;
-    let clients = tls::towards_cluster(&config.client_tls)?;
+    let clients = tls::followed_towards_cluster(&config.client_tls)?;
+    let peers_tls = tls::followed_towards_cluster(&config.peer_tls)?;
     let proxy = Proxy::start(ProxySettings {
         read_only: config.proxy.mode == ProxyMode::ReadOnly,
         peer_urls: peers.iter().map(Url::to_string).collect(),
@@ -38,7 +37,7 @@ pub async fn run(
             write_timeout: config.proxy.write_timeout,
             read_timeout: config.proxy.read_timeout,
             // Both sides of a cluster have the same authority; peers are asked with it too.
-            tls: clients.or_else(|| trust.peers.clone()),
+            tls: clients.or(peers_tls),
         },
         saved: Some(saved),
         cors: cors(&config.cors),

@@ -61,7 +61,7 @@ async fn whole(config: &Config, set_level: etcd_http::SetLogLevel) -> anyhow::Re
     };
     if let Start::Proxy { peers } = start {
         drop(peer_serving);
-        return run_proxy::run(config, &peers, client_listeners, &trust, stop).await;
+        return run_proxy::run(config, &peers, client_listeners, stop).await;
     }
     let parts = run_member::Parts { config, start, set_level, peers, peer_serving, client_listeners };
     run_member::run(parts, connection_limit(), stop).await

@@ -1,18 +1,17 @@
 //! Certificates: from the flags' paths to what listeners and callers use.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use etcd_config::config::Tls;
-use etcd_http::tls::{ServerTls, TlsFiles};
+use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 /// The files of one side; none where it has no certificate.
-pub fn files(tls: &Tls) -> anyhow::Result<Option<TlsFiles>> {
+fn files(tls: &Tls) -> anyhow::Result<Option<TlsFiles>> {
     if tls.auto {
         bail!("-auto-tls and -peer-auto-tls are not in this build: keelson ca issues certificates");
     }
@@ -31,29 +30,34 @@ pub fn server(tls: &Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
     Ok(Some(Arc::new(ServerTls::load(files).with_context(|| format!("TLS with {named}"))?)))
 }
 
-/// Towards others of our own cluster: we trust its authority and show our own certificate.
+/// Towards others of our own cluster: we trust its authority and show our own certificate. It
+/// follows its files.
+pub fn followed_towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientTls>>> {
+    let whom = match &tls.trusted_ca_file {
+        Some(authority) => Trusted::Authority(authority.clone()),
+        None => return Ok(None),
+    };
+    let named = match &whom {
+        Trusted::Authority(path) => format!("TLS with {}", path.display()),
+        Trusted::Anybody => "TLS with certificates of our own".to_owned(),
+    };
+    Ok(Some(Arc::new(ClientTls::towards(whom, files(tls)?).context(named)?)))
+}
+
+/// The same as it is now.
 pub fn towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientConfig>>> {
-    let own = files(tls)?;
-    let Some(authority) = &tls.trusted_ca_file else { return Ok(None) };
-    let config = etcd_http::tls::client_config(authority, own.as_ref());
-    Ok(Some(config.with_context(|| format!("TLS with {}", authority.display()))?))
+    Ok(followed_towards_cluster(tls)?.map(|followed| followed.config()))
 }
 
-/// What peers are connected to with: read anew for each connection, as listeners do.
+/// What peers are connected to with.
 pub fn peer_connector(tls: &Tls) -> anyhow::Result<Option<member::Connector>> {
-    // A mistake is to be seen at the start, not at the first connection.
-    if towards_cluster(tls)?.is_none() {
-        return Ok(None);
-    }
-    let tls = tls.clone();
-    Ok(Some(Arc::new(move || match towards_cluster(&tls) {
-        Ok(Some(config)) => Ok(TlsConnector::from(config)),
-        Ok(None) => Err(io::Error::other("there is no authority to trust")),
-        Err(error) => Err(io::Error::other(format!("{error:#}"))),
-    })))
+    let connector = |followed: Arc<ClientTls>| -> member::Connector {
+        Arc::new(move || Ok(TlsConnector::from(followed.config())))
+    };
+    Ok(followed_towards_cluster(tls)?.map(connector))
 }
 
-/// The same for the client library.
+/// The cluster's authority and our own certificate for the client library.
 pub fn for_client(tls: &Tls) -> Option<etcd_client::TlsFiles> {
     let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(Path::to_path_buf);
     tls.trusted_ca_file.as_ref()?;

@@ -9,7 +9,6 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::limits;
 use crate::server::Payload;
+use crate::tls::ClientTls;
 
 /// How members are reached.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Dial {
     /// Until the head of an answer; 0 is never. Bodies may take any time: they can be watches.
     pub read_timeout: Duration,
     /// For https URLs.
-    pub tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 /// A member could not be asked.
@@ -147,10 +147,10 @@ impl Upstream {
         if !secure {
             return self.shake_hands(stream).await;
         }
-        let tls = dial.tls.clone().ok_or_else(|| UpstreamError::NoTls { url: self.url.clone() })?;
+        let tls = dial.tls.as_ref().ok_or_else(|| UpstreamError::NoTls { url: self.url.clone() })?;
         let name = ServerName::try_from(host)
             .map_err(|source| UpstreamError::Name { url: self.url.clone(), source })?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(failed)?;
+        let stream = TlsConnector::from(tls.config()).connect(name, stream).await.map_err(failed)?;
         self.shake_hands(stream).await
     }
 

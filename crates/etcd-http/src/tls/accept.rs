@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::server::ServerTls;
+use super::followed::ServerTls;
 use crate::limits;
 
 /// The first byte of every TLS connection: a handshake record.
@@ -20,7 +20,7 @@ const PLAIN_HTTP: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// The secured stream; none when there is none, and the client was told why.
-pub(crate) async fn accept(
+pub async fn accept(
     tls: &ServerTls,
     stream: TcpStream,
     address: SocketAddr,

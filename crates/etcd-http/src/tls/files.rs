@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use super::anybody::Anybody;
 use crate::limits;
 
 /// Which files make one end of a connection: `cert-file`, `key-file`, `trusted-ca-file`, `client-cert-auth`.
@@ -52,19 +53,39 @@ pub enum TlsError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStamps(Vec<Option<(u64, i64, i64, u64)>>);
 
+impl FileStamps {
+    pub(super) fn of(paths: &[PathBuf]) -> FileStamps {
+        let stamp = |path: &PathBuf| {
+            fs::metadata(path).ok().map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
+        };
+        FileStamps(paths.iter().map(stamp).collect())
+    }
+}
+
+/// Whose certificates are taken of those whom we connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trusted {
+    /// Those that this authority signed.
+    Authority(PathBuf),
+    /// Anybody's.
+    Anybody,
+}
+
+impl Trusted {
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Trusted::Authority(path) => Some(path),
+            Trusted::Anybody => None,
+        }
+    }
+}
+
 impl TlsFiles {
-    fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         [Some(&self.certificate), Some(&self.key), self.authority.as_ref()]
             .into_iter()
             .flatten()
             .map(PathBuf::as_path)
-    }
-
-    pub(super) fn stamps(&self) -> FileStamps {
-        let stamp = |path: &Path| {
-            fs::metadata(path).ok().map(|data| (data.ino(), data.mtime(), data.mtime_nsec(), data.len()))
-        };
-        FileStamps(self.paths().map(stamp).collect())
     }
 
     pub(super) fn server_config(&self) -> Result<ServerConfig, TlsError> {
@@ -90,18 +111,21 @@ impl TlsFiles {
     }
 }
 
-/// For connections that we open: trusts `authority` alone, and shows the pair of `own` where there is one.
-pub fn client_config(authority: &Path, own: Option<&TlsFiles>) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(authority)?);
-    let config = match own {
-        None => builder.with_no_client_auth(),
+/// For connections that we open: trusts `whom` alone, and shows the pair of `own` where there is one.
+pub(super) fn client_config(whom: &Trusted, own: Option<&TlsFiles>) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match whom {
+        Trusted::Authority(path) => builder.with_root_certificates(roots(path)?),
+        Trusted::Anybody => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider())))
+        }
+    };
+    match own {
+        None => Ok(builder.with_no_client_auth()),
         Some(files) => builder
             .with_client_auth_cert(certificates(&files.certificate)?, key(&files.key)?)
-            .map_err(|source| files.pair_error(source))?,
-    };
-    Ok(Arc::new(config))
+            .map_err(|source| files.pair_error(source)),
+    }
 }
 
 fn provider() -> Arc<CryptoProvider> {

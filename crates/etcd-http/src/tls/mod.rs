@@ -4,11 +4,10 @@
 //! message.
 
 mod accept;
+mod anybody;
 mod files;
-mod server;
+mod followed;
 
-pub use files::{FileStamps, TlsError, TlsFiles};
-pub use server::ServerTls;
-
-pub(crate) use accept::accept;
-pub use files::client_config;
+pub use accept::accept;
+pub use files::{FileStamps, TlsError, TlsFiles, Trusted};
+pub use followed::{ClientTls, Followed, ServerTls};

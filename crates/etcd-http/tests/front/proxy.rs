@@ -10,7 +10,7 @@ use etcd_api::Member;
 use etcd_http::backend::Backend;
 use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::Running;
-use etcd_http::tls::{ServerTls, TlsFiles, client_config};
+use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
 use etcd_http::{Cors, Front, Local};
 use tokio::runtime::Runtime;
 
@@ -192,52 +192,108 @@ fn watches_pass_and_end_with_their_reader() {
     }
 }
 
+/// A member with TLS that wants to see a certificate of `authority`.
+struct Secured {
+    runtime: Runtime,
+    peer_url: String,
+    _running: [Running; 2],
+}
+
+impl Secured {
+    fn start(files: TlsFiles) -> Secured {
+        use etcd_http::server::{Listener, serve};
+        let tls = Arc::new(ServerTls::load(files).unwrap());
+        let runtime = site::runtime();
+        let (address, peer_address) = (free_address(), free_address());
+        let peer_url = format!("https://{peer_address}");
+        let member = Member {
+            id: site::MEMBER_ID,
+            name: "n1".to_owned(),
+            peer_urls: vec![peer_url.clone()],
+            client_urls: vec![format!("https://{address}")],
+        };
+        let front = Front::new(Local::new(member, site::CLUSTER_ID), site::settings()).unwrap();
+        let front = Arc::new(front);
+        let inside = runtime.enter();
+        let listener = |address| vec![Listener::bind(address, Some(Arc::clone(&tls))).unwrap()];
+        let peers = serve(listener(peer_address), Arc::new(front.for_peers()), 100).unwrap();
+        let members = serve(listener(address), front, 100).unwrap();
+        drop(inside);
+        Secured { runtime, peer_url, _running: [peers, members] }
+    }
+
+    fn proxy(&self, folder: &std::path::Path, tls: ClientTls) -> Running {
+        let mut settings = proxy_settings(vec![self.peer_url.clone()], folder.join("proxy/cluster"), false);
+        settings.dial.tls = Some(Arc::new(tls));
+        settings.refresh_interval = WAIT;
+        let inside = self.runtime.enter();
+        let proxy = Proxy::start(settings).unwrap();
+        drop(inside);
+        site::start(&self.runtime, proxy, None)
+    }
+}
+
+/// The status of a request, once it is `wanted` or as long as patience lasts.
+fn status_of(proxy: &Running, wanted: u16, patience: Duration) -> u16 {
+    let began = Instant::now();
+    loop {
+        let mut client = Client::connect(proxy.addresses()[0]);
+        client.send("GET", "/v2/keys", &[], "");
+        let status = client.answer_to("GET").status;
+        if status == wanted || began.elapsed() > patience {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn members_with_tls() {
-    use etcd_http::server::{Listener, serve};
     let folder = tempfile::tempdir().unwrap();
-    let own = tls::authority("own");
+    let (own, other) = (tls::authority("own"), tls::authority("other"));
     let trusted = tls::write_authority(folder.path(), "own", &own);
+    let strange = tls::write_authority(folder.path(), "other", &other);
     let files = tls::issue(folder.path(), "server", &own, false);
     let client = tls::issue(folder.path(), "client", &own, false);
-    let server = TlsFiles { authority: Some(trusted.clone()), client_certificates: true, ..files };
-    let server = Arc::new(ServerTls::load(server).unwrap());
-    let runtime = site::runtime();
-    let (address, peer_address) = (free_address(), free_address());
-    let member = Member {
-        id: site::MEMBER_ID,
-        name: "n1".to_owned(),
-        peer_urls: vec![format!("https://{peer_address}")],
-        client_urls: vec![format!("https://{address}")],
+    let member =
+        Secured::start(TlsFiles { authority: Some(trusted.clone()), client_certificates: true, ..files });
+    let status = |whom: Trusted, own: Option<&TlsFiles>| {
+        let proxy = member.proxy(folder.path(), ClientTls::towards(whom, own.cloned()).unwrap());
+        status_of(&proxy, 200, Duration::from_secs(2))
     };
-    let front = Arc::new(Front::new(Local::new(member, site::CLUSTER_ID), site::settings()).unwrap());
-    let inside = runtime.enter();
-    let _peers = serve(
-        vec![Listener::bind(peer_address, Some(Arc::clone(&server))).unwrap()],
-        Arc::new(front.for_peers()),
-        100,
-    );
-    let _members = serve(vec![Listener::bind(address, Some(server)).unwrap()], front, 100);
-    let status = |own: Option<&TlsFiles>| {
-        let saved = folder.path().join("proxy/cluster");
-        let mut settings = proxy_settings(vec![format!("https://{peer_address}")], saved, false);
-        settings.dial.tls = Some(client_config(&trusted, own).unwrap());
-        let proxy = site::start(&runtime, Proxy::start(settings).unwrap(), None);
-        let began = Instant::now();
-        loop {
-            let mut client = Client::connect(proxy.addresses()[0]);
-            client.send("GET", "/v2/keys", &[], "");
-            let status = client.answer_to("GET").status;
-            if status == 200 || began.elapsed() > Duration::from_secs(2) {
-                return status;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
-    assert_eq!(status(Some(&client)), 200);
+    assert_eq!(status(Trusted::Authority(trusted.clone()), Some(&client)), 200);
     // Without a certificate it learns of no member, and stays without endpoints.
-    assert_eq!(status(None), 503);
-    drop(inside);
+    assert_eq!(status(Trusted::Authority(trusted), None), 503);
+    // A member that somebody else vouches for is none, but to who takes anybody.
+    assert_eq!(status(Trusted::Authority(strange), Some(&client)), 503);
+    assert_eq!(status(Trusted::Anybody, Some(&client)), 200);
+}
+
+#[test]
+fn certificates_that_change_are_used_towards_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (tls::authority("old"), tls::authority("new"));
+    let (old_folder, new_folder) = (folder.path().join("old"), folder.path().join("new"));
+    fs::create_dir(&old_folder).unwrap();
+    fs::create_dir(&new_folder).unwrap();
+    let trusted = tls::write_authority(&old_folder, "trusted", &old);
+    let client = tls::issue(&old_folder, "client", &old, false);
+    let new_trusted = tls::write_authority(&new_folder, "trusted", &new);
+    let member = Secured::start(TlsFiles {
+        authority: Some(new_trusted.clone()),
+        client_certificates: true,
+        ..tls::issue(&new_folder, "server", &new, false)
+    });
+    let towards = ClientTls::towards(Trusted::Authority(trusted.clone()), Some(client.clone())).unwrap();
+    let proxy = member.proxy(folder.path(), towards);
+    assert_eq!(status_of(&proxy, 200, Duration::from_secs(1)), 503, "the member has an authority of its own");
+    let fresh = tls::issue(&new_folder, "client", &new, false);
+    for (from, to) in
+        [(&new_trusted, &trusted), (&fresh.certificate, &client.certificate), (&fresh.key, &client.key)]
+    {
+        fs::copy(from, to).unwrap();
+    }
+    assert_eq!(status_of(&proxy, 200, PATIENCE), 200);
 }
 
 #[test]

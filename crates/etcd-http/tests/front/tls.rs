@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_http::tls::{ServerTls, TlsError, TlsFiles, client_config};
+use etcd_http::tls::{ClientTls, ServerTls, TlsError, TlsFiles, Trusted};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
@@ -55,7 +55,8 @@ pub fn write_authority(folder: &Path, name: &str, authority: &Authority) -> Path
 
 /// One request over TLS; the error's text where there is no answer.
 fn ask(site: &Site, trusted: &Path, own: Option<&TlsFiles>) -> Result<Answer, String> {
-    let config = client_config(trusted, own).unwrap();
+    let trusted = Trusted::Authority(trusted.to_owned());
+    let config = ClientTls::towards(trusted, own.cloned()).unwrap().config();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let connection = ClientConnection::new(config, name).unwrap();
     let stream = TcpStream::connect(site.address).unwrap();
