@@ -1,4 +1,5 @@
-//! The certificate authority of a cluster: a folder with its key, and the certificates that it issues.
+//! The certificate authority of a cluster: a folder with its key, and the certificates that it issues. Also pairs
+//! that nobody issued, for those who only want that nobody listens.
 //!
 //! One certificate serves a member in all its roles: towards clients, towards peers as server and as client. A
 //! private key never leaves its file but into what was asked to be issued, and no message holds one.
@@ -111,16 +112,8 @@ impl Authority {
     }
 
     pub fn issue(&self, subject: &Subject) -> Result<Issued, AuthorityError> {
-        let mut parameters = CertificateParams::new(subject.host_names.clone())
-            .map_err(|_| AuthorityError::Name(subject.host_names.join(" ")))?;
-        let addresses = subject.addresses.iter().map(|address| SanType::IpAddress(*address));
-        parameters.subject_alt_names.extend(addresses);
-        parameters.distinguished_name.push(DnType::CommonName, subject.name.as_str());
+        let mut parameters = subject.parameters()?;
         live(&mut parameters, CERTIFICATE_LIFE);
-        parameters.is_ca = IsCa::NoCa;
-        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        parameters.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         parameters.use_authority_key_identifier_extension = true;
         let issuer = Issuer::new(self::parameters(&self.name)?, &self.key);
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
@@ -134,6 +127,52 @@ impl Issued {
     pub fn write(&self, folder: &Path, name: &str) -> Result<(), AuthorityError> {
         replace(&folder.join(format!("{name}.pem")), &self.certificate, PUBLIC)?;
         replace(&folder.join(format!("{name}-key.pem")), &self.key, PRIVATE)
+    }
+}
+
+/// Where a certificate and its key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `cert.pem` and `key.pem` in `folder`: what is there already, else a new self-signed pair. It lasts as long as an
+/// authority, since nobody is there to renew it.
+pub fn self_signed(folder: &Path, subject: &Subject) -> Result<PairFiles, AuthorityError> {
+    let pair = PairFiles { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
+    if pair.certificate.exists() && pair.key.exists() {
+        return Ok(pair);
+    }
+    let failed = |source| AuthorityError::Io { path: folder.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let mut parameters = subject.parameters()?;
+    live(&mut parameters, AUTHORITY_LIFE);
+    let key = KeyPair::generate().map_err(AuthorityError::Make)?;
+    let certificate = parameters.self_signed(&key).map_err(AuthorityError::Make)?;
+    // The certificate goes first and comes last: where it stands, the key beside it is its own.
+    match fs::remove_file(&pair.certificate) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    replace(&pair.key, &key.serialize_pem(), PRIVATE)?;
+    replace(&pair.certificate, &certificate.pem(), PUBLIC)?;
+    Ok(pair)
+}
+
+impl Subject {
+    /// For a server and a client, not for an authority.
+    fn parameters(&self) -> Result<CertificateParams, AuthorityError> {
+        let mut parameters = CertificateParams::new(self.host_names.clone())
+            .map_err(|_| AuthorityError::Name(self.host_names.join(" ")))?;
+        let addresses = self.addresses.iter().map(|address| SanType::IpAddress(*address));
+        parameters.subject_alt_names.extend(addresses);
+        parameters.distinguished_name.push(DnType::CommonName, self.name.as_str());
+        parameters.is_ca = IsCa::NoCa;
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(parameters)
     }
 }
 
@@ -260,5 +299,33 @@ mod tests {
         let error = Authority::open(folder.path(), "c").err().unwrap().to_string();
         assert!(error.ends_with("ca-key.pem holds no private key that can be used"), "{error}");
         assert_eq!(fs::read_to_string(folder.path().join(KEY)).unwrap(), "no key");
+    }
+
+    #[test]
+    fn a_self_signed_pair_stays_and_half_of_one_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("fixtures/peer");
+        let read = || {
+            let pair = self_signed(&below, &subject()).unwrap();
+            let text = |path: &Path| fs::read_to_string(path).unwrap();
+            Issued { certificate: text(&pair.certificate), key: text(&pair.key) }
+        };
+        let first = read();
+        assert!(read() == first, "a restart must not change it");
+        for (name, good) in [("core-01", true), ("10.77.0.11", true), ("core-02", false)] {
+            assert_eq!(accepted(&first.certificate, &first, name), good, "{name}");
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&below), mode(&below.join("key.pem"))), (0o700, PRIVATE));
+        for lost in ["cert.pem", "key.pem"] {
+            let before = read();
+            fs::remove_file(below.join(lost)).unwrap();
+            let after = read();
+            assert!(after.certificate != before.certificate && after.key != before.key, "{lost}");
+            let key = KeyPair::from_pem(&after.key).unwrap();
+            let certificate = CertificateDer::from_pem_slice(after.certificate.as_bytes()).unwrap();
+            let mut holds = certificate.windows(key.public_key_raw().len());
+            assert!(holds.any(|part| part == key.public_key_raw()), "the two do not belong together");
+        }
     }
 }

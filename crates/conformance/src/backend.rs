@@ -4,10 +4,12 @@
 
 mod changes;
 mod cluster;
+mod names;
 mod network;
 mod program;
 
 pub use cluster::{Cluster, Plan};
+pub use names::resolve_on_loopback;
 pub use network::{Network, in_own_namespaces};
 pub use program::Program;
 

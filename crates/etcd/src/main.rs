@@ -1,6 +1,7 @@
 //! `etcd`: a member of the replicated key-value store, or a proxy to one.
 
 mod ask;
+mod auto_tls;
 mod backend;
 mod bootstrap;
 mod data_dir;

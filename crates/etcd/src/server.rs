@@ -11,7 +11,7 @@ use etcd_http::server::{connection_limit, serve};
 use crate::bootstrap::{self, Trust};
 use crate::peer_port::PeerPort;
 use crate::stop::Stop;
-use crate::{data_dir, listen, logging, notify, run_member, run_proxy, tls};
+use crate::{auto_tls, data_dir, listen, logging, notify, run_member, run_proxy, tls};
 
 /// Connections of peers and of those who ask the peers' port.
 const PEER_CONNECTIONS: usize = 1024;
@@ -33,6 +33,7 @@ pub fn run(config: &Config, warnings: &[String]) -> anyhow::Result<ExitCode> {
 async fn whole(config: &Config, set_level: etcd_http::SetLogLevel) -> anyhow::Result<ExitCode> {
     data_dir::make(&config.data_dir)
         .with_context(|| format!("data directory {}", config.data_dir.display()))?;
+    let config = &auto_tls::with_certificates(config)?;
     let trust = Trust {
         public: tls::towards_world()?,
         peers: tls::towards_cluster(&config.peer_tls)?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use etcd_config::config::Tls;
 use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
 use rustls::crypto::ring;
@@ -11,29 +11,26 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 /// The files of one side; none where it has no certificate.
-fn files(tls: &Tls) -> anyhow::Result<Option<TlsFiles>> {
-    if tls.auto {
-        bail!("-auto-tls and -peer-auto-tls are not in this build: keelson ca issues certificates");
-    }
-    let (Some(certificate), Some(key)) = (&tls.cert_file, &tls.key_file) else { return Ok(None) };
-    Ok(Some(TlsFiles {
-        certificate: certificate.clone(),
-        key: key.clone(),
+fn files(tls: &Tls) -> Option<TlsFiles> {
+    Some(TlsFiles {
+        certificate: tls.cert_file.clone()?,
+        key: tls.key_file.clone()?,
         authority: tls.trusted_ca_file.clone(),
         client_certificates: tls.client_cert_auth,
-    }))
+    })
 }
 
 pub fn server(tls: &Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
-    let Some(files) = files(tls)? else { return Ok(None) };
+    let Some(files) = files(tls) else { return Ok(None) };
     let named = files.certificate.display().to_string();
     Ok(Some(Arc::new(ServerTls::load(files).with_context(|| format!("TLS with {named}"))?)))
 }
 
-/// Towards others of our own cluster: we trust its authority and show our own certificate. It
-/// follows its files.
+/// Towards others of our own cluster: we trust its authority and show our own certificate. Where certificates are
+/// made by the members themselves there is no authority, and anybody is taken. It follows its files.
 pub fn followed_towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientTls>>> {
     let whom = match &tls.trusted_ca_file {
+        _ if tls.auto => Trusted::Anybody,
         Some(authority) => Trusted::Authority(authority.clone()),
         None => return Ok(None),
     };
@@ -41,7 +38,7 @@ pub fn followed_towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientTl
         Trusted::Authority(path) => format!("TLS with {}", path.display()),
         Trusted::Anybody => "TLS with certificates of our own".to_owned(),
     };
-    Ok(Some(Arc::new(ClientTls::towards(whom, files(tls)?).context(named)?)))
+    Ok(Some(Arc::new(ClientTls::towards(whom, files(tls)).context(named)?)))
 }
 
 /// The same as it is now.

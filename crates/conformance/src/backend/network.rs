@@ -152,7 +152,7 @@ fn hardware(number: usize) -> String {
     format!("02:00:00:00:00:{:02x}", number + 1)
 }
 
-fn shell(script: &str) -> Result<(), Failure> {
+pub(super) fn shell(script: &str) -> Result<(), Failure> {
     let ended = Command::new("sh").args(["-c", script]).output().map_err(Failure::io("run sh"))?;
     if ended.status.success() {
         return Ok(());

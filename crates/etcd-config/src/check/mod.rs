@@ -22,8 +22,8 @@ pub fn check(low: &Low, facts: &Facts) -> Result<(Config, Vec<String>), CheckErr
     let mut warnings = low.warnings.clone();
     founding::check_ways(low)?;
     let name = name(low, facts)?;
-    let client_tls = security::tls(low, &security::CLIENT)?;
-    let peer_tls = security::tls(low, &security::PEER)?;
+    let client_tls = security::tls(low, &security::CLIENT, &mut warnings)?;
+    let peer_tls = security::tls(low, &security::PEER, &mut warnings)?;
     let with_tls = (client_tls.is_set(), peer_tls.is_set());
     let found_addresses = address::addresses(low, facts, with_tls)?;
     warnings.extend(security::check_listeners(

@@ -9,6 +9,7 @@ use crate::url::Url;
 
 /// The flags of one side.
 pub struct Names {
+    pub side: &'static str,
     pub cert: &'static str,
     pub key: &'static str,
     pub trusted: &'static str,
@@ -18,6 +19,7 @@ pub struct Names {
 }
 
 pub const CLIENT: Names = Names {
+    side: "client",
     cert: "cert-file",
     key: "key-file",
     trusted: "trusted-ca-file",
@@ -27,6 +29,7 @@ pub const CLIENT: Names = Names {
 };
 
 pub const PEER: Names = Names {
+    side: "peer",
     cert: "peer-cert-file",
     key: "peer-key-file",
     trusted: "peer-trusted-ca-file",
@@ -35,9 +38,9 @@ pub const PEER: Names = Names {
     auto: "peer-auto-tls",
 };
 
-pub fn tls(low: &Low, names: &Names) -> Result<Tls, CheckError> {
+pub fn tls(low: &Low, names: &Names, warnings: &mut Vec<String>) -> Result<Tls, CheckError> {
     let path = |name| low.text(name).map(PathBuf::from);
-    let tls = Tls {
+    let mut tls = Tls {
         cert_file: path(names.cert),
         key_file: path(names.key),
         trusted_ca_file: path(names.trusted).or_else(|| path(names.both)),
@@ -49,6 +52,10 @@ pub fn tls(low: &Low, names: &Names) -> Result<Tls, CheckError> {
     }
     if tls.client_cert_auth && tls.trusted_ca_file.is_none() {
         return Err(CheckError::NoAuthority(names.auth, names.trusted));
+    }
+    if tls.auto && tls.cert_file.is_some() {
+        warnings.push(format!("ignoring {} auto TLS since certs given", names.side));
+        tls.auto = false;
     }
     Ok(tls)
 }
