@@ -18,8 +18,9 @@ use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
 use crate::ask::{AskError, Question, ask};
-use crate::data_dir;
+use crate::chain::chain;
 use crate::peer_port::PeerPort;
+use crate::{data_dir, srv};
 
 /// The bootstrap failed: the lines for the log and for people.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,7 @@ impl Hands<'_> {
             Command::ReadSavedPeers => self.now(Event::SavedPeers(saved_peers(&data_dir))),
             Command::Resolve(hosts) => drop(self.running.spawn(resolve(hosts))),
             Command::LookUpSrv { domain } => {
-                let no = || Err(format!("{domain}: this build can not look up SRV records yet"));
-                self.now(Event::Srv { tls: no(), plain: no() });
+                self.running.spawn(async move { vec![srv::look_up(&domain).await] });
             }
             Command::AskPeers(peers) => {
                 for peer in peers {
@@ -197,16 +197,6 @@ async fn discover(
         Err(AskError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
         Err(error) => discovery::Event::Failed(Failure::Connection(chain(&error))),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// How long a change of the members may take: a request's limit and some.

@@ -4,6 +4,7 @@ mod ask;
 mod auto_tls;
 mod backend;
 mod bootstrap;
+mod chain;
 mod data_dir;
 mod facts;
 mod listen;
@@ -14,6 +15,7 @@ mod peer_port;
 mod run_member;
 mod run_proxy;
 mod server;
+mod srv;
 mod stop;
 mod tls;
 

@@ -72,13 +72,7 @@ impl Bootstrap {
                 self.resolved = addresses;
                 self.founding()
             }
-            (Stage::Srv, Event::Srv { tls, plain }) => {
-                let (name, own) = (&self.config.name, &self.config.advertise_peer);
-                match srv::initial_cluster(name, own, &self.resolved, tls, plain, !self.proxy) {
-                    Ok(cluster) => self.listed(&cluster, false),
-                    Err(error) => self.fail(vec![format!("error setting up initial cluster: {error}")]),
-                }
-            }
+            (Stage::Srv, Event::Srv { tls, plain }) => self.named_by_dns(srv::Answers { tls, plain }),
             (Stage::AskMembers { open, running, .. }, Event::Peer { peer, answer }) => {
                 if open.remove(&peer)
                     && let PeerAnswer::Running(cluster) = answer
@@ -158,7 +152,7 @@ impl Bootstrap {
 
     fn founding(&mut self) -> Vec<Command> {
         match self.config.founding.clone() {
-            Founding::Static { cluster, .. } => self.listed(&cluster, true),
+            Founding::Static { cluster, .. } => self.listed(&cluster),
             Founding::Srv { domain, .. } => {
                 self.stage = Stage::Srv;
                 vec![Command::LookUpSrv { domain }]
@@ -174,15 +168,13 @@ impl Bootstrap {
         }
     }
 
-    /// An initial cluster is named, by the flag (then our own entry is held to our URLs) or by DNS.
-    fn listed(&mut self, text: &str, by_flag: bool) -> Vec<Command> {
+    /// An initial cluster is named, by the flag or by DNS. Our own entry is held to our URLs.
+    fn listed(&mut self, text: &str) -> Vec<Command> {
         let (name, advertised) = (self.config.name.clone(), self.config.advertise_peer.clone());
         let parsed = InitialCluster::parse(text).and_then(|cluster| {
             if !self.proxy {
                 cluster.check_unique()?;
-                if by_flag {
-                    cluster.check_local(&name, &advertised, &self.resolved)?;
-                }
+                cluster.check_local(&name, &advertised, &self.resolved)?;
             }
             Ok(cluster)
         });
@@ -205,6 +197,20 @@ impl Bootstrap {
 
     fn cluster_hints(&self, error: &InitialClusterError) -> Vec<String> {
         let mut lines = vec![error.to_string()];
+    fn named_by_dns(&mut self, answers: srv::Answers) -> Vec<Command> {
+        let (name, advertised) = (&self.config.name, &self.config.advertise_peer);
+        match srv::initial_cluster(name, advertised, &self.resolved, answers, !self.proxy) {
+            Ok(named) => {
+                let mut commands: Vec<_> = named.lines.into_iter().map(Command::Log).collect();
+                // Its name in DNS and our own address are the same place.
+                self.resolved.extend(named.own);
+                commands.extend(self.listed(&named.cluster));
+                commands
+            }
+            Err(error) => self.fail(srv::failure_lines(&error)),
+        }
+    }
+
         if matches!(error, InitialClusterError::NotIncluded { .. } | InitialClusterError::NotNamed(_)) {
             if join(&self.config.advertise_peer) == DEFAULT_PEER_URLS {
                 lines.push("forgot to set --initial-advertise-peer-urls flag?".to_owned());

@@ -8,6 +8,12 @@ use thiserror::Error;
 use super::event::SrvRecord;
 use crate::url::{Scheme, Url};
 
+/// What the two lookups found, `_etcd-server-ssl._tcp` and `_etcd-server._tcp`.
+pub struct Answers {
+    pub tls: Result<Vec<SrvRecord>, String>,
+    pub plain: Result<Vec<SrvRecord>, String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SrvError {
     #[error("error querying DNS SRV records for _etcd-server-ssl {tls}; for _etcd-server {plain}")]
@@ -16,41 +22,144 @@ pub enum SrvError {
     NotFound(String),
 }
 
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// `name=url,...`
+    pub cluster: String,
+    /// The host of our own record, and its address that is ours.
+    pub own: Option<(String, IpAddr)>,
+    /// For the log.
+    pub lines: Vec<String>,
+}
+
 /// The record that leads to one of our peer URLs gets our name, the others `0`, `1`, ...
 /// `must_be_in` is for members; a proxy need not stand among them.
 pub fn initial_cluster(
     name: &str,
     advertised: &[Url],
     resolved: &BTreeMap<String, IpAddr>,
-    tls: Result<Vec<SrvRecord>, String>,
-    plain: Result<Vec<SrvRecord>, String>,
+    answers: Answers,
     must_be_in: bool,
-) -> Result<String, SrvError> {
-    let (tls, plain) = match (tls, plain) {
+) -> Result<Named, SrvError> {
+    let (tls, plain) = match (answers.tls, answers.plain) {
         (Err(tls), Err(plain)) => return Err(SrvError::Both { tls, plain }),
         (tls, plain) => (tls.unwrap_or_default(), plain.unwrap_or_default()),
     };
-    let secured = tls.into_iter().map(|record| (Scheme::Https, record));
-    let all = secured.chain(plain.into_iter().map(|record| (Scheme::Http, record)));
-    let (mut pairs, mut strangers, mut found) = (Vec::new(), 0, false);
-    for (scheme, record) in all {
-        let target = record.target.trim_end_matches('.').to_owned();
-        let own = advertised.iter().any(|url| {
-            let address = resolved.get(&url.host).copied().or_else(|| url.host.parse().ok());
-            let same_host = url.host == target || address.is_some_and(|at| record.addresses.contains(&at));
-            url.port == record.port && same_host
+    let secured = tls.into_iter().map(|record| (Scheme::Https, "etcd-server-ssl", record));
+    let all = secured.chain(plain.into_iter().map(|record| (Scheme::Http, "etcd-server", record)));
+    // Our own name may be a number too.
+    let mut strangers = (0_u32..).map(|number| number.to_string()).filter(|number| number != name);
+    let (mut pairs, mut lines, mut own) = (Vec::new(), Vec::new(), None);
+    for (scheme, service, record) in all {
+        let url = Url::new(scheme, record.target.trim_end_matches('.'), record.port);
+        let Some(first) = record.addresses.first() else {
+            lines.push(format!("couldn't resolve host {} during SRV discovery", url.authority()));
+            continue;
+        };
+        lines.push(format!("got bootstrap from DNS for {service} at {url}"));
+        let ours = advertised.iter().filter(|one| one.port == record.port).find_map(|one| {
+            let address = resolved.get(&one.host).copied().or_else(|| one.host.parse().ok());
+            address
+                .filter(|at| record.addresses.contains(at))
+                .or_else(|| (one.host == url.host).then_some(*first))
         });
-        let url = Url::new(scheme, target, record.port);
-        if own {
-            found = true;
-            pairs.push(format!("{name}={url}"));
-        } else {
-            pairs.push(format!("{strangers}={url}"));
-            strangers += 1;
+        match ours {
+            Some(address) => {
+                pairs.push(format!("{name}={url}"));
+                own = Some((url.host, address));
+            }
+            None => pairs.push(format!("{}={url}", strangers.next().unwrap_or_default())),
         }
     }
-    if must_be_in && !found {
+    if must_be_in && own.is_none() {
         return Err(SrvError::NotFound(name.to_owned()));
     }
-    Ok(pairs.join(","))
+    Ok(Named { cluster: pairs.join(","), own, lines })
+}
+
+/// The lines of the log before exit 1.
+pub fn failure_lines(error: &SrvError) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let SrvError::Both { tls, plain } = error {
+        lines.push(format!("error querying DNS SRV records for _etcd-server-ssl {tls}"));
+        lines.push(format!("error querying DNS SRV records for _etcd-server {plain}"));
+        lines.push("SRV discovery failed: too many errors querying DNS SRV records".to_owned());
+        lines.push(format!("error setting up initial cluster: {plain}"));
+    } else {
+        lines.push(format!("error setting up initial cluster: {error}"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::url::parse_list;
+
+    /// `host:port@address`, without address where the host has none.
+    fn records(text: &str) -> Result<Vec<SrvRecord>, String> {
+        let record = |text: &str| {
+            let (place, address) = text.split_once('@').unwrap();
+            let (host, port) = place.split_once(':').unwrap();
+            let addresses = address.split('+').filter_map(|one| one.parse().ok()).collect();
+            SrvRecord { target: host.to_owned(), port: port.parse().unwrap(), addresses }
+        };
+        if let Some(error) = text.strip_prefix('!') {
+            return Err(error.to_owned());
+        }
+        Ok(text.split_whitespace().map(record).collect())
+    }
+
+    fn check(name: &str, advertised: &str, tls: &str, plain: &str, expected: &str) {
+        let resolved = BTreeMap::from([("core-01".to_owned(), IpAddr::from([10, 0, 0, 1]))]);
+        let answers = Answers { tls: records(tls), plain: records(plain) };
+        let named = initial_cluster(name, &parse_list(advertised).unwrap(), &resolved, answers, true);
+        let got = named.map_or_else(|error| error.to_string(), |named| named.cluster);
+        assert_eq!(got, expected, "{name} {advertised} {tls} {plain}");
+    }
+
+    #[test]
+    fn records_become_names() {
+        let three = "a.x.:2380@10.0.0.1 b.x.:2380@10.0.0.2 c.x.:2380@10.0.0.3";
+        let all = "m=http://a.x:2380,0=http://b.x:2380,1=http://c.x:2380";
+        check("m", "http://10.0.0.1:2380", "!none", three, all);
+        check("m", "http://core-01:2380", "!none", three, all);
+        check("m", "http://a.x:2380", "!none", three, all);
+        check(
+            "m",
+            "http://10.0.0.1:7001",
+            "!none",
+            three,
+            "cannot find local etcd member \"m\" in SRV records",
+        );
+        check(
+            "m",
+            "http://10.0.0.9:2380",
+            "!none",
+            three,
+            "cannot find local etcd member \"m\" in SRV records",
+        );
+        // Secured ones first; each record is a member of its own.
+        check(
+            "m",
+            "https://10.0.0.2:2380",
+            "a.x.:2380@10.0.0.1 b.x.:2380@10.0.0.2",
+            "c.x.:2380@10.0.0.3",
+            "0=https://a.x:2380,m=https://b.x:2380,1=http://c.x:2380",
+        );
+        // Who has no address is no member.
+        check("m", "http://10.0.0.1:2380", "", "a.x.:2380@10.0.0.1 b.x.:2380@", "m=http://a.x:2380");
+        // Any of a host's addresses may be ours.
+        check("m", "http://10.0.0.1:1", "!none", "a.x.:1@10.1.1.1+10.0.0.1", "m=http://a.x:1");
+        // A member named like a number keeps its name for itself.
+        let numbered = "0=http://a.x:2380,1=http://b.x:2380,2=http://c.x:2380";
+        check("0", "http://10.0.0.1:2380", "!none", three, numbered);
+        check(
+            "m",
+            "http://10.0.0.1:1",
+            "!t",
+            "!p",
+            "error querying DNS SRV records for _etcd-server-ssl t; for _etcd-server p",
+        );
+    }
 }

@@ -167,25 +167,71 @@ fn dns_names_the_members() {
         tls: Err("no such host".to_owned()),
         plain: Ok(vec![record("a.example.", [10, 0, 0, 1]), record("b.example.", [10, 0, 0, 2])]),
     };
-    let arguments = "-name a -discovery-srv example -initial-advertise-peer-urls http://10.0.0.1:2380";
+    let base = "-name a -discovery-srv example -initial-advertise-peer-urls";
+    let arguments = &format!("{base} http://10.0.0.1:2380");
     check(arguments, vec![empty()], &["LookUpSrv { domain: \"example\" }"]);
+    check(
+        arguments,
+        vec![empty(), srv()],
+        &[
+            "log got bootstrap from DNS for etcd-server at http://a.example:2380",
+            "log got bootstrap from DNS for etcd-server at http://b.example:2380",
+            "ask http://b.example:2380",
+        ],
+    );
     check(
         arguments,
         vec![empty(), srv(), silent("http://b.example:2380")],
         &["found http://a.example:2380,http://b.example:2380"],
     );
     check(
-        "-name a -discovery-srv example -initial-advertise-peer-urls http://10.0.0.9:2380",
-        vec![empty(), srv()],
-        &["fail error setting up initial cluster: cannot find local etcd member \"a\" in SRV records"],
-    );
-    let neither = Event::Srv { tls: Err("x".to_owned()), plain: Err("y".to_owned()) };
-    check(
-        arguments,
-        vec![empty(), neither],
+        &format!("{base} http://core-01:2380"),
+        vec![empty(), Event::Resolved([("core-01".to_owned(), [10, 0, 0, 1].into())].into()), srv()],
         &[
-            "fail error setting up initial cluster: error querying DNS SRV records for _etcd-server-ssl x; for _etcd-server y",
+            "log got bootstrap from DNS for etcd-server at http://a.example:2380",
+            "log got bootstrap from DNS for etcd-server at http://b.example:2380",
+            "ask http://b.example:2380",
         ],
+    );
+    let proxy = format!("-proxy on {base} http://10.0.0.9:2380");
+    let mut machine = machine(&proxy);
+    machine.start();
+    machine.step(empty());
+    let last = shown(&machine.step(srv()));
+    assert_eq!(last.last().unwrap(), "proxy http://a.example:2380,http://b.example:2380");
+}
+
+#[test]
+fn dns_that_does_not_name_us_or_nobody_ends_in_words() {
+    let record = |target: &str| SrvRecord {
+        target: target.to_owned(),
+        port: 2380,
+        addresses: vec![[10, 0, 0, 1].into()],
+    };
+    let none = || Err("lookup x on 127.0.0.53:53: no such host".to_owned());
+    let base = "-name a -discovery-srv example -initial-advertise-peer-urls";
+    let one = || Event::Srv { tls: none(), plain: Ok(vec![record("a.example.")]) };
+    let check_last = |arguments: &str, event: Event, expected: &str| {
+        let mut machine = machine(&format!("{base} {arguments}"));
+        machine.start();
+        machine.step(empty());
+        assert_eq!(shown(&machine.step(event)).last().unwrap(), expected);
+    };
+    check_last(
+        "http://10.0.0.9:2380",
+        one(),
+        "fail error setting up initial cluster: cannot find local etcd member \"a\" in SRV records",
+    );
+    // Ours, but others would come with TLS to a port that has none.
+    check_last(
+        "http://10.0.0.1:2380",
+        Event::Srv { tls: Ok(vec![record("a.example.")]), plain: none() },
+        "fail --initial-cluster must include a=http://10.0.0.1:2380 given --initial-advertise-peer-urls=http://10.0.0.1:2380 | forgot to set --initial-cluster flag? | if you want to use discovery service, please set --discovery flag.",
+    );
+    check_last(
+        "http://10.0.0.1:2380",
+        Event::Srv { tls: none(), plain: Err("lookup y: i/o timeout".to_owned()) },
+        "fail error querying DNS SRV records for _etcd-server-ssl lookup x on 127.0.0.53:53: no such host | error querying DNS SRV records for _etcd-server lookup y: i/o timeout | SRV discovery failed: too many errors querying DNS SRV records | error setting up initial cluster: lookup y: i/o timeout",
     );
 }
 

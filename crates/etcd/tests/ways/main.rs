@@ -5,3 +5,7 @@
 
 mod auto_tls;
 mod process;
+mod srv;
+#[allow(dead_code, reason = "the lookups' own tests use all of it")]
+#[path = "../../../srv-lookup/tests/kit/zone.rs"]
+mod zone;

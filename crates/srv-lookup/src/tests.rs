@@ -1,0 +1,95 @@
+//! Lookups over real sockets, against a server of this test.
+
+use std::time::Duration;
+
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
+
+use super::Resolver;
+
+#[path = "../tests/kit/zone.rs"]
+mod zone;
+
+use zone::{Says, Zone};
+
+fn resolver(zone: &Zone) -> Resolver {
+    let ways = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut way| {
+        way.port = zone.address.port();
+        way
+    });
+    let server = NameServerConfig::new(zone.address.ip(), true, ways.to_vec());
+    let mut options = ResolverOpts::default();
+    (options.timeout, options.attempts) = (Duration::from_millis(300), 1);
+    Resolver::with(ResolverConfig::from_parts(None, Vec::new(), vec![server]), options).unwrap()
+}
+
+/// What is found, one place a line; or the error.
+async fn found(zone: &Zone, service: &str) -> String {
+    match resolver(zone).services(service, "example.test").await {
+        Ok(services) => {
+            let lines: Vec<_> = services.iter().map(|one| format!("{}:{}", one.host, one.port)).collect();
+            lines.join("\n")
+        }
+        Err(error) => error.to_string().replace(&zone.address.to_string(), "SERVER"),
+    }
+}
+
+fn zone() -> Zone {
+    Zone::serve("127.0.0.1:0", |name, kind| {
+        assert_eq!(kind, RecordType::SRV, "{name}");
+        let owned = |(priority, weight, port, target): (u16, u16, u16, &str)| {
+            (priority, weight, port, target.to_owned())
+        };
+        match name {
+            "_few._tcp.example.test" => Says::Services(
+                [(2, 0, 1, "z.example.test."), (1, 0, 2, "b.example.test."), (1, 9, 3, "c.example.test.")]
+                    .map(owned)
+                    .to_vec(),
+            ),
+            "_many._tcp.example.test" => Says::Services(
+                (0..40)
+                    .map(|number| (0, 0, 2380, format!("member-{number:02}.long.name.example.test.")))
+                    .collect(),
+            ),
+            "_none._tcp.example.test" => Says::Services(vec![owned((0, 0, 0, "."))]),
+            "_odd._tcp.example.test" => {
+                Says::Services([(0, 0, 1, "a,b=http://x.test."), (0, 0, 1, "good.test.")].map(owned).to_vec())
+            }
+            "_empty._tcp.example.test" => Says::Services(Vec::new()),
+            "_broken._tcp.example.test" => Says::Code(ResponseCode::ServFail),
+            "_silent._tcp.example.test" => Says::Silence,
+            _ => Says::Code(ResponseCode::NXDomain),
+        }
+    })
+}
+
+#[tokio::test]
+async fn places_come_in_the_order_in_which_they_are_to_be_tried() {
+    let zone = zone();
+    assert_eq!(found(&zone, "few").await, "c.example.test:3\nb.example.test:2\nz.example.test:1");
+    assert_eq!(found(&zone, "odd").await, "good.test:1");
+    assert_eq!(zone.asked(), ["udp SRV _few._tcp.example.test", "udp SRV _odd._tcp.example.test"]);
+}
+
+#[tokio::test]
+async fn an_answer_too_long_for_a_datagram_comes_by_tcp() {
+    let zone = zone();
+    let all = found(&zone, "many").await;
+    assert_eq!(all.lines().count(), 40, "{all}");
+    assert_eq!(zone.asked(), ["udp SRV _many._tcp.example.test", "tcp SRV _many._tcp.example.test"]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_who_does_not_answer_are_told_apart() {
+    let zone = zone();
+    for (service, expect) in [
+        ("absent", "lookup _absent._tcp.example.test on SERVER: no such host"),
+        ("empty", "lookup _empty._tcp.example.test on SERVER: no such host"),
+        ("none", "lookup _none._tcp.example.test on SERVER: no such host"),
+        ("silent", "lookup _silent._tcp.example.test on SERVER: i/o timeout"),
+        ("broken", "lookup _broken._tcp.example.test on SERVER"),
+    ] {
+        assert_eq!(found(&zone, service).await, expect);
+    }
+}
