@@ -16,7 +16,10 @@ pub const FLAGS: &[Flag] = &[
     Flag::new("output,o", Takes::OneOf(FORMATS), "how answers are printed: simple, extended or json")
         .default("simple"),
     Flag::new("discovery-srv,D", Takes::Text, "domain whose SRV records name the endpoints"),
-    Flag::switch("insecure-discovery", "take SRV records for http too"),
+    Flag::switch(
+        "insecure-discovery",
+        "known to scripts of later versions: SRV records for http count anyway",
+    ),
     Flag::new("peers,C", Takes::Text, "old name of --endpoints"),
     Flag::new("endpoint", Takes::Text, "old name of --endpoints"),
     Flag::new("endpoints", Takes::Text, "addresses of members, separated by commas")
@@ -40,15 +43,16 @@ const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 const ENDPOINT_SOURCES: [(&str, &str); 3] =
     [("endpoints", "ETCDCTL_ENDPOINTS"), ("endpoint", "ETCDCTL_ENDPOINT"), ("peers", "ETCDCTL_PEERS")];
 
-const NO_DISCOVERY: &str = "--discovery-srv is not in this build yet: name the members with --endpoints";
-
 #[derive(Debug)]
 pub struct Global {
     pub debug: bool,
     pub sync: bool,
     /// Not checked here: an unknown one is told only when there is something to print.
     pub format: String,
+    /// None yet where `domain` names them.
     pub endpoints: Vec<Endpoint>,
+    /// Whose SRV records name the endpoints; what else names some does not count then.
+    pub domain: Option<String>,
     pub tls: TlsFiles,
     pub user: Option<User>,
     pub timeout: Duration,
@@ -77,9 +81,7 @@ impl Global {
             flag.filter(|text| !text.is_empty())
                 .or_else(|| environment(variable).filter(|text| !text.is_empty()))
         };
-        if from_either("discovery-srv", "ETCDCTL_DISCOVERY_SRV").is_some() {
-            return Err(Failure::usage(NO_DISCOVERY));
-        }
+        let domain = from_either("discovery-srv", "ETCDCTL_DISCOVERY_SRV");
         let file = |flag: &str, variable: &str| from_either(flag, variable).map(PathBuf::from);
         let addresses = ENDPOINT_SOURCES
             .iter()
@@ -89,7 +91,8 @@ impl Global {
             debug: given.is_set("debug"),
             sync: !given.is_set("no-sync"),
             format: given.text("output").unwrap_or("simple").to_owned(),
-            endpoints: endpoints(&addresses)?,
+            endpoints: if domain.is_some() { Vec::new() } else { endpoints(&addresses)? },
+            domain,
             tls: TlsFiles {
                 ca: file("ca-file", "ETCDCTL_CA_FILE"),
                 certificate: file("cert-file", "ETCDCTL_CERT_FILE"),
@@ -171,9 +174,25 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for words in [["-D", "example.com"], ["--endpoints", ":::"], ["--endpoints", "a:1,,b:1"]] {
+        for words in [["--endpoints", ":::"], ["--endpoints", "a:1,,b:1"]] {
             assert!(global(&words, &[]).is_err(), "{words:?}");
         }
-        assert!(global(&[], &[("ETCDCTL_DISCOVERY_SRV", "example.com")]).is_err());
+    }
+
+    #[test]
+    fn a_domain_stands_for_all_endpoints() {
+        let variable = ("ETCDCTL_DISCOVERY_SRV", "b.example");
+        let cases: [(Words, Variables, Option<&str>); 5] = [
+            (&["-D", "a.example"], &[variable], Some("a.example")),
+            (&["--discovery-srv", "a.example", "--endpoints", ":::"], &[], Some("a.example")),
+            (&["--endpoints", "a:1"], &[variable], Some("b.example")),
+            (&["-D", ""], &[("ETCDCTL_DISCOVERY_SRV", "")], None),
+            (&[], &[], None),
+        ];
+        for (words, environment, expect) in cases {
+            let global = global(words, environment).unwrap();
+            assert_eq!(global.domain.as_deref(), expect, "{words:?}");
+            assert_eq!(global.endpoints.is_empty(), expect.is_some(), "{words:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod command;
 mod commands;
 mod completion;
+mod discovery;
 mod duration;
 mod failure;
 mod flag;

@@ -79,7 +79,10 @@ fn dispatch(
                 .enable_all()
                 .build()
                 .map_err(|error| Failure::usage(format!("starting: {error}")))?;
-            let done = runtime.block_on(work(&mut session, &given));
+            let done = runtime.block_on(async {
+                session.discover().await?;
+                work(&mut session, &given).await
+            });
             // A blocking read of the standard input must not hold the end of the program up.
             runtime.shutdown_background();
             done

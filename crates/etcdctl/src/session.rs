@@ -7,7 +7,7 @@ use etcd_client::{Answer, Client, Config, Credentials, Endpoint, Error, Order, T
 use crate::failure::{Exit, Failure};
 use crate::global::Global;
 use crate::stdout::say;
-use crate::{output, password};
+use crate::{discovery, output, password};
 
 pub struct Session {
     global: Global,
@@ -16,6 +16,14 @@ pub struct Session {
 impl Session {
     pub fn new(global: Global) -> Session {
         Session { global }
+    }
+
+    /// Looks the endpoints up where a domain names them.
+    pub async fn discover(&mut self) -> Result<(), Failure> {
+        if let Some(domain) = &self.global.domain {
+            self.global.endpoints = discovery::endpoints(domain).await?;
+        }
+        Ok(())
     }
 
     pub fn format(&self) -> &str {

@@ -6,8 +6,12 @@
 #[path = "../../../etcd-client/tests/against_canned_servers/canned.rs"]
 mod canned;
 mod completions;
+mod discovered;
 mod program;
 mod reference;
 mod servers_that_fail;
 mod transcript;
 mod without_server;
+#[allow(dead_code, reason = "the lookups' own tests use all of it")]
+#[path = "../../../srv-lookup/tests/kit/zone.rs"]
+mod zone;
