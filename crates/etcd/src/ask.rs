@@ -1,22 +1,18 @@
 //! One HTTP request, its whole answer: how a member that has no cluster yet asks discovery and peers.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use etcd_config::Url;
+use etcd_config::discovery::ProxyUrl;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, PROXY_AUTHORIZATION};
 use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+
+use crate::wire::{self, Wire, WireError};
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
@@ -27,10 +23,8 @@ const ANSWER_BYTES: usize = 4 << 20;
 pub enum AskError {
     #[error("no answer in {} s", .0.as_secs())]
     TimedOut(Duration),
-    #[error("connecting")]
-    Connect(#[source] io::Error),
-    #[error("an https URL, and nobody to trust is configured")]
-    NoTls,
+    #[error(transparent)]
+    Wire(#[from] WireError),
     #[error("the answer is no HTTP, or too long")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("it redirects to {0:?}, where nothing can be asked")]
@@ -51,6 +45,8 @@ pub struct Question<'a> {
     /// None for as long as it takes.
     pub limit: Option<Duration>,
     pub tls: Option<Arc<ClientConfig>>,
+    /// Where it is to go through.
+    pub proxy: Option<&'a ProxyUrl>,
 }
 
 pub struct Reply {
@@ -95,25 +91,22 @@ async fn followed(question: &Question<'_>) -> Result<Reply, AskError> {
 }
 
 async fn once(question: &Question<'_>, endpoint: &Url, path: &str) -> Result<Reply, AskError> {
-    let host = endpoint.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let stream = TcpStream::connect((host.as_str(), endpoint.port)).await.map_err(AskError::Connect)?;
-    stream.set_nodelay(true).map_err(AskError::Connect)?;
-    let request = request(question, endpoint, path)?;
-    if !endpoint.scheme.is_tls() {
-        return exchange(stream, request).await;
-    }
-    let tls = question.tls.clone().ok_or(AskError::NoTls)?;
-    let name = ServerName::try_from(host).map_err(|error| AskError::Connect(io::Error::other(error)))?;
-    let secured = TlsConnector::from(tls).connect(name, stream).await.map_err(AskError::Connect)?;
-    exchange(secured, request).await
+    let wire = wire::open(endpoint, question.proxy, question.tls.as_ref()).await?;
+    exchange(wire, request(question, endpoint, path)?).await
 }
 
 fn request(question: &Question<'_>, endpoint: &Url, path: &str) -> Result<Request<Full<Bytes>>, AskError> {
+    // A proxy that passes plain requests on has to be told where to.
+    let passing = question.proxy.filter(|_| !endpoint.scheme.is_tls());
+    let target = if passing.is_some() { format!("{endpoint}{path}") } else { path.to_owned() };
     let mut request =
-        Request::builder().method(question.method.clone()).uri(path).header(HOST, endpoint.authority());
+        Request::builder().method(question.method.clone()).uri(target).header(HOST, endpoint.authority());
+    if let Some(credentials) = passing.and_then(|proxy| proxy.credentials.as_deref()) {
+        request = request.header(PROXY_AUTHORIZATION, wire::basic(credentials));
+    }
     // Credentials are for the host that they were given for, and for no other that it points to.
     if let Some(credentials) = question.credentials.filter(|_| endpoint == question.endpoint) {
-        request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(credentials)));
+        request = request.header(AUTHORIZATION, wire::basic(credentials));
     }
     let body = match question.value {
         Some(value) => {
@@ -135,13 +128,10 @@ fn escape(byte: u8) -> String {
     }
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Reply, AskError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn exchange(wire: Wire, request: Request<Full<Bytes>>) -> Result<Reply, AskError> {
     let http = |error: hyper::Error| AskError::Http(error.into());
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+        hyper::client::conn::http1::handshake(TokioIo::new(wire)).await.map_err(http)?;
     let driver = tokio::spawn(connection);
     let answer = sender.send_request(request).await.map_err(http)?;
     let (head, body) = answer.into_parts();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
 use etcd_config::config::Founding;
 use etcd_config::data_dir::Contents;
-use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method};
+use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method, ProxyUrl};
 use etcd_config::ids::Id;
 use etcd_config::{Config, Url, limits};
 use rustls::ClientConfig;
@@ -38,9 +38,6 @@ pub struct Trust {
 }
 
 pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Start, Failed> {
-    if let Founding::Discovery { proxy: Some(_), .. } = &config.founding {
-        tracing::warn!("-discovery-proxy is not followed yet: the discovery service is asked directly");
-    }
     let mut machine = Bootstrap::new(config);
     let mut hands = Hands { config, trust, running: JoinSet::new() };
     let mut commands = machine.start();
@@ -96,10 +93,11 @@ impl Hands<'_> {
                 });
             }
             Command::Discovery(request) => {
-                if let Some(url) = discovery_url(self.config) {
+                if let Some((url, proxy)) = discovery_way(self.config) {
                     let tls = Arc::clone(&self.trust.public);
-                    self.running
-                        .spawn(async move { vec![Event::Discovery(discover(&url, &request, tls).await)] });
+                    self.running.spawn(async move {
+                        vec![Event::Discovery(discover(&url, proxy.as_ref(), &request, tls).await)]
+                    });
                 }
             }
             Command::Wait(pause) => {
@@ -154,6 +152,7 @@ async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
         credentials: None,
         limit: Some(limits::PEERS_REQUEST_TIMEOUT),
         tls,
+        proxy: None,
     };
     match ask(&question).await {
         Ok(reply) => PeerAnswer::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
@@ -164,15 +163,24 @@ async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
     }
 }
 
-fn discovery_url(config: &Config) -> Option<DiscoveryUrl> {
+/// Who is asked, and through whom. That both can be read the machine has seen before.
+fn discovery_way(config: &Config) -> Option<(DiscoveryUrl, Option<ProxyUrl>)> {
     match &config.founding {
-        Founding::Discovery { url, .. } => DiscoveryUrl::parse(url),
+        Founding::Discovery { url, proxy, .. } => {
+            let proxy = match proxy {
+                // Never around a proxy that was asked for.
+                Some(text) => Some(ProxyUrl::parse(text)?),
+                None => None,
+            };
+            Some((DiscoveryUrl::parse(url)?, proxy))
+        }
         _ => None,
     }
 }
 
 async fn discover(
     url: &DiscoveryUrl,
+    proxy: Option<&ProxyUrl>,
     request: &discovery::Request,
     tls: Arc<ClientConfig>,
 ) -> discovery::Event {
@@ -187,6 +195,7 @@ async fn discover(
         credentials: url.credentials.as_deref(),
         limit: request.timeout,
         tls: Some(tls),
+        proxy,
     };
     match ask(&question).await {
         Ok(reply) => discovery::Event::Answer(HttpAnswer {

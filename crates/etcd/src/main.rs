@@ -1,6 +1,8 @@
 //! `etcd`: a member of the replicated key-value store, or a proxy to one.
 
 mod ask;
+#[cfg(test)]
+mod ask_tests;
 mod auto_tls;
 mod backend;
 mod bootstrap;
@@ -18,6 +20,7 @@ mod server;
 mod srv;
 mod stop;
 mod tls;
+mod wire;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,9 @@ use super::peers::{Peers, PeersCommand};
 use super::srv;
 use crate::config::{ClusterState, Config, Fallback, Founding, ProxyMode, hide_password};
 use crate::data_dir::Kind;
-use crate::discovery::{self, Discovery, DiscoveryError, DiscoveryUrl, Registration, failure_lines};
+use crate::discovery::{
+    self, Discovery, DiscoveryError, DiscoveryUrl, ProxyUrl, Registration, failure_lines,
+};
 use crate::flag::table::DEFAULT_PEER_URLS;
 use crate::ids;
 use crate::initial_cluster::{InitialCluster, InitialClusterError, NewCluster};
@@ -164,7 +166,7 @@ impl Bootstrap {
                 self.stage = Stage::Peers(peers);
                 commands.into_iter().map(|command| self.of_peers(command)).collect()
             }
-            Founding::Discovery { url, .. } => self.discover(&url),
+            Founding::Discovery { url, proxy, .. } => self.discover(&url, proxy.as_deref()),
         }
     }
 
@@ -195,8 +197,6 @@ impl Bootstrap {
         if others.is_empty() { self.members_known() } else { vec![Command::AskPeers(others)] }
     }
 
-    fn cluster_hints(&self, error: &InitialClusterError) -> Vec<String> {
-        let mut lines = vec![error.to_string()];
     fn named_by_dns(&mut self, answers: srv::Answers) -> Vec<Command> {
         let (name, advertised) = (&self.config.name, &self.config.advertise_peer);
         match srv::initial_cluster(name, advertised, &self.resolved, answers, !self.proxy) {
@@ -211,6 +211,8 @@ impl Bootstrap {
         }
     }
 
+    fn cluster_hints(&self, error: &InitialClusterError) -> Vec<String> {
+        let mut lines = vec![error.to_string()];
         if matches!(error, InitialClusterError::NotIncluded { .. } | InitialClusterError::NotNamed(_)) {
             if join(&self.config.advertise_peer) == DEFAULT_PEER_URLS {
                 lines.push("forgot to set --initial-advertise-peer-urls flag?".to_owned());
@@ -278,7 +280,11 @@ impl Bootstrap {
         }
     }
 
-    fn discover(&mut self, url: &str) -> Vec<Command> {
+    fn discover(&mut self, url: &str, proxy: Option<&str>) -> Vec<Command> {
+        if let Some(proxy) = proxy.filter(|proxy| ProxyUrl::parse(proxy).is_none()) {
+            let refused = format!("invalid proxy address {:?}", hide_password(proxy));
+            return self.discovery_failed(&DiscoveryError::Refused(refused));
+        }
         let Some(address) = DiscoveryUrl::parse(url) else {
             return self.discovery_failed(&DiscoveryError::Refused(format!(
                 "{} is no URL of a token",

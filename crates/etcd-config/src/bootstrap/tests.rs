@@ -279,6 +279,13 @@ fn discovery_ends_in_a_cluster_a_proxy_or_an_exit() {
         ],
     );
     check(
+        &format!("{base} -discovery-proxy ftp://u:secret@p:1"),
+        vec![empty()],
+        &[
+            "fail failed to join discovery cluster (invalid proxy address \"ftp://***@p:1\") | discovery token http://d/T was used, but failed to bootstrap the cluster. | Make a new discovery token and try again.",
+        ],
+    );
+    check(
         "-name a -addr 10.0.0.1:2 -discovery nonsense",
         vec![empty()],
         &[

@@ -1,5 +1,7 @@
 //! `https://host[:port]/path/TOKEN`: where a token is kept.
 
+use percent_encoding::percent_decode_str;
+
 use crate::url::{Scheme, Url, split_host_port};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,22 +25,10 @@ impl DiscoveryUrl {
             "https" => (Scheme::Https, 443),
             _ => return None,
         };
-        let (authority, path) = rest.split_once('/')?;
-        let (credentials, authority) = match authority.rsplit_once('@') {
-            Some((credentials, host)) => (Some(credentials.to_owned()), host),
-            None => (None, authority),
-        };
-        let (host, port) = match split_host_port(authority) {
-            Some((host, port)) => (host, port),
-            None => {
-                let with_port = format!("{authority}:{default_port}");
-                split_host_port(&with_port)?;
-                let bare = authority.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-                (bare.unwrap_or(authority), default_port)
-            }
-        };
+        let (place, path) = rest.split_once('/')?;
+        let Authority { credentials, host, port } = authority(place, default_port)?;
         let path = path.split(['?', '#']).next()?.trim_matches('/');
-        if host.is_empty() || path.is_empty() || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        if path.is_empty() || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return None;
         }
         Some(Self {
@@ -48,6 +38,33 @@ impl DiscoveryUrl {
             path: format!("/{path}"),
         })
     }
+}
+
+/// What stands between `//` and the path of a URL.
+pub struct Authority<'a> {
+    pub credentials: Option<String>,
+    /// Without brackets; never empty.
+    pub host: &'a str,
+    pub port: u16,
+}
+
+/// `[user:password@]host[:port]`
+pub fn authority(text: &str, default_port: u16) -> Option<Authority<'_>> {
+    let (credentials, place) = match text.rsplit_once('@') {
+        Some((credentials, place)) => (Some(percent_decode_str(credentials).decode_utf8().ok()?), place),
+        None => (None, text),
+    };
+    let credentials = credentials.map(std::borrow::Cow::into_owned);
+    let (host, port) = match split_host_port(place) {
+        Some((host, port)) => (host, port),
+        None => {
+            let with_port = format!("{place}:{default_port}");
+            split_host_port(&with_port)?;
+            let bare = place.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+            (bare.unwrap_or(place), default_port)
+        }
+    };
+    (!host.is_empty()).then_some(Authority { credentials, host, port })
 }
 
 #[cfg(test)]

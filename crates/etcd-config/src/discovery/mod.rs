@@ -7,6 +7,7 @@ mod address;
 mod answer;
 mod error;
 mod machine;
+mod proxy;
 #[cfg(test)]
 mod tests;
 
@@ -14,3 +15,4 @@ pub use address::DiscoveryUrl;
 pub use answer::HttpAnswer;
 pub use error::{DiscoveryError, failure_lines};
 pub use machine::{Command, Discovery, Event, Failure, Method, Registration, Request};
+pub use proxy::ProxyUrl;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 mod auto_tls;
+mod discovery_proxy;
 mod process;
 mod srv;
 #[allow(dead_code, reason = "the lookups' own tests use all of it")]
