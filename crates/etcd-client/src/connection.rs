@@ -21,11 +21,13 @@ use tokio_rustls::client::TlsStream;
 
 use crate::error::{Reason, error_text};
 use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TRIES};
+use crate::tls::{TlsError, TlsFiles};
 
-#[derive(Clone)]
+/// For pools of connections: http and https by the URL, within a time limit.
+#[derive(Clone, Debug)]
 pub struct Connector {
-    pub tls: Arc<ClientConfig>,
-    pub timeout: Duration,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) timeout: Duration,
 }
 
 pub enum Stream {
@@ -49,6 +51,12 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 impl Connector {
+    /// Reads the files. `https` is whether there will be such URLs: else the machine's bundle of authorities may be
+    /// absent.
+    pub fn new(files: &TlsFiles, https: bool, timeout: Duration) -> Result<Connector, TlsError> {
+        Ok(Connector { tls: files.load(https)?, timeout })
+    }
+
     async fn open(&self, target: &Uri) -> Result<Stream, Reason> {
         let https = target.scheme_str() == Some("https");
         let host = target.host().unwrap_or_default();

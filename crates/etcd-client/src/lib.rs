@@ -26,6 +26,7 @@ pub use api::keys::{Delete, Exists, Get, Set};
 pub use api::members::Member;
 pub use client::Client;
 pub use config::{Config, Credentials, Order, Trace, Traced};
+pub use connection::Connector;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Attempt, Error, Reason};
 pub use tls::{TlsError, TlsFiles};

@@ -19,4 +19,4 @@ pub use journal::JournalError;
 pub use serve::serve;
 pub use service::{Settings, Store};
 pub use tokens::Tokens;
-pub use upstream::{Upstream, UpstreamUrlError};
+pub use upstream::{Upstream, UpstreamSettingError};

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
 use etcd_discovery::{Settings, Store, Tokens, Upstream, serve};
+use etcd_http::tls::{ServerTls, TlsFiles};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,7 +17,9 @@ const EXAMPLES: &str = "Examples:
       Keep tokens in a file, serve on 127.0.0.1:8087.
   etcd-discovery --listen 0.0.0.0:80 --public-url https://discovery.example --data tokens
       Serve a network; token URLs begin with the public one.
-  etcd-discovery --etcd http://127.0.0.1:2379
+  etcd-discovery --listen 0.0.0.0:443 --cert-file cert.pem --key-file key.pem --data tokens
+      Serve https; certificates may be replaced while it runs.
+  etcd-discovery --etcd https://127.0.0.1:2379 --etcd-ca-file ca.pem
       Keep tokens in an etcd, below /v2/keys/_etcd/registry.
   curl 'http://127.0.0.1:8087/new?size=3'
       A token for a cluster of three. Give its URL to the machines: etcd -discovery URL";
@@ -33,9 +37,18 @@ struct Flags {
     /// The file that tokens are kept in; without it, and without --etcd, a restart forgets them.
     #[arg(long, value_name = "FILE", env = "ETCD_DISCOVERY_DATA")]
     data: Option<PathBuf>,
+    /// Serve https with this certificate (PEM), read anew when it changes.
+    #[arg(long, value_name = "FILE", requires = "key_file", env = "ETCD_DISCOVERY_CERT_FILE")]
+    cert_file: Option<PathBuf>,
+    /// The key of --cert-file.
+    #[arg(long, value_name = "FILE", requires = "cert_file", env = "ETCD_DISCOVERY_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// Keep tokens in this etcd.
     #[arg(long, value_name = "URL", conflicts_with = "data", env = "ETCD_DISCOVERY_ETCD")]
     etcd: Option<String>,
+    /// Who issued the certificate of an https --etcd [default: the authorities of this machine].
+    #[arg(long, value_name = "FILE", requires = "etcd", env = "ETCD_DISCOVERY_ETCD_CA_FILE")]
+    etcd_ca_file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -53,12 +66,19 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let store = match (&flags.etcd, &flags.data) {
-        (Some(url), _) => Store::Etcd(Upstream::new(url)?),
+        (Some(url), _) => Store::Etcd(Upstream::new(url, flags.etcd_ca_file.clone())?),
         (None, Some(path)) => Store::own(Tokens::open(path)?),
         (None, None) => {
             tracing::warn!("neither --data nor --etcd is given: a restart forgets all tokens");
             Store::own(Tokens::in_memory())
         }
+    };
+    let tls = match (flags.cert_file, flags.key_file) {
+        (Some(certificate), Some(key)) => {
+            let files = TlsFiles { certificate, key, ..TlsFiles::default() };
+            Some(Arc::new(ServerTls::load(files).context("TLS")?))
+        }
+        _ => None,
     };
     let listener = TcpListener::bind(flags.listen)
         .await
@@ -71,5 +91,5 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         }
     };
     tracing::info!(address = %listener.local_addr()?, "serving");
-    serve(listener, store, Settings { public_url: flags.public_url }, stop).await.context("cannot serve")
+    serve(listener, store, Settings { public_url: flags.public_url, tls }, stop).await.context("cannot serve")
 }

@@ -76,7 +76,8 @@ async fn new(service: &Service, request: &Request<Incoming>) -> Response<AnswerB
     let base = match (&service.settings.public_url, request.headers().get(HOST)) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Some(host)) if host.to_str().is_ok_and(is_host) => {
-            format!("http://{}", host.to_str().unwrap_or_default())
+            let scheme = if service.settings.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", host.to_str().unwrap_or_default())
         }
         _ => return text(StatusCode::BAD_REQUEST, "the Host header is missing or no host\n"),
     };

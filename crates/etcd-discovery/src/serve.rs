@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use etcd_http::tls::accept;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -75,11 +77,29 @@ async fn connection(
     stream: TcpStream,
     from: SocketAddr,
     service: Arc<Service>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let tls = service.settings.tls.clone();
+    match tls {
+        None => requests(stream, from, service, stopped).await,
+        Some(tls) => {
+            // Whoever is refused was told why.
+            if let Some(stream) = accept(&tls, stream, from).await {
+                requests(stream, from, service, stopped).await;
+            }
+        }
+    }
+}
+
+async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    from: SocketAddr,
+    service: Arc<Service>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let answer = service_fn(move |request| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(route::answer(service, from.ip(), request).await) }

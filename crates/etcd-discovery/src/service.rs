@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use etcd_http::tls::ServerTls;
+
 use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::tokens::{TokenError, Tokens};
@@ -22,8 +24,10 @@ impl Store {
 
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What token URLs begin with; without it, `http://` and the request's `Host`.
+    /// What token URLs begin with; without it, the scheme that is served and the request's `Host`.
     pub public_url: Option<String>,
+    /// Serve https alone.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// What every request sees.

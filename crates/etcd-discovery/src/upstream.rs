@@ -1,12 +1,14 @@
 //! Tokens in an etcd behind us, below the same path: requests go through, answers come back as they are.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
+use etcd_client::{Connector, TlsFiles};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use thiserror::Error;
 
@@ -21,14 +23,18 @@ const PASSED: [&str; 6] =
 
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// `http://host:port`.
+    /// `http://host:port`, or https.
     base: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 #[derive(Debug, Error)]
-#[error("--etcd must be http://HOST:PORT, not {0:?}")]
-pub struct UpstreamUrlError(String);
+pub enum UpstreamSettingError {
+    #[error("--etcd must be http://HOST:PORT or https://HOST:PORT, not {0:?}")]
+    Url(String),
+    #[error("https towards etcd")]
+    Tls(#[from] etcd_client::TlsError),
+}
 
 #[derive(Debug, Error)]
 pub enum UpstreamError {
@@ -45,16 +51,22 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    pub fn new(url: &str) -> Result<Self, UpstreamUrlError> {
-        let refuse = || UpstreamUrlError(url.to_owned());
+    /// An https one must have a certificate that `ca` issued; without that, that one of the machine's authorities did.
+    pub fn new(url: &str, ca: Option<PathBuf>) -> Result<Self, UpstreamSettingError> {
+        let refuse = || UpstreamSettingError::Url(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| refuse())?;
-        let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
-        let authority = uri.authority().filter(|_| plain && uri.query().is_none()).ok_or_else(refuse)?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(UPSTREAM_TIMEOUT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { base: format!("http://{authority}"), client })
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(refuse()),
+        };
+        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        let authority = uri.authority().filter(|_| bare).ok_or_else(refuse)?;
+        let scheme = if https { "https" } else { "http" };
+        let base = format!("{scheme}://{authority}");
+        let files = TlsFiles { ca, ..TlsFiles::default() };
+        let connector = Connector::new(&files, https, UPSTREAM_TIMEOUT)?;
+        Ok(Self { base, client: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
     /// Makes the token's directory, which goes when nobody uses it, and its size.

@@ -53,11 +53,12 @@ enum Check {
 
 /// Name, check, package, reason, and whether only nspawn needs it. Programs that build and run images come
 /// from the locked tools tree, so that the list is short.
-const NEEDS: [(&str, Check, &str, &str, bool); 6] = [
+const NEEDS: [(&str, Check, &str, &str, bool); 7] = [
     ("ssh", Check::Program("ssh"), "openssh-client", "logs in to machines", false),
     ("ssh-keygen", Check::Program("ssh-keygen"), "openssh-client", "makes a cluster's key", false),
     ("namespaces", Check::Namespaces, "", "the locked tools run in a user and mount namespace", false),
     ("mount", Check::Program("mount"), "mount", "mounts /usr of nspawn machines", true),
+    ("systemd-nspawn", Check::Program("systemd-nspawn"), "systemd-container", "runs nspawn machines", true),
     ("/dev/net/tun", Check::File("/dev/net/tun"), "", "is the LAN interface of nspawn machines", true),
     ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mounts /usr of nspawn machines", true),
 ];

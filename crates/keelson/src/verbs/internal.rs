@@ -38,6 +38,6 @@ async fn discovery(folder: &Path, port: u16) -> anyhow::Result<()> {
     let tokens = Tokens::open(&folder.join("tokens"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     // Ended by a signal, as the cluster's other background processes.
-    let settings = Settings { public_url: None };
+    let settings = Settings::default();
     Ok(serve(listener, Store::own(tokens), settings, std::future::pending()).await?)
 }
