@@ -4,12 +4,17 @@
 
 mod closed_loop;
 mod figures;
+mod growth;
+mod plot;
 mod probes;
+mod requests;
 mod sessions;
 mod watchers;
 
 pub use closed_loop::{Load, Measured, run};
 pub use figures::{Better, Figure, Side, Target, table};
+pub use growth::{PANELS, Panel, Point, growth};
+pub use plot::{PlotError, plot};
 pub use probes::{bare_fdatasync, bare_round_trip};
 pub use sessions::{Settings, one_member, three_members};
 pub use watchers::{Told, watch_and_tell};

@@ -27,6 +27,8 @@ pub enum Topic {
     Boot,
     /// Runs the key-value server and Debian's etcd in turn: rates, latencies, memory, starts
     Kv,
+    /// The same two as keys, values and members grow: a plot; only when named, alone
+    Growth,
 }
 
 /// Nothing to be done at boot.
@@ -40,8 +42,11 @@ const BOOTS: [(&str, u32, &str); 4] =
 pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
     interrupt::watch()?;
     let root = workspace::root();
-    if topics == [Topic::Kv] {
-        return kv::run(&root, words);
+    match topics {
+        [Topic::Kv] => return kv::run(&root, "kv-bench", words),
+        [Topic::Growth] => return kv::run(&root, "kv-growth", words),
+        _ if topics.contains(&Topic::Growth) => bail!("`growth` is measured alone"),
+        _ => {}
     }
     // Compiling keelson is no part of any figure.
     let build = ["build", "--locked", "--quiet", "--profile", "tool", "--package", "keelson"];
@@ -63,7 +68,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         }
     }
     print!("{}", rows(&figures));
-    if topics.contains(&Topic::Kv) && !kv::run(&root, words)? {
+    if topics.contains(&Topic::Kv) && !kv::run(&root, "kv-bench", words)? {
         failures.push("kv: see above".into());
     }
     for failure in &failures {

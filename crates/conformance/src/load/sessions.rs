@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::closed_loop::{Load, Measured, run};
+use super::closed_loop::{Load, run};
 use super::figures::Better::{self, Higher, Lower};
 use super::figures::Target::{self, Itself, OfReference};
 use super::probes::{bare_fdatasync, bare_round_trip};
+use super::requests::{fill, good, put_value};
 use super::watchers::watch_and_tell;
 use crate::backend::{Cluster, Plan, Program};
 use crate::failure::Failure;
@@ -30,7 +31,7 @@ const PROBES: usize = 2000;
 const FAILOVER_PATIENCE: Duration = Duration::from_millis(250);
 const FAILOVER_PAUSE: Duration = Duration::from_millis(10);
 const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
-const NO_LIMIT: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -49,33 +50,13 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// `number` counts over all clients; each has keys of its own.
 fn put(client: usize, number: u64, out: &mut Vec<u8>) {
-    put_to(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), out);
-}
-
-fn put_to(key: &str, out: &mut Vec<u8>) {
-    let length = "value=".len() + VALUE;
-    let head = format!(
-        "PUT /v2/keys/{key} HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\nContent-Length: {length}\r\n\r\nvalue=",
-        http::FORM
-    );
-    out.extend_from_slice(head.as_bytes());
-    out.resize(out.len() + VALUE, b'x');
+    put_value(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), VALUE, out);
 }
 
 fn get(client: usize, number: u64, quorum: &str, out: &mut Vec<u8>) {
     let key = number % KEYS_OF_A_CLIENT;
     let text = format!("GET /v2/keys/bench/{client}/{key}{quorum} HTTP/1.1\r\nHost: x\r\n\r\n");
     out.extend_from_slice(text.as_bytes());
-}
-
-fn good(measured: Measured) -> Result<Measured, Failure> {
-    if measured.errors > 0 || measured.requests == 0 {
-        return Err(Failure::differs(format!(
-            "{} errors in {} requests",
-            measured.errors, measured.requests
-        )));
-    }
-    Ok(measured)
 }
 
 pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
@@ -95,16 +76,9 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
         values.push((format!("{what}: p99"), "ms", Lower, OfReference(tail), milliseconds(measured.p99)));
     }
     // What is read is there: a short load may not have come round.
-    let fill = Load {
-        addresses: &addresses,
-        clients: READERS,
-        requests: &|_, number, out: &mut Vec<u8>| {
-            put((number / KEYS_OF_A_CLIENT) as usize, number % KEYS_OF_A_CLIENT, out);
-        },
-        time: NO_LIMIT,
-        count: READERS as u64 * KEYS_OF_A_CLIENT,
-    };
-    good(run(&fill)?)?;
+    fill(&addresses, READERS, READERS as u64 * KEYS_OF_A_CLIENT, &|number, out| {
+        put((number / KEYS_OF_A_CLIENT) as usize, number % KEYS_OF_A_CLIENT, out);
+    })?;
     let reads = load(READERS, &|client, number, out: &mut Vec<u8>| get(client, number, "?quorum=true", out))?;
     values.push((
         "quorum gets, 3 members, 64 clients".into(),
@@ -180,28 +154,15 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
 
     // Memory is compared without what the watchers left behind.
     cluster = Cluster::start(&plan)?;
-    let fill = Load {
-        addresses: &cluster.addresses(),
-        clients: READERS,
-        requests: &|_, number, out: &mut Vec<u8>| put_to(&format!("fill/{}/{number}", number % FOLDERS), out),
-        time: NO_LIMIT,
-        count: STORED_KEYS,
-    };
-    good(run(&fill)?)?;
+    fill(&cluster.addresses(), READERS, STORED_KEYS, &|number, out| {
+        put_value(&format!("fill/{}/{number}", number % FOLDERS), VALUE, out);
+    })?;
     let stored = cluster.memory(0)? as f64 / (1024.0 * 1024.0);
     values.push(("memory at 100,000 keys of 256 bytes".into(), "MiB", Lower, OfReference(0.6), stored));
     cluster.stop(0)?;
     let began = Instant::now();
     cluster.run(0)?;
-    let request = Request::new("GET", "/v2/keys/fill/0/0?quorum=true");
-    while !http::ask(cluster.addresses()[0], &request, FAILOVER_LIMIT)
-        .is_ok_and(|answer| answer.status == 200)
-    {
-        if began.elapsed() > FAILOVER_LIMIT {
-            return Err(Failure::differs("no answer after a restart"));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
+    until_answered(&cluster, "/v2/keys/fill/0/0?quorum=true", FAILOVER_LIMIT)?;
     let took = milliseconds(began.elapsed());
     values.push((
         "start to first quorum answer with 100,000 keys".into(),
@@ -211,4 +172,17 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
         took,
     ));
     Ok(values)
+}
+
+/// Waits until the first member answers a GET of `path` with 200.
+pub fn until_answered(cluster: &Cluster, path: &str, limit: Duration) -> Result<(), Failure> {
+    let began = Instant::now();
+    let request = Request::new("GET", path);
+    while !http::ask(cluster.addresses()[0], &request, limit).is_ok_and(|answer| answer.status == 200) {
+        if began.elapsed() > limit {
+            return Err(Failure::differs("no answer after a restart"));
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
 }

@@ -1,0 +1,123 @@
+//! How a server's figures grow: with the keys that it holds, the size of a value, the number of members.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::closed_loop::{Load, Measured, run};
+use super::requests::{fill, good, put_value};
+use super::sessions::{Settings, until_answered};
+use crate::backend::{Cluster, Plan};
+use crate::failure::Failure;
+
+const CLIENTS: usize = 64;
+const VALUE: usize = 256;
+/// As many keys as clients, each written over and over.
+const KEYS_OF_A_CLIENT: u64 = 64;
+const FOLDERS: u64 = 100;
+const KEYS: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+const VALUES: [usize; 6] = [64, 256, 1024, 4 * 1024, 16 * 1024, 64 * 1024];
+const MEMBERS: [usize; 4] = [1, 3, 5, 7];
+const NO_LIMIT: Duration = Duration::from_secs(3600);
+
+/// One panel of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Panel {
+    pub what: &'static str,
+    pub unit: &'static str,
+    /// What grows along the x axis.
+    pub along: &'static str,
+    /// Else the values spread over less than a power of ten, and begin at 0.
+    pub logarithmic: bool,
+}
+
+const fn panel(what: &'static str, unit: &'static str, along: &'static str, logarithmic: bool) -> Panel {
+    Panel { what, unit, along, logarithmic }
+}
+
+const KEYS_RATE: Panel = panel("puts, 1 member, 64 clients", "a second", "keys held", false);
+const KEYS_MEMORY: Panel = panel("resident memory, 1 member", "MiB", "keys held", true);
+const KEYS_START: Panel = panel("start to first quorum answer", "ms", "keys held", true);
+const VALUES_RATE: Panel = panel("puts, 3 members, 64 clients", "a second", "bytes of a value", true);
+const MEMBERS_RATE: Panel = panel("puts, 64 clients", "a second", "members", false);
+const MEMBERS_TAIL: Panel = panel("puts, 64 clients: p99", "ms", "members", false);
+
+/// In the order of the report.
+pub const PANELS: [Panel; 6] = [KEYS_RATE, KEYS_MEMORY, KEYS_START, VALUES_RATE, MEMBERS_RATE, MEMBERS_TAIL];
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Point {
+    pub panel: Panel,
+    pub at: f64,
+    pub value: f64,
+}
+
+/// All points of one program; `told` is called with each as it is measured.
+pub fn growth(settings: &Settings, told: &mut dyn FnMut(&Point)) -> Result<Vec<Point>, Failure> {
+    let mut points = Vec::new();
+    let mut add = |panel, at, value| {
+        let point = Point { panel, at, value };
+        told(&point);
+        points.push(point);
+    };
+    for keys in KEYS {
+        with_keys(settings, keys, &mut add)?;
+    }
+    for bytes in VALUES {
+        let measured = puts(settings, 3, bytes)?;
+        add(VALUES_RATE, bytes as f64, measured.per_second);
+    }
+    for members in MEMBERS {
+        let measured = puts(settings, members, VALUE)?;
+        add(MEMBERS_RATE, members as f64, measured.per_second);
+        add(MEMBERS_TAIL, members as f64, measured.p99.as_secs_f64() * 1e3);
+    }
+    Ok(points)
+}
+
+fn plan(settings: &Settings, members: usize) -> Plan {
+    Plan { program: settings.program.clone(), members, folder: settings.folder.clone() }
+}
+
+fn with_keys(settings: &Settings, keys: u64, add: &mut dyn FnMut(Panel, f64, f64)) -> Result<(), Failure> {
+    let mut cluster = Cluster::start(&plan(settings, 1))?;
+    let addresses = cluster.addresses();
+    let key = |number: u64| format!("fill/{}/{}", number % FOLDERS, number % keys);
+    fill(&addresses, CLIENTS, keys, &|number, out| put_value(&key(number), VALUE, out))?;
+    // A step of its own through the keys, so that neighbours in time are not neighbours in the tree.
+    let spread = |_, number: u64, out: &mut Vec<u8>| {
+        put_value(&key(number.wrapping_mul(7_919) % keys), VALUE, out);
+    };
+    let load = Load {
+        addresses: &addresses,
+        clients: CLIENTS,
+        requests: &spread,
+        time: settings.time,
+        count: u64::MAX,
+    };
+    let at = keys as f64;
+    add(KEYS_RATE, at, good(run(&load)?)?.per_second);
+    add(KEYS_MEMORY, at, cluster.memory(0)? as f64 / (1024.0 * 1024.0));
+    cluster.stop(0)?;
+    let began = Instant::now();
+    cluster.run(0)?;
+    until_answered(&cluster, &format!("/v2/keys/{}?quorum=true", key(0)), NO_LIMIT)?;
+    add(KEYS_START, at, began.elapsed().as_secs_f64() * 1e3);
+    Ok(())
+}
+
+fn puts(settings: &Settings, members: usize, bytes: usize) -> Result<Measured, Failure> {
+    let cluster = Cluster::start(&plan(settings, members))?;
+    let addresses = cluster.addresses();
+    let requests = |client: usize, number: u64, out: &mut Vec<u8>| {
+        put_value(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), bytes, out);
+    };
+    let load = Load {
+        addresses: &addresses,
+        clients: CLIENTS,
+        requests: &requests,
+        time: settings.time,
+        count: u64::MAX,
+    };
+    good(run(&load)?)
+}
