@@ -21,17 +21,7 @@ impl Failure {
     /// The failure with all its causes, for one line of a report.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let said = error.to_string();
-            if !text.ends_with(&said) {
-                text += ": ";
-                text += &said;
-            }
-            cause = error.source();
-        }
-        text
+        causes::chain(self)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use machines::asked::Asked;
 use machines::backend::BackendError;
 use machines::cluster::{BackendKind, SharedFolder, Wish};
 use machines::machine::Machine;
@@ -73,6 +74,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         lock,
         run.image.clone(),
         &wish,
+        &Asked::default(),
         run.background.clone(),
         Arc::clone(&run.cancel),
     )?;

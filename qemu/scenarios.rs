@@ -16,6 +16,7 @@ pub static ALL: &[Scenario] = &[
     boot::APART,
     power::CRASH_KEEPS_DATA,
     power::REBOOTS,
+    power::KILLED,
     power::RESETS,
     network::LAN,
     network::PARTITION,

@@ -1,11 +1,19 @@
 //! Power cuts and reboots: what was written stays, and the next boot completes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
+use machines::cluster::NodeState;
+use machines::site::SiteError;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
+
+/// Between two looks at a machine that changes.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Time in which what was killed is gone.
+const GONE: Duration = Duration::from_secs(10);
 
 pub const CRASH_KEEPS_DATA: Scenario = Scenario {
     name: "crash",
@@ -32,7 +40,7 @@ fn crash_keeps_data(stage: &Stage<'_>) -> Result<(), Failure> {
 
 pub const REBOOTS: Scenario = Scenario {
     name: "reboot",
-    about: "a machine that is told to reboot is ready again, in another boot",
+    about: "a machine that is told to reboot is not ready, and then ready again, in another boot",
     run: reboots,
     ..USUAL
 };
@@ -42,10 +50,66 @@ fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
     let machine = stage.machine(1);
     let boots = "sudo journalctl --list-boots --no-pager | wc -l";
     let before = machine.succeed(boots)?;
-    machine.reboot()?;
+    let (done, starting) = (AtomicBool::new(false), AtomicBool::new(false));
+    let rebooted = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if stage.site.status().iter().any(|node| node.state == NodeState::Starting) {
+                    starting.store(true, Ordering::Relaxed);
+                }
+                std::thread::sleep(GLANCE);
+            }
+        });
+        let rebooted = machine.reboot();
+        done.store(true, Ordering::Relaxed);
+        rebooted
+    });
+    rebooted?;
+    expect(starting.into_inner(), "a status that says starting", "it said ready all the time")?;
     let after = machine.succeed(boots)?;
     let count = |text: &str| text.trim().parse::<u32>().unwrap_or(0);
     expect(count(&after) == count(&before) + 1, "one boot more in the journal", &format!("{before}{after}"))
+}
+
+pub const KILLED: Scenario = Scenario {
+    name: "killed",
+    about: "a machine whose process on the host is killed is off with all that it ran, and comes back",
+    run: killed,
+    ..USUAL
+};
+
+/// The end of a command line that nobody else on the host has.
+const LEFT: &str = "sleep 7654321";
+
+fn killed(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    machine.succeed(&format!("sudo systemd-run --unit=left {LEFT}"))?;
+    let on_host = || running_on_host(LEFT);
+    expect(stage.backend == Qemu || on_host() > 0, "a container's process on the host", "none")?;
+    let process = machine.node()?.process;
+    let killed = process.map(machines::process::Process::kill).transpose().map_err(SiteError::from)?;
+    expect(killed.is_some(), "a process of the machine", "none")?;
+    let deadline = std::time::Instant::now() + GONE;
+    while on_host() > 0 {
+        expect(std::time::Instant::now() < deadline, "an end of all that it ran", "it runs on")?;
+        std::thread::sleep(GLANCE);
+    }
+    let state = stage.site.status().into_iter().map(|node| node.state.to_string()).collect::<String>();
+    expect(state == "stopped", "stopped", &state)?;
+    machine.crash()?;
+    machine.start()?;
+    machine.fail("systemctl is-active left.service")?;
+    Ok(())
+}
+
+/// How many processes of this host have a command line that ends so.
+fn running_on_host(line: &str) -> usize {
+    let wanted: Vec<u8> = line.bytes().map(|byte| if byte == b' ' { 0 } else { byte }).chain([0]).collect();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.ends_with(&wanted)))
+        .count()
 }
 
 pub const RESETS: Scenario = Scenario {

@@ -4,10 +4,10 @@
 //! One certificate serves a member in all its roles: towards clients, towards peers as server and as client. A
 //! private key never leaves its file but into what was asked to be issued, and no message holds one.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -203,18 +203,12 @@ fn first(blocks: &str) -> String {
 /// Old content or new, whole, and never readable for more than `mode` says.
 fn replace(path: &Path, content: &str, mode: u32) -> Result<(), AuthorityError> {
     let failed = |source| AuthorityError::Io { path: path.to_owned(), source };
-    let partial = path.with_extension("new");
-    let mut options = File::options();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(PRIVATE).open(&partial).map_err(failed)?;
-    file.write_all(content.as_bytes()).map_err(failed)?;
-    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&partial, path).map_err(failed)
+    whole_file::replace(path, content.as_bytes(), mode).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
 
     use rustls::RootCertStore;

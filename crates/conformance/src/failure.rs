@@ -36,14 +36,3 @@ impl Failure {
         move |source| Self::Io { what, source }
     }
 }
-
-/// The whole chain of causes on one line.
-pub fn chain(failure: &dyn std::error::Error) -> String {
-    let mut text = failure.to_string();
-    let mut next = failure.source();
-    while let Some(cause) = next {
-        text += &format!(": {cause}");
-        next = cause.source();
-    }
-    text
-}

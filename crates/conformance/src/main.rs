@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use conformance::backend::{Cluster, Kind, Plan, Program};
 use conformance::clients;
-use conformance::failure::{Failure, chain};
+use conformance::failure::Failure;
 use conformance::run::{self, Outcome};
 
 /// As automake and others have it for "skipped".
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("error: {}", chain(&failure));
+            eprintln!("error: {}", causes::chain(&failure));
             ExitCode::FAILURE
         }
     }

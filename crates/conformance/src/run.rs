@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::backend::{Cluster, Kind};
 use crate::case::{self, BodyRule, Case, Environment, Expected, IndexRule, Sent, Step};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::http::{self, Answer, Connection, HttpError, Request};
 use crate::scenes::{self, Place, Scene};
 
@@ -66,7 +66,7 @@ fn judge(
         (Err(Failure::Differs(_) | Failure::Http { source: HttpError::Closed, .. }), Some(_)) => {
             Outcome::DiffersAsMarked
         }
-        (Err(failure), _) => Outcome::Failed(chain(&failure)),
+        (Err(failure), _) => Outcome::Failed(causes::chain(&failure)),
     }
 }
 

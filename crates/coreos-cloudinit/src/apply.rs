@@ -12,7 +12,7 @@ use host::files::{self, DIRECTORY_MODE, Owner, Request, Unmasked};
 use host::systemd::Systemd;
 use host::{Outcome, Root, authorized_keys, hostname};
 
-use crate::log::{Log, chain};
+use crate::log::Log;
 use crate::report::Failure;
 use crate::script;
 
@@ -36,7 +36,7 @@ struct StepError(String);
 
 impl<E: std::error::Error> From<E> for StepError {
     fn from(error: E) -> Self {
-        Self(chain(&error))
+        Self(causes::chain(&error))
     }
 }
 
@@ -117,7 +117,8 @@ impl Hands<'_> {
 
     /// Connects when it is first needed.
     fn systemd(&self) -> Result<&Systemd, StepError> {
-        let connected = self.systemd.get_or_init(|| Systemd::connect().map_err(|error| chain(&error)));
+        let connected =
+            self.systemd.get_or_init(|| Systemd::connect().map_err(|error| causes::chain(&error)));
         connected.as_ref().map_err(|error| StepError(error.clone()))
     }
 
@@ -226,7 +227,7 @@ impl Hands<'_> {
         match accounts::owner(self.settings.root, &write.owner) {
             Ok(owner) => (owner, write.mode),
             Err(error) => {
-                self.fail(format!("owner {:?} of {}", write.owner, write.path), chain(&error));
+                self.fail(format!("owner {:?} of {}", write.owner, write.path), causes::chain(&error));
                 (Owner::default(), write.mode & OWNER_BITS)
             }
         }

@@ -51,17 +51,6 @@ impl Log {
     }
 }
 
-/// An error with everything that led to it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
-}
-
 /// `2006/01/02 15:04:05`, in UTC.
 fn stamp(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();

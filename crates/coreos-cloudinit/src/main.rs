@@ -14,7 +14,7 @@ mod script;
 use std::process::ExitCode;
 
 use flags::{Task, UsageError};
-use log::{Log, chain};
+use log::Log;
 
 const WRONG_USE: u8 = 2;
 
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            log.error(format!("error: {}", chain(error.as_ref())));
+            log.error(format!("error: {}", causes::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::apply::{self, Settings};
 use crate::datasource::{Chosen, Patience, Source, choose};
 use crate::flags::Request;
-use crate::log::{Log, chain};
+use crate::log::Log;
 use crate::observe;
 use crate::report::{self, Failure, Report};
 
@@ -138,7 +138,10 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fet
     let mut broken = false;
     let fetched = user_data.map_or_else(|| source.user_data(patience, log), Ok);
     let raw = fetched.unwrap_or_else(|error| {
-        log.error(format!("Failed fetching user-data from datasource: {}. Continuing...", chain(&error)));
+        log.error(format!(
+            "Failed fetching user-data from datasource: {}. Continuing...",
+            causes::chain(&error)
+        ));
         broken = true;
         Vec::new()
     });
@@ -147,7 +150,7 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fet
     let user_data = user_data::decode(raw).unwrap_or_else(|error| {
         log.error(format!(
             "Failed decompressing user-data from datasource: {}. Continuing...",
-            chain(&error)
+            causes::chain(&error)
         ));
         broken = true;
         UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }

@@ -127,6 +127,6 @@ async fn sync(store: &Store) {
     let Store::Own(tokens) = store else { return };
     let synced = with_tokens(tokens, |tokens| tokens.sync(SystemTime::now().into())).await;
     if let Err(error) = synced {
-        tracing::error!(error = %route::chain(&error), "cannot expire tokens");
+        tracing::error!(error = %causes::chain(&error), "cannot expire tokens");
     }
 }

@@ -204,7 +204,7 @@ async fn discover(
             body: reply.body,
         }),
         Err(AskError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
-        Err(error) => discovery::Event::Failed(Failure::Connection(chain(&error))),
+        Err(error) => discovery::Event::Failed(Failure::Connection(causes::chain(&error))),
     }
 }
 
@@ -221,14 +221,14 @@ async fn change_members(
     let mut config = etcd_client::Config::new(endpoints);
     config.tls = tls.unwrap_or_default();
     config.request_timeout = CHANGE;
-    let client = etcd_client::Client::new(config).map_err(|error| chain(&error))?;
+    let client = etcd_client::Client::new(config).map_err(|error| causes::chain(&error))?;
     if let Some(former) = remove {
-        client.remove_member(&former.to_string()).await.map_err(|error| chain(&error))?;
+        client.remove_member(&former.to_string()).await.map_err(|error| causes::chain(&error))?;
     }
     let urls: Vec<String> = add.iter().map(Url::to_string).collect();
-    let added = client.add_member(&urls).await.map_err(|error| chain(&error))?;
+    let added = client.add_member(&urls).await.map_err(|error| causes::chain(&error))?;
     let own: Id = added.id.parse().map_err(|_| format!("{:?} is no member id", added.id))?;
-    let members = client.members().await.map_err(|error| chain(&error))?;
+    let members = client.members().await.map_err(|error| causes::chain(&error))?;
     let members = members.into_iter().filter_map(|member| {
         Some(RunningMember {
             id: member.id.parse().ok()?,
@@ -237,7 +237,7 @@ async fn change_members(
             client_urls: member.client_urls.iter().filter_map(|url| url.parse().ok()).collect(),
         })
     });
-    let id = client.cluster_id().await.map_err(|error| chain(&error))?;
+    let id = client.cluster_id().await.map_err(|error| causes::chain(&error))?;
     let id = id.parse().map_err(|_| format!("{id:?} is no cluster id"))?;
     Ok((own, RunningCluster { id, members: members.collect() }))
 }

@@ -1,7 +1,6 @@
 //! The finished files: the disk in the formats that people ask for, and the record of what it was built from.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::Built;
 use crate::fetch::sha256_of;
 use crate::full_disk::FullDisk;
+use crate::sparse::copy_sparse;
 use crate::tool::{ToolError, run};
 use crate::tree::{At, TreeError, make_folder};
 
@@ -160,36 +160,6 @@ fn compress(built: &Built, to: &Path, out: &Path) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Copies data and leaves holes.
-pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
-    use nix::unistd::{Whence, lseek};
-    let mut source = File::open(from)?;
-    let target = File::create(to)?;
-    let length = source.metadata()?.len();
-    target.set_len(length)?;
-    let mut at = 0;
-    loop {
-        let start = match lseek(&source, at, Whence::SeekData) {
-            Ok(start) => start,
-            // Nothing but a hole is left.
-            Err(nix::errno::Errno::ENXIO) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let end = lseek(&source, start, Whence::SeekHole)?;
-        copy_range(&mut source, &target, start, end)?;
-        at = end;
-    }
-}
-
-fn copy_range(source: &mut File, mut target: &File, start: i64, end: i64) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    let (start, end) = (start.unsigned_abs(), end.unsigned_abs());
-    source.seek(SeekFrom::Start(start))?;
-    target.seek(SeekFrom::Start(start))?;
-    let copied = io::copy(&mut source.take(end - start), &mut target)?;
-    if copied == end - start { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
 /// Bytes that a file takes on its disk.
 fn allocated(path: &Path) -> Result<u64, TreeError> {
     use std::os::unix::fs::MetadataExt;
@@ -199,28 +169,6 @@ fn allocated(path: &Path) -> Result<u64, TreeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Seek, SeekFrom, Write};
-
-    #[test]
-    fn a_sparse_copy_has_the_same_bytes_and_keeps_its_holes() {
-        let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
-        let mut file = File::create(&from).unwrap();
-        file.seek(SeekFrom::Start(8 << 20)).unwrap();
-        file.write_all(b"data").unwrap();
-        file.set_len(32 << 20).unwrap();
-        copy_sparse(&from, &to).unwrap();
-        assert_eq!(sha256_of(&from).unwrap(), sha256_of(&to).unwrap());
-        assert!(allocated(&to).unwrap() < 1 << 20);
-    }
-
-    #[test]
-    fn a_copy_that_can_not_be_made_is_an_error_and_no_empty_file() {
-        let folder = tempfile::tempdir().unwrap();
-        // It has content and can not be asked for its holes.
-        let copied = copy_sparse(Path::new("/proc/self/status"), &folder.path().join("a"));
-        assert!(copied.is_err(), "{copied:?}");
-    }
 
     #[test]
     fn a_format_that_fails_leaves_nothing_behind() {

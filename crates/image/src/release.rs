@@ -21,6 +21,8 @@ pub struct Release {
     /// Seconds since 1970.
     pub epoch: u64,
     pub update: Update,
+    #[serde(default)]
+    pub secure_boot: SecureBoot,
     /// Says that this build differs from what the lock pins; empty for a build that does not.
     #[serde(skip)]
     pub mark: String,
@@ -33,6 +35,14 @@ pub struct Update {
     pub appid: String,
     pub server: String,
     pub keys: Vec<String>,
+}
+
+/// Who signs what the firmware runs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecureBoot {
+    /// PEM files, by their paths in the checkout.
+    pub certificates: Vec<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]

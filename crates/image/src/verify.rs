@@ -10,7 +10,9 @@ use sandbox::{Sandbox, SandboxError};
 use serde::Serialize;
 
 use crate::fetch::sha256_of;
-use crate::formats::{Record, copy_sparse, record_path};
+use crate::formats::{Record, record_path};
+use crate::signature::{self, Trust};
+use crate::sparse::{copy_part, copy_sparse};
 use crate::tool::{ToolError, run};
 use crate::tree::{At, TreeError};
 
@@ -20,6 +22,10 @@ const BLOCK: u64 = 512;
 const MOST_ENTRIES: u64 = 1 << 20;
 /// Labels in the order of the table.
 const LABELS: [&str; 6] = ["EFI-SYSTEM", "USR-A", "USR-A-verity", "USR-B", "USR-B-verity", "OEM"];
+
+/// The boot loader's places on the ESP, and the names under which they are looked at.
+const LOADERS: [(&str, &str); 2] =
+    [("::EFI/BOOT/BOOTX64.EFI", "BOOTX64.EFI"), ("::EFI/systemd/systemd-bootx64.efi", "systemd-bootx64.efi")];
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +44,10 @@ pub enum VerifyError {
     Table { path: PathBuf, source: gpt::GptError },
     #[error("{path} has no partition {label}")]
     Partition { path: PathBuf, label: String },
+    #[error("the boot image {0:?} does not name its version")]
+    NoVersion(String),
+    #[error("the image's OEM partition does not name a channel")]
+    NoChannel,
     #[error(transparent)]
     Tool(#[from] ToolError),
     #[error(transparent)]
@@ -70,8 +80,13 @@ pub struct Disk {
 impl Disk {
     /// `file` is raw or qcow2, `tools` the locked tools tree.
     pub fn open(file: &Path, tools: &Path) -> Result<Self, VerifyError> {
+        Self::open_in(file, tools, &std::env::temp_dir())
+    }
+
+    /// The same with its scratch space in `below`.
+    pub fn open_in(file: &Path, tools: &Path, below: &Path) -> Result<Self, VerifyError> {
         let file = fs::canonicalize(file).at(file)?;
-        let scratch = tempfile::tempdir().map_err(VerifyError::Scratch)?;
+        let scratch = tempfile::tempdir_in(below).map_err(VerifyError::Scratch)?;
         let folder = file.parent().unwrap_or(Path::new("/"));
         let tools = Sandbox::new(tools)?.share(folder).share(scratch.path());
         let mut magic = [0; 4];
@@ -112,10 +127,7 @@ impl Disk {
     fn extract(&self, label: &str) -> Result<PathBuf, VerifyError> {
         let partition = self.partition(label)?;
         let path = self.scratch.path().join(label);
-        let mut source = File::open(&self.raw).at(&self.raw)?;
-        source.seek(SeekFrom::Start(partition.start)).at(&self.raw)?;
-        let mut target = File::create(&path).at(&path)?;
-        io::copy(&mut source.take(partition.length), &mut target).at(&path)?;
+        copy_part(&self.raw, partition.start, partition.length, &path).at(&self.raw)?;
         Ok(path)
     }
 
@@ -123,13 +135,49 @@ impl Disk {
     pub fn extract_usr(&self) -> Result<PathBuf, VerifyError> {
         let data = self.extract("USR-A")?;
         let folder = self.scratch.path().join("usr");
-        run(self.tools.command("fsck.erofs")?.arg(format!("--extract={}", folder.display())).arg(&data))?;
+        self.unpack_erofs(&data, &folder)?;
         fs::remove_file(&data).at(&data)?;
         Ok(folder)
     }
 
+    pub(crate) fn unpack_erofs(&self, data: &Path, folder: &Path) -> Result<(), VerifyError> {
+        run(self.tools.command("fsck.erofs")?.arg(format!("--extract={}", folder.display())).arg(data))?;
+        Ok(())
+    }
+
+    /// Which version this is, as the boot image says.
+    pub(crate) fn version(&self) -> Result<String, VerifyError> {
+        let (name, uki) = self.uki()?;
+        let release = section(&uki, ".osrel");
+        let version = release.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION="));
+        version.map(str::to_owned).ok_or(VerifyError::NoVersion(name))
+    }
+
+    /// Which channel it follows, as its own settings say.
+    pub(crate) fn channel(&self) -> Result<String, VerifyError> {
+        let oem = self.extract("OEM")?;
+        let settings = run(self.tools.command("debugfs")?.args(["-R", "cat /update.conf"]).arg(&oem))?;
+        let channel = settings.lines().find_map(|line| line.strip_prefix("GROUP="));
+        channel.map(str::to_owned).ok_or(VerifyError::NoChannel)
+    }
+
+    /// Puts the raw disk at `to`: moved where it was converted for this look at it, copied else.
+    pub(crate) fn put_raw(&self, to: &Path) -> Result<(), VerifyError> {
+        let moved = self.raw.starts_with(self.scratch.path()) && fs::rename(&self.raw, to).is_ok();
+        if !moved {
+            copy_sparse(&self.raw, to).at(to)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a partition's content at `to`.
+    pub(crate) fn put_partition(&self, label: &str, to: &Path) -> Result<(), VerifyError> {
+        let partition = self.partition(label)?;
+        Ok(copy_part(&self.raw, partition.start, partition.length, to).at(to)?)
+    }
+
     /// Looks at everything; `file` is the name under which the record would stand beside it.
-    pub fn verify(&self, file: &Path) -> Result<Vec<Check>, VerifyError> {
+    pub fn verify(&self, file: &Path, trust: &Trust) -> Result<Vec<Check>, VerifyError> {
         let found: Vec<&str> = self.partitions.iter().map(|partition| partition.label.as_str()).collect();
         let mut checks = vec![match &self.table_damage {
             None => check("partition table", found == LABELS, found.join(" ")),
@@ -147,7 +195,7 @@ impl Disk {
             checks.push(check("slot A is found by its hash", named, format!("{} {}", data.uuid, tree.uuid)));
             checks.push(self.check_verity(hash)?);
         }
-        checks.push(self.check_signature(&uki)?);
+        checks.push(self.check_signatures(uki, trust)?);
         checks.push(self.check_record(file)?);
         Ok(checks)
     }
@@ -164,25 +212,38 @@ impl Disk {
 
     /// The one kernel image of the ESP: its name and where it was copied to.
     fn uki(&self) -> Result<(String, PathBuf), VerifyError> {
-        let esp = format!("{}@@{}", self.raw.display(), self.partition("EFI-SYSTEM")?.start);
-        let listing = run(self.tools.command("mdir")?.args(["-b", "-i", &esp, "::EFI/Linux"]))?;
+        let listing = run(self.tools.command("mdir")?.args(["-b", "-i", &self.esp()?, "::EFI/Linux"]))?;
         let name = listing.lines().find(|line| line.ends_with(".efi")).unwrap_or_default().to_owned();
-        let path = self.scratch.path().join("uki.efi");
-        run(self.tools.command("mcopy")?.args(["-n", "-i", &esp, &name]).arg(&path))?;
+        let path = self.copy_of_esp(&name, "uki.efi")?;
         Ok((name, path))
     }
 
-    fn check_signature(&self, uki: &Path) -> Result<Check, VerifyError> {
-        let listing = run(self.tools.command("sbverify")?.arg("--list").arg(uki));
-        Ok(match listing {
-            Ok(text) if text.contains("signature 1") => {
-                check("signature", true, text.lines().map(str::trim).collect::<Vec<_>>().join(" "))
-            }
-            Ok(_) | Err(ToolError::Failed { .. }) => {
-                check("signature", true, "none: a developer's image".to_owned())
-            }
-            Err(other) => return Err(other.into()),
-        })
+    /// The ESP as mtools name it.
+    fn esp(&self) -> Result<String, VerifyError> {
+        Ok(format!("{}@@{}", self.raw.display(), self.partition("EFI-SYSTEM")?.start))
+    }
+
+    fn copy_of_esp(&self, name: &str, to: &str) -> Result<PathBuf, VerifyError> {
+        let path = self.scratch.path().join(to);
+        run(self.tools.command("mcopy")?.args(["-n", "-i", &self.esp()?, name]).arg(&path))?;
+        Ok(path)
+    }
+
+    /// All that the firmware runs: the kernel image and both copies of the boot loader.
+    fn check_signatures(&self, uki: PathBuf, trust: &Trust) -> Result<Check, VerifyError> {
+        let mut programs = vec![uki];
+        for (name, to) in LOADERS {
+            programs.push(self.copy_of_esp(name, to)?);
+        }
+        // Where the tools can read them.
+        let mut seen = Trust { certificates: Vec::new(), required: trust.required };
+        for (number, certificate) in trust.certificates.iter().enumerate() {
+            let copy = self.scratch.path().join(format!("certificate-{number}.pem"));
+            fs::copy(certificate, &copy).at(certificate)?;
+            seen.certificates.push(copy);
+        }
+        let (holds, detail) = signature::look(&programs, &seen, &self.tools)?;
+        Ok(check("signature", holds, detail))
     }
 
     /// The raw disk against the record of its build.

@@ -30,7 +30,8 @@ pub enum Verb {
     Image(crate::image::Flags),
     /// Boot machines and wait until they are ready
     #[command(after_help = "Examples:\n  keelson up\n  keelson up --nodes 1 --memory 2048\n  \
-        keelson up --user-data my-config.yaml --on nspawn\n  keelson up --provision")]
+        keelson up --user-data my-config.yaml --on nspawn\n  keelson up --provision\n  \
+        keelson up --image keelson-9999.1.0-alpha.qcow2")]
     Up(verbs::up::Flags),
     /// Show the machines of the cluster
     #[command(after_help = "Examples:\n  keelson status\n  keelson status --json --cluster test")]

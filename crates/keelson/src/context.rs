@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context as _;
 use machines::cluster::{Cluster, Node};
 use machines::process::Process;
-use machines::site::{Background, Site, SiteError};
+use machines::site::{Background, Site, SiteError, adopt};
 use machines::store::{Layout, Lock};
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -42,10 +42,12 @@ impl Context {
         Ok(Layout::new(&self.state_dir, &self.cluster)?)
     }
 
-    /// The state of the cluster, which must exist.
+    /// The state of the cluster, which must exist, and what runs for it though nobody has written that down.
     pub fn load(&self) -> anyhow::Result<Cluster> {
-        let cluster = self.layout()?.load()?;
-        Ok(cluster.ok_or_else(|| SiteError::NoCluster(self.cluster.clone()))?)
+        let layout = self.layout()?;
+        let mut cluster = layout.load()?.ok_or_else(|| SiteError::NoCluster(self.cluster.clone()))?;
+        adopt(&layout, &mut cluster, &self.background);
+        Ok(cluster)
     }
 
     /// One machine of the cluster, which must exist.

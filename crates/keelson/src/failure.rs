@@ -39,19 +39,9 @@ pub fn print(error: &anyhow::Error) {
     }
 }
 
-/// `error: what failed: why: root cause`, where a transparent error does not say the same twice.
+/// `error: what failed: why: root cause`.
 fn chain(error: &anyhow::Error) -> String {
-    let mut text = "error".to_owned();
-    let mut last = String::new();
-    for cause in error.chain() {
-        let said = cause.to_string();
-        if said != last {
-            text += ": ";
-            text += &said;
-        }
-        last = said;
-    }
-    text
+    format!("error: {}", causes::chain(error.as_ref()))
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
@@ -74,8 +64,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         if cause.downcast_ref::<ImageError>().is_some() {
             return Some(
-                "--image wants an image.json or its folder, not a disk; without it keelson up boots what the \
-                 checkout describes"
+                "--image wants a disk that keelson image build wrote (raw or qcow2), or the folder of one; without it \
+                 keelson up boots what the checkout describes"
                     .to_owned(),
             );
         }
@@ -104,6 +94,7 @@ fn backend(error: &BackendError) -> Option<String> {
             "`ss -ltnp 'sport = :{port}'` shows who has it; $forwarded_ports in config.rb chooses another"
         )),
         BackendError::Full { .. } => Some("make room, or give --state-dir on another disk".to_owned()),
+        BackendError::Usr(_) => Some("keelson up gives stopped machines the newest".to_owned()),
         BackendError::Tools(_) => Some("keelson up builds what starts machines anew".to_owned()),
         BackendError::Root => Some("sudo keelson ..., or --on qemu, which needs no rights".to_owned()),
         _ => None,

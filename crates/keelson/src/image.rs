@@ -1,27 +1,24 @@
-//! The verb `image`, and where machines get their image from.
+//! The verb `image`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
-use image::build::{Built, LockedTools, Options, build};
+use image::build::{LockedTools, Options, build};
 use image::diff::{Change, diff};
 use image::disk::SigningKey;
 use image::formats::{Format, finish};
 use image::lock::{Lock, Request};
 use image::mirror::Mirrors;
+use image::release::Release;
 use image::resolve::resolve;
+use image::signature::Trust;
 use image::verify::Disk;
-use machines::image::Image;
 use serde_json::json;
 
 use crate::context::{Context, interrupt};
 use crate::output;
-
-/// How the name of a kept disk begins.
-const KEPT: &str = "image-";
+use crate::provide::checkout;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -43,9 +40,20 @@ enum Verb {
     /// Build the programs and the image, from cache where the inputs are the same
     Build(BuildFlags),
     /// Look at an image from its bytes alone: partitions, hashes, signature, record
-    Verify { file: PathBuf },
+    Verify(VerifyFlags),
     /// Tell which packages and files of /usr differ between two images
     Diff { before: PathBuf, after: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyFlags {
+    file: PathBuf,
+    /// PEM certificate that the image must be signed with; more than one may be named [default: os/release.toml's]
+    #[arg(long, value_name = "FILE")]
+    certificate: Vec<PathBuf>,
+    /// An image that is not signed is a fault
+    #[arg(long)]
+    require_signature: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,72 +82,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     match &flags.verb {
         Verb::Lock { check } => lock(context, *check),
         Verb::Build(flags) => build_files(context, flags),
-        Verb::Verify { file } => verify(context, file),
+        Verb::Verify(flags) => verify(context, flags),
         Verb::Diff { before, after } => compare(context, before, after),
     }
-}
-
-/// The image that `up` and `test` boot: the one that was named, or the one that the checkout describes. Of the
-/// latter the disk is kept in the folder `keep_in`, where there is one.
-pub fn provide(
-    context: &Context,
-    named: Option<&Path>,
-    channel: Option<&str>,
-    cancel: &Arc<AtomicBool>,
-    keep_in: Option<&Path>,
-) -> anyhow::Result<Image> {
-    if let Some(named) = named {
-        return Ok(Image::read(named)?);
-    }
-    let mut options = Options::for_checkout(&checkout()?);
-    options.renew_gone = true;
-    options.cancel = Arc::clone(cancel);
-    if let Some(channel) = channel {
-        channel.clone_into(&mut options.channel);
-    }
-    let built = build(&options, context.progress)?;
-    // While `built` lives, no other build clears its disk.
-    let raw = keep_in.map_or_else(|| Ok(built.raw.clone()), |folder| keep(&built.raw, folder))?;
-    let Built { version, channel, usr_erofs, usr_tree, tools, .. } = built;
-    Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
-}
-
-/// Keeps a disk in `folder`, where the cluster's node disks are laid over it: a later build clears its own folder,
-/// and a node must outlive that.
-fn keep(raw: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    // The build's folder is named by the digest of all that the disk is made from.
-    let key = raw.parent().and_then(Path::file_name).context("a disk without a folder")?;
-    let kept = folder.join(format!("{KEPT}{}.raw", key.to_string_lossy()));
-    if !kept.exists() && std::fs::hard_link(raw, &kept).is_err() {
-        let partial = kept.with_extension("partial");
-        image::formats::copy_sparse(raw, &partial)
-            .and_then(|()| std::fs::rename(&partial, &kept))
-            .with_context(|| format!("cannot keep the image as {}", kept.display()))?;
-    }
-    Ok(kept)
-}
-
-/// Removes the disks that were kept in `folder` and are not among `used` any more.
-pub fn forget(folder: &Path, used: &[&Path]) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("can not list {}", folder.display()))? {
-        let path = entry.with_context(|| format!("can not list {}", folder.display()))?.path();
-        let kept = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(KEPT.as_bytes()));
-        if kept && !used.contains(&path.as_path()) {
-            std::fs::remove_file(&path).with_context(|| format!("can not remove {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
-/// The folder above this one that holds `os/packages`.
-fn checkout() -> anyhow::Result<PathBuf> {
-    find_checkout()?.context("this is no checkout of Keelson: no folder above it has os/packages")
-}
-
-/// The same, none where this is no checkout.
-pub fn find_checkout() -> anyhow::Result<Option<PathBuf>> {
-    let here = std::env::current_dir().context("current folder")?;
-    Ok(here.ancestors().find(|folder| folder.join("os/packages").is_file()).map(Path::to_path_buf))
 }
 
 fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
@@ -215,9 +160,27 @@ fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
     Ok(SigningKey { key, certificate })
 }
 
-fn verify(context: &Context, file: &Path) -> anyhow::Result<ExitCode> {
+/// Whoever names a certificate wants it to be the signer's; the checkout's hold for what is signed.
+fn trust(flags: &VerifyFlags) -> anyhow::Result<Trust> {
+    let checkout = checkout()?;
+    let release = Release::read(&checkout.join("os/release.toml"))?;
+    let (named, required) = match &*flags.certificate {
+        [] => (release.secure_boot.certificates, flags.require_signature),
+        named => (named.to_vec(), true),
+    };
+    let base = if flags.certificate.is_empty() { checkout } else { PathBuf::from(".") };
+    let whole = |file: PathBuf| {
+        let file = base.join(file);
+        std::fs::canonicalize(&file)
+            .with_context(|| format!("can not read the certificate {}", file.display()))
+    };
+    Ok(Trust { certificates: named.into_iter().map(whole).collect::<anyhow::Result<_>>()?, required })
+}
+
+fn verify(context: &Context, flags: &VerifyFlags) -> anyhow::Result<ExitCode> {
+    let (file, trust) = (&*flags.file, trust(flags)?);
     let tools = tools(context)?;
-    let checks = Disk::open(file, &tools.path)?.verify(file)?;
+    let checks = Disk::open(file, &tools.path)?.verify(file, &trust)?;
     let ok = checks.iter().all(|check| check.ok);
     if context.json {
         output::print_json(&json!({ "ok": ok, "checks": checks }))?;
@@ -255,27 +218,4 @@ fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<Exi
 /// What images are looked at with.
 fn tools(context: &Context) -> anyhow::Result<LockedTools> {
     Ok(image::build::tools(&Options::for_checkout(&checkout()?), context.progress)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_disks_that_nobody_is_laid_over_are_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::create_dir(at("KEY")).unwrap();
-        std::fs::write(at("KEY/disk.raw"), "new").unwrap();
-        for name in ["image-old.raw", "image-used.raw", "image-cut.partial", "cluster.json"] {
-            std::fs::write(at(name), "").unwrap();
-        }
-        let kept = keep(&at("KEY/disk.raw"), folder.path()).unwrap();
-        assert_eq!(keep(&at("KEY/disk.raw"), folder.path()).unwrap(), kept, "it is there already");
-        forget(folder.path(), &[&kept, &at("image-used.raw")]).unwrap();
-        let mut names: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["KEY", "cluster.json", "image-KEY.raw", "image-used.raw"]);
-    }
 }

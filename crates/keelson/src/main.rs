@@ -7,6 +7,7 @@ mod failure;
 mod global;
 mod image;
 mod output;
+mod provide;
 mod verbs;
 
 use std::process::ExitCode;

@@ -57,10 +57,14 @@ pub enum BackendError {
         "the image {0} that its disk is based on is gone; only a new machine can be made (keelson destroy)"
     )]
     Image(PathBuf),
+    #[error("{0}, the /usr that it is to run, is gone: it was cleared by newer builds")]
+    Usr(PathBuf),
     #[error("nspawn needs root, because it makes mounts and network namespaces (sudo, or --on qemu)")]
     Root,
     #[error("{program} ended at once: {said} (all of it: {log})")]
     Ended { program: &'static str, said: String, log: PathBuf },
+    #[error("the node's control group can not be removed")]
+    Group { source: io::Error },
     #[error("QEMU does not obey")]
     Qmp(#[from] QmpError),
     #[error(transparent)]

@@ -120,12 +120,6 @@ impl Node {
         let host = u8::try_from(index).unwrap_or(u8::MAX).saturating_add(limits::FIRST_HOST);
         let [a, b, c, _] = LAN.octets();
         let mark = fnv(cluster);
-        let shift = u16::try_from(index).unwrap_or(0);
-        let forwards = wish
-            .forwards
-            .iter()
-            .map(|forward| Forward { host: forward.host.saturating_add(shift), ..*forward })
-            .collect();
         Self {
             name: format!("{}-{:02}", wish.name_prefix, index + 1),
             mac: format!("52:54:00:{:02x}:{:02x}:{host:02x}", mark & 0xff, (mark >> 8) & 0xff),
@@ -139,15 +133,15 @@ impl Node {
             ssh_port: 0,
             memory_mib: wish.memory_mib,
             cpus: wish.cpus,
-            forwards,
+            forwards: Forward::of_node(&wish.forwards, index),
             process: None,
             made_from: None,
         }
     }
 }
 
-/// FNV-1a: tells two clusters' hardware addresses apart. Not for anything that must be hard to guess.
-fn fnv(text: &str) -> u64 {
+/// FNV-1a: tells two clusters' hardware addresses and groups apart. Not for anything that must be hard to guess.
+pub(crate) fn fnv(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

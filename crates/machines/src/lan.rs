@@ -2,7 +2,8 @@
 //!
 //! Each node has a unix socket `NAME.sock` in the LAN's folder; a frame on it is a 4-byte big-endian
 //! length and the frame, as QEMU's stream netdev speaks. `control.sock` takes one JSON command a line.
-//! It needs no rights on the host and never connects the nodes to any other network.
+//! It needs no rights on the host and never connects the nodes to any other network. As the one process that is
+//! there while any node runs, it also hears of machines' resets and bounds their logs.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::process::{Process, ProcessError, last_line};
+use crate::store::READY;
 use crate::switch::{Port, Switch};
+use crate::{logs, resets};
 
 const CONTROL: &str = "control.sock";
 /// How long the other side of the control socket may take to answer.
@@ -116,12 +119,19 @@ pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
     let failed = |source| LanError::Listen { path: path.clone(), source };
     let listener = listen(&path).map_err(failed)?;
     let state = Shared::default();
+    let (root, known) = (root(folder).to_path_buf(), Arc::clone(&state));
+    std::thread::spawn(move || logs::tend(&root, || locked(&known).ports.keys().cloned().collect()));
     loop {
         let (stream, _) = listener.accept().map_err(failed)?;
         if let Err(error) = control(&state, folder, stream) {
             eprintln!("control: {error}");
         }
     }
+}
+
+/// The cluster's folder.
+fn root(folder: &Path) -> &Path {
+    folder.parent().unwrap_or(folder)
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -167,8 +177,11 @@ fn obey(state: &Shared, folder: &Path, order: &Order) -> Result<(), String> {
             if locked(state).ports.contains_key(name) {
                 return Ok(());
             }
-            let path = socket(folder, name);
-            let listener = listen(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let opened = |path: &Path| listen(path).map_err(|error| format!("{}: {error}", path.display()));
+            let listener = opened(&socket(folder, name))?;
+            let events = opened(&resets::socket(folder, name))?;
+            let ready = root(folder).join(name).join(READY);
+            std::thread::spawn(move || resets::follow(&events, &ready));
             let port = {
                 let mut state = locked(state);
                 let port = state.switch.add();
@@ -287,6 +300,14 @@ mod tests {
         }
     }
 
+    /// A cluster's folder, and that of its LAN in it.
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let cluster = tempfile::tempdir().unwrap();
+        let folder = cluster.path().join("lan");
+        std::fs::create_dir(&folder).unwrap();
+        (cluster, folder)
+    }
+
     /// A served LAN with ports that have each sent one frame, so that they are known to be connected.
     fn lan(folder: &Path, names: &[&str]) -> Vec<UnixStream> {
         let owned = folder.to_path_buf();
@@ -328,30 +349,30 @@ mod tests {
 
     #[test]
     fn frames_pass_and_an_isolated_port_hears_nothing_until_it_is_healed() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut ports = lan(folder.path(), &["a", "b", "c"]);
+        let (_cluster, folder) = folder();
+        let mut ports = lan(&folder, &["a", "b", "c"]);
         write_frame(&mut ports[0], &frame(0xff, 1)).unwrap();
         assert_eq!(hear(&mut ports[1]), frame(0xff, 1));
         assert_eq!(hear(&mut ports[2]), frame(0xff, 1));
-        order(folder.path(), &Order::Isolate("b".into())).unwrap();
+        order(&folder, &Order::Isolate("b".into())).unwrap();
         write_frame(&mut ports[0], &frame(0xff, 2)).unwrap();
         assert_eq!(hear(&mut ports[2]), frame(0xff, 2), "the others still talk");
-        order(folder.path(), &Order::Heal("b".into())).unwrap();
+        order(&folder, &Order::Heal("b".into())).unwrap();
         write_frame(&mut ports[0], &frame(0xff, 3)).unwrap();
         assert_eq!(hear(&mut ports[1]), frame(0xff, 3), "what was sent in between is lost, not late");
     }
 
     #[test]
     fn a_port_that_connects_anew_takes_its_place_and_orders_can_be_wrong() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut ports = lan(folder.path(), &["a", "b"]);
-        order(folder.path(), &Order::Add("a".into())).unwrap();
-        let mut again = wait_for(&socket(folder.path(), "a"));
+        let (_cluster, folder) = folder();
+        let mut ports = lan(&folder, &["a", "b"]);
+        order(&folder, &Order::Add("a".into())).unwrap();
+        let mut again = wait_for(&socket(&folder, "a"));
         // The old connection is closed once the new one was accepted.
         while read_frame(&mut ports[0]).unwrap().is_some() {}
         write_frame(&mut ports[1], &frame(0xff, 7)).unwrap();
         assert_eq!(hear(&mut again), frame(0xff, 7));
-        let error = order(folder.path(), &Order::Isolate("nobody".into())).unwrap_err();
+        let error = order(&folder, &Order::Isolate("nobody".into())).unwrap_err();
         assert_eq!(error.to_string(), "the LAN's switch refused: there is no port nobody");
     }
 

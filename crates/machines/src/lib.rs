@@ -4,7 +4,9 @@
 //! of it with the words of scenarios. Nothing here builds images, reads command lines or prints.
 
 pub mod acceleration;
+pub mod asked;
 pub mod backend;
+pub mod background;
 pub mod certificates;
 pub mod cluster;
 pub mod config_drive;
@@ -15,12 +17,14 @@ pub mod image;
 pub mod keys;
 pub mod lan;
 pub mod limits;
+pub mod logs;
 pub mod machine;
 pub mod nspawn;
 pub mod process;
 pub mod processor;
 pub mod qemu;
 pub mod ready;
+pub mod resets;
 pub mod site;
 pub mod ssh;
 pub mod status;

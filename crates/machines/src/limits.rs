@@ -34,6 +34,16 @@ pub const CONFIG_DRIVE_BYTES: u64 = 32 * 1024 * 1024;
 pub const USER_DATA_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes at the end of a console or log file that are looked at.
 pub const TAIL_BYTES: u64 = 64 * 1024;
+/// Bytes that a log may take on its disk before its middle is left out; what is kept of it is less than half.
+pub const LOG_MAX: u64 = 8 * 1024 * 1024;
+/// Bytes that are kept of the beginning of each boot.
+pub const LOG_HEAD: u64 = 256 * 1024;
+/// Boots whose beginning is kept.
+pub const LOG_BOOTS: usize = 8;
+/// Bytes that are kept at the end.
+pub const LOG_TAIL: u64 = 1024 * 1024;
+/// Longest line of QEMU's machine protocol that is read.
+pub const EVENT_LINE_MAX: usize = 64 * 1024;
 /// Lines of console or log that an error shows.
 pub const TAIL_LINES: usize = 10;
 /// Longest readiness line of a node.
@@ -41,6 +51,8 @@ pub const READY_LINE_MAX: u64 = 64 * 1024;
 
 /// How often a wait looks for Ctrl-C.
 pub const TICK: Duration = Duration::from_millis(200);
+/// How often logs are looked at.
+pub const LOG_LOOK: Duration = Duration::from_secs(30);
 /// Time in which the firmware of the KVM probe guest has to speak; a working one needs half a second.
 pub const PROBE: Duration = Duration::from_secs(6);
 /// Time in which a started QEMU has to answer on its QMP socket.
@@ -49,6 +61,8 @@ pub const QMP_ANSWER: Duration = Duration::from_secs(20);
 pub const SHUTDOWN: Duration = Duration::from_secs(45);
 /// Time for a killed process to disappear.
 pub const KILL: Duration = Duration::from_secs(10);
+/// Time in which a member of etcd has to use new certificates; it looks for them twice a second.
+pub const CERTIFICATES_SEEN: Duration = Duration::from_secs(30);
 /// Time in which a background process has to open its socket.
 pub const BACKGROUND_START: Duration = Duration::from_secs(10);
 /// Pause between two tries of a condition inside a node.

@@ -10,6 +10,7 @@ mod inside;
 pub mod keeper;
 mod plan;
 mod tap;
+mod warden;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,11 +23,13 @@ use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
 use crate::credential;
+use crate::image::Image;
 use crate::lan;
 use crate::limits;
 use crate::process::{Process, last_line};
 use crate::processor::Acceleration;
 use crate::store::{Layout, replace};
+use crate::tools::Tools;
 use plan::{Guest, NodePlan};
 
 /// What a node's keeper tells, in the node's folder.
@@ -57,7 +60,9 @@ impl Nspawn {
         let files = self.layout.node(&node.name);
         let ssh = Forward { host: node.ssh_port, guest: 22 };
         NodePlan {
-            machine: format!("{}-{}", cluster.name, node.name),
+            machine: format!("{}-{}-{}", self.layout.mark(), cluster.name, node.name),
+            host_name: format!("{}-{}", cluster.name, node.name),
+            group: group::name(&self.layout, &node.name),
             uuid: node.uuid.clone(),
             mac: node.mac.clone(),
             address: node.address,
@@ -94,6 +99,20 @@ pub fn end_guest(folder: &Path) -> std::io::Result<()> {
     Guest::read(&folder.join(GUEST)).map_or(Ok(()), Guest::kill)
 }
 
+/// Removes what keepers of a cluster that were killed left on the host.
+pub fn clear(layout: &Layout) -> std::io::Result<()> {
+    group::clear_all(layout)
+}
+
+/// Refuses to start a node on what is gone, before a background process could only say so in its log.
+fn check_image(image: &Image) -> Result<(), BackendError> {
+    if !image.usr_erofs.exists() && !image.usr_tree.exists() {
+        return Err(BackendError::Usr(image.usr_erofs.clone()));
+    }
+    Tools::open(&image.tools, &[])?;
+    Ok(())
+}
+
 impl Backend for Nspawn {
     fn acceleration(&self) -> Result<Option<Acceleration>, BackendError> {
         Ok(None)
@@ -114,6 +133,7 @@ impl Backend for Nspawn {
 
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {
         check_ports(node)?;
+        check_image(&cluster.image)?;
         let files = self.layout.node(&node.name);
         let keeper = self.keeper(cluster, node);
         let made = |path: PathBuf| move |source| BackendError::Make { path, source };
@@ -161,11 +181,30 @@ impl Backend for Nspawn {
         if !process.wait(limits::KILL) {
             process.kill()?;
         }
-        Ok(())
+        group::clear(&self.layout, &node.name).map_err(|source| BackendError::Group { source })
     }
 
     fn remark(&self, node: &Node) -> Option<String> {
         let log = self.layout.node(&node.name).process_log();
         crate::console::tail(&log, 1).pop().map(|line| format!("systemd-nspawn said: {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::image;
+
+    #[test]
+    fn a_node_is_not_started_on_a_usr_that_newer_builds_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let image = Image { usr_erofs: at("usr.erofs"), usr_tree: at("usr"), tools: at("tools"), ..image() };
+        let error = check_image(&image).unwrap_err().to_string();
+        assert!(error.contains("usr.erofs, the /usr that it is to run, is gone"), "{error}");
+        for folder in ["usr", "tools/usr/bin"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        check_image(&image).unwrap();
     }
 }

@@ -4,7 +4,7 @@
 //! folder. A wait ends by the line, by the end of the node's process, by the deadline or by Ctrl-C, and
 //! is woken by the kernel, not by luck.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +63,21 @@ pub fn mark(path: &Path) -> Mark {
     )
 }
 
-/// The last whole line that says something.
+/// What this side writes when a machine was reset: what it said before is not true any more.
+const WITHDRAWN: &str = "restarting";
+
+/// Takes back that the node is ready, where it has said so.
+pub fn withdraw(path: &Path) -> std::io::Result<()> {
+    let line = format!("{{\"state\":\"{WITHDRAWN}\"}}\n");
+    match std::fs::File::options().append(true).open(path) {
+        // One write: the node's side may write at the same time.
+        Ok(mut file) => file.write_all(line.as_bytes()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last whole line that says something; nothing where that was taken back.
 #[must_use]
 pub fn last(path: &Path) -> Option<Ready> {
     let mut file = std::fs::File::open(path).ok()?;
@@ -77,7 +91,9 @@ pub fn last(path: &Path) -> Option<Ready> {
 fn parse(bytes: &[u8]) -> Option<Ready> {
     // A line without its end may still be growing.
     let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
-    bytes[..end].split(|byte| *byte == b'\n').rev().find_map(|line| serde_json::from_slice(line).ok())
+    let mut lines = bytes[..end].split(|byte| *byte == b'\n').rev();
+    let ready: Ready = lines.find_map(|line| serde_json::from_slice(line).ok())?;
+    (ready.state != WITHDRAWN).then_some(ready)
 }
 
 /// Until when, and whether somebody pressed Ctrl-C.
@@ -143,6 +159,8 @@ mod tests {
         check("{\"state\":\"ready\"}\n", Some("ready"));
         check("{\"state\":\"a\"}\n{\"state\":\"b\"}\n{\"sta", Some("b"));
         check("noise\n{\"state\":\"a\"}\nnoise\n", Some("a"));
+        check("{\"state\":\"a\"}\n{\"state\":\"restarting\"}\n", None);
+        check("{\"state\":\"restarting\"}\n{\"state\":\"b\"}\n", Some("b"));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! A cluster at work: its folder under its lock, its state, and the back end that runs it.
 //!
 //! Every change is written to the state file before the next one is begun, so that a keelson that is
-//! killed leaves a state by which the next one finds all processes.
+//! killed leaves a state by which the next one finds all processes; what it had not written yet is found by its
+//! command line (`found`).
 
 mod certificates;
 mod damaged;
 mod discovery;
 mod error;
+mod found;
 mod power;
 mod provision;
+mod shown;
 mod stalls;
 
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::asked::Asked;
 use crate::backend::{Backend, free_port};
 use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
 use crate::image::Image;
@@ -29,22 +33,12 @@ use crate::ready::{self, Mark, Patience, Ready, ReadyError};
 use crate::store::{Layout, Lock};
 use crate::{console, limits, status};
 
+pub use crate::background::Background;
 pub use certificates::Rotate;
 pub use damaged::destroy_damaged;
 pub use error::{NotReady, SiteError};
+pub use found::adopt;
 use stalls::Stalls;
-
-/// How a program that uses this crate runs its background processes: itself, with these first arguments.
-#[derive(Debug, Clone)]
-pub struct Background {
-    pub program: PathBuf,
-    /// Followed by the LAN's folder; must call [`lan::serve`].
-    pub lan: Vec<String>,
-    /// Followed by a file; must call [`crate::nspawn::keeper::run`].
-    pub keeper: Vec<String>,
-    /// Followed by a folder for its data and a port of 127.0.0.1 to listen on; must serve etcd's discovery.
-    pub discovery: Vec<String>,
-}
 
 /// What happens while nodes boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +55,7 @@ pub struct Site {
     backend: Box<dyn Backend>,
     background: Background,
     cancel: Arc<AtomicBool>,
+    ignored: Vec<String>,
     _lock: Lock,
 }
 
@@ -83,23 +78,27 @@ impl Site {
         lock: Lock,
         image: Image,
         wish: &Wish,
+        asked: &Asked,
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
         wish.check()?;
         let name = layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let cluster = match layout.load()? {
+        let mut cluster = match layout.load()? {
             Some(cluster) if cluster.backend != wish.backend => {
                 return Err(WishError::Backend { name, has: cluster.backend, wish: wish.backend }.into());
             }
             Some(mut cluster) => {
+                adopt(&layout, &mut cluster, &background);
                 cluster.image = image;
-                cluster.grow(wish);
                 cluster
             }
             None => Cluster::new(&name, wish, image),
         };
-        let site = Self::with(layout, lock, cluster, background, cancel)?;
+        let ignored = cluster.ask(asked);
+        cluster.grow(wish);
+        let mut site = Self::with(layout, lock, cluster, background, cancel)?;
+        site.ignored = ignored;
         // Nothing is written down for an image whose machines can not be started here.
         site.acceleration()?;
         site.layout.save(&site.state())?;
@@ -109,10 +108,17 @@ impl Site {
     fn with(
         layout: Layout,
         lock: Lock,
-        cluster: Cluster,
+        mut cluster: Cluster,
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
+        // What a keelson left that was killed before it could write down what it had started.
+        if adopt(&layout, &mut cluster, &background) {
+            layout.save(&cluster)?;
+        }
+        for process in found::unknown_discovery(&layout, &cluster, &background) {
+            process.kill()?;
+        }
         let backend: Box<dyn Backend> = match cluster.backend {
             BackendKind::Qemu => Box::new(Qemu::new(layout.clone(), &cluster)),
             BackendKind::Nspawn => {
@@ -124,7 +130,13 @@ impl Site {
             }
         };
         let cluster = Mutex::new(cluster);
-        Ok(Self { layout, cluster, backend, background, cancel, _lock: lock })
+        Ok(Self { layout, cluster, backend, background, cancel, ignored: Vec::new(), _lock: lock })
+    }
+
+    /// What was asked for when this was made and could not be had, each with what to do about it.
+    #[must_use]
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
     }
 
     /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.

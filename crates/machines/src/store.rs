@@ -9,13 +9,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cluster::{Cluster, FORMAT};
+use crate::cluster::{Cluster, FORMAT, fnv};
 use crate::limits;
 
 /// How the lock file's text begins; the verb follows.
 const HOLDER: &str = "keelson ";
+/// Where a node's readiness lines arrive, in the node's folder.
+pub(crate) const READY: &str = "host/ready.json";
 /// Of a cluster's folder.
 const FOLDER_MODE: u32 = 0o700;
+/// Of the files in it.
+const FILE_MODE: u32 = 0o600;
 
 /// Where the files of one cluster stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +69,12 @@ impl Layout {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Tells this folder from others, in names that all clusters of a host share: 8 hexadecimal digits.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!("{:08x}", fnv(&self.root.to_string_lossy()) & 0xffff_ffff)
     }
 
     /// Folder of the cluster's certificate authority.
@@ -274,7 +284,7 @@ impl NodeLayout {
     /// Where the node's readiness lines arrive.
     #[must_use]
     pub fn ready(&self) -> PathBuf {
-        self.host().join("ready.json")
+        self.root.join(READY)
     }
 
     /// The root directory of an nspawn node.
@@ -290,15 +300,11 @@ impl NodeLayout {
     }
 }
 
-/// Writes a file so that a reader, or the next boot, sees all of it or nothing.
+/// Writes a file, and its folder, so that a reader or the next boot sees all of it or nothing.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(folder)?.sync_all()
+    whole_file::replace(path, content, FILE_MODE)
 }
 
 /// Reads at most `limit` bytes of a file.

@@ -59,6 +59,15 @@ pub enum Datasource {
     FwCfg,
 }
 
+impl std::fmt::Display for Datasource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::ConfigDrive => "config-drive",
+            Self::FwCfg => "fw-cfg",
+        })
+    }
+}
+
 impl std::str::FromStr for Datasource {
     type Err = String;
 
@@ -76,6 +85,15 @@ impl std::str::FromStr for Datasource {
 pub struct Forward {
     pub host: u16,
     pub guest: u16,
+}
+
+impl Forward {
+    /// The ports of the node with this index, by those of the first one.
+    #[must_use]
+    pub fn of_node(first: &[Self], index: usize) -> Vec<Self> {
+        let shift = u16::try_from(index).unwrap_or(u16::MAX);
+        first.iter().map(|forward| Self { host: forward.host.saturating_add(shift), ..*forward }).collect()
+    }
 }
 
 /// A folder of the host that every node sees.

@@ -10,7 +10,6 @@ mod face;
 mod hosts;
 mod merged;
 mod ready;
-mod replace;
 mod reset;
 mod root;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use conformance::backend::Program;
-use conformance::failure::{Failure, chain};
+use conformance::failure::Failure;
 use conformance::load::{Figure, Settings, Side, one_member, table, three_members};
 
 /// Measures a key-value server against etcd: medians of runs in turn, A B A B.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match measure(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", chain(&failure));
+            eprintln!("error: {}", causes::chain(&failure));
             ExitCode::FAILURE
         }
     }

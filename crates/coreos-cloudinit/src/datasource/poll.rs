@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::error::DatasourceError;
 use super::patience::Patience;
 use super::source::{Availability, Source};
-use crate::log::{Log, chain};
+use crate::log::Log;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -111,7 +111,7 @@ impl Asker {
                 Ok(Availability::NotYet) => {}
                 Ok(Availability::Never) => return None,
                 Err(error) => {
-                    self.log.error(chain(&error));
+                    self.log.error(causes::chain(&error));
                     return None;
                 }
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conformance::backend::{Cluster, Plan, Program};
-use conformance::failure::{Failure, chain};
+use conformance::failure::Failure;
 use conformance::history::{
     Follower, Ledger, Outcome, Recording, Verdict, Written, check, check_ledger, check_seen, record,
 };
@@ -33,7 +33,7 @@ pub fn three() -> Cluster {
 
 /// The value, or the whole chain of causes.
 pub fn must<T>(result: Result<T, Failure>) -> T {
-    result.unwrap_or_else(|failure| panic!("{}", chain(&failure)))
+    result.unwrap_or_else(|failure| panic!("{}", causes::chain(&failure)))
 }
 
 /// Once for each seed of a long run; the last seed printed is the one that failed.

@@ -3,13 +3,19 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use image::formats::{copy_sparse, record_path};
+use image::build::Options;
+use image::fetch::sha256_of;
+use image::finished::take;
+use image::formats::record_path;
+use image::sparse::copy_sparse;
 use image::verify::copy_with_flipped_byte;
+use progress::Progress;
 use serde_json::Value;
 
 use crate::incremental::{TOUCHED_IN_USR, changed};
-use crate::workshop::{first, folder};
+use crate::workshop::{Build, first, folder, skip};
 
 /// (exit code 0, what was printed, what was said).
 fn keelson(words: &[&str]) -> (bool, Value, String) {
@@ -26,7 +32,13 @@ fn damaged_file(name: &str) -> PathBuf {
 
 /// Names of the failed checks.
 fn failed(file: &Path) -> Vec<String> {
-    let (ok, answer, said) = keelson(&["--json", "image", "verify", file.to_str().unwrap()]);
+    failed_with(file, &[])
+}
+
+/// The same with further words of the command.
+fn failed_with(file: &Path, words: &[&str]) -> Vec<String> {
+    let (ok, answer, said) =
+        keelson(&[&["--json", "image", "verify", file.to_str().unwrap()], words].concat());
     let checks = answer["checks"].as_array().unwrap_or_else(|| panic!("no checks: {said}"));
     let failed = checks.iter().filter(|check| check["ok"] == false);
     let names: Vec<String> = failed.map(|check| check["name"].as_str().unwrap().to_owned()).collect();
@@ -80,6 +92,68 @@ fn a_damaged_partition_table_is_found() {
         assert!(!ok && said.contains("has no partition table that can be read"), "{said}");
     }
     fs::remove_file(&file).unwrap();
+}
+
+/// A key with its certificate beside it, as `--sign` wants them; none where the host has no openssl.
+fn key(name: &str) -> Option<PathBuf> {
+    let key = folder().join(format!("{name}.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj"]);
+    openssl.arg(format!("/CN={name}")).arg("-keyout").arg(&key).arg("-out").arg(key.with_extension("crt"));
+    openssl.output().is_ok_and(|output| output.status.success()).then_some(key)
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_signature_is_checked_and_one_by_another_key_or_none_is_found() {
+    let (Some(ours), Some(other)) = (key("ours"), key("other")) else {
+        skip("signatures: this host has no openssl to make keys with");
+        return;
+    };
+    let words = vec!["--sign".to_owned(), ours.to_str().unwrap().to_owned()];
+    let signed = Build { words, ..Build::resumed("signed", &[]) }.run().path("raw");
+    let certificate = |key: &Path| key.with_extension("crt").to_str().unwrap().to_owned();
+    let (ours, other) = (certificate(&ours), certificate(&other));
+    let none: [&str; 0] = [];
+    assert_eq!(failed(&signed), none, "nobody is named who must have signed it");
+    assert_eq!(failed_with(&signed, &["--certificate", &ours]), none);
+    assert_eq!(failed_with(&signed, &["--certificate", &other]), ["signature"]);
+    assert_eq!(failed_with(&signed, &["--certificate", &other, "--certificate", &ours]), none);
+    let unsigned = first().finished.path("raw");
+    assert_eq!(failed_with(&unsigned, &["--require-signature"]), ["signature"]);
+    assert_eq!(failed_with(&unsigned, &["--certificate", &ours]), ["signature"]);
+}
+
+#[test]
+#[ignore = "builds whole images: cargo verify image"]
+fn a_finished_file_alone_has_all_that_machines_need() {
+    let (build, finished) = (&first().build, &first().finished);
+    let options = Options {
+        work: build.work.clone(),
+        cache: build.cache.join("keelson/debs"),
+        ..Options::for_checkout(&build.checkout)
+    };
+    let alone = folder().join("alone");
+    fs::create_dir(&alone).unwrap();
+    for format in ["raw", "qcow2"] {
+        // No record is beside it.
+        let file = alone.join(format!("some.{format}"));
+        fs::hard_link(finished.path(format), &file).unwrap();
+        let place = alone.join(format!("taken-{format}"));
+        let tools = image::build::tools(&options, Progress::Quiet).unwrap();
+        let taken = take(&file, &tools.path, &place, true).unwrap();
+        assert_eq!(
+            take(&file, Path::new("/nonexistent"), &place, true).unwrap(),
+            taken,
+            "it is there already"
+        );
+        assert_eq!(finished.answer["version"], *taken.version);
+        assert_eq!(finished.answer["channel"], *taken.channel);
+        assert_eq!(sha256_of(&taken.raw).unwrap(), finished.sha256("raw"), "{format}");
+        assert!(taken.usr_tree.join("lib/os-release").exists());
+        assert!(taken.usr_erofs.metadata().unwrap().len() > 0);
+        fs::remove_dir_all(&place).unwrap();
+    }
 }
 
 #[test]

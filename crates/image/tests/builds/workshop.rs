@@ -124,6 +124,8 @@ pub struct Build {
     pub out: PathBuf,
     pub cache: PathBuf,
     pub formats: &'static str,
+    /// Further words of the command.
+    pub words: Vec<String>,
     /// A program and its words that stand before `keelson`.
     pub before: Vec<String>,
     pub environment: Vec<(&'static str, OsString)>,
@@ -139,6 +141,7 @@ impl Build {
             out: place.join("out"),
             cache: workshop().cache.clone(),
             formats: "raw",
+            words: Vec::new(),
             before: Vec::new(),
             environment: Vec::new(),
         }
@@ -201,6 +204,7 @@ impl Build {
         let log = self.out.with_extension("stderr");
         let answer = self.out.with_extension("json");
         let mut command = self.keelson(&["--json", "image", "build", "--format", self.formats]);
+        command.args(&self.words);
         command.arg("--work").arg(&self.work).arg("--out").arg(self.out_as_typed());
         command.stdout(File::create(&answer).unwrap()).stderr(File::create(&log).unwrap());
         // A group of its own, as a shell makes it: Ctrl-C goes to all of it.

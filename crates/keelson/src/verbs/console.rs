@@ -11,7 +11,7 @@ use crate::output;
 pub struct Flags {
     /// Machine
     name: String,
-    /// Print what the console has shown since the machine was made
+    /// Print what the console has shown since the machine was made; of much, the end and each boot's beginning
     #[arg(long)]
     log: bool,
 }
@@ -21,7 +21,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let files = context.layout()?.node(&node.name);
     if flags.log {
         let path = files.console_log();
-        let shown = std::fs::read(&path).with_context(|| format!("can not read {}", path.display()))?;
+        let shown =
+            machines::logs::read_all(&path).with_context(|| format!("can not read {}", path.display()))?;
         output::print(shown)?;
         return Ok(ExitCode::SUCCESS);
     }

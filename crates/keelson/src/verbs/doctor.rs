@@ -6,13 +6,12 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, bail};
 use machines::acceleration::{self, Acceleration};
 use machines::cluster::BackendKind;
-use machines::image::Image;
 use machines::tools::Tools;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::output;
+use crate::{output, provide};
 
 /// Lines of apt-get's that an error shows.
 const SHOWN_LINES: usize = 10;
@@ -157,17 +156,20 @@ fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceler
     }
     let known =
         context.layout().ok().and_then(|layout| layout.load().ok().flatten()).map(|cluster| cluster.image);
-    let image = match image {
-        Some(path) => Some(Image::read(path)?),
-        None => known,
-    };
-    let Some(image) = image else {
-        return Ok(Acceleration::Tcg { why: "KVM is tried once an image is built".to_owned() });
+    let tree = match (image, known) {
+        (Some(path), _) => match provide::manifest(path)? {
+            Some(image) => image.tools,
+            None => provide::tools(context, Some(BackendKind::Qemu))?.path().to_path_buf(),
+        },
+        (None, Some(image)) => image.tools,
+        (None, None) => {
+            return Ok(Acceleration::Tcg { why: "KVM is tried once an image is built".to_owned() });
+        }
     };
     let step = context.progress.step("kvm");
     step.set("booting a probe guest");
     std::fs::create_dir_all(&context.state_dir).context("can not make the state folder")?;
-    let tools = Tools::open(&image.tools, std::slice::from_ref(&context.state_dir))?;
+    let tools = Tools::open(&tree, std::slice::from_ref(&context.state_dir))?;
     let acceleration = acceleration::decide(&tools, &context.state_dir)?;
     step.done(acceleration.name());
     Ok(acceleration)

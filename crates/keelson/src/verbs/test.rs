@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::context::{Context, interrupt};
 use crate::failure::WrongUse;
-use crate::{global, image, output};
+use crate::provide::{self, Wanted};
+use crate::{global, output};
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -26,7 +27,7 @@ pub struct Flags {
     /// Only show what there is
     #[arg(long)]
     list: bool,
-    /// Image to test
+    /// Image to test: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
 }
@@ -50,8 +51,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         return Err(WrongUse("no such scenario is for this back end".to_owned()).into());
     }
     let cancel = interrupt()?;
+    let wanted = Wanted { named: flags.image.as_deref(), channel: None, on: flags.on, keep_in: None };
     let run = Run {
-        image: image::provide(context, flags.image.as_deref(), None, &cancel, None)?,
+        image: provide::provide(context, wanted, &cancel)?,
         state: context.state_dir.clone(),
         background: context.background.clone(),
         cancel,

@@ -1,5 +1,7 @@
 //! `keelson up`: from a checkout to machines that answer, step by step.
 
+mod boots;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,24 +10,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
+use machines::asked::Asked;
 use machines::cluster::{BackendKind, Datasource, SharedFolder, Wish};
-use machines::console::Phase;
 use machines::image::Image;
 use machines::limits::USER_DATA_MAX;
-use machines::site::{Event, Site};
+use machines::process::Process;
+use machines::site::Site;
 use machines::store::read_limited;
 use serde_json::json;
+
+use boots::Boots;
 
 use super::doctor;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
 use crate::failure::WrongUse;
-use crate::{global, image, output};
+use crate::provide::{self, Wanted};
+use crate::{global, output};
 
 /// Used where the user has no user-data of their own; in the checkout.
 const SAMPLE: &str = "cloud-config/user-data.sample";
-/// Machines of which the line tells.
-const SHOWN_MAX: usize = 4;
 /// How often the line of booting machines changes.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -34,7 +38,7 @@ pub struct Flags {
     /// Number of machines [default: 3, or config.rb's]
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
-    /// Image to boot: its folder or its image.json
+    /// Image to boot: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
     /// Channel of the image [default: alpha]
@@ -49,9 +53,10 @@ pub struct Flags {
     /// What runs the machines: qemu or nspawn
     #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = global::backend)]
     on: BackendKind,
-    /// How QEMU machines get their user-data: config-drive, or fw-cfg (without the cluster's ssh key)
-    #[arg(long, value_name = "WAY", default_value = "config-drive")]
-    datasource: Datasource,
+    /// How QEMU machines get their user-data: config-drive, or fw-cfg (without the cluster's ssh key) [default:
+    /// config-drive]
+    #[arg(long, value_name = "WAY")]
+    datasource: Option<Datasource>,
     /// Memory of each machine
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
@@ -84,7 +89,11 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let image = built(context, flags, &config, &cancel)?;
     let build = begun.elapsed();
-    let site = Site::create(context.layout()?, lock, image, &wish, context.background.clone(), cancel)?;
+    let (asked, background) = (asked(flags, &config), context.background.clone());
+    let site = Site::create(context.layout()?, lock, image, &wish, &asked, background, cancel)?;
+    for ignored in site.ignored() {
+        context.progress.note(&format!("warning: {ignored}"));
+    }
     if flags.tls && !site.cluster().tls {
         bail!(
             "the machines of {} were made without TLS; only new ones can have it (keelson destroy)",
@@ -97,12 +106,20 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Some(Acceleration::Tcg { why }) = site.acceleration()? {
         context.progress.note(&format!("machines are emulated: {why}"));
     }
-    let cluster = site.cluster();
-    let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_deref()).chain([&*cluster.image.raw]);
-    image::forget(site.layout().root(), &raws.collect::<Vec<_>>())?;
+    forget(&site)?;
     let begun = Instant::now();
     boot(context, &site, user_data.as_deref(), flags)?;
     finish(context, &site, build, begun.elapsed())
+}
+
+/// Removes what the cluster's folder keeps of images that its machines do not need any more.
+fn forget(site: &Site) -> anyhow::Result<()> {
+    let cluster = site.cluster();
+    let image = &cluster.image;
+    let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_deref());
+    let used: Vec<&Path> = raws.chain([&*image.raw, &*image.usr_erofs, &*image.usr_tree]).collect();
+    let runs = cluster.nodes.iter().any(|node| node.process.is_some_and(Process::alive));
+    provide::forget(site.layout().root(), &used, runs)
 }
 
 /// Sees to it that the host has what the machines need; installs what a package brings.
@@ -153,10 +170,22 @@ fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
         name_prefix: config.instance_name_prefix.clone().unwrap_or(usual.name_prefix),
         memory_mib: flags.memory.or(config.vm_memory).unwrap_or(usual.memory_mib),
         cpus: config.vm_cpus.unwrap_or_else(|| usual_cpus(usual.cpus, nodes, cores)),
-        datasource: flags.datasource,
+        datasource: flags.datasource.unwrap_or(usual.datasource),
         forwards: config.forwarded_ports.clone(),
         tls: flags.tls,
         ..usual
+    }
+}
+
+/// What of it was said, by a flag or in `config.rb`: a cluster that exists keeps what nobody said anything about.
+fn asked(flags: &Flags, config: &ConfigRb) -> Asked {
+    Asked {
+        nodes: flags.nodes.or(config.num_instances),
+        name_prefix: config.instance_name_prefix.clone(),
+        memory_mib: flags.memory.or(config.vm_memory),
+        cpus: config.vm_cpus,
+        datasource: flags.datasource,
+        forwards: Some(&config.forwarded_ports).filter(|ports| !ports.is_empty()).cloned(),
     }
 }
 
@@ -180,7 +209,7 @@ fn usual_cpus(usual: u32, nodes: usize, cores: usize) -> u32 {
 
 /// The file that was named, else the one in this folder, else the sample of the checkout that this is in.
 fn user_data(flags: &Flags) -> anyhow::Result<Option<Vec<u8>>> {
-    let sample = image::find_checkout()?.map(|checkout| checkout.join(SAMPLE));
+    let sample = provide::find_checkout()?.map(|checkout| checkout.join(SAMPLE));
     let usual = [Some(PathBuf::from("user-data")), sample];
     let path = match &flags.user_data {
         Some(path) => path,
@@ -206,7 +235,13 @@ fn built(
     let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
     let layout = context.layout()?;
     let channel_name = channel.map(String::as_str);
-    let image = image::provide(context, flags.image.as_deref(), channel_name, cancel, Some(layout.root()))?;
+    let wanted = Wanted {
+        named: flags.image.as_deref(),
+        channel: channel_name,
+        on: Some(flags.on),
+        keep_in: Some(layout.root()),
+    };
+    let image = provide::provide(context, wanted, cancel)?;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         context
             .progress
@@ -226,7 +261,7 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         site.status().into_iter().filter(|node| node.pid.is_some()).map(|node| node.name).collect();
     let total = site.cluster().nodes.len();
     let step = context.progress.step("boot");
-    let boots = Mutex::new(Boots { total, ready: running.len(), ..Boots::default() });
+    let boots = Mutex::new(Boots::new(total, running.len()));
     let state = || boots.lock().unwrap_or_else(PoisonError::into_inner);
     let done = AtomicBool::new(false);
     let up = std::thread::scope(|scope| {
@@ -273,41 +308,6 @@ impl Reprovision {
             (false, true) => Self::Tell,
             (false, false) => Self::Nothing,
         }
-    }
-}
-
-/// What is known of machines while they boot.
-#[derive(Default)]
-struct Boots {
-    total: usize,
-    started: usize,
-    ready: usize,
-    /// Machines that are not ready: their consoles, and how long those were when they were switched on.
-    waiting: Vec<(String, PathBuf, u64)>,
-}
-
-impl Boots {
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Started { node, console } => {
-                self.started += 1;
-                let length = std::fs::metadata(&console).map_or(0, |data| data.len());
-                self.waiting.push((node, console, length));
-            }
-            Event::Ready { node, .. } => {
-                self.ready += 1;
-                self.waiting.retain(|(name, ..)| *name != node);
-            }
-        }
-    }
-
-    /// How many are ready, and how far the others are; where they are many, as many as a line has room for.
-    fn line(&self) -> String {
-        let mut line = format!("{} of {} ready", self.ready, self.total);
-        for (name, console, from) in self.waiting.iter().take(SHOWN_MAX) {
-            line += &format!("  {name} {}", Phase::of(console, *from));
-        }
-        line
     }
 }
 
@@ -373,5 +373,21 @@ mod tests {
         assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
         let flagged = wish(&flags(&["--nodes", "1", "--on", "nspawn"]), &config);
         assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
+    }
+
+    #[test]
+    fn only_what_was_said_is_asked_of_a_cluster_that_exists() {
+        let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
+        assert_eq!(asked(&flags(&[]), &ConfigRb::default()), Asked::default());
+        let (config, _) = config_rb::read("$vm_memory = 512\n$vm_cpus = 1");
+        let said = asked(&flags(&["--nodes", "2", "--datasource", "fw-cfg", "--memory", "2048"]), &config);
+        let expect = Asked {
+            nodes: Some(2),
+            memory_mib: Some(2048),
+            cpus: Some(1),
+            datasource: Some(Datasource::FwCfg),
+            ..Asked::default()
+        };
+        assert_eq!(said, expect);
     }
 }

@@ -29,8 +29,12 @@ pub fn mount_root(keeper: &NodePlan) -> io::Result<()> {
     make_skeleton(&keeper.tree)?;
     let usr = keeper.tree.join("usr");
     if let Err(error) = mount_erofs(&keeper.usr_erofs, &usr) {
-        eprintln!("/usr is a bound folder: {error}");
         let inner = keeper.usr_tree.join("usr");
+        if !keeper.usr_tree.exists() {
+            let said = format!("/usr can not be mounted ({error}), and there is no folder with its content");
+            return Err(io::Error::other(said));
+        }
+        eprintln!("/usr is a bound folder: {error}");
         bind_read_only(if inner.is_dir() { &inner } else { &keeper.usr_tree }, &usr)?;
     }
     overlay_etc(keeper, &usr.join("share/factory/etc"))?;

@@ -1,7 +1,7 @@
 //! The background process of an nspawn node: it mounts the node's root, makes its network, runs nspawn
 //! in a terminal of its own, starts it again when the node reboots, and carries the forwarded ports.
 //!
-//! It must never outlive the node, and the node must never outlive it.
+//! It must never outlive the node, and the node never outlives it (`warden`).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::libc;
-use nix::sys::signal::Signal;
 
 use super::group::Group;
 use super::plan::{Guest, NodePlan};
+use super::warden::Warden;
 use super::{doors, inside, tap};
+use crate::logs::KEEPER_BOOTS;
 use crate::process::Process;
 use crate::store::replace;
 use crate::tools::Tools;
@@ -36,7 +37,7 @@ pub fn run(file: &Path) -> io::Result<i32> {
     let keeper: NodePlan = serde_json::from_slice(&std::fs::read(file)?)?;
     inside::mount_root(&keeper)?;
     let console = Console::open(&keeper)?;
-    let group = Group::make(&keeper.tree.with_file_name("groups"), &keeper.machine)?;
+    let group = Group::make(&keeper.tree.with_file_name("groups"), &keeper.group)?;
     let namespace = doors::Shared::default();
     for forward in &keeper.forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host))?;
@@ -50,7 +51,11 @@ pub fn run(file: &Path) -> io::Result<i32> {
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
         let outward = doors::outward(&descriptor, &keeper.services)?;
         remove(&keeper.host.join("ready.json"))?;
-        let status = boot(&keeper, &console, &descriptor, &group)?;
+        console.note(KEEPER_BOOTS)?;
+        let status = std::thread::scope(|scope| {
+            let booted = scope.spawn(|| boot(&keeper, &console, &descriptor, &group)).join();
+            booted.unwrap_or_else(|_| Err(io::Error::other("the thread of the boot panicked")))
+        })?;
         // The namespace of this boot goes; a reboot begins with a new one.
         drop((carrier, outward));
         if status.code() != Some(REBOOTED) {
@@ -59,8 +64,12 @@ pub fn run(file: &Path) -> io::Result<i32> {
     }
 }
 
+/// One boot, on a thread of its own.
 fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
+    let _warden = Warden::of_this_thread()?;
     let mut command = nspawn(keeper, namespace)?;
+    Warden::show_processes(&mut command);
+    let namespace = namespace.as_raw_fd();
     let members = group.members();
     let terminal = || console.terminal.try_clone();
     command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
@@ -72,8 +81,10 @@ fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group
                     return Err(io::Error::last_os_error());
                 }
             }
-            // nspawn dies with its keeper, and has the terminal as its own.
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // nspawn gets the network namespace by this number, and has the terminal as its own.
+            if libc::fcntl(namespace, libc::F_SETFD, 0) != 0 {
+                return Err(io::Error::last_os_error());
+            }
             nix::unistd::setsid()?;
             if libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
                 return Err(io::Error::last_os_error());
@@ -99,10 +110,10 @@ fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
         .map_err(io::Error::other)?;
     command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=interactive"]);
     command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]);
-    command.arg(format!("--machine={}", keeper.machine)).arg(format!("--uuid={}", keeper.uuid));
+    command.arg(format!("--machine={}", keeper.machine)).arg(format!("--hostname={}", keeper.host_name));
+    command.arg(format!("--uuid={}", keeper.uuid));
     command.arg("--directory").arg(&keeper.tree);
-    let descriptor = namespace.as_raw_fd();
-    command.arg(format!("--network-namespace-path=/proc/{}/fd/{descriptor}", std::process::id()));
+    command.arg(format!("--network-namespace-path=/proc/self/fd/{}", namespace.as_raw_fd()));
     command.args(["--capability=all", "--system-call-filter=add_key keyctl bpf"]);
     command.arg(format!("--bind-ro={}:/media/configdrive", colons(&keeper.config_drive)));
     command.arg(format!("--bind={}:/run/keelson/host", colons(&keeper.host)));
@@ -134,6 +145,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// The node's terminal: its output goes to the log and to whoever watches.
 struct Console {
     terminal: File,
+    log: File,
 }
 
 impl Console {
@@ -141,6 +153,7 @@ impl Console {
         let pair = nix::pty::openpty(None, None)?;
         let (master, terminal) = (File::from(pair.master), File::from(pair.slave));
         let log = File::options().create(true).append(true).open(&keeper.console_log)?;
+        let own = log.try_clone()?;
         remove(&keeper.console_socket)?;
         let listener = UnixListener::bind(&keeper.console_socket)?;
         let watchers: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
@@ -157,7 +170,12 @@ impl Console {
                 }
             }
         });
-        Ok(Self { terminal })
+        Ok(Self { terminal, log: own })
+    }
+
+    /// Writes into the log only.
+    fn note(&self, line: &str) -> io::Result<()> {
+        (&self.log).write_all(line.as_bytes())
     }
 }
 

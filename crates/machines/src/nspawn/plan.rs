@@ -17,7 +17,12 @@ const REBOOT_NOW: i32 = 15;
 /// All that a keeper has to know; written by the back end, read by the process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodePlan {
+    /// As the host knows it: no other container has this name.
     pub machine: String,
+    /// As the node knows itself before it is told its name.
+    pub host_name: String,
+    /// Name of its control group.
+    pub group: String,
     pub uuid: String,
     pub mac: String,
     pub address: Ipv4Addr,

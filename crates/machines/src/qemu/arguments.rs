@@ -10,6 +10,7 @@ use crate::firmware;
 use crate::lan;
 use crate::processor::Acceleration;
 use crate::ready::PORT;
+use crate::resets;
 use crate::store::Layout;
 
 /// Name of the firmware configuration file that carries user-data.
@@ -56,9 +57,13 @@ pub fn arguments(
         ),
     ]);
     add(&["-serial", "chardev:console", "-device", "virtio-serial-pci"]);
-    add(&["-chardev", &format!("file,id=ready,path={}", value(&files.ready()))]);
+    // Appended to: the LAN's process writes there too.
+    add(&["-chardev", &format!("file,id=ready,path={},append=on", value(&files.ready()))]);
     add(&["-device", &format!("virtserialport,chardev=ready,name={PORT}")]);
     add(&["-qmp", &format!("unix:{},server=on,wait=off", value(&files.qmp()))]);
+    let events = value(&resets::socket(&layout.lan(), &node.name));
+    add(&["-chardev", &format!("socket,id=events,path={events},reconnect-ms=500")]);
+    add(&["-mon", "chardev=events,mode=control"]);
     match cluster.datasource {
         Datasource::ConfigDrive => {
             let drive = value(&files.config_drive());

@@ -1,17 +1,16 @@
 //! New certificates for nodes that run: written over ssh, each file whole; `etcd` reads them without a restart.
 
-use std::time::Duration;
-
 use authority::Authority;
 
+use super::shown::{BEGIN, Expected};
 use super::{Site, SiteError};
 use crate::certificates::{self, CREDENTIALS, FOLDER};
 use crate::cluster::Node;
 use crate::process::Process;
 use crate::{limits, ssh};
 
-/// `etcd` looks for changed files twice a second; after this every listener has the new ones.
-const SEEN: Duration = Duration::from_secs(2);
+/// The credential that a member shows to all.
+const MEMBER: &str = "etcd.certificate";
 
 /// What a rotation replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +36,13 @@ impl Site {
             self.trust(&cluster.nodes, &authority)?;
         }
         for node in &cluster.nodes {
-            self.place(node, &certificates::issue(&authority, node)?)?;
+            let issued = certificates::issue(&authority, node)?;
+            self.place(node, &issued)?;
+            let certificate =
+                issued.into_iter().find(|(name, _)| *name == MEMBER).map(|(_, content)| content);
+            self.wait_shown(node, &Expected { certificate, trusts: None })?;
         }
         if what == Rotate::Authority {
-            // Connections that are made meanwhile may still be met with a former certificate.
-            std::thread::sleep(SEEN);
             authority.forget_former()?;
             self.trust(&cluster.nodes, &authority)?;
         }
@@ -54,8 +55,8 @@ impl Site {
         for node in nodes {
             self.place(node, &[("etcd.ca", trusted.clone())])?;
         }
-        std::thread::sleep(SEEN);
-        Ok(())
+        let trusts = Some(trusted.matches(BEGIN).count());
+        nodes.iter().try_for_each(|node| self.wait_shown(node, &Expected { certificate: None, trusts }))
     }
 
     fn place(&self, node: &Node, issued: &[(&str, String)]) -> Result<(), SiteError> {

@@ -24,6 +24,8 @@ pub enum SiteError {
     Running(String),
     #[error("cluster {0} was made without TLS: its machines have no certificates")]
     NoTls(String),
+    #[error("{node}: port {port} does not show the new certificates after {} s", crate::limits::CERTIFICATES_SEEN.as_secs())]
+    Shown { node: String, port: u16 },
     #[error(transparent)]
     Certificates(#[from] crate::certificates::CertificatesError),
     #[error("the cluster's certificate authority")]

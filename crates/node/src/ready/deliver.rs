@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use crate::replace::replace;
 use crate::root::Root;
+use whole_file::replace;
 
 /// A virtio-serial port; whatever is written to it appears on the host.
 const PORT: &str = "/dev/virtio-ports/org.keelson.ready";

@@ -71,7 +71,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
 }
 
 fn refuse(error: &RequestError) -> ExitCode {
-    eprintln!("error: {:#}", error.chain());
+    eprintln!("error: {}", causes::chain(error));
     if let Some(hint) = error.hint() {
         eprintln!("hint: {hint}");
     }

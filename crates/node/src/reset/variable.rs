@@ -4,8 +4,6 @@
 //! removes it when it has done so. efivarfs puts four bytes of attributes before the value, takes a value in
 //! one write, and guards variables that exist with the immutable flag.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -33,18 +31,6 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The error with its causes.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            // invariant: writing to a String does not fail.
-            write!(text, ": {error}").unwrap_or_default();
-            cause = error.source();
-        }
-        text
-    }
-
     /// What to do instead.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -164,7 +150,7 @@ mod tests {
         let (_folder, root) = machine();
         fs::create_dir(root.at(FOLDER).join(NAME)).unwrap();
         let error = request(&root).unwrap_err();
-        assert!(error.chain().contains(": "), "{}", error.chain());
+        assert!(causes::chain(&error).contains(": "), "{}", causes::chain(&error));
         assert!(matches!(error, RequestError::Write { .. }));
     }
 }

@@ -1,4 +1,4 @@
-//! Every crate of the workspace says its licence; those of other people's crates are `cargo deny`'s.
+//! Every crate of the workspace says its licence; those of other people's crates are the step `licences`' matter.
 
 use anyhow::Result;
 

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod image;
+mod licences;
 mod result;
 mod scenarios;
 mod steps;

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::command::Ended;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// With what there is to say about it, or nothing.
@@ -42,6 +44,15 @@ pub fn table(results: &[StepResult]) -> String {
     let total: Duration = results.iter().filter_map(|result| result.took).sum();
     let total = total.as_secs_f64();
     text + &format!("\n {passed} passed, {failed} failed, {skipped} skipped, {total:.1} s\n")
+}
+
+/// What the end of a child says of a step.
+pub fn judge(ended: &Ended) -> State {
+    match ended.code {
+        _ if ended.success => State::Passed(String::new()),
+        Some(code) => State::Failed(format!("exit code {code}")),
+        None => State::Failed("ended by a signal".into()),
+    }
 }
 
 #[cfg(test)]

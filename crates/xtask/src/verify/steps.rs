@@ -4,9 +4,9 @@
 
 use anyhow::Result;
 
-use super::result::{State, StepResult};
-use super::{conformance, image, scenarios};
-use crate::command::{Ended, cargo, has_cargo_plugin, show};
+use super::result::{State, StepResult, judge};
+use super::{conformance, image, licences, scenarios};
+use crate::command::{cargo, has_cargo_plugin, show};
 use crate::tidy;
 use crate::workspace::Workspace;
 
@@ -32,7 +32,7 @@ pub const STEPS: [Step; 11] = [
     Step { name: "clippy", about: "all targets, warnings are errors", run: clippy },
     Step { name: "tests", about: "unit, golden and documentation tests", run: tests },
     Step { name: "docs", about: "rustdoc, warnings are errors", run: docs },
-    Step { name: "licences", about: "cargo deny: licences and bans", run: licences },
+    Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed },
     Step { name: "conformance", about: "etcd's contract, beside Debian's etcd", run: store },
     Step { name: "image", about: "whole images: the same bytes, faults, damage", run: images },
     Step { name: "scenarios-nspawn", about: "qemu/scenarios on nspawn nodes", run: nspawn },
@@ -65,15 +65,8 @@ fn docs(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
     one("docs", judge(&show(command.env("RUSTDOCFLAGS", "-D warnings"))?))
 }
 
-fn licences(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    if !has_cargo_plugin(&workspace.root, "deny") {
-        return one(
-            "licences",
-            State::Skipped("no cargo-deny here (cargo install --locked cargo-deny)".into()),
-        );
-    }
-    let words = ["deny", "--locked", "check", "licenses", "bans"];
-    one("licences", judge(&show(&mut cargo(&workspace.root, &words))?))
+fn allowed(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    one("licences", licences::run(workspace)?)
 }
 
 fn tidy_rules(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
@@ -130,14 +123,6 @@ fn soaks(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
         return one("soaks", State::Skipped("there is no ignored test named soak".into()));
     }
     one("soaks", judge(&ended))
-}
-
-fn judge(ended: &Ended) -> State {
-    match ended.code {
-        _ if ended.success => State::Passed(String::new()),
-        Some(code) => State::Failed(format!("exit code {code}")),
-        None => State::Failed("ended by a signal".into()),
-    }
 }
 
 fn one(name: &str, state: State) -> Result<Vec<StepResult>> {

@@ -1,0 +1,84 @@
+//! Copies of disks, which are mostly holes.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use nix::unistd::{Whence, lseek};
+
+/// Copies data and leaves holes.
+pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    let length = from.metadata()?.len();
+    copy_part(from, 0, length, to)
+}
+
+/// The same for `length` bytes from `start` on, which become a file of their own.
+pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let target = File::create(to)?;
+    target.set_len(length)?;
+    let signed = |number: u64| i64::try_from(number).map_err(io::Error::other);
+    let (first, end) = (signed(start)?, signed(start.saturating_add(length))?);
+    let mut at = first;
+    loop {
+        let data = match lseek(&source, at, Whence::SeekData) {
+            Ok(data) if data < end => data,
+            // Nothing but a hole is left.
+            Ok(_) | Err(nix::errno::Errno::ENXIO) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        at = lseek(&source, data, Whence::SeekHole)?.min(end);
+        copy_range(&mut source, &target, (data, at), first)?;
+    }
+}
+
+/// Copies from one place of the source to another to the same places of the target, counted from `first`.
+fn copy_range(source: &mut File, mut target: &File, (from, to): (i64, i64), first: i64) -> io::Result<()> {
+    source.seek(SeekFrom::Start(from.unsigned_abs()))?;
+    target.seek(SeekFrom::Start((from - first).unsigned_abs()))?;
+    let length = (to - from).unsigned_abs();
+    let copied = io::copy(&mut source.take(length), &mut target)?;
+    if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::sha256_of;
+    use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_sparse_copy_has_the_same_bytes_and_keeps_its_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        let mut file = File::create(&from).unwrap();
+        file.seek(SeekFrom::Start(8 << 20)).unwrap();
+        file.write_all(b"data").unwrap();
+        file.set_len(32 << 20).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        assert_eq!(sha256_of(&from).unwrap(), sha256_of(&to).unwrap());
+        assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn a_part_begins_and_ends_where_it_shall() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        let content: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        std::fs::write(&from, &content).unwrap();
+        for (start, length) in [(0, 100_000), (1, 99_999), (4096, 8192), (99_999, 1), (7, 0)] {
+            copy_part(&from, start, length, &to).unwrap();
+            let (start, length) = (usize::try_from(start).unwrap(), usize::try_from(length).unwrap());
+            assert!(std::fs::read(&to).unwrap() == content[start..start + length], "{start} {length}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_can_not_be_made_is_an_error_and_no_empty_file() {
+        let folder = tempfile::tempdir().unwrap();
+        // It has content and can not be asked for its holes.
+        let copied = copy_sparse(Path::new("/proc/self/status"), &folder.path().join("a"));
+        assert!(copied.is_err(), "{copied:?}");
+    }
+}
