@@ -35,7 +35,11 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let config = parts.config;
     let connector = tls::peer_connector(&config.peer_tls)?;
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let member_config = MemberConfig { disk_times: metrics.clone(), ..member_config(config, parts.start)? };
+    let member_config = MemberConfig {
+        disk_times: metrics.clone(),
+        peer_times: metrics.clone(),
+        ..member_config(config, parts.start)?
+    };
     let id = ids::Id(member_config.member_id);
     let member = Member::start(member_config, Arc::new(TcpNetwork::new(connector))).await?;
     let registry = metrics.registry();

@@ -83,6 +83,12 @@ impl Applied {
         removed && inner.membership.get_node(&member_id).is_none()
     }
 
+    /// Whether the state records a disk of the member, and that is another.
+    pub fn has_other_disk(&self, member_id: u64, disk: u128) -> bool {
+        let recorded = self.inner.read().store.membership().disk(member_id);
+        recorded.is_some_and(|recorded| recorded != disk)
+    }
+
     pub fn with_inner<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
         change(&mut self.inner.write())
     }

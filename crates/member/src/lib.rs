@@ -8,6 +8,7 @@ mod checkpoint;
 mod codec;
 mod config;
 mod disk_times;
+mod hand_over;
 mod host;
 mod identity;
 mod leadership;
@@ -16,6 +17,7 @@ mod log_store;
 mod member;
 mod membership;
 mod peer;
+mod peer_times;
 mod peers;
 mod proposals;
 mod proposer;
@@ -40,6 +42,7 @@ pub use peer::network::{
     BoxedStream, Connector, Dialing, Network, PeerStream, Target, TcpNetwork, UPGRADE, accept_upgrade,
 };
 pub use peer::serve::ServeError;
+pub use peer_times::PeerTimes;
 pub use peers::StopReason;
 pub use start::StartError;
 pub use status::{Latency, PeerStatus, Role, Status};

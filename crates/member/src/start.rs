@@ -79,7 +79,8 @@ impl Member {
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
-        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied));
+        let times = Arc::clone(&config.peer_times);
+        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied), times);
         let state_machine =
             StateMachine::new(Arc::clone(&applied), checkpoint, Arc::clone(&config.disk_times));
         let networking = Networking { peers: Arc::clone(&peers) };
@@ -264,6 +265,7 @@ impl Parts {
             peers: Arc::clone(&peers),
             leadership: leadership.clone(),
             state_machine: state_machine.clone(),
+            room: room.clone(),
         });
         tasks.spawn(Arc::clone(&upkeep).expire());
         tasks.spawn(upkeep.run());
@@ -276,6 +278,7 @@ impl Parts {
             leadership: leadership.clone(),
             checkpoint: state_machine,
             append_received: Arc::clone(&append_received),
+            room: room.clone(),
         });
         let inner = Inner {
             config,
