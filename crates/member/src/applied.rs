@@ -1,22 +1,22 @@
 //! The applied state that readers, watchers and the applier share. It must never be changed but by
 //! applying the log, in its order.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use etcd_api::Event;
 use kv::watch::{Hub, Then};
+use kv::watch_queue::{Sender, Sent};
 use kv::{Command, Outcome, Store};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::limits::WATCH_QUEUE;
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
 
 pub struct Inner {
     pub store: Store,
-    pub hub: Hub<mpsc::Sender<Arc<Event>>>,
+    pub hub: Hub<Sender>,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
 }
@@ -171,12 +171,12 @@ impl Applied {
     }
 }
 
-fn notify(hub: &mut Hub<mpsc::Sender<Arc<Event>>>, outcome: &Outcome) {
+fn notify(hub: &mut Hub<Sender>, outcome: &Outcome) {
     for event in outcome.watch_events() {
-        hub.notify(event, |_, sender, event| match sender.try_send(Arc::clone(event)) {
-            Ok(()) => Then::Keep,
+        hub.notify(event, |_, sender, event| match sender.send(event, WATCH_QUEUE) {
+            Sent::Queued => Then::Keep,
             // Too slow, or gone: its stream ends after what it has.
-            Err(_) => Then::Remove,
+            Sent::Over => Then::Remove,
         });
     }
 }
