@@ -13,12 +13,14 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::limits::WATCH_QUEUE;
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
+use crate::shown::Shown;
 
 pub struct Inner {
     pub store: Store,
     pub hub: Hub<Sender>,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
+    shown: Shown,
 }
 
 /// parking_lot's lock lets a waiting writer go before readers that come later: readers can not
@@ -29,6 +31,8 @@ pub struct Applied {
     index: watch::Sender<u64>,
     /// Of the state: whether requests need credentials.
     auth: AtomicBool,
+    /// Whether what is applied may have been shown: no reader comes before.
+    shows: AtomicBool,
     pub proposals: Proposals,
 }
 
@@ -41,17 +45,19 @@ pub struct UnreadableCommand {
 }
 
 impl Applied {
-    pub fn new(proposals: Proposals) -> Self {
+    pub fn new(proposals: Proposals, shown: Shown) -> Self {
         let inner = Inner {
             store: Store::new(),
             hub: Hub::new(),
             last_applied: None,
             membership: StoredMembership::default(),
+            shown,
         };
         Self {
             inner: RwLock::new(inner),
             index: watch::Sender::new(0),
             auth: AtomicBool::new(false),
+            shows: AtomicBool::new(false),
             proposals,
         }
     }
@@ -62,6 +68,9 @@ impl Applied {
         let Some(meta) = view.meta()? else { return Ok(()) };
         let store = view.restore()?;
         let mut inner = self.inner.write();
+        if let Some(last) = &meta.last_log_id {
+            inner.shown.upto(last);
+        }
         inner.store = store;
         inner.hub = Hub::new();
         inner.last_applied = meta.last_log_id;
@@ -70,6 +79,15 @@ impl Applied {
         drop(inner);
         self.publish(meta.last_log_id);
         Ok(())
+    }
+
+    /// From now on readers may come: where they have seen the log is kept.
+    pub fn begin_to_show(&self) {
+        if !self.shows.swap(true, Ordering::Relaxed) {
+            let mut inner = self.inner.write();
+            let last = inner.last_applied;
+            inner.shown.begin(last.as_ref());
+        }
     }
 
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
@@ -140,6 +158,7 @@ impl Applied {
         let ours = self.proposals.is_ours(&id);
         let mut outcomes = Vec::with_capacity(if ours { commands.len() } else { 0 });
         let mut inner = self.inner.write();
+        inner.shown.upto(&log_id);
         for command in &commands {
             let outcome = inner.store.apply(command);
             notify(&mut inner.hub, &outcome);
@@ -162,6 +181,7 @@ impl Applied {
     /// An entry without commands.
     pub fn apply_other(&self, log_id: LogId, membership: Option<StoredMembership>) {
         let mut inner = self.inner.write();
+        inner.shown.upto(&log_id);
         inner.last_applied = Some(log_id);
         if let Some(membership) = membership {
             inner.membership = membership;

@@ -25,6 +25,7 @@ mod raft_network;
 mod raft_types;
 mod read_barrier;
 mod runtime;
+mod shown;
 mod start;
 mod state_machine;
 mod status;

@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     /// Proposals without an outcome.
     pub failed: AtomicU64,
     pub started: Instant,
+    pub resumed: bool,
     pub tasks: Mutex<JoinSet<()>>,
     pub flush_thread: Mutex<Option<FlushThread>>,
 }
@@ -82,7 +83,10 @@ impl Member {
         let before = self.inner.leadership.borrow().leader;
         let reached = self.inner.reads.push()?;
         match tokio::time::timeout(self.inner.config.request_limit(), reached).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.inner.applied.begin_to_show();
+                Ok(())
+            }
             Ok(Err(_)) => Err(Unavailable::Stopped),
             Err(_) => Err(self.timed_out(before)),
         }
@@ -97,6 +101,12 @@ impl Member {
             lost if lost == now => Unavailable::ConnectionLost,
             _ => Unavailable::TimedOut,
         }
+    }
+
+    /// Whether this member began with all that its readers had seen before it ended: plain reads need not wait for
+    /// a leader. Otherwise they have to wait for a first [`Member::barrier`].
+    pub fn has_resumed(&self) -> bool {
+        self.inner.resumed
     }
 
     /// The local applied state; the applier waits while it is read.

@@ -32,6 +32,7 @@ use crate::raft_types::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
 };
 use crate::read_barrier::{ReadBarrier, Waiting};
+use crate::shown;
 use crate::state_machine::{Raft, StateMachine};
 use crate::upkeep::{Upkeep, encode};
 
@@ -67,8 +68,11 @@ impl Member {
             LogStore::open(&config.log_dir(), config.log_segment_bytes, Arc::clone(&config.disk_times))?;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
-        let applied = Arc::new(Applied::new(proposals));
+        let (shown, before) = shown::open(&config.data_dir)?;
+        let applied = Arc::new(Applied::new(proposals, shown));
         applied.restore(&checkpoint)?;
+        // It was applied, so it is committed: openraft applies it again before it has a leader.
+        log.know_committed(before);
         if applied.is_gone(config.member_id) {
             return Err(StartError::Removed);
         }
@@ -91,7 +95,8 @@ impl Member {
             initialize(&raft, &config).await?;
         }
         elect_alone(&raft, config.member_id).await?;
-        let parts = Parts { config, raft, applied, peers, state_machine, room, started };
+        let resumed = before.is_some() && applied.meta().last_log_id >= before;
+        let parts = Parts { config, raft, applied, peers, state_machine, room, started, resumed };
         let member = parts.assemble(flush_thread);
         if member.inner.config.force_new_cluster {
             forget_others(&member).await;
@@ -232,11 +237,12 @@ struct Parts {
     state_machine: StateMachine,
     room: Room,
     started: Instant,
+    resumed: bool,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: crate::log_store::FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started } = self;
+        let Self { config, raft, applied, peers, state_machine, room, started, resumed } = self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -293,6 +299,7 @@ impl Parts {
             room,
             failed: AtomicU64::new(0),
             started,
+            resumed,
             tasks: Mutex::new(tasks),
             flush_thread: Mutex::new(Some(flush_thread)),
         };

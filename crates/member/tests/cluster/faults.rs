@@ -238,3 +238,20 @@ fn the_way_to_each_member_is_measured() {
     let all = measured.values().flatten();
     assert!(all.clone().all(|took| *took >= 2 * DELAY && *took < DEADLINE), "{measured:?}");
 }
+
+#[test]
+fn a_member_alone_shows_again_what_it_showed() {
+    let mut cluster = Cluster::new(3);
+    let (leader, id) = (cluster.leader(), cluster.follower());
+    assert!(!cluster.member(id).has_resumed(), "it was new");
+    cluster.quorum_value(id, "/k");
+    let last = (0..20).map(|number| cluster.must_put(leader, "/k", &number.to_string())).max().unwrap();
+    let shown = |cluster: &Cluster| cluster.member(id).read(kv::Store::index);
+    wait_for("the last write", || (shown(&cluster) >= last).then_some(()));
+    for id in 1..=3 {
+        cluster.kill(id);
+    }
+    cluster.start(id);
+    assert!(cluster.member(id).has_resumed());
+    assert!(shown(&cluster) >= last, "{} of {last}", shown(&cluster));
+}
