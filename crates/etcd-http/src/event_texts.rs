@@ -4,8 +4,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use etcd_api::{Event, Node, Timestamp};
+
+use crate::server::Piece;
 
 /// Events in flight at one moment; a power of two.
 const SLOTS: usize = 16;
@@ -17,12 +18,12 @@ pub(crate) struct EventTexts([Mutex<Option<Text>>; SLOTS]);
 struct Text {
     event: Arc<Event>,
     seconds: [Option<i64>; 2],
-    bytes: Bytes,
+    piece: Piece,
 }
 
 impl EventTexts {
     /// The event's line.
-    pub(crate) fn get(&self, event: &Arc<Event>, now: Timestamp) -> Bytes {
+    pub(crate) fn get(&self, event: &Arc<Event>, now: Timestamp) -> Piece {
         let left = |node: &Node| node.expiration.map(|at| at.seconds_left(now));
         let seconds = [left(&event.node), event.prev_node.as_ref().and_then(left)];
         let slot = &self.0[event.index() as usize % SLOTS];
@@ -31,10 +32,10 @@ impl EventTexts {
             && Arc::ptr_eq(&text.event, event)
             && text.seconds == seconds
         {
-            return text.bytes.clone();
+            return text.piece.clone();
         }
-        let bytes = Bytes::from(event.to_json_line(now));
-        *slot = Some(Text { event: Arc::clone(event), seconds, bytes: bytes.clone() });
-        bytes
+        let piece = Piece::new(&event.to_json_line(now));
+        *slot = Some(Text { event: Arc::clone(event), seconds, piece: piece.clone() });
+        piece
     }
 }

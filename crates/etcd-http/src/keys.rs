@@ -150,7 +150,7 @@ fn follow<B: Backend>(
     let watching = context.backend.watch(&Watched { key, recursive, since, stream })?;
     let index = watching.index;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
-        let body = context.texts.get(event, now());
+        let body = context.texts.get(event, now()).text();
         return Ok(Reply::Answer(success(context, StatusCode::OK, index, position, body)));
     }
     let form = if stream { Form::Stream } else { Form::One };

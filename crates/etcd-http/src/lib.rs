@@ -30,7 +30,6 @@ pub mod tls;
 mod users;
 mod v1;
 mod watch;
-pub mod watch_queue;
 
 pub use backend::Backend;
 pub use context::{SetLogLevel, Settings};

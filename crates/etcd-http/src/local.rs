@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use etcd_api::{ApiError, Member, Timestamp, Unavailable};
+use etcd_api::{ApiError, Key, Member, Timestamp, Unavailable};
 use kv::watch::{Hub, Then, WatcherId};
+use kv::watch_queue::{Receiver, Sender, Sent, watch_queue};
 use kv::{Change, Command, Outcome, Refusal, Store};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,7 +16,6 @@ use crate::backend::{
     Backend, EventSource, MemberChangeError, Next, Position, Role, Status, Watched, Watching,
 };
 use crate::limits;
-use crate::watch_queue::{Receiver, Sender, Sent, watch_queue};
 
 /// The one term of a store without elections.
 const TERM: u64 = 2;
@@ -60,7 +60,7 @@ impl State {
         let outcome = self.store.apply(command);
         for event in outcome.watch_events() {
             self.hub.notify(event, |_, waiting, event| {
-                let over = waiting.sender.send(event) == Sent::Over;
+                let over = waiting.sender.send(event, limits::WATCH_QUEUE) == Sent::Over;
                 if over || !waiting.stream { Then::Remove } else { Then::Keep }
             });
         }
@@ -147,7 +147,7 @@ impl Backend for Local {
         let since = asked.since.unwrap_or(0).max(index + 1);
         let waiting = Waiting { sender, stream: asked.stream };
         let id = state.hub.register(&asked.key, asked.recursive, since, waiting);
-        let live = LocalWatch { receiver, id, shared: Arc::clone(&self.0) };
+        let live = LocalWatch { receiver, key: asked.key.clone(), id, shared: Arc::clone(&self.0) };
         Ok(Watching { index, history, live: Some(live) })
     }
 
@@ -206,18 +206,19 @@ impl Backend for Local {
 #[derive(Debug)]
 pub struct LocalWatch {
     receiver: Receiver,
+    key: Key,
     id: WatcherId,
     shared: Arc<Shared>,
 }
 
 impl EventSource for LocalWatch {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Next> {
-        self.receiver.poll_event(context)
+        self.receiver.poll_event(context).map(|event| event.map_or(Next::Closed, Next::Event))
     }
 }
 
 impl Drop for LocalWatch {
     fn drop(&mut self) {
-        self.shared.state().hub.cancel(self.id);
+        self.shared.state().hub.cancel(&self.key, self.id);
     }
 }

@@ -9,7 +9,7 @@ use etcd_api::Event;
 use crate::backend::{EventSource, Next, Watching};
 use crate::clock::now;
 use crate::event_texts::EventTexts;
-use crate::server::{Chunk, Chunks};
+use crate::server::{Chunk, Chunks, Piece};
 
 /// The events of one watch, as JSON lines.
 pub struct WatchChunks<W> {
@@ -37,7 +37,7 @@ impl<W> WatchChunks<W> {
         match self.form {
             Form::One => Chunk::Last(self.texts.get(event, now())),
             Form::Stream => Chunk::More(self.texts.get(event, now())),
-            Form::V1 => Chunk::Last(event.to_v1_json(None, now()).into()),
+            Form::V1 => Chunk::Last(Piece::new(&event.to_v1_json(None, now()))),
         }
     }
 }

@@ -1,15 +1,18 @@
-//! Histograms of the log, the checkpoints and the proposals, under etcd 2's names and those of 3.
+//! Histograms of the log, the checkpoints, the proposals and the way to the peers, under etcd 2's names and those of 3.
 //!
 //! Only what the front can not count itself belongs here.
 
 use std::time::Duration;
 
-use member::DiskTimes;
-use prometheus::{Histogram, HistogramOpts, IntGauge, Registry, exponential_buckets};
+use member::{DiskTimes, PeerTimes};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntGauge, Registry, exponential_buckets};
 
 /// From 0.5 ms on, doubled: a good disk is told from a bad one, as on etcd's dashboards.
 const FIRST_BUCKET: f64 = 0.0005;
 const BUCKETS: usize = 15;
+/// The same for the way to a peer, as etcd 3 has it: from 0.1 ms to 3.3 s.
+const FIRST_ROUND_TRIP: f64 = 0.0001;
+const ROUND_TRIP_BUCKETS: usize = 16;
 
 pub struct Metrics {
     registry: Registry,
@@ -17,6 +20,7 @@ pub struct Metrics {
     flushes: [Histogram; 2],
     checkpoints: [Histogram; 2],
     proposals: Histogram,
+    round_trips: HistogramVec,
     last_index: IntGauge,
 }
 
@@ -34,6 +38,13 @@ impl Metrics {
         let last_index =
             IntGauge::new("etcd_wal_last_index_saved", "The index of the last entry saved in the log.")?;
         registry.register(Box::new(last_index.clone()))?;
+        let round_trips = HistogramOpts::new(
+            "etcd_network_peer_round_trip_time_seconds",
+            "Round-Trip-Time histogram between peers.",
+        );
+        let buckets = exponential_buckets(FIRST_ROUND_TRIP, 2.0, ROUND_TRIP_BUCKETS)?;
+        let round_trips = HistogramVec::new(round_trips.buckets(buckets), &["To"])?;
+        registry.register(Box::new(round_trips.clone()))?;
         Ok(Self {
             flushes: [
                 histogram("etcd_wal_fsync_durations_seconds", flushes)?,
@@ -47,6 +58,7 @@ impl Metrics {
                 "etcd_server_proposal_durations_seconds",
                 "The latency distributions of committing a proposal.",
             )?,
+            round_trips,
             last_index,
             registry,
         })
@@ -72,5 +84,11 @@ impl DiskTimes for Metrics {
 
     fn checkpoint_committed(&self, took: Duration) {
         self.checkpoints.iter().for_each(|histogram| histogram.observe(took.as_secs_f64()));
+    }
+}
+
+impl PeerTimes for Metrics {
+    fn round_trip(&self, to: u64, took: Duration) {
+        self.round_trips.with_label_values(&[&format!("{to:x}")]).observe(took.as_secs_f64());
     }
 }

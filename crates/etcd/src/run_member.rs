@@ -35,7 +35,11 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let config = parts.config;
     let connector = tls::peer_connector(&config.peer_tls)?;
     let metrics = Arc::new(Metrics::new().context("metrics")?);
-    let member_config = MemberConfig { disk_times: metrics.clone(), ..member_config(config, parts.start)? };
+    let member_config = MemberConfig {
+        disk_times: metrics.clone(),
+        peer_times: metrics.clone(),
+        ..member_config(config, parts.start)?
+    };
     let id = ids::Id(member_config.member_id);
     let member = Member::start(member_config, Arc::new(TcpNetwork::new(connector))).await?;
     let registry = metrics.registry();
@@ -44,7 +48,10 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let front = Front::new(backend, settings(config, parts.set_level, registry)?).context("metrics")?;
     parts.peers.run(front.for_peers(), member.clone());
     notify::status("waiting for a majority of the cluster");
+    // With all that it showed before, plain reads need no majority. Others come first: see 7.1.3 of the contract.
     let ended = tokio::select! {
+        biased;
+        () = std::future::ready(()), if member.has_resumed() => None,
         () = joined(&member) => None,
         reason = member.stopped() => Some(reason),
         () = stop.clone().wait() => Some(StopReason::Asked),
@@ -55,8 +62,13 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
             let serving = serve(parts.client_listeners, Arc::new(front), connections)?;
             let addresses: Vec<_> = serving.addresses().iter().map(ToString::to_string).collect();
             tracing::info!(member = %id, name = config.name, "serving clients on {}", addresses.join(", "));
-            notify::ready(&format!("member {id} of the cluster"));
+            let ready = async {
+                joined(&member).await;
+                notify::ready(&format!("member {id} of the cluster"));
+                std::future::pending().await
+            };
             let reason = tokio::select! {
+                reason = ready => reason,
                 reason = member.stopped() => reason,
                 () = stop.wait() => StopReason::Asked,
             };

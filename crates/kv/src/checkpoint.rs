@@ -17,11 +17,14 @@ use crate::tree::Content;
 
 /// The version of all records; it stands in the first of `Meta`.
 pub const FORMAT: u8 = 1;
+/// The same with the members' disks, once there are any: a program that would lose them must not read it.
+pub const FORMAT_WITH_DISKS: u8 = 2;
 
 /// Keys of `Meta`.
 pub const COUNTERS: u64 = 0;
 pub const MEMBERSHIP: u64 = 1;
 pub const AUTH: u64 = 2;
+pub const DISKS: u64 = 3;
 
 /// A node record's kinds.
 pub const FILE: u8 = 0;
@@ -102,7 +105,8 @@ impl Store {
     fn meta(&self, counters: bool, membership: bool, auth: bool) -> Vec<(u64, Vec<u8>)> {
         let mut meta = Vec::new();
         if counters {
-            let mut bytes = vec![FORMAT];
+            let format = if self.membership.knows_disks() { FORMAT_WITH_DISKS } else { FORMAT };
+            let mut bytes = vec![format];
             let mut out = Writer(&mut bytes);
             out.number(self.index());
             out.number(self.tree.next_record());
@@ -113,6 +117,10 @@ impl Store {
             let mut bytes = Vec::new();
             self.membership.encode(&mut Writer(&mut bytes));
             meta.push((MEMBERSHIP, bytes));
+            let mut bytes = Vec::new();
+            if self.membership.encode_disks(&mut Writer(&mut bytes)) {
+                meta.push((DISKS, bytes));
+            }
         }
         if auth {
             let mut bytes = Vec::new();

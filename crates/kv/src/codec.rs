@@ -60,6 +60,10 @@ impl Writer<'_> {
         }
     }
 
+    pub fn disk(&mut self, disk: u128) {
+        self.0.extend_from_slice(&disk.to_le_bytes());
+    }
+
     pub fn time(&mut self, time: Timestamp) {
         self.0.extend_from_slice(&time.unix_nanos().to_le_bytes());
     }
@@ -176,6 +180,12 @@ impl<'a> Reader<'a> {
             return Err(self.malformed("list length"));
         }
         (0..count).map(|_| read(self)).collect()
+    }
+
+    pub fn disk(&mut self) -> Result<u128, ReadError> {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(self.take(16)?);
+        Ok(u128::from_le_bytes(bytes))
     }
 
     pub fn time(&mut self) -> Result<Timestamp, ReadError> {

@@ -35,6 +35,13 @@ pub enum Command {
     SetClusterVersion {
         version: String,
     },
+    /// Which disk a member keeps its data on: the first one recorded stays, for as long as the member does.
+    RecordDisk {
+        id: u64,
+        disk: u128,
+        /// The recorded disk that this one may take the place of: the operator said so.
+        instead_of: Option<u128>,
+    },
     Auth(AuthCommand),
 }
 

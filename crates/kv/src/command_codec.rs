@@ -1,13 +1,16 @@
 //! Commands as bytes, for the replicated log.
 //!
 //! A command begins with the format's version and its kind; what follows is fixed by both. A new field or
-//! kind is a new version, and this code must read all older ones.
+//! kind is a new version, and this code must read all older ones. Each kind is written in the version that it
+//! came with: a program of the version before reads all but what is new, which is not to be proposed before
+//! every member can read it.
 
 use crate::codec::{ReadError, Reader, Writer};
 use crate::command::{AuthCommand, Command, DecodeError, Delete, PasswordHash, Post, Put};
 
-/// The version that is written.
 const VERSION: u8 = 1;
+/// Brought the disks.
+const VERSION_OF_DISKS: u8 = 2;
 
 const PUT: u8 = 1;
 const POST: u8 = 2;
@@ -25,6 +28,7 @@ const DELETE_USER: u8 = 13;
 const CREATE_ROLE: u8 = 14;
 const UPDATE_ROLE: u8 = 15;
 const DELETE_ROLE: u8 = 16;
+const RECORD_DISK: u8 = 17;
 
 /// Flags of a put, post or delete, in one byte.
 const DIR: u8 = 1;
@@ -40,7 +44,7 @@ impl Command {
     /// Appends the command's bytes; they say where they end, so that commands can follow each other.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut out = Writer(out);
-        out.byte(VERSION);
+        out.byte(if matches!(self, Self::RecordDisk { .. }) { VERSION_OF_DISKS } else { VERSION });
         match self {
             Self::Put(put) => write_put(&mut out, put),
             Self::Post(post) => write_post(&mut out, post),
@@ -72,6 +76,12 @@ impl Command {
                 out.byte(SET_CLUSTER_VERSION);
                 out.text(version);
             }
+            Self::RecordDisk { id, disk, instead_of } => {
+                out.byte(RECORD_DISK);
+                out.number(*id);
+                out.disk(*disk);
+                out.option(*instead_of, Writer::disk);
+            }
             Self::Auth(command) => write_auth(&mut out, command),
         }
     }
@@ -81,10 +91,11 @@ impl Command {
     pub fn decode(bytes: &mut &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes);
         let version = input.byte()?;
-        if version != VERSION {
-            return Err(DecodeError::UnknownVersion { found: version, known: VERSION });
-        }
-        let command = read(&mut input)?;
+        let command = match version {
+            VERSION => read(&mut input)?,
+            VERSION_OF_DISKS => read_disk(&mut input)?,
+            found => return Err(DecodeError::UnknownVersion { found, known: VERSION_OF_DISKS }),
+        };
         *bytes = input.rest();
         Ok(command)
     }
@@ -230,6 +241,15 @@ fn read(input: &mut Reader<'_>) -> Result<Command, ReadError> {
         DELETE_ROLE => Command::Auth(AuthCommand::DeleteRole { name: input.text()? }),
         _ => return Err(input.malformed("kind")),
     })
+}
+
+/// What version 2 has and version 1 has not.
+fn read_disk(input: &mut Reader<'_>) -> Result<Command, ReadError> {
+    if input.byte()? != RECORD_DISK {
+        return Err(input.malformed("kind"));
+    }
+    let (id, disk) = (input.number()?, input.disk()?);
+    Ok(Command::RecordDisk { id, disk, instead_of: input.option(Reader::disk)? })
 }
 
 fn read_put(input: &mut Reader<'_>) -> Result<Put, ReadError> {

@@ -26,6 +26,7 @@ mod store_put;
 mod tree;
 mod user;
 pub mod watch;
+pub mod watch_queue;
 
 pub use auth::{Access, Auth};
 pub use auth_error::AuthError;

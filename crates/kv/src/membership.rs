@@ -15,7 +15,13 @@ pub struct Membership {
     members: BTreeMap<u64, Member>,
     removed: BTreeSet<u64>,
     cluster_version: Option<String>,
+    /// `None` until the first was recorded: older programs read such a state.
+    disks: Option<BTreeMap<u64, u128>>,
 }
+
+/// The disks of a checkpoint, on their way to the members that they belong to.
+#[derive(Debug)]
+pub(crate) struct Disks(BTreeMap<u64, u128>);
 
 impl Membership {
     pub(crate) fn apply(&mut self, command: &Command) -> Result<Change, MembershipError> {
@@ -28,6 +34,7 @@ impl Membership {
                 self.cluster_version = Some(version.clone());
                 Ok(Change::ClusterVersion(version.clone()))
             }
+            Command::RecordDisk { id, disk, instead_of } => self.record_disk(*id, *disk, *instead_of),
             Command::Put(_)
             | Command::Post(_)
             | Command::Delete(_)
@@ -52,7 +59,27 @@ impl Membership {
     fn remove(&mut self, id: u64) -> Result<Change, MembershipError> {
         let member = self.members.remove(&id).ok_or_else(|| self.absent(id))?;
         self.removed.insert(id);
+        if let Some(disks) = &mut self.disks {
+            disks.remove(&id);
+        }
         Ok(Change::Member(member))
+    }
+
+    fn record_disk(
+        &mut self,
+        id: u64,
+        disk: u128,
+        instead_of: Option<u128>,
+    ) -> Result<Change, MembershipError> {
+        if !self.members.contains_key(&id) {
+            return Err(self.absent(id));
+        }
+        let recorded = self.disk(id);
+        if recorded.is_some() && recorded != Some(disk) && recorded != instead_of {
+            return Err(MembershipError::OtherDisk { id });
+        }
+        self.disks.get_or_insert_default().insert(id, disk);
+        Ok(Change::Disk)
     }
 
     fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<Change, MembershipError> {
@@ -108,7 +135,28 @@ impl Membership {
             members: members.into_iter().map(|member| (member.id, member)).collect(),
             removed: removed.into_iter().collect(),
             cluster_version,
+            disks: None,
         })
+    }
+
+    /// A record of its own, where there is anything in it.
+    pub(crate) fn encode_disks(&self, out: &mut Writer) -> bool {
+        let Some(disks) = &self.disks else { return false };
+        out.number(disks.len() as u64);
+        for (id, disk) in disks {
+            out.number(*id);
+            out.disk(*disk);
+        }
+        true
+    }
+
+    pub(crate) fn decode_disks(input: &mut Reader<'_>) -> Result<Disks, ReadError> {
+        let disks = input.list(|input| Ok((input.number()?, input.disk()?)))?;
+        Ok(Disks(disks.into_iter().collect()))
+    }
+
+    pub(crate) fn with_disks(self, disks: Option<Disks>) -> Self {
+        Self { disks: disks.map(|Disks(disks)| disks), ..self }
     }
 
     /// In the order of their ids.
@@ -122,6 +170,16 @@ impl Membership {
 
     pub fn is_removed(&self, id: u64) -> bool {
         self.removed.contains(&id)
+    }
+
+    /// The disk that a member is recorded with.
+    pub fn disk(&self, id: u64) -> Option<u128> {
+        self.disks.as_ref()?.get(&id).copied()
+    }
+
+    /// Whether any disk was ever recorded: then every member's program knows what that is.
+    pub fn knows_disks(&self) -> bool {
+        self.disks.is_some()
     }
 
     /// `None` before the first leader decided it.

@@ -11,6 +11,8 @@ pub enum MembershipError {
     NotFound { id: u64 },
     #[error("Member permanently removed: {id:x}")]
     Removed { id: u64 },
+    #[error("Member {id:x} is known with another disk")]
+    OtherDisk { id: u64 },
     #[error("a command that is none of members was given to them")]
     NotOfMembers,
 }

@@ -28,6 +28,8 @@ pub enum Change {
     /// The member as it is now; of a removal, as it was.
     Member(Member),
     ClusterVersion(String),
+    /// The member's disk is in the record: nothing that clients see, and no index of its own.
+    Disk,
     AuthSwitched {
         enabled: bool,
     },

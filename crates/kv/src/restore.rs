@@ -8,12 +8,14 @@ use etcd_api::StoreStatistics;
 
 use crate::arena::Slot;
 use crate::auth::Auth;
-use crate::checkpoint::{AUTH, COUNTERS, DIRECTORY, FILE, FORMAT, MEMBERSHIP, Table};
+use crate::checkpoint::{
+    AUTH, COUNTERS, DIRECTORY, DISKS, FILE, FORMAT, FORMAT_WITH_DISKS, MEMBERSHIP, Table,
+};
 use crate::codec::{ReadError, Reader};
 use crate::event_record::read_past;
 use crate::history::{History, Past};
 use crate::limits::HISTORY_EVENTS;
-use crate::membership::Membership;
+use crate::membership::{Disks, Membership};
 use crate::store::{MetaChanged, Reads, Store};
 use crate::tree::{Content, ROOT_RECORD, Tree, TreeNode};
 
@@ -22,6 +24,7 @@ use crate::tree::{Content, ROOT_RECORD, Tree, TreeNode};
 pub struct Restore {
     counters: Option<Counters>,
     membership: Membership,
+    disks: Option<Disks>,
     auth: Auth,
     tree: Tree,
     /// Where children can be added.
@@ -55,6 +58,7 @@ impl Restore {
         Self {
             counters: None,
             membership: Membership::default(),
+            disks: None,
             auth: Auth::default(),
             tree,
             directories,
@@ -65,10 +69,12 @@ impl Restore {
 
     pub fn add(&mut self, table: Table, key: u64, bytes: &[u8]) -> Result<(), RestoreError> {
         let mut input = Reader::new(bytes);
+        let known = |format: u8| matches!(format, FORMAT | FORMAT_WITH_DISKS);
         let read = match table {
             Table::Meta if key == COUNTERS => {
-                if let Some(found) = bytes.first().copied().filter(|found| *found != FORMAT) {
-                    return Err(RestoreError::UnknownVersion { found, known: FORMAT });
+                if let Some(found) = bytes.first().copied().filter(|found| !known(*found)) {
+                    let known = FORMAT_WITH_DISKS;
+                    return Err(RestoreError::UnknownVersion { found, known });
                 }
                 read_counters(&mut input).map(|counters| self.counters = Some(counters))
             }
@@ -76,6 +82,9 @@ impl Restore {
                 Membership::decode(&mut input).map(|membership| self.membership = membership)
             }
             Table::Meta if key == AUTH => Auth::decode(&mut input).map(|auth| self.auth = auth),
+            Table::Meta if key == DISKS => {
+                Membership::decode_disks(&mut input).map(|disks| self.disks = Some(disks))
+            }
             Table::Meta => Err(input.malformed("an unknown key")),
             Table::Nodes => self.add_node(key, &mut input),
             Table::History => read_past(&mut input).map(|past| self.history.push((key, past))),
@@ -132,7 +141,7 @@ impl Restore {
         Ok(Store {
             tree: self.tree,
             history: restore_history(counters.index, self.history)?,
-            membership: self.membership,
+            membership: self.membership.with_disks(self.disks),
             auth: self.auth,
             statistics: counters.statistics,
             reads: Reads {

@@ -88,7 +88,9 @@ impl Store {
     fn apply_membership(&mut self, command: &Command) -> Result<Change, MembershipError> {
         let change = self.membership.apply(command)?;
         self.meta_changed.membership = true;
-        self.record(None);
+        if change != Change::Disk {
+            self.record(None);
+        }
         Ok(change)
     }
 

@@ -24,7 +24,7 @@ pub enum Then {
 pub struct Hub<T> {
     next_id: u64,
     by_key: BTreeMap<Key, BTreeMap<WatcherId, Watcher<T>>>,
-    keys: BTreeMap<WatcherId, Key>,
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ struct Watcher<T> {
 
 impl<T> Hub<T> {
     pub fn new() -> Self {
-        Self { next_id: 0, by_key: BTreeMap::new(), keys: BTreeMap::new() }
+        Self { next_id: 0, by_key: BTreeMap::new(), count: 0 }
     }
 
     /// Adds a watcher for events on `key` (and below it if `recursive`) with an index of at least `since`.
@@ -45,27 +45,27 @@ impl<T> Hub<T> {
         self.next_id += 1;
         let watcher = Watcher { recursive, since, receiver };
         self.by_key.entry(key.clone()).or_default().insert(id, watcher);
-        self.keys.insert(id, key.clone());
+        self.count += 1;
         id
     }
 
-    /// Forgets a watcher and gives back what was kept for it.
-    pub fn cancel(&mut self, id: WatcherId) -> Option<T> {
-        let key = self.keys.remove(&id)?;
-        let watchers = self.by_key.get_mut(&key)?;
-        let watcher = watchers.remove(&id);
+    /// Forgets a watcher of `key` and gives back what was kept for it.
+    pub fn cancel(&mut self, key: &Key, id: WatcherId) -> Option<T> {
+        let watchers = self.by_key.get_mut(key)?;
+        let watcher = watchers.remove(&id)?;
         if watchers.is_empty() {
-            self.by_key.remove(&key);
+            self.by_key.remove(key);
         }
-        watcher.map(|watcher| watcher.receiver)
+        self.count -= 1;
+        Some(watcher.receiver)
     }
 
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.count
     }
 
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.count == 0
     }
 
     /// Gives an event to each watcher that it concerns, and removes those for which `deliver` says so.
@@ -77,7 +77,7 @@ impl<T> Hub<T> {
         event: &Arc<Event>,
         mut deliver: impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
     ) {
-        if self.keys.is_empty() {
+        if self.is_empty() {
             return;
         }
         let path = event.node.key.as_bytes();
@@ -98,7 +98,7 @@ impl<T> Hub<T> {
         deliver: &mut impl FnMut(WatcherId, &mut T, &Arc<Event>) -> Then,
     ) {
         let Some(watchers) = self.by_key.get_mut(path) else { return };
-        let keys = &mut self.keys;
+        let count = &mut self.count;
         watchers.retain(|id, watcher| {
             let reached = reach == Reach::All || watcher.recursive;
             if !reached || event.index() < watcher.since {
@@ -106,7 +106,7 @@ impl<T> Hub<T> {
             }
             let then = deliver(*id, &mut watcher.receiver, event);
             if then == Then::Remove {
-                keys.remove(id);
+                *count -= 1;
             }
             then == Then::Keep
         });

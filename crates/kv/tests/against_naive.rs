@@ -110,8 +110,8 @@ impl Pair {
             Step::Cancel { which } => {
                 if let Some(id) = self.watches.keys().nth(*which).copied() {
                     let watch = self.watches.remove(&id).unwrap();
-                    assert_eq!(self.hub.cancel(id), Some(watch.once));
-                    assert_eq!(self.hub.cancel(id), None);
+                    assert_eq!(self.hub.cancel(&watch.key, id), Some(watch.once));
+                    assert_eq!(self.hub.cancel(&watch.key, id), None);
                 }
             }
             Step::Checkpoint { restart } => self.checkpoint(*restart),

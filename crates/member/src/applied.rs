@@ -1,24 +1,26 @@
 //! The applied state that readers, watchers and the applier share. It must never be changed but by
 //! applying the log, in its order.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use etcd_api::Event;
 use kv::watch::{Hub, Then};
+use kv::watch_queue::{Sender, Sent};
 use kv::{Command, Outcome, Store};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::limits::WATCH_QUEUE;
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
+use crate::shown::Shown;
 
 pub struct Inner {
     pub store: Store,
-    pub hub: Hub<mpsc::Sender<Arc<Event>>>,
+    pub hub: Hub<Sender>,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
+    shown: Shown,
 }
 
 /// parking_lot's lock lets a waiting writer go before readers that come later: readers can not
@@ -29,6 +31,8 @@ pub struct Applied {
     index: watch::Sender<u64>,
     /// Of the state: whether requests need credentials.
     auth: AtomicBool,
+    /// Whether what is applied may have been shown: no reader comes before.
+    shows: AtomicBool,
     pub proposals: Proposals,
 }
 
@@ -41,17 +45,19 @@ pub struct UnreadableCommand {
 }
 
 impl Applied {
-    pub fn new(proposals: Proposals) -> Self {
+    pub fn new(proposals: Proposals, shown: Shown) -> Self {
         let inner = Inner {
             store: Store::new(),
             hub: Hub::new(),
             last_applied: None,
             membership: StoredMembership::default(),
+            shown,
         };
         Self {
             inner: RwLock::new(inner),
             index: watch::Sender::new(0),
             auth: AtomicBool::new(false),
+            shows: AtomicBool::new(false),
             proposals,
         }
     }
@@ -62,6 +68,9 @@ impl Applied {
         let Some(meta) = view.meta()? else { return Ok(()) };
         let store = view.restore()?;
         let mut inner = self.inner.write();
+        if let Some(last) = &meta.last_log_id {
+            inner.shown.upto(last);
+        }
         inner.store = store;
         inner.hub = Hub::new();
         inner.last_applied = meta.last_log_id;
@@ -70,6 +79,15 @@ impl Applied {
         drop(inner);
         self.publish(meta.last_log_id);
         Ok(())
+    }
+
+    /// From now on readers may come: where they have seen the log is kept.
+    pub fn begin_to_show(&self) {
+        if !self.shows.swap(true, Ordering::Relaxed) {
+            let mut inner = self.inner.write();
+            let last = inner.last_applied;
+            inner.shown.begin(last.as_ref());
+        }
     }
 
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
@@ -81,6 +99,12 @@ impl Applied {
         let inner = self.inner.read();
         let removed = inner.store.membership().is_removed(member_id);
         removed && inner.membership.get_node(&member_id).is_none()
+    }
+
+    /// Whether the state records a disk of the member, and that is another.
+    pub fn has_other_disk(&self, member_id: u64, disk: u128) -> bool {
+        let recorded = self.inner.read().store.membership().disk(member_id);
+        recorded.is_some_and(|recorded| recorded != disk)
     }
 
     pub fn with_inner<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
@@ -134,6 +158,7 @@ impl Applied {
         let ours = self.proposals.is_ours(&id);
         let mut outcomes = Vec::with_capacity(if ours { commands.len() } else { 0 });
         let mut inner = self.inner.write();
+        inner.shown.upto(&log_id);
         for command in &commands {
             let outcome = inner.store.apply(command);
             notify(&mut inner.hub, &outcome);
@@ -156,6 +181,7 @@ impl Applied {
     /// An entry without commands.
     pub fn apply_other(&self, log_id: LogId, membership: Option<StoredMembership>) {
         let mut inner = self.inner.write();
+        inner.shown.upto(&log_id);
         inner.last_applied = Some(log_id);
         if let Some(membership) = membership {
             inner.membership = membership;
@@ -165,12 +191,12 @@ impl Applied {
     }
 }
 
-fn notify(hub: &mut Hub<mpsc::Sender<Arc<Event>>>, outcome: &Outcome) {
+fn notify(hub: &mut Hub<Sender>, outcome: &Outcome) {
     for event in outcome.watch_events() {
-        hub.notify(event, |_, sender, event| match sender.try_send(Arc::clone(event)) {
-            Ok(()) => Then::Keep,
+        hub.notify(event, |_, sender, event| match sender.send(event, WATCH_QUEUE) {
+            Sent::Queued => Then::Keep,
             // Too slow, or gone: its stream ends after what it has.
-            Err(_) => Then::Remove,
+            Sent::Over => Then::Remove,
         });
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::disk_times::DiskTimes;
+use crate::peer_times::PeerTimes;
 
 /// The wall clock, injected so that tests can move it. Only the expiry of nodes looks at it.
 pub trait Clock: Send + Sync + 'static {
@@ -63,6 +64,7 @@ pub struct MemberConfig {
     pub cluster_version: String,
     pub clock: Arc<dyn Clock>,
     pub disk_times: Arc<dyn DiskTimes>,
+    pub peer_times: Arc<dyn PeerTimes>,
 }
 
 impl MemberConfig {
@@ -86,6 +88,7 @@ impl MemberConfig {
             cluster_version: "2.3.0".to_owned(),
             clock: Arc::new(SystemClock),
             disk_times: Arc::new(()),
+            peer_times: Arc::new(()),
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::applied::Applied;
 use crate::checkpoint::{Checkpoint, CheckpointError, Replacement};
 use crate::leadership::Leadership;
+use crate::log_store::Room;
 use crate::peer::hello::{Hello, Refused, Welcome};
 use crate::peer::message::{self, Propose};
 use crate::peer::serve::{Conversation, Handling, Host};
@@ -104,6 +105,7 @@ pub struct MemberHost {
     pub leadership: watch::Receiver<Leadership>,
     pub checkpoint: StateMachine,
     pub append_received: Arc<AtomicU64>,
+    pub room: Room,
 }
 
 impl Host for MemberHost {
@@ -118,6 +120,9 @@ impl Host for MemberHost {
     fn converse(&self, hello: &Hello) -> Box<dyn Conversation> {
         Box::new(MemberConversation {
             from: hello.from,
+            disk: hello.disk,
+            peers: Arc::clone(&self.peers),
+            room: self.room.clone(),
             applied: Arc::clone(&self.applied),
             raft: self.raft.clone(),
             accepted: Arc::clone(&self.accepted),
@@ -131,6 +136,9 @@ impl Host for MemberHost {
 
 struct MemberConversation {
     from: u64,
+    disk: u128,
+    peers: Arc<Peers>,
+    room: Room,
     applied: Arc<Applied>,
     raft: Raft,
     accepted: Arc<Mutex<Accepted>>,
@@ -180,8 +188,11 @@ fn done() -> Handling {
 
 impl Conversation for MemberConversation {
     /// A removed member learns it when it calls again. A removed leader goes on until it has
-    /// handed over.
+    /// handed over. So does one whose disk turned out to be another than the recorded one, at once.
     fn is_over(&self) -> bool {
+        if self.applied.has_other_disk(self.from, self.disk) {
+            return true;
+        }
         let leader = self.leadership.borrow().leader;
         let leads = leader.is_some_and(|leader| leader.node_id == self.from);
         !leads && self.applied.is_gone(self.from)
@@ -189,7 +200,17 @@ impl Conversation for MemberConversation {
 
     fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {
         match kind {
-            message::PING => done(),
+            message::PING => {
+                let answer = message::ping_answer(self.room.is_there());
+                Box::pin(async move { Ok(answer) })
+            }
+            message::OTHER_DISK => match message::read_other_disk(contents) {
+                Ok(disk) => {
+                    self.peers.told_of_other_disk(self.from, disk);
+                    done()
+                }
+                Err(_) => failed("a malformed refusal"),
+            },
             message::APPEND | message::VOTE | message::PRE_VOTE | message::TRANSFER => {
                 self.raft_request(kind, contents)
             }

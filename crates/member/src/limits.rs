@@ -21,6 +21,8 @@ pub const BATCHES_IN_FLIGHT: usize = 4;
 pub const FRAME_BYTES: usize = 64 << 20;
 /// Requests that wait for their turn on one peer connection.
 pub const PEER_QUEUE: usize = 1_024;
+/// Pings of one connection that are measured at a time.
+pub const PINGS_IN_FLIGHT: usize = 16;
 /// Append requests that one leader keeps on their way to one follower.
 pub const APPENDS_IN_FLIGHT: usize = 32;
 /// Connecting, TLS and the two hellos together.
@@ -40,6 +42,8 @@ pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
 
 /// A full disk is looked at again after this long.
 pub const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
+/// A leader whose disk has no room for this long hands over to a member that has some.
+pub const FULL_LEADER_TIME: Duration = Duration::from_secs(1);
 /// A disk with less may cut a write short; the largest record is a little more than a command.
 pub const LITTLE_ROOM: u64 = 16 << 20;
 /// Bytes of recent log entries kept in memory for followers and for the state machine.

@@ -193,6 +193,12 @@ impl LogStore {
         }
     }
 
+    /// What is known to be committed besides what stands in the log.
+    pub fn know_committed(&self, log_id: Option<LogId>) {
+        let mut committed = self.committed.lock();
+        *committed = (*committed).max(log_id);
+    }
+
     pub fn room(&self) -> Room {
         self.room.clone()
     }

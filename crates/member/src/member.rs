@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::applied::Applied;
 use crate::config::MemberConfig;
+use crate::hand_over::{hand_over, successor};
 use crate::host::MemberHost;
 use crate::leadership::Leadership;
-use crate::limits::HAND_OVER_TIME;
 use crate::log_store::{FlushThread, Room};
 use crate::peer::network::BoxedStream;
 use crate::peer::serve::{Host, ServeError, serve_peer};
@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     /// Proposals without an outcome.
     pub failed: AtomicU64,
     pub started: Instant,
+    pub resumed: bool,
     pub tasks: Mutex<JoinSet<()>>,
     pub flush_thread: Mutex<Option<FlushThread>>,
 }
@@ -82,7 +83,10 @@ impl Member {
         let before = self.inner.leadership.borrow().leader;
         let reached = self.inner.reads.push()?;
         match tokio::time::timeout(self.inner.config.request_limit(), reached).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.inner.applied.begin_to_show();
+                Ok(())
+            }
             Ok(Err(_)) => Err(Unavailable::Stopped),
             Err(_) => Err(self.timed_out(before)),
         }
@@ -97,6 +101,12 @@ impl Member {
             lost if lost == now => Unavailable::ConnectionLost,
             _ => Unavailable::TimedOut,
         }
+    }
+
+    /// Whether this member began with all that its readers had seen before it ended: plain reads need not wait for
+    /// a leader. Otherwise they have to wait for a first [`Member::barrier`].
+    pub fn has_resumed(&self) -> bool {
+        self.inner.resumed
     }
 
     /// The local applied state; the applier waits while it is read.
@@ -229,29 +239,12 @@ impl Member {
     }
 
     async fn hand_over(&self) {
+        let Inner { raft, peers, leadership, .. } = &*self.inner;
         let own = self.inner.config.member_id;
-        let Some(to) = self.best_successor() else { return };
-        tracing::info!(to = format!("{to:x}"), "handing the leadership over");
-        if let Err(error) = self.inner.raft.trigger().transfer_leader(to).await {
-            tracing::warn!(%error, "the leadership is not handed over");
-            return;
+        let with_room = successor(raft, own, |id| peers.has_room(id));
+        if let Some(to) = with_room.or_else(|| successor(raft, own, |_| true)) {
+            hand_over(raft, leadership.clone(), own, to).await;
         }
-        let mut leadership = self.inner.leadership.clone();
-        let others = |now: &Leadership| now.leader.is_some_and(|leader| leader.node_id != own);
-        if tokio::time::timeout(HAND_OVER_TIME, leadership.wait_for(others)).await.is_err() {
-            tracing::warn!("no other member took the leadership over in time");
-        }
-    }
-
-    /// The voter that has most of the log, if this member leads others.
-    fn best_successor(&self) -> Option<u64> {
-        let own = self.inner.config.member_id;
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let replication = metrics.replication.as_ref()?;
-        let voters = metrics.membership_config.voter_ids().filter(|id| *id != own);
-        let matched = voters.map(|id| (replication.get(&id).copied().flatten(), id));
-        matched.max().and_then(|(log_id, id)| log_id.map(|_| id))
     }
 
     /// How far each member's log is known to be, while this one leads.

@@ -11,9 +11,11 @@ use tokio::sync::watch;
 
 use crate::applied::Applied;
 use crate::identity::{Identity, PeerDisks};
-use crate::peer::hello::{Hello, HelloError, Refused, VERSIONS, Welcome, common_version};
+use crate::peer::hello::{Hello, HelloError, Refused, VERSION_OF_DISKS, VERSIONS, Welcome, common_version};
 use crate::peer::link::{Gate, Link, Pace};
+use crate::peer::message;
 use crate::peer::network::{Network, Target};
+use crate::peer_times::PeerTimes;
 use crate::status::{Latency, PeerStatus};
 
 /// Why a member stopped, or must be stopped.
@@ -40,7 +42,17 @@ pub struct Peers {
     applied: Arc<Applied>,
     links: Mutex<HashMap<u64, Link>>,
     measured: Mutex<BTreeMap<u64, Measured>>,
+    told: Mutex<BTreeMap<u64, Told>>,
+    times: Arc<dyn PeerTimes>,
     stop: watch::Sender<Option<StopReason>>,
+}
+
+/// What a member said of itself when it was last heard.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// The version that both speak.
+    version: u16,
+    has_no_room: bool,
 }
 
 /// Append requests to one member: what `/v2/stats/leader` shows.
@@ -87,6 +99,7 @@ impl Peers {
         network: Arc<dyn Network>,
         pace: Pace,
         applied: Arc<Applied>,
+        times: Arc<dyn PeerTimes>,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
@@ -96,6 +109,8 @@ impl Peers {
             applied,
             links: Mutex::default(),
             measured: Mutex::default(),
+            told: Mutex::default(),
+            times,
             stop: watch::Sender::new(None),
         })
     }
@@ -131,6 +146,7 @@ impl Peers {
     pub fn retain(&self, members: impl Fn(u64) -> bool) {
         self.links.lock().retain(|id, _| members(*id));
         self.measured.lock().retain(|id, _| members(*id));
+        self.told.lock().retain(|id, _| members(*id));
     }
 
     pub fn close(&self) {
@@ -179,6 +195,35 @@ impl Peers {
         self.stop.subscribe()
     }
 
+    /// Whether this member is connected to `member_id`, and was not told that its disk is full.
+    pub fn has_room(&self, member_id: u64) -> bool {
+        let connected = self.known_link(member_id).is_some_and(|link| link.is_connected());
+        connected && self.told.lock().get(&member_id).is_some_and(|told| !told.has_no_room)
+    }
+
+    /// Whether each of these was met, and knows of the disks in the state.
+    pub fn know_disks(&self, mut members: impl Iterator<Item = u64>) -> bool {
+        let told = self.told.lock();
+        members.all(|id| told.get(&id).is_some_and(|told| told.version >= VERSION_OF_DISKS))
+    }
+
+    /// Whether `disk` is the one that `member` is recorded with, and that this member met it with.
+    fn meet(&self, member: u64, disk: u128) -> io::Result<bool> {
+        Ok(!self.applied.has_other_disk(member, disk) && self.disks.meet(member, disk)?)
+    }
+
+    fn met(&self, member: u64, version: u16) {
+        self.told.lock().entry(member).or_default().version = version;
+    }
+
+    /// Another member does not talk to `disk`.
+    pub fn told_of_other_disk(&self, by: u64, disk: u128) {
+        if disk == self.identity.disk {
+            tracing::error!(by = format!("{by:x}"), "a member refuses this one's disk");
+            self.stop(StopReason::DiskReplaced);
+        }
+    }
+
     /// Whether a caller may be talked to.
     pub fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
         let refused = |refused: Refused| {
@@ -199,8 +244,11 @@ impl Peers {
         if self.applied.is_gone(hello.from) {
             return refused(Refused::Removed);
         }
-        match self.disks.meet(hello.from, hello.disk) {
-            Ok(true) => Ok(Welcome { version, disk: self.identity.disk }),
+        match self.meet(hello.from, hello.disk) {
+            Ok(true) => {
+                self.met(hello.from, version);
+                Ok(Welcome { version, disk: self.identity.disk })
+            }
             Ok(false) => refused(Refused::OtherDisk),
             Err(error) => {
                 tracing::error!(%error, "what disk a peer has can not be written down");
@@ -222,7 +270,8 @@ impl Gate for Peers {
     }
 
     fn welcome(&self, from: u64, welcome: Welcome) -> io::Result<()> {
-        if self.disks.meet(from, welcome.disk)? {
+        if self.meet(from, welcome.disk)? {
+            self.met(from, welcome.version);
             return Ok(());
         }
         tracing::error!(
@@ -230,6 +279,15 @@ impl Gate for Peers {
             "a member came back with another disk: remove it from the cluster, then add it again"
         );
         Err(io::Error::other("the member's disk was replaced"))
+    }
+
+    fn still_welcome(&self, from: u64, disk: u128) -> bool {
+        !self.applied.has_other_disk(from, disk)
+    }
+
+    fn pong(&self, from: u64, took: Duration, said: &[u8]) {
+        self.times.round_trip(from, took);
+        self.told.lock().entry(from).or_default().has_no_room = !message::read_ping_answer(said);
     }
 
     fn refused(&self, by: u64, error: &HelloError) {

@@ -32,6 +32,7 @@ use crate::raft_types::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
 };
 use crate::read_barrier::{ReadBarrier, Waiting};
+use crate::shown;
 use crate::state_machine::{Raft, StateMachine};
 use crate::upkeep::{Upkeep, encode};
 
@@ -67,8 +68,11 @@ impl Member {
             LogStore::open(&config.log_dir(), config.log_segment_bytes, Arc::clone(&config.disk_times))?;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
-        let applied = Arc::new(Applied::new(proposals));
+        let (shown, before) = shown::open(&config.data_dir)?;
+        let applied = Arc::new(Applied::new(proposals, shown));
         applied.restore(&checkpoint)?;
+        // It was applied, so it is committed: openraft applies it again before it has a leader.
+        log.know_committed(before);
         if applied.is_gone(config.member_id) {
             return Err(StartError::Removed);
         }
@@ -79,7 +83,8 @@ impl Member {
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
-        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied));
+        let times = Arc::clone(&config.peer_times);
+        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied), times);
         let state_machine =
             StateMachine::new(Arc::clone(&applied), checkpoint, Arc::clone(&config.disk_times));
         let networking = Networking { peers: Arc::clone(&peers) };
@@ -90,7 +95,8 @@ impl Member {
             initialize(&raft, &config).await?;
         }
         elect_alone(&raft, config.member_id).await?;
-        let parts = Parts { config, raft, applied, peers, state_machine, room, started };
+        let resumed = before.is_some() && applied.meta().last_log_id >= before;
+        let parts = Parts { config, raft, applied, peers, state_machine, room, started, resumed };
         let member = parts.assemble(flush_thread);
         if member.inner.config.force_new_cluster {
             forget_others(&member).await;
@@ -231,11 +237,12 @@ struct Parts {
     state_machine: StateMachine,
     room: Room,
     started: Instant,
+    resumed: bool,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: crate::log_store::FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started } = self;
+        let Self { config, raft, applied, peers, state_machine, room, started, resumed } = self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -264,6 +271,7 @@ impl Parts {
             peers: Arc::clone(&peers),
             leadership: leadership.clone(),
             state_machine: state_machine.clone(),
+            room: room.clone(),
         });
         tasks.spawn(Arc::clone(&upkeep).expire());
         tasks.spawn(upkeep.run());
@@ -276,6 +284,7 @@ impl Parts {
             leadership: leadership.clone(),
             checkpoint: state_machine,
             append_received: Arc::clone(&append_received),
+            room: room.clone(),
         });
         let inner = Inner {
             config,
@@ -290,6 +299,7 @@ impl Parts {
             room,
             failed: AtomicU64::new(0),
             started,
+            resumed,
             tasks: Mutex::new(tasks),
             flush_thread: Mutex::new(Some(flush_thread)),
         };

@@ -1,6 +1,7 @@
 //! What a member does by itself, by the clock: the leader expires nodes, brings raft's
 //! configuration in line with the members, and records a new cluster's members; each member
-//! publishes its name, writes checkpoints, and stops when it was removed.
+//! publishes its name and its disk, writes checkpoints, and stops when it was removed. A leader without room on
+//! its disk hands over.
 //! It must never change the state other than by proposals.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,10 @@ use tokio::sync::watch;
 
 use crate::applied::Applied;
 use crate::config::{MemberConfig, Start};
+use crate::hand_over::{FullLeader, hand_over};
 use crate::leadership::Leadership;
 use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_TIME, EXPIRY_PERIOD, LEARNER_LAG, MEMBERSHIP_PERIOD};
+use crate::log_store::Room;
 use crate::membership::{Observed, Step, plan};
 use crate::peers::{Peers, StopReason};
 use crate::state_machine::{Raft, StateMachine};
@@ -30,6 +33,7 @@ pub struct Upkeep {
     pub peers: Arc<Peers>,
     pub leadership: watch::Receiver<Leadership>,
     pub state_machine: StateMachine,
+    pub room: Room,
 }
 
 pub fn encode(command: &Command) -> Bytes {
@@ -79,14 +83,21 @@ impl Upkeep {
         let mut ticks = tokio::time::interval(MEMBERSHIP_PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut checkpoint = (Instant::now(), 0);
+        let mut full = FullLeader::default();
         loop {
             ticks.tick().await;
             self.trigger_checkpoint(&mut checkpoint).await;
             self.keep_links();
+            let own = self.config.member_id;
+            if let Some(to) = full.look(&self.raft, own, &self.room, &self.peers) {
+                tracing::warn!("this leader's disk has had no room for too long");
+                hand_over(&self.raft, self.leadership.clone(), own, to).await;
+            }
             if self.leads() {
                 self.lead().await;
             }
             self.publish().await;
+            self.record_disk().await;
             if self.applied.is_gone(self.config.member_id) && !self.leads() {
                 self.peers.stop(StopReason::Removed);
                 return;
@@ -198,6 +209,39 @@ impl Upkeep {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no quorum in time".to_owned()),
+        }
+    }
+
+    /// Puts this member's disk into the state as soon as every member's program can read that, and stops where
+    /// another disk stands there.
+    async fn record_disk(&self) {
+        if self.leadership.borrow().leader.is_none() {
+            return;
+        }
+        let (id, disk) = (self.config.member_id, self.peers.identity().disk);
+        let (is_member, recorded, known) = self.applied.read(|store| {
+            let members = store.membership();
+            (members.get(id).is_some(), members.disk(id), members.knows_disks())
+        });
+        let instead_of = match recorded {
+            Some(recorded) if recorded == disk => return,
+            Some(_) if !self.config.force_new_cluster => {
+                tracing::error!("this member is recorded with another disk");
+                return self.peers.stop(StopReason::DiskReplaced);
+            }
+            recorded => recorded,
+        };
+        let others = || {
+            let metrics = self.raft.metrics();
+            let config = Arc::clone(&metrics.borrow_watched().membership_config);
+            let ids = config.nodes().map(|(node, _)| *node).filter(|node| *node != id);
+            self.peers.know_disks(ids)
+        };
+        if is_member && (known || others()) {
+            let record = Command::RecordDisk { id, disk, instead_of };
+            if let Err(error) = self.propose(&[record]).await {
+                tracing::warn!(%error, "this member's disk is not recorded yet");
+            }
         }
     }
 

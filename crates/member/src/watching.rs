@@ -1,14 +1,14 @@
 //! One open watch. It must never skip an event: where it can not go on, it ends.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use etcd_api::{ApiError, Event, Key};
 use kv::watch::WatcherId;
-use tokio::sync::mpsc;
+use kv::watch_queue::{self, watch_queue};
 
 use crate::applied::Applied;
-use crate::limits::WATCH_QUEUE;
 
 /// Begins a watch at `since` (an event index), or now. Error 401 when history lacks `since`.
 pub fn begin(
@@ -17,7 +17,7 @@ pub fn begin(
     recursive: bool,
     since: Option<u64>,
 ) -> Result<Watch, ApiError> {
-    let (sender, events) = mpsc::channel(WATCH_QUEUE);
+    let (sender, events) = watch_queue();
     let from = since.unwrap_or(0);
     // In one go: no event falls between the look into the past and the registration.
     let (past, began, id) = applied.with_inner(|inner| {
@@ -28,26 +28,26 @@ pub fn begin(
         let id = inner.hub.register(key, recursive, from, sender);
         Ok((past, inner.store.index(), id))
     })?;
-    let receiver = Receiver { applied: Arc::clone(applied), id, events };
-    Ok(Watch { receiver, key: key.clone(), recursive, past, began })
+    let receiver = Receiver { applied: Arc::clone(applied), key: key.clone(), id, events };
+    Ok(Watch { receiver, recursive, past, began })
 }
 
 struct Receiver {
     applied: Arc<Applied>,
+    key: Key,
     id: WatcherId,
-    events: mpsc::Receiver<Arc<Event>>,
+    events: watch_queue::Receiver,
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.applied.with_inner(|inner| inner.hub.cancel(self.id));
+        self.applied.with_inner(|inner| inner.hub.cancel(&self.key, self.id));
     }
 }
 
 /// Events of one key, or of all below it, in order.
 pub struct Watch {
     receiver: Receiver,
-    key: Key,
     recursive: bool,
     /// The next event of the past, while the watch is not yet at its beginning.
     past: Option<Arc<Event>>,
@@ -63,11 +63,7 @@ impl Watch {
 
     /// `None`: the watch ended, because its reader was too slow or the state was replaced.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
-        if let Some(event) = self.past.take() {
-            self.past = self.after(&event).ok()?;
-            return Some(event);
-        }
-        self.receiver.events.recv().await
+        poll_fn(|context| self.poll_next(context)).await
     }
 
     /// [`Watch::next`] for those who poll.
@@ -77,7 +73,7 @@ impl Watch {
             self.past = past;
             return Poll::Ready(Some(event));
         }
-        self.receiver.events.poll_recv(context)
+        self.receiver.events.poll_event(context)
     }
 
     /// The following event of the past; an error if history lost it meanwhile.
@@ -86,8 +82,8 @@ impl Watch {
         if next > self.began {
             return Ok(None);
         }
-        let found =
-            self.receiver.applied.read(|store| store.scan_history(&self.key, self.recursive, next))?;
+        let Receiver { applied, key, .. } = &self.receiver;
+        let found = applied.read(|store| store.scan_history(key, self.recursive, next))?;
         Ok(found.filter(|event| event.index() <= self.began))
     }
 }

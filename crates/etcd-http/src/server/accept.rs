@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connection::drive;
+use super::connection::{Line, drive};
 use super::handler::{Handler, Peer};
 use super::stop::{Level, Stop};
 use crate::limits;
@@ -159,10 +159,7 @@ fn start<H: Handler>(
     let peer = Peer { address, secure: listener.tls.is_some() };
     match &listener.tls {
         None => {
-            tokio::spawn(async move {
-                drive(stream, peer, handler, stop).await;
-                drop(place);
-            });
+            tokio::spawn(drive(Line::new(stream, peer, handler, stop, Some(place))));
         }
         Some(tls) => {
             let tls = Arc::clone(tls);
@@ -170,9 +167,8 @@ fn start<H: Handler>(
                 // Its own box: the handshake's state is large, and freed before the first request.
                 let secured = Box::pin(tls::accept(&tls, stream, address)).await;
                 if let Some(stream) = secured {
-                    drive(stream, peer, handler, stop).await;
+                    drive(Line::new(stream, peer, handler, stop, Some(place))).await;
                 }
-                drop(place);
             });
         }
     }

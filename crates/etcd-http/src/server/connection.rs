@@ -16,6 +16,7 @@ use hyper::service::Service;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::follow::{Followed, Following, follow};
@@ -119,36 +120,76 @@ fn asks_to_close(request: &Request<Incoming>) -> bool {
     })
 }
 
+/// A connection between its turns. It is passed on in its box: an async function keeps an argument in two places,
+/// and ten thousand of them wait.
+pub(super) struct Line<S, H> {
+    stream: S,
+    /// What was read and not yet looked at.
+    ahead: Bytes,
+    rest: Rest<H>,
+}
+
+/// What a connection has besides its stream.
+struct Rest<H> {
+    peer: Peer,
+    handler: Arc<H>,
+    stop: Arc<Stop>,
+    /// Given back when the connection ends.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<S: Wire, H: Handler> Line<S, H> {
+    pub(super) fn new(
+        stream: S,
+        peer: Peer,
+        handler: Arc<H>,
+        stop: Arc<Stop>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Box<Self> {
+        let rest = Rest { peer, handler, stop, _place: place };
+        Box::new(Self { stream, ahead: Bytes::new(), rest })
+    }
+
+    /// Waits for the first byte, without a buffer: an idle connection costs its socket and little more.
+    async fn began(&self) -> bool {
+        let mut drain = pin!(self.rest.stop.reached(Level::Drain));
+        poll_fn(|context| {
+            if drain.as_mut().poll(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.stream.poll_readable(context).map(|result| result.is_ok())
+        })
+        .await
+    }
+}
+
 /// How hyper's turn ended.
-enum Turn<S, C> {
+enum Turn<S, H: Handler> {
     Over,
-    Taken(S, Bytes, Taken<C>),
+    Follow(Box<Line<S, H>>, Box<Followed<H::Chunks>>),
     /// Nothing was asked for a while: hyper's buffers are given back.
-    Rest(S, Bytes),
+    Rest(Box<Line<S, H>>),
 }
 
 /// Serves one connection to its end.
-pub(super) async fn drive<S: Wire, H: Handler>(stream: S, peer: Peer, handler: Arc<H>, stop: Arc<Stop>) {
-    let mut stream = stream;
-    let mut ahead = Bytes::new();
+pub(super) async fn drive<S: Wire, H: Handler>(line: Box<Line<S, H>>) {
+    let mut line = line;
     loop {
-        if ahead.is_empty() && !began(&stream, &stop).await {
+        if line.ahead.is_empty() && !line.began().await {
             return;
         }
-        let turn = Box::pin(requests(stream, ahead, peer, Arc::clone(&handler), &stop)).await;
-        match turn {
+        match Box::pin(requests(line)).await {
             Turn::Over => return,
-            Turn::Rest(back, rest) => (stream, ahead) = (back, rest),
-            Turn::Taken(bare, rest, Taken::Follow(followed)) => {
-                let (head, following) = Following::new(&rest, *followed);
-                drop(rest);
-                match follow(bare, head, following, &stop).await {
-                    Some((back, rest)) => (stream, ahead) = (back, rest),
+            Turn::Rest(back) => line = back,
+            Turn::Follow(back, followed) => {
+                line = back;
+                let ahead = std::mem::take(&mut line.ahead);
+                let (head, following) = Following::new(&ahead, *followed);
+                drop(ahead);
+                match follow(&mut line.stream, head, following, &line.rest.stop).await {
+                    Some(ahead) => line.ahead = ahead,
                     None => return,
                 }
-            }
-            Turn::Taken(bare, rest, Taken::Upgrade(head, take)) => {
-                return upgrade(bare, rest, &head, take, &stop).await;
             }
         }
     }
@@ -179,30 +220,14 @@ fn upgrade_head(head: &Response<()>) -> Vec<u8> {
     text
 }
 
-/// Waits for the first byte, without a buffer: an idle connection costs its socket and little more.
-async fn began<S: Wire>(stream: &S, stop: &Stop) -> bool {
-    let mut drain = pin!(stop.reached(Level::Drain));
-    poll_fn(|context| {
-        if drain.as_mut().poll(context).is_ready() {
-            return Poll::Ready(false);
-        }
-        stream.poll_readable(context).map(|result| result.is_ok())
-    })
-    .await
-}
-
-/// hyper's turn: requests and short answers, until the connection ends or a request is to be followed.
-async fn requests<S: Wire, H: Handler>(
-    stream: S,
-    ahead: Bytes,
-    peer: Peer,
-    handler: Arc<H>,
-    stop: &Stop,
-) -> Turn<S, H::Chunks> {
+/// hyper's turn: requests and short answers, until the connection ends, rests, or a request is to be followed.
+async fn requests<S: Wire, H: Handler>(line: Box<Line<S, H>>) -> Turn<S, H> {
+    let Line { stream, ahead, rest } = *line;
+    let (stop, handler) = (Arc::clone(&rest.stop), Arc::clone(&rest.handler));
     let signs = Arc::new(Signs::default());
     let taken = Arc::new(Mutex::new(None));
     let half_close = handler.serves_half_closed();
-    let service = Requests { handler, peer, signs: Arc::clone(&signs), taken: Arc::clone(&taken) };
+    let service = Requests { handler, peer: rest.peer, signs: Arc::clone(&signs), taken: Arc::clone(&taken) };
     let mut connection = Builder::new()
         .title_case_headers(true)
         .half_close(half_close)
@@ -245,8 +270,12 @@ async fn requests<S: Wire, H: Handler>(
     let ahead = join(parts.read_buf, ahead);
     match end {
         End::Over => Turn::Over,
-        End::Rest => Turn::Rest(stream, ahead),
-        End::Taken(taken) => Turn::Taken(stream, ahead, taken),
+        End::Rest => Turn::Rest(Box::new(Line { stream, ahead, rest })),
+        End::Taken(Taken::Follow(followed)) => Turn::Follow(Box::new(Line { stream, ahead, rest }), followed),
+        End::Taken(Taken::Upgrade(head, take)) => {
+            upgrade(stream, ahead, &head, take, &stop).await;
+            Turn::Over
+        }
     }
 }
 

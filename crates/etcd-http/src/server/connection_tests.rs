@@ -33,7 +33,7 @@ fn peer() -> Peer {
 /// A connection with little room on its way to the client.
 fn connect() -> DuplexStream {
     let (client, server) = duplex(1 << 10);
-    tokio::spawn(drive(server, peer(), Arc::new(Large), Arc::new(Stop::default())));
+    tokio::spawn(drive(Line::new(server, peer(), Arc::new(Large), Arc::new(Stop::default()), None)));
     client
 }
 
@@ -132,11 +132,36 @@ async fn a_body_that_stalls_is_given_up() {
     is_about(began.elapsed(), limits::BODY_PIECE_TIME);
 }
 
-/// What each of ten thousand waiting connections keeps in its task.
-#[tokio::test]
-async fn a_connection_that_waits_is_small() {
-    let (_client, server) = duplex(1);
-    let driven = drive(server, peer(), Arc::new(Large), Arc::new(Stop::default()));
-    let size = std::mem::size_of_val(&driven);
-    assert!(size <= 768, "{size} bytes");
+/// What a watch of a member weighs, about.
+struct Weight([u64; 16]);
+
+impl crate::server::Chunks for Weight {
+    fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<crate::server::Chunk> {
+        self.0[0] += 1;
+        Poll::Pending
+    }
+}
+
+struct Watches;
+
+impl Handler for Watches {
+    type Chunks = Weight;
+
+    async fn handle(self: Arc<Self>, _: Peer, _: Request<Incoming>) -> Reply<Weight> {
+        Reply::Follow(Response::new(()), Weight([0; 16]))
+    }
+}
+
+/// Ten thousand connections wait, each with its task and its two boxes.
+#[test]
+fn a_connection_that_waits_is_small() {
+    use tokio::net::TcpStream;
+
+    fn future<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+    let task = future(drive::<TcpStream, Watches>);
+    let boxes = size_of::<Line<TcpStream, Watches>>() + size_of::<Following<Weight>>();
+    println!("task {task}, boxes {boxes}");
+    assert!(task <= 400 && boxes <= 336, "task {task}, boxes {boxes}");
 }

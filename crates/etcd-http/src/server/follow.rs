@@ -39,33 +39,33 @@ pub(super) struct Following<C> {
 
 impl<C: Chunks> Following<C> {
     /// The answer's head as text, and the rest. `ahead` was read behind the request.
-    pub(super) fn new(ahead: &Bytes, followed: Followed<C>) -> (Vec<u8>, Following<C>) {
+    pub(super) fn new(ahead: &Bytes, followed: Followed<C>) -> (Vec<u8>, Box<Following<C>>) {
         let Followed { head, chunks, version, keep_alive } = followed;
         let chunked = version == Version::HTTP_11;
         let text = head_text(&head, chunked, keep_alive);
-        (text, Following { chunks, ahead: Pipelined::new(ahead), chunked, keep_alive })
+        let following = Following { chunks, ahead: Pipelined::new(ahead), chunked, keep_alive };
+        (text, Box::new(following))
     }
 }
 
-/// Sends the answer; gives the stream back, with what was pipelined behind it, when the connection may go on.
-///
-/// Writes have a box of their own: ten thousand connections wait here, and few write.
+/// Sends the answer; gives what was pipelined behind the request when the connection may go on.
 pub(super) async fn follow<S: Wire, C: Chunks>(
-    mut stream: S,
+    stream: &mut S,
     head: Vec<u8>,
-    mut following: Following<C>,
+    mut following: Box<Following<C>>,
     stop: &Stop,
-) -> Option<(S, Bytes)> {
-    Box::pin(write(&mut stream, head)).await.ok()?;
+) -> Option<Bytes> {
+    send(stream, head.into()).await.ok()?;
+    let mut drain = pin!(stop.reached(Level::Drain));
     loop {
-        let chunk = next(&mut stream, &mut following, stop).await?;
-        let text = chunk_text(&chunk, following.chunked);
-        let more = matches!(chunk, Chunk::More(_));
-        let serves_on = following.keep_alive && matches!(chunk, Chunk::Last(_));
-        drop(chunk);
-        Box::pin(write(&mut stream, text)).await.ok()?;
+        let (wire, more, serves_on) = {
+            let chunk = next(stream, &mut following, drain.as_mut()).await?;
+            let serves_on = following.keep_alive && matches!(chunk, Chunk::Last(_));
+            (chunk.wire(following.chunked), matches!(chunk, Chunk::More(_)), serves_on)
+        };
+        send(stream, wire).await.ok()?;
         if serves_on {
-            return Some((stream, following.ahead.into_bytes()));
+            return Some(following.ahead.into_bytes());
         }
         if !more {
             // The answer is whole; a client that is gone already has nothing to lose.
@@ -81,10 +81,9 @@ pub(super) async fn follow<S: Wire, C: Chunks>(
 async fn next<S: Wire, C: Chunks>(
     stream: &mut S,
     following: &mut Following<C>,
-    stop: &Stop,
+    mut drain: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<Chunk> {
     let Following { chunks, ahead, .. } = following;
-    let mut drain = pin!(stop.reached(Level::Drain));
     poll_fn(|context| {
         if drain.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Chunk::Close));
@@ -128,8 +127,28 @@ impl Pipelined {
     }
 }
 
-async fn write<S: Wire>(stream: &mut S, bytes: Vec<u8>) -> io::Result<()> {
-    let mut rest = bytes.as_slice();
+/// Most of what is sent is taken at once: only the rest gets a deadline, and the box that this needs.
+async fn send<S: Wire>(stream: &mut S, bytes: Bytes) -> io::Result<()> {
+    let taken = poll_fn(|context| {
+        let mut at_once = 0;
+        if !bytes.is_empty() {
+            match Pin::new(&mut *stream).poll_write(context, &bytes) {
+                Poll::Ready(Ok(count)) => at_once = count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        }
+        let flushed = at_once == bytes.len() && Pin::new(&mut *stream).poll_flush(context).is_ready();
+        Poll::Ready(Ok((!flushed).then_some(at_once)))
+    });
+    match taken.await? {
+        None => Ok(()),
+        Some(at_once) => Box::pin(write(stream, bytes.slice(at_once..))).await,
+    }
+}
+
+async fn write<S: Wire>(stream: &mut S, bytes: Bytes) -> io::Result<()> {
+    let mut rest = &bytes[..];
     while !rest.is_empty() {
         let count = timeout(limits::WRITE_TIME, stream.write(rest)).await??;
         if count == 0 {
@@ -169,40 +188,23 @@ fn head_text(head: &Response<()>, chunked: bool, keep_alive: bool) -> Vec<u8> {
     text
 }
 
-fn chunk_text(chunk: &Chunk, chunked: bool) -> Vec<u8> {
-    let (bytes, last): (&[u8], bool) = match chunk {
-        Chunk::More(bytes) => (bytes, false),
-        Chunk::Last(bytes) => (bytes, true),
-        Chunk::Close => (&[], true),
-    };
-    if !chunked {
-        return bytes.to_vec();
-    }
-    let mut text = Vec::with_capacity(bytes.len() + 32);
-    if !bytes.is_empty() {
-        text.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
-        text.extend_from_slice(bytes);
-        text.extend_from_slice(b"\r\n");
-    }
-    if last {
-        text.extend_from_slice(b"0\r\n\r\n");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Piece;
 
     #[test]
     fn chunks_are_framed() {
         let check = |chunk: Chunk, chunked: bool, expect: &str| {
-            assert_eq!(String::from_utf8(chunk_text(&chunk, chunked)).unwrap(), expect);
+            assert_eq!(String::from_utf8(chunk.wire(chunked).to_vec()).unwrap(), expect);
         };
-        check(Chunk::More(Bytes::from_static(b"0123456789abcdef")), true, "10\r\n0123456789abcdef\r\n");
-        check(Chunk::Last(Bytes::from_static(b"x")), true, "1\r\nx\r\n0\r\n\r\n");
+        check(Chunk::More(Piece::new(b"0123456789abcdef")), true, "10\r\n0123456789abcdef\r\n");
+        check(Chunk::Last(Piece::new(b"x")), true, "1\r\nx\r\n0\r\n\r\n");
+        check(Chunk::Last(Piece::new(b"")), true, "0\r\n\r\n");
+        check(Chunk::More(Piece::new(b"")), true, "");
         check(Chunk::Close, true, "0\r\n\r\n");
-        check(Chunk::Last(Bytes::from_static(b"x")), false, "x");
+        check(Chunk::Last(Piece::new(b"x")), false, "x");
+        check(Chunk::More(Piece::new(b"x")), false, "x");
         check(Chunk::Close, false, "");
     }
 }

@@ -61,11 +61,55 @@ pub trait Chunks: Send + Unpin + 'static {
 /// One step of a followed answer.
 #[derive(Debug)]
 pub enum Chunk {
-    More(Bytes),
+    More(Piece),
     /// The last piece: sent together with the end, in one write. The connection may serve further requests.
-    Last(Bytes),
+    Last(Piece),
     /// No more, by our decision: the body ends well and the connection is closed.
     Close,
+}
+
+/// A text with all that may stand around it on the wire: made once for all connections that get the same.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Its size, the text, its end, and the end of the answer.
+    framed: Bytes,
+    start: usize,
+    length: usize,
+}
+
+/// The end of a chunked answer.
+const END: &[u8] = b"0\r\n\r\n";
+
+impl Piece {
+    pub fn new(text: &[u8]) -> Piece {
+        let mut framed = Vec::with_capacity(text.len() + 32);
+        let mut start = 0;
+        if !text.is_empty() {
+            framed.extend_from_slice(format!("{:x}\r\n", text.len()).as_bytes());
+            start = framed.len();
+            framed.extend_from_slice(text);
+            framed.extend_from_slice(b"\r\n");
+        }
+        framed.extend_from_slice(END);
+        Piece { framed: framed.into(), start, length: text.len() }
+    }
+
+    pub fn text(&self) -> Bytes {
+        self.framed.slice(self.start..self.start + self.length)
+    }
+}
+
+impl Chunk {
+    /// What goes on the wire, and whether that is all.
+    pub(super) fn wire(&self, chunked: bool) -> Bytes {
+        match self {
+            Chunk::More(piece) | Chunk::Last(piece) if !chunked => piece.text(),
+            Chunk::More(Piece { framed, .. }) => framed.slice(..framed.len() - END.len()),
+            Chunk::Last(piece) => piece.framed.clone(),
+            Chunk::Close if chunked => Bytes::from_static(END),
+            Chunk::Close => Bytes::new(),
+        }
+    }
 }
 
 /// The body of an answer.

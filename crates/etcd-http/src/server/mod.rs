@@ -11,4 +11,4 @@ mod stop;
 mod tracked;
 
 pub use accept::{BindError, Listener, Running, connection_limit, serve};
-pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Reply, TakeOver, Upgraded};
+pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Piece, Reply, TakeOver, Upgraded};

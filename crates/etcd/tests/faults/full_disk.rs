@@ -21,6 +21,10 @@ const REFUSED: &str = "no space";
 /// A refusal comes at once, not when the request's time is over.
 const AT_ONCE: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(60);
+/// A full leader waits a second for room, then hands over; this machine does much else.
+const HANDED_OVER: Duration = Duration::from_secs(5);
+/// Longer than it takes to elect and to hand over, in vain.
+const ALL_FULL: Duration = Duration::from_secs(4);
 
 fn disk_for(cluster: &Cluster, number: usize) -> PathBuf {
     let path = cluster.data(number);
@@ -109,6 +113,61 @@ fn the_cluster_goes_on_without_the_member_whose_disk_is_full() {
             thread::sleep(Duration::from_millis(500));
             Ok(())
         });
+    });
+}
+
+#[test]
+fn a_leader_whose_disk_stays_full_hands_over() {
+    let test = "full_disk::a_leader_whose_disk_stays_full_hands_over";
+    in_own_namespaces(test, || {
+        must_have_loopback();
+        let mut cluster = must(Cluster::prepare(&plan(3, "--snapshot-count 20"), None));
+        let disks: Vec<_> = (0..3).map(|number| disk_for(&cluster, number)).collect();
+        cluster.run_all().unwrap();
+        must(cluster.wait_until_serving());
+        under_load(&mut cluster, 15, |cluster, ledger, _| {
+            let full = cluster.leader()?;
+            let ballast = fill(&disks[full]);
+            let said = write_until_refused(cluster, full);
+            assert!(said.contains(REFUSED), "{said}");
+            let refused = Instant::now();
+            while cluster.leader()? == full {
+                assert!(refused.elapsed() < HANDED_OVER, "it leads for {:?} without room", refused.elapsed());
+                thread::sleep(Duration::from_millis(50));
+            }
+            println!("full leader: another led after {:?}", refused.elapsed());
+            ledger.wait_for(SOME, RECOVERY)?;
+            assert_ne!(cluster.leader()?, full, "it leads again without room");
+            fs::remove_file(ballast).unwrap();
+            ledger.wait_for(SOME, RECOVERY)
+        });
+    });
+}
+
+#[test]
+fn three_full_disks_need_room_and_no_restart() {
+    let test = "full_disk::three_full_disks_need_room_and_no_restart";
+    in_own_namespaces(test, || {
+        must_have_loopback();
+        let mut cluster = must(Cluster::prepare(&plan(3, "--snapshot-count 20"), None));
+        let disks: Vec<_> = (0..3).map(|number| disk_for(&cluster, number)).collect();
+        cluster.run_all().unwrap();
+        must(cluster.wait_until_serving());
+        let ledger = Ledger::start(&cluster.addresses(), 3);
+        must(ledger.wait_for(SOME, RECOVERY));
+        let ballast: Vec<_> = disks.iter().map(|disk| fill(disk)).collect();
+        for number in 0..3 {
+            write_until_refused(&cluster, number);
+        }
+        thread::sleep(ALL_FULL);
+        for file in ballast {
+            fs::remove_file(file).unwrap();
+        }
+        let freed = Instant::now();
+        must(ledger.wait_for(SOME, RECOVERY));
+        println!("three full disks: writes {:?} after there was room", freed.elapsed());
+        let written = must(ledger.finish());
+        must(check_ledger(&cluster, &written));
     });
 }
 

@@ -3,16 +3,18 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::history::longest_gap;
+use conformance::backend::Cluster;
+use conformance::history::{Ledger, check_ledger, longest_gap};
+use conformance::http::{self, Request};
 
-use crate::setting::{RECOVERY, SOME, others, plan, soak, three, under_load};
+use crate::setting::{RECOVERY, SOME, must, others, plan, soak, three, under_load};
 
 /// etcd's own took 2.45 s at worst with these timeouts (contract 10).
 const LEADER_LOST: Duration = Duration::from_millis(2450);
 
 fn one_after_the_other(seed: u64, rounds: usize) {
     // Checkpoints and purged logs are part of it.
-    let mut cluster = conformance::backend::Cluster::start(&plan(3, "--snapshot-count 200")).unwrap();
+    let mut cluster = Cluster::start(&plan(3, "--snapshot-count 200")).unwrap();
     under_load(&mut cluster, seed, |cluster, ledger, random| {
         for _ in 0..rounds {
             let number = random.usize(..3);
@@ -73,4 +75,68 @@ fn a_killed_leader_is_replaced_as_soon_as_etcds() {
     let gap = longest_gap(&written, killed);
     println!("leader killed: no writes for {gap:?}");
     assert!(gap <= LEADER_LOST, "no writes for {gap:?}");
+}
+
+/// The index that a plain read at a member shows; nothing while it serves nobody.
+fn shown(cluster: &Cluster, number: usize) -> Option<u64> {
+    let plain = Request::new("GET", "/v2/keys/?recursive=false");
+    http::ask(cluster.addresses()[number], &plain, Duration::from_millis(500)).ok()?.index()
+}
+
+/// Each member in turn is asked until the moment it is killed, and from the first moment it answers again
+/// (contract 7.1.3).
+fn index_never_goes_back(members: usize, rounds: usize) {
+    const LOOKS: usize = 50;
+    let mut cluster = must(Cluster::start(&plan(members, "--snapshot-count 1000")));
+    let ledger = Ledger::start(&cluster.addresses(), 4);
+    for round in 0..rounds {
+        must(ledger.wait_for(SOME, RECOVERY));
+        let number = round % members;
+        let before = (0..LOOKS).filter_map(|_| shown(&cluster, number)).max().unwrap();
+        must(cluster.kill(number));
+        must(cluster.run(number));
+        let killed = Instant::now();
+        let after = loop {
+            if let Some(after) = shown(&cluster, number) {
+                break after;
+            }
+            assert!(killed.elapsed() < RECOVERY, "member {number} serves nobody");
+        };
+        println!("member {number}: {before} before, {after} after {:?}", killed.elapsed());
+        assert!(after >= before, "X-Etcd-Index of member {number} went back from {before} to {after}");
+    }
+    must(check_ledger(&cluster, &must(ledger.finish())));
+}
+
+#[test]
+fn the_index_of_a_killed_member_never_goes_back() {
+    index_never_goes_back(3, 6);
+}
+
+#[test]
+fn the_index_of_a_killed_single_member_never_goes_back() {
+    index_never_goes_back(1, 4);
+}
+
+/// Plain reads need no majority (contract 7.1.2), at a member that was started again either.
+#[test]
+fn a_killed_member_shows_again_without_the_others_what_it_showed() {
+    let mut cluster = must(Cluster::start(&plan(3, "--snapshot-count 1000")));
+    let ledger = Ledger::start(&cluster.addresses(), 4);
+    must(ledger.wait_for(SOME * 5, RECOVERY));
+    let before = shown(&cluster, 0).unwrap();
+    for number in [0, 1, 2] {
+        must(cluster.kill(number));
+    }
+    drop(ledger);
+    must(cluster.run(0));
+    let started = Instant::now();
+    let after = loop {
+        if let Some(after) = shown(&cluster, 0) {
+            break after;
+        }
+        assert!(started.elapsed() < RECOVERY, "it serves nobody without the others");
+    };
+    println!("{before} before, {after} after {:?}", started.elapsed());
+    assert!(after >= before, "X-Etcd-Index went back from {before} to {after}");
 }

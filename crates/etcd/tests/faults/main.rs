@@ -8,6 +8,7 @@
 mod damaged;
 mod full_disk;
 mod killed;
+mod measured;
 mod members;
 mod partitioned;
 mod paused;

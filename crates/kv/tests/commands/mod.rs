@@ -95,6 +95,8 @@ fn members() -> impl Strategy<Value = Command> {
         2 => (id(), name(), urls())
             .prop_map(|(id, name, client_urls)| Command::PublishMember { id, name, client_urls }),
         1 => name().prop_map(|version| Command::SetClusterVersion { version }),
+        2 => (id(), 7..9_u128, option::weighted(0.3, 7..9_u128))
+            .prop_map(|(id, disk, instead_of)| Command::RecordDisk { id, disk, instead_of }),
     ]
 }
 

@@ -7,6 +7,7 @@ use kv::{Change, Command, MembershipError};
 pub struct Members {
     here: Vec<Member>,
     gone: Vec<u64>,
+    disks: Vec<(u64, u128)>,
 }
 
 impl Members {
@@ -28,6 +29,7 @@ impl Members {
                 let member = self.find(*id)?.clone();
                 self.here.retain(|other| other.id != *id);
                 self.gone.push(*id);
+                self.disks.retain(|(member, _)| member != id);
                 Ok(Change::Member(member))
             }
             Command::UpdateMember { id, peer_urls } => {
@@ -41,6 +43,16 @@ impl Members {
                 Ok(Change::Member(self.find(*id)?.clone()))
             }
             Command::SetClusterVersion { version } => Ok(Change::ClusterVersion(version.clone())),
+            Command::RecordDisk { id, disk, instead_of } => {
+                self.find(*id)?;
+                match self.disks.iter_mut().find(|(member, _)| member == id) {
+                    None => self.disks.push((*id, *disk)),
+                    Some((_, known)) if Some(*known) == *instead_of => *known = *disk,
+                    Some((_, known)) if known == disk => {}
+                    Some(_) => return Err(MembershipError::OtherDisk { id: *id }),
+                }
+                Ok(Change::Disk)
+            }
             other => panic!("{other:?} is none of members"),
         }
     }

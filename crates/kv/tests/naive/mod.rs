@@ -63,6 +63,7 @@ impl Naive {
                 Err(error) => Err(Refusal::Auth(error)),
             },
             other => match self.members.apply(other) {
+                Ok(Change::Disk) => Ok(Change::Disk),
                 Ok(change) => {
                     self.tell(None);
                     Ok(change)

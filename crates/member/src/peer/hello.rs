@@ -7,7 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::codec::Reader;
 
 /// Versions of the protocol that this program speaks; two members take the highest both know.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (1, VERSION_OF_DISKS);
+/// From here on a member knows the disks that the state records, and what `message::OTHER_DISK` is.
+pub const VERSION_OF_DISKS: u16 = 2;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"KSPEERv1");
 const HELLO_BYTES: usize = 8 + 4 + 8 + 8 + 8 + 16;
@@ -189,7 +191,8 @@ mod tests {
     #[test]
     fn neighbouring_versions_find_each_other() {
         assert_eq!(common_version((1, 1)), Some(1));
-        assert_eq!(common_version((1, 9)), Some(1));
-        assert_eq!(common_version((2, 9)), None);
+        assert_eq!(common_version((1, 9)), Some(2));
+        assert_eq!(common_version((2, 9)), Some(2));
+        assert_eq!(common_version((3, 9)), None);
     }
 }

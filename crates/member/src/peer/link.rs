@@ -2,7 +2,7 @@
 //! stream that is made anew when it breaks. It must never send a request twice: whoever asks
 //! decides whether that is safe.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use super::frame::{put_frame, take_frame};
-use super::hello::{Hello, HelloError, Welcome, say_hello};
+use super::hello::{Hello, HelloError, VERSION_OF_DISKS, Welcome, say_hello};
 use super::message;
 use super::network::{BoxedStream, Network, Target};
-use crate::limits::{DIAL_TIME, PEER_QUEUE, REDIAL_PAUSE};
+use crate::limits::{DIAL_TIME, PEER_QUEUE, PINGS_IN_FLIGHT, REDIAL_PAUSE};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
@@ -37,6 +37,10 @@ pub trait Gate: Send + Sync + 'static {
     fn hello(&self, to: u64) -> Hello;
     /// Called before anything is sent; an error keeps the connection from being used.
     fn welcome(&self, from: u64, welcome: Welcome) -> std::io::Result<()>;
+    /// Asked now and then while a connection lasts: what is known of disks may have changed.
+    fn still_welcome(&self, from: u64, disk: u128) -> bool;
+    /// A ping was answered after `took`, with the contents `said`.
+    fn pong(&self, from: u64, took: Duration, said: &[u8]);
     fn refused(&self, by: u64, error: &HelloError);
 }
 
@@ -124,10 +128,10 @@ impl Keeper {
         let mut pause = REDIAL_PAUSE.0;
         while !self.requests.is_closed() {
             match self.connect().await {
-                Ok(stream) => {
+                Ok((stream, disk)) => {
                     pause = REDIAL_PAUSE.0;
                     self.connected.store(true, Ordering::Relaxed);
-                    self.converse(stream).await;
+                    self.converse(stream, disk).await;
                     self.connected.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
@@ -140,14 +144,24 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self) -> Result<BoxedStream, HelloError> {
+    /// The connection, and the disk at its other end.
+    async fn connect(&self) -> Result<(BoxedStream, u128), HelloError> {
         let target = self.target.lock().clone();
         let member = target.member_id;
         let connecting = async {
             let mut stream = self.network.dial(target).await?;
             let welcome = say_hello(&mut *stream, &self.gate.hello(member)).await?;
-            self.gate.welcome(member, welcome)?;
-            Ok(stream)
+            if let Err(error) = self.gate.welcome(member, welcome) {
+                // Who lost its disk may know nobody whom it could ask.
+                if welcome.version >= VERSION_OF_DISKS {
+                    let mut out = BytesMut::new();
+                    put_frame(&mut out, message::OTHER_DISK, 1, &message::other_disk(welcome.disk));
+                    stream.write_all(&out).await?;
+                    stream.shutdown().await?;
+                }
+                return Err(error.into());
+            }
+            Ok((stream, welcome.disk))
         };
         let result = match tokio::time::timeout(DIAL_TIME, connecting).await {
             Ok(result) => result,
@@ -174,19 +188,20 @@ impl Keeper {
         }
     }
 
-    async fn converse(&mut self, stream: BoxedStream) {
+    async fn converse(&mut self, stream: BoxedStream, disk: u128) {
         let (read, write) = tokio::io::split(stream);
         let pending = Arc::new(Pending::default());
-        let listener = tokio::spawn(listen(read, Arc::clone(&pending)));
-        let mut listening = listener;
+        let member = self.target.lock().member_id;
+        let heard = Heard { pending: Arc::clone(&pending), gate: Arc::clone(&self.gate), member };
+        let mut listening = tokio::spawn(listen(read, heard));
         tokio::select! {
             _ = &mut listening => {}
-            () = self.talk(write, &pending) => listening.abort(),
+            () = self.talk(write, &pending, (member, disk)) => listening.abort(),
         }
         pending.lose_all();
     }
 
-    async fn talk(&mut self, mut write: WriteHalf<BoxedStream>, pending: &Pending) {
+    async fn talk(&mut self, mut write: WriteHalf<BoxedStream>, pending: &Pending, with: (u64, u128)) {
         let mut out = BytesMut::new();
         let mut requests = Vec::new();
         let mut number = 0;
@@ -201,10 +216,11 @@ impl Keeper {
                     }
                 }
                 _ = ping.tick() => {
-                    if pending.silent_for() > self.pace.silence {
+                    if pending.silent_for() > self.pace.silence || !self.gate.still_welcome(with.0, with.1) {
                         return;
                     }
                     number += 1;
+                    pending.pinged(number);
                     put_frame(&mut out, message::PING, number, &[]);
                 }
             }
@@ -229,17 +245,33 @@ fn reply(answer: oneshot::Sender<Result<Bytes, LinkError>>, result: Result<Bytes
 struct Pending {
     answers: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, LinkError>>>>,
     heard: Mutex<Instant>,
+    /// Without an answer yet, in their order.
+    pings: Mutex<VecDeque<(u64, Instant)>>,
 }
 
 impl Default for Pending {
     fn default() -> Self {
-        Self { answers: Mutex::default(), heard: Mutex::new(Instant::now()) }
+        Self { answers: Mutex::default(), heard: Mutex::new(Instant::now()), pings: Mutex::default() }
     }
 }
 
 impl Pending {
     fn add(&self, number: u64, answer: oneshot::Sender<Result<Bytes, LinkError>>) {
         self.answers.lock().insert(number, answer);
+    }
+
+    fn pinged(&self, number: u64) {
+        let mut pings = self.pings.lock();
+        if pings.len() < PINGS_IN_FLIGHT {
+            pings.push_back((number, Instant::now()));
+        }
+    }
+
+    /// How long a ping took; nothing for one that was not measured.
+    fn ponged(&self, number: u64) -> Option<Duration> {
+        let mut pings = self.pings.lock();
+        let at = pings.iter().position(|(ping, _)| *ping == number)?;
+        pings.remove(at).map(|(_, sent)| sent.elapsed())
     }
 
     fn silent_for(&self) -> Duration {
@@ -261,7 +293,15 @@ impl Pending {
     }
 }
 
-async fn listen(mut read: ReadHalf<BoxedStream>, pending: Arc<Pending>) {
+/// What the listening half of a connection works on.
+struct Heard {
+    pending: Arc<Pending>,
+    gate: Arc<dyn Gate>,
+    member: u64,
+}
+
+async fn listen(mut read: ReadHalf<BoxedStream>, heard: Heard) {
+    let Heard { pending, gate, member } = heard;
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
         loop {
@@ -272,6 +312,11 @@ async fn listen(mut read: ReadHalf<BoxedStream>, pending: Arc<Pending>) {
                         "a member could not handle a request"
                     );
                     pending.answered(frame.number, Err(LinkError::Failed));
+                }
+                Ok(Some(frame)) if frame.kind == (message::PING | message::ANSWER) => {
+                    if let Some(took) = pending.ponged(frame.number) {
+                        gate.pong(member, took, &frame.contents);
+                    }
                 }
                 Ok(Some(frame)) => pending.answered(frame.number, Ok(frame.contents)),
                 Ok(None) => break,

@@ -20,6 +20,8 @@ pub const PING: u8 = 7;
 pub const SNAPSHOT_BEGIN: u8 = 8;
 pub const SNAPSHOT_CHUNK: u8 = 9;
 pub const SNAPSHOT_END: u8 = 10;
+/// The caller does not talk to this disk: the last frame before it closes. Since version 2.
+pub const OTHER_DISK: u8 = 11;
 /// An answer's kind is its request's, with this bit.
 pub const ANSWER: u8 = 0x80;
 /// The request could not be handled; contents are a text for the log.
@@ -29,6 +31,26 @@ type Decoded<T> = Result<T, DecodeError>;
 
 fn bad<T>(what: &'static str) -> Decoded<T> {
     Err(DecodeError { what, left: 0 })
+}
+
+/// What a member says of itself when it is asked whether it lives; empty in version 1.
+pub fn ping_answer(has_room: bool) -> Bytes {
+    Bytes::from_static(if has_room { &[0] } else { &[NO_ROOM] })
+}
+
+/// Whether the member's disk has room, as far as it said.
+pub fn read_ping_answer(contents: &[u8]) -> bool {
+    contents.first().is_none_or(|flags| flags & NO_ROOM == 0)
+}
+
+const NO_ROOM: u8 = 1;
+
+pub fn other_disk(disk: u128) -> Bytes {
+    Bytes::copy_from_slice(&disk.to_be_bytes())
+}
+
+pub fn read_other_disk(contents: Bytes) -> Decoded<u128> {
+    Reader::new(contents).u128()
 }
 
 pub fn append(request: &AppendEntriesRequest<Types>) -> Bytes {
@@ -224,4 +246,18 @@ pub fn snapshot_answer(answer: &SnapshotResponse<Types>) -> Bytes {
 
 pub fn read_snapshot_answer(contents: Bytes) -> Decoded<SnapshotResponse<Types>> {
     Ok(SnapshotResponse::new(Reader::new(contents).vote()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_says_whether_it_has_room() {
+        for has_room in [true, false] {
+            assert_eq!(read_ping_answer(&ping_answer(has_room)), has_room);
+        }
+        // Version 1 says nothing.
+        assert!(read_ping_answer(&[]));
+    }
 }

@@ -206,3 +206,52 @@ fn a_follower_far_behind_gets_a_snapshot() {
     cluster.start(late);
     assert_eq!(cluster.quorum_value(late, "/k/99").as_deref(), Some("x"));
 }
+
+#[derive(Default)]
+struct Collected(parking_lot::Mutex<BTreeMap<u64, Vec<Duration>>>);
+
+impl member::PeerTimes for Collected {
+    fn round_trip(&self, to: u64, took: Duration) {
+        self.0.lock().entry(to).or_default().push(took);
+    }
+}
+
+#[test]
+fn the_way_to_each_member_is_measured() {
+    const DELAY: Duration = Duration::from_millis(20);
+    let mut cluster = Cluster::empty(3);
+    cluster.wires.delay(DELAY);
+    let collected = Arc::new(Collected::default());
+    for id in 1..=3 {
+        let mut config = cluster.config(id);
+        if id == 1 {
+            config.peer_times = collected.clone();
+        }
+        cluster.try_start(config).unwrap();
+    }
+    let measured = wait_for("three measures of each", || {
+        let measured = collected.0.lock().clone();
+        let enough = |id: &u64| measured.get(id).is_some_and(|took| took.len() >= 3);
+        [2, 3].iter().all(enough).then_some(measured)
+    });
+    assert_eq!(measured.keys().copied().collect::<Vec<_>>(), [2, 3]);
+    let all = measured.values().flatten();
+    assert!(all.clone().all(|took| *took >= 2 * DELAY && *took < DEADLINE), "{measured:?}");
+}
+
+#[test]
+fn a_member_alone_shows_again_what_it_showed() {
+    let mut cluster = Cluster::new(3);
+    let (leader, id) = (cluster.leader(), cluster.follower());
+    assert!(!cluster.member(id).has_resumed(), "it was new");
+    cluster.quorum_value(id, "/k");
+    let last = (0..20).map(|number| cluster.must_put(leader, "/k", &number.to_string())).max().unwrap();
+    let shown = |cluster: &Cluster| cluster.member(id).read(kv::Store::index);
+    wait_for("the last write", || (shown(&cluster) >= last).then_some(()));
+    for id in 1..=3 {
+        cluster.kill(id);
+    }
+    cluster.start(id);
+    assert!(cluster.member(id).has_resumed());
+    assert!(shown(&cluster) >= last, "{} of {last}", shown(&cluster));
+}

@@ -151,3 +151,43 @@ fn changed_urls_reach_raft() {
     let recorded = member.read(|store| store.membership().get(other).unwrap().peer_urls.clone());
     assert_eq!(recorded, urls);
 }
+
+/// Nobody who is left has met the disk that the member had: they know it from the state.
+#[test]
+fn a_wiped_member_is_known_to_those_who_never_met_it() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    wait_for("the disks' record", || {
+        let known = cluster.member(leader).read(|store| {
+            let members = store.membership();
+            (1..=3).filter(|id| members.disk(*id).is_some()).count()
+        });
+        (known == 3).then_some(())
+    });
+    let lost = cluster.follower();
+    cluster.kill(lost);
+    let through = cluster.member(leader);
+    for id in [4, 5] {
+        cluster.on(leader, through.add_member(record(id))).unwrap().result.unwrap();
+        cluster.start(id);
+        wait_for("a vote", || voters(&cluster, leader).contains(&id).then_some(()));
+    }
+    drop(through);
+    let new = cluster.member(4);
+    for id in (1..=3).filter(|id| *id != lost) {
+        cluster.on(4, new.remove_member(id)).unwrap().result.unwrap();
+    }
+    wait_for_voters(&cluster, 4, &[lost, 4, 5]);
+    for id in (1..=3).filter(|id| *id != lost) {
+        cluster.kill(id);
+    }
+    std::fs::remove_dir_all(cluster.data_dir(lost)).unwrap();
+    let mut config = cluster.config(lost);
+    config.start = Start::Join;
+    cluster.try_start(config).unwrap();
+    let emptied = cluster.member(lost);
+    let reason = cluster.on(lost, async { tokio::time::timeout(DEADLINE, emptied.stopped()).await });
+    assert_eq!(reason.unwrap(), StopReason::DiskReplaced);
+    assert_eq!(emptied.read(|store| store.membership().members().count()), 0, "it was given the log");
+    cluster.must_put(4, "/k", "1");
+}

@@ -1,4 +1,4 @@
-//! The bounded queue between a store and one watch: empty until something happens, so that a watch that waits
+//! The bounded queue between a hub and one watch: empty until something happens, so that a watch that waits
 //! costs one small allocation.
 //!
 //! It must never block the store, nor drop an event without closing.
@@ -9,9 +9,6 @@ use std::task::{Context, Poll, Waker};
 
 use etcd_api::Event;
 
-use crate::backend::Next;
-use crate::limits;
-
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Arc<Event>>,
@@ -19,7 +16,7 @@ struct Queue {
     waker: Option<Waker>,
 }
 
-/// The store's end.
+/// The hub's end.
 #[derive(Debug)]
 pub struct Sender(Weak<Mutex<Queue>>);
 
@@ -45,16 +42,19 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 }
 
 impl Sender {
-    /// Queues an event; wakes the reader.
-    pub fn send(&self, event: &Arc<Event>) -> Sent {
+    /// Queues an event, unless `limit` wait already; wakes the reader.
+    pub fn send(&self, event: &Arc<Event>, limit: usize) -> Sent {
         let Some(queue) = self.0.upgrade() else { return Sent::Over };
         let mut queue = lock(&queue);
-        if queue.events.len() >= limits::WATCH_QUEUE {
+        if queue.events.len() >= limit {
             queue.closed = true;
             return Sent::Over;
         }
         queue.events.push_back(Arc::clone(event));
-        if let Some(waker) = queue.waker.take() {
+        let waker = queue.waker.take();
+        // Not under the lock: who is woken takes it first thing.
+        drop(queue);
+        if let Some(waker) = waker {
             waker.wake();
         }
         Sent::Queued
@@ -73,14 +73,14 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    /// The next event; after the last queued one: closed, when the sender is gone.
-    pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+    /// The next event; after the last queued one: none, when the sender is gone or the reader was too slow.
+    pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         let mut queue = lock(&self.0);
         if let Some(event) = queue.events.pop_front() {
-            return Poll::Ready(Next::Event(event));
+            return Poll::Ready(Some(event));
         }
         if queue.closed {
-            return Poll::Ready(Next::Closed);
+            return Poll::Ready(None);
         }
         if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             queue.waker = Some(context.waker().clone());
