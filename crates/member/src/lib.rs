@@ -3,10 +3,12 @@
 //! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
 //! applied here.
 
+mod alone;
 mod applied;
 mod checkpoint;
 mod codec;
 mod config;
+mod copy;
 mod disk_times;
 mod host;
 mod identity;
@@ -30,7 +32,9 @@ mod unavailable;
 mod upkeep;
 mod watching;
 
+pub use alone::leave as leave_cluster;
 pub use config::{Clock, InitialMember, MemberConfig, Start, SystemClock};
+pub use copy::{Copy, CopyError, Place};
 pub use disk_times::DiskTimes;
 pub use identity::{Identity, IdentityError, read as read_identity};
 pub use leadership::Leadership;
