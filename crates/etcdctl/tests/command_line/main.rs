@@ -6,6 +6,7 @@
 #[path = "../../../etcd-client/tests/against_canned_servers/canned.rs"]
 mod canned;
 mod completions;
+mod member_data;
 mod program;
 mod reference;
 mod servers_that_fail;
