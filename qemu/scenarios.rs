@@ -3,6 +3,8 @@
 mod boot;
 mod corruption;
 mod kv;
+mod kv_recovery;
+mod kv_workers;
 mod network;
 mod power;
 mod provisioning;
@@ -29,6 +31,9 @@ pub static ALL: &[Scenario] = &[
     kv::MOVES,
     kv::LEADER_DIES,
     kv::TLS,
+    kv_recovery::RESTORE,
+    kv_recovery::LOST_MAJORITY,
+    kv_workers::WORKERS,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

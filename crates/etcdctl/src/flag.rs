@@ -42,6 +42,11 @@ impl Flag {
         self.names.split(',').next().unwrap_or_default()
     }
 
+    /// What counts where it is not given; `""` for none.
+    pub fn default_value(&self) -> &'static str {
+        self.default
+    }
+
     pub fn letter(&self) -> Option<&'static str> {
         self.names.split(',').nth(1)
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::duration;
 use crate::flag::{Flag, HELP, Takes};
 
-/// Flags that were given, the last of each; and the arguments.
+/// Flags that were given, with all values of each; and the arguments.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    values: BTreeMap<&'static str, String>,
+    values: BTreeMap<&'static str, Vec<String>>,
     pub arguments: Vec<String>,
 }
 
@@ -23,8 +23,14 @@ impl Given {
         self.text(name).is_some_and(|value| value == "true")
     }
 
+    /// The last value of a flag.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.texts(name).last().map(String::as_str)
+    }
+
+    /// The values of a flag that may be repeated.
+    pub fn texts(&self, name: &str) -> &[String] {
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Numbers were checked when they were read.
@@ -120,7 +126,7 @@ impl Given {
             (None, _, None) => return Err(BadFlag(format!("flag needs an argument: -{name}"))),
         };
         let value = checked(flag, name, value)?;
-        self.values.insert(flag.name(), value);
+        self.values.entry(flag.name()).or_default().push(value);
         Ok(after)
     }
 }
@@ -159,7 +165,7 @@ mod tests {
         let got = match around_arguments(FLAGS, &words(text)) {
             Ok(given) => {
                 let values: Vec<_> =
-                    given.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    given.values.iter().map(|(name, all)| format!("{name}={}", all.join("+"))).collect();
                 format!("{} | {}", values.join(" "), given.arguments.join(" "))
             }
             Err(BadFlag(text)) => text,
@@ -183,7 +189,7 @@ mod tests {
         check("-r /k -h", "recursive=true | /k -h");
         check("/k -", "| /k -");
         check("/key --recursive -- sh -c env", "recursive=true | /key -- sh -c env");
-        check("--ttl 1 --ttl 2 /k", "ttl=2 | /k");
+        check("--ttl 1 --ttl 2 /k", "ttl=1+2 | /k");
     }
 
     #[test]
@@ -201,6 +207,8 @@ mod tests {
     fn global_flags_end_at_the_command() {
         let given = before_arguments(FLAGS, &words("-o json set --ttl 5")).unwrap();
         assert_eq!(given.text("output"), Some("json"));
+        let twice = before_arguments(FLAGS, &words("--ttl 1 --ttl 2")).unwrap();
+        assert_eq!(twice.number("ttl"), Some(2));
         assert_eq!(given.arguments, words("set --ttl 5"));
     }
 }

@@ -68,6 +68,11 @@ impl Session {
         }
     }
 
+    /// Lines for people, or one document for scripts, as the format says.
+    pub fn tell(&self, lines: &str, document: &serde_json::Value) -> Result<(), Failure> {
+        if self.format() == "json" { say(&format!("{document}\n")) } else { say(lines) }
+    }
+
     /// The answer in the format that was asked for.
     pub fn print(&self, answer: &Answer) -> Result<(), Failure> {
         say(&output::answer(answer, &self.global.format)?)

@@ -61,6 +61,11 @@ impl Store {
         self.history.next() - 1
     }
 
+    /// Keys with a value, hidden ones too.
+    pub fn key_count(&self) -> usize {
+        self.tree.all().into_iter().filter(|slot| !self.tree.node(*slot).is_directory()).count()
+    }
+
     /// Carries out one command.
     pub fn apply(&mut self, command: &Command) -> Outcome {
         // A refused command is counted, too.

@@ -4,6 +4,8 @@
 //!
 //! LMDB does not notice a bit that turned on its disk: each record stands behind a checksum of its
 //! own, and their sum stands beside the place in the log, so that none can be lost either.
+//!
+//! Long because writing, reading and replacing an environment share the layout of its records.
 
 use std::fs;
 use std::io;
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use heed::types::Bytes as Raw;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use kv::{Changes, Restore, Store, Table};
 
 use crate::codec::{self, Reader};
@@ -102,15 +104,29 @@ pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
             for (_, older) in whole {
                 fs::remove_dir_all(&older).map_err(in_folder)?;
             }
-            Checkpoint::open(newest)
+            Checkpoint::open(newest, EnvFlags::empty())
         }
         None => {
             let folder = root.join(format!("{PREFIX}{:016x}", 1));
             fs::create_dir(&folder).map_err(in_folder)?;
             sync_folder(root).map_err(in_folder)?;
-            Checkpoint::open(folder)
+            Checkpoint::open(folder, EnvFlags::empty())
         }
     }
+}
+
+/// The newest whole environment below `root`, only to read it; `None` where there is none. A member that runs may
+/// write it meanwhile, and what is seen stays as it was; it may replace it too, which is an error here.
+pub fn look(root: &Path, in_use: bool) -> Result<Option<Checkpoint>, CheckpointError> {
+    let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
+    let mut newest = None;
+    for entry in fs::read_dir(root).map_err(in_folder)? {
+        let path = entry.map_err(in_folder)?.path();
+        newest = newest.max(generation(&path).map(|number| (number, path)));
+    }
+    // Readers say in the environment's own lock file what they still need: only where there is a writer.
+    let lock = if in_use { EnvFlags::empty() } else { EnvFlags::NO_LOCK };
+    newest.map(|(_, folder)| Checkpoint::open(folder, EnvFlags::READ_ONLY | lock)).transpose()
 }
 
 fn generation(path: &Path) -> Option<u64> {
@@ -128,12 +144,14 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 impl Checkpoint {
-    fn open(folder: PathBuf) -> Result<Self, CheckpointError> {
+    fn open(folder: PathBuf, flags: EnvFlags) -> Result<Self, CheckpointError> {
         let failed = |error| CheckpointError::Database(folder.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(DATABASE_BYTES);
-        // SAFETY: the folder is this process's own (the log beside it is locked), on a local disk,
-        // and opened once at a time; nothing else changes its files while they are mapped.
+        // SAFETY: without a lock nobody writes: the log beside it is locked by this process.
+        unsafe { options.flags(flags) };
+        // SAFETY: the folder is on a local disk and opened once at a time in this process; the one that has the
+        // log beside it locked is the only writer, by LMDB's own rules.
         let env = unsafe { options.open(&folder) }.map_err(failed)?;
         let txn = env.read_txn().map_err(failed)?;
         let records = env
@@ -168,7 +186,16 @@ impl Checkpoint {
             self.write(&mut txn, &mut sum, &key, record.bytes.as_deref())?;
         }
         self.put_meta(&mut txn, sum, meta)?;
-        txn.commit().map_err(|error| self.failed(error))
+        txn.commit().map_err(|error| self.failed(error))?;
+        // A copier that was killed would keep pages from being used again for ever.
+        self.env.clear_stale_readers().map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Closes it, so that its files can be moved away.
+    pub fn close(self) {
+        let closing = self.env.clone().prepare_for_closing();
+        drop(self);
+        closing.wait();
     }
 
     /// Writes or removes one record behind its checksum, and keeps the sum of all.
@@ -339,7 +366,7 @@ impl Replacement {
             fs::remove_dir_all(&part).map_err(in_folder)?;
         }
         fs::create_dir(&part).map_err(in_folder)?;
-        Ok(Self { checkpoint: Checkpoint::open(part.clone())?, part, whole })
+        Ok(Self { checkpoint: Checkpoint::open(part.clone(), EnvFlags::empty())?, part, whole })
     }
 
     /// Writes all that `next` gives, in one transaction.
@@ -372,12 +399,10 @@ impl Replacement {
     pub fn finish(self) -> Result<Checkpoint, CheckpointError> {
         let Self { part, whole, checkpoint } = self;
         let in_folder = |error| CheckpointError::Io(whole.clone(), error);
-        let closing = checkpoint.env.clone().prepare_for_closing();
-        drop(checkpoint);
-        closing.wait();
+        checkpoint.close();
         fs::rename(&part, &whole).map_err(in_folder)?;
         sync_folder(whole.parent().unwrap_or(&whole)).map_err(in_folder)?;
-        Checkpoint::open(whole)
+        Checkpoint::open(whole, EnvFlags::empty())
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -70,10 +71,27 @@ pub fn take(data_dir: &Path, cluster: u64, member: u64) -> Result<Identity, Iden
         });
     }
     fs::create_dir_all(data_dir).map_err(in_path)?;
-    let disk = rand::random();
-    let text = format!("{FORMAT}\ncluster {cluster:x}\nmember {member:x}\ndisk {disk:x}\n");
-    write_whole(&path, &text).map_err(in_path)?;
-    Ok(Identity { cluster_id: cluster, member_id: member, disk })
+    let identity = Identity { cluster_id: cluster, member_id: member, disk: rand::random() };
+    write_identity(&path, &identity).map_err(in_path)?;
+    Ok(identity)
+}
+
+/// Gives a data directory another cluster id: its former fellows are strangers from its next start on.
+pub fn renew_cluster(data_dir: &Path, old: &Identity) -> Result<Identity, IdentityError> {
+    let new = Identity { cluster_id: new_id(), ..*old };
+    let path = data_dir.join(IDENTITY);
+    write_identity(&path, &new).map_err(|error| IdentityError::Io(path.clone(), error))?;
+    Ok(new)
+}
+
+/// One that nobody has; 0 would read as none.
+pub fn new_id() -> u64 {
+    rand::random_range(1..=u64::MAX)
+}
+
+fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
+    let Identity { cluster_id, member_id, disk } = identity;
+    write_whole(path, &format!("{FORMAT}\ncluster {cluster_id:x}\nmember {member_id:x}\ndisk {disk:x}\n"))
 }
 
 fn read_lines(path: &Path) -> Result<Option<Vec<String>>, IdentityError> {
@@ -89,11 +107,17 @@ fn read_lines(path: &Path) -> Result<Option<Vec<String>>, IdentityError> {
     }
 }
 
-/// Either the old file or the new one is there after a crash, and the new one on return.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+/// Either the old file or the new one is there after a crash, and the new one on return. A new one belongs to whom
+/// the folder belongs to.
+pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
+    let folder = fs::metadata(path.parent().unwrap_or(path))?;
+    let made = file.metadata()?;
+    if (folder.uid(), folder.gid()) != (made.uid(), made.gid()) && made.uid() == 0 {
+        fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+    }
     file.sync_all()?;
     fs::rename(&part, path)?;
     File::open(path.parent().unwrap_or(path))?.sync_all()

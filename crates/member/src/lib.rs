@@ -3,10 +3,12 @@
 //! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
 //! applied here.
 
+mod alone;
 mod applied;
 mod checkpoint;
 mod codec;
 mod config;
+mod copy;
 mod disk_times;
 mod hand_over;
 mod host;
@@ -34,7 +36,9 @@ mod watching;
 
 pub use etcd_api::Unavailable;
 
+pub use alone::leave as leave_cluster;
 pub use config::{Clock, InitialMember, MemberConfig, Start, SystemClock};
+pub use copy::{Copy, CopyError, Place};
 pub use disk_times::DiskTimes;
 pub use identity::{Identity, IdentityError, read as read_identity};
 pub use leadership::Leadership;

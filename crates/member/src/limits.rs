@@ -71,3 +71,10 @@ pub const WATCH_QUEUE: usize = 1_024;
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a stopping leader waits for another member to take over.
 pub const HAND_OVER_TIME: Duration = Duration::from_secs(2);
+
+/// Reading the data of a member that runs is tried again for this long, and this often: it may remove a file of it
+/// at any moment.
+pub const COPY_PATIENCE: Duration = Duration::from_secs(10);
+pub const COPY_RETRY: Duration = Duration::from_millis(50);
+/// The first segment of a copy's log: it holds nothing but where the log goes on.
+pub const COPY_LOG_SEGMENT_BYTES: u64 = 64 << 10;

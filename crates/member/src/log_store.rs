@@ -24,7 +24,7 @@ use crate::disk_times::DiskTimes;
 use crate::limits::{FULL_DISK_PAUSE, LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
 
-const VOTE: StateKey = StateKey::new(0);
+pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
 
 type DiskLog = Log<RealDisk>;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::alone;
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{MemberConfig, Start};
@@ -76,7 +77,8 @@ impl Member {
         if applied.is_gone(config.member_id) {
             return Err(StartError::Removed);
         }
-        if config.force_new_cluster {
+        let alone = alone::wanted(&config.data_dir, config.force_new_cluster);
+        if alone.is_some() {
             force_alone(&config, &log, &applied).await?;
         }
         let room = log.room();
@@ -98,7 +100,7 @@ impl Member {
         let resumed = before.is_some() && applied.meta().last_log_id >= before;
         let parts = Parts { config, raft, applied, peers, state_machine, room, started, resumed };
         let member = parts.assemble(flush_thread);
-        if member.inner.config.force_new_cluster {
+        if alone.is_some() {
             forget_others(&member).await;
         }
         Ok(member)
@@ -225,7 +227,10 @@ async fn forget_others(member: &Member) {
                 answer.await.ok();
             }
         }
-        Err(error) => tracing::error!(%error, "the former members are still recorded"),
+        Err(error) => return tracing::error!(%error, "the former members are still recorded"),
+    }
+    if let Err((path, error)) = alone::done(&member.inner.config.data_dir) {
+        tracing::error!(path = %path.display(), %error, "the next start will forget the members again");
     }
 }
 

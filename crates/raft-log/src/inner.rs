@@ -9,8 +9,8 @@ use crate::state::State;
 
 pub(crate) struct Inner<D: Disk> {
     pub disk: D,
-    /// Held until the last handle is gone.
-    pub _lock: D::Lock,
+    /// Held until the last handle is gone; `None` where another process has it, and this one only looks.
+    pub _lock: Option<D::Lock>,
     pub state: Mutex<State<D::File>>,
     /// The number of the next reserve; held while files of the folder are made or removed outside of a flush.
     pub reserve_number: Mutex<u64>,

@@ -11,7 +11,7 @@
 //! all that waits with one write and one `fdatasync`, and says through which ticket all is on disk. Appending
 //! and reading go on meanwhile, and what was appended can be read at once. [`Log::maintain`] makes the next
 //! segment before it is needed and removes those that were purged: call it from a third thread when a flush
-//! says so.
+//! says so. [`Look`] reads a log without changing it, also while another process writes it.
 //!
 //! # Format, version 1
 //!
@@ -50,5 +50,5 @@ pub use entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
 pub use error::{AppendError, Corruption, Failed, FlushError, MaintainError, OpenError, ReadError};
 pub use flusher::{Flushed, Flusher};
 pub use log::Log;
-pub use open::{Options, Recovered};
+pub use open::{Look, Options, Recovered};
 pub use real_disk::{Preparation, RealDisk};

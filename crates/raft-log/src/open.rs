@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use crate::disk::{Disk, DiskFile};
-use crate::entry::{Bounds, LogId, StateKey};
-use crate::error::{Corruption, OpenError};
+use crate::entry::{Bounds, Entry, LogId, StateKey};
+use crate::error::{Corruption, OpenError, ReadError};
 use crate::flusher::Flusher;
 use crate::inner::Inner;
 use crate::limits::{CACHE_BYTES, SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -69,7 +70,7 @@ impl<D: Disk> Log<D> {
         })?;
         let listing = list(&disk)?;
         let segments = open_segments(&disk, &listing.segments)?;
-        let (mut state, tail) = recover(&segments, &options)?;
+        let (mut state, tail) = recover(&segments, &options, Extent::Open)?;
         // All is checked: from here on the folder is changed.
         let mut reserve_number = clear(&disk, listing, &mut state)?;
         let (current, tail) = match (segments.into_iter().last(), tail) {
@@ -92,9 +93,50 @@ impl<D: Disk> Log<D> {
             cut_bytes: repaired.cut_bytes,
         };
         let (state, reserve_number) = (Mutex::new(state), Mutex::new(reserve_number));
-        let inner = Arc::new(Inner { disk, _lock: lock, state, reserve_number });
+        let inner = Arc::new(Inner { disk, _lock: Some(lock), state, reserve_number });
         let flusher = Flusher::new(Arc::clone(&inner), current, tail.flush, repaired.tail);
         Ok((Self { inner }, flusher, recovered))
+    }
+}
+
+/// A log as another process is writing it, or as one left it, for who wants to copy it. Nothing is changed.
+pub struct Look<D: Disk> {
+    log: Log<D>,
+    in_use: bool,
+}
+
+impl<D: Disk> Look<D> {
+    /// Reads and checks all segments. Where nobody uses the log it is as at [`Log::open`], and nobody can open it
+    /// until this is dropped; else all is seen that was flushed before the call, and an error may only mean that
+    /// a segment was written or removed at that moment: try again.
+    pub fn at(disk: D) -> Result<Self, OpenError> {
+        let lock = match disk.lock() {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(source) => return Err(doing("locking", &disk.shown(), source)),
+        };
+        let in_use = lock.is_none();
+        let options = Options::new(LogId([0; 16]));
+        let segments = open_segments(&disk, &list(&disk)?.segments)?;
+        let last = if in_use { Extent::Growing } else { Extent::Open };
+        let (state, _) = recover(&segments, &options, last)?;
+        let (state, reserve_number) = (Mutex::new(state), Mutex::new(0));
+        let inner = Arc::new(Inner { disk, _lock: lock, state, reserve_number });
+        Ok(Self { log: Log { inner }, in_use })
+    }
+
+    /// Whether another process has the log open.
+    pub fn in_use(&self) -> bool {
+        self.in_use
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        self.log.bounds()
+    }
+
+    /// As [`Log::read`].
+    pub fn read(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, ReadError> {
+        self.log.read(range, bytes)
     }
 }
 
@@ -163,6 +205,7 @@ fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segmen
 fn recover<F: DiskFile>(
     segments: &[Arc<Segment<F>>],
     options: &Options,
+    last: Extent,
 ) -> Result<(State<F>, Option<Tail>), OpenError> {
     let first = segments.first().map(|segment| &segment.header);
     let id = first.map_or(options.new_id, |header| header.id);
@@ -172,7 +215,7 @@ fn recover<F: DiskFile>(
     for (at, segment) in segments.iter().enumerate() {
         let extent = match segments.get(at + 1) {
             Some(after) => Extent::Sealed { end: after.header.previous_end, crc: after.header.previous_crc },
-            None => Extent::Open,
+            None => last,
         };
         let found = scan(segment, extent, &mut |place, record| {
             // Only the last sector will ever be written again: what comes before need not stay in memory.

@@ -34,6 +34,15 @@ pub(crate) enum Extent {
     Sealed { end: u64, crc: u32 },
     /// It is the last one.
     Open,
+    /// It is the last one, and somebody is writing it: what stands behind its first hole came while it was read,
+    /// and tells nothing.
+    Growing,
+}
+
+impl Extent {
+    fn grows(self) -> bool {
+        matches!(self, Self::Growing)
+    }
 }
 
 /// Where a segment's records end.
@@ -89,7 +98,7 @@ pub(crate) fn scan<F: DiskFile>(
         written: FIRST_SECTOR,
     };
     let sectors = match extent {
-        Extent::Open => segment.header.segment_bytes / SECTOR_BYTES as u64,
+        Extent::Open | Extent::Growing => segment.header.segment_bytes / SECTOR_BYTES as u64,
         Extent::Sealed { end, .. } => {
             let (sector, within) = sector_of(end);
             sector + u64::from(within > 0)
@@ -104,6 +113,10 @@ pub(crate) fn scan<F: DiskFile>(
         for sector in bytes.chunks_exact(SECTOR_BYTES) {
             scan.take(number, segment.seal.read(number, sector))?;
             number += 1;
+            if extent.grows() && scan.hole.is_some() {
+                number = sectors;
+                break;
+            }
         }
         scan.parse(visit)?;
     }
@@ -203,7 +216,7 @@ impl<F> Scan<'_, F> {
         let (flush, began) = self.behind.unwrap_or((self.flush, self.began));
         // A record that ends in a hole is of the last flush; and what is partly used ends with a record.
         let torn_record = flush == self.flush && matches!(self.hole, Some((_, false)));
-        if !self.stream.is_empty() && !torn_record {
+        if !self.stream.is_empty() && !torn_record && !self.extent.grows() {
             let texts = ("the rest of a record".into(), format!("{} bytes of it", self.stream.len()));
             return Err(self.segment.corrupt_record(self.base, texts));
         }

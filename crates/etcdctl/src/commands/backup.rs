@@ -1,27 +1,100 @@
 //! `backup`: a copy of a member's data for a new cluster.
 
+use etcd_client::{Client, Error, Get};
+use member::{Copy, Place};
+
+use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
 use crate::command::{Command, Run};
-use crate::failure::{Exit, Failure};
-use crate::flag::{Flag, Takes};
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::given::Given;
+use crate::session::Session;
+
+/// No such key is ever made: the answer is an index, whoever may read what.
+const NO_KEY: &str = "/_etcdctl/backup";
 
 pub const COMMAND: Command = Command {
     name: "backup",
     arguments: "",
-    summary: "copy a member's data for a new cluster (not in this build yet)",
-    description: &[],
-    flags: &[
-        Flag::new("data-dir", Takes::Directory, "the member's data"),
-        Flag::new("wal-dir", Takes::Directory, "the member's log, where it is not with its data"),
-        Flag::new("backup-dir", Takes::Directory, "where the copy goes"),
-        Flag::new("backup-wal-dir", Takes::Directory, "where the copy of the log goes"),
+    summary: "copy a member's data for a new cluster",
+    description: &[
+        "The member may run: the copy has all that the cluster had acknowledged before, if the member",
+        "answers at one of the endpoints; else it has what is on the member's disk, and says so.",
+        "Everything is checked on the way. The backup is whole, or it is not there.",
+        "Its member and cluster have new ids. The way back is etcdctl restore, or etcd started on it with",
+        "-force-new-cluster.",
     ],
-    examples: &[("etcdctl backup --data-dir /var/lib/etcd --backup-dir /backup", "the member may run")],
-    run: Run::Does(|_, _| Box::pin(run())),
+    flags: &[
+        DATA_DIR,
+        WAL_DIR,
+        BACKUP_DIR,
+        BACKUP_WAL_DIR,
+        Flag::switch("verify", "read a backup, check it to its end, and say what it holds"),
+    ],
+    examples: &[
+        (
+            "sudo etcdctl backup --data-dir /var/lib/etcd --backup-dir /var/backup/monday",
+            "the member may run",
+        ),
+        ("sudo etcdctl backup --verify --backup-dir /var/backup/monday", "what it holds"),
+        ("sudo etcdctl -o json backup --verify --backup-dir /var/backup/monday", "the same for scripts"),
+    ],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run() -> Result<(), Failure> {
-    Err(Failure::error(
-        Exit::BadArguments,
-        "backup is not in this build yet: it comes with the data format of the server",
-    ))
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
+    if given.is_set("verify") {
+        let copy = Copy::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
+        let lines = format!("the backup is whole: {}\n", held(&copy));
+        return session.tell(&lines, &document(&copy, &backup.root));
+    }
+    let DataDir { place: source, .. } = place(given, &DATA_DIR, &WAL_DIR)?;
+    let wanted = acknowledged(session, &source).await?;
+    let copy = Copy::read(&source, wanted).map_err(|error| failed("reading the member's data", &error))?;
+    let written = make_parents(&backup).and_then(|()| copy.write(&backup.place));
+    written.map(drop).map_err(|error| failed("writing the backup", &error))
+}
+
+pub fn make_parents(dir: &DataDir) -> Result<(), member::CopyError> {
+    let parents = [Some(dir.root.as_path()), dir.place.log.as_deref().and_then(std::path::Path::parent)];
+    let named = parents.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
+    named.into_iter().try_for_each(|path| {
+        std::fs::create_dir_all(path).map_err(|error| member::CopyError::Io(path.to_owned(), error))
+    })
+}
+
+/// The index that the member has reached when it has all that the cluster had acknowledged; 0 where it does not run,
+/// or can not tell.
+async fn acknowledged(session: &Session, source: &Place) -> Result<u64, Failure> {
+    let identity = match source.in_use() {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return Ok(0),
+        Err(error) => return Err(failed("reading the member's data", &error)),
+    };
+    match ask(&session.unsynced_client()?, identity.member_id).await {
+        Ok(index) => Ok(index),
+        Err(why) => {
+            eprintln!("note: the member runs and could not be asked what it has acknowledged ({why});");
+            eprintln!("note: the backup has what is on its disk now");
+            Ok(0)
+        }
+    }
+}
+
+async fn ask(client: &Client, id: u64) -> Result<u64, String> {
+    let members = client.members().await.map_err(|error| error.to_string())?;
+    let id = format!("{id:x}");
+    let own = members.into_iter().find(|member| member.id == id);
+    let own = own.ok_or_else(|| format!("the endpoints are those of a cluster without member {id}"))?;
+    let urls: Vec<_> = own.client_urls.iter().filter_map(|url| url.parse().ok()).collect();
+    if urls.is_empty() {
+        return Err("it publishes no client URL".to_owned());
+    }
+    client.set_endpoints(urls);
+    match client.get(NO_KEY, Get { quorum: true, ..Get::default() }).await {
+        Ok(answer) => Ok(answer.index),
+        Err(Error::Api { index, .. }) if index > 0 => Ok(index),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -5,6 +5,7 @@ mod auth;
 mod backup;
 mod cluster_health;
 mod completion;
+mod data;
 mod exec_watch;
 mod get;
 mod help;
@@ -13,11 +14,14 @@ mod ls;
 mod member;
 mod mk;
 mod mkdir;
+mod recover;
+mod restore;
 mod rm;
 mod rmdir;
 mod role;
 mod set;
 mod setdir;
+mod snapshot;
 mod update;
 mod updatedir;
 mod user;
@@ -25,8 +29,10 @@ mod watch;
 
 use crate::command::Command;
 
-pub const COMMANDS: [&Command; 21] = [
+pub const COMMANDS: [&Command; 23] = [
     &backup::COMMAND,
+    &restore::COMMAND,
+    &recover::COMMAND,
     &cluster_health::COMMAND,
     &mk::COMMAND,
     &mkdir::COMMAND,

@@ -7,6 +7,7 @@
 mod canned;
 mod completions;
 mod discovered;
+mod member_data;
 mod program;
 mod reference;
 mod servers_that_fail;

@@ -31,18 +31,6 @@ fn words_that_are_missing_or_wrong() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
-    for words in
-        [&["backup", "--data-dir", "/a", "--backup-dir", "/b"][..], &["import", "--snap", "/dev/null"]]
-    {
-        let told = Program::ours().run(words, "");
-        assert!(told.contains("not in this build yet") && told.ends_with("exit 1\n"), "{words:?}: {told}");
-    }
-    let third = Program::ours().with("ETCDCTL_API", "3").run(&["get", "/a"], "");
-    assert!(third.contains("version 3 is not there yet") && third.ends_with("exit 1\n"), "{third}");
-}
-
-#[test]
 fn a_wrong_flag_shows_the_page_of_the_command() {
     let page = Program::ours().run(&["set", "--help"], "");
     for words in [&["set", "/num", "-5"][..], &["set", "/k", "v", "--ttl", "abc"], &["set", "--bogus"]] {

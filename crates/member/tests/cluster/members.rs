@@ -136,6 +136,18 @@ fn a_lost_majority_is_left_behind_by_force() {
     cluster.start(leader);
     assert_eq!(cluster.quorum_value(leader, "/k").as_deref(), Some("2"));
     assert_eq!(voters(&cluster, leader), [leader]);
+    // A flag that was left behind does not throw out who was added since.
+    let member = cluster.member(leader);
+    cluster.on(leader, member.add_member(record(4))).unwrap().result.unwrap();
+    cluster.start(4);
+    wait_for_voters(&cluster, leader, &[leader, 4]);
+    drop(member);
+    cluster.stop(leader);
+    let mut config = cluster.config(leader);
+    config.force_new_cluster = true;
+    cluster.try_start(config).unwrap();
+    cluster.must_put(leader, "/k", "3");
+    assert_eq!(voters(&cluster, leader), [leader, 4]);
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! The key-value store after the worst: all data lost and a backup there, or a majority lost for good.
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+use machines::ready::Mark;
+
+use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, form, health, health_of, shows};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const RESTORE: Scenario = Scenario {
+    name: "kv-restore",
+    about: "a backup that was made under load brings back, when all data is lost, what was acknowledged before it",
+    nodes: NODES,
+    long_on: &[Qemu],
+    user_data: Some(USER_DATA),
+    run: restore,
+    ..USUAL
+};
+
+const BACKUP: &str = "sudo cp /run/acknowledged /home/core/before && \
+    sudo etcdctl backup --data-dir /var/lib/etcd --backup-dir /home/core/backup";
+const SAME: &str = "etcdctl ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; \
+    sort /home/core/before | comm -23 - /tmp/have";
+
+fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    let keeper = &machines[0];
+    keeper.succeed(LOAD)?;
+    keeper.wait_until_succeeds("test $(wc -l </run/acknowledged) -gt 100", SOON)?;
+    // It is silent where it asked the member what was acknowledged.
+    let said = keeper.succeed(&format!("{BACKUP} 2>&1"))?;
+    expect(said.is_empty(), "a silent backup", &said)?;
+    keeper.wait_until_succeeds("test $(wc -l </run/acknowledged) -gt 200", SOON)?;
+    keeper.succeed("sudo touch /run/enough")?;
+    keeper.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
+    let whole = keeper.succeed("sudo etcdctl backup --verify --backup-dir /home/core/backup")?;
+    expect(whole.starts_with("the backup is whole: "), "a whole backup", &whole)?;
+    keeper.fail("sudo etcdctl restore --backup-dir /home/core/backup --replace")?;
+    for machine in &machines {
+        machine.succeed("sudo systemctl stop etcd && sudo rm -rf /var/lib/etcd/member")?;
+    }
+    keeper.succeed("sudo etcdctl restore --backup-dir /home/core/backup && sudo systemctl start etcd")?;
+    keeper.wait_for_unit("etcd.service", FORMED)?;
+    shows(keeper, SAME, "")?;
+    for machine in &machines[1..] {
+        join(machine, keeper)?;
+    }
+    shows(keeper, SAME, "")?;
+    // The wish to be alone was for one start.
+    keeper.succeed("sudo systemctl restart etcd")?;
+    keeper.wait_for_unit("etcd.service", FORMED)?;
+    keeper.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
+    shows(&machines[2], "etcdctl set /after restore", "restore\n")?;
+    health(stage, keeper)
+}
+
+/// A machine without data becomes a member, of the cluster that another one is in.
+fn join(machine: &Machine<'_>, through: &Machine<'_>) -> Result<(), Failure> {
+    let unit = format!("[Service]\nEnvironment=ETCD_PEERS={}:7001\n", through.node()?.address);
+    machine.succeed("sudo mkdir -p /etc/systemd/system/etcd.service.d")?;
+    machine.write("/etc/systemd/system/etcd.service.d/50-peers.conf", unit.as_bytes())?;
+    machine.succeed("sudo systemctl daemon-reload && sudo systemctl start etcd")?;
+    machine.wait_for_unit("etcd.service", FORMED)?;
+    machine.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
+    Ok(())
+}
+
+pub const LOST_MAJORITY: Scenario = Scenario {
+    name: "kv-lost-majority",
+    about: "two of three machines are gone for good: the third one keeps all keys, and two new ones join it",
+    nodes: 5,
+    long_on: &[Qemu],
+    run: lost_majority,
+    ..USUAL
+};
+
+const FILL: &str = "for i in $(seq 1 60); do etcdctl set /kept/$i $i >/dev/null || exit 1; done";
+const KEPT: &str = "etcdctl ls --quorum /kept | wc -l";
+
+/// Starts these machines at once, as members of the cluster that those at `peers` are or will be.
+fn members<'a>(stage: &Stage<'a>, numbers: &[usize], peers: &[usize]) -> Result<Vec<Machine<'a>>, Failure> {
+    let mut list = Vec::new();
+    for number in peers {
+        list.push(format!("{}:7001", stage.machine(*number).node()?.address));
+    }
+    let places = "    addr: $private_ipv4:4001\n    peer-addr: $private_ipv4:7001\n";
+    let user_data = format!(
+        "#cloud-config\ncoreos:\n  etcd:\n{places}    peers: {}\n  units:\n    - name: etcd.service\n      command: start\n",
+        list.join(",")
+    );
+    stage.site.set_user_data(user_data.as_bytes())?;
+    let machines: Vec<_> = numbers.iter().map(|number| stage.machine(*number)).collect();
+    for machine in &machines {
+        machine.power_on()?;
+    }
+    for machine in &machines {
+        stage.site.wait_ready(machine.name(), &Mark::default(), stage.boot_limit())?;
+    }
+    for machine in &machines {
+        machine.wait_for_unit("etcd.service", FORMED)?;
+    }
+    Ok(machines)
+}
+
+fn lost_majority(stage: &Stage<'_>) -> Result<(), Failure> {
+    let first = members(stage, &[1, 2, 3], &[1, 2, 3])?;
+    let survivor = &first[0];
+    first[1].succeed(FILL)?;
+    let refused = survivor.fail("sudo etcdctl recover --yes")?;
+    expect(refused.contains("a majority of the cluster is alive"), "a refusal that says why", &refused)?;
+    first[1].crash()?;
+    first[2].crash()?;
+    survivor.wait_until_fails("etcdctl set /lost majority", SOON)?;
+    let plan = "sudo etcdctl recover >/tmp/plan 2>&1; grep 'nothing was changed' /tmp/plan && cat /tmp/plan";
+    let plan = survivor.wait_until_succeeds(plan, SOON)?;
+    expect(plan.matches("it forgets ").count() == 2, "two members to forget", &plan)?;
+    survivor.succeed("sudo etcdctl recover --yes && sudo systemctl restart etcd")?;
+    survivor.wait_for_unit("etcd.service", FORMED)?;
+    shows(survivor, KEPT, "60\n")?;
+    health_of(stage, survivor, &[1])?;
+    let new = members(stage, &[4, 5], &[1])?;
+    for machine in &new {
+        machine.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
+        shows(machine, KEPT, "60\n")?;
+    }
+    shows(&new[1], "etcdctl set /found majority", "majority\n")?;
+    health_of(stage, &new[0], &[1, 4, 5])?;
+    // It is a cluster of three indeed: one may go.
+    survivor.crash()?;
+    new[0].wait_until_succeeds("etcdctl set /found again", SOON)?;
+    Ok(())
+}

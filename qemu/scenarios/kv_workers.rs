@@ -1,0 +1,109 @@
+//! The key-value store on chosen machines only; the others pass requests on to it. By cloud-config alone.
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::kv::{FORMED, SOON, shows};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const WORKERS: Scenario = Scenario {
+    name: "kv-workers",
+    about: "workers without a member use the store of the one machine that has one, also after that restarts",
+    nodes: 3,
+    long_on: &[Qemu],
+    run: workers,
+    ..USUAL
+};
+
+const UNITS: &str = "  units:\n    - name: etcd2.service\n      command: start\n";
+
+/// Cloud-config with these lines below `etcd2`, and further ones beside it.
+fn user_data(etcd2: &[String], beside: &str) -> String {
+    let lines: String = etcd2.iter().map(|line| format!("    {line}\n")).collect();
+    format!("#cloud-config\ncoreos:\n  etcd2:\n{lines}{beside}{UNITS}")
+}
+
+fn start<'a>(stage: &Stage<'a>, number: usize, user_data: &str) -> Result<Machine<'a>, Failure> {
+    stage.site.set_user_data(user_data.as_bytes())?;
+    let machine = stage.machine(number);
+    machine.start()?;
+    machine.wait_for_unit("etcd2.service", FORMED)?;
+    let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+    expect(failed.trim().is_empty(), "no failed unit", &failed)?;
+    Ok(machine)
+}
+
+fn workers(stage: &Stage<'_>) -> Result<(), Failure> {
+    let address = stage.machine(1).node()?.address;
+    let (peer, client) = (format!("http://{address}:2380"), format!("http://{address}:2379"));
+    let of_master = user_data(
+        &[
+            "name: master".to_owned(),
+            format!("initial-cluster: master={peer}"),
+            format!("initial-advertise-peer-urls: {peer}"),
+            format!("advertise-client-urls: {client}"),
+            "listen-peer-urls: http://0.0.0.0:2380".to_owned(),
+            "listen-client-urls: http://0.0.0.0:2379,http://0.0.0.0:4001".to_owned(),
+        ],
+        "",
+    );
+    let master = start(stage, 1, &of_master)?;
+    // Any store serves discovery: this one tells the third machine where the member is.
+    let id = master.succeed("etcdctl member list | cut -d: -f1")?;
+    master.succeed("etcdctl set /found/_config/size 1")?;
+    master.succeed(&format!("etcdctl set /found/{} master={peer}", id.trim()))?;
+    let fleet = format!("  fleet:\n    etcd_servers: {client}\n");
+    let listed = ["proxy: on".to_owned(), format!("initial-cluster: master={peer}")];
+    let found = ["proxy: on".to_owned(), format!("discovery: {client}/v2/keys/found")];
+    let workers =
+        [start(stage, 2, &user_data(&listed, &fleet))?, start(stage, 3, &user_data(&found, &fleet))?];
+    for worker in &workers {
+        check(worker, &client)?;
+    }
+    // What one worker writes, the other one reads.
+    shows(&workers[0], "etcdctl set /from/worker two", "two\n")?;
+    shows(&workers[1], "etcdctl get --quorum /from/worker", "two\n")?;
+    // The user-data that machines start with from now on.
+    stage.site.set_user_data(of_master.as_bytes())?;
+    survive(&master, &workers)
+}
+
+/// A worker serves at both ports what the member has, and is none itself.
+fn check(worker: &Machine<'_>, client: &str) -> Result<(), Failure> {
+    let (name, key) = (worker.name(), format!("/workers/{}", worker.name()));
+    shows(worker, &format!("etcdctl set {key} {name}"), &format!("{name}\n"))?;
+    for port in [2379, 4001] {
+        let got = worker.succeed(&format!("curl -s http://127.0.0.1:{port}/v2/keys{key}"))?;
+        expect(got.contains(&format!(r#""value":"{name}""#)), "the value", &got)?;
+    }
+    let members = worker.succeed("etcdctl member list | wc -l")?;
+    expect(members.trim() == "1", "one member", &members)?;
+    worker.fail("sudo test -e /var/lib/etcd/member -o -e /var/lib/etcd2/member")?;
+    let fleet = worker.read("/run/systemd/system/fleet.service.d/20-cloudinit.conf")?;
+    let wanted = format!("FLEET_ETCD_SERVERS={client}");
+    expect(fleet.contains(&wanted), &wanted, &fleet)
+}
+
+/// The member's program restarts, then its machine; then the worker itself, which knows its members from before.
+fn survive(master: &Machine<'_>, workers: &[Machine<'_>]) -> Result<(), Failure> {
+    let all_read = || -> Result<(), Failure> {
+        for worker in workers {
+            worker.wait_until_succeeds("etcdctl get --quorum /from/worker | grep -x two", SOON)?;
+            worker
+                .wait_until_succeeds("curl -s http://127.0.0.1:4001/v2/keys/from/worker | grep two", SOON)?;
+        }
+        Ok(())
+    };
+    master.succeed("sudo systemctl restart etcd2.service")?;
+    all_read()?;
+    master.crash()?;
+    master.start()?;
+    master.wait_for_unit("etcd2.service", FORMED)?;
+    all_read()?;
+    for worker in workers {
+        worker.succeed("sudo systemctl restart etcd2.service")?;
+        worker.wait_for_unit("etcd2.service", FORMED)?;
+    }
+    all_read()
+}
