@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::backend::{Backend, BackendError, check_ports, check_space};
+use crate::backend::{Backend, BackendError, DiskFault, check_ports, check_space};
 use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
@@ -162,6 +162,10 @@ impl Backend for Nspawn {
             process.kill()?;
         }
         Ok(())
+    }
+
+    fn disk(&self, _node: &Node, _fault: DiskFault) -> Result<(), BackendError> {
+        Err(BackendError::NoDisk)
     }
 
     fn remark(&self, node: &Node) -> Option<String> {
