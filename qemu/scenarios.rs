@@ -3,6 +3,7 @@
 mod boot;
 mod corruption;
 mod kv;
+mod kv_faults;
 mod network;
 mod power;
 mod provisioning;
@@ -28,6 +29,8 @@ pub static ALL: &[Scenario] = &[
     kv::MOVES,
     kv::LEADER_DIES,
     kv::TLS,
+    kv_faults::BAD_DISK,
+    kv_faults::CLOCK,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

@@ -9,15 +9,15 @@ use machines::site::Rotate;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
-const USER_DATA: &str = include_str!("../user-data/etcd.yaml");
+pub(super) const USER_DATA: &str = include_str!("../user-data/etcd.yaml");
 /// Until the members have met and a leader is there.
-const FORMED: Duration = Duration::from_secs(300);
+pub(super) const FORMED: Duration = Duration::from_secs(300);
 /// A cluster that lost its leader has another one long before.
-const SOON: Duration = Duration::from_secs(120);
-const NODES: usize = 3;
+pub(super) const SOON: Duration = Duration::from_secs(120);
+pub(super) const NODES: usize = 3;
 
 /// Boots the nodes and waits until every one of them serves.
-fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
+pub(super) fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
     stage.boot()?;
     let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();
     for machine in &machines {
@@ -29,13 +29,13 @@ fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Machine<'a>>, Failure> {
 }
 
 /// Runs a command and compares all that it prints.
-fn shows(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
+pub(super) fn shows(machine: &Machine<'_>, command: &str, expected: &str) -> Result<(), Failure> {
     let said = machine.succeed(command)?;
     expect(said == expected, &format!("{command} to print {expected:?}"), &said)
 }
 
 /// Which machine leads, by number from 1, as the members tell.
-fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
+pub(super) fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
     let list = asked.wait_until_succeeds("etcdctl member list | grep isLeader=true", SOON)?;
     for number in 1..=NODES {
         if list.contains(&format!("http://{}:", stage.machine(number).node()?.address)) {
@@ -71,7 +71,7 @@ fn keys(stage: &Stage<'_>) -> Result<(), Failure> {
 }
 
 /// `cluster-health`, word for word.
-fn health(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+pub(super) fn health(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let said = machine.succeed("etcdctl cluster-health")?;
     let lines: Vec<_> = said.lines().collect();
     expect(lines.len() == NODES + 1 && lines[NODES] == "cluster is healthy", "all members healthy", &said)?;
@@ -218,7 +218,7 @@ pub const LEADER_DIES: Scenario = Scenario {
 };
 
 /// Writes keys until it is told to stop; keeps those that were acknowledged.
-const LOAD: &str = "sudo systemd-run --unit=load sh -c 'i=0; while ! test -e /run/enough; do i=$((i+1)); \
+pub(super) const LOAD: &str = "sudo systemd-run --unit=load sh -c 'i=0; while ! test -e /run/enough; do i=$((i+1)); \
     code=$(curl -s -m 10 -o /dev/null -w %{http_code} http://127.0.0.1:2379/v2/keys/load/$i -XPUT -d value=$i); \
     case $code in 200|201) echo $i >>/run/acknowledged;; esac; done'";
 
