@@ -8,6 +8,9 @@ mod checkpoint;
 mod codec;
 mod config;
 mod disk_times;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod identity;
 mod leadership;
