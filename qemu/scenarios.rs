@@ -5,6 +5,7 @@ mod corruption;
 mod kv;
 mod kv_recovery;
 mod kv_workers;
+mod kv_faults;
 mod network;
 mod power;
 mod provisioning;
@@ -34,6 +35,8 @@ pub static ALL: &[Scenario] = &[
     kv_recovery::RESTORE,
     kv_recovery::LOST_MAJORITY,
     kv_workers::WORKERS,
+    kv_faults::BAD_DISK,
+    kv_faults::CLOCK,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

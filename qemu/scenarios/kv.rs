@@ -35,7 +35,7 @@ pub(super) fn shows(machine: &Machine<'_>, command: &str, expected: &str) -> Res
 }
 
 /// Which machine leads, by number from 1, as the members tell.
-fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
+pub(super) fn leader(stage: &Stage<'_>, asked: &Machine<'_>) -> Result<usize, Failure> {
     let list = asked.wait_until_succeeds("etcdctl member list | grep isLeader=true", SOON)?;
     for number in 1..=NODES {
         if list.contains(&format!("http://{}:", stage.machine(number).node()?.address)) {

@@ -13,6 +13,18 @@ use crate::process::{Process, ProcessError};
 use crate::processor::Acceleration;
 use crate::qemu::qmp::QmpError;
 
+/// What is wrong with a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFault {
+    None,
+    /// So many reads and writes a second, and no more.
+    Slow {
+        operations: u64,
+    },
+    /// Writes and flushes end with an input/output error. What is there can be read.
+    Failing,
+}
+
 pub trait Backend: Send + Sync {
     /// Whether machines run on KVM or are emulated; nothing where they are no machines of their own.
     fn acceleration(&self) -> Result<Option<Acceleration>, BackendError>;
@@ -34,6 +46,9 @@ pub trait Backend: Send + Sync {
 
     /// Pulls the plug, and returns when the node is dead.
     fn cut(&self, node: &Node, process: Process) -> Result<(), BackendError>;
+
+    /// Puts a running node's disk at fault, or right again.
+    fn disk(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError>;
 
     /// What the back end itself knows about a node that does not come up.
     fn remark(&self, node: &Node) -> Option<String>;
@@ -65,6 +80,8 @@ pub enum BackendError {
     Ended { program: &'static str, said: String, log: PathBuf },
     #[error("the node's control group can not be removed")]
     Group { source: io::Error },
+    #[error("a container has no disk of its own that could fail")]
+    NoDisk,
     #[error("QEMU does not obey")]
     Qmp(#[from] QmpError),
     #[error(transparent)]

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::backend::DiskFault;
 use crate::cluster::Node;
 use crate::limits;
 use crate::ready::Ready;
@@ -90,6 +91,11 @@ impl<'a> Machine<'a> {
 
     pub fn heal(&self) -> Result<(), WordError> {
         Ok(self.site.partition(&self.name, false)?)
+    }
+
+    /// Puts its disk at fault, or right again.
+    pub fn disk(&self, fault: DiskFault) -> Result<(), WordError> {
+        Ok(self.site.disk(&self.name, fault)?)
     }
 
     /// Runs a shell command as `core`; any exit code is an answer.

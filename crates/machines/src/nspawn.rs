@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::backend::{Backend, BackendError, check_ports, check_space};
+use crate::backend::{Backend, BackendError, DiskFault, check_ports, check_space};
 use crate::certificates;
 use crate::cluster::{Cluster, Forward, Node};
 use crate::config_drive::Drive;
@@ -182,6 +182,10 @@ impl Backend for Nspawn {
             process.kill()?;
         }
         group::clear(&self.layout, &node.name).map_err(|source| BackendError::Group { source })
+    }
+
+    fn disk(&self, _node: &Node, _fault: DiskFault) -> Result<(), BackendError> {
+        Err(BackendError::NoDisk)
     }
 
     fn remark(&self, node: &Node) -> Option<String> {

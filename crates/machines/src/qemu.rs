@@ -1,6 +1,7 @@
 //! Nodes as QEMU machines: the real disk image, from the firmware on. Needs no rights on the host.
 
 pub mod arguments;
+mod disk;
 pub mod qmp;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::acceleration::{self, Acceleration};
-use crate::backend::{Backend, BackendError, check_ports, check_space};
+use crate::backend::{Backend, BackendError, DiskFault, check_ports, check_space};
 use crate::certificates;
 use crate::cluster::{Cluster, Node};
 use crate::config_drive::Drive;
@@ -185,6 +186,10 @@ impl Backend for Qemu {
 
     fn cut(&self, _node: &Node, process: Process) -> Result<(), BackendError> {
         Ok(process.kill()?)
+    }
+
+    fn disk(&self, node: &Node, fault: DiskFault) -> Result<(), BackendError> {
+        Ok(disk::set(&mut Qmp::connect(&self.files(node).qmp())?, fault)?)
     }
 
     fn remark(&self, node: &Node) -> Option<String> {

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::asked::Asked;
-use crate::backend::{Backend, free_port};
+use crate::backend::{Backend, DiskFault, free_port};
 use crate::cluster::{BackendKind, Cluster, Node, NodeStatus, Wish, WishError};
 use crate::image::Image;
 use crate::lan::{self, Order};
@@ -356,6 +356,12 @@ impl Site {
             process.kill()?;
         }
         Ok(self.layout.save(&state)?)
+    }
+
+    /// Puts a running node's disk at fault, or right again.
+    pub fn disk(&self, name: &str, fault: DiskFault) -> Result<(), SiteError> {
+        let node = self.node(name)?;
+        self.backend.disk(&node, fault).map_err(|source| SiteError::Backend { node: name.to_owned(), source })
     }
 
     /// Cuts a node off the LAN, or lets it back.

@@ -125,7 +125,7 @@ impl Reader {
         if self.flag()? {
             Ok(StoredMembership::new(log_id, self.membership()?))
         } else {
-            Ok(StoredMembership::default())
+            Ok(StoredMembership::new(log_id, Membership::default()))
         }
     }
 

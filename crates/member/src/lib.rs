@@ -11,6 +11,9 @@ mod config;
 mod copy;
 mod disk_times;
 mod hand_over;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod identity;
 mod leadership;

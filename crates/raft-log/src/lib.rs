@@ -30,6 +30,9 @@ pub mod disk;
 mod entry;
 mod error;
 mod flusher;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod inner;
 pub mod limits;
 mod log;

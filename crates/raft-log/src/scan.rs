@@ -97,7 +97,12 @@ pub(crate) fn scan<F: DiskFile>(
         behind: None,
         written: FIRST_SECTOR,
     };
+    let capacity = segment.header.capacity();
     let sectors = match extent {
+        Extent::Sealed { end, .. } if end > capacity => {
+            let found = format!("an end at {end}, as the next segment says");
+            return Err(segment.corrupt(0, format!("a stream of at most {capacity} bytes"), found).into());
+        }
         Extent::Open | Extent::Growing => segment.header.segment_bytes / SECTOR_BYTES as u64,
         Extent::Sealed { end, .. } => {
             let (sector, within) = sector_of(end);
@@ -159,7 +164,8 @@ impl<F> Scan<'_, F> {
 
     /// A written sector behind the hole.
     fn take_behind(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
-        let torn = u64::from(began) <= hole
+        // Before the first one there is the header, which no flush writes.
+        let torn = (FIRST_SECTOR..=hole).contains(&u64::from(began))
             && self.behind.is_none_or(|behind| behind == (flush, began))
             && (flush > self.flush || (flush, began) == (self.flush, self.began));
         if !torn {

@@ -133,6 +133,10 @@ impl Header {
             previous_crc: u32_at(bytes, 56),
             last: (bytes[60] == 1).then(|| u64_at(bytes, 64)),
         };
+        // No index follows the largest one.
+        if header.last == Some(u64::MAX) {
+            return Err(damaged(64, "the last index", "none that another can follow"));
+        }
         if header.sequence != sequence {
             return Err(damaged(32, format!("segment {sequence}"), format!("segment {}", header.sequence)));
         }

@@ -16,7 +16,13 @@ struct Message {
 /// What `cargo build` with these words makes. `cargo run` would do for most, but sets `CARGO` and wants to be in
 /// the checkout.
 pub fn build(root: &Path, words: &[&str]) -> Result<Vec<PathBuf>> {
+    build_with(root, words, &[])
+}
+
+/// The same with these variables for cargo.
+pub fn build_with(root: &Path, words: &[&str], variables: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     let mut command = cargo(root, &["build", "--locked", "--quiet"]);
+    command.envs(variables.iter().copied());
     let built = show_and_read(command.args(words).arg("--message-format=json-render-diagnostics"))?;
     if !built.success {
         bail!("cargo build {} did not succeed", words.join(" "));

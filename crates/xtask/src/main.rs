@@ -6,6 +6,7 @@ mod bench;
 mod built;
 mod command;
 mod fix_all;
+mod fuzz;
 mod interrupt;
 mod keelson;
 mod tidy;
@@ -41,12 +42,15 @@ enum Verb {
         #[arg(last = true)]
         words: Vec<String>,
     },
+    /// Looks for inputs that break a target of crates/fuzz, guided by coverage
+    Fuzz(fuzz::Flags),
 }
 
 fn main() -> ExitCode {
     let outcome = match Flags::parse().verb {
         Verb::Verify(flags) => verify::run(&flags),
         Verb::FixAll => fix_all::run(),
+        Verb::Fuzz(flags) => fuzz::run(&workspace::root(), &flags),
         Verb::Bench { topics, words } => bench::run(&topics, &words),
     };
     match outcome {

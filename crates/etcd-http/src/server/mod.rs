@@ -6,6 +6,9 @@
 mod accept;
 mod connection;
 mod follow;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod stop;
 mod tracked;

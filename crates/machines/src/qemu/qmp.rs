@@ -38,7 +38,12 @@ impl Qmp {
 
     /// Runs a command without arguments and returns its answer.
     pub fn run(&mut self, command: &str) -> Result<Value, QmpError> {
-        let order = format!("{}\n", json!({ "execute": command }));
+        self.run_with(command, &json!({}))
+    }
+
+    /// Runs a command and returns its answer.
+    pub fn run_with(&mut self, command: &str, arguments: &Value) -> Result<Value, QmpError> {
+        let order = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         let path = self.path.clone();
         self.reader
             .get_mut()

@@ -1,6 +1,8 @@
 //! The members' protocol: what goes over one connection between two members.
 
 mod frame;
+#[cfg(feature = "fuzz")]
+pub use frame::put_frame;
 pub mod hello;
 pub mod link;
 pub mod message;

@@ -1,0 +1,126 @@
+//! Judges what a server wrote on a connection: a row of whole HTTP answers and nothing else.
+
+const HEADERS: usize = 64;
+
+/// What the requests may have been, by which an answer is judged.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// One whose answer has a head alone.
+    pub head_alone: bool,
+    /// One that is followed until the client leaves: its last answer ends between two chunks.
+    pub followed: bool,
+}
+
+/// How many answers there are, or what is wrong with them.
+pub fn check(mut bytes: &[u8], asked: Asked) -> Result<usize, String> {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        bytes = one(bytes, asked).map_err(|why| format!("answer {count}: {why}"))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// What stands behind the first answer.
+fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let length = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Err("its head has no end".into()),
+        Err(error) => return Err(format!("its head is none: {error}; {:?}", shown(bytes))),
+    };
+    let status = head.code.unwrap_or(0);
+    let header = |name: &str| {
+        let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| String::from_utf8_lossy(header.value).to_ascii_lowercase())
+    };
+    let rest = &bytes[length..];
+    if !(100..600).contains(&status) {
+        return Err(format!("status {status}"));
+    }
+    let is_json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+    let has_head_alone = asked.head_alone && (rest.is_empty() || rest.starts_with(b"HTTP/1."));
+    if has_head_alone || status < 200 || matches!(status, 204 | 304) {
+        return Ok(rest);
+    }
+    let (body, rest) = if header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        chunked(rest, asked.followed)?
+    } else if let Some(length) = header("content-length") {
+        let length: usize = length.parse().map_err(|_| format!("its length is {length:?}"))?;
+        let (body, rest) =
+            rest.split_at_checked(length).ok_or(format!("{} bytes of {length}", rest.len()))?;
+        (body.to_vec(), rest)
+    } else {
+        (rest.to_vec(), &rest[rest.len()..])
+    };
+    if is_json {
+        json(&body)?;
+    }
+    Ok(rest)
+}
+
+/// A body of several chunks is a watch's: one document a line.
+fn json(body: &[u8]) -> Result<(), String> {
+    for document in serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>() {
+        document.map_err(|error| format!("no JSON: {error}; {:?}", shown(body)))?;
+    }
+    Ok(())
+}
+
+fn chunked(mut bytes: &[u8], may_be_left: bool) -> Result<(Vec<u8>, &[u8]), String> {
+    let mut body = Vec::new();
+    loop {
+        if may_be_left && bytes.is_empty() {
+            return Ok((body, bytes));
+        }
+        let (line, rest) = line(bytes).ok_or("its chunks have no end")?;
+        let length = std::str::from_utf8(line).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let length = length.ok_or_else(|| format!("a chunk of {:?}", shown(line)))?;
+        let (data, rest) = rest.split_at_checked(length).ok_or("a chunk is cut short")?;
+        body.extend_from_slice(data);
+        bytes = rest.strip_prefix(b"\r\n").ok_or("a chunk does not end where it should")?;
+        if length == 0 {
+            return Ok((body, bytes));
+        }
+    }
+}
+
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    Some((&bytes[..end], &bytes[end + 2..]))
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_answers_count() {
+        let whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+        let json = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n";
+        let cases = [
+            (String::new(), Some(0)),
+            (whole.to_owned(), Some(1)),
+            ([whole, chunked, whole].concat(), Some(3)),
+            ([whole, "x"].concat(), None),
+            (whole[..whole.len() - 1].to_owned(), None),
+            (chunked[..chunked.len() - 2].to_owned(), None),
+            ([json, "{}\n"].concat(), Some(1)),
+            ([json, "{}}"].concat(), None),
+            ("HTTP/1.1 700 OK\r\n\r\n".to_owned(), None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(check(text.as_bytes(), Asked::default()).ok(), expected, "{text:?}");
+        }
+        let asked = Asked { head_alone: true, followed: true };
+        assert_eq!(check([json, whole].concat().as_bytes(), asked), Ok(2));
+        assert_eq!(check(&chunked.as_bytes()[..chunked.len() - 5], asked), Ok(1));
+        assert!(check(&chunked.as_bytes()[..chunked.len() - 6], asked).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! One file a target.
+
+pub mod checkpoint;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod discovery;
+pub mod http;
+pub mod log;
+pub mod peer;

@@ -1,0 +1,178 @@
+//! The key-value store where a machine's disk or clock is at fault, and the others' are not.
+
+use std::time::Duration;
+
+use machines::backend::DiskFault;
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::kv::{FORMED, LOAD, NODES, SOON, USER_DATA, form, health, leader, shows};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const BAD_DISK: Scenario = Scenario {
+    name: "kv-bad-disk",
+    about: "a slow disk and then a failing one leave the cluster at work; their member says so and comes back",
+    nodes: NODES,
+    // A container has no disk of its own to fail.
+    on: &[Qemu],
+    long_on: &[Qemu],
+    user_data: Some(USER_DATA),
+    run: bad_disk,
+    ..USUAL
+};
+
+/// Reads and writes a second: a hundredth of what the worst of disks does.
+const SLOW: u64 = 5;
+/// What the journal gets goes to the console too, which needs no disk.
+const TELL: &str = "sudo sh -c 'mkdir -p /run/systemd/journald.conf.d && \
+    printf \"[Journal]\\nForwardToConsole=yes\\nMaxLevelConsole=info\\n\" >/run/systemd/journald.conf.d/console.conf \
+    && systemctl restart systemd-journald'";
+
+fn bad_disk(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    let first = leader(stage, &machines[0])?;
+    let (slow, writer) = (stage.machine(first % NODES + 1), stage.machine((first + 1) % NODES + 1));
+    writer.succeed(LOAD)?;
+    more(&writer, 50)?;
+
+    slow.disk(DiskFault::Slow { operations: SLOW })?;
+    more(&writer, 50)?;
+    slow.disk(DiskFault::None)?;
+    shows(&writer, "etcdctl set /after-slow yes", "yes\n")?;
+    slow.wait_until_succeeds("etcdctl --endpoints http://127.0.0.1:2379 get /after-slow", SOON)?;
+
+    // The leader's: another one has to take over.
+    let failing = stage.machine(leader(stage, &writer)?);
+    expect(failing.name() != writer.name(), "another leader than the writer", writer.name())?;
+    failing.succeed(TELL)?;
+    failing.disk(DiskFault::Failing)?;
+    failing.wait_for_console("the log stopped after a failure while", FORMED)?;
+    more(&writer, 50)?;
+    let next = stage.machine(leader(stage, &writer)?);
+    expect(next.name() != failing.name(), "another leader than the member without a disk", next.name())?;
+
+    // Its file system has given up: as on any machine, a repaired disk is used from the next boot on.
+    failing.disk(DiskFault::None)?;
+    failing.crash()?;
+    failing.start()?;
+    failing.wait_for_unit("etcd.service", FORMED)?;
+    more(&writer, 20)?;
+    nothing_lost(&machines, &writer)
+}
+
+/// Until the writer has had so many more writes acknowledged.
+fn more(writer: &Machine<'_>, count: usize) -> Result<(), Failure> {
+    let now: usize = writer.succeed("cat /run/acknowledged 2>/dev/null | wc -l")?.trim().parse().unwrap_or(0);
+    let wanted = now + count;
+    writer.wait_until_succeeds(&format!("test $(wc -l </run/acknowledged) -ge {wanted}"), SOON)?;
+    Ok(())
+}
+
+/// Ends the load, and asks every member for all that was acknowledged.
+fn nothing_lost(machines: &[Machine<'_>], writer: &Machine<'_>) -> Result<(), Failure> {
+    writer.succeed("sudo touch /run/enough")?;
+    writer.wait_until_succeeds("! systemctl is-active load.service", SOON)?;
+    let acknowledged = writer.succeed("sort /run/acknowledged")?;
+    for machine in machines {
+        machine.wait_until_succeeds("curl -sf http://127.0.0.1:2379/health", SOON)?;
+        machine.write("/run/acknowledged-elsewhere", acknowledged.as_bytes())?;
+        let check = "etcdctl --endpoints http://127.0.0.1:2379 ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; \
+                     comm -23 /run/acknowledged-elsewhere /tmp/have";
+        shows(machine, check, "")?;
+    }
+    Ok(())
+}
+
+pub const CLOCK: Scenario = Scenario {
+    name: "kv-clock",
+    about: "a clock that jumps an hour ahead and back, and another year after a power cut, change no key of others",
+    nodes: NODES,
+    // Containers have their host's clock.
+    on: &[Qemu],
+    long_on: &[Qemu],
+    user_data: Some(USER_DATA),
+    // Every power-on is in this moment: a machine that was cut comes back in its own past.
+    qemu_words: &["-rtc", "base=2031-05-06T07:08:09"],
+    run: clock,
+    ..USUAL
+};
+
+/// Seconds that a key lives; emulated machines need some of them to be asked.
+const TTL: u64 = 40;
+const AHEAD: &str = "sudo date -s '1 hour'";
+const BACK: &str = "sudo date -s '1 hour ago'";
+
+fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage)?;
+    for machine in &machines {
+        machine.succeed("sudo systemctl stop systemd-timesyncd.service")?;
+        shows(machine, "date -u +%Y", "2031\n")?;
+    }
+    let first = leader(stage, &machines[0])?;
+    let (leads, odd) = (stage.machine(first), stage.machine(first % NODES + 1));
+    let writer = stage.machine((first + 1) % NODES + 1);
+    writer.succeed(LOAD)?;
+    more(&writer, 20)?;
+
+    // Of a follower: keys that others take live as long as they should, on all members.
+    let lives = "lives after the follower's";
+    for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
+        odd.succeed(jump)?;
+        lives_its_time(&machines, &leads, &format!("/follower-{number}"), lives)?;
+        more(&writer, 20)?;
+    }
+
+    // Of the leader: what has no time to live stays, it goes on leading, and keys that it takes by its own clock
+    // live as long as they should.
+    let term = term_of(&leads)?;
+    for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
+        leads.succeed(jump)?;
+        lives_its_time(&machines, &leads, &format!("/leader-{number}"), "lives after the leader's")?;
+        more(&writer, 20)?;
+    }
+    let after = term_of(&leads)?;
+    expect(term == after, "the same term", &format!("{term}, then {after}"))?;
+
+    // After a power cut its real-time clock is where it was at the first power-on.
+    leads.crash()?;
+    more(&writer, 20)?;
+    leads.start()?;
+    leads.wait_for_unit("etcd.service", FORMED)?;
+    let now = leader(stage, &writer)?;
+    lives_its_time(&machines, &stage.machine(now), "/after-the-cut", "lives after a power cut")?;
+    nothing_lost(&machines, &writer)?;
+    health(stage, &writer)
+}
+
+/// A key with a time to live, put by way of one machine, is on all of them for most of it, and then on none.
+fn lives_its_time(machines: &[Machine<'_>], by: &Machine<'_>, key: &str, value: &str) -> Result<(), Failure> {
+    let local = "etcdctl --endpoints http://127.0.0.1:2379";
+    // Asked in one command each: ssh to an emulated machine takes its time.
+    let put = format!("{local} set {key} '{value}' --ttl {TTL} && cut -d. -f1 /proc/uptime");
+    let said = by.succeed(&put)?;
+    let began = std::time::Instant::now();
+    expect(said.starts_with(value), "the key to be set", &said)?;
+    for machine in machines {
+        let there = machine.execute(&format!("{local} get {key}"))?;
+        // Not later than it may go.
+        if began.elapsed() < Duration::from_secs(TTL - 5) {
+            expect(there.code == 0, &format!("{key} on {}", machine.name()), &there.stderr)?;
+        }
+    }
+    let early = Duration::from_secs(TTL / 2).checked_sub(began.elapsed());
+    std::thread::sleep(early.unwrap_or_default());
+    if began.elapsed() < Duration::from_secs(TTL - 5) {
+        by.succeed(&format!("{local} get {key}"))?;
+    }
+    for machine in machines {
+        machine.wait_until_fails(&format!("{local} get {key}"), SOON)?;
+    }
+    let gone = began.elapsed();
+    expect(gone < Duration::from_secs(TTL) + SOON, "it to go in its time", &format!("{gone:?}"))
+}
+
+fn term_of(machine: &Machine<'_>) -> Result<String, Failure> {
+    let ask = "curl -si http://127.0.0.1:2379/v2/keys/ | tr -d '\\r' | grep -i '^x-raft-term:'";
+    Ok(machine.succeed(ask)?)
+}
