@@ -3,9 +3,9 @@
 mod boot;
 mod corruption;
 mod kv;
+mod kv_faults;
 mod kv_recovery;
 mod kv_workers;
-mod kv_faults;
 mod network;
 mod power;
 mod provisioning;

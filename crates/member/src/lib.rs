@@ -10,10 +10,10 @@ mod codec;
 mod config;
 mod copy;
 mod disk_times;
-mod hand_over;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod hand_over;
 mod host;
 mod identity;
 mod leadership;
