@@ -214,11 +214,11 @@ async fn own(
             };
             indexed(typed(status, JSON, line), index)
         }
-        Ok(Answer::Watch { id, events, index }) => {
+        Ok(Answer::Watch { registered, events, index }) => {
             let tokens = tokens.clone();
             let body = Events::body(events, move || {
-                if let (Some(id), Ok(mut tokens)) = (id, tokens.lock()) {
-                    tokens.cancel(id);
+                if let (Some(watch), Ok(mut tokens)) = (&registered, tokens.lock()) {
+                    tokens.cancel(watch);
                 }
             });
             let mut answer = Response::new(body);

@@ -38,7 +38,13 @@ pub struct Tokens {
 /// What became of a request.
 pub enum Answer {
     Event { event: Arc<Event>, index: u64 },
-    Watch { id: Option<WatcherId>, events: mpsc::Receiver<Arc<Event>>, index: u64 },
+    Watch { registered: Option<Registered>, events: mpsc::Receiver<Arc<Event>>, index: u64 },
+}
+
+/// A watch that waits: what it is cancelled by.
+pub struct Registered {
+    key: Key,
+    id: WatcherId,
 }
 
 #[derive(Debug, Error)]
@@ -167,7 +173,7 @@ impl Tokens {
                 let next = event.index() + 1;
                 // Room for one is there: the channel is new.
                 if sender.try_send(event).is_err() || !watch.stream {
-                    return Ok(Answer::Watch { id: None, events, index });
+                    return Ok(Answer::Watch { registered: None, events, index });
                 }
                 next
             }
@@ -182,17 +188,18 @@ impl Tokens {
             next = event.index() + 1;
             if sender.try_send(event).is_err() {
                 // More is behind than a reader may be: it ends there, and the client comes again.
-                return Ok(Answer::Watch { id: None, events, index });
+                return Ok(Answer::Watch { registered: None, events, index });
             }
         }
         let waiting = Waiting { sender, stream: watch.stream };
         let id = self.hub.register(&watch.key, watch.recursive, next, waiting);
-        Ok(Answer::Watch { id: Some(id), events, index })
+        let registered = Some(Registered { key: watch.key.clone(), id });
+        Ok(Answer::Watch { registered, events, index })
     }
 
     /// The client of a watch is gone.
-    pub fn cancel(&mut self, id: WatcherId) {
-        self.hub.cancel(id);
+    pub fn cancel(&mut self, watch: &Registered) {
+        self.hub.cancel(&watch.key, watch.id);
     }
 
     /// Removes what has expired.
