@@ -73,15 +73,12 @@ type Moved = Vec<(PathBuf, PathBuf)>;
 /// Moves away what is in the way, or refuses; where each went.
 fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
-    match target.place.in_use() {
-        Ok(Some(_)) => {
-            return refuse(format!(
-                "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",
-                target.root.display()
-            ));
-        }
-        // What can not be read may be what a backup is restored for.
-        Ok(None) | Err(_) => {}
+    // What can not be read may be what a backup is restored for.
+    if let Ok(Some(_)) = target.place.in_use() {
+        return refuse(format!(
+            "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",
+            target.root.display()
+        ));
     }
     let proxy = target.root.join("proxy");
     let all = [Some(target.place.folder.as_path()), target.place.log.as_deref(), Some(proxy.as_path())];
