@@ -184,7 +184,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let line = shown.rmatch_indices("line at ").nth(1).unwrap().0;
         let place: usize = shown[line + 8..line + 24].parse().unwrap();
-        assert!(whole[place..].starts_with(shown[line..line + 24].as_bytes()));
+        assert!(whole[place..].starts_with(&shown.as_bytes()[line..line + 24]));
     }
 
     #[test]

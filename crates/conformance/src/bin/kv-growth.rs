@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use conformance::backend::Program;
-use conformance::failure::{Failure, chain};
+use conformance::failure::Failure;
 use conformance::load::{PANELS, Point, Settings, Side, growth, plot};
 
 /// Measures growth with keys (1e3 to 1e6), values (64 B to 64 KiB) and members (1 to 7), once each.
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match measure(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", chain(&failure));
+            eprintln!("error: {}", causes::chain(&failure));
             ExitCode::FAILURE
         }
     }
