@@ -18,7 +18,6 @@ use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
 use crate::ask::{AskError, Question, ask};
-use crate::chain::chain;
 use crate::peer_port::PeerPort;
 use crate::{data_dir, srv};
 

@@ -6,7 +6,6 @@ mod ask_tests;
 mod auto_tls;
 mod backend;
 mod bootstrap;
-mod chain;
 mod data_dir;
 mod facts;
 mod listen;
