@@ -11,12 +11,14 @@ use kv::Command;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, SnapshotPolicy};
 use parking_lot::Mutex;
+use raft_log::disk::Disk;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{MemberConfig, Start};
+use crate::hands::{Background, Hands, RealHands};
 use crate::host::{Accepted, MemberHost};
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
@@ -59,12 +61,26 @@ pub enum StartError {
 
 impl Member {
     pub async fn start(config: MemberConfig, network: Arc<dyn Network>) -> Result<Member, StartError> {
+        Self::start_with(config, network, Arc::new(RealHands)).await
+    }
+
+    /// Starts with another's disks and threads.
+    pub async fn start_with<H: Hands>(
+        config: MemberConfig,
+        network: Arc<dyn Network>,
+        hands: Arc<H>,
+    ) -> Result<Member, StartError> {
         let started = Instant::now();
         let config = Arc::new(config);
         let identity = identity::take(&config.data_dir, config.cluster_id, config.member_id)?;
         let disks = PeerDisks::open(&config.data_dir)?;
-        let (log, flush_thread) =
-            LogStore::open(&config.log_dir(), config.log_segment_bytes, Arc::clone(&config.disk_times))?;
+        let (log, flush_thread) = LogStore::open(
+            &hands,
+            &config.log_dir(),
+            config.log_segment_bytes,
+            Arc::clone(&config.disk_times),
+        )?;
+        let hands: Arc<dyn Background> = hands;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
         let applied = Arc::new(Applied::new(proposals));
@@ -80,9 +96,9 @@ impl Member {
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
         let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied));
-        let state_machine =
-            StateMachine::new(Arc::clone(&applied), checkpoint, Arc::clone(&config.disk_times));
-        let networking = Networking { peers: Arc::clone(&peers) };
+        let times = Arc::clone(&config.disk_times);
+        let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
+        let networking = Networking { peers: Arc::clone(&peers), hands: Arc::clone(&hands) };
         let raft_config = Arc::new(raft_config(&config)?);
         let raft = Raft::new(config.member_id, raft_config, networking, log, state_machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
@@ -90,7 +106,7 @@ impl Member {
             initialize(&raft, &config).await?;
         }
         elect_alone(&raft, config.member_id).await?;
-        let parts = Parts { config, raft, applied, peers, state_machine, room, started };
+        let parts = Parts { config, raft, applied, peers, state_machine, room, started, hands };
         let member = parts.assemble(flush_thread);
         if member.inner.config.force_new_cluster {
             forget_others(&member).await;
@@ -174,7 +190,11 @@ async fn elect_alone(raft: &Raft, member_id: u64) -> Result<(), StartError> {
 
 /// Appends a configuration of this member alone, as a leader of a new term would: all that the log
 /// holds counts as committed then.
-async fn force_alone(config: &MemberConfig, log: &LogStore, applied: &Applied) -> Result<(), StartError> {
+async fn force_alone<D: Disk>(
+    config: &MemberConfig,
+    log: &LogStore<D>,
+    applied: &Applied,
+) -> Result<(), StartError> {
     let last = log.last_log_id()?.max(applied.meta().last_log_id);
     let (Some(last), Some(vote)) = (last, log.vote()) else {
         return Err(StartError::NothingToForce);
@@ -231,11 +251,12 @@ struct Parts {
     state_machine: StateMachine,
     room: Room,
     started: Instant,
+    hands: Arc<dyn Background>,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: crate::log_store::FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started } = self;
+        let Self { config, raft, applied, peers, state_machine, room, started, hands } = self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -276,6 +297,7 @@ impl Parts {
             leadership: leadership.clone(),
             checkpoint: state_machine,
             append_received: Arc::clone(&append_received),
+            hands: Arc::clone(&hands),
         });
         let inner = Inner {
             config,
@@ -292,6 +314,7 @@ impl Parts {
             started,
             tasks: Mutex::new(tasks),
             flush_thread: Mutex::new(Some(flush_thread)),
+            hands,
         };
         Member { inner: Arc::new(inner) }
     }
