@@ -22,9 +22,9 @@ use crate::raft_types::SnapshotMeta;
 
 const FORMAT: u8 = 2;
 /// Sorts behind the tables of `kv`.
-const META_KEY: &[u8] = b"\xffraft";
-const PREFIX: &str = "state-";
-const UNFINISHED: &str = ".part";
+pub const META_KEY: &[u8] = b"\xffraft";
+pub const PREFIX: &str = "state-";
+pub const UNFINISHED: &str = ".part";
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -80,9 +80,9 @@ impl From<CheckpointError> for io::Error {
 /// One environment. Clones share it.
 #[derive(Clone)]
 pub struct Checkpoint {
-    env: Env<WithoutTls>,
-    records: Database<'static, Raw, Raw>,
-    folder: PathBuf,
+    pub env: Env<WithoutTls>,
+    pub records: Database<'static, Raw, Raw>,
+    pub folder: PathBuf,
 }
 
 /// The newest whole environment below `root`, or a new empty one. Leftovers of others are removed.
@@ -129,7 +129,7 @@ pub fn look(root: &Path, in_use: bool) -> Result<Option<Checkpoint>, CheckpointE
     newest.map(|(_, folder)| Checkpoint::open(folder, EnvFlags::READ_ONLY | lock)).transpose()
 }
 
-fn generation(path: &Path) -> Option<u64> {
+pub fn generation(path: &Path) -> Option<u64> {
     let number = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
     u64::from_str_radix(number, 16).ok()
 }
@@ -139,12 +139,12 @@ fn is_unfinished(path: &Path) -> bool {
     name.starts_with(PREFIX) && name.ends_with(UNFINISHED)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
 impl Checkpoint {
-    fn open(folder: PathBuf, flags: EnvFlags) -> Result<Self, CheckpointError> {
+    pub fn open(folder: PathBuf, flags: EnvFlags) -> Result<Self, CheckpointError> {
         let failed = |error| CheckpointError::Database(folder.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(DATABASE_BYTES);
@@ -170,7 +170,7 @@ impl Checkpoint {
         self.env.real_disk_size().unwrap_or_default()
     }
 
-    fn failed(&self, error: heed::Error) -> CheckpointError {
+    pub fn failed(&self, error: heed::Error) -> CheckpointError {
         CheckpointError::Database(self.folder.clone(), error)
     }
 
@@ -199,7 +199,7 @@ impl Checkpoint {
     }
 
     /// Writes or removes one record behind its checksum, and keeps the sum of all.
-    fn write(
+    pub fn write(
         &self,
         txn: &mut RwTxn<'_>,
         sum: &mut Sum,
@@ -223,7 +223,12 @@ impl Checkpoint {
     }
 
     /// The format, a checksum of what follows, the records' sum, the place in the log.
-    fn put_meta(&self, txn: &mut RwTxn<'_>, sum: Sum, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+    pub fn put_meta(
+        &self,
+        txn: &mut RwTxn<'_>,
+        sum: Sum,
+        meta: &SnapshotMeta,
+    ) -> Result<(), CheckpointError> {
         let mut rest = BytesMut::with_capacity(256);
         rest.put_u64(sum.0);
         codec::put_snapshot_meta(&mut rest, meta);
@@ -234,7 +239,7 @@ impl Checkpoint {
         self.records.put(txn, META_KEY, &out).map_err(|error| self.failed(error))
     }
 
-    fn read_meta(&self, txn: &RoTxn<'_>) -> Result<Option<(Sum, SnapshotMeta)>, CheckpointError> {
+    pub fn read_meta(&self, txn: &RoTxn<'_>) -> Result<Option<(Sum, SnapshotMeta)>, CheckpointError> {
         let bytes = self.records.get(txn, META_KEY).map_err(|error| self.failed(error))?;
         let Some((format, bytes)) = bytes.and_then(<[u8]>::split_first) else { return Ok(None) };
         let folder = || self.folder.clone();
@@ -249,7 +254,7 @@ impl Checkpoint {
     }
 
     /// What stands behind a record's checksum.
-    fn checked<'a>(&self, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], CheckpointError> {
+    pub fn checked<'a>(&self, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], CheckpointError> {
         match bytes.split_first_chunk() {
             Some((stored, value)) if u32::from_le_bytes(*stored) == checksum(key, value) => Ok(value),
             _ => Err(CheckpointError::Damaged(self.folder.clone(), key.to_vec())),
@@ -263,13 +268,13 @@ impl Checkpoint {
     }
 }
 
-fn checksum(key: &[u8], value: &[u8]) -> u32 {
+pub fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
 /// The checksums of all records added up, spread so that one can not stand for another two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sum(u64);
+pub struct Sum(u64);
 
 impl Sum {
     fn spread(checksum: u32) -> u64 {
@@ -279,7 +284,7 @@ impl Sum {
         mixed ^ (mixed >> 27)
     }
 
-    fn add(&mut self, checksum: u32) {
+    pub fn add(&mut self, checksum: u32) {
         self.0 = self.0.wrapping_add(Self::spread(checksum));
     }
 
@@ -297,8 +302,8 @@ fn key(table: Table, key: u64) -> [u8; 9] {
 
 /// One state of an environment. It may be moved to another thread, not shared.
 pub struct View {
-    txn: RoTxn<'static, WithoutTls>,
-    checkpoint: Checkpoint,
+    pub txn: RoTxn<'static, WithoutTls>,
+    pub checkpoint: Checkpoint,
 }
 
 impl View {
@@ -309,11 +314,11 @@ impl View {
 
     /// All records of `kv`, in the order of their keys. Each is whole; that none is missing is
     /// known when all were taken.
-    pub fn each<E: From<CheckpointError>>(
+    fn each(
         &self,
-        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let failed = |error| E::from(self.checkpoint.failed(error));
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
+    ) -> Result<(), CheckpointError> {
+        let failed = |error| self.checkpoint.failed(error);
         let mut sum = Sum::default();
         for record in self.checkpoint.records.iter(&self.txn).map_err(failed)? {
             let (key, bytes) = record.map_err(failed)?;
@@ -327,7 +332,7 @@ impl View {
         if sum == written {
             return Ok(());
         }
-        Err(CheckpointError::Incomplete(self.checkpoint.folder.clone()).into())
+        Err(CheckpointError::Incomplete(self.checkpoint.folder.clone()))
     }
 
     pub fn restore(&self) -> Result<Store, CheckpointError> {
@@ -342,77 +347,8 @@ impl View {
     }
 }
 
-fn read_key(key: &[u8]) -> Option<(Table, u64)> {
+pub fn read_key(key: &[u8]) -> Option<(Table, u64)> {
     let (first, number) = key.split_first()?;
     let table = Table::ALL.into_iter().find(|table| *table as u8 == *first)?;
     Some((table, u64::from_be_bytes(number.try_into().ok()?)))
-}
-
-/// Writes a new environment beside the one in use, from the records of a leader.
-pub struct Replacement {
-    part: PathBuf,
-    whole: PathBuf,
-    checkpoint: Checkpoint,
-}
-
-impl Replacement {
-    pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
-        let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
-        let number = generation(&current.folder).unwrap_or_default() + 1;
-        let whole = root.join(format!("{PREFIX}{number:016x}"));
-        let part = root.join(format!("{PREFIX}{number:016x}{UNFINISHED}"));
-        let in_folder = |error| CheckpointError::Io(part.clone(), error);
-        if part.exists() {
-            fs::remove_dir_all(&part).map_err(in_folder)?;
-        }
-        fs::create_dir(&part).map_err(in_folder)?;
-        Ok(Self { checkpoint: Checkpoint::open(part.clone(), EnvFlags::empty())?, part, whole })
-    }
-
-    /// Writes all that `next` gives, in one transaction.
-    pub fn fill(
-        &self,
-        meta: &SnapshotMeta,
-        mut next: impl FnMut() -> Option<Bytes>,
-    ) -> Result<(), CheckpointError> {
-        let checkpoint = &self.checkpoint;
-        let failed = |error| checkpoint.failed(error);
-        let mut txn = checkpoint.env.write_txn().map_err(failed)?;
-        let mut sum = Sum::default();
-        while let Some(chunk) = next() {
-            let mut reader = Reader::new(chunk);
-            while !reader.is_empty() {
-                let malformed = |error| CheckpointError::Meta(self.part.clone(), error);
-                let key = reader.bytes().map_err(malformed)?;
-                let value = reader.bytes().map_err(malformed)?;
-                if read_key(&key).is_none() {
-                    return Err(CheckpointError::Record(self.part.clone(), key.to_vec()));
-                }
-                checkpoint.write(&mut txn, &mut sum, &key, Some(&value))?;
-            }
-        }
-        checkpoint.put_meta(&mut txn, sum, meta)?;
-        txn.commit().map_err(failed)
-    }
-
-    /// Gives the environment its name, which makes it the one that a restart finds.
-    pub fn finish(self) -> Result<Checkpoint, CheckpointError> {
-        let Self { part, whole, checkpoint } = self;
-        let in_folder = |error| CheckpointError::Io(whole.clone(), error);
-        checkpoint.close();
-        fs::rename(&part, &whole).map_err(in_folder)?;
-        sync_folder(whole.parent().unwrap_or(&whole)).map_err(in_folder)?;
-        Checkpoint::open(whole, EnvFlags::empty())
-    }
-}
-
-/// Removes an environment that was replaced. Views of it stay readable until they are dropped.
-pub fn remove(old: &Checkpoint) -> Result<(), CheckpointError> {
-    fs::remove_dir_all(&old.folder).map_err(|error| CheckpointError::Io(old.folder.clone(), error))
-}
-
-/// Appends a record as [`Replacement::fill`] reads it.
-pub fn put_record(out: &mut BytesMut, key: &[u8], value: &[u8]) {
-    codec::put_bytes(out, key);
-    codec::put_bytes(out, value);
 }

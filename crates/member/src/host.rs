@@ -10,11 +10,10 @@ use bytes::Bytes;
 use openraft::ReadPolicy;
 use openraft::storage::Snapshot;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
 use crate::applied::Applied;
-use crate::checkpoint::{Checkpoint, CheckpointError, Replacement};
+use crate::hands::{Background, blocking};
 use crate::leadership::Leadership;
 use crate::log_store::Room;
 use crate::peer::hello::{Hello, Refused, Welcome};
@@ -24,6 +23,7 @@ use crate::peers::Peers;
 use crate::proposer::{Taken, append};
 use crate::raft_types::{BatchId, LeaderId, SnapshotMeta, Vote};
 use crate::state_machine::{Raft, SnapshotData, StateMachine};
+use crate::transfer::Replacement;
 
 /// Batches of other members that the present leadership was given.
 #[derive(Default)]
@@ -106,6 +106,7 @@ pub struct MemberHost {
     pub checkpoint: StateMachine,
     pub append_received: Arc<AtomicU64>,
     pub room: Room,
+    pub hands: Arc<dyn Background>,
 }
 
 impl Host for MemberHost {
@@ -129,6 +130,7 @@ impl Host for MemberHost {
             leadership: self.leadership.clone(),
             state_machine: self.checkpoint.clone(),
             append_received: Arc::clone(&self.append_received),
+            hands: Arc::clone(&self.hands),
             receiving: None,
         })
     }
@@ -145,6 +147,7 @@ struct MemberConversation {
     leadership: watch::Receiver<Leadership>,
     state_machine: StateMachine,
     append_received: Arc<AtomicU64>,
+    hands: Arc<dyn Background>,
     receiving: Option<Receiving>,
 }
 
@@ -152,29 +155,40 @@ struct MemberConversation {
 struct Receiving {
     vote: Vote,
     meta: SnapshotMeta,
-    chunks: mpsc::Sender<Bytes>,
-    writer: JoinHandle<Result<Replacement, CheckpointError>>,
+    /// Taken out while something is done with it. Its pieces come one after the other.
+    replacement: Arc<Mutex<Option<Replacement>>>,
+    hands: Arc<dyn Background>,
 }
 
 impl Receiving {
-    fn begin(vote: Vote, meta: SnapshotMeta, current: Checkpoint) -> Self {
-        let (chunks, mut received) = mpsc::channel::<Bytes>(2);
-        let for_writer = meta.clone();
-        let writer = tokio::task::spawn_blocking(move || {
-            let replacement = Replacement::begin(&current)?;
-            replacement.fill(&for_writer, || received.blocking_recv())?;
-            Ok(replacement)
-        });
-        Self { vote, meta, chunks, writer }
+    fn new(vote: Vote, meta: SnapshotMeta, hands: Arc<dyn Background>) -> Self {
+        Self { vote, meta, replacement: Arc::default(), hands }
+    }
+
+    /// Does `work` where it may block; what it gives is what the next piece comes to.
+    fn write<F>(&self, work: F) -> Handling
+    where
+        F: FnOnce(Option<Replacement>) -> Result<Replacement, String> + Send + 'static,
+    {
+        let (place, hands) = (Arc::clone(&self.replacement), Arc::clone(&self.hands));
+        Box::pin(async move {
+            let before = place.lock().take();
+            let written = blocking(&*hands, move || work(before)).await.map_err(text)?;
+            *place.lock() = Some(written?);
+            Ok(Bytes::new())
+        })
     }
 
     async fn finish(self, raft: Raft) -> Result<Bytes, String> {
-        drop(self.chunks);
-        let written = self.writer.await.map_err(|error| error.to_string())?;
-        let replacement = written.map_err(|error| error.to_string())?;
+        let Some(replacement) = self.replacement.lock().take() else {
+            return Err("the end of a snapshot that could not be written".to_owned());
+        };
+        let meta = self.meta.clone();
+        let complete = move || replacement.complete(&meta).map(|()| replacement);
+        let replacement = blocking(&*self.hands, complete).await.map_err(text)?.map_err(text)?;
         let snapshot = Snapshot { meta: self.meta, snapshot: SnapshotData::Received(replacement) };
         let answer = raft.install_full_snapshot(self.vote, snapshot).await;
-        answer.map(|answer| message::snapshot_answer(&answer)).map_err(|error| error.to_string())
+        answer.map(|answer| message::snapshot_answer(&answer)).map_err(text)
     }
 }
 
@@ -219,19 +233,19 @@ impl Conversation for MemberConversation {
             message::SNAPSHOT_BEGIN => match message::read_snapshot_begin(contents) {
                 Ok((vote, meta)) => {
                     let current = self.state_machine.checkpoint();
-                    self.receiving = Some(Receiving::begin(vote, meta, current));
-                    done()
+                    let receiving = Receiving::new(vote, meta, Arc::clone(&self.hands));
+                    let begun = receiving.write(move |_| Replacement::begin(&current).map_err(text));
+                    self.receiving = Some(receiving);
+                    begun
                 }
                 Err(_) => failed("a malformed snapshot"),
             },
             message::SNAPSHOT_CHUNK => match &self.receiving {
-                Some(receiving) => {
-                    let chunks = receiving.chunks.clone();
-                    Box::pin(async move {
-                        let sent = chunks.send(contents).await;
-                        sent.map(|()| Bytes::new()).map_err(|_| "the snapshot can not be written".to_owned())
-                    })
-                }
+                Some(receiving) => receiving.write(move |replacement| {
+                    let mut replacement = replacement.ok_or("the snapshot can not be written")?;
+                    replacement.add(contents).map_err(text)?;
+                    Ok(replacement)
+                }),
                 None => failed("a piece of no snapshot"),
             },
             message::SNAPSHOT_END => match self.receiving.take() {

@@ -14,6 +14,7 @@ mod disk_times;
 #[doc(hidden)]
 pub mod fuzz;
 mod hand_over;
+pub mod hands;
 mod host;
 mod identity;
 mod leadership;
@@ -34,6 +35,7 @@ mod shown;
 mod start;
 mod state_machine;
 mod status;
+mod transfer;
 mod upkeep;
 mod watching;
 

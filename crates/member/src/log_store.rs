@@ -15,28 +15,39 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use parking_lot::{Condvar, Mutex};
-use raft_log::{AppendError, FlushError, Flusher, Log, MaintainError, Purged, RealDisk, StateKey, Ticket};
-use tokio::sync::oneshot;
+use parking_lot::Mutex;
+use raft_log::disk::Disk;
+use raft_log::{AppendError, FlushError, Flusher, Log, MaintainError, Purged, StateKey, Ticket};
+use tokio::sync::{Notify, oneshot};
 
 use crate::codec::{self, Reader};
 use crate::disk_times::DiskTimes;
+use crate::hands::{Background, Hands, Join};
 use crate::limits::{FULL_DISK_PAUSE, LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
 
 pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
 
-type DiskLog = Log<RealDisk>;
-
 /// Both writer and reader; clones share the log.
-#[derive(Clone)]
-pub struct LogStore {
-    log: Arc<DiskLog>,
+pub struct LogStore<D: Disk> {
+    log: Arc<Log<D>>,
     flushes: Arc<Flushes>,
     room: Room,
     vote: Arc<Mutex<Option<Vote>>>,
     committed: Arc<Mutex<Option<LogId>>>,
+}
+
+impl<D: Disk> Clone for LogStore<D> {
+    fn clone(&self) -> Self {
+        Self {
+            log: Arc::clone(&self.log),
+            flushes: Arc::clone(&self.flushes),
+            room: self.room.clone(),
+            vote: Arc::clone(&self.vote),
+            committed: Arc::clone(&self.committed),
+        }
+    }
 }
 
 /// Whether the log's disk has room. It is asked for before there is none: the next segment is made
@@ -89,7 +100,7 @@ impl Waiter {
 #[derive(Default)]
 struct Flushes {
     queue: Mutex<Queue>,
-    wake: Condvar,
+    wake: Notify,
 }
 
 #[derive(Default)]
@@ -106,35 +117,37 @@ impl Flushes {
 
     fn stop(&self) {
         self.queue.lock().stop = true;
-        self.wake.notify_all();
+        self.wake.notify_one();
     }
 
     /// What waits now; nothing when the log is to be closed.
-    fn next(&self) -> Option<Vec<(Ticket, Waiter)>> {
-        let mut queue = self.queue.lock();
-        while queue.waiting.is_empty() {
-            if queue.stop {
-                return None;
+    async fn next(&self) -> Option<Vec<(Ticket, Waiter)>> {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                if !queue.waiting.is_empty() {
+                    return Some(std::mem::take(&mut queue.waiting));
+                }
+                if queue.stop {
+                    return None;
+                }
             }
-            self.wake.wait(&mut queue);
+            self.wake.notified().await;
         }
-        Some(std::mem::take(&mut queue.waiting))
     }
 }
 
 /// The flushing thread; when it is dropped, what was appended is flushed and the thread ends.
 pub struct FlushThread {
     flushes: Arc<Flushes>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<Join>,
 }
 
 impl Drop for FlushThread {
     fn drop(&mut self) {
         self.flushes.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the log's flushing thread had panicked");
+        if let Some(join) = self.thread.take() {
+            join();
         }
     }
 }
@@ -149,13 +162,14 @@ pub enum OpenLogError {
     Record(#[from] codec::DecodeError),
 }
 
-impl LogStore {
-    pub fn open(
+impl<D: Disk> LogStore<D> {
+    pub fn open<H: Hands<Disk = D>>(
+        hands: &Arc<H>,
         folder: &Path,
         segment_bytes: u64,
         times: Arc<dyn DiskTimes>,
     ) -> Result<(Self, FlushThread), OpenLogError> {
-        let disk = RealDisk::at(folder)?;
+        let disk = hands.log_disk(folder)?;
         let options = raft_log::Options {
             segment_bytes,
             cache_bytes: LOG_CACHE_BYTES,
@@ -168,10 +182,15 @@ impl LogStore {
         let log = Arc::new(log);
         let flushes = Arc::new(Flushes::default());
         let room = Room::default();
-        let thread = std::thread::Builder::new().name("log-flush".into()).spawn({
-            let (log, flushes, room) = (Arc::clone(&log), Arc::clone(&flushes), room.clone());
-            move || flush_all(&log, flusher, &flushes, &room, &*times)
-        })?;
+        let flushing = Flushing {
+            log: Arc::clone(&log),
+            flushes: Arc::clone(&flushes),
+            room: room.clone(),
+            times,
+            hands: Arc::<H>::clone(hands),
+            maintaining: Arc::default(),
+        };
+        let thread = hands.keep("log-flush", Box::pin(flushing.run(flusher)))?;
         let store = Self {
             log,
             flushes: Arc::clone(&flushes),
@@ -224,7 +243,7 @@ impl LogStore {
 
     /// Where the disk is full or too much waits, tries again until there is room: an error would
     /// end the member.
-    async fn patiently(&self, write: impl Fn(&DiskLog) -> Result<Ticket, AppendError>) -> io::Result<Ticket> {
+    async fn patiently(&self, write: impl Fn(&Log<D>) -> Result<Ticket, AppendError>) -> io::Result<Ticket> {
         let mut no_room = None;
         loop {
             match write(&self.log) {
@@ -270,35 +289,74 @@ fn record(entry: &Entry) -> raft_log::Entry {
     }
 }
 
-fn flush_all(
-    log: &Arc<DiskLog>,
-    mut flusher: Flusher<RealDisk>,
-    flushes: &Arc<Flushes>,
-    room: &Room,
-    times: &dyn DiskTimes,
-) {
-    let mut waiting = Vec::new();
-    let maintaining = Arc::new(AtomicBool::new(false));
-    let mut no_room = None;
-    while let Some(more) = flushes.next() {
-        waiting.extend(more);
-        let (last, began) = (log.bounds().last, Instant::now());
-        match flush_once(&mut flusher, flushes, &mut waiting) {
-            Flush::Done { maintain: wanted } => {
-                times.log_flushed(began.elapsed(), last);
-                no_room = None;
-                if wanted {
-                    maintain(log, flushes, room, &maintaining);
+/// What the flushing thread works with.
+struct Flushing<D: Disk> {
+    log: Arc<Log<D>>,
+    flushes: Arc<Flushes>,
+    room: Room,
+    times: Arc<dyn DiskTimes>,
+    hands: Arc<dyn Background>,
+    /// The next segment is being made.
+    maintaining: Arc<AtomicBool>,
+}
+
+impl<D: Disk> Flushing<D> {
+    async fn run(self, mut flusher: Flusher<D>) {
+        let mut waiting = Vec::new();
+        let mut no_room = None;
+        while let Some(more) = self.flushes.next().await {
+            waiting.extend(more);
+            let (last, began) = (self.log.bounds().last, Instant::now());
+            match flush_once(&mut flusher, &self.flushes, &mut waiting) {
+                Flush::Done { maintain: wanted } => {
+                    self.times.log_flushed(began.elapsed(), last);
+                    no_room = None;
+                    if wanted {
+                        self.maintain();
+                    }
+                }
+                Flush::Full(error) => {
+                    no_room.get_or_insert_with(|| self.room.wait(&error));
+                    self.hands.pause(FULL_DISK_PAUSE).await;
                 }
             }
-            Flush::Full(error) => {
-                no_room.get_or_insert_with(|| room.wait(&error));
-                std::thread::sleep(FULL_DISK_PAUSE);
-            }
+        }
+        if let Err(error) = flusher.flush() {
+            tracing::error!(%error, "the log's end could not be flushed");
         }
     }
-    if let Err(error) = flusher.flush() {
-        tracing::error!(%error, "the log's end could not be flushed");
+
+    /// Makes the next segment, away from the thread that others wait for; without room for it, as
+    /// soon as there is some.
+    fn maintain(&self) {
+        if self.maintaining.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (log, running) = (Arc::clone(&self.log), Arc::clone(&self.maintaining));
+        let (flushes, room) = (Arc::clone(&self.flushes), self.room.clone());
+        let hands = Arc::clone(&self.hands);
+        let maintaining = async move {
+            let mut no_room = None;
+            loop {
+                match log.maintain() {
+                    Err(error @ MaintainError::Full { .. }) if !flushes.queue.lock().stop => {
+                        no_room.get_or_insert_with(|| room.wait(&error));
+                        hands.pause(FULL_DISK_PAUSE).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the log's next segment is not ready");
+                        break;
+                    }
+                    Ok(()) => break,
+                }
+            }
+            drop(no_room);
+            running.store(false, Ordering::Release);
+        };
+        // Nobody waits for its end.
+        if let Err(error) = self.hands.keep("log-maintain", Box::pin(maintaining)) {
+            tracing::error!(%error, "no thread for the log's next segment");
+        }
     }
 }
 
@@ -311,8 +369,8 @@ enum Flush {
 }
 
 /// One flush for all that wait.
-fn flush_once(
-    flusher: &mut Flusher<RealDisk>,
+fn flush_once<D: Disk>(
+    flusher: &mut Flusher<D>,
     flushes: &Flushes,
     waiting: &mut Vec<(Ticket, Waiter)>,
 ) -> Flush {
@@ -342,38 +400,7 @@ fn flush_once(
     }
 }
 
-/// Makes the next segment, away from the thread that others wait for; without room for it, as soon
-/// as there is some.
-fn maintain(log: &Arc<DiskLog>, flushes: &Arc<Flushes>, room: &Room, running: &Arc<AtomicBool>) {
-    if running.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let (log, running) = (Arc::clone(log), Arc::clone(running));
-    let (flushes, room) = (Arc::clone(flushes), room.clone());
-    let spawned = std::thread::Builder::new().name("log-maintain".into()).spawn(move || {
-        let mut no_room = None;
-        loop {
-            match log.maintain() {
-                Err(error @ MaintainError::Full { .. }) if !flushes.queue.lock().stop => {
-                    no_room.get_or_insert_with(|| room.wait(&error));
-                    std::thread::sleep(FULL_DISK_PAUSE);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the log's next segment is not ready");
-                    break;
-                }
-                Ok(()) => break,
-            }
-        }
-        drop(no_room);
-        running.store(false, Ordering::Release);
-    });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "no thread for the log's next segment");
-    }
-}
-
-impl RaftLogReader<Types> for LogStore {
+impl<D: Disk> RaftLogReader<Types> for LogStore<D> {
     async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
@@ -408,7 +435,7 @@ impl RaftLogReader<Types> for LogStore {
     }
 }
 
-impl RaftLogStorage<Types> for LogStore {
+impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
@@ -466,7 +493,7 @@ impl RaftLogStorage<Types> for LogStore {
         let mut note = BytesMut::with_capacity(24);
         codec::put_log_id(&mut note, &log_id);
         let purged = Purged { index: log_id.index, term: log_id.leader_id.term, note: note.freeze() };
-        let purge = |log: &DiskLog| match log.purge_to(purged.clone()) {
+        let purge = |log: &Log<D>| match log.purge_to(purged.clone()) {
             // Purged further already.
             Err(AppendError::Purged { .. }) => Ok(log.flushed()),
             done => done,

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::applied::Applied;
 use crate::config::MemberConfig;
 use crate::hand_over::{hand_over, successor};
+use crate::hands::{Background, blocking};
 use crate::host::MemberHost;
 use crate::leadership::Leadership;
 use crate::log_store::{FlushThread, Room};
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub resumed: bool,
     pub tasks: Mutex<JoinSet<()>>,
     pub flush_thread: Mutex<Option<FlushThread>>,
+    pub hands: Arc<dyn Background>,
 }
 
 impl Member {
@@ -232,7 +234,7 @@ impl Member {
         tasks.shutdown().await;
         self.inner.peers.close();
         let flush_thread = self.inner.flush_thread.lock().take();
-        let closed = tokio::task::spawn_blocking(move || drop(flush_thread)).await;
+        let closed = blocking(&*self.inner.hands, move || drop(flush_thread)).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the log was not closed in order");
         }

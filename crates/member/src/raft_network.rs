@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
@@ -17,19 +17,21 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tokio::sync::mpsc;
 
-use crate::checkpoint::{self, CheckpointError, View};
-use crate::limits::{APPENDS_IN_FLIGHT, REDIAL_PAUSE, SNAPSHOT_CALL_TIME, SNAPSHOT_CHUNK};
+use crate::checkpoint::View;
+use crate::hands::{Background, blocking};
+use crate::limits::{APPENDS_IN_FLIGHT, REDIAL_PAUSE, SNAPSHOT_CALL_TIME};
 use crate::peer::link::{Answer, Link, LinkError};
 use crate::peer::message;
 use crate::peers::Peers;
 use crate::raft_types::{LogId, PeerNode, SnapshotMeta, Types, Vote};
 use crate::state_machine::{MemberSnapshot, SnapshotData};
+use crate::transfer::Pieces;
 
 /// Makes clients for openraft's tasks; they share one link per member.
 pub struct Networking {
     pub peers: Arc<Peers>,
+    pub hands: Arc<dyn Background>,
 }
 
 impl RaftNetworkFactory<Types> for Networking {
@@ -37,17 +39,18 @@ impl RaftNetworkFactory<Types> for Networking {
 
     async fn new_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
         let link = self.peers.link(target, &node.peer_urls);
-        PeerClient { peers: Arc::clone(&self.peers), target, link }
+        PeerClient { peers: Arc::clone(&self.peers), hands: Arc::clone(&self.hands), target, link }
     }
 
     async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
         let link = self.peers.own_link(target, &node.peer_urls);
-        PeerClient { peers: Arc::clone(&self.peers), target, link }
+        PeerClient { peers: Arc::clone(&self.peers), hands: Arc::clone(&self.hands), target, link }
     }
 }
 
 pub struct PeerClient {
     peers: Arc<Peers>,
+    hands: Arc<dyn Background>,
     target: u64,
     link: Link,
 }
@@ -92,46 +95,23 @@ impl PeerClient {
         let call = |kind, contents| self.link.call(kind, contents, SNAPSHOT_CALL_TIME);
         let begin = message::snapshot_begin(vote, meta);
         call(message::SNAPSHOT_BEGIN, begin).await.map_err(failed)?;
-        let (chunks, mut received) = mpsc::channel(2);
-        let reading = tokio::task::spawn_blocking(move || read_chunks(&view, &chunks));
-        while let Some(chunk) = received.recv().await {
-            call(message::SNAPSHOT_CHUNK, chunk).await.map_err(failed)?;
-        }
         fn network(error: impl std::fmt::Display) -> StreamingError<Types> {
             StreamingError::Network(NetworkError::from_string(error))
         }
-        match reading.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(network(error)),
-            Err(error) => return Err(network(error)),
+        let mut pieces = Pieces::of(view);
+        loop {
+            let read = blocking(&*self.hands, move || {
+                let piece = pieces.next();
+                (pieces, piece)
+            });
+            let piece;
+            (pieces, piece) = read.await.map_err(network)?;
+            let Some(piece) = piece.map_err(network)? else { break };
+            call(message::SNAPSHOT_CHUNK, piece).await.map_err(failed)?;
         }
         let answer = call(message::SNAPSHOT_END, Bytes::new()).await.map_err(failed)?;
         message::read_snapshot_answer(answer).map_err(network)
     }
-}
-
-/// Reads all records in pieces; ends early when nobody takes them any more.
-fn read_chunks(view: &View, chunks: &mpsc::Sender<Bytes>) -> Result<(), ReadChunksError> {
-    let mut chunk = BytesMut::with_capacity(SNAPSHOT_CHUNK);
-    view.each(|key, value| {
-        checkpoint::put_record(&mut chunk, key, value);
-        if chunk.len() < SNAPSHOT_CHUNK {
-            return Ok(());
-        }
-        chunks.blocking_send(chunk.split().freeze()).map_err(|_| ReadChunksError::Cancelled)
-    })?;
-    if !chunk.is_empty() {
-        chunks.blocking_send(chunk.freeze()).map_err(|_| ReadChunksError::Cancelled)?;
-    }
-    Ok(())
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ReadChunksError {
-    #[error("reading a snapshot")]
-    Checkpoint(#[from] CheckpointError),
-    #[error("sending the snapshot was given up")]
-    Cancelled,
 }
 
 /// One append on its way.

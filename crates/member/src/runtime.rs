@@ -67,8 +67,8 @@ impl AsyncRuntime for Runtime {
     }
 
     fn sleep_until(deadline: TokioInstant) -> Sleep {
-        let left = deadline.saturating_duration_since(TokioInstant::now());
-        if left < SHORTEST_SLEEP {
+        // Never before the deadline: openraft's clock would tick for the same moment again and again.
+        if deadline <= TokioInstant::now() {
             return Sleep::Yield(false);
         }
         Sleep::Timer(Box::pin(TokioRuntime::sleep_until(deadline)))
@@ -105,5 +105,19 @@ impl AsyncRuntime for Runtime {
         F: Future<Output = T>,
     {
         self.0.block_on(future)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_sleep_ends_before_its_deadline() {
+        for micros in [0, 1, 100, 499, 500, 1_500] {
+            let deadline = TokioInstant::now() + Duration::from_micros(micros);
+            Runtime::sleep_until(deadline).await;
+            assert!(TokioInstant::now() >= deadline, "{micros} us");
+        }
     }
 }

@@ -11,6 +11,7 @@ use kv::Command;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, RaftMetrics, SnapshotPolicy};
 use parking_lot::Mutex;
+use raft_log::disk::Disk;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -18,6 +19,7 @@ use crate::alone;
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{MemberConfig, Start};
+use crate::hands::{Background, Hands, RealHands};
 use crate::host::{Accepted, MemberHost};
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
@@ -61,12 +63,26 @@ pub enum StartError {
 
 impl Member {
     pub async fn start(config: MemberConfig, network: Arc<dyn Network>) -> Result<Member, StartError> {
+        Self::start_with(config, network, Arc::new(RealHands)).await
+    }
+
+    /// Starts with another's disks and threads.
+    pub async fn start_with<H: Hands>(
+        config: MemberConfig,
+        network: Arc<dyn Network>,
+        hands: Arc<H>,
+    ) -> Result<Member, StartError> {
         let started = Instant::now();
         let config = Arc::new(config);
         let identity = identity::take(&config.data_dir, config.cluster_id, config.member_id)?;
         let disks = PeerDisks::open(&config.data_dir)?;
-        let (log, flush_thread) =
-            LogStore::open(&config.log_dir(), config.log_segment_bytes, Arc::clone(&config.disk_times))?;
+        let (log, flush_thread) = LogStore::open(
+            &hands,
+            &config.log_dir(),
+            config.log_segment_bytes,
+            Arc::clone(&config.disk_times),
+        )?;
+        let hands: Arc<dyn Background> = hands;
         let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
         let proposals = Proposals::new(config.member_id, rand::random());
         let (shown, before) = shown::open(&config.data_dir)?;
@@ -87,9 +103,9 @@ impl Member {
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
         let times = Arc::clone(&config.peer_times);
         let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied), times);
-        let state_machine =
-            StateMachine::new(Arc::clone(&applied), checkpoint, Arc::clone(&config.disk_times));
-        let networking = Networking { peers: Arc::clone(&peers) };
+        let times = Arc::clone(&config.disk_times);
+        let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
+        let networking = Networking { peers: Arc::clone(&peers), hands: Arc::clone(&hands) };
         let raft_config = Arc::new(raft_config(&config)?);
         let raft = Raft::new(config.member_id, raft_config, networking, log, state_machine.clone()).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
@@ -98,7 +114,7 @@ impl Member {
         }
         elect_alone(&raft, config.member_id).await?;
         let resumed = before.is_some() && applied.meta().last_log_id >= before;
-        let parts = Parts { config, raft, applied, peers, state_machine, room, started, resumed };
+        let parts = Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands };
         let member = parts.assemble(flush_thread);
         if alone.is_some() {
             forget_others(&member).await;
@@ -182,7 +198,11 @@ async fn elect_alone(raft: &Raft, member_id: u64) -> Result<(), StartError> {
 
 /// Appends a configuration of this member alone, as a leader of a new term would: all that the log
 /// holds counts as committed then.
-async fn force_alone(config: &MemberConfig, log: &LogStore, applied: &Applied) -> Result<(), StartError> {
+async fn force_alone<D: Disk>(
+    config: &MemberConfig,
+    log: &LogStore<D>,
+    applied: &Applied,
+) -> Result<(), StartError> {
     let last = log.last_log_id()?.max(applied.meta().last_log_id);
     let (Some(last), Some(vote)) = (last, log.vote()) else {
         return Err(StartError::NothingToForce);
@@ -243,11 +263,12 @@ struct Parts {
     room: Room,
     started: Instant,
     resumed: bool,
+    hands: Arc<dyn Background>,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: crate::log_store::FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started, resumed } = self;
+        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands } = self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -290,6 +311,7 @@ impl Parts {
             checkpoint: state_machine,
             append_received: Arc::clone(&append_received),
             room: room.clone(),
+            hands: Arc::clone(&hands),
         });
         let inner = Inner {
             config,
@@ -307,6 +329,7 @@ impl Parts {
             resumed,
             tasks: Mutex::new(tasks),
             flush_thread: Mutex::new(Some(flush_thread)),
+            hands,
         };
         Member { inner: Arc::new(inner) }
     }

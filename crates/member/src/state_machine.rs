@@ -12,10 +12,12 @@ use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 
 use crate::applied::Applied;
-use crate::checkpoint::{self, Checkpoint, Replacement, View};
+use crate::checkpoint::{Checkpoint, CheckpointError, View};
 use crate::disk_times::DiskTimes;
+use crate::hands::{Background, blocking};
 use crate::limits::FULL_DISK_PAUSE;
 use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
+use crate::transfer::{self, Replacement};
 
 /// A snapshot to send, or one that was received whole.
 pub enum SnapshotData {
@@ -33,12 +35,18 @@ pub struct StateMachine {
     /// Bytes of log applied since the last checkpoint.
     log_bytes: Arc<AtomicU64>,
     times: Arc<dyn DiskTimes>,
+    hands: Arc<dyn Background>,
 }
 
 impl StateMachine {
-    pub fn new(applied: Arc<Applied>, checkpoint: Checkpoint, times: Arc<dyn DiskTimes>) -> Self {
+    pub fn new(
+        applied: Arc<Applied>,
+        checkpoint: Checkpoint,
+        times: Arc<dyn DiskTimes>,
+        hands: Arc<dyn Background>,
+    ) -> Self {
         let checkpoint = Arc::new(Mutex::new(checkpoint));
-        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times }
+        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times, hands }
     }
 
     pub fn checkpoint(&self) -> Checkpoint {
@@ -53,15 +61,6 @@ impl StateMachine {
     pub fn log_bytes(&self) -> u64 {
         self.log_bytes.load(Ordering::Relaxed)
     }
-}
-
-/// Runs what blocks on the disk where it may.
-pub async fn blocking<R, F>(work: F) -> io::Result<R>
-where
-    R: Send + 'static,
-    F: FnOnce() -> io::Result<R> + Send + 'static,
-{
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 impl RaftStateMachine<Types> for StateMachine {
@@ -109,7 +108,8 @@ impl RaftStateMachine<Types> for StateMachine {
                 SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() };
             (inner.store.take_changes(), meta)
         });
-        Builder { work: Some((changes, meta)), checkpoint, times: Arc::clone(&self.times) }
+        let (times, hands) = (Arc::clone(&self.times), Arc::clone(&self.hands));
+        Builder { work: Some((changes, meta)), checkpoint, times, hands }
     }
 
     async fn install_snapshot(
@@ -120,15 +120,15 @@ impl RaftStateMachine<Types> for StateMachine {
         // At start openraft offers the checkpoint that the state was restored from.
         let SnapshotData::Received(replacement) = snapshot else { return Ok(()) };
         let applied = Arc::clone(&self.applied);
-        let installed = blocking(move || {
+        let installed = blocking(&*self.hands, move || {
             let installed = replacement.finish()?;
             applied.restore(&installed)?;
-            Ok(installed)
+            Ok::<_, CheckpointError>(installed)
         })
-        .await?;
+        .await??;
         self.applied.proposals.lose_in_flight();
         let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
-        blocking(move || Ok(checkpoint::remove(&old)?)).await
+        Ok(blocking(&*self.hands, move || transfer::remove(&old)).await??)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<MemberSnapshot>, io::Error> {
@@ -143,6 +143,7 @@ pub struct Builder {
     work: Option<(kv::Changes, SnapshotMeta)>,
     checkpoint: Checkpoint,
     times: Arc<dyn DiskTimes>,
+    hands: Arc<dyn Background>,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -157,13 +158,13 @@ impl RaftSnapshotBuilder<Types> for Builder {
             // The store hands changes out once: they are kept until they are written.
             let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
             let (changes, meta) = (changes.clone(), meta.clone());
-            let written = blocking(move || {
+            let written = blocking(&*self.hands, move || {
                 let began = Instant::now();
                 let committed = checkpoint.commit(changes, &meta);
                 if committed.is_ok() {
                     times.checkpoint_committed(began.elapsed());
                 }
-                Ok(committed.and_then(|()| Ok((checkpoint.view()?, meta))))
+                committed.and_then(|()| Ok((checkpoint.view()?, meta)))
             });
             match written.await? {
                 Ok((view, meta)) => return Ok(Snapshot { meta, snapshot: SnapshotData::View(view) }),

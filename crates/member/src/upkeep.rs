@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use etcd_api::{Member, Timestamp, Unavailable};
@@ -14,6 +13,7 @@ use kv::Command;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::applied::Applied;
 use crate::config::{MemberConfig, Start};

@@ -1,0 +1,133 @@
+//! A state on its way from one member to another: read in pieces there, written here into a new
+//! environment beside the one in use. It must never hold a thread while the other side is waited for.
+
+use std::fs;
+use std::ops::Bound;
+use std::path::PathBuf;
+
+use bytes::{Bytes, BytesMut};
+use heed::{EnvFlags, FlagSetMode};
+
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, META_KEY, PREFIX, Sum, UNFINISHED, View, checksum, generation, read_key,
+    sync_folder,
+};
+use crate::codec::{self, Reader};
+use crate::limits::SNAPSHOT_CHUNK;
+use crate::raft_types::SnapshotMeta;
+
+/// The records of a view, in pieces of about the size of a message.
+pub struct Pieces {
+    view: View,
+    /// The last key that was read.
+    last: Option<Vec<u8>>,
+    sum: Sum,
+}
+
+impl Pieces {
+    pub fn of(view: View) -> Self {
+        Self { view, last: None, sum: Sum::default() }
+    }
+
+    /// The next piece; nothing behind the last one, when it is known that no record is missing.
+    pub fn next(&mut self) -> Result<Option<Bytes>, CheckpointError> {
+        let View { txn, checkpoint } = &self.view;
+        let failed = |error| checkpoint.failed(error);
+        let mut piece = BytesMut::with_capacity(SNAPSHOT_CHUNK);
+        let from = self.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (from, Bound::Excluded(META_KEY));
+        let mut last = None;
+        for record in checkpoint.records.range(txn, &range).map_err(failed)? {
+            let (key, bytes) = record.map_err(failed)?;
+            let value = checkpoint.checked(key, bytes)?;
+            self.sum.add(checksum(key, value));
+            codec::put_bytes(&mut piece, key);
+            codec::put_bytes(&mut piece, value);
+            last = Some(key.to_vec());
+            if piece.len() >= SNAPSHOT_CHUNK {
+                break;
+            }
+        }
+        if last.is_none() {
+            let written = checkpoint.read_meta(txn)?.map_or(Sum::default(), |(sum, _)| sum);
+            let incomplete = || CheckpointError::Incomplete(checkpoint.folder.clone());
+            return if self.sum == written { Ok(None) } else { Err(incomplete()) };
+        }
+        self.last = last;
+        Ok(Some(piece.freeze()))
+    }
+}
+
+/// Writes a new environment beside the one in use, from the records of a leader.
+pub struct Replacement {
+    part: PathBuf,
+    whole: PathBuf,
+    checkpoint: Checkpoint,
+    sum: Sum,
+}
+
+impl Replacement {
+    pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
+        let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
+        let number = generation(&current.folder).unwrap_or_default() + 1;
+        let whole = root.join(format!("{PREFIX}{number:016x}"));
+        let part = root.join(format!("{PREFIX}{number:016x}{UNFINISHED}"));
+        let in_folder = |error| CheckpointError::Io(part.clone(), error);
+        if part.exists() {
+            fs::remove_dir_all(&part).map_err(in_folder)?;
+        }
+        fs::create_dir(&part).map_err(in_folder)?;
+        let checkpoint = Checkpoint::open(part.clone(), EnvFlags::empty())?;
+        // SAFETY: without syncs a crash may leave it broken, but under the name of something
+        // unfinished, which is removed at the next start; `complete` syncs all of it. Nobody else
+        // has the environment yet.
+        unsafe { checkpoint.env.set_flags(EnvFlags::NO_SYNC, FlagSetMode::Enable) }
+            .map_err(|error| checkpoint.failed(error))?;
+        Ok(Self { checkpoint, part, whole, sum: Sum::default() })
+    }
+
+    /// Writes the records of one piece.
+    pub fn add(&mut self, piece: Bytes) -> Result<(), CheckpointError> {
+        let checkpoint = &self.checkpoint;
+        let failed = |error| checkpoint.failed(error);
+        let mut txn = checkpoint.env.write_txn().map_err(failed)?;
+        let mut reader = Reader::new(piece);
+        while !reader.is_empty() {
+            let malformed = |error| CheckpointError::Meta(self.part.clone(), error);
+            let key = reader.bytes().map_err(malformed)?;
+            let value = reader.bytes().map_err(malformed)?;
+            if read_key(&key).is_none() {
+                return Err(CheckpointError::Record(self.part.clone(), key.to_vec()));
+            }
+            checkpoint.write(&mut txn, &mut self.sum, &key, Some(&value))?;
+        }
+        txn.commit().map_err(failed)
+    }
+
+    /// All pieces were added: says what they are the state of. All is on disk on return.
+    pub fn complete(&self, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+        let checkpoint = &self.checkpoint;
+        let failed = |error| checkpoint.failed(error);
+        let mut txn = checkpoint.env.write_txn().map_err(failed)?;
+        checkpoint.put_meta(&mut txn, self.sum, meta)?;
+        txn.commit().map_err(failed)?;
+        checkpoint.env.force_sync().map_err(failed)
+    }
+
+    /// Gives the environment its name, which makes it the one that a restart finds.
+    pub fn finish(self) -> Result<Checkpoint, CheckpointError> {
+        let Self { part, whole, checkpoint, .. } = self;
+        let in_folder = |error| CheckpointError::Io(whole.clone(), error);
+        let closing = checkpoint.env.clone().prepare_for_closing();
+        drop(checkpoint);
+        closing.wait();
+        fs::rename(&part, &whole).map_err(in_folder)?;
+        sync_folder(whole.parent().unwrap_or(&whole)).map_err(in_folder)?;
+        Checkpoint::open(whole, EnvFlags::empty())
+    }
+}
+
+/// Removes an environment that was replaced. Views of it stay readable until they are dropped.
+pub fn remove(old: &Checkpoint) -> Result<(), CheckpointError> {
+    fs::remove_dir_all(&old.folder).map_err(|error| CheckpointError::Io(old.folder.clone(), error))
+}

@@ -1,0 +1,134 @@
+//! A process for each seed, so that nothing of one run is left in the next.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::chance::seed_this_thread;
+use super::run::{Sabotage, simulate};
+use super::trace::Trace;
+
+const SEED: &str = "KEELSON_ONE_SEED";
+const SABOTAGE: &str = "KEELSON_SABOTAGE";
+const TRACE: &str = "KEELSON_TRACE";
+const SEEDS: &str = "KEELSON_SEEDS";
+/// Real time; a seed takes seconds.
+const STUCK: Duration = Duration::from_secs(300);
+
+static FORBIDDEN: Mutex<Option<String>> = Mutex::new(None);
+
+/// Something happened that makes the run worthless, or is a failure by itself.
+pub fn forbidden(what: &str) {
+    FORBIDDEN.lock().get_or_insert_with(|| what.to_owned());
+}
+
+pub fn forbidden_so_far() -> Option<String> {
+    FORBIDDEN.lock().clone()
+}
+
+pub struct Ended {
+    pub seed: u64,
+    pub held: bool,
+    /// The summary, or what went wrong.
+    pub told: String,
+}
+
+pub fn asked_seeds() -> Option<Range<u64>> {
+    let text = std::env::var(SEEDS).ok()?;
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    Some(range.unwrap_or_else(|| panic!("{SEEDS}={text}: expected from..to, as 7..8")))
+}
+
+/// Runs one seed in a process of its own.
+pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> Ended {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env(SEED, seed.to_string()).env(SABOTAGE, format!("{sabotage:?}"));
+    if let Some(trace) = trace {
+        command.env(TRACE, trace);
+    }
+    let output = command.output().unwrap();
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Ended { seed, held: output.status.success(), told }
+}
+
+/// Runs seeds side by side, up to the first that is looked for.
+pub fn many(seeds: Range<u64>, sabotage: Sabotage, wanted: impl Fn(&Ended) -> bool + Sync) -> Option<Ended> {
+    let next = AtomicU64::new(seeds.start);
+    let found = Mutex::new(None::<Ended>);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while found.lock().is_none() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let ended = one(seed, sabotage, None);
+                    let summary = ended.told.lines().find(|line| line.starts_with("seed "));
+                    println!("{}", summary.unwrap_or("failed"));
+                    if wanted(&ended) {
+                        found.lock().get_or_insert(ended);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner()
+}
+
+/// What the process of one seed does.
+pub fn child() {
+    let Ok(seed) = std::env::var(SEED) else {
+        println!("{SEED} names no seed: nothing to do");
+        return;
+    };
+    let seed = seed.parse().unwrap();
+    let sabotages = [Sabotage::None, Sabotage::LyingDisks, Sabotage::NoBarrier, Sabotage::LostEvent];
+    let wanted = std::env::var(SABOTAGE).unwrap_or_default();
+    let sabotage = sabotages.into_iter().find(|one| format!("{one:?}") == wanted).unwrap();
+    if std::env::var_os("SHOW_LOG").is_some() {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).without_time().init();
+    }
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        forbidden(&format!("a task panicked: {panic}"));
+        usual(panic);
+    }));
+    let trace = Arc::new(Trace::to(std::env::var_os(TRACE).map(PathBuf::from).as_deref()));
+    watch(&trace);
+    // A thread of its own: what its libraries keep for a thread begins with the seed.
+    let simulating = std::thread::spawn({
+        let trace = Arc::clone(&trace);
+        move || {
+            seed_this_thread(seed);
+            simulate(seed, sabotage, &trace)
+        }
+    });
+    let result = simulating.join().unwrap_or_else(|_| Err("the simulation panicked".into()));
+    trace.finish();
+    match result.and_then(|summary| forbidden_so_far().map_or(Ok(summary), Err)) {
+        Ok(summary) => println!("\n{summary}"),
+        Err(failure) => {
+            println!("\nseed {seed} failed\n{}{failure}", trace.last());
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Ends a process in which virtual time does not go on.
+fn watch(trace: &Arc<Trace>) {
+    let trace = Arc::clone(trace);
+    std::thread::spawn(move || {
+        std::thread::sleep(STUCK);
+        println!("\nstuck at {} ms\n{}", trace.moments.millis(), trace.last());
+        std::process::exit(3);
+    });
+}
