@@ -152,7 +152,7 @@ impl Machine {
                 Ok(())
             }
             Err(error) => {
-                let causes = conformance::failure::chain(&error);
+                let causes = causes::chain(&error);
                 Err(format!("member {} does not start: {causes}", self.id))
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use conformance::failure::chain;
+use causes::chain;
 use conformance::history::{Action, Operation, Outcome, Verdict, check, check_seen};
 use kv::{Store, Table};
 use member::Member;
