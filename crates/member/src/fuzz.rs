@@ -214,7 +214,8 @@ pub fn samples() -> Vec<(u8, Bytes)> {
         last_membership: StoredMembership::new(Some(log_id), members),
     };
     let mut records = BytesMut::new();
-    crate::checkpoint::put_record(&mut records, &[0; 9], b"value");
+    codec::put_bytes(&mut records, &[0; 9]);
+    codec::put_bytes(&mut records, b"value");
     vec![
         (message::APPEND, message::append(&append)),
         (message::VOTE, message::vote(&VoteRequest::new(vote, Some(log_id)))),
