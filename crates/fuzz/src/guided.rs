@@ -6,14 +6,14 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use fuzz::Target;
+use fuzz::named;
 use libfuzzer_sys::fuzz_target;
 
 static CHOSEN: OnceLock<&Target> = OnceLock::new();
 
 fn choose() {
     let name = std::env::var("KEELSON_FUZZ_TARGET").expect("KEELSON_FUZZ_TARGET names a target");
-    let target = Target::named(&name).unwrap_or_else(|| panic!("there is no target {name}"));
+    let target = named(&name).unwrap_or_else(|| panic!("there is no target {name}"));
     // Before libFuzzer reads its folders.
     if let Some(folder) = std::env::var_os("KEELSON_FUZZ_SEEDS").map(PathBuf::from) {
         for (number, bytes) in (target.seeds)().into_iter().enumerate() {

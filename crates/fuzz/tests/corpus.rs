@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use fuzz::Target;
+use fuzz::named;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
@@ -110,7 +110,7 @@ fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
 
 /// The same mutations each time where a seed is given, as far as the time lets it come.
 fn check(name: &str, time: Duration, seed: Option<u64>) {
-    let target = Target::named(name).unwrap();
+    let target = named(name).unwrap();
     let inputs = target.inputs().unwrap();
     assert!(!inputs.is_empty(), "{name} has nothing to begin with");
     for (input, bytes) in &inputs {

@@ -3,8 +3,8 @@
 use kv::{Record, Restore, Store, Table};
 
 use super::commands;
-use crate::Target;
 use crate::input::Input;
+use crate::target::Target;
 
 pub const TARGET: Target = Target {
     name: "checkpoint",

@@ -10,8 +10,8 @@ use etcd_client::{Client, Config, Endpoint, Get, Set, Watch};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::Target;
 use crate::input::Input;
+use crate::target::Target;
 
 pub const TARGET: Target =
     Target { name: "client", about: "the client gives an answer or an error, in time", run, seeds };

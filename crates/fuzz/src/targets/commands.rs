@@ -1,8 +1,7 @@
 //! Commands from the replicated log, applied in a row.
 
+use crate::target::Target;
 use kv::{Command, Restore, Store};
-
-use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "commands",

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::target::Target;
 use etcd_config::bootstrap::PeerAnswer;
 use etcd_config::discovery::{Discovery, DiscoveryUrl, Event, HttpAnswer, Registration};
 use etcd_config::ids::Id;
 use etcd_config::initial_cluster::InitialCluster;
 use etcd_config::url::{Scheme, Url};
 use etcd_config::{Facts, Task, files_wanted, read};
-
-use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "config",

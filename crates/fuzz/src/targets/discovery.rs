@@ -6,8 +6,8 @@ use etcd_api::Timestamp;
 use etcd_discovery::Tokens;
 
 use super::commands;
-use crate::Target;
 use crate::input::Input;
+use crate::target::Target;
 
 pub const TARGET: Target = Target {
     name: "discovery",

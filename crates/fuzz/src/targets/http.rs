@@ -9,9 +9,9 @@ use etcd_http::{Cors, Front, Local, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
-use crate::Target;
 use crate::answers::{self, Asked};
 use crate::input::Input;
+use crate::target::Target;
 
 pub const TARGET: Target = Target {
     name: "http",

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use raft_log::simulated::SimulatedDisk;
 use raft_log::{Bounds, Entry, Flusher, Log, LogId, OpenError, Options, Purged, Recovered, StateKey, fuzz};
 
-use crate::Target;
 use crate::input::Input;
+use crate::target::Target;
 
 pub const TARGET: Target = Target {
     name: "log",

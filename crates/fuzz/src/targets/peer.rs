@@ -7,8 +7,8 @@ use member::fuzz;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::time::timeout;
 
-use crate::Target;
 use crate::input::Input;
+use crate::target::Target;
 
 pub const TARGET: Target = Target {
     name: "peer",
