@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use fuzz::named;
+use fuzz::{Target, named};
 use libfuzzer_sys::fuzz_target;
 
 static CHOSEN: OnceLock<&Target> = OnceLock::new();
