@@ -6,6 +6,7 @@
 mod job_state;
 mod limits;
 mod machine;
+pub mod registry;
 pub mod schedule;
 mod unit;
 
