@@ -3,10 +3,14 @@
 //! Facts come in as values, decisions leave as lists of tasks, each with its reason; fleetd carries them out,
 //! and fleetctl prints them. This crate must never touch a file, a socket or a clock: time is an argument.
 
+pub mod agent;
+pub mod departures;
+pub mod fencing;
 mod job_state;
 mod limits;
 mod machine;
 pub mod registry;
+pub mod rollout;
 pub mod schedule;
 mod unit;
 
