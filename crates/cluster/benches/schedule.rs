@@ -49,8 +49,9 @@ fn main() {
         let unit = unit(units.len() + number, machines);
         let start = Instant::now();
         scheduler.set_unit(unit);
-        scheduler.pass();
+        let tasks = scheduler.pass();
         one_more.push(start.elapsed());
+        assert!(matches!(tasks[..], [Task::Schedule { .. }]), "{tasks:?}");
     }
     let worst = one_more.iter().max().copied().unwrap_or_default();
     println!("one more unit, told and placed: {:?}, worst of 1000 {worst:?}", median(&mut one_more));
@@ -67,6 +68,26 @@ fn main() {
     let start = Instant::now();
     let explanation = scheduler.explain(units[0].name.as_str()).unwrap();
     println!("explaining one unit over {} machines: {:?}", explanation.candidates.len(), start.elapsed());
+    scarce(machines, units.len());
+}
+
+/// Where most units have no place: each keeps all others off its machine.
+fn scarce(machines: usize, units: usize) {
+    let units: Vec<_> =
+        (0..units).map(|number| wishing(&format!("x-{number}.service"), "Conflicts=x-*")).collect();
+    let (mut whole, mut again) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let mut scheduler = with(machines, &units);
+        let start = Instant::now();
+        assert_eq!(scheduler.pass().len(), machines.min(units.len()));
+        whole.push(start.elapsed());
+        let start = Instant::now();
+        scheduler.set_machine(Machine::new("one-more"));
+        assert_eq!(scheduler.pass().len(), usize::from(units.len() > machines));
+        again.push(start.elapsed());
+    }
+    println!("a whole pass where a unit a machine has place: {:?}", median(&mut whole));
+    println!("one machine more there, all that wait tried: {:?}", median(&mut again));
 }
 
 fn machine_id(number: usize) -> MachineId {
@@ -119,7 +140,11 @@ fn unit(number: usize, machines: usize) -> Unit {
             _ => (format!("big-{number}.service"), "MemoryRequest=2G\nCPURequest=1".into()),
         },
     };
-    let name = UnitName::parse(&name).unwrap();
+    wishing(&name, &wish)
+}
+
+fn wishing(name: &str, wish: &str) -> Unit {
+    let name = UnitName::parse(name).unwrap();
     let file = UnitFile::from_text(&format!("[X-Fleet]\n{wish}\n")).unwrap();
     let (wanted, findings) = Requirements::read(&file, &name);
     assert!(findings.is_empty(), "{findings:?}");

@@ -311,8 +311,13 @@ fn replaces() {
     cluster.start("c.service", "").rest();
     // The rule of choice does not seek the machine of what is replaced; here it is the one that is met.
     cluster.start("a.service", "Replaces=b.service");
-    assert_eq!(cluster.pass(), ["schedule a.service to m1: target state launched and unit not scheduled"]);
-    assert_eq!(cluster.pass(), ["unschedule b.service from m1: Unit(a.service) replaces it"]);
+    assert_eq!(
+        cluster.pass(),
+        [
+            "schedule a.service to m1: target state launched and unit not scheduled",
+            "unschedule b.service from m1: Unit(a.service) replaces it"
+        ]
+    );
     assert_eq!(cluster.rest(), ["a.service m1", "b.service m2", "c.service m2"]);
     // Who has nowhere to go stays, and two that replace each other are left alone.
     check("m1", &[("a.service", "Replaces=b.service"), ("b.service", "")], &["a.service m1", "b.service m1"]);

@@ -31,6 +31,7 @@ pub(super) enum Block<'a> {
     Cpu(u64),
     /// Another machine has not stopped it yet.
     Held(&'a MachineId),
+    Replaced(&'a UnitName),
 }
 
 /// What is in the way, with all that a reader needs. Texts that the original has are its.
@@ -75,6 +76,10 @@ pub enum Obstacle {
     },
     Held {
         by: MachineId,
+    },
+    /// By a unit that is there, while another machine may take it.
+    Replaced {
+        by: UnitName,
     },
 }
 
@@ -164,6 +169,11 @@ impl Scheduler {
         }
         for holder in self.holders(state).filter(|holder| **holder != facts.id) {
             see(Block::Held(holder))?;
+        }
+        // Who leaves a machine because it is replaced there does not come back while it leaves.
+        let leaving = self.holders(state).next().is_some();
+        if let Some(by) = self.replacer(state, machine).filter(|_| leaving) {
+            see(Block::Replaced(by))?;
         }
         ControlFlow::Continue(())
     }
@@ -274,6 +284,7 @@ impl Scheduler {
             Block::Memory(free) => Obstacle::Memory { wanted: state.unit.wanted.memory.unwrap_or(0), free },
             Block::Cpu(free) => Obstacle::Cpu { wanted: state.unit.wanted.cpu.unwrap_or(0), free },
             Block::Held(by) => Obstacle::Held { by: by.clone() },
+            Block::Replaced(by) => Obstacle::Replaced { by: by.clone() },
         }
     }
 
@@ -331,6 +342,7 @@ impl fmt::Display for Obstacle {
                 write!(f, "the machine has {free} thousandths of a processor left of the {wanted} requested")
             }
             Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
+            Self::Replaced { by } => write!(f, "Unit({by}) replaces it there"),
         }
     }
 }

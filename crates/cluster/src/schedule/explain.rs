@@ -185,6 +185,7 @@ impl Obstacle {
             Self::Memory { .. } => "lower MemoryRequest, or move other units elsewhere".into(),
             Self::Cpu { .. } => "lower CPURequest, or move other units elsewhere".into(),
             Self::Held { by } => format!("wait until Machine({by}) has stopped it"),
+            Self::Replaced { by } => format!("unload {by}, or wait until this machine has stopped it"),
         }
     }
 }

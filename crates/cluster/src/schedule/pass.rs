@@ -19,17 +19,14 @@ impl Scheduler {
         let mut tasks = Vec::new();
         self.clear_needless(&mut tasks);
         self.leave_lost_machines(&mut tasks);
-        for slot in std::mem::take(&mut self.stale) {
-            self.refresh_globals(slot);
-        }
-        let mut moving = std::mem::take(&mut self.unchecked);
-        for slot in self.in_order(&moving) {
-            self.check_machine(slot, &mut tasks);
-        }
+        let mut moving = self.settle(&mut tasks);
         // What could not leave earlier may now, where something changed.
         if self.retry {
             moving.extend(self.slots.values());
         }
+        self.place_waiting(&mut tasks);
+        moving.extend(&self.unchecked);
+        // Last, so that nothing leaves for room that is taken in the same pass.
         let mut reserved = Vec::new();
         for slot in self.in_order(&moving) {
             self.send_away(slot, &mut reserved, &mut tasks);
@@ -38,7 +35,6 @@ impl Scheduler {
             self.unplace(&name);
         }
         self.settle(&mut tasks);
-        self.place_waiting(&mut tasks);
         tasks
     }
 
@@ -125,8 +121,9 @@ impl Scheduler {
         }
     }
 
-    /// What was taken off above leaves its machine in need of another look, until nothing more changes.
-    fn settle(&mut self, tasks: &mut Vec<Task>) {
+    /// Looks at each machine that needs it, until nothing changes any more, and says which they were.
+    fn settle(&mut self, tasks: &mut Vec<Task>) -> BTreeSet<Slot> {
+        let mut seen = BTreeSet::new();
         while !self.stale.is_empty() || !self.unchecked.is_empty() {
             for slot in std::mem::take(&mut self.stale) {
                 self.refresh_globals(slot);
@@ -135,7 +132,9 @@ impl Scheduler {
             for slot in self.in_order(&unchecked) {
                 self.check_machine(slot, tasks);
             }
+            seen.extend(unchecked);
         }
+        seen
     }
 
     /// By the machines' ids: slots are numbered by history.

@@ -89,23 +89,7 @@ impl Naive {
     pub fn pass(mut self) -> Vec<Step> {
         self.needless_and_lost();
         let ids: Vec<_> = self.world.machines.keys().cloned().collect();
-        for id in &ids {
-            self.check(id);
-        }
-        let reserved: Vec<_> = ids.iter().flat_map(|id| self.send_away(id)).collect();
-        for name in reserved {
-            self.place.remove(&name);
-        }
-        loop {
-            let before = self.steps.len();
-            self.refresh();
-            for id in &ids {
-                self.check(id);
-            }
-            if self.steps.len() == before {
-                break;
-            }
-        }
+        self.settle(&ids);
         // The first by name of those that have a place, again and again.
         while let Some((name, to)) = self.world.units.values().find_map(|unit| self.first_place(unit)) {
             let unit = self.world.units.get_mut(&name).unwrap();
@@ -117,7 +101,25 @@ impl Naive {
             self.place.insert(name.clone(), to.clone());
             self.steps.push((if pin { 'p' } else { '+' }, name, to, None));
         }
+        let reserved: Vec<_> = ids.iter().flat_map(|id| self.send_away(id)).collect();
+        for name in reserved {
+            self.place.remove(&name);
+        }
+        self.settle(&ids);
         self.steps
+    }
+
+    fn settle(&mut self, ids: &[MachineId]) {
+        loop {
+            let before = self.steps.len();
+            self.refresh();
+            for id in ids {
+                self.check(id);
+            }
+            if self.steps.len() == before {
+                return;
+            }
+        }
     }
 
     fn needless_and_lost(&mut self) {
@@ -196,6 +198,12 @@ impl Naive {
                 .all(|holder| holder == id || !self.world.machines.contains_key(holder))
     }
 
+    fn is_held(&self, unit: &Unit) -> bool {
+        let mut holders =
+            self.world.held.iter().filter(|(name, _)| unit.target.is_none() && *name == unit.name);
+        holders.any(|(_, holder)| self.world.machines.contains_key(holder))
+    }
+
     fn replacer(&self, unit: &Unit, id: &MachineId) -> bool {
         let replaces = |one: &Unit, other: &Unit| {
             one.wanted.replaces.iter().any(|glob| glob.matches(other.name.as_str()))
@@ -211,7 +219,7 @@ impl Naive {
     pub fn choose(&self, unit: &Unit, not: Option<&MachineId>) -> Option<MachineId> {
         let all = self.world.machines.keys().filter(|id| Some(*id) != not && self.takes(unit, id));
         all.min_by_key(|id| (self.replacer(unit, id), self.load(id), (*id).clone()))
-            .filter(|id| not.is_none() || !self.replacer(unit, id))
+            .filter(|id| !self.replacer(unit, id) || (not.is_none() && !self.is_held(unit)))
             .cloned()
     }
 
