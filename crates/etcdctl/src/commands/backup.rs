@@ -1,8 +1,9 @@
 //! `backup`: a copy of a member's data for a new cluster.
 
+use command_line::{Flag, Takes};
+
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::flag::{Flag, Takes};
 
 pub const COMMAND: Command = Command {
     name: "backup",

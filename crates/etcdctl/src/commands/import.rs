@@ -1,9 +1,9 @@
 //! `import`: the keys of a snapshot of etcd 0.4.
 
+use command_line::{Flag, Given, Takes};
+
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 
 pub const COMMAND: Command = Command {
     name: "import",
