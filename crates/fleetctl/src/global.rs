@@ -14,6 +14,8 @@ const DEFAULT_KNOWN_HOSTS: &str = "~/.fleetctl/known_hosts";
 const DEFAULT_SSH_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Where etcd listens: its own port, and the one it had first.
+pub const ETCD_PORTS: [u16; 2] = [2379, 4001];
 const ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
 pub const FLAGS: &[Flag] = &[
@@ -23,12 +25,7 @@ pub const FLAGS: &[Flag] = &[
         "where the API is: unix://, http:// or https://; etcd's URLs for --driver=etcd",
     )
     .default(DEFAULT_ENDPOINT),
-    Flag::new(
-        "driver",
-        Takes::OneOf(&["API", "etcd"]),
-        "what --endpoint speaks; etcd is not in this build yet",
-    )
-    .default("API"),
+    Flag::new("driver", Takes::OneOf(&["API", "etcd"]), "what --endpoint speaks").default("API"),
     Flag::new("experimental-api", Takes::Nothing, "does nothing").hidden(),
     Flag::new("etcd-key-prefix", Takes::Text, "where the keys are, for --driver=etcd")
         .default(DEFAULT_PREFIX),
@@ -54,12 +51,16 @@ pub const FLAGS: &[Flag] = &[
 pub enum Driver {
     Api,
     Etcd,
+    /// Nobody said: what is found at the endpoint decides.
+    Either,
 }
 
 #[derive(Debug)]
 pub struct Global {
     pub endpoint: String,
     pub driver: Driver,
+    /// Where the keys are, for etcd.
+    pub key_prefix: String,
     pub request_timeout: Duration,
     pub tls: TlsFiles,
     pub debug: bool,
@@ -121,7 +122,8 @@ impl Global {
     pub fn from(given: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
         let sources = Sources { given, environment };
         let driver = match sources.text("driver").as_deref() {
-            None | Some("API") => Driver::Api,
+            None => Driver::Either,
+            Some("API") => Driver::Api,
             Some("etcd") => Driver::Etcd,
             Some(other) => {
                 return Err(Failure::new(format!(
@@ -137,6 +139,7 @@ impl Global {
         Ok(Global {
             endpoint: sources.text("endpoint").unwrap_or_else(|| default_endpoint.to_owned()),
             driver,
+            key_prefix: sources.text("etcd-key-prefix").unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
             request_timeout: sources.seconds("request-timeout", DEFAULT_REQUEST_TIMEOUT)?,
             tls: TlsFiles {
                 ca: sources.file("ca-file", "etcd-cafile"),

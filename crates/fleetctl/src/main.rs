@@ -4,12 +4,14 @@
 
 mod access;
 mod act;
+mod answer;
 mod columns;
 mod command;
 mod commands;
 mod create;
 mod failure;
 mod global;
+mod keys;
 mod legend;
 mod lists;
 mod lookup;
@@ -21,6 +23,7 @@ mod source;
 mod stdout;
 mod table;
 mod tunnel;
+mod version;
 mod wait;
 
 use std::process::ExitCode;

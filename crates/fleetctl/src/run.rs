@@ -11,9 +11,7 @@ use crate::failure::Failure;
 use crate::global::{self, Global};
 use crate::session::Session;
 use crate::stdout::say;
-
-/// The version whose behaviour this is: daemons and scripts look at it.
-const VERSION: &str = "fleetctl version 1.0.0\n";
+use crate::version;
 
 const PROGRAM: Program<Run> = Program {
     name: "fleetctl",
@@ -50,7 +48,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     let page = || command_page(&PROGRAM, &[command.name], command);
     match parsed {
         Ok(given) if given.wants_help() => say(&page()),
-        Ok(given) if given.is_set("version") => say(VERSION),
+        Ok(given) if given.is_set("version") => say(version::LINE),
         Ok(given) => start(command, &given),
         Err(bad) => Err(misused(&bad, &page())),
     }
@@ -58,7 +56,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
 
 fn without_command(words: &[String]) -> Result<(), Failure> {
     match anywhere(global::FLAGS, words) {
-        Ok(given) if given.is_set("version") => say(VERSION),
+        Ok(given) if given.is_set("version") => say(version::LINE),
         Ok(_) => say(&program_page(&PROGRAM)),
         Err(bad) => Err(misused(&bad, &program_page(&PROGRAM))),
     }
@@ -89,7 +87,7 @@ fn find(name: &str) -> Option<&'static Command> {
 
 fn start(command: &'static Command, given: &Given) -> Result<(), Failure> {
     match command.run {
-        Run::Version => say(VERSION),
+        Run::Version => say(version::LINE),
         Run::Help => help(given),
         Run::Completion => complete(given),
         Run::Alone(work) => work(given),

@@ -1,15 +1,18 @@
-//! The way from checked flags to the cluster: its API, and its machines.
+//! The way from checked flags to the cluster: its API or its keys, and its machines.
 
 use std::sync::Arc;
 
+use etcd_client::{Config, Order};
 use fleet_client::{Client, Dial, Direct, Endpoint, Trace};
 use tokio::sync::OnceCell;
 
 use crate::access::{settings, told};
 use crate::failure::Failure;
-use crate::global::{Driver, Global};
+use crate::global::{Driver, ETCD_PORTS, Global};
+use crate::keys::Keys;
 use crate::registry::Registry;
 use crate::tunnel::Tunnel;
+use crate::version;
 
 pub struct Session {
     pub global: Global,
@@ -38,9 +41,56 @@ impl Session {
     }
 
     pub async fn registry(&self) -> Result<Registry, Failure> {
-        if self.global.driver == Driver::Etcd {
-            return Err(unable("the etcd driver is not in this build yet, ask a fleetd: --driver=API"));
+        let through_tunnel = self.global.ssh.tunnel.is_some();
+        match self.global.driver {
+            Driver::Etcd if through_tunnel => {
+                Err(unable("a tunnel leads to the API of a fleetd, not to etcd: use --driver=API"))
+            }
+            Driver::Etcd => {
+                let keys = self.keys()?;
+                if let Ok(versions) = keys.versions().await {
+                    version::warn_of_newer(&versions);
+                }
+                Ok(Registry::Keys(keys))
+            }
+            Driver::Either if !through_tunnel && self.is_etcd().await => Ok(Registry::Keys(self.keys()?)),
+            Driver::Api | Driver::Either => self.api().await,
         }
+    }
+
+    /// The endpoint has one of etcd's ports, and speaks etcd's API.
+    async fn is_etcd(&self) -> bool {
+        let endpoints = self.global.endpoint.split(',').map(|text| text.trim().parse::<Endpoint>());
+        let ports = endpoints.map(|endpoint| endpoint.ok().and_then(|endpoint| endpoint.port()));
+        if !ports.into_iter().all(|port| port.is_some_and(|port| ETCD_PORTS.contains(&port))) {
+            return false;
+        }
+        match self.keys() {
+            Ok(keys) => keys.are_there().await,
+            Err(_) => false,
+        }
+    }
+
+    fn keys(&self) -> Result<Keys, Failure> {
+        let endpoints: Result<Vec<etcd_client::Endpoint>, _> =
+            self.global.endpoint.split(',').map(|text| text.trim().parse()).collect();
+        let mut config = Config::new(endpoints.map_err(unable)?);
+        config.order = Order::Given;
+        config.tls = self.global.tls.clone();
+        config.request_timeout = self.global.request_timeout;
+        let tries = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
+        config.total_timeout = self.global.request_timeout.saturating_mul(tries);
+        if self.global.debug {
+            let tell = |traced: &etcd_client::Traced<'_>| {
+                eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
+            };
+            config.trace = Some(etcd_client::Trace(Arc::new(tell)));
+        }
+        let client = etcd_client::Client::new(config).map_err(unable)?;
+        Ok(Keys::new(client, &self.global.key_prefix))
+    }
+
+    async fn api(&self) -> Result<Registry, Failure> {
         let mut endpoints = self.global.endpoint.split(',').map(str::trim);
         let first = endpoints.next().unwrap_or_default();
         if endpoints.next().is_some() {
@@ -55,7 +105,9 @@ impl Session {
             Some(tunnel) => tunnel,
             None => Arc::new(Direct),
         };
-        let tell = |method: &str, url: &str, body: &str| eprintln!("DEBUG: HTTP {method} {url} {body}");
+        let tell = |method: &str, url: &str, body: &str| {
+            eprintln!("{}", format!("DEBUG: HTTP {method} {url} {body}").trim_end());
+        };
         let trace = self.global.debug.then(|| Trace(Arc::new(tell)));
         Ok(Registry::Api(Client::new(endpoint, dial, tls, self.global.request_timeout, trace)))
     }

@@ -2,9 +2,10 @@
 
 use command_line::Given;
 use fleet_api::additions::{Explanation, Verdict};
-use fleet_client::Error;
+use fleet_client::Error as ApiError;
 use serde_json::json;
 
+use crate::answer::Error;
 use crate::columns::{FULL, JSON};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -28,11 +29,11 @@ pub const COMMAND: Command = Command {
 
 /// For what only our own servers can do.
 pub fn failed(verb: &str, error: Error) -> Failure {
-    if error.is_unknown_path() {
-        return Failure::new(format!("the server does not know {verb}: it is no Keelson fleetd"));
-    }
     match error {
-        Error::Refused { message, .. } => Failure::new(format!("Error: {verb}: {message}")),
+        Error::Api(error) if error.is_unknown_path() => {
+            Failure::new(format!("the server does not know {verb}: it is no Keelson fleetd"))
+        }
+        Error::Api(ApiError::Refused { message, .. }) => Failure::new(format!("Error: {verb}: {message}")),
         other => Failure::new(format!("Error: {verb}: {other}")),
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 mod cases;
+mod etcd;
 mod forward;
 mod listed;
 mod model;
