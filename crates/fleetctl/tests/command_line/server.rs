@@ -81,8 +81,10 @@ impl Server {
     {
         tokio::spawn(async move {
             let service = service_fn(move |request| self.clone().answer(request));
-            let served =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // A client that has said all may still read.
+            let served = hyper::server::conn::http1::Builder::new()
+                .half_close(true)
+                .serve_connection(TokioIo::new(stream), service);
             // A client may go away at any time.
             drop(served.await);
         });
