@@ -36,7 +36,7 @@ pub enum TlsError {
 
 impl TlsFiles {
     /// Reads the files. `needed` is whether some endpoint is https: else the machine's bundle may be absent.
-    pub(crate) fn load(&self, needed: bool) -> Result<Arc<ClientConfig>, TlsError> {
+    pub fn load(&self, needed: bool) -> Result<Arc<ClientConfig>, TlsError> {
         let mut roots = RootCertStore::empty();
         match &self.ca {
             Some(path) => {

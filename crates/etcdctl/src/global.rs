@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::{Endpoint, TlsFiles};
 
 use crate::failure::Failure;
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 use crate::output::FORMATS;
 
 pub const FLAGS: &[Flag] = &[
@@ -122,7 +121,7 @@ fn user(name: Option<&str>, password: Option<&str>) -> Option<User> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::given::before_arguments;
+    use command_line::before_arguments;
 
     type Words<'a> = &'a [&'a str];
     type Variables<'a> = &'a [(&'a str, &'a str)];

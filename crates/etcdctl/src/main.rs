@@ -4,14 +4,9 @@
 
 mod command;
 mod commands;
-mod completion;
 mod discovery;
-mod duration;
 mod failure;
-mod flag;
-mod given;
 mod global;
-mod help;
 mod output;
 mod password;
 mod run;

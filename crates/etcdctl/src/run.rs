@@ -1,16 +1,28 @@
 //! From the words of the command line to the command that they name.
 
+use command_line::{
+    BadFlag, Given, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
+    program_page,
+};
+
 use crate::command::{Command, Run};
 use crate::commands::COMMANDS;
-use crate::failure::{Exit, Failure};
-use crate::given::{BadFlag, Given, around_arguments, before_arguments};
+use crate::failure::Failure;
 use crate::global::{self, Global};
 use crate::session::Session;
 use crate::stdout::say;
-use crate::{completion, help};
 
 /// The version whose behaviour this is: scripts look at it.
 const VERSION: &str = "etcdctl version 2.3.8\n";
+
+const PROGRAM: Program<Run> = Program {
+    name: "etcdctl",
+    summary: "reads and changes the keys of an etcd cluster, and looks after its members",
+    version: concat!("Keelson ", env!("CARGO_PKG_VERSION"), ", as etcdctl 2.3.8"),
+    commands: &COMMANDS,
+    flags: global::FLAGS,
+    notes: &[],
+};
 
 pub fn run(words: &[String]) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var(name).ok();
@@ -24,13 +36,13 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     }
     let given = match before_arguments(global::FLAGS, words) {
         Ok(given) => given,
-        Err(bad) => return incorrect(&bad, &help::program(&COMMANDS, global::FLAGS)),
+        Err(bad) => return incorrect(&bad, &program_page(&PROGRAM)),
     };
     if given.is_set("version") {
         return say(VERSION);
     }
     let Some((name, rest)) = given.arguments.split_first().filter(|_| !given.wants_help()) else {
-        return say(&help::program(&COMMANDS, global::FLAGS));
+        return say(&program_page(&PROGRAM));
     };
     match find(&COMMANDS, name) {
         Some(command) => dispatch(&given, vec![command.name], command, rest, &environment),
@@ -57,16 +69,16 @@ fn dispatch(
     };
     let given = match parsed {
         Ok(given) => given,
-        Err(bad) => return incorrect(&bad, &help::command(&path, command)),
+        Err(bad) => return incorrect(&bad, &command_page(&PROGRAM, &path, command)),
     };
     if given.wants_help() {
-        return say(&help::command(&path, command));
+        return say(&command_page(&PROGRAM, &path, command));
     }
     match command.run {
         Run::Help => show_help(&given),
         Run::Completion => complete(&given),
         Run::Group(below) => match given.arguments.split_first() {
-            None => say(&help::command(&path, command)),
+            None => say(&command_page(&PROGRAM, &path, command)),
             Some((name, rest)) => match find(below, name) {
                 Some(next) => dispatch(global, [path, vec![next.name]].concat(), next, rest, environment),
                 None if name == "help" || name == "h" => help_below(&path, command, rest),
@@ -103,7 +115,7 @@ fn no_topic(name: &str) -> Result<(), Failure> {
 
 fn show_help(given: &Given) -> Result<(), Failure> {
     match given.arguments.split_first() {
-        None => say(&help::program(&COMMANDS, global::FLAGS)),
+        None => say(&program_page(&PROGRAM)),
         Some((name, rest)) => match find(&COMMANDS, name) {
             Some(command) => help_below(&[command.name], command, rest),
             None => no_topic(name),
@@ -114,7 +126,7 @@ fn show_help(given: &Given) -> Result<(), Failure> {
 /// The page of the command that `words` lead to from `command`.
 fn help_below(path: &[&'static str], command: &'static Command, words: &[String]) -> Result<(), Failure> {
     match words.split_first().filter(|_| !command.below().is_empty()) {
-        None => say(&help::command(path, command)),
+        None => say(&command_page(&PROGRAM, path, command)),
         Some((name, rest)) => match find(command.below(), name) {
             Some(next) => help_below(&[path, &[next.name]].concat(), next, rest),
             None => no_topic(name),
@@ -124,18 +136,15 @@ fn help_below(path: &[&'static str], command: &'static Command, words: &[String]
 
 fn complete(given: &Given) -> Result<(), Failure> {
     let Some(shell) = given.argument(0) else {
-        return Err(Failure::usage(format!("Provide a shell: {}", completion::SHELLS)));
+        return Err(Failure::usage(format!("Provide a shell: {}", SHELLS)));
     };
-    let script = completion::script(shell, &COMMANDS, global::FLAGS)?;
-    let script = String::from_utf8(script)
-        .map_err(|error| Failure::new(Exit::BadArguments, format!("the completion is no text: {error}")))?;
-    say(&script)
+    say(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flag::Flag;
+    use command_line::Flag;
 
     /// The flags of each command, and the global ones.
     fn all_flags() -> Vec<(Vec<&'static str>, &'static [Flag])> {
@@ -174,7 +183,7 @@ mod tests {
         fn walk(path: &[&'static str], list: &[&'static Command], scripts: &[String]) {
             for command in list {
                 let path = [path, &[command.name]].concat();
-                let page = help::command(&path, command);
+                let page = command_page(&PROGRAM, &path, command);
                 assert!(
                     page.contains(&format!("etcdctl {} - {}", path.join(" "), command.summary)),
                     "{page}"
@@ -189,10 +198,7 @@ mod tests {
                 walk(&path, command.below(), scripts);
             }
         }
-        let scripts = ["bash", "zsh", "fish"].map(|shell| {
-            let script = completion::script(shell, &COMMANDS, global::FLAGS);
-            String::from_utf8(script.unwrap()).unwrap()
-        });
+        let scripts = ["bash", "zsh", "fish"].map(|shell| completion(shell, &PROGRAM).unwrap());
         walk(&[], &COMMANDS, &scripts);
     }
 }

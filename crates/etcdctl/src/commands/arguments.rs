@@ -3,11 +3,10 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::Error;
 
 use crate::failure::{Exit, Failure};
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 
 pub const TTL: Flag = Flag::new("ttl", Takes::Number, "seconds to live; 0 is for ever").default("0");
 

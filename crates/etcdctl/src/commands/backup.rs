@@ -1,13 +1,12 @@
 //! `backup`: a copy of a member's data for a new cluster.
 
+use command_line::{Flag, Given};
 use etcd_client::{Client, Error, Get};
 use member::{Copy, Place};
 
 use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 
 /// No such key is ever made: the answer is an index, whoever may read what.

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use command_line::{Flag, Given};
 use etcd_client::{Client, Endpoint, Health, Member};
 
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use command_line::{Flag, Given, Takes};
 use member::{Copy, CopyError, Place};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 
 /// Where the node's own member keeps its data.
 const NODE_DATA_DIR: &str = "/var/lib/etcd";

@@ -3,6 +3,7 @@
 use std::process::Command as Program;
 use std::sync::Arc;
 
+use command_line::Given;
 use etcd_client::Answer;
 use tokio::sync::Semaphore;
 
@@ -10,7 +11,6 @@ use super::arguments::refused;
 use super::watch::{AFTER_INDEX, RECURSIVE, wanted};
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::given::Given;
 use crate::session::Session;
 
 /// So many programs run at the same time at most; further changes wait for one to end.

@@ -1,12 +1,11 @@
 //! `get`: the value of a key.
 
+use command_line::{Flag, Given};
 use etcd_client::Get;
 
 use super::arguments::{key, refused};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::{Client, Set};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -9,8 +10,6 @@ use tokio::task::JoinSet;
 use super::snapshot::{self, Key, Snapshot, SnapshotError};
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,12 +1,11 @@
 //! `ls`: the keys of a directory, or of a tree.
 
+use command_line::{Flag, Given};
 use etcd_client::{Get, Node};
 
 use super::arguments::refused;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,10 +1,10 @@
 //! `mk`: a key that must be new.
 
+use command_line::{Flag, Given};
+
 use super::arguments::{TTL, key, refused, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

@@ -1,5 +1,6 @@
 //! `recover`: the way back from a lost majority.
 
+use command_line::{Flag, Given};
 use etcd_client::{Client, Endpoint, Error, Get, Health, Reason};
 use member::Copy;
 use serde_json::json;
@@ -7,8 +8,6 @@ use serde_json::json;
 use super::data::{DATA_DIR, WAL_DIR, document, failed, held, place};
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 
 const YES: &str = "yes";

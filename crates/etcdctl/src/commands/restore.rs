@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use command_line::{Flag, Given};
 use member::{Copy, CopyError};
 use serde_json::json;
 
@@ -10,8 +11,6 @@ use super::backup::make_parents;
 use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
 use crate::command::{Command, Run};
 use crate::failure::{Exit, Failure};
-use crate::flag::Flag;
-use crate::given::Given;
 use crate::session::Session;
 
 const REPLACE: &str = "replace";

@@ -1,12 +1,11 @@
 //! `rm`: a key, a directory, a tree.
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::Delete;
 
 use super::arguments::{key, refused};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

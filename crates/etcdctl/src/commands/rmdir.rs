@@ -1,11 +1,11 @@
 //! `rmdir`: an empty directory, or a key.
 
+use command_line::Given;
 use etcd_client::Delete;
 
 use super::arguments::{key, refused};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

@@ -1,12 +1,11 @@
 //! `set`: a value for a key, whatever it was before, or only when it was as expected.
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::Set;
 
 use super::arguments::{TTL, key, refused, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

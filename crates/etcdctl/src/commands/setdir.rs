@@ -1,11 +1,11 @@
 //! `setdir`: a directory, new or in place of a file.
 
+use command_line::Given;
 use etcd_client::{Exists, Set};
 
 use super::arguments::{TTL, key, refused, ttl};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

@@ -1,9 +1,10 @@
 //! `update`: a new value for a key that must be there.
 
+use command_line::Given;
+
 use super::arguments::{TTL, key, refused, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

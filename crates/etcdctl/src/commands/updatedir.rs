@@ -1,11 +1,11 @@
 //! `updatedir`: a new time to live for a directory.
 
+use command_line::Given;
 use etcd_client::{Exists, Set};
 
 use super::arguments::{TTL, key, refused, ttl};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {

@@ -1,12 +1,11 @@
 //! `watch`: waits for a change, prints it.
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::Watch;
 
 use super::arguments::{key, refused};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,10 +1,10 @@
 //! `member remove`: takes a member out, by its id.
 
+use command_line::Given;
 use etcd_client::Member;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,8 +1,9 @@
 //! `member update`: new peer addresses of a member.
 
+use command_line::Given;
+
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

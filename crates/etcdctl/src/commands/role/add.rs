@@ -1,11 +1,11 @@
 //! `role add`: a new role, which allows nothing yet.
 
+use command_line::Given;
 use etcd_client::Error;
 
 use super::name::role;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,9 +1,10 @@
 //! `role get`: what a role allows.
 
+use command_line::Given;
+
 use super::name::role;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,9 +1,10 @@
 //! `role grant`: what a role allows from now on.
 
+use command_line::Given;
+
 use super::name::{FLAGS, permissions, role};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

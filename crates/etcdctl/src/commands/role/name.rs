@@ -1,10 +1,9 @@
 //! The arguments of the role commands.
 
+use command_line::{Flag, Given, Takes};
 use etcd_client::{Kv, Permissions};
 
 use crate::failure::Failure;
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 
 pub const FLAGS: &[Flag] = &[
     Flag::new("path", Takes::Text, "a key, or the beginning of keys and '*'"),

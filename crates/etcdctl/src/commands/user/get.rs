@@ -1,9 +1,10 @@
 //! `user get`: the roles of a user.
 
+use command_line::Given;
+
 use super::name::user;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -1,11 +1,11 @@
 //! `user grant`: roles that a user gets.
 
+use command_line::Given;
 use etcd_client::UserChange;
 
 use super::name::{ROLES, roles, user};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

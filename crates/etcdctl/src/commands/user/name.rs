@@ -1,8 +1,8 @@
 //! The arguments of the user commands.
 
+use command_line::{Flag, Given, Takes};
+
 use crate::failure::Failure;
-use crate::flag::{Flag, Takes};
-use crate::given::Given;
 
 pub const ROLES: Flag = Flag::new("roles", Takes::Text, "names of roles, separated by commas");
 

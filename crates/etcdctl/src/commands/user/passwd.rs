@@ -1,11 +1,11 @@
 //! `user passwd`: a new password.
 
+use command_line::Given;
 use etcd_client::UserChange;
 
 use super::name::user;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::password;
 use crate::session::Session;
 use crate::stdout::say;

@@ -1,11 +1,11 @@
 //! `user revoke`: roles that a user loses.
 
+use command_line::Given;
 use etcd_client::UserChange;
 
 use super::name::{ROLES, roles, user};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::given::Given;
 use crate::session::Session;
 use crate::stdout::say;
 

@@ -7,6 +7,12 @@ pub enum Takes {
     Nothing,
     Text,
     Number,
+    /// A whole number, perhaps below zero.
+    Integer,
+    /// A number of seconds, perhaps with a fraction: `3`, `0.5`.
+    Seconds,
+    /// Nothing, or `=` and a number.
+    PerhapsNumber,
     /// Go's form: `1s`, `500ms`, `1m30s`.
     Duration,
     File,
@@ -22,11 +28,14 @@ pub struct Flag {
     pub help: &'static str,
     /// Shown in the help page; `""` for none.
     pub default: &'static str,
+    /// Understood, but in no help page and no completion.
+    pub hidden: bool,
 }
 
 impl Flag {
+    /// `names` as in `output,o`: without dashes, the one letter after the comma.
     pub const fn new(names: &'static str, takes: Takes, help: &'static str) -> Flag {
-        Flag { names, takes, help, default: "" }
+        Flag { names, takes, help, default: "", hidden: false }
     }
 
     pub const fn switch(names: &'static str, help: &'static str) -> Flag {
@@ -35,6 +44,10 @@ impl Flag {
 
     pub const fn default(self, default: &'static str) -> Flag {
         Flag { default, ..self }
+    }
+
+    pub const fn hidden(self) -> Flag {
+        Flag { hidden: true, ..self }
     }
 
     /// The name under which values are kept.
@@ -57,7 +70,11 @@ impl Flag {
 
     /// `--output, -o value`
     pub fn usage(&self) -> String {
-        let value = if self.takes == Takes::Nothing { "" } else { " value" };
+        let value = match self.takes {
+            Takes::Nothing => "",
+            Takes::PerhapsNumber => "[=value]",
+            _ => " value",
+        };
         let dashed = self
             .names
             .split(',')
@@ -67,4 +84,5 @@ impl Flag {
     }
 }
 
+/// What every command understands.
 pub const HELP: Flag = Flag::switch("help,h", "show help");

@@ -1,5 +1,5 @@
 //! The words of the command line as flags and arguments, by the rules of Go's `flag` package and of the
-//! library that etcdctl was written with.
+//! libraries that the programs were written with.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::duration;
 use crate::flag::{Flag, HELP, Takes};
 
-/// Flags that were given, with all values of each; and the arguments.
+/// What the words say: flags that were given, with all values of each; and the arguments.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Given {
     values: BTreeMap<&'static str, Vec<String>>,
@@ -36,6 +36,16 @@ impl Given {
     /// Numbers were checked when they were read.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.text(name).and_then(|value| value.parse().ok())
+    }
+
+    /// Numbers were checked when they were read.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.text(name).and_then(|value| value.parse().ok())
+    }
+
+    /// Of a flag that takes [`Takes::Seconds`].
+    pub fn seconds(&self, name: &str) -> Option<Duration> {
+        self.text(name).and_then(seconds_of)
     }
 
     /// Durations were checked when they were read.
@@ -94,6 +104,41 @@ pub fn around_arguments(flags: &[Flag], words: &[String]) -> Result<Given, BadFl
     Ok(given)
 }
 
+/// Flags before, between and after the arguments; `--` is left out and ends them.
+pub fn anywhere(flags: &[Flag], words: &[String]) -> Result<Given, BadFlag> {
+    let mut given = Given::default();
+    let mut rest = words;
+    while let Some((word, after)) = rest.split_first() {
+        if word == "--" {
+            given.arguments.extend_from_slice(after);
+            break;
+        }
+        if is_flag(word) {
+            rest = given.take(flags, word, after)?;
+        } else {
+            given.arguments.push(word.clone());
+            rest = after;
+        }
+    }
+    Ok(given)
+}
+
+/// Where the first word stands that is neither a flag nor a flag's value.
+pub fn first_argument(flags: &[Flag], words: &[String]) -> Result<Option<usize>, BadFlag> {
+    let mut skipped = Given::default();
+    let mut rest = words;
+    while let Some((word, after)) = rest.split_first() {
+        if word == "--" {
+            return Ok((!after.is_empty()).then(|| words.len() - after.len()));
+        }
+        if !is_flag(word) {
+            return Ok(Some(words.len() - rest.len()));
+        }
+        rest = skipped.take(flags, word, after)?;
+    }
+    Ok(None)
+}
+
 fn is_known(flags: &[Flag], word: &str) -> bool {
     let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
     flags.iter().any(|flag| flag.is_called(name))
@@ -121,7 +166,7 @@ impl Given {
             .ok_or_else(|| BadFlag(format!("flag provided but not defined: -{name}")))?;
         let (value, after) = match (value, flag.takes, after.split_first()) {
             (Some(value), _, _) => (value, after),
-            (None, Takes::Nothing, _) => ("true".to_owned(), after),
+            (None, Takes::Nothing | Takes::PerhapsNumber, _) => ("true".to_owned(), after),
             (None, _, Some((value, after))) => (value.clone(), after),
             (None, _, None) => return Err(BadFlag(format!("flag needs an argument: -{name}"))),
         };
@@ -140,11 +185,22 @@ fn checked(flag: &Flag, name: &str, value: String) -> Result<String, BadFlag> {
             _ => return Err(BadFlag(format!("invalid boolean value {value:?} for -{name}: parse error"))),
         },
         Takes::Number => value.parse::<u64>().ok().map(|number| number.to_string()),
+        Takes::Integer => value.parse::<i64>().ok().map(|number| number.to_string()),
+        Takes::Seconds => seconds_of(&value).map(|_| value.clone()),
+        Takes::PerhapsNumber => (value == "true" || value.parse::<u64>().is_ok()).then(|| value.clone()),
         Takes::Duration => duration::parse(&value).map(|_| value.clone()),
         // An unknown word is the command's to refuse: some do so only after their work.
         Takes::Text | Takes::File | Takes::Directory | Takes::OneOf(_) => Some(value.clone()),
     };
     kept.ok_or_else(|| BadFlag(format!("invalid value {value:?} for flag -{name}: parse error")))
+}
+
+/// Ten years are enough for any limit.
+const LONGEST_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
+
+fn seconds_of(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.parse().ok()?;
+    (0.0..=LONGEST_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]
@@ -201,6 +257,54 @@ mod tests {
         check("/k -r=maybe", "invalid boolean value \"maybe\" for -r: parse error");
         check("/k ---ttl", "bad flag syntax: ---ttl");
         check("--=x", "bad flag syntax: --=x");
+    }
+
+    #[test]
+    fn flags_anywhere() {
+        let cases = [
+            ("a -r b --ttl 5 c", "recursive=true ttl=5 | a b c"),
+            ("a -- -r b", "| a -r b"),
+            ("--r=false -output=x a", "output=x recursive=false | a"),
+        ];
+        for (text, expect) in cases {
+            let given = anywhere(FLAGS, &words(text)).unwrap();
+            let values: Vec<_> = given.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let got = format!("{} | {}", values.join(" "), given.arguments.join(" "));
+            assert_eq!(got.trim(), expect, "{text}");
+        }
+        assert!(anywhere(FLAGS, &words("a --bogus")).is_err());
+    }
+
+    #[test]
+    fn numbers_of_other_kinds() {
+        const OTHERS: &[Flag] = &[
+            Flag::new("attempts", Takes::Integer, ""),
+            Flag::new("timeout", Takes::Seconds, ""),
+            Flag::new("active", Takes::PerhapsNumber, ""),
+        ];
+        let given = anywhere(OTHERS, &words("--attempts -3 --timeout 0.5 --active=9 x")).unwrap();
+        assert_eq!(given.integer("attempts"), Some(-3));
+        assert_eq!(given.seconds("timeout"), Some(Duration::from_millis(500)));
+        assert_eq!(given.number("active"), Some(9));
+        assert!(anywhere(OTHERS, &words("--active 9")).unwrap().is_set("active"));
+        for bad in ["--attempts x", "--timeout -1", "--timeout inf", "--timeout NaN", "--active=soon"] {
+            assert!(anywhere(OTHERS, &words(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_argument() {
+        let cases = [
+            ("set x", Some(0)),
+            ("-o json set x", Some(2)),
+            ("-o=json -r set", Some(2)),
+            ("-- set", Some(1)),
+            ("--", None),
+            ("-r", None),
+        ];
+        for (text, expect) in cases {
+            assert_eq!(first_argument(FLAGS, &words(text)), Ok(expect), "{text}");
+        }
     }
 
     #[test]

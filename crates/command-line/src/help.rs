@@ -1,26 +1,27 @@
 //! Help pages, made from the descriptions of the commands.
 
-use crate::command::Command;
+use crate::command::{Below, Command, Program};
 use crate::flag::{Flag, HELP};
 
-const PROGRAM: &str = "etcdctl";
-const SUMMARY: &str = "reads and changes the keys of an etcd cluster, and looks after its members";
-
 /// The page of the program.
-pub fn program(commands: &[&Command], flags: &[Flag]) -> String {
-    let mut page = format!("NAME:\n   {PROGRAM} - {SUMMARY}\n\n");
+pub fn program<R: Below>(program: &Program<R>) -> String {
+    let name = program.name;
+    let mut page = format!("NAME:\n   {name} - {}\n\n", program.summary);
     page.push_str(&format!(
-        "USAGE:\n   {PROGRAM} [global options] command [command options] [arguments...]\n\n"
+        "USAGE:\n   {name} [global options] command [command options] [arguments...]\n\n"
     ));
-    page.push_str(&format!("VERSION:\n   Keelson {}, as etcdctl 2.3.8\n\n", env!("CARGO_PKG_VERSION")));
-    page.push_str(&list(commands));
-    page.push_str(&options("GLOBAL OPTIONS", flags));
+    page.push_str(&format!("VERSION:\n   {}\n\n", program.version));
+    page.push_str(&list(program.commands));
+    page.push_str(&options("GLOBAL OPTIONS", program.flags));
+    for note in program.notes {
+        page.push_str(&format!("\n{note}\n"));
+    }
     page
 }
 
-/// The page of one command; `path` are the words that lead to it.
-pub fn command(path: &[&str], command: &Command) -> String {
-    let name = format!("{PROGRAM} {}", path.join(" "));
+/// The page of one command; `path` are the words that lead to it, without the program's name.
+pub fn command<R: Below>(program: &Program<R>, path: &[&str], command: &Command<R>) -> String {
+    let name = format!("{} {}", program.name, path.join(" "));
     let mut page = format!("NAME:\n   {name} - {}\n\n", command.summary);
     let usage = match (command.below().is_empty(), command.flags.is_empty()) {
         (false, _) => format!("{name} command [command options] [arguments...]"),
@@ -53,7 +54,7 @@ fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
     text
 }
 
-fn list(commands: &[&Command]) -> String {
+fn list<R>(commands: &[&Command<R>]) -> String {
     let width = commands.iter().map(|command| command.name.len()).max().unwrap_or(0);
     section(
         "COMMANDS",
@@ -62,7 +63,8 @@ fn list(commands: &[&Command]) -> String {
 }
 
 fn options(title: &str, flags: &[Flag]) -> String {
-    let rows: Vec<_> = flags.iter().chain([&HELP]).map(|flag| (flag.usage(), described(flag))).collect();
+    let shown = flags.iter().chain([&HELP]).filter(|flag| !flag.hidden);
+    let rows: Vec<_> = shown.map(|flag| (flag.usage(), described(flag))).collect();
     let width = rows.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let text = section(title, rows.iter().map(|(usage, help)| format!("{usage:width$}  {help}")));
     format!("{}\n", text.trim_end())

@@ -1,0 +1,141 @@
+//! Desired against actual gives tasks, each with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use unit_file::{UnitHash, UnitName};
+
+use crate::agent::wanted::{Hold, Wanted};
+use crate::job_state::JobState;
+
+/// A unit that this machine has loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Of the file on disk.
+    pub hash: UnitHash,
+    /// What the agent did with it. `Inactive` after fleetd has started: it does not know.
+    pub state: JobState,
+}
+
+/// One step. They are carried out in the order of this enum, then of names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Task {
+    Unload {
+        unit: UnitName,
+        reason: Reason,
+    },
+    Load {
+        unit: UnitName,
+        reason: Reason,
+    },
+    /// systemd reads its files again.
+    ReloadUnitFiles,
+    Stop {
+        unit: UnitName,
+        reason: Reason,
+    },
+    Start {
+        unit: UnitName,
+        reason: Reason,
+    },
+}
+
+/// The texts are the original's: people search journals for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    ScheduledButUnloaded,
+    LoadedButNotScheduled,
+    HashDiffers,
+    DesiredLaunched,
+    DesiredLoaded,
+}
+
+impl Task {
+    /// As logs name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unload { .. } => "UnloadUnit",
+            Self::Load { .. } => "LoadUnit",
+            Self::ReloadUnitFiles => "ReloadUnitFiles",
+            Self::Stop { .. } => "StopUnit",
+            Self::Start { .. } => "StartUnit",
+        }
+    }
+
+    /// The reload has none.
+    pub fn unit(&self) -> Option<&UnitName> {
+        match self {
+            Self::ReloadUnitFiles => None,
+            Self::Unload { unit, .. }
+            | Self::Load { unit, .. }
+            | Self::Stop { unit, .. }
+            | Self::Start { unit, .. } => Some(unit),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ScheduledButUnloaded => "unit scheduled here but not loaded",
+            Self::LoadedButNotScheduled => "unit loaded but not scheduled here",
+            Self::HashDiffers => "unit loaded but hash differs to expected",
+            Self::DesiredLaunched => "unit currently loaded but desired state is launched",
+            Self::DesiredLoaded => "unit currently launched but desired state is loaded",
+        })
+    }
+}
+
+/// What is to be done, in order.
+pub fn reconcile(wanted: &BTreeMap<UnitName, Wanted>, found: &BTreeMap<UnitName, Found>) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    let names: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
+    for name in names {
+        for_unit(name, wanted.get(name), found.get(name), &mut tasks);
+    }
+    if tasks.iter().any(|task| matches!(task, Task::Unload { .. } | Task::Load { .. })) {
+        tasks.push(Task::ReloadUnitFiles);
+    }
+    tasks.sort();
+    tasks
+}
+
+fn for_unit(name: &UnitName, wanted: Option<&Wanted>, found: Option<&Found>, tasks: &mut Vec<Task>) {
+    let unit = || name.clone();
+    let load = |tasks: &mut Vec<Task>, desired| {
+        tasks.push(Task::Load { unit: unit(), reason: Reason::ScheduledButUnloaded });
+        if desired == JobState::Launched {
+            tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
+        }
+    };
+    let Some(wanted) = wanted.filter(|wanted| wanted.desired != JobState::Inactive) else {
+        if found.is_some() {
+            tasks.push(Task::Unload { unit: unit(), reason: Reason::LoadedButNotScheduled });
+        }
+        return;
+    };
+    let Some(found) = found else { return load(tasks, wanted.desired) };
+    // What is handed over goes on until the other one is there.
+    if wanted.hold == Some(Hold::Handover) {
+        return;
+    }
+    if found.hash != wanted.hash && wanted.hold.is_none() {
+        tasks.push(Task::Unload { unit: unit(), reason: Reason::HashDiffers });
+        return load(tasks, wanted.desired);
+    }
+    match (found.state, wanted.desired) {
+        // A text that is held back must not be written over by the new one.
+        (JobState::Inactive, JobState::Launched) if found.hash != wanted.hash => {
+            tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
+        }
+        (JobState::Inactive, _) if found.hash != wanted.hash => {}
+        (JobState::Inactive, desired) => load(tasks, desired),
+        (JobState::Loaded, JobState::Launched) => {
+            tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
+        }
+        (JobState::Launched, JobState::Loaded) => {
+            tasks.push(Task::Stop { unit: unit(), reason: Reason::DesiredLoaded });
+        }
+        _ => {}
+    }
+}

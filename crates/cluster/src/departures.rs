@@ -1,0 +1,174 @@
+//! When a machine whose presence has ended is taken for dead.
+//!
+//! At once, as a rule: the presence's TTL was its grace. But when the store was away no machine could renew
+//! anything, and then all that are late would be moved for nothing; and when many go at the same time, the
+//! cause is more likely what they share than all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::machine::MachineId;
+
+/// Of the machines that were there, more than one in so many going within a TTL is an accident.
+const ACCIDENT_SHARE: usize = 3;
+
+/// The leader's memory of who went when. Times are of one clock that never goes back.
+#[derive(Debug, Clone)]
+pub struct Departures {
+    ttl: Duration,
+    /// Nobody is taken for dead before.
+    not_before: Duration,
+    present: BTreeSet<MachineId>,
+    /// Not present any more, and not yet taken for dead; since when.
+    away: BTreeMap<MachineId, Duration>,
+    /// Taken for dead, and when.
+    dead: BTreeMap<MachineId, Duration>,
+}
+
+/// Who is what now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Keep their units, and get none.
+    pub away: BTreeSet<MachineId>,
+    /// Their units may run elsewhere.
+    pub dead: BTreeSet<MachineId>,
+    /// Many went at once: one machine is given up each TTL. Somebody should be told.
+    pub accident: bool,
+    /// When to look again although nothing happened.
+    pub next: Option<Duration>,
+}
+
+impl Departures {
+    /// `store_was_away`: nobody could renew the lease for longer than its TTL before this engine got to lead, or
+    /// this machine itself had no store within the last TTL, and may have told others so. `assigned` are the
+    /// machines that units are assigned to.
+    pub fn leading_since(
+        now: Duration,
+        ttl: Duration,
+        store_was_away: bool,
+        assigned: impl IntoIterator<Item = MachineId>,
+    ) -> Self {
+        let not_before = if store_was_away { now + ttl } else { now };
+        // That they are here is seen, or not, in the first step.
+        let present = assigned.into_iter().collect();
+        Self { ttl, not_before, present, away: BTreeMap::new(), dead: BTreeMap::new() }
+    }
+
+    /// Takes in who is present now.
+    pub fn step(&mut self, now: Duration, present: &BTreeSet<MachineId>) -> Step {
+        for gone in self.present.difference(present) {
+            self.away.entry(gone.clone()).or_insert(now);
+        }
+        self.away.retain(|id, _| !present.contains(id));
+        self.dead.retain(|id, _| !present.contains(id));
+        self.present = present.clone();
+        if now < self.not_before {
+            return self.told(false, Some(self.not_before));
+        }
+        let recent = |since: &Duration| now.saturating_sub(*since) < self.ttl;
+        let given_up_lately = self.dead.values().filter(|since| recent(since)).count();
+        let gone = self.away.len() + given_up_lately;
+        let accident = !self.away.is_empty() && gone * ACCIDENT_SHARE > gone + self.present.len();
+        if accident && given_up_lately > 0 {
+            let next = self.dead.values().max().map(|last| *last + self.ttl);
+            return self.told(true, next);
+        }
+        // The one that is longest away, then the smallest id.
+        let mut order: Vec<_> = self.away.iter().map(|(id, since)| (*since, id.clone())).collect();
+        order.sort();
+        order.truncate(if accident { 1 } else { order.len() });
+        for (_, id) in order {
+            self.away.remove(&id);
+            self.dead.insert(id, now);
+        }
+        let next = (!self.away.is_empty()).then_some(now + self.ttl);
+        self.told(accident, next)
+    }
+
+    /// Nothing is assigned to a machine any more: it need not be remembered.
+    pub fn forget(&mut self, id: &MachineId) {
+        self.away.remove(id);
+        self.dead.remove(id);
+    }
+
+    fn told(&self, accident: bool, next: Option<Duration>) -> Step {
+        let (away, dead) = (self.away.keys().cloned().collect(), self.dead.keys().cloned().collect());
+        Step { away, dead, accident, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn ids(letters: &str) -> BTreeSet<MachineId> {
+        letters.chars().map(|letter| MachineId::new(&letter.to_string())).collect()
+    }
+
+    fn at(second: u64) -> Duration {
+        Duration::from_secs(second)
+    }
+
+    /// `steps` are: second, who is present; who is away, who is dead, whether it is an accident.
+    fn check(assigned: &str, lapsed: bool, steps: &[(u64, &str, &str, &str, bool)]) {
+        let mut departures = Departures::leading_since(at(0), TTL, lapsed, ids(assigned));
+        for (second, present, away, dead, accident) in steps {
+            let step = departures.step(at(*second), &ids(present));
+            assert_eq!(step.away, ids(away), "away at {second} s");
+            assert_eq!(step.dead, ids(dead), "dead at {second} s");
+            assert_eq!(step.accident, *accident, "accident at {second} s");
+            assert!(step.away.is_empty() || step.next > Some(at(*second)), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn one_of_three_is_dead_at_once() {
+        check(
+            "abc",
+            false,
+            &[(1, "abc", "", "", false), (5, "ac", "", "b", false), (6, "abc", "", "", false)],
+        );
+    }
+
+    #[test]
+    fn a_machine_that_was_gone_before_this_leader_came() {
+        check("abc", false, &[(1, "ab", "", "c", false)]);
+    }
+
+    /// The store was away: late machines get a TTL to come back.
+    #[test]
+    fn after_the_store_was_away() {
+        check(
+            "abc",
+            true,
+            &[(1, "a", "bc", "", false), (20, "ab", "c", "", false), (30, "ab", "", "c", false)],
+        );
+    }
+
+    #[test]
+    fn many_at_once_are_given_up_one_by_one() {
+        check(
+            "abcdef",
+            false,
+            &[
+                (1, "abcdef", "", "", false),
+                (10, "abc", "ef", "d", true),
+                (39, "abc", "ef", "d", true),
+                (40, "abc", "f", "de", true),
+                (60, "abcf", "", "de", false),
+            ],
+        );
+    }
+
+    /// Also where they go one after the other, but quickly.
+    #[test]
+    fn many_in_short_time() {
+        check(
+            "abc",
+            false,
+            &[(1, "abc", "", "", false), (2, "ab", "", "c", false), (3, "a", "b", "c", true)],
+        );
+    }
+}

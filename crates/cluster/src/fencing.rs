@@ -1,0 +1,144 @@
+//! When a machine that can not reach the store must stop its units, so that none runs twice.
+//!
+//! Others start a machine's units when its presence has expired. So the machine must have stopped them before
+//! that, on its own clock, unless it knows that nobody can start them. This holds by three rules:
+//!
+//! - A presence expires no earlier than its TTL after the machine *sent* the beat that last succeeded. It must
+//!   never count from the answer.
+//! - The clock goes on while the machine sleeps.
+//! - A fleetd that had no store takes no machine for dead within a TTL after it got the store back
+//!   ([`crate::departures`]). So if every other machine says that it has none, nobody takes anything over
+//!   within a TTL after they were asked.
+//!
+//! It does not protect from a machine that joins while this one is cut off and knows of no other.
+
+use std::time::Duration;
+
+/// What a machine knows when it decides. Times are of one clock that never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub now: Duration,
+    /// When the beat was sent that was last known to succeed.
+    pub sent: Duration,
+    pub ttl: Duration,
+    pub others: Others,
+}
+
+/// Whether anybody could take the units over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// It is the only machine that it knows of.
+    None,
+    /// When they were last asked whether they have the store and every one of them answered that it has not.
+    /// No answer is an answer that it may have it.
+    Some { all_without: Option<Duration> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nobody can take units over. Look again at `until`.
+    RunOn { until: Duration },
+    /// Ask the others whether they have the store; units run on meanwhile. Look again at `until`.
+    Ask { until: Duration },
+    /// Stop the units, in order; what still runs at `kill_at` is killed.
+    Stop { kill_at: Duration },
+    /// Kill what still runs.
+    Kill,
+}
+
+impl Facts {
+    /// Nobody takes anything over within a TTL from here.
+    fn safe_from(&self) -> Duration {
+        match self.others {
+            Others::Some { all_without: Some(asked) } => self.sent.max(asked),
+            _ => self.sent,
+        }
+    }
+
+    /// From here on the others are asked: a beat, which comes each half TTL, is overdue.
+    fn ask_at(&self) -> Duration {
+        self.safe_from() + self.ttl / 2
+    }
+
+    /// From here on units are stopped.
+    fn stop_at(&self) -> Duration {
+        self.safe_from() + self.ttl * 2 / 3
+    }
+
+    /// From here on what still runs is killed: a tenth of the TTL is left for that, and for clocks that differ.
+    fn kill_at(&self) -> Duration {
+        self.safe_from() + self.ttl * 9 / 10
+    }
+}
+
+/// What to do with the units assigned to this machine. Global units, and those with `StopOnPartition=no`, are
+/// not meant: they run on.
+pub fn decide(facts: &Facts) -> Decision {
+    if facts.others == Others::None {
+        return Decision::RunOn { until: facts.now + facts.ttl / 2 };
+    }
+    match facts.now {
+        now if now < facts.ask_at() => Decision::RunOn { until: facts.ask_at() },
+        now if now < facts.stop_at() => Decision::Ask { until: facts.stop_at() },
+        now if now < facts.kill_at() => Decision::Stop { kill_at: facts.kill_at() },
+        _ => Decision::Kill,
+    }
+}
+
+/// Whether a unit may be started now: it would be down again in time if this were the last beat.
+pub fn may_start(facts: &Facts) -> bool {
+    facts.others == Others::None || facts.now < facts.stop_at()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    /// The beat was sent at 100 s.
+    fn at(second: u64) -> Duration {
+        Duration::from_secs(100 + second)
+    }
+
+    fn check(after: u64, others: Others, expected: Decision) {
+        let facts = Facts { now: at(after), sent: at(0), ttl: TTL, others };
+        assert_eq!(decide(&facts), expected, "{after} s, {others:?}");
+    }
+
+    #[test]
+    fn in_doubt() {
+        let others = Others::Some { all_without: None };
+        check(0, others, Decision::RunOn { until: at(15) });
+        check(14, others, Decision::RunOn { until: at(15) });
+        check(15, others, Decision::Ask { until: at(20) });
+        check(20, others, Decision::Stop { kill_at: at(27) });
+        check(27, others, Decision::Kill);
+        check(1000, others, Decision::Kill);
+    }
+
+    #[test]
+    fn nobody_can_take_over() {
+        check(500, Others::None, Decision::RunOn { until: at(515) });
+        // Their word is good for as long as a beat would be.
+        let others = Others::Some { all_without: Some(at(500)) };
+        check(501, others, Decision::RunOn { until: at(515) });
+        check(515, others, Decision::Ask { until: at(520) });
+        check(520, others, Decision::Stop { kill_at: at(527) });
+        // An old word takes nothing from a newer beat.
+        check(14, Others::Some { all_without: Some(Duration::ZERO) }, Decision::RunOn { until: at(15) });
+    }
+
+    /// Whatever the TTL is, what must be down is killed before the presence can expire, and after it was asked
+    /// to stop.
+    #[test]
+    fn in_time() {
+        for millis in [1_000, 3_000, 30_000, 3_600_000] {
+            let (ttl, others) = (Duration::from_millis(millis), Others::Some { all_without: None });
+            let facts = Facts { now: Duration::ZERO, sent: Duration::ZERO, ttl, others };
+            assert!(facts.ask_at() < facts.stop_at() && facts.stop_at() < facts.kill_at());
+            assert!(facts.kill_at() <= ttl - ttl / 10);
+            assert!(may_start(&facts) && !may_start(&Facts { now: facts.stop_at(), ..facts }));
+        }
+    }
+}

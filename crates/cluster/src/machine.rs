@@ -1,0 +1,105 @@
+//! A machine of the cluster, as the scheduler sees it.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::limits::SHORT_ID;
+
+/// The machine's `/etc/machine-id`. Ordered by its bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MachineId(Arc<str>);
+
+impl MachineId {
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `MachineID=wanted` means this machine: by its whole id, or by exactly its first eight
+    /// characters.
+    pub fn is_meant_by(&self, wanted: &str) -> bool {
+        *self.0 == *wanted || self.0.get(..SHORT_ID) == Some(wanted)
+    }
+}
+
+impl fmt::Display for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl Borrow<str> for MachineId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a machine says it has for units; what it does not say is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capacity {
+    pub units: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu: Option<u64>,
+}
+
+/// What an operator said about new and old units of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Cordon {
+    #[default]
+    Open,
+    /// Gets no new units.
+    Cordoned,
+    /// Gets none, and loses those that can go elsewhere. Global units stay.
+    Draining,
+}
+
+impl Cordon {
+    /// As `machines/ID/cordon` has it; an open machine has no such key.
+    pub fn encode(self) -> Option<&'static str> {
+        match self {
+            Self::Open => None,
+            Self::Cordoned => Some("cordoned"),
+            Self::Draining => Some("draining"),
+        }
+    }
+
+    pub fn decode(text: &str) -> Option<Self> {
+        [Self::Cordoned, Self::Draining].into_iter().find(|cordon| cordon.encode() == Some(text))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    pub id: MachineId,
+    pub metadata: BTreeMap<String, String>,
+    pub capacity: Capacity,
+    pub cordon: Cordon,
+    /// Its presence has ended, but it is not yet taken for dead: it keeps its units and gets none.
+    pub away: bool,
+}
+
+impl Machine {
+    /// One that is present and says nothing about itself.
+    pub fn new(id: &str) -> Self {
+        Self {
+            id: MachineId::new(id),
+            metadata: BTreeMap::new(),
+            capacity: Capacity::default(),
+            cordon: Cordon::Open,
+            away: false,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What stands in the keys, to the byte.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use unit_file::UnitHash;
+
+use crate::machine::{Capacity, MachineId};
+use crate::registry::go_json;
+
+/// A value that is not what its key should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the value of {path} can not be read: {cause}")]
+pub struct ValueError {
+    pub path: String,
+    pub cause: String,
+}
+
+/// A machine's presence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineObject {
+    pub id: MachineId,
+    /// May be empty.
+    pub public_ip: String,
+    pub metadata: BTreeMap<String, String>,
+    pub disable_engine: bool,
+    pub version: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MachineJson {
+    #[serde(rename = "ID", default)]
+    id: String,
+    #[serde(rename = "PublicIP", default)]
+    public_ip: String,
+    #[serde(rename = "Metadata", default)]
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(rename = "Capabilities", default)]
+    capabilities: Option<BTreeMap<String, bool>>,
+    #[serde(rename = "Version", default)]
+    version: String,
+}
+
+const DISABLE_ENGINE: &str = "DISABLE_ENGINE";
+
+impl MachineObject {
+    pub fn encode(&self) -> String {
+        let capabilities = [(DISABLE_ENGINE.into(), self.disable_engine), ("GRPC".into(), false)];
+        go_json::to_string(&MachineJson {
+            id: self.id.to_string(),
+            public_ip: self.public_ip.clone(),
+            metadata: Some(self.metadata.clone()),
+            capabilities: Some(capabilities.into()),
+            version: self.version.clone(),
+        })
+    }
+
+    /// The cause in words, where it is no such value.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let json: MachineJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if json.id.is_empty() {
+            return Err("no ID".into());
+        }
+        let capabilities = json.capabilities.unwrap_or_default();
+        Ok(Self {
+            id: MachineId::new(&json.id),
+            public_ip: json.public_ip,
+            metadata: json.metadata.unwrap_or_default(),
+            disable_engine: capabilities.get(DISABLE_ENGINE).copied().unwrap_or(false),
+            version: json.version,
+        })
+    }
+}
+
+/// A unit's entry: which text it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobObject {
+    pub name: String,
+    pub hash: UnitHash,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobJson {
+    #[serde(rename = "Name")]
+    name: String,
+    /// Twenty numbers, not digits.
+    #[serde(rename = "UnitHash")]
+    hash: [u8; 20],
+}
+
+impl JobObject {
+    pub fn encode(&self) -> String {
+        go_json::to_string(&JobJson { name: self.name.clone(), hash: self.hash.0 })
+    }
+
+    /// The cause in words, where it is no such value.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let json: JobJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        Ok(Self { name: json.name, hash: UnitHash(json.hash) })
+    }
+}
+
+/// A unit's normalised text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitObject {
+    #[serde(rename = "Raw")]
+    pub raw: String,
+}
+
+impl UnitObject {
+    pub fn encode(&self) -> String {
+        go_json::to_string(self)
+    }
+
+    /// The cause in words, where it is no such value.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+/// What one machine's systemd says of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitState {
+    pub load: String,
+    pub active: String,
+    pub sub: String,
+    pub machine: MachineId,
+    pub hash: UnitHash,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateJson {
+    #[serde(rename = "loadState", default)]
+    load: String,
+    #[serde(rename = "activeState", default)]
+    active: String,
+    #[serde(rename = "subState", default)]
+    sub: String,
+    #[serde(rename = "machineState")]
+    machine: MachineJson,
+    #[serde(rename = "unitHash")]
+    hash: String,
+}
+
+impl UnitState {
+    pub fn encode(&self) -> String {
+        go_json::to_string(&StateJson {
+            load: self.load.clone(),
+            active: self.active.clone(),
+            sub: self.sub.clone(),
+            machine: MachineJson {
+                id: self.machine.to_string(),
+                public_ip: String::new(),
+                metadata: None,
+                capabilities: None,
+                version: String::new(),
+            },
+            hash: self.hash.to_string(),
+        })
+    }
+
+    /// The cause in words, where it is no such value; one without machine or hash is none.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let json: StateJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if json.machine.id.is_empty() {
+            return Err("no machine".into());
+        }
+        let hash = json.hash.parse().map_err(|error: unit_file::HashError| error.to_string())?;
+        let machine = MachineId::new(&json.machine.id);
+        Ok(Self { load: json.load, active: json.active, sub: json.sub, machine, hash })
+    }
+}
+
+/// Ours: which machines may take a new text of a global unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    pub hash: UnitHash,
+    pub machines: Vec<MachineId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RolloutJson {
+    #[serde(rename = "Hash")]
+    hash: String,
+    #[serde(rename = "Machines")]
+    machines: Vec<String>,
+}
+
+impl Rollout {
+    pub fn encode(&self) -> String {
+        let machines = self.machines.iter().map(ToString::to_string).collect();
+        go_json::to_string(&RolloutJson { hash: self.hash.to_string(), machines })
+    }
+
+    /// The cause in words, where it is no such value.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let json: RolloutJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let hash = json.hash.parse().map_err(|error: unit_file::HashError| error.to_string())?;
+        Ok(Self { hash, machines: json.machines.iter().map(|id| MachineId::new(id)).collect() })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct CapacityJson {
+    #[serde(rename = "Units", default)]
+    units: Option<u64>,
+    #[serde(rename = "Memory", default)]
+    memory: Option<u64>,
+    #[serde(rename = "CPU", default)]
+    cpu: Option<u64>,
+}
+
+impl Capacity {
+    /// As `machines/ID/capacity` has it.
+    pub fn encode(&self) -> String {
+        go_json::to_string(&CapacityJson { units: self.units, memory: self.memory, cpu: self.cpu })
+    }
+
+    /// The cause in words, where it is no such value.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let json: CapacityJson = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        Ok(Self { units: json.units, memory: json.memory, cpu: json.cpu })
+    }
+}

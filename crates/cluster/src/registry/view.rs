@@ -1,0 +1,379 @@
+//! What the store says, kept current by the events of one watch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use unit_file::{Requirements, UnitFile, UnitHash, UnitName};
+
+use crate::job_state::JobState;
+use crate::machine::{Capacity, Cordon, Machine, MachineId};
+use crate::registry::key::Key;
+use crate::registry::lease::Lease;
+use crate::registry::value::{JobObject, MachineObject, Rollout, UnitObject, UnitState, ValueError};
+use crate::schedule::Scheduler;
+use crate::unit::Unit;
+
+/// What an event was about, for who keeps more than the view.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Machine(MachineId),
+    Unit(UnitName),
+    /// A machine's word about a unit.
+    State(UnitName, MachineId),
+    Lease,
+    EngineVersion,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct MachineEntry {
+    object: Option<MachineObject>,
+    metadata: BTreeMap<String, String>,
+    instance: Option<String>,
+    capacity: Capacity,
+    cordon: Cordon,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct JobEntry {
+    hash: Option<UnitHash>,
+    /// Of the text with that hash, under this name.
+    wanted: Option<Arc<Requirements>>,
+    desired: JobState,
+    target: Option<MachineId>,
+    launched_by: Option<MachineId>,
+    pin: Option<MachineId>,
+    rollout: Option<Rollout>,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    machines: BTreeMap<MachineId, MachineEntry>,
+    jobs: BTreeMap<UnitName, JobEntry>,
+    files: BTreeMap<UnitHash, Arc<UnitFile>>,
+    /// Which units have a text.
+    users: BTreeMap<UnitHash, BTreeSet<UnitName>>,
+    states: BTreeMap<UnitName, BTreeMap<MachineId, UnitState>>,
+    lease: Option<Lease>,
+    engine_version: Option<String>,
+}
+
+impl View {
+    /// The view after reading everything, from pairs of path and value; and what could not be read.
+    pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<ValueError>) {
+        let mut view = Self::default();
+        let errors = pairs.into_iter().filter_map(|(path, value)| view.put(path, value).err()).collect();
+        (view, errors)
+    }
+
+    /// A key was written. Says what that was about; unknown keys are about nothing. A value that can not be
+    /// read is as good as none, apart from a desired state, which then is `inactive`.
+    pub fn put(&mut self, path: &str, value: &str) -> Result<Vec<Subject>, ValueError> {
+        let Some(key) = Key::parse(path) else { return Ok(Vec::new()) };
+        let read = self.take(&key, value);
+        read.map_err(|cause| {
+            self.forget(&key);
+            ValueError { path: path.to_owned(), cause }
+        })
+    }
+
+    fn take(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
+        match key {
+            Key::MachineObject(id) => {
+                let object = MachineObject::decode(value)?;
+                self.machine_entry(id).object = Some(object);
+            }
+            Key::MachineMetadata(id, key) => {
+                self.machine_entry(id).metadata.insert(key.clone(), value.to_owned());
+            }
+            Key::MachineInstance(id) => self.machine_entry(id).instance = Some(value.to_owned()),
+            Key::MachineCapacity(id) => self.machine_entry(id).capacity = Capacity::decode(value)?,
+            Key::MachineCordon(id) => {
+                self.machine_entry(id).cordon =
+                    Cordon::decode(value).ok_or("neither `cordoned` nor `draining`")?;
+            }
+            Key::JobObject(name) => {
+                let object = JobObject::decode(value)?;
+                self.set_hash(name, Some(object.hash));
+            }
+            Key::TargetState(name) => self.job(name).desired = value.parse().unwrap_or_default(),
+            Key::Target(name) => self.job(name).target = Some(MachineId::new(value)),
+            Key::JobState(name) => self.job(name).launched_by = Some(MachineId::new(value)),
+            Key::Pin(name) => self.job(name).pin = Some(MachineId::new(value)),
+            Key::Rollout(name) => self.job(name).rollout = Some(Rollout::decode(value)?),
+            Key::Unit(hash) => return self.take_file(*hash, value),
+            Key::State(name, id) => {
+                let state = UnitState::decode(value)?;
+                self.states.entry(name.clone()).or_default().insert(id.clone(), state);
+            }
+            Key::LegacyState(_) => {}
+            Key::EngineLeader => self.lease = Some(Lease::decode(value)),
+            Key::EngineVersion => self.engine_version = Some(value.to_owned()),
+        }
+        Ok(subject(key).into_iter().collect())
+    }
+
+    fn take_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
+        let text = UnitObject::decode(value)?.raw;
+        let file = UnitFile::from_text(&text).map_err(|error| format!("{}: {error}", error.place))?;
+        self.files.insert(hash, Arc::new(file));
+        let users = self.users.get(&hash).cloned().unwrap_or_default();
+        for name in &users {
+            self.set_hash(name, Some(hash));
+        }
+        Ok(users.into_iter().map(Subject::Unit).collect())
+    }
+
+    /// A key was deleted or has expired, or a directory with all that is in it.
+    pub fn delete(&mut self, path: &str) -> Vec<Subject> {
+        if let Some(key) = Key::parse(path) {
+            self.forget(&key);
+            return subject(&key).into_iter().collect();
+        }
+        match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
+            ["job", name] => {
+                let Ok(name) = UnitName::parse(name) else { return Vec::new() };
+                self.set_hash(&name, None);
+                self.jobs.remove(&name);
+                vec![Subject::Unit(name)]
+            }
+            ["machines", id] => {
+                self.machines.remove(id);
+                vec![Subject::Machine(MachineId::new(id))]
+            }
+            ["machines", id, "metadata"] => {
+                let id = MachineId::new(id);
+                self.machine_entry(&id).metadata.clear();
+                vec![Subject::Machine(id)]
+            }
+            ["states", name] => {
+                let Ok(name) = UnitName::parse(name) else { return Vec::new() };
+                let machines = self.states.remove(&name).unwrap_or_default();
+                machines.into_keys().map(|id| Subject::State(name.clone(), id)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        match key {
+            Key::MachineObject(id) => self.machine_entry(id).object = None,
+            Key::MachineMetadata(id, key) => {
+                self.machine_entry(id).metadata.remove(key);
+            }
+            Key::MachineInstance(id) => self.machine_entry(id).instance = None,
+            Key::MachineCapacity(id) => self.machine_entry(id).capacity = Capacity::default(),
+            Key::MachineCordon(id) => self.machine_entry(id).cordon = Cordon::Open,
+            Key::JobObject(name) => self.set_hash(name, None),
+            Key::TargetState(name) => self.job(name).desired = JobState::Inactive,
+            Key::Target(name) => self.job(name).target = None,
+            Key::JobState(name) => self.job(name).launched_by = None,
+            Key::Pin(name) => self.job(name).pin = None,
+            Key::Rollout(name) => self.job(name).rollout = None,
+            // A text is its hash: one that is gone from the store is still what its users have.
+            Key::Unit(hash) => {
+                if !self.users.contains_key(hash) {
+                    self.files.remove(hash);
+                }
+            }
+            Key::LegacyState(_) => {}
+            Key::State(name, id) => {
+                if let Some(states) = self.states.get_mut(name) {
+                    states.remove(id);
+                    if states.is_empty() {
+                        self.states.remove(name);
+                    }
+                }
+            }
+            Key::EngineLeader => self.lease = None,
+            Key::EngineVersion => self.engine_version = None,
+        }
+        self.drop_empty(key);
+    }
+
+    /// An entry in which nothing stands is none.
+    fn drop_empty(&mut self, key: &Key) {
+        match subject(key) {
+            Some(Subject::Machine(id)) if self.machines.get(&id) == Some(&MachineEntry::default()) => {
+                self.machines.remove(&id);
+            }
+            Some(Subject::Unit(name)) if self.jobs.get(&name) == Some(&JobEntry::default()) => {
+                self.jobs.remove(&name);
+            }
+            _ => {}
+        }
+    }
+
+    fn machine_entry(&mut self, id: &MachineId) -> &mut MachineEntry {
+        self.machines.entry(id.clone()).or_default()
+    }
+
+    fn job(&mut self, name: &UnitName) -> &mut JobEntry {
+        self.jobs.entry(name.clone()).or_default()
+    }
+
+    /// A text that nobody uses any more stays for as long as the store has it: who submits it again finds it
+    /// there, and no event tells of it.
+    fn set_hash(&mut self, name: &UnitName, hash: Option<UnitHash>) {
+        let before = self.job(name).hash;
+        if let Some(before) = before.filter(|before| Some(*before) != hash)
+            && let Some(users) = self.users.get_mut(&before)
+        {
+            users.remove(name);
+            if users.is_empty() {
+                self.users.remove(&before);
+            }
+        }
+        if let Some(hash) = hash {
+            self.users.entry(hash).or_default().insert(name.clone());
+        }
+        let file = hash.and_then(|hash| self.files.get(&hash));
+        let wanted = file.map(|file| Arc::new(Requirements::read(file, name).0));
+        let job = self.job(name);
+        (job.hash, job.wanted) = (hash, wanted);
+    }
+
+    /// Tells the scheduler what `subject` is now. `away` are machines whose presence has ended, but which are
+    /// not yet taken for dead.
+    pub fn feed(&self, subject: &Subject, away: &BTreeMap<MachineId, Machine>, scheduler: &mut Scheduler) {
+        match subject {
+            Subject::Machine(id) => match self.machine(id).or_else(|| away.get(id).cloned()) {
+                Some(machine) => scheduler.set_machine(machine),
+                None => scheduler.remove_machine(id),
+            },
+            Subject::Unit(name) => match self.unit(name) {
+                Some(unit) => scheduler.set_unit(unit),
+                None => scheduler.remove_unit(name),
+            },
+            Subject::State(name, id) => scheduler.set_held(name, id, self.state(name, id).is_some()),
+            Subject::Lease | Subject::EngineVersion => {}
+        }
+    }
+
+    /// All that there is, for who starts to keep more than the view.
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        let machines = self.machines.keys().cloned().map(Subject::Machine);
+        let units = self.jobs.keys().cloned().map(Subject::Unit);
+        let states = self
+            .states
+            .iter()
+            .flat_map(|(name, states)| states.keys().map(|id| Subject::State(name.clone(), id.clone())));
+        machines.chain(units).chain(states).chain([Subject::Lease, Subject::EngineVersion]).collect()
+    }
+
+    /// A unit with an entry and a text; without either it is no unit.
+    pub fn unit(&self, name: &UnitName) -> Option<Unit> {
+        let job = self.jobs.get(name)?;
+        Some(Unit {
+            name: name.clone(),
+            desired: job.desired,
+            wanted: job.wanted.clone()?,
+            target: job.target.clone(),
+            pin: job.pin.clone(),
+        })
+    }
+
+    /// In the order of their names.
+    pub fn units(&self) -> impl Iterator<Item = Unit> {
+        self.jobs.keys().filter_map(|name| self.unit(name))
+    }
+
+    /// The text that a unit has.
+    pub fn file(&self, name: &UnitName) -> Option<&Arc<UnitFile>> {
+        self.files.get(&self.hash(name)?)
+    }
+
+    /// Texts in the store that no unit has.
+    pub fn unused(&self) -> impl Iterator<Item = UnitHash> {
+        self.files.keys().filter(|hash| !self.users.contains_key(*hash)).copied()
+    }
+
+    pub fn hash(&self, name: &UnitName) -> Option<UnitHash> {
+        self.jobs.get(name)?.hash
+    }
+
+    pub fn rollout(&self, name: &UnitName) -> Option<&Rollout> {
+        self.jobs.get(name)?.rollout.as_ref()
+    }
+
+    /// What became of a unit; `None` for global ones and unknown ones.
+    pub fn current_state(&self, name: &UnitName) -> Option<JobState> {
+        let job = self.jobs.get(name)?;
+        if job.wanted.as_ref()?.global {
+            return None;
+        }
+        let Some(target) = job.target.as_ref().filter(|target| self.state(name, target).is_some()) else {
+            return Some(JobState::Inactive);
+        };
+        let launched = job.launched_by.as_ref() == Some(target);
+        Some(if launched { JobState::Launched } else { JobState::Loaded })
+    }
+
+    /// A present machine, as the scheduler sees it.
+    pub fn machine(&self, id: &MachineId) -> Option<Machine> {
+        let entry = self.machines.get(id)?;
+        let object = entry.object.as_ref()?;
+        let mut metadata = object.metadata.clone();
+        metadata.extend(entry.metadata.clone());
+        metadata.retain(|key, value| !value.is_empty() || !entry.metadata.contains_key(key));
+        Some(Machine {
+            id: id.clone(),
+            metadata,
+            capacity: entry.capacity,
+            cordon: entry.cordon,
+            away: false,
+        })
+    }
+
+    /// The presence of a machine.
+    pub fn machine_object(&self, id: &MachineId) -> Option<&MachineObject> {
+        self.machines.get(id)?.object.as_ref()
+    }
+
+    /// Which start of fleetd wrote the presence.
+    pub fn instance(&self, id: &MachineId) -> Option<&str> {
+        self.machines.get(id)?.instance.as_deref()
+    }
+
+    /// Present machines, in the order of their ids.
+    pub fn machines(&self) -> impl Iterator<Item = Machine> {
+        self.machines.keys().filter_map(|id| self.machine(id))
+    }
+
+    pub fn state(&self, name: &UnitName, id: &MachineId) -> Option<&UnitState> {
+        self.states.get(name)?.get(id)
+    }
+
+    /// In the order of names, then of ids.
+    pub fn states(&self) -> impl Iterator<Item = (&UnitName, &UnitState)> {
+        self.states.iter().flat_map(|(name, states)| states.values().map(move |state| (name, state)))
+    }
+
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    pub fn engine_version(&self) -> Option<&str> {
+        self.engine_version.as_deref()
+    }
+}
+
+fn subject(key: &Key) -> Option<Subject> {
+    match key {
+        Key::MachineObject(id)
+        | Key::MachineMetadata(id, _)
+        | Key::MachineInstance(id)
+        | Key::MachineCapacity(id)
+        | Key::MachineCordon(id) => Some(Subject::Machine(id.clone())),
+        Key::JobObject(name)
+        | Key::TargetState(name)
+        | Key::Target(name)
+        | Key::JobState(name)
+        | Key::Pin(name)
+        | Key::Rollout(name) => Some(Subject::Unit(name.clone())),
+        Key::State(name, id) => Some(Subject::State(name.clone(), id.clone())),
+        Key::EngineLeader => Some(Subject::Lease),
+        Key::EngineVersion => Some(Subject::EngineVersion),
+        Key::Unit(_) | Key::LegacyState(_) => None,
+    }
+}

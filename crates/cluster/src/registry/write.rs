@@ -1,0 +1,61 @@
+//! Tasks and requests as writes to the store, each with what it compares.
+
+use unit_file::{UnitFile, UnitName};
+
+use crate::job_state::JobState;
+use crate::registry::key::Key;
+use crate::registry::value::{JobObject, UnitObject};
+use crate::schedule::Task;
+
+/// One write. Where the comparison fails, nothing is done, and the facts that come by watch say why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    Set {
+        key: Key,
+        value: String,
+    },
+    /// Only where there is none.
+    Create {
+        key: Key,
+        value: String,
+    },
+    /// Only where the value is `from`.
+    Swap {
+        key: Key,
+        from: String,
+        to: String,
+    },
+    /// Only where the value is `value`.
+    DeleteIf {
+        key: Key,
+        value: String,
+    },
+}
+
+/// What carries out a task of the engine, one after the other.
+pub fn of_task(task: &Task) -> Vec<Write> {
+    match task {
+        Task::Unschedule { unit, machine, .. } => {
+            vec![Write::DeleteIf { key: Key::Target(unit.clone()), value: machine.to_string() }]
+        }
+        Task::Schedule { unit, machine, pin, .. } => {
+            let pin = pin.then(|| Write::Create { key: Key::Pin(unit.clone()), value: machine.to_string() });
+            let target = Write::Create { key: Key::Target(unit.clone()), value: machine.to_string() };
+            pin.into_iter().chain([target]).collect()
+        }
+        Task::Move { unit, from, to, .. } => {
+            vec![Write::Swap { key: Key::Target(unit.clone()), from: from.to_string(), to: to.to_string() }]
+        }
+    }
+}
+
+/// What stores a unit, new or with a new text, in this order: the text first, which may be there already.
+pub fn of_new_unit(name: &UnitName, file: &UnitFile, desired: JobState) -> [Write; 3] {
+    let text = UnitObject { raw: file.normalised() };
+    let object = JobObject { name: name.to_string(), hash: file.hash() };
+    [
+        Write::Create { key: Key::Unit(file.hash()), value: text.encode() },
+        Write::Set { key: Key::JobObject(name.clone()), value: object.encode() },
+        Write::Set { key: Key::TargetState(name.clone()), value: desired.to_string() },
+    ]
+}

@@ -1,0 +1,182 @@
+//! A new text of a running global unit comes to one machine after the other: the next only when the last was
+//! seen to be active for a while.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use unit_file::UnitHash;
+
+use crate::machine::MachineId;
+use crate::registry::Rollout;
+
+/// What one machine that has the unit says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Of the text that it has loaded.
+    pub hash: UnitHash,
+    /// systemd's ActiveState.
+    pub active: String,
+    /// Since when it has been so, on the asker's clock.
+    pub since: Duration,
+}
+
+/// What is known when the next step is asked for.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    pub now: Duration,
+    /// The text that all are to have.
+    pub hash: UnitHash,
+    /// Whether the unit is to be started: a loaded one counts as soon as its text is there.
+    pub launched: bool,
+    /// How long a unit must have been active to count as well.
+    pub settle: Duration,
+    /// Present machines that have the unit.
+    pub machines: &'a BTreeMap<MachineId, Progress>,
+    /// What the store says was permitted.
+    pub written: Option<&'a Rollout>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Write this: one machine more may take the new text.
+    Permit(Rollout),
+    /// A machine is not done.
+    Wait {
+        machine: MachineId,
+        why: Waiting,
+    },
+    /// The new text does not run: no further machine gets it until there is another text, or it runs.
+    Halt {
+        machine: MachineId,
+    },
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// It has the old text.
+    ForText,
+    /// It is not active.
+    ForStart,
+    /// It has not been active long enough.
+    ToSettle { until: Duration },
+}
+
+/// The next step. Machines take their turn in the order of their ids.
+pub fn step(facts: &Facts<'_>) -> Step {
+    // What was permitted for another text is not permitted for this one.
+    let mut permitted: Vec<MachineId> = facts
+        .written
+        .filter(|written| written.hash == facts.hash)
+        .map(|written| written.machines.clone())
+        .unwrap_or_default();
+    for (machine, progress) in facts.machines {
+        let open = permitted.contains(machine);
+        match judge(facts, progress) {
+            Ok(()) => {}
+            Err(_) if progress.hash == facts.hash && progress.active == "failed" => {
+                return Step::Halt { machine: machine.clone() };
+            }
+            Err(why) if open || why != Waiting::ForText => {
+                return Step::Wait { machine: machine.clone(), why };
+            }
+            Err(_) => {}
+        }
+    }
+    let next = facts.machines.iter().find(|(_, progress)| progress.hash != facts.hash);
+    match next {
+        None => Step::Done,
+        Some((machine, _)) => {
+            permitted.push(machine.clone());
+            Step::Permit(Rollout { hash: facts.hash, machines: permitted })
+        }
+    }
+}
+
+fn judge(facts: &Facts<'_>, progress: &Progress) -> Result<(), Waiting> {
+    if progress.hash != facts.hash {
+        return Err(Waiting::ForText);
+    }
+    if !facts.launched {
+        return Ok(());
+    }
+    if progress.active != "active" {
+        return Err(Waiting::ForStart);
+    }
+    let until = progress.since + facts.settle;
+    if facts.now < until { Err(Waiting::ToSettle { until }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: UnitHash = UnitHash([1; 20]);
+    const NEW: UnitHash = UnitHash([2; 20]);
+
+    fn at(second: u64) -> Duration {
+        Duration::from_secs(second)
+    }
+
+    /// `machines`: id, whether it has the new text, state, since.
+    fn check(
+        now: u64,
+        machines: &[(&str, bool, &str, u64)],
+        permitted: &[&str],
+        of: UnitHash,
+        expected: Step,
+    ) {
+        let machines = machines.iter().map(|(id, new, active, since)| {
+            let hash = if *new { NEW } else { OLD };
+            (MachineId::new(id), Progress { hash, active: (*active).into(), since: at(*since) })
+        });
+        let machines = machines.collect();
+        let written = Rollout { hash: of, machines: permitted.iter().map(|id| MachineId::new(id)).collect() };
+        let facts = Facts {
+            now: at(now),
+            hash: NEW,
+            launched: true,
+            settle: at(5),
+            machines: &machines,
+            written: Some(&written),
+        };
+        assert_eq!(step(&facts), expected);
+    }
+
+    fn permit(machines: &[&str]) -> Step {
+        Step::Permit(Rollout { hash: NEW, machines: machines.iter().map(|id| MachineId::new(id)).collect() })
+    }
+
+    fn wait(machine: &str, why: Waiting) -> Step {
+        Step::Wait { machine: MachineId::new(machine), why }
+    }
+
+    #[test]
+    fn one_after_the_other() {
+        let old = ("a", false, "active", 0);
+        check(9, &[old, ("b", false, "active", 0)], &["b"], OLD, permit(&["a"]));
+        check(9, &[old, ("b", false, "active", 0)], &["a"], NEW, wait("a", Waiting::ForText));
+        let starting = [("a", true, "activating", 9), ("b", false, "active", 0)];
+        check(9, &starting, &["a"], NEW, wait("a", Waiting::ForStart));
+        let started = [("a", true, "active", 9), ("b", false, "active", 0)];
+        check(13, &started, &["a"], NEW, wait("a", Waiting::ToSettle { until: at(14) }));
+        check(14, &started, &["a"], NEW, permit(&["a", "b"]));
+        check(30, &[("a", true, "active", 9), ("b", true, "active", 20)], &["a", "b"], NEW, Step::Done);
+        check(30, &[], &[], NEW, Step::Done);
+    }
+
+    /// The one that waits is not asked to be well before: the new text may be its cure.
+    #[test]
+    fn a_failed_old_one_does_not_stop_it() {
+        check(9, &[("a", false, "failed", 0)], &[], OLD, permit(&["a"]));
+    }
+
+    #[test]
+    fn a_failed_new_one_does() {
+        let machines = [("a", true, "failed", 9), ("b", false, "active", 0)];
+        check(60, &machines, &["a"], NEW, Step::Halt { machine: MachineId::new("a") });
+        // Also one that was not waited for.
+        let machines = [("a", false, "active", 9), ("b", true, "failed", 0)];
+        check(60, &machines, &[], NEW, Step::Halt { machine: MachineId::new("b") });
+    }
+}

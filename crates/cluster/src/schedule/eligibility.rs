@@ -1,0 +1,348 @@
+//! Whether a unit can be on a machine, and what is in the way.
+//!
+//! One function finds what is in the way, [`Scheduler::blocks`]: the pass stops at the first, and explaining
+//! gathers all.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Bound::{Included, Unbounded};
+use std::ops::ControlFlow;
+
+use unit_file::UnitName;
+
+use crate::machine::{Cordon, MachineId};
+use crate::schedule::cluster::{Counts, MachineState, Scheduler, Slot, UnitState};
+use crate::schedule::counting::has_any;
+use crate::schedule::patterns::PatternId;
+
+/// What is in the way, cheap to make.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Block<'a> {
+    Machine(&'a str),
+    Metadata(&'a str, &'a BTreeSet<String>),
+    Peer(&'a str),
+    OwnConflict(PatternId),
+    TheirConflict(PatternId),
+    Pinned(&'a MachineId),
+    Away,
+    Cordon(Cordon),
+    Units(u64),
+    Memory(u64),
+    Cpu(u64),
+    /// Another machine has not stopped it yet.
+    Held(&'a MachineId),
+    Replaced(&'a UnitName),
+}
+
+/// What is in the way, with all that a reader needs. Texts that the original has are its.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    Machine {
+        wanted: String,
+    },
+    Metadata {
+        key: String,
+        wanted: BTreeSet<String>,
+        found: Option<String>,
+    },
+    Peer {
+        peer: String,
+        at: Option<MachineId>,
+    },
+    Conflict {
+        unit: UnitName,
+        pattern: String,
+        /// The pattern is this unit's, or else the other's.
+        own: bool,
+    },
+    Pinned {
+        to: MachineId,
+    },
+    Away,
+    Cordoned,
+    Draining,
+    Units {
+        limit: u64,
+    },
+    /// Bytes.
+    Memory {
+        wanted: u64,
+        free: u64,
+    },
+    /// Thousandths of a processor.
+    Cpu {
+        wanted: u64,
+        free: u64,
+    },
+    Held {
+        by: MachineId,
+    },
+    /// By a unit that is there, while another machine may take it.
+    Replaced {
+        by: UnitName,
+    },
+}
+
+/// Whether a unit is to come, or is there: who is there is not sent away by limits and cordons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Coming,
+    There,
+}
+
+impl Scheduler {
+    /// Calls `see` with each thing that keeps `state` from being on `machine`, until it has seen enough.
+    pub(super) fn blocks<'a>(
+        &'a self,
+        state: &'a UnitState,
+        machine: &'a MachineState,
+        stage: Stage,
+        mut see: impl FnMut(Block<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let wanted = &state.unit.wanted;
+        let id = &machine.machine.id;
+        if let Some(machine_id) = &wanted.machine_id
+            && !id.is_meant_by(machine_id)
+        {
+            see(Block::Machine(machine_id))?;
+        }
+        for (key, values) in &wanted.metadata {
+            if !machine.machine.metadata.get(key).is_some_and(|value| values.contains(value)) {
+                see(Block::Metadata(key, values))?;
+            }
+        }
+        for peer in &wanted.peers {
+            if !machine.holds(peer) {
+                see(Block::Peer(peer))?;
+            }
+        }
+        if let Some(pin) = state.unit.pin.as_ref().filter(|pin| wanted.pinned && *pin != id) {
+            see(Block::Pinned(pin))?;
+        }
+        // Where it is counted it counts itself, and it is no conflict of itself.
+        let own = |pattern: &PatternId, among: &[PatternId]| {
+            u32::from(among.binary_search(pattern).is_ok() && machine.holds(state.unit.name.as_str()))
+        };
+        for pattern in &state.conflicts {
+            let named = count(&machine.named, *pattern);
+            if named > 0 && named > own(pattern, &state.matched) {
+                see(Block::OwnConflict(*pattern))?;
+            }
+        }
+        for pattern in &state.matched {
+            let conflicting = count(&machine.conflicting, *pattern);
+            if conflicting > 0 && conflicting > own(pattern, &state.conflicts) {
+                see(Block::TheirConflict(*pattern))?;
+            }
+        }
+        if stage == Stage::Coming {
+            self.limits(state, machine, see)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn limits<'a>(
+        &'a self,
+        state: &'a UnitState,
+        machine: &'a MachineState,
+        mut see: impl FnMut(Block<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let facts = &machine.machine;
+        if facts.away {
+            see(Block::Away)?;
+        }
+        if facts.cordon != Cordon::Open {
+            see(Block::Cordon(facts.cordon))?;
+        }
+        let units = machine.placed.len() + machine.globals.len();
+        if let Some(limit) = facts.capacity.units.filter(|limit| units as u64 >= *limit) {
+            see(Block::Units(limit))?;
+        }
+        let free = |limit: Option<u64>, used: u64| limit.map(|limit| limit.saturating_sub(used));
+        let memory = free(facts.capacity.memory, machine.memory);
+        if let Some(free) = memory.filter(|free| state.unit.wanted.memory.unwrap_or(0) > *free) {
+            see(Block::Memory(free))?;
+        }
+        let cpu = free(facts.capacity.cpu, machine.cpu);
+        if let Some(free) = cpu.filter(|free| state.unit.wanted.cpu.unwrap_or(0) > *free) {
+            see(Block::Cpu(free))?;
+        }
+        for holder in self.holders(state).filter(|holder| **holder != facts.id) {
+            see(Block::Held(holder))?;
+        }
+        // Who leaves a machine because it is replaced there does not come back while it leaves.
+        let leaving = self.holders(state).next().is_some();
+        if let Some(by) = self.replacer(state, machine).filter(|_| leaving) {
+            see(Block::Replaced(by))?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The present machines that hold a unit which is not assigned to any.
+    pub(super) fn holders<'a>(&'a self, state: &'a UnitState) -> impl Iterator<Item = &'a MachineId> {
+        let free = state.unit.target.is_none() && !state.unit.wanted.global;
+        state.holders.iter().filter(move |holder| free && self.slots.contains_key(*holder))
+    }
+
+    pub(super) fn first_block<'a>(
+        &'a self,
+        state: &'a UnitState,
+        machine: &'a MachineState,
+        stage: Stage,
+    ) -> Option<Block<'a>> {
+        let mut found = None;
+        let _stopped = self.blocks(state, machine, stage, |block| {
+            found = Some(block);
+            ControlFlow::Break(())
+        });
+        found
+    }
+
+    /// A unit on `machine` that replaces `state`, and is not replaced by it in turn.
+    pub(super) fn replacer<'a>(&self, state: &UnitState, machine: &'a MachineState) -> Option<&'a UnitName> {
+        if !has_any(&machine.replacing, &state.matched) {
+            return None;
+        }
+        machine.placed.iter().find(|name| {
+            let other = &self.units[*name];
+            **name != state.unit.name
+                && other.replaces.iter().any(|pattern| state.matched.binary_search(pattern).is_ok())
+                && !state.replaces.iter().any(|pattern| other.matched.binary_search(pattern).is_ok())
+        })
+    }
+
+    /// The machine for a unit: of the eligible ones that with the least load, then the smallest id; one where
+    /// the unit would be replaced only where there is no other.
+    pub(super) fn choose(&self, state: &UnitState, not: Option<Slot>) -> Option<Slot> {
+        let mut last_resort = None;
+        for slot in self.candidates(state) {
+            let Some(machine) = self.machine(slot).filter(|_| Some(slot) != not) else { continue };
+            if self.first_block(state, machine, Stage::Coming).is_some() {
+                continue;
+            }
+            if self.replacer(state, machine).is_none() {
+                return Some(slot);
+            }
+            last_resort = last_resort.or(Some(slot));
+        }
+        // Who is sent away because of that goes nowhere for the same reason.
+        last_resort.filter(|_| not.is_none())
+    }
+
+    /// The machines that can come into question, in the order of choice.
+    fn candidates<'a>(&'a self, state: &'a UnitState) -> Box<dyn Iterator<Item = Slot> + 'a> {
+        let wanted = &state.unit.wanted;
+        let only = |id: Option<&MachineId>| -> Box<dyn Iterator<Item = Slot>> {
+            Box::new(id.and_then(|id| self.slots.get(id)).copied().into_iter())
+        };
+        if let Some(pin) = state.unit.pin.as_ref().filter(|_| wanted.pinned) {
+            return only(Some(pin));
+        }
+        if let Some(holder) = self.holders(state).next() {
+            return only(Some(holder));
+        }
+        let fixed = wanted.peers.iter().find(|peer| !self.globals.contains(peer.as_str()));
+        if let Some(peer) = fixed {
+            let place = self.units.get(peer.as_str()).and_then(|peer| peer.place);
+            return Box::new(place.into_iter());
+        }
+        if let Some(id) = &wanted.machine_id {
+            // All ids that it can mean begin with it. Few have the same beginning.
+            let same = self
+                .slots
+                .range::<str, _>((Included(id.as_str()), Unbounded))
+                .take_while(|(known, _)| known.as_str().starts_with(id.as_str()));
+            let mut slots: Vec<_> = same
+                .map(|(known, slot)| (self.machine(*slot).map(|machine| machine.load), known, *slot))
+                .collect();
+            slots.sort();
+            return Box::new(slots.into_iter().map(|(_, _, slot)| slot));
+        }
+        Box::new(self.by_load.iter().map(|(_, _, slot)| *slot))
+    }
+
+    /// What a reader is told of a block.
+    pub(super) fn obstacle(&self, state: &UnitState, machine: &MachineState, block: Block<'_>) -> Obstacle {
+        match block {
+            Block::Machine(wanted) => Obstacle::Machine { wanted: wanted.to_owned() },
+            Block::Metadata(key, wanted) => Obstacle::Metadata {
+                key: key.to_owned(),
+                wanted: wanted.clone(),
+                found: machine.machine.metadata.get(key).cloned(),
+            },
+            Block::Peer(peer) => {
+                let place = self.units.get(peer).and_then(|peer| self.machine(peer.place?));
+                Obstacle::Peer { peer: peer.to_owned(), at: place.map(|place| place.machine.id.clone()) }
+            }
+            Block::OwnConflict(pattern) => self.conflict(state, machine, pattern, true),
+            Block::TheirConflict(pattern) => self.conflict(state, machine, pattern, false),
+            Block::Pinned(to) => Obstacle::Pinned { to: to.clone() },
+            Block::Away => Obstacle::Away,
+            Block::Cordon(Cordon::Draining) => Obstacle::Draining,
+            Block::Cordon(_) => Obstacle::Cordoned,
+            Block::Units(limit) => Obstacle::Units { limit },
+            Block::Memory(free) => Obstacle::Memory { wanted: state.unit.wanted.memory.unwrap_or(0), free },
+            Block::Cpu(free) => Obstacle::Cpu { wanted: state.unit.wanted.cpu.unwrap_or(0), free },
+            Block::Held(by) => Obstacle::Held { by: by.clone() },
+            Block::Replaced(by) => Obstacle::Replaced { by: by.clone() },
+        }
+    }
+
+    /// The first unit on the machine that the pattern is about.
+    fn conflict(&self, state: &UnitState, machine: &MachineState, id: PatternId, own: bool) -> Obstacle {
+        let name = &state.unit.name;
+        let about = |other: &&UnitName| {
+            let other = &self.units[*other];
+            let patterns = if own { &other.matched } else { &other.conflicts };
+            other.unit.name != *name && patterns.binary_search(&id).is_ok()
+        };
+        let pattern = self.patterns.glob(id).map(ToString::to_string).unwrap_or_default();
+        // Were there none, the pattern would not have been in the way.
+        let unit = machine.present().find(about).unwrap_or(name).clone();
+        Obstacle::Conflict { unit, pattern, own }
+    }
+}
+
+fn count(counts: &Counts, pattern: PatternId) -> u32 {
+    counts.get(&pattern).copied().unwrap_or(0)
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine { wanted } => write!(f, "agent ID does not match required {wanted:?}"),
+            Self::Metadata { key, wanted, found } => {
+                let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+                write!(f, "local Machine metadata insufficient: {key} is not {}", wanted.join(" or "))?;
+                match found {
+                    Some(found) => write!(f, " but {found}"),
+                    None => f.write_str(" but missing"),
+                }
+            }
+            Self::Peer { peer, at } => {
+                write!(f, "required peer Unit({peer}) is not scheduled locally")?;
+                match at {
+                    Some(at) => write!(f, " but to Machine({at})"),
+                    None => f.write_str(" nor anywhere"),
+                }
+            }
+            Self::Conflict { unit, pattern, own } => {
+                let whose = if *own { "its own" } else { "that unit's" };
+                write!(f, "found conflict with locally-scheduled Unit({unit}): {whose} Conflicts={pattern}")
+            }
+            Self::Pinned { to } => write!(f, "pinned to Machine({to})"),
+            Self::Away => f.write_str("the machine's presence has ended"),
+            Self::Cordoned => f.write_str("the machine is cordoned"),
+            Self::Draining => f.write_str("the machine is being drained"),
+            Self::Units { limit } => write!(f, "the machine takes no more than {limit} units"),
+            Self::Memory { wanted, free } => {
+                write!(f, "the machine has {free} bytes of memory left of the {wanted} requested")
+            }
+            Self::Cpu { wanted, free } => {
+                write!(f, "the machine has {free} thousandths of a processor left of the {wanted} requested")
+            }
+            Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
+            Self::Replaced { by } => write!(f, "Unit({by}) replaces it there"),
+        }
+    }
+}

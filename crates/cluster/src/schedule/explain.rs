@@ -1,0 +1,205 @@
+//! Why a unit is where it is, or nowhere, and what would change that: the same function that decides, asked for
+//! all that is in the way instead of the first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::ControlFlow;
+
+use unit_file::UnitName;
+
+use crate::job_state::JobState;
+use crate::machine::MachineId;
+use crate::schedule::cluster::{Scheduler, UnitState};
+use crate::schedule::eligibility::{Obstacle, Stage};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    pub unit: UnitName,
+    pub desired: JobState,
+    pub standing: Standing,
+    /// Every present machine, in the order of choice.
+    pub candidates: Vec<Candidate>,
+    /// Units that name each other in `MachineOf`, in a circle that this one waits for.
+    pub circle: Vec<UnitName>,
+}
+
+/// Where the unit is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody asked for it.
+    NotAskedFor,
+    /// A global unit, and the machines that it belongs on.
+    Global(Vec<MachineId>),
+    On(MachineId),
+    /// Its machine is not present, and it waits for that one.
+    Lost(MachineId),
+    /// It was taken off a machine just now.
+    Leaving,
+    /// The next pass places it there.
+    Next(MachineId),
+    Nowhere,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub machine: MachineId,
+    pub load: u64,
+    /// Empty where the unit could be, or is.
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Scheduler {
+    /// `None` for a unit that nobody knows.
+    pub fn explain(&self, name: &str) -> Option<Explanation> {
+        let state = self.units.get(name)?;
+        let standing = self.standing(state);
+        let candidates = self.by_load.iter().filter_map(|(load, machine, slot)| {
+            let obstacles = self.obstacles(state, *slot)?;
+            Some(Candidate { machine: machine.clone(), load: *load, obstacles })
+        });
+        Some(Explanation {
+            unit: state.unit.name.clone(),
+            desired: state.unit.desired,
+            standing,
+            candidates: candidates.collect(),
+            circle: self.circle(state),
+        })
+    }
+
+    fn standing(&self, state: &UnitState) -> Standing {
+        if !state.unit.is_asked_for() {
+            return Standing::NotAskedFor;
+        }
+        if state.unit.wanted.global {
+            let here =
+                self.machines.iter().flatten().filter(|machine| machine.globals.contains(&state.unit.name));
+            let ids: BTreeSet<_> = here.map(|machine| machine.machine.id.clone()).collect();
+            return Standing::Global(ids.into_iter().collect());
+        }
+        let place = state.place.and_then(|slot| self.machine(slot));
+        match (place, &state.unit.target) {
+            (Some(machine), _) => Standing::On(machine.machine.id.clone()),
+            (None, Some(target)) => Standing::Lost(target.clone()),
+            (None, None) if state.leaving => Standing::Leaving,
+            (None, None) => match self.choose(state, None).and_then(|slot| self.machine(slot)) {
+                Some(machine) => Standing::Next(machine.machine.id.clone()),
+                None => Standing::Nowhere,
+            },
+        }
+    }
+
+    fn obstacles(&self, state: &UnitState, slot: usize) -> Option<Vec<Obstacle>> {
+        let machine = self.machine(slot)?;
+        let there = state.place == Some(slot) || state.unit.wanted.global;
+        let stage = if there { Stage::There } else { Stage::Coming };
+        let mut found = Vec::new();
+        let _all_seen = self.blocks(state, machine, stage, |block| {
+            found.push(self.obstacle(state, machine, block));
+            ControlFlow::Continue(())
+        });
+        Some(found)
+    }
+
+    /// The first circle of `MachineOf` that can be reached.
+    fn circle(&self, state: &UnitState) -> Vec<UnitName> {
+        let mut came_from: BTreeMap<&UnitName, &UnitName> = BTreeMap::new();
+        let mut open = vec![&state.unit.name];
+        while let Some(name) = open.pop() {
+            let Some(unit) = self.units.get(name) else { continue };
+            for peer in &unit.unit.wanted.peers {
+                let Some((peer, _)) = self.units.get_key_value(peer.as_str()) else { continue };
+                if *peer == state.unit.name {
+                    let mut way = vec![name];
+                    while let Some(before) = way.last().and_then(|last| came_from.get(*last)) {
+                        way.push(before);
+                    }
+                    return way.into_iter().rev().cloned().collect();
+                }
+                if !came_from.contains_key(peer) {
+                    came_from.insert(peer, name);
+                    open.push(peer);
+                }
+            }
+        }
+        Vec::new()
+    }
+}
+
+impl Explanation {
+    /// One line: the API's `schedulingMessage`. `None` where there is nothing to say.
+    pub fn message(&self) -> Option<String> {
+        match &self.standing {
+            Standing::Nowhere if !self.circle.is_empty() => {
+                let names: Vec<_> = self.circle.iter().map(UnitName::as_str).collect();
+                Some(format!("circular MachineOf: {}", names.join(", ")))
+            }
+            Standing::Nowhere if self.candidates.is_empty() => Some("no machine is present".into()),
+            Standing::Nowhere => Some(format!("no machine is eligible: {}", self.summary())),
+            Standing::Lost(machine) => Some(format!("waits for Machine({machine}), which is not present")),
+            _ => None,
+        }
+    }
+
+    /// How often each first obstacle is in the way, the most frequent first.
+    fn summary(&self) -> String {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for obstacle in self.candidates.iter().filter_map(|candidate| candidate.obstacles.first()) {
+            *counts.entry(obstacle.to_string()).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by(|(one, of_one), (other, of_other)| (of_other, one).cmp(&(of_one, other)));
+        let texts: Vec<_> = counts
+            .into_iter()
+            .map(|(text, count)| if count == 1 { text } else { format!("{text} (on {count} machines)") })
+            .collect();
+        texts.join("; ")
+    }
+
+    /// What would be enough to get it somewhere: the machines with a single obstacle, and what removes it.
+    pub fn remedies(&self) -> Vec<(MachineId, String)> {
+        self.candidates
+            .iter()
+            .filter_map(|candidate| match &candidate.obstacles[..] {
+                [only] => Some((candidate.machine.clone(), only.remedy())),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+impl Obstacle {
+    /// What would remove it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Machine { .. } => "change MachineID to this machine, or remove it".into(),
+            Self::Metadata { key, wanted, .. } => {
+                let first = wanted.iter().next().map_or("", String::as_str);
+                format!("give the machine the metadata {key}={first}")
+            }
+            Self::Peer { peer, .. } => format!("get {peer} onto this machine"),
+            Self::Conflict { unit, .. } => format!("unload {unit}, or move it elsewhere"),
+            Self::Pinned { .. } => "destroy and submit the unit again: that forgets the machine".into(),
+            Self::Away => "bring the machine back".into(),
+            Self::Cordoned | Self::Draining => "uncordon the machine".into(),
+            Self::Units { .. } => "raise the machine's limit of units, or move one elsewhere".into(),
+            Self::Memory { .. } => "lower MemoryRequest, or move other units elsewhere".into(),
+            Self::Cpu { .. } => "lower CPURequest, or move other units elsewhere".into(),
+            Self::Held { by } => format!("wait until Machine({by}) has stopped it"),
+            Self::Replaced { by } => format!("unload {by}, or wait until this machine has stopped it"),
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAskedFor => f.write_str("not asked for"),
+            Self::Global(machines) => write!(f, "global, on {} machines", machines.len()),
+            Self::On(machine) => write!(f, "on Machine({machine})"),
+            Self::Lost(machine) => write!(f, "waits for Machine({machine}), which is not present"),
+            Self::Leaving => f.write_str("being taken off its machine"),
+            Self::Next(machine) => write!(f, "about to be scheduled to Machine({machine})"),
+            Self::Nowhere => f.write_str("nowhere"),
+        }
+    }
+}

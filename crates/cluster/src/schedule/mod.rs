@@ -1,0 +1,33 @@
+//! Which unit goes to which machine, and why.
+//!
+//! [`Scheduler`] is fed with facts and asked for a [`Scheduler::pass`]: a list of [`Task`]s. It keeps indices
+//! between passes, so that a pass costs what has changed; the outcome is that of a new scheduler with the same
+//! facts. It takes its own tasks for done; where they were not, the facts that come next say so.
+//!
+//! A machine is eligible for a unit where it is present and open, `MachineID`, `MachineMetadata` and the
+//! limits fit, each `MachineOf` peer is there, and neither side's `Conflicts` names the other. Of these the
+//! one with the least load is taken, then the smallest id. Units are placed in the order of their names, each
+//! follower as soon as its peers are. Nothing moves without need: only a lost machine, changed facts, `Replaces` or
+//! [`crate::Cordon::Draining`] take a unit away.
+//!
+//! No unit twice: a unit that a present machine still holds is placed nowhere else, and one that a pass takes
+//! off a present machine waits until a fact confirms that ([`Scheduler::set_unit`]), so that what the machine
+//! said about holding it, up to that moment, was seen.
+
+mod cluster;
+mod counting;
+mod eligibility;
+mod explain;
+mod globals;
+mod pass;
+mod patterns;
+mod plan;
+mod rebalance;
+mod task;
+
+pub use cluster::Scheduler;
+pub use eligibility::Obstacle;
+pub use explain::{Candidate, Explanation, Standing};
+pub use plan::Plan;
+pub use rebalance::Relocation;
+pub use task::{Reason, Task};

@@ -1,0 +1,225 @@
+//! One pass: what the facts ask to be done.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use unit_file::UnitName;
+
+use crate::machine::{Cordon, MachineId};
+use crate::schedule::cluster::{Scheduler, Slot, UnitState};
+use crate::schedule::eligibility::Stage;
+use crate::schedule::patterns::PatternId;
+use crate::schedule::task::{Reason, Task};
+
+/// What decides whether any machine takes a unit, for units that may go anywhere.
+type Class = (Vec<PatternId>, Vec<PatternId>, BTreeMap<String, BTreeSet<String>>, Option<u64>, Option<u64>);
+
+impl Scheduler {
+    /// What is to be done now, in the order in which it is to be done. The scheduler takes it for done.
+    pub fn pass(&mut self) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        self.clear_needless(&mut tasks);
+        self.leave_lost_machines(&mut tasks);
+        let mut moving = self.settle(&mut tasks);
+        // What could not leave earlier may now, where something changed.
+        if self.retry {
+            moving.extend(self.slots.values());
+        }
+        self.place_waiting(&mut tasks);
+        moving.extend(&self.unchecked);
+        // Last, so that nothing leaves for room that is taken in the same pass.
+        let mut reserved = Vec::new();
+        for slot in self.in_order(&moving) {
+            self.send_away(slot, &mut reserved, &mut tasks);
+        }
+        for name in reserved {
+            self.unplace(&name);
+        }
+        self.settle(&mut tasks);
+        tasks
+    }
+
+    /// Units that are not asked for any more, or have become global, have no target.
+    fn clear_needless(&mut self, tasks: &mut Vec<Task>) {
+        for name in std::mem::take(&mut self.needless) {
+            let Some(state) = self.units.get_mut(&name) else { continue };
+            let Some(machine) = state.unit.target.take() else { continue };
+            let reason = if state.unit.is_asked_for() { Reason::Global } else { Reason::Inactive };
+            tasks.push(Task::Unschedule { unit: name, machine, reason });
+        }
+    }
+
+    /// Units of machines that are gone, unless they are pinned there.
+    fn leave_lost_machines(&mut self, tasks: &mut Vec<Task>) {
+        let mut lost: Vec<(UnitName, MachineId)> = Vec::new();
+        for (machine, units) in &mut self.homeless {
+            let units_of = &self.units;
+            let pinned = |name: &UnitName| units_of.get(name).is_some_and(|state| state.unit.wanted.pinned);
+            lost.extend(units.extract_if(.., |name| !pinned(name)).map(|name| (name, machine.clone())));
+        }
+        self.homeless.retain(|_, units| !units.is_empty());
+        lost.sort();
+        for (unit, machine) in lost {
+            if let Some(state) = self.units.get_mut(&unit) {
+                state.unit.target = None;
+                self.waiting.insert(unit.clone());
+                self.ready.insert(unit.clone());
+                let reason = Reason::WentAway(machine.clone());
+                tasks.push(Task::Unschedule { unit, machine, reason });
+            }
+        }
+    }
+
+    /// Takes off what can not be there any more. Of two that conflict, the later name goes. Units whose peer
+    /// goes, go with it.
+    fn check_machine(&mut self, slot: Slot, tasks: &mut Vec<Task>) {
+        loop {
+            let Some(machine) = self.machine(slot) else { return };
+            let names: Vec<_> = machine.placed.iter().rev().cloned().collect();
+            let mut changed = false;
+            for name in names {
+                let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else {
+                    continue;
+                };
+                let Some(block) = self.first_block(state, machine, Stage::There) else { continue };
+                let obstacle = Box::new(self.obstacle(state, machine, block));
+                let reason = Reason::Unable(machine.machine.id.clone(), obstacle);
+                self.take_off(&name, reason, tasks);
+                changed = true;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// Units that are replaced by a neighbour, or whose machine is being drained, leave where another machine
+    /// takes them.
+    fn send_away(&mut self, slot: Slot, reserved: &mut Vec<UnitName>, tasks: &mut Vec<Task>) {
+        let Some(machine) = self.machine(slot) else { return };
+        let draining = machine.machine.cordon == Cordon::Draining;
+        if !draining && machine.replacing.is_empty() {
+            return;
+        }
+        let id = machine.machine.id.clone();
+        let names: Vec<_> = machine.placed.iter().cloned().collect();
+        for name in names {
+            let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else { continue };
+            let reason = match self.replacer(state, machine) {
+                Some(by) => Reason::Replaced(by.clone()),
+                None if draining => Reason::Draining(id.clone()),
+                None => continue,
+            };
+            let Some(to) = self.choose(state, Some(slot)) else { continue };
+            if self.units[&name].unit.wanted.overlap {
+                self.move_over(&name, to, reason, tasks);
+            } else {
+                self.take_off(&name, reason, tasks);
+                // So that what leaves after it does not count on the same room.
+                self.place(&name, to);
+                reserved.push(name);
+            }
+        }
+    }
+
+    /// Looks at each machine that needs it, until nothing changes any more, and says which they were.
+    fn settle(&mut self, tasks: &mut Vec<Task>) -> BTreeSet<Slot> {
+        let mut seen = BTreeSet::new();
+        while !self.stale.is_empty() || !self.unchecked.is_empty() {
+            for slot in std::mem::take(&mut self.stale) {
+                self.refresh_globals(slot);
+            }
+            let unchecked = std::mem::take(&mut self.unchecked);
+            for slot in self.in_order(&unchecked) {
+                self.check_machine(slot, tasks);
+            }
+            seen.extend(unchecked);
+        }
+        seen
+    }
+
+    /// By the machines' ids: slots are numbered by history.
+    fn in_order(&self, slots: &BTreeSet<Slot>) -> Vec<Slot> {
+        if slots.len() == self.slots.len() {
+            return self.slots.values().copied().collect();
+        }
+        let mut by_id: Vec<_> =
+            slots.iter().filter_map(|slot| Some((&self.machine(*slot)?.machine.id, *slot))).collect();
+        by_id.sort_unstable();
+        by_id.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// Takes a unit off a present machine. It waits until that is confirmed.
+    fn take_off(&mut self, name: &UnitName, reason: Reason, tasks: &mut Vec<Task>) {
+        self.unplace(name);
+        let Some(state) = self.units.get_mut(name) else { return };
+        let Some(machine) = state.unit.target.take() else { return };
+        state.leaving = true;
+        self.waiting.insert(name.clone());
+        tasks.push(Task::Unschedule { unit: name.clone(), machine, reason });
+    }
+
+    fn move_over(&mut self, name: &UnitName, to: Slot, reason: Reason, tasks: &mut Vec<Task>) {
+        let Some(id) = self.machine(to).map(|machine| machine.machine.id.clone()) else { return };
+        self.unplace(name);
+        let Some(state) = self.units.get_mut(name) else { return };
+        let Some(from) = state.unit.target.replace(id.clone()) else { return };
+        self.place(name, to);
+        tasks.push(Task::Move { unit: name.clone(), from, to: id, reason });
+    }
+
+    fn place_waiting(&mut self, tasks: &mut Vec<Task>) {
+        if std::mem::take(&mut self.retry) {
+            self.ready.extend(self.waiting.iter().cloned());
+        }
+        let mut hopeless = HashSet::new();
+        // By name; who waits for a peer comes again as soon as that is placed.
+        while let Some(name) = self.ready.pop_first() {
+            self.place_one(&name, &mut hopeless, tasks);
+        }
+    }
+
+    fn place_one(&mut self, name: &UnitName, hopeless: &mut HashSet<Class>, tasks: &mut Vec<Task>) {
+        let Some(state) = self.units.get(name).filter(|state| !state.leaving) else { return };
+        if !self.waiting.contains(name) {
+            return;
+        }
+        // Placing others makes no room: who has the same needs as one that failed fails, too.
+        let class = self.class(state);
+        if class.as_ref().is_some_and(|class| hopeless.contains(class)) {
+            return;
+        }
+        let Some(slot) = self.choose(state, None) else {
+            hopeless.extend(class);
+            return;
+        };
+        let Some(machine) = self.machine(slot).map(|machine| machine.machine.id.clone()) else { return };
+        self.waiting.remove(name);
+        let Some(state) = self.units.get_mut(name) else { return };
+        state.unit.target = Some(machine.clone());
+        let pin = state.unit.wanted.pinned && state.unit.pin.is_none();
+        if pin {
+            state.unit.pin = Some(machine.clone());
+        }
+        let reason = Reason::NotScheduled(state.unit.desired);
+        self.place(name, slot);
+        tasks.push(Task::Schedule { unit: name.clone(), machine, reason, pin });
+    }
+
+    /// `None` for a unit whose machine depends on more than this.
+    fn class(&self, state: &UnitState) -> Option<Class> {
+        let wanted = &state.unit.wanted;
+        let bound = wanted.machine_id.is_some()
+            || wanted.pinned
+            || !wanted.peers.is_empty()
+            || self.holders(state).next().is_some();
+        (!bound).then(|| {
+            (
+                state.conflicts.clone(),
+                state.matched.clone(),
+                wanted.metadata.clone(),
+                wanted.memory,
+                wanted.cpu,
+            )
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! Which units to move so that machines are loaded alike. Only ever on demand.
+
+use unit_file::UnitName;
+
+use crate::limits::REBALANCE_MOVES;
+use crate::machine::MachineId;
+use crate::schedule::cluster::{Scheduler, Slot};
+
+/// A unit that a less loaded machine would take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    pub unit: UnitName,
+    pub from: MachineId,
+    pub to: MachineId,
+    /// The unit allows that the new one starts before the old one stops.
+    pub overlap: bool,
+}
+
+impl Scheduler {
+    /// Moves that each make the more loaded of two machines less loaded than it was. Pinned units, and units
+    /// that are bound to others by `MachineOf`, stay.
+    pub fn rebalance(&self) -> Vec<Relocation> {
+        let mut copy = self.clone();
+        let mut moves = Vec::new();
+        while moves.len() < REBALANCE_MOVES {
+            let Some((name, from, to)) = copy.next_relocation() else { break };
+            let id_of = |slot| copy.machine(slot).map(|machine| machine.machine.id.clone());
+            let (Some(from), Some(target)) = (id_of(from), id_of(to)) else { break };
+            copy.unplace(&name);
+            copy.place(&name, to);
+            let Some(state) = copy.units.get_mut(&name) else { break };
+            state.unit.target = Some(target.clone());
+            let overlap = state.unit.wanted.overlap;
+            moves.push(Relocation { unit: name, from, to: target, overlap });
+        }
+        moves
+    }
+
+    /// From the most loaded machine that something can leave.
+    fn next_relocation(&self) -> Option<(UnitName, Slot, Slot)> {
+        let (least, ..) = self.by_load.first()?;
+        for (load, _, from) in self.by_load.iter().rev() {
+            // Even the least loaded machine would not be better.
+            if *load <= *least {
+                return None;
+            }
+            let machine = self.machine(*from)?;
+            for name in &machine.placed {
+                let state = &self.units[name];
+                let bound = state.unit.wanted.pinned
+                    || !state.unit.wanted.peers.is_empty()
+                    || self.followers.contains_key(name.as_str());
+                if bound || least + state.unit.load() >= *load {
+                    continue;
+                }
+                let to = self.choose(state, Some(*from)).and_then(|slot| Some((slot, self.machine(slot)?)));
+                if let Some((to, _)) = to.filter(|(_, target)| target.load + state.unit.load() < *load) {
+                    return Some((name.clone(), *from, to));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,84 @@
+//! What a pass wants to be done, each with its reason.
+
+use std::fmt;
+
+use unit_file::UnitName;
+
+use crate::job_state::JobState;
+use crate::machine::MachineId;
+use crate::schedule::eligibility::Obstacle;
+
+/// One step of the engine. Each is one compare-and-set of the unit's target, so that it does nothing where
+/// the facts have changed meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Take the unit's target away, where it still is `machine`.
+    Unschedule { unit: UnitName, machine: MachineId, reason: Reason },
+    /// Give it a target where it has none. With `pin`, remember the machine first.
+    Schedule { unit: UnitName, machine: MachineId, reason: Reason, pin: bool },
+    /// Change its target in one step: the unit allows that two run for a while.
+    Move { unit: UnitName, from: MachineId, to: MachineId, reason: Reason },
+}
+
+impl Task {
+    pub fn unit(&self) -> &UnitName {
+        match self {
+            Self::Unschedule { unit, .. } | Self::Schedule { unit, .. } | Self::Move { unit, .. } => unit,
+        }
+    }
+
+    pub fn reason(&self) -> &Reason {
+        match self {
+            Self::Unschedule { reason, .. } | Self::Schedule { reason, .. } | Self::Move { reason, .. } => {
+                reason
+            }
+        }
+    }
+}
+
+/// Where the contract has a text, it is that one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    Inactive,
+    /// A global unit needs no target.
+    Global,
+    WentAway(MachineId),
+    Unable(MachineId, Box<Obstacle>),
+    /// A unit beside it that replaces it.
+    Replaced(UnitName),
+    Draining(MachineId),
+    NotScheduled(JobState),
+    Rebalance,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inactive => f.write_str("target state inactive"),
+            Self::Global => f.write_str("unit is global"),
+            Self::WentAway(machine) => write!(f, "target Machine({machine}) went away"),
+            Self::Unable(machine, obstacle) => {
+                write!(f, "target Machine({machine}) unable to run unit: {obstacle}")
+            }
+            Self::Replaced(by) => write!(f, "Unit({by}) replaces it"),
+            Self::Draining(machine) => write!(f, "Machine({machine}) is being drained"),
+            Self::NotScheduled(state) => write!(f, "target state {state} and unit not scheduled"),
+            Self::Rebalance => f.write_str("a less loaded machine is eligible"),
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unschedule { unit, machine, reason } => {
+                write!(f, "unschedule {unit} from {machine}: {reason}")
+            }
+            Self::Schedule { unit, machine, reason, pin } => {
+                let pinned = if *pin { " and pin it" } else { "" };
+                write!(f, "schedule {unit} to {machine}{pinned}: {reason}")
+            }
+            Self::Move { unit, from, to, reason } => write!(f, "move {unit} from {from} to {to}: {reason}"),
+        }
+    }
+}

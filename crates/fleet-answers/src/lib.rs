@@ -1,0 +1,12 @@
+//! The API's answers from what the store says: units, states, machines, and what the scheduler makes of them.
+//!
+//! fleetd answers its clients so; fleetctl, where it works on the store itself, answers itself. This crate must never
+//! decide anything that the scheduler decides.
+
+mod machines;
+mod planned;
+mod units;
+
+pub use machines::machines;
+pub use planned::{PlanError, explanation, plan, rebalance, scheduler};
+pub use units::{states, unit, units};

@@ -1,0 +1,114 @@
+//! What the scheduler says, in the API's words.
+
+use std::collections::BTreeMap;
+
+use cluster::registry::View;
+use cluster::schedule::{Reason, Scheduler, Standing, Task};
+use cluster::{JobState, JobStateError, Unit};
+use fleet_api::additions::{Explanation, Plan, Step, Verdict};
+use unit_file::{NameError, Requirements, UnitName};
+
+/// One that knows what the view knows, with every machine whose presence has ended taken for dead.
+pub fn scheduler(view: &View) -> Scheduler {
+    let mut scheduler = Scheduler::new();
+    for subject in view.subjects() {
+        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+    }
+    scheduler
+}
+
+/// `None` for a unit that nobody knows.
+pub fn explanation(scheduler: &Scheduler, name: &str) -> Option<Explanation> {
+    let explained = scheduler.explain(name)?;
+    let mut machines: Vec<Verdict> = explained
+        .candidates
+        .iter()
+        .map(|candidate| Verdict {
+            eligible: candidate.obstacles.is_empty(),
+            load: candidate.load,
+            machine_id: candidate.machine.to_string(),
+            reasons: candidate.obstacles.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    machines.sort_by(|one, other| one.machine_id.cmp(&other.machine_id));
+    let remedies = match explained.standing {
+        Standing::On(_) | Standing::Global(_) | Standing::NotAskedFor => Vec::new(),
+        _ => explained.remedies(),
+    };
+    let machine_id = match &explained.standing {
+        Standing::On(machine) => machine.to_string(),
+        _ => String::new(),
+    };
+    let said = explained.message().unwrap_or_else(|| explained.standing.to_string());
+    Some(Explanation {
+        hints: remedies.iter().map(|(machine, remedy)| format!("Machine({machine}): {remedy}")).collect(),
+        machine_id,
+        machines,
+        name: name.to_owned(),
+        summary: format!("{name}: {said}"),
+    })
+}
+
+/// Why a plan can not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    State(#[from] JobStateError),
+}
+
+/// What would be done if the units were created or replaced, and their desired states set.
+pub fn plan(view: &View, scheduler: &Scheduler, asked: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
+    let mut steps = Vec::new();
+    let mut units = Vec::new();
+    for one in asked {
+        let name = UnitName::parse(&one.name)?;
+        let desired: JobState = one.desired_state.parse()?;
+        let file = one.file();
+        let changed = match view.hash(&name) {
+            None => Some(("create", "it is not known yet")),
+            Some(hash) if hash != file.hash() => Some(("replace", "its text differs")),
+            Some(_) => None,
+        };
+        if let Some((action, reason)) = changed {
+            let target = view.unit(&name).and_then(|unit| unit.target);
+            let target = target.map(|machine| machine.to_string()).unwrap_or_default();
+            steps.push(step(action, &name, target.clone(), target, reason.to_owned()));
+        }
+        units.push(Unit::new(name.clone(), desired, Requirements::read(&file, &name).0));
+    }
+    let planned = scheduler.plan(units);
+    steps.extend(planned.tasks.iter().map(of_task));
+    steps.extend(planned.without_place.iter().map(|explained| {
+        let why = explained.message().unwrap_or_else(|| explained.standing.to_string());
+        step("wait", &explained.unit, String::new(), String::new(), why)
+    }));
+    Ok(Plan { steps })
+}
+
+/// The moves that would make machines loaded alike.
+pub fn rebalance(scheduler: &Scheduler) -> Plan {
+    let reason = Reason::Rebalance.to_string();
+    let moves = scheduler.rebalance().into_iter();
+    let steps =
+        moves.map(|one| step("move", &one.unit, one.from.to_string(), one.to.to_string(), reason.clone()));
+    Plan { steps: steps.collect() }
+}
+
+fn of_task(task: &Task) -> Step {
+    let reason = task.reason().to_string();
+    match task {
+        Task::Unschedule { unit, machine, .. } => {
+            step("unschedule", unit, machine.to_string(), String::new(), reason)
+        }
+        Task::Schedule { unit, machine, .. } => {
+            step("schedule", unit, String::new(), machine.to_string(), reason)
+        }
+        Task::Move { unit, from, to, .. } => step("move", unit, from.to_string(), to.to_string(), reason),
+    }
+}
+
+fn step(action: &str, name: &UnitName, from: String, to: String, reason: String) -> Step {
+    Step { action: action.to_owned(), from, name: name.to_string(), reason, to }
+}

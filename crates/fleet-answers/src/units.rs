@@ -1,0 +1,43 @@
+//! Units and their states as the API has them.
+
+use cluster::registry::View;
+use cluster::schedule::Scheduler;
+use fleet_api::{Unit, UnitOption, UnitState};
+use unit_file::UnitName;
+
+/// All that are known, by name. With a scheduler, those without a machine say why.
+pub fn units(view: &View, scheduler: Option<&Scheduler>) -> Vec<Unit> {
+    view.units().filter_map(|known| unit(view, scheduler, &known.name)).collect()
+}
+
+pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Option<Unit> {
+    let known = view.unit(name)?;
+    let file = view.file(name)?;
+    let message = scheduler.and_then(|scheduler| scheduler.explain(name.as_str())?.message());
+    Some(Unit {
+        current_state: view.current_state(name).map(|state| state.to_string()).unwrap_or_default(),
+        desired_state: known.desired.to_string(),
+        // A target that a unit had before it became global says nothing.
+        machine_id: match known.wanted.global {
+            true => String::new(),
+            false => known.target.map(|machine| machine.to_string()).unwrap_or_default(),
+        },
+        name: name.to_string(),
+        options: UnitOption::all_of(file),
+        scheduling_message: message.unwrap_or_default(),
+    })
+}
+
+/// By unit, then machine.
+pub fn states(view: &View) -> Vec<UnitState> {
+    view.states()
+        .map(|(name, state)| UnitState {
+            hash: state.hash.to_string(),
+            machine_id: state.machine.to_string(),
+            name: name.to_string(),
+            systemd_active_state: state.active.clone(),
+            systemd_load_state: state.load.clone(),
+            systemd_sub_state: state.sub.clone(),
+        })
+        .collect()
+}

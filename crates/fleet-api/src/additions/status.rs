@@ -1,0 +1,21 @@
+//! What `systemctl status` says on the machines that have a unit.
+
+use serde::{Deserialize, Serialize};
+
+/// By machine id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusReport {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<MachineStatus>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineStatus {
+    /// systemctl's: 0 active, 3 not.
+    pub exit_code: u8,
+    #[serde(rename = "machineID")]
+    pub machine_id: String,
+    pub output: String,
+}

@@ -1,0 +1,29 @@
+//! The document that every refusal is.
+
+use serde::{Deserialize, Serialize};
+
+/// `{"error":{"code":404,"message":"unit does not exist"}}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDocument {
+    pub error: ErrorBody,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The answer's status.
+    pub code: u16,
+    /// May be empty.
+    #[serde(default)]
+    pub message: String,
+}
+
+impl ErrorDocument {
+    pub fn new(code: u16, message: impl Into<String>) -> Self {
+        Self { error: ErrorBody { code, message: message.into() } }
+    }
+
+    /// The answer of every path while the store can not be reached for long.
+    pub fn no_store() -> Self {
+        Self::new(503, "fleet server unable to communicate with etcd")
+    }
+}

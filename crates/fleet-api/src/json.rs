@@ -1,0 +1,70 @@
+//! JSON as the original reads and writes it.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What follows `unable to decode body: `.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(#[from] serde_json::Error);
+
+/// Every key of a request, as it is spelled here.
+const KEYS: [&str; 16] = [
+    "cordon",
+    "currentState",
+    "desiredState",
+    "dryRun",
+    "error",
+    "machineID",
+    "name",
+    "op",
+    "options",
+    "path",
+    "replace",
+    "schedulingMessage",
+    "section",
+    "units",
+    "value",
+    "values",
+];
+
+/// A request's body. Keys are taken in any letter case, as Go takes them; unknown ones are passed over.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    let value: Value = serde_json::from_slice(body)?;
+    Ok(serde_json::from_value(respelled(value))?)
+}
+
+fn respelled(value: Value) -> Value {
+    match value {
+        Value::Array(list) => Value::Array(list.into_iter().map(respelled).collect()),
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| {
+                    let known = KEYS.iter().find(|known| known.eq_ignore_ascii_case(&key));
+                    (known.map_or(key.clone(), |known| (*known).to_owned()), respelled(value))
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// A body, without a newline at its end.
+pub fn encode<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_string(value).map(|text| escaped(&text))
+}
+
+/// As Go writes JSON: it may stand in HTML and JavaScript. These characters stand in strings only.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            other => text.push(other),
+        }
+    }
+    text
+}

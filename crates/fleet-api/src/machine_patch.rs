@@ -1,0 +1,89 @@
+//! `PATCH /machines`: changes of machines' metadata.
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::json::{DecodeError, decode};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchOperation {
+    Add,
+    Remove,
+    Replace,
+}
+
+/// One change, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachinePatch {
+    pub operation: PatchOperation,
+    pub machine_id: String,
+    pub key: String,
+    /// Empty when the key is removed.
+    pub value: String,
+}
+
+/// The texts are the contract's.
+#[derive(Debug, Error)]
+pub enum PatchError {
+    #[error("unable to decode body: {0}")]
+    Decode(DecodeError),
+    #[error("invalid op: expect add, remove, or replace")]
+    Operation,
+    #[error("machine metadata path invalid")]
+    Path,
+    #[error("invalid value: add and replace require a value")]
+    Value,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(default)]
+    op: String,
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    value: Value,
+}
+
+/// All changes of a body, or the first that is wrong: none is to be done then.
+pub fn patches(body: &[u8]) -> Result<Vec<MachinePatch>, PatchError> {
+    let raw: Vec<Raw> = decode(body).map_err(PatchError::Decode)?;
+    raw.iter().map(checked).collect()
+}
+
+fn checked(raw: &Raw) -> Result<MachinePatch, PatchError> {
+    let operation = match raw.op.as_str() {
+        "add" => PatchOperation::Add,
+        "remove" => PatchOperation::Remove,
+        "replace" => PatchOperation::Replace,
+        _ => return Err(PatchError::Operation),
+    };
+    let (machine_id, key) = place(&raw.path).ok_or(PatchError::Path)?;
+    // The code of the original wants an object, its documents show a text.
+    let given = match &raw.value {
+        Value::Object(map) => map.get("value").unwrap_or(&Value::Null),
+        other => other,
+    };
+    let value = given.as_str().unwrap_or_default();
+    if operation != PatchOperation::Remove && value.is_empty() {
+        return Err(PatchError::Value);
+    }
+    let value = if operation == PatchOperation::Remove { "" } else { value };
+    Ok(MachinePatch {
+        operation,
+        machine_id: machine_id.to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+/// `/ID/metadata/KEY`
+fn place(path: &str) -> Option<(&str, &str)> {
+    let (id, key) = path.strip_prefix('/')?.split_once("/metadata/")?;
+    let fine = |text: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        !text.is_empty() && text.chars().all(allowed)
+    };
+    (fine(id) && fine(key)).then_some((id, key))
+}

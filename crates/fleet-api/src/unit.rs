@@ -1,0 +1,84 @@
+//! A unit: its name, its text as options, and its states.
+
+use serde::{Deserialize, Serialize};
+use unit_file::UnitFile;
+
+/// States are texts here, empty where there is none: a request with a bad one gets an answer of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Unit {
+    /// Of a global unit there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub current_state: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub desired_state: String,
+    /// Where it was put; none for global units and those without a place.
+    #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
+    pub machine_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_or_null")]
+    pub options: Vec<UnitOption>,
+    /// Addition: why it has no machine, in one sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub scheduling_message: String,
+}
+
+fn list_or_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<UnitOption>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// One line of the unit's text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitOption {
+    pub name: String,
+    pub section: String,
+    pub value: String,
+}
+
+impl Unit {
+    /// A request to create or change it.
+    pub fn new(name: &str, desired_state: &str, file: Option<&UnitFile>) -> Self {
+        Self {
+            name: name.to_owned(),
+            desired_state: desired_state.to_owned(),
+            options: file.map(UnitOption::all_of).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    pub fn file(&self) -> UnitFile {
+        UnitFile::from_options(self.options.iter().map(UnitOption::to_file).collect())
+    }
+}
+
+impl UnitOption {
+    pub fn all_of(file: &UnitFile) -> Vec<Self> {
+        let own = |option: &unit_file::UnitOption| Self {
+            name: option.name.clone(),
+            section: option.section.clone(),
+            value: option.value.clone(),
+        };
+        file.options().iter().map(own).collect()
+    }
+
+    fn to_file(&self) -> unit_file::UnitOption {
+        unit_file::UnitOption {
+            section: self.section.clone(),
+            name: self.name.clone(),
+            value: self.value.clone(),
+            place: None,
+        }
+    }
+}
+
+/// A page of the list of units, ordered by name. Without units it is `{}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UnitPage {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub next_page_token: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<Unit>,
+}

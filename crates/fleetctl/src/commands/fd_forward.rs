@@ -1,0 +1,52 @@
+//! `fd-forward`: standard input and output as a socket's; what `--tunnel` runs on the other side.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+use command_line::Given;
+
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+
+const BUFFER: usize = 16 * 1024;
+
+pub const COMMAND: Command = Command {
+    name: "fd-forward",
+    arguments: "SOCKET",
+    summary: "connect standard input and output with a unix socket",
+    description: &["Ends when the socket does. What comes with --tunnel is brought to the API by it."],
+    flags: &[],
+    examples: &[("fleetctl fd-forward /var/run/fleet.sock", "what --tunnel runs over there")],
+    run: Run::Alone(run),
+};
+
+fn run(given: &Given) -> Result<(), Failure> {
+    let [path] = &given.arguments[..] else {
+        return Err(Failure::new("Provide a single argument"));
+    };
+    let dialing = |error: io::Error| {
+        let text = error.to_string();
+        let cause = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        Failure::new(format!("Failed dialing remote address: dial unix {path}: connect: {cause}"))
+    };
+    let mut socket = UnixStream::connect(path).map_err(dialing)?;
+    let mut towards = socket.try_clone().map_err(dialing)?;
+    std::thread::spawn(move || {
+        copy(&mut io::stdin(), &mut towards);
+        // The other end answers what it got and then ends, and so do we.
+        drop(towards.shutdown(Shutdown::Write));
+    });
+    copy(&mut socket, &mut io::stdout());
+    Ok(())
+}
+
+/// Till either ends. Each read is passed on at once.
+fn copy(from: &mut impl io::Read, to: &mut impl io::Write) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(length) = from.read(&mut buffer) {
+        if length == 0 || to.write_all(&buffer[..length]).and_then(|()| to.flush()).is_err() {
+            return;
+        }
+    }
+}

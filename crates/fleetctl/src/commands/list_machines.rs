@@ -1,0 +1,56 @@
+//! `list-machines`: the machines that are present.
+
+use command_line::Given;
+use fleet_api::Machine;
+use serde_json::json;
+
+use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, chosen, fields, or_dash, rows};
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::legend::short_id;
+use crate::lists::{Shown, show};
+use crate::session::Session;
+
+const FIELDS: &str = "machine,ip,metadata";
+
+pub const COMMAND: Command = Command {
+    name: "list-machines",
+    arguments: "",
+    summary: "list the machines of the cluster",
+    description: &["Fields: machine, ip, metadata; cordon (open, cordoned, draining)."],
+    flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
+    examples: &[
+        ("fleetctl list-machines -l", "with whole ids"),
+        ("fleetctl list-machines --fields=machine,cordon", "who takes no units"),
+    ],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+const COLUMNS: &[Column<Machine>] = &[
+    Column { name: "machine", cell: |machine, full| short_id(&machine.id, full) },
+    Column { name: "ip", cell: |machine, _| or_dash(&machine.primary_ip) },
+    Column { name: "metadata", cell: |machine, _| or_dash(&metadata(machine)) },
+    Column { name: "cordon", cell: |machine, _| machine.cordon.to_string() },
+];
+
+fn metadata(machine: &Machine) -> String {
+    let pairs: Vec<_> = machine.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let columns = chosen(given, FIELDS, COLUMNS)?;
+    let registry = session.registry().await?;
+    show(given, async || {
+        let machines = registry.machines().await.map_err(|cause| {
+            Failure::new(format!(
+                "Error retrieving list of active machines from fleet API ({cause})\n\
+                 Possible issues:\n  etcd is unhealthy and/or lost quorum\n  \
+                 connection cannot be established to any etcd servers"
+            ))
+        })?;
+        let table = rows(&columns, &machines, given);
+        Ok(Shown { table, json: json!({ "machines": machines }) })
+    })
+    .await
+}

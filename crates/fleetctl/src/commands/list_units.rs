@@ -1,0 +1,78 @@
+//! `list-units`: what the machines say of the units that they have.
+
+use command_line::Given;
+use fleet_api::UnitState;
+use serde_json::json;
+
+use crate::columns::{Column, FULL, JSON, NO_LEGEND, WATCH, chosen, fields, or_dash, rows};
+use crate::command::{Command, Run};
+use crate::failure::Failure;
+use crate::legend::Machines;
+use crate::lists::{Shown, show};
+use crate::session::Session;
+
+const FIELDS: &str = "unit,machine,active,sub";
+
+pub const COMMAND: Command = Command {
+    name: "list-units",
+    arguments: "",
+    summary: "list the units that machines have, and what systemd says of them",
+    description: &["Fields: active, hash, load, machine, sub, unit."],
+    flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
+    examples: &[
+        ("fleetctl list-units", "all, by name, then by machine"),
+        ("fleetctl list-units --no-legend --fields=unit,active", "for a script"),
+        ("fleetctl list-units --watch", "as they change"),
+    ],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+struct Row {
+    state: UnitState,
+    short: String,
+    full: String,
+}
+
+const COLUMNS: &[Column<Row>] = &[
+    Column { name: "active", cell: |row, _| or_dash(&row.state.systemd_active_state) },
+    Column {
+        name: "hash",
+        cell: |row, full| {
+            let shown = if full { 40 } else { 7 };
+            or_dash(&row.state.hash.chars().take(shown).collect::<String>())
+        },
+    },
+    Column { name: "load", cell: |row, _| or_dash(&row.state.systemd_load_state) },
+    Column { name: "machine", cell: |row, full| or_dash(if full { &row.full } else { &row.short }) },
+    Column { name: "sub", cell: |row, _| or_dash(&row.state.systemd_sub_state) },
+    Column { name: "unit", cell: |row, _| row.state.name.clone() },
+];
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let columns = chosen(given, FIELDS, COLUMNS)?;
+    let registry = session.registry().await?;
+    let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));
+    show(given, async || {
+        let mut states = registry.states().await.map_err(failed)?;
+        states.sort_by(|a, b| (&a.name, &a.machine_id).cmp(&(&b.name, &b.machine_id)));
+        let document = json!({ "states": states });
+        let machines = match states.is_empty() {
+            true => Machines::default(),
+            false => Machines::new(registry.machines().await.map_err(failed)?),
+        };
+        let legend = |id: &str, full| match id {
+            "" => String::new(),
+            id => machines.legend(id, full),
+        };
+        let list: Vec<Row> = states
+            .into_iter()
+            .map(|state| Row {
+                short: legend(&state.machine_id, false),
+                full: legend(&state.machine_id, true),
+                state,
+            })
+            .collect();
+        Ok(Shown { table: rows(&columns, &list, given), json: document })
+    })
+    .await
+}

@@ -1,0 +1,235 @@
+//! The global flags and the environment: raw words in, a checked value out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use command_line::{Flag, Given, Takes};
+use etcd_client::TlsFiles;
+
+use crate::failure::Failure;
+
+const DEFAULT_ENDPOINT: &str = "unix:///var/run/fleet.sock";
+const DEFAULT_PREFIX: &str = "/_coreos.com/fleet/";
+const DEFAULT_KNOWN_HOSTS: &str = "~/.fleetctl/known_hosts";
+const DEFAULT_SSH_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Where etcd listens: its own port, and the one it had first.
+pub const ETCD_PORTS: [u16; 2] = [2379, 4001];
+const ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
+
+pub const FLAGS: &[Flag] = &[
+    Flag::new(
+        "endpoint",
+        Takes::Text,
+        "where the API is: unix://, http:// or https://; etcd's URLs for --driver=etcd",
+    )
+    .default(DEFAULT_ENDPOINT),
+    Flag::new("driver", Takes::OneOf(&["API", "etcd"]), "what --endpoint speaks").default("API"),
+    Flag::new("experimental-api", Takes::Nothing, "does nothing").hidden(),
+    Flag::new("etcd-key-prefix", Takes::Text, "where the keys are, for --driver=etcd")
+        .default(DEFAULT_PREFIX),
+    Flag::new("request-timeout", Takes::Seconds, "how long one request may take, in seconds").default("3"),
+    Flag::new("tunnel", Takes::Text, "do everything from this machine, over SSH: host[:port]"),
+    Flag::new("ssh-username", Takes::Text, "who one is on other machines").default("core"),
+    Flag::new("ssh-timeout", Takes::Seconds, "how long an SSH connection may take to open, in seconds")
+        .default("10"),
+    Flag::new("ssh-identity-file", Takes::File, "a private key to use besides those of the SSH agent"),
+    Flag::switch("strict-host-key-checking", "look host keys up in --known-hosts-file (default: true)"),
+    Flag::new("known-hosts-file", Takes::File, "the host keys that are trusted").default(DEFAULT_KNOWN_HOSTS),
+    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
+    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
+    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
+    Flag::new("etcd-cafile", Takes::File, "old name of --ca-file").hidden(),
+    Flag::new("etcd-certfile", Takes::File, "old name of --cert-file").hidden(),
+    Flag::new("etcd-keyfile", Takes::File, "old name of --key-file").hidden(),
+    Flag::switch("debug", "tell every request on standard error"),
+    Flag::switch("version", "print the version"),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    Api,
+    Etcd,
+    /// Nobody said: what is found at the endpoint decides.
+    Either,
+}
+
+#[derive(Debug)]
+pub struct Global {
+    pub endpoint: String,
+    pub driver: Driver,
+    /// Where the keys are, for etcd.
+    pub key_prefix: String,
+    pub request_timeout: Duration,
+    pub tls: TlsFiles,
+    pub debug: bool,
+    pub ssh: Ssh,
+}
+
+/// How other machines are reached.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    pub tunnel: Option<String>,
+    pub user: String,
+    pub timeout: Duration,
+    pub identity: Option<PathBuf>,
+    /// `None`: any host key is taken.
+    pub known_hosts: Option<PathBuf>,
+}
+
+/// Looks up a variable of the environment.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A flag, else its variable, where it is not empty.
+struct Sources<'a> {
+    given: &'a Given,
+    environment: Environment<'a>,
+}
+
+impl Sources<'_> {
+    fn text(&self, flag: &str) -> Option<String> {
+        let variable = format!("FLEETCTL_{}", flag.to_uppercase().replace('-', "_"));
+        let given = self.given.text(flag).map(str::to_owned);
+        given.or_else(|| (self.environment)(&variable)).filter(|text| !text.is_empty())
+    }
+
+    fn file(&self, flag: &str, old: &str) -> Option<PathBuf> {
+        self.text(flag).or_else(|| self.text(old)).map(PathBuf::from)
+    }
+
+    fn switch(&self, flag: &str, default: bool) -> Result<bool, Failure> {
+        match self.text(flag).as_deref() {
+            None => Ok(default),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(other) => Err(wrong(flag, other)),
+        }
+    }
+
+    fn seconds(&self, flag: &str, default: Duration) -> Result<Duration, Failure> {
+        let Some(text) = self.text(flag) else { return Ok(default) };
+        let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        seconds.ok_or_else(|| wrong(flag, &text))
+    }
+}
+
+fn wrong(flag: &str, value: &str) -> Failure {
+    Failure::usage(format!("invalid value {value:?} for flag -{flag}: parse error"))
+}
+
+impl Global {
+    pub fn from(given: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
+        let sources = Sources { given, environment };
+        let driver = match sources.text("driver").as_deref() {
+            None => Driver::Either,
+            Some("API") => Driver::Api,
+            Some("etcd") => Driver::Etcd,
+            Some(other) => {
+                return Err(Failure::new(format!(
+                    "Unable to initialize client: unrecognized driver {other:?}"
+                )));
+            }
+        };
+        let plain_etcd = driver == Driver::Etcd || !sources.switch("experimental-api", true)?;
+        let default_endpoint = if plain_etcd { ETCD_ENDPOINTS } else { DEFAULT_ENDPOINT };
+        let home = environment("HOME");
+        let strict = sources.switch("strict-host-key-checking", true)?;
+        let known_hosts = sources.text("known-hosts-file").unwrap_or_else(|| DEFAULT_KNOWN_HOSTS.to_owned());
+        Ok(Global {
+            endpoint: sources.text("endpoint").unwrap_or_else(|| default_endpoint.to_owned()),
+            driver,
+            key_prefix: sources.text("etcd-key-prefix").unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+            request_timeout: sources.seconds("request-timeout", DEFAULT_REQUEST_TIMEOUT)?,
+            tls: TlsFiles {
+                ca: sources.file("ca-file", "etcd-cafile"),
+                certificate: sources.file("cert-file", "etcd-certfile"),
+                key: sources.file("key-file", "etcd-keyfile"),
+            },
+            debug: sources.switch("debug", false)?,
+            ssh: Ssh {
+                tunnel: sources.text("tunnel"),
+                user: sources.text("ssh-username").unwrap_or_else(|| "core".to_owned()),
+                timeout: sources.seconds("ssh-timeout", DEFAULT_SSH_TIMEOUT)?,
+                identity: sources
+                    .text("ssh-identity-file")
+                    .map(|text| expanded(&text, home.as_deref()))
+                    .transpose()?,
+                known_hosts: match strict {
+                    true => Some(expanded(&known_hosts, home.as_deref())?),
+                    false => None,
+                },
+            },
+        })
+    }
+}
+
+/// `~` and `~user` at the beginning of a path.
+fn expanded(path: &str, home: Option<&str>) -> Result<PathBuf, Failure> {
+    let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
+    let (user, below) = rest.split_once('/').unwrap_or((rest, ""));
+    let directory = if user.is_empty() {
+        home.filter(|home| !home.is_empty()).map(PathBuf::from)
+    } else {
+        nix::unistd::User::from_name(user).ok().flatten().map(|user| user.dir)
+    };
+    directory
+        .map(|directory| directory.join(below))
+        .ok_or_else(|| Failure::new(format!("Unable to initialize client: no home directory for {path:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use command_line::anywhere;
+
+    fn global(words: &[&str], environment: &[(&str, &str)]) -> Result<Global, Failure> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let given = anywhere(FLAGS, &words).unwrap();
+        Global::from(&given, &|name| {
+            environment.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_flag_wins_and_an_empty_variable_is_unset() {
+        let check = |words: &[&str], environment: &[(&str, &str)], expect: &str| {
+            let global = global(words, environment).unwrap();
+            let shown = format!("{} {} {:?}", global.endpoint, global.ssh.user, global.request_timeout);
+            assert_eq!(shown, expect, "{words:?} {environment:?}");
+        };
+        check(&[], &[("HOME", "/h")], "unix:///var/run/fleet.sock core 3s");
+        let all = [
+            ("HOME", "/h"),
+            ("FLEETCTL_ENDPOINT", "http://a"),
+            ("FLEETCTL_SSH_USERNAME", ""),
+            ("FLEETCTL_REQUEST_TIMEOUT", "0.5"),
+        ];
+        check(&[], &all, "http://a core 500ms");
+        check(&["-endpoint", "http://b", "--ssh-username=me"], &all, "http://b me 500ms");
+        check(&["--driver=etcd"], &[("HOME", "/h")], "http://127.0.0.1:2379,http://127.0.0.1:4001 core 3s");
+    }
+
+    #[test]
+    fn known_hosts() {
+        let check = |words: &[&str], expect: Option<&str>| {
+            let global = global(words, &[("HOME", "/h")]).unwrap();
+            assert_eq!(global.ssh.known_hosts, expect.map(PathBuf::from), "{words:?}");
+        };
+        check(&[], Some("/h/.fleetctl/known_hosts"));
+        check(&["--known-hosts-file=~root/x"], Some("/root/x"));
+        check(&["--known-hosts-file=/x"], Some("/x"));
+        check(&["--strict-host-key-checking=false"], None);
+        assert!(global(&["--known-hosts-file=~nobody-of-this-name/x"], &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let text = |words: &[&str], environment: &[(&str, &str)]| {
+            global(words, environment).unwrap_err().text.unwrap()
+        };
+        assert_eq!(text(&["--driver=foo"], &[]), "Unable to initialize client: unrecognized driver \"foo\"");
+        assert!(text(&[], &[("FLEETCTL_SSH_TIMEOUT", "soon")]).contains("ssh-timeout"));
+        assert!(text(&[], &[("FLEETCTL_DEBUG", "maybe")]).contains("debug"));
+    }
+}

@@ -1,0 +1,174 @@
+//! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
+
+use cluster::registry::{Key, View, Write, of_new_unit};
+use cluster::{JobState, MachineId};
+use etcd_client::{Client, Delete, Get, Node, Set};
+use fleet_answers as answers;
+use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
+use fleet_api::{Machine, Unit, UnitState};
+use unit_file::UnitName;
+
+use crate::answer::Error;
+
+pub struct Keys {
+    client: Client,
+    /// Begins and ends with a slash.
+    prefix: String,
+}
+
+fn store(error: &etcd_client::Error) -> Error {
+    let attempts = error.attempts().iter().enumerate();
+    let causes: Vec<String> = attempts.map(|(at, attempt)| format!("; error #{at}: {attempt}")).collect();
+    Error::Store(format!("{error}{}", causes.join("\n")))
+}
+
+fn told(error: impl std::fmt::Display) -> Error {
+    Error::Store(error.to_string())
+}
+
+fn missing() -> Error {
+    Error::Store("unit does not exist".to_owned())
+}
+
+impl Keys {
+    pub fn new(client: Client, prefix: &str) -> Keys {
+        Keys { client, prefix: format!("/{}/", prefix.trim_matches('/')) }
+    }
+
+    /// All keys, as they are at a majority of the store's members.
+    async fn view(&self) -> Result<View, Error> {
+        let how = Get { recursive: true, sorted: false, quorum: true };
+        let root = match self.client.get(self.prefix.trim_end_matches('/'), how).await {
+            Ok(answer) => answer.node(),
+            Err(error) if error.is_key_not_found() => return Ok(View::default()),
+            Err(error) => return Err(store(&error)),
+        };
+        let mut pairs = Vec::new();
+        leaves(&root, &mut pairs);
+        let relative = pairs
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(self.prefix.as_str())?, value.as_str())));
+        // What can not be read is as good as absent; fleetd tells of it.
+        Ok(View::read(relative).0)
+    }
+
+    /// Whether something answers as etcd does.
+    pub async fn are_there(&self) -> bool {
+        match self.client.get("/", Get::default()).await {
+            Ok(_) | Err(etcd_client::Error::Api { .. }) => true,
+            Err(_) => false,
+        }
+    }
+
+    pub async fn units(&self) -> Result<Vec<Unit>, Error> {
+        Ok(answers::units(&self.view().await?, None))
+    }
+
+    pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
+        let view = self.view().await?;
+        let names: Vec<UnitName> = names.iter().filter_map(|name| UnitName::parse(name).ok()).collect();
+        let waits = |name: &UnitName| {
+            view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_asked_for())
+        };
+        // The scheduler is asked only where somebody waits for its answer.
+        let scheduler = names.iter().any(waits).then(|| answers::scheduler(&view));
+        Ok(names.iter().filter_map(|name| answers::unit(&view, scheduler.as_ref(), name)).collect())
+    }
+
+    pub async fn states(&self) -> Result<Vec<UnitState>, Error> {
+        Ok(answers::states(&self.view().await?))
+    }
+
+    pub async fn machines(&self) -> Result<Vec<Machine>, Error> {
+        Ok(answers::machines(&self.view().await?))
+    }
+
+    /// What the machines' fleetds say of their versions.
+    pub async fn versions(&self) -> Result<Vec<String>, Error> {
+        let view = self.view().await?;
+        let ids = view.machines().map(|machine| machine.id);
+        Ok(ids.filter_map(|id| Some(view.machine_object(&id)?.version.clone())).collect())
+    }
+
+    pub async fn put(&self, unit: &Unit) -> Result<(), Error> {
+        let name = UnitName::parse(&unit.name).map_err(told)?;
+        let desired: JobState = unit.desired_state.parse().map_err(told)?;
+        for write in of_new_unit(&name, &unit.file(), desired) {
+            self.write(&write).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn set_desired(&self, name: &str, desired: &str) -> Result<(), Error> {
+        let name = UnitName::parse(name).map_err(told)?;
+        if self.view().await?.unit(&name).is_none() {
+            return Err(missing());
+        }
+        if name.is_template() && desired != JobState::Inactive.as_str() {
+            return Err(told(format_args!("cannot activate template {:?}", name.as_str())));
+        }
+        self.write(&Write::Set { key: Key::TargetState(name), value: desired.to_owned() }).await
+    }
+
+    pub async fn destroy(&self, name: &str) -> Result<(), Error> {
+        let how = Delete { recursive: true, dir: true, ..Delete::default() };
+        match self.client.delete(&format!("{}job/{name}", self.prefix), &how).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_key_not_found() => Err(missing()),
+            Err(error) => Err(store(&error)),
+        }
+    }
+
+    pub async fn set_cordon(&self, machine: &str, cordon: Cordon) -> Result<(), Error> {
+        let key = Key::MachineCordon(MachineId::new(machine));
+        if !cordon.is_open() {
+            return self.write(&Write::Set { key, value: cordon.to_string() }).await;
+        }
+        match self.client.delete(&self.path(&key), &Delete::default()).await {
+            Err(error) if !error.is_key_not_found() => Err(store(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub async fn explain(&self, name: &str) -> Result<Explanation, Error> {
+        answers::explanation(&answers::scheduler(&self.view().await?), name).ok_or_else(missing)
+    }
+
+    pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Error> {
+        let view = self.view().await?;
+        answers::plan(&view, &answers::scheduler(&view), &request.units).map_err(told)
+    }
+
+    /// Only as a plan: moving needs an engine that watches over it.
+    pub async fn rebalance(&self, dry_run: bool) -> Result<Plan, Error> {
+        if !dry_run {
+            return Err(Error::NeedsFleetd);
+        }
+        Ok(answers::rebalance(&answers::scheduler(&self.view().await?)))
+    }
+
+    fn path(&self, key: &Key) -> String {
+        format!("{}{}", self.prefix, key.path())
+    }
+
+    async fn write(&self, write: &Write) -> Result<(), Error> {
+        let written = match write {
+            Write::Set { key, value } => self.client.set(&self.path(key), value, &Set::default()).await,
+            Write::Create { key, value } => match self.client.create(&self.path(key), value, None).await {
+                // A text is there already where another unit has it.
+                Err(error) if error.is_key_exists() => return Ok(()),
+                created => created,
+            },
+            // Nothing that is asked for here swaps a value, or takes one away by its value.
+            Write::Swap { .. } | Write::DeleteIf { .. } => return Err(Error::NeedsFleetd),
+        };
+        written.map(drop).map_err(|error| store(&error))
+    }
+}
+
+fn leaves(node: &Node, into: &mut Vec<(String, String)>) {
+    if let Some(value) = node.value.as_ref().filter(|_| !node.dir) {
+        into.push((node.key.clone(), value.clone()));
+    }
+    node.nodes.iter().for_each(|below| leaves(below, into));
+}

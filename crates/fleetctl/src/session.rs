@@ -1,0 +1,114 @@
+//! The way from checked flags to the cluster: its API or its keys, and its machines.
+
+use std::sync::Arc;
+
+use etcd_client::{Config, Order};
+use fleet_client::{Client, Dial, Direct, Endpoint, Trace};
+use tokio::sync::OnceCell;
+
+use crate::access::{settings, told};
+use crate::failure::Failure;
+use crate::global::{Driver, ETCD_PORTS, Global};
+use crate::keys::Keys;
+use crate::registry::Registry;
+use crate::tunnel::Tunnel;
+use crate::version;
+
+pub struct Session {
+    pub global: Global,
+    tunnel: OnceCell<Option<Arc<Tunnel>>>,
+}
+
+fn unable(cause: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("Unable to initialize client: {cause}"))
+}
+
+impl Session {
+    pub fn new(global: Global) -> Session {
+        Session { global, tunnel: OnceCell::new() }
+    }
+
+    /// The connection to `--tunnel`, opened at its first use.
+    pub async fn tunnel(&self) -> Result<Option<Arc<Tunnel>>, Failure> {
+        let open = async || {
+            let Some(host) = &self.global.ssh.tunnel else { return Ok(None) };
+            let opened = Tunnel::open(host, &settings(&self.global.ssh)).await;
+            let prefix = "Unable to initialize client: failed initializing SSH client: ";
+            let tunnel = opened.map_err(|error| Failure::new(told(prefix, &error)))?;
+            Ok(Some(Arc::new(tunnel)))
+        };
+        self.tunnel.get_or_try_init(open).await.cloned()
+    }
+
+    pub async fn registry(&self) -> Result<Registry, Failure> {
+        let through_tunnel = self.global.ssh.tunnel.is_some();
+        match self.global.driver {
+            Driver::Etcd if through_tunnel => {
+                Err(unable("a tunnel leads to the API of a fleetd, not to etcd: use --driver=API"))
+            }
+            Driver::Etcd => {
+                let keys = self.keys()?;
+                if let Ok(versions) = keys.versions().await {
+                    version::warn_of_newer(&versions);
+                }
+                Ok(Registry::Keys(keys))
+            }
+            Driver::Either if !through_tunnel && self.is_etcd().await => Ok(Registry::Keys(self.keys()?)),
+            Driver::Api | Driver::Either => self.api().await,
+        }
+    }
+
+    /// The endpoint has one of etcd's ports, and speaks etcd's API.
+    async fn is_etcd(&self) -> bool {
+        let endpoints = self.global.endpoint.split(',').map(|text| text.trim().parse::<Endpoint>());
+        let ports = endpoints.map(|endpoint| endpoint.ok().and_then(|endpoint| endpoint.port()));
+        if !ports.into_iter().all(|port| port.is_some_and(|port| ETCD_PORTS.contains(&port))) {
+            return false;
+        }
+        match self.keys() {
+            Ok(keys) => keys.are_there().await,
+            Err(_) => false,
+        }
+    }
+
+    fn keys(&self) -> Result<Keys, Failure> {
+        let endpoints: Result<Vec<etcd_client::Endpoint>, _> =
+            self.global.endpoint.split(',').map(|text| text.trim().parse()).collect();
+        let mut config = Config::new(endpoints.map_err(unable)?);
+        config.order = Order::Given;
+        config.tls = self.global.tls.clone();
+        config.request_timeout = self.global.request_timeout;
+        let tries = u32::try_from(config.endpoints.len()).unwrap_or(u32::MAX);
+        config.total_timeout = self.global.request_timeout.saturating_mul(tries);
+        if self.global.debug {
+            let tell = |traced: &etcd_client::Traced<'_>| {
+                eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
+            };
+            config.trace = Some(etcd_client::Trace(Arc::new(tell)));
+        }
+        let client = etcd_client::Client::new(config).map_err(unable)?;
+        Ok(Keys::new(client, &self.global.key_prefix))
+    }
+
+    async fn api(&self) -> Result<Registry, Failure> {
+        let mut endpoints = self.global.endpoint.split(',').map(str::trim);
+        let first = endpoints.next().unwrap_or_default();
+        if endpoints.next().is_some() {
+            eprintln!("WARNING: the API has one endpoint, {first} is used and the others are not");
+        }
+        let endpoint: Endpoint = first.parse().map_err(unable)?;
+        let tls = match endpoint.is_tls() {
+            true => Some(self.global.tls.load(true).map_err(unable)?),
+            false => None,
+        };
+        let dial: Arc<dyn Dial> = match self.tunnel().await? {
+            Some(tunnel) => tunnel,
+            None => Arc::new(Direct),
+        };
+        let tell = |method: &str, url: &str, body: &str| {
+            eprintln!("{}", format!("DEBUG: HTTP {method} {url} {body}").trim_end());
+        };
+        let trace = self.global.debug.then(|| Trace(Arc::new(tell)));
+        Ok(Registry::Api(Client::new(endpoint, dial, tls, self.global.request_timeout, trace)))
+    }
+}

@@ -1,0 +1,114 @@
+//! Where the text of a unit comes from: a file, the registry's template, or a template's file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use unit_file::{UnitFile, UnitName, name_of_argument};
+
+use crate::failure::Failure;
+use crate::registry::Registry;
+
+/// A text, and how it was found.
+pub struct Source {
+    pub file: UnitFile,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    File(PathBuf),
+    /// The file of its template, beside where its own would be.
+    TemplateFile(PathBuf),
+    Template,
+}
+
+/// What every failure here begins with.
+pub fn creating(cause: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("Error creating units: {cause}"))
+}
+
+/// The file that an argument can mean: `hello` means `hello.service`.
+fn path_of(argument: &str) -> PathBuf {
+    let name = name_of_argument(argument);
+    match argument.rsplit_once('/') {
+        Some((directory, _)) => Path::new(&format!("{directory}/")).join(name),
+        None => PathBuf::from(name),
+    }
+}
+
+/// The file of that very path, else its template's beside it.
+pub fn local(argument: &str, name: &UnitName) -> Result<Option<Source>, Failure> {
+    let path = path_of(argument);
+    if let Some(file) = read(&path, name)? {
+        return Ok(Some(Source { file, origin: Origin::File(path) }));
+    }
+    let Some(template) = name.template().filter(|template| template != name) else {
+        return Ok(None);
+    };
+    let path = path.with_file_name(template.as_str());
+    let file = read(&path, &template)?;
+    Ok(file.map(|file| Source { file, origin: Origin::TemplateFile(path) }))
+}
+
+/// As for a unit that the registry does not have: its file, the registry's template, the template's file.
+pub async fn of_new(registry: &Registry, argument: &str, name: &UnitName) -> Result<Source, Failure> {
+    let local = local(argument, name)?;
+    if let Some(source) = local.as_ref().filter(|source| matches!(source.origin, Origin::File(_))) {
+        let (file, origin) = (source.file.clone(), source.origin.clone());
+        return Ok(Source { file, origin });
+    }
+    let Some(template) = name.template().filter(|template| template != name) else {
+        return Err(creating(format_args!("unable to find Unit({name}) in Registry or on filesystem")));
+    };
+    let in_registry = registry.unit(template.as_str()).await.map_err(|error| {
+        creating(format_args!("error retrieving Unit({template}) from Registry: {error}"))
+    })?;
+    match (in_registry, local) {
+        (Some(unit), _) => Ok(Source { file: unit.file(), origin: Origin::Template }),
+        (None, Some(source)) => Ok(source),
+        (None, None) => Err(creating(format_args!(
+            "failed getting Unit({name}) from template: \
+             unable to find template Unit({template}) in Registry or on filesystem"
+        ))),
+    }
+}
+
+/// `None` where there is no file. What can not be read, or is no unit, is an error with its place.
+fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
+    let failed = |cause: &dyn std::fmt::Display| {
+        creating(format_args!("failed getting Unit({name}) from file: {cause}"))
+    };
+    if path.is_dir() {
+        return Ok(None);
+    }
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(&format_args!("open {}: {error}", path.display()))),
+    };
+    if bytes.len() > unit_file::UNIT_BYTES {
+        let limit = unit_file::UNIT_BYTES;
+        return Err(failed(&format_args!("{} is longer than {limit} bytes", path.display())));
+    }
+    let read = UnitFile::from_bytes(&bytes);
+    // The first line is what the original says; where it is stands below.
+    read.map(Some)
+        .map_err(|error| failed(&format_args!("{}\n{}: {}", error.problem, path.display(), error.place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_arguments() {
+        let check = |argument: &str, expect: &str| assert_eq!(path_of(argument), PathBuf::from(expect));
+        check("hello", "hello.service");
+        check("hello.service", "hello.service");
+        check("./units/hello", "./units/hello.service");
+        check("/a/b.timer", "/a/b.timer");
+        check("/hello", "/hello.service");
+    }
+}

@@ -1,0 +1,210 @@
+//! `--driver=etcd`, on a store of ours in memory: what is read from keys, and the bytes that are written.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_api::Member;
+use etcd_client::{Client, Config, Delete, Get};
+use etcd_http::server::{Listener, Running, serve};
+use etcd_http::{Cors, Front, Local, Settings};
+use tokio::runtime::Runtime;
+
+use crate::program::Program;
+
+const PREFIX: &str = "/_coreos.com/fleet";
+const ONE: &str = "113f16a7e3c54b1da5d60f4f1e2d3c4b";
+const HELLO: &str = "e55c0aeb44ba0b68004ceb8a200e685194448b45";
+
+struct Site {
+    runtime: Runtime,
+    _running: Running,
+    client: Client,
+    url: String,
+    program: Program,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn start(address: &str) -> Site {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let member = Member { id: 1, name: "n1".into(), peer_urls: Vec::new(), client_urls: Vec::new() };
+        let local = Local::new(member, 2);
+        let inside = runtime.enter();
+        local.start_expiry();
+        let settings = Settings {
+            server_version: "2.3.8".into(),
+            cors: Cors::default(),
+            command_line: vec!["etcd".into()],
+            set_log_level: None,
+            registries: Vec::new(),
+            secret: [3; 32],
+        };
+        let listener = Listener::bind(address.parse().unwrap(), None).unwrap();
+        let running = serve(vec![listener], Arc::new(Front::new(local, settings).unwrap()), 1000).unwrap();
+        drop(inside);
+        let url = format!("http://{}", running.addresses()[0]);
+        let client = Client::new(Config::new(vec![url.parse().unwrap()])).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::in_folder(folder.path());
+        std::fs::write(
+            folder.path().join("hello.service"),
+            "[Unit]\nDescription=Hello World\n\n[Service]\n\
+             ExecStart=/bin/bash -c \"while true; do echo \\\"Hello, world\\\"; sleep 1; done\"\n",
+        )
+        .unwrap();
+        let site = Site { runtime, _running: running, client, url, program, folder };
+        site.set(
+            &format!("machines/{ONE}/object"),
+            &format!("{{\"ID\":\"{ONE}\",\"PublicIP\":\"172.17.8.101\",\"Metadata\":{{\"az\":\"x\"}},\"Version\":\"1.0.0\"}}"),
+        );
+        site
+    }
+
+    fn set(&self, key: &str, value: &str) {
+        let (key, how) = (format!("{PREFIX}/{key}"), etcd_client::Set::default());
+        self.runtime.block_on(self.client.set(&key, value, &how)).unwrap();
+    }
+
+    fn get(&self, key: &str) -> Option<String> {
+        let got = self.runtime.block_on(self.client.get(&format!("{PREFIX}/{key}"), Get::default()));
+        got.ok().and_then(|answer| answer.node().value)
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        self.program.run(&[&["--driver=etcd", "--endpoint", self.url.as_str()], words].concat(), "")
+    }
+
+    /// As an engine and an agent would, where hello was asked to be launched.
+    fn launch(&self) {
+        self.set("job/hello.service/target", ONE);
+        self.set("job/hello.service/job-state", ONE);
+        let state = format!(
+            "{{\"loadState\":\"loaded\",\"activeState\":\"active\",\"subState\":\"running\",\"machineState\":\
+             {{\"ID\":\"{ONE}\"}},\"unitHash\":\"{HELLO}\"}}"
+        );
+        self.set(&format!("states/hello.service/{ONE}"), &state);
+    }
+}
+
+#[test]
+fn units_as_keys() {
+    let site = Site::start("127.0.0.1:0");
+    assert_eq!(
+        site.run(&["list-machines"]),
+        "out| MACHINE<TAB><TAB>IP<TAB><TAB>METADATA\nout| 113f16a7...<TAB>172.17.8.101<TAB>az=x\n"
+    );
+    assert_eq!(site.run(&["submit", "hello"]), "");
+    // The bytes that the original writes.
+    assert_eq!(
+        site.get("job/hello.service/object").unwrap(),
+        "{\"Name\":\"hello.service\",\"UnitHash\":[229,92,10,235,68,186,11,104,0,76,235,138,32,14,104,81,148,68,139,69]}"
+    );
+    assert_eq!(site.get("job/hello.service/target-state").unwrap(), "inactive");
+    assert!(
+        site.get(&format!("unit/{HELLO}"))
+            .unwrap()
+            .starts_with("{\"Raw\":\"[Unit]\\nDescription=Hello World\\n")
+    );
+    assert_eq!(
+        site.run(&["list-unit-files", "--no-legend"]),
+        "out| hello.service<TAB>e55c0ae<TAB>inactive<TAB>inactive<TAB>-\n"
+    );
+    let child = site.program.start(&["--driver=etcd", "--endpoint", &site.url, "start", "hello"]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while site.get("job/hello.service/target-state").unwrap() != "launched" {
+        assert!(Instant::now() < deadline, "it asks for nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    site.launch();
+    let told = crate::program::transcript(&child.wait_with_output().unwrap());
+    assert_eq!(told, "out| Unit hello.service launched on 113f16a7.../172.17.8.101\n");
+    assert_eq!(
+        site.run(&["list-units", "--no-legend"]),
+        "out| hello.service<TAB>113f16a7.../172.17.8.101<TAB>active<TAB>running\n"
+    );
+    assert_eq!(site.run(&["destroy", "--no-block", "hello", "nope"]), "out| Destroyed hello.service\n");
+    assert_eq!(site.get("job/hello.service/object"), None);
+    // The text stays, and what the agent has not yet let go of.
+    assert!(site.get(&format!("unit/{HELLO}")).is_some());
+    assert_eq!(site.run(&["destroy", "hello"]), "err| Units not found in registry\n");
+}
+
+#[test]
+fn what_the_keys_allow() {
+    let site = Site::start("127.0.0.1:0");
+    std::fs::write(site.folder.path().join("web@.service"), "[Service]\nExecStart=/bin/sleep 1\n").unwrap();
+    site.run(&["submit", "web@"]);
+    assert_eq!(
+        site.run(&["start", "web@"]),
+        "err| Error loading units: cannot activate template \"web@.service\"\nexit 1\n"
+    );
+    let plan = site.run(&["plan", "hello"]);
+    assert!(plan.contains("create<TAB>") && plan.contains("schedule<TAB>hello.service<TAB>-"), "{plan}");
+    assert_eq!(site.get("job/hello.service/object"), None);
+    assert_eq!(site.run(&["cordon", "113f"]), "out| Cordoned machine 113f16a7...\n");
+    assert_eq!(site.get(&format!("machines/{ONE}/cordon")).unwrap(), "cordoned");
+    site.run(&["start", "--no-block", "hello"]);
+    let explained = site.run(&["explain", "hello"]);
+    assert!(
+        explained.contains("hint: Machine(113f16a7e3c54b1da5d60f4f1e2d3c4b): uncordon the machine"),
+        "{explained}"
+    );
+    assert_eq!(site.run(&["uncordon", "113f"]), "out| Uncordoned machine 113f16a7...\n");
+    assert_eq!(site.get(&format!("machines/{ONE}/cordon")), None);
+    assert_eq!(
+        site.run(&["rebalance"]),
+        "err| Error: rebalance: this needs a fleetd, use --driver=API\nexit 1\n"
+    );
+    assert_eq!(
+        site.run(&["--tunnel=127.0.0.1:1", "list-units"]),
+        "err| Unable to initialize client: a tunnel leads to the API of a fleetd, not to etcd: use --driver=API\nexit 1\n"
+    );
+}
+
+#[test]
+fn an_empty_store_and_none() {
+    let site = Site::start("127.0.0.1:0");
+    let gone = Delete { recursive: true, dir: true, ..Delete::default() };
+    site.runtime.block_on(site.client.delete("/_coreos.com", &gone)).unwrap();
+    assert_eq!(site.run(&["list-units", "--no-legend"]), "");
+    let down = site.program.run(&["--driver=etcd", "--endpoint=http://127.0.0.1:1", "list-units"], "");
+    assert_eq!(
+        down,
+        "err| Error retrieving list of units from repository: client: etcd cluster is unavailable or misconfigured; \
+         error #0: dial tcp 127.0.0.1:1: connect: connection refused\nexit 1\n"
+    );
+}
+
+#[test]
+fn a_newer_fleetd_is_told_of() {
+    let site = Site::start("127.0.0.1:0");
+    site.set("machines/2/object", "{\"ID\":\"2\",\"Version\":\"1.10.0\"}");
+    let told = site.run(&["list-units", "--no-legend"]);
+    let bar = "#".repeat(68);
+    assert_eq!(
+        told,
+        format!(
+            "err| {bar}\nerr| WARNING: fleetctl (1.0.0) is older than the latest registered\n\
+             err| version of fleet found in the cluster (1.10.0). You are strongly\n\
+             err| recommended to upgrade fleetctl to prevent incompatibility issues.\nerr| {bar}\n"
+        )
+    );
+}
+
+/// An endpoint with etcd's port means etcd where it is one, and nobody said otherwise.
+#[test]
+fn etcd_is_recognised_by_its_port() {
+    let site = Site::start("127.0.0.79:4001");
+    let list = ["list-machines", "--no-legend", "--fields=machine"];
+    let run = |words: &[&str]| site.program.run(&[words, &list].concat(), "");
+    assert_eq!(run(&["--endpoint", &site.url]), "out| 113f16a7...\n");
+    let as_api = run(&["--driver=API", "--endpoint", &site.url]);
+    assert!(as_api.starts_with("err| Error retrieving list of active machines from fleet API"), "{as_api}");
+    // Nobody answers at this one: it is taken as it is given.
+    let silent = run(&["--endpoint", "http://127.0.0.80:4001"]);
+    assert!(
+        silent.contains("from fleet API (Get http://127.0.0.80:4001/fleet/v1/machines?alt=json: dial tcp"),
+        "{silent}"
+    );
+}

@@ -1,0 +1,286 @@
+//! A small cluster: units are stored, placed on the machine with the fewest, loaded and launched there, a step each
+//! time somebody looks. What systemd would say of them depends on their text alone.
+
+use std::collections::BTreeMap;
+
+use fleet_api::additions::{Cordon, Explanation, Plan, Step, Verdict};
+use fleet_api::{JobState, Machine, Unit, UnitState};
+use unit_file::{Requirements, UnitName};
+
+#[derive(Debug, Default)]
+pub struct Model {
+    pub machines: Vec<Machine>,
+    pub units: BTreeMap<String, Stored>,
+    /// Looks that it takes for a unit to come a step further; 0: all steps at once.
+    pub slowness: u32,
+    /// How often units were started, by name.
+    pub starts: BTreeMap<String, u32>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub unit: Unit,
+    pub wanted: Requirements,
+    looks: u32,
+    /// What its machine has, and whether it was started there.
+    there: Option<Job>,
+}
+
+#[derive(Debug, Clone)]
+struct Job {
+    hash: String,
+    launched: bool,
+    broken: bool,
+}
+
+impl Model {
+    /// One machine has no address, as in the acceptance list.
+    pub fn of_three() -> Model {
+        let machine = |id: &str, ip: &str, metadata: &[(&str, &str)]| Machine {
+            id: id.into(),
+            primary_ip: ip.into(),
+            metadata: metadata.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            ..Machine::default()
+        };
+        Model {
+            machines: vec![
+                machine(
+                    "113f16a7e3c54b1da5d60f4f1e2d3c4b",
+                    "172.17.8.101",
+                    &[("region", "us"), ("disk", "ssd")],
+                ),
+                machine("20fd3ecb1a2b4c5d8e9f001122334455", "", &[]),
+                machine("8145ebb7a1b2c3d4e5f60718293a4b5c", "172.17.8.105", &[("region", "eu")]),
+            ],
+            ..Model::default()
+        }
+    }
+
+    pub fn put(&mut self, unit: &Unit) {
+        let name = UnitName::parse(&unit.name).unwrap();
+        let (wanted, _) = Requirements::read(&unit.file(), &name);
+        let old = self.units.remove(&unit.name);
+        let (machine_id, there) = match old {
+            Some(old) => (old.unit.machine_id, old.there),
+            None => (String::new(), None),
+        };
+        let unit = Unit { machine_id, ..unit.clone() };
+        self.units.insert(unit.name.clone(), Stored { unit, wanted, looks: 0, there });
+        self.settle();
+    }
+
+    pub fn set_desired(&mut self, name: &str, desired: &str) {
+        let stored = self.units.get_mut(name).unwrap();
+        let again = desired == "launched" && stored.unit.desired_state == "launched";
+        stored.unit.desired_state = desired.to_owned();
+        stored.looks = 0;
+        if again && let Some(job) = &mut stored.there {
+            (job.launched, job.broken) = (true, false);
+            *self.starts.entry(name.to_owned()).or_default() += 1;
+        }
+        self.settle();
+    }
+
+    pub fn destroy(&mut self, name: &str) -> bool {
+        self.units.remove(name).is_some()
+    }
+
+    /// Everything at once, where nothing is slow.
+    fn settle(&mut self) {
+        if self.slowness == 0 {
+            let names: Vec<String> = self.units.keys().cloned().collect();
+            for _ in 0..4 {
+                names.iter().for_each(|name| self.step(name));
+            }
+        }
+    }
+
+    /// Somebody looks at the unit.
+    pub fn look(&mut self, name: &str) {
+        let Some(stored) = self.units.get_mut(name) else { return };
+        stored.looks += 1;
+        if self.slowness > 0 && stored.looks.is_multiple_of(self.slowness) {
+            self.step(name);
+        }
+    }
+
+    fn step(&mut self, name: &str) {
+        let place = self.place(name);
+        let stored = self.units.get_mut(name).unwrap();
+        if stored.wanted.global || UnitName::parse(name).unwrap().is_template() {
+            return;
+        }
+        let desired: JobState = stored.unit.desired_state.parse().unwrap();
+        if desired == JobState::Inactive {
+            stored.there = None;
+            stored.unit.machine_id.clear();
+            return;
+        }
+        if stored.unit.machine_id.is_empty() {
+            match place {
+                Ok(machine) => {
+                    stored.unit.machine_id = machine;
+                    stored.unit.scheduling_message.clear();
+                }
+                Err(why) => stored.unit.scheduling_message = why,
+            }
+            return;
+        }
+        let hash = stored.unit.file().hash().to_string();
+        let launch = desired == JobState::Launched;
+        match &mut stored.there {
+            Some(job) if job.hash == hash && job.launched == launch => {}
+            Some(job) if job.hash == hash => {
+                job.launched = launch;
+                if launch {
+                    *self.starts.entry(name.to_owned()).or_default() += 1;
+                }
+            }
+            there => {
+                let text = stored.unit.file().normalised();
+                *there = Some(Job { hash, launched: false, broken: text.contains("/bin/false") });
+            }
+        }
+    }
+
+    /// The machine with the fewest units that may have it.
+    fn place(&self, name: &str) -> Result<String, String> {
+        let verdicts = self.verdicts(name);
+        let best = verdicts.iter().filter(|verdict| verdict.eligible).min_by_key(|verdict| verdict.load);
+        best.map(|verdict| verdict.machine_id.clone())
+            .ok_or_else(|| "none of the machines fits it".to_owned())
+    }
+
+    fn verdicts(&self, name: &str) -> Vec<Verdict> {
+        let wanted = &self.units[name].wanted;
+        let verdict = |machine: &Machine| {
+            let mut reasons = Vec::new();
+            let here: Vec<&String> = self
+                .units
+                .iter()
+                .filter(|(other, stored)| *other != name && stored.unit.machine_id == machine.id)
+                .map(|(other, _)| other)
+                .collect();
+            if wanted.machine_id.as_ref().is_some_and(|id| !machine.id.starts_with(id.as_str())) {
+                reasons.push("MachineID names another machine".to_owned());
+            }
+            for (key, values) in &wanted.metadata {
+                if !machine.metadata.get(key).is_some_and(|value| values.contains(value)) {
+                    reasons.push(format!("its metadata {key:?} is not what MachineMetadata asks for"));
+                }
+            }
+            for other in here.iter().filter(|other| wanted.conflicts.iter().any(|glob| glob.matches(other))) {
+                reasons.push(format!("Conflicts with {other}, which is there"));
+            }
+            if !machine.cordon.is_open() {
+                reasons.push(format!("it is {}", machine.cordon));
+            }
+            Verdict {
+                eligible: reasons.is_empty(),
+                load: here.len() as u64,
+                machine_id: machine.id.clone(),
+                reasons,
+            }
+        };
+        self.machines.iter().map(verdict).collect()
+    }
+
+    pub fn shown(&self, name: &str) -> Option<Unit> {
+        let stored = self.units.get(name)?;
+        let mut unit = stored.unit.clone();
+        if !stored.wanted.global {
+            let state = match &stored.there {
+                None => JobState::Inactive,
+                Some(job) if job.launched => JobState::Launched,
+                Some(_) => JobState::Loaded,
+            };
+            unit.current_state = state.to_string();
+        }
+        Some(unit)
+    }
+
+    /// By unit, then machine.
+    pub fn states(&self) -> Vec<UnitState> {
+        let mut states = Vec::new();
+        for (name, stored) in &self.units {
+            let state = |machine: &str, hash: &str, active: &str, sub: &str| UnitState {
+                hash: hash.into(),
+                machine_id: machine.into(),
+                name: name.clone(),
+                systemd_active_state: active.into(),
+                systemd_load_state: "loaded".into(),
+                systemd_sub_state: sub.into(),
+            };
+            if stored.wanted.global && stored.unit.desired_state != "inactive" {
+                let hash = stored.unit.file().hash().to_string();
+                states.extend(
+                    self.machines.iter().map(|machine| state(&machine.id, &hash, "active", "running")),
+                );
+            } else if let Some(job) = &stored.there {
+                let (active, sub) = match (job.launched, job.broken) {
+                    (false, _) => ("inactive", "dead"),
+                    (true, false) => ("active", "running"),
+                    (true, true) => ("failed", "failed"),
+                };
+                states.push(state(&stored.unit.machine_id, &job.hash, active, sub));
+            }
+        }
+        states
+    }
+
+    pub fn explain(&self, name: &str) -> Explanation {
+        let stored = &self.units[name];
+        let machine_id = stored.unit.machine_id.clone();
+        let (summary, hints) = if machine_id.is_empty() {
+            (
+                format!("{name} has no machine: {}", stored.unit.scheduling_message),
+                vec!["add a machine".to_owned()],
+            )
+        } else {
+            (format!("{name} is on {machine_id}"), Vec::new())
+        };
+        Explanation { hints, machine_id, machines: self.verdicts(name), name: name.to_owned(), summary }
+    }
+
+    /// Each new unit, and what its text would change.
+    pub fn plan(&self, units: &[Unit]) -> Plan {
+        let step = |unit: &Unit| match self.units.get(&unit.name) {
+            None => Step {
+                action: "create".into(),
+                name: unit.name.clone(),
+                reason: "it is not known yet".into(),
+                ..Step::default()
+            },
+            Some(stored) => Step {
+                action: "replace".into(),
+                from: stored.unit.machine_id.clone(),
+                name: unit.name.clone(),
+                reason: "its text differs".into(),
+                to: stored.unit.machine_id.clone(),
+            },
+        };
+        let changed = |unit: &&Unit| {
+            self.units.get(&unit.name).is_none_or(|stored| stored.unit.file().hash() != unit.file().hash())
+        };
+        Plan { steps: units.iter().filter(changed).map(step).collect() }
+    }
+
+    pub fn set_cordon(&mut self, id: &str, cordon: Cordon) -> bool {
+        let Some(machine) = self.machines.iter_mut().find(|machine| machine.id == id) else { return false };
+        machine.cordon = cordon;
+        if cordon == Cordon::Draining {
+            let there = |stored: &&Stored| stored.unit.machine_id == id;
+            let names: Vec<String> =
+                self.units.values().filter(there).map(|stored| stored.unit.name.clone()).collect();
+            for name in names {
+                let elsewhere = self.place(&name);
+                let stored = self.units.get_mut(&name).unwrap();
+                match elsewhere {
+                    Ok(machine) => stored.unit.machine_id = machine,
+                    Err(why) => stored.unit.scheduling_message = why,
+                }
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,189 @@
+//! A real SSH server on loopback, an agent, and their keys; each test's own.
+//!
+//! The server is Debian's `openssh-server`, at its usual place or where KEELSON_SSHD names it. It runs in a mount
+//! namespace of its own, where a user `core` is known.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fleet_api::Machine;
+
+use crate::model::Model;
+use crate::program::Program;
+use crate::server::Server;
+
+pub struct Stage {
+    // Processes end before the folder goes.
+    _sshd: Running,
+    _agent: Option<Running>,
+    pub port: u16,
+    pub server: Server,
+    pub program: Program,
+    pub folder: tempfile::TempDir,
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Where the server's program is; else why the test can not run.
+pub fn missing() -> Option<String> {
+    if !nix::unistd::Uid::effective().is_root() {
+        return Some("an SSH server with a user of our choice needs root".to_owned());
+    }
+    if !Path::new(&sshd()).exists() {
+        return Some(format!("{} is not there: install openssh-server", sshd()));
+    }
+    let there = |program: &str| Path::new("/usr/bin").join(program).exists();
+    ["ssh-keygen", "ssh-agent", "ssh-add", "unshare"]
+        .into_iter()
+        .find(|program| !there(program))
+        .map(|program| format!("{program} is not there: install openssh-client"))
+}
+
+fn sshd() -> String {
+    std::env::var("KEELSON_SSHD").unwrap_or_else(|_| "/usr/sbin/sshd".to_owned())
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+pub fn key(path: &Path, kind: &str) {
+    done(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f"]).arg(path));
+}
+
+impl Stage {
+    pub fn new() -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        key(&root.join("host"), "ed25519");
+        key(&root.join("user"), "ed25519");
+        std::fs::copy(root.join("user.pub"), root.join("authorized")).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let sshd = Running(start_sshd(root, port));
+        let mut model = Model::of_three();
+        // Its id is the only one that begins so; the address is the server's.
+        model.machines.push(Machine {
+            id: "feedbeef112233445566778899aabbcc".into(),
+            primary_ip: "127.0.0.1".into(),
+            ..Machine::default()
+        });
+        let server = Server::start(root, model);
+        let program = Program::in_folder(root).with("FLEETCTL_ENDPOINT", &server.endpoint());
+        let stage = Stage { _sshd: sshd, _agent: None, port, server, program, folder };
+        stage.wait_for_banner();
+        stage
+    }
+
+    /// An agent that holds the user's key.
+    pub fn with_agent(mut self) -> Stage {
+        let socket = self.path("agent");
+        let agent = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn();
+        self._agent = Some(Running(agent.unwrap()));
+        wait_for("the agent", || Path::new(&socket).exists());
+        done(
+            Command::new("ssh-add")
+                .args(["-q", &self.path("user")])
+                .env("SSH_AUTH_SOCK", &socket)
+                .stdin(Stdio::null()),
+        );
+        self.program = self.program.with("SSH_AUTH_SOCK", &socket);
+        self
+    }
+
+    /// The server's key is known already.
+    pub fn known(self) -> Stage {
+        let key = std::fs::read_to_string(self.path("host.pub")).unwrap();
+        let key: Vec<&str> = key.split_whitespace().take(2).collect();
+        std::fs::create_dir(self.path(".fleetctl")).unwrap();
+        let line = format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "));
+        std::fs::write(self.path(".fleetctl/known_hosts"), line).unwrap();
+        self
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Stage {
+        self.program = self.program.with(name, value);
+        self
+    }
+
+    /// A variable that names a file of the folder.
+    pub fn with_path(self, name: &str, file: &str) -> Stage {
+        let path = self.path(file);
+        self.with(name, &path)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// `fleetctl ssh` to the server, with these words behind it.
+    pub fn ssh(&self, words: &[&str], input: &str) -> String {
+        let port = format!("--ssh-port={}", self.port);
+        self.program.run(&[&["ssh", &port, "feedbeef"], words].concat(), input)
+    }
+
+    /// A program of this name, which the server's sessions find first.
+    pub fn script(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder.path().join("bin").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn wait_for_banner(&self) {
+        wait_for("the SSH server", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+}
+
+fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !there() {
+        assert!(Instant::now() < end, "{what} does not come up");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn start_sshd(root: &Path, port: u16) -> Child {
+    let shown = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(root.join("bin")).unwrap();
+    let fleetctl: PathBuf = env!("CARGO_BIN_EXE_fleetctl").into();
+    std::os::unix::fs::symlink(fleetctl, root.join("bin/fleetctl")).unwrap();
+    let users = format!(
+        "root:x:0:0:root:{home}:/bin/sh\ncore:x:0:0:core:{home}:/bin/sh\nsshd:x:65534:65534::/run/sshd:/bin/false\n",
+        home = root.display()
+    );
+    std::fs::write(root.join("passwd"), users).unwrap();
+    let config = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+         PermitRootLogin yes\nPasswordAuthentication no\nPidFile none\nAllowAgentForwarding yes\n\
+         SetEnv PATH={}:/usr/bin:/bin\n",
+        shown("host"),
+        shown("authorized"),
+        shown("bin")
+    );
+    std::fs::write(root.join("sshd_config"), config).unwrap();
+    let script = format!(
+        "mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && mount --bind {} /etc/passwd && \
+         exec {} -D -e -f {}",
+        shown("passwd"),
+        sshd(),
+        shown("sshd_config")
+    );
+    let log = std::fs::File::create(root.join("sshd.log")).unwrap();
+    Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}

@@ -1,0 +1,103 @@
+//! One unit file: its text as it was written, its options, and its normalised text.
+
+use std::collections::HashMap;
+
+use crate::finding::{Finding, Place};
+use crate::hash::UnitHash;
+use crate::option::UnitOption;
+use crate::parse::{self, ParseError, Problem};
+
+/// A unit file. Two are equal where their texts are; the same unit is what has the same [`UnitFile::hash`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitFile {
+    text: String,
+    options: Vec<UnitOption>,
+}
+
+impl UnitFile {
+    pub fn from_text(text: &str) -> Result<Self, ParseError> {
+        Ok(Self { text: text.to_owned(), options: parse::parse(text)? })
+    }
+
+    /// For files, which may hold anything.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::from_text(text),
+            Err(error) => {
+                let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                let place = Place::of(&before, before.len());
+                Err(ParseError { place, problem: Problem::NotText })
+            }
+        }
+    }
+
+    /// As the API hands units over. Its text is the normalised one.
+    pub fn from_options(options: Vec<UnitOption>) -> Self {
+        Self { text: normalised(&options), options }
+    }
+
+    /// As it was written: with comments, blank lines and sections as they were.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// In the order of the text.
+    pub fn options(&self) -> &[UnitOption] {
+        &self.options
+    }
+
+    /// The values of one option, in their order.
+    pub fn values<'a>(&'a self, section: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = move |option: &&UnitOption| option.section == section && option.name == name;
+        self.options.iter().filter(of_name).map(|option| option.value.as_str())
+    }
+
+    pub fn has_section(&self, section: &str) -> bool {
+        self.options.iter().any(|option| option.section == section)
+    }
+
+    /// What is stored, hashed and given to systemd: without comments and blank lines, each section once, in
+    /// the order of their first options.
+    pub fn normalised(&self) -> String {
+        normalised(&self.options)
+    }
+
+    /// Of the normalised text; the unit's name is no part of it.
+    pub fn hash(&self) -> UnitHash {
+        UnitHash::of(&self.normalised())
+    }
+
+    /// The first `Description` of `[Unit]`.
+    pub fn description(&self) -> Option<&str> {
+        self.values("Unit", "Description").next()
+    }
+
+    /// Whether anything in it is likely a mistake that systemd or this cluster would pass over in silence.
+    pub fn remarks(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for option in &self.options {
+            if option.name.is_empty() {
+                findings.push(Finding::warning(option.place, "an option without a name does nothing"));
+            }
+            if option.value.ends_with('\\') {
+                let message = format!("{} ends in a backslash, but no line follows", option.name);
+                findings.push(Finding::warning(option.place, message));
+            }
+        }
+        findings
+    }
+}
+
+fn normalised(options: &[UnitOption]) -> String {
+    let mut index_of: HashMap<&str, usize> = HashMap::new();
+    let mut sections: Vec<String> = Vec::new();
+    for option in options {
+        let index = *index_of.entry(&option.section).or_insert_with(|| {
+            sections.push(format!("[{}]\n", option.section));
+            sections.len() - 1
+        });
+        let section = &mut sections[index];
+        section.extend([option.name.as_str(), "=", option.value.as_str(), "\n"]);
+    }
+    sections.join("\n")
+}

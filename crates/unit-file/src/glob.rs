@@ -1,0 +1,230 @@
+//! Patterns of unit names, with the meaning of Go's `path.Match`: `*`, `?`, `[a-z]`, `[^a]`, `\`.
+//!
+//! No library has exactly this: others let `*` cross slashes or not by option, know `**` and `{}`, read `!` as
+//! a negation, or refuse what is refused here only when a match gets to it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// A pattern. A malformed one matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Glob(Arc<str>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("syntax error in pattern {0:?}: it matches nothing")]
+pub struct GlobError(String);
+
+/// One element of a pattern.
+#[derive(Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Star,
+    Any,
+    Letter(char),
+    /// What stands between the brackets, without `^`.
+    Class {
+        body: &'a str,
+        negated: bool,
+    },
+}
+
+impl Glob {
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether some name could match it.
+    pub fn check(&self) -> Result<(), GlobError> {
+        let mut rest: &str = &self.0;
+        while !rest.is_empty() {
+            rest = next(rest).ok_or_else(|| GlobError(self.0.to_string()))?.1;
+        }
+        Ok(())
+    }
+
+    /// What every name that matches begins with; without escapes, so it can be shorter than it might.
+    pub fn literal_prefix(&self) -> &str {
+        let end = self.0.find(['*', '?', '[', '\\']).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
+    /// Whether it is a plain name: it matches that one and nothing else.
+    pub fn is_literal(&self) -> bool {
+        self.literal_prefix().len() == self.0.len()
+    }
+
+    /// Whether the whole name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        self.check().is_ok() && matches(&self.0, name)
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Both are walked once; only the last star is ever tried again, so the cost is at most their product.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (mut pattern, mut name) = (pattern, name);
+    // Where to go on when what follows the last star did not match.
+    let mut retry: Option<(&str, &str)> = None;
+    loop {
+        let letter = name.chars().next();
+        let rest = letter.map(|letter| &name[letter.len_utf8()..]);
+        match (next(pattern), letter.zip(rest)) {
+            (Some((Token::Star, after)), _) => {
+                retry = Some((after, name));
+                pattern = after;
+                continue;
+            }
+            (Some((token, after)), Some((letter, rest))) if token.takes(letter) => {
+                (pattern, name) = (after, rest);
+                continue;
+            }
+            (None, None) => return true,
+            _ => {}
+        }
+        // The star takes one letter more, unless that is a slash.
+        let Some((after, from)) = retry else { return false };
+        let Some(letter) = from.chars().next().filter(|letter| *letter != '/') else { return false };
+        let from = &from[letter.len_utf8()..];
+        retry = Some((after, from));
+        (pattern, name) = (after, from);
+    }
+}
+
+/// The first element and what follows; `None` at the end, and where it is malformed.
+fn next(pattern: &str) -> Option<(Token<'_>, &str)> {
+    let mut letters = pattern.chars();
+    match letters.next()? {
+        '*' => Some((Token::Star, letters.as_str())),
+        '?' => Some((Token::Any, letters.as_str())),
+        '\\' => Some((Token::Letter(letters.next()?), letters.as_str())),
+        '[' => class(letters.as_str()),
+        letter => Some((Token::Letter(letter), letters.as_str())),
+    }
+}
+
+/// `text` follows the opening bracket. A class has at least one range.
+fn class(text: &str) -> Option<(Token<'_>, &str)> {
+    let negated = text.starts_with('^');
+    let body = text.strip_prefix('^').unwrap_or(text);
+    let mut rest = body;
+    loop {
+        let at_end = rest.starts_with(']') && rest.len() < body.len();
+        if at_end {
+            let length = body.len() - rest.len();
+            return Some((Token::Class { body: &body[..length], negated }, &rest[1..]));
+        }
+        (_, _, rest) = range(rest)?;
+    }
+}
+
+/// One range `a` or `a-z` of a class, and what follows.
+fn range(text: &str) -> Option<(char, char, &str)> {
+    let (low, rest) = bound(text)?;
+    match rest.strip_prefix('-') {
+        Some(rest) => bound(rest).map(|(high, rest)| (low, high, rest)),
+        None => Some((low, low, rest)),
+    }
+}
+
+/// `-` and `]` stand for themselves only behind a backslash.
+fn bound(text: &str) -> Option<(char, &str)> {
+    let mut letters = text.chars();
+    match letters.next()? {
+        '-' | ']' => None,
+        '\\' => letters.next().map(|letter| (letter, letters.as_str())),
+        letter => Some((letter, letters.as_str())),
+    }
+}
+
+impl Token<'_> {
+    fn takes(&self, letter: char) -> bool {
+        match self {
+            Self::Star => false,
+            Self::Any => letter != '/',
+            Self::Letter(own) => *own == letter,
+            Self::Class { body, negated } => {
+                let mut rest = *body;
+                let mut found = false;
+                while let Some((low, high, after)) = range(rest) {
+                    found |= (low..=high).contains(&letter);
+                    rest = after;
+                }
+                found != *negated
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, name: &str, expected: bool) {
+        assert_eq!(Glob::new(pattern).matches(name), expected, "{pattern} on {name}");
+    }
+
+    #[test]
+    fn whole_names() {
+        check("hello.service", "hello.service", true);
+        check("hello*", "hello@1.service", true);
+        check("hello", "hello.service", false);
+        check("hello*.service", "hello.service", true);
+        check("*", "", true);
+        check("", "", true);
+        check("", "a", false);
+        check("*", "a/b", false);
+        check("a*b*c", "axxbxxbxc", true);
+        check("a*b*c", "axxbxxbx", false);
+        check("?.service", "a.service", true);
+        check("?", "/", false);
+        check("?", "ä", true);
+        check("web@[1-3].service", "web@2.service", true);
+        check("web@[1-3].service", "web@4.service", false);
+        check("[^a]", "b", true);
+        check("[^a]", "a", false);
+        check("[!a]", "!", true);
+        check("[!a]", "b", false);
+        check("[a-cx]", "x", true);
+        check(r"[\]]", "]", true);
+        check(r"a\*", "a*", true);
+        check(r"a\*", "ab", false);
+        check("a{1,2}", "a1", false);
+        check("a{1,2}", "a{1,2}", true);
+    }
+
+    /// Also where a match would never get to the fault.
+    #[test]
+    fn malformed() {
+        for pattern in ["[", "[]", "[a", "[^]", "[a-]", "[-a]", "a\\", "b*[", "[]a]"] {
+            assert!(Glob::new(pattern).check().is_err(), "{pattern}");
+            for name in ["", "a", "b", "[", "ab", "[]", pattern] {
+                check(pattern, name, false);
+            }
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        for (pattern, prefix) in [("web@*", "web@"), ("web", "web"), ("*", ""), (r"a\*", "a"), ("a[b]", "a")]
+        {
+            assert_eq!(Glob::new(pattern).literal_prefix(), prefix);
+        }
+    }
+
+    /// Many stars do not make it slow: this would not end by backtracking.
+    #[test]
+    fn stars() {
+        check(&"*a".repeat(60), &"a".repeat(59), false);
+        check(&"*a".repeat(60), &"a".repeat(200), true);
+    }
+}

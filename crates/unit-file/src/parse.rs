@@ -1,0 +1,187 @@
+//! From text to options, as the original reads it: which texts are taken, and every byte of a value, decide
+//! hashes that other programs compare.
+//!
+//! Text before the first `[` is skipped; comments begin a line with `#` or `;` and go on behind a backslash;
+//! a value goes on behind a backslash, which stays in it, as do the newline and what follows.
+
+use thiserror::Error;
+
+use crate::finding::Place;
+use crate::limits::{LINE_BYTES, UNIT_BYTES};
+use crate::option::UnitOption;
+
+/// What is wrong with a text, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct ParseError {
+    pub place: Place,
+    pub problem: Problem,
+}
+
+/// Where the contract has a text, it is that one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Problem {
+    #[error("unable to find end of section")]
+    SectionEnd,
+    #[error("found garbage after section name {section}: {garbage:?}")]
+    Garbage { section: String, garbage: String },
+    #[error("unexpected newline encountered while parsing option name")]
+    OptionName,
+    #[error("unexpected end of the file encountered while parsing option name")]
+    OptionEnd,
+    #[error("line too long (max {LINE_BYTES} bytes)")]
+    LongLine,
+    #[error("unit file too long (max {UNIT_BYTES} bytes)")]
+    LongUnit,
+    #[error("not text: invalid UTF-8")]
+    NotText,
+}
+
+/// The options of `text` in their order.
+pub(crate) fn parse(text: &str) -> Result<Vec<UnitOption>, ParseError> {
+    check_lengths(text)?;
+    let mut reader = Reader { text, at: 0, line: 1, line_start: 0, counted: 0 };
+    let mut options = Vec::new();
+    let mut section: Option<&str> = None;
+    while let Some(letter) = reader.peek() {
+        match (letter, section) {
+            ('[', _) => section = Some(reader.section()?),
+            ('#' | ';', _) => reader.skip_comment(),
+            (_, None) => reader.advance(letter),
+            (letter, Some(_)) if letter.is_whitespace() => reader.advance(letter),
+            (_, Some(section)) => options.push(reader.option(section)?),
+        }
+    }
+    Ok(options)
+}
+
+fn check_lengths(text: &str) -> Result<(), ParseError> {
+    let mut start = 0;
+    for line in text.split('\n') {
+        if line.len() >= LINE_BYTES {
+            return Err(ParseError { place: Place::of(text, start), problem: Problem::LongLine });
+        }
+        start += line.len() + 1;
+    }
+    if text.len() > UNIT_BYTES {
+        let place = Place::of(text, text.floor_char_boundary(UNIT_BYTES));
+        return Err(ParseError { place, problem: Problem::LongUnit });
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// The line, and its beginning, that the byte `counted` is in: counted once, not for each option.
+    line: u32,
+    line_start: usize,
+    counted: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<char> {
+        self.text[self.at..].chars().next()
+    }
+
+    fn advance(&mut self, letter: char) {
+        self.at += letter.len_utf8();
+    }
+
+    fn error(&self, at: usize, problem: Problem) -> ParseError {
+        ParseError { place: Place::of(self.text, at), problem }
+    }
+
+    /// `at` never goes back.
+    fn place(&mut self, at: usize) -> Place {
+        let passed = &self.text[self.counted..at];
+        if let Some(newline) = passed.rfind('\n') {
+            let newlines = passed.bytes().filter(|byte| *byte == b'\n').count();
+            // Lines are fewer than bytes, which are limited.
+            self.line += u32::try_from(newlines).unwrap_or(u32::MAX);
+            self.line_start = self.counted + newline + 1;
+        }
+        self.counted = at;
+        let column = self.text[self.line_start..at].chars().count() + 1;
+        Place { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX) }
+    }
+
+    /// The rest of the line without its newline, and whether it was the last; goes behind it. A carriage
+    /// return before the newline stays, one at the end of the file goes.
+    fn line(&mut self) -> (&'a str, bool) {
+        let rest = &self.text[self.at..];
+        match rest.split_once('\n') {
+            Some((line, _)) => {
+                self.at += line.len() + 1;
+                (line, false)
+            }
+            None => {
+                self.at = self.text.len();
+                (rest.strip_suffix('\r').unwrap_or(rest), true)
+            }
+        }
+    }
+
+    fn skip_comment(&mut self) {
+        loop {
+            let (line, last) = self.line();
+            if last || !line.strip_suffix(' ').unwrap_or(line).ends_with('\\') {
+                return;
+            }
+        }
+    }
+
+    /// At `[`. The original looks for `]` in later lines, too, and so takes a name with a newline, which
+    /// systemd refuses: that is an error here.
+    fn section(&mut self) -> Result<&'a str, ParseError> {
+        let start = self.at;
+        self.at += 1;
+        let from = self.at;
+        let (line, _) = self.line();
+        let (name, garbage) = line.split_once(']').ok_or_else(|| self.error(start, Problem::SectionEnd))?;
+        let garbage = garbage.trim();
+        if garbage.is_empty() {
+            return Ok(name);
+        }
+        let offset =
+            name.len() + 1 + line[name.len() + 1..].len() - line[name.len() + 1..].trim_start().len();
+        let problem = Problem::Garbage { section: name.to_owned(), garbage: garbage.to_owned() };
+        Err(self.error(from + offset, problem))
+    }
+
+    /// At the first letter of an option's name.
+    fn option(&mut self, section: &str) -> Result<UnitOption, ParseError> {
+        let start = self.at;
+        let rest = &self.text[start..];
+        let end = rest.find(['=', '\n', '\r']);
+        let Some(end) = end else { return Err(self.error(start, Problem::OptionEnd)) };
+        if !rest[end..].starts_with('=') {
+            return Err(self.error(start, Problem::OptionName));
+        }
+        self.at = start + end + 1;
+        Ok(UnitOption {
+            section: section.to_owned(),
+            name: rest[..end].trim().to_owned(),
+            value: self.value(),
+            place: Some(self.place(start)),
+        })
+    }
+
+    fn value(&mut self) -> String {
+        let mut value = String::new();
+        loop {
+            let (line, last) = self.line();
+            if line.trim().is_empty() {
+                break;
+            }
+            value.push_str(line);
+            if last || !line.ends_with('\\') {
+                break;
+            }
+            value.push('\n');
+        }
+        // Only a value that ends in a backslash and was cut off by a blank line ends in a newline.
+        let trimmed = value.trim();
+        if value.ends_with('\n') { format!("{trimmed}\n") } else { trimmed.to_owned() }
+    }
+}

@@ -1,0 +1,180 @@
+//! From the options of `[X-Fleet]` to [`Requirements`], with a finding for all that is not used.
+
+use std::collections::BTreeSet;
+
+use super::Requirements;
+use super::additions::{SettingError, cpu_of, memory_of, update_of, yes_of};
+use super::combination::check_combination;
+use crate::file::UnitFile;
+use crate::finding::{Finding, Place, Severity};
+use crate::glob::Glob;
+use crate::limits::FLEET_VALUES;
+use crate::name::UnitName;
+use crate::option::UnitOption;
+use crate::values;
+
+/// The section that is the cluster's; systemd passes over sections that begin with `X-`.
+pub const FLEET_SECTION: &str = "X-Fleet";
+
+/// A key, whatever its spelling. In the order in which the original gathers spellings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    MachineId { rank: usize },
+    MachineOf,
+    Metadata,
+    Conflicts,
+    Replaces,
+    Global,
+    Memory,
+    Cpu,
+    Update,
+    Pinned,
+    Overlap,
+    StopOnPartition,
+}
+
+/// Old spellings come first where both merge: the original gathers them in this order.
+const KEYS: [(&str, Key); 17] = [
+    ("MachineID", Key::MachineId { rank: 0 }),
+    ("X-ConditionMachineID", Key::MachineId { rank: 1 }),
+    ("X-ConditionMachineBootID", Key::MachineId { rank: 2 }),
+    ("X-ConditionMachineOf", Key::MachineOf),
+    ("MachineOf", Key::MachineOf),
+    ("X-ConditionMachineMetadata", Key::Metadata),
+    ("MachineMetadata", Key::Metadata),
+    ("X-Conflicts", Key::Conflicts),
+    ("Conflicts", Key::Conflicts),
+    ("Replaces", Key::Replaces),
+    ("Global", Key::Global),
+    ("MemoryRequest", Key::Memory),
+    ("CPURequest", Key::Cpu),
+    ("UpdatePolicy", Key::Update),
+    ("Pinned", Key::Pinned),
+    ("AllowOverlap", Key::Overlap),
+    ("StopOnPartition", Key::StopOnPartition),
+];
+
+impl Requirements {
+    /// What `file` asks for under the name `name`, and what there is to say about it, by line. With an error
+    /// among the findings the unit is refused.
+    pub fn read(file: &UnitFile, name: &UnitName) -> (Self, Vec<Finding>) {
+        let (wanted, mut findings) = read(file, Some(name));
+        let (unexpanded, _) = read(file, None);
+        if let Err(error) = check_combination(&unexpanded) {
+            findings.push(Finding::error(None, error.to_string()));
+        }
+        findings.sort_by_key(|finding| (finding.place, finding.severity));
+        (wanted, findings)
+    }
+
+    /// What `file` asks for, with specifiers as they stand.
+    pub fn of_template(file: &UnitFile) -> Self {
+        read(file, None).0
+    }
+}
+
+fn read(file: &UnitFile, name: Option<&UnitName>) -> (Requirements, Vec<Finding>) {
+    let mut wanted = Requirements::default();
+    let mut findings = Vec::new();
+    let in_section = || file.options().iter().filter(|option| option.section == FLEET_SECTION);
+    let mut told = BTreeSet::new();
+    for option in in_section() {
+        if !KEYS.iter().any(|(spelling, _)| *spelling == option.name) && told.insert(&option.name) {
+            let message = format!("unrecognized requirement in [X-Fleet] section: {:?}", option.name);
+            findings.push(Finding::warning(option.place, message));
+        }
+    }
+    let mut machine_rank = usize::MAX;
+    let mut values = 0;
+    for (spelling, key) in KEYS {
+        for option in in_section().filter(|option| option.name == spelling) {
+            for value in words(option, key, name) {
+                let at = option.place;
+                values += 1;
+                if values > FLEET_VALUES {
+                    let message = format!("[X-Fleet] has more than {FLEET_VALUES} values");
+                    findings.push(Finding::error(at, message));
+                    return (wanted, findings);
+                }
+                let set = match key {
+                    Key::MachineId { rank } => {
+                        // The first value of the best spelling.
+                        if rank < machine_rank {
+                            (machine_rank, wanted.machine_id) = (rank, Some(value));
+                        }
+                        Ok(())
+                    }
+                    other => wanted.take(other, value, at, &mut findings),
+                };
+                findings.extend(set.err().map(|error| Finding::error(at, error.to_string())));
+            }
+        }
+    }
+    (wanted, findings)
+}
+
+/// The values of one line. Only `Conflicts` is split at white space, too.
+fn words(option: &UnitOption, key: Key, name: Option<&UnitName>) -> Vec<String> {
+    let expanded = values::split(&option.value)
+        .into_iter()
+        .map(|value| name.map_or_else(|| value.clone(), |name| values::expand(&value, name)));
+    match key {
+        Key::Conflicts => expanded
+            .flat_map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .collect(),
+        _ => expanded.collect(),
+    }
+}
+
+impl Requirements {
+    fn take(
+        &mut self,
+        key: Key,
+        value: String,
+        at: Option<Place>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), SettingError> {
+        match key {
+            // Its rank is known where it is read.
+            Key::MachineId { .. } => self.machine_id = Some(value),
+            Key::MachineOf => self.peers.push(value),
+            Key::Metadata => self.take_metadata(&value, at, findings),
+            Key::Conflicts => take_glob(&mut self.conflicts, &value, at, findings),
+            Key::Replaces => take_glob(&mut self.replaces, &value, at, findings),
+            // Other words than these mean no: the original's rule.
+            Key::Global => {
+                self.global = matches!(value.to_lowercase().as_str(), "true" | "yes" | "1" | "on" | "t");
+            }
+            Key::Memory => self.memory = Some(memory_of(&value)?),
+            Key::Cpu => self.cpu = Some(cpu_of(&value)?),
+            Key::Update => self.update = update_of(&value)?,
+            Key::Pinned => self.pinned = yes_of("Pinned", &value)?,
+            Key::Overlap => self.overlap = yes_of("AllowOverlap", &value)?,
+            Key::StopOnPartition => self.stop_on_partition = yes_of("StopOnPartition", &value)?,
+        }
+        Ok(())
+    }
+
+    fn take_metadata(&mut self, pair: &str, at: Option<Place>, findings: &mut Vec<Finding>) {
+        let fields: Vec<_> = pair.split('=').collect();
+        match fields[..] {
+            [key, value] if !key.is_empty() && !value.is_empty() => {
+                self.metadata.entry(key.to_owned()).or_default().insert(value.to_owned());
+            }
+            _ => {
+                let message = format!("MachineMetadata {pair:?} is ignored: it is not `key=value`");
+                findings.push(Finding::warning(at, message));
+            }
+        }
+    }
+}
+
+fn take_glob(globs: &mut Vec<Glob>, pattern: &str, at: Option<Place>, findings: &mut Vec<Finding>) {
+    let glob = Glob::new(pattern);
+    if let Err(error) = glob.check() {
+        findings.push(Finding { severity: Severity::Warning, place: at, message: error.to_string() });
+    }
+    if !globs.contains(&glob) {
+        globs.push(glob);
+    }
+}

@@ -1,0 +1,65 @@
+//! One line of `[X-Fleet]` may hold several values, and values may hold specifiers.
+
+use crate::name::UnitName;
+
+/// A value that begins and ends with a quote is split into its quoted words at single spaces outside of
+/// quotes; two spaces give an empty value, as in the original. Any other value is one.
+pub(crate) fn split(value: &str) -> Vec<String> {
+    if !value.starts_with('"') || !value.ends_with('"') {
+        return vec![value.to_owned()];
+    }
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for letter in value.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            other => word.push(other),
+        }
+    }
+    words.push(word);
+    words
+}
+
+/// Replaces `%n` (whole name), `%N` (without suffix), `%p` (prefix), `%i` (instance), one after the other.
+/// There is no `%%`, and unknown specifiers stay as they are.
+pub(crate) fn expand(value: &str, name: &UnitName) -> String {
+    if !value.contains('%') {
+        return value.to_owned();
+    }
+    value
+        .replace("%n", name.as_str())
+        .replace("%N", name.stem())
+        .replace("%p", name.prefix())
+        .replace("%i", name.instance().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_split(value: &str, expected: &[&str]) {
+        assert_eq!(split(value), expected, "{value}");
+    }
+
+    #[test]
+    fn values() {
+        check_split("a b", &["a b"]);
+        check_split("", &[""]);
+        check_split("\"region=us\" \"disk=ssd\"", &["region=us", "disk=ssd"]);
+        check_split("\"a\"  \"b\"", &["a", "", "b"]);
+        check_split("\"a b\" \"c\"", &["a b", "c"]);
+        check_split("\"a\" b", &["\"a\" b"]);
+        check_split("\"", &[""]);
+    }
+
+    fn check_expand(name: &str, value: &str, expected: &str) {
+        assert_eq!(expand(value, &UnitName::parse(name).unwrap()), expected, "{name}: {value}");
+    }
+
+    #[test]
+    fn specifiers() {
+        check_expand("ssh@2.service", "%n %N %p %i", "ssh@2.service ssh@2 ssh 2");
+        check_expand("ssh.service", "[%i]%%p%x", "[]%ssh%x");
+        check_expand("a@b@c.service", "%p-%i", "a-b@c");
+    }
+}
