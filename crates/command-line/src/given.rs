@@ -268,7 +268,8 @@ mod tests {
         ];
         for (text, expect) in cases {
             let given = anywhere(FLAGS, &words(text)).unwrap();
-            let values: Vec<_> = given.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let values: Vec<_> =
+                given.values.iter().map(|(name, all)| format!("{name}={}", all.join("+"))).collect();
             let got = format!("{} | {}", values.join(" "), given.arguments.join(" "));
             assert_eq!(got.trim(), expect, "{text}");
         }
