@@ -189,6 +189,7 @@ impl<D: Disk> LogStore<D> {
             times,
             hands: Arc::<H>::clone(hands),
             maintaining: Arc::default(),
+            maintenance: Mutex::default(),
         };
         let thread = hands.keep("log-flush", Box::pin(flushing.run(flusher)))?;
         let store = Self {
@@ -298,6 +299,7 @@ struct Flushing<D: Disk> {
     hands: Arc<dyn Background>,
     /// The next segment is being made.
     maintaining: Arc<AtomicBool>,
+    maintenance: Mutex<Option<Join>>,
 }
 
 impl<D: Disk> Flushing<D> {
@@ -323,6 +325,11 @@ impl<D: Disk> Flushing<D> {
         }
         if let Err(error) = flusher.flush() {
             tracing::error!(%error, "the log's end could not be flushed");
+        }
+        // It holds the log too: who starts again in the same folder must not find it locked.
+        let maintenance = self.maintenance.lock().take();
+        if let Some(join) = maintenance {
+            join();
         }
     }
 
@@ -353,9 +360,9 @@ impl<D: Disk> Flushing<D> {
             drop(no_room);
             running.store(false, Ordering::Release);
         };
-        // Nobody waits for its end.
-        if let Err(error) = self.hands.keep("log-maintain", Box::pin(maintaining)) {
-            tracing::error!(%error, "no thread for the log's next segment");
+        match self.hands.keep("log-maintain", Box::pin(maintaining)) {
+            Ok(join) => *self.maintenance.lock() = Some(join),
+            Err(error) => tracing::error!(%error, "no thread for the log's next segment"),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::ops::Bound;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use heed::{EnvFlags, FlagSetMode};
@@ -15,6 +16,9 @@ use crate::checkpoint::{
 use crate::codec::{self, Reader};
 use crate::limits::SNAPSHOT_CHUNK;
 use crate::raft_types::SnapshotMeta;
+
+/// How many snapshots this process began to receive: each has a folder of its own.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// The records of a view, in pieces of about the size of a message.
 pub struct Pieces {
@@ -71,7 +75,9 @@ impl Replacement {
         let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
         let number = generation(&current.folder).unwrap_or_default() + 1;
         let whole = root.join(format!("{PREFIX}{number:016x}"));
-        let part = root.join(format!("{PREFIX}{number:016x}{UNFINISHED}"));
+        // One that is still held for a sender that went away without a word must not be in the way.
+        let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let part = root.join(format!("{PREFIX}{number:016x}-{begun:x}{UNFINISHED}"));
         let in_folder = |error| CheckpointError::Io(part.clone(), error);
         if part.exists() {
             fs::remove_dir_all(&part).map_err(in_folder)?;
