@@ -67,41 +67,55 @@ fn apart(stage: &Stage<'_>) -> Result<(), Failure> {
     stage.boot()?;
     let cluster = stage.site.cluster();
     for node in &cluster.nodes {
-        let own = format!("/keelson-{}-{}", cluster.name, node.name);
+        // Before it stands a mark of the folder that holds the cluster's state.
+        let own = format!("-{}-{}", cluster.name, node.name);
         let keeper = node.process.map(|process| process.pid);
-        // The keeper's child is nspawn, and that one's is the first process of the container.
-        let first = keeper.and_then(child).and_then(child);
+        // Among the keeper's children is nspawn, and its own is the first process of the container.
+        let nspawn = keeper.and_then(|keeper| children(keeper).into_iter().find(|pid| is_nspawn(*pid)));
+        let first = nspawn.and_then(|nspawn| children(nspawn).first().copied());
         let groups = first.map(groups).unwrap_or_default();
         let inside = groups.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
         let places: Vec<_> = inside.collect();
-        let apart = !places.is_empty() && places.iter().all(|place| place.contains(&own));
-        expect(apart, &format!("{} to be below {own}", node.name), &groups)?;
+        let is_own = |place: &&str| place.split('/').any(|part| is_group(part) && part.ends_with(&own));
+        let apart = !places.is_empty() && places.iter().all(is_own);
+        expect(apart, &format!("{} to be below keelson-MARK{own}", node.name), &groups)?;
     }
     stage.site.down()?;
-    let left = groups_named(&format!("keelson-{}-", cluster.name));
+    let left = groups_of(&format!("-{}-", cluster.name));
     expect(left.is_empty(), "no control group left", &left.join(" "))
 }
 
-fn child(pid: i32) -> Option<i32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    children
-        .split_ascii_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .find(|pid| Process::of(*pid).is_some())
+/// Of all threads of a process: a container is started by one of its own.
+fn children(pid: i32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let all = lists.flat_map(|list| {
+        let numbers = list.split_ascii_whitespace().filter_map(|word| word.parse().ok());
+        numbers.collect::<Vec<i32>>()
+    });
+    all.filter(|pid| Process::of(*pid).is_some()).collect()
+}
+
+fn is_nspawn(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd-nspawn")
+}
+
+fn is_group(name: &str) -> bool {
+    name.starts_with("keelson-")
 }
 
 fn groups(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default()
 }
 
-/// Control groups of the host's unified hierarchy whose name begins so.
-fn groups_named(prefix: &str) -> Vec<String> {
+/// Our control groups in the host's unified hierarchy whose name has this in it.
+fn groups_of(part: &str) -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let unified = mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup2"));
     unified
         .filter_map(|line| std::fs::read_dir(line.split(' ').nth(1)?).ok())
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.starts_with(prefix))
+        .filter(|name| is_group(name) && name.contains(part))
         .collect()
 }

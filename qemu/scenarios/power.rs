@@ -14,6 +14,8 @@ use crate::scenario::{Scenario, Stage, USUAL};
 const GLANCE: Duration = Duration::from_millis(20);
 /// Time in which what was killed is gone.
 const GONE: Duration = Duration::from_secs(10);
+/// And what was started is there.
+const STARTED: Duration = Duration::from_secs(10);
 
 pub const CRASH_KEEPS_DATA: Scenario = Scenario {
     name: "crash",
@@ -86,7 +88,12 @@ fn killed(stage: &Stage<'_>) -> Result<(), Failure> {
     let machine = stage.machine(1);
     machine.succeed(&format!("sudo systemd-run --unit=left {LEFT}"))?;
     let on_host = || running_on_host(LEFT);
-    expect(stage.backend == Qemu || on_host() > 0, "a container's process on the host", "none")?;
+    // systemd-run does not wait until the program runs.
+    let started = std::time::Instant::now() + STARTED;
+    while stage.backend != Qemu && on_host() == 0 {
+        expect(std::time::Instant::now() < started, "a container's process on the host", "none")?;
+        std::thread::sleep(GLANCE);
+    }
     let process = machine.node()?.process;
     let killed = process.map(machines::process::Process::kill).transpose().map_err(SiteError::from)?;
     expect(killed.is_some(), "a process of the machine", "none")?;

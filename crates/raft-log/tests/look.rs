@@ -3,14 +3,22 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
+use raft_log::disk::{Disk, DiskFile};
 use raft_log::{Entry, Log, LogId, Look, OpenError, Options, RealDisk};
 
 /// Small, so that looking meets many segments being made.
-const SEGMENT_BYTES: u64 = 64 << 10;
+const SMALL: u64 = 64 << 10;
+/// Read in several pieces.
+const LARGE: u64 = 4 << 20;
+/// A segment that is made at that moment may be seen half: the next look sees it whole.
+const TRIES: usize = 3;
 const LOOKS: usize = 60;
 /// And until so many entries were there: several segments.
 const ENTRIES: u64 = 1000;
@@ -19,9 +27,9 @@ fn disk(folder: &Path) -> RealDisk {
     RealDisk::at(folder).expect("a folder")
 }
 
-fn options() -> Options {
+fn options(segment_bytes: u64) -> Options {
     let id = LogId::random().expect("random numbers");
-    Options { segment_bytes: SEGMENT_BYTES, ..Options::new(id) }
+    Options { segment_bytes, ..Options::new(id) }
 }
 
 fn entry(index: u64) -> Entry {
@@ -45,7 +53,7 @@ fn check(look: &Look<RealDisk>) -> u64 {
 #[test]
 fn whoever_looks_sees_all_that_was_flushed_before() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (log, mut flusher, _) = Log::open(disk(folder.path()), options()).expect("a new log");
+    let (log, mut flusher, _) = Log::open(disk(folder.path()), options(SMALL)).expect("a new log");
     let (flushed, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -63,14 +71,110 @@ fn whoever_looks_sees_all_that_was_flushed_before() {
         while looks < LOOKS || before < ENTRIES {
             looks += 1;
             before = flushed.load(Ordering::SeqCst);
-            // A segment that is made at that moment may be seen half: the next look sees it whole.
-            let look = (0..20).find_map(|_| Look::at(disk(folder.path())).ok()).expect("a readable log");
+            let look = (0..TRIES).find_map(|_| Look::at(disk(folder.path())).ok()).expect("a readable log");
             assert!(look.in_use());
             let last = check(&look);
             assert!(last >= before, "{before} were flushed, {last} are seen");
         }
         done.store(true, Ordering::SeqCst);
     });
+}
+
+/// A disk on which something is done before the second piece of a file is read.
+struct Meddled {
+    disk: RealDisk,
+    between: Arc<Mutex<dyn FnMut() + Send>>,
+}
+
+struct MeddledFile {
+    file: File,
+    between: Arc<Mutex<dyn FnMut() + Send>>,
+    reads: AtomicU64,
+}
+
+impl Disk for Meddled {
+    type File = MeddledFile;
+    type Lock = File;
+
+    fn lock(&self) -> io::Result<File> {
+        self.disk.lock()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, _: &str, _: u64) -> io::Result<MeddledFile> {
+        Err(io::Error::other("who looks makes nothing"))
+    }
+
+    fn open(&self, name: &str) -> io::Result<MeddledFile> {
+        let (file, between) = (self.disk.open(name)?, Arc::clone(&self.between));
+        Ok(MeddledFile { file, between, reads: AtomicU64::new(0) })
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::Error::other("who looks renames nothing"))
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Err(io::Error::other("who looks removes nothing"))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        Err(io::Error::other("who looks has nothing to sync"))
+    }
+
+    fn shown(&self) -> String {
+        self.disk.shown()
+    }
+}
+
+impl DiskFile for MeddledFile {
+    fn size(&self) -> io::Result<u64> {
+        DiskFile::size(&self.file)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        // The first read is the header's.
+        if self.reads.fetch_add(1, Ordering::SeqCst) == 2 {
+            let mut between = self.between.lock().expect("nobody panicked");
+            between();
+        }
+        DiskFile::read_at(&self.file, buffer, offset)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::Error::other("who looks writes nothing"))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::Error::other("who looks has nothing to sync"))
+    }
+}
+
+/// Two flushes would come between the read of the log's end and one of what stands behind it: who looks past the end
+/// meets them.
+#[test]
+fn what_comes_while_it_is_read_is_no_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, mut flusher, _) = Log::open(disk(folder.path()), options(LARGE)).expect("a new log");
+    let long = |index, length: usize| Entry { index, term: 1, payload: vec![7; length].into() };
+    // To a few sectors before the first mebibyte's end: sectors of 512 bytes carry 496.
+    log.append([long(1, 2045 * 496)]).expect("room");
+    flusher.flush().expect("a flush");
+    let mut next = 2;
+    let between = Arc::new(Mutex::new(move || {
+        for _ in 0..2 {
+            log.append([long(next, 2000)]).expect("room");
+            flusher.flush().expect("a flush");
+            next += 1;
+        }
+    }));
+    let meddled = Meddled { disk: disk(folder.path()), between };
+    let look = Look::at(meddled).expect("a readable log");
+    assert_eq!(look.bounds().last, Some(1));
+    assert!(look.in_use());
 }
 
 fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -85,7 +189,7 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn a_log_that_nobody_uses_is_held_and_left_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (log, mut flusher, _) = Log::open(disk(folder.path()), options()).expect("a new log");
+    let (log, mut flusher, _) = Log::open(disk(folder.path()), options(SMALL)).expect("a new log");
     log.append((1..=300).map(entry)).expect("room");
     flusher.flush().expect("a flush");
     drop((log, flusher));
@@ -93,7 +197,7 @@ fn a_log_that_nobody_uses_is_held_and_left_as_it_is() {
     let look = Look::at(disk(folder.path())).expect("a log");
     assert!(!look.in_use());
     assert_eq!(check(&look), 300);
-    let refused = Log::open(disk(folder.path()), options()).err();
+    let refused = Log::open(disk(folder.path()), options(SMALL)).err();
     assert!(matches!(refused, Some(OpenError::Locked { .. })), "{refused:?}");
     drop(look);
     assert_eq!(content(folder.path()), before);
