@@ -9,26 +9,49 @@ pub struct Asked {
     pub head_alone: bool,
     /// One that is followed until the client leaves: its last answer ends between two chunks.
     pub followed: bool,
+    /// One who reads slowly: the last answer may be cut. Where what stands behind a request is cut short, hyper ends
+    /// the connection with what it has not written yet of the answer.
+    pub slow: bool,
+}
+
+enum Wrong {
+    /// It ends too early, and no answer follows it.
+    Cut(String),
+    Malformed(String),
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Self::Malformed(why)
+    }
+}
+
+fn cut(why: impl Into<String>) -> Wrong {
+    Wrong::Cut(why.into())
 }
 
 /// How many answers there are, or what is wrong with them.
 pub fn check(mut bytes: &[u8], asked: Asked) -> Result<usize, String> {
     let mut count = 0;
     while !bytes.is_empty() {
-        bytes = one(bytes, asked).map_err(|why| format!("answer {count}: {why}"))?;
+        bytes = match one(bytes, asked) {
+            Ok(rest) => rest,
+            Err(Wrong::Cut(_)) if asked.slow => return Ok(count),
+            Err(Wrong::Cut(why) | Wrong::Malformed(why)) => return Err(format!("answer {count}: {why}")),
+        };
         count += 1;
     }
     Ok(count)
 }
 
 /// What stands behind the first answer.
-fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], String> {
+fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], Wrong> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut head = httparse::Response::new(&mut headers);
     let length = match head.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Err("its head has no end".into()),
-        Err(error) => return Err(format!("its head is none: {error}; {:?}", shown(bytes))),
+        Ok(httparse::Status::Partial) => return Err(cut("its head has no end")),
+        Err(error) => return Err(format!("its head is none: {error}; {:?}", shown(bytes)).into()),
     };
     let status = head.code.unwrap_or(0);
     let header = |name: &str| {
@@ -37,7 +60,7 @@ fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], String> {
     };
     let rest = &bytes[length..];
     if !(100..600).contains(&status) {
-        return Err(format!("status {status}"));
+        return Err(format!("status {status}").into());
     }
     let is_json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     let has_head_alone = asked.head_alone && (rest.is_empty() || rest.starts_with(b"HTTP/1."));
@@ -49,7 +72,7 @@ fn one(bytes: &[u8], asked: Asked) -> Result<&[u8], String> {
     } else if let Some(length) = header("content-length") {
         let length: usize = length.parse().map_err(|_| format!("its length is {length:?}"))?;
         let (body, rest) =
-            rest.split_at_checked(length).ok_or(format!("{} bytes of {length}", rest.len()))?;
+            rest.split_at_checked(length).ok_or_else(|| cut(format!("{} bytes of {length}", rest.len())))?;
         (body.to_vec(), rest)
     } else {
         (rest.to_vec(), &rest[rest.len()..])
@@ -68,18 +91,22 @@ fn json(body: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn chunked(mut bytes: &[u8], may_be_left: bool) -> Result<(Vec<u8>, &[u8]), String> {
+fn chunked(mut bytes: &[u8], may_be_left: bool) -> Result<(Vec<u8>, &[u8]), Wrong> {
     let mut body = Vec::new();
     loop {
         if may_be_left && bytes.is_empty() {
             return Ok((body, bytes));
         }
-        let (line, rest) = line(bytes).ok_or("its chunks have no end")?;
+        let (line, rest) = line(bytes).ok_or_else(|| cut("its chunks have no end"))?;
         let length = std::str::from_utf8(line).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
         let length = length.ok_or_else(|| format!("a chunk of {:?}", shown(line)))?;
-        let (data, rest) = rest.split_at_checked(length).ok_or("a chunk is cut short")?;
+        let (data, rest) = rest.split_at_checked(length).ok_or_else(|| cut("a chunk is cut short"))?;
         body.extend_from_slice(data);
-        bytes = rest.strip_prefix(b"\r\n").ok_or("a chunk does not end where it should")?;
+        let strange = || Wrong::from("a chunk does not end where it should".to_owned());
+        bytes = match rest {
+            [] | [b'\r'] => return Err(cut("a chunk has no end")),
+            _ => rest.strip_prefix(b"\r\n").ok_or_else(strange)?,
+        };
         if length == 0 {
             return Ok((body, bytes));
         }
@@ -118,8 +145,11 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(check(text.as_bytes(), Asked::default()).ok(), expected, "{text:?}");
         }
-        let asked = Asked { head_alone: true, followed: true };
+        let asked = Asked { head_alone: true, followed: true, slow: false };
         assert_eq!(check([json, whole].concat().as_bytes(), asked), Ok(2));
+        let slow = Asked { slow: true, ..Asked::default() };
+        assert_eq!(check(&whole.as_bytes()[..whole.len() - 1], slow), Ok(0));
+        assert!(check([whole, "x x"].concat().as_bytes(), slow).is_err());
         assert_eq!(check(&chunked.as_bytes()[..chunked.len() - 5], asked), Ok(1));
         assert!(check(&chunked.as_bytes()[..chunked.len() - 6], asked).is_err());
     }

@@ -165,3 +165,16 @@ fn a_connection_that_waits_is_small() {
     println!("task {task}, boxes {boxes}");
     assert!(task <= 400 && boxes <= 336, "task {task}, boxes {boxes}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_behind_a_request_is_refused_behind_its_answer() {
+    let mut client = connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x01 no request\r\n\r\n").await.unwrap();
+    let mut told = Vec::new();
+    timeout(Duration::from_secs(3_600), client.read_to_end(&mut told)).await.unwrap().unwrap();
+    let head = told.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(told.starts_with(b"HTTP/1.1 200"));
+    let (answer, refusal) = told[head..].split_at(LARGE);
+    assert!(answer.iter().all(|byte| *byte == b'x'), "something stands in the answer's body");
+    assert!(refusal.starts_with(b"HTTP/1.1 400"), "{:?}", String::from_utf8_lossy(refusal));
+}

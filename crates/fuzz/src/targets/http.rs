@@ -45,6 +45,7 @@ fn run(bytes: &[u8]) {
     let asked = Asked {
         head_alone: holds(b"HEAD") || holds(b"CONNECT"),
         followed: holds(b"wait") || holds(b"watch") || holds(b"%"),
+        slow: pipe < PIPES[0],
     };
     if let Err(why) = answers::check(&answer, asked) {
         panic!("{why}");
