@@ -207,6 +207,9 @@ impl<'a> Build<'a> {
         let started = Instant::now();
         let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
         let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
+        // The key may stand anywhere.
+        let signing = self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]);
+        let tools = signing.filter_map(|file| file.parent()).fold(tools, Sandbox::share);
         let base_key = self.key_of_packages(Tree::System)?;
         let index = |tree: &Path| Ok(index_modules(tree, &tools)?);
         let base = self.unpacked(Tree::System, &cache, index)?;

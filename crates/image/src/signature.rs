@@ -84,7 +84,10 @@ fn find(program: &Path, trust: &Trust, tools: &Sandbox) -> Result<Finding, ToolE
         return Ok(Finding::Unchecked(who));
     }
     for certificate in &trust.certificates {
-        match run(tools.command("sbverify")?.arg("--cert").arg(certificate).arg(program)) {
+        // It may stand anywhere, and what the caller named is relative to the caller.
+        let certificate = certificate.canonicalize().unwrap_or_else(|_| certificate.clone());
+        let tools = certificate.parent().map_or_else(|| tools.clone(), |folder| tools.clone().share(folder));
+        match run(tools.command("sbverify")?.arg("--cert").arg(&certificate).arg(program)) {
             Ok(_) => return Ok(Finding::Trusted(who)),
             Err(ToolError::Failed { .. }) => {}
             Err(other) => return Err(other),
