@@ -1,26 +1,16 @@
-//! Commands, shells and tunnels over a real SSH server.
+//! Commands, shells and tunnels over a real SSH server; `cargo verify ssh` runs them, or says what they miss.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::sshd::{Stage, key, missing};
-
-/// Says why a test is not run.
-macro_rules! need_sshd {
-    () => {
-        if let Some(reason) = missing() {
-            eprintln!("skipped: {reason}");
-            return;
-        }
-    };
-}
+use crate::sshd::{Stage, key};
 
 /// TestKnownHostsVerification.
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn an_unknown_host_is_asked_about_once() {
-    need_sshd!();
     let stage = Stage::new().with_agent();
     let host = format!("[127.0.0.1]:{}", stage.port);
     let fingerprint = |hash: &str| {
@@ -57,8 +47,8 @@ fn an_unknown_host_is_asked_about_once() {
 }
 
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn a_changed_key_ends_it() {
-    need_sshd!();
     let stage = Stage::new().with_agent();
     let folder = stage.folder.path();
     key(&folder.join("other"), "ed25519");
@@ -81,8 +71,8 @@ fn a_changed_key_ends_it() {
 }
 
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn commands_and_their_ends() {
-    need_sshd!();
     let stage = Stage::new().with_agent().known();
     let check = |words: &[&str], input: &str, expect: &str| {
         assert_eq!(stage.ssh(words, input), expect, "{words:?}");
@@ -105,8 +95,8 @@ fn commands_and_their_ends() {
 }
 
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn by_unit() {
-    need_sshd!();
     let stage = Stage::new().with_agent().known();
     let text = "[Service]\nExecStart=/bin/sleep 1\n[X-Fleet]\nMachineID=feedbeef\n";
     std::fs::write(stage.path("here.service"), text).unwrap();
@@ -133,8 +123,8 @@ fn by_unit() {
 
 /// TestTunnelScheduleBatchUnits, in small.
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn through_a_tunnel() {
-    need_sshd!();
     let stage = Stage::new().with_agent().known();
     std::fs::write(stage.path("web@.service"), "[Service]\nExecStart=/bin/sleep 1\n").unwrap();
     let tunnel = format!("--tunnel=127.0.0.1:{}", stage.port);
@@ -159,8 +149,8 @@ fn through_a_tunnel() {
 }
 
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn keys_from_a_file_and_from_the_agent() {
-    need_sshd!();
     let stage = Stage::new().known();
     let no_agent = stage.ssh(&["true"], "");
     assert!(no_agent.starts_with("err| SSH_AUTH_SOCK environment variable must be set\n"), "{no_agent}");
@@ -190,8 +180,8 @@ fn keys_from_a_file_and_from_the_agent() {
 }
 
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn the_agent_goes_along_only_when_asked() {
-    need_sshd!();
     let stage = Stage::new().with_agent().known();
     let port = format!("--ssh-port={}", stage.port);
     let list = ["feedbeef", "ssh-add", "-l"];
@@ -206,8 +196,8 @@ fn the_agent_goes_along_only_when_asked() {
 }
 
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn a_host_that_says_nothing() {
-    need_sshd!();
     let stage = Stage::new().with_agent();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("--ssh-port={}", silent.local_addr().unwrap().port());
@@ -225,12 +215,8 @@ fn a_host_that_says_nothing() {
 
 /// With a terminal here, there is one over there.
 #[test]
+#[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn a_shell_on_a_terminal() {
-    need_sshd!();
-    if !Path::new("/usr/bin/script").exists() {
-        eprintln!("skipped: script is not there: install bsdutils");
-        return;
-    }
     let stage = Stage::new().with_agent().known();
     let typed = format!("{} ssh --ssh-port={} feedbeef", env!("CARGO_BIN_EXE_fleetctl"), stage.port);
     let program = stage.program.command(&[]);

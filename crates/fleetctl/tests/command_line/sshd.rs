@@ -1,6 +1,6 @@
 //! A real SSH server on loopback, an agent, and their keys; each test's own.
 //!
-//! The server is Debian's `openssh-server`, at its usual place or where KEELSON_SSHD names it. It runs in a mount
+//! The server is Debian's `openssh-server`. It runs in a mount
 //! namespace of its own, where a user `core` is known.
 
 use std::net::TcpListener;
@@ -33,24 +33,8 @@ impl Drop for Running {
     }
 }
 
-/// Where the server's program is; else why the test can not run.
-pub fn missing() -> Option<String> {
-    if !nix::unistd::Uid::effective().is_root() {
-        return Some("an SSH server with a user of our choice needs root".to_owned());
-    }
-    if !Path::new(&sshd()).exists() {
-        return Some(format!("{} is not there: install openssh-server", sshd()));
-    }
-    let there = |program: &str| Path::new("/usr/bin").join(program).exists();
-    ["ssh-keygen", "ssh-agent", "ssh-add", "unshare"]
-        .into_iter()
-        .find(|program| !there(program))
-        .map(|program| format!("{program} is not there: install openssh-client"))
-}
-
-fn sshd() -> String {
-    std::env::var("KEELSON_SSHD").unwrap_or_else(|_| "/usr/sbin/sshd".to_owned())
-}
+/// Debian's place for it; it wants to be started by its whole path.
+const SSHD: &str = "/usr/sbin/sshd";
 
 fn done(command: &mut Command) {
     let output = command.output().unwrap();
@@ -175,7 +159,7 @@ fn start_sshd(root: &Path, port: u16) -> Child {
         "mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && mount --bind {} /etc/passwd && \
          exec {} -D -e -f {}",
         shown("passwd"),
-        sshd(),
+        SSHD,
         shown("sshd_config")
     );
     let log = std::fs::File::create(root.join("sshd.log")).unwrap();

@@ -7,6 +7,7 @@ mod image;
 mod licences;
 mod result;
 mod scenarios;
+mod ssh;
 mod steps;
 
 use std::time::Instant;
@@ -140,7 +141,18 @@ mod tests {
         check(
             &[],
             &["scenarios"],
-            &["format", "tidy", "clippy", "tests", "docs", "licences", "conformance", "image", "soaks"],
+            &[
+                "format",
+                "tidy",
+                "clippy",
+                "tests",
+                "docs",
+                "licences",
+                "ssh",
+                "conformance",
+                "image",
+                "soaks",
+            ],
         );
     }
 

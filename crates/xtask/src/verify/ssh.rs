@@ -1,0 +1,49 @@
+//! `fleetctl` over a real SSH server: the ignored tests `ssh` of crate `fleetctl`. What they miss on a host is told,
+//! and they are not run: a test that returned early would count as passed.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::result::{State, judge};
+use crate::command::{cargo, show};
+use crate::workspace::Workspace;
+
+/// Each with the package that has it.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("/usr/sbin/sshd", "openssh-server"),
+    ("/usr/bin/ssh-agent", "openssh-client"),
+    ("/usr/bin/ssh-add", "openssh-client"),
+    ("/usr/bin/ssh-keygen", "openssh-client"),
+    ("/usr/bin/script", "bsdutils"),
+    ("/usr/bin/unshare", "util-linux"),
+];
+
+pub fn run(workspace: &Workspace) -> Result<State> {
+    if let Some(why) = missing(nix::unistd::geteuid().is_root(), |path| path.exists()) {
+        return Ok(State::Skipped(why));
+    }
+    let words = ["test", "--locked", "--package", "fleetctl", "--test", "command_line", "--", "--ignored"];
+    Ok(judge(&show(cargo(&workspace.root, &words).arg("ssh::"))?))
+}
+
+fn missing(root: bool, exists: impl Fn(&Path) -> bool) -> Option<String> {
+    if !root {
+        return Some("a server with a user of our choice wants root".into());
+    }
+    let (path, package) = PROGRAMS.into_iter().find(|(path, _)| !exists(Path::new(path)))?;
+    Some(format!("no {path} here (apt-get install --no-install-recommends {package})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(missing(true, |_| true), None);
+        assert!(missing(false, |_| true).unwrap().contains("root"));
+        let why = missing(true, |path| !path.ends_with("sshd")).unwrap();
+        assert!(why.contains("/usr/sbin/sshd") && why.contains("openssh-server"), "{why}");
+    }
+}
