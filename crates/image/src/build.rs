@@ -10,7 +10,7 @@ use progress::{Progress, Step};
 use sandbox::{Sandbox, SandboxError};
 
 use crate::disk::{self, DiskError, Parts};
-use crate::fetch::{DebCache, FetchError, Filled};
+use crate::fetch::{DebCache, FetchError, Filled, named};
 use crate::full_disk::FullDisk;
 use crate::initrd::{self, InitrdError};
 use crate::kernel::{KernelError, index_modules};
@@ -21,7 +21,7 @@ use crate::recipe::{COMPOSING, DISK, INITRD, UNPACKING};
 use crate::release::{Release, ReleaseError, check_channel};
 use crate::resolve::{ResolveError, resolve};
 use crate::system::{self, SystemError};
-use crate::tree::{At, FACTORY_ETC, TreeError, make_folder, remove};
+use crate::tree::{FACTORY_ETC, TreeError, make_folder, remove};
 use crate::umask::PublicModes;
 use crate::unpack::{Cut, UnpackError, unpack};
 use crate::work::{Key, Work, WorkError};
@@ -131,7 +131,7 @@ pub fn fill_cache(options: &Options, progress: Progress) -> Result<Packages, Bui
     let mut build = Build::open(options, progress)?;
     let step = progress.step("packages");
     let filled = build.fill(&DebCache::open(&options.cache)?, &step)?;
-    step.done(&format!("{} verified, {} downloaded", filled.packages, filled.downloaded));
+    step.done(&format!("{} present, {} downloaded", filled.packages, filled.downloaded));
     Ok(Packages { lock: build.lock, version: build.release.full_version() })
 }
 
@@ -201,7 +201,7 @@ impl<'a> Build<'a> {
             0 => "cache".to_owned(),
             count => format!("{count} downloaded"),
         };
-        let took = step.done(&format!("{} verified, {} MiB ({source})", filled.packages, filled.bytes >> 20));
+        let took = step.done(&format!("{} present, {} MiB ({source})", filled.packages, filled.bytes >> 20));
         self.note("packages", took)?;
 
         let started = Instant::now();
@@ -352,14 +352,18 @@ impl<'a> Build<'a> {
         let (place, _) = self.work.result(kind, &key, |folder| {
             let step = self.progress.step("unpack");
             let told = |done: usize| step.set(format!("{kind} {done} of {}", packages.len()));
-            while let Err(error) = unpack(&packages, cache, &cut, folder, &self.options.cancel, &told) {
-                // A file that rotted in the cache is fetched again; each can be thrown out only once.
-                let UnpackError::Damaged { package, path } = error else { return Err(error.into()) };
-                self.progress.note(&format!("{package} was damaged in the cache: fetching it again"));
-                fs::remove_file(&path).at(&path)?;
-                cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
-                remove(folder)?;
-                make_folder(folder)?;
+            let unpack = || unpack(&packages, cache, &cut, folder, &self.options.cancel, &told);
+            match unpack() {
+                // Where one file rotted, others may have: all are looked at before any is fetched.
+                Err(UnpackError::Damaged { .. }) => {
+                    let damaged = named(&cache.discard_damaged(&packages)?);
+                    self.progress.note(&format!("damaged in the cache, fetching again: {damaged}"));
+                    cache.fill(&self.lock, &self.options.cancel, &|_, _| ())?;
+                    remove(folder)?;
+                    make_folder(folder)?;
+                    unpack()?;
+                }
+                outcome => outcome?,
             }
             finish(folder)?;
             step.done(&format!("{} packages into the {} tree", packages.len(), tree.name()));

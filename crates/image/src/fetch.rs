@@ -3,6 +3,7 @@
 //! A file comes into the cache under its SHA-256 only after its bytes were hashed; the unpacking hashes them
 //! once more. Downloads are apt's own (`apt-helper`): its proxies, credentials and methods count.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -65,9 +66,13 @@ fn describe_gone(packages: &[Package]) -> String {
 }
 
 /// `a 1, b 2 and 3 more`.
-fn named(packages: &[Package]) -> String {
-    let names: Vec<_> =
-        packages.iter().take(NAMED).map(|package| format!("{} {}", package.name, package.version)).collect();
+pub fn named<P: Borrow<Package>>(packages: &[P]) -> String {
+    let names: Vec<_> = packages
+        .iter()
+        .map(Borrow::borrow)
+        .take(NAMED)
+        .map(|package| format!("{} {}", package.name, package.version))
+        .collect();
     let more = packages.len().saturating_sub(NAMED);
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
@@ -86,6 +91,29 @@ impl DebCache {
         self.folder.join(format!("{}.deb", package.sha256))
     }
 
+    /// Whether a file of the right name and size is there; the bytes are looked at by who reads them. A cut or
+    /// empty file, which a full disk or a power cut of old leaves, is none.
+    fn has(&self, package: &Package) -> bool {
+        self.path(package).metadata().is_ok_and(|file| file.is_file() && file.len() == package.size)
+    }
+
+    /// Throws out those of `packages` whose bytes are not what the lock says, and returns them.
+    pub fn discard_damaged<'lock>(
+        &self,
+        packages: &[&'lock Package],
+    ) -> Result<Vec<&'lock Package>, FetchError> {
+        let mut damaged = Vec::new();
+        for package in packages {
+            let path = self.path(package);
+            let cache = |source| FetchError::Cache { path: path.clone(), source };
+            if sha256_of(&path).map_err(cache)? != package.sha256 {
+                fs::remove_file(&path).map_err(cache)?;
+                damaged.push(*package);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// Makes every package of `lock` present, until `stop` is set. `told` is called with (present, of all).
     pub fn fill(
         &self,
@@ -95,8 +123,7 @@ impl DebCache {
     ) -> Result<Filled, FetchError> {
         let total = lock.packages.len();
         let bytes = lock.packages.iter().map(|package| package.size).sum();
-        let missing: Vec<&Package> =
-            lock.packages.iter().filter(|package| !self.path(package).is_file()).collect();
+        let missing: Vec<&Package> = lock.packages.iter().filter(|package| !self.has(package)).collect();
         let downloaded = missing.len();
         if !missing.is_empty() {
             self.download(&missing, &Mirrors::of_this_machine()?, stop, &|done| {
@@ -125,9 +152,9 @@ impl DebCache {
                 }
             }
             log += &self.run_batches(&jobs, stop, &|| {
-                told(missing.iter().filter(|package| self.path(package).is_file()).count());
+                told(missing.iter().filter(|package| self.has(package)).count());
             })?;
-            wanted.retain(|package| !self.path(package).is_file());
+            wanted.retain(|package| !self.has(package));
             if wanted.is_empty() {
                 return Ok(());
             }
@@ -200,13 +227,17 @@ impl DebCache {
         self.folder.join("partial").join(format!("{}-{}", std::process::id(), package.sha256))
     }
 
-    /// Moves a finished download, which apt has compared with its hash, to its place.
+    /// Moves a finished download, which apt has compared with its hash, to its place; flushed, for a name that
+    /// says what the bytes are must not outlive them.
     fn adopt(&self, package: &Package) -> Result<(), FetchError> {
         let partial = self.partial(package);
         if !partial.is_file() {
             return Ok(());
         }
-        fs::rename(&partial, self.path(package)).map_err(|source| FetchError::Cache { path: partial, source })
+        File::open(&partial)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&partial, self.path(package)))
+            .map_err(|source| FetchError::Cache { path: partial, source })
     }
 }
 
@@ -287,6 +318,21 @@ mod tests {
             sha256: "0".repeat(64),
             trees: vec![],
         }
+    }
+
+    #[test]
+    fn cut_files_are_missing_and_damaged_ones_are_thrown_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DebCache::open(folder.path()).unwrap();
+        let whole = Package { sha256: hex(&Sha256::digest(b"a")), ..package("whole") };
+        let changed = Package { sha256: hex(&Sha256::digest(b"b")), ..package("changed") };
+        let cut = Package { sha256: hex(&Sha256::digest(b"c")), ..package("cut") };
+        for (package, content) in [(&whole, "a"), (&changed, "x"), (&cut, "")] {
+            fs::write(cache.path(package), content).unwrap();
+        }
+        assert!(cache.has(&whole) && cache.has(&changed) && !cache.has(&cut));
+        assert_eq!(cache.discard_damaged(&[&whole, &changed]).unwrap(), [&changed]);
+        assert!(cache.has(&whole) && !cache.has(&changed));
     }
 
     #[test]
