@@ -152,7 +152,7 @@ impl World {
     async fn requests(&self) -> Requests<Link> {
         loop {
             let serving = self.places.iter().filter_map(|place| place.node.as_ref());
-            if let Some(node) = serving.filter(|node| node.contact().standing().is_serving()).last() {
+            if let Some(node) = serving.rev().find(|node| node.contact().standing().is_serving()) {
                 return node.requests();
             }
             sleep(Duration::from_millis(500)).await;
