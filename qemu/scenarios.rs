@@ -2,6 +2,7 @@
 
 mod boot;
 mod corruption;
+mod fleet;
 mod kv;
 mod kv_faults;
 mod kv_recovery;
@@ -37,6 +38,12 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    fleet::commands::COMMANDS,
+    fleet::templates::TEMPLATES,
+    fleet::machine_dies::MACHINE_DIES,
+    fleet::partition::PARTITION,
+    fleet::restarts::RESTARTS,
+    fleet::docker::DOCKER,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

@@ -269,7 +269,7 @@ pub const TLS: Scenario = Scenario {
     about: "with TLS a client without a certificate is refused, and certificates change without a restart",
     nodes: NODES,
     long_on: &[Qemu],
-    user_data: Some(USER_DATA),
+    user_data: Some(include_str!("../../cloud-config/user-data.sample")),
     tls: true,
     run: tls,
     ..USUAL
@@ -289,6 +289,9 @@ fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(refused == "Error:  remote error: tls: bad certificate\n", "the refusal by TLS", &refused)?;
     one.fail("curl -s http://127.0.0.1:2379/v2/keys/message | grep Hello")?;
     one.fail("curl -s --cacert /etc/ssl/etcd/ca.pem https://127.0.0.1:2380/members")?;
+    // The cluster manager is a client like others, and was told of its certificate.
+    let fleet = "test $(fleetctl list-machines --no-legend | wc -l) = 3";
+    one.wait_until_succeeds(fleet, SOON)?;
     let started = "systemctl show --property=ExecMainStartTimestampMonotonic etcd.service";
     let before = one.succeed(started)?;
     let certificate = "sha256sum /etc/ssl/etcd/member.pem /etc/ssl/etcd/ca.pem";
@@ -302,6 +305,7 @@ fn tls(stage: &Stage<'_>) -> Result<(), Failure> {
     two.succeed("sudo systemctl restart etcd.service")?;
     two.wait_for_unit("etcd.service", FORMED)?;
     shows(two, &format!("{WITH} get --quorum /message"), "Again\n")?;
+    two.wait_until_succeeds(fleet, SOON)?;
     let after = one.succeed(started)?;
     expect(before == after, "no restart of the first member", &after)
 }

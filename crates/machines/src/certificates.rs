@@ -33,6 +33,15 @@ pub fn variables() -> String {
     side("") + &side("PEER_")
 }
 
+/// Settings of a `fleetd` whose machine has such a member.
+#[must_use]
+pub fn fleet_settings() -> String {
+    format!(
+        "etcd_servers=https://127.0.0.1:2379\netcd_cafile={FOLDER}/ca.pem\n\
+         etcd_certfile={FOLDER}/client.pem\netcd_keyfile={FOLDER}/client-key.pem\n"
+    )
+}
+
 pub fn open(layout: &Layout, cluster: &Cluster) -> Result<Authority, AuthorityError> {
     Authority::open(&layout.authority(), &format!("keelson cluster {}", cluster.name))
 }

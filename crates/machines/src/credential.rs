@@ -28,6 +28,9 @@ pub const MOUNTS: &str = "fstab.extra";
 /// Variables that count least for the node's `etcd`.
 pub const ETCD: &str = "etcd.environment";
 
+/// Settings of the node's `fleetd`; its image makes `/etc/fleet/fleet.conf` of them, and user-data counts more.
+pub const FLEET: &str = "fleet.conf";
+
 /// All credentials of a node: name and content.
 #[must_use]
 pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
@@ -39,6 +42,9 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
     if let Some(discovery) = &cluster.discovery {
         let tls = if cluster.tls { certificates::variables() } else { String::new() };
         all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n{tls}", discovery.url)));
+    }
+    if cluster.tls {
+        all.push((FLEET.to_owned(), certificates::fleet_settings()));
     }
     // A container has its shared folders as binds, made before it starts.
     if cluster.backend == BackendKind::Qemu && !cluster.shared.is_empty() {
@@ -85,4 +91,27 @@ pub fn smbios_file(node_root: &Path, name: &str) -> PathBuf {
 #[must_use]
 pub fn smbios(name: &str, content: &str) -> String {
     format!("io.systemd.credential.binary:{name}={}", STANDARD.encode(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Wish;
+    use crate::cluster::tests::image;
+
+    #[test]
+    fn fleetd_is_told_of_tls_by_the_files_that_a_node_gets() {
+        let fleet = |tls| {
+            let cluster = Cluster::new("default", &Wish { tls, ..Wish::default() }, image());
+            all(&cluster, &cluster.nodes[0]).into_iter().find(|(name, _)| name == FLEET)
+        };
+        assert_eq!(fleet(false), None, "its defaults are right");
+        let settings = fleet(true).unwrap().1;
+        assert!(settings.starts_with("etcd_servers=https://127.0.0.1:2379\n"), "{settings}");
+        let files = settings.lines().filter_map(|line| line.split_once(certificates::FOLDER));
+        let names: Vec<_> = files.map(|(_, name)| name.trim_start_matches('/')).collect();
+        assert_eq!(names, ["ca.pem", "client.pem", "client-key.pem"]);
+        let issued = |name: &&str| certificates::CREDENTIALS.iter().any(|(_, file)| file == name);
+        assert!(names.iter().all(issued), "{settings}");
+    }
 }

@@ -153,14 +153,13 @@ fn options(coreos: Option<&Mapping>, service: Service) -> ServiceOptions {
     ServiceOptions { service, variables }
 }
 
-/// Zero values count as not set.
+/// Zero values count as not set, but for the `false` that switches off what is on.
 fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
     let entry = block.get(key.name)?;
     let value = match key.want {
         Want::Integer => integer(&entry.node).filter(|value| *value != 0)?.to_string().into(),
         Want::Float => float(number(&entry.node).filter(|value| *value != 0.0)?).into(),
-        Want::Boolean if boolean(block, key.name) => "true".into(),
-        Want::Boolean => return None,
+        Want::Boolean => switch(&entry.node, key)?.into(),
         _ => scalar_text(&entry.node, entry.place)?.text,
     };
     let name = match key.variable {
@@ -168,6 +167,14 @@ fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
         None => format!("{}{}", service.prefix, key.name.to_uppercase()),
     };
     Some(Variable { name, value: Text { text: value, place: entry.place } })
+}
+
+fn switch(node: &Node, key: &Key) -> Option<&'static str> {
+    match node.scalar()?.resolve() {
+        ScalarType::Boolean(true) => Some("true"),
+        ScalarType::Boolean(false) if key.on_by_default => Some("false"),
+        _ => None,
+    }
 }
 
 /// A fraction is cut off.

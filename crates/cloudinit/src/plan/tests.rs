@@ -48,17 +48,65 @@ fn every_kind_of_step() {
     golden(include_str!("../../tests/data/full.yml"), &facts, include_str!("../../tests/data/full.plan"));
 }
 
-#[test]
-fn service_values_are_quoted_for_systemd() {
-    let plan = planned("coreos: {fleet: {metadata: 'a=\"b\\c\", x=%i'}}", &Facts::default());
+/// What stands below `coreos.fleet` becomes these lines of the drop-in, or no file.
+fn check_fleet(keys: &str, expect: &[&str]) {
+    let plan = planned(&format!("coreos: {{fleet: {{{keys}}}}}"), &Facts::default());
     let content = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Write(write) if write.path.ends_with("fleet.service.d/20-cloudinit.conf") => {
+        Action::Write(write) if write.path == "/run/systemd/system/fleet.service.d/20-cloudinit.conf" => {
             Some(String::from_utf8_lossy(&write.content).into_owned())
         }
         _ => None,
     });
-    let expect = "[Service]\nEnvironment=\"FLEET_METADATA=a=\\\"b\\\\c\\\", x=%%i\"\n";
-    assert_eq!(content.as_deref(), Some(expect));
+    let lines: String = expect.iter().map(|line| format!("Environment=\"{line}\"\n")).collect();
+    let file = (!expect.is_empty()).then(|| format!("[Service]\n{lines}"));
+    assert_eq!(content, file, "{keys}");
+}
+
+#[test]
+fn service_values_are_quoted_for_systemd() {
+    check_fleet("metadata: 'a=\"b\\c\", x=%i'", &["FLEET_METADATA=a=\\\"b\\\\c\\\", x=%%i"]);
+}
+
+#[test]
+fn every_setting_of_fleet_in_the_order_of_the_contract() {
+    check_fleet(
+        "units-directory: /run/u, systemd-user: yes, purge-on-stop: true, enable-grpc: true, disable_watches: on, \
+         verify-units: true, verbosity: 1, token-limit: 5, public-ip: $public_ipv4, metadata: 'region=eu,disk=ssd', \
+         etcd-password: p, etcd-username: u, etcd-servers: 'http://a:2379,http://b:2379', etcd_request_timeout: 2, \
+         etcd-key-prefix: /x, etcd-keyfile: /k, etcd-certfile: /c, etcd-cafile: /ca, engine-reconcile-interval: 0.5, \
+         disable-engine: true, authorized-keys-file: /a, agent-ttl: 120s",
+        &[
+            "FLEET_AGENT_TTL=120s",
+            "FLEET_AUTHORIZED_KEYS_FILE=/a",
+            "FLEET_DISABLE_ENGINE=true",
+            "FLEET_ENGINE_RECONCILE_INTERVAL=0.5",
+            "FLEET_ETCD_CAFILE=/ca",
+            "FLEET_ETCD_CERTFILE=/c",
+            "FLEET_ETCD_KEYFILE=/k",
+            "FLEET_ETCD_KEY_PREFIX=/x",
+            "FLEET_ETCD_REQUEST_TIMEOUT=2",
+            "FLEET_ETCD_SERVERS=http://a:2379,http://b:2379",
+            "FLEET_ETCD_USERNAME=u",
+            "FLEET_ETCD_PASSWORD=p",
+            "FLEET_METADATA=region=eu,disk=ssd",
+            "FLEET_PUBLIC_IP=10.0.0.1",
+            "FLEET_TOKEN_LIMIT=5",
+            "FLEET_VERBOSITY=1",
+            "FLEET_VERIFY_UNITS=true",
+            "FLEET_DISABLE_WATCHES=true",
+            "FLEET_ENABLE_GRPC=true",
+            "FLEET_PURGE_ON_STOP=true",
+            "FLEET_SYSTEMD_USER=true",
+            "FLEET_UNITS_DIRECTORY=/run/u",
+        ],
+    );
+}
+
+#[test]
+fn only_what_is_on_by_default_can_be_said_to_be_off() {
+    check_fleet("disable-engine: false, verbosity: 0, metadata: ''", &[]);
+    check_fleet("purge-on-stop: no", &["FLEET_PURGE_ON_STOP=false"]);
+    check_fleet("purge_on_stop: 'false'", &[]);
 }
 
 #[test]

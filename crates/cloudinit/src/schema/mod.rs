@@ -48,11 +48,13 @@ pub struct Key {
     pub allowed: Option<fn(&str) -> bool>,
     /// The environment variable's name where it is not the prefix and the key in upper case.
     pub variable: Option<&'static str>,
+    /// A switch that is on unless `false` is said: that is passed on too, where others count as not set.
+    pub on_by_default: bool,
 }
 
 impl Key {
     const fn new(name: &'static str, want: Want) -> Self {
-        Self { name, want, deprecated: None, allowed: None, variable: None }
+        Self { name, want, deprecated: None, allowed: None, variable: None, on_by_default: false }
     }
 
     const fn deprecated(mut self, reason: &'static str) -> Self {
@@ -67,6 +69,11 @@ impl Key {
 
     const fn variable(mut self, name: &'static str) -> Self {
         self.variable = Some(name);
+        self
+    }
+
+    const fn on_by_default(mut self) -> Self {
+        self.on_by_default = true;
         self
     }
 }

@@ -149,6 +149,12 @@ const FLEET_KEYS: &[Key] = &[
     integer("token_limit"),
     integer("verbosity"),
     boolean("verify_units"),
+    // Settings of fleetd that the original's cloud-config does not know.
+    boolean("disable_watches"),
+    boolean("enable_grpc"),
+    boolean("purge_on_stop").on_by_default(),
+    boolean("systemd_user"),
+    text("units_directory"),
 ];
 
 const FLANNEL_KEYS: &[Key] = &[

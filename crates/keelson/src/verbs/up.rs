@@ -327,7 +327,9 @@ fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> an
     let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
     output::print(format!(
-        "\n{}\n\n{}Log in          {keelson} ssh {first}\nThen try        etcdctl set /message Hello\n\
+        "\n{}\n\n{}Log in          {keelson} ssh {first}\n\
+         Then try        etcdctl set /message Hello ; fleetctl list-machines\n\
+         Run a service   fleetctl start /usr/share/keelson/examples/hello.service\n\
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),

@@ -1,0 +1,49 @@
+//! A machine dies, and another day it comes back.
+
+use super::super::kv::{NODES, SOON};
+use super::beats::{Beats, FOLDER, SERVICE, now};
+use super::cluster::{form_with, grace, impatient, put, start_each, ttl, wait_for_machines};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const MACHINE_DIES: Scenario = Scenario {
+    name: "fleet-machine-dies",
+    about: "a dead machine's units run elsewhere in the time that was promised, none is lost and none runs twice",
+    nodes: NODES,
+    shared: &[FOLDER],
+    run: machine_dies,
+    ..USUAL
+};
+
+fn machine_dies(stage: &Stage<'_>) -> Result<(), Failure> {
+    let members = form_with(stage, &impatient(stage))?;
+    let [dies, second, third] = &members;
+    let beats = Beats::new(&stage.shared(1));
+    let typed = &second.machine;
+    put(typed, "beat@.service", SERVICE)?;
+    let places = [dies, second, third, dies, second, third];
+    let names: Vec<_> = (1..=places.len()).map(|number| format!("beat@{number}")).collect();
+    let wanted: Vec<_> = names.iter().map(String::as_str).zip(places).collect();
+    start_each(typed, &wanted)?;
+    let units: Vec<_> = names.iter().map(|name| format!("{name}.service")).collect();
+    let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    beats.wait(&units, &all, SOON)?;
+
+    let died = now();
+    dies.machine.crash()?;
+    let moved = beats.wait(&units, &all[1..], ttl(stage) + grace(stage) + SOON)?;
+    let last = moved.iter().map(|run| run.first).max().unwrap_or_default().saturating_sub(died);
+    let promised = ttl(stage) + grace(stage);
+    expect(last <= promised, &format!("all units elsewhere within {promised:?}"), &format!("{last:?}"))?;
+    wait_for_machines(typed, &[second, third])?;
+    beats.never_twice()?;
+
+    // It is found by itself when it is back, gets nothing back, and takes what is new.
+    dies.machine.start()?;
+    wait_for_machines(typed, &members.iter().collect::<Vec<_>>())?;
+    start_each(typed, &[("beat@7", dies)])?;
+    let fresh = beats.wait(&["beat@7.service".to_owned()], &all[..1], SOON)?;
+    let now_running: Vec<_> = moved.into_iter().chain(fresh).collect();
+    beats.undisturbed(&now_running, "when the machine is back,")?;
+    beats.never_twice()
+}

@@ -1,0 +1,105 @@
+//! What may happen to fleetd, and to the store, without any unit noticing.
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::super::kv::{FORMED, NODES, SOON};
+use super::beats::{Beats, FOLDER, Run, SERVICE};
+use super::cluster::{Member, form_with, put, start_each, ttl, user_data, wait_for_machines};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const RESTARTS: Scenario = Scenario {
+    name: "fleet-restarts",
+    about: "fleetd killed, restarted and reloaded, and the store away: units run on as the same processes",
+    nodes: NODES,
+    long_on: &[Qemu],
+    shared: &[FOLDER],
+    run: restarts,
+    ..USUAL
+};
+
+/// Sooner than a presence ends that lives for seconds only.
+const RESTART: &str = "\
+    - name: fleet.service
+      drop-ins:
+        - name: 30-restart.conf
+          content: |
+            [Service]
+            RestartSec=500ms
+";
+
+fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
+    let settings = [format!("agent-ttl: {}s", ttl(stage).as_secs()), "purge-on-stop: false".to_owned()];
+    let members = form_with(stage, &user_data(&settings, RESTART))?;
+    let [one, two, three] = &members;
+    let beats = Beats::new(&stage.shared(1));
+    let runs = start(&members, &beats)?;
+    let undisturbed = |when: &str| -> Result<(), Failure> {
+        for member in &members {
+            wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
+        }
+        beats.undisturbed(&runs, when)
+    };
+
+    let main = "systemctl show --property=MainPID --value fleet.service";
+    let before = one.machine.succeed(main)?;
+    one.machine.succeed("sudo systemctl kill -s KILL fleet.service")?;
+    let another = format!("systemctl is-active fleet.service && test $({main}) != {}", before.trim());
+    one.machine.wait_until_succeeds(&another, SOON)?;
+    undisturbed("after fleetd was killed")?;
+
+    two.machine.succeed("sudo systemctl restart fleet.service")?;
+    undisturbed("after fleetd was restarted")?;
+
+    let before = three.machine.succeed(main)?;
+    three.machine.succeed("sudo systemctl reload fleet.service")?;
+    let reloaded = "journalctl --no-pager -u fleet.service | grep 'Reloading configuration'";
+    three.machine.wait_until_succeeds(reloaded, SOON)?;
+    undisturbed("after SIGHUP")?;
+    let after = three.machine.succeed(main)?;
+    expect(before == after, "the same fleetd after SIGHUP", &format!("{before}{after}"))?;
+    three.machine.fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
+
+    without_a_store(stage, &members)?;
+    undisturbed("after the store was away")?;
+    // Nothing was stopped and started in between either.
+    let all = beats.runs()?;
+    expect(all.len() == runs.len(), "one process a unit", &format!("{all:?}"))
+}
+
+/// Two units on each machine, one of them global.
+fn start(members: &[Member<'_>; NODES], beats: &Beats) -> Result<Vec<Run>, Failure> {
+    let [one, two, three] = members;
+    let typed = &one.machine;
+    put(typed, "beat@.service", SERVICE)?;
+    put(typed, "everywhere.service", &format!("{SERVICE}\n[X-Fleet]\nGlobal=true\n"))?;
+    start_each(typed, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
+    typed.succeed("fleetctl start everywhere")?;
+    let mut runs = Vec::new();
+    for (unit, member) in (1..).map(|number| format!("beat@{number}.service")).zip(members) {
+        let units = [unit, "everywhere.service".to_owned()];
+        runs.extend(beats.wait(&units, &[&member.id], SOON)?);
+    }
+    Ok(runs)
+}
+
+/// Stops the store everywhere for longer than anybody's presence lives.
+fn without_a_store(stage: &Stage<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
+    let each = |command: &str| members.iter().try_for_each(|member| said(&member.machine, command));
+    each("sudo systemctl stop --no-block etcd.service")?;
+    let refused =
+        "fleetctl list-machines 2>&1 | grep 'Error 503: fleet server unable to communicate with etcd'";
+    for member in members {
+        member.machine.wait_until_succeeds(refused, SOON)?;
+    }
+    // How long it is away is what is tested: nothing is waited for.
+    std::thread::sleep(ttl(stage) * 2);
+    each("sudo systemctl start --no-block etcd.service")?;
+    members.iter().try_for_each(|member| Ok(member.machine.wait_for_unit("etcd.service", FORMED)?))
+}
+
+fn said(machine: &Machine<'_>, command: &str) -> Result<(), Failure> {
+    machine.succeed(command)?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Units from templates, and the rules of `[X-Fleet]`: where they may be, and where they go when a machine dies.
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::super::kv::{NODES, SOON, shows};
+use super::cluster::{
+    Member, form_with, put, start_each, ttl, user_data, wait_for_machines, wait_for_places,
+};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const TEMPLATES: Scenario = Scenario {
+    name: "fleet-templates",
+    about: "instances, globals and metadata are placed by the rules, and again by the rules when a machine dies",
+    nodes: NODES,
+    long_on: &[Qemu],
+    run: templates,
+    ..USUAL
+};
+
+/// Metadata that differ from machine to machine, and the API on a port too: by drop-ins, as the guides say.
+const UNITS: &str = "\
+    - name: fleet.service
+      drop-ins:
+        - name: 30-metadata.conf
+          content: |
+            [Service]
+            Environment=FLEET_METADATA=hostname=%H,region=lab
+    - name: fleet.socket
+      drop-ins:
+        - name: 30-ListenStream.conf
+          content: |
+            [Socket]
+            ListenStream=127.0.0.1:49153
+            Service=fleet.service
+";
+
+const RUNS: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
+
+/// Three pairs of API servers, of which no machine has both; of load balancers no machine has two.
+const FILES: [(&str, &str); 7] = [
+    ("api-a@.service", "Conflicts=api-b@%i.service"),
+    // Said by one of the two is enough.
+    ("api-b@.service", "MachineMetadata=region=lab"),
+    ("lb@.service", "X-Conflicts=lb@*.service"),
+    ("spread@.service", "X-Conflicts=spread*.service"),
+    ("sidekick.service", "X-ConditionMachineOf=api-a@1.service"),
+    ("on@.service", "MachineMetadata=hostname=%i"),
+    ("everywhere.service", "Global=true"),
+];
+
+fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
+    let with_ttl = [format!("agent-ttl: {}s", ttl(stage).as_secs())];
+    let members = form_with(stage, &user_data(&with_ttl, UNITS))?;
+    told(&members)?;
+    let [dies, second, third] = &members;
+    let typed = &second.machine;
+    for (name, rule) in FILES {
+        put(typed, name, &format!("{RUNS}\n[X-Fleet]\n{rule}\n"))?;
+    }
+    put(typed, "pinned.service", &format!("{RUNS}\n[X-Fleet]\nMachineID={}\n", third.id))?;
+    only_instances_run(typed)?;
+
+    // By load, the least id first; the other half of a pair has to go elsewhere.
+    let servers = [
+        ("api-a@1", dies),
+        ("api-b@1", second),
+        ("api-a@2", third),
+        ("api-b@2", dies),
+        ("api-a@3", second),
+        ("api-b@3", third),
+        ("lb@1", dies),
+        ("lb@2", second),
+    ];
+    start_each(typed, &servers)?;
+    let (lost, stays) = (format!("on@{}", dies.machine.name()), format!("on@{}", second.machine.name()));
+    let bound = [("sidekick", dies), ("pinned", third), (&*lost, dies), (&*stays, second)];
+    start_each(typed, &bound)?;
+    shows(typed, "fleetctl start everywhere", "Triggered global unit everywhere.service start\n")?;
+    start_each(typed, &[("spread@1", third), ("spread@2", second), ("spread@3", dies)])?;
+    shows(typed, "fleetctl start --no-block spread@4", "Triggered unit spread@4.service start\n")?;
+    let everywhere = [("everywhere", dies), ("everywhere", second), ("everywhere", third)];
+    let spread = [("spread@1", third), ("spread@2", second), ("spread@3", dies)];
+    wait_for_places(typed, &[&servers[..], &bound, &everywhere, &spread].concat())?;
+    wait(typed, &["spread@4"])?;
+
+    dies.machine.crash()?;
+    wait_for_machines(typed, &[second, third])?;
+    // One machine is left to each that the rules allow. What no machine may have waits.
+    let moved =
+        [("api-a@1", third), ("api-b@2", second), ("lb@1", third), ("sidekick", third), ("pinned", third)];
+    let stayed = [
+        ("api-b@1", second),
+        ("api-a@2", third),
+        ("api-a@3", second),
+        ("api-b@3", third),
+        ("lb@2", second),
+        (&*stays, second),
+        ("everywhere", second),
+        ("everywhere", third),
+        ("spread@1", third),
+        ("spread@2", second),
+    ];
+    wait_for_places(typed, &[&moved[..], &stayed].concat())?;
+    wait(typed, &["spread@3", "spread@4", &lost])
+}
+
+/// What the drop-ins said of each machine, on the port that another one opened.
+fn told(members: &[Member<'_>]) -> Result<(), Failure> {
+    let rows = members.iter().map(|member| {
+        let (short, address, name) = (member.short(), &member.address, member.machine.name());
+        format!("{short}...\t{address}\thostname={name},region=lab\n")
+    });
+    let table = format!("MACHINE\t\tIP\t\tMETADATA\n{}", rows.collect::<String>());
+    for words in ["", "--endpoint http://127.0.0.1:49153 "] {
+        shows(&members[0].machine, &format!("fleetctl {words}list-machines"), &table)?;
+    }
+    Ok(())
+}
+
+fn only_instances_run(typed: &Machine<'_>) -> Result<(), Failure> {
+    typed.succeed("fleetctl submit api-a@.service")?;
+    let refused = typed.fail("fleetctl start api-a@.service")?;
+    let text = "Error loading units: googleapi: Error 400: cannot activate template \"api-a@.service\"\n";
+    expect(refused == text, text, &refused)
+}
+
+/// Those units wait for a machine, and it is said why.
+fn wait(typed: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
+    for unit in units {
+        let name = format!("{unit}.service");
+        let row = format!(
+            "fleetctl list-unit-files --no-legend --fields=unit,dstate,state,target | grep -P '^{name}\\tlaunched\\tinactive\\t-$'"
+        );
+        typed.wait_until_succeeds(&row, SOON)?;
+        let why = typed.succeed(&format!("fleetctl explain {unit}"))?;
+        expect(why.starts_with(&format!("{name} has no machine: ")), "a reason", &why)?;
+    }
+    Ok(())
+}
