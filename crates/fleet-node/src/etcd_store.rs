@@ -1,9 +1,11 @@
 //! The registry in an etcd v2 service, ours or another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::registry::Key;
 use etcd_client::{Client, Delete, Error, Exists, Get, Node, Set, Watcher};
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use unit_file::UnitName;
 
@@ -17,8 +19,8 @@ pub struct EtcdStore {
     prefix: String,
     /// Of one request.
     timeout: Duration,
-    /// Whether the service knows how to renew a TTL without an event: etcd 2.3 and later do.
-    refreshes: bool,
+    /// Whether the service knows how to renew a TTL without an event; asked when that is first wanted.
+    refreshes: Arc<OnceCell<bool>>,
 }
 
 pub struct EtcdWatch {
@@ -30,8 +32,20 @@ pub struct EtcdWatch {
 const READING: u32 = 10;
 
 impl EtcdStore {
-    pub fn new(client: Client, prefix: &str, timeout: Duration, refreshes: bool) -> Self {
-        Self { client, prefix: format!("/{}/", prefix.trim_matches('/')), timeout, refreshes }
+    pub fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
+        let prefix = match prefix.trim_matches('/') {
+            "" => "/".to_owned(),
+            inner => format!("/{inner}/"),
+        };
+        Self { client, prefix, timeout, refreshes: Arc::default() }
+    }
+
+    async fn knows_refresh(&self) -> Result<bool, StoreError> {
+        let ask = || async {
+            let version = self.within(1, self.client.version()).await?;
+            Ok(knows_refresh(&version.server))
+        };
+        self.refreshes.get_or_try_init(ask).await.copied()
     }
 
     fn path(&self, key: &Key) -> String {
@@ -62,6 +76,12 @@ fn told(error: &Error) -> StoreError {
             StoreError::Away(format!("{error}{}", causes.concat()))
         }
     }
+}
+
+/// etcd 2.3 and later do; earlier ones would empty the key.
+fn knows_refresh(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2, 3)
 }
 
 /// Error codes from here on are about the server, not the request.
@@ -130,7 +150,7 @@ impl Store for EtcdStore {
     }
 
     async fn refresh(&self, key: &Key, value: &str, ttl: Duration) -> Result<(), StoreError> {
-        if !self.refreshes {
+        if !self.knows_refresh().await? {
             return self.put(key, value, Some(ttl), Only::Present).await.map(drop);
         }
         self.within(1, self.client.refresh(&self.path(key), ttl)).await.map(drop)
@@ -178,5 +198,19 @@ fn leaves(node: Node, prefix: &str, into: &mut Vec<(String, String)>) {
     }
     for below in node.nodes {
         leaves(below, prefix, into);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::knows_refresh;
+
+    #[test]
+    fn which_services_renew_without_an_event() {
+        for (version, expected) in
+            [("2.3.8", true), ("3.4.23", true), ("2.2.5", false), ("0.4.9", false), ("", false)]
+        {
+            assert_eq!(knows_refresh(version), expected, "{version}");
+        }
     }
 }
