@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use cluster::registry::Key;
 use tokio::task::JoinSet;
 
-use crate::agent::{Agent, There, keep_fenced};
+use crate::agent::{Agent, RememberUnits, There, keep_fenced};
 use crate::contact::Contact;
 use crate::engine::Engine;
 use crate::fence::Guard;
@@ -26,6 +26,8 @@ pub struct World<S, H, P> {
     pub peers: P,
     /// Is told what the next start on this machine has to know.
     pub remember: Arc<dyn Fn(&Memory) + Send + Sync>,
+    /// Is told which units were launched, with their texts.
+    pub remember_units: RememberUnits,
 }
 
 /// A running node. Its parts end when it is dropped; units run on.
@@ -48,7 +50,7 @@ impl<S: Store, H: Hands> Node<S, H> {
         let known = Arc::new(Known::default());
         let sent = settings.remembered.as_ref().map(|memory| memory.sent);
         let contact = Arc::new(Contact::new(sent));
-        let World { store, hands, peers, remember } = world;
+        let World { store, hands, peers, remember, remember_units } = world;
         let (words, speaker) = words(store.clone(), &settings);
         let agent = Agent {
             store: store.clone(),
@@ -59,6 +61,7 @@ impl<S: Store, H: Hands> Node<S, H> {
             contact: contact.clone(),
             there: Arc::new(There::default()),
             metrics: metrics.clone(),
+            remember_units,
         };
         let engine = Engine {
             store: store.clone(),

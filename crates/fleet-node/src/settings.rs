@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Capacity, MachineId};
+use unit_file::{UnitHash, UnitName};
 
 use crate::hands::Peer;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub earlier_instances: Vec<String>,
     /// What an earlier start on this machine knew, if it ran in the same run of the machine.
     pub remembered: Option<Memory>,
+    /// Units that it had launched, with their texts.
+    pub launched: BTreeMap<UnitName, UnitHash>,
     pub clock: Clock,
     pub chance: Chance,
 }

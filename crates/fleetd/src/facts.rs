@@ -16,8 +16,7 @@ pub fn gather(args: &[String]) -> Facts {
 
 /// Names and values that are no text mean nothing to anybody here.
 fn environment() -> std::collections::BTreeMap<String, String> {
-    let texts = std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    });
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     texts.collect()
 }

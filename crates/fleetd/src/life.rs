@@ -63,7 +63,7 @@ struct Running {
 /// Why a node ends.
 enum End {
     Stop,
-    Reload(Config),
+    Reload(Box<Config>),
 }
 
 async fn whole(args: &[String], mut config: Config, log: daemon::log::Filter) -> anyhow::Result<()> {
@@ -104,7 +104,7 @@ async fn whole(args: &[String], mut config: Config, log: daemon::log::Filter) ->
         match end {
             End::Stop => return Ok(()),
             End::Reload(new) => {
-                config = new;
+                config = *new;
                 log.set(targets(&config));
             }
         }
@@ -149,13 +149,13 @@ async fn until_end(
 }
 
 /// None where the configuration is wrong: then the old one stays.
-fn reloaded(args: &[String]) -> Option<Config> {
+fn reloaded(args: &[String]) -> Option<Box<Config>> {
     let path = file_wanted(args).unwrap_or_default();
     tracing::info!("Reloading configuration from {}", path.display());
     match fleet_config::read(&facts::gather(args)) {
         Ok(Task::Run { config, warnings }) => {
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            Some(*config)
+            Some(config)
         }
         Ok(Task::Print(_)) => None,
         Err(refusal) => {
@@ -169,21 +169,28 @@ impl Process {
     fn start(&self, config: &Config) -> anyhow::Result<Running> {
         let bus = if config.systemd_user { Bus::Session } else { Bus::System };
         let units = Units::open(&config.units_directory, bus).context("the folder of units")?;
-        let kept = self.kept.clone();
+        let (kept, units_kept) = (self.kept.clone(), self.kept.clone());
+        let told = |written: anyhow::Result<()>| {
+            if let Err(error) = written {
+                tracing::warn!("what the next start has to know: {error:#}");
+            }
+        };
         let world = World {
             store: store::open(&config.etcd)?,
             hands: Systemd(units),
             peers: Asker { port: config.partition_port },
             remember: Arc::new(move |memory: &fleet_node::Memory| {
-                if let Err(error) = kept.write(memory) {
-                    tracing::warn!("what the next start has to know: {error:#}");
-                }
+                told(kept.write_contact(memory));
             }),
+            remember_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
         };
         let node = Node::start(self.settings(config), self.metrics.clone(), world);
-        let answering = config
-            .partition_port
-            .map(|port| tokio::spawn(peers::answer(port, node.answer_to_peers())));
+        let answerer = node.answer_to_peers();
+        let has_store = move || {
+            let answerer = answerer.clone();
+            async move { answerer.has_store().await }
+        };
+        let answering = config.partition_port.map(|port| tokio::spawn(peers::answer(port, has_store)));
         self.api.set(Some(Current {
             known: node.known().clone(),
             contact: node.contact().clone(),
@@ -214,7 +221,8 @@ impl Process {
             disable_watches: config.disable_watches,
             instance: self.starts.instance.clone(),
             earlier_instances: self.starts.earlier.clone(),
-            remembered: self.kept.read(),
+            remembered: self.kept.contact(),
+            launched: self.kept.units(),
             clock: machine::clock(),
             chance: Chance(Arc::new(fastrand::f64)),
         }

@@ -49,9 +49,12 @@ fn by_route() -> Option<Ipv4Addr> {
 pub async fn is_going_down() -> bool {
     let asked = async {
         let bus = zbus::Connection::system().await?;
-        let (name, path) = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1");
-        let manager = zbus::Proxy::new(&bus, name, path, "org.freedesktop.systemd1.Manager").await?;
-        manager.get_property::<String>("SystemState").await
+        let (systemd, path) = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1");
+        let what = ("org.freedesktop.systemd1.Manager", "SystemState");
+        let properties = Some("org.freedesktop.DBus.Properties");
+        let reply = bus.call_method(Some(systemd), path, properties, "Get", &what).await?;
+        let state: zbus::OwnedVariant = reply.body().deserialize()?;
+        String::try_from(state)
     };
     match asked.await {
         Ok(state) => state == "stopping",

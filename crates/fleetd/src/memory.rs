@@ -1,5 +1,6 @@
 //! What one start of fleetd leaves to the next.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::Context as _;
 use cluster::MachineId;
 use fleet_node::{Memory, Peer};
 use serde::{Deserialize, Serialize};
+use unit_file::{UnitHash, UnitName};
 
 /// Starts that are remembered: a few, should one have ended before it could register.
 const STARTS: usize = 8;
@@ -32,19 +34,22 @@ impl Starts {
         let written = std::fs::create_dir_all(folder)
             .and_then(|()| whole_file::replace(&path, &serde_json::to_vec(&all)?, MODE));
         if let Err(error) = written {
-            tracing::warn!("{}: {error}: after a crash this machine may have to wait for its own presence", path.display());
+            tracing::warn!(
+                "{}: {error}: after a crash this machine may have to wait for its own presence",
+                path.display()
+            );
         }
         Ok(Self { instance, earlier })
     }
 }
 
-/// In `/run`: the same run of the machine, and its clock.
+/// In `/run`: the same run of the machine, its clock, and its units.
 pub struct Kept {
-    path: PathBuf,
+    folder: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptJson {
+struct ContactJson {
     /// Seconds since the machine started.
     sent: f64,
     others: Vec<(String, String)>,
@@ -52,21 +57,48 @@ struct KeptJson {
 
 impl Kept {
     pub fn at(folder: &Path) -> Self {
-        Self { path: folder.join("contact.json") }
+        Self { folder: folder.to_owned() }
     }
 
-    pub fn read(&self) -> Option<Memory> {
-        let json: KeptJson = serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()?;
+    fn contact_file(&self) -> PathBuf {
+        self.folder.join("contact.json")
+    }
+
+    fn units_file(&self) -> PathBuf {
+        self.folder.join("launched.json")
+    }
+
+    pub fn contact(&self) -> Option<Memory> {
+        let json: ContactJson = serde_json::from_slice(&std::fs::read(self.contact_file()).ok()?).ok()?;
         let others = json.others.into_iter().map(|(id, address)| Peer { id: MachineId::new(&id), address });
         Some(Memory { sent: Duration::try_from_secs_f64(json.sent).ok()?, others: others.collect() })
     }
 
-    pub fn write(&self, memory: &Memory) -> anyhow::Result<()> {
+    pub fn write_contact(&self, memory: &Memory) -> anyhow::Result<()> {
         let others = memory.others.iter().map(|peer| (peer.id.to_string(), peer.address.clone()));
-        let json = KeptJson { sent: memory.sent.as_secs_f64(), others: others.collect() };
-        whole_file::replace(&self.path, &serde_json::to_vec(&json)?, MODE)
-            .with_context(|| self.path.display().to_string())
+        write(
+            &self.contact_file(),
+            &ContactJson { sent: memory.sent.as_secs_f64(), others: others.collect() },
+        )
     }
+
+    /// Of units that are not remembered nothing is known: that is less, and never wrong.
+    pub fn units(&self) -> BTreeMap<UnitName, UnitHash> {
+        let text = std::fs::read(self.units_file()).unwrap_or_default();
+        let json: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
+        let unit = |(name, hash): (String, String)| Some((UnitName::parse(&name).ok()?, hash.parse().ok()?));
+        json.into_iter().filter_map(unit).collect()
+    }
+
+    pub fn write_units(&self, units: &BTreeMap<UnitName, UnitHash>) -> anyhow::Result<()> {
+        let json: BTreeMap<_, _> =
+            units.iter().map(|(name, hash)| (name.as_str(), hash.to_string())).collect();
+        write(&self.units_file(), &json)
+    }
+}
+
+fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    whole_file::replace(path, &serde_json::to_vec(value)?, MODE).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]
@@ -90,12 +122,15 @@ mod tests {
     fn contacts_survive() {
         let folder = tempfile::tempdir().unwrap();
         let kept = Kept::at(folder.path());
-        assert_eq!(kept.read(), None);
+        assert_eq!((kept.contact(), kept.units()), (None, BTreeMap::new()));
         let peer = Peer { id: MachineId::new("a"), address: "192.0.2.7".into() };
         let memory = Memory { sent: Duration::from_millis(1_500), others: vec![peer] };
-        kept.write(&memory).unwrap();
-        assert_eq!(kept.read(), Some(memory));
+        kept.write_contact(&memory).unwrap();
+        assert_eq!(kept.contact(), Some(memory));
         std::fs::write(folder.path().join("contact.json"), "{").unwrap();
-        assert_eq!(kept.read(), None);
+        assert_eq!(kept.contact(), None);
+        let units = BTreeMap::from([(UnitName::parse("a.service").unwrap(), UnitHash([7; 20]))]);
+        kept.write_units(&units).unwrap();
+        assert_eq!(kept.units(), units);
     }
 }

@@ -15,15 +15,12 @@ pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
     let mut config = ClientConfig::new(endpoints);
     // The first that answers: that is the machine's own, as a rule.
     config.order = Order::Given;
-    config.credentials = etcd.username.clone().map(|user| Credentials {
-        user,
-        password: etcd.password.reveal().to_owned(),
-    });
+    config.credentials =
+        etcd.username.clone().map(|user| Credentials { user, password: etcd.password.reveal().to_owned() });
     config.tls = TlsFiles {
         ca: etcd.ca_file.clone(),
         certificate: etcd.cert_file.clone(),
         key: etcd.key_file.clone(),
-        ..TlsFiles::default()
     };
     config.request_timeout = etcd.request_timeout;
     let client = Client::new(config).context("TLS towards etcd")?;

@@ -8,7 +8,7 @@ mod pass;
 mod purge;
 mod there;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cluster::JobState;
@@ -16,7 +16,7 @@ use cluster::registry::{Key, Subject, UnitState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use unit_file::UnitName;
+use unit_file::{UnitHash, UnitName};
 
 use crate::contact::Contact;
 use crate::hands::{Hands, HandsChange, SystemdState};
@@ -40,7 +40,11 @@ pub struct Agent<S, H> {
     pub contact: Arc<Contact>,
     pub there: Arc<There>,
     pub metrics: Arc<Metrics>,
+    /// Is told which units were launched, with their texts.
+    pub remember_units: RememberUnits,
 }
+
+pub type RememberUnits = Arc<dyn Fn(&BTreeMap<UnitName, UnitHash>) + Send + Sync>;
 
 impl<S: Clone, H: Clone> Clone for Agent<S, H> {
     fn clone(&self) -> Self {
@@ -53,6 +57,7 @@ impl<S: Clone, H: Clone> Clone for Agent<S, H> {
             contact: self.contact.clone(),
             there: self.there.clone(),
             metrics: self.metrics.clone(),
+            remember_units: self.remember_units.clone(),
         }
     }
 }
@@ -72,6 +77,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         let mut beside = JoinSet::new();
         let mut due: Option<Instant> = None;
         let mut was_serving = false;
+        let mut remembered = self.settings.launched.clone();
         loop {
             tokio::select! {
                 what = news.next() => if self.concerns_me(&what).await { due.get_or_insert(Instant::now() + TOGETHER); },
@@ -94,6 +100,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
                     due = None;
                     if self.known.is_there() {
                         self.pass(&mut beside).await;
+                        self.remember(&mut remembered);
                     }
                 }
             }
@@ -107,7 +114,8 @@ impl<S: Store, H: Hands> Agent<S, H> {
             match self.hands.found().await {
                 Ok(files) => {
                     for (name, file) in files {
-                        self.there.adopt(&name, file.hash());
+                        let launched = self.settings.launched.get(&name) == Some(&file.hash());
+                        self.there.adopt(&name, file.hash(), launched);
                     }
                     return;
                 }
@@ -142,10 +150,19 @@ impl<S: Store, H: Hands> Agent<S, H> {
         })
     }
 
+    /// Should this fleetd be killed, the next one does not start again what was launched already.
+    fn remember(&self, before: &mut BTreeMap<UnitName, UnitHash>) {
+        let launched = self.there.launched();
+        if *before != launched {
+            (self.remember_units)(&launched);
+            *before = launched;
+        }
+    }
+
     async fn start_again(&self, name: &UnitName) {
         let states = self.hands.states(std::slice::from_ref(name)).await.unwrap_or_default();
         let failed = states.get(name).is_some_and(|state| state.active == "failed");
-        if failed && self.there.state(name) == Some(JobState::Launched) && self.hold_as_it_is(name).await {
+        if failed && self.there.state(name) == Some(JobState::Launched) && self.hold_again(name).await {
             self.start(name).await;
         }
     }
@@ -172,7 +189,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         Key::State(name.clone(), self.settings.me.clone())
     }
 
-    fn state_value(&self, state: &SystemdState, hash: unit_file::UnitHash) -> String {
+    fn state_value(&self, state: &SystemdState, hash: UnitHash) -> String {
         let SystemdState { load, active, sub } = state.clone();
         UnitState { load, active, sub, machine: self.settings.me.clone(), hash }.encode()
     }

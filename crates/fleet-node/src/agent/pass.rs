@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use unit_file::UnitName;
+use unit_file::{UnitHash, UnitName};
 
 use crate::agent::Agent;
 use crate::contact::Fence;
@@ -64,14 +64,29 @@ impl<S: Store, H: Hands> Agent<S, H> {
             self.there.reload_later();
             return;
         }
+        self.greet().await;
         iter(starts)
             .filter(|(name, _)| ready(!busy.contains(name) && self.there.is_there(name)))
             .for_each_concurrent(AT_A_TIME, |(name, task)| {
                 let is_held = loaded.contains(&name);
                 async move {
-                    if (is_held || self.hold_as_it_is(&name).await) && self.start(&name).await {
+                    if (is_held || self.hold_again(&name).await) && self.start(&name).await {
                         self.done(&task);
                     }
+                }
+            })
+            .await;
+    }
+
+    /// Units that an earlier start has launched and that run on: what was said of them is said again.
+    async fn greet(&self) {
+        iter(self.there.not_greeted())
+            .for_each_concurrent(AT_A_TIME, |name| async move {
+                let Some(hash) = self.there.hash(&name) else { return };
+                if self.hold_again(&name).await {
+                    let state = self.state_now(&name).await;
+                    self.words.say(self.state_key(&name), self.state_value(&state, hash));
+                    self.there.greeted(&name);
                 }
             })
             .await;
@@ -104,16 +119,13 @@ impl<S: Store, H: Hands> Agent<S, H> {
     ) -> Option<UnitName> {
         let wanted = wanted.get(&name)?;
         let file =
-            self.known.look(|view| view.file(&name).filter(|file| file.hash() == wanted.hash).cloned());
-        let file = file?;
+            self.known.look(|view| view.file(&name).filter(|file| file.hash() == wanted.hash).cloned())?;
         let adopted = self.there.is_there(&name);
-        let state =
-            if adopted { self.state_now(&name).await } else { state_of("loaded", "inactive", "dead") };
-        let (key, value) = (self.state_key(&name), self.state_value(&state, wanted.hash));
-        if !self.hold(key.clone(), value, &name).await {
+        let hold = self.hold_of(&name, wanted.desired, wanted.hash).await;
+        if !self.hold(&name, &hold).await {
             if !adopted {
                 // Not waited for: with the store away that could take long.
-                drop(self.words.take_back(key));
+                drop(self.words.take_back(hold.key));
             }
             return None;
         }
@@ -121,31 +133,43 @@ impl<S: Store, H: Hands> Agent<S, H> {
             tracing::error!("Failed to load Unit({name}): {error}");
             self.metrics.failed(&task);
             let state = state_of(error.load, "inactive", "dead");
-            self.words.say(key, self.state_value(&state, wanted.hash));
+            self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
+            drop(self.words.take_back(Key::JobState(name)));
             return None;
         }
         self.there.loaded(&name, wanted.hash);
+        // What follows systemd tells what changes; a unit that is only loaded, or runs already, may not change.
+        if adopted || wanted.desired != JobState::Launched {
+            let state = self.state_now(&name).await;
+            self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
+        }
         self.done(&task);
         Some(name)
     }
 
-    /// For a unit that is here. What was said of it may have ended while the store was away, and others have it now.
-    pub(super) async fn hold_as_it_is(&self, name: &UnitName) -> bool {
+    /// Holds a unit that is here. What was said of it may have ended while the store was away, and others have it now.
+    pub(super) async fn hold_again(&self, name: &UnitName) -> bool {
         let Some(hash) = self.there.hash(name) else { return false };
-        let value = self.state_value(&self.state_now(name).await, hash);
-        self.hold(self.state_key(name), value, name).await
+        let hold = self.hold_of(name, JobState::Launched, hash).await;
+        self.hold(name, &hold).await
     }
 
-    async fn state_now(&self, name: &UnitName) -> SystemdState {
-        let states = self.hands.states(std::slice::from_ref(name)).await.unwrap_or_default();
-        states.get(name).cloned().unwrap_or_else(|| state_of("loaded", "inactive", "dead"))
+    /// What says that a unit is held here. For one that is to be launched it is the claim to have launched it, which
+    /// is to be said in any case; of a global one every machine would write the same claim.
+    async fn hold_of(&self, name: &UnitName, desired: JobState, hash: UnitHash) -> Hold {
+        if desired == JobState::Launched && !self.is_global(name) {
+            return Hold { key: Key::JobState(name.clone()), value: self.settings.me.to_string() };
+        }
+        let state = self.state_now(name).await;
+        Hold { key: self.state_key(name), value: self.state_value(&state, hash) }
     }
 
     /// True once the store has the word, and nothing that happened before it has taken the unit away.
-    async fn hold(&self, key: Key, value: String, name: &UnitName) -> bool {
-        let said = timeout(self.settings.patience(), self.words.say_surely(key, value)).await;
+    async fn hold(&self, name: &UnitName, hold: &Hold) -> bool {
+        let patience = self.settings.patience();
+        let said = timeout(patience, self.words.say_surely(hold.key.clone(), hold.value.clone())).await;
         let Ok(Some(index)) = said else { return false };
-        if timeout(self.settings.patience(), self.known.reached(index)).await.is_err() {
+        if timeout(patience, self.known.reached(index)).await.is_err() {
             return false;
         }
         self.known.look(|view| {
@@ -154,7 +178,20 @@ impl<S: Store, H: Hands> Agent<S, H> {
         })
     }
 
-    /// Whether it was started: not where it would not be down in time, should this machine lose the store.
+    async fn state_now(&self, name: &UnitName) -> SystemdState {
+        if !self.there.is_there(name) {
+            return state_of("loaded", "inactive", "dead");
+        }
+        let states = self.hands.states(std::slice::from_ref(name)).await.unwrap_or_default();
+        states.get(name).cloned().unwrap_or_else(|| state_of("loaded", "inactive", "dead"))
+    }
+
+    pub(super) fn is_global(&self, name: &UnitName) -> bool {
+        self.known.look(|view| view.unit(name).is_some_and(|unit| unit.wanted.global))
+    }
+
+    /// Whether it was started: not where it would not be down in time, should this machine lose the store. The unit
+    /// is held.
     pub(super) async fn start(&self, name: &UnitName) -> bool {
         // Who stops units for a fence waits for its turn, and then finds this one launched.
         if !self.there.begin(name) {
@@ -162,6 +199,9 @@ impl<S: Store, H: Hands> Agent<S, H> {
         }
         let started = self.may_start(name) && self.start_now(name).await;
         self.there.end(name);
+        if !started && !self.is_global(name) {
+            drop(self.words.take_back(Key::JobState(name.clone())));
+        }
         started
     }
 
@@ -171,10 +211,6 @@ impl<S: Store, H: Hands> Agent<S, H> {
             return false;
         }
         self.there.set_state(name, JobState::Launched);
-        // Of a global unit every machine would write the same key.
-        if !self.known.look(|view| view.unit(name).is_some_and(|unit| unit.wanted.global)) {
-            self.words.say(Key::JobState(name.clone()), self.settings.me.to_string());
-        }
         true
     }
 
@@ -235,6 +271,12 @@ impl<S: Store, H: Hands> Agent<S, H> {
         }
         self.metrics.completed(task);
     }
+}
+
+/// A word that says that this machine has a unit.
+struct Hold {
+    key: Key,
+    value: String,
 }
 
 fn state_of(load: &str, active: &str, sub: &str) -> SystemdState {

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
+use tokio::time::timeout;
 
 use crate::agent::Agent;
 use crate::hands::Hands;
@@ -18,7 +19,9 @@ impl<S: Store, H: Hands> Agent<S, H> {
                 match self.hands.unload(&name).await {
                     Ok(()) => {
                         self.there.gone(&name);
-                        self.take_back_words(&name).await;
+                        // With the store away, what was said ends by itself.
+                        let patience = self.settings.patience();
+                        timeout(patience, self.take_back_words(&name)).await.unwrap_or(());
                     }
                     Err(error) => tracing::error!("Failed to unload Unit({name}): {error}"),
                 }

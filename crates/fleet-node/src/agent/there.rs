@@ -15,6 +15,7 @@ struct Units {
     found: BTreeMap<UnitName, Found>,
     /// Something that takes long is done with them.
     busy: BTreeSet<UnitName>,
+    not_greeted: BTreeSet<UnitName>,
     /// Files have gone that systemd still knows.
     reload: bool,
 }
@@ -25,8 +26,29 @@ impl There {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn adopt(&self, name: &UnitName, hash: UnitHash) {
-        self.units().found.insert(name.clone(), Found { hash, state: JobState::Inactive });
+    /// Found at the start. Of one that is not known to have been launched, nothing is known.
+    pub fn adopt(&self, name: &UnitName, hash: UnitHash, launched: bool) {
+        let state = if launched { JobState::Launched } else { JobState::Inactive };
+        let mut units = self.units();
+        units.found.insert(name.clone(), Found { hash, state });
+        if launched {
+            units.not_greeted.insert(name.clone());
+        }
+    }
+
+    /// Adopted units of which nothing was said yet.
+    pub fn not_greeted(&self) -> BTreeSet<UnitName> {
+        self.units().not_greeted.clone()
+    }
+
+    pub fn greeted(&self, name: &UnitName) {
+        self.units().not_greeted.remove(name);
+    }
+
+    pub fn launched(&self) -> BTreeMap<UnitName, UnitHash> {
+        let units = self.units();
+        let launched = units.found.iter().filter(|(_, found)| found.state == JobState::Launched);
+        launched.map(|(name, found)| (name.clone(), found.hash)).collect()
     }
 
     pub fn loaded(&self, name: &UnitName, hash: UnitHash) {
@@ -40,7 +62,9 @@ impl There {
     }
 
     pub fn gone(&self, name: &UnitName) {
-        self.units().found.remove(name);
+        let mut units = self.units();
+        units.found.remove(name);
+        units.not_greeted.remove(name);
     }
 
     pub fn is_there(&self, name: &UnitName) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleet_node::{Answerer, Hands, HandsChange, HandsError, Memory, Peer, Peers, SystemdState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use unit_file::{UnitFile, UnitName};
+use unit_file::{UnitFile, UnitHash, UnitName};
 
 use crate::store::Link;
 
@@ -74,6 +74,7 @@ pub struct Machine {
     systemd: Arc<Mutex<Systemd>>,
     /// What survives a fleetd, but not the machine.
     pub memory: Arc<Mutex<Option<Memory>>>,
+    pub launched: Arc<Mutex<BTreeMap<UnitName, UnitHash>>>,
 }
 
 struct Systemd {
@@ -92,7 +93,13 @@ struct Unit {
 impl Machine {
     pub fn new(number: usize, ledger: Ledger, chance: fastrand::Rng) -> Self {
         let systemd = Systemd { units: BTreeMap::new(), listeners: Vec::new(), chance, boot: 0 };
-        Self { number, ledger, systemd: Arc::new(Mutex::new(systemd)), memory: Arc::default() }
+        Self {
+            number,
+            ledger,
+            systemd: Arc::new(Mutex::new(systemd)),
+            memory: Arc::default(),
+            launched: Arc::default(),
+        }
     }
 
     fn systemd(&self) -> MutexGuard<'_, Systemd> {
@@ -108,6 +115,7 @@ impl Machine {
             self.ledger.stopped(&name, self.number);
         }
         *self.memory.lock().unwrap() = None;
+        self.launched.lock().unwrap().clear();
     }
 
     fn set(&self, boot: u64, name: &UnitName, active: &'static str) {

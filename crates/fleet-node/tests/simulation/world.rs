@@ -126,16 +126,18 @@ impl World {
             instance: instance.clone(),
             earlier_instances: place.starts.clone(),
             remembered: place.machine.memory.lock().unwrap().clone(),
+            launched: place.machine.launched.lock().unwrap().clone(),
             clock: Clock(Arc::new(move || begun.elapsed())),
             chance: Chance(Arc::new(move || shares[next.fetch_add(1, Ordering::Relaxed) as usize % 64])),
         };
         place.starts.push(instance);
-        let memory = place.machine.memory.clone();
+        let (memory, launched) = (place.machine.memory.clone(), place.machine.launched.clone());
         let parts = Parts {
             store: place.link.clone(),
             hands: place.machine.clone(),
             peers: self.lan.of(&place.id),
             remember: Arc::new(move |now: &fleet_node::Memory| *memory.lock().unwrap() = Some(now.clone())),
+            remember_units: Arc::new(move |now| launched.lock().unwrap().clone_from(now)),
         };
         let node = Node::start(settings, Arc::new(Metrics::new().unwrap()), parts);
         self.lan.plug(&place.id, node.answer_to_peers());
