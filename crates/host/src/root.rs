@@ -4,15 +4,19 @@
 //! than root may write to, links are not followed at all: its owner could point them anywhere.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat, getegid, geteuid};
 
+/// How often, and after what pause, a path is looked up again: together some seconds.
+const TRIES: u32 = 10_000;
+const PAUSE: Duration = Duration::from_micros(200);
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const WRITABLE_BY_GROUP: u32 = 0o020;
 
@@ -86,7 +90,7 @@ impl Root {
         let relative = path.trim_start_matches('/');
         let relative = if relative.is_empty() { "." } else { relative };
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        openat2(self.directory.as_fd(), relative, how)
+        open_below(self.directory.as_fd(), relative, how)
     }
 
     /// Opens the directory that holds `path`. Missing directories are made with `create`'s mode (less the
@@ -110,6 +114,18 @@ impl Root {
         }
         Ok(Some(Place { directory: walk.current, name: name.to_owned() }))
     }
+}
+
+/// While something is renamed or mounted, anywhere on the machine, the kernel can not be sure that `..` leads nowhere
+/// else, and says EAGAIN: a machine that boots does much of both.
+fn open_below(directory: BorrowedFd<'_>, path: &str, how: OpenHow) -> Result<OwnedFd, Errno> {
+    for _ in 1..TRIES {
+        match openat2(directory, path, how) {
+            Err(Errno::EAGAIN) => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    openat2(directory, path, how)
 }
 
 /// One step after the other from the root to a directory.
@@ -163,7 +179,7 @@ impl Walk<'_> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
-        openat2(self.current.as_fd(), part, how)
+        open_below(self.current.as_fd(), part, how)
     }
 
     fn status(&self) -> Result<FileStat, FileError> {
@@ -200,4 +216,40 @@ fn is_trusted(status: &FileStat) -> bool {
     let owner = status.st_uid == 0 || status.st_uid == geteuid().as_raw();
     let group = status.st_gid == 0 || status.st_gid == getegid().as_raw();
     owner && status.st_mode & WRITABLE_BY_OTHERS == 0 && (group || status.st_mode & WRITABLE_BY_GROUP == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A link with `..` in it, while folders are renamed beside it.
+    #[test]
+    fn renames_elsewhere_do_not_hide_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["root/a/b", "elsewhere/one", "elsewhere/other"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("root/file"), "x").unwrap();
+        symlink("../../file", folder.path().join("root/a/b/link")).unwrap();
+        let root = Root::open(&folder.path().join("root")).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (one, other) =
+                    (folder.path().join("elsewhere/one/x"), folder.path().join("elsewhere/other/x"));
+                fs::create_dir(&one).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    fs::rename(&one, &other).unwrap();
+                    fs::rename(&other, &one).unwrap();
+                }
+            });
+            let failed = (0..20_000).find_map(|_| root.resolve("/a/b/link", OFlag::O_RDONLY).err());
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(failed, None);
+        });
+    }
 }
