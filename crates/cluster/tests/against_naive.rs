@@ -205,6 +205,7 @@ fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
     let room = tasks.iter().any(sent);
     for unit in world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global) {
         let explanation = scheduler.explain(unit.name.as_str()).unwrap();
+        assert_eq!(scheduler.message(unit.name.as_str()), explanation.message());
         if unit.target.is_none() && !left.contains(&unit.name) && !room {
             assert_eq!(naive.choose(unit, None), None, "{} waits", unit.name);
             assert_eq!(explanation.standing, Standing::Nowhere);

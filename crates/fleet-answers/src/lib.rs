@@ -9,4 +9,4 @@ mod units;
 
 pub use machines::machines;
 pub use planned::{PlanError, explanation, plan, rebalance, scheduler};
-pub use units::{states, unit, units};
+pub use units::{state, states, unit, units};

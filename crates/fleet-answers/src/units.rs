@@ -13,7 +13,7 @@ pub fn units(view: &View, scheduler: Option<&Scheduler>) -> Vec<Unit> {
 pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Option<Unit> {
     let known = view.unit(name)?;
     let file = view.file(name)?;
-    let message = scheduler.and_then(|scheduler| scheduler.explain(name.as_str())?.message());
+    let message = scheduler.and_then(|scheduler| scheduler.message(name.as_str()));
     Some(Unit {
         current_state: view.current_state(name).map(|state| state.to_string()).unwrap_or_default(),
         desired_state: known.desired.to_string(),
@@ -30,14 +30,17 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
 
 /// By unit, then machine.
 pub fn states(view: &View) -> Vec<UnitState> {
-    view.states()
-        .map(|(name, state)| UnitState {
-            hash: state.hash.to_string(),
-            machine_id: state.machine.to_string(),
-            name: name.to_string(),
-            systemd_active_state: state.active.clone(),
-            systemd_load_state: state.load.clone(),
-            systemd_sub_state: state.sub.clone(),
-        })
-        .collect()
+    view.states().map(|(name, known)| state(name, known)).collect()
+}
+
+/// What one machine says of one unit.
+pub fn state(name: &UnitName, known: &cluster::registry::UnitState) -> UnitState {
+    UnitState {
+        hash: known.hash.to_string(),
+        machine_id: known.machine.to_string(),
+        name: name.to_string(),
+        systemd_active_state: known.active.clone(),
+        systemd_load_state: known.load.clone(),
+        systemd_sub_state: known.sub.clone(),
+    }
 }

@@ -83,7 +83,8 @@ fn place(path: &str) -> Option<(&str, &str)> {
     let (id, key) = path.strip_prefix('/')?.split_once("/metadata/")?;
     let fine = |text: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        !text.is_empty() && text.chars().all(allowed)
+        // The store takes `.` and `..` for folders.
+        !matches!(text, "" | "." | "..") && text.chars().all(allowed)
     };
     (fine(id) && fine(key)).then_some((id, key))
 }

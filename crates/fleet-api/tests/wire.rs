@@ -144,6 +144,9 @@ fn changes_of_metadata() {
     check(r#"[{"op":"noop","path":"/a/metadata/k"}]"#, "invalid op: expect add, remove, or replace");
     check(r#"[{"op":"remove","path":"/a/b/c"}]"#, "machine metadata path invalid");
     check(r#"[{"op":"remove","path":"/a/metadata/k/l"}]"#, "machine metadata path invalid");
+    check(r#"[{"op":"remove","path":"/../metadata/k"}]"#, "machine metadata path invalid");
+    check(r#"[{"op":"remove","path":"/a/metadata/.."}]"#, "machine metadata path invalid");
+    check(r#"[{"op":"remove","path":"/a/metadata/..."}]"#, "Remove a ... \"\"");
     check(r#"[{"op":"add","path":"/a/metadata/k"}]"#, "invalid value: add and replace require a value");
     check(
         r#"[{"op":"add","path":"/a/metadata/k","value":{"value":""}}]"#,

@@ -66,6 +66,15 @@ impl Scheduler {
         })
     }
 
+    /// What [`Explanation::message`] says, without looking at every machine for a unit that has one: lists ask for
+    /// each of their units.
+    pub fn message(&self, name: &str) -> Option<String> {
+        match self.standing(self.units.get(name)?) {
+            Standing::Nowhere | Standing::Lost(_) => self.explain(name)?.message(),
+            _ => None,
+        }
+    }
+
     fn standing(&self, state: &UnitState) -> Standing {
         if !state.unit.is_asked_for() {
             return Standing::NotAskedFor;
