@@ -1,18 +1,11 @@
-//! The log: to the journal with structured fields where systemd reads us, to stderr elsewhere.
-//!
-//! Its level can be changed while the server runs.
+//! What of the log is written; its level can be changed while the server runs.
 
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use anyhow::Context;
 use etcd_config::config::Log;
 use etcd_http::SetLogLevel;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry, reload};
 
 /// Libraries whose daily business is nobody's news.
 const QUIET: [&str; 3] = ["openraft", "hyper", "rustls"];
@@ -21,16 +14,9 @@ const QUIET: [&str; 3] = ["openraft", "hyper", "rustls"];
 pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
     let level = if config.debug { Level::DEBUG } else { Level::INFO };
     let packages = config.package_levels.clone().unwrap_or_default();
-    let (filter, handle) = reload::Layer::new(targets(level, &packages));
-    let to_journal = read_by_journal().then(tracing_journald::layer).transpose();
-    let layer: Box<dyn Layer<Registry> + Send + Sync> = match to_journal.context("the journal's socket")? {
-        Some(journal) => Box::new(journal.with_syslog_identifier("etcd".to_owned())),
-        None => Box::new(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)),
-    };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().context("the log")?;
+    let filter = daemon::log::start("etcd", targets(level, &packages))?;
     Ok(Arc::new(move |name: &str| {
-        let Some(level) = level_of(name) else { return false };
-        handle.reload(targets(level, &packages)).is_ok()
+        level_of(name).is_some_and(|level| filter.set(targets(level, &packages)))
     }))
 }
 
@@ -55,13 +41,6 @@ fn level_of(name: &str) -> Option<Level> {
         "ERROR" | "E" | "CRITICAL" | "C" => Level::ERROR,
         _ => return None,
     })
-}
-
-/// Whether stderr is the stream that systemd names in `JOURNAL_STREAM` (device:inode).
-fn read_by_journal() -> bool {
-    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-    let stderr = std::fs::metadata("/proc/self/fd/2");
-    stderr.is_ok_and(|data| named == format!("{}:{}", data.dev(), data.ino()))
 }
 
 #[cfg(test)]

@@ -11,13 +11,11 @@ mod facts;
 mod listen;
 mod logging;
 mod metrics;
-mod notify;
 mod peer_port;
 mod run_member;
 mod run_proxy;
 mod server;
 mod srv;
-mod stop;
 mod tls;
 mod wire;
 

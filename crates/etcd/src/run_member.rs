@@ -16,8 +16,8 @@ use prometheus::Registry;
 use crate::backend::MemberBackend;
 use crate::metrics::Metrics;
 use crate::peer_port::PeerPort;
-use crate::stop::Stop;
-use crate::{data_dir, notify, tls};
+use daemon::Stop;
+use crate::{data_dir, tls};
 
 /// Requests in flight get as long to be answered when the member stops.
 const GRACE: Duration = Duration::from_secs(5);

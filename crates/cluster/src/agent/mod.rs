@@ -4,9 +4,9 @@
 //! original's: what leaves, what comes, one reload, what stops, what starts. A task that fails concerns its own
 //! unit only: the others go on.
 //!
-//! No unit twice, the agent's half: before a unit is loaded, its state is published, so that a scheduler sees
-//! who holds it; after that the target is read once more, and only where it still is this machine the unit is
-//! started. The published state is removed only after systemd's stop job has ended. The scheduler's half is in
+//! No unit twice, the agent's half: before a unit is loaded or started, the machine says that it holds it, so that
+//! a scheduler sees that; when it has seen that word come back, the target is looked at once more, and only where it
+//! still is this machine it goes on. The published state is removed only after systemd's stop job has ended. The scheduler's half is in
 //! [`crate::schedule`]; [`crate::fencing`] is for machines that can not reach the store.
 
 mod reconcile;

@@ -63,6 +63,17 @@ impl Task {
     }
 
     /// The reload has none.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::ReloadUnitFiles => None,
+            Self::Unload { reason, .. }
+            | Self::Load { reason, .. }
+            | Self::Stop { reason, .. }
+            | Self::Start { reason, .. } => Some(*reason),
+        }
+    }
+
+    /// The reload has none.
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
             Self::ReloadUnitFiles => None,

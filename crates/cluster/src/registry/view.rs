@@ -70,11 +70,35 @@ impl View {
     /// read is as good as none, apart from a desired state, which then is `inactive`.
     pub fn put(&mut self, path: &str, value: &str) -> Result<Vec<Subject>, ValueError> {
         let Some(key) = Key::parse(path) else { return Ok(Vec::new()) };
-        let read = self.take(&key, value);
-        read.map_err(|cause| {
-            self.forget(&key);
-            ValueError { path: path.to_owned(), cause }
-        })
+        let before = self.claim(&key);
+        match self.take(&key, value) {
+            Ok(mut subjects) => {
+                subjects.extend(before);
+                subjects.extend(self.claim(&key));
+                Ok(subjects)
+            }
+            Err(cause) => {
+                self.forget(&key);
+                Err(ValueError { path: path.to_owned(), cause })
+            }
+        }
+    }
+
+    /// Who holds a unit by the claim to have launched it, where `key` is about that.
+    fn claim(&self, key: &Key) -> Option<Subject> {
+        let Key::JobState(name) = key else { return None };
+        let claimer = self.jobs.get(name)?.launched_by.clone()?;
+        Some(Subject::State(name.clone(), claimer))
+    }
+
+    /// Whether a machine says that it has the unit, or is about to have it: it publishes a state, or claims to have
+    /// launched it. Of a global unit such a claim says nothing.
+    fn is_held(&self, name: &UnitName, id: &MachineId) -> bool {
+        let claims = || {
+            let job = self.jobs.get(name).filter(|job| job.launched_by.as_ref() == Some(id));
+            job.is_some_and(|job| job.wanted.as_ref().is_some_and(|wanted| !wanted.global))
+        };
+        self.state(name, id).is_some() || claims()
     }
 
     fn take(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
@@ -127,15 +151,17 @@ impl View {
     /// A key was deleted or has expired, or a directory with all that is in it.
     pub fn delete(&mut self, path: &str) -> Vec<Subject> {
         if let Some(key) = Key::parse(path) {
+            let claim = self.claim(&key);
             self.forget(&key);
-            return subject(&key).into_iter().collect();
+            return subject(&key).into_iter().chain(claim).collect();
         }
         match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
             ["job", name] => {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
+                let claim = self.claim(&Key::JobState(name.clone()));
                 self.set_hash(&name, None);
                 self.jobs.remove(&name);
-                vec![Subject::Unit(name)]
+                [Subject::Unit(name)].into_iter().chain(claim).collect()
             }
             ["machines", id] => {
                 self.machines.remove(id);
@@ -245,7 +271,7 @@ impl View {
                 Some(unit) => scheduler.set_unit(unit),
                 None => scheduler.remove_unit(name),
             },
-            Subject::State(name, id) => scheduler.set_held(name, id, self.state(name, id).is_some()),
+            Subject::State(name, id) => scheduler.set_held(name, id, self.is_held(name, id)),
             Subject::Lease | Subject::EngineVersion => {}
         }
     }
@@ -258,7 +284,13 @@ impl View {
             .states
             .iter()
             .flat_map(|(name, states)| states.keys().map(|id| Subject::State(name.clone(), id.clone())));
-        machines.chain(units).chain(states).chain([Subject::Lease, Subject::EngineVersion]).collect()
+        let claims = self.jobs.keys().filter_map(|name| self.claim(&Key::JobState(name.clone())));
+        machines
+            .chain(units)
+            .chain(states)
+            .chain(claims)
+            .chain([Subject::Lease, Subject::EngineVersion])
+            .collect()
     }
 
     /// A unit with an entry and a text; without either it is no unit.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The member is in its cluster and serves.
+/// The service does what it is for.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
@@ -12,6 +12,12 @@ pub fn ready(status: &str) {
 /// What it is doing, for `systemctl status`.
 pub fn status(text: &str) {
     tell(&[NotifyState::Status(text)]);
+}
+
+/// It reads its configuration anew; [`ready`] ends that. `monotonic` is the time since the machine started.
+pub fn reloading(monotonic: Duration) {
+    let micros = i128::try_from(monotonic.as_micros()).unwrap_or(i128::MAX);
+    tell(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
 }
 
 pub fn stopping() {

@@ -1,6 +1,5 @@
 //! The order to end: SIGTERM, or Ctrl-C.
 
-use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// SIGTERM or Ctrl-C; whoever waits is told, also afterwards.
@@ -9,10 +8,10 @@ pub struct Stop(tokio::sync::watch::Receiver<bool>);
 
 impl Stop {
     /// Needs a tokio runtime.
-    pub fn by_signal() -> anyhow::Result<Self> {
+    pub fn by_signal() -> std::io::Result<Self> {
         let (sender, receiver) = tokio::sync::watch::channel(false);
-        let mut terminate = signal(SignalKind::terminate()).context("signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::spawn(async move {
             loop {
                 let name = tokio::select! {

@@ -1,0 +1,215 @@
+//! Carries out what belongs on this machine.
+//!
+//! A pass compares what is wanted with what is there and does the difference. What takes long, stopping above all,
+//! goes on beside it: such a unit is left alone by passes until it is done.
+
+mod fenced;
+mod pass;
+mod purge;
+mod there;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cluster::JobState;
+use cluster::registry::{Key, Subject, UnitState};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use unit_file::{UnitHash, UnitName};
+
+use crate::contact::Contact;
+use crate::hands::{Hands, HandsChange, SystemdState};
+use crate::known::{Known, News};
+use crate::limits::{AGENT_INTERVAL, POLL_INTERVAL, TOGETHER};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::words::Words;
+
+pub use fenced::keep_fenced;
+pub use there::There;
+
+/// What all parts of the agent share. Cheap to clone.
+pub struct Agent<S, H> {
+    pub store: S,
+    pub hands: H,
+    pub words: Words,
+    pub settings: Arc<Settings>,
+    pub known: Arc<Known>,
+    pub contact: Arc<Contact>,
+    pub there: Arc<There>,
+    pub metrics: Arc<Metrics>,
+    /// Is told which units were launched, with their texts.
+    pub remember_units: RememberUnits,
+}
+
+pub type RememberUnits = Arc<dyn Fn(&BTreeMap<UnitName, UnitHash>) + Send + Sync>;
+
+impl<S: Clone, H: Clone> Clone for Agent<S, H> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            hands: self.hands.clone(),
+            words: self.words.clone(),
+            settings: self.settings.clone(),
+            known: self.known.clone(),
+            contact: self.contact.clone(),
+            there: self.there.clone(),
+            metrics: self.metrics.clone(),
+            remember_units: self.remember_units.clone(),
+        }
+    }
+}
+
+impl<S: Store, H: Hands> Agent<S, H> {
+    /// Takes over the units that are there. Then follows the cluster, for ever.
+    pub async fn run(self) {
+        let mut changes = self.hands.changes();
+        self.adopt().await;
+        let mut news = self.known.follow();
+        let mut standing = self.contact.follow();
+        let mut tick = interval(AGENT_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Tasks that take long; each ends with a wish for another pass.
+        let mut beside = JoinSet::new();
+        let mut due: Option<Instant> = None;
+        let mut was_serving = false;
+        let mut remembered = self.settings.launched.clone();
+        loop {
+            tokio::select! {
+                what = news.next() => if self.concerns_me(&what).await { due.get_or_insert(Instant::now() + TOGETHER); },
+                Some(_) = beside.join_next() => { due.get_or_insert(Instant::now() + TOGETHER); }
+                _ = tick.tick() => due = Some(Instant::now()),
+                _ = poll.tick() => self.ask_for_all_states().await,
+                changed = standing.changed() => if changed.is_ok() {
+                    let serving = self.contact.standing().is_serving();
+                    if serving && !was_serving {
+                        self.words.say_all_again();
+                    }
+                    was_serving = serving;
+                    due.get_or_insert(Instant::now() + TOGETHER);
+                },
+                change = next_of(&mut changes) => match change {
+                    HandsChange::State(name, state) => self.tell(&name, &state),
+                    HandsChange::Everything => self.ask_for_all_states().await,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    due = None;
+                    if self.known.is_there() {
+                        self.pass(&mut beside).await;
+                        self.remember(&mut remembered);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Units of an earlier start run on; what was done with them is not known.
+    async fn adopt(&self) {
+        let mut backoff = crate::backoff::Backoff::new(&self.settings.chance);
+        loop {
+            match self.hands.found().await {
+                Ok(files) => {
+                    for (name, file) in files {
+                        let launched = self.settings.launched.get(&name) == Some(&file.hash());
+                        self.there.adopt(&name, file.hash(), launched);
+                    }
+                    return;
+                }
+                Err(error) => tracing::error!("looking for units that are here: {error}"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Whether a pass could have anything to do. A unit that is asked for once more is started again here, where
+    /// it has failed.
+    async fn concerns_me(&self, news: &News) -> bool {
+        let News::Changed { subjects, again } = news else { return true };
+        if let Some(name) = again
+            && self.there.is_there(name)
+        {
+            self.start_again(name).await;
+        }
+        let me = &self.settings.me;
+        subjects.iter().any(|subject| match subject {
+            Subject::Machine(id) => id == me,
+            Subject::Unit(name) => {
+                self.there.is_there(name)
+                    || self.known.look(|view| {
+                        view.unit(name)
+                            .is_some_and(|unit| unit.wanted.global || unit.target.as_ref() == Some(me))
+                    })
+            }
+            // A unit that is handed over waits for the other machine's word.
+            Subject::State(name, id) => id != me && self.there.is_there(name),
+            Subject::Lease | Subject::EngineVersion => false,
+        })
+    }
+
+    /// Should this fleetd be killed, the next one does not start again what was launched already.
+    fn remember(&self, before: &mut BTreeMap<UnitName, UnitHash>) {
+        let launched = self.there.launched();
+        if *before != launched {
+            (self.remember_units)(&launched);
+            *before = launched;
+        }
+    }
+
+    async fn start_again(&self, name: &UnitName) {
+        let states = self.hands.states(std::slice::from_ref(name)).await.unwrap_or_default();
+        let failed = states.get(name).is_some_and(|state| state.active == "failed");
+        if failed && self.there.state(name) == Some(JobState::Launched) && self.hold_again(name).await {
+            self.start(name).await;
+        }
+    }
+
+    async fn ask_for_all_states(&self) {
+        let names = self.there.names();
+        if names.is_empty() {
+            return;
+        }
+        match self.hands.states(&names.into_iter().collect::<Vec<_>>()).await {
+            Ok(states) => states.iter().for_each(|(name, state)| self.tell(name, state)),
+            Err(error) => tracing::warn!("asking systemd for the states of units: {error}"),
+        }
+    }
+
+    /// Publishes what systemd says of a unit that is here.
+    fn tell(&self, name: &UnitName, state: &SystemdState) {
+        if let Some(hash) = self.there.hash(name) {
+            self.words.say(self.state_key(name), self.state_value(state, hash));
+        }
+    }
+
+    fn state_key(&self, name: &UnitName) -> Key {
+        Key::State(name.clone(), self.settings.me.clone())
+    }
+
+    fn state_value(&self, state: &SystemdState, hash: UnitHash) -> String {
+        let SystemdState { load, active, sub } = state.clone();
+        UnitState { load, active, sub, machine: self.settings.me.clone(), hash }.encode()
+    }
+
+    /// Units assigned to this machine that another one might take over: those a fence is for.
+    fn takeable(&self) -> BTreeSet<UnitName> {
+        let names = self.there.names();
+        let runs_on = |name: &UnitName| {
+            self.known.look(|view| {
+                view.unit(name).is_some_and(|unit| unit.wanted.global || !unit.wanted.stop_on_partition)
+            })
+        };
+        names.into_iter().filter(|name| !runs_on(name)).collect()
+    }
+}
+
+async fn next_of(changes: &mut mpsc::Receiver<HandsChange>) -> HandsChange {
+    match changes.recv().await {
+        Some(change) => change,
+        // What follows systemd has ended: what is asked for from time to time is left.
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,109 @@
+//! Which units are on this machine, and who is busy with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cluster::JobState;
+use cluster::agent::Found;
+use unit_file::{UnitHash, UnitName};
+
+#[derive(Default)]
+pub struct There(Mutex<Units>);
+
+#[derive(Default)]
+struct Units {
+    found: BTreeMap<UnitName, Found>,
+    /// Something that takes long is done with them.
+    busy: BTreeSet<UnitName>,
+    not_greeted: BTreeSet<UnitName>,
+    /// Files have gone that systemd still knows.
+    reload: bool,
+}
+
+impl There {
+    fn units(&self) -> MutexGuard<'_, Units> {
+        // invariant: nothing that is done under this lock panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Found at the start. Of one that is not known to have been launched, nothing is known.
+    pub fn adopt(&self, name: &UnitName, hash: UnitHash, launched: bool) {
+        let state = if launched { JobState::Launched } else { JobState::Inactive };
+        let mut units = self.units();
+        units.found.insert(name.clone(), Found { hash, state });
+        if launched {
+            units.not_greeted.insert(name.clone());
+        }
+    }
+
+    /// Adopted units of which nothing was said yet.
+    pub fn not_greeted(&self) -> BTreeSet<UnitName> {
+        self.units().not_greeted.clone()
+    }
+
+    pub fn greeted(&self, name: &UnitName) {
+        self.units().not_greeted.remove(name);
+    }
+
+    pub fn launched(&self) -> BTreeMap<UnitName, UnitHash> {
+        let units = self.units();
+        let launched = units.found.iter().filter(|(_, found)| found.state == JobState::Launched);
+        launched.map(|(name, found)| (name.clone(), found.hash)).collect()
+    }
+
+    pub fn loaded(&self, name: &UnitName, hash: UnitHash) {
+        self.units().found.insert(name.clone(), Found { hash, state: JobState::Loaded });
+    }
+
+    pub fn set_state(&self, name: &UnitName, state: JobState) {
+        if let Some(found) = self.units().found.get_mut(name) {
+            found.state = state;
+        }
+    }
+
+    pub fn gone(&self, name: &UnitName) {
+        let mut units = self.units();
+        units.found.remove(name);
+        units.not_greeted.remove(name);
+    }
+
+    pub fn is_there(&self, name: &UnitName) -> bool {
+        self.units().found.contains_key(name)
+    }
+
+    pub fn hash(&self, name: &UnitName) -> Option<UnitHash> {
+        Some(self.units().found.get(name)?.hash)
+    }
+
+    pub fn state(&self, name: &UnitName) -> Option<JobState> {
+        Some(self.units().found.get(name)?.state)
+    }
+
+    pub fn names(&self) -> BTreeSet<UnitName> {
+        self.units().found.keys().cloned().collect()
+    }
+
+    /// All of them, and those that are to be left alone.
+    pub fn all(&self) -> (BTreeMap<UnitName, Found>, BTreeSet<UnitName>) {
+        let units = self.units();
+        (units.found.clone(), units.busy.clone())
+    }
+
+    /// False where it is busy already.
+    pub fn begin(&self, name: &UnitName) -> bool {
+        self.units().busy.insert(name.clone())
+    }
+
+    pub fn end(&self, name: &UnitName) {
+        self.units().busy.remove(name);
+    }
+
+    pub fn reload_later(&self) {
+        self.units().reload = true;
+    }
+
+    /// And takes it for done.
+    pub fn reload_is_due(&self) -> bool {
+        std::mem::take(&mut self.units().reload)
+    }
+}

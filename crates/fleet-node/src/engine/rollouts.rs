@@ -1,0 +1,85 @@
+//! New texts of global units with `UpdatePolicy=rolling`: which machine may take one next.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cluster::registry::{Rollout, View};
+use cluster::rollout::{Facts, Progress, Step, Waiting, step};
+use cluster::{JobState, MachineId, Unit};
+use unit_file::{UnitName, UpdatePolicy};
+
+use crate::limits::SETTLE;
+
+#[derive(Default)]
+pub struct Rollouts {
+    /// What each machine said of each such unit, and since when.
+    seen: BTreeMap<UnitName, BTreeMap<MachineId, Progress>>,
+    next: Option<Duration>,
+    /// Texts that do not run are told once.
+    halted: BTreeMap<UnitName, MachineId>,
+}
+
+impl Rollouts {
+    /// When to look again although nothing happened.
+    pub fn next(&self) -> Option<Duration> {
+        self.next
+    }
+
+    pub fn step(&mut self, view: &View, now: Duration) -> Vec<(UnitName, Rollout)> {
+        let mut permitted = Vec::new();
+        let mut before = std::mem::take(&mut self.seen);
+        self.next = None;
+        let rolling = |unit: &Unit| unit.wanted.global && unit.wanted.update == UpdatePolicy::Rolling;
+        for unit in view.units().filter(|unit| rolling(unit) && unit.is_asked_for()) {
+            let machines = progress(view, &unit.name, &before.remove(&unit.name).unwrap_or_default(), now);
+            let Some(hash) = view.hash(&unit.name) else { continue };
+            let facts = Facts {
+                now,
+                hash,
+                launched: unit.desired == JobState::Launched,
+                settle: SETTLE,
+                machines: &machines,
+                written: view.rollout(&unit.name),
+            };
+            let outcome = step(&facts);
+            if !matches!(outcome, Step::Halt { .. }) {
+                self.halted.remove(&unit.name);
+            }
+            match outcome {
+                Step::Permit(rollout) => permitted.push((unit.name.clone(), rollout)),
+                Step::Wait { why: Waiting::ToSettle { until }, .. } => {
+                    self.next = Some(self.next.map_or(until, |next| next.min(until)));
+                }
+                Step::Halt { machine } => self.tell_halt(&unit.name, machine),
+                Step::Wait { .. } | Step::Done => {}
+            }
+            self.seen.insert(unit.name, machines);
+        }
+        permitted
+    }
+
+    fn tell_halt(&mut self, unit: &UnitName, machine: MachineId) {
+        if self.halted.get(unit) != Some(&machine) {
+            tracing::error!(
+                "the new text of Unit({unit}) does not run on Machine({machine}): no other machine gets it"
+            );
+            self.halted.insert(unit.clone(), machine);
+        }
+    }
+}
+
+/// Of present machines that have the unit.
+fn progress(
+    view: &View,
+    name: &UnitName,
+    before: &BTreeMap<MachineId, Progress>,
+    now: Duration,
+) -> BTreeMap<MachineId, Progress> {
+    let of = |id: MachineId| {
+        let state = view.state(name, &id)?;
+        let old = before.get(&id).filter(|old| old.hash == state.hash && old.active == state.active);
+        let since = old.map_or(now, |old| old.since);
+        Some((id, Progress { hash: state.hash, active: state.active.clone(), since }))
+    };
+    view.machines().filter_map(|machine| of(machine.id)).collect()
+}

@@ -1,0 +1,164 @@
+//! One node's time as the leader: from the lease's write until it is lost or given back.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cluster::registry::{Key, Lease, Write, of_task};
+use cluster::schedule::Task;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use unit_file::UnitName;
+
+use crate::engine::brain::Brain;
+use crate::engine::{Engine, Won, garbage};
+use crate::limits::{AT_A_TIME, TOGETHER};
+use crate::store::{Only, Store, StoreError};
+
+/// Between a write that was not done and the next pass.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What the store has been asked to do, and not answered.
+struct Writes {
+    queue: VecDeque<Task>,
+    on_their_way: JoinSet<(Task, Result<(), StoreError>)>,
+}
+
+impl<S: Store> Engine<S> {
+    /// Until the lease is lost, or given back because this node has told others that it has no store.
+    pub(super) async fn lead(&self, won: Won) {
+        let (mut index, mut valid_until) = (won.index, won.sent + self.settings.lease_ttl());
+        let told = self.contact.told_without();
+        let mut news = self.known.follow();
+        // What was written before the lease was won is to be known.
+        if timeout(self.settings.lease_ttl(), self.known.reached(index)).await.is_err() {
+            return;
+        }
+        let now = self.settings.clock.now();
+        let mut brain = Brain::new(self, now);
+        let mut writes = Writes { queue: VecDeque::new(), on_their_way: JoinSet::new() };
+        let mut garbage = garbage::Collector::default();
+        let mut renew_at = Instant::now() + self.settings.engine_interval;
+        let mut due = Instant::now();
+        loop {
+            if self.contact.told_without() != told {
+                tracing::info!("giving the engine's lease back: the store was away");
+                return self.release().await;
+            }
+            writes.begin(self);
+            tokio::select! {
+                () = sleep_until(renew_at) => {
+                    let sent = self.settings.clock.now();
+                    match self.renew(index).await {
+                        Ok(renewed) => {
+                            (index, valid_until) = (renewed, sent + self.settings.lease_ttl());
+                            self.set_held(Some(index));
+                            renew_at = Instant::now() + self.settings.engine_interval;
+                            due = due.min(Instant::now());
+                            garbage.step(self).await;
+                        }
+                        Err(StoreError::Away(_)) if self.settings.clock.now() < valid_until => {
+                            renew_at = Instant::now() + self.settings.engine_interval / 4;
+                        }
+                        Err(_) => return,
+                    }
+                }
+                what = news.next() => {
+                    brain.take(self, &what);
+                    due = due.min(Instant::now() + TOGETHER);
+                }
+                Some(ended) = writes.on_their_way.join_next() => if let Ok((task, outcome)) = ended
+                    && !self.ended(&task, outcome)
+                {
+                    brain.forget_guess(self, task.unit());
+                    due = due.min(Instant::now() + RETRY);
+                },
+                () = sleep_until(due) => {
+                    let now = self.settings.clock.now();
+                    if now >= valid_until {
+                        return;
+                    }
+                    let begun = Instant::now();
+                    let (tasks, next) = brain.pass(self, now);
+                    self.metrics.pass(begun.elapsed());
+                    writes.queue.extend(tasks);
+                    for (unit, rollout) in brain.rollouts(self, now) {
+                        self.permit(&unit, &rollout).await;
+                    }
+                    due = Instant::now() + next.map_or(self.settings.engine_interval * 5, |next| next.saturating_sub(now));
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, index: u64) -> Result<u64, StoreError> {
+        let value = Lease::ours(self.settings.me.clone()).encode();
+        let ttl = Some(self.settings.lease_ttl());
+        self.store.put(&Key::EngineLeader, &value, ttl, Only::Index(index)).await
+    }
+
+    async fn permit(&self, unit: &UnitName, rollout: &cluster::registry::Rollout) {
+        let key = Key::Rollout(unit.clone());
+        if let Err(error) = self.store.put(&key, &rollout.encode(), None, Only::Always).await {
+            tracing::warn!("the rollout of Unit({unit}): {error}");
+        }
+    }
+
+    /// Whether it was done.
+    fn ended(&self, task: &Task, outcome: Result<(), StoreError>) -> bool {
+        self.metrics.engine_task(task, outcome.is_ok());
+        match outcome {
+            Ok(()) => {
+                match task {
+                    Task::Schedule { unit, machine, .. } => {
+                        tracing::info!("Scheduled Unit({unit}) to Machine({machine})");
+                    }
+                    Task::Unschedule { unit, machine, reason } => {
+                        tracing::info!("Unscheduled Job({unit}) from Machine({machine}): {reason}");
+                    }
+                    Task::Move { unit, from, to, reason } => {
+                        tracing::info!("Moved Unit({unit}) from Machine({from}) to Machine({to}): {reason}");
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!("{task}: {error}");
+                false
+            }
+        }
+    }
+}
+
+impl Writes {
+    fn begin<S: Store>(&mut self, engine: &Engine<S>) {
+        while self.on_their_way.len() < AT_A_TIME
+            && let Some(task) = self.queue.pop_front()
+        {
+            let store = engine.store.clone();
+            self.on_their_way.spawn(async move {
+                let outcome = carry_out(&store, &task).await;
+                (task, outcome)
+            });
+        }
+    }
+}
+
+/// The steps of one task, one after the other.
+async fn carry_out<S: Store>(store: &S, task: &Task) -> Result<(), StoreError> {
+    for write in of_task(task) {
+        match write {
+            Write::Set { key, value } => store.put(&key, &value, None, Only::Always).await?,
+            // A pin that is there already was written for the same reason.
+            Write::Create { key: key @ Key::Pin(_), value } => {
+                match store.put(&key, &value, None, Only::Absent).await {
+                    Err(StoreError::Refused(_)) => 0,
+                    written => written?,
+                }
+            }
+            Write::Create { key, value } => store.put(&key, &value, None, Only::Absent).await?,
+            Write::Swap { key, from, to } => store.put(&key, &to, None, Only::Value(from)).await?,
+            Write::DeleteIf { key, value } => store.delete(&key, Only::Value(value)).await?,
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Watches over the beats: decides what happens to units when they fail, and remembers what that takes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cluster::MachineId;
+use cluster::fencing::{Decision, Facts, Others, decide};
+use tokio::time::{sleep, timeout};
+
+use crate::contact::{Contact, Fence};
+use crate::hands::{Peer, Peers};
+use crate::known::Known;
+use crate::settings::{Memory, Settings};
+
+pub struct Guard<'a, P> {
+    pub peers: P,
+    pub settings: &'a Settings,
+    pub known: &'a Known,
+    pub contact: &'a Contact,
+    /// Is told what the next start has to know, whenever it changes.
+    pub remember: &'a (dyn Fn(&Memory) + Send + Sync),
+}
+
+impl<P: Peers> Guard<'_, P> {
+    /// Never ends.
+    pub async fn watch_over(&self) {
+        let mut standing = self.contact.follow();
+        let mut met = Met::default();
+        let (mut all_without, mut remembered) = (None, None);
+        loop {
+            let others = self.others(&mut met);
+            let facts = self.facts(&others, all_without);
+            if let Some(sent) = self.contact.standing().sent {
+                let memory = Memory { sent, others: others.clone() };
+                if remembered.as_ref() != Some(&memory) {
+                    (self.remember)(&memory);
+                    remembered = Some(memory);
+                }
+            }
+            let (fence, until) = match decide(&facts) {
+                Decision::RunOn { until } => (Fence::Open, until),
+                Decision::Ask { until } => (Fence::Open, until.min(facts.now + self.settings.pause())),
+                Decision::Stop { kill_at } => (Fence::Stop, kill_at.min(facts.now + self.settings.pause())),
+                Decision::Kill => (Fence::Kill, facts.now + self.settings.pause()),
+            };
+            self.tell(fence);
+            self.contact.set_fence(fence);
+            if matches!(decide(&facts), Decision::RunOn { .. }) {
+                // A beat that succeeds changes the time to look again.
+                let wait = until.saturating_sub(facts.now);
+                drop(timeout(wait.max(Duration::from_millis(1)), standing.changed()).await);
+                continue;
+            }
+            let asked = self.settings.clock.now();
+            if self.peers.all_without(&others).await {
+                all_without = Some(asked);
+            } else {
+                sleep(until.saturating_sub(self.settings.clock.now()).max(Duration::from_millis(1))).await;
+            }
+        }
+    }
+
+    fn tell(&self, fence: Fence) {
+        if fence == self.contact.standing().fence {
+            return;
+        }
+        match fence {
+            Fence::Open => tracing::info!("units may run again"),
+            Fence::Stop => tracing::warn!(
+                "no heartbeat reached the store, and other machines may take over: stopping units"
+            ),
+            Fence::Kill => tracing::warn!("killing the units that did not stop in time"),
+        }
+    }
+
+    fn facts(&self, others: &[Peer], all_without: Option<Duration>) -> Facts {
+        let now = self.settings.clock.now();
+        let sent = self.contact.standing().sent.unwrap_or(now);
+        // Where nothing is known or remembered, nothing was started, either.
+        let others = if others.is_empty() { Others::None } else { Others::Some { all_without } };
+        Facts { now, sent, ttl: self.settings.ttl, others }
+    }
+
+    /// The machines that are there, or were a while ago: whose presence has just ended may come back while this
+    /// one is cut off. Before anything is known, those that are remembered.
+    fn others(&self, met: &mut Met) -> Vec<Peer> {
+        if !self.known.is_there() {
+            return self.settings.remembered.as_ref().map(|memory| memory.others.clone()).unwrap_or_default();
+        }
+        let now = self.settings.clock.now();
+        self.known.look(|view| {
+            for machine in view.machines().filter(|machine| machine.id != self.settings.me) {
+                let object = view.machine_object(&machine.id);
+                let address = object.map(|object| object.public_ip.clone()).unwrap_or_default();
+                met.insert(machine.id, (address, now));
+            }
+        });
+        met.retain(|_, (_, seen)| now.saturating_sub(*seen) < self.settings.ttl * FORGOTTEN_AFTER);
+        met.iter().map(|(id, (address, _))| Peer { id: id.clone(), address: address.clone() }).collect()
+    }
+}
+
+/// Machines with their address, and when they were last there.
+type Met = BTreeMap<MachineId, (String, Duration)>;
+
+/// A machine that has been away for so many TTLs does not come back just now.
+const FORGOTTEN_AFTER: u32 = 10;

@@ -1,0 +1,64 @@
+//! Keeps what is known current: everything once, then each change.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::backoff::Backoff;
+use crate::known::Known;
+use crate::limits::{RESYNC, RESYNC_FOR_EACH_MACHINE};
+use crate::settings::Settings;
+use crate::store::{Store, StoreError, Watch as _};
+
+/// Never ends.
+pub async fn follow<S: Store>(store: S, known: &Known, settings: &Settings) {
+    let mut backoff = Backoff::new(&settings.chance);
+    loop {
+        match store.read().await {
+            Ok(reading) => {
+                backoff.reset();
+                known.replace(&reading);
+            }
+            Err(error) => {
+                tracing::debug!("reading the registry: {error}");
+                backoff.wait().await;
+                continue;
+            }
+        }
+        if settings.disable_watches {
+            sleep(settings.engine_interval).await;
+        } else {
+            watch(&store, known, settings).await;
+        }
+    }
+}
+
+/// Until everything is to be read again.
+async fn watch<S: Store>(store: &S, known: &Known, settings: &Settings) {
+    let mut watch = store.watch(known.index());
+    let until = Instant::now() + resync_after(known, settings);
+    let mut backoff = Backoff::new(&settings.chance);
+    while let Ok(change) = timeout_at(until, watch.next()).await {
+        match change {
+            Ok(change) => {
+                backoff.reset();
+                known.apply(&change);
+            }
+            Err(StoreError::Away(why)) => {
+                tracing::debug!("following the registry: {why}");
+                backoff.wait().await;
+            }
+            Err(error) => {
+                tracing::debug!("following the registry: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// All nodes together read everything about once a second, at different times.
+fn resync_after(known: &Known, settings: &Settings) -> Duration {
+    let machines = known.look(|view| view.machines().count());
+    let period = RESYNC.max(RESYNC_FOR_EACH_MACHINE * u32::try_from(machines).unwrap_or(u32::MAX));
+    period.mul_f64(0.75 + 0.5 * settings.chance.share())
+}

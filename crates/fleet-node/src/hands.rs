@@ -1,0 +1,81 @@
+//! What a node does to units, and what it asks of other nodes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cluster::MachineId;
+use unit_file::{UnitFile, UnitName};
+
+/// Units of one folder, as systemd has them. Cheap to clone.
+pub trait Hands: Clone + Send + Sync + 'static {
+    /// The units whose files are there.
+    fn found(&self) -> impl Future<Output = Result<BTreeMap<UnitName, UnitFile>, HandsError>> + Send;
+
+    /// Writes and links its file. What is loaded is used after [`Hands::reload`].
+    fn load(&self, name: &UnitName, file: &UnitFile) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    /// Returns when the unit's stop job has ended and its file is gone; so it does where it never was there.
+    fn unload(&self, name: &UnitName) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    fn reload(&self) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    /// Returns when the job is queued.
+    fn start(&self, name: &UnitName) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    /// Returns when the job has ended.
+    fn stop(&self, name: &UnitName) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    /// Ends all processes of the unit at once.
+    fn kill(&self, name: &UnitName) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    fn states(
+        &self,
+        names: &[UnitName],
+    ) -> impl Future<Output = Result<BTreeMap<UnitName, SystemdState>, HandsError>> + Send;
+
+    /// Changes from now on.
+    fn changes(&self) -> tokio::sync::mpsc::Receiver<HandsChange>;
+}
+
+/// The words are systemd's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemdState {
+    pub load: String,
+    pub active: String,
+    pub sub: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandsChange {
+    State(UnitName, SystemdState),
+    /// Some were lost: all are to be asked for anew.
+    Everything,
+}
+
+/// What systemd, or the file system, said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct HandsError {
+    pub text: String,
+    /// What `list-units` shows in LOAD where a unit can not be loaded: `error`, `masked`.
+    pub load: &'static str,
+}
+
+/// Asks other nodes whether they have the store.
+pub trait Peers: Clone + Send + Sync + 'static {
+    /// Whether every one of them has answered that it has not. No answer is none.
+    fn all_without(&self, others: &[Peer]) -> impl Future<Output = bool> + Send;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub id: MachineId,
+    /// May be empty: then it can not be asked.
+    pub address: String,
+}
+
+impl fmt::Display for SystemdState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.load, self.active, self.sub)
+    }
+}

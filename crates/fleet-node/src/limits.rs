@@ -1,0 +1,28 @@
+//! What may not grow without end, and constants of time.
+
+use std::time::Duration;
+
+/// Changes that a part of the node may be behind before it looks at everything.
+pub const NEWS: usize = 4096;
+/// Changes that the scheduler for questions may be behind before it is made anew.
+pub const PENDING: usize = 65_536;
+/// Requests to the store, or to systemd, at a time.
+pub const AT_A_TIME: usize = 16;
+/// Between two looks of the agent although nothing was told.
+pub const AGENT_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two questions to systemd for all states.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two readings of everything, at least, and for each machine in the cluster.
+pub const RESYNC: Duration = Duration::from_secs(60);
+pub const RESYNC_FOR_EACH_MACHINE: Duration = Duration::from_secs(1);
+/// The longest wait between two tries to reach the store.
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+pub const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+/// How long a unit with a new text must be active before the next machine gets it.
+pub const SETTLE: Duration = Duration::from_secs(5);
+/// Between two looks for texts that nobody has used for a day.
+pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a request's answer waits for this node to see what was written.
+pub const SEEN: Duration = Duration::from_secs(3);
+/// What is told within this time is looked at in one pass.
+pub const TOGETHER: Duration = Duration::from_millis(5);

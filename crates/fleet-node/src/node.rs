@@ -1,0 +1,187 @@
+//! A node of the cluster: all parts together, from start to stop.
+
+use std::sync::{Arc, Mutex};
+
+use cluster::registry::Key;
+use tokio::task::JoinSet;
+
+use crate::agent::{Agent, RememberUnits, There, keep_fenced};
+use crate::contact::Contact;
+use crate::engine::Engine;
+use crate::fence::Guard;
+use crate::follow::follow;
+use crate::hands::{Hands, Peers};
+use crate::known::Known;
+use crate::metrics::Metrics;
+use crate::presence::Presence;
+use crate::requests::Requests;
+use crate::settings::{Memory, Settings};
+use crate::store::{Only, Store, StoreError};
+use crate::words::words;
+
+/// What a node works with.
+pub struct World<S, H, P> {
+    pub store: S,
+    pub hands: H,
+    pub peers: P,
+    /// Is told what the next start on this machine has to know.
+    pub remember: Arc<dyn Fn(&Memory) + Send + Sync>,
+    /// Is told which units were launched, with their texts.
+    pub remember_units: RememberUnits,
+}
+
+/// A running node. Its parts end when it is dropped; units run on.
+pub struct Node<S, H> {
+    settings: Arc<Settings>,
+    known: Arc<Known>,
+    contact: Arc<Contact>,
+    metrics: Arc<Metrics>,
+    agent: Agent<S, H>,
+    engine: Engine<S>,
+    /// The parts that take and give units; and what speaks for them, which ends last.
+    working: JoinSet<()>,
+    standing: JoinSet<()>,
+}
+
+impl<S: Store, H: Hands> Node<S, H> {
+    /// Needs a tokio runtime.
+    pub fn start<P: Peers>(settings: Settings, metrics: Arc<Metrics>, world: World<S, H, P>) -> Self {
+        let settings = Arc::new(settings);
+        let known = Arc::new(Known::default());
+        let sent = settings.remembered.as_ref().map(|memory| memory.sent);
+        let contact = Arc::new(Contact::new(sent));
+        let World { store, hands, peers, remember, remember_units } = world;
+        let (words, speaker) = words(store.clone(), &settings);
+        let agent = Agent {
+            store: store.clone(),
+            hands,
+            words,
+            settings: settings.clone(),
+            known: known.clone(),
+            contact: contact.clone(),
+            there: Arc::new(There::default()),
+            metrics: metrics.clone(),
+            remember_units,
+        };
+        let engine = Engine {
+            store: store.clone(),
+            settings: settings.clone(),
+            known: known.clone(),
+            contact: contact.clone(),
+            metrics: metrics.clone(),
+            held: Arc::new(Mutex::new(None)),
+        };
+        tracing::info!("Starting server components");
+        let (mut working, mut standing) = (JoinSet::new(), JoinSet::new());
+        standing.spawn(speaker.speak());
+        standing.spawn({
+            let (store, known, settings) = (store.clone(), known.clone(), settings.clone());
+            async move { follow(store, &known, &settings).await }
+        });
+        working.spawn({
+            let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
+            async move { Presence { store, settings: &settings, known: &known, contact: &contact }.keep().await }
+        });
+        working.spawn({
+            let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
+            async move {
+                let remember = &*remember;
+                Guard { peers, settings: &settings, known: &known, contact: &contact, remember }
+                    .watch_over()
+                    .await;
+            }
+        });
+        working.spawn(agent.clone().run());
+        working.spawn(keep_fenced(agent.clone()));
+        working.spawn(engine.clone().run());
+        Self { settings, known, contact, metrics, agent, engine, working, standing }
+    }
+
+    pub fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
+    pub fn contact(&self) -> &Arc<Contact> {
+        &self.contact
+    }
+
+    pub fn requests(&self) -> Requests<S> {
+        Requests { store: self.agent.store.clone(), known: self.known.clone(), metrics: self.metrics.clone() }
+    }
+
+    /// Answers another node's question whether this one has the store: it asks the store.
+    pub fn answer_to_peers(&self) -> Answerer<S> {
+        Answerer {
+            store: self.agent.store.clone(),
+            contact: self.contact.clone(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// Its state, for a person who looks for a fault.
+    pub fn describe(&self) -> serde_json::Value {
+        let standing = self.contact.standing();
+        let (found, busy) = self.agent.there.all();
+        let units: serde_json::Map<_, _> =
+            found.iter().map(|(name, found)| (name.to_string(), found.state.to_string().into())).collect();
+        serde_json::json!({
+            "machineID": self.settings.me.as_str(),
+            "index": self.known.index(),
+            "serving": standing.is_serving(),
+            "lastBeatSeconds": standing.sent.map(|sent| sent.as_secs_f64()),
+            "fence": format!("{:?}", standing.fence),
+            "leader": self.known.look(|view| view.lease().map(|lease| lease.machine.to_string())),
+            "units": units,
+            "busy": busy.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Ends all parts. With `purge` its units are stopped and removed, and the cluster is told that it left;
+    /// without, they run on, and the next start takes them over.
+    pub async fn stop(mut self, purge: bool) {
+        self.working.shutdown().await;
+        if purge {
+            self.agent.purge().await;
+        }
+        self.engine.release().await;
+        if purge {
+            self.leave().await;
+        }
+        self.standing.shutdown().await;
+    }
+
+    async fn leave(&self) {
+        let me = &self.settings.me;
+        let keys = [
+            Key::MachineObject(me.clone()),
+            Key::MachineCapacity(me.clone()),
+            Key::MachineInstance(me.clone()),
+        ];
+        for key in keys {
+            match self.agent.store.delete(&key, Only::Always).await {
+                Ok(_) | Err(StoreError::Refused(_)) => {}
+                Err(error) => return tracing::warn!("taking back this machine's presence: {error}"),
+            }
+        }
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Answerer<S> {
+    store: S,
+    contact: Arc<Contact>,
+    settings: Arc<Settings>,
+}
+
+impl<S: Store> Answerer<S> {
+    pub async fn has_store(&self) -> bool {
+        let asked = self.store.get(&Key::EngineVersion).await;
+        if asked.is_ok() {
+            return true;
+        }
+        // Before it is said: from here on this node takes no machine for dead for a while.
+        self.contact.will_tell_without(self.settings.clock.now());
+        false
+    }
+}

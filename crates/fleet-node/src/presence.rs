@@ -1,0 +1,153 @@
+//! This machine's presence in the cluster: registered once, then kept alive.
+
+use cluster::Capacity;
+use cluster::registry::{Key, MachineObject};
+use tokio::time::{Instant, sleep};
+
+use crate::backoff::Backoff;
+use crate::contact::Contact;
+use crate::known::Known;
+use crate::settings::Settings;
+use crate::store::{Only, Store, StoreError};
+
+pub struct Presence<'a, S> {
+    pub store: S,
+    pub settings: &'a Settings,
+    pub known: &'a Known,
+    pub contact: &'a Contact,
+}
+
+/// Why beats end.
+enum Lost {
+    /// The key is gone, or another node's.
+    Registration,
+    Store,
+}
+
+impl<S: Store> Presence<'_, S> {
+    /// Never ends.
+    pub async fn keep(&self) {
+        loop {
+            let object = self.register().await;
+            // What others wrote is to be known before anybody asks.
+            self.known.reached(1).await;
+            self.contact.set_serving(Some(self.settings.clock.now()));
+            match self.beat(object).await {
+                Lost::Store => {
+                    tracing::error!("Server monitor triggered: Monitor timed out before successful heartbeat")
+                }
+                Lost::Registration => tracing::warn!("this machine's presence has ended: registering again"),
+            }
+            self.contact.set_serving(None);
+        }
+    }
+
+    fn object(&self) -> String {
+        let settings = self.settings;
+        let object = MachineObject {
+            id: settings.me.clone(),
+            public_ip: (settings.public_ip)(),
+            metadata: settings.metadata.clone(),
+            disable_engine: settings.disable_engine,
+            version: settings.version.clone(),
+        };
+        object.encode()
+    }
+
+    /// Until it is done. Returns what was written.
+    async fn register(&self) -> String {
+        tracing::info!("Establishing etcd connectivity");
+        let mut backoff = Backoff::new(&self.settings.chance);
+        let (mut ours, mut told) = (false, false);
+        loop {
+            let object = self.object();
+            let sent = self.settings.clock.now();
+            let only = if ours { Only::Always } else { Only::Absent };
+            let (ttl, key) = (Some(self.settings.ttl), Key::MachineObject(self.settings.me.clone()));
+            match self.store.put(&key, &object, ttl, only).await {
+                Ok(_) => {
+                    ours = true;
+                    if self.put_companions().await.is_ok() {
+                        self.contact.beat_succeeded(sent);
+                        return object;
+                    }
+                }
+                Err(StoreError::Refused(why)) => {
+                    ours = self.is_provably_ours().await.unwrap_or(false);
+                    if ours {
+                        continue;
+                    }
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("waiting until the presence under this machine's id ends: {why}");
+                    }
+                }
+                Err(error) => tracing::debug!("registering: {error}"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Whether the presence was written by this start of the program, or by an earlier one on this machine.
+    async fn is_provably_ours(&self) -> Result<bool, StoreError> {
+        let stored = self.store.get(&Key::MachineInstance(self.settings.me.clone())).await?;
+        let mut instances = self.settings.earlier_instances.iter().chain([&self.settings.instance]);
+        Ok(stored.is_some_and(|stored| instances.any(|instance| *instance == stored.value)))
+    }
+
+    async fn put_companions(&self) -> Result<(), StoreError> {
+        let ttl = Some(self.settings.ttl);
+        for (key, value) in self.companions() {
+            self.store.put(&key, &value, ttl, Only::Always).await?;
+        }
+        Ok(())
+    }
+
+    fn companions(&self) -> Vec<(Key, String)> {
+        let (me, capacity) = (&self.settings.me, self.settings.capacity);
+        let mut companions = vec![(Key::MachineInstance(me.clone()), self.settings.instance.clone())];
+        if capacity != Capacity::default() {
+            companions.push((Key::MachineCapacity(me.clone()), capacity.encode()));
+        }
+        companions
+    }
+
+    /// Until one does not succeed in time.
+    async fn beat(&self, mut written: String) -> Lost {
+        loop {
+            sleep(self.settings.beat()).await;
+            let until = Instant::now() + self.settings.patience();
+            loop {
+                match self.beat_once(&mut written).await {
+                    Ok(()) => break,
+                    Err(StoreError::Away(why)) if Instant::now() < until => {
+                        tracing::warn!("a heartbeat failed: {why}");
+                        sleep(self.settings.pause()).await;
+                    }
+                    Err(StoreError::Away(_)) => return Lost::Store,
+                    Err(_) => return Lost::Registration,
+                }
+            }
+        }
+    }
+
+    async fn beat_once(&self, written: &mut String) -> Result<(), StoreError> {
+        let me = &self.settings.me;
+        if self.known.look(|view| view.instance(me).is_some_and(|other| other != self.settings.instance)) {
+            tracing::error!("Machine({me}) is there twice: another fleetd has registered under this id");
+            return Err(StoreError::Refused("another machine has this id".into()));
+        }
+        let (object, sent) = (self.object(), self.settings.clock.now());
+        let (key, ttl) = (Key::MachineObject(me.clone()), self.settings.ttl);
+        if object == *written {
+            self.store.refresh(&key, &object, ttl).await?;
+        } else {
+            self.store.put(&key, &object, Some(ttl), Only::Present).await?;
+            *written = object;
+        }
+        for (key, value) in self.companions() {
+            self.store.refresh(&key, &value, ttl).await?;
+        }
+        self.contact.beat_succeeded(sent);
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! What this machine says of its units: keys with a TTL, written when they change and renewed while they stand.
+//!
+//! Each key has at most one write on its way; what changed meanwhile is written after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cluster::MachineId;
+use cluster::registry::Key;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use crate::limits::AT_A_TIME;
+use crate::settings::Settings;
+use crate::store::{Only, Store, StoreError};
+
+/// Says things, and takes them back.
+#[derive(Clone)]
+pub struct Words(mpsc::UnboundedSender<Order>);
+
+enum Order {
+    Say { key: Key, value: String, done: Option<oneshot::Sender<u64>> },
+    TakeBack { key: Key, done: oneshot::Sender<()> },
+    SayAllAgain,
+}
+
+/// The other end, which does it.
+pub struct Speaker<S> {
+    store: S,
+    me: MachineId,
+    ttl: Duration,
+    beat: Duration,
+    pause: Duration,
+    orders: mpsc::UnboundedReceiver<Order>,
+    words: BTreeMap<Key, Word>,
+    /// Keys whose write is due, and none is on its way.
+    due: BTreeSet<Key>,
+    tasks: JoinSet<(Key, Work, Result<u64, StoreError>)>,
+}
+
+#[derive(Default)]
+struct Word {
+    /// `None`: it is to be deleted.
+    value: Option<String>,
+    /// What the store has, as far as this machine knows.
+    written: Option<String>,
+    on_its_way: bool,
+    said: Vec<oneshot::Sender<u64>>,
+    taken_back: Vec<oneshot::Sender<()>>,
+}
+
+enum Work {
+    Put(String),
+    Delete,
+    Refresh,
+    /// It failed for want of the store, and has waited.
+    Nothing,
+}
+
+/// `Words` end when the speaker does: then nothing is said any more.
+pub fn words<S: Store>(store: S, settings: &Settings) -> (Words, Speaker<S>) {
+    // The orders are bounded by the units of this machine: each task of a unit gives a few.
+    let (sender, orders) = mpsc::unbounded_channel();
+    let speaker = Speaker {
+        store,
+        me: settings.me.clone(),
+        ttl: settings.ttl,
+        beat: settings.beat(),
+        pause: settings.pause(),
+        orders,
+        words: BTreeMap::new(),
+        due: BTreeSet::new(),
+        tasks: JoinSet::new(),
+    };
+    (Words(sender), speaker)
+}
+
+impl Words {
+    pub fn say(&self, key: Key, value: String) {
+        self.order(Order::Say { key, value, done: None });
+    }
+
+    /// Returns the index of the write, once it is done: with the store away, later.
+    pub async fn say_surely(&self, key: Key, value: String) -> Option<u64> {
+        let (done, said) = oneshot::channel();
+        self.order(Order::Say { key, value, done: Some(done) });
+        said.await.ok()
+    }
+
+    /// What is answered comes when the store has it no more, and need not be waited for.
+    pub fn take_back(&self, key: Key) -> oneshot::Receiver<()> {
+        let (done, taken_back) = oneshot::channel();
+        self.order(Order::TakeBack { key, done });
+        taken_back
+    }
+
+    /// The store may have lost what was written: it was away.
+    pub fn say_all_again(&self) {
+        self.order(Order::SayAllAgain);
+    }
+
+    fn order(&self, order: Order) {
+        // The speaker ends with the node: then there is nothing to be said.
+        if self.0.send(order).is_err() {
+            tracing::debug!("nothing is said any more");
+        }
+    }
+}
+
+impl<S: Store> Speaker<S> {
+    /// Until all [`Words`] are gone.
+    pub async fn speak(mut self) {
+        let mut beat = interval_at(Instant::now() + self.beat, self.beat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.begin();
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    None => return,
+                },
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok((key, work, outcome)) => self.ended(key, work, outcome),
+                    // A task neither panics nor is ended.
+                    Err(error) => tracing::error!("a write to the store: {error}"),
+                },
+                _ = beat.tick() => self.due.extend(self.idle()),
+            }
+        }
+    }
+
+    fn idle(&self) -> Vec<Key> {
+        let idle = self.words.iter().filter(|(_, word)| !word.on_its_way);
+        idle.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Say { key, value, done } => {
+                let word = self.words.entry(key.clone()).or_default();
+                word.said.extend(done);
+                let same = word.written.as_ref() == Some(&value) && word.said.is_empty();
+                word.value = Some(value);
+                if !word.on_its_way && !same {
+                    self.due.insert(key);
+                }
+            }
+            Order::TakeBack { key, done } => {
+                let word = self.words.entry(key.clone()).or_default();
+                word.value = None;
+                word.taken_back.push(done);
+                if !word.on_its_way {
+                    self.due.insert(key);
+                }
+            }
+            Order::SayAllAgain => {
+                for word in self.words.values_mut() {
+                    word.written = None;
+                }
+                self.due.extend(self.idle());
+            }
+        }
+    }
+
+    /// Starts as many writes as may be on their way.
+    fn begin(&mut self) {
+        while self.tasks.len() < AT_A_TIME
+            && let Some(key) = self.due.pop_first()
+        {
+            let Some(word) = self.words.get_mut(&key) else { continue };
+            word.on_its_way = true;
+            let (store, ttl) = (self.store.clone(), self.ttl);
+            let work = match &word.value {
+                None => Work::Delete,
+                Some(value) if word.written.as_ref() == Some(value) && word.said.is_empty() => Work::Refresh,
+                Some(value) => Work::Put(value.clone()),
+            };
+            let value = word.value.clone().unwrap_or_default();
+            // Whoever launched it last has the key; of a state's key only this machine writes.
+            let only = match &key {
+                Key::JobState(_) => Only::Value(self.me.to_string()),
+                _ => Only::Always,
+            };
+            self.tasks.spawn(async move {
+                let outcome = match &work {
+                    Work::Put(value) => store.put(&key, value, Some(ttl), Only::Always).await,
+                    Work::Delete => store.delete(&key, only).await,
+                    Work::Refresh => store.refresh(&key, &value, ttl).await.map(|()| 0),
+                    Work::Nothing => Ok(0),
+                };
+                (key, work, outcome)
+            });
+        }
+    }
+
+    fn ended(&mut self, key: Key, work: Work, outcome: Result<u64, StoreError>) {
+        let Some(word) = self.words.get_mut(&key) else { return };
+        if let Err(StoreError::Away(why)) = outcome {
+            tracing::debug!("{}: {why}", key.path());
+            word.written = None;
+            let pause = self.pause;
+            self.tasks.spawn(async move {
+                sleep(pause).await;
+                (key, Work::Nothing, Ok(0))
+            });
+            return;
+        }
+        word.on_its_way = false;
+        match (work, outcome) {
+            (Work::Put(value), Ok(index)) => {
+                let current = word.value.as_ref() == Some(&value);
+                word.written = Some(value);
+                if current {
+                    // Who asked may have stopped waiting.
+                    word.said.drain(..).for_each(|said| {
+                        said.send(index).unwrap_or_default();
+                    });
+                    return;
+                }
+            }
+            // What is not there is deleted, too.
+            (Work::Delete, _) => {
+                word.written = None;
+                word.taken_back.drain(..).for_each(|done| done.send(()).unwrap_or_default());
+                if word.value.is_none() {
+                    self.words.remove(&key);
+                    return;
+                }
+            }
+            (Work::Refresh, Ok(_)) if word.value == word.written => return,
+            (Work::Refresh, Ok(_)) | (Work::Nothing, _) => {}
+            // It has expired meanwhile.
+            (Work::Refresh | Work::Put(_), Err(_)) => word.written = None,
+        }
+        self.due.insert(key);
+    }
+}

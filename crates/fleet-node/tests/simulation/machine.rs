@@ -1,0 +1,320 @@
+//! A machine of the simulation: what its systemd has, and what really runs. It outlives the fleetd on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use fleet_node::{Answerer, Hands, HandsChange, HandsError, Memory, Peer, Peers, SystemdState};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use unit_file::{UnitFile, UnitHash, UnitName};
+
+use crate::store::Link;
+
+/// Which units run where, seen from above: the judge.
+#[derive(Clone, Default)]
+pub struct Ledger(Arc<Mutex<Book>>);
+
+#[derive(Default)]
+struct Book {
+    running: BTreeMap<UnitName, BTreeSet<usize>>,
+    faults: Vec<String>,
+    /// Where the story is told, since when.
+    told_since: Option<Instant>,
+}
+
+impl Book {
+    fn tell(&self, text: &str) {
+        if let Some(begun) = self.told_since {
+            eprintln!("{:9.3}     {text}", begun.elapsed().as_secs_f64());
+        }
+    }
+}
+
+impl Ledger {
+    pub fn told(begun: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Book { told_since: Some(begun), ..Book::default() })))
+    }
+
+    fn started(&self, name: &UnitName, machine: usize, alone: bool) {
+        let mut book = self.0.lock().unwrap();
+        book.tell(&format!("{name} starts on {machine}"));
+        let running = book.running.entry(name.clone()).or_default();
+        running.insert(machine);
+        if alone && running.len() > 1 {
+            let fault = format!("{name} runs on machines {running:?}");
+            book.faults.push(fault);
+        }
+    }
+
+    fn stopped(&self, name: &UnitName, machine: usize) {
+        let mut book = self.0.lock().unwrap();
+        book.tell(&format!("{name} has ended on {machine}"));
+        if let Some(running) = book.running.get_mut(name) {
+            running.remove(&machine);
+            if running.is_empty() {
+                book.running.remove(name);
+            }
+        }
+    }
+
+    pub fn running(&self) -> BTreeMap<UnitName, BTreeSet<usize>> {
+        self.0.lock().unwrap().running.clone()
+    }
+
+    pub fn faults(&self) -> Vec<String> {
+        self.0.lock().unwrap().faults.clone()
+    }
+}
+
+#[derive(Clone)]
+pub struct Machine {
+    number: usize,
+    ledger: Ledger,
+    systemd: Arc<Mutex<Systemd>>,
+    /// What survives a fleetd, but not the machine.
+    pub memory: Arc<Mutex<Option<Memory>>>,
+    pub launched: Arc<Mutex<BTreeMap<UnitName, UnitHash>>>,
+}
+
+struct Systemd {
+    units: BTreeMap<UnitName, Unit>,
+    listeners: Vec<mpsc::Sender<HandsChange>>,
+    chance: fastrand::Rng,
+    /// Rises with each crash: what was begun before is nothing any more.
+    boot: u64,
+}
+
+struct Unit {
+    file: UnitFile,
+    active: &'static str,
+}
+
+impl Machine {
+    pub fn new(number: usize, ledger: Ledger, chance: fastrand::Rng) -> Self {
+        let systemd = Systemd { units: BTreeMap::new(), listeners: Vec::new(), chance, boot: 0 };
+        Self {
+            number,
+            ledger,
+            systemd: Arc::new(Mutex::new(systemd)),
+            memory: Arc::default(),
+            launched: Arc::default(),
+        }
+    }
+
+    fn systemd(&self) -> MutexGuard<'_, Systemd> {
+        self.systemd.lock().unwrap()
+    }
+
+    /// The power is cut: all that ran has ended, and `/run` is empty.
+    pub fn crash(&self) {
+        let mut systemd = self.systemd();
+        systemd.boot += 1;
+        systemd.listeners.clear();
+        for name in std::mem::take(&mut systemd.units).into_keys() {
+            self.ledger.stopped(&name, self.number);
+        }
+        *self.memory.lock().unwrap() = None;
+        self.launched.lock().unwrap().clear();
+    }
+
+    fn set(&self, boot: u64, name: &UnitName, active: &'static str) {
+        let mut systemd = self.systemd();
+        if systemd.boot != boot {
+            return;
+        }
+        let Some(unit) = systemd.units.get_mut(name) else { return };
+        let before = std::mem::replace(&mut unit.active, active);
+        let (wanted, _) = unit_file::Requirements::read(&unit.file, name);
+        let alone = !wanted.global && !wanted.overlap && wanted.stop_on_partition;
+        let runs = |state: &str| matches!(state, "active" | "activating" | "deactivating");
+        if runs(active) && !runs(before) {
+            self.ledger.started(name, self.number, alone);
+        } else if !runs(active) && runs(before) {
+            self.ledger.stopped(name, self.number);
+        }
+        systemd
+            .listeners
+            .retain(|listener| listener.try_send(HandsChange::State(name.clone(), state_of(active))).is_ok());
+    }
+
+    fn boot(&self) -> u64 {
+        self.systemd().boot
+    }
+
+    fn millis(&self, most: u64) -> Duration {
+        Duration::from_millis(self.systemd().chance.u64(1..most))
+    }
+
+    async fn call(&self) {
+        let wait = self.millis(10);
+        sleep(wait).await;
+    }
+}
+
+fn state_of(active: &str) -> SystemdState {
+    let sub = match active {
+        "active" => "running",
+        "activating" => "start",
+        "deactivating" => "stop-sigterm",
+        "failed" => "failed",
+        _ => "dead",
+    };
+    SystemdState { load: "loaded".into(), active: active.into(), sub: sub.into() }
+}
+
+impl Hands for Machine {
+    async fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, HandsError> {
+        self.call().await;
+        let systemd = self.systemd();
+        Ok(systemd.units.iter().map(|(name, unit)| (name.clone(), unit.file.clone())).collect())
+    }
+
+    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<(), HandsError> {
+        self.call().await;
+        let mut systemd = self.systemd();
+        let unit = systemd
+            .units
+            .entry(name.clone())
+            .or_insert_with(|| Unit { file: file.clone(), active: "inactive" });
+        unit.file = file.clone();
+        Ok(())
+    }
+
+    async fn unload(&self, name: &UnitName) -> Result<(), HandsError> {
+        let boot = self.boot();
+        self.stop(name).await?;
+        self.set(boot, name, "inactive");
+        let mut systemd = self.systemd();
+        if systemd.boot == boot {
+            systemd.units.remove(name);
+        }
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), HandsError> {
+        self.call().await;
+        Ok(())
+    }
+
+    async fn start(&self, name: &UnitName) -> Result<(), HandsError> {
+        self.call().await;
+        let boot = self.boot();
+        if !matches!(self.systemd().units.get(name).map(|unit| unit.active), Some("inactive" | "failed")) {
+            return Ok(());
+        }
+        self.set(boot, name, "activating");
+        let (machine, name, after) = (self.clone(), name.clone(), self.millis(300));
+        // systemd's own work: it goes on without fleetd.
+        tokio::spawn(async move {
+            sleep(after).await;
+            let activating =
+                machine.systemd().units.get(&name).is_some_and(|unit| unit.active == "activating");
+            if activating {
+                machine.set(boot, &name, "active");
+            }
+        });
+        Ok(())
+    }
+
+    async fn stop(&self, name: &UnitName) -> Result<(), HandsError> {
+        self.call().await;
+        let (machine, boot, name) = (self.clone(), self.boot(), name.clone());
+        let takes = self.millis(4000);
+        let stopping = tokio::spawn(async move {
+            let active = machine.systemd().units.get(&name).map(|unit| unit.active);
+            if matches!(active, Some("active" | "activating")) {
+                machine.set(boot, &name, "deactivating");
+            }
+            let begun = Instant::now();
+            while begun.elapsed() < takes
+                && machine.systemd().units.get(&name).is_some_and(|unit| unit.active == "deactivating")
+            {
+                sleep(Duration::from_millis(20)).await;
+            }
+            machine.set(boot, &name, "inactive");
+        });
+        stopping.await.unwrap();
+        Ok(())
+    }
+
+    async fn kill(&self, name: &UnitName) -> Result<(), HandsError> {
+        self.call().await;
+        self.set(self.boot(), name, "failed");
+        Ok(())
+    }
+
+    async fn states(&self, names: &[UnitName]) -> Result<BTreeMap<UnitName, SystemdState>, HandsError> {
+        self.call().await;
+        let systemd = self.systemd();
+        let of = |name: &UnitName| Some((name.clone(), state_of(systemd.units.get(name)?.active)));
+        Ok(names.iter().filter_map(of).collect())
+    }
+
+    fn changes(&self) -> mpsc::Receiver<HandsChange> {
+        let (sender, receiver) = mpsc::channel(1024);
+        self.systemd().listeners.push(sender);
+        receiver
+    }
+}
+
+/// The machines' own network: who answers for which machine, and between whom it is cut.
+#[derive(Clone, Default)]
+pub struct Lan(Arc<Mutex<Wires>>);
+
+#[derive(Default)]
+struct Wires {
+    answerers: BTreeMap<String, Answerer<Link>>,
+    cut: BTreeSet<String>,
+}
+
+impl Lan {
+    pub fn plug(&self, id: &str, answerer: Answerer<Link>) {
+        self.0.lock().unwrap().answerers.insert(id.to_owned(), answerer);
+    }
+
+    pub fn unplug(&self, id: &str) {
+        self.0.lock().unwrap().answerers.remove(id);
+    }
+
+    pub fn set_cut(&self, id: &str, cut: bool) {
+        let mut wires = self.0.lock().unwrap();
+        if cut {
+            wires.cut.insert(id.to_owned())
+        } else {
+            wires.cut.remove(id)
+        };
+    }
+
+    pub fn of(&self, id: &str) -> Wire {
+        Wire { lan: self.clone(), me: id.to_owned() }
+    }
+}
+
+#[derive(Clone)]
+pub struct Wire {
+    lan: Lan,
+    me: String,
+}
+
+impl Wire {
+    fn answerer(&self, id: &str) -> Option<Answerer<Link>> {
+        let wires = self.lan.0.lock().unwrap();
+        let cut = wires.cut.contains(&self.me) || wires.cut.contains(id);
+        wires.answerers.get(id).filter(|_| !cut).cloned()
+    }
+}
+
+impl Peers for Wire {
+    async fn all_without(&self, others: &[Peer]) -> bool {
+        let ask = async |peer: &Peer| {
+            sleep(Duration::from_micros(300)).await;
+            let Some(answerer) = self.answerer(peer.id.as_str()) else { return false };
+            !answerer.has_store().await && self.answerer(peer.id.as_str()).is_some()
+        };
+        let all = futures_util::future::join_all(others.iter().map(ask));
+        timeout(Duration::from_millis(2500), all)
+            .await
+            .is_ok_and(|without| without.into_iter().all(|one| one))
+    }
+}

@@ -1,0 +1,288 @@
+//! The store of the simulation: one history, reached over links that can be cut.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use cluster::registry::Key;
+use fleet_node::{Change, Only, Reading, Store, StoreError, Stored, Watch};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use unit_file::UnitName;
+
+/// As etcd remembers.
+const HISTORY: usize = 1000;
+/// A request that nobody answers.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub struct Service {
+    keys: Arc<Mutex<Keys>>,
+    /// Rises with each event.
+    news: watch::Sender<u64>,
+}
+
+struct Keys {
+    entries: BTreeMap<String, Entry>,
+    index: u64,
+    events: VecDeque<Change>,
+    chance: fastrand::Rng,
+    /// Nobody reaches it.
+    down: bool,
+    /// How many of a hundred answers are lost.
+    lossy: u32,
+    requests: u64,
+}
+
+struct Entry {
+    value: String,
+    index: u64,
+    expires: Option<Instant>,
+}
+
+impl Keys {
+    fn event(&mut self, path: &str, value: Option<&str>) -> u64 {
+        self.index += 1;
+        self.events.push_back(Change { index: self.index, path: path.into(), value: value.map(Into::into) });
+        if self.events.len() > HISTORY {
+            self.events.pop_front();
+        }
+        self.index
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let over = |entry: &Entry| entry.expires.is_some_and(|at| at <= now);
+        let gone: Vec<String> =
+            self.entries.iter().filter(|(_, entry)| over(entry)).map(|(path, _)| path.clone()).collect();
+        for path in gone {
+            self.entries.remove(&path);
+            self.event(&path, None);
+        }
+    }
+
+    fn holds(&self, path: &str, only: &Only) -> Result<(), StoreError> {
+        let entry = self.entries.get(path);
+        let fine = match only {
+            Only::Always => true,
+            Only::Absent => entry.is_none(),
+            Only::Present => entry.is_some(),
+            Only::Value(value) => entry.is_some_and(|entry| entry.value == *value),
+            Only::Index(index) => entry.is_some_and(|entry| entry.index == *index),
+        };
+        if fine { Ok(()) } else { Err(StoreError::Refused(format!("{path}: {only:?}"))) }
+    }
+}
+
+impl Service {
+    pub fn new(chance: fastrand::Rng) -> Self {
+        let keys = Keys {
+            entries: BTreeMap::new(),
+            index: 1,
+            events: VecDeque::new(),
+            chance,
+            down: false,
+            lossy: 0,
+            requests: 0,
+        };
+        Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(1) }
+    }
+
+    /// Keys end also where nobody asks. Never ends.
+    pub async fn keep_time(self) {
+        loop {
+            sleep(Duration::from_millis(250)).await;
+            let index = {
+                let mut keys = self.keys();
+                keys.expire();
+                keys.index
+            };
+            self.news.send_replace(index);
+        }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap()
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.keys().down = down;
+        self.news.send_modify(|_| ());
+    }
+
+    pub fn set_lossy(&self, of_hundred: u32) {
+        self.keys().lossy = of_hundred;
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.keys().requests
+    }
+
+    pub fn shown(&self) -> Vec<(String, String)> {
+        self.keys().entries.iter().map(|(path, entry)| (path.clone(), entry.value.clone())).collect()
+    }
+}
+
+/// One machine's way to the service.
+#[derive(Clone)]
+pub struct Link {
+    pub service: Service,
+    pub cut: Arc<Mutex<bool>>,
+}
+
+impl Link {
+    pub fn to(service: &Service) -> Self {
+        Self { service: service.clone(), cut: Arc::default() }
+    }
+
+    fn is_cut(&self) -> bool {
+        *self.cut.lock().unwrap() || self.service.keys().down
+    }
+
+    async fn ask<R>(&self, work: impl FnOnce(&mut Keys) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        let (there, back, lost) = {
+            let mut keys = self.service.keys();
+            let mut micros = || Duration::from_micros(keys.chance.u64(50..2000));
+            let (there, back) = (micros(), micros());
+            let lossy = keys.lossy;
+            (there, back, keys.chance.u32(0..100) < lossy)
+        };
+        if self.is_cut() {
+            sleep(TIMEOUT).await;
+            return Err(StoreError::Away("cut".into()));
+        }
+        sleep(there).await;
+        let (outcome, index) = {
+            let mut keys = self.service.keys();
+            keys.expire();
+            keys.requests += 1;
+            (work(&mut keys), keys.index)
+        };
+        self.service.news.send_if_modified(|known| std::mem::replace(known, index) != index);
+        sleep(back).await;
+        if self.is_cut() || lost {
+            sleep(TIMEOUT).await;
+            return Err(StoreError::Away("the answer was lost".into()));
+        }
+        outcome
+    }
+}
+
+fn path(key: &Key) -> String {
+    key.path()
+}
+
+impl Store for Link {
+    type Watch = Following;
+
+    async fn read(&self) -> Result<Reading, StoreError> {
+        self.ask(|keys| {
+            let pairs =
+                keys.entries.iter().map(|(path, entry)| (path.clone(), entry.value.clone())).collect();
+            Ok(Reading { pairs, index: keys.index })
+        })
+        .await
+    }
+
+    fn watch(&self, after: u64) -> Following {
+        Following { link: self.clone(), news: self.service.news.subscribe(), after }
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        self.ask(|keys| {
+            Ok(keys.entries.get(&path(key)).map(|entry| Stored {
+                value: entry.value.clone(),
+                index: entry.index,
+                remaining: entry.expires.map(|at| at.saturating_duration_since(Instant::now())),
+            }))
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: &str,
+        ttl: Option<Duration>,
+        only: Only,
+    ) -> Result<u64, StoreError> {
+        self.ask(|keys| {
+            let path = path(key);
+            keys.holds(&path, &only)?;
+            let index = keys.event(&path, Some(value));
+            let expires = ttl.map(|ttl| Instant::now() + ttl);
+            keys.entries.insert(path, Entry { value: value.into(), index, expires });
+            Ok(index)
+        })
+        .await
+    }
+
+    async fn refresh(&self, key: &Key, _: &str, ttl: Duration) -> Result<(), StoreError> {
+        self.ask(|keys| {
+            let path = path(key);
+            keys.holds(&path, &Only::Present)?;
+            keys.index += 1;
+            let index = keys.index;
+            let entry = keys.entries.get_mut(&path).unwrap();
+            (entry.expires, entry.index) = (Some(Instant::now() + ttl), index);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
+        self.ask(|keys| {
+            let path = path(key);
+            keys.holds(&path, &Only::Present)?;
+            keys.holds(&path, &only)?;
+            keys.entries.remove(&path);
+            Ok(keys.event(&path, None))
+        })
+        .await
+    }
+
+    async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {
+        self.ask(|keys| {
+            let folder = format!("job/{name}");
+            let below = format!("{folder}/");
+            let before = keys.entries.len();
+            keys.entries.retain(|path, _| !path.starts_with(&below));
+            if keys.entries.len() == before {
+                return Err(StoreError::Refused(folder));
+            }
+            Ok(keys.event(&folder, None))
+        })
+        .await
+    }
+}
+
+pub struct Following {
+    link: Link,
+    news: watch::Receiver<u64>,
+    after: u64,
+}
+
+impl Watch for Following {
+    async fn next(&mut self) -> Result<Change, StoreError> {
+        loop {
+            self.news.borrow_and_update();
+            if self.link.is_cut() {
+                sleep(TIMEOUT).await;
+                return Err(StoreError::Away("cut".into()));
+            }
+            {
+                let keys = self.link.service.keys();
+                let oldest = keys.events.front().map_or(keys.index, |event| event.index);
+                if keys.events.len() == HISTORY && self.after + 1 < oldest {
+                    return Err(StoreError::Cleared);
+                }
+                let next = keys.events.partition_point(|event| event.index <= self.after);
+                if let Some(event) = keys.events.get(next) {
+                    self.after = event.index;
+                    return Ok(event.clone());
+                }
+            }
+            self.news.changed().await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The API's back end: the node that runs now.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cluster::registry::View;
+use cluster::schedule::Scheduler;
+use cluster::{Cordon, JobState, MachineId};
+use fleet_api::additions::Plan;
+use fleet_http::{Backend, Failure};
+use fleet_node::{Contact, EtcdStore, Known, Metrics, Requests, StoreError};
+use unit_file::{UnitFile, UnitName};
+
+/// Outlives nodes: a reload makes a new one.
+pub struct Api {
+    me: MachineId,
+    metrics: Arc<Metrics>,
+    current: RwLock<Option<Current>>,
+}
+
+#[derive(Clone)]
+pub struct Current {
+    pub known: Arc<Known>,
+    pub contact: Arc<Contact>,
+    pub requests: Requests<EtcdStore>,
+}
+
+impl Api {
+    pub fn new(me: MachineId, metrics: Arc<Metrics>) -> Self {
+        Self { me, metrics, current: RwLock::new(None) }
+    }
+
+    pub fn set(&self, current: Option<Current>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    /// None before it is registered, and while the store is away for long.
+    fn current(&self) -> Option<Current> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        current.filter(|current| current.contact.standing().is_serving())
+    }
+
+    fn requests(&self) -> Result<Requests<EtcdStore>, Failure> {
+        self.current().map(|current| current.requests).ok_or(Failure::NoStore)
+    }
+}
+
+fn failed(error: StoreError) -> Failure {
+    Failure::Store(error.to_string())
+}
+
+impl Backend for Api {
+    fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
+        Some(self.current()?.known.look_and_ask(look))
+    }
+
+    async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {
+        self.requests()?.create(name, file, desired).await.map_err(failed)
+    }
+
+    async fn set_desired(&self, name: &UnitName, desired: JobState) -> Result<(), Failure> {
+        self.requests()?.set_desired(name, desired).await.map_err(failed)
+    }
+
+    async fn destroy(&self, name: &UnitName) -> Result<(), Failure> {
+        match self.requests()?.destroy(name).await {
+            Err(StoreError::Refused(_)) => Err(Failure::Missing),
+            done => done.map_err(failed),
+        }
+    }
+
+    async fn set_metadata(&self, machine: &MachineId, key: &str, value: &str) -> Result<(), Failure> {
+        self.requests()?.set_metadata(machine, key, value).await.map_err(failed)
+    }
+
+    async fn set_cordon(&self, machine: &MachineId, cordon: Cordon) -> Result<(), Failure> {
+        self.requests()?.set_cordon(machine, cordon).await.map_err(failed)
+    }
+
+    async fn rebalance(&self) -> Result<Plan, Failure> {
+        self.requests()?.rebalance().await.map_err(failed)
+    }
+
+    fn me(&self) -> &MachineId {
+        &self.me
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+}

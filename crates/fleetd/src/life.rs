@@ -1,0 +1,230 @@
+//! From the configuration to a running node, through reloads, to the end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use daemon::{Stop, notify};
+use fleet_config::{Config, Task, VERSION, file_wanted};
+use fleet_http::Settings as ApiSettings;
+use fleet_node::{Chance, Metrics, Node, Settings, World};
+use systemd_units::{Bus, Units};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+
+use crate::backend::{Api, Current};
+use crate::hands::Systemd;
+use crate::listeners::Listeners;
+use crate::memory::{Kept, Starts};
+use crate::peers::Asker;
+use crate::{facts, machine, peers, store};
+
+/// Libraries whose daily business is nobody's news.
+const QUIET: [&str; 3] = ["hyper", "rustls", "zbus"];
+
+pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Result<()> {
+    let log = daemon::log::start("fleetd", targets(&config))?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("threads")?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = whole(args, config, log) => done,
+            () = notify::stay_alive() => Ok(()),
+        }
+    })
+}
+
+fn targets(config: &Config) -> Targets {
+    let level = if config.debug { Level::DEBUG } else { Level::INFO };
+    Targets::new().with_default(level).with_targets(QUIET.map(|name| (name, Level::WARN)))
+}
+
+/// What stays over reloads.
+struct Process {
+    api: Arc<Api>,
+    metrics: Arc<Metrics>,
+    starts: Starts,
+    kept: Arc<Kept>,
+    me: cluster::MachineId,
+}
+
+/// A node, and who answers other nodes for it.
+struct Running {
+    node: Node<fleet_node::EtcdStore, Systemd>,
+    answering: Option<JoinHandle<()>>,
+}
+
+/// Why a node ends.
+enum End {
+    Stop,
+    Reload(Box<Config>),
+}
+
+async fn whole(args: &[String], mut config: Config, log: daemon::log::Filter) -> anyhow::Result<()> {
+    let me = machine::id()?;
+    let stop = Stop::by_signal()?;
+    let (mut hangup, mut user) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+    let listeners = Listeners::inherited()?;
+    if listeners.is_empty() {
+        tracing::warn!("no socket was handed over: there is no API on this machine");
+    }
+    let metrics = Arc::new(Metrics::new().context("metrics")?);
+    let process = Process {
+        api: Arc::new(Api::new(me.clone(), metrics.clone())),
+        metrics,
+        starts: Starts::begin(&folder("STATE_DIRECTORY", "/var/lib/fleet"))?,
+        kept: Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet"))),
+        me,
+    };
+    loop {
+        let running = process.start(&config)?;
+        let serving = tokio::spawn(fleet_http::serve(
+            listeners.copies()?,
+            process.api.clone(),
+            ApiSettings::new(VERSION, config.token_limit),
+            std::future::pending(),
+        ));
+        let end = until_end(args, &running, &stop, &mut hangup, &mut user).await;
+        let purge = match &end {
+            End::Stop => {
+                notify::stopping();
+                config.purge_on_stop || machine::is_going_down().await
+            }
+            End::Reload(_) => false,
+        };
+        // The next one serves on the same sockets; connections that are open end with this one.
+        serving.abort();
+        process.end(running, purge).await;
+        match end {
+            End::Stop => return Ok(()),
+            End::Reload(new) => {
+                config = *new;
+                log.set(targets(&config));
+            }
+        }
+    }
+}
+
+/// systemd may name several; the first is ours.
+fn folder(variable: &str, otherwise: &str) -> PathBuf {
+    let given = std::env::var(variable).unwrap_or_default();
+    given.split(':').next().filter(|path| !path.is_empty()).unwrap_or(otherwise).into()
+}
+
+async fn until_end(
+    args: &[String],
+    running: &Running,
+    stop: &Stop,
+    hangup: &mut Signal,
+    user: &mut Signal,
+) -> End {
+    let mut standing = running.node.contact().follow();
+    let ready = standing.wait_for(fleet_node::Standing::is_serving);
+    tokio::pin!(ready);
+    let mut told = false;
+    notify::status("waiting for the key-value store");
+    loop {
+        tokio::select! {
+            _ = &mut ready, if !told => {
+                told = true;
+                notify::ready("in the cluster");
+            }
+            () = stop.clone().wait() => return End::Stop,
+            _ = hangup.recv() => {
+                notify::reloading(machine::monotonic());
+                if let Some(config) = reloaded(args) {
+                    return End::Reload(config);
+                }
+                notify::ready("the configuration is as it was: the new one is wrong");
+            }
+            _ = user.recv() => println!("{}", running.node.describe()),
+        }
+    }
+}
+
+/// None where the configuration is wrong: then the old one stays.
+fn reloaded(args: &[String]) -> Option<Box<Config>> {
+    let path = file_wanted(args).unwrap_or_default();
+    tracing::info!("Reloading configuration from {}", path.display());
+    match fleet_config::read(&facts::gather(args)) {
+        Ok(Task::Run { config, warnings }) => {
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Some(config)
+        }
+        Ok(Task::Print(_)) => None,
+        Err(refusal) => {
+            tracing::error!("{}", refusal.text.trim_end());
+            None
+        }
+    }
+}
+
+impl Process {
+    fn start(&self, config: &Config) -> anyhow::Result<Running> {
+        let bus = if config.systemd_user { Bus::Session } else { Bus::System };
+        let units = Units::open(&config.units_directory, bus).context("the folder of units")?;
+        let (kept, units_kept) = (self.kept.clone(), self.kept.clone());
+        let told = |written: anyhow::Result<()>| {
+            if let Err(error) = written {
+                tracing::warn!("what the next start has to know: {error:#}");
+            }
+        };
+        let world = World {
+            store: store::open(&config.etcd)?,
+            hands: Systemd(units),
+            peers: Asker { port: config.partition_port },
+            remember: Arc::new(move |memory: &fleet_node::Memory| {
+                told(kept.write_contact(memory));
+            }),
+            remember_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
+        };
+        let node = Node::start(self.settings(config), self.metrics.clone(), world);
+        let answerer = node.answer_to_peers();
+        let has_store = move || {
+            let answerer = answerer.clone();
+            async move { answerer.has_store().await }
+        };
+        let answering = config.partition_port.map(|port| tokio::spawn(peers::answer(port, has_store)));
+        self.api.set(Some(Current {
+            known: node.known().clone(),
+            contact: node.contact().clone(),
+            requests: node.requests(),
+        }));
+        Ok(Running { node, answering })
+    }
+
+    async fn end(&self, running: Running, purge: bool) {
+        self.api.set(None);
+        if let Some(answering) = running.answering {
+            answering.abort();
+        }
+        running.node.stop(purge).await;
+    }
+
+    fn settings(&self, config: &Config) -> Settings {
+        let set = config.public_ip.clone();
+        Settings {
+            me: self.me.clone(),
+            public_ip: Arc::new(move || machine::public_ip(set.as_deref())),
+            metadata: config.metadata.clone(),
+            capacity: config.capacity,
+            version: VERSION.to_owned(),
+            ttl: config.agent_ttl,
+            engine_interval: config.engine_reconcile_interval,
+            disable_engine: config.disable_engine,
+            disable_watches: config.disable_watches,
+            instance: self.starts.instance.clone(),
+            earlier_instances: self.starts.earlier.clone(),
+            remembered: self.kept.contact(),
+            launched: self.kept.units(),
+            clock: machine::clock(),
+            chance: Chance(Arc::new(fastrand::f64)),
+        }
+    }
+}

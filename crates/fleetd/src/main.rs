@@ -1,0 +1,36 @@
+//! `fleetd`: the cluster manager's daemon, on every machine of the cluster.
+
+mod backend;
+mod facts;
+mod hands;
+mod life;
+mod listeners;
+mod machine;
+mod memory;
+mod peers;
+mod store;
+
+use std::process::ExitCode;
+
+use fleet_config::{Refusal, Task};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match fleet_config::read(&facts::gather(&args)) {
+        Ok(Task::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Task::Run { config, warnings }) => match life::run(&args, *config, &warnings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(Refusal { exit, text }) => {
+            eprint!("{text}");
+            ExitCode::from(exit)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What one start of fleetd leaves to the next.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cluster::MachineId;
+use fleet_node::{Memory, Peer};
+use serde::{Deserialize, Serialize};
+use unit_file::{UnitHash, UnitName};
+
+/// Starts that are remembered: a few, should one have ended before it could register.
+const STARTS: usize = 8;
+const MODE: u32 = 0o600;
+
+/// Kept over reboots: the numbers of earlier starts, by which a presence in the store is known to be ours.
+pub struct Starts {
+    pub instance: String,
+    pub earlier: Vec<String>,
+}
+
+impl Starts {
+    /// Writes the new number down before anybody hears of it. Where the folder can not be written, earlier starts
+    /// are as unknown as before.
+    pub fn begin(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("starts.json");
+        let text = std::fs::read(&path).unwrap_or_default();
+        let mut earlier: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
+        let number = getrandom::u64().map_err(|error| anyhow::anyhow!("random numbers: {error}"))?;
+        let instance = format!("{number:016x}");
+        earlier.truncate(STARTS - 1);
+        let all: Vec<&String> = [&instance].into_iter().chain(&earlier).collect();
+        let written = std::fs::create_dir_all(folder)
+            .and_then(|()| whole_file::replace(&path, &serde_json::to_vec(&all)?, MODE));
+        if let Err(error) = written {
+            tracing::warn!(
+                "{}: {error}: after a crash this machine may have to wait for its own presence",
+                path.display()
+            );
+        }
+        Ok(Self { instance, earlier })
+    }
+}
+
+/// In `/run`: the same run of the machine, its clock, and its units.
+pub struct Kept {
+    folder: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContactJson {
+    /// Seconds since the machine started.
+    sent: f64,
+    others: Vec<(String, String)>,
+}
+
+impl Kept {
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    fn contact_file(&self) -> PathBuf {
+        self.folder.join("contact.json")
+    }
+
+    fn units_file(&self) -> PathBuf {
+        self.folder.join("launched.json")
+    }
+
+    pub fn contact(&self) -> Option<Memory> {
+        let json: ContactJson = serde_json::from_slice(&std::fs::read(self.contact_file()).ok()?).ok()?;
+        let others = json.others.into_iter().map(|(id, address)| Peer { id: MachineId::new(&id), address });
+        Some(Memory { sent: Duration::try_from_secs_f64(json.sent).ok()?, others: others.collect() })
+    }
+
+    pub fn write_contact(&self, memory: &Memory) -> anyhow::Result<()> {
+        let others = memory.others.iter().map(|peer| (peer.id.to_string(), peer.address.clone()));
+        write(
+            &self.contact_file(),
+            &ContactJson { sent: memory.sent.as_secs_f64(), others: others.collect() },
+        )
+    }
+
+    /// Of units that are not remembered nothing is known: that is less, and never wrong.
+    pub fn units(&self) -> BTreeMap<UnitName, UnitHash> {
+        let text = std::fs::read(self.units_file()).unwrap_or_default();
+        let json: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
+        let unit = |(name, hash): (String, String)| Some((UnitName::parse(&name).ok()?, hash.parse().ok()?));
+        json.into_iter().filter_map(unit).collect()
+    }
+
+    pub fn write_units(&self, units: &BTreeMap<UnitName, UnitHash>) -> anyhow::Result<()> {
+        let json: BTreeMap<_, _> =
+            units.iter().map(|(name, hash)| (name.as_str(), hash.to_string())).collect();
+        write(&self.units_file(), &json)
+    }
+}
+
+fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    whole_file::replace(path, &serde_json::to_vec(value)?, MODE).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_know_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = Starts::begin(folder.path()).unwrap();
+        assert_eq!(before.earlier, Vec::<String>::new());
+        for _ in 0..STARTS + 3 {
+            let now = Starts::begin(folder.path()).unwrap();
+            assert_eq!(now.earlier[0], before.instance);
+            assert!(now.earlier.len() < STARTS && !now.earlier.contains(&now.instance));
+            before = now;
+        }
+    }
+
+    #[test]
+    fn contacts_survive() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::at(folder.path());
+        assert_eq!((kept.contact(), kept.units()), (None, BTreeMap::new()));
+        let peer = Peer { id: MachineId::new("a"), address: "192.0.2.7".into() };
+        let memory = Memory { sent: Duration::from_millis(1_500), others: vec![peer] };
+        kept.write_contact(&memory).unwrap();
+        assert_eq!(kept.contact(), Some(memory));
+        std::fs::write(folder.path().join("contact.json"), "{").unwrap();
+        assert_eq!(kept.contact(), None);
+        let units = BTreeMap::from([(UnitName::parse("a.service").unwrap(), UnitHash([7; 20]))]);
+        kept.write_units(&units).unwrap();
+        assert_eq!(kept.units(), units);
+    }
+}

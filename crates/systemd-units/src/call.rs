@@ -1,0 +1,74 @@
+//! One call over D-Bus: where it goes, how long it may take, and how errors name it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use zbus::{Connection, DynamicType, Type};
+
+use crate::error::Error;
+use crate::limits::CALL_LIMIT;
+
+pub(crate) const SYSTEMD: &str = "org.freedesktop.systemd1";
+pub(crate) const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
+pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(crate) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+pub(crate) const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+
+pub(crate) struct Call<'a> {
+    destination: &'static str,
+    path: &'a str,
+    interface: &'static str,
+    method: &'static str,
+    /// A unit, mostly; empty where the method says all.
+    about: &'a str,
+    limit: Duration,
+}
+
+impl<'a> Call<'a> {
+    /// To systemd's manager.
+    pub fn manager(method: &'static str, about: &'a str) -> Self {
+        let (destination, path, interface) = (SYSTEMD, SYSTEMD_PATH, MANAGER);
+        Self { destination, path, interface, method, about, limit: CALL_LIMIT }
+    }
+
+    /// For a property of an object of systemd's.
+    pub fn property(path: &'a str, about: &'a str) -> Self {
+        let (destination, interface, method) = (SYSTEMD, PROPERTIES, "Get");
+        Self { destination, path, interface, method, about, limit: CALL_LIMIT }
+    }
+
+    /// To the bus itself.
+    pub fn bus(method: &'static str) -> Self {
+        let about = SYSTEMD;
+        Self { destination: BUS, path: BUS_PATH, interface: BUS, method, about, limit: CALL_LIMIT }
+    }
+
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    pub async fn ask<B, T>(&self, connection: &Connection, body: &B) -> Result<T, Error>
+    where
+        B: Serialize + DynamicType,
+        T: DeserializeOwned + Type,
+    {
+        let (to, path, interface) = (Some(self.destination), self.path, Some(self.interface));
+        let asked = connection.call_method(to, path, interface, self.method, body);
+        let answer = match timeout(self.limit, asked).await {
+            Ok(answer) => answer.map_err(|error| Error::of_call(self.shown(), error))?,
+            Err(_) => return Err(Error::TimedOut { call: self.shown(), limit: self.limit }),
+        };
+        let body = answer.body();
+        body.deserialize().map_err(|source| Error::Answer { call: self.shown(), source: Box::new(source) })
+    }
+
+    pub fn shown(&self) -> String {
+        if self.about.is_empty() {
+            return self.method.to_owned();
+        }
+        format!("{} of {}", self.method, self.about)
+    }
+}

@@ -1,0 +1,96 @@
+//! Loading: a file, its link, and what its `[Install]` section asks for.
+
+use std::path::PathBuf;
+
+use unit_file::{UnitFile, UnitName};
+
+use crate::error::Error;
+use crate::session::Session;
+use crate::takes::check;
+use crate::units::Units;
+
+const INSTALL: &str = "Install";
+/// Where the files of masked units lead.
+const MASK: &str = "/dev/null";
+
+impl Units {
+    /// Writes the normalised text, links it until the next boot, and enables it where it has an `[Install]` section.
+    /// systemd is not made to read it. What can not be done as a whole is undone: there is no file then, or the one
+    /// from before.
+    ///
+    /// # Errors
+    /// [`Error::Clash`] where this machine has a unit of that name by itself, which is left alone.
+    pub async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<(), Error> {
+        check(name)?;
+        let session = self.systemd().await?;
+        if let Some(path) = self.clash(&session, name).await? {
+            return Err(Error::Clash { unit: name.clone(), path });
+        }
+        let before = self.write(name, file).await?;
+        let linked = self.link(&session, name, file).await;
+        if linked.is_err() {
+            self.undo(&session, name, before).await;
+        }
+        linked
+    }
+
+    /// The file of the unit that has the name already.
+    async fn clash(&self, session: &Session, name: &UnitName) -> Result<Option<PathBuf>, Error> {
+        let Some(row) = session.rows(&[name]).await?.pop() else { return Ok(None) };
+        if row.state.load == "not-found" && row.state.is_down() {
+            return Ok(None);
+        }
+        let fragment = session.fragment(name, &row.object).await?;
+        if self.0.folder.is_own(name, &fragment) {
+            return Ok(None);
+        }
+        if row.state.load == "masked" {
+            return Ok(Some(if fragment.as_os_str().is_empty() { MASK.into() } else { fragment }));
+        }
+        let same_name = fragment.file_name().is_some_and(|file_name| file_name == name.as_str());
+        // An instance of a template may have a file of its own, but not while the template's runs.
+        let runs = !fragment.as_os_str().is_empty() && !row.state.is_down();
+        Ok((same_name || runs).then_some(fragment))
+    }
+
+    /// What was there before.
+    async fn write(&self, name: &UnitName, file: &UnitFile) -> Result<Option<Vec<u8>>, Error> {
+        let (name, text) = (name.clone(), file.normalised());
+        self.with_folder(move |folder| {
+            let before = folder.content(&name)?;
+            folder.write(&name, text.as_bytes())?;
+            Ok(before)
+        })
+        .await
+    }
+
+    async fn link(&self, session: &Session, name: &UnitName, file: &UnitFile) -> Result<(), Error> {
+        session.link(name, &self.0.folder.file(name)).await?;
+        if !file.has_section(INSTALL) {
+            return Ok(());
+        }
+        let refused = match session.enable(name).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => Error::NothingToEnable,
+            Err(error) => error,
+        };
+        Err(Error::Enable { unit: name.clone(), source: Box::new(refused) })
+    }
+
+    /// A unit that was loaded before may run, so its file stays: who reads the folder has to know of it.
+    async fn undo(&self, session: &Session, name: &UnitName, before: Option<Vec<u8>>) {
+        if before.is_none()
+            && let Err(error) = session.disable(name).await
+        {
+            tracing::warn!("the link of {name} may be left behind: {error}");
+        }
+        let unit = name.clone();
+        let undone = self.with_folder(move |folder| match before {
+            Some(content) => folder.write(&unit, &content),
+            None => folder.remove(&unit),
+        });
+        if let Err(error) = undone.await {
+            tracing::warn!("the file of {name} may be left behind: {error}");
+        }
+    }
+}

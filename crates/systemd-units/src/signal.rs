@@ -1,0 +1,199 @@
+//! What signals say. One that is not sent by systemd itself, or by the bus, says nothing: on the system's bus anybody
+//! may send signals to anybody.
+
+use unit_file::UnitName;
+use zbus::message::{Header, Type};
+use zbus::names::InterfaceName;
+use zbus::{Connection, MatchRule, Message, OwnedObjectPath};
+
+use crate::call::{BUS, Call, MANAGER, PROPERTIES, SYSTEMD, SYSTEMD_PATH};
+use crate::error::Error;
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const UNITS: &str = "/org/freedesktop/systemd1/unit";
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    JobRemoved {
+        job: u32,
+        unit: String,
+        result: String,
+    },
+    /// systemd begins to read all its files again, or has done so. It answers nothing in between.
+    Reloading,
+    /// systemd has the unit in its memory now, or has not any more.
+    Appeared(String),
+    Gone(String),
+    /// Properties of the unit changed.
+    Changed(UnitName),
+    /// systemd is on the bus by this name, or is not.
+    Owner(Option<String>),
+}
+
+/// What the bus is asked to hand over.
+pub(crate) fn rules() -> zbus::Result<Vec<MatchRule<'static>>> {
+    let signal = || MatchRule::builder().msg_type(Type::Signal);
+    Ok(vec![
+        signal().sender(BUS).interface(BUS).member("NameOwnerChanged").add_arg(SYSTEMD).build()?,
+        signal().sender(SYSTEMD).path(SYSTEMD_PATH).interface(MANAGER).build()?,
+        signal()
+            .sender(SYSTEMD)
+            .path_namespace(UNITS)
+            .interface(PROPERTIES)
+            .member("PropertiesChanged")
+            .add_arg(UNIT)
+            .build()?,
+    ])
+}
+
+/// Without a subscriber systemd sends no signals at all.
+pub(crate) async fn subscribe(connection: &Connection) -> Result<(), Error> {
+    match Call::manager("Subscribe", "").ask(connection, &()).await {
+        Err(error) if error.is_already_subscribed() => Ok(()),
+        done => done,
+    }
+}
+
+/// `systemd` is the unique name that it has on the bus now.
+pub(crate) fn read(message: &Message, systemd: Option<&str>) -> Option<Signal> {
+    if message.message_type() != Type::Signal {
+        return None;
+    }
+    let header = message.header();
+    let sender = header.sender()?.as_str();
+    match header.interface().map(InterfaceName::as_str)? {
+        BUS if sender == BUS => owner(message, &header),
+        MANAGER if Some(sender) == systemd => manager(message, &header),
+        PROPERTIES if Some(sender) == systemd => changed(message, &header),
+        _ => None,
+    }
+}
+
+fn owner(message: &Message, header: &Header<'_>) -> Option<Signal> {
+    if header.member()?.as_str() != "NameOwnerChanged" {
+        return None;
+    }
+    let (name, _, new): (String, String, String) = message.body().deserialize().ok()?;
+    (name == SYSTEMD).then(|| Signal::Owner((!new.is_empty()).then_some(new)))
+}
+
+fn manager(message: &Message, header: &Header<'_>) -> Option<Signal> {
+    let body = message.body();
+    match header.member()?.as_str() {
+        "JobRemoved" => {
+            let (job, _, unit, result): (u32, OwnedObjectPath, String, String) = body.deserialize().ok()?;
+            Some(Signal::JobRemoved { job, unit, result })
+        }
+        "Reloading" => Some(Signal::Reloading),
+        "UnitNew" => {
+            body.deserialize().ok().map(|(unit, _): (String, OwnedObjectPath)| Signal::Appeared(unit))
+        }
+        "UnitRemoved" => {
+            body.deserialize().ok().map(|(unit, _): (String, OwnedObjectPath)| Signal::Gone(unit))
+        }
+        _ => None,
+    }
+}
+
+fn changed(message: &Message, header: &Header<'_>) -> Option<Signal> {
+    if header.member()?.as_str() != "PropertiesChanged" {
+        return None;
+    }
+    let body = message.body();
+    // The first of three; the properties themselves are asked for when there is time.
+    let interface: &str = body.deserialize_ignore_signature().ok()?;
+    (interface == UNIT).then(|| unit_of(header.path()?.as_str()).map(Signal::Changed))?
+}
+
+/// The unit that an object is. systemd writes bytes that no path may have as `_` and two hex digits
+/// (sd_bus_path_encode(3)).
+fn unit_of(path: &str) -> Option<UnitName> {
+    let label = path.strip_prefix(UNITS)?.strip_prefix('/')?;
+    let mut parts = label.split('_');
+    let mut name = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        name.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        name.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    UnitName::parse(std::str::from_utf8(&name).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use zbus::Variant;
+
+    use super::*;
+
+    fn check_path(path: &str, name: Option<&str>) {
+        let unit = unit_of(path);
+        assert_eq!(unit.as_ref().map(UnitName::as_str), name, "{path}");
+    }
+
+    #[test]
+    fn objects_are_units() {
+        check_path("/org/freedesktop/systemd1/unit/hello_2eservice", Some("hello.service"));
+        check_path(
+            "/org/freedesktop/systemd1/unit/_32web_40a_5cx2d_5fb_3ac_2eservice",
+            Some(r"2web@a\x2d_b:c.service"),
+        );
+        check_path("/org/freedesktop/systemd1/unit/a_2dslice_2eslice", Some("a-slice.slice"));
+        check_path("/org/freedesktop/systemd1/unit/hello", None);
+        check_path("/org/freedesktop/systemd1/unit/a_2eservice_", None);
+        check_path("/org/freedesktop/systemd1/unit/a_zzservice", None);
+        check_path("/org/freedesktop/systemd1/unit/a_+2service", None);
+        check_path("/org/freedesktop/systemd1/job/1", None);
+        check_path("/org/freedesktop/systemd1/unit", None);
+    }
+
+    fn signal<B>(path: &str, interface: &str, member: &str, sender: &str, body: &B) -> Message
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        Message::signal(path, interface, member).sender(sender).build(body).unwrap()
+    }
+
+    fn check(message: &Message, expected: Option<Signal>) {
+        assert_eq!(read(message, Some(":1.1")), expected, "{message:?}");
+    }
+
+    #[test]
+    fn only_systemd_and_the_bus_are_believed() {
+        let job = OwnedObjectPath::try_from("/org/freedesktop/systemd1/job/5").unwrap();
+        let end = (5u32, job, "a.service", "done");
+        let removed = Signal::JobRemoved { job: 5, unit: "a.service".into(), result: "done".into() };
+        check(&signal(SYSTEMD_PATH, MANAGER, "JobRemoved", ":1.1", &end), Some(removed));
+        check(&signal(SYSTEMD_PATH, MANAGER, "JobRemoved", ":1.9", &end), None);
+        let owner = (SYSTEMD, ":1.1", ":1.2");
+        let changed = |sender| signal("/org/freedesktop/DBus", BUS, "NameOwnerChanged", sender, &owner);
+        check(&changed("org.freedesktop.DBus"), Some(Signal::Owner(Some(":1.2".into()))));
+        check(&changed(":1.9"), None);
+        check(&changed(":1.1"), None);
+    }
+
+    #[test]
+    fn changes_of_units_are_told_from_those_of_their_services() {
+        let none: (HashMap<&str, Variant<'_>>, Vec<&str>) = Default::default();
+        let path = "/org/freedesktop/systemd1/unit/a_2eservice";
+        let changed = |interface, sender| {
+            signal(path, PROPERTIES, "PropertiesChanged", sender, &(interface, &none.0, &none.1))
+        };
+        let unit = UnitName::parse("a.service").unwrap();
+        check(&changed(UNIT, ":1.1"), Some(Signal::Changed(unit)));
+        check(&changed("org.freedesktop.systemd1.Service", ":1.1"), None);
+        check(&changed(UNIT, ":1.9"), None);
+    }
+
+    #[test]
+    fn reloads_and_units_that_come_and_go() {
+        let object = OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/a_2eservice").unwrap();
+        let unit = ("a.service", object);
+        let from_systemd =
+            |member, body: &(&str, OwnedObjectPath)| signal(SYSTEMD_PATH, MANAGER, member, ":1.1", body);
+        check(&from_systemd("UnitNew", &unit), Some(Signal::Appeared("a.service".into())));
+        check(&from_systemd("UnitRemoved", &unit), Some(Signal::Gone("a.service".into())));
+        check(&from_systemd("UnitFilesChanged", &unit), None);
+        check(&signal(SYSTEMD_PATH, MANAGER, "Reloading", ":1.1", &true), Some(Signal::Reloading));
+    }
+}

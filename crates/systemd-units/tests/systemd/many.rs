@@ -1,0 +1,73 @@
+//! A thousand units at once: calls do not wait for each other, and neither do stops.
+
+use futures_util::future::try_join_all;
+use systemd_units::Error;
+
+use super::fake::{Node, Stop, file, name};
+
+const UNITS: usize = 1000;
+/// So many calls are on their way before the first is answered.
+const AT_ONCE: usize = 200;
+
+fn names() -> Vec<unit_file::UnitName> {
+    (0..UNITS).map(|number| name(&format!("a@{number}.service"))).collect()
+}
+
+#[tokio::test]
+async fn a_thousand_units_come_and_go() {
+    let node = Node::new();
+    let (units, names, text) = (&node.units, names(), file("[Service]\nExecStart=/bin/sleep 1\n"));
+
+    node.fake.state(|state| state.hold = Some(("LinkUnitFiles", AT_ONCE)));
+    let loading = try_join_all(names.iter().map(|name| units.load(name, &text)));
+    loading.await.unwrap();
+    node.fake.state(|state| state.hold = None);
+    units.reload().await.unwrap();
+    assert_eq!((node.fake.calls("LinkUnitFiles"), node.fake.calls("Reload")), (UNITS, 1));
+    assert_eq!(units.found().await.unwrap().len(), UNITS);
+
+    node.fake.state(|state| state.hold = Some(("StartUnit", AT_ONCE)));
+    let mut jobs = try_join_all(names.iter().map(|name| units.start(name))).await.unwrap();
+    jobs.sort_unstable();
+    jobs.dedup();
+    assert_eq!(jobs.len(), UNITS);
+    let asked = node.fake.calls("ListUnitsByNames");
+    let states = units.states(&names).await.unwrap();
+    assert_eq!(states.values().filter(|state| state.active == "active").count(), UNITS);
+    assert_eq!(node.fake.calls("ListUnitsByNames"), asked + 1);
+
+    // More stops go on at one time than calls may.
+    node.fake.state(|state| {
+        state.hold = None;
+        state.stops = names.iter().map(|name| (name.to_string(), Stop::Held)).collect();
+    });
+    let end_all = async {
+        node.fake.until_called("StopUnit", UNITS).await;
+        assert_eq!(node.fake.calls("DisableUnitFiles"), 0);
+        for name in &names {
+            node.fake.end_stop(name.as_str(), "done", "inactive").await;
+        }
+    };
+    let unloading = try_join_all(names.iter().map(|name| units.unload(name)));
+    let (unloaded, ()) = tokio::join!(unloading, end_all);
+    unloaded.unwrap();
+    assert_eq!(units.found().await.unwrap().len(), 0);
+    assert!(node.fake.state(|state| state.links.is_empty() && state.units.is_empty()));
+    assert_eq!(node.fake.state(|state| state.dials), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_is_away_is_not_dialled_for_each() {
+    let node = Node::new();
+    node.fake.state(|state| state.refuse_dials = usize::MAX);
+    let (names, text) = (names(), file("[Service]\nExecStart=/bin/sleep 1\n"));
+    let loads = names.iter().map(|name| node.units.load(name, &text));
+    for loaded in futures_util::future::join_all(loads).await {
+        assert!(matches!(loaded, Err(Error::Connect(_))));
+    }
+    assert_eq!(node.fake.state(|state| state.dials), 1);
+    assert_eq!(std::fs::read_dir(&node.folder).unwrap().count(), 0);
+    node.fake.state(|state| state.refuse_dials = 0);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    node.units.load(&names[0], &text).await.unwrap();
+}

@@ -1,0 +1,236 @@
+//! Stopping and unloading are over when the unit is down, and nothing is removed before.
+
+use std::path::Path;
+use std::time::Duration;
+
+use systemd_units::{Error, Units};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::fake::{Node, Stop, Unit, file, job_removed, name, told};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MICROS: u64 = 1_000_000;
+
+fn running(unit: &str, stop: Stop) -> Node {
+    let node = Node::new();
+    node.put(unit, "active");
+    node.fake.state(|state| state.stops.insert(unit.to_owned(), stop));
+    node
+}
+
+fn unload(units: &Units, unit: &str) -> JoinHandle<Result<(), Error>> {
+    let (units, unit) = (units.clone(), name(unit));
+    tokio::spawn(async move { units.unload(&unit).await })
+}
+
+fn is_whole(node: &Node, unit: &str) -> bool {
+    let linked = node.fake.state(|state| state.links.contains_key(unit));
+    assert_eq!(linked, node.file(unit).is_some(), "link and file go together");
+    linked
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_removed_while_the_unit_stops() {
+    let node = running("a.service", Stop::Held);
+    let unloading = unload(&node.units, "a.service");
+    node.fake.until_called("StopUnit a.service", 1).await;
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(is_whole(&node, "a.service") && !unloading.is_finished());
+    node.fake.end_stop("a.service", "done", "failed").await;
+    unloading.await.unwrap().unwrap();
+    assert!(!is_whole(&node, "a.service"));
+    let after = node.fake.state(|state| state.calls.split_off(state.calls.len() - 2));
+    assert_eq!(after, ["DisableUnitFiles a.service", "ResetFailedUnit a.service"]);
+    assert_eq!(node.fake.calls("Reload"), 0);
+}
+
+/// What unloading says of a unit whose stop comes to that, and that it says it at once, unless it has to look itself.
+async fn check_stop(stop: Stop, expected: Result<(), &str>) {
+    let node = running("a.service", stop);
+    let start = Instant::now();
+    let unloaded = node.units.unload(&name("a.service")).await.map_err(|error| told(&error));
+    assert_eq!(unloaded, expected.map_err(str::to_owned), "{stop:?}");
+    assert_eq!(is_whole(&node, "a.service"), expected.is_err(), "{stop:?}");
+    let limit = if matches!(stop, Stop::Unsaid) { 5 } else { 0 };
+    assert_eq!(start.elapsed().as_secs(), limit, "{stop:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_stops_end() {
+    check_stop(Stop::BeforeAnswer, Ok(())).await;
+    check_stop(Stop::With("done", "inactive"), Ok(())).await;
+    check_stop(Stop::With("done", "failed"), Ok(())).await;
+    check_stop(Stop::With("failed", "failed"), Ok(())).await;
+    check_stop(Stop::With("canceled", "inactive"), Ok(())).await;
+    let canceled = "a.service was not stopped: the job's result is canceled, the unit is active";
+    check_stop(Stop::With("canceled", "active"), Err(canceled)).await;
+    let timeout = "a.service was not stopped: the job's result is timeout, the unit is deactivating";
+    check_stop(Stop::With("timeout", "deactivating"), Err(timeout)).await;
+    check_stop(Stop::Unsaid, Ok(())).await;
+}
+
+/// How long a stop is waited for that never ends, in seconds; `None` where longer than a week.
+async fn check_patience(unit: &str, limit: Option<u64>, expected: Option<u64>) {
+    let node = running(unit, Stop::Held);
+    if let Some(limit) = limit {
+        node.fake.state(|state| state.stop_limits.insert(unit.to_owned(), limit));
+    }
+    let start = Instant::now();
+    let unloading = unload(&node.units, unit);
+    let week = 7 * 24 * 3600 * SECOND;
+    match tokio::time::timeout(week, unloading).await {
+        Ok(ended) => {
+            let error = ended.unwrap().unwrap_err();
+            let seconds = start.elapsed().as_secs();
+            assert_eq!(Some(seconds), expected, "{unit}");
+            let text = format!("{unit} has not stopped within {seconds} s; systemd goes on stopping it");
+            assert_eq!(told(&error), text);
+        }
+        Err(_) => assert_eq!(expected, None, "{unit}"),
+    }
+    assert!(is_whole(&node, unit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_has_the_time_that_the_unit_gives_it() {
+    check_patience("a.service", Some(10 * MICROS), Some(15)).await;
+    check_patience("a.socket", Some(20 * MICROS), Some(25)).await;
+    check_patience("a.mount", Some(30 * MICROS), Some(35)).await;
+    check_patience("a.target", None, Some(95)).await;
+    check_patience("a.service", Some(u64::MAX), None).await;
+}
+
+#[tokio::test]
+async fn what_systemd_does_not_know_is_down() {
+    let node = Node::new();
+    node.put("a.service", "inactive");
+    node.fake.state(|state| state.units.clear());
+    node.units.unload(&name("a.service")).await.unwrap();
+    assert!(!is_whole(&node, "a.service"));
+    node.units.unload(&name("a.service")).await.unwrap();
+    // It may also be forgotten between the question and the call.
+    node.put("b.service", "active");
+    let words = ("org.freedesktop.systemd1.NoSuchUnit", "Unit b.service not loaded.");
+    node.fake.state(|state| state.refusals.insert("StopUnit b.service".into(), words));
+    node.units.unload(&name("b.service")).await.unwrap();
+    assert!(!is_whole(&node, "b.service"));
+}
+
+#[tokio::test]
+async fn a_unit_of_the_machine_itself_is_not_stopped() {
+    let node = Node::new();
+    let own = Unit::of("loaded", "active", Path::new("/etc/systemd/system/a.service"));
+    node.fake.state(|state| state.units.insert("a.service".into(), own));
+    node.units.unload(&name("a.service")).await.unwrap();
+    assert_eq!(node.fake.calls("StopUnit") + node.fake.calls("DisableUnitFiles"), 0);
+    // One of the folder is, though somebody removed its file.
+    node.put("b.service", "active");
+    std::fs::remove_file(node.folder.join("b.service")).unwrap();
+    node.units.unload(&name("b.service")).await.unwrap();
+    assert_eq!(node.fake.calls("StopUnit b.service"), 1);
+    assert!(!is_whole(&node, "b.service"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_goes_on_over_a_bus_that_comes_back() {
+    for cut_at in ["", "GetUnit a.service", "StopUnit a.service", "DisableUnitFiles a.service"] {
+        let node = running("a.service", Stop::Held);
+        node.fake.state(|state| state.cut_at = Some(cut_at.to_owned()));
+        let unloading = unload(&node.units, "a.service");
+        let stopped = usize::from(cut_at == "StopUnit a.service") + 1;
+        node.fake.until_called("StopUnit a.service", stopped).await;
+        if cut_at.is_empty() {
+            node.fake.state(|state| state.refuse_dials = 3);
+            node.fake.cut().await;
+            node.fake.until_called("StopUnit a.service", 2).await;
+        }
+        assert!(is_whole(&node, "a.service"));
+        node.fake.end_stop("a.service", "done", "inactive").await;
+        unloading.await.unwrap().unwrap();
+        assert!(!is_whole(&node, "a.service"));
+        assert!(node.fake.state(|state| state.dials) > 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_stays_away_leaves_the_file() {
+    let node = running("a.service", Stop::Held);
+    let unloading = unload(&node.units, "a.service");
+    node.fake.until_called("StopUnit a.service", 1).await;
+    node.fake.state(|state| state.refuse_dials = usize::MAX);
+    let start = Instant::now();
+    node.fake.cut().await;
+    let lost = unloading.await.unwrap().unwrap_err();
+    assert!(matches!(lost, Error::Connect(_)), "{lost}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert!(is_whole(&node, "a.service"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_that_nobody_heard_are_looked_up() {
+    // systemd is replaced, or reads its files and forgets who listens, while the job ends.
+    for forget in ["reexecute", "reload"] {
+        let node = running("a.service", Stop::Held);
+        node.fake.state(|state| state.forgetful = true);
+        let unloading = unload(&node.units, "a.service");
+        node.fake.until_called("StopUnit a.service", 1).await;
+        let subscribed = node.fake.calls("Subscribe");
+        if forget == "reload" {
+            node.units.reload().await.unwrap();
+        } else {
+            node.fake.reexecute().await;
+        }
+        node.fake.state(|state| state.subscribed = false);
+        node.fake.end_stop("a.service", "done", "inactive").await;
+        let start = Instant::now();
+        unloading.await.unwrap().unwrap();
+        assert!(start.elapsed() < 6 * SECOND, "{forget}");
+        assert!(!is_whole(&node, "a.service"));
+        assert!(node.fake.calls("Subscribe") > subscribed, "{forget}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_while_a_job_runs_does_not_end_it() {
+    let node = running("a.service", Stop::Held);
+    let unloading = unload(&node.units, "a.service");
+    node.fake.until_called("StopUnit a.service", 1).await;
+    for _ in 0..3 {
+        node.units.reload().await.unwrap();
+    }
+    node.fake.until_called("GetJob", 1).await;
+    assert!(is_whole(&node, "a.service") && !unloading.is_finished());
+    let start = Instant::now();
+    node.fake.end_stop("a.service", "done", "inactive").await;
+    unloading.await.unwrap().unwrap();
+    assert!(start.elapsed() < SECOND, "its end was looked up, not heard");
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_on_the_bus_end_no_job() {
+    let node = running("a.service", Stop::Held);
+    let unloading = unload(&node.units, "a.service");
+    node.fake.until_called("StopUnit a.service", 1).await;
+    let job = node.fake.state(|state| state.last_job);
+    node.fake.signal(&job_removed(":1.66", job, "a.service", "done")).await;
+    node.fake.signal(&job_removed(":1.1", job + 1, "b.service", "done")).await;
+    tokio::time::sleep(30 * SECOND).await;
+    assert!(is_whole(&node, "a.service") && !unloading.is_finished());
+    node.fake.end_stop("a.service", "done", "inactive").await;
+    unloading.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_unit_is_replaced_after_the_old_one_is_down() {
+    let node = running("a.service", Stop::Held);
+    let unloading = unload(&node.units, "a.service");
+    node.fake.until_called("StopUnit a.service", 1).await;
+    node.fake.end_stop("a.service", "done", "inactive").await;
+    unloading.await.unwrap().unwrap();
+    node.units.load(&name("a.service"), &file("[Service]\nExecStart=/bin/sleep 2\n")).await.unwrap();
+    node.units.reload().await.unwrap();
+    node.units.start(&name("a.service")).await.unwrap();
+    let states = node.units.states(&[name("a.service")]).await.unwrap();
+    assert_eq!(states[&name("a.service")].active, "active");
+}
