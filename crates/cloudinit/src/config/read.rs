@@ -153,11 +153,13 @@ fn options(coreos: Option<&Mapping>, service: Service) -> ServiceOptions {
     ServiceOptions { service, variables }
 }
 
-/// Zero values count as not set, but for the `false` that switches off what is on.
+/// Zero values count as not set, but for keys of ours to which they mean something.
 fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
     let entry = block.get(key.name)?;
     let value = match key.want {
-        Want::Integer => integer(&entry.node).filter(|value| *value != 0)?.to_string().into(),
+        Want::Integer => {
+            integer(&entry.node).filter(|value| *value != 0 || key.zero_counts)?.to_string().into()
+        }
         Want::Float => float(number(&entry.node).filter(|value| *value != 0.0)?).into(),
         Want::Boolean => switch(&entry.node, key)?.into(),
         _ => scalar_text(&entry.node, entry.place)?.text,
@@ -172,7 +174,7 @@ fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
 fn switch(node: &Node, key: &Key) -> Option<&'static str> {
     match node.scalar()?.resolve() {
         ScalarType::Boolean(true) => Some("true"),
-        ScalarType::Boolean(false) if key.on_by_default => Some("false"),
+        ScalarType::Boolean(false) if key.zero_counts => Some("false"),
         _ => None,
     }
 }

@@ -71,6 +71,7 @@ fn service_values_are_quoted_for_systemd() {
 fn every_setting_of_fleet_in_the_order_of_the_contract() {
     check_fleet(
         "units-directory: /run/u, systemd-user: yes, purge-on-stop: true, enable-grpc: true, disable_watches: on, \
+         partition-port: 7, capacity-units: 100, capacity-memory: 8G, capacity-cpu: 0.5, \
          verify-units: true, verbosity: 1, token-limit: 5, public-ip: $public_ipv4, metadata: 'region=eu,disk=ssd', \
          etcd-password: p, etcd-username: u, etcd-servers: 'http://a:2379,http://b:2379', etcd_request_timeout: 2, \
          etcd-key-prefix: /x, etcd-keyfile: /k, etcd-certfile: /c, etcd-cafile: /ca, engine-reconcile-interval: 0.5, \
@@ -93,8 +94,12 @@ fn every_setting_of_fleet_in_the_order_of_the_contract() {
             "FLEET_TOKEN_LIMIT=5",
             "FLEET_VERBOSITY=1",
             "FLEET_VERIFY_UNITS=true",
+            "FLEET_CAPACITY_CPU=0.5",
+            "FLEET_CAPACITY_MEMORY=8G",
+            "FLEET_CAPACITY_UNITS=100",
             "FLEET_DISABLE_WATCHES=true",
             "FLEET_ENABLE_GRPC=true",
+            "FLEET_PARTITION_PORT=7",
             "FLEET_PURGE_ON_STOP=true",
             "FLEET_SYSTEMD_USER=true",
             "FLEET_UNITS_DIRECTORY=/run/u",
@@ -103,9 +108,13 @@ fn every_setting_of_fleet_in_the_order_of_the_contract() {
 }
 
 #[test]
-fn only_what_is_on_by_default_can_be_said_to_be_off() {
+fn nothing_is_passed_on_only_where_it_means_something() {
     check_fleet("disable-engine: false, verbosity: 0, metadata: ''", &[]);
     check_fleet("purge-on-stop: no", &["FLEET_PURGE_ON_STOP=false"]);
+    check_fleet(
+        "capacity-units: 0, partition-port: 0",
+        &["FLEET_CAPACITY_UNITS=0", "FLEET_PARTITION_PORT=0"],
+    );
     check_fleet("purge_on_stop: 'false'", &[]);
 }
 

@@ -48,13 +48,13 @@ pub struct Key {
     pub allowed: Option<fn(&str) -> bool>,
     /// The environment variable's name where it is not the prefix and the key in upper case.
     pub variable: Option<&'static str>,
-    /// A switch that is on unless `false` is said: that is passed on too, where others count as not set.
-    pub on_by_default: bool,
+    /// `false` and 0 mean something else than nothing, and are passed on. Of other keys they count as not set.
+    pub zero_counts: bool,
 }
 
 impl Key {
     const fn new(name: &'static str, want: Want) -> Self {
-        Self { name, want, deprecated: None, allowed: None, variable: None, on_by_default: false }
+        Self { name, want, deprecated: None, allowed: None, variable: None, zero_counts: false }
     }
 
     const fn deprecated(mut self, reason: &'static str) -> Self {
@@ -72,8 +72,8 @@ impl Key {
         self
     }
 
-    const fn on_by_default(mut self) -> Self {
-        self.on_by_default = true;
+    const fn zero_counts(mut self) -> Self {
+        self.zero_counts = true;
         self
     }
 }

@@ -150,9 +150,13 @@ const FLEET_KEYS: &[Key] = &[
     integer("verbosity"),
     boolean("verify_units"),
     // Settings of fleetd that the original's cloud-config does not know.
+    text("capacity_cpu"),
+    text("capacity_memory"),
+    integer("capacity_units").zero_counts(),
     boolean("disable_watches"),
     boolean("enable_grpc"),
-    boolean("purge_on_stop").on_by_default(),
+    integer("partition_port").zero_counts(),
+    boolean("purge_on_stop").zero_counts(),
     boolean("systemd_user"),
     text("units_directory"),
 ];
