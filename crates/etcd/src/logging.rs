@@ -15,9 +15,7 @@ pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
     let level = if config.debug { Level::DEBUG } else { Level::INFO };
     let packages = config.package_levels.clone().unwrap_or_default();
     let filter = daemon::log::start("etcd", targets(level, &packages))?;
-    Ok(Arc::new(move |name: &str| {
-        level_of(name).is_some_and(|level| filter.set(targets(level, &packages)))
-    }))
+    Ok(Arc::new(move |name: &str| level_of(name).is_some_and(|level| filter.set(targets(level, &packages)))))
 }
 
 /// `etcdserver=DEBUG,raft=WARN`: names of the original's packages match none of ours and are let pass.

@@ -16,8 +16,8 @@ use prometheus::Registry;
 use crate::backend::MemberBackend;
 use crate::metrics::Metrics;
 use crate::peer_port::PeerPort;
-use daemon::Stop;
 use crate::{data_dir, tls};
+use daemon::{Stop, notify};
 
 /// Requests in flight get as long to be answered when the member stops.
 const GRACE: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use etcd_http::proxy::{Dial, Proxy, ProxySettings};
 use etcd_http::server::{Listener, connection_limit, serve};
 
 use crate::run_member::cors;
-use daemon::Stop;
 use crate::{data_dir, tls};
+use daemon::{Stop, notify};
 
 /// Requests in flight get as long to be answered when the proxy stops.
 const GRACE: Duration = Duration::from_secs(5);
