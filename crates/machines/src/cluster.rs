@@ -120,16 +120,21 @@ impl Node {
         let host = u8::try_from(index).unwrap_or(u8::MAX).saturating_add(limits::FIRST_HOST);
         let [a, b, c, _] = LAN.octets();
         let mark = fnv(cluster);
+        let name = format!("{}-{:02}", wish.name_prefix, index + 1);
+        // Its beginning names the machine in what people type and read: no two may have it alike.
+        let own = fnv(&format!("{name} of {cluster}"));
         Self {
-            name: format!("{}-{:02}", wish.name_prefix, index + 1),
             mac: format!("52:54:00:{:02x}:{:02x}:{host:02x}", mark & 0xff, (mark >> 8) & 0xff),
             address: Ipv4Addr::new(a, b, c, host),
             uuid: format!(
-                "6b65656c-736f-4{:03x}-8{:03x}-{mark:010x}{host:02x}",
-                host,
+                "{:08x}-{:04x}-4{:03x}-8{:03x}-{mark:010x}{host:02x}",
+                own >> 32,
+                (own >> 16) & 0xffff,
+                (own >> 4) & 0xfff,
                 host,
                 mark = mark & 0xff_ffff_ffff
             ),
+            name,
             ssh_port: 0,
             memory_mib: wish.memory_mib,
             cpus: wish.cpus,
@@ -236,6 +241,11 @@ pub(crate) mod tests {
         assert_eq!(cluster.nodes[2].memory_mib, 2048);
         let other = Cluster::new("other", &Wish::default(), image());
         assert_ne!(other.nodes[0].mac, cluster.nodes[0].mac);
-        assert_eq!(other.nodes[0].uuid.len(), 36);
+        let wide = Cluster::new("wide", &Wish { nodes: limits::NODES_MAX, ..Wish::default() }, image());
+        let mut shown: Vec<_> = wide.nodes.iter().map(|node| node.uuid[..8].to_owned()).collect();
+        shown.sort();
+        shown.dedup();
+        assert_eq!(shown.len(), limits::NODES_MAX, "by eight digits they are told apart");
+        assert!(wide.nodes.iter().all(|node| node.uuid.len() == 36));
     }
 }
