@@ -103,7 +103,8 @@ impl<S: Store> Presence<'_, S> {
     }
 
     fn companions(&self) -> Vec<(Key, String)> {
-        let (me, capacity) = (&self.settings.me, self.settings.capacity);
+        let me = &self.settings.me;
+        let capacity = capacity(self.settings, self.contact);
         let mut companions = vec![(Key::MachineInstance(me.clone()), self.settings.instance.clone())];
         if capacity != Capacity::default() {
             companions.push((Key::MachineCapacity(me.clone()), capacity.encode()));
@@ -150,4 +151,9 @@ impl<S: Store> Presence<'_, S> {
         self.contact.beat_succeeded(sent);
         Ok(())
     }
+}
+
+/// A machine that leaves has room for nothing more.
+pub fn capacity(settings: &Settings, contact: &Contact) -> Capacity {
+    if contact.is_leaving() { Capacity { units: Some(0), ..settings.capacity } } else { settings.capacity }
 }
