@@ -251,6 +251,38 @@ async fn a_unit_that_was_loaded_anew_is_told_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_remains_of_a_unit_that_leaves_are_not_told() {
+    for refused in [false, true] {
+        let node = Node::new();
+        node.put("a.service", "active");
+        node.put("b.service", "active");
+        let mut changes = reading(&node).await;
+        // The first waits for the second, without its links.
+        node.fake.state(|state| {
+            state.hold = Some(("ResetFailedUnit", 2));
+            if refused {
+                let words = ("org.freedesktop.DBus.Error.AccessDenied", "Permission denied");
+                state.refusals.insert("ResetFailedUnit a.service".into(), words);
+            }
+        });
+        let units = node.units.clone();
+        let unloading = tokio::spawn(async move { units.unload(&name("a.service")).await });
+        node.fake.until_called("ResetFailedUnit a.service", 1).await;
+        node.fake.signal(&changed(":1.1", "a.service", "inactive", "dead")).await;
+        tokio::time::sleep(SECOND).await;
+        node.units.unload(&name("b.service")).await.unwrap();
+        assert_eq!(unloading.await.unwrap().is_err(), refused);
+        if refused {
+            // It is still here, and has no links.
+            let change = changes.recv().await.unwrap();
+            let Change::State(unit, state) = change else { panic!("{change:?}") };
+            assert_eq!((unit.as_str(), state.load.as_str()), ("a.service", "not-found"));
+        }
+        assert!(is_quiet(&mut changes).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_readers_are_told() {
     let node = Node::new();
     node.put("a.service", "active");
