@@ -106,6 +106,8 @@ async fn questions_do_not_lead_to_questions() {
     // Also where the one word comes long before the other.
     node.fake.appear("a1.service").await;
     assert!(is_quiet(&mut changes).await);
+    node.fake.forget("a1.service").await;
+    assert!(is_quiet(&mut changes).await);
     assert_eq!(node.fake.calls("ListUnitsByNames"), asked + 3);
 }
 
