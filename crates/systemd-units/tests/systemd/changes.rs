@@ -71,6 +71,12 @@ async fn units_of_others_are_none_of_ours() {
     node.fake.change("b.service", "failed", "failed").await;
     assert!(is_quiet(&mut changes).await);
     assert_eq!(node.fake.calls("ListUnitsByNames"), asked);
+    // Not even as many as a reader's set does not hold.
+    for number in 0..5000 {
+        let unit = format!("other{number}.service");
+        node.fake.signal(&changed(":1.1", &unit, "failed", "failed")).await;
+    }
+    assert!(is_quiet(&mut changes).await);
     // Somebody on the bus who is not systemd.
     node.fake.signal(&changed(":1.66", "a.service", "failed", "failed")).await;
     assert!(is_quiet(&mut changes).await);
@@ -276,12 +282,25 @@ async fn the_remains_of_a_unit_that_leaves_are_not_told() {
         assert_eq!(unloading.await.unwrap().is_err(), refused);
         if refused {
             // It is still here, and has no links.
-            let change = changes.recv().await.unwrap();
+            let change = tokio::time::timeout(60 * SECOND, changes.recv()).await.unwrap().unwrap();
             let Change::State(unit, state) = change else { panic!("{change:?}") };
             assert_eq!((unit.as_str(), state.load.as_str()), ("a.service", "not-found"));
         }
         assert!(is_quiet(&mut changes).await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_left_while_systemd_answered_is_not_told() {
+    let node = Node::new();
+    node.put("a.service", "active");
+    let mut changes = reading(&node).await;
+    node.fake.state(|state| state.hold = Some(("ListUnitsByNames", 2)));
+    node.fake.change("a.service", "failed", "failed").await;
+    node.fake.until_called("ListUnitsByNames a.service", 1).await;
+    std::fs::remove_file(node.folder.join("a.service")).unwrap();
+    node.units.states(&[name("b.service")]).await.unwrap();
+    assert!(is_quiet(&mut changes).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ use zbus::{Connection, Message};
 pub use words::{changed, job_removed};
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a stop of one unit comes to.
 #[derive(Debug, Clone, Copy)]
