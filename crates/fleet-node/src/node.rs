@@ -83,7 +83,12 @@ impl<S: Store, H: Hands> Node<S, H> {
         });
         guarding.spawn({
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
-            async move { Presence { store, settings: &settings, known: &known, contact: &contact }.keep().await }
+            let words = agent.words.clone();
+            async move {
+                let presence =
+                    Presence { store, settings: &settings, known: &known, contact: &contact, words };
+                presence.keep().await;
+            }
         });
         guarding.spawn({
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());

@@ -9,12 +9,14 @@ use crate::contact::Contact;
 use crate::known::Known;
 use crate::settings::Settings;
 use crate::store::{Only, Store, StoreError};
+use crate::words::Words;
 
 pub struct Presence<'a, S> {
     pub store: S,
     pub settings: &'a Settings,
     pub known: &'a Known,
     pub contact: &'a Contact,
+    pub words: Words,
 }
 
 /// Why beats end.
@@ -60,6 +62,8 @@ impl<S: Store> Presence<'_, S> {
         let mut backoff = Backoff::new(&self.settings.chance);
         let (mut ours, mut told) = (false, false);
         loop {
+            // Where it is seen to be present, it is also seen what it holds.
+            self.words.say_all_again().await;
             let object = self.object();
             let sent = self.settings.clock.now();
             let only = if ours { Only::Always } else { Only::Absent };

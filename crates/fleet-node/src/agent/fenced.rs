@@ -73,6 +73,7 @@ fn running<S: Store, H: Hands>(agent: &Agent<S, H>) -> Vec<UnitName> {
 }
 
 async fn stop<S: Store, H: Hands>(agent: Agent<S, H>, name: UnitName) -> UnitName {
+    agent.will_stop(&name);
     match agent.hands.stop(&name).await {
         Ok(()) => agent.there.set_state(&name, JobState::Loaded),
         Err(error) => tracing::error!("Failed to stop Unit({name}): {error}"),
