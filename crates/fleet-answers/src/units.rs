@@ -28,9 +28,10 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
     })
 }
 
-/// By unit, then machine.
+/// Of present machines, by unit, then machine: what a machine said outlives it by a while.
 pub fn states(view: &View) -> Vec<UnitState> {
-    view.states().map(|(name, known)| state(name, known)).collect()
+    let present = view.states().filter(|(_, known)| view.machine_object(&known.machine).is_some());
+    present.map(|(name, known)| state(name, known)).collect()
 }
 
 /// What one machine says of one unit.

@@ -35,14 +35,8 @@ impl<B: Backend> Front<B> {
             // A version that is no header is none to tell.
             server: server.unwrap_or(HeaderValue::from_static("fleetd")),
             room: Room::new(),
-            places: Arc::new(Semaphore::new(limits::PROGRAMS as usize)),
+            places: Arc::new(Semaphore::new(limits::PROGRAMS)),
         }
-    }
-
-    /// When none runs any more.
-    pub async fn programs_ended(&self) {
-        // The places are never closed.
-        drop(self.places.acquire_many(limits::PROGRAMS).await);
     }
 
     /// What the store says, or the answer of every path while it is away.

@@ -98,8 +98,9 @@ async fn pass_on(mut running: Running, to: mpsc::Sender<Bytes>, mut ends: Ends, 
             () = ends.stopping.reached() => break false,
         }
     };
-    drop(to);
     if let Err(error) = running.end(!by_itself).await {
         tracing::warn!(%error, "ending journalctl");
     }
+    // Only now the answer ends: what waits for the connection has waited for the program.
+    drop(to);
 }

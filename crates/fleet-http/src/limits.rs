@@ -30,7 +30,7 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// Operations of one `PATCH`: each is a write to the store.
 pub const PATCHES: usize = 1024;
 /// systemctl and journalctl, running at one time.
-pub const PROGRAMS: u32 = 32;
+pub const PROGRAMS: usize = 32;
 /// For one systemctl.
 pub const STATUS_TIME: Duration = Duration::from_secs(10);
 /// Of what it says.

@@ -41,10 +41,7 @@ pub async fn serve<B: Backend>(
     }
     stop.await;
     tell.send_replace(true);
-    let all = async {
-        while accepting.join_next().await.is_some() {}
-        front.programs_ended().await;
-    };
+    let all = async { while accepting.join_next().await.is_some() {} };
     if timeout(limits::GRACE, all).await.is_err() {
         tracing::warn!("connections are closed before their answers were read");
         accepting.shutdown().await;
@@ -99,8 +96,6 @@ async fn connection<B: Backend>(stream: Arc<Stream>, front: Arc<Front<B>>, mut s
         // A client that has said all may still read.
         .half_close(true)
         .title_case_headers(true)
-        // With its queue of buffers hyper puts the refusal of a malformed request before the answer to the one before.
-        .writev(false)
         .serve_connection(wire, service);
     tokio::pin!(connection);
     let ended = tokio::select! {

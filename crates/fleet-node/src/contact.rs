@@ -1,6 +1,6 @@
 //! Where this node stands towards the store, for all of its parts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,6 +10,8 @@ pub struct Contact {
     standing: watch::Sender<Standing>,
     /// Milliseconds of the node's clock, 0 for never: when it last told another node that it has no store.
     told_without: AtomicU64,
+    /// The machine stops its units and goes.
+    leaving: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,11 @@ pub enum Fence {
 impl Contact {
     pub fn new(sent: Option<Duration>) -> Self {
         let standing = Standing { sent, serving_since: None, fence: Fence::Open };
-        Self { standing: watch::Sender::new(standing), told_without: AtomicU64::new(0) }
+        Self {
+            standing: watch::Sender::new(standing),
+            told_without: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
+        }
     }
 
     pub fn standing(&self) -> Standing {
@@ -53,6 +59,15 @@ impl Contact {
 
     pub fn beat_succeeded(&self, sent: Duration) {
         self.standing.send_modify(|standing| standing.sent = Some(sent));
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// For good: a node that has left is not used again.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
     }
 
     pub fn set_serving(&self, since: Option<Duration>) {

@@ -104,8 +104,7 @@ impl Store for EtcdStore {
         if let Some(node) = node {
             leaves(node, &self.prefix, &mut pairs);
         }
-        // An index of 0 would mean that nothing was read yet.
-        Ok(Reading { pairs, index: index.max(1) })
+        Ok(Reading { pairs, index })
     }
 
     fn watch(&self, after: u64) -> EtcdWatch {

@@ -14,28 +14,29 @@ use crate::store::{Store, StoreError, Watch as _};
 pub async fn follow<S: Store>(store: S, known: &Known, settings: &Settings) {
     let mut backoff = Backoff::new(&settings.chance);
     loop {
-        match store.read().await {
+        let read = match store.read().await {
             Ok(reading) => {
                 backoff.reset();
                 known.replace(&reading);
+                reading.index
             }
             Err(error) => {
                 tracing::debug!("reading the registry: {error}");
                 backoff.wait().await;
                 continue;
             }
-        }
+        };
         if settings.disable_watches {
             sleep(settings.engine_interval).await;
         } else {
-            watch(&store, known, settings).await;
+            watch(&store, read, known, settings).await;
         }
     }
 }
 
 /// Until everything is to be read again.
-async fn watch<S: Store>(store: &S, known: &Known, settings: &Settings) {
-    let mut watch = store.watch(known.index());
+async fn watch<S: Store>(store: &S, read: u64, known: &Known, settings: &Settings) {
+    let mut watch = store.watch(read);
     let until = Instant::now() + resync_after(known, settings);
     let mut backoff = Backoff::new(&settings.chance);
     while let Ok(change) = timeout_at(until, watch.next()).await {

@@ -123,7 +123,8 @@ impl Known {
             }
             differs
         };
-        self.arrive(reading.index, differs.then_some(News::Everything));
+        // An index of 0, of a store that nobody wrote to, would mean that nothing was read yet.
+        self.arrive(reading.index.max(1), differs.then_some(News::Everything));
     }
 
     /// Takes in one change.

@@ -13,7 +13,7 @@ use crate::follow::follow;
 use crate::hands::{Hands, Peers};
 use crate::known::Known;
 use crate::metrics::Metrics;
-use crate::presence::Presence;
+use crate::presence::{Presence, capacity};
 use crate::requests::Requests;
 use crate::settings::{Memory, Settings};
 use crate::store::{Only, Store, StoreError};
@@ -38,8 +38,11 @@ pub struct Node<S, H> {
     metrics: Arc<Metrics>,
     agent: Agent<S, H>,
     engine: Engine<S>,
-    /// The parts that take and give units; and what speaks for them, which ends last.
+    /// The parts that take and give units.
     working: JoinSet<()>,
+    /// Presence and fence: they last as long as a unit may run here.
+    guarding: JoinSet<()>,
+    /// What hears and speaks for all.
     standing: JoinSet<()>,
 }
 
@@ -72,17 +75,22 @@ impl<S: Store, H: Hands> Node<S, H> {
             held: Arc::new(Mutex::new(None)),
         };
         tracing::info!("Starting server components");
-        let (mut working, mut standing) = (JoinSet::new(), JoinSet::new());
+        let (mut working, mut guarding, mut standing) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         standing.spawn(speaker.speak());
         standing.spawn({
             let (store, known, settings) = (store.clone(), known.clone(), settings.clone());
             async move { follow(store, &known, &settings).await }
         });
-        working.spawn({
+        guarding.spawn({
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
-            async move { Presence { store, settings: &settings, known: &known, contact: &contact }.keep().await }
+            let words = agent.words.clone();
+            async move {
+                let presence =
+                    Presence { store, settings: &settings, known: &known, contact: &contact, words };
+                presence.keep().await;
+            }
         });
-        working.spawn({
+        guarding.spawn({
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
             async move {
                 let remember = &*remember;
@@ -92,9 +100,9 @@ impl<S: Store, H: Hands> Node<S, H> {
             }
         });
         working.spawn(agent.clone().run());
-        working.spawn(keep_fenced(agent.clone()));
+        guarding.spawn(keep_fenced(agent.clone()));
         working.spawn(engine.clone().run());
-        Self { settings, known, contact, metrics, agent, engine, working, standing }
+        Self { settings, known, contact, metrics, agent, engine, working, guarding, standing }
     }
 
     pub fn known(&self) -> &Arc<Known> {
@@ -140,14 +148,26 @@ impl<S: Store, H: Hands> Node<S, H> {
     /// without, they run on, and the next start takes them over.
     pub async fn stop(mut self, purge: bool) {
         self.working.shutdown().await;
+        self.engine.release().await;
         if purge {
+            self.say_full().await;
             self.agent.purge().await;
         }
-        self.engine.release().await;
+        self.guarding.shutdown().await;
         if purge {
             self.leave().await;
         }
         self.standing.shutdown().await;
+    }
+
+    /// Nothing more comes to a machine that leaves; its units go as soon as each is stopped.
+    async fn say_full(&self) {
+        self.contact.leave();
+        let key = Key::MachineCapacity(self.settings.me.clone());
+        let (full, ttl) = (capacity(&self.settings, &self.contact).encode(), Some(self.settings.ttl));
+        if let Err(error) = self.agent.store.put(&key, &full, ttl, Only::Always).await {
+            tracing::warn!("telling that this machine leaves: {error}");
+        }
     }
 
     async fn leave(&self) {

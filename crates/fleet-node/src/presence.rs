@@ -9,12 +9,14 @@ use crate::contact::Contact;
 use crate::known::Known;
 use crate::settings::Settings;
 use crate::store::{Only, Store, StoreError};
+use crate::words::Words;
 
 pub struct Presence<'a, S> {
     pub store: S,
     pub settings: &'a Settings,
     pub known: &'a Known,
     pub contact: &'a Contact,
+    pub words: Words,
 }
 
 /// Why beats end.
@@ -60,6 +62,8 @@ impl<S: Store> Presence<'_, S> {
         let mut backoff = Backoff::new(&self.settings.chance);
         let (mut ours, mut told) = (false, false);
         loop {
+            // Where it is seen to be present, it is also seen what it holds.
+            self.words.say_all_again().await;
             let object = self.object();
             let sent = self.settings.clock.now();
             let only = if ours { Only::Always } else { Only::Absent };
@@ -103,7 +107,8 @@ impl<S: Store> Presence<'_, S> {
     }
 
     fn companions(&self) -> Vec<(Key, String)> {
-        let (me, capacity) = (&self.settings.me, self.settings.capacity);
+        let me = &self.settings.me;
+        let capacity = capacity(self.settings, self.contact);
         let mut companions = vec![(Key::MachineInstance(me.clone()), self.settings.instance.clone())];
         if capacity != Capacity::default() {
             companions.push((Key::MachineCapacity(me.clone()), capacity.encode()));
@@ -150,4 +155,9 @@ impl<S: Store> Presence<'_, S> {
         self.contact.beat_succeeded(sent);
         Ok(())
     }
+}
+
+/// A machine that leaves has room for nothing more.
+pub fn capacity(settings: &Settings, contact: &Contact) -> Capacity {
+    if contact.is_leaving() { Capacity { units: Some(0), ..settings.capacity } } else { settings.capacity }
 }

@@ -15,6 +15,10 @@ use crate::limits::AT_A_TIME;
 use crate::settings::Settings;
 use crate::store::{Only, Store, StoreError};
 
+/// Words outlive the machine's presence by as much: what it holds is known at least until it is taken for dead, even
+/// where the last word about it is half a TTL older than the last beat.
+const OUTLIVES: u32 = 2;
+
 /// Says things, and takes them back.
 #[derive(Clone)]
 pub struct Words(mpsc::UnboundedSender<Order>);
@@ -22,7 +26,7 @@ pub struct Words(mpsc::UnboundedSender<Order>);
 enum Order {
     Say { key: Key, value: String, done: Option<oneshot::Sender<u64>> },
     TakeBack { key: Key, done: oneshot::Sender<()> },
-    SayAllAgain,
+    SayAllAgain { done: oneshot::Sender<()> },
 }
 
 /// The other end, which does it.
@@ -36,6 +40,8 @@ pub struct Speaker<S> {
     words: BTreeMap<Key, Word>,
     /// Keys whose write is due, and none is on its way.
     due: BTreeSet<Key>,
+    /// Which words are left of those that were to be said again.
+    again: Vec<(BTreeSet<Key>, oneshot::Sender<()>)>,
     tasks: JoinSet<(Key, Work, Result<u64, StoreError>)>,
 }
 
@@ -65,12 +71,13 @@ pub fn words<S: Store>(store: S, settings: &Settings) -> (Words, Speaker<S>) {
     let speaker = Speaker {
         store,
         me: settings.me.clone(),
-        ttl: settings.ttl,
+        ttl: settings.ttl * OUTLIVES,
         beat: settings.beat(),
         pause: settings.pause(),
         orders,
         words: BTreeMap::new(),
         due: BTreeSet::new(),
+        again: Vec::new(),
         tasks: JoinSet::new(),
     };
     (Words(sender), speaker)
@@ -95,9 +102,12 @@ impl Words {
         taken_back
     }
 
-    /// The store may have lost what was written: it was away.
-    pub fn say_all_again(&self) {
-        self.order(Order::SayAllAgain);
+    /// The store may have lost what was written: it was away. Returns when it has it all again.
+    pub async fn say_all_again(&self) {
+        let (done, said) = oneshot::channel();
+        self.order(Order::SayAllAgain { done });
+        // A speaker that has ended says nothing more.
+        said.await.unwrap_or(());
     }
 
     fn order(&self, order: Order) {
@@ -121,7 +131,10 @@ impl<S: Store> Speaker<S> {
                     None => return,
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok((key, work, outcome)) => self.ended(key, work, outcome),
+                    Ok((key, work, outcome)) => {
+                        self.ended(key, work, outcome);
+                        self.tell_again();
+                    }
                     // A task neither panics nor is ended.
                     Err(error) => tracing::error!("a write to the store: {error}"),
                 },
@@ -140,6 +153,8 @@ impl<S: Store> Speaker<S> {
             Order::Say { key, value, done } => {
                 let word = self.words.entry(key.clone()).or_default();
                 word.said.extend(done);
+                // Who waits for the end of an older word need not wait for this one's.
+                word.taken_back.drain(..).for_each(|done| done.send(()).unwrap_or_default());
                 let same = word.written.as_ref() == Some(&value) && word.said.is_empty();
                 word.value = Some(value);
                 if !word.on_its_way && !same {
@@ -154,11 +169,28 @@ impl<S: Store> Speaker<S> {
                     self.due.insert(key);
                 }
             }
-            Order::SayAllAgain => {
+            Order::SayAllAgain { done } => {
                 for word in self.words.values_mut() {
                     word.written = None;
                 }
                 self.due.extend(self.idle());
+                self.again.push((self.words.keys().cloned().collect(), done));
+                self.tell_again();
+            }
+        }
+    }
+
+    /// Who asked for all to be said again is told when no word is left that the store does not have.
+    fn tell_again(&mut self) {
+        let words = &self.words;
+        let is_said =
+            |key: &Key| words.get(key).is_none_or(|word| word.written.is_some() && !word.on_its_way);
+        for (mut keys, done) in std::mem::take(&mut self.again) {
+            keys.retain(|key| !is_said(key));
+            if keys.is_empty() {
+                done.send(()).unwrap_or_default();
+            } else {
+                self.again.push((keys, done));
             }
         }
     }

@@ -40,15 +40,20 @@ impl Units {
 
     /// Returns when nobody reads any more.
     async fn tell(&self, watcher: &Watcher, sender: &Sender<Change>) {
+        let mut is_lost = false;
         loop {
             let session = match self.systemd().await {
                 Ok(session) => session,
                 Err(error) => {
-                    tracing::debug!("no changes of units are seen: {error}");
+                    if !is_lost {
+                        tracing::warn!("no changes of units are seen: {error}");
+                    }
+                    is_lost = true;
                     sleep(LOST_PAUSE).await;
                     continue;
                 }
             };
+            is_lost = false;
             tokio::select! {
                 // A new connection begins with everything.
                 () = session.closed() => continue,
@@ -66,7 +71,7 @@ impl Units {
                 Batch::Units(news) => news,
             };
             drop(permit);
-            match Self::ask(&session, watcher, news).await {
+            match self.ask(&session, watcher, news).await {
                 Ok(states) => {
                     for (name, state) in states {
                         if sender.send(Change::State(name, state)).await.is_err() {
@@ -75,7 +80,7 @@ impl Units {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!("changes of units are lost: {error}");
+                    tracing::warn!("changes of units are lost: {error}");
                     watcher.everything();
                     sleep(LOST_PAUSE).await;
                 }
@@ -86,11 +91,13 @@ impl Units {
     /// The states that the reader does not know. A question brings a unit into systemd's memory, and what is not needed
     /// leaves it again; both are news. So no question is asked because of such news alone.
     async fn ask(
+        &self,
         session: &Session,
         watcher: &Watcher,
         news: Vec<(UnitName, News)>,
     ) -> Result<Vec<(UnitName, SystemdState)>, Error> {
-        let news = news.into_iter().filter(|(name, _)| takes(name));
+        let is_here = |name: &UnitName| self.0.folder.has(name) && !self.0.watchers.is_leaving(name);
+        let news = news.into_iter().filter(|(name, _)| takes(name) && is_here(name));
         let to_ask = try_join_all(news.map(async |(name, news)| {
             let ask = match news {
                 News::Changed => true,
@@ -102,6 +109,8 @@ impl Units {
         let names: Vec<UnitName> = to_ask.await?.into_iter().flatten().collect();
         let rows = session.rows(&names.iter().collect::<Vec<_>>()).await?;
         let states = names.into_iter().zip(rows.into_iter().map(|row| row.state));
+        // It may have left while systemd answered.
+        let states = states.filter(|(name, _)| is_here(name));
         Ok(states.filter(|(name, state)| watcher.is_new(name, state)).collect())
     }
 }

@@ -19,6 +19,7 @@ mod signal;
 mod state;
 mod stop;
 mod takes;
+mod together;
 mod tries;
 mod units;
 mod unload;

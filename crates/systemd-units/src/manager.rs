@@ -63,9 +63,19 @@ impl Session {
 
     /// Removes its links, wherever they make it wanted.
     pub async fn disable(&self, unit: &UnitName) -> Result<(), Error> {
-        let call = Call::manager("DisableUnitFiles", unit.as_str());
-        let done: Result<Links, Error> = self.ask(call, &(vec![unit.as_str()], RUNTIME)).await;
-        if_there(done).map(drop)
+        self.disabling.ask(unit, |units| self.disable_all(units)).await
+    }
+
+    async fn disable_all(&self, units: Vec<UnitName>) -> Result<(), Error> {
+        let about = many(&units);
+        let call = Call::manager("DisableUnitFiles", &about);
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let done: Result<Links, Error> = self.ask(call, &(names, RUNTIME)).await;
+        match done {
+            // Of several, the others may be there.
+            Err(error) if error.is_nothing_there() && units.len() == 1 => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     pub async fn reset_failed(&self, unit: &UnitName) -> Result<(), Error> {
@@ -114,10 +124,7 @@ impl Session {
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let about = match units {
-            [unit] => unit.to_string(),
-            units => format!("{} units", units.len()),
-        };
+        let about = many(units);
         let call = Call::manager("ListUnitsByNames", &about);
         let names: Vec<&str> = units.iter().map(|unit| unit.as_str()).collect();
         let listed: Vec<Listed> = self.ask(call, &names).await?;
@@ -188,6 +195,14 @@ fn if_there<T>(done: Result<T, Error>) -> Result<Option<T>, Error> {
         Ok(done) => Ok(Some(done)),
         Err(error) if error.is_nothing_there() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// As errors name them.
+fn many<T: ToString>(units: &[T]) -> String {
+    match units {
+        [unit] => unit.to_string(),
+        units => format!("{} units", units.len()),
     }
 }
 

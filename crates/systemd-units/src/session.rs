@@ -15,12 +15,15 @@ use crate::jobs::Jobs;
 use crate::limits::{CALL_LIMIT, CALLS_IN_FLIGHT, MESSAGE_QUEUE};
 use crate::listener::{Listener, Owner};
 use crate::signal;
+use crate::together::Together;
 use crate::watcher::Watchers;
 
 pub(crate) struct Session {
     pub connection: Connection,
     pub jobs: Jobs,
     pub in_flight: Semaphore,
+    /// Units whose links are to be removed.
+    pub disabling: Together,
     listener: JoinHandle<()>,
 }
 
@@ -51,7 +54,8 @@ impl Session {
         let listener =
             Listener { folder, watchers: watchers.clone(), jobs: jobs.clone(), systemd: systemd.clone() };
         let listener = tokio::spawn(listener.run(messages));
-        let session = Self { connection, jobs, in_flight: Semaphore::new(CALLS_IN_FLIGHT), listener };
+        let (in_flight, disabling) = (Semaphore::new(CALLS_IN_FLIGHT), Together::default());
+        let session = Self { connection, jobs, in_flight, disabling, listener };
         session.listen(&systemd).await?;
         watchers.everything();
         Ok(session)

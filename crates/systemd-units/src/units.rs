@@ -103,7 +103,8 @@ impl Units {
         Ok(job)
     }
 
-    /// SIGKILL to all processes of the unit. Where there are none, that is well.
+    /// SIGKILL to all processes of the unit. Where there are none, that is well. A unit that is not being stopped may
+    /// be started again by its `Restart=`.
     pub async fn kill(&self, name: &UnitName) -> Result<(), Error> {
         let has_processes = matches!(name.kind(), UnitKind::Service | UnitKind::Socket | UnitKind::Mount);
         if !takes(name) || !has_processes {

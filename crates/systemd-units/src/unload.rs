@@ -26,15 +26,17 @@ impl Units {
         if !is_known {
             return Ok(());
         }
+        let mut leaving = None;
         if takes(name) {
             self.stop_once(name).await?;
+            leaving = Some(Leaving::new(self, name));
             let session = self.systemd().await?;
             session.disable(name).await?;
             session.reset_failed(name).await?;
         }
         let unit = name.clone();
         self.with_folder(move |folder| folder.remove(&unit)).await?;
-        self.0.watchers.forget(name);
+        drop(leaving);
         Ok(())
     }
 
@@ -45,5 +47,25 @@ impl Units {
         let Some(object) = session.object(name).await? else { return Ok(false) };
         let fragment = session.fragment(name, &object).await?;
         Ok(self.0.folder.is_own(name, &fragment))
+    }
+}
+
+/// From when a unit is down until its file is removed, or that failed.
+struct Leaving<'a> {
+    units: &'a Units,
+    name: &'a UnitName,
+}
+
+impl<'a> Leaving<'a> {
+    fn new(units: &'a Units, name: &'a UnitName) -> Self {
+        units.0.watchers.leave(name);
+        Self { units, name }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let stays = self.units.0.folder.has(self.name);
+        self.units.0.watchers.left(self.name, stays);
     }
 }

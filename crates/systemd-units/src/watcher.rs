@@ -1,6 +1,6 @@
 //! What is new for those who read changes: a set per reader, in which each unit stands once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -119,21 +119,25 @@ impl Watcher {
 
 /// All readers' that are still there.
 #[derive(Default)]
-pub(crate) struct Watchers(Mutex<Vec<Weak<Watcher>>>);
+pub(crate) struct Watchers {
+    all: Mutex<Vec<Weak<Watcher>>>,
+    /// Units that are down and being removed. Nobody is told what systemd makes of their remains.
+    leaving: Mutex<BTreeSet<UnitName>>,
+}
 
 impl Watchers {
     /// It begins with everything.
     pub fn add(&self) -> Arc<Watcher> {
         let watcher = Arc::new(Watcher::default());
         watcher.everything();
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         all.retain(|watcher| watcher.strong_count() > 0);
         all.push(Arc::downgrade(&watcher));
         watcher
     }
 
     fn each(&self, work: impl Fn(&Watcher)) {
-        let all: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = self.all.lock().iter().filter_map(Weak::upgrade).collect();
         all.iter().for_each(|watcher| work(watcher));
     }
 
@@ -145,9 +149,21 @@ impl Watchers {
         self.each(Watcher::everything);
     }
 
-    /// The unit is not the folder's any more.
-    pub fn forget(&self, name: &UnitName) {
+    pub fn leave(&self, name: &UnitName) {
+        self.leaving.lock().insert(name.clone());
         self.each(|watcher| watcher.forget(name));
+    }
+
+    /// The unit is gone, or stays after all.
+    pub fn left(&self, name: &UnitName, stays: bool) {
+        self.leaving.lock().remove(name);
+        if stays {
+            self.mark(name, News::Changed);
+        }
+    }
+
+    pub fn is_leaving(&self, name: &UnitName) -> bool {
+        self.leaving.lock().contains(name)
     }
 }
 
@@ -208,6 +224,6 @@ mod tests {
         assert_eq!(after(&|| {}), (false, true));
         assert_eq!(after(&|| {}), (true, false));
         assert_eq!(after(&|| assert_eq!(watcher.take(1), Batch::Everything)), (false, true));
-        assert_eq!(after(&|| watchers.forget(&unit)), (false, true));
+        assert_eq!(after(&|| watchers.leave(&unit)), (false, true));
     }
 }

@@ -11,9 +11,10 @@ use cluster::JobState;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{Cluster, SLEEP};
+use crate::cluster::Cluster;
 use crate::server::{Said, Server, error, serving};
 
 /// Of one listener.
@@ -209,11 +210,18 @@ fn one_request_after_the_other() {
     let get = "GET /fleet/v1/units/hello.service HTTP/1.1\r\nHost: x\r\n\r\n";
     let one = server.say(get.as_bytes());
     assert_eq!(server.say(get.repeat(3).as_bytes()).len(), 3 * one.len());
-    // The refusal of what is none comes after the whole answer.
-    let both = server.say(format!("{get}NONSENSE\r\n\r\n").as_bytes());
-    let both = String::from_utf8(both).unwrap();
-    let (first, second) = both.split_once("}HTTP/1.1 400").unwrap();
-    assert!(first.starts_with("HTTP/1.1 200") && !second.contains("200"), "{both}");
+}
+
+/// The refusal of what is none comes after the whole answer, also where that is longer than the socket takes at once.
+#[test]
+fn nonsense_after_a_request() {
+    let server = Server::start(Cluster::empty());
+    let text = format!("[Service]\nExecStart={}\n", "x".repeat(1_000_000));
+    server.cluster.store().create("long.service", &text, JobState::Inactive);
+    let get = "GET /fleet/v1/units/long.service HTTP/1.1\r\nHost: x\r\n\r\n";
+    let both = String::from_utf8(server.say(format!("{get}NONSENSE\r\n\r\n").as_bytes())).unwrap();
+    let (first, _) = both.split_once("}HTTP/1.1 400").unwrap();
+    assert!(first.starts_with("HTTP/1.1 200") && first.len() > 1_000_000, "{} bytes", first.len());
 }
 
 #[test]
@@ -223,17 +231,23 @@ fn a_body_that_ends_early() {
     assert_eq!(Said::read(&server.say(head.as_bytes())).line(), error(400, "request body ended early"));
 }
 
-/// What is being answered when the server ends is answered.
-#[test]
-fn the_end() {
-    let mut server = Server::start(Cluster::with_units());
-    server.cluster.store().create("last.service", SLEEP, JobState::Inactive);
-    let mut idle = server.connect();
-    idle.write_all(UNITS.as_bytes()).unwrap();
-    idle.read_exact(&mut [0; 15]).unwrap();
-    server.stop();
+/// Connections without a request do not keep it from ending; what was answered can be read to its end.
+#[tokio::test(start_paused = true)]
+async fn the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async { drop(stopped.await) };
+    let (_, serving) = serving(folder.path(), &Arc::new(Cluster::with_units()), 100, stopped);
+    let serving = tokio::spawn(serving);
+    let mut idle = connect(&folder).await;
+    idle.write_all(UNITS.as_bytes()).await.unwrap();
+    idle.read_exact(&mut [0; 15]).await.unwrap();
+    let began = Instant::now();
+    stop.send(()).unwrap();
+    serving.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let mut rest = String::new();
-    idle.read_to_string(&mut rest).unwrap();
+    idle.read_to_string(&mut rest).await.unwrap();
     assert!(rest.ends_with("]}"), "{rest}");
-    assert!(std::os::unix::net::UnixStream::connect(server.socket()).is_err());
+    UnixStream::connect(folder.path().join("fleet.sock")).await.unwrap_err();
 }

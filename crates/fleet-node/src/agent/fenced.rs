@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster::JobState;
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use unit_file::UnitName;
@@ -11,53 +13,57 @@ use unit_file::UnitName;
 use crate::agent::Agent;
 use crate::contact::Fence;
 use crate::hands::Hands;
+use crate::limits::AT_A_TIME;
 use crate::store::Store;
 
-/// Between two looks at units that something else was done with when they were to be stopped.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two looks at units that something else was done with when they were to be stopped, or that were killed.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Never ends.
 pub async fn keep_fenced<S: Store, H: Hands>(agent: Agent<S, H>) {
     let mut standing = agent.contact.follow();
     let mut tasks = JoinSet::new();
-    // Their stop jobs run; those of them that were killed.
-    let (mut stopping, mut killed) = (BTreeSet::new(), BTreeSet::new());
+    // Their stop jobs run.
+    let mut stopping = BTreeSet::new();
     loop {
         let fence = agent.contact.standing().fence;
-        let mut left = false;
-        if fence >= Fence::Stop {
-            for name in running(&agent) {
-                if stopping.contains(&name) {
-                    continue;
-                }
-                if agent.there.begin(&name) {
-                    stopping.insert(name.clone());
-                    tasks.spawn(stop(agent.clone(), name));
-                } else {
-                    left = true;
-                }
+        let left: Vec<UnitName> = match fence {
+            Fence::Open => Vec::new(),
+            Fence::Stop | Fence::Kill => {
+                running(&agent).into_iter().filter(|name| !stopping.contains(name)).collect()
+            }
+        };
+        for name in &left {
+            // What is being started or stopped already has its turn first.
+            if agent.there.begin(name) {
+                stopping.insert(name.clone());
+                tasks.spawn(stop(agent.clone(), name.clone()));
             }
         }
         if fence == Fence::Kill {
-            for name in stopping.difference(&killed).cloned().collect::<Vec<UnitName>>() {
-                if let Err(error) = agent.hands.kill(&name).await {
-                    tracing::error!("Failed to kill Unit({name}): {error}");
-                    left = true;
-                } else {
-                    killed.insert(name);
-                }
-            }
+            kill(&agent, running(&agent)).await;
         }
+        let look_again = fence == Fence::Kill || !left.is_empty();
         tokio::select! {
             // The sender is the agent's own.
             changed = standing.changed() => debug_assert!(changed.is_ok()),
             Some(Ok(name)) = tasks.join_next() => {
                 stopping.remove(&name);
-                killed.remove(&name);
             }
-            () = sleep(LOOK_AGAIN), if left => {}
+            () = sleep(LOOK_AGAIN), if look_again => {}
         }
     }
+}
+
+/// Whoever stops them, and however long that would take.
+async fn kill<S: Store, H: Hands>(agent: &Agent<S, H>, names: Vec<UnitName>) {
+    iter(names)
+        .for_each_concurrent(AT_A_TIME, |name| async move {
+            if let Err(error) = agent.hands.kill(&name).await {
+                tracing::error!("Failed to kill Unit({name}): {error}");
+            }
+        })
+        .await;
 }
 
 /// What may run of what others could take over; of adopted units that is not known.
@@ -67,6 +73,7 @@ fn running<S: Store, H: Hands>(agent: &Agent<S, H>) -> Vec<UnitName> {
 }
 
 async fn stop<S: Store, H: Hands>(agent: Agent<S, H>, name: UnitName) -> UnitName {
+    agent.will_stop(&name);
     match agent.hands.stop(&name).await {
         Ok(()) => agent.there.set_state(&name, JobState::Loaded),
         Err(error) => tracing::error!("Failed to stop Unit({name}): {error}"),

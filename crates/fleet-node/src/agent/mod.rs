@@ -76,8 +76,6 @@ impl<S: Store, H: Hands> Agent<S, H> {
         // Tasks that take long; each ends with a wish for another pass.
         let mut beside = JoinSet::new();
         let mut due: Option<Instant> = None;
-        let mut was_serving = false;
-        let mut remembered = self.settings.launched.clone();
         loop {
             tokio::select! {
                 what = news.next() => if self.concerns_me(&what).await { due.get_or_insert(Instant::now() + TOGETHER); },
@@ -85,11 +83,6 @@ impl<S: Store, H: Hands> Agent<S, H> {
                 _ = tick.tick() => due = Some(Instant::now()),
                 _ = poll.tick() => self.ask_for_all_states().await,
                 changed = standing.changed() => if changed.is_ok() {
-                    let serving = self.contact.standing().is_serving();
-                    if serving && !was_serving {
-                        self.words.say_all_again();
-                    }
-                    was_serving = serving;
                     due.get_or_insert(Instant::now() + TOGETHER);
                 },
                 change = next_of(&mut changes) => match change {
@@ -100,7 +93,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
                     due = None;
                     if self.known.is_there() {
                         self.pass(&mut beside).await;
-                        self.remember(&mut remembered);
+                        self.remember();
                     }
                 }
             }
@@ -151,12 +144,16 @@ impl<S: Store, H: Hands> Agent<S, H> {
     }
 
     /// Should this fleetd be killed, the next one does not start again what was launched already.
-    fn remember(&self, before: &mut BTreeMap<UnitName, UnitHash>) {
-        let launched = self.there.launched();
-        if *before != launched {
+    fn remember(&self) {
+        if let Some(launched) = self.there.newly_launched() {
             (self.remember_units)(&launched);
-            *before = launched;
         }
+    }
+
+    /// What is being stopped is launched no more, also for the next fleetd.
+    fn will_stop(&self, name: &UnitName) {
+        self.there.set_state(name, JobState::Inactive);
+        self.remember();
     }
 
     async fn start_again(&self, name: &UnitName) {

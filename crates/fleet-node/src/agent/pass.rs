@@ -233,6 +233,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
     }
 
     async fn stop(&self, name: &UnitName, task: &Task) {
+        self.will_stop(name);
         if let Err(error) = self.hands.stop(name).await {
             tracing::error!("Failed to stop Unit({name}): {error}");
             self.metrics.failed(task);
@@ -245,6 +246,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     /// What it says of the unit is taken back only when that is stopped.
     async fn unload(&self, name: &UnitName, task: &Task) {
+        self.will_stop(name);
         if let Err(error) = self.hands.unload(name).await {
             tracing::error!("Failed to unload Unit({name}): {error}");
             self.metrics.failed(task);

@@ -1,13 +1,15 @@
 //! Leaving the cluster: nothing of it stays on the machine.
 
+use cluster::registry::Key;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::time::timeout;
+use unit_file::UnitName;
 
 use crate::agent::Agent;
 use crate::hands::Hands;
 use crate::limits::AT_A_TIME;
-use crate::store::Store;
+use crate::store::{Only, Store, StoreError};
 
 impl<S: Store, H: Hands> Agent<S, H> {
     /// Stops and removes every unit, and takes back what was said of it. Nothing else may run of this agent.
@@ -21,7 +23,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
                         self.there.gone(&name);
                         // With the store away, what was said ends by itself.
                         let patience = self.settings.patience();
-                        timeout(patience, self.take_back_words(&name)).await.unwrap_or(());
+                        timeout(patience, self.give_away(&name)).await.unwrap_or(());
                     }
                     Err(error) => tracing::error!("Failed to unload Unit({name}): {error}"),
                 }
@@ -29,6 +31,17 @@ impl<S: Store, H: Hands> Agent<S, H> {
             .await;
         if let Err(error) = self.hands.reload().await {
             tracing::warn!("systemd does not read its units again: {error}");
+        }
+    }
+
+    /// Another machine may have it now, while other units are still being stopped here.
+    async fn give_away(&self, name: &UnitName) {
+        self.take_back_words(name).await;
+        let me = Only::Value(self.settings.me.to_string());
+        match self.store.delete(&Key::Target(name.clone()), me).await {
+            // It is global, or another machine's already.
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(error) => tracing::debug!("giving Unit({name}) away: {error}"),
         }
     }
 }

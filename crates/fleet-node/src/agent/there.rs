@@ -16,6 +16,8 @@ struct Units {
     /// Something that takes long is done with them.
     busy: BTreeSet<UnitName>,
     not_greeted: BTreeSet<UnitName>,
+    /// Launched ones, as they were last told.
+    told: BTreeMap<UnitName, UnitHash>,
     /// Files have gone that systemd still knows.
     reload: bool,
 }
@@ -45,10 +47,16 @@ impl There {
         self.units().not_greeted.remove(name);
     }
 
-    pub fn launched(&self) -> BTreeMap<UnitName, UnitHash> {
-        let units = self.units();
+    /// The units that are launched, with their texts; `None` where they are those of the last time.
+    pub fn newly_launched(&self) -> Option<BTreeMap<UnitName, UnitHash>> {
+        let mut units = self.units();
         let launched = units.found.iter().filter(|(_, found)| found.state == JobState::Launched);
-        launched.map(|(name, found)| (name.clone(), found.hash)).collect()
+        let launched: BTreeMap<_, _> = launched.map(|(name, found)| (name.clone(), found.hash)).collect();
+        if launched == units.told {
+            return None;
+        }
+        units.told.clone_from(&launched);
+        Some(launched)
     }
 
     pub fn loaded(&self, name: &UnitName, hash: UnitHash) {

@@ -23,6 +23,8 @@ pub struct Brain {
     away: BTreeMap<MachineId, Machine>,
     rollouts: Rollouts,
     accident_told: bool,
+    /// The store was away until a TTL before this.
+    grace_until: Duration,
 }
 
 impl Brain {
@@ -36,6 +38,7 @@ impl Brain {
             away: BTreeMap::new(),
             rollouts: Rollouts::default(),
             accident_told: false,
+            grace_until: if away { now + engine.settings.ttl } else { now },
         };
         brain.take(engine, &News::Everything);
         brain
@@ -83,6 +86,10 @@ impl Brain {
     /// What is to be done now, and when to look again although nothing happened.
     pub fn pass<S: Store>(&mut self, engine: &Engine<S>, now: Duration) -> (Vec<Task>, Option<Duration>) {
         let next = engine.known.look(|view| self.see_who_left(view, now));
+        // What such a machine holds is not known: what it said may have ended while the store was away.
+        if now < self.grace_until && !self.away.is_empty() {
+            return (Vec::new(), next);
+        }
         (self.scheduler.pass(), [next, self.rollouts.next()].into_iter().flatten().min())
     }
 

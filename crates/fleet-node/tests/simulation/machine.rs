@@ -36,6 +36,10 @@ impl Ledger {
         Self(Arc::new(Mutex::new(Book { told_since: Some(begun), ..Book::default() })))
     }
 
+    fn tell(&self, text: &str) {
+        self.0.lock().unwrap().tell(text);
+    }
+
     fn started(&self, name: &UnitName, machine: usize, alone: bool) {
         let mut book = self.0.lock().unwrap();
         book.tell(&format!("{name} starts on {machine}"));
@@ -43,6 +47,7 @@ impl Ledger {
         running.insert(machine);
         if alone && running.len() > 1 {
             let fault = format!("{name} runs on machines {running:?}");
+            book.tell(&format!("FAULT: {fault}"));
             book.faults.push(fault);
         }
     }
@@ -220,7 +225,10 @@ impl Hands for Machine {
     async fn stop(&self, name: &UnitName) -> Result<(), HandsError> {
         self.call().await;
         let (machine, boot, name) = (self.clone(), self.boot(), name.clone());
-        let takes = self.millis(4000);
+        self.ledger.tell(&format!("{name} is being stopped on {}", self.number));
+        // Most end at once when they are told; some only when they are killed.
+        let stubborn = self.systemd().chance.u32(0..5) == 0;
+        let takes = self.millis(if stubborn { 60_000 } else { 3000 });
         let stopping = tokio::spawn(async move {
             let active = machine.systemd().units.get(&name).map(|unit| unit.active);
             if matches!(active, Some("active" | "activating")) {
@@ -240,6 +248,7 @@ impl Hands for Machine {
 
     async fn kill(&self, name: &UnitName) -> Result<(), HandsError> {
         self.call().await;
+        self.ledger.tell(&format!("{name} is killed on {}", self.number));
         self.set(self.boot(), name, "failed");
         Ok(())
     }

@@ -78,14 +78,14 @@ impl Service {
     pub fn new(chance: fastrand::Rng) -> Self {
         let keys = Keys {
             entries: BTreeMap::new(),
-            index: 1,
+            index: 0,
             events: VecDeque::new(),
             chance,
             down: false,
             lossy: 0,
             requests: 0,
         };
-        Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(1) }
+        Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(0) }
     }
 
     /// Keys end also where nobody asks. Never ends.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::registry::View;
 use cluster::schedule::Standing;
-use cluster::{JobState, MachineId};
+use cluster::{Cordon, JobState, MachineId};
 use fleet_node::{Chance, Clock, Metrics, Node, Requests, Settings, World as Parts};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
@@ -172,7 +172,7 @@ impl World {
 
     pub async fn trouble(&mut self) {
         let number = self.chance.usize(0..self.places.len());
-        match self.chance.u32(0..10) {
+        match self.chance.u32(0..11) {
             0 => self.cut_off(number, true).await,
             1 => self.cut_off(number, false).await,
             2 => self.store_away().await,
@@ -193,6 +193,7 @@ impl World {
             5 => self.leave(number).await,
             6 | 7 => self.change().await,
             8 => self.ask_otherwise().await,
+            9 => self.drain_in_a_hurry(number).await,
             _ => {
                 let lossy = self.chance.u32(0..20);
                 self.tell(&format!("{lossy} of a hundred answers are lost"));
@@ -255,6 +256,27 @@ impl World {
         self.asked.get_mut(&name).unwrap().1 = desired;
         let unit = UnitName::parse(&name).unwrap();
         while self.requests().await.set_desired(&unit, desired).await.is_err() {}
+    }
+
+    /// Units are taken off a machine at the moment when they come to it.
+    async fn drain_in_a_hurry(&mut self, number: usize) {
+        self.tell(&format!("{number} is drained, opened, and drained again"));
+        let id = MachineId::new(&self.places[number].id);
+        for _ in 0..self.chance.u32(1..6) {
+            for cordon in [Cordon::Draining, Cordon::Open] {
+                while self.requests().await.set_cordon(&id, cordon).await.is_err() {}
+                sleep(Duration::from_micros(self.chance.u64(0..40_000))).await;
+                let names: Vec<String> = self.asked.keys().cloned().collect();
+                let name = UnitName::parse(&names[self.chance.usize(0..names.len())]).unwrap();
+                let desired = self.asked[name.as_str()].1;
+                if desired == JobState::Launched {
+                    for state in [JobState::Inactive, JobState::Launched] {
+                        while self.requests().await.set_desired(&name, state).await.is_err() {}
+                        sleep(Duration::from_micros(self.chance.u64(0..8_000))).await;
+                    }
+                }
+            }
+        }
     }
 
     /// All is whole again. Then everything that is asked for runs, once, and nothing else.

@@ -71,6 +71,12 @@ async fn units_of_others_are_none_of_ours() {
     node.fake.change("b.service", "failed", "failed").await;
     assert!(is_quiet(&mut changes).await);
     assert_eq!(node.fake.calls("ListUnitsByNames"), asked);
+    // Not even as many as a reader's set does not hold.
+    for number in 0..5000 {
+        let unit = format!("other{number}.service");
+        node.fake.signal(&changed(":1.1", &unit, "failed", "failed")).await;
+    }
+    assert!(is_quiet(&mut changes).await);
     // Somebody on the bus who is not systemd.
     node.fake.signal(&changed(":1.66", "a.service", "failed", "failed")).await;
     assert!(is_quiet(&mut changes).await);
@@ -105,6 +111,8 @@ async fn questions_do_not_lead_to_questions() {
     }
     // Also where the one word comes long before the other.
     node.fake.appear("a1.service").await;
+    assert!(is_quiet(&mut changes).await);
+    node.fake.forget("a1.service").await;
     assert!(is_quiet(&mut changes).await);
     assert_eq!(node.fake.calls("ListUnitsByNames"), asked + 3);
 }
@@ -248,6 +256,51 @@ async fn a_unit_that_was_loaded_anew_is_told_anew() {
     node.put("a.service", "active");
     node.fake.change("a.service", "active", "exited").await;
     assert_eq!(next(&mut changes).await, "a.service active");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_remains_of_a_unit_that_leaves_are_not_told() {
+    for refused in [false, true] {
+        let node = Node::new();
+        node.put("a.service", "active");
+        node.put("b.service", "active");
+        let mut changes = reading(&node).await;
+        // The first waits for the second, without its links.
+        node.fake.state(|state| {
+            state.hold = Some(("ResetFailedUnit", 2));
+            if refused {
+                let words = ("org.freedesktop.DBus.Error.AccessDenied", "Permission denied");
+                state.refusals.insert("ResetFailedUnit a.service".into(), words);
+            }
+        });
+        let units = node.units.clone();
+        let unloading = tokio::spawn(async move { units.unload(&name("a.service")).await });
+        node.fake.until_called("ResetFailedUnit a.service", 1).await;
+        node.fake.signal(&changed(":1.1", "a.service", "inactive", "dead")).await;
+        tokio::time::sleep(SECOND).await;
+        node.units.unload(&name("b.service")).await.unwrap();
+        assert_eq!(unloading.await.unwrap().is_err(), refused);
+        if refused {
+            // It is still here, and has no links.
+            let change = tokio::time::timeout(60 * SECOND, changes.recv()).await.unwrap().unwrap();
+            let Change::State(unit, state) = change else { panic!("{change:?}") };
+            assert_eq!((unit.as_str(), state.load.as_str()), ("a.service", "not-found"));
+        }
+        assert!(is_quiet(&mut changes).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_left_while_systemd_answered_is_not_told() {
+    let node = Node::new();
+    node.put("a.service", "active");
+    let mut changes = reading(&node).await;
+    node.fake.state(|state| state.hold = Some(("ListUnitsByNames", 2)));
+    node.fake.change("a.service", "failed", "failed").await;
+    node.fake.until_called("ListUnitsByNames a.service", 1).await;
+    std::fs::remove_file(node.folder.join("a.service")).unwrap();
+    node.units.states(&[name("b.service")]).await.unwrap();
+    assert!(is_quiet(&mut changes).await);
 }
 
 #[tokio::test(start_paused = true)]

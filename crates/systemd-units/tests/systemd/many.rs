@@ -51,6 +51,9 @@ async fn a_thousand_units_come_and_go() {
     let unloading = try_join_all(names.iter().map(|name| units.unload(name)));
     let (unloaded, ()) = tokio::join!(unloading, end_all);
     unloaded.unwrap();
+    // Each of these calls costs systemd a look through all its folders.
+    let calls = node.fake.calls("DisableUnitFiles");
+    assert!(calls <= UNITS / 4, "{calls}");
     assert_eq!(units.found().await.unwrap().len(), 0);
     assert!(node.fake.state(|state| state.links.is_empty() && state.units.is_empty()));
     assert_eq!(node.fake.state(|state| state.dials), 1);
@@ -70,4 +73,24 @@ async fn a_bus_that_is_away_is_not_dialled_for_each() {
     node.fake.state(|state| state.refuse_dials = 0);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     node.units.load(&names[0], &text).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_many_are_refused_each_is_tried_alone() {
+    let node = Node::new();
+    let refused = ["a1.service", "a2.service"];
+    let all: Vec<_> = (0..5).map(|number| format!("a{number}.service")).collect();
+    all.iter().for_each(|unit| node.put(unit, "inactive"));
+    node.fake.state(|state| {
+        state.hold = Some(("GetUnit", all.len()));
+        state.undisabled = refused.map(str::to_owned).into();
+    });
+    let names: Vec<_> = all.iter().map(|unit| name(unit)).collect();
+    let unloads = names.iter().map(|name| node.units.unload(name));
+    let unloaded = futures_util::future::join_all(unloads).await;
+    for (unit, unloaded) in all.iter().zip(unloaded) {
+        let is_refused = refused.contains(&unit.as_str());
+        assert_eq!(unloaded.is_err(), is_refused, "{unit}");
+        assert_eq!(node.file(unit).is_some(), is_refused, "{unit}");
+    }
 }

@@ -115,6 +115,25 @@ async fn what_systemd_does_not_know_is_down() {
     node.fake.state(|state| state.refusals.insert("StopUnit b.service".into(), words));
     node.units.unload(&name("b.service")).await.unwrap();
     assert!(!is_whole(&node, "b.service"));
+    // And somebody may have removed its link.
+    node.put("c.service", "inactive");
+    let words = ("org.freedesktop.DBus.Error.FileNotFound", "Unit file c.service does not exist.");
+    node.fake.state(|state| state.refusals.insert("DisableUnitFiles c.service".into(), words));
+    node.units.unload(&name("c.service")).await.unwrap();
+    assert_eq!(node.file("c.service"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_stopped_whose_limit_could_not_be_asked_for() {
+    let node = running("a.service", Stop::Held);
+    let away = ("org.freedesktop.DBus.Error.NoReply", "Message recipient disconnected");
+    let call = "Get org.freedesktop.systemd1.Service".to_owned();
+    node.fake.state(|state| state.refusals.insert(call, away));
+    let refused = node.units.unload(&name("a.service")).await.unwrap_err();
+    let text = "Get of TimeoutStopUSec of a.service: org.freedesktop.DBus.Error.NoReply: Message recipient disconnected";
+    assert_eq!(told(&refused), text);
+    assert_eq!(node.fake.calls("StopUnit"), 0);
+    assert!(is_whole(&node, "a.service"));
 }
 
 #[tokio::test]

@@ -59,9 +59,8 @@ impl State {
                 self.subscribed = true;
                 Ok(answer(header, &()))
             }
-            "LinkUnitFiles" | "EnableUnitFiles" | "DisableUnitFiles" => {
-                Ok(self.files(header, method, message))
-            }
+            "LinkUnitFiles" | "EnableUnitFiles" => Ok(self.files(header, method, message)),
+            "DisableUnitFiles" => self.disable(header, message),
             "Reload" => Ok(self.reload(header)),
             "StartUnit" => self.start(header, unit),
             "StopUnit" => self.stop(header, unit),
@@ -102,7 +101,7 @@ impl State {
                 }
                 answer(header, &Links::new())
             }
-            "EnableUnitFiles" => {
+            _ => {
                 let (names, runtime, force): (Vec<String>, bool, bool) = body.deserialize().unwrap();
                 assert!(runtime && force, "links would be kept, or old ones stay");
                 if !self.nothing_to_enable {
@@ -110,16 +109,20 @@ impl State {
                 }
                 answer(header, &(!self.nothing_to_enable, Links::new()))
             }
-            _ => {
-                let (names, runtime): (Vec<String>, bool) = body.deserialize().unwrap();
-                assert!(runtime, "links below /etc are not ours");
-                for name in names {
-                    self.links.remove(&name);
-                    self.enabled.remove(&name);
-                }
-                answer(header, &Links::new())
-            }
         }
+    }
+
+    fn disable(&mut self, header: &Header<'_>, message: &Message) -> Answers {
+        let (names, runtime): (Vec<String>, bool) = message.body().deserialize().unwrap();
+        assert!(runtime, "links below /etc are not ours");
+        if names.iter().any(|name| self.undisabled.contains(name)) {
+            return Err(("org.freedesktop.DBus.Error.AccessDenied", "Permission denied".to_owned()));
+        }
+        for name in names {
+            self.links.remove(&name);
+            self.enabled.remove(&name);
+        }
+        Ok(answer(header, &Links::new()))
     }
 
     fn reload(&mut self, header: &Header<'_>) -> Vec<Out> {

@@ -21,7 +21,7 @@ use zbus::{Connection, Message};
 pub use words::{changed, job_removed};
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a stop of one unit comes to.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,8 @@ pub struct State {
     pub stop_limits: BTreeMap<String, u64>,
     /// Names and texts of errors, by call.
     pub refusals: BTreeMap<String, (&'static str, &'static str)>,
+    /// Units whose links can not be removed.
+    pub undisabled: BTreeSet<String>,
     /// Enables nothing, and says so.
     pub nothing_to_enable: bool,
     /// A method whose answers wait until there are so many.
