@@ -125,6 +125,20 @@ impl Beats {
         }
     }
 
+    /// Waits until this unit runs twice at a time; all runs until then.
+    pub fn wait_for_a_double(&self, unit: &str, limit: Duration) -> Result<Vec<Run>, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let runs = self.runs()?;
+            if doubles(&runs).iter().any(|(one, _)| one.unit == unit) {
+                return Ok(runs);
+            }
+            let wanted = format!("{unit} to run twice at a time");
+            expect(Instant::now() < deadline, &wanted, &listed(&runs))?;
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// No unit ever ran on two machines at a time, nor twice on one.
     pub fn never_twice(&self) -> Result<(), Failure> {
         let runs = self.runs()?;

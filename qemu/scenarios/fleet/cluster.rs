@@ -66,6 +66,8 @@ pub fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
     let mut members = Vec::new();
     for number in 1..=nodes {
         let machine = stage.machine(number);
+        let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+        expect(failed.trim().is_empty(), "no failed unit", &failed)?;
         for unit in ["etcd.service", "fleet.service"] {
             machine.wait_for_unit(unit, FORMED)?;
         }
@@ -76,8 +78,6 @@ pub fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
     members.sort_by(|one, other| one.id.cmp(&other.id));
     for member in &members {
         wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
-        let failed = member.machine.succeed("systemctl --failed --no-legend --plain")?;
-        expect(failed.trim().is_empty(), "no failed unit", &failed)?;
     }
     Ok(members)
 }

@@ -20,8 +20,7 @@ pub const RESTARTS: Scenario = Scenario {
 };
 
 /// Sooner than a presence ends that lives for seconds only.
-const RESTART: &str = "\
-    - name: fleet.service
+const RESTART: &str = r"    - name: fleet.service
       drop-ins:
         - name: 30-restart.conf
           content: |
@@ -94,7 +93,7 @@ fn without_a_store(stage: &Stage<'_>, members: &[Member<'_>]) -> Result<(), Fail
         member.machine.wait_until_succeeds(refused, SOON)?;
     }
     // How long it is away is what is tested: nothing is waited for.
-    std::thread::sleep(ttl(stage) * 2);
+    std::thread::sleep(ttl(stage) * 3 / 2);
     each("sudo systemctl start --no-block etcd.service")?;
     members.iter().try_for_each(|member| Ok(member.machine.wait_for_unit("etcd.service", FORMED)?))
 }

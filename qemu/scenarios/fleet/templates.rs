@@ -20,8 +20,7 @@ pub const TEMPLATES: Scenario = Scenario {
 };
 
 /// Metadata that differ from machine to machine, and the API on a port too: by drop-ins, as the guides say.
-const UNITS: &str = "\
-    - name: fleet.service
+const UNITS: &str = r"    - name: fleet.service
       drop-ins:
         - name: 30-metadata.conf
           content: |
@@ -83,7 +82,7 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
     let everywhere = [("everywhere", dies), ("everywhere", second), ("everywhere", third)];
     let spread = [("spread@1", third), ("spread@2", second), ("spread@3", dies)];
     wait_for_places(typed, &[&servers[..], &bound, &everywhere, &spread].concat())?;
-    wait(typed, &["spread@4"])?;
+    waiting(typed, &["spread@4"])?;
 
     dies.machine.crash()?;
     wait_for_machines(typed, &[second, third])?;
@@ -103,7 +102,7 @@ fn templates(stage: &Stage<'_>) -> Result<(), Failure> {
         ("spread@2", second),
     ];
     wait_for_places(typed, &[&moved[..], &stayed].concat())?;
-    wait(typed, &["spread@3", "spread@4", &lost])
+    waiting(typed, &["spread@3", "spread@4", &lost])
 }
 
 /// What the drop-ins said of each machine, on the port that another one opened.
@@ -127,7 +126,7 @@ fn only_instances_run(typed: &Machine<'_>) -> Result<(), Failure> {
 }
 
 /// Those units wait for a machine, and it is said why.
-fn wait(typed: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
+fn waiting(typed: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
     for unit in units {
         let name = format!("{unit}.service");
         let row = format!(
@@ -135,7 +134,7 @@ fn wait(typed: &Machine<'_>, units: &[&str]) -> Result<(), Failure> {
         );
         typed.wait_until_succeeds(&row, SOON)?;
         let why = typed.succeed(&format!("fleetctl explain {unit}"))?;
-        expect(why.starts_with(&format!("{name} has no machine: ")), "a reason", &why)?;
+        expect(why.starts_with(&format!("{name}: no machine is eligible: ")), "a reason", &why)?;
     }
     Ok(())
 }
