@@ -210,11 +210,36 @@ fn what_must_be_tolerated() {
 fn destroying_and_texts_without_users() {
     let mut view = view(&pairs());
     assert!(view.file(&name("a.service")).is_some());
-    assert_eq!(view.delete("job/a.service"), [Subject::Unit(name("a.service"))]);
+    // Also the claim to have launched it is gone.
+    let claim = Subject::State(name("a.service"), MachineId::new("m1"));
+    assert_eq!(view.delete("job/a.service"), [Subject::Unit(name("a.service")), claim]);
     assert_eq!(view.unit(&name("a.service")), None);
     assert!(view.file(&name("b.service")).is_some());
     // Its machine still holds it.
     assert!(view.state(&name("a.service"), &MachineId::new("m1")).is_some());
+}
+
+/// Who claims to have launched a unit holds it, before a state says so.
+#[test]
+fn a_claim_holds_a_unit() {
+    let mut view = view(&pairs());
+    let unit = name("a.service");
+    view.delete("states/a.service/m1");
+    view.delete("job/a.service/target");
+    let placed = |view: &View| {
+        let mut scheduler = Scheduler::new();
+        for subject in view.subjects() {
+            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        }
+        let tasks = scheduler.pass().into_iter().map(|task| task.to_string());
+        tasks.filter(|task| task.contains("a.service")).collect::<String>()
+    };
+    let told = view.put("job/a.service/job-state", "m2").unwrap();
+    let of = |machine: &str| Subject::State(unit.clone(), MachineId::new(machine));
+    assert!(told.contains(&of("m1")) && told.contains(&of("m2")), "{told:?}");
+    assert!(placed(&view).starts_with("schedule a.service to m2"), "m2 claims it: {}", placed(&view));
+    assert!(view.delete("job/a.service/job-state").contains(&of("m2")));
+    assert!(placed(&view).starts_with("schedule a.service to m1"), "{}", placed(&view));
 }
 
 /// The text is in the store already, so no event brings it.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use cluster::MachineId;
 use cluster::fencing::{Decision, Facts, Others, decide};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::contact::{Contact, Fence};
+use crate::contact::{Contact, Fence, Standing};
 use crate::hands::{Peer, Peers};
 use crate::known::Known;
 use crate::settings::{Memory, Settings};
@@ -27,6 +28,7 @@ impl<P: Peers> Guard<'_, P> {
         let mut standing = self.contact.follow();
         let mut met = Met::default();
         let (mut all_without, mut remembered) = (None, None);
+        self.first_try(&mut standing).await;
         loop {
             let others = self.others(&mut met);
             let facts = self.facts(&others, all_without);
@@ -52,12 +54,25 @@ impl<P: Peers> Guard<'_, P> {
                 continue;
             }
             let asked = self.settings.clock.now();
-            if self.peers.all_without(&others).await {
-                all_without = Some(asked);
-            } else {
-                sleep(until.saturating_sub(self.settings.clock.now()).max(Duration::from_millis(1))).await;
+            let wait = until.saturating_sub(asked).max(Duration::from_millis(1));
+            // Whatever the others say, and however long they take: the time to look again is not missed, nor a beat.
+            tokio::select! {
+                without = self.peers.all_without(&others) => match without {
+                    true => all_without = Some(asked),
+                    false => drop(timeout(wait, standing.changed()).await),
+                },
+                // The sender is the node's own.
+                changed = standing.changed() => debug_assert!(changed.is_ok()),
+                () = sleep(wait) => {}
             }
         }
+    }
+
+    /// A fleetd that starts late in the TTL of its last beat tries the store before it stops anything.
+    async fn first_try(&self, standing: &mut watch::Receiver<Standing>) {
+        let Some(sent) = standing.borrow_and_update().sent else { return };
+        let last = (sent + self.settings.ttl * 9 / 10).saturating_sub(self.settings.clock.now());
+        drop(timeout(last.min(self.settings.pause()), standing.changed()).await);
     }
 
     fn tell(&self, fence: Fence) {

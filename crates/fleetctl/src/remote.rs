@@ -1,6 +1,6 @@
 //! Commands on machines of the cluster: here, or over SSH.
 
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 use command_line::{Flag, Given, Takes};
 use fleet_api::Machine;
@@ -15,6 +15,7 @@ use crate::tunnel::quoted;
 pub const SSH_PORT: Flag =
     Flag::new("ssh-port", Takes::Number, "where the machines' SSH servers listen").default("22");
 
+const PREFIX: &str = "Unable to SSH to remote host: ";
 const MACHINE_ID: &str = "/etc/machine-id";
 const DEFAULT_PORT: u16 = 22;
 
@@ -53,18 +54,46 @@ pub async fn run(
     if is_here(machine) {
         return here(words);
     }
+    let connection = connected(session, registry, given, machine).await?;
+    let command: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    let ran = connection.run(What::Command(&command.join(" ")), false).await;
+    ran.map_err(|error| Failure::connection(told(PREFIX, &error)))
+}
+
+/// Runs a shell's script on the machine; gives the exit code, and what it wrote.
+pub async fn output(
+    session: &Session,
+    registry: &Registry,
+    given: &Given,
+    machine: &str,
+    script: &str,
+) -> Result<(u8, String), Failure> {
+    let (code, output) = if is_here(machine) {
+        let ended = Command::new("/bin/sh").args(["-c", script]).stderr(Stdio::inherit()).output();
+        let ended = ended.map_err(|error| Failure::new(format!("Error running /bin/sh: {error}")))?;
+        (code_of(ended.status), ended.stdout)
+    } else {
+        let connection = connected(session, registry, given, machine).await?;
+        let ran = connection.output(script).await;
+        ran.map_err(|error| Failure::connection(told(PREFIX, &error)))?
+    };
+    Ok((code, String::from_utf8_lossy(&output).into_owned()))
+}
+
+async fn connected(
+    session: &Session,
+    registry: &Registry,
+    given: &Given,
+    machine: &str,
+) -> Result<Connection, Failure> {
     let found = machines(registry).await?.into_iter().find(|one| one.id == machine);
     let address = found.map(|machine| machine.primary_ip).unwrap_or_default();
     if address.is_empty() {
         return Err(Failure::connection("Unable to determine address of machine."));
     }
-    let prefix = "Unable to SSH to remote host: ";
-    let connection = connect(session, &address, port(given)?, prefix)
+    connect(session, &address, port(given)?, PREFIX)
         .await
-        .map_err(|failure| Failure { exit: crate::failure::NO_CONNECTION, ..failure })?;
-    let command: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    let ran = connection.run(What::Command(&command.join(" ")), false).await;
-    ran.map_err(|error| Failure::connection(told(prefix, &error)))
+        .map_err(|failure| Failure { exit: crate::failure::NO_CONNECTION, ..failure })
 }
 
 pub async fn machines(registry: &Registry) -> Result<Vec<Machine>, Failure> {
@@ -79,8 +108,12 @@ fn here(words: &[&str]) -> Result<u8, Failure> {
         .args(arguments)
         .status()
         .map_err(|error| Failure::new(format!("Error running {program}: {error}")))?;
-    // Ended by a signal: as over SSH.
-    Ok(ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(crate::failure::NO_CONNECTION))
+    Ok(code_of(ended))
+}
+
+/// Ended by a signal: as over SSH.
+fn code_of(ended: ExitStatus) -> u8 {
+    ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(crate::failure::NO_CONNECTION)
 }
 
 /// An exit code as the end of this program.

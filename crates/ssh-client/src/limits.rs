@@ -11,3 +11,5 @@ pub const INPUT_BYTES: usize = 16 * 1024;
 
 /// Reads of standard input that wait to be sent.
 pub const INPUT_BUFFERS: usize = 4;
+/// Of a command's output that is not shown as it comes.
+pub const OUTPUT_BYTES: usize = 4 << 20;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::limits::{INPUT_BUFFERS, INPUT_BYTES};
+use crate::limits::{INPUT_BUFFERS, INPUT_BYTES, OUTPUT_BYTES};
 use crate::terminal::{self, Raw};
 
 /// What runs over there.
@@ -54,6 +54,29 @@ impl Connection {
         let ended = exchange(read, write, resized, raw.is_some()).await;
         drop(raw);
         ended
+    }
+
+    /// Runs a command that is told nothing; gives its exit code and what it wrote, up to a limit. What it says on
+    /// standard error is shown.
+    pub async fn output(&self, command: &str) -> Result<(u8, Vec<u8>), Error> {
+        let mut channel = self.handle.channel_open_session().await?;
+        channel.exec(true, command).await?;
+        channel.eof().await?;
+        let (mut code, mut output) = (None, Vec::new());
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Data { data }) => {
+                    let room = OUTPUT_BYTES.saturating_sub(output.len());
+                    output.extend_from_slice(&data[..data.len().min(room)]);
+                }
+                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => show(&mut io::stderr(), &data)?,
+                Some(ChannelMsg::ExitStatus { exit_status }) => code = Some(exit_status.min(255) as u8),
+                Some(ChannelMsg::ExitSignal { .. }) => code = Some(SIGNALLED),
+                Some(ChannelMsg::Failure) => return Err(Error::Refused("run it")),
+                Some(ChannelMsg::Close) | None => return Ok((code.ok_or(Error::Cut)?, output)),
+                Some(_) => {}
+            }
+        }
     }
 }
 

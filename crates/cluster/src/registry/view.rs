@@ -9,20 +9,10 @@ use crate::job_state::JobState;
 use crate::machine::{Capacity, Cordon, Machine, MachineId};
 use crate::registry::key::Key;
 use crate::registry::lease::Lease;
+use crate::registry::subject::Subject;
 use crate::registry::value::{JobObject, MachineObject, Rollout, UnitObject, UnitState, ValueError};
 use crate::schedule::Scheduler;
 use crate::unit::Unit;
-
-/// What an event was about, for who keeps more than the view.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    Machine(MachineId),
-    Unit(UnitName),
-    /// A machine's word about a unit.
-    State(UnitName, MachineId),
-    Lease,
-    EngineVersion,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct MachineEntry {
@@ -134,7 +124,7 @@ impl View {
             Key::EngineLeader => self.lease = Some(Lease::decode(value)),
             Key::EngineVersion => self.engine_version = Some(value.to_owned()),
         }
-        Ok(subject(key).into_iter().collect())
+        Ok(key.subject().into_iter().collect())
     }
 
     fn take_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
@@ -153,7 +143,7 @@ impl View {
         if let Some(key) = Key::parse(path) {
             let claim = self.claim(&key);
             self.forget(&key);
-            return subject(&key).into_iter().chain(claim).collect();
+            return key.subject().into_iter().chain(claim).collect();
         }
         match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
             ["job", name] => {
@@ -219,7 +209,7 @@ impl View {
 
     /// An entry in which nothing stands is none.
     fn drop_empty(&mut self, key: &Key) {
-        match subject(key) {
+        match key.subject() {
             Some(Subject::Machine(id)) if self.machines.get(&id) == Some(&MachineEntry::default()) => {
                 self.machines.remove(&id);
             }
@@ -387,25 +377,5 @@ impl View {
 
     pub fn engine_version(&self) -> Option<&str> {
         self.engine_version.as_deref()
-    }
-}
-
-fn subject(key: &Key) -> Option<Subject> {
-    match key {
-        Key::MachineObject(id)
-        | Key::MachineMetadata(id, _)
-        | Key::MachineInstance(id)
-        | Key::MachineCapacity(id)
-        | Key::MachineCordon(id) => Some(Subject::Machine(id.clone())),
-        Key::JobObject(name)
-        | Key::TargetState(name)
-        | Key::Target(name)
-        | Key::JobState(name)
-        | Key::Pin(name)
-        | Key::Rollout(name) => Some(Subject::Unit(name.clone())),
-        Key::State(name, id) => Some(Subject::State(name.clone(), id.clone())),
-        Key::EngineLeader => Some(Subject::Lease),
-        Key::EngineVersion => Some(Subject::EngineVersion),
-        Key::Unit(_) | Key::LegacyState(_) => None,
     }
 }

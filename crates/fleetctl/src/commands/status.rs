@@ -1,5 +1,7 @@
 //! `status`: what systemctl says of units, on the machines that have them.
 
+use std::io::IsTerminal as _;
+
 use command_line::Given;
 use fleet_api::Unit;
 
@@ -8,9 +10,10 @@ use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::lookup::{is_global, names, unit};
 use crate::registry::Registry;
-use crate::remote::{SSH_PORT, ended, is_here, run as run_there};
+use crate::remote::{SSH_PORT, ended, is_here, output};
 use crate::session::Session;
 use crate::stdout::say;
+use crate::tunnel::quoted;
 
 pub const COMMAND: Command = Command {
     name: "status",
@@ -74,5 +77,43 @@ async fn show(
         say(&status.output)?;
         return Ok(status.exit_code);
     }
-    run_there(session, registry, given, machine, &["systemctl", "status", "-l", name]).await
+    let (code, output) = output(session, registry, given, machine, &script(name)).await?;
+    say(&shown(name, &output))?;
+    Ok(code)
+}
+
+/// The first line is what the unit's link leads to, or empty.
+fn script(name: &str) -> String {
+    let colours = if std::io::stdout().is_terminal() { "env SYSTEMD_COLORS=1 " } else { "" };
+    let (link, name) = (quoted(&link(name)), quoted(name));
+    format!("readlink {link} || echo; exec {colours}systemctl status -l {name}")
+}
+
+fn link(name: &str) -> String {
+    format!("/run/systemd/system/{name}")
+}
+
+/// systemd names the file of a linked unit, as it did when fleet was new; since then it names the link.
+fn shown(name: &str, output: &str) -> String {
+    let (file, status) = output.split_once('\n').unwrap_or(("", output));
+    if file.is_empty() {
+        return status.to_owned();
+    }
+    status.replacen(&format!("({}; linked", link(name)), &format!("({file}; linked"), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_linked_unit_is_shown_by_its_file() {
+        let status =
+            "● a.service - A\n     Loaded: loaded (/run/systemd/system/a.service; linked-runtime; x)\n";
+        let expected =
+            "● a.service - A\n     Loaded: loaded (/run/fleet/units/a.service; linked-runtime; x)\n";
+        assert_eq!(shown("a.service", &format!("/run/fleet/units/a.service\n{status}")), expected);
+        assert_eq!(shown("a.service", &format!("\n{status}")), status);
+        assert_eq!(shown("b.service", &format!("/run/fleet/units/b.service\n{status}")), status);
+    }
 }

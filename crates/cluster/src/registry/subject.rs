@@ -1,0 +1,40 @@
+//! What a key is about.
+
+use unit_file::UnitName;
+
+use crate::machine::MachineId;
+use crate::registry::key::Key;
+
+/// What an event was about, for who keeps more than the view.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Machine(MachineId),
+    Unit(UnitName),
+    /// A machine's word about a unit.
+    State(UnitName, MachineId),
+    Lease,
+    EngineVersion,
+}
+
+impl Key {
+    /// Texts are about whichever units have them, and what is passed over about nothing.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::MachineObject(id)
+            | Self::MachineMetadata(id, _)
+            | Self::MachineInstance(id)
+            | Self::MachineCapacity(id)
+            | Self::MachineCordon(id) => Some(Subject::Machine(id.clone())),
+            Self::JobObject(name)
+            | Self::TargetState(name)
+            | Self::Target(name)
+            | Self::JobState(name)
+            | Self::Pin(name)
+            | Self::Rollout(name) => Some(Subject::Unit(name.clone())),
+            Self::State(name, id) => Some(Subject::State(name.clone(), id.clone())),
+            Self::EngineLeader => Some(Subject::Lease),
+            Self::EngineVersion => Some(Subject::EngineVersion),
+            Self::Unit(_) | Self::LegacyState(_) => None,
+        }
+    }
+}
