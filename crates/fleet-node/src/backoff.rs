@@ -3,26 +3,26 @@
 use std::time::Duration;
 
 use crate::limits::{FIRST_BACKOFF, LONGEST_BACKOFF};
-use crate::settings::Chance;
+use crate::settings::Settings;
 
-/// Doubles with each wait, up to a limit.
+/// Doubles with each wait, up to a limit: a short TTL leaves no time to sleep while the store is back.
 pub struct Backoff<'a> {
-    chance: &'a Chance,
+    settings: &'a Settings,
     next: Duration,
 }
 
 impl<'a> Backoff<'a> {
-    pub fn new(chance: &'a Chance) -> Self {
-        Self { chance, next: FIRST_BACKOFF }
+    pub fn new(settings: &'a Settings) -> Self {
+        Self { settings, next: FIRST_BACKOFF.min(settings.pause()) }
     }
 
     /// After a success.
     pub fn reset(&mut self) {
-        self.next = FIRST_BACKOFF;
+        self.next = FIRST_BACKOFF.min(self.settings.pause());
     }
 
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next.mul_f64(0.5 + 0.5 * self.chance.share())).await;
-        self.next = (self.next * 2).min(LONGEST_BACKOFF);
+        tokio::time::sleep(self.next.mul_f64(0.5 + 0.5 * self.settings.chance.share())).await;
+        self.next = (self.next * 2).min(LONGEST_BACKOFF).min(self.settings.pause());
     }
 }

@@ -12,7 +12,7 @@ use crate::store::{Store, StoreError, Watch as _};
 
 /// Never ends.
 pub async fn follow<S: Store>(store: S, known: &Known, settings: &Settings) {
-    let mut backoff = Backoff::new(&settings.chance);
+    let mut backoff = Backoff::new(settings);
     loop {
         let read = match store.read().await {
             Ok(reading) => {
@@ -38,7 +38,7 @@ pub async fn follow<S: Store>(store: S, known: &Known, settings: &Settings) {
 async fn watch<S: Store>(store: &S, read: u64, known: &Known, settings: &Settings) {
     let mut watch = store.watch(read);
     let until = Instant::now() + resync_after(known, settings);
-    let mut backoff = Backoff::new(&settings.chance);
+    let mut backoff = Backoff::new(settings);
     while let Ok(change) = timeout_at(until, watch.next()).await {
         match change {
             Ok(change) => {

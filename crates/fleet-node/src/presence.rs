@@ -59,7 +59,7 @@ impl<S: Store> Presence<'_, S> {
     /// Until it is done. Returns what was written.
     async fn register(&self) -> String {
         tracing::info!("Establishing etcd connectivity");
-        let mut backoff = Backoff::new(&self.settings.chance);
+        let mut backoff = Backoff::new(self.settings);
         let (mut ours, mut told) = (false, false);
         loop {
             // Where it is seen to be present, it is also seen what it holds.

@@ -102,7 +102,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     /// Units of an earlier start run on; what was done with them is not known.
     async fn adopt(&self) {
-        let mut backoff = crate::backoff::Backoff::new(&self.settings.chance);
+        let mut backoff = crate::backoff::Backoff::new(&self.settings);
         loop {
             match self.hands.found().await {
                 Ok(files) => {

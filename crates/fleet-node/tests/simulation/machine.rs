@@ -205,8 +205,24 @@ impl Hands for Machine {
     async fn start(&self, name: &UnitName) -> Result<(), HandsError> {
         self.call().await;
         let boot = self.boot();
-        if !matches!(self.systemd().units.get(name).map(|unit| unit.active), Some("inactive" | "failed")) {
-            return Ok(());
+        let active = self.systemd().units.get(name).map(|unit| unit.active);
+        match active {
+            Some("inactive" | "failed") => {}
+            // systemd starts it when the stop job has ended.
+            Some("deactivating") => {
+                let (machine, name) = (self.clone(), name.clone());
+                tokio::spawn(async move {
+                    while machine.systemd().units.get(&name).is_some_and(|unit| unit.active == "deactivating")
+                    {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    if machine.boot() == boot {
+                        machine.set(boot, &name, "active");
+                    }
+                });
+                return Ok(());
+            }
+            _ => return Ok(()),
         }
         self.set(boot, name, "activating");
         let (machine, name, after) = (self.clone(), name.clone(), self.millis(300));
