@@ -1,6 +1,7 @@
 //! Watches over the beats: decides what happens to units when they fail, and remembers what that takes.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use cluster::MachineId;
@@ -28,6 +29,7 @@ impl<P: Peers> Guard<'_, P> {
         let mut standing = self.contact.follow();
         let mut met = Met::default();
         let (mut all_without, mut remembered) = (None, None);
+        let mut question = None;
         self.first_try(&mut standing).await;
         loop {
             let others = self.others(&mut met);
@@ -51,21 +53,32 @@ impl<P: Peers> Guard<'_, P> {
                 // A beat that succeeds changes the time to look again.
                 let wait = until.saturating_sub(facts.now);
                 drop(timeout(wait.max(Duration::from_millis(1)), standing.changed()).await);
+                question = None;
                 continue;
             }
-            let asked = self.settings.clock.now();
-            let wait = until.saturating_sub(asked).max(Duration::from_millis(1));
-            // Whatever the others say, and however long they take: the time to look again is not missed, nor a beat.
+            let now = self.settings.clock.now();
+            let wait = until.saturating_sub(now).max(Duration::from_millis(1));
+            let (asked, answer) = question.get_or_insert_with(|| (now, self.ask(others)));
+            let asked = *asked;
+            // However long the others take: the time to look again is not missed, nor a beat.
             tokio::select! {
-                without = self.peers.all_without(&others) => match without {
-                    true => all_without = Some(asked),
-                    false => drop(timeout(wait, standing.changed()).await),
-                },
+                without = answer => {
+                    question = None;
+                    match without {
+                        true => all_without = Some(asked),
+                        false => drop(timeout(wait, standing.changed()).await),
+                    }
+                }
                 // The sender is the node's own.
                 changed = standing.changed() => debug_assert!(changed.is_ok()),
                 () = sleep(wait) => {}
             }
         }
+    }
+
+    fn ask(&self, others: Vec<Peer>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        let peers = self.peers.clone();
+        Box::pin(async move { peers.all_without(&others).await })
     }
 
     /// A fleetd that starts late in the TTL of its last beat tries the store before it stops anything.
