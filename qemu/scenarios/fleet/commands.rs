@@ -4,12 +4,14 @@ use super::super::kv::{NODES, SOON, shows};
 use super::cluster::{Member, list_machines, put, three, wait_for_machines};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
+use machines::cluster::BackendKind::Qemu;
 
 pub const COMMANDS: Scenario = Scenario {
     name: "fleet",
     about: "machines with the sample's cloud-config are one cluster, and fleetctl does what the tutorials type",
     nodes: NODES,
     user_data: Some(super::SAMPLE),
+    long_on: &[Qemu],
     run: commands,
     ..USUAL
 };

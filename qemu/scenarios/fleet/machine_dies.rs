@@ -5,12 +5,14 @@ use super::beats::{Beats, FOLDER, SERVICE, now};
 use super::cluster::{form_with, grace, impatient, put, start_each, ttl, wait_for_machines};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
+use machines::cluster::BackendKind::Qemu;
 
 pub const MACHINE_DIES: Scenario = Scenario {
     name: "fleet-machine-dies",
     about: "a dead machine's units run elsewhere in the time that was promised, none is lost and none runs twice",
     nodes: NODES,
     shared: &[FOLDER],
+    long_on: &[Qemu],
     run: machine_dies,
     ..USUAL
 };
