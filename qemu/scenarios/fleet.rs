@@ -9,5 +9,14 @@ pub mod partition;
 pub mod restarts;
 pub mod templates;
 
-/// What `keelson up` gives to machines where its user has no file of his own.
-const SAMPLE: &str = include_str!("../../cloud-config/user-data.sample");
+/// As the tutorials write it.
+const TUTORIAL: &str = "\
+#cloud-config
+
+coreos:
+  units:
+    - name: etcd.service
+      command: start
+    - name: fleet.service
+      command: start
+";

@@ -8,9 +8,9 @@ use machines::cluster::BackendKind::Qemu;
 
 pub const COMMANDS: Scenario = Scenario {
     name: "fleet",
-    about: "machines with the sample's cloud-config are one cluster, and fleetctl does what the tutorials type",
+    about: "machines with the tutorials' cloud-config are one cluster, and fleetctl does what the tutorials type",
     nodes: NODES,
-    user_data: Some(super::SAMPLE),
+    user_data: Some(super::TUTORIAL),
     long_on: &[Qemu],
     run: commands,
     ..USUAL

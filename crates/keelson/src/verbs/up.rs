@@ -329,7 +329,7 @@ fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> an
     output::print(format!(
         "\n{}\n\n{}Log in          {keelson} ssh {first}\n\
          Then try        etcdctl set /message Hello ; fleetctl list-machines\n\
-         Run a service   fleetctl start /usr/share/keelson/examples/hello.service\n\
+         Run a service   fleetctl start /usr/share/keelson/examples/myapp.service\n\
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),
