@@ -17,4 +17,3 @@ pub use growth::{PANELS, Panel, Point, growth};
 pub use plot::{PlotError, plot};
 pub use probes::{bare_fdatasync, bare_round_trip};
 pub use sessions::{Settings, one_member, three_members};
-pub use watchers::{Told, watch_and_tell};

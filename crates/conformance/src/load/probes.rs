@@ -1,17 +1,20 @@
-//! What the machine itself takes: one flush to its disk, one round trip over its loopback.
+//! What the machine itself takes: one flush to its disk, one round trip over its loopback, bytes to many sockets.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::closed_loop::{Load, run};
+use super::watchers::Watching;
 use crate::failure::Failure;
 
 /// The answer of a put, in size: status, etcd's headers, an event with its previous node.
 const ANSWER_BODY: usize = 700;
+/// The event of a watched key, in size: an action, a new node.
+const EVENT_BODY: usize = 100;
 
 /// Median of appending `bytes` to a file in `folder` and flushing it with fdatasync.
 pub fn bare_fdatasync(folder: &Path, bytes: usize, count: usize) -> Result<Duration, Failure> {
@@ -50,9 +53,54 @@ pub fn bare_round_trip(requests: super::closed_loop::Requests<'_>, count: u64) -
     });
     let load = Load { addresses: &[address], clients: 1, requests, time: Duration::from_secs(60), count };
     let measured = run(&load)?;
-    match server.join() {
-        Ok(outcome) => outcome.map_err(Failure::io("serve the probe"))?,
-        Err(_) => return Err(Failure::differs("the probe's server panicked")),
-    }
+    joined(server)?;
     Ok(measured.p50)
+}
+
+fn joined<T>(server: JoinHandle<std::io::Result<T>>) -> Result<T, Failure> {
+    match server.join() {
+        Ok(outcome) => outcome.map_err(Failure::io("serve the probe")),
+        Err(_) => Err(Failure::differs("the probe's server panicked")),
+    }
+}
+
+/// How long it takes to tell `count` watchers something, by a server in this process that does nothing but write it to
+/// each of their connections, a thread for each processor.
+pub fn bare_telling(count: usize) -> Result<Duration, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::io("listen"))?;
+    let address = listener.local_addr().map_err(Failure::io("ask for the address"))?;
+    let accepting = thread::spawn(move || accept_watches(&listener, count));
+    let watching = Watching::open(address, count, 1)?;
+    let streams = joined(accepting)?;
+    let threads = thread::available_parallelism().map_err(Failure::io("count the processors"))?;
+    let shares = streams.chunks(count.div_ceil(threads.get()));
+    let event = format!("{{{}}}\n", "x".repeat(EVENT_BODY));
+    let event = format!("{:x}\r\n{event}\r\n", event.len());
+    thread::scope(|scope| {
+        let writing = || {
+            for share in shares {
+                let event = event.as_bytes();
+                // A stream that can not be written to leaves its watcher untold: that is noticed there.
+                scope.spawn(move || share.iter().try_for_each(|mut stream| stream.write_all(event)));
+            }
+            Ok(())
+        };
+        watching.told(writing)
+    })
+}
+
+fn accept_watches(listener: &TcpListener, count: usize) -> std::io::Result<Vec<TcpStream>> {
+    let mut streams = Vec::with_capacity(count);
+    let mut buffer = [0; 4096];
+    while streams.len() < count {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        // Each request comes in one piece.
+        if stream.read(&mut buffer)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        streams.push(stream);
+    }
+    Ok(streams)
 }

@@ -14,12 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const EVENTS: usize = 4096;
 const BUFFER: usize = 16 * 1024;
 
-#[derive(Debug, Clone, Copy)]
-pub struct Told {
-    /// From the first write until the last watcher has its event.
-    pub all: Duration,
-}
-
 struct Watcher {
     stream: TcpStream,
     /// Ends of lines behind a `}`: events.
@@ -28,36 +22,50 @@ struct Watcher {
     head: bool,
 }
 
-/// Opens `count` streams on `keys` keys, calls `opened` when all have their heads, then writes each key once.
-pub fn watch_and_tell(
-    address: SocketAddr,
-    count: usize,
-    keys: usize,
-    opened: impl FnOnce() -> Result<(), Failure>,
-) -> Result<Told, Failure> {
-    let failed = || Failure::io("drive the watchers");
-    let mut poll = Poll::new().map_err(failed())?;
-    let mut watchers = Vec::with_capacity(count);
-    for number in 0..count {
-        let mut stream = std::net::TcpStream::connect(address).map_err(failed())?;
-        let key = number % keys;
-        let request = format!("GET /v2/keys/watched/{key}?wait=true&stream=true HTTP/1.1\r\nHost: x\r\n\r\n");
-        stream.write_all(request.as_bytes()).map_err(failed())?;
-        stream.set_nonblocking(true).map_err(failed())?;
-        let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(number), Interest::READABLE).map_err(failed())?;
-        watchers.push(Watcher { stream, events: 0, last: 0, head: false });
+/// Streams that wait on keys, each with its head read.
+pub struct Watching {
+    poll: Poll,
+    watchers: Vec<Watcher>,
+}
+
+impl Watching {
+    /// Opens `count` streams on `keys` keys.
+    pub fn open(address: SocketAddr, count: usize, keys: usize) -> Result<Self, Failure> {
+        let failed = || Failure::io("drive the watchers");
+        let mut poll = Poll::new().map_err(failed())?;
+        let mut watchers = Vec::with_capacity(count);
+        for number in 0..count {
+            let mut stream = std::net::TcpStream::connect(address).map_err(failed())?;
+            let key = number % keys;
+            let request =
+                format!("GET /v2/keys/watched/{key}?wait=true&stream=true HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).map_err(failed())?;
+            stream.set_nonblocking(true).map_err(failed())?;
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(number), Interest::READABLE).map_err(failed())?;
+            watchers.push(Watcher { stream, events: 0, last: 0, head: false });
+        }
+        until(&mut poll, &mut watchers, |watcher| watcher.head)?;
+        Ok(Self { poll, watchers })
     }
-    until(&mut poll, &mut watchers, |watcher| watcher.head)?;
-    opened()?;
-    let began = Instant::now();
+
+    /// Calls `tell`, which makes one event for each; how long it takes until all have theirs.
+    pub fn told(mut self, tell: impl FnOnce() -> Result<(), Failure>) -> Result<Duration, Failure> {
+        let began = Instant::now();
+        tell()?;
+        until(&mut self.poll, &mut self.watchers, |watcher| watcher.events >= 1)?;
+        Ok(began.elapsed())
+    }
+}
+
+/// Writes each of the watched keys once, one after the other.
+pub fn write_each(address: SocketAddr, keys: usize) -> Result<(), Failure> {
     let mut writer = Connection::open(address, PATIENCE).map_err(http)?;
     for key in 0..keys {
         writer.send(&Request::form("PUT", format!("/v2/keys/watched/{key}"), "value=told")).map_err(http)?;
         writer.answer(false).map_err(http)?;
     }
-    until(&mut poll, &mut watchers, |watcher| watcher.events >= 1)?;
-    Ok(Told { all: began.elapsed() })
+    Ok(())
 }
 
 fn http(source: crate::http::HttpError) -> Failure {
