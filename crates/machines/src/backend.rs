@@ -52,6 +52,9 @@ pub trait Backend: Send + Sync {
 
     /// What the back end itself knows about a node that does not come up.
     fn remark(&self, node: &Node) -> Option<String>;
+
+    /// What its processors are at, for who looks for the cause of a stall; none where nobody can tell.
+    fn processors(&self, node: &Node) -> Option<String>;
 }
 
 #[derive(Debug, thiserror::Error)]

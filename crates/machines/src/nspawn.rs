@@ -192,6 +192,10 @@ impl Backend for Nspawn {
         let log = self.layout.node(&node.name).process_log();
         crate::console::tail(&log, 1).pop().map(|line| format!("systemd-nspawn said: {line}"))
     }
+
+    fn processors(&self, _node: &Node) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::process::{Process, last_line};
 use crate::store::{Layout, NodeLayout, replace};
 use crate::tools::Tools;
 use qmp::Qmp;
+use serde_json::json;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
@@ -199,6 +200,12 @@ impl Backend for Qemu {
             "io-error" => Some("QEMU has stopped it: the host's disk is full or fails".to_owned()),
             other => Some(format!("QEMU says that it is {other}")),
         }
+    }
+
+    fn processors(&self, node: &Node) -> Option<String> {
+        let mut qmp = Qmp::connect(&self.files(node).qmp()).ok()?;
+        let asked = qmp.run_with("human-monitor-command", &json!({ "command-line": "info registers -a" }));
+        Some(asked.ok()?.as_str()?.to_owned())
     }
 }
 

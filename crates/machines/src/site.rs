@@ -291,8 +291,12 @@ impl Site {
         let patience = Patience { limit, cancel: &self.cancel };
         let mut stalls = Stalls::from_now(&files.console_log());
         let mut look = || {
-            if self.emulated() && stalls.another() {
-                stalls.note(&files.process_log(), self.backend.reset(&node, process));
+            if self.emulated()
+                && let Some(stall) = stalls.another()
+            {
+                let processors = self.backend.processors(&node);
+                let reset = self.backend.reset(&node, process);
+                stall.note(&files.process_log(), processors.as_deref(), reset);
             }
         };
         ready::wait(&files.ready(), before, process, patience, &mut look).map_err(|why| match why {

@@ -1,8 +1,10 @@
-//! Emulated machines whose processor has lost its timer.
+//! Emulated machines whose boot stands still.
 //!
-//! Now and then QEMU's emulation on a busy host (seen once in about a hundred boots, load 9 on 2 cores) stops
-//! giving a processor its timer interrupts. The guest's kernel said so, and hung until its deadline; whether it
-//! would have come back is not known, and this reset has not been needed since. A kernel at fault would say the same under KVM, where nothing is done.
+//! Now and then QEMU's emulation on a busy host stops giving a processor its timer interrupts. Once, in about a
+//! hundred boots (load 9 on 2 cores), the guest's kernel said so and hung; once, in some hundred more, a machine that
+//! had rebooted said nothing at all behind the firmware's last line, for seven minutes. Nobody knows more of it: so
+//! such a machine is reset, and what its processors were at is written down first. A system at fault would stand
+//! still under KVM too, where nothing is done.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -14,46 +16,86 @@ use crate::console;
 
 /// What the kernel says of it on the console.
 const SIGN: &str = "Possible timer handling issue";
+/// The firmware's last line. Behind it all is quiet until systemd runs in the initrd.
+const HANDED_OVER: &str = "BdsDxe: starting Boot";
+/// A dozen times what it takes from there to the next word, when the host does nothing else.
+const SILENCE: Duration = Duration::from_secs(120);
 /// How often the console is read.
 const PAUSE: Duration = Duration::from_secs(2);
 /// After as many resets it is something else.
 const RESETS_MAX: u32 = 2;
+
+/// What shows that a boot stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stall {
+    /// The kernel says that a timer does not come.
+    LostTimer,
+    /// Nothing was said since the firmware gave the machine away.
+    Silent,
+}
 
 #[derive(Debug)]
 pub struct Stalls {
     console: PathBuf,
     /// Length of the log when it last was clean.
     from: u64,
+    /// Its length at the last look, and since when.
+    length: (u64, Instant),
     looked: Instant,
     resets: u32,
 }
 
 impl Stalls {
     pub fn from_now(console: &Path) -> Self {
-        Self { console: console.to_path_buf(), from: length(console), looked: Instant::now(), resets: 0 }
+        let (from, now) = (length(console), Instant::now());
+        Self { console: console.to_path_buf(), from, length: (from, now), looked: now, resets: 0 }
     }
 
-    /// Whether the console tells of another stall, for which the machine is to be reset.
-    pub fn another(&mut self) -> bool {
+    /// Whether the machine stands still once more, and is to be reset for it.
+    pub fn another(&mut self) -> Option<Stall> {
         if self.looked.elapsed() < PAUSE || self.resets == RESETS_MAX {
-            return false;
+            return None;
         }
         self.looked = Instant::now();
-        if !console::shown_from(&self.console, self.from).contains(SIGN) {
-            return false;
+        let length = length(&self.console);
+        if length != self.length.0 {
+            self.length = (length, self.looked);
         }
-        self.from = length(&self.console);
+        let stall = if console::shown_from(&self.console, self.from).contains(SIGN) {
+            Stall::LostTimer
+        } else if self.length.1.elapsed() >= SILENCE && self.is_handed_over() {
+            Stall::Silent
+        } else {
+            return None;
+        };
+        self.from = length;
+        self.length.1 = self.looked;
         self.resets += 1;
-        true
+        Some(stall)
     }
 
-    /// Leaves word in the machine's log that it was reset, or why it could not be.
-    pub fn note<E: Display>(&self, log: &Path, reset: Result<(), E>) {
+    fn is_handed_over(&self) -> bool {
+        console::tail(&self.console, 1).iter().any(|line| line.starts_with(HANDED_OVER))
+    }
+}
+
+impl Stall {
+    /// Leaves word in the machine's log that it was reset, or why it could not be, and what its processors were at.
+    pub fn note<E: Display>(self, log: &Path, processors: Option<&str>, reset: Result<(), E>) {
+        let what = match self {
+            Self::LostTimer => "the emulated processor lost its timer (the console tells)".to_owned(),
+            Self::Silent => {
+                format!("said nothing for {} s since the firmware's last line", SILENCE.as_secs())
+            }
+        };
         let done =
             reset.map_or_else(|error| format!("and can not be reset: {error}"), |()| "and was reset".into());
-        let written = File::options().create(true).append(true).open(log).and_then(|mut file| {
-            writeln!(file, "keelson: the emulated processor lost its timer (the console tells), {done}")
-        });
+        let processors = processors.unwrap_or_default().replace('\r', "");
+        let written = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .and_then(|mut file| writeln!(file, "keelson: {what}, {done}\n{}", processors.trim_end()));
         if let Err(error) = written {
             eprintln!("{}: {error}", log.display());
         }
@@ -68,28 +110,75 @@ fn length(path: &Path) -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_stall_counts_once_and_old_ones_do_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let console = folder.path().join("console.log");
-        let write = |text: &str| {
-            let mut file = File::options().create(true).append(true).open(&console).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-        };
-        write("[ 1.0] rcu: Possible timer handling issue on cpu=0\r\n");
-        let mut stalls = Stalls::from_now(&console);
-        let mut another = || {
-            // As if the pause was over.
-            stalls.looked = Instant::now().checked_sub(PAUSE).unwrap();
-            stalls.another()
-        };
-        assert!(!another(), "of the boot before");
-        write("quiet\r\n");
-        assert!(!another());
-        for expected in [true, true, false] {
-            write("rcu: Possible timer handling issue on cpu=1\r\n");
-            assert_eq!(another(), expected);
-            assert!(!another(), "the same again");
+    struct Console(tempfile::TempDir);
+
+    impl Console {
+        fn new() -> Console {
+            Console(tempfile::tempdir().unwrap())
         }
+
+        fn log(&self) -> PathBuf {
+            self.0.path().join("console.log")
+        }
+
+        fn write(&self, text: &str) {
+            let mut file = File::options().create(true).append(true).open(self.log()).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+    }
+
+    /// As if the pause was over, and so much more time.
+    fn look_after(stalls: &mut Stalls, time: Duration) -> Option<Stall> {
+        let back = |at: Instant| at.checked_sub(PAUSE + time).unwrap();
+        stalls.looked = back(stalls.looked);
+        stalls.length.1 = back(stalls.length.1);
+        stalls.another()
+    }
+
+    #[test]
+    fn each_lost_timer_counts_once_and_old_ones_do_not() {
+        let console = Console::new();
+        console.write("[ 1.0] rcu: Possible timer handling issue on cpu=0\r\n");
+        let mut stalls = Stalls::from_now(&console.log());
+        let mut another = || look_after(&mut stalls, Duration::ZERO);
+        assert_eq!(another(), None, "of the boot before");
+        console.write("quiet\r\n");
+        assert_eq!(another(), None);
+        for expected in [Some(Stall::LostTimer), Some(Stall::LostTimer), None] {
+            console.write("rcu: Possible timer handling issue on cpu=1\r\n");
+            assert_eq!(another(), expected);
+            assert_eq!(another(), None, "the same again");
+        }
+    }
+
+    #[test]
+    fn silence_counts_behind_the_firmware_s_last_line_only() {
+        let console = Console::new();
+        console.write("core-01 login: \r\n");
+        let mut stalls = Stalls::from_now(&console.log());
+        let half = SILENCE / 2;
+        for _ in 0..3 {
+            assert_eq!(look_after(&mut stalls, half), None, "a machine that is up may be quiet");
+        }
+        console.write("BdsDxe: starting Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)\r\n");
+        assert_eq!(look_after(&mut stalls, half), None, "this is new");
+        assert_eq!(look_after(&mut stalls, half), None, "not long enough");
+        assert_eq!(look_after(&mut stalls, half), Some(Stall::Silent));
+        assert_eq!(look_after(&mut stalls, half), None, "it has just been reset");
+        console.write("\x1b[!p\x1b[6n[ 1.0] systemd[1]: running\r\n");
+        for _ in 0..3 {
+            assert_eq!(look_after(&mut stalls, half), None, "it says something");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_is_in_the_machine_s_log() {
+        let log = Console::new();
+        Stall::Silent.note(&log.log(), Some("CPU#0\r\nRIP=1\r\n"), Err::<(), _>("no socket"));
+        Stall::LostTimer.note(&log.log(), None, Ok::<(), String>(()));
+        let text = std::fs::read_to_string(log.log()).unwrap();
+        assert!(text.starts_with("keelson: said nothing for 120 s"), "{text}");
+        assert!(text.contains("and can not be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");
+        assert!(text.contains("lost its timer (the console tells), and was reset\n"), "{text}");
     }
 }
