@@ -23,6 +23,8 @@ const KEYS_OF_A_CLIENT: u64 = 64;
 const PUTS: [(usize, f64, f64); 4] = [(1, 1.0, 1.0), (16, 1.5, 0.7), (64, 2.0, 0.5), (256, 2.5, 0.5)];
 const READERS: usize = 64;
 const WATCHERS: usize = 10_000;
+/// The probe has both ends of its streams in one process, whose files are limited: it tells a part of them.
+const PROBED_WATCHERS: usize = WATCHERS / 4;
 const WATCHED_KEYS: usize = 100;
 const STORED_KEYS: u64 = 100_000;
 const FOLDERS: u64 = 100;
@@ -141,7 +143,8 @@ pub fn one_member(settings: &Settings) -> Result<Vec<Value>, Failure> {
     let told = milliseconds(watching.told(|| write_each(address[0], WATCHED_KEYS))?);
     values.push(("10,000 watchers on 100 keys: all told".into(), "ms", Lower, OfReference(0.5), told));
     let what = "the same as a multiple of bare writes to their sockets".into();
-    values.push((what, "x", Lower, Target::None, told / milliseconds(bare_telling(WATCHERS)?)));
+    let bare = milliseconds(bare_telling(PROBED_WATCHERS)?) * (WATCHERS / PROBED_WATCHERS) as f64;
+    values.push((what, "x", Lower, Target::None, told / bare));
     let each = after.saturating_sub(before) as f64 / WATCHERS as f64 / 1024.0;
     values.push(("10,000 watchers: memory each".into(), "KiB", Lower, Itself(2.0), each));
     drop(cluster);
