@@ -409,6 +409,22 @@ fn a_global_unit_that_becomes_one() {
     assert_eq!(standing, Standing::Global(vec![MachineId::new("m1"), MachineId::new("m2")]));
 }
 
+#[test]
+fn a_conflict_is_told_once() {
+    let mut cluster = Cluster::of("m1");
+    let spread = "Conflicts=web@*.service\nConflicts=*@1.service";
+    cluster.start("web@1.service", spread).start("web@2.service", spread);
+    assert_eq!(cluster.rest(), ["web@1.service m1", "web@2.service -"]);
+    let explanation = cluster.scheduler.explain("web@2.service").unwrap();
+    let reasons: Vec<_> = explanation.candidates[0].obstacles.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        reasons,
+        ["found conflict with locally-scheduled Unit(web@1.service): its own Conflicts=web@*.service"]
+    );
+    let remedy = "unload web@1.service, or move it elsewhere".to_owned();
+    assert_eq!(explanation.remedies(), [(MachineId::new("m1"), remedy)]);
+}
+
 /// The tutorial's case: six API servers, two balancers; then a machine dies.
 #[test]
 fn six_servers_and_two_balancers() {

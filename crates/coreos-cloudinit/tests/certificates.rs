@@ -21,11 +21,8 @@ fn update(root: &Path) -> String {
 }
 
 #[test]
+#[ignore = "the image's program runs openssl: cargo verify wants"]
 fn every_certificate_of_a_file_is_trusted_and_nothing_else_of_it() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("skipped: this host has no openssl, which the image's program runs");
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     for place in ["etc/ssl/certs", "etc/ca-certificates", "usr/share/ca-certificates/mozilla"] {

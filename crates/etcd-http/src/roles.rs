@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{self, Answer, JSON, to_json};
 use crate::backend::Backend;
 use crate::context::Context;
-use crate::users::{carry_out, document, unexpected};
+use crate::users::{carry_out, document, missing, unexpected};
 
 #[derive(Serialize)]
 struct List {
@@ -74,9 +74,7 @@ pub(crate) async fn one<B: Backend>(
     match *request.method() {
         Method::GET => {
             let role = context.backend.read(|store| store.auth().role(name).cloned());
-            let role = role.ok_or_else(|| {
-                answer::message(StatusCode::NOT_FOUND, &format!("auth: Role {name} does not exist."))
-            })?;
+            let role = role.ok_or_else(|| missing("Role", name))?;
             Ok(answer::json(to_json(&role) + "\n"))
         }
         Method::PUT => put(context, request, name).await,

@@ -98,9 +98,6 @@ pub(crate) async fn one<B: Backend>(
 }
 
 fn get<B: Backend>(context: &Context<B>, name: &str) -> Result<Answer, Answer> {
-    let missing = |what: &str, name: &str| {
-        answer::message(StatusCode::NOT_FOUND, &format!("auth: {what} {name} does not exist."))
-    };
     context.backend.read(|store| {
         let user = store.auth().user(name).ok_or_else(|| missing("User", name))?;
         let mut roles = Vec::with_capacity(user.roles.len());
@@ -162,6 +159,11 @@ pub(crate) async fn document<T: for<'a> Deserialize<'a>>(request: Request<Incomi
     let bytes = body::read(request.into_body()).await.ok();
     let document = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     document.ok_or_else(|| answer::message(StatusCode::BAD_REQUEST, "Invalid JSON in request body."))
+}
+
+/// `what` is `User` or `Role`.
+pub(crate) fn missing(what: &str, name: &str) -> Answer {
+    answer::message(StatusCode::NOT_FOUND, &format!("auth: {what} {name} does not exist."))
 }
 
 pub(crate) fn unexpected() -> Answer {

@@ -52,19 +52,5 @@ fn respelled(value: Value) -> Value {
 
 /// A body, without a newline at its end.
 pub fn encode<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
-    serde_json::to_string(value).map(|text| escaped(&text))
-}
-
-/// As Go writes JSON: it may stand in HTML and JavaScript. These characters stand in strings only.
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for character in json.chars() {
-        match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                text.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
-            other => text.push(other),
-        }
-    }
-    text
+    go_json::to_string(value)
 }

@@ -62,10 +62,11 @@ fn answers_to_the_byte() {
 
 #[test]
 fn html_is_escaped_as_go_does() {
-    let options = vec![UnitOption { name: "A".into(), section: "B".into(), value: "x<y>&\u{2028}".into() }];
+    let options =
+        vec![UnitOption { name: "A".into(), section: "B".into(), value: "x<y>&\u{2028}\u{8}\u{c}".into() }];
     let unit = Unit { options, ..Unit::default() };
     let text = encode(&unit).unwrap();
-    assert!(text.contains(r#""value":"x\u003cy\u003e\u0026\u2028""#), "{text}");
+    assert!(text.contains(r#""value":"x\u003cy\u003e\u0026\u2028\u0008\u000c""#), "{text}");
     assert_eq!(decode::<Unit>(text.as_bytes()).unwrap(), unit);
 }
 

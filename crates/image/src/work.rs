@@ -1,7 +1,8 @@
 //! The folder of intermediate results: each is made once for its inputs.
 //!
 //! A result is a folder `KIND/KEY` where KEY is the digest of everything it is made from. It is made under
-//! another name and renamed when it is whole, so that work may be cut at any moment and goes on where it was.
+//! another name and renamed when it is whole and on disk, so that work may be cut at any moment, by a power cut
+//! too, and goes on where it was.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,11 +25,15 @@ const PARTIAL: &str = "partial";
 /// How often a waiting build looks whether it may go on or shall stop.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Puts everything on disk that a folder's file system has been given.
+type Flush = fn(&Path) -> io::Result<()>;
+
 /// The open work folder; only one process has it at a time.
 #[derive(Debug)]
 pub struct Work {
     folder: PathBuf,
     _lock: Flock<File>,
+    flush: Flush,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +67,7 @@ impl Work {
             }
             std::thread::sleep(LOCK_INTERVAL);
         };
-        let work = Self { folder: folder.to_path_buf(), _lock: lock };
+        let work = Self { folder: folder.to_path_buf(), _lock: lock, flush };
         // What a build left that was cut: nobody else is at it, and it takes room.
         for shelf in work.shelves()? {
             remove(&shelf.join(PARTIAL))?;
@@ -105,6 +110,8 @@ impl Work {
         remove(&partial)?;
         make_folder(&partial)?;
         make(&partial)?;
+        // Else a name might outlive a power cut, and what it stands for might not.
+        (self.flush)(&partial).at(&partial)?;
         fs::rename(&partial, &place).at(&place)?;
         self.forget_old(&shelf)?;
         Ok((place, false))
@@ -120,6 +127,11 @@ impl Work {
         let surplus = results.len().saturating_sub(KEPT_RESULTS);
         results.into_iter().take(surplus).try_for_each(|(_, path)| remove(&path))
     }
+}
+
+/// The whole file system at once: a result is up to tens of thousands of files.
+fn flush(folder: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(File::open(folder)?)?)
 }
 
 fn filetime_now() -> nix::sys::time::TimeVal {
@@ -190,6 +202,22 @@ mod tests {
         drop(work);
         open(false).unwrap();
         assert!(!folder.path().join("kind/partial").exists());
+    }
+
+    #[test]
+    fn a_result_is_on_disk_before_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut work = Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+        let make = |partial: &Path| crate::tree::put(&partial.join("whole"), b"", 0o644);
+        let key = Key::new("v1");
+        work.flush = |partial| {
+            assert!(partial.join("whole").exists(), "flushed before it is whole");
+            Err(io::Error::other("the disk is broken"))
+        };
+        assert!(work.result("kind", &key, make).is_err());
+        assert!(!folder.path().join("kind").join(key.name()).exists());
+        work.flush = flush;
+        assert!(work.result("kind", &key, make).unwrap().0.join("whole").exists());
     }
 
     #[test]

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use crate::leadership::Leadership;
 use crate::limits::{FULL_LEADER_TIME, HAND_OVER_TIME};
-use crate::log_store::Room;
 use crate::peers::Peers;
+use crate::room::Room;
 use crate::state_machine::Raft;
 
 /// The voter that has most of the log of those that `may`, if this member leads others.

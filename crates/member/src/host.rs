@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use crate::applied::Applied;
 use crate::hands::{Background, blocking};
 use crate::leadership::Leadership;
-use crate::log_store::Room;
 use crate::peer::hello::{Hello, Refused, Welcome};
 use crate::peer::message::{self, Propose};
 use crate::peer::serve::{Conversation, Handling, Host};
 use crate::peers::Peers;
 use crate::proposer::{Taken, append};
 use crate::raft_types::{BatchId, LeaderId, SnapshotMeta, Vote};
+use crate::room::Room;
 use crate::state_machine::{Raft, SnapshotData, StateMachine};
 use crate::transfer::Replacement;
 

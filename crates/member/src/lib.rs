@@ -10,6 +10,7 @@ mod codec;
 mod config;
 mod copy;
 mod disk_times;
+mod flush_thread;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -30,6 +31,7 @@ mod proposer;
 mod raft_network;
 mod raft_types;
 mod read_barrier;
+mod room;
 mod runtime;
 mod shown;
 mod start;

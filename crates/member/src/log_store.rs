@@ -1,30 +1,28 @@
-//! Raft's log and vote on `raft-log`. One thread flushes for all that wait: whatever is appended
-//! while a flush runs shares the next one. It must never report as flushed what is not, and never
-//! let a vote be used before it is on disk.
-//!
-//! Long because the log and the thread that flushes it for all share one queue and one word on room.
+//! Raft's log and vote on `raft-log`. It must never report as flushed what is not, and never let a vote be used
+//! before it is on disk.
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 use raft_log::disk::Disk;
-use raft_log::{AppendError, FlushError, Flusher, Log, MaintainError, Purged, StateKey, Ticket};
-use tokio::sync::{Notify, oneshot};
+use raft_log::{AppendError, Log, Purged, StateKey, Ticket};
+use tokio::sync::oneshot;
 
 use crate::codec::{self, Reader};
 use crate::disk_times::DiskTimes;
-use crate::hands::{Background, Hands, Join};
+use crate::flush_thread::{self, FlushThread, Flushes, Waiter};
+use crate::hands::Hands;
 use crate::limits::{FULL_DISK_PAUSE, LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
+use crate::room::Room;
 
 pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
@@ -46,108 +44,6 @@ impl<D: Disk> Clone for LogStore<D> {
             room: self.room.clone(),
             vote: Arc::clone(&self.vote),
             committed: Arc::clone(&self.committed),
-        }
-    }
-}
-
-/// Whether the log's disk has room. It is asked for before there is none: the next segment is made
-/// while the current one still takes what raft itself has to write.
-#[derive(Debug, Clone, Default)]
-pub struct Room {
-    /// How many wait for it.
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Room {
-    pub fn is_there(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
-    }
-
-    /// Until the answer is dropped, there is none.
-    fn wait(&self, error: &dyn std::fmt::Display) -> NoRoom {
-        tracing::error!(%error, "the disk is full: writes are refused until there is room");
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        NoRoom(self.clone())
-    }
-}
-
-struct NoRoom(Room);
-
-impl Drop for NoRoom {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        tracing::info!("the log does not wait for room any more");
-    }
-}
-
-enum Waiter {
-    Append(IOFlushed<Types>),
-    State(oneshot::Sender<io::Result<()>>),
-}
-
-impl Waiter {
-    fn done(self, result: io::Result<()>) {
-        match self {
-            Waiter::Append(flushed) => flushed.io_completed(result),
-            // Who asked may be gone with its task when the member stops.
-            Waiter::State(answer) => {
-                answer.send(result).ok();
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Flushes {
-    queue: Mutex<Queue>,
-    wake: Notify,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<(Ticket, Waiter)>,
-    stop: bool,
-}
-
-impl Flushes {
-    fn wait_for(&self, ticket: Ticket, waiter: Waiter) {
-        self.queue.lock().waiting.push((ticket, waiter));
-        self.wake.notify_one();
-    }
-
-    fn stop(&self) {
-        self.queue.lock().stop = true;
-        self.wake.notify_one();
-    }
-
-    /// What waits now; nothing when the log is to be closed.
-    async fn next(&self) -> Option<Vec<(Ticket, Waiter)>> {
-        loop {
-            {
-                let mut queue = self.queue.lock();
-                if !queue.waiting.is_empty() {
-                    return Some(std::mem::take(&mut queue.waiting));
-                }
-                if queue.stop {
-                    return None;
-                }
-            }
-            self.wake.notified().await;
-        }
-    }
-}
-
-/// The flushing thread; when it is dropped, what was appended is flushed and the thread ends.
-pub struct FlushThread {
-    flushes: Arc<Flushes>,
-    thread: Option<Join>,
-}
-
-impl Drop for FlushThread {
-    fn drop(&mut self) {
-        self.flushes.stop();
-        if let Some(join) = self.thread.take() {
-            join();
         }
     }
 }
@@ -180,26 +76,16 @@ impl<D: Disk> LogStore<D> {
         let vote = state(VOTE).map(|bytes| Reader::new(bytes).vote()).transpose()?;
         let committed = state(COMMITTED).map(|bytes| Reader::new(bytes).log_id()).transpose()?;
         let log = Arc::new(log);
-        let flushes = Arc::new(Flushes::default());
         let room = Room::default();
-        let flushing = Flushing {
-            log: Arc::clone(&log),
-            flushes: Arc::clone(&flushes),
-            room: room.clone(),
-            times,
-            hands: Arc::<H>::clone(hands),
-            maintaining: Arc::default(),
-            maintenance: Mutex::default(),
-        };
-        let thread = hands.keep("log-flush", Box::pin(flushing.run(flusher)))?;
+        let (flushes, thread) = flush_thread::start(hands, Arc::clone(&log), flusher, room.clone(), times)?;
         let store = Self {
             log,
-            flushes: Arc::clone(&flushes),
+            flushes,
             room,
             vote: Arc::new(Mutex::new(vote)),
             committed: Arc::new(Mutex::new(committed)),
         };
-        Ok((store, FlushThread { flushes, thread: Some(thread) }))
+        Ok((store, thread))
     }
 
     pub fn last_log_id(&self) -> io::Result<Option<LogId>> {
@@ -287,123 +173,6 @@ fn record(entry: &Entry) -> raft_log::Entry {
         index: entry.log_id.index,
         term: entry.log_id.leader_id.term,
         payload: codec::entry_record(entry),
-    }
-}
-
-/// What the flushing thread works with.
-struct Flushing<D: Disk> {
-    log: Arc<Log<D>>,
-    flushes: Arc<Flushes>,
-    room: Room,
-    times: Arc<dyn DiskTimes>,
-    hands: Arc<dyn Background>,
-    /// The next segment is being made.
-    maintaining: Arc<AtomicBool>,
-    maintenance: Mutex<Option<Join>>,
-}
-
-impl<D: Disk> Flushing<D> {
-    async fn run(self, mut flusher: Flusher<D>) {
-        let mut waiting = Vec::new();
-        let mut no_room = None;
-        while let Some(more) = self.flushes.next().await {
-            waiting.extend(more);
-            let (last, began) = (self.log.bounds().last, Instant::now());
-            match flush_once(&mut flusher, &self.flushes, &mut waiting) {
-                Flush::Done { maintain: wanted } => {
-                    self.times.log_flushed(began.elapsed(), last);
-                    no_room = None;
-                    if wanted {
-                        self.maintain();
-                    }
-                }
-                Flush::Full(error) => {
-                    no_room.get_or_insert_with(|| self.room.wait(&error));
-                    self.hands.pause(FULL_DISK_PAUSE).await;
-                }
-            }
-        }
-        if let Err(error) = flusher.flush() {
-            tracing::error!(%error, "the log's end could not be flushed");
-        }
-        // It holds the log too: who starts again in the same folder must not find it locked.
-        let maintenance = self.maintenance.lock().take();
-        if let Some(join) = maintenance {
-            join();
-        }
-    }
-
-    /// Makes the next segment, away from the thread that others wait for; without room for it, as
-    /// soon as there is some.
-    fn maintain(&self) {
-        if self.maintaining.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (log, running) = (Arc::clone(&self.log), Arc::clone(&self.maintaining));
-        let (flushes, room) = (Arc::clone(&self.flushes), self.room.clone());
-        let hands = Arc::clone(&self.hands);
-        let maintaining = async move {
-            let mut no_room = None;
-            loop {
-                match log.maintain() {
-                    Err(error @ MaintainError::Full { .. }) if !flushes.queue.lock().stop => {
-                        no_room.get_or_insert_with(|| room.wait(&error));
-                        hands.pause(FULL_DISK_PAUSE).await;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the log's next segment is not ready");
-                        break;
-                    }
-                    Ok(()) => break,
-                }
-            }
-            drop(no_room);
-            running.store(false, Ordering::Release);
-        };
-        match self.hands.keep("log-maintain", Box::pin(maintaining)) {
-            Ok(join) => *self.maintenance.lock() = Some(join),
-            Err(error) => tracing::error!(%error, "no thread for the log's next segment"),
-        }
-    }
-}
-
-enum Flush {
-    Done {
-        maintain: bool,
-    },
-    /// Who waits goes on waiting.
-    Full(FlushError),
-}
-
-/// One flush for all that wait.
-fn flush_once<D: Disk>(
-    flusher: &mut Flusher<D>,
-    flushes: &Flushes,
-    waiting: &mut Vec<(Ticket, Waiter)>,
-) -> Flush {
-    match flusher.flush() {
-        Ok(flushed) => {
-            let mut left = Vec::new();
-            for (ticket, waiter) in waiting.drain(..) {
-                if ticket <= flushed.through {
-                    waiter.done(Ok(()));
-                } else {
-                    left.push((ticket, waiter));
-                }
-            }
-            flushes.queue.lock().waiting.extend(left);
-            Flush::Done { maintain: flushed.maintain }
-        }
-        Err(error @ FlushError::Full { .. }) => {
-            flushes.queue.lock().waiting.append(waiting);
-            Flush::Full(error)
-        }
-        Err(FlushError::Failed(error)) => {
-            for (_, waiter) in waiting.drain(..) {
-                waiter.done(Err(io::Error::other(error.clone())));
-            }
-            Flush::Done { maintain: false }
-        }
     }
 }
 

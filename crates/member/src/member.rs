@@ -14,16 +14,17 @@ use tokio::task::JoinSet;
 
 use crate::applied::Applied;
 use crate::config::MemberConfig;
+use crate::flush_thread::FlushThread;
 use crate::hand_over::{hand_over, successor};
 use crate::hands::{Background, blocking};
 use crate::host::MemberHost;
 use crate::leadership::Leadership;
-use crate::log_store::{FlushThread, Room};
 use crate::peer::network::BoxedStream;
 use crate::peer::serve::{Host, ServeError, serve_peer};
 use crate::peers::{Peers, StopReason};
 use crate::raft_types::LeaderId;
 use crate::read_barrier::Waiting;
+use crate::room::Room;
 use crate::state_machine::Raft;
 use crate::status::{Role, Status};
 use crate::upkeep::encode;

@@ -19,11 +19,12 @@ use crate::alone;
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{MemberConfig, Start};
+use crate::flush_thread::FlushThread;
 use crate::hands::{Background, Hands, RealHands};
 use crate::host::{Accepted, MemberHost};
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
-use crate::log_store::{LogStore, OpenLogError, Room};
+use crate::log_store::{LogStore, OpenLogError};
 use crate::member::{Inner, Member};
 use crate::peer::link::Pace;
 use crate::peer::network::Network;
@@ -35,6 +36,7 @@ use crate::raft_types::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
 };
 use crate::read_barrier::{ReadBarrier, Waiting};
+use crate::room::Room;
 use crate::shown;
 use crate::state_machine::{Raft, StateMachine};
 use crate::upkeep::{Upkeep, encode};
@@ -267,7 +269,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn assemble(self, flush_thread: crate::log_store::FlushThread) -> Member {
+    fn assemble(self, flush_thread: FlushThread) -> Member {
         let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands } = self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();

@@ -20,9 +20,9 @@ use crate::config::{MemberConfig, Start};
 use crate::hand_over::{FullLeader, hand_over};
 use crate::leadership::Leadership;
 use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_TIME, EXPIRY_PERIOD, LEARNER_LAG, MEMBERSHIP_PERIOD};
-use crate::log_store::Room;
 use crate::membership::{Observed, Step, plan};
 use crate::peers::{Peers, StopReason};
+use crate::room::Room;
 use crate::state_machine::{Raft, StateMachine};
 use crate::status::Role;
 

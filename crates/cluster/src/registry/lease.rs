@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::MachineId;
-use crate::registry::go_json;
+use crate::registry::json;
 
 /// The version of this engine, as the original counts.
 const ENGINE_VERSION: u64 = 1;
@@ -32,7 +32,7 @@ impl Lease {
     }
 
     pub fn encode(&self) -> String {
-        go_json::to_string(&LeaseJson { machine: self.machine.to_string(), version: self.version })
+        json::to_string(&LeaseJson { machine: self.machine.to_string(), version: self.version })
     }
 
     pub fn decode(text: &str) -> Self {

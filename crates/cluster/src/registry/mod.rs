@@ -6,7 +6,7 @@
 //! `job/NAME/rollout`.
 
 mod garbage;
-mod go_json;
+mod json;
 mod key;
 mod lease;
 mod subject;

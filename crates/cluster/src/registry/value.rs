@@ -7,7 +7,7 @@ use thiserror::Error;
 use unit_file::UnitHash;
 
 use crate::machine::{Capacity, MachineId};
-use crate::registry::go_json;
+use crate::registry::json;
 
 /// A value that is not what its key should hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,7 +47,7 @@ const DISABLE_ENGINE: &str = "DISABLE_ENGINE";
 impl MachineObject {
     pub fn encode(&self) -> String {
         let capabilities = [(DISABLE_ENGINE.into(), self.disable_engine), ("GRPC".into(), false)];
-        go_json::to_string(&MachineJson {
+        json::to_string(&MachineJson {
             id: self.id.to_string(),
             public_ip: self.public_ip.clone(),
             metadata: Some(self.metadata.clone()),
@@ -91,7 +91,7 @@ struct JobJson {
 
 impl JobObject {
     pub fn encode(&self) -> String {
-        go_json::to_string(&JobJson { name: self.name.clone(), hash: self.hash.0 })
+        json::to_string(&JobJson { name: self.name.clone(), hash: self.hash.0 })
     }
 
     /// The cause in words, where it is no such value.
@@ -110,7 +110,7 @@ pub struct UnitObject {
 
 impl UnitObject {
     pub fn encode(&self) -> String {
-        go_json::to_string(self)
+        json::to_string(self)
     }
 
     /// The cause in words, where it is no such value.
@@ -145,7 +145,7 @@ struct StateJson {
 
 impl UnitState {
     pub fn encode(&self) -> String {
-        go_json::to_string(&StateJson {
+        json::to_string(&StateJson {
             load: self.load.clone(),
             active: self.active.clone(),
             sub: self.sub.clone(),
@@ -190,7 +190,7 @@ struct RolloutJson {
 impl Rollout {
     pub fn encode(&self) -> String {
         let machines = self.machines.iter().map(ToString::to_string).collect();
-        go_json::to_string(&RolloutJson { hash: self.hash.to_string(), machines })
+        json::to_string(&RolloutJson { hash: self.hash.to_string(), machines })
     }
 
     /// The cause in words, where it is no such value.
@@ -214,7 +214,7 @@ struct CapacityJson {
 impl Capacity {
     /// As `machines/ID/capacity` has it.
     pub fn encode(&self) -> String {
-        go_json::to_string(&CapacityJson { units: self.units, memory: self.memory, cpu: self.cpu })
+        json::to_string(&CapacityJson { units: self.units, memory: self.memory, cpu: self.cpu })
     }
 
     /// The cause in words, where it is no such value.

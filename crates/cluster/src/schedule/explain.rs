@@ -101,9 +101,13 @@ impl Scheduler {
         let machine = self.machine(slot)?;
         let there = state.place == Some(slot) || state.unit.wanted.global;
         let stage = if there { Stage::There } else { Stage::Coming };
-        let mut found = Vec::new();
+        let mut found: Vec<Obstacle> = Vec::new();
         let _all_seen = self.blocks(state, machine, stage, |block| {
-            found.push(self.obstacle(state, machine, block));
+            let obstacle = self.obstacle(state, machine, block);
+            // Two units that both name each other, or by two patterns, are one conflict.
+            if !found.iter().any(|before| before.is_conflict_with(&obstacle)) {
+                found.push(obstacle);
+            }
             ControlFlow::Continue(())
         });
         Some(found)
@@ -144,7 +148,7 @@ impl Explanation {
             }
             Standing::Nowhere if self.candidates.is_empty() => Some("no machine is present".into()),
             Standing::Nowhere => Some(format!("no machine is eligible: {}", self.summary())),
-            Standing::Lost(machine) => Some(format!("waits for Machine({machine}), which is not present")),
+            Standing::Lost(_) => Some(self.standing.to_string()),
             _ => None,
         }
     }
@@ -177,6 +181,13 @@ impl Explanation {
 }
 
 impl Obstacle {
+    fn is_conflict_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Conflict { unit, .. }, Self::Conflict { unit: other, .. }) => unit == other,
+            _ => false,
+        }
+    }
+
     /// What would remove it.
     pub fn remedy(&self) -> String {
         match self {

@@ -45,7 +45,7 @@ pub fn read(text: &str) -> Vec<Case> {
         if let Some(command) = line.strip_prefix("$ ") {
             cases.push(Case {
                 line: command.to_owned(),
-                words: split(command),
+                words: shlex::split(command).expect("an open quote"),
                 input: String::new(),
                 differs: None,
                 expect: String::new(),
@@ -65,27 +65,6 @@ pub fn read(text: &str) -> Vec<Case> {
         }
     }
     cases
-}
-
-/// As a shell does with plain words and quotes.
-fn split(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for character in command.chars() {
-        match (quote, character) {
-            (Some(open), close) if open == close => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            (None, ' ') => words.extend(word.take()),
-            (_, other) => word.get_or_insert_default().push(other),
-        }
-    }
-    assert!(quote.is_none(), "an open quote: {command}");
-    words.extend(word);
-    words
 }
 
 impl Case {
@@ -141,7 +120,6 @@ fn without_times(text: &str) -> String {
 
 #[test]
 fn words_and_placeholders() {
-    assert_eq!(split("set  '/a b' \"\" x'y'"), ["set", "/a b", "", "xy"]);
     let facts = Facts { url: "U".into(), peer: "P".into(), id: "I".into(), index: 3 };
     assert_eq!(
         facts.filled("{URL} {ID} {+2} /q/{20:+10} {\"a\":{+0}}"),

@@ -40,11 +40,12 @@ impl Brain {
             accident_told: false,
             grace_until: if away { now + engine.settings.ttl } else { now },
         };
-        brain.take(engine, &News::Everything);
+        brain.take(engine, &News::Everything, |_| false);
         brain
     }
 
-    pub fn take<S: Store>(&mut self, engine: &Engine<S>, news: &News) {
+    /// Of units of which `open` says that tasks are not over, later: [`Self::look_again`].
+    pub fn take<S: Store>(&mut self, engine: &Engine<S>, news: &News, open: impl Fn(&UnitName) -> bool) {
         engine.known.look(|view| match news {
             News::Everything => {
                 self.scheduler = Scheduler::new();
@@ -55,7 +56,12 @@ impl Brain {
                     self.feed(view, &Subject::Machine(id));
                 }
             }
-            News::Changed { subjects, .. } => subjects.iter().for_each(|subject| self.feed(view, subject)),
+            News::Changed { subjects, .. } => {
+                let held_back = |subject: &Subject| matches!(subject, Subject::Unit(name) if open(name));
+                for subject in subjects.iter().filter(|subject| !held_back(subject)) {
+                    self.feed(view, subject);
+                }
+            }
         });
     }
 
@@ -78,8 +84,8 @@ impl Brain {
         view.feed(subject, &self.away, &mut self.scheduler);
     }
 
-    /// A task was not done: what the store said before counts again.
-    pub fn forget_guess<S: Store>(&mut self, engine: &Engine<S>, unit: &UnitName) {
+    /// No task of the unit is open: what is known of it counts again.
+    pub fn look_again<S: Store>(&mut self, engine: &Engine<S>, unit: &UnitName) {
         engine.known.look(|view| self.feed(view, &Subject::Unit(unit.clone())));
     }
 

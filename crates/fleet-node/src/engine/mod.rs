@@ -4,6 +4,7 @@ mod brain;
 mod garbage;
 mod rollouts;
 mod term;
+mod writes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

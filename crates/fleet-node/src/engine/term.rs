@@ -1,27 +1,20 @@
 //! One node's time as the leader: from the lease's write until it is lost or given back.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use cluster::registry::{Key, Lease, Write, of_task};
+use cluster::registry::{Key, Lease};
 use cluster::schedule::Task;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use unit_file::UnitName;
 
 use crate::engine::brain::Brain;
+use crate::engine::writes::{Event, Writes};
 use crate::engine::{Engine, Won, garbage};
-use crate::limits::{AT_A_TIME, TOGETHER};
+use crate::limits::TOGETHER;
 use crate::store::{Only, Store, StoreError};
 
 /// Between a write that was not done and the next pass.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// What the store has been asked to do, and not answered.
-struct Writes {
-    queue: VecDeque<Task>,
-    on_their_way: JoinSet<(Task, Result<(), StoreError>)>,
-}
 
 impl<S: Store> Engine<S> {
     /// Until the lease is lost, or given back because this node has told others that it has no store.
@@ -35,7 +28,7 @@ impl<S: Store> Engine<S> {
         }
         let now = self.settings.clock.now();
         let mut brain = Brain::new(self, now);
-        let mut writes = Writes { queue: VecDeque::new(), on_their_way: JoinSet::new() };
+        let mut writes = Writes::default();
         let mut garbage = garbage::Collector::default();
         let mut renew_at = Instant::now() + self.settings.engine_interval;
         let mut due = Instant::now();
@@ -63,14 +56,12 @@ impl<S: Store> Engine<S> {
                     }
                 }
                 what = news.next() => {
-                    brain.take(self, &what);
+                    brain.take(self, &what, |unit| writes.is_open(unit));
                     due = due.min(Instant::now() + TOGETHER);
                 }
-                Some(ended) = writes.on_their_way.join_next() => if let Ok((task, outcome)) = ended
-                    && !self.ended(&task, outcome)
-                {
-                    brain.forget_guess(self, task.unit());
-                    due = due.min(Instant::now() + RETRY);
+                event = writes.next() => if let Some((unit, wait)) = self.take(&mut writes, event) {
+                    brain.look_again(self, &unit);
+                    due = due.min(Instant::now() + wait);
                 },
                 () = sleep_until(due) => {
                     let now = self.settings.clock.now();
@@ -80,7 +71,7 @@ impl<S: Store> Engine<S> {
                     let begun = Instant::now();
                     let (tasks, next) = brain.pass(self, now);
                     self.metrics.pass(begun.elapsed());
-                    writes.queue.extend(tasks);
+                    writes.add(tasks);
                     for (unit, rollout) in brain.rollouts(self, now) {
                         self.permit(&unit, &rollout).await;
                     }
@@ -103,11 +94,23 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Whether it was done.
-    fn ended(&self, task: &Task, outcome: Result<(), StoreError>) -> bool {
+    /// The unit of which no task is open any more, and how long the next pass can wait.
+    fn take(&self, writes: &mut Writes, event: Event) -> Option<(UnitName, Duration)> {
+        let (unit, over, wait) = match event {
+            Event::Answered(task, outcome) => {
+                let index = self.ended(&task, outcome);
+                (task.unit().clone(), writes.answered(self, task.unit(), index), RETRY)
+            }
+            Event::Seen(unit) => (unit.clone(), writes.seen(&unit), TOGETHER),
+        };
+        over.then_some((unit, wait))
+    }
+
+    /// The index of what was done.
+    fn ended(&self, task: &Task, outcome: Result<u64, StoreError>) -> Option<u64> {
         self.metrics.engine_task(task, outcome.is_ok());
         match outcome {
-            Ok(()) => {
+            Ok(index) => {
                 match task {
                     Task::Schedule { unit, machine, .. } => {
                         tracing::info!("Scheduled Unit({unit}) to Machine({machine})");
@@ -119,46 +122,12 @@ impl<S: Store> Engine<S> {
                         tracing::info!("Moved Unit({unit}) from Machine({from}) to Machine({to}): {reason}");
                     }
                 }
-                true
+                Some(index)
             }
             Err(error) => {
                 tracing::warn!("{task}: {error}");
-                false
+                None
             }
         }
     }
-}
-
-impl Writes {
-    fn begin<S: Store>(&mut self, engine: &Engine<S>) {
-        while self.on_their_way.len() < AT_A_TIME
-            && let Some(task) = self.queue.pop_front()
-        {
-            let store = engine.store.clone();
-            self.on_their_way.spawn(async move {
-                let outcome = carry_out(&store, &task).await;
-                (task, outcome)
-            });
-        }
-    }
-}
-
-/// The steps of one task, one after the other.
-async fn carry_out<S: Store>(store: &S, task: &Task) -> Result<(), StoreError> {
-    for write in of_task(task) {
-        match write {
-            Write::Set { key, value } => store.put(&key, &value, None, Only::Always).await?,
-            // A pin that is there already was written for the same reason.
-            Write::Create { key: key @ Key::Pin(_), value } => {
-                match store.put(&key, &value, None, Only::Absent).await {
-                    Err(StoreError::Refused(_)) => 0,
-                    written => written?,
-                }
-            }
-            Write::Create { key, value } => store.put(&key, &value, None, Only::Absent).await?,
-            Write::Swap { key, from, to } => store.put(&key, &to, None, Only::Value(from)).await?,
-            Write::DeleteIf { key, value } => store.delete(&key, Only::Value(value)).await?,
-        };
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dead;
 mod machine;
 mod scale;
 mod store;

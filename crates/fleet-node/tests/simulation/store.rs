@@ -32,6 +32,8 @@ struct Keys {
     /// How many of a hundred answers are lost.
     lossy: u32,
     requests: u64,
+    /// Writes that were refused because of what they compare.
+    refused: Vec<String>,
 }
 
 struct Entry {
@@ -61,7 +63,7 @@ impl Keys {
         }
     }
 
-    fn holds(&self, path: &str, only: &Only) -> Result<(), StoreError> {
+    fn holds(&mut self, path: &str, only: &Only) -> Result<(), StoreError> {
         let entry = self.entries.get(path);
         let fine = match only {
             Only::Always => true,
@@ -70,7 +72,12 @@ impl Keys {
             Only::Value(value) => entry.is_some_and(|entry| entry.value == *value),
             Only::Index(index) => entry.is_some_and(|entry| entry.index == *index),
         };
-        if fine { Ok(()) } else { Err(StoreError::Refused(format!("{path}: {only:?}"))) }
+        if fine {
+            return Ok(());
+        }
+        let why = format!("{path}: {only:?}");
+        self.refused.push(why.clone());
+        Err(StoreError::Refused(why))
     }
 }
 
@@ -84,6 +91,7 @@ impl Service {
             down: false,
             lossy: 0,
             requests: 0,
+            refused: Vec::new(),
         };
         Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(0) }
     }
@@ -116,6 +124,10 @@ impl Service {
 
     pub fn requests(&self) -> u64 {
         self.keys().requests
+    }
+
+    pub fn refused(&self) -> Vec<String> {
+        self.keys().refused.clone()
     }
 
     pub fn shown(&self) -> Vec<(String, String)> {

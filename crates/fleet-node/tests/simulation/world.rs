@@ -145,7 +145,7 @@ impl World {
     }
 
     /// As SIGKILL: its parts end where they are, units run on.
-    fn kill(&mut self, number: usize) {
+    pub fn kill(&mut self, number: usize) {
         self.lan.unplug(&self.places[number].id);
         self.places[number].node = None;
     }

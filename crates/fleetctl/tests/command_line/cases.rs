@@ -20,27 +20,6 @@ use crate::model::Model;
 use crate::program::Program;
 use crate::server::Server;
 
-/// As a shell does with plain words and quotes.
-fn split(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for character in command.chars() {
-        match (quote, character) {
-            (Some(open), close) if open == close => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            (None, ' ') => words.extend(word.take()),
-            (_, other) => word.get_or_insert_default().push(other),
-        }
-    }
-    assert!(quote.is_none(), "an open quote: {command}");
-    words.extend(word);
-    words
-}
-
 struct Stage {
     folder: tempfile::TempDir,
     server: Server,
@@ -127,7 +106,8 @@ fn check(path: &Path) {
 }
 
 fn run(stage: &Stage, case: &Pending) -> Option<String> {
-    let words: Vec<String> = split(&case.line).iter().map(|word| stage.filled(word)).collect();
+    let words = shlex::split(&case.line).expect("an open quote");
+    let words: Vec<String> = words.iter().map(|word| stage.filled(word)).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let got = stage.program.run(&words, &case.input);
     let expect = stage.filled(&case.expect);

@@ -9,6 +9,7 @@ mod result;
 mod scenarios;
 mod ssh;
 mod steps;
+mod wants;
 
 use std::time::Instant;
 
@@ -148,6 +149,7 @@ mod tests {
                 "tests",
                 "docs",
                 "licences",
+                "wants",
                 "ssh",
                 "conformance",
                 "image",

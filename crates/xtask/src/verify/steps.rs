@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::result::{State, StepResult, judge};
-use super::{conformance, image, licences, scenarios, ssh};
+use super::{conformance, image, licences, scenarios, ssh, wants};
 use crate::command::{cargo, has_cargo_plugin, show};
 use crate::tidy;
 use crate::workspace::Workspace;
@@ -26,13 +26,14 @@ pub struct Step {
 }
 
 /// From fast to real; a name's part before `-` selects the group.
-pub const STEPS: [Step; 12] = [
+pub const STEPS: [Step; 13] = [
     Step { name: "format", about: "rustfmt's own opinion", run: format },
     Step { name: "tidy", about: "the rules of the house", run: tidy_rules },
     Step { name: "clippy", about: "all targets, warnings are errors", run: clippy },
     Step { name: "tests", about: "unit, golden and documentation tests", run: tests },
     Step { name: "docs", about: "rustdoc, warnings are errors", run: docs },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed },
+    Step { name: "wants", about: "tests that want root or a program: each tells what it misses", run: needy },
     Step { name: "ssh", about: "fleetctl over a real SSH server", run: shells },
     Step { name: "conformance", about: "etcd's contract, beside Debian's etcd", run: store },
     Step { name: "image", about: "whole images: the same bytes, faults, damage", run: images },
@@ -68,6 +69,10 @@ fn docs(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
 
 fn allowed(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
     one("licences", licences::run(workspace)?)
+}
+
+fn needy(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+    wants::run(workspace)
 }
 
 fn shells(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {

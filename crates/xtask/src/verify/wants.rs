@@ -1,0 +1,160 @@
+//! Tests that want root, or a program that a host may not have: each is ignored where all tests run, and is run here
+//! by itself. What it misses is told, and it is not run: a test that returned early would count as passed.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::result::{State, StepResult};
+use crate::command::{cargo, show_and_read};
+use crate::workspace::Workspace;
+
+struct Case {
+    about: &'static str,
+    package: &'static str,
+    /// Which of the package's test programs has it, in cargo's words.
+    target: &'static [&'static str],
+    /// The test with its module, and its file: a filter that fits no test passes.
+    test: &'static str,
+    file: &'static str,
+    /// Why it wants root.
+    root: Option<&'static str>,
+    /// Each with the package that has it.
+    program: Option<(&'static str, &'static str)>,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        about: "owners",
+        package: "host",
+        target: &["--lib"],
+        test: "files::tests::owners_and_directories_in_a_users_home",
+        file: "crates/host/src/files_tests.rs",
+        root: Some("changing owners"),
+        program: None,
+    },
+    Case {
+        about: "keepers",
+        package: "machines",
+        target: &["--lib"],
+        test: "nspawn::warden::tests::what_a_killed_keeper_kept_is_gone",
+        file: "crates/machines/src/nspawn/warden.rs",
+        root: Some("a process namespace"),
+        program: None,
+    },
+    Case {
+        about: "certificates",
+        package: "coreos-cloudinit",
+        target: &["--test", "certificates"],
+        test: "every_certificate_of_a_file_is_trusted_and_nothing_else_of_it",
+        file: "crates/coreos-cloudinit/tests/certificates.rs",
+        root: None,
+        program: Some(("openssl", "openssl")),
+    },
+    Case {
+        about: "bad units",
+        package: "xtask",
+        target: &["--bins"],
+        test: "tidy::unit_files::tests::a_bad_unit_is_found_and_a_good_one_passes",
+        file: "crates/xtask/src/tidy/unit_files.rs",
+        root: None,
+        program: Some(("systemd-analyze", "systemd")),
+    },
+    Case {
+        about: "bad scripts",
+        package: "xtask",
+        target: &["--bins"],
+        test: "tidy::shell_scripts::tests::a_bad_script_is_found",
+        file: "crates/xtask/src/tidy/shell_scripts.rs",
+        root: None,
+        program: Some(("shellcheck", "shellcheck")),
+    },
+];
+
+pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
+    let root = nix::unistd::geteuid().is_root();
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let has = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    let mut results = Vec::new();
+    for case in &CASES {
+        let state = match case.missing(root, has) {
+            Some(why) => State::Skipped(why),
+            None => case.run(&workspace.root)?,
+        };
+        results.push(StepResult { name: format!("wants: {}", case.about), state, took: None });
+    }
+    Ok(results)
+}
+
+impl Case {
+    fn missing(&self, root: bool, has: impl Fn(&str) -> bool) -> Option<String> {
+        if let Some(why) = self.root.filter(|_| !root) {
+            return Some(format!("{why} wants root"));
+        }
+        let (program, package) = self.program.filter(|(program, _)| !has(program))?;
+        Some(format!("no {program} here (apt-get install --no-install-recommends {package})"))
+    }
+
+    fn run(&self, root: &Path) -> Result<State> {
+        let mut command = cargo(root, &["test", "--locked", "--package", self.package]);
+        command.args(self.target).args(["--", "--ignored", "--exact", self.test]);
+        let ended = show_and_read(&mut command)?;
+        if !ended.success {
+            eprint!("{}", ended.stdout);
+        }
+        Ok(self.judge(ended.success, &ended.stdout))
+    }
+
+    fn judge(&self, success: bool, said: &str) -> State {
+        match (success, said.contains("test result: ok. 1 passed")) {
+            (false, _) => State::Failed("shown above".into()),
+            (true, false) => State::Failed(format!("no {} in {}", self.test, self.file)),
+            (true, true) => State::Passed(String::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let [owners, _, certificates, ..] = &CASES;
+        assert_eq!(owners.missing(true, |_| false), None);
+        assert_eq!(owners.missing(false, |_| true).unwrap(), "changing owners wants root");
+        assert_eq!(certificates.missing(false, |program| program == "openssl"), None);
+        assert!(
+            certificates
+                .missing(true, |_| false)
+                .unwrap()
+                .contains("install --no-install-recommends openssl")
+        );
+    }
+
+    #[test]
+    fn a_test_that_was_not_run_is_no_success() {
+        let line = |passed| format!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured\n");
+        let judge = |success, said: &str| CASES[0].judge(success, said);
+        assert_eq!(judge(true, &line(1)), State::Passed(String::new()));
+        assert!(matches!(judge(true, &line(0)), State::Failed(_)));
+        assert!(matches!(judge(false, &line(1)), State::Failed(_)));
+    }
+
+    /// Otherwise it would be run with all the others, and would have to return early there.
+    #[test]
+    fn each_of_them_is_ignored_elsewhere() {
+        for case in &CASES {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(case.file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (_, name) = case.test.rsplit_once("::").unwrap_or(("", case.test));
+            let (before, _) = text.split_once(&format!("fn {name}()")).expect(name);
+            let last = before.trim_end().lines().next_back().unwrap_or_default();
+            assert!(
+                last.contains("#[ignore = ") && last.contains("cargo verify wants"),
+                "{}: {last}",
+                case.test
+            );
+        }
+    }
+}
