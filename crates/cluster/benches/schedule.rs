@@ -1,4 +1,5 @@
 //! What a pass costs: `cargo bench -p cluster --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
+//! Lines of `figure`, what, target and measured, with tabs between, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -16,7 +17,11 @@ fn main() {
     let (machines, units) = (numbers.next().unwrap_or(1_000), numbers.next().unwrap_or(10_000));
     let units: Vec<_> = (0..units).map(|number| unit(number, machines)).collect();
     let constrained = units.iter().filter(|unit| *unit.wanted != Requirements::default()).count();
-    println!("{machines} machines, {} units, constraints on {constrained}; median of {RUNS}", units.len());
+    let cluster = format!("{machines} machines, {} units, constraints on {constrained}", units.len());
+    println!("{cluster}; medians of {RUNS}");
+    let figure = |what: &str, target: &str, measured: &str| {
+        println!("figure\t{cluster}: {what}\t{target}\t{measured}");
+    };
 
     let mut fed = Vec::new();
     let mut first = Vec::new();
@@ -31,7 +36,8 @@ fn main() {
         first.push(start.elapsed());
     }
     println!("all facts told: {:?}", median(&mut fed));
-    println!("a whole pass, all units to place ({placed} placed): {:?}", median(&mut first));
+    let all = format!("one scheduling pass, all to place ({placed} find one), median of {RUNS}");
+    figure(&all, "<= 50 ms", &millis(median(&mut first)));
 
     let mut whole = Vec::new();
     let assigned = assigned(machines, &units);
@@ -42,7 +48,8 @@ fn main() {
         whole.push(start.elapsed());
         assert!(tasks.iter().all(|task| matches!(task, Task::Schedule { .. })), "something moved");
     }
-    println!("a whole pass, all units placed: {:?}", median(&mut whole));
+    let again = format!("one pass of a new scheduler, all placed already, median of {RUNS}");
+    figure(&again, "<= 50 ms", &millis(median(&mut whole)));
 
     let mut one_more = Vec::new();
     for number in 0..1_000 {
@@ -54,7 +61,8 @@ fn main() {
         assert!(matches!(tasks[..], [Task::Schedule { .. }]), "{tasks:?}");
     }
     let worst = one_more.iter().max().copied().unwrap_or_default();
-    println!("one more unit, told and placed: {:?}, worst of 1000 {worst:?}", median(&mut one_more));
+    let more = format!("{}, worst of 1,000 {}", millis(median(&mut one_more)), millis(worst));
+    figure("one more unit, told and placed, median", "<= 1 ms", &more);
 
     let mut lost = Vec::new();
     for number in 0..RUNS {
@@ -149,6 +157,10 @@ fn wishing(name: &str, wish: &str) -> Unit {
     let (wanted, findings) = Requirements::read(&file, &name);
     assert!(findings.is_empty(), "{findings:?}");
     Unit::new(name, JobState::Launched, wanted)
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 
 fn median(times: &mut [Duration]) -> Duration {

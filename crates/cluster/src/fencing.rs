@@ -55,9 +55,10 @@ impl Facts {
         }
     }
 
-    /// From here on the others are asked: a beat, which comes each half TTL, is overdue.
+    /// From here on the others are asked: a beat, which comes each half TTL, is overdue. One that comes in time
+    /// is answered before: in a healthy cluster nobody asks, as each question goes to all.
     fn ask_at(&self) -> Duration {
-        self.safe_from() + self.ttl / 2
+        self.safe_from() + self.ttl * 11 / 20
     }
 
     /// From here on units are stopped.
@@ -94,7 +95,7 @@ pub fn may_start(facts: &Facts) -> bool {
 mod tests {
     use super::*;
 
-    const TTL: Duration = Duration::from_secs(30);
+    const TTL: Duration = Duration::from_secs(60);
 
     /// The beat was sent at 100 s.
     fn at(second: u64) -> Duration {
@@ -109,24 +110,25 @@ mod tests {
     #[test]
     fn in_doubt() {
         let others = Others::Some { all_without: None };
-        check(0, others, Decision::RunOn { until: at(15) });
-        check(14, others, Decision::RunOn { until: at(15) });
-        check(15, others, Decision::Ask { until: at(20) });
-        check(20, others, Decision::Stop { kill_at: at(27) });
-        check(27, others, Decision::Kill);
+        check(0, others, Decision::RunOn { until: at(33) });
+        // The next beat is on its way.
+        check(30, others, Decision::RunOn { until: at(33) });
+        check(33, others, Decision::Ask { until: at(40) });
+        check(40, others, Decision::Stop { kill_at: at(54) });
+        check(54, others, Decision::Kill);
         check(1000, others, Decision::Kill);
     }
 
     #[test]
     fn nobody_can_take_over() {
-        check(500, Others::None, Decision::RunOn { until: at(515) });
+        check(500, Others::None, Decision::RunOn { until: at(530) });
         // Their word is good for as long as a beat would be.
         let others = Others::Some { all_without: Some(at(500)) };
-        check(501, others, Decision::RunOn { until: at(515) });
-        check(515, others, Decision::Ask { until: at(520) });
-        check(520, others, Decision::Stop { kill_at: at(527) });
+        check(501, others, Decision::RunOn { until: at(533) });
+        check(533, others, Decision::Ask { until: at(540) });
+        check(540, others, Decision::Stop { kill_at: at(554) });
         // An old word takes nothing from a newer beat.
-        check(14, Others::Some { all_without: Some(Duration::ZERO) }, Decision::RunOn { until: at(15) });
+        check(14, Others::Some { all_without: Some(Duration::ZERO) }, Decision::RunOn { until: at(33) });
     }
 
     /// Whatever the TTL is, what must be down is killed before the presence can expire, and after it was asked
@@ -136,7 +138,11 @@ mod tests {
         for millis in [1_000, 3_000, 30_000, 3_600_000] {
             let (ttl, others) = (Duration::from_millis(millis), Others::Some { all_without: None });
             let facts = Facts { now: Duration::ZERO, sent: Duration::ZERO, ttl, others };
-            assert!(facts.ask_at() < facts.stop_at() && facts.stop_at() < facts.kill_at());
+            assert!(
+                ttl / 2 < facts.ask_at()
+                    && facts.ask_at() < facts.stop_at()
+                    && facts.stop_at() < facts.kill_at()
+            );
             assert!(facts.kill_at() <= ttl - ttl / 10);
             assert!(may_start(&facts) && !may_start(&Facts { now: facts.stop_at(), ..facts }));
         }

@@ -13,7 +13,7 @@ mod watchers;
 
 pub use closed_loop::{Load, Measured, run};
 pub use figures::{Better, Figure, Side, Target, table};
-pub use growth::{PANELS, Panel, Point, growth};
-pub use plot::{PlotError, plot};
+pub use growth::{PANELS, Panel, Point, charts, growth};
+pub use plot::{Chart, Line, PlotError, Tone, plot};
 pub use probes::{bare_fdatasync, bare_round_trip};
 pub use sessions::{Settings, one_member, three_members};

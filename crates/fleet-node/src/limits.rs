@@ -26,3 +26,5 @@ pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(3600);
 pub const SEEN: Duration = Duration::from_secs(3);
 /// What is told within this time is looked at in one pass.
 pub const TOGETHER: Duration = Duration::from_millis(5);
+/// A unit that is starting for less is told to be active only: it costs one write less, and most are.
+pub const PASSING: Duration = Duration::from_millis(400);

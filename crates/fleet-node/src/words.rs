@@ -9,9 +9,9 @@ use cluster::MachineId;
 use cluster::registry::Key;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
-use crate::limits::AT_A_TIME;
+use crate::limits::{AT_A_TIME, PASSING};
 use crate::settings::Settings;
 use crate::store::{Only, Store, StoreError};
 
@@ -24,9 +24,16 @@ const OUTLIVES: u32 = 2;
 pub struct Words(mpsc::UnboundedSender<Order>);
 
 enum Order {
-    Say { key: Key, value: String, done: Option<oneshot::Sender<u64>> },
+    Say { key: Key, value: String, when: When, done: Option<oneshot::Sender<u64>> },
     TakeBack { key: Key, done: oneshot::Sender<()> },
     SayAllAgain { done: oneshot::Sender<()> },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    /// After [`PASSING`], if nothing else is to be said by then.
+    Later,
 }
 
 /// The other end, which does it.
@@ -40,6 +47,8 @@ pub struct Speaker<S> {
     words: BTreeMap<Key, Word>,
     /// Keys whose write is due, and none is on its way.
     due: BTreeSet<Key>,
+    /// Keys that become due; the times are those of their words.
+    later: BTreeSet<(Instant, Key)>,
     /// Which words are left of those that were to be said again.
     again: Vec<(BTreeSet<Key>, oneshot::Sender<()>)>,
     tasks: JoinSet<(Key, Work, Result<u64, StoreError>)>,
@@ -52,6 +61,8 @@ struct Word {
     /// What the store has, as far as this machine knows.
     written: Option<String>,
     on_its_way: bool,
+    /// When it becomes due. Not while it is on its way.
+    later: Option<Instant>,
     said: Vec<oneshot::Sender<u64>>,
     taken_back: Vec<oneshot::Sender<()>>,
 }
@@ -77,6 +88,7 @@ pub fn words<S: Store>(store: S, settings: &Settings) -> (Words, Speaker<S>) {
         orders,
         words: BTreeMap::new(),
         due: BTreeSet::new(),
+        later: BTreeSet::new(),
         again: Vec::new(),
         tasks: JoinSet::new(),
     };
@@ -85,13 +97,18 @@ pub fn words<S: Store>(store: S, settings: &Settings) -> (Words, Speaker<S>) {
 
 impl Words {
     pub fn say(&self, key: Key, value: String) {
-        self.order(Order::Say { key, value, done: None });
+        self.order(Order::Say { key, value, when: When::Now, done: None });
+    }
+
+    /// Something that may be over in a moment: what is said of it within [`PASSING`] is said instead.
+    pub fn say_if_it_lasts(&self, key: Key, value: String) {
+        self.order(Order::Say { key, value, when: When::Later, done: None });
     }
 
     /// Returns the index of the write, once it is done: with the store away, later.
     pub async fn say_surely(&self, key: Key, value: String) -> Option<u64> {
         let (done, said) = oneshot::channel();
-        self.order(Order::Say { key, value, done: Some(done) });
+        self.order(Order::Say { key, value, when: When::Now, done: Some(done) });
         said.await.ok()
     }
 
@@ -125,6 +142,7 @@ impl<S: Store> Speaker<S> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin();
+            let next = self.later.first().map(|(at, _)| *at);
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => self.take(order),
@@ -138,8 +156,20 @@ impl<S: Store> Speaker<S> {
                     // A task neither panics nor is ended.
                     Err(error) => tracing::error!("a write to the store: {error}"),
                 },
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.come_due(),
                 _ = beat.tick() => self.due.extend(self.idle()),
             }
+        }
+    }
+
+    fn come_due(&mut self) {
+        let now = Instant::now();
+        while let Some((at, key)) = self.later.pop_first() {
+            if at > now {
+                self.later.insert((at, key));
+                return;
+            }
+            self.due.insert(key);
         }
     }
 
@@ -150,15 +180,26 @@ impl<S: Store> Speaker<S> {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Say { key, value, done } => {
+            Order::Say { key, value, when, done } => {
                 let word = self.words.entry(key.clone()).or_default();
                 word.said.extend(done);
                 // Who waits for the end of an older word need not wait for this one's.
                 word.taken_back.drain(..).for_each(|done| done.send(()).unwrap_or_default());
                 let same = word.written.as_ref() == Some(&value) && word.said.is_empty();
                 word.value = Some(value);
-                if !word.on_its_way && !same {
-                    self.due.insert(key);
+                if word.on_its_way || same || self.due.contains(&key) {
+                    return;
+                }
+                match when {
+                    When::Now => {
+                        self.due.insert(key);
+                    }
+                    When::Later if word.later.is_some() => {}
+                    When::Later => {
+                        let at = Instant::now() + PASSING;
+                        word.later = Some(at);
+                        self.later.insert((at, key));
+                    }
                 }
             }
             Order::TakeBack { key, done } => {
@@ -202,6 +243,9 @@ impl<S: Store> Speaker<S> {
         {
             let Some(word) = self.words.get_mut(&key) else { continue };
             word.on_its_way = true;
+            if let Some(at) = word.later.take() {
+                self.later.remove(&(at, key.clone()));
+            }
             let (store, ttl) = (self.store.clone(), self.ttl);
             let work = match &word.value {
                 None => Work::Delete,

@@ -4,6 +4,7 @@
 //! into the checkout: whoever measured decides what goes into the document.
 
 mod figure;
+mod fleet;
 mod image;
 mod kv;
 
@@ -29,6 +30,8 @@ pub enum Topic {
     Kv,
     /// The same two as keys, values and members grow: a plot; only when named, alone
     Growth,
+    /// The cluster manager: scheduler, growth in simulation, three nspawn nodes; only when named, alone
+    Fleet,
 }
 
 /// Nothing to be done at boot.
@@ -45,7 +48,10 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
     match topics {
         [Topic::Kv] => return kv::run(&root, "kv-bench", words),
         [Topic::Growth] => return kv::run(&root, "kv-growth", words),
-        _ if topics.contains(&Topic::Growth) => bail!("`growth` is measured alone"),
+        [Topic::Fleet] => return fleet::run(&root, words),
+        _ if topics.iter().any(|topic| matches!(topic, Topic::Growth | Topic::Fleet)) => {
+            bail!("`growth` and `fleet` are measured alone")
+        }
         _ => {}
     }
     // Compiling keelson is no part of any figure.
@@ -112,7 +118,7 @@ fn boot_in(
     let build = Duration::try_from_secs_f64(report["seconds"]["build"].as_f64().unwrap_or(0.0))?;
     let mut figures = vec![Figure {
         what: format!("{back_end}, `up --nodes {machines}` until ssh answers, without the build"),
-        target,
+        target: target.into(),
         measured: format!("{:.1} s", until_ssh.saturating_sub(build).as_secs_f64()),
         command: format!("cargo keelson up --nodes {machines} --on {back_end} --user-data {NO_USER_DATA}"),
     }];
@@ -120,7 +126,7 @@ fn boot_in(
         let times = on_node(&["systemd-analyze", "time"])?;
         figures.push(Figure {
             what: format!("the guest's own start, {back_end}"),
-            target: if back_end == "nspawn" { "<= 2 s" } else { "" },
+            target: if back_end == "nspawn" { "<= 2 s" } else { "" }.into(),
             measured: times.lines().next().unwrap_or_default().to_owned(),
             command: format!("cargo keelson ssh {name} -- systemd-analyze time"),
         });
@@ -129,7 +135,7 @@ fn boot_in(
         let used = used_memory(&on_node(&["free", "-m"])?)?;
         figures.push(Figure {
             what: "memory in use on the idle node".into(),
-            target: "<= 170 MiB",
+            target: "<= 170 MiB".into(),
             measured: format!("{used} MiB"),
             command: format!("cargo keelson ssh {name} -- free -m"),
         });
@@ -192,7 +198,7 @@ mod tests {
         let path = workspace::root().join("docs/benchmarks.md");
         let document = std::fs::read_to_string(path).unwrap();
         let figure =
-            Figure { what: "a".into(), target: "<= 1 s", measured: "2 s".into(), command: "c".into() };
+            Figure { what: "a".into(), target: "<= 1 s".into(), measured: "2 s".into(), command: "c".into() };
         let text = rows(&[figure]);
         let head: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
         assert!(document.contains(&head), "the head of the table has changed: {head}");

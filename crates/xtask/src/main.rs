@@ -38,7 +38,7 @@ enum Verb {
     Bench {
         #[arg(value_enum)]
         topics: Vec<bench::Topic>,
-        /// For `kv`, after `--`: the flags of kv-bench, such as `--ours target/release/etcd`
+        /// For `kv`, after `--`: the flags of kv-bench, such as `--ours target/release/etcd`; for `fleet` its parts
         #[arg(last = true)]
         words: Vec<String>,
     },

@@ -33,7 +33,7 @@ pub fn wanted(view: &View, me: &Machine, here: &BTreeSet<UnitName>) -> BTreeMap<
     let mut scheduler = Scheduler::new();
     scheduler.set_machine(me.clone());
     let mut wanted = BTreeMap::new();
-    for unit in view.units() {
+    for unit in view.units_for(&me.id, here) {
         let Some(hash) = view.hash(&unit.name) else { continue };
         let mine = unit.target.as_ref() == Some(&me.id);
         if unit.wanted.global || mine {

@@ -1,4 +1,5 @@
 //! What the store says, kept current by the events of one watch.
+//! Long because every kind of key is taken in, taken back and asked for here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub struct View {
     files: BTreeMap<UnitHash, Arc<UnitFile>>,
     /// Which units have a text.
     users: BTreeMap<UnitHash, BTreeSet<UnitName>>,
-    states: BTreeMap<UnitName, BTreeMap<MachineId, UnitState>>,
+    /// In one map: most units have one state, and a map for each would be ten times the size of that.
+    states: BTreeMap<(UnitName, MachineId), UnitState>,
     lease: Option<Lease>,
     engine_version: Option<String>,
 }
@@ -111,14 +113,16 @@ impl View {
                 self.set_hash(name, Some(object.hash));
             }
             Key::TargetState(name) => self.job(name).desired = value.parse().unwrap_or_default(),
-            Key::Target(name) => self.job(name).target = Some(MachineId::new(value)),
-            Key::JobState(name) => self.job(name).launched_by = Some(MachineId::new(value)),
-            Key::Pin(name) => self.job(name).pin = Some(MachineId::new(value)),
+            Key::Target(name) => self.set_machine_of(name, value, |job| &mut job.target),
+            Key::JobState(name) => self.set_machine_of(name, value, |job| &mut job.launched_by),
+            Key::Pin(name) => self.set_machine_of(name, value, |job| &mut job.pin),
             Key::Rollout(name) => self.job(name).rollout = Some(Rollout::decode(value)?),
             Key::Unit(hash) => return self.take_file(*hash, value),
             Key::State(name, id) => {
-                let state = UnitState::decode(value)?;
-                self.states.entry(name.clone()).or_default().insert(id.clone(), state);
+                let mut state = UnitState::decode(value)?;
+                state.machine = self.machine_id(state.machine.as_str());
+                let id = self.machine_id(id.as_str());
+                self.states.insert((name.clone(), id), state);
             }
             Key::LegacyState(_) => {}
             Key::EngineLeader => self.lease = Some(Lease::decode(value)),
@@ -164,8 +168,13 @@ impl View {
             }
             ["states", name] => {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
-                let machines = self.states.remove(&name).unwrap_or_default();
-                machines.into_keys().map(|id| Subject::State(name.clone(), id)).collect()
+                let from = (name.clone(), MachineId::new(""));
+                let below = self.states.range(from..).take_while(|((of, _), _)| *of == name);
+                let gone: Vec<_> = below.map(|(key, _)| key.clone()).collect();
+                for key in &gone {
+                    self.states.remove(key);
+                }
+                gone.into_iter().map(|(name, id)| Subject::State(name, id)).collect()
             }
             _ => Vec::new(),
         }
@@ -194,12 +203,7 @@ impl View {
             }
             Key::LegacyState(_) => {}
             Key::State(name, id) => {
-                if let Some(states) = self.states.get_mut(name) {
-                    states.remove(id);
-                    if states.is_empty() {
-                        self.states.remove(name);
-                    }
-                }
+                self.states.remove(&(name.clone(), id.clone()));
             }
             Key::EngineLeader => self.lease = None,
             Key::EngineVersion => self.engine_version = None,
@@ -224,6 +228,21 @@ impl View {
         self.machines.entry(id.clone()).or_default()
     }
 
+    /// Ids stand with every unit, and there are few: a known one is not kept again.
+    fn machine_id(&self, id: &str) -> MachineId {
+        self.machines.get_key_value(id).map_or_else(|| MachineId::new(id), |(known, _)| known.clone())
+    }
+
+    fn set_machine_of(
+        &mut self,
+        name: &UnitName,
+        id: &str,
+        place: impl FnOnce(&mut JobEntry) -> &mut Option<MachineId>,
+    ) {
+        let id = self.machine_id(id);
+        *place(self.job(name)) = Some(id);
+    }
+
     fn job(&mut self, name: &UnitName) -> &mut JobEntry {
         self.jobs.entry(name.clone()).or_default()
     }
@@ -243,8 +262,13 @@ impl View {
         if let Some(hash) = hash {
             self.users.entry(hash).or_default().insert(name.clone());
         }
-        let file = hash.and_then(|hash| self.files.get(&hash));
-        let wanted = file.map(|file| Arc::new(Requirements::read(file, name).0));
+        let wanted = hash.and_then(|hash| {
+            let read = Requirements::read(self.files.get(&hash)?, name).0;
+            // Units of one text mostly ask for the same.
+            let another = self.users.get(&hash)?.iter().find(|user| *user != name);
+            let known = another.and_then(|user| self.jobs.get(user)?.wanted.as_ref());
+            Some(known.filter(|known| ***known == read).cloned().unwrap_or_else(|| Arc::new(read)))
+        });
         let job = self.job(name);
         (job.hash, job.wanted) = (hash, wanted);
     }
@@ -270,10 +294,7 @@ impl View {
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let machines = self.machines.keys().cloned().map(Subject::Machine);
         let units = self.jobs.keys().cloned().map(Subject::Unit);
-        let states = self
-            .states
-            .iter()
-            .flat_map(|(name, states)| states.keys().map(|id| Subject::State(name.clone(), id.clone())));
+        let states = self.states.keys().cloned().map(|(name, id)| Subject::State(name, id));
         let claims = self.jobs.keys().filter_map(|name| self.claim(&Key::JobState(name.clone())));
         machines
             .chain(units)
@@ -298,6 +319,17 @@ impl View {
     /// In the order of their names.
     pub fn units(&self) -> impl Iterator<Item = Unit> {
         self.jobs.keys().filter_map(|name| self.unit(name))
+    }
+
+    /// Of these, the ones that may concern a machine: assigned to it, global, or among `here` and moved away from it
+    /// while they run. Asked for often, by every machine, and most units concern another one.
+    pub fn units_for(&self, id: &MachineId, here: &BTreeSet<UnitName>) -> impl Iterator<Item = Unit> {
+        let concerned = move |(name, job): &(&UnitName, &JobEntry)| {
+            let of_wanted =
+                |wanted: &Arc<Requirements>| wanted.global || wanted.overlap && here.contains(*name);
+            job.target.as_ref() == Some(id) || job.wanted.as_ref().is_some_and(of_wanted)
+        };
+        self.jobs.iter().filter(concerned).filter_map(|(name, _)| self.unit(name))
     }
 
     /// The text that a unit has.
@@ -363,12 +395,12 @@ impl View {
     }
 
     pub fn state(&self, name: &UnitName, id: &MachineId) -> Option<&UnitState> {
-        self.states.get(name)?.get(id)
+        self.states.get(&(name.clone(), id.clone()))
     }
 
     /// In the order of names, then of ids.
     pub fn states(&self) -> impl Iterator<Item = (&UnitName, &UnitState)> {
-        self.states.iter().flat_map(|(name, states)| states.values().map(move |state| (name, state)))
+        self.states.iter().map(|((name, _), state)| (name, state))
     }
 
     pub fn lease(&self) -> Option<&Lease> {

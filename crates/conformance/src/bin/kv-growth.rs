@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use conformance::backend::Program;
 use conformance::failure::Failure;
-use conformance::load::{PANELS, Point, Settings, Side, growth, plot};
+use conformance::load::{PANELS, Point, Settings, Side, charts, growth, plot};
 
 /// Measures growth with keys (1e3 to 1e6), values (64 B to 64 KiB) and members (1 to 7), once each.
 #[derive(Parser)]
@@ -60,7 +60,7 @@ fn measure(flags: &Flags) -> Result<(), Failure> {
     }
     print!("{}", rows(&points));
     let failed = |error: std::io::Error| Failure::io("write what was measured")(error);
-    plot(&flags.plot, "Growth: etcd 3.4 and Keelson", &points)
+    plot(&flags.plot, "Growth: etcd 3.4 and Keelson", &charts(&points))
         .map_err(|error| failed(std::io::Error::other(error)))?;
     if let Some(path) = &flags.json {
         let text = serde_json::to_string_pretty(&points).map_err(|error| failed(error.into()))?;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::closed_loop::{Load, Measured, run};
+use super::figures::Side;
+use super::plot::{Chart, Line, Tone};
 use super::requests::{fill, good, put_value};
 use super::sessions::{Settings, until_answered};
 use crate::backend::{Cluster, Plan};
@@ -50,6 +52,27 @@ pub struct Point {
     pub panel: Panel,
     pub at: f64,
     pub value: f64,
+}
+
+/// The panels as a picture has them, two programs side by side in each.
+pub fn charts(points: &[(Side, Point)]) -> Vec<Chart<'static>> {
+    let chart = |panel: &Panel| {
+        let of = |wanted| {
+            let chosen = |(side, point): &&(Side, Point)| *side == wanted && point.panel == *panel;
+            points.iter().filter(chosen).map(|(_, point)| (point.at, point.value)).collect()
+        };
+        Chart {
+            caption: format!("{} ({})", panel.what, panel.unit),
+            along: panel.along,
+            few_steps: panel.along == "members",
+            logarithmic: panel.logarithmic,
+            lines: vec![
+                Line { name: "etcd 3.4", tone: Tone::Grey, points: of(Side::Reference) },
+                Line { name: "Keelson", tone: Tone::Blue, points: of(Side::Ours) },
+            ],
+        }
+    };
+    PANELS.iter().map(chart).collect()
 }
 
 /// All points of one program; `told` is called with each as it is measured.

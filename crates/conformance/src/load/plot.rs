@@ -1,4 +1,4 @@
-//! The panels of a growth report as one picture (SVG), two programs side by side in each.
+//! Charts as one picture (SVG), a few lines in each.
 
 use std::ops::Range;
 use std::path::Path;
@@ -7,13 +7,54 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
-use super::figures::Side;
-use super::growth::{PANELS, Panel, Point};
-
-const SIZE: (u32, u32) = (1200, 760);
 const COLUMNS: usize = 3;
-const REFERENCE: RGBColor = RGBColor(150, 150, 150);
-const OURS: RGBColor = RGBColor(20, 90, 170);
+/// Of one chart.
+const SIZE: (u32, u32) = (400, 370);
+const TITLE_HEIGHT: u32 = 20;
+
+/// One chart of the picture.
+#[derive(Debug, Clone)]
+pub struct Chart<'a> {
+    pub caption: String,
+    /// What grows along the x axis.
+    pub along: &'a str,
+    /// Steps of one, else powers of ten.
+    pub few_steps: bool,
+    /// Else the values spread over less than a power of ten, and begin at 0.
+    pub logarithmic: bool,
+    pub lines: Vec<Line<'a>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    pub name: &'a str,
+    pub tone: Tone,
+    pub points: Vec<(f64, f64)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// What ours is compared with.
+    Grey,
+    Blue,
+    Orange,
+    Green,
+    Red,
+    Violet,
+}
+
+impl Tone {
+    fn color(self) -> RGBColor {
+        match self {
+            Self::Grey => RGBColor(150, 150, 150),
+            Self::Blue => RGBColor(20, 90, 170),
+            Self::Orange => RGBColor(220, 120, 20),
+            Self::Green => RGBColor(40, 140, 80),
+            Self::Red => RGBColor(190, 40, 50),
+            Self::Violet => RGBColor(120, 70, 160),
+        }
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("can not draw {path}: {why}")]
@@ -22,94 +63,80 @@ pub struct PlotError {
     why: String,
 }
 
-/// Draws all panels; a panel without points stays empty.
+/// Draws all charts; one without points stays empty.
 ///
 /// # Errors
 /// When the file can not be written.
-pub fn plot(path: &Path, title: &str, points: &[(Side, Point)]) -> Result<(), PlotError> {
+pub fn plot(path: &Path, title: &str, charts: &[Chart<'_>]) -> Result<(), PlotError> {
     let failed = |why: String| PlotError { path: path.display().to_string(), why };
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    let columns = charts.len().clamp(1, COLUMNS);
+    let rows = charts.len().div_ceil(columns).max(1);
+    let many = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let size = (SIZE.0 * many(columns), SIZE.1.saturating_mul(many(rows)).saturating_add(TITLE_HEIGHT));
+    let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE).map_err(|error| failed(error.to_string()))?;
-    let area = area.titled(title, ("sans-serif", 20)).map_err(|error| failed(error.to_string()))?;
-    for (place, part) in area.split_evenly((PANELS.len().div_ceil(COLUMNS), COLUMNS)).iter().enumerate() {
-        let Some(panel) = PANELS.get(place) else { continue };
-        let of = |wanted| {
-            let chosen = |(side, point): &&(Side, Point)| *side == wanted && point.panel == *panel;
-            points.iter().filter(chosen).map(|(_, point)| (point.at, point.value)).collect()
-        };
-        let lines = Lines { reference: of(Side::Reference), ours: of(Side::Ours) };
-        if lines.reference.is_empty() && lines.ours.is_empty() {
-            continue;
+    let area = area.titled(title, ("sans-serif", TITLE_HEIGHT)).map_err(|error| failed(error.to_string()))?;
+    for (part, chart) in area.split_evenly((rows, columns)).iter().zip(charts) {
+        if chart.points().next().is_some() {
+            draw(part, chart).map_err(failed)?;
         }
-        draw(part, *panel, &lines).map_err(failed)?;
     }
     area.present().map_err(|error| failed(error.to_string()))
 }
 
-struct Lines {
-    reference: Vec<(f64, f64)>,
-    ours: Vec<(f64, f64)>,
-}
-
-impl Lines {
-    fn all(&self) -> impl Iterator<Item = &(f64, f64)> {
-        self.reference.iter().chain(&self.ours)
+impl Chart<'_> {
+    fn points(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.lines.iter().flat_map(|line| &line.points)
     }
 
     fn range(&self, of: impl Fn(&(f64, f64)) -> f64) -> Range<f64> {
         let (low, high) = self
-            .all()
+            .points()
             .map(of)
             .fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
         low..high
     }
 }
 
-fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: Panel, lines: &Lines) -> Result<(), String> {
-    let (x, y) = (lines.range(|point| point.0), lines.range(|point| point.1));
-    let caption = format!("{} ({})", panel.what, panel.unit);
+fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, wanted: &Chart<'_>) -> Result<(), String> {
+    let (x, y) = (wanted.range(|point| point.0), wanted.range(|point| point.1));
     let mut chart = ChartBuilder::on(area);
-    chart.caption(caption, ("sans-serif", 15)).margin(10).x_label_area_size(36).y_label_area_size(58);
-    let members = panel.along == "members";
+    chart.caption(&wanted.caption, ("sans-serif", 15)).margin(10).x_label_area_size(36).y_label_area_size(58);
     let high = y.end * 1.1;
-    // The four kinds of axes are four types.
-    match (members, panel.logarithmic) {
+    // The kinds of axes are as many types.
+    match (wanted.few_steps, wanted.logarithmic) {
         (true, _) => finish(
             chart.build_cartesian_2d(x.start - 0.5..x.end + 0.5, 0.0..high).map_err(|e| e.to_string())?,
-            panel,
-            lines,
+            wanted,
         ),
-        (false, false) => finish(
-            chart.build_cartesian_2d(x.log_scale(), 0.0..high).map_err(|e| e.to_string())?,
-            panel,
-            lines,
-        ),
+        (false, false) => {
+            finish(chart.build_cartesian_2d(x.log_scale(), 0.0..high).map_err(|e| e.to_string())?, wanted)
+        }
         (false, true) => finish(
             chart
                 .build_cartesian_2d(x.log_scale(), (y.start / 1.5..y.end * 1.5).log_scale())
                 .map_err(|e| e.to_string())?,
-            panel,
-            lines,
+            wanted,
         ),
     }
 }
 
 fn finish<'a, B, X, Y>(
     mut chart: ChartContext<'a, B, Cartesian2d<X, Y>>,
-    panel: Panel,
-    lines: &Lines,
+    wanted: &Chart<'_>,
 ) -> Result<(), String>
 where
     B: DrawingBackend + 'a,
     X: Ranged<ValueType = f64> + ValueFormatter<f64>,
     Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    chart.configure_mesh().x_desc(panel.along).light_line_style(WHITE).draw().map_err(|e| e.to_string())?;
-    for (name, color, points) in [("etcd 3.4", REFERENCE, &lines.reference), ("Keelson", OURS, &lines.ours)] {
+    chart.configure_mesh().x_desc(wanted.along).light_line_style(WHITE).draw().map_err(|e| e.to_string())?;
+    for Line { name, tone, points } in &wanted.lines {
+        let color = tone.color();
         chart
             .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3))
             .map_err(|e| e.to_string())?
-            .label(name)
+            .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
     }
     chart
@@ -125,25 +152,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_panel_with_points_is_drawn() {
+    fn every_chart_with_points_is_drawn() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("growth.svg");
-        let mut points = Vec::new();
-        for panel in &PANELS[1..] {
-            for (at, value) in [(1.0, 5.0), (1000.0, 70.0)] {
-                let point = |value| Point { panel: *panel, at, value };
-                points.push((Side::Reference, point(value)));
-                points.push((Side::Ours, point(value * 2.0)));
-            }
-        }
-        plot(&path, "Title", &points).unwrap();
+        let chart = |number: usize, points: &[(f64, f64)]| Chart {
+            caption: format!("chart {number}"),
+            along: "machines",
+            few_steps: number == 1,
+            logarithmic: number == 2,
+            lines: vec![
+                Line { name: "etcd", tone: Tone::Grey, points: points.to_vec() },
+                Line { name: "Keelson", tone: Tone::Blue, points: points.to_vec() },
+            ],
+        };
+        let points = [(1.0, 5.0), (1000.0, 70.0)];
+        let charts: Vec<_> =
+            (0..5).map(|number| chart(number, if number == 0 { &[] } else { &points })).collect();
+        plot(&path, "Title", &charts).unwrap();
         let picture = std::fs::read_to_string(&path).unwrap();
-        for (place, panel) in PANELS.iter().enumerate() {
-            let caption = format!("{} ({})", panel.what, panel.unit);
-            assert_eq!(picture.contains(&caption), place > 0, "{caption}");
+        for (number, chart) in charts.iter().enumerate() {
+            assert_eq!(picture.contains(&chart.caption), number > 0, "{}", chart.caption);
         }
         assert!(picture.contains("Keelson"));
-        let error = plot(&folder.path().join("none/growth.svg"), "Title", &points).unwrap_err();
+        let error = plot(&folder.path().join("none/growth.svg"), "Title", &charts).unwrap_err();
         assert!(error.to_string().contains("none/growth.svg"), "{error}");
     }
 }

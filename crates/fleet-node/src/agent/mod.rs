@@ -178,7 +178,11 @@ impl<S: Store, H: Hands> Agent<S, H> {
     /// Publishes what systemd says of a unit that is here.
     fn tell(&self, name: &UnitName, state: &SystemdState) {
         if let Some(hash) = self.there.hash(name) {
-            self.words.say(self.state_key(name), self.state_value(state, hash));
+            let (key, value) = (self.state_key(name), self.state_value(state, hash));
+            match state.active.as_str() {
+                "activating" => self.words.say_if_it_lasts(key, value),
+                _ => self.words.say(key, value),
+            }
         }
     }
 

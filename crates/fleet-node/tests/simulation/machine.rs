@@ -63,6 +63,10 @@ impl Ledger {
         }
     }
 
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().running.len()
+    }
+
     pub fn running(&self) -> BTreeMap<UnitName, BTreeSet<usize>> {
         self.0.lock().unwrap().running.clone()
     }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod all_at_once;
 mod dead;
 mod machine;
 mod scale;

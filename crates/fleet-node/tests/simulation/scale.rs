@@ -1,51 +1,27 @@
 //! How much the store is asked as clusters grow.
 
-use std::time::Duration;
+use crate::all_at_once::{Seen, start};
+use crate::store::About::{self, Claim, Lease, Order, Other, Presence, Reading, State, Target};
 
-use cluster::JobState;
-use tokio::time::sleep;
-use unit_file::{UnitFile, UnitName};
-
-use crate::world::World;
-
-/// Requests to the store for each unit that is started, from the order to all of them active.
-fn requests_for_each(machines: usize, units: usize) -> f64 {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        let mut world = World::of(machines, fastrand::Rng::with_seed(7), false);
-        for number in 0..machines {
-            world.start(number);
-        }
-        sleep(Duration::from_secs(40)).await;
-        let requests = world.places[0].node.as_ref().unwrap().requests();
-        let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 9\n").unwrap();
-        for number in 0..units {
-            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
-            requests.create(&name, &file, JobState::Inactive).await.unwrap();
-        }
-        let before = world.service.requests();
-        for number in 0..units {
-            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
-            requests.set_desired(&name, JobState::Launched).await.unwrap();
-        }
-        let mut waited = 0;
-        while world.ledger.running().len() < units {
-            sleep(Duration::from_millis(100)).await;
-            waited += 1;
-            assert!(waited < 600, "{} of {units} run", world.ledger.running().len());
-        }
-        sleep(Duration::from_millis(500)).await;
-        assert_eq!(world.faults(), Vec::<String>::new());
-        (world.service.requests() - before) as f64 / units as f64
-    })
-}
-
-/// One asks for it, one gives it a machine, one claims it; two tell that it starts and is active, of which most units
-/// need the second alone. Beats and the lease come beside them.
+/// One asks for it. Then three: one gives it a machine, one claims it, one tells that it is active.
 #[test]
 fn a_start_costs_the_same_on_few_machines_and_on_many() {
-    let (few, many) = (requests_for_each(3, 60), requests_for_each(30, 600));
-    eprintln!("{few:.2} requests a unit on 3 machines, {many:.2} on 30");
-    assert!(few < 5.2 && many < 5.2, "{few} {many}");
+    let (few, many) = (start(3, 60), start(30, 600));
+    let each = |seen: &Seen| seen.each(&[Order, Target, Claim, State]);
+    for (machines, seen) in [(3, &few), (30, &many)] {
+        let Seen { ordered, converged, processor, .. } = seen;
+        let requests = each(seen);
+        eprintln!(
+            "{machines} machines: {requests:.2} requests a unit; ordered in {ordered:?}, active in {converged:?}; {processor:?}"
+        );
+    }
+    assert!(each(&few) < 4.1 && each(&many) < 4.1, "{} {}", each(&few), each(&many));
+    for (machines, seen) in [(3, few), (30, many)] {
+        let of = |about: About| seen.idle.get(&about).copied().unwrap_or(0);
+        // Two keys each quarter of a minute, and a reading about each minute.
+        assert_eq!(of(Presence), machines * 8, "{:?}", seen.idle);
+        assert!(of(Reading) <= machines * 2 && of(Lease) <= 31, "{:?}", seen.idle);
+        // Above all nobody asks all others, nor the store for them.
+        assert_eq!(of(Other), 0, "{:?}", seen.idle);
+    }
 }

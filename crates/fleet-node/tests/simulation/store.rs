@@ -1,6 +1,6 @@
 //! The store of the simulation: one history, reached over links that can be cut.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -31,9 +31,55 @@ struct Keys {
     down: bool,
     /// How many of a hundred answers are lost.
     lossy: u32,
-    requests: u64,
     /// Writes that were refused because of what they compare.
     refused: Vec<String>,
+    /// By what they are about.
+    requests: BTreeMap<About, u64>,
+    /// The keys that expire, in that order.
+    ends: BTreeSet<(Instant, String)>,
+}
+
+/// What requests are counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// A unit's desired state: a client's write.
+    Order,
+    /// The machine that the engine gives a unit.
+    Target,
+    /// A machine says that it will launch a unit.
+    Claim,
+    /// A machine tells what systemd says of a unit.
+    State,
+    /// A claim or a state is renewed.
+    Renewal,
+    /// A machine's beats.
+    Presence,
+    /// The engine's lease.
+    Lease,
+    /// Everything is read.
+    Reading,
+    Other,
+}
+
+impl About {
+    fn writing(key: &Key) -> Self {
+        match key {
+            Key::TargetState(_) => Self::Order,
+            Key::Target(_) => Self::Target,
+            Key::JobState(_) => Self::Claim,
+            Key::State(..) => Self::State,
+            Key::MachineObject(_) | Key::MachineInstance(_) | Key::MachineCapacity(_) => Self::Presence,
+            Key::EngineLeader => Self::Lease,
+            _ => Self::Other,
+        }
+    }
+
+    fn renewing(key: &Key) -> Self {
+        match Self::writing(key) {
+            Self::Claim | Self::State => Self::Renewal,
+            other => other,
+        }
+    }
 }
 
 struct Entry {
@@ -54,12 +100,23 @@ impl Keys {
 
     fn expire(&mut self) {
         let now = Instant::now();
-        let over = |entry: &Entry| entry.expires.is_some_and(|at| at <= now);
-        let gone: Vec<String> =
-            self.entries.iter().filter(|(_, entry)| over(entry)).map(|(path, _)| path.clone()).collect();
-        for path in gone {
+        while self.ends.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, path)) = self.ends.pop_first()
+        {
             self.entries.remove(&path);
             self.event(&path, None);
+        }
+    }
+
+    fn insert(&mut self, path: String, entry: Entry) {
+        self.remove(&path);
+        self.ends.extend(entry.expires.map(|at| (at, path.clone())));
+        self.entries.insert(path, entry);
+    }
+
+    fn remove(&mut self, path: &str) {
+        if let Some(at) = self.entries.remove(path).and_then(|entry| entry.expires) {
+            self.ends.remove(&(at, path.to_owned()));
         }
     }
 
@@ -90,7 +147,8 @@ impl Service {
             chance,
             down: false,
             lossy: 0,
-            requests: 0,
+            requests: BTreeMap::new(),
+            ends: BTreeSet::new(),
             refused: Vec::new(),
         };
         Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(0) }
@@ -122,8 +180,8 @@ impl Service {
         self.keys().lossy = of_hundred;
     }
 
-    pub fn requests(&self) -> u64 {
-        self.keys().requests
+    pub fn requests(&self) -> BTreeMap<About, u64> {
+        self.keys().requests.clone()
     }
 
     pub fn refused(&self) -> Vec<String> {
@@ -151,7 +209,11 @@ impl Link {
         *self.cut.lock().unwrap() || self.service.keys().down
     }
 
-    async fn ask<R>(&self, work: impl FnOnce(&mut Keys) -> Result<R, StoreError>) -> Result<R, StoreError> {
+    async fn ask<R>(
+        &self,
+        about: About,
+        work: impl FnOnce(&mut Keys) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
         let (there, back, lost) = {
             let mut keys = self.service.keys();
             let mut micros = || Duration::from_micros(keys.chance.u64(50..2000));
@@ -167,7 +229,7 @@ impl Link {
         let (outcome, index) = {
             let mut keys = self.service.keys();
             keys.expire();
-            keys.requests += 1;
+            *keys.requests.entry(about).or_default() += 1;
             (work(&mut keys), keys.index)
         };
         self.service.news.send_if_modified(|known| std::mem::replace(known, index) != index);
@@ -188,7 +250,7 @@ impl Store for Link {
     type Watch = Following;
 
     async fn read(&self) -> Result<Reading, StoreError> {
-        self.ask(|keys| {
+        self.ask(About::Reading, |keys| {
             let pairs =
                 keys.entries.iter().map(|(path, entry)| (path.clone(), entry.value.clone())).collect();
             Ok(Reading { pairs, index: keys.index })
@@ -201,7 +263,7 @@ impl Store for Link {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
-        self.ask(|keys| {
+        self.ask(About::writing(key), |keys| {
             Ok(keys.entries.get(&path(key)).map(|entry| Stored {
                 value: entry.value.clone(),
                 index: entry.index,
@@ -218,50 +280,55 @@ impl Store for Link {
         ttl: Option<Duration>,
         only: Only,
     ) -> Result<u64, StoreError> {
-        self.ask(|keys| {
+        self.ask(About::writing(key), |keys| {
             let path = path(key);
             keys.holds(&path, &only)?;
             let index = keys.event(&path, Some(value));
             let expires = ttl.map(|ttl| Instant::now() + ttl);
-            keys.entries.insert(path, Entry { value: value.into(), index, expires });
+            keys.insert(path, Entry { value: value.into(), index, expires });
             Ok(index)
         })
         .await
     }
 
     async fn refresh(&self, key: &Key, _: &str, ttl: Duration) -> Result<(), StoreError> {
-        self.ask(|keys| {
+        self.ask(About::renewing(key), |keys| {
             let path = path(key);
             keys.holds(&path, &Only::Present)?;
             keys.index += 1;
             let index = keys.index;
-            let entry = keys.entries.get_mut(&path).unwrap();
-            (entry.expires, entry.index) = (Some(Instant::now() + ttl), index);
+            let value = keys.entries[&path].value.clone();
+            keys.insert(path, Entry { value, index, expires: Some(Instant::now() + ttl) });
             Ok(())
         })
         .await
     }
 
     async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
-        self.ask(|keys| {
+        self.ask(About::writing(key), |keys| {
             let path = path(key);
             keys.holds(&path, &Only::Present)?;
             keys.holds(&path, &only)?;
-            keys.entries.remove(&path);
+            keys.remove(&path);
             Ok(keys.event(&path, None))
         })
         .await
     }
 
     async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {
-        self.ask(|keys| {
+        self.ask(About::Other, |keys| {
             let folder = format!("job/{name}");
             let below = format!("{folder}/");
-            let before = keys.entries.len();
-            keys.entries.retain(|path, _| !path.starts_with(&below));
-            if keys.entries.len() == before {
+            let paths: Vec<String> = keys
+                .entries
+                .range(below.clone()..)
+                .map(|(path, _)| path.clone())
+                .take_while(|path| path.starts_with(&below))
+                .collect();
+            if paths.is_empty() {
                 return Err(StoreError::Refused(folder));
             }
+            paths.iter().for_each(|path| keys.remove(path));
             Ok(keys.event(&folder, None))
         })
         .await

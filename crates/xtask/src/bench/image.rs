@@ -38,7 +38,7 @@ fn measure(root: &Path, folder: &Path) -> Result<Vec<Figure>> {
     let full = bench.build("qcow2,raw")?;
     let mut figures = vec![Figure {
         what: "image build, cache of .deb files full, cargo's work done".into(),
-        target: "<= 75 s",
+        target: "<= 75 s".into(),
         measured: format!("{:.1} s ({})", seconds(&full, "total")?, steps(&full)),
         command: "cargo keelson image build --work EMPTY --json".into(),
     }];
@@ -54,7 +54,7 @@ fn measure(root: &Path, folder: &Path) -> Result<Vec<Figure>> {
     let bytes = qcow2["bytes"].as_f64().context("a file of image build --json has no bytes")?;
     figures.push(Figure {
         what: "disk image as compressed qcow2, with docker".into(),
-        target: "<= 230 MiB",
+        target: "<= 230 MiB".into(),
         measured: format!("{:.0} MiB", bytes / MEBIBYTE),
         command: "cargo keelson image build --format qcow2 --json".into(),
     });
@@ -66,7 +66,7 @@ fn incremental(what: &str, target: &'static str, bench: &Bench, formats: &str) -
     let took = seconds(&answer, "total")? - seconds(&answer, "services")?;
     Ok(Figure {
         what: format!("incremental: {what}"),
-        target,
+        target: target.into(),
         measured: format!("{took:.1} s ({})", steps(&answer)),
         command: format!("cargo keelson image build --format {formats} --json"),
     })

@@ -1,0 +1,5 @@
+#!/usr/bin/bash
+# The store's own counters on this member.
+set -eu
+. /etc/environment
+curl --silent --fail "http://$COREOS_PRIVATE_IPV4:4001/v2/stats/store"
