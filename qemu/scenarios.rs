@@ -47,6 +47,7 @@ pub static ALL: &[Scenario] = &[
     fleet::functional::MEMBERS,
     fleet::functional::SERVER,
     fleet::on_etcd::ON_ETCD,
+    fleet::on_etcd::FUNCTIONAL,
     fleet::docker::DOCKER,
     fleet::soak::SOAK,
     corruption::FLIPPED_BYTE,

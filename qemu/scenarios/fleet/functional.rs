@@ -4,7 +4,7 @@
 //! machines. Each has its original's name, which a failure names too.
 
 mod client;
-mod ground;
+pub mod ground;
 mod machines_api;
 mod members;
 mod replace;
@@ -26,7 +26,7 @@ pub const FUNCTIONAL: Scenario = Scenario {
     nodes: NODES,
     shared: &[ground::UNITS],
     long_on: &[Qemu],
-    run: |stage| run(&Ground::form(stage)?, ON_THREE),
+    run: |stage| on_three(&Ground::form(stage, |name| user_data(stage, name))?),
     ..USUAL
 };
 
@@ -36,7 +36,7 @@ pub const MEMBERS: Scenario = Scenario {
     nodes: NODES + 1,
     shared: &[ground::UNITS],
     long_on: &[Qemu],
-    run: |stage| run(&Ground::form(stage)?, ON_FOUR),
+    run: |stage| run(&Ground::form(stage, |name| user_data(stage, name))?, ON_FOUR),
     ..USUAL
 };
 
@@ -98,11 +98,18 @@ fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
     if failures.is_empty() { Ok(()) } else { Err(Failure::Expected(failures.join("\n"))) }
 }
 
-/// The machines of a cluster whose lines below `coreos.fleet` differ: each says its own name.
+/// On three machines that all have fleetd.
+pub fn on_three(ground: &Ground<'_>) -> Result<(), Failure> {
+    run(ground, ON_THREE)
+}
+
+/// Lines below `coreos.fleet`, which differ: each machine says its own name.
+pub fn settings(stage: &Stage<'_>, name: &str) -> [String; 2] {
+    [format!("agent-ttl: {}s", ground::ttl(stage).as_secs()), format!("metadata: hostname={name}")]
+}
+
 fn user_data(stage: &Stage<'_>, name: &str) -> String {
-    let settings =
-        [format!("agent-ttl: {}s", ground::ttl(stage).as_secs()), format!("metadata: hostname={name}")];
-    super::cluster::user_data(&settings, ground::API)
+    super::cluster::user_data(&settings(stage, name), ground::API)
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The cluster manager whose store is not ours: Debian's etcd, of the days when both ways to the keys were served.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use machines::cluster::BackendKind::Qemu;
+use machines::cluster::BackendKind::{Nspawn, Qemu};
 
 use super::super::kv::NODES;
 use super::cluster::{Member, form_with};
 use super::commands;
+use super::functional::ground::Ground;
+use super::functional::{self, ground};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -35,18 +38,43 @@ fn program() -> Result<PathBuf, Failure> {
 }
 
 fn on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
-    let (from, to) = (program()?, stage.shared(1).join("etcd"));
-    std::fs::copy(&from, &to).map_err(|source| Failure::Disk { path: to, source })?;
-    let members = form_with(stage, &user_data(stage)?)?;
-    for member in &members {
-        serves(member)?;
-    }
+    bring(&stage.shared(1))?;
+    let members = form_with(stage, &user_data(stage, &[], "")?)?;
+    members.iter().try_for_each(serves)?;
     commands::typed(stage, &members)?;
     members.iter().try_for_each(serves)
 }
 
-/// The unit's name is that of ours, whose place it takes.
-fn user_data(stage: &Stage<'_>) -> Result<String, Failure> {
+pub const FUNCTIONAL: Scenario = Scenario {
+    name: "fleet-functional-on-etcd",
+    about: "the original's functional tests of clients, units and their places hold with Debian's etcd too",
+    shared: &[ground::UNITS, FOLDER],
+    long_on: &[Nspawn, Qemu],
+    run: functional_on_etcd,
+    ..ON_ETCD
+};
+
+fn functional_on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
+    bring(&stage.shared(2))?;
+    let texts = (1..=NODES).map(|number| {
+        let name = stage.machine(number).name().to_owned();
+        Ok((name.clone(), user_data(stage, &functional::settings(stage, &name), ground::API)?))
+    });
+    let texts = texts.collect::<Result<BTreeMap<_, _>, Failure>>()?;
+    let ground = Ground::form(stage, |name| texts.get(name).cloned().unwrap_or_default())?;
+    ground.members.iter().try_for_each(serves)?;
+    functional::on_three(&ground)
+}
+
+/// The program, into the shared folder.
+fn bring(folder: &Path) -> Result<(), Failure> {
+    let (from, to) = (program()?, folder.join("etcd"));
+    std::fs::copy(&from, &to).map_err(|source| Failure::Disk { path: to, source })?;
+    Ok(())
+}
+
+/// The unit's name is that of ours, whose place it takes. With further lines below `coreos.fleet`, and further units.
+fn user_data(stage: &Stage<'_>, fleet: &[String], units: &str) -> Result<String, Failure> {
     let mut peers = Vec::new();
     for number in 1..=NODES {
         let node = stage.machine(number).node()?;
@@ -72,9 +100,10 @@ fn user_data(stage: &Stage<'_>) -> Result<String, Failure> {
 ",
         peers.join(",")
     );
+    let fleet: String = fleet.iter().map(|line| format!("    {line}\n")).collect();
     Ok(format!(
         "#cloud-config\ncoreos:\n  fleet:\n    public-ip: $private_ipv4\n    \
-         etcd-servers: http://$private_ipv4:2379\n  units:\n{unit}"
+         etcd-servers: http://$private_ipv4:2379\n{fleet}  units:\n{units}{unit}"
     ))
 }
 

@@ -9,11 +9,10 @@ use machines::site::Site;
 
 use super::super::super::kv::SOON;
 use super::super::cluster::{Member, boot_each, bring_key, meet, wait_for_machines, with_agent};
-use super::user_data;
 use crate::failure::{Failure, expect};
 use crate::scenario::Stage;
 
-/// Where the units' files stand on the machines, and where commands are typed.
+/// Where the units' files stand on the machines, and where commands are typed: the first shared folder.
 pub const UNITS: &str = "/home/core/units";
 
 /// The API on the port that the original's tests ask.
@@ -102,12 +101,12 @@ pub struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    /// Boots all machines, each with store and fleetd.
-    pub fn form(stage: &Stage<'a>) -> Result<Self, Failure> {
-        boot_each(stage, |name| user_data(stage, name))?;
+    /// Boots all machines, each with store and fleetd by its own user-data.
+    pub fn form(stage: &Stage<'a>, user_data: impl Fn(&str) -> String) -> Result<Self, Failure> {
+        boot_each(stage, &user_data)?;
         let mut members = meet(stage)?;
         members.sort_by(|one, other| one.machine.name().cmp(other.machine.name()));
-        let user_data = members.iter().map(|member| user_data(stage, member.machine.name())).collect();
+        let user_data = members.iter().map(|member| user_data(member.machine.name())).collect();
         Self::new(stage, members, None, user_data)
     }
 
