@@ -11,6 +11,9 @@ pub enum Failure {
     Site(#[from] SiteError),
     #[error("{0}")]
     Expected(String),
+    /// What it takes can not be had on this host: nothing was shown, in either way.
+    #[error("{0}")]
+    NotHere(String),
     #[error("can not change the disk {path}")]
     Disk { path: std::path::PathBuf, source: std::io::Error },
     #[error("no partition table was found in {path}")]

@@ -47,6 +47,10 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
             Ok(()) => Outcome::Passed,
             Err(error) => failed(error),
         },
+        Err(Failure::NotHere(why)) => match site.destroy() {
+            Ok(()) => Outcome::Skipped { why },
+            Err(error) => failed(error),
+        },
         Err(failure) => kept(failure.chain(), Some(&site)),
     }
 }

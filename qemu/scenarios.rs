@@ -43,7 +43,13 @@ pub static ALL: &[Scenario] = &[
     fleet::machine_dies::MACHINE_DIES,
     fleet::partition::PARTITION,
     fleet::restarts::RESTARTS,
+    fleet::functional::FUNCTIONAL,
+    fleet::functional::MEMBERS,
+    fleet::functional::SERVER,
+    fleet::on_etcd::ON_ETCD,
+    fleet::on_etcd::FUNCTIONAL,
     fleet::docker::DOCKER,
+    fleet::soak::SOAK,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use machines::cluster::BackendKind;
 use machines::machine::Machine;
+use machines::ready::Mark;
+use machines::site::Site;
 
 use super::super::kv::{FORMED, NODES, SOON, shows};
 use crate::failure::{Failure, expect};
@@ -62,6 +64,25 @@ pub fn impatient(stage: &Stage<'_>) -> String {
 /// Boots the machines and waits until each sees all; in the order of their ids, which is the scheduler's.
 pub fn form<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
     stage.boot()?;
+    meet(stage)
+}
+
+/// Boots all machines at once, each with user-data of its own: by the machine's name.
+pub fn boot_each(stage: &Stage<'_>, user_data: impl Fn(&str) -> String) -> Result<(), Failure> {
+    let machines: Vec<_> =
+        (1..=stage.site.cluster().nodes.len()).map(|number| stage.machine(number)).collect();
+    for machine in &machines {
+        stage.site.set_user_data(user_data(machine.name()).as_bytes())?;
+        machine.power_on()?;
+    }
+    for machine in &machines {
+        stage.site.wait_ready(machine.name(), &Mark::default(), stage.boot_limit())?;
+    }
+    Ok(())
+}
+
+/// Waits until each of the running machines sees all; in the order of their ids, which is the scheduler's.
+pub fn meet<'a>(stage: &Stage<'a>) -> Result<Vec<Member<'a>>, Failure> {
     let nodes = stage.site.cluster().nodes.len();
     let mut members = Vec::new();
     for number in 1..=nodes {
@@ -121,6 +142,20 @@ pub fn wait_for_places(asked: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> R
 pub fn list_machines(members: &[Member<'_>]) -> String {
     let rows = members.iter().map(|member| format!("{}...\t{}\t-\n", member.short(), member.address));
     ["MACHINE\t\tIP\t\tMETADATA\n".to_owned()].into_iter().chain(rows).collect()
+}
+
+/// Puts the cluster's own key where [`with_agent`] takes it.
+pub fn bring_key(site: &Site, machine: &Machine<'_>) -> Result<(), Failure> {
+    let path = site.layout().key();
+    let key = std::fs::read(&path).map_err(|source| Failure::Disk { path, source })?;
+    machine.write("/run/key", &key)?;
+    machine.succeed("sudo install -m 0600 -o core /run/key ~/key && sudo rm /run/key")?;
+    Ok(())
+}
+
+/// A command with the cluster's key in an agent, as a user has who logged in with his own forwarded.
+pub fn with_agent(command: &str) -> String {
+    format!("ssh-agent bash -c 'ssh-add -q ~/key && {command}'")
 }
 
 /// Puts a unit's file where `core` types its commands.

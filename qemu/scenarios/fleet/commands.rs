@@ -1,7 +1,7 @@
 //! What the tutorials type to `fleetctl`, line by line, and what they see.
 
 use super::super::kv::{NODES, SOON, shows};
-use super::cluster::{Member, list_machines, put, three, wait_for_machines};
+use super::cluster::{Member, bring_key, list_machines, put, three, wait_for_machines, with_agent};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 use machines::cluster::BackendKind::Qemu;
@@ -35,23 +35,27 @@ ExecStart=/usr/bin/sleep infinity
 const NO_UNITS: &str = "UNIT\tMACHINE\tACTIVE\tSUB\n";
 
 fn commands(stage: &Stage<'_>) -> Result<(), Failure> {
-    let members = three(stage)?;
-    for member in &members {
-        shows(&member.machine, "fleetctl list-machines", &list_machines(&members))?;
+    typed(stage, &three(stage)?)
+}
+
+/// On any three machines that are one cluster, without metadata or units.
+pub(super) fn typed(stage: &Stage<'_>, members: &[Member<'_>; NODES]) -> Result<(), Failure> {
+    for member in members {
+        shows(&member.machine, "fleetctl list-machines", &list_machines(members))?;
     }
     // Whoever is asked, the cluster is the same: typed on a machine that runs none of it.
-    let [first, second, typed] = &members;
+    let [first, second, typed] = members;
     put(&typed.machine, "hello.service", HELLO)?;
     put(&typed.machine, "slow.service", SLOW)?;
     submit_and_load(typed, first)?;
     start(typed, first)?;
     started_by_path(typed, second)?;
-    log_in(stage, typed, &members)?;
+    log_in(stage, typed, members)?;
     looked_at(first, str::to_owned)?;
     looked_at(typed, with_agent)?;
-    tunnel(typed, second, &list_machines(&members))?;
+    tunnel(typed, second, &list_machines(members))?;
     undone(typed, first)?;
-    engine(&members)
+    engine(members)
 }
 
 /// Rows C2 and C3. No unit is anywhere: the least id is chosen.
@@ -90,11 +94,6 @@ fn started_by_path(typed: &Member<'_>, place: &Member<'_>) -> Result<(), Failure
     Ok(())
 }
 
-/// A command with the cluster's key in an agent, as a user has who logged in with his own forwarded.
-fn with_agent(command: &str) -> String {
-    format!("ssh-agent bash -c 'ssh-add -q ~/key && {command}'")
-}
-
 /// Row C8.
 fn log_in(stage: &Stage<'_>, typed: &Member<'_>, members: &[Member<'_>]) -> Result<(), Failure> {
     let machine = &typed.machine;
@@ -103,10 +102,7 @@ fn log_in(stage: &Stage<'_>, typed: &Member<'_>, members: &[Member<'_>]) -> Resu
     let first = refused.lines().next().unwrap_or_default();
     expect(first == "SSH_AUTH_SOCK environment variable must be set", "a word about the agent", &refused)?;
 
-    let path = stage.site.layout().key();
-    let key = std::fs::read(&path).map_err(|source| Failure::Disk { path, source })?;
-    machine.write("/run/key", &key)?;
-    machine.succeed("sudo install -m 0600 -o core /run/key ~/key && sudo rm /run/key")?;
+    bring_key(stage.site, machine)?;
     for member in members {
         let asked = with_agent(&format!("echo yes | fleetctl ssh {} hostname 2>&1", member.short()));
         let said = machine.succeed(&asked)?;

@@ -3,7 +3,7 @@
 //!
 //! What could not be tried is skipped with its reason, never passed.
 
-mod reference;
+pub(super) mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,7 +103,7 @@ fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
     let words = ["test", "--locked", "--package", "etcdctl", "--test", "command_line", "--"];
     let mut command = cargo(root, &words);
     command.args(["--ignored", "--test-threads", AT_ONCE]);
-    command.env("KEELSON_REFERENCE_ETCD", &reference.etcd);
+    command.env(Reference::VARIABLE, &reference.etcd);
     let ended = show(command.env("KEELSON_REFERENCE_ETCDCTL", &reference.etcdctl))?;
     Ok(match ended.code {
         Some(0) => State::Passed("beside Debian's, on one and three members of ours".into()),

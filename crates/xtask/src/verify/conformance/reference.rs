@@ -19,6 +19,15 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// What names the server to tests and scenarios.
+    pub const VARIABLE: &str = "KEELSON_REFERENCE_ETCD";
+
+    /// Below cargo's target folder, of which a folder for the conformance suite is kept.
+    pub fn of_target(root: &Path) -> Result<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        Self::find_or_fetch(&root.join(target).join("conformance/debian"))
+    }
+
     /// An error says why they are not to be had on this host.
     pub fn find_or_fetch(folder: &Path) -> Result<Self> {
         if let Some(found) = Self::below(Path::new("/")).or_else(|| Self::below(folder)) {

@@ -1,0 +1,277 @@
+//! What the tests stand on: the cluster, the files of their units, and words for what they ask and wait for.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use machines::cluster::BackendKind;
+use machines::machine::Machine;
+use machines::site::Site;
+
+use super::super::super::kv::SOON;
+use super::super::cluster::{Member, boot_each, bring_key, meet, wait_for_machines, with_agent};
+use crate::failure::{Failure, expect};
+use crate::scenario::Stage;
+
+/// Where the units' files stand on the machines, and where commands are typed: the first shared folder.
+pub const UNITS: &str = "/home/core/units";
+
+/// The API on the port that the original's tests ask.
+pub const API: &str = "    - name: fleet.socket
+      drop-ins:
+        - name: 30-ListenStream.conf
+          content: |
+            [Socket]
+            ListenStream=127.0.0.1:54728
+            Service=fleet.service
+";
+pub const ENDPOINT: &str = "http://127.0.0.1:54728";
+
+/// What units say each second.
+pub const LINE: &str = "one more second";
+pub const SERVICE: &str = "\
+[Unit]
+Description=A unit of the functional tests
+
+[Service]
+ExecStart=/usr/bin/bash -c 'while :; do echo one more second; sleep 1; done'
+";
+
+/// The units, and what their `[X-Fleet]` says.
+const FILES: [(&str, &str); 16] = [
+    ("hello.service", ""),
+    ("hello@.service", ""),
+    ("other@.service", ""),
+    ("on@.service", "MachineMetadata=hostname=%i"),
+    ("ping@.service", ""),
+    ("pong@.service", "MachineOf=ping@%i.service"),
+    ("conflict@.service", "Conflicts=conflict@*.service"),
+    ("conflicts-with-hello.service", "Conflicts=hello.service"),
+    (
+        "apart-in-a-line@.service",
+        r#"Conflicts="apart-in-a-line@[12].service" "apart-in-a-line@[34].service""#,
+    ),
+    (
+        "apart-in-lines@.service",
+        "Conflicts=apart-in-lines@[12].service\nConflicts=apart-in-lines@[34].service",
+    ),
+    ("replace.0.service", ""),
+    ("replace-kick0.service", "Replaces=replace.0.service"),
+    ("circular@1.service", "Replaces=circular@2.service"),
+    ("circular@2.service", "Replaces=circular@1.service"),
+    ("everywhere@.service", "Global=true"),
+    ("conflicts-with-everywhere.service", "Global=true\nConflicts=everywhere@1.service"),
+];
+
+/// How long a machine is believed to be there: what the original's tests have, and on emulated machines its default.
+pub fn ttl(stage: &Stage<'_>) -> Duration {
+    Duration::from_secs(match stage.backend {
+        BackendKind::Nspawn => 3,
+        BackendKind::Qemu => 30,
+    })
+}
+
+/// How long each wait lasts: the same.
+fn limit(stage: &Stage<'_>) -> Duration {
+    match stage.backend {
+        BackendKind::Nspawn => Duration::from_secs(15),
+        BackendKind::Qemu => SOON,
+    }
+}
+
+/// A row of `list-units`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    pub unit: String,
+    /// The machine's id.
+    pub machine: String,
+    pub active: bool,
+}
+
+pub struct Ground<'a> {
+    pub site: &'a Site,
+    pub ttl: Duration,
+    pub limit: Duration,
+    /// By number. What no test switches off is the first, on which commands are typed.
+    pub members: Vec<Member<'a>>,
+    /// The machine that has the store, where that is none of them.
+    pub store: Option<String>,
+    /// The units' files on this side.
+    pub folder: PathBuf,
+    user_data: Vec<String>,
+}
+
+impl<'a> Ground<'a> {
+    /// Boots all machines, each with store and fleetd by its own user-data.
+    pub fn form(stage: &Stage<'a>, user_data: impl Fn(&str) -> String) -> Result<Self, Failure> {
+        boot_each(stage, &user_data)?;
+        let mut members = meet(stage)?;
+        members.sort_by(|one, other| one.machine.name().cmp(other.machine.name()));
+        let user_data = members.iter().map(|member| user_data(member.machine.name())).collect();
+        Self::new(stage, members, None, user_data)
+    }
+
+    pub fn new(
+        stage: &Stage<'a>,
+        members: Vec<Member<'a>>,
+        store: Option<String>,
+        user_data: Vec<String>,
+    ) -> Result<Self, Failure> {
+        let folder = stage.shared(1);
+        let (ttl, limit) = (ttl(stage), limit(stage));
+        let ground = Self { site: stage.site, ttl, limit, members, store, folder, user_data };
+        for (name, rule) in FILES {
+            let rule = if rule.is_empty() { String::new() } else { format!("\n[X-Fleet]\n{rule}\n") };
+            ground.write(name, &format!("{SERVICE}{rule}"))?;
+        }
+        bring_key(stage.site, ground.typed())?;
+        Ok(ground)
+    }
+
+    /// The file of a unit, where commands are typed.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).map_err(|source| Failure::Disk { path, source })
+    }
+
+    pub fn typed(&self) -> &Machine<'a> {
+        &self.members[0].machine
+    }
+
+    /// Types a command among the units' files. It has to succeed.
+    pub fn says(&self, command: &str) -> Result<String, Failure> {
+        Ok(self.typed().succeed(&format!("cd {UNITS} && timeout 60 {command}"))?)
+    }
+
+    pub fn fleetctl(&self, words: &str) -> Result<String, Failure> {
+        self.says(&format!("fleetctl {words}"))
+    }
+
+    /// The same with the cluster's key in an agent, on hosts that are asked no question.
+    pub fn fleetctl_by_ssh(&self, words: &str) -> Result<String, Failure> {
+        self.says(&with_agent(&format!("fleetctl --strict-host-key-checking=false {words}")))
+    }
+
+    pub fn member(&self, id: &str) -> Result<&Member<'a>, Failure> {
+        let found = self.members.iter().find(|member| member.id == id);
+        found.ok_or_else(|| Failure::Expected(format!("expected a machine of the cluster; seen: {id}")))
+    }
+
+    /// Looks again and again, until what is seen is good.
+    pub fn until<T>(
+        &self,
+        wanted: &str,
+        mut look: impl FnMut() -> Result<T, Failure>,
+        good: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure>
+    where
+        T: std::fmt::Debug,
+    {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            let seen = look()?;
+            if good(&seen) {
+                return Ok(seen);
+            }
+            if Instant::now() > deadline {
+                let wanted = format!("{wanted} within {:?}", self.limit);
+                return expect(false, &wanted, &format!("{seen:?}")).map(|()| seen);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// What `list-units` shows.
+    pub fn rows(&self) -> Result<Vec<Row>, Failure> {
+        let text = self.fleetctl("list-units --full --no-legend --fields=unit,machine,active")?;
+        let row = |line: &str| {
+            let [unit, machine, active] = line.split_whitespace().collect::<Vec<_>>().try_into().ok()?;
+            let machine = machine.split('/').next().unwrap_or_default().to_owned();
+            Some(Row { unit: String::from(unit), machine, active: active == "active" })
+        };
+        let rows: Option<Vec<_>> = text.lines().map(row).collect();
+        rows.ok_or_else(|| Failure::Expected(format!("expected rows of three fields; seen: {text}")))
+    }
+
+    /// Until so many units are active, and what else has a row is not; the active ones.
+    pub fn active(&self, count: usize) -> Result<Vec<Row>, Failure> {
+        let look = || Ok(self.rows()?.into_iter().filter(|row| row.active).collect::<Vec<_>>());
+        self.until(&format!("{count} active"), look, |rows| rows.len() == count)
+    }
+
+    /// Until `list-units` has so many rows.
+    pub fn loaded(&self, count: usize) -> Result<Vec<Row>, Failure> {
+        self.until(&format!("{count} loaded"), || self.rows(), |rows| rows.len() == count)
+    }
+
+    /// Until so many units are known.
+    pub fn listed(&self, count: usize) -> Result<Vec<String>, Failure> {
+        let look = || {
+            let text = self.fleetctl("list-unit-files --no-legend --fields=unit")?;
+            Ok(text.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        self.until(&format!("{count} units"), look, |units| units.len() == count)
+    }
+
+    /// Until the engine has looked at all units once more: it has when it has placed one that came later.
+    pub fn engine_has_looked(&self, unit: &str) -> Result<(), Failure> {
+        let look = || self.rows();
+        self.fleetctl(&format!("start {unit}"))?;
+        self.until(unit, look, |rows| {
+            rows.iter().any(|row| row.unit == format!("{unit}.service") && row.active)
+        })?;
+        Ok(())
+    }
+
+    /// The processes of units, as their machines know them: of those that run there, by name and number.
+    pub fn processes(&self, pattern: &str) -> Result<Vec<String>, Failure> {
+        let show = format!(
+            "for unit in $(systemctl list-units --no-legend --plain --state=active '{pattern}' | cut -d' ' -f1); \
+             do echo $HOSTNAME $unit $(systemctl show --property=MainPID --value $unit); done"
+        );
+        let mut all = Vec::new();
+        for member in &self.members {
+            all.extend(member.machine.succeed(&show)?.lines().map(str::to_owned));
+        }
+        Ok(all)
+    }
+
+    /// Makes a cluster of the first so many machines: fleetd runs on no other.
+    pub fn size(&self, count: usize) -> Result<(), Failure> {
+        for (index, member) in self.members.iter().enumerate() {
+            let word = if index < count { "start" } else { "stop" };
+            member.machine.succeed(&format!("sudo systemctl {word} fleet.service"))?;
+        }
+        let present: Vec<_> = self.members.iter().take(count).collect();
+        wait_for_machines(self.typed(), &present)
+    }
+
+    /// A machine that was switched off, again as it was.
+    pub fn start(&self, member: &Member<'a>) -> Result<(), Failure> {
+        let own = self.members.iter().zip(&self.user_data).find(|(known, _)| known.id == member.id);
+        if let Some((_, user_data)) = own {
+            self.site.set_user_data(user_data.as_bytes())?;
+        }
+        member.machine.start()?;
+        Ok(())
+    }
+
+    /// Destroys all units, and waits until nothing is left of them; fleetd runs on all machines again.
+    pub fn clear(&self) -> Result<(), Failure> {
+        self.fleetctl(
+            "list-unit-files --no-legend --fields=unit | xargs --no-run-if-empty fleetctl destroy",
+        )?;
+        self.listed(0)?;
+        self.loaded(0)?;
+        self.size(self.members.len())?;
+        for member in &self.members {
+            let left = member.machine.succeed("ls /run/fleet/units")?;
+            expect(left.is_empty(), &format!("no unit's file on {}", member.machine.name()), &left)?;
+        }
+        Ok(())
+    }
+}
+
+/// On how many machines those are.
+pub fn machines(rows: &[Row]) -> usize {
+    rows.iter().map(|row| &row.machine).collect::<std::collections::BTreeSet<_>>().len()
+}

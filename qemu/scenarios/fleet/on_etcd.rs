@@ -1,0 +1,117 @@
+//! The cluster manager whose store is not ours: Debian's etcd, of the days when both ways to the keys were served.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use machines::cluster::BackendKind::{Nspawn, Qemu};
+
+use super::super::kv::NODES;
+use super::cluster::{Member, form_with};
+use super::commands;
+use super::functional::ground::Ground;
+use super::functional::{self, ground};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const ON_ETCD: Scenario = Scenario {
+    name: "fleet-on-etcd",
+    about: "with Debian's etcd as the store fleetctl does what the tutorials type, as with ours",
+    nodes: NODES,
+    shared: &[FOLDER],
+    long_on: &[Qemu],
+    run: on_etcd,
+    ..USUAL
+};
+
+/// Says where the program is; `cargo verify` fetches it and does.
+const VARIABLE: &str = "KEELSON_REFERENCE_ETCD";
+const INSTALLED: &str = "/usr/bin/etcd";
+/// Where the folder with the program stands on the machines.
+const FOLDER: &str = "/home/core/reference";
+
+fn program() -> Result<PathBuf, Failure> {
+    let named = std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(INSTALLED), PathBuf::from);
+    if named.is_file() {
+        return Ok(named);
+    }
+    Err(Failure::NotHere(format!("there is no {}: {VARIABLE} can name Debian's etcd", named.display())))
+}
+
+fn on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
+    bring(&stage.shared(1))?;
+    let members = form_with(stage, &user_data(stage, &[], "")?)?;
+    members.iter().try_for_each(serves)?;
+    commands::typed(stage, &members)?;
+    members.iter().try_for_each(serves)
+}
+
+pub const FUNCTIONAL: Scenario = Scenario {
+    name: "fleet-functional-on-etcd",
+    about: "the original's functional tests of clients, units and their places hold with Debian's etcd too",
+    shared: &[ground::UNITS, FOLDER],
+    long_on: &[Nspawn, Qemu],
+    run: functional_on_etcd,
+    ..ON_ETCD
+};
+
+fn functional_on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
+    bring(&stage.shared(2))?;
+    let texts = (1..=NODES).map(|number| {
+        let name = stage.machine(number).name().to_owned();
+        Ok((name.clone(), user_data(stage, &functional::settings(stage, &name), ground::API)?))
+    });
+    let texts = texts.collect::<Result<BTreeMap<_, _>, Failure>>()?;
+    let ground = Ground::form(stage, |name| texts.get(name).cloned().unwrap_or_default())?;
+    ground.members.iter().try_for_each(serves)?;
+    functional::on_three(&ground)
+}
+
+/// The program, into the shared folder.
+fn bring(folder: &Path) -> Result<(), Failure> {
+    let (from, to) = (program()?, folder.join("etcd"));
+    std::fs::copy(&from, &to).map_err(|source| Failure::Disk { path: to, source })?;
+    Ok(())
+}
+
+/// The unit's name is that of ours, whose place it takes. With further lines below `coreos.fleet`, and further units.
+fn user_data(stage: &Stage<'_>, fleet: &[String], units: &str) -> Result<String, Failure> {
+    let mut peers = Vec::new();
+    for number in 1..=NODES {
+        let node = stage.machine(number).node()?;
+        peers.push(format!("{}=http://{}:2380", node.name, node.address));
+    }
+    let unit = format!(
+        "    - name: etcd.service
+      content: |
+        [Unit]
+        Description=Debian's etcd
+        [Service]
+        Type=notify
+        StateDirectory=reference
+        Restart=always
+        TimeoutStartSec=infinity
+        ExecStart={FOLDER}/etcd --enable-v2 --name %H --data-dir /var/lib/reference \\
+          --initial-cluster {} --initial-advertise-peer-urls http://$private_ipv4:2380 \\
+          --listen-peer-urls http://0.0.0.0:2380 --advertise-client-urls http://$private_ipv4:2379 \\
+          --listen-client-urls http://0.0.0.0:2379,http://0.0.0.0:4001
+      command: start
+    - name: fleet.service
+      command: start
+",
+        peers.join(",")
+    );
+    let fleet: String = fleet.iter().map(|line| format!("    {line}\n")).collect();
+    Ok(format!(
+        "#cloud-config\ncoreos:\n  fleet:\n    public-ip: $private_ipv4\n    \
+         etcd-servers: http://$private_ipv4:2379\n{fleet}  units:\n{units}{unit}"
+    ))
+}
+
+/// What answers at the store's port is that program.
+fn serves(member: &Member<'_>) -> Result<(), Failure> {
+    let program = format!("{FOLDER}/etcd --version | sed -n 's/^etcd Version: //p'");
+    let wanted = member.machine.succeed(&program)?;
+    expect(wanted.starts_with("3."), "a version of etcd", &wanted)?;
+    let served = member.machine.succeed("curl -s http://127.0.0.1:2379/version | jq -r .etcdserver")?;
+    expect(served == wanted, &format!("etcd {wanted}"), &served)
+}

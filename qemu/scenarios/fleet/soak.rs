@@ -1,0 +1,263 @@
+//! Five minutes in which machines crash one after the other while units are started, stopped and destroyed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use machines::cluster::BackendKind::Nspawn;
+
+use super::super::kv::{NODES, SOON};
+use super::beats::{Beats, FOLDER, Run, SERVICE};
+use super::cluster::{Member, form_with, impatient, put, wait_for_machines};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const SOAK: Scenario = Scenario {
+    name: "fleet-soak",
+    about: "while a random machine crashes each ten seconds for five minutes no unit is lost and none runs twice",
+    nodes: NODES,
+    // Emulated machines take longer than that to boot.
+    on: &[Nspawn],
+    long_on: &[Nspawn],
+    shared: &[FOLDER],
+    run: soak,
+    ..USUAL
+};
+
+const LASTS: Duration = Duration::from_secs(300);
+const BETWEEN_CRASHES: Duration = Duration::from_secs(10);
+/// Units that nobody touches once they run.
+const STEADY: usize = 6;
+/// Units that are started, stopped and destroyed.
+const CHANGING: usize = 12;
+/// How long a unit that nobody touches may be down. Where the machine that is next to crash comes before the last one
+/// has its store again, the two that are left have none for as long as that takes.
+const DOWN: Duration = Duration::from_secs(60);
+/// Of the seed that is told, for the same machines and commands once more.
+const VARIABLE: &str = "KEELSON_SEED";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Launched,
+    Loaded,
+    Destroyed,
+}
+
+impl State {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Launched => "start",
+            Self::Loaded => "stop",
+            Self::Destroyed => "destroy",
+        }
+    }
+
+    /// What a unit can be made next.
+    fn next(self) -> &'static [Self] {
+        match self {
+            Self::Launched => &[Self::Loaded, Self::Destroyed],
+            Self::Loaded => &[Self::Launched, Self::Destroyed],
+            Self::Destroyed => &[Self::Launched],
+        }
+    }
+}
+
+fn soak(stage: &Stage<'_>) -> Result<(), Failure> {
+    let seed = match std::env::var(VARIABLE) {
+        Ok(text) => {
+            text.parse().map_err(|_| Failure::Expected(format!("expected a number in {VARIABLE}: {text}")))?
+        }
+        Err(_) => fastrand::u64(..),
+    };
+    eprintln!("{VARIABLE}={seed}");
+    let members = form_with(stage, &impatient(stage))?;
+    let beats = Beats::new(&stage.shared(1));
+    for member in &members {
+        put(&member.machine, "beat@.service", SERVICE)?;
+    }
+    let steady: Vec<_> = (1..=STEADY).map(|number| format!("beat@{number}.service")).collect();
+    members[0].machine.succeed(&format!("fleetctl start {}", steady.join(" ")))?;
+    let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    beats.wait(&steady, &ids, SOON)?;
+
+    let crashes =
+        Crashes { ended: AtomicBool::new(false), down: AtomicUsize::new(NODES), count: AtomicUsize::new(0) };
+    let mut load = Load { rng: Rng::with_seed(seed), units: BTreeMap::new(), acknowledged: 0, refused: 0 };
+    for number in 1..=CHANGING {
+        load.units.insert(format!("beat@{}.service", STEADY + number), State::Destroyed);
+    }
+    let crashed = std::thread::scope(|scope| {
+        let crashing = scope.spawn(|| crashes.run(&members, Rng::with_seed(!seed)));
+        let done = load.run(&members, &crashes, &beats);
+        crashes.ended.store(true, Ordering::Relaxed);
+        let crashed =
+            crashing.join().unwrap_or_else(|_| Err(Failure::Expected("the crashes panicked".into())));
+        done.and(crashed)
+    });
+    let tell = |failure: Failure| Failure::Expected(format!("{VARIABLE}={seed}: {}", failure.chain()));
+    crashed.map_err(tell)?;
+    eprintln!(
+        "{} crashes; {} commands acknowledged, {} refused",
+        crashes.count.load(Ordering::Relaxed),
+        load.acknowledged,
+        load.refused
+    );
+    load.units.extend(steady.iter().map(|unit| (unit.clone(), State::Launched)));
+    nothing_lost(&members, &beats, &load.units).map_err(tell)?;
+    let longest = longest_down(&beats.runs()?, &steady);
+    eprintln!("a unit that nobody touched was down for at most {longest:?}");
+    expect(longest <= DOWN, &format!("none down for more than {DOWN:?}"), &format!("{longest:?}"))
+        .map_err(tell)
+}
+
+struct Crashes {
+    ended: AtomicBool,
+    /// Which machine is switched off; none: as many as there are machines.
+    down: AtomicUsize,
+    count: AtomicUsize,
+}
+
+impl Crashes {
+    fn run(&self, members: &[Member<'_>], mut rng: Rng) -> Result<(), Failure> {
+        let mut next = Instant::now();
+        while !self.ended.load(Ordering::Relaxed) {
+            if Instant::now() < next {
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+            next += BETWEEN_CRASHES;
+            let chosen = rng.usize(..members.len());
+            self.down.store(chosen, Ordering::Relaxed);
+            members[chosen].machine.crash()?;
+            members[chosen].machine.start()?;
+            self.down.store(members.len(), Ordering::Relaxed);
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+struct Load {
+    rng: Rng,
+    units: BTreeMap<String, State>,
+    acknowledged: usize,
+    refused: usize,
+}
+
+impl Load {
+    fn run(&mut self, members: &[Member<'_>], crashes: &Crashes, beats: &Beats) -> Result<(), Failure> {
+        let end = Instant::now() + LASTS;
+        let names: Vec<_> = self.units.keys().cloned().collect();
+        while Instant::now() < end {
+            let unit = &names[self.rng.usize(..names.len())];
+            let wanted = self.choose(self.units[unit]);
+            self.make(members, crashes, unit, wanted)?;
+            beats.never_twice()?;
+        }
+        Ok(())
+    }
+
+    fn choose(&mut self, now: State) -> State {
+        let next = now.next();
+        next[self.rng.usize(..next.len())]
+    }
+
+    /// Typed again, on any machine that is on, until it is acknowledged: what was refused may have been done.
+    fn make(
+        &mut self,
+        members: &[Member<'_>],
+        crashes: &Crashes,
+        unit: &str,
+        wanted: State,
+    ) -> Result<(), Failure> {
+        let command = format!("timeout 10 fleetctl {} --no-block {unit}", wanted.verb());
+        let deadline = Instant::now() + SOON;
+        loop {
+            let typed = self.rng.usize(..members.len());
+            if typed != crashes.down.load(Ordering::Relaxed) {
+                // A machine that crashes meanwhile is no failure.
+                let output = members[typed].machine.execute(&command);
+                if output.as_ref().is_ok_and(|output| output.code == 0) {
+                    self.acknowledged += 1;
+                    self.units.insert(unit.to_owned(), wanted);
+                    return Ok(());
+                }
+                self.refused += 1;
+                let seen = format!("{output:?}");
+                expect(
+                    Instant::now() < deadline,
+                    &format!("`{command}` acknowledged within {SOON:?}"),
+                    &seen,
+                )?;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// What was asked for is what is there, and nothing else; once, and without a pause from then on.
+fn nothing_lost(
+    members: &[Member<'_>; NODES],
+    beats: &Beats,
+    units: &BTreeMap<String, State>,
+) -> Result<(), Failure> {
+    for member in members {
+        wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
+    }
+    let name = |state: State| if state == State::Launched { "launched" } else { "loaded" };
+    let known = units.iter().filter(|(_, state)| **state != State::Destroyed);
+    let mut lines: Vec<_> = known.map(|(unit, state)| format!("{unit}\t{0}\t{0}", name(*state))).collect();
+    lines.sort();
+    let list = "fleetctl list-unit-files --no-legend --fields=unit,dstate,state";
+    let check = format!("seen=$({list}); echo \"$seen\"; test \"$seen\" = '{}'", lines.join("\n"));
+    members[0].machine.wait_until_succeeds(&check, SOON)?;
+
+    let launched: Vec<_> =
+        units.iter().filter(|(_, state)| **state == State::Launched).map(|(unit, _)| unit.clone()).collect();
+    let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    beats.wait(&launched, &ids, SOON)?;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let alive = beats.alive()?;
+        let mut running: Vec<_> = alive.iter().map(|run| run.unit.clone()).collect();
+        running.sort();
+        if running == launched {
+            break;
+        }
+        expect(Instant::now() < deadline, &launched.join(" "), &running.join(" "))?;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    beats.never_twice()
+}
+
+/// The longest pause between two runs of one of these units.
+fn longest_down(runs: &[Run], units: &[String]) -> Duration {
+    let pauses = units.iter().flat_map(|unit| {
+        let of_unit: Vec<_> = runs.iter().filter(|run| run.unit == *unit).collect();
+        let pauses: Vec<_> =
+            of_unit.windows(2).map(|pair| pair[1].first.saturating_sub(pair[0].last)).collect();
+        pauses
+    });
+    pauses.max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pause_is_found() {
+        let run = |unit: &str, first, last| Run {
+            unit: unit.to_owned(),
+            machine: "m".to_owned(),
+            process: "1".to_owned(),
+            first: Duration::from_secs(first),
+            last: Duration::from_secs(last),
+        };
+        let runs = [run("a", 1, 2), run("a", 9, 10), run("a", 11, 20), run("b", 1, 2), run("b", 40, 50)];
+        assert_eq!(longest_down(&runs, &["a".to_owned()]), Duration::from_secs(7));
+        assert_eq!(longest_down(&runs, &["a".to_owned(), "b".to_owned()]), Duration::from_secs(38));
+        assert_eq!(longest_down(&runs, &[]), Duration::ZERO);
+    }
+}
