@@ -116,7 +116,7 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     more(&writer, 20)?;
 
     // Of a follower: keys that others take live as long as they should, on all members.
-    let lives = "lives after the follower's";
+    let lives = "lives after a follower jumps";
     for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
         odd.succeed(jump)?;
         lives_its_time(&machines, &leads, &format!("/follower-{number}"), lives)?;
@@ -128,7 +128,7 @@ fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
     let term = term_of(&leads)?;
     for (number, jump) in [AHEAD, BACK].into_iter().enumerate() {
         leads.succeed(jump)?;
-        lives_its_time(&machines, &leads, &format!("/leader-{number}"), "lives after the leader's")?;
+        lives_its_time(&machines, &leads, &format!("/leader-{number}"), "lives after the leader jumps")?;
         more(&writer, 20)?;
     }
     let after = term_of(&leads)?;
