@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kv::watch::{Hub, Then};
 use kv::watch_queue::{Sender, Sent};
 use kv::{Command, Outcome, Store};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -20,13 +20,14 @@ pub struct Inner {
     pub hub: Hub<Sender>,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
-    shown: Shown,
 }
 
 /// parking_lot's lock lets a waiting writer go before readers that come later: readers can not
 /// starve the applier.
 pub struct Applied {
     inner: RwLock<Inner>,
+    /// No reader waits for it: it is written before the state is locked.
+    shown: Mutex<Shown>,
     /// The last applied log index.
     index: watch::Sender<u64>,
     /// Of the state: whether requests need credentials.
@@ -51,10 +52,10 @@ impl Applied {
             hub: Hub::new(),
             last_applied: None,
             membership: StoredMembership::default(),
-            shown,
         };
         Self {
             inner: RwLock::new(inner),
+            shown: Mutex::new(shown),
             index: watch::Sender::new(0),
             auth: AtomicBool::new(false),
             shows: AtomicBool::new(false),
@@ -67,10 +68,10 @@ impl Applied {
         let view = checkpoint.view()?;
         let Some(meta) = view.meta()? else { return Ok(()) };
         let store = view.restore()?;
-        let mut inner = self.inner.write();
         if let Some(last) = &meta.last_log_id {
-            inner.shown.upto(last);
+            self.will_show(last);
         }
+        let mut inner = self.inner.write();
         inner.store = store;
         inner.hub = Hub::new();
         inner.last_applied = meta.last_log_id;
@@ -84,10 +85,20 @@ impl Applied {
     /// From now on readers may come: where they have seen the log is kept.
     pub fn begin_to_show(&self) {
         if !self.shows.swap(true, Ordering::Relaxed) {
-            let mut inner = self.inner.write();
-            let last = inner.last_applied;
-            inner.shown.begin(last.as_ref());
+            let last = self.inner.read().last_applied;
+            self.shown.lock().begin(last.as_ref());
         }
+    }
+
+    /// To be called before anything up to `log_id` is applied, once for all that is applied together.
+    pub fn will_show(&self, log_id: &LogId) {
+        self.shown.lock().upto(log_id);
+    }
+
+    /// How often the place was written down.
+    #[cfg(test)]
+    pub fn notes(&self) -> usize {
+        self.shown.lock().written
     }
 
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
@@ -158,7 +169,6 @@ impl Applied {
         let ours = self.proposals.is_ours(&id);
         let mut outcomes = Vec::with_capacity(if ours { commands.len() } else { 0 });
         let mut inner = self.inner.write();
-        inner.shown.upto(&log_id);
         for command in &commands {
             let outcome = inner.store.apply(command);
             notify(&mut inner.hub, &outcome);
@@ -181,7 +191,6 @@ impl Applied {
     /// An entry without commands.
     pub fn apply_other(&self, log_id: LogId, membership: Option<StoredMembership>) {
         let mut inner = self.inner.write();
-        inner.shown.upto(&log_id);
         inner.last_applied = Some(log_id);
         if let Some(membership) = membership {
             inner.membership = membership;

@@ -65,6 +65,8 @@ pub const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
 pub const MEMBERSHIP_PERIOD: Duration = Duration::from_millis(200);
 /// A learner this close behind the leader becomes a voter.
 pub const LEARNER_LAG: u64 = 1_000;
+/// Committed log entries that are noted as shown, and applied, together.
+pub const APPLIED_TOGETHER: usize = 64;
 /// Events that wait for one slow watcher before its watch is closed.
 pub const WATCH_QUEUE: usize = 1_024;
 /// What a request may take besides two election timeouts (contract 7.6).

@@ -21,10 +21,12 @@ pub struct Shown {
     file: File,
     path: PathBuf,
     boot: u128,
-    /// The last place that is noted; places that are applied once more are not noted again.
+    /// The last place that readers may see; places that are applied once more are not noted again.
     last: Option<LogId>,
     /// Whether there may be readers, and the file can be written.
     notes: bool,
+    #[cfg(test)]
+    pub written: usize,
 }
 
 /// The place that readers saw last, if that is certain, and where the next ones are noted.
@@ -41,7 +43,16 @@ pub fn open(data_dir: &Path) -> io::Result<(Shown, Option<LogId>)> {
     };
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
     // Without a place that is certain there are no readers yet: the cluster is asked first.
-    Ok((Shown { file, path, boot, last, notes: last.is_some() }, last))
+    let shown = Shown {
+        file,
+        path,
+        boot,
+        last,
+        notes: last.is_some(),
+        #[cfg(test)]
+        written: 0,
+    };
+    Ok((shown, last))
 }
 
 /// Nothing of another run of the machine, and nothing that is not whole: then the cluster has to be asked.
@@ -57,20 +68,32 @@ fn read(bytes: Bytes, boot: u128) -> Option<LogId> {
 }
 
 impl Shown {
-    /// There may be readers from now on, of what was applied up to `applied`.
+    /// There may be readers from now on, of what was applied up to `applied`, and of what is being applied.
     pub fn begin(&mut self, applied: Option<&LogId>) {
         self.notes = true;
-        if let Some(applied) = applied {
-            self.upto(applied);
+        self.last = self.last.max(applied.copied());
+        if let Some(last) = self.last {
+            self.note(&last);
         }
     }
 
-    /// To be called before anybody can read what the entry `log_id` does.
+    /// To be called before anybody can read what the entry `log_id` does; it may be called for the last of several
+    /// committed ones. What is noted and was not applied costs a restart no more than a question to the others.
     pub fn upto(&mut self, log_id: &LogId) {
-        if !self.notes || self.last.is_some_and(|last| last >= *log_id) {
+        if self.last.is_some_and(|last| last >= *log_id) {
             return;
         }
         self.last = Some(*log_id);
+        if self.notes {
+            self.note(log_id);
+        }
+    }
+
+    fn note(&mut self, log_id: &LogId) {
+        #[cfg(test)]
+        {
+            self.written += 1;
+        }
         let mut out = BytesMut::with_capacity(64);
         out.put_u64(MAGIC);
         out.put_u128(self.boot);
@@ -106,6 +129,8 @@ mod tests {
         shown.begin(Some(&place(5)));
         assert_eq!(open(folder.path()).unwrap().1, Some(place(5)));
         shown.upto(&place(6));
+        shown.upto(&place(6));
+        assert_eq!(shown.written, 2);
         let (mut again, before) = open(folder.path()).unwrap();
         assert_eq!(before, Some(place(6)));
         again.upto(&place(3));
@@ -119,5 +144,15 @@ mod tests {
         let mut damaged = whole.to_vec();
         damaged[40] ^= 1;
         assert_eq!(read(damaged.into(), shown.boot), None, "damaged");
+    }
+
+    #[test]
+    fn readers_that_come_while_entries_are_applied_may_see_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut shown, _) = open(folder.path()).unwrap();
+        // Three are about to be applied; readers come when one of them is.
+        shown.upto(&place(3));
+        shown.begin(Some(&place(1)));
+        assert_eq!(open(folder.path()).unwrap().1, Some(place(3)));
     }
 }

@@ -15,8 +15,8 @@ use crate::applied::Applied;
 use crate::checkpoint::{Checkpoint, CheckpointError, View};
 use crate::disk_times::DiskTimes;
 use crate::hands::{Background, blocking};
-use crate::limits::FULL_DISK_PAUSE;
-use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
+use crate::limits::{APPLIED_TOGETHER, FULL_DISK_PAUSE};
+use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
 use crate::transfer::{self, Replacement};
 
 /// A snapshot to send, or one that was received whole.
@@ -61,6 +61,22 @@ impl StateMachine {
     pub fn log_bytes(&self) -> u64 {
         self.log_bytes.load(Ordering::Relaxed)
     }
+
+    fn apply_one(&self, entry: Entry) -> io::Result<()> {
+        match entry.payload {
+            EntryPayload::Normal(batch) => {
+                let bytes = batch.bytes().len() as u64;
+                self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.applied.apply_batch(entry.log_id, &batch).map_err(io::Error::other)?;
+            }
+            EntryPayload::Blank => self.applied.apply_other(entry.log_id, None),
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(entry.log_id), membership);
+                self.applied.apply_other(entry.log_id, Some(stored));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl RaftStateMachine<Types> for StateMachine {
@@ -72,28 +88,24 @@ impl RaftStateMachine<Types> for StateMachine {
         Ok((meta.last_log_id, meta.last_membership))
     }
 
-    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
     where
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
         let mut last = None;
-        while let Some(entry) = entries.next().await {
-            let (entry, responder) = entry?;
-            match entry.payload {
-                EntryPayload::Normal(batch) => {
-                    let bytes = batch.bytes().len() as u64;
-                    self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
-                    self.applied.apply_batch(entry.log_id, &batch).map_err(io::Error::other)?;
-                }
-                EntryPayload::Blank => self.applied.apply_other(entry.log_id, None),
-                EntryPayload::Membership(membership) => {
-                    let stored = StoredMembership::new(Some(entry.log_id), membership);
-                    self.applied.apply_other(entry.log_id, Some(stored));
-                }
+        // What is there at once is noted at once: openraft gives committed entries only.
+        let mut entries = entries.ready_chunks(APPLIED_TOGETHER);
+        while let Some(together) = entries.next().await {
+            if let Some((end, _)) = together.iter().rev().find_map(|entry| entry.as_ref().ok()) {
+                self.applied.will_show(&end.log_id);
             }
-            last = Some(entry.log_id);
-            if let Some(responder) = responder {
-                responder.send(());
+            for entry in together {
+                let (entry, responder) = entry?;
+                last = Some(entry.log_id);
+                self.apply_one(entry)?;
+                if let Some(responder) = responder {
+                    responder.send(());
+                }
             }
         }
         self.applied.publish(last);
@@ -179,5 +191,38 @@ impl RaftSnapshotBuilder<Types> for Builder {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::hands::RealHands;
+    use crate::proposals::Proposals;
+    use crate::raft_types::LeaderId;
+    use crate::{checkpoint, shown};
+
+    fn blank(index: u64) -> Entry {
+        let log_id = LogId { leader_id: LeaderId { term: 2, node_id: 7 }, index };
+        Entry { log_id, payload: EntryPayload::Blank }
+    }
+
+    #[tokio::test]
+    async fn what_is_applied_together_is_noted_once_and_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (shown, _) = shown::open(folder.path()).unwrap();
+        let applied = Arc::new(Applied::new(Proposals::new(1, 2), shown));
+        applied.begin_to_show();
+        let checkpoint = checkpoint::open(&folder.path().join("state")).unwrap();
+        let (times, hands) = (Arc::new(()), Arc::new(RealHands));
+        let mut machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, hands);
+        let cut = Err(io::Error::other("the log ends here"));
+        let entries = (1..=10).map(|index| Ok((blank(index), None))).chain([cut]);
+        assert!(machine.apply(stream::iter(entries)).await.is_err());
+        assert_eq!(applied.notes(), 1);
+        assert_eq!(applied.meta().last_log_id, Some(blank(10).log_id));
+        assert_eq!(shown::open(folder.path()).unwrap().1, Some(blank(10).log_id));
     }
 }
