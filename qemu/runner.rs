@@ -58,8 +58,12 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
 /// Where the scenario's machines are.
 fn layout(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Layout, StoreError> {
     // One name a process, so that two test runs do not meet.
-    let short: String = scenario.name.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-    Layout::new(&run.state, &format!("t-{short}-{backend}-{}", std::process::id()))
+    Layout::new(&run.state, &format!("t-{}-{backend}-{}", short(scenario.name), std::process::id()))
+}
+
+/// What a folder is called after a scenario: paths of sockets below it may not be long.
+pub(crate) fn short(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).take(12).collect()
 }
 
 fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) -> Result<Site, SiteError> {

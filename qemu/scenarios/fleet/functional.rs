@@ -31,7 +31,7 @@ pub const FUNCTIONAL: Scenario = Scenario {
 };
 
 pub const MEMBERS: Scenario = Scenario {
-    name: "fleet-functional-members",
+    name: "fleet-members",
     about: "the original's functional tests of machines that come, go and meet their double hold on four machines",
     nodes: NODES + 1,
     shared: &[ground::UNITS],
@@ -41,7 +41,7 @@ pub const MEMBERS: Scenario = Scenario {
 };
 
 pub const SERVER: Scenario = Scenario {
-    name: "fleet-functional-server",
+    name: "fleet-server",
     about: "the original's functional tests of one fleetd hold whose store is on another machine, and can be cut off",
     nodes: 2,
     shared: &[ground::UNITS],

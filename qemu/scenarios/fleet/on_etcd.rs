@@ -46,7 +46,7 @@ fn on_etcd(stage: &Stage<'_>) -> Result<(), Failure> {
 }
 
 pub const FUNCTIONAL: Scenario = Scenario {
-    name: "fleet-functional-on-etcd",
+    name: "fleet-etcd-functional",
     about: "the original's functional tests of clients, units and their places hold with Debian's etcd too",
     shared: &[ground::UNITS, FOLDER],
     long_on: &[Nspawn, Qemu],

@@ -53,8 +53,8 @@ pub fn install_unit(ground: &Ground<'_>) -> Result<(), Failure> {
     // fleet has only loaded it; systemd starts it.
     ground.active(2)?;
     let state =
-        ground.says("fleetctl list-unit-files --no-legend --fields=unit,dstate,state | grep sidekick")?;
-    expect(state == "sidekick.service\tloaded\tloaded\n", "a unit that is loaded only", &state)?;
+        ground.says("fleetctl list-unit-files --no-legend --fields=unit,dstate,state | grep sidekick | xargs")?;
+    expect(state == "sidekick.service loaded loaded\n", "a unit that is loaded only", &state)?;
     ground.fleetctl("stop hello")?;
     ground.active(0)?;
     ground.loaded(2)?;
