@@ -9,3 +9,13 @@ pub struct Figure {
     pub measured: String,
     pub command: String,
 }
+
+/// Rows as `docs/benchmarks.md` has them, date and machine left to whoever measured.
+pub fn rows(figures: &[Figure]) -> String {
+    let mut text =
+        String::from("| what | target | measured | command | date | machine |\n|---|---|---|---|---|---|\n");
+    for Figure { what, target, measured, command } in figures {
+        text += &format!("| {what} | {target} | {measured} | `{command}` | | |\n");
+    }
+    text
+}
