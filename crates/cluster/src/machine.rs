@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use fleet_api::additions::Cordon;
+
 use crate::limits::SHORT_ID;
 
 /// The machine's `/etc/machine-id`. Ordered by its bytes.
@@ -53,32 +55,6 @@ pub struct Capacity {
     pub memory: Option<u64>,
     /// Thousandths of a processor.
     pub cpu: Option<u64>,
-}
-
-/// What an operator said about new and old units of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Cordon {
-    #[default]
-    Open,
-    /// Gets no new units.
-    Cordoned,
-    /// Gets none, and loses those that can go elsewhere. Global units stay.
-    Draining,
-}
-
-impl Cordon {
-    /// As `machines/ID/cordon` has it; an open machine has no such key.
-    pub fn encode(self) -> Option<&'static str> {
-        match self {
-            Self::Open => None,
-            Self::Cordoned => Some("cordoned"),
-            Self::Draining => Some("draining"),
-        }
-    }
-
-    pub fn decode(text: &str) -> Option<Self> {
-        [Self::Cordoned, Self::Draining].into_iter().find(|cordon| cordon.encode() == Some(text))
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::clean_path::{joined, segments};
 use crate::json_text::to_text;
 use crate::limits::{MAX_KEY_BYTES, MAX_KEY_LEVELS};
 
@@ -33,22 +34,11 @@ impl Key {
         if path.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLong { bytes: path.len() });
         }
-        let mut segments: Vec<&[u8]> = Vec::new();
-        for segment in path.split(|byte| *byte == b'/') {
-            match segment {
-                b"" | b"." => {}
-                b".." => drop(segments.pop()),
-                name => segments.push(name),
-            }
-        }
+        let segments = segments(path);
         if segments.len() > MAX_KEY_LEVELS {
             return Err(KeyError::TooDeep { levels: segments.len() });
         }
-        let mut clean = Vec::with_capacity(path.len() + 1);
-        for segment in segments {
-            clean.push(b'/');
-            clean.extend_from_slice(segment);
-        }
+        let clean = joined(&segments);
         if clean.is_empty() { Ok(Self::root()) } else { Ok(Self(clean.into())) }
     }
 

@@ -5,6 +5,7 @@
 mod action;
 mod api_error;
 mod auth;
+mod clean_path;
 mod error_code;
 mod event;
 mod event_json;

@@ -1,5 +1,6 @@
 //! What a request's path names, and where it has to be redirected first.
 
+use crate::clean_path::{joined, segments};
 use crate::query_escape::{decode_path, encode_path};
 
 /// The path of every key.
@@ -42,19 +43,7 @@ pub fn keys_path(path: &[u8]) -> Option<&[u8]> {
 }
 
 fn clean_path(path: &[u8]) -> Vec<u8> {
-    let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in path.split(|byte| *byte == b'/') {
-        match segment {
-            b"" | b"." => {}
-            b".." => drop(segments.pop()),
-            name => segments.push(name),
-        }
-    }
-    let mut clean = Vec::with_capacity(path.len() + 1);
-    for segment in segments {
-        clean.push(b'/');
-        clean.extend_from_slice(segment);
-    }
+    let mut clean = joined(&segments(path));
     if clean.is_empty() || path.ends_with(b"/") {
         clean.push(b'/');
     }

@@ -2,26 +2,17 @@
 
 use cluster::registry::View;
 use fleet_api::Machine;
-use fleet_api::additions::Cordon;
 
 /// Those that are present, by id.
 pub fn machines(view: &View) -> Vec<Machine> {
     let shown = |machine: cluster::Machine| {
         let object = view.machine_object(&machine.id);
         Machine {
-            cordon: cordon(machine.cordon),
+            cordon: machine.cordon,
             id: machine.id.to_string(),
             primary_ip: object.map(|object| object.public_ip.clone()).unwrap_or_default(),
             metadata: machine.metadata,
         }
     };
     view.machines().map(shown).collect()
-}
-
-fn cordon(cordon: cluster::Cordon) -> Cordon {
-    match cordon {
-        cluster::Cordon::Open => Cordon::Open,
-        cluster::Cordon::Cordoned => Cordon::Cordoned,
-        cluster::Cordon::Draining => Cordon::Draining,
-    }
 }

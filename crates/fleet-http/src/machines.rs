@@ -1,7 +1,7 @@
 //! `/machines`: who is present, their metadata, and whether they take units.
 
-use cluster::{Cordon, MachineId};
-use fleet_api::additions::{self, CordonRequest};
+use cluster::MachineId;
+use fleet_api::additions::CordonRequest;
 use fleet_api::{ErrorDocument, MachinePage, MachinePatch, PatchError, page_of, patches};
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
@@ -51,12 +51,7 @@ pub async fn set_cordon<B: Backend>(front: &Front<B>, id: &str, body: Body) -> A
     if front.look(|view, _| view.machine_object(&machine).is_none())? {
         return Err(no_machine());
     }
-    let cordon = match request.cordon {
-        additions::Cordon::Open => Cordon::Open,
-        additions::Cordon::Cordoned => Cordon::Cordoned,
-        additions::Cordon::Draining => Cordon::Draining,
-    };
-    let done = front.backend.set_cordon(&machine, cordon).await;
+    let done = front.backend.set_cordon(&machine, request.cordon).await;
     done.map_err(|failure| failed(failure, no_machine))?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -121,8 +121,8 @@ impl Keys {
 
     pub async fn set_cordon(&self, machine: &str, cordon: Cordon) -> Result<(), Error> {
         let key = Key::MachineCordon(MachineId::new(machine));
-        if !cordon.is_open() {
-            return self.write(&Write::Set { key, value: cordon.to_string() }).await;
+        if let Some(value) = cordon.encode() {
+            return self.write(&Write::Set { key, value: value.to_owned() }).await;
         }
         match self.client.delete(&self.path(&key), &Delete::default()).await {
             Err(error) if !error.is_key_not_found() => Err(store(&error)),

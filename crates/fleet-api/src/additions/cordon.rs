@@ -19,15 +19,24 @@ impl Cordon {
     pub fn is_open(&self) -> bool {
         *self == Self::Open
     }
+
+    /// As the store's `machines/ID/cordon` has it; an open machine has no such key.
+    pub fn encode(self) -> Option<&'static str> {
+        match self {
+            Self::Open => None,
+            Self::Cordoned => Some("cordoned"),
+            Self::Draining => Some("draining"),
+        }
+    }
+
+    pub fn decode(text: &str) -> Option<Self> {
+        [Self::Cordoned, Self::Draining].into_iter().find(|cordon| cordon.encode() == Some(text))
+    }
 }
 
 impl fmt::Display for Cordon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "open",
-            Self::Cordoned => "cordoned",
-            Self::Draining => "draining",
-        })
+        f.write_str(self.encode().unwrap_or("open"))
     }
 }
 
