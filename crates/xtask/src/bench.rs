@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::command::{cargo, show, show_and_read, succeed};
 use crate::{interrupt, workspace};
-use figure::Figure;
+use figure::{Figure, rows};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Topic {
@@ -169,16 +169,6 @@ fn inside(root: &Path, cluster: &str, name: &str, words: &[&str]) -> Result<Stri
     let mut all = vec!["--cluster", cluster, "ssh", name, "--"];
     all.extend(words);
     Ok(succeed(show_and_read(&mut keelson(root, &all))?)?.stdout)
-}
-
-/// Rows as `docs/benchmarks.md` has them, date and machine left to whoever measured.
-fn rows(figures: &[Figure]) -> String {
-    let mut text =
-        String::from("| what | target | measured | command | date | machine |\n|---|---|---|---|---|---|\n");
-    for Figure { what, target, measured, command } in figures {
-        text += &format!("| {what} | {target} | {measured} | `{command}` | | |\n");
-    }
-    text
 }
 
 #[cfg(test)]

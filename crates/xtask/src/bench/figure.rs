@@ -1,4 +1,4 @@
-//! One measured figure: a row of the table in `docs/benchmarks.md`.
+//! Measured figures: rows of the tables in `docs/benchmarks.md`.
 
 use std::borrow::Cow;
 
@@ -8,4 +8,14 @@ pub struct Figure {
     pub target: Cow<'static, str>,
     pub measured: String,
     pub command: String,
+}
+
+/// Rows as `docs/benchmarks.md` has them, date and machine left to whoever measured.
+pub fn rows(figures: &[Figure]) -> String {
+    let mut text =
+        String::from("| what | target | measured | command | date | machine |\n|---|---|---|---|---|---|\n");
+    for Figure { what, target, measured, command } in figures {
+        text += &format!("| {what} | {target} | {measured} | `{command}` | | |\n");
+    }
+    text
 }

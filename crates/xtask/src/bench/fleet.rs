@@ -6,8 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::figure::Figure;
-use super::rows;
+use super::figure::{Figure, rows};
 use crate::command::{cargo, show_and_read, succeed};
 
 /// The parts, in their order; all where none is named.
