@@ -1,4 +1,4 @@
-//! One measured figure: a row of the table in `docs/benchmarks.md`.
+//! Measured figures: rows of the tables in `docs/benchmarks.md`.
 
 use std::borrow::Cow;
 
