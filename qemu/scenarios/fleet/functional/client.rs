@@ -22,7 +22,7 @@ pub fn client_version_flag(ground: &Ground<'_>) -> Result<(), Failure> {
 
 pub fn client_version_help_output(ground: &Ground<'_>) -> Result<(), Failure> {
     let (version, page) = (version(ground)?, ground.fleetctl("help")?);
-    let wanted = format!("VERSION:\n   {version}\n");
+    let wanted = format!("VERSION:\n   {version}");
     expect(page.contains(&wanted), &format!("help with {wanted:?}"), &page)
 }
 

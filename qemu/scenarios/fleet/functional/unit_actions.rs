@@ -52,8 +52,8 @@ pub fn install_unit(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.fleetctl("start hello")?;
     // fleet has only loaded it; systemd starts it.
     ground.active(2)?;
-    let state =
-        ground.says("fleetctl list-unit-files --no-legend --fields=unit,dstate,state | grep sidekick | xargs")?;
+    let state = ground
+        .says("fleetctl list-unit-files --no-legend --fields=unit,dstate,state | grep sidekick | xargs")?;
     expect(state == "sidekick.service loaded loaded\n", "a unit that is loaded only", &state)?;
     ground.fleetctl("stop hello")?;
     ground.active(0)?;
