@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
+use crate::contact::Contact;
 use crate::known::Known;
 use crate::limits::{RESYNC, RESYNC_FOR_EACH_MACHINE};
 use crate::settings::Settings;
 use crate::store::{Store, StoreError, Watch as _};
 
 /// Never ends.
-pub async fn follow<S: Store>(store: S, known: &Known, settings: &Settings) {
+pub async fn follow<S: Store>(store: S, known: &Known, contact: &Contact, settings: &Settings) {
     let mut backoff = Backoff::new(settings);
     loop {
         let read = match store.read().await {
@@ -29,7 +30,22 @@ pub async fn follow<S: Store>(store: S, known: &Known, settings: &Settings) {
         if settings.disable_watches {
             sleep(settings.engine_interval).await;
         } else {
-            watch(&store, read, known, settings).await;
+            tokio::select! {
+                () = watch(&store, read, known, settings) => {}
+                () = lost(contact) => {}
+            }
+        }
+    }
+}
+
+/// Until the machine is no longer registered. The way to the store was cut then, and what waits on it may go on to
+/// wait for long after it is open again.
+async fn lost(contact: &Contact) {
+    let mut standing = contact.follow();
+    for serves in [true, false] {
+        if standing.wait_for(|standing| standing.is_serving() == serves).await.is_err() {
+            // The node ends.
+            return std::future::pending().await;
         }
     }
 }

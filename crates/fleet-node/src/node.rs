@@ -13,7 +13,7 @@ use crate::follow::follow;
 use crate::hands::{Hands, Peers};
 use crate::known::Known;
 use crate::metrics::Metrics;
-use crate::presence::{Presence, capacity};
+use crate::presence::{Presence, capacity, is_anothers};
 use crate::requests::Requests;
 use crate::settings::{Memory, Settings};
 use crate::store::{Only, Store, StoreError};
@@ -79,7 +79,8 @@ impl<S: Store, H: Hands> Node<S, H> {
         standing.spawn(speaker.speak());
         standing.spawn({
             let (store, known, settings) = (store.clone(), known.clone(), settings.clone());
-            async move { follow(store, &known, &settings).await }
+            let contact = contact.clone();
+            async move { follow(store, &known, &contact, &settings).await }
         });
         guarding.spawn({
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
@@ -149,12 +150,15 @@ impl<S: Store, H: Hands> Node<S, H> {
     pub async fn stop(mut self, purge: bool) {
         self.working.shutdown().await;
         self.engine.release().await;
+        let present = !is_anothers(&self.settings, &self.known);
         if purge {
-            self.say_full().await;
+            if present {
+                self.say_full().await;
+            }
             self.agent.purge().await;
         }
         self.guarding.shutdown().await;
-        if purge {
+        if purge && present {
             self.leave().await;
         }
         self.standing.shutdown().await;

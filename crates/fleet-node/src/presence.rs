@@ -30,9 +30,9 @@ impl<S: Store> Presence<'_, S> {
     /// Never ends.
     pub async fn keep(&self) {
         loop {
-            let object = self.register().await;
-            // What others wrote is to be known before anybody asks.
-            self.known.reached(1).await;
+            let (object, index) = self.register().await;
+            // What others wrote until then is to be known before anybody asks.
+            self.known.reached(index).await;
             self.contact.set_serving(Some(self.settings.clock.now()));
             match self.beat(object).await {
                 Lost::Store => {
@@ -56,8 +56,8 @@ impl<S: Store> Presence<'_, S> {
         object.encode()
     }
 
-    /// Until it is done. Returns what was written.
-    async fn register(&self) -> String {
+    /// Until it is done. Returns what was written, and when.
+    async fn register(&self) -> (String, u64) {
         tracing::info!("Establishing etcd connectivity");
         let mut backoff = Backoff::new(self.settings);
         let (mut ours, mut told) = (false, false);
@@ -69,11 +69,11 @@ impl<S: Store> Presence<'_, S> {
             let only = if ours { Only::Always } else { Only::Absent };
             let (ttl, key) = (Some(self.settings.ttl), Key::MachineObject(self.settings.me.clone()));
             match self.store.put(&key, &object, ttl, only).await {
-                Ok(_) => {
+                Ok(index) => {
                     ours = true;
                     if self.put_companions().await.is_ok() {
                         self.contact.beat_succeeded(sent);
-                        return object;
+                        return (object, index);
                     }
                 }
                 Err(StoreError::Refused(why)) => {
@@ -155,6 +155,17 @@ impl<S: Store> Presence<'_, S> {
         self.contact.beat_succeeded(sent);
         Ok(())
     }
+}
+
+/// Whether the presence under this machine's id is another machine's: then what is said there, and to it, is not
+/// for this one, and not this one's to take back.
+pub fn is_anothers(settings: &Settings, known: &Known) -> bool {
+    known.look(|view| {
+        let ours = |other: &str| {
+            other == settings.instance || settings.earlier_instances.iter().any(|one| one == other)
+        };
+        view.instance(&settings.me).is_some_and(|other| !ours(other))
+    })
 }
 
 /// A machine that leaves has room for nothing more.

@@ -10,11 +10,12 @@ use crate::failure::{Failure, expect};
 /// Where the folder stands on the machines.
 pub const FOLDER: &str = "/home/core/beats";
 
-/// The `[Service]` of such a unit. Each of its processes has a file of its own, and writes the time five times a
-/// second. It runs on while it is being stopped: who takes it for down too early starts it too early elsewhere.
+/// The `[Service]` of such a unit. Each of its processes has a file of its own, also after a boot that gives their
+/// numbers anew, and writes the time five times a second. It runs on while it is being stopped: who takes it for down
+/// too early starts it too early elsewhere.
 pub const SERVICE: &str = "\
 [Service]
-ExecStart=/usr/bin/bash -c 'while :; do echo $$EPOCHREALTIME >>/home/core/beats/%n,%m,$$$$; sleep 0.2; done'
+ExecStart=/usr/bin/bash -c 'while :; do echo $$EPOCHREALTIME >>/home/core/beats/%n,%m,$$INVOCATION_ID-$$$$; sleep 0.2; done'
 ExecStop=/usr/bin/sleep 0.5
 ";
 

@@ -23,6 +23,7 @@ use crate::hands::{Hands, HandsChange, SystemdState};
 use crate::known::{Known, News};
 use crate::limits::{AGENT_INTERVAL, POLL_INTERVAL, TOGETHER};
 use crate::metrics::Metrics;
+use crate::presence::is_anothers;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::words::Words;
@@ -91,7 +92,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     due = None;
-                    if self.known.is_there() {
+                    if self.known.is_there() && !is_anothers(&self.settings, &self.known) {
                         self.pass(&mut beside).await;
                         self.remember();
                     }

@@ -18,6 +18,7 @@ pub struct Ledger(Arc<Mutex<Book>>);
 #[derive(Default)]
 struct Book {
     running: BTreeMap<UnitName, BTreeSet<usize>>,
+    starts: usize,
     faults: Vec<String>,
     /// Where the story is told, since when.
     told_since: Option<Instant>,
@@ -43,6 +44,7 @@ impl Ledger {
     fn started(&self, name: &UnitName, machine: usize, alone: bool) {
         let mut book = self.0.lock().unwrap();
         book.tell(&format!("{name} starts on {machine}"));
+        book.starts += 1;
         let running = book.running.entry(name.clone()).or_default();
         running.insert(machine);
         if alone && running.len() > 1 {
@@ -69,6 +71,11 @@ impl Ledger {
 
     pub fn running(&self) -> BTreeMap<UnitName, BTreeSet<usize>> {
         self.0.lock().unwrap().running.clone()
+    }
+
+    /// How often any unit was started on any machine.
+    pub fn starts(&self) -> usize {
+        self.0.lock().unwrap().starts
     }
 
     pub fn faults(&self) -> Vec<String> {

@@ -13,6 +13,11 @@ mod scale;
 mod store;
 mod world;
 
+use std::time::Duration;
+
+use cluster::JobState;
+use tokio::time::{Instant, sleep};
+use unit_file::{UnitFile, UnitName};
 use world::World;
 
 const USUAL: u64 = 24;
@@ -44,4 +49,80 @@ fn no_unit_twice_and_none_lost() {
         .filter(|(_, faults)| !faults.is_empty())
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// The way to the store was cut; when it is open again, everything is known at once, whatever became of what was
+/// waited for meanwhile.
+#[test]
+fn what_is_deaf_after_a_cut_is_asked_anew() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+        world.places[0].link.deafens = true;
+        world.start(0);
+        sleep(Duration::from_secs(5)).await;
+        let cut = world.places[0].link.cut.clone();
+        *cut.lock().unwrap() = true;
+        sleep(Duration::from_secs(30)).await;
+        let node = world.places[0].node.as_ref().unwrap();
+        assert!(!node.contact().standing().is_serving());
+        *cut.lock().unwrap() = false;
+        let open = Instant::now();
+        while !node.contact().standing().is_serving() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // Long before everything is read again because of its age.
+        assert!(open.elapsed() < Duration::from_secs(5), "{:?}", open.elapsed());
+        let asked = Instant::now();
+        let (name, file) = (
+            UnitName::parse("a.service").unwrap(),
+            UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap(),
+        );
+        node.requests().create(&name, &file, JobState::Launched).await.unwrap();
+        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+        sleep(Duration::from_secs(2)).await;
+        assert!(world.ledger.running().contains_key(&name));
+    });
+}
+
+/// A machine whose id another one has already: it does nothing in that one's place, and takes nothing of it along
+/// when it goes.
+#[test]
+fn a_double_is_left_outside() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::of(2, fastrand::Rng::with_seed(1), false);
+        // It was a machine of the cluster before, and remembers that.
+        for number in [0, 1] {
+            world.start(number);
+        }
+        sleep(Duration::from_secs(5)).await;
+        world.places[1].node.take().unwrap().stop(true).await;
+        world.places[1].id = world.places[0].id.clone();
+        sleep(Duration::from_secs(5)).await;
+        let (name, file) = (
+            UnitName::parse("a.service").unwrap(),
+            UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap(),
+        );
+        let node = world.places[0].node.as_ref().unwrap();
+        node.requests().create(&name, &file, JobState::Launched).await.unwrap();
+        sleep(Duration::from_secs(30)).await;
+        let before = world.ledger.running();
+        assert_eq!(before.get(&name).map(|machines| machines.iter().copied().collect()), Some(vec![0]));
+
+        world.start(1);
+        sleep(Duration::from_secs(90)).await;
+        let double = world.places[1].node.take().unwrap();
+        assert!(!double.contact().standing().is_serving());
+        assert_eq!(world.ledger.running(), before);
+        double.stop(true).await;
+        let object = format!("machines/{}/object", world.places[0].id);
+        assert!(world.service.shown().iter().any(|(path, _)| *path == object), "{:?}", world.service.shown());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.ledger.running(), before);
+        assert_eq!(world.ledger.starts(), 1);
+        assert_eq!(world.ledger.faults(), Vec::<String>::new());
+    });
 }

@@ -198,11 +198,13 @@ impl Service {
 pub struct Link {
     pub service: Service,
     pub cut: Arc<Mutex<bool>>,
+    /// Who follows hears nothing any more after a cut, as on a connection whose other end is gone without a word.
+    pub deafens: bool,
 }
 
 impl Link {
     pub fn to(service: &Service) -> Self {
-        Self { service: service.clone(), cut: Arc::default() }
+        Self { service: service.clone(), cut: Arc::default(), deafens: false }
     }
 
     fn is_cut(&self) -> bool {
@@ -346,6 +348,9 @@ impl Watch for Following {
         loop {
             self.news.borrow_and_update();
             if self.link.is_cut() {
+                if self.link.deafens {
+                    return std::future::pending().await;
+                }
                 sleep(TIMEOUT).await;
                 return Err(StoreError::Away("cut".into()));
             }

@@ -257,17 +257,21 @@ impl<'a> Ground<'a> {
 
     /// Destroys all units, and waits until nothing is left of them; fleetd runs on all machines again.
     pub fn clear(&self) -> Result<(), Failure> {
+        const LEFT: &str = "fleetctl list-unit-files --no-legend && fleetctl list-units --no-legend";
         self.fleetctl(
             "list-unit-files --no-legend --fields=unit | xargs --no-run-if-empty fleetctl destroy",
         )?;
-        self.listed(0)?;
-        self.loaded(0)?;
-        self.size(self.members.len())?;
-        for member in &self.members {
-            let left = member.machine.succeed("ls /run/fleet/units")?;
-            expect(left.is_empty(), &format!("no unit's file on {}", member.machine.name()), &left)?;
-        }
-        Ok(())
+        self.until("no unit", || Ok(self.typed().succeed(LEFT)?), String::is_empty)?;
+        let tidy = |member: &Member<'a>| -> Result<(), Failure> {
+            let left = member.machine.succeed("sudo systemctl start fleet.service && ls /run/fleet/units")?;
+            expect(left.is_empty(), &format!("no unit's file on {}", member.machine.name()), &left)
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self.members.iter().map(|member| scope.spawn(|| tidy(member))).collect();
+            let panicked = |_| Err(Failure::Expected("a machine could not be asked".to_owned()));
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
+        })?;
+        wait_for_machines(self.typed(), &self.members.iter().collect::<Vec<_>>())
     }
 }
 
