@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 use world::World;
 
-const USUAL: u64 = 24;
+const USUAL: u64 = 100;
 /// What goes wrong in one history.
 const TROUBLES: usize = 14;
 
