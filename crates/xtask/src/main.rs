@@ -9,6 +9,7 @@ mod fix_all;
 mod fuzz;
 mod interrupt;
 mod keelson;
+mod reference;
 mod tidy;
 mod verify;
 mod workspace;
@@ -38,7 +39,8 @@ enum Verb {
     Bench {
         #[arg(value_enum)]
         topics: Vec<bench::Topic>,
-        /// For `kv`, after `--`: the flags of kv-bench, such as `--ours target/release/etcd`; for `fleet` its parts
+        /// After `--`. For `kv` and `growth`: the flags of kv-bench or kv-growth, where not our release and Debian's
+        /// etcd are to be compared `--ours PATH` and `--reference PATH`; for `fleet` its parts
         #[arg(last = true)]
         words: Vec<String>,
     },

@@ -5,14 +5,50 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::command::{cargo, show, succeed};
+use crate::built;
+use crate::command::show;
+use crate::reference::Reference;
 
-/// `words` are the flags of `program` (`kv-bench`, `kv-growth`); it prints the rows itself.
+/// `words` are the flags of `program` (`kv-bench`, `kv-growth`); it prints the rows itself. What they do not name is
+/// this checkout's server, built here, and Debian's, fetched where the host has none.
 pub fn run(root: &Path, program: &str, words: &[String]) -> Result<bool> {
-    let build = ["build", "--locked", "--quiet", "--release", "--package", "conformance", "--bin", program];
-    succeed(show(&mut cargo(root, &build))?).context("can not build the load")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let program = root.join(target).join("release").join(program);
-    let ended = show(Command::new(program).current_dir(root).args(words))?;
-    Ok(ended.success)
+    let programs = built::build(
+        root,
+        &["--release", "--package", "conformance", "--package", "etcd", "--bin", program, "--bin", "etcd"],
+    )
+    .context("can not build server and load")?;
+    let mut command = Command::new(built::named(&programs, program)?);
+    command.current_dir(root);
+    if !names(words, "--ours") {
+        command.arg("--ours").arg(built::named(&programs, "etcd")?);
+    }
+    if !names(words, "--reference") {
+        command.arg("--reference").arg(Reference::of_target(root)?.etcd);
+    }
+    Ok(show(command.args(words))?.success)
+}
+
+/// As `FLAG VALUE` or `FLAG=VALUE`.
+fn names(words: &[String], flag: &str) -> bool {
+    words
+        .iter()
+        .any(|word| word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_is_named_in_both_ways() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (line, expect) in [
+            ("--ours a", true),
+            ("--runs 3 --ours=a", true),
+            ("--ours-arguments x", false),
+            ("--runs 3", false),
+        ] {
+            assert_eq!(names(&words(line), "--ours"), expect, "{line}");
+        }
+    }
 }

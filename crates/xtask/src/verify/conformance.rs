@@ -3,8 +3,6 @@
 //!
 //! What could not be tried is skipped with its reason, never passed.
 
-pub(super) mod reference;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,8 +11,8 @@ use anyhow::Result;
 use super::result::{State, StepResult};
 use crate::built;
 use crate::command::{Ended, cargo, show, show_and_read};
+use crate::reference::Reference;
 use crate::workspace::Workspace;
-use reference::Reference;
 
 /// The runner's exit code for "not to be had on this host".
 const NOT_HERE: i32 = 77;

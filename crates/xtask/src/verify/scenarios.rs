@@ -5,9 +5,9 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::conformance::reference::Reference;
 use super::result::State;
 use crate::command::{cargo, show_and_read};
+use crate::reference::Reference;
 use crate::workspace::Workspace;
 
 /// The program that runs scenarios.
