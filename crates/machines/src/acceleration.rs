@@ -91,14 +91,14 @@ fn probe(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
         .spawn()
         .map_err(|source| BackendError::Run("qemu-system-x86_64", source))?;
     let mut probe = Probe { child, serial, errors };
-    let verdict = probe.watch();
+    let verdict = probe.watch(limits::PROBE);
     probe.end()?;
     Ok(verdict)
 }
 
 impl Probe {
-    fn watch(&mut self) -> Acceleration {
-        let deadline = Instant::now() + limits::PROBE;
+    fn watch(&mut self, limit: Duration) -> Acceleration {
+        let deadline = Instant::now() + limit;
         loop {
             let serial = read_limited(&self.serial, limits::TAIL_BYTES).unwrap_or_default();
             if serial.windows(ALIVE.len()).any(|window| window == ALIVE) {
@@ -113,7 +113,7 @@ impl Probe {
                 return Acceleration::Tcg { why: format!("/dev/kvm does not run guests: {said}") };
             }
             if Instant::now() > deadline {
-                let seconds = limits::PROBE.as_secs();
+                let seconds = limit.as_secs();
                 return Acceleration::Tcg {
                     why: format!("/dev/kvm does not run guests: no sign of life in {seconds} s"),
                 };
@@ -147,5 +147,36 @@ mod tests {
         assert_eq!(cached(&cache, "y"), None);
         std::fs::write(&cache, b"{").unwrap();
         assert_eq!(cached(&cache, "x"), None);
+    }
+
+    /// A stand-in for QEMU: a shell that has the guest's serial line as $1, and runs until it is ended.
+    fn verdict(script: &str, limit: Duration) -> Acceleration {
+        let folder = tempfile::tempdir().unwrap();
+        let (serial, errors) = (folder.path().join("serial"), folder.path().join("errors"));
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, "qemu"]).arg(&serial).stdin(Stdio::null());
+        let child = command.stderr(File::create(&errors).unwrap()).spawn().unwrap();
+        let mut probe = Probe { child, serial, errors };
+        let verdict = probe.watch(limit);
+        probe.end().unwrap();
+        verdict
+    }
+
+    #[test]
+    fn a_kvm_that_opens_but_runs_no_guest_is_not_used() {
+        let long = Duration::from_secs(60);
+        let check = |script: &str, limit: Duration, expect: &str| {
+            let Acceleration::Tcg { why } = verdict(script, limit) else { panic!("{script}") };
+            assert_eq!(why, format!("/dev/kvm does not run guests: {expect}"));
+        };
+        let msr = "failed to set MSR 0x10a to 0xc000069";
+        check(&format!("echo 'qemu-system-x86_64: error: {msr}' >&2; exit 1"), long, msr);
+        check("exit 1", long, "QEMU ended without a word");
+        // QEMU keeps such a guest, which stands still from then on.
+        let gave_up = "KVM internal error. Suberror: 1";
+        check(&format!("echo '{gave_up}' >&2; exec sleep 600"), long, gave_up);
+        check("exec sleep 600", Duration::from_secs(1), "no sign of life in 1 s");
+        let boots = "printf 'BdsDxe: failed to load Boot0001' >$1; exec sleep 600";
+        assert_eq!(verdict(boots, long), Acceleration::Kvm);
     }
 }
