@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use nix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
 
@@ -36,6 +37,8 @@ pub struct Measured {
     pub requests: u64,
     /// Answers that were neither 200 nor 201.
     pub errors: u64,
+    /// What the load itself had of the processors, in cores: at most 1, and servers on the same machine have the rest.
+    pub cores: f64,
 }
 
 struct Client {
@@ -50,6 +53,8 @@ struct Run<'a> {
     load: &'a Load<'a>,
     begun: u64,
     began: Instant,
+    /// The thread's processor time then.
+    busy: Duration,
     nanoseconds: Vec<u64>,
     errors: u64,
     open: usize,
@@ -63,8 +68,15 @@ pub fn run(load: &Load<'_>) -> Result<Measured, Failure> {
         clients
             .push(connect(load.addresses[number % load.addresses.len()], &poll, number).map_err(failed())?);
     }
-    let mut run =
-        Run { load, begun: 0, began: Instant::now(), nanoseconds: Vec::new(), errors: 0, open: load.clients };
+    let mut run = Run {
+        load,
+        begun: 0,
+        began: Instant::now(),
+        busy: busy()?,
+        nanoseconds: Vec::new(),
+        errors: 0,
+        open: load.clients,
+    };
     for (number, client) in clients.iter_mut().enumerate() {
         run.next(number, client).map_err(failed())?;
     }
@@ -80,7 +92,14 @@ pub fn run(load: &Load<'_>) -> Result<Measured, Failure> {
             run.ready(number, &mut clients[number], &mut buffer).map_err(failed())?;
         }
     }
-    Ok(run.measured())
+    let taken = busy()?.saturating_sub(run.busy);
+    Ok(run.measured(taken))
+}
+
+/// Processor time of this thread.
+fn busy() -> Result<Duration, Failure> {
+    let failed = |error: nix::Error| Failure::io("ask for this thread's processor time")(error.into());
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).map_err(failed)
 }
 
 fn connect(address: SocketAddr, poll: &Poll, number: usize) -> io::Result<Client> {
@@ -132,7 +151,7 @@ impl Run<'_> {
         }
     }
 
-    fn measured(mut self) -> Measured {
+    fn measured(mut self, taken: Duration) -> Measured {
         let seconds = self.began.elapsed().as_secs_f64();
         self.nanoseconds.sort_unstable();
         let at = |share: f64| {
@@ -146,6 +165,7 @@ impl Run<'_> {
             p99: at(0.99),
             requests: self.nanoseconds.len() as u64,
             errors: self.errors,
+            cores: taken.as_secs_f64() / seconds,
         }
     }
 }

@@ -21,6 +21,8 @@ const VALUE: usize = 256;
 const KEYS_OF_A_CLIENT: u64 = 64;
 /// (clients, rate to reach, p99 to reach) of issue 3.
 const PUTS: [(usize, f64, f64); 4] = [(1, 1.0, 1.0), (16, 1.5, 0.7), (64, 2.0, 0.5), (256, 2.5, 0.5)];
+/// Of the cores that it shares with the servers: what bounds the rates of both.
+const LOAD: &str = "what the load takes";
 const READERS: usize = 64;
 const WATCHERS: usize = 10_000;
 /// The probe has both ends of its streams in one process, whose files are limited: it tells a part of them.
@@ -55,9 +57,9 @@ fn put(client: usize, number: u64, out: &mut Vec<u8>) {
     put_value(&format!("bench/{client}/{}", number % KEYS_OF_A_CLIENT), VALUE, out);
 }
 
-fn get(client: usize, number: u64, quorum: &str, out: &mut Vec<u8>) {
+fn get(client: usize, number: u64, query: &str, out: &mut Vec<u8>) {
     let key = number % KEYS_OF_A_CLIENT;
-    let text = format!("GET /v2/keys/bench/{client}/{key}{quorum} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let text = format!("GET /v2/keys/bench/{client}/{key}{query} HTTP/1.1\r\nHost: x\r\n\r\n");
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -76,27 +78,18 @@ pub fn three_members(settings: &Settings) -> Result<Vec<Value>, Failure> {
         values.push((format!("{what}: rate"), "a second", Higher, OfReference(rate), measured.per_second));
         values.push((format!("{what}: p50"), "ms", Lower, Target::None, milliseconds(measured.p50)));
         values.push((format!("{what}: p99"), "ms", Lower, OfReference(tail), milliseconds(measured.p99)));
+        values.push((format!("{what}: {LOAD}"), "cores", Lower, Target::None, measured.cores));
     }
     // What is read is there: a short load may not have come round.
     fill(&addresses, READERS, READERS as u64 * KEYS_OF_A_CLIENT, &|number, out| {
         put((number / KEYS_OF_A_CLIENT) as usize, number % KEYS_OF_A_CLIENT, out);
     })?;
-    let reads = load(READERS, &|client, number, out: &mut Vec<u8>| get(client, number, "?quorum=true", out))?;
-    values.push((
-        "quorum gets, 3 members, 64 clients".into(),
-        "a second",
-        Higher,
-        OfReference(2.0),
-        reads.per_second,
-    ));
-    let reads = load(READERS, &|client, number, out: &mut Vec<u8>| get(client, number, "", out))?;
-    values.push((
-        "plain gets, 3 members, 64 clients".into(),
-        "a second",
-        Higher,
-        OfReference(2.0),
-        reads.per_second,
-    ));
+    for (kind, query) in [("quorum", "?quorum=true"), ("plain", "")] {
+        let reads = load(READERS, &|client, number, out: &mut Vec<u8>| get(client, number, query, out))?;
+        let what = format!("{kind} gets, 3 members, {READERS} clients");
+        values.push((what.clone(), "a second", Higher, OfReference(2.0), reads.per_second));
+        values.push((format!("{what}: {LOAD}"), "cores", Lower, Target::None, reads.cores));
+    }
     let took = failover(&mut cluster)?;
     values.push((
         "leader killed until a write is accepted".into(),
