@@ -1,16 +1,22 @@
 //! The cluster manager on whole machines.
 
 mod beats;
+pub mod bus;
+pub mod clock;
 mod cluster;
 pub mod commands;
+pub mod crowd;
 pub mod docker;
 pub mod functional;
+pub mod limits;
 pub mod machine_dies;
 pub mod on_etcd;
 pub mod partition;
+pub mod reference;
 pub mod restarts;
 pub mod soak;
 pub mod templates;
+pub mod texts;
 
 /// As the tutorials write it.
 const TUTORIAL: &str = "\

@@ -38,11 +38,12 @@ pub async fn answer<B: Backend>(
         (["units"] | ["state"], _) => Err(wrong_method(GET_ONLY)),
         (["units" | "state", ""], _) => Err(unknown_path()),
         (["units", name], &Method::GET) => units::get(front, name),
-        (["units", name], &Method::PUT) => {
-            must_be_json(&head.headers)?;
-            put::put(front, name, body::read(body, &front.room).await?).await
-        }
         (["units", name], &Method::DELETE) => units::destroy(front, name).await,
+        // No unit's name has a slash, and who gives one is told so.
+        (["units", name @ ..], &Method::PUT) => {
+            must_be_json(&head.headers)?;
+            put::put(front, &name.join("/"), body::read(body, &front.room).await?).await
+        }
         (["units", _], _) => Err(wrong_method("only GET, PUT and DELETE supported against this resource")),
         (["state", name], &Method::GET) => states::get(front, name),
         (["state", _], _) => Err(wrong_method(GET_ONLY)),

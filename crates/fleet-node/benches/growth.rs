@@ -10,6 +10,9 @@
 mod all_at_once;
 // The tests use more of them.
 #[allow(dead_code)]
+#[path = "../tests/simulation/ledger.rs"]
+mod ledger;
+#[allow(dead_code)]
 #[path = "../tests/simulation/machine.rs"]
 mod machine;
 #[allow(dead_code)]
@@ -18,6 +21,17 @@ mod store;
 #[allow(dead_code)]
 #[path = "../tests/simulation/world.rs"]
 mod world;
+/// Nobody sets it here: asking the tests' own costs more than asking the system's.
+mod wall_clock {
+    use std::sync::Arc;
+
+    use fleet_node::Clock;
+    use tokio::time::Instant;
+
+    pub fn of_machine(begun: Instant) -> Clock {
+        Clock(Arc::new(move || begun.elapsed()))
+    }
+}
 
 use std::path::Path;
 

@@ -11,12 +11,20 @@ pub trait Hands: Clone + Send + Sync + 'static {
     /// The units whose files are there.
     fn found(&self) -> impl Future<Output = Result<BTreeMap<UnitName, UnitFile>, HandsError>> + Send;
 
-    /// Writes and links its file. What is loaded is used after [`Hands::reload`].
-    fn load(&self, name: &UnitName, file: &UnitFile) -> impl Future<Output = Result<(), HandsError>> + Send;
+    /// Writes and links its file.
+    fn load(
+        &self,
+        name: &UnitName,
+        file: &UnitFile,
+    ) -> impl Future<Output = Result<Reread, HandsError>> + Send;
 
     /// Returns when the unit's stop job has ended and its file is gone; so it does where it never was there.
-    fn unload(&self, name: &UnitName) -> impl Future<Output = Result<(), HandsError>> + Send;
+    fn unload(&self, name: &UnitName) -> impl Future<Output = Result<Reread, HandsError>> + Send;
 
+    /// Finds units whose files are new, so that they are used.
+    fn find(&self, names: &[UnitName]) -> impl Future<Output = Result<(), HandsError>> + Send;
+
+    /// All files are read again: this finds units, too. It takes long, and nothing else is done meanwhile.
     fn reload(&self) -> impl Future<Output = Result<(), HandsError>> + Send;
 
     /// Returns when the job is queued.
@@ -59,6 +67,15 @@ pub struct HandsError {
     pub text: String,
     /// What `list-units` shows in LOAD where a unit can not be loaded: `error`, `masked`.
     pub load: &'static str,
+}
+
+/// Whether [`Hands::reload`] has to come before what was loaded is used, and what was unloaded is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Reread {
+    Needed,
+    /// For what was loaded, [`Hands::find`] is enough.
+    NotNeeded,
 }
 
 /// Asks other nodes whether they have the store.

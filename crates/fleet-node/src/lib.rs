@@ -6,6 +6,7 @@
 //! in one thread, without time passing.
 
 mod agent;
+mod allowance;
 mod backoff;
 mod contact;
 mod engine;
@@ -25,7 +26,7 @@ mod words;
 
 pub use contact::{Contact, Fence, Standing};
 pub use etcd_store::EtcdStore;
-pub use hands::{Hands, HandsChange, HandsError, Peer, Peers, SystemdState};
+pub use hands::{Hands, HandsChange, HandsError, Peer, Peers, Reread, SystemdState};
 pub use known::Known;
 pub use metrics::Metrics;
 pub use node::{Answerer, Node, World};

@@ -10,6 +10,8 @@ pub const PENDING: usize = 65_536;
 pub const AT_A_TIME: usize = 16;
 /// Between two looks of the agent although nothing was told.
 pub const AGENT_INTERVAL: Duration = Duration::from_secs(5);
+/// A unit that could not be loaded, started or unloaded is left alone for this time: the next look of the agent tries it again.
+pub const REFUSED_FOR: Duration = Duration::from_millis(2500);
 /// Between two questions to systemd for all states.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two readings of everything, at least, and for each machine in the cluster.
@@ -28,3 +30,7 @@ pub const SEEN: Duration = Duration::from_secs(2);
 pub const TOGETHER: Duration = Duration::from_millis(5);
 /// A unit that is starting for less is told to be active only: it costs one write less, and most are.
 pub const PASSING: Duration = Duration::from_millis(400);
+/// Changes of one word that are written as soon as they are known.
+pub const CHANGES_AT_ONCE: u32 = 8;
+/// After so many, one in this time: it is the rhythm in which the original looked.
+pub const CHANGE_EACH: Duration = Duration::from_secs(1);

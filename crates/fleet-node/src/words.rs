@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
+use crate::allowance::Allowance;
 use crate::limits::{AT_A_TIME, PASSING};
 use crate::settings::Settings;
 use crate::store::{Only, Store, StoreError};
@@ -63,8 +64,18 @@ struct Word {
     on_its_way: bool,
     /// When it becomes due. Not while it is on its way.
     later: Option<Instant>,
+    allowance: Allowance,
     said: Vec<oneshot::Sender<u64>>,
     taken_back: Vec<oneshot::Sender<()>>,
+}
+
+impl Word {
+    /// Who waits for it, and what goes, does not wait for that.
+    fn may_be_written(&mut self) -> Instant {
+        let now = Instant::now();
+        let changes = self.value.is_some() && self.said.is_empty();
+        if changes { self.allowance.next(now) } else { now }
+    }
 }
 
 enum Work {
@@ -190,16 +201,10 @@ impl<S: Store> Speaker<S> {
                 if word.on_its_way || same || self.due.contains(&key) {
                     return;
                 }
+                let at = word.may_be_written();
                 match when {
-                    When::Now => {
-                        self.due.insert(key);
-                    }
-                    When::Later if word.later.is_some() => {}
-                    When::Later => {
-                        let at = Instant::now() + PASSING;
-                        word.later = Some(at);
-                        self.later.insert((at, key));
-                    }
+                    When::Now => self.becomes_due(key, at),
+                    When::Later => self.becomes_due(key, at.max(Instant::now() + PASSING)),
                 }
             }
             Order::TakeBack { key, done } => {
@@ -218,6 +223,18 @@ impl<S: Store> Speaker<S> {
                 self.again.push((self.words.keys().cloned().collect(), done));
                 self.tell_again();
             }
+        }
+    }
+
+    fn becomes_due(&mut self, key: Key, at: Instant) {
+        let Some(word) = self.words.get_mut(&key) else { return };
+        if at <= Instant::now() {
+            self.due.insert(key);
+        } else if word.later.is_none_or(|known| at < known) {
+            if let Some(known) = word.later.replace(at) {
+                self.later.remove(&(known, key.clone()));
+            }
+            self.later.insert((at, key));
         }
     }
 
@@ -287,6 +304,7 @@ impl<S: Store> Speaker<S> {
             (Work::Put(value), Ok(index)) => {
                 let current = word.value.as_ref() == Some(&value);
                 word.written = Some(value);
+                word.allowance.spend(Instant::now());
                 if current {
                     // Who asked may have stopped waiting.
                     word.said.drain(..).for_each(|said| {
@@ -309,6 +327,7 @@ impl<S: Store> Speaker<S> {
             // It has expired meanwhile.
             (Work::Refresh | Work::Put(_), Err(_)) => word.written = None,
         }
-        self.due.insert(key);
+        let at = word.may_be_written();
+        self.becomes_due(key, at);
     }
 }

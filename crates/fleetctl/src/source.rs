@@ -1,9 +1,10 @@
 //! Where the text of a unit comes from: a file, the registry's template, or a template's file.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use unit_file::{UnitFile, UnitName, name_of_argument};
+use unit_file::{UNIT_BYTES, UnitFile, UnitName, name_of_argument};
 
 use crate::failure::Failure;
 use crate::registry::Registry;
@@ -73,6 +74,16 @@ pub async fn of_new(registry: &Registry, argument: &str, name: &UnitName) -> Res
     }
 }
 
+/// What can be done about a text that is too long.
+const LONG: &str = "keep long content in a file on the machines, and let the unit name it";
+
+/// As much of a file as tells whether it is too long.
+fn begin(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(UNIT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// `None` where there is no file. What can not be read, or is no unit, is an error with its place.
 fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
     let failed = |cause: &dyn std::fmt::Display| {
@@ -81,16 +92,18 @@ fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
     if path.is_dir() {
         return Ok(None);
     }
-    let bytes = match std::fs::read(path) {
+    let bytes = match begin(path) {
         Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
         Err(error) => return Err(failed(&format_args!("open {}: {error}", path.display()))),
     };
-    if bytes.len() > unit_file::UNIT_BYTES {
-        let limit = unit_file::UNIT_BYTES;
-        return Err(failed(&format_args!("{} is longer than {limit} bytes", path.display())));
+    if bytes.len() > UNIT_BYTES {
+        return Err(failed(&format_args!(
+            "unit file too long (max {UNIT_BYTES} bytes)\n{}: {LONG}",
+            path.display()
+        )));
     }
     let read = UnitFile::from_bytes(&bytes);
     // The first line is what the original says; where it is stands below.
@@ -101,6 +114,23 @@ fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, name) = (folder.path().join("a.service"), UnitName::parse("a.service").unwrap());
+        let longest = format!("[S]\n{}", "\n".repeat(UNIT_BYTES - 4));
+        std::fs::write(&path, &longest).unwrap();
+        assert!(read(&path, &name).is_ok_and(|source| source.is_some()));
+        std::fs::write(&path, longest + "\n").unwrap();
+        let Err(failure) = read(&path, &name) else { panic!("it was taken") };
+        let said = format!(
+            "Error creating units: failed getting Unit(a.service) from file: unit file too long (max 1048576 bytes)\n\
+             {}: {LONG}",
+            path.display()
+        );
+        assert_eq!(failure.text, Some(said));
+    }
 
     #[test]
     fn files_of_arguments() {

@@ -24,8 +24,11 @@ pub const WAIT_ACTIVE: Flag = Flag::new(
 /// What one attempt of `--block-attempts` stands for.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
-/// The first look comes soon, so that what is quick is seen at once; then they get rarer.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// A pause is this part of what was waited already: nothing is seen later than by so much, and looks get rarer. Most
+/// units are there after a few tenths of a second.
+const PART: u32 = 8;
+/// A server is asked fifty times in a second at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// After this time somebody at a terminal is told what is waited for.
@@ -99,19 +102,31 @@ struct Watch<'a> {
     quiet: bool,
 }
 
-struct Pauses(Duration);
+/// Between looks, from when the first one was made.
+struct Pauses {
+    begin: Instant,
+    end: Option<Instant>,
+}
 
 impl Pauses {
-    /// Sleeps, but not beyond `end`; whether there is time left.
-    async fn next(&mut self, end: Option<Instant>) -> bool {
-        let left = end.map_or(self.0, |end| end.saturating_duration_since(Instant::now()));
+    fn until(end: Option<Instant>) -> Self {
+        Self { begin: Instant::now(), end }
+    }
+
+    /// Sleeps, but not beyond the end; whether there was time left.
+    async fn next(&self) -> bool {
+        let pause = pause_after(self.begin.elapsed());
+        let left = self.end.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;
         }
-        tokio::time::sleep(self.0.min(left)).await;
-        self.0 = (self.0 * 3 / 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pause.min(left)).await;
         true
     }
+}
+
+fn pause_after(waited: Duration) -> Duration {
+    (waited / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 impl Watch<'_> {
@@ -125,8 +140,7 @@ impl Watch<'_> {
         mut goals: Vec<Goal>,
         limit: Option<Duration>,
     ) -> Result<Vec<Goal>, Failure> {
-        let end = limit.map(|limit| self.begin + limit);
-        let mut pauses = Pauses(FIRST_PAUSE);
+        let pauses = Pauses::until(limit.map(|limit| self.begin + limit));
         while !goals.is_empty() {
             let names: Vec<&str> = goals.iter().map(|goal| goal.name.as_str()).collect();
             if let Ok(units) = self.registry.units_named(&names).await {
@@ -147,7 +161,7 @@ impl Watch<'_> {
                 }
                 goals = left;
             }
-            if !goals.is_empty() && !pauses.next(end).await {
+            if !goals.is_empty() && !pauses.next().await {
                 break;
             }
         }
@@ -204,8 +218,7 @@ impl Watch<'_> {
     }
 
     async fn for_activity(&mut self, goals: Vec<Goal>, limit: Option<Duration>) -> Result<(), Failure> {
-        let end = limit.map(|limit| Instant::now() + limit);
-        let mut pauses = Pauses(FIRST_PAUSE);
+        let pauses = Pauses::until(limit.map(|limit| Instant::now() + limit));
         let mut left = goals;
         loop {
             let mut still = Vec::new();
@@ -216,7 +229,7 @@ impl Watch<'_> {
             }
             left = still;
             let Some(first) = left.first() else { return Ok(()) };
-            if !pauses.next(end).await {
+            if !pauses.next().await {
                 return Err(Failure::new(format!(
                     "Error waiting for units: timed out waiting for unit {} to be active",
                     first.name
@@ -238,5 +251,30 @@ impl Watch<'_> {
         Ok(states
             .iter()
             .any(|state| state.systemd_active_state == "active" && state.systemd_load_state == "loaded"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often is looked within this time, if each look takes none.
+    fn looks(within: Duration) -> usize {
+        let mut waited = Duration::ZERO;
+        let pauses = std::iter::repeat_with(|| {
+            waited += pause_after(waited);
+            waited
+        });
+        1 + pauses.take_while(|waited| *waited < within).count()
+    }
+
+    #[test]
+    fn looks_are_frequent_at_first_and_never_many() {
+        assert_eq!(pause_after(Duration::ZERO), Duration::from_millis(20));
+        assert_eq!(pause_after(Duration::from_millis(400)), Duration::from_millis(50));
+        assert_eq!(pause_after(Duration::from_secs(3600)), Duration::from_millis(500));
+        assert_eq!(looks(Duration::from_millis(200)), 10);
+        assert_eq!(looks(Duration::from_secs(1)), 24);
+        assert_eq!(looks(Duration::from_secs(60)), 148);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_node::{Hands, HandsChange, HandsError, SystemdState};
+use fleet_node::{Hands, HandsChange, HandsError, Reread, SystemdState};
 use systemd_units::{Change, Error, Units};
 use tokio::sync::mpsc;
 use unit_file::{UnitFile, UnitName};
@@ -25,17 +25,28 @@ fn state(state: systemd_units::SystemdState) -> SystemdState {
     SystemdState { load: state.load, active: state.active, sub: state.sub }
 }
 
+fn reread(reread: systemd_units::Reread) -> Reread {
+    match reread {
+        systemd_units::Reread::Needed => Reread::Needed,
+        systemd_units::Reread::NotNeeded => Reread::NotNeeded,
+    }
+}
+
 impl Hands for Systemd {
     async fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, HandsError> {
         self.0.found().await.map_err(|error| told(&error))
     }
 
-    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<(), HandsError> {
-        self.0.load(name, file).await.map_err(|error| told(&error))
+    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<Reread, HandsError> {
+        self.0.load(name, file).await.map(reread).map_err(|error| told(&error))
     }
 
-    async fn unload(&self, name: &UnitName) -> Result<(), HandsError> {
-        self.0.unload(name).await.map_err(|error| told(&error))
+    async fn unload(&self, name: &UnitName) -> Result<Reread, HandsError> {
+        self.0.unload(name).await.map(reread).map_err(|error| told(&error))
+    }
+
+    async fn find(&self, names: &[UnitName]) -> Result<(), HandsError> {
+        self.0.find(names).await.map_err(|error| told(&error))
     }
 
     async fn reload(&self) -> Result<(), HandsError> {

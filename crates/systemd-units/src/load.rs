@@ -5,39 +5,63 @@ use std::path::PathBuf;
 use unit_file::{UnitFile, UnitName};
 
 use crate::error::Error;
+use crate::manager::Row;
+use crate::reread::Reread;
 use crate::session::Session;
-use crate::takes::check;
+use crate::takes::{check, takes};
 use crate::units::Units;
 
 const INSTALL: &str = "Install";
+/// Load states, as systemd names them.
+const LOADED: &str = "loaded";
+const NOT_FOUND: &str = "not-found";
 /// Where the files of masked units lead.
 const MASK: &str = "/dev/null";
 
 impl Units {
     /// Writes the normalised text, links it until the next boot, and enables it where it has an `[Install]` section.
-    /// systemd is not made to read it. What can not be done as a whole is undone: there is no file then, or the one
+    /// systemd is not made to read all its files again; whether it has to be, is told. It has not for a unit that is new
+    /// to it, once that was looked for by [`Units::find`]. With an `[Install]` section it has: what that makes want the
+    /// unit is known to systemd already. What can not be done as a whole is undone: there is no file then, or the one
     /// from before.
     ///
     /// # Errors
     /// [`Error::Clash`] where this machine has a unit of that name by itself, which is left alone.
-    pub async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<(), Error> {
+    pub async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<Reread, Error> {
         check(name)?;
         let session = self.systemd().await?;
-        if let Some(path) = self.clash(&session, name).await? {
+        let row = session.rows(&[name]).await?.pop();
+        let was_known = row.as_ref().is_none_or(|row| row.state.load != NOT_FOUND);
+        if let Some(row) = row
+            && let Some(path) = self.clash(&session, name, row).await?
+        {
             return Err(Error::Clash { unit: name.clone(), path });
         }
         let before = self.write(name, file).await?;
+        let is_new = !was_known && before.is_none();
         let linked = self.link(&session, name, file).await;
         if linked.is_err() {
             self.undo(&session, name, before).await;
         }
-        linked
+        linked?;
+        Ok(if is_new && !file.has_section(INSTALL) { Reread::NotNeeded } else { Reread::Needed })
+    }
+
+    /// systemd finds files that are new to it. It looks for what it does not know where one of its folders has changed
+    /// since its last look, by the times that folders carry: of two changes within a tick of the clock it may have seen
+    /// the first only. Where one is not found, it reads all files again.
+    pub async fn find(&self, names: &[UnitName]) -> Result<(), Error> {
+        let session = self.systemd().await?;
+        let rows = session.rows(&names.iter().filter(|name| takes(name)).collect::<Vec<_>>()).await?;
+        match rows.iter().all(|row| row.state.load == LOADED) {
+            true => Ok(()),
+            false => session.reload().await,
+        }
     }
 
     /// The file of the unit that has the name already.
-    async fn clash(&self, session: &Session, name: &UnitName) -> Result<Option<PathBuf>, Error> {
-        let Some(row) = session.rows(&[name]).await?.pop() else { return Ok(None) };
-        if row.state.load == "not-found" && row.state.is_down() {
+    async fn clash(&self, session: &Session, name: &UnitName, row: Row) -> Result<Option<PathBuf>, Error> {
+        if row.state.load == NOT_FOUND && row.state.is_down() {
             return Ok(None);
         }
         let fragment = session.fragment(name, &row.object).await?;

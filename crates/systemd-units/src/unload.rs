@@ -3,15 +3,16 @@
 use unit_file::UnitName;
 
 use crate::error::Error;
+use crate::reread::Reread;
 use crate::takes::takes;
 use crate::tries::Tries;
 use crate::units::Units;
 
 impl Units {
     /// Stops the unit as [`Units::stop`] does, then removes its links, its failure and its file. systemd is not made to
-    /// read its files again. After an error the file is still there, so that it is found and tried again. What is not
-    /// there is unloaded already.
-    pub async fn unload(&self, name: &UnitName) -> Result<(), Error> {
+    /// read its files again; whether it has to be, is told. After an error the file is still there, so that it is found
+    /// and tried again. What is not there is unloaded already.
+    pub async fn unload(&self, name: &UnitName) -> Result<Reread, Error> {
         let mut tries = Tries::default();
         loop {
             match self.unload_once(name).await {
@@ -21,10 +22,10 @@ impl Units {
         }
     }
 
-    async fn unload_once(&self, name: &UnitName) -> Result<(), Error> {
+    async fn unload_once(&self, name: &UnitName) -> Result<Reread, Error> {
         let is_known = self.0.folder.has(name) || (takes(name) && self.runs_from_here(name).await?);
         if !is_known {
-            return Ok(());
+            return Ok(Reread::NotNeeded);
         }
         let mut leaving = None;
         if takes(name) {
@@ -37,7 +38,17 @@ impl Units {
         let unit = name.clone();
         self.with_folder(move |folder| folder.remove(&unit)).await?;
         drop(leaving);
-        Ok(())
+        match takes(name) && self.is_forgotten(name).await {
+            true => Ok(Reread::NotNeeded),
+            false => Ok(Reread::Needed),
+        }
+    }
+
+    /// Whether systemd has nothing of the unit in its memory. It then has no other unit there either that wants it or
+    /// is ordered by it, whatever its links said.
+    async fn is_forgotten(&self, name: &UnitName) -> bool {
+        let object = async { self.systemd().await?.object(name).await };
+        object.await.is_ok_and(|object| object.is_none())
     }
 
     /// Whether systemd has the unit from a file of the folder that is not there any more. Any other unit of that name

@@ -17,7 +17,7 @@ pub const COMMANDS: Scenario = Scenario {
 };
 
 /// The original's own example, whose hash every tutorial shows.
-const HELLO: &str = "\
+pub(super) const HELLO: &str = "\
 [Unit]
 Description=Hello World
 
@@ -32,7 +32,7 @@ ExecStartPre=/usr/bin/bash -c 'until test -e /run/go; do sleep 0.1; done'
 ExecStart=/usr/bin/sleep infinity
 ";
 
-const NO_UNITS: &str = "UNIT\tMACHINE\tACTIVE\tSUB\n";
+pub(super) const NO_UNITS: &str = "UNIT\tMACHINE\tACTIVE\tSUB\n";
 
 fn commands(stage: &Stage<'_>) -> Result<(), Failure> {
     typed(stage, &three(stage)?)

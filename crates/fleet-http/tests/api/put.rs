@@ -77,6 +77,11 @@ fn names() {
     refused("a@1.mount", "invalid unit type for template: \"mount\"");
     refused("a%20b.service", "invalid character ' ' in unit name");
     refused("%40.service", "unit name cannot start in \"@\"");
+    for slash in ["a/b.service", "a%2Fb.service", "..%2Fb.service", "a/.service"] {
+        refused(slash, "invalid character '/' in unit name");
+    }
+    refused("a%FFb.service", "invalid character '\u{fffd}' in unit name");
+    refused("a%00b.service", "invalid character '\\0' in unit name");
     for kind in ["service", "socket", "timer", "path", "device", "mount", "automount", "target"] {
         check(&format!("PUT /units/a.{kind}"), &format!("{{{SLEEP_OPTION}}}"), "201");
     }

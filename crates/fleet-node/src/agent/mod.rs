@@ -31,6 +31,9 @@ use crate::words::Words;
 pub use fenced::keep_fenced;
 pub use there::There;
 
+/// So begin the states of a unit that has ended and that systemd starts again.
+const AUTO_RESTART: &str = "auto-restart";
+
 /// What all parts of the agent share. Cheap to clone.
 pub struct Agent<S, H> {
     pub store: S,
@@ -110,6 +113,10 @@ impl<S: Store, H: Hands> Agent<S, H> {
                     for (name, file) in files {
                         let launched = self.settings.launched.get(&name) == Some(&file.hash());
                         self.there.adopt(&name, file.hash(), launched);
+                        if !launched {
+                            // The earlier one may have ended when the file was written, and not read yet.
+                            self.there.reload_later();
+                        }
                     }
                     return;
                 }
@@ -157,11 +164,13 @@ impl<S: Store, H: Hands> Agent<S, H> {
         self.remember();
     }
 
+    /// The next pass does it, and where it can not, one after it.
     async fn start_again(&self, name: &UnitName) {
-        let states = self.hands.states(std::slice::from_ref(name)).await.unwrap_or_default();
-        let failed = states.get(name).is_some_and(|state| state.active == "failed");
-        if failed && self.there.state(name) == Some(JobState::Launched) && self.hold_again(name).await {
-            self.start(name).await;
+        let states = self.hands.states(std::slice::from_ref(name)).await;
+        // Where that is not known, a start is harmless: what runs runs on.
+        let failed = states.map_or(true, |of| of.get(name).is_some_and(|state| state.active == "failed"));
+        if failed && self.there.state(name) == Some(JobState::Launched) {
+            self.there.set_state(name, JobState::Loaded);
         }
     }
 
@@ -181,7 +190,10 @@ impl<S: Store, H: Hands> Agent<S, H> {
         if let Some(hash) = self.there.hash(name) {
             let (key, value) = (self.state_key(name), self.state_value(state, hash));
             match state.active.as_str() {
-                "activating" => self.words.say_if_it_lasts(key, value),
+                // What failed and is started again and again is never active for long, nor anything else.
+                "activating" if !state.sub.starts_with(AUTO_RESTART) => {
+                    self.words.say_if_it_lasts(key, value);
+                }
                 _ => self.words.say(key, value),
             }
         }

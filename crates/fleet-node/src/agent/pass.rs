@@ -1,6 +1,6 @@
 //! One pass: what is wanted against what is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::ready;
 
 use cluster::JobState;
@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use unit_file::{UnitHash, UnitName};
 
 use crate::agent::Agent;
+use crate::agent::there::Way;
 use crate::contact::Fence;
-use crate::hands::{Hands, SystemdState};
+use crate::hands::{Hands, HandsError, Reread, SystemdState};
 use crate::limits::AT_A_TIME;
 use crate::store::Store;
 
@@ -37,6 +38,9 @@ impl<S: Store, H: Hands> Agent<S, H> {
         let (mut loads, mut starts) = (Vec::new(), Vec::new());
         for task in tasks {
             let Some(name) = task.unit().filter(|name| !busy.contains(*name)).cloned() else { continue };
+            if self.was_refused(&task, &name, &wanted) {
+                continue;
+            }
             match &task {
                 Task::Unload { .. } => self.beside(beside, name, task, |agent, name, task| async move {
                     agent.unload(&name, &task).await;
@@ -51,15 +55,13 @@ impl<S: Store, H: Hands> Agent<S, H> {
         }
         let (_, busy) = self.there.all();
         loads.retain(|(name, _)| !busy.contains(name));
-        let loaded: BTreeSet<UnitName> = iter(loads)
+        let loaded: BTreeMap<UnitName, Reread> = iter(loads)
             .map(|(name, task)| self.load(name, task, &wanted))
             .buffer_unordered(AT_A_TIME)
             .filter_map(ready)
             .collect()
             .await;
-        if (self.there.reload_is_due() || !loaded.is_empty())
-            && let Err(error) = self.hands.reload().await
-        {
+        if let Err(error) = self.make_known(&loaded).await {
             tracing::error!("systemd does not read its units again: {error}");
             self.there.reload_later();
             return;
@@ -68,7 +70,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         iter(starts)
             .filter(|(name, _)| ready(!busy.contains(name) && self.there.is_there(name)))
             .for_each_concurrent(AT_A_TIME, |(name, task)| {
-                let is_held = loaded.contains(&name);
+                let is_held = loaded.contains_key(&name);
                 async move {
                     if (is_held || self.hold_again(&name).await) && self.start(&name).await {
                         self.done(&task);
@@ -76,6 +78,27 @@ impl<S: Store, H: Hands> Agent<S, H> {
                 }
             })
             .await;
+    }
+
+    /// systemd knows what was loaded, before anything is started: that may want another unit. All files are read again
+    /// where that is needed for one; it takes a tenth of a second and more, in which systemd does nothing else.
+    async fn make_known(&self, loaded: &BTreeMap<UnitName, Reread>) -> Result<(), HandsError> {
+        if self.there.reload_is_due() || loaded.values().any(|reread| *reread == Reread::Needed) {
+            return self.hands.reload().await;
+        }
+        match loaded.is_empty() {
+            true => Ok(()),
+            false => self.hands.find(&loaded.keys().cloned().collect::<Vec<_>>()).await,
+        }
+    }
+
+    /// Whether it was just tried in vain.
+    fn was_refused(&self, task: &Task, name: &UnitName, wanted: &BTreeMap<UnitName, Wanted>) -> bool {
+        let (way, hash) = match task {
+            Task::Load { .. } | Task::Start { .. } => (Way::Up, wanted.get(name).map(|wanted| wanted.hash)),
+            _ => (Way::Down, self.there.hash(name)),
+        };
+        hash.is_some_and(|hash| self.there.was_refused(name, way, hash))
     }
 
     /// Units that an earlier start has launched and that run on: what was said of them is said again.
@@ -110,13 +133,14 @@ impl<S: Store, H: Hands> Agent<S, H> {
         });
     }
 
-    /// Says that it holds the unit, sees whether it still is its own, and writes it. Its name, if so.
+    /// Says that it holds the unit, sees whether it still is its own, and writes it. Its name, if so, and whether systemd
+    /// has to read its files again.
     async fn load(
         &self,
         name: UnitName,
         task: Task,
         wanted: &BTreeMap<UnitName, Wanted>,
-    ) -> Option<UnitName> {
+    ) -> Option<(UnitName, Reread)> {
         let wanted = wanted.get(&name)?;
         let file =
             self.known.look(|view| view.file(&name).filter(|file| file.hash() == wanted.hash).cloned())?;
@@ -129,14 +153,18 @@ impl<S: Store, H: Hands> Agent<S, H> {
             }
             return None;
         }
-        if let Err(error) = self.hands.load(&name, &file).await {
-            tracing::error!("Failed to load Unit({name}): {error}");
-            self.metrics.failed(&task);
-            let state = state_of(error.load, "inactive", "dead");
-            self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
-            drop(self.words.take_back(Key::JobState(name)));
-            return None;
-        }
+        let reread = match self.hands.load(&name, &file).await {
+            Ok(reread) => reread,
+            Err(error) => {
+                tracing::error!("Failed to load Unit({name}): {error}");
+                self.metrics.failed(&task);
+                self.there.refused(&name, Way::Up, wanted.hash);
+                let state = state_of(error.load, "inactive", "dead");
+                self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
+                drop(self.words.take_back(Key::JobState(name)));
+                return None;
+            }
+        };
         self.there.loaded(&name, wanted.hash);
         // What follows systemd tells what changes; a unit that is only loaded, or runs already, may not change.
         if adopted || wanted.desired != JobState::Launched {
@@ -144,7 +172,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
             self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
         }
         self.done(&task);
-        Some(name)
+        Some((name, reread))
     }
 
     /// Holds a unit that is here. What was said of it may have ended while the store was away, and others have it now.
@@ -192,7 +220,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     /// Whether it was started: not where it would not be down in time, should this machine lose the store. The unit
     /// is held.
-    pub(super) async fn start(&self, name: &UnitName) -> bool {
+    async fn start(&self, name: &UnitName) -> bool {
         // Who stops units for a fence waits for its turn, and then finds this one launched.
         if !self.there.begin(name) {
             return false;
@@ -208,6 +236,9 @@ impl<S: Store, H: Hands> Agent<S, H> {
     async fn start_now(&self, name: &UnitName) -> bool {
         if let Err(error) = self.hands.start(name).await {
             tracing::error!("Failed to start Unit({name}): {error}");
+            if let Some(hash) = self.there.hash(name) {
+                self.there.refused(name, Way::Up, hash);
+            }
             return false;
         }
         self.there.set_state(name, JobState::Launched);
@@ -247,13 +278,19 @@ impl<S: Store, H: Hands> Agent<S, H> {
     /// What it says of the unit is taken back only when that is stopped.
     async fn unload(&self, name: &UnitName, task: &Task) {
         self.will_stop(name);
-        if let Err(error) = self.hands.unload(name).await {
-            tracing::error!("Failed to unload Unit({name}): {error}");
-            self.metrics.failed(task);
-            return;
+        match self.hands.unload(name).await {
+            Ok(Reread::Needed) => self.there.reload_later(),
+            Ok(Reread::NotNeeded) => {}
+            Err(error) => {
+                tracing::error!("Failed to unload Unit({name}): {error}");
+                self.metrics.failed(task);
+                if let Some(hash) = self.there.hash(name) {
+                    self.there.refused(name, Way::Down, hash);
+                }
+                return;
+            }
         }
         self.there.gone(name);
-        self.there.reload_later();
         self.take_back_words(name).await;
         self.done(task);
     }

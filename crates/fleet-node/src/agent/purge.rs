@@ -19,7 +19,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         iter(names)
             .for_each_concurrent(AT_A_TIME, |name| async move {
                 match self.hands.unload(&name).await {
-                    Ok(()) => {
+                    Ok(_) => {
                         self.there.gone(&name);
                         // With the store away, what was said ends by itself.
                         let patience = self.settings.patience();

@@ -5,7 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cluster::JobState;
 use cluster::agent::Found;
+use tokio::time::Instant;
 use unit_file::{UnitHash, UnitName};
+
+use crate::limits::REFUSED_FOR;
 
 #[derive(Default)]
 pub struct There(Mutex<Units>);
@@ -18,8 +21,17 @@ struct Units {
     not_greeted: BTreeSet<UnitName>,
     /// Launched ones, as they were last told.
     told: BTreeMap<UnitName, UnitHash>,
-    /// Files have gone that systemd still knows.
+    /// systemd may have read something else than what is there now.
     reload: bool,
+    /// Units, by their texts, that could not be brought there, and when.
+    refused: BTreeMap<(UnitName, Way), (UnitHash, Instant)>,
+}
+
+/// Where a task brings a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    Up,
+    Down,
 }
 
 impl There {
@@ -61,6 +73,18 @@ impl There {
 
     pub fn loaded(&self, name: &UnitName, hash: UnitHash) {
         self.units().found.insert(name.clone(), Found { hash, state: JobState::Loaded });
+    }
+
+    pub fn refused(&self, name: &UnitName, way: Way, hash: UnitHash) {
+        let mut units = self.units();
+        units.refused.retain(|_, (_, when)| when.elapsed() < REFUSED_FOR);
+        units.refused.insert((name.clone(), way), (hash, Instant::now()));
+    }
+
+    /// Whether that was just now. To try it is news by itself, of which no further try may come.
+    pub fn was_refused(&self, name: &UnitName, way: Way, hash: UnitHash) -> bool {
+        let refused = self.units().refused.get(&(name.clone(), way)).copied();
+        refused.is_some_and(|(of, when)| of == hash && when.elapsed() < REFUSED_FOR)
     }
 
     pub fn set_state(&self, name: &UnitName, state: JobState) {

@@ -4,84 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use fleet_node::{Answerer, Hands, HandsChange, HandsError, Memory, Peer, Peers, SystemdState};
+use fleet_node::{Answerer, Hands, HandsChange, HandsError, Memory, Peer, Peers, Reread, SystemdState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use unit_file::{UnitFile, UnitHash, UnitName};
 
+use crate::ledger::Ledger;
 use crate::store::Link;
-
-/// Which units run where, seen from above: the judge.
-#[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<Book>>);
-
-#[derive(Default)]
-struct Book {
-    running: BTreeMap<UnitName, BTreeSet<usize>>,
-    starts: usize,
-    faults: Vec<String>,
-    /// Where the story is told, since when.
-    told_since: Option<Instant>,
-}
-
-impl Book {
-    fn tell(&self, text: &str) {
-        if let Some(begun) = self.told_since {
-            eprintln!("{:9.3}     {text}", begun.elapsed().as_secs_f64());
-        }
-    }
-}
-
-impl Ledger {
-    pub fn told(begun: Instant) -> Self {
-        Self(Arc::new(Mutex::new(Book { told_since: Some(begun), ..Book::default() })))
-    }
-
-    fn tell(&self, text: &str) {
-        self.0.lock().unwrap().tell(text);
-    }
-
-    fn started(&self, name: &UnitName, machine: usize, alone: bool) {
-        let mut book = self.0.lock().unwrap();
-        book.tell(&format!("{name} starts on {machine}"));
-        book.starts += 1;
-        let running = book.running.entry(name.clone()).or_default();
-        running.insert(machine);
-        if alone && running.len() > 1 {
-            let fault = format!("{name} runs on machines {running:?}");
-            book.tell(&format!("FAULT: {fault}"));
-            book.faults.push(fault);
-        }
-    }
-
-    fn stopped(&self, name: &UnitName, machine: usize) {
-        let mut book = self.0.lock().unwrap();
-        book.tell(&format!("{name} has ended on {machine}"));
-        if let Some(running) = book.running.get_mut(name) {
-            running.remove(&machine);
-            if running.is_empty() {
-                book.running.remove(name);
-            }
-        }
-    }
-
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap().running.len()
-    }
-
-    pub fn running(&self) -> BTreeMap<UnitName, BTreeSet<usize>> {
-        self.0.lock().unwrap().running.clone()
-    }
-
-    /// How often any unit was started on any machine.
-    pub fn starts(&self) -> usize {
-        self.0.lock().unwrap().starts
-    }
-
-    pub fn faults(&self) -> Vec<String> {
-        self.0.lock().unwrap().faults.clone()
-    }
-}
 
 #[derive(Clone)]
 pub struct Machine {
@@ -95,20 +24,36 @@ pub struct Machine {
 
 struct Systemd {
     units: BTreeMap<UnitName, Unit>,
+    /// Units whose files are gone, and that are in the memory.
+    remains: BTreeSet<UnitName>,
     listeners: Vec<mpsc::Sender<HandsChange>>,
     chance: fastrand::Rng,
     /// Rises with each crash: what was begun before is nothing any more.
     boot: u64,
+    refused: usize,
+    refuses_all: bool,
 }
 
 struct Unit {
     file: UnitFile,
+    known: Known,
     active: &'static str,
+}
+
+/// What systemd has in its memory of a unit's file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    AsItIs,
+    /// It has not looked for it since it is there.
+    Unseen,
+    /// Something else: it has to read its files again.
+    Other,
 }
 
 impl Machine {
     pub fn new(number: usize, ledger: Ledger, chance: fastrand::Rng) -> Self {
-        let systemd = Systemd { units: BTreeMap::new(), listeners: Vec::new(), chance, boot: 0 };
+        let (units, remains, listeners) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        let systemd = Systemd { units, remains, listeners, chance, boot: 0, refused: 0, refuses_all: false };
         Self {
             number,
             ledger,
@@ -127,6 +72,7 @@ impl Machine {
         let mut systemd = self.systemd();
         systemd.boot += 1;
         systemd.listeners.clear();
+        systemd.remains.clear();
         for name in std::mem::take(&mut systemd.units).into_keys() {
             self.ledger.stopped(&name, self.number);
         }
@@ -154,6 +100,31 @@ impl Machine {
             .retain(|listener| listener.try_send(HandsChange::State(name.clone(), state_of(active))).is_ok());
     }
 
+    /// Units are named after what systemd does not do with them.
+    fn refuses(&self, what: &str, name: &UnitName) -> Result<(), HandsError> {
+        let mut systemd = self.systemd();
+        if !systemd.refuses_all && !name.as_str().starts_with(&format!("refused-{what}")) {
+            return Ok(());
+        }
+        systemd.refused += 1;
+        Err(HandsError { text: format!("{what} is refused"), load: "error" })
+    }
+
+    /// Whether it does nothing at all.
+    pub fn set_refuses_all(&self, refuses: bool) {
+        self.systemd().refuses_all = refuses;
+    }
+
+    /// How often it was asked for that.
+    pub fn refused(&self) -> usize {
+        self.systemd().refused
+    }
+
+    /// systemd has that to say of a unit, whoever did it.
+    pub fn shows(&self, name: &UnitName, active: &'static str) {
+        self.set(self.boot(), name, active);
+    }
+
     fn boot(&self) -> u64 {
         self.systemd().boot
     }
@@ -168,12 +139,26 @@ impl Machine {
     }
 }
 
+fn needed_if(needed: bool) -> Reread {
+    if needed { Reread::Needed } else { Reread::NotNeeded }
+}
+
+/// It has ended and is to be started again: in the unit's place for its active state.
+pub const AUTO_RESTART: &str = "auto-restart";
+
 fn state_of(active: &str) -> SystemdState {
     let sub = match active {
         "active" => "running",
         "activating" => "start",
         "deactivating" => "stop-sigterm",
         "failed" => "failed",
+        AUTO_RESTART => {
+            return SystemdState {
+                active: "activating".into(),
+                sub: AUTO_RESTART.into(),
+                load: "loaded".into(),
+            };
+        }
         _ => "dead",
     };
     SystemdState { load: "loaded".into(), active: active.into(), sub: sub.into() }
@@ -186,38 +171,65 @@ impl Hands for Machine {
         Ok(systemd.units.iter().map(|(name, unit)| (name.clone(), unit.file.clone())).collect())
     }
 
-    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<(), HandsError> {
+    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<Reread, HandsError> {
         self.call().await;
+        self.refuses("load", name)?;
         let mut systemd = self.systemd();
-        let unit = systemd
-            .units
-            .entry(name.clone())
-            .or_insert_with(|| Unit { file: file.clone(), active: "inactive" });
-        unit.file = file.clone();
-        Ok(())
+        // As a unit is where others want it.
+        let needed = systemd.units.contains_key(name)
+            || systemd.remains.contains(name)
+            || systemd.chance.u32(0..4) == 0;
+        let known = if needed { Known::Other } else { Known::Unseen };
+        let unit = systemd.units.entry(name.clone()).or_insert_with(|| Unit {
+            file: file.clone(),
+            known,
+            active: "inactive",
+        });
+        (unit.file, unit.known) = (file.clone(), known);
+        Ok(needed_if(needed))
     }
 
-    async fn unload(&self, name: &UnitName) -> Result<(), HandsError> {
+    async fn unload(&self, name: &UnitName) -> Result<Reread, HandsError> {
+        self.refuses("unload", name)?;
         let boot = self.boot();
         self.stop(name).await?;
         self.set(boot, name, "inactive");
         let mut systemd = self.systemd();
-        if systemd.boot == boot {
-            systemd.units.remove(name);
+        // Another unit may keep it in the memory.
+        let remains = systemd.chance.u32(0..4) == 0;
+        if systemd.boot == boot && systemd.units.remove(name).is_some() && remains {
+            systemd.remains.insert(name.clone());
+        }
+        Ok(needed_if(remains))
+    }
+
+    async fn find(&self, names: &[UnitName]) -> Result<(), HandsError> {
+        self.call().await;
+        let mut systemd = self.systemd();
+        let new = systemd.units.iter_mut().filter(|(name, _)| names.contains(name));
+        for unit in new.map(|(_, unit)| unit).filter(|unit| unit.known == Known::Unseen) {
+            unit.known = Known::AsItIs;
         }
         Ok(())
     }
 
     async fn reload(&self) -> Result<(), HandsError> {
         self.call().await;
+        let mut systemd = self.systemd();
+        systemd.remains.clear();
+        systemd.units.values_mut().for_each(|unit| unit.known = Known::AsItIs);
         Ok(())
     }
 
     async fn start(&self, name: &UnitName) -> Result<(), HandsError> {
         self.call().await;
+        self.refuses("start", name)?;
         let boot = self.boot();
-        let active = self.systemd().units.get(name).map(|unit| unit.active);
-        match active {
+        let found = self.systemd().units.get(name).map(|unit| (unit.active, unit.known));
+        if found.is_some_and(|(_, known)| known != Known::AsItIs) {
+            self.ledger.fault(format!("{name} is started on {}, and systemd has not read it", self.number));
+        }
+        match found.map(|(active, _)| active) {
             Some("inactive" | "failed") => {}
             // systemd starts it when the stop job has ended.
             Some("deactivating") => {

@@ -1,6 +1,7 @@
 //! Whole clusters in one thread, from a seed: machines crash, are cut off, lose their fleetd; the store goes away
 //! and loses answers; units come, change and go. No unit may ever run twice, and in the end all that is asked for
-//! runs. Time does not pass: it is tokio's own, which jumps to the next thing that waits.
+//! runs. Time does not pass: it is tokio's own, which jumps to the next thing that waits. The time of day is set to
+//! and fro meanwhile.
 //!
 //! `KEELSON_SEEDS=1000` runs so many instead of the usual few, `KEELSON_SEED=17` just that one, with its story.
 
@@ -8,9 +9,12 @@
 
 mod all_at_once;
 mod dead;
+mod ledger;
 mod machine;
+mod restless;
 mod scale;
 mod store;
+mod wall_clock;
 mod world;
 
 use std::time::Duration;
@@ -28,6 +32,7 @@ fn run(seed: u64, told: bool) -> Vec<String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
+        wall_clock::jumps(seed);
         let mut world = World::new(seed, told).await;
         for _ in 0..TROUBLES {
             world.trouble().await;
@@ -49,6 +54,14 @@ fn no_unit_twice_and_none_lost() {
         .filter(|(_, faults)| !faults.is_empty())
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// That the time of day jumps is seen where a machine goes by it.
+#[test]
+fn machines_that_go_by_the_time_of_day_are_caught() {
+    wall_clock::set_believed(true);
+    assert!((1..=20).any(|seed| !run(seed, false).is_empty()));
+    wall_clock::set_believed(false);
 }
 
 /// The way to the store was cut; when it is open again, everything is known at once, whatever became of what was

@@ -8,12 +8,14 @@ use std::time::Duration;
 use cluster::registry::View;
 use cluster::schedule::Standing;
 use cluster::{Cordon, JobState, MachineId};
-use fleet_node::{Chance, Clock, Metrics, Node, Requests, Settings, World as Parts};
+use fleet_node::{Chance, Metrics, Node, Requests, Settings, World as Parts};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
-use crate::machine::{Lan, Ledger, Machine};
+use crate::ledger::Ledger;
+use crate::machine::{Lan, Machine};
 use crate::store::{Link, Service};
+use crate::wall_clock;
 
 pub const TTL: Duration = Duration::from_secs(30);
 
@@ -106,7 +108,6 @@ impl World {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let place = &mut self.places[number];
         let instance = format!("start-{start}");
-        let begun = self.begun;
         let mut rng = fastrand::Rng::with_seed(start);
         let shares = (0..64).map(|_| rng.f64()).collect::<Vec<_>>();
         let next = AtomicU64::new(0);
@@ -127,7 +128,7 @@ impl World {
             earlier_instances: place.starts.clone(),
             remembered: place.machine.memory.lock().unwrap().clone(),
             launched: place.machine.launched.lock().unwrap().clone(),
-            clock: Clock(Arc::new(move || begun.elapsed())),
+            clock: wall_clock::of_machine(self.begun),
             chance: Chance(Arc::new(move || shares[next.fetch_add(1, Ordering::Relaxed) as usize % 64])),
         };
         place.starts.push(instance);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use systemd_units::Error;
+use systemd_units::{Error, Reread};
 
 use super::fake::{Node, Unit, file, name, told};
 
@@ -86,7 +86,7 @@ async fn check_clash(elsewhere: (&str, &'static str, &'static str), active: &str
     });
     let loaded = node.units.load(&name("a@1.service"), &file(OLD)).await;
     match (expected, loaded) {
-        (None, loaded) => loaded.unwrap(),
+        (None, loaded) => drop(loaded.unwrap()),
         (Some(expected), Err(Error::Clash { unit, path })) => {
             assert_eq!((unit.as_str(), path.as_path()), ("a@1.service", Path::new(expected)));
             assert_eq!(node.file("a@1.service"), None);
@@ -126,4 +126,55 @@ async fn a_unit_of_the_folder_is_no_stranger_to_itself() {
     symlink(node.folder.join("a.service"), &link).unwrap();
     node.fake.state(|state| state.units.insert("a.service".into(), Unit::of("loaded", "active", &link)));
     node.units.load(&name("a.service"), &file(OLD)).await.unwrap();
+}
+
+/// Loads `text` as `a@1.service` after `before`; whether systemd has to read its files again then.
+async fn check_reread(before: impl FnOnce(&Node), text: &str, expected: Reread) {
+    let node = Node::new();
+    before(&node);
+    let loaded = node.units.load(&name("a@1.service"), &file(text)).await;
+    assert_eq!(loaded.unwrap(), expected, "{:?}", node.fake.state(|state| state.calls.clone()));
+    assert_eq!(node.fake.calls("Reload"), 0);
+}
+
+#[tokio::test]
+async fn systemd_has_to_read_its_files_again_where_it_knows_the_unit() {
+    use Reread::{Needed, NotNeeded};
+    let nothing = |_: &Node| {};
+    check_reread(nothing, OLD, NotNeeded).await;
+    // What is to want it may be there already.
+    check_reread(nothing, NEW, Needed).await;
+    check_reread(|node| node.put("a@1.service", "active"), OLD, Needed).await;
+    // Of a file of before, systemd may have more than it shows.
+    check_reread(|node| fs::write(node.folder.join("a@1.service"), OLD).unwrap(), OLD, Needed).await;
+    let remains = |node: &Node| {
+        node.put("a@1.service", "inactive");
+        fs::remove_file(node.folder.join("a@1.service")).unwrap();
+    };
+    check_reread(remains, OLD, Needed).await;
+    let template = |node: &Node| {
+        let of = ("loaded", "/usr/lib/systemd/system/a@.service");
+        node.fake.state(|state| state.elsewhere.insert("a@.service".to_owned(), of));
+    };
+    check_reread(template, OLD, Needed).await;
+}
+
+#[tokio::test]
+async fn new_files_are_found_or_all_are_read_again() {
+    let node = Node::new();
+    let names = ["a.service", "b.service", "c.service"].map(name);
+    node.units.load(&names[0], &file(OLD)).await.unwrap();
+    node.units.find(&[names[0].clone(), name("no@.service")]).await.unwrap();
+    assert_eq!(node.fake.calls("Reload"), 0);
+    // What another unit names was looked for before its file was there.
+    for unit in &names[1..] {
+        let missing = Unit::of("not-found", "inactive", Path::new(""));
+        node.fake.state(|state| state.units.insert(unit.to_string(), missing));
+        assert_eq!(node.units.load(unit, &file(OLD)).await.unwrap(), Reread::NotNeeded);
+    }
+    node.units.find(&names).await.unwrap();
+    assert_eq!(node.fake.calls("Reload"), 1);
+    for unit in &names {
+        node.units.start(unit).await.unwrap();
+    }
 }

@@ -82,7 +82,7 @@ async fn where_many_are_refused_each_is_tried_alone() {
     let all: Vec<_> = (0..5).map(|number| format!("a{number}.service")).collect();
     all.iter().for_each(|unit| node.put(unit, "inactive"));
     node.fake.state(|state| {
-        state.hold = Some(("GetUnit", all.len()));
+        state.hold = Some(("StopUnit", all.len()));
         state.undisabled = refused.map(str::to_owned).into();
     });
     let names: Vec<_> = all.iter().map(|unit| name(unit)).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use systemd_units::{Error, Units};
+use systemd_units::{Error, Reread, Units};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ fn running(unit: &str, stop: Stop) -> Node {
     node
 }
 
-fn unload(units: &Units, unit: &str) -> JoinHandle<Result<(), Error>> {
+fn unload(units: &Units, unit: &str) -> JoinHandle<Result<Reread, Error>> {
     let (units, unit) = (units.clone(), name(unit));
     tokio::spawn(async move { units.unload(&unit).await })
 }
@@ -40,8 +40,8 @@ async fn nothing_is_removed_while_the_unit_stops() {
     node.fake.end_stop("a.service", "done", "failed").await;
     unloading.await.unwrap().unwrap();
     assert!(!is_whole(&node, "a.service"));
-    let after = node.fake.state(|state| state.calls.split_off(state.calls.len() - 2));
-    assert_eq!(after, ["DisableUnitFiles a.service", "ResetFailedUnit a.service"]);
+    let after = node.fake.state(|state| state.calls.split_off(state.calls.len() - 3));
+    assert_eq!(after, ["DisableUnitFiles a.service", "ResetFailedUnit a.service", "GetUnit a.service"]);
     assert_eq!(node.fake.calls("Reload"), 0);
 }
 
@@ -49,7 +49,7 @@ async fn nothing_is_removed_while_the_unit_stops() {
 async fn check_stop(stop: Stop, expected: Result<(), &str>) {
     let node = running("a.service", stop);
     let start = Instant::now();
-    let unloaded = node.units.unload(&name("a.service")).await.map_err(|error| told(&error));
+    let unloaded = node.units.unload(&name("a.service")).await.map(drop).map_err(|error| told(&error));
     assert_eq!(unloaded, expected.map_err(str::to_owned), "{stop:?}");
     assert_eq!(is_whole(&node, "a.service"), expected.is_err(), "{stop:?}");
     let limit = if matches!(stop, Stop::Unsaid) { 5 } else { 0 };
@@ -252,4 +252,19 @@ async fn a_unit_is_replaced_after_the_old_one_is_down() {
     node.units.start(&name("a.service")).await.unwrap();
     let states = node.units.states(&[name("a.service")]).await.unwrap();
     assert_eq!(states[&name("a.service")].active, "active");
+}
+
+/// `a.service` ends in this active state; whether systemd has to read its files again after it was unloaded.
+async fn check_reread(ends: &'static str, expected: Reread) {
+    let node = running("a.service", Stop::With("done", ends));
+    assert_eq!(node.units.unload(&name("a.service")).await.unwrap(), expected, "{ends}");
+    assert!(!is_whole(&node, "a.service"));
+    // What is not there needs nothing.
+    assert_eq!(node.units.unload(&name("b.service")).await.unwrap(), Reread::NotNeeded);
+}
+
+#[tokio::test]
+async fn systemd_has_to_read_its_files_again_where_it_remembers_the_unit() {
+    check_reread("inactive", Reread::NotNeeded).await;
+    check_reread("failed", Reread::Needed).await;
 }

@@ -1,0 +1,124 @@
+//! Units that do not come to rest, or not up.
+
+use std::time::Duration;
+
+use cluster::JobState;
+use tokio::time::{Instant, sleep};
+use unit_file::{UnitFile, UnitName};
+
+use crate::machine::AUTO_RESTART;
+use crate::store::About;
+use crate::world::World;
+
+/// For so long it is started and ends, some fifty times a second.
+const LASTS: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+        world.start(0);
+        sleep(Duration::from_secs(5)).await;
+        let names = ["restless.service", "calm.service"].map(|name| UnitName::parse(name).unwrap());
+        let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
+        let requests = world.places[0].node.as_ref().unwrap().requests();
+        for name in &names {
+            requests.create(name, &file, JobState::Launched).await.unwrap();
+        }
+        sleep(Duration::from_secs(5)).await;
+
+        let written = || world.service.requests().get(&About::State).copied().unwrap_or(0);
+        let state = |name| {
+            let id = cluster::MachineId::new(&world.places[0].id);
+            world.view().state(name, &id).map(|state| (state.active.clone(), state.sub.clone()))
+        };
+        let (machine, began, before) = (&world.places[0].machine, Instant::now(), written());
+        let (mut shown, mut looks) = (0, 0);
+        while began.elapsed() < LASTS {
+            for (active, millis) in [("active", 1), (AUTO_RESTART, 20)] {
+                machine.shows(&names[0], active);
+                sleep(Duration::from_millis(millis)).await;
+            }
+            looks += 1;
+            let is_shown =
+                state(&names[0]).is_some_and(|(active, sub)| active == "activating" && sub == AUTO_RESTART);
+            shown += usize::from(is_shown);
+        }
+        assert!(shown > looks * 3 / 4, "{shown} of {looks}");
+        let count = written() - before;
+        // Once a second, and what is renewed of both.
+        assert!(count < LASTS.as_secs() + 20, "{count}");
+
+        // What it is in the end is known soon, and of others at once.
+        machine.shows(&names[0], "active");
+        machine.shows(&names[1], "failed");
+        let active = |name| state(name).map(|(active, _)| active);
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(active(&names[1]).as_deref(), Some("failed"));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(active(&names[0]).as_deref(), Some("active"));
+        assert_eq!(world.faults(), Vec::<String>::new());
+    });
+}
+
+/// Whatever is told of a unit because it was tried is no reason to try it again at once.
+#[test]
+fn a_unit_that_is_refused_is_tried_from_time_to_time() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        for what in ["refused-start.service", "refused-load.service", "refused-unload.service"] {
+            let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+            world.start(0);
+            sleep(Duration::from_secs(5)).await;
+            let file = |text: &str| UnitFile::from_text(&format!("[Service]\nExecStart=/{text}\n")).unwrap();
+            let (name, requests) =
+                (UnitName::parse(what).unwrap(), world.places[0].node.as_ref().unwrap().requests());
+            requests.create(&name, &file("a"), JobState::Launched).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            if what.contains("unload") {
+                requests.destroy(&name).await.unwrap();
+            }
+            sleep(LASTS).await;
+            // At each look of the agent.
+            let tries = world.places[0].machine.refused();
+            assert!((10..=16).contains(&tries), "{what}: {tries}");
+            if what.contains("unload") {
+                continue;
+            }
+            // A text that is new is tried at once.
+            requests.create(&name, &file("b"), JobState::Launched).await.unwrap();
+            sleep(Duration::from_millis(500)).await;
+            assert!(world.places[0].machine.refused() > tries, "{what}");
+        }
+    });
+}
+
+/// A start that is asked for once more, at a moment when it can not be done, is done later.
+#[test]
+fn a_failed_unit_that_is_asked_for_again_is_started_in_the_end() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+        world.start(0);
+        sleep(Duration::from_secs(5)).await;
+        let name = UnitName::parse("a.service").unwrap();
+        let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
+        let (requests, machine) =
+            (world.places[0].node.as_ref().unwrap().requests(), &world.places[0].machine);
+        requests.create(&name, &file, JobState::Launched).await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        machine.shows(&name, "failed");
+        machine.set_refuses_all(true);
+        requests.set_desired(&name, JobState::Launched).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((world.ledger.running().len(), machine.refused()), (0, 1));
+        machine.set_refuses_all(false);
+        sleep(Duration::from_secs(10)).await;
+        assert!(world.ledger.running().contains_key(&name));
+        assert_eq!(world.ledger.starts(), 2);
+    });
+}

@@ -1,0 +1,103 @@
+//! The bus by which fleetd speaks with systemd goes away and comes back, and systemd itself starts anew.
+
+use std::time::{Duration, Instant};
+
+use machines::cluster::BackendKind::{Nspawn, Qemu};
+
+use super::super::kv::{NODES, SOON};
+use super::beats::{Beats, FOLDER, Run, SERVICE};
+use super::cluster::{Member, form_with, put, start_each, user_data, wait_for_machines};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const BUS: Scenario = Scenario {
+    name: "fleet-bus",
+    about: "D-Bus restarted or killed, and systemd executed anew: units run on, fleetd starts and sees units as before",
+    nodes: NODES,
+    shared: &[FOLDER],
+    long_on: &[Qemu],
+    run: bus,
+    ..USUAL
+};
+
+/// What is done to a machine. None of it is fleetd's end, or a unit's.
+const EVENTS: [(&str, &str); 3] = [
+    ("dbus restarted", "systemctl restart dbus.service"),
+    ("dbus killed", "systemctl kill -s KILL dbus.service"),
+    ("systemd executed anew", "systemctl daemon-reexec"),
+];
+/// It does not connect again by itself, and logins wait for it.
+const LOGINS: &str = "systemctl restart systemd-logind.service";
+
+/// Sooner than fleetd asks systemd for all states anew: what is seen by then, systemd has told.
+fn told(stage: &Stage<'_>) -> Duration {
+    match stage.backend {
+        Qemu => SOON,
+        Nspawn => Duration::from_secs(15),
+    }
+}
+
+fn bus(stage: &Stage<'_>) -> Result<(), Failure> {
+    let members = form_with(stage, &user_data(&[], ""))?;
+    let [one, two, three] = &members;
+    let beats = Beats::new(&stage.shared(1));
+    let typed = &two.machine;
+    put(typed, "beat@.service", SERVICE)?;
+    put(typed, "there@.service", &format!("{SERVICE}\n[X-Fleet]\nMachineID={}\n", one.id))?;
+    start_each(typed, &[("beat@1", one), ("beat@2", two), ("beat@3", three)])?;
+    let units = (1..=NODES).map(|number| format!("beat@{number}.service")).collect::<Vec<_>>();
+    let ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    let mut runs = beats.wait(&units, &ids, SOON)?;
+    let fleetd = one.machine.succeed(FLEETD)?;
+    for (number, (event, command)) in EVENTS.into_iter().enumerate() {
+        one.machine.succeed(&format!("sudo sh -c '{command} && {LOGINS}'"))?;
+        let unit = format!("there@{number}");
+        runs.extend(
+            works_on(stage, &members, &beats, &unit)
+                .map_err(|failure| Failure::Expected(format!("after {event}: {}", failure.chain())))?,
+        );
+        for member in &members {
+            wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
+        }
+        beats.undisturbed(&runs, &format!("after {event}"))?;
+    }
+    let after = one.machine.succeed(FLEETD)?;
+    expect(fleetd == after, "the same fleetd", &format!("{fleetd}{after}"))?;
+    beats.never_twice()
+}
+
+const FLEETD: &str = "systemctl show --property=MainPID,NRestarts fleet.service";
+
+/// A unit is started on the first machine, its end is seen, and it is started again; its run.
+fn works_on(
+    stage: &Stage<'_>,
+    members: &[Member<'_>; NODES],
+    beats: &Beats,
+    unit: &str,
+) -> Result<Vec<Run>, Failure> {
+    let [one, two, _] = members;
+    let (typed, began) = (&two.machine, Instant::now());
+    let row = |state: &str| {
+        format!(
+            "fleetctl list-units --no-legend --fields=unit,active,sub | tr -s '\\t' | grep -xP '{unit}.service\\t{state}'"
+        )
+    };
+    start_each(typed, &[(unit, one)])?;
+    typed.wait_until_succeeds(&row("active\\trunning"), told(stage))?;
+    one.machine.succeed(&format!("sudo systemctl kill -s KILL {unit}.service"))?;
+    typed.wait_until_succeeds(&row("failed\\tfailed"), told(stage))?;
+    typed.succeed(&format!("fleetctl start {unit}"))?;
+    typed.wait_until_succeeds(&row("active\\trunning"), told(stage))?;
+    eprintln!("{unit} was started, seen to fail and started again within {:?}", began.elapsed());
+    // What its first process has written is fresh for a while.
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut runs = beats.alive()?;
+        runs.retain(|run| run.unit == format!("{unit}.service"));
+        if runs.len() == 1 {
+            return Ok(runs);
+        }
+        expect(Instant::now() < deadline, "one process of the unit", &format!("{runs:?}"))?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

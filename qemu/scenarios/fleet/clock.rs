@@ -1,0 +1,103 @@
+//! The cluster manager where one machine's clock is wrong.
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::super::kv::{NODES, SOON, leader, shows};
+use super::cluster::{
+    Member, form_with, grace, impatient, put, start_each, ttl, wait_for_machines, wait_for_places,
+};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const CLOCK: Scenario = Scenario {
+    name: "fleet-clock",
+    about: "a clock that jumps an hour ahead and back moves and stops no unit, and dead machines are still found",
+    nodes: NODES,
+    // Containers have their host's clock.
+    on: &[Qemu],
+    long_on: &[Qemu],
+    run: clock,
+    ..USUAL
+};
+
+const AHEAD: &str = "sudo date -s '1 hour'";
+const BACK: &str = "sudo date -s '1 hour ago'";
+const SLEEPS: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
+/// Which processes the units have, and whose start they are.
+const PROCESSES: &str =
+    "systemctl show --property=Id,MainPID,InvocationID,NRestarts 'one@*' everywhere.service";
+
+fn clock(stage: &Stage<'_>) -> Result<(), Failure> {
+    let members = form_with(stage, &impatient(stage))?;
+    for member in &members {
+        member.machine.succeed("sudo systemctl stop systemd-timesyncd.service")?;
+    }
+    let [one, two, three] = &members;
+    let typed = &three.machine;
+    put(typed, "one@.service", SLEEPS)?;
+    put(typed, "everywhere.service", &format!("{SLEEPS}\n[X-Fleet]\nGlobal=true\n"))?;
+    let spread = [("one@1", one), ("one@2", two), ("one@3", three)];
+    start_each(typed, &spread)?;
+    typed.succeed("fleetctl start everywhere")?;
+    let everywhere = [("everywhere", one), ("everywhere", two), ("everywhere", three)];
+    let places = [&everywhere[..], &spread].concat();
+    wait_for_places(typed, &places)?;
+
+    // One that keeps the store's time, and one that does not.
+    let leads = stage.machine(leader(stage, typed)?);
+    let by_name = |name: &str| members.iter().find(|member| member.machine.name() == name);
+    let leads = by_name(leads.name()).unwrap_or(one);
+    let follows = members.iter().find(|member| member.id != leads.id).unwrap_or(two);
+    let mut number = NODES;
+    for odd in [follows, leads] {
+        for jump in [AHEAD, BACK] {
+            let before = processes(&members)?;
+            odd.machine.succeed(jump)?;
+            // Whoever took the jump for time that has passed would have given somebody up by then.
+            std::thread::sleep(ttl(stage) + grace(stage) / 4);
+            let after = processes(&members)?;
+            expect(before == after, &format!("after `{jump}` the same processes: {before}"), &after)?;
+            for member in &members {
+                wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
+            }
+            wait_for_places(typed, &places)?;
+            number += 1;
+            started_on(odd, number, typed)?;
+        }
+    }
+    // Left an hour ahead, it still sees who dies, in the time that was promised.
+    follows.machine.succeed(AHEAD)?;
+    let dies = members.iter().find(|member| ![&follows.id, &leads.id].contains(&&member.id)).unwrap_or(three);
+    let watching = &follows.machine;
+    let began = std::time::Instant::now();
+    dies.machine.crash()?;
+    wait_for_machines(watching, &[follows, leads])?;
+    let moved = "fleetctl list-units --full --no-legend --fields=unit,machine,active | grep 'one@'";
+    let all = format!("seen=$({moved}); echo \"$seen\"; test $(grep -vc {} <<<\"$seen\") = {NODES}", dies.id);
+    watching.wait_until_succeeds(&all, ttl(stage) + grace(stage) + SOON)?;
+    let took = began.elapsed();
+    let promised = ttl(stage) + grace(stage);
+    expect(
+        took < promised + SOON / 4,
+        &format!("its unit elsewhere within {promised:?}"),
+        &format!("{took:?}"),
+    )
+}
+
+/// Of all machines.
+fn processes(members: &[Member<'_>]) -> Result<String, Failure> {
+    let each = members.iter().map(|member| Ok(member.machine.succeed(PROCESSES)?));
+    each.collect()
+}
+
+/// A unit that only this machine can have is started there, shown and destroyed.
+fn started_on(place: &Member<'_>, number: usize, typed: &Machine<'_>) -> Result<(), Failure> {
+    let unit = format!("pinned{number}");
+    put(typed, &format!("{unit}.service"), &format!("{SLEEPS}\n[X-Fleet]\nMachineID={}\n", place.id))?;
+    start_each(typed, &[(&unit, place)])?;
+    let row =
+        format!("fleetctl list-units --no-legend | grep -P '^{unit}.service\\t\\S+\\tactive\\trunning'");
+    typed.wait_until_succeeds(&row, SOON)?;
+    shows(typed, &format!("fleetctl destroy {unit}"), &format!("Destroyed {unit}.service\n"))
+}

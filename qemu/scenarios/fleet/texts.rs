@@ -1,0 +1,156 @@
+//! What systemd has read of a unit is what the unit's file says now, although its files are read again only where
+//! that is needed: it takes long, and systemd does nothing else meanwhile.
+
+use machines::machine::Machine;
+
+use super::super::kv::SOON;
+use super::cluster::{form, put};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const TEXTS: Scenario = Scenario {
+    name: "fleet-texts",
+    about: "new units start without a reload of systemd's, and each runs by the text that it has now",
+    user_data: Some(super::TUTORIAL),
+    run: texts,
+    ..USUAL
+};
+
+/// Where an administrator of the machine puts files until the next boot.
+const SYSTEM: &str = "/run/systemd/system";
+
+fn texts(stage: &Stage<'_>) -> Result<(), Failure> {
+    let members = form(stage)?;
+    let Some(member) = members.first() else { return Ok(()) };
+    let machine = &member.machine;
+    new_units(machine)?;
+    replaced(machine)?;
+    named_before(machine)?;
+    asked_for_before(machine)?;
+    wanted(machine)?;
+    dressed(machine)
+}
+
+/// New ones, and one that is not the one of before, though it has its name.
+fn new_units(machine: &Machine<'_>) -> Result<(), Failure> {
+    let before = reloads(machine)?;
+    put_sleep(machine, "new.service", "", 1001)?;
+    put_sleep(machine, "new@.service", "", 1002)?;
+    machine.succeed("fleetctl start new.service new@1.service new@2.service")?;
+    for (unit, seconds) in [("new.service", 1001), ("new@1.service", 1002), ("new@2.service", 1002)] {
+        runs(machine, unit, seconds)?;
+    }
+    destroy(machine, "new.service")?;
+    put_sleep(machine, "new.service", "", 1003)?;
+    machine.succeed("fleetctl start new.service")?;
+    runs(machine, "new.service", 1003)?;
+    let after = reloads(machine)?;
+    expect(after == before, &format!("{before} reloads as before"), &after.to_string())
+}
+
+/// A text that changes while systemd has the unit in its memory.
+fn replaced(machine: &Machine<'_>) -> Result<(), Failure> {
+    put_sleep(machine, "new.service", "", 1004)?;
+    machine.succeed("fleetctl start --replace new.service")?;
+    runs(machine, "new.service", 1004)?;
+    machine.succeed("fleetctl load new.service")?;
+    put_sleep(machine, "new.service", "", 1005)?;
+    machine.succeed("fleetctl load --replace new.service && fleetctl start new.service")?;
+    runs(machine, "new.service", 1005)
+}
+
+/// A unit that another one names: systemd has it in its memory before there is a file, and after that has gone.
+fn named_before(machine: &Machine<'_>) -> Result<(), Failure> {
+    put_sleep(machine, "names.service", "[Unit]\nAfter=named.service\n", 1006)?;
+    machine.succeed("fleetctl start names.service")?;
+    runs(machine, "names.service", 1006)?;
+    let load = |state: &str| {
+        let row = "systemctl list-units --all --plain --no-legend named.service | grep ' $state '";
+        machine.wait_until_succeeds(&row.replace("$state", state), SOON)
+    };
+    for seconds in [1007, 1008] {
+        load("not-found")?;
+        put_sleep(machine, "named.service", "", seconds)?;
+        machine.succeed("fleetctl start named.service")?;
+        runs(machine, "named.service", seconds)?;
+        load("loaded")?;
+        destroy(machine, "named.service")?;
+    }
+    Ok(())
+}
+
+/// Somebody asked for it too soon.
+fn asked_for_before(machine: &Machine<'_>) -> Result<(), Failure> {
+    machine.fail("sudo systemctl start late.service")?;
+    put_sleep(machine, "late.service", "", 1009)?;
+    machine.succeed("fleetctl start late.service")?;
+    runs(machine, "late.service", 1009)
+}
+
+/// What is to want it is active already: it does once the unit is loaded, and systemd has read all its files again.
+fn wanted(machine: &Machine<'_>) -> Result<(), Failure> {
+    machine.write("/home/core/group.target", b"[Unit]\nDescription=All that belongs together\n")?;
+    machine.succeed(&format!(
+        "sudo mv group.target {SYSTEM} && sudo systemctl daemon-reload && sudo systemctl start group.target"
+    ))?;
+    put(
+        machine,
+        "wanted.service",
+        "[Service]\nExecStart=/usr/bin/sleep 1010\n[Install]\nWantedBy=group.target\n",
+    )?;
+    let before = reloads(machine)?;
+    machine.succeed("fleetctl load wanted.service")?;
+    let wants = "systemctl show --property=Wants --value group.target | grep -x wanted.service";
+    machine.wait_until_succeeds(wants, SOON)?;
+    let after = reloads(machine)?;
+    expect(after > before, &format!("more than {before} reloads"), &after.to_string())?;
+    machine.succeed("fleetctl start wanted.service")?;
+    runs(machine, "wanted.service", 1010)?;
+    destroy(machine, "wanted.service")?;
+    machine.wait_until_fails(wants, SOON)?;
+    Ok(())
+}
+
+/// It finds a drop-in that systemd was not told of.
+fn dressed(machine: &Machine<'_>) -> Result<(), Failure> {
+    let folder = format!("{SYSTEM}/dressed.service.d");
+    machine.succeed(&format!(
+        "sudo mkdir {folder} && printf '[Service]\\nEnvironment=A=b\\n' | sudo tee {folder}/10-a.conf"
+    ))?;
+    put_sleep(machine, "dressed.service", "", 1011)?;
+    machine.succeed("fleetctl start dressed.service")?;
+    runs(machine, "dressed.service", 1011)?;
+    machine.succeed("systemctl show --property=Environment --value dressed.service | grep -x A=b")?;
+    Ok(())
+}
+
+fn put_sleep(machine: &Machine<'_>, name: &str, before: &str, seconds: u32) -> Result<(), Failure> {
+    put(machine, name, &format!("{before}[Service]\nExecStart=/usr/bin/sleep {seconds}\n"))
+}
+
+/// Until its process is the one of this text, and the cluster says so.
+fn runs(machine: &Machine<'_>, unit: &str, seconds: u32) -> Result<(), Failure> {
+    let process = format!(
+        "tr '\\0' ' ' </proc/$(systemctl show --property=MainPID --value {unit})/cmdline | \
+         grep -x '/usr/bin/sleep {seconds} '"
+    );
+    machine.wait_until_succeeds(&process, SOON)?;
+    let listed = format!(
+        "fleetctl list-units --no-legend --fields=unit,active,sub | grep -P '^{unit}\\t+active\\t+running$'"
+    );
+    machine.wait_until_succeeds(&listed, SOON)?;
+    Ok(())
+}
+
+/// Until nothing of it is on the machine.
+fn destroy(machine: &Machine<'_>, unit: &str) -> Result<(), Failure> {
+    machine.succeed(&format!("fleetctl destroy {unit}"))?;
+    machine.wait_until_fails(&format!("test -e /run/fleet/units/{unit}"), SOON)?;
+    Ok(())
+}
+
+/// How often systemd has read all its files again.
+fn reloads(machine: &Machine<'_>) -> Result<usize, Failure> {
+    let said = machine.succeed("sudo journalctl --no-pager --output=cat --boot _PID=1")?;
+    Ok(said.lines().filter(|line| line.starts_with("Reloading finished")).count())
+}
