@@ -96,8 +96,8 @@ fn started_on(place: &Member<'_>, number: usize, typed: &Machine<'_>) -> Result<
     let unit = format!("pinned{number}");
     put(typed, &format!("{unit}.service"), &format!("{SLEEPS}\n[X-Fleet]\nMachineID={}\n", place.id))?;
     start_each(typed, &[(&unit, place)])?;
-    let row =
-        format!("fleetctl list-units --no-legend | grep -P '^{unit}.service\\t\\S+\\tactive\\trunning'");
+    let list = "fleetctl list-units --no-legend | tr -s '\\t'";
+    let row = format!("{list} | grep -P '^{unit}.service\\t\\S+\\tactive\\trunning'");
     typed.wait_until_succeeds(&row, SOON)?;
     shows(typed, &format!("fleetctl destroy {unit}"), &format!("Destroyed {unit}.service\n"))
 }
