@@ -12,8 +12,7 @@ use crate::takes::{check, takes};
 use crate::units::Units;
 
 const INSTALL: &str = "Install";
-/// Load states, as systemd names them.
-const LOADED: &str = "loaded";
+/// A load state, as systemd names it.
 const NOT_FOUND: &str = "not-found";
 /// Where the files of masked units lead.
 const MASK: &str = "/dev/null";
@@ -53,9 +52,10 @@ impl Units {
     pub async fn find(&self, names: &[UnitName]) -> Result<(), Error> {
         let session = self.systemd().await?;
         let rows = session.rows(&names.iter().filter(|name| takes(name)).collect::<Vec<_>>()).await?;
-        match rows.iter().all(|row| row.state.load == LOADED) {
-            true => Ok(()),
-            false => session.reload().await,
+        // One whose text systemd can not use was found as well: to read it again is no help.
+        match rows.iter().any(|row| row.state.load == NOT_FOUND) {
+            true => session.reload().await,
+            false => Ok(()),
         }
     }
 

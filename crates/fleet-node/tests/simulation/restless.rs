@@ -13,14 +13,48 @@ use crate::world::World;
 /// For so long it is started and ends, some fifty times a second.
 const LASTS: Duration = Duration::from_secs(60);
 
-#[test]
-fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
+fn in_virtual_time(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
-        world.start(0);
+    runtime.block_on(test);
+}
+
+/// Of which the cluster is, at work.
+async fn one_machine() -> World {
+    let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+    world.start(0);
+    sleep(Duration::from_secs(5)).await;
+    world
+}
+
+/// So slowly that each of its changes is written: that it is started again is told at once all the same.
+#[test]
+fn a_unit_that_starts_again_after_a_while_is_shown_as_that() {
+    in_virtual_time(async {
+        let world = one_machine().await;
+        let name = UnitName::parse("slow.service").unwrap();
+        let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
+        let place = &world.places[0];
+        let requests = place.node.as_ref().unwrap().requests();
+        requests.create(&name, &file, JobState::Launched).await.unwrap();
         sleep(Duration::from_secs(5)).await;
+        let id = cluster::MachineId::new(&place.id);
+        for _ in 0..10 {
+            place.machine.shows(&name, "active");
+            sleep(Duration::from_millis(1)).await;
+            place.machine.shows(&name, AUTO_RESTART);
+            sleep(Duration::from_millis(200)).await;
+            let sub = world.view().state(&name, &id).map(|state| state.sub.clone());
+            assert_eq!(sub.as_deref(), Some(AUTO_RESTART));
+            sleep(Duration::from_secs(3)).await;
+        }
+    });
+}
+
+#[test]
+fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
+    in_virtual_time(async {
+        let world = one_machine().await;
         let names = ["restless.service", "calm.service"].map(|name| UnitName::parse(name).unwrap());
         let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
         let requests = world.places[0].node.as_ref().unwrap().requests();
@@ -66,13 +100,9 @@ fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
 /// Whatever is told of a unit because it was tried is no reason to try it again at once.
 #[test]
 fn a_unit_that_is_refused_is_tried_from_time_to_time() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         for what in ["refused-start.service", "refused-load.service", "refused-unload.service"] {
-            let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
-            world.start(0);
-            sleep(Duration::from_secs(5)).await;
+            let world = one_machine().await;
             let file = |text: &str| UnitFile::from_text(&format!("[Service]\nExecStart=/{text}\n")).unwrap();
             let (name, requests) =
                 (UnitName::parse(what).unwrap(), world.places[0].node.as_ref().unwrap().requests());
@@ -99,12 +129,8 @@ fn a_unit_that_is_refused_is_tried_from_time_to_time() {
 /// A start that is asked for once more, at a moment when it can not be done, is done later.
 #[test]
 fn a_failed_unit_that_is_asked_for_again_is_started_in_the_end() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
-        world.start(0);
-        sleep(Duration::from_secs(5)).await;
+    in_virtual_time(async {
+        let world = one_machine().await;
         let name = UnitName::parse("a.service").unwrap();
         let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
         let (requests, machine) =
