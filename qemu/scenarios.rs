@@ -28,6 +28,7 @@ pub static ALL: &[Scenario] = &[
     provisioning::NETWORK_AND_TRUST,
     provisioning::BAD_USER_DATA,
     provisioning::PROVISION,
+    provisioning::PARTS_AND_NETWORK,
     provisioning::ODD_MACHINE,
     kv::KEYS,
     kv::MOVES,

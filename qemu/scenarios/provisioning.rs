@@ -81,6 +81,52 @@ fn provision(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(file == "yesactive\n", "the new file and unit at the next boot", &file)
 }
 
+/// The second script would be over long before the first, if it did not wait for it.
+const PARTS: &str = "Content-Type: multipart/mixed; boundary=part\nMIME-Version: 1.0\n\n\
+    --part\nContent-Type: text/x-shellscript\n\n#!/bin/sh\nsleep 5\necho one > /var/lib/first\n\n\
+    --part\nContent-Type: text/cloud-config\n\n#cloud-config\nhostname: parts-01\nwrite_files:\n\
+    - {path: /etc/part, content: three}\n\n\
+    --part\nContent-Type: text/x-shellscript\n\n#!/bin/bash\ncat /etc/part /var/lib/first > /var/lib/second\n\n\
+    --part\nContent-Type: text/cloud-config\n\nhostname: never\nntp: {servers: [192.0.2.1]}\n\n--part--\n";
+
+/// What a cloud says of the network: networkd must know every word of what becomes of it.
+const INTERFACES: &str = "iface far0 inet manual\niface bond7 inet manual\nbond-slaves far0\nbond-mode 4\n\
+    bond-miimon 100\nbond-lacp-rate 1\nbond-xmit-hash-policy layer3+4\niface bond7.9 inet static\n\
+    address 192.0.2.20\nnetmask 255.255.255.0\ngateway 192.0.2.1\ndns-nameservers 192.0.2.53\n\
+    hwaddress ether 02:00:00:00:00:01\niface far1 inet dhcp\n";
+
+pub const PARTS_AND_NETWORK: Scenario = Scenario {
+    name: "parts-and-network",
+    about: "of multipart user-data scripts run one after the other; a cloud's network becomes files that networkd knows",
+    user_data: Some(PARTS),
+    run: parts_and_network,
+    ..USUAL
+};
+
+fn parts_and_network(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let name = machine.succeed("cat /proc/sys/kernel/hostname")?;
+    expect(name.trim() == "parts-01", "the first host name", &name)?;
+    let written = machine.wait_until_succeeds("cat /var/lib/second | grep one", SETTLED)?;
+    expect(written.trim() == "threeone", "what the config and the first script wrote", &written)?;
+    let servers = machine.succeed("cat /etc/systemd/timesyncd.conf.d/20-cloudinit.conf")?;
+    expect(servers == "[Time]\nNTP=192.0.2.1\n", "the time servers", &servers)?;
+
+    machine.succeed("mkdir -p /tmp/drive/openstack/latest /tmp/drive/openstack/content")?;
+    machine.succeed(&format!("printf '{INTERFACES}' > /tmp/drive/openstack/content/0000"))?;
+    let meta = "{\"network_config\": {\"content_path\": \"/content/0000\"}}";
+    machine.succeed(&format!("echo '{meta}' > /tmp/drive/openstack/latest/meta_data.json"))?;
+    // Modules are the host's where machines are containers, so that modprobe may fail.
+    machine.succeed("sudo coreos-cloudinit -from-configdrive=/tmp/drive -convert-netconf=debian || true")?;
+    let files = machine.succeed("ls /run/systemd/network; systemctl is-active systemd-networkd.service")?;
+    expect(files.contains("01-bond7.netdev") && files.ends_with("active\n"), "the files", &files)?;
+    let journal = machine.succeed("sudo journalctl --no-pager -b -u systemd-networkd.service")?;
+    // A complaint names the line behind the file: `01-bond7.netdev:5: Unknown key ...`.
+    let complaint = journal.lines().find(|line| line.contains(".network:") || line.contains(".netdev:"));
+    expect(complaint.is_none(), "no complaint about a file", complaint.unwrap_or_default())
+}
+
 /// The console is all that such a machine has: no key of the cluster reaches it by fw_cfg.
 const ODD: &str = "#cloud-config\nhostname: odd\ncoreos: {units: [{name: tell.service, command: start, content: \
     \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'date +\\\"fw_cfg was read in %%Y\\\" >/dev/ttyS0'\\n\"}]}\n";

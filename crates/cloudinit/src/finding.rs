@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::fix::Fix;
 use crate::yaml::Place;
 
 /// From worst to mildest.
@@ -32,11 +33,18 @@ pub struct Finding {
     pub line: u32,
     pub column: u32,
     pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
 }
 
 impl Finding {
     pub fn new(kind: Severity, place: Place, message: impl Into<String>) -> Self {
-        Self { kind, line: place.line, column: place.column, message: message.into() }
+        Self { kind, line: place.line, column: place.column, message: message.into(), fix: None }
+    }
+
+    pub(crate) fn with_fix(mut self, fix: Option<Fix>) -> Self {
+        self.fix = fix;
+        self
     }
 }
 

@@ -23,9 +23,35 @@ pub const MAX_EXPANSION: u64 = 10;
 pub const MAX_ALIASED_BYTES: u64 = 64 << 20;
 /// Findings that are kept; a document with more is not read by anybody to its end.
 pub const MAX_FINDINGS: usize = 1000;
+/// Entries of `runcmd`: each becomes a unit.
+pub const MAX_COMMANDS: usize = 200;
 /// A host name (`HOST_NAME_MAX` of Linux).
 pub const MAX_HOSTNAME_BYTES: usize = 64;
 /// A host name that comes from metadata: one DNS label.
 pub const MAX_HOSTNAME_LABEL_BYTES: usize = 63;
+/// Elements, texts and the like in a provider's XML.
+pub const MAX_XML_NODES: u32 = 100_000;
+/// Keys that a provider is asked for, where each costs a run of its program.
+pub const MAX_PROVIDER_KEYS: usize = 1000;
 /// Edit distance up to which a key is suggested.
 pub const MAX_SUGGESTION_DISTANCE: usize = 2;
+/// Of what a metadata service's JSON has that is left out, this much is said.
+pub const MAX_METADATA_NOTES: usize = 100;
+/// ssh keys that a metadata service is asked for one by one.
+pub const MAX_METADATA_KEYS: usize = 100;
+/// Network interfaces that a metadata service is asked for one by one.
+pub const MAX_METADATA_INTERFACES: usize = 16;
+/// An answer of a metadata service other than user-data.
+pub const MAX_METADATA_BYTES: usize = 1 << 20;
+/// Multiparts inside each other; the outermost is the first.
+pub const MAX_MIME_DEPTH: usize = 4;
+/// Parts of all depths together.
+pub const MAX_MIME_PARTS: usize = 1000;
+/// The headers of one part.
+pub const MAX_MIME_HEAD_BYTES: usize = 64 << 10;
+/// Interfaces that one description of a network may name.
+pub const MAX_INTERFACES: usize = 256;
+/// Addresses, routes and name servers of all interfaces together.
+pub const MAX_NETWORK_ENTRIES: usize = 10_000;
+/// An interface's name (`IFNAMSIZ` of Linux, without the NUL).
+pub const MAX_INTERFACE_NAME_BYTES: usize = 15;

@@ -1,5 +1,7 @@
 //! What a datasource knows of the machine besides the user-data, and how it joins the config (contract 1.6).
 
+use std::collections::BTreeMap;
+
 use crate::check::{Checked, hostname_problem};
 use crate::limits::MAX_HOSTNAME_LABEL_BYTES;
 use crate::template::Addresses;
@@ -12,8 +14,23 @@ pub struct Metadata {
     pub addresses: Addresses,
     /// The instance's identity, for runs that happen once an instance.
     pub instance: Option<String>,
+    /// The network as the datasource describes it, for `-convert-netconf`.
+    pub network: Option<NetworkSource>,
     /// What is malformed and left out, for the log.
     pub notes: Vec<String>,
+}
+
+/// A description of the network in its provider's own language; what it means is decided elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkSource {
+    /// `/etc/network/interfaces`, as OpenStack's config drive has it.
+    Debian(String),
+    /// OpenStack's `network_data.json`.
+    OpenStack(serde_json::Value),
+    /// The whole of Packet's metadata: its `network` is what counts.
+    Packet(serde_json::Value),
+    /// The keys below `guestinfo.`, without that prefix.
+    Vmware(BTreeMap<String, String>),
 }
 
 impl Metadata {

@@ -2,10 +2,13 @@
 //!
 //! It undoes transport encodings and looks at the head; it must never look into the YAML.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use crate::encoding::{DecodeError, decode_base64, gunzip, is_gzip};
 use crate::limits::{MAX_GZIP_LEVELS, MAX_RAW_BYTES, MAX_TEXT_BYTES};
+use crate::mime;
 
 pub const CLOUD_CONFIG_HEADER: &str = "#cloud-config";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -18,6 +21,7 @@ pub enum Kind {
     Script,
     CloudConfig,
     Ignition,
+    Multipart,
     /// With what it may have been meant to be.
     Unknown(Option<&'static str>),
 }
@@ -30,6 +34,7 @@ impl Kind {
             Self::Script => "script",
             Self::CloudConfig => "cloud-config",
             Self::Ignition => "ignition",
+            Self::Multipart => "multipart",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -60,12 +65,12 @@ pub fn decode(raw: Vec<u8>) -> Result<UserData, UserDataError> {
     if raw.len() > MAX_RAW_BYTES {
         return Err(UserDataError::TooLarge(raw.len()));
     }
-    let text = unpack(raw)?;
+    let text = unpack(Cow::Owned(raw), MAX_TEXT_BYTES)?.into_owned();
     let kind = classify(&text);
     if let Kind::Unknown(_) = kind
         && let Some(inner) = whole_base64(&text)
     {
-        let inner = unpack(inner)?;
+        let inner = unpack(Cow::Owned(inner), MAX_TEXT_BYTES)?.into_owned();
         let inner_kind = classify(&inner);
         if !matches!(inner_kind, Kind::Unknown(_) | Kind::Empty) {
             return Ok(UserData { kind: inner_kind, text: inner, was_base64: true });
@@ -74,18 +79,22 @@ pub fn decode(raw: Vec<u8>) -> Result<UserData, UserDataError> {
     Ok(UserData { kind, text, was_base64: false })
 }
 
-fn unpack(mut bytes: Vec<u8>) -> Result<Vec<u8>, UserDataError> {
+/// Opens gzip and drops the byte order mark; borrowed where there is no gzip.
+pub(crate) fn unpack(mut bytes: Cow<'_, [u8]>, limit: usize) -> Result<Cow<'_, [u8]>, UserDataError> {
     for _ in 0..MAX_GZIP_LEVELS {
         if !is_gzip(&bytes) {
             break;
         }
-        bytes = gunzip(&bytes, MAX_TEXT_BYTES)?;
+        bytes = Cow::Owned(gunzip(&bytes, limit)?);
     }
     if is_gzip(&bytes) {
         return Err(UserDataError::NestedGzip);
     }
     if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
+        match &mut bytes {
+            Cow::Borrowed(text) => *text = &text[BYTE_ORDER_MARK.len()..],
+            Cow::Owned(text) => drop(text.drain(..BYTE_ORDER_MARK.len())),
+        }
     }
     Ok(bytes)
 }
@@ -109,6 +118,9 @@ pub fn classify(text: &[u8]) -> Kind {
     }
     if first.trim_end() == CLOUD_CONFIG_HEADER {
         return Kind::CloudConfig;
+    }
+    if mime::is_multipart(text) {
+        return Kind::Multipart;
     }
     match ignition(text) {
         Some(true) => Kind::Ignition,
@@ -144,8 +156,8 @@ fn hint(first: &str, text: &[u8]) -> Option<&'static str> {
     Some(match () {
         () if header.starts_with("#cloud-config-archive") => "#cloud-config-archive is not supported",
         () if header.starts_with("#include") => "#include is not supported",
-        () if header.starts_with("mime-version:") || header.starts_with("content-type: multipart/") => {
-            "MIME multipart user-data is not supported yet"
+        () if header.starts_with("mime-version:") || header.starts_with("content-type:") => {
+            "of MIME only multipart is read, and its headers must come before the first empty line"
         }
         () if header.starts_with("#cloud-config ") && header.contains(':') => {
             "the document seems to be on one line: its line breaks were lost"
@@ -193,6 +205,9 @@ mod tests {
             ("{\"ignition\": {\"version\": \"3.0.0\"}, \"x\": [1]}", "ignition"),
             ("{\"ignition\": {}}", "unknown"),
             ("hello", "unknown"),
+            ("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n", "multipart"),
+            ("From nobody\nContent-Type: multipart/mixed\n", "multipart"),
+            ("MIME-Version: 1.0\nContent-Type: text/cloud-config\n\n", "unknown"),
         ] {
             let decoded = decode(text.as_bytes().to_vec()).unwrap();
             assert_eq!(decoded.kind.name(), expect, "{text:?}");

@@ -104,6 +104,12 @@ fn what_is_held_is_left_alone() {
         &["UnloadUnit a.service", "ReloadUnitFiles"],
     );
     check(&[("a.service", 2, Launched, Some(Hold::Handover))], &[("a.service", 1, Launched)], &[]);
+    check(&[("a.service", 2, Launched, Some(Hold::Elsewhere))], &[("a.service", 1, Launched)], &[]);
+    check(
+        &[("a.service", 1, Loaded, Some(Hold::Elsewhere))],
+        &[("a.service", 1, Launched)],
+        &["StopUnit a.service"],
+    );
 }
 
 #[test]
@@ -200,6 +206,28 @@ fn a_unit_that_may_overlap_waits_for_its_successor() {
     assert_eq!(belongs(&view, &here), ["a.service Some(Handover)"]);
     view.put("states/a.service/other", &state("active").encode()).unwrap();
     assert_eq!(belongs(&view, &here), [""; 0]);
+}
+
+/// Two ran while it was moved; then it got a text that may not.
+#[test]
+fn a_text_that_may_not_overlap_waits_for_the_other_machine_s_end() {
+    let mut view = View::default();
+    submit(&mut view, "a.service", "", Launched);
+    view.put("job/a.service/target", "me").unwrap();
+    let state = UnitState {
+        load: "loaded".into(),
+        active: "deactivating".into(),
+        sub: "x".into(),
+        machine: MachineId::new("other"),
+        hash: hash(1),
+    };
+    view.put("states/a.service/other", &state.encode()).unwrap();
+    assert_eq!(belongs(&view, &["a.service"]), ["a.service None"], "the other one is dead");
+    view.put("machines/other/object", r#"{"ID":"other"}"#).unwrap();
+    assert_eq!(belongs(&view, &["a.service"]), ["a.service Some(Elsewhere)"]);
+    assert_eq!(belongs(&view, &[]), ["a.service None"], "it is not here");
+    view.delete("states/a.service/other");
+    assert_eq!(belongs(&view, &["a.service"]), ["a.service None"]);
 }
 
 fn state() -> impl Strategy<Value = JobState> {

@@ -5,6 +5,7 @@
 mod apply;
 mod datasource;
 mod flags;
+mod interpret;
 mod log;
 mod observe;
 mod report;

@@ -13,6 +13,8 @@ use host::{FileError, Root, files, hostname};
 use crate::log::Log;
 
 const MAX_SETTINGS_BYTES: usize = 1 << 20;
+const LOCALE_PATH: &str = "/etc/locale.conf";
+const INTERFACES_PATH: &str = "/sys/class/net";
 const ENVIRONMENT_PATH: &str = "/etc/environment";
 /// Where systemd has the names that a machine of `keelson up` was given.
 const GIVEN_HOSTS_PATH: &str = "/run/credentials/@system/keelson.hosts";
@@ -27,14 +29,29 @@ pub fn facts(root: &Root, checked: &Checked) -> Result<Facts, AccountError> {
             facts.users.insert(account.name.clone());
         }
     }
+    for group in &checked.groups {
+        let members = accounts::members(root, &group.name)?;
+        facts.members.extend(members.into_iter().map(|member| (group.name.clone(), member)));
+    }
     let groups: BTreeSet<_> = checked.users.iter().flat_map(|account| &account.groups).collect();
+    let groups = groups.into_iter().chain(checked.groups.iter().map(|group| &group.name));
     for group in groups {
         if accounts::group(root, group)?.is_some() {
             facts.groups.insert(group.clone());
         }
     }
     facts.environment = text(root, ENVIRONMENT_PATH)?.unwrap_or_default();
+    facts.locale_conf = text(root, LOCALE_PATH)?.unwrap_or_default();
     facts.given_hosts = text(root, GIVEN_HOSTS_PATH)?.unwrap_or_default();
+    let files = checked.network.files();
+    if !files.is_empty() {
+        facts.interfaces = files::list(root, INTERFACES_PATH)?.into_iter().collect();
+    }
+    for file in files {
+        if let Some(content) = text(root, &file.path)? {
+            facts.network_files.insert(file.path, content);
+        }
+    }
     for path in UPDATE_CONF_PATHS {
         if let Some(conf) = text(root, path)? {
             facts.update_conf = conf;

@@ -6,12 +6,13 @@
 use std::io::Write;
 
 use anyhow::Context;
-use cloudinit::check::{self, Checked, Refusal, Stage};
+use cloudinit::check::Refusal;
 use cloudinit::metadata::{Metadata, merge};
+use cloudinit::network::{self, Format, Network};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
-use cloudinit::template::{Addresses, substitute};
+use cloudinit::template::Addresses;
 use cloudinit::user_data::{self, Kind, UserData};
-use cloudinit::{Finding, Severity, config, validate_decoded, yaml};
+use cloudinit::{Finding, Severity, validate_decoded};
 use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
 use host::{Root, lock};
 use serde::Serialize;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::apply::{self, Settings};
 use crate::datasource::{Chosen, Patience, Source, choose};
 use crate::flags::Request;
+use crate::interpret::{Meaning, interpret};
 use crate::log::Log;
 use crate::observe;
 use crate::report::{self, Failure, Report};
@@ -73,7 +75,8 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
     let fetched = fetch(request, Patience::Wait, log)?;
-    let prepared = prepare(request, &root, &fetched, log)?;
+    let metadata = fetch_metadata(&fetched, log)?;
+    let prepared = prepare(request, &root, &fetched, metadata, log)?;
     let text = plan::print(&prepared.plan).context("can not print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
     Ok(is_good(request, &fetched, &prepared) && prepared.refused.is_empty())
@@ -83,8 +86,9 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
     let fetched = fetch(request, Patience::Wait, log)?;
-    let _lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
-    let prepared = prepare(request, &root, &fetched, log)?;
+    let metadata = fetch_metadata(&fetched, log)?;
+    let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
+    let prepared = prepare(request, &root, &fetched, metadata, log)?;
     if prepared.foreign {
         return Ok(true);
     }
@@ -97,7 +101,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
-    let mut applied = apply::apply(&prepared.plan, &settings);
+    let mut applied = apply::apply(&prepared.plan, &settings, lock);
     applied.failed.extend(prepared.refused.iter().cloned());
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
@@ -169,46 +173,41 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fet
     Ok(Fetched { source, user_data, sha256, raw: kept, findings, broken })
 }
 
-fn prepare(request: &Request, root: &Root, fetched: &Fetched, log: &Log) -> anyhow::Result<Prepared> {
+/// Without the lock: a service that is slow to answer must not hold up a run from another source.
+fn fetch_metadata(fetched: &Fetched, log: &Log) -> anyhow::Result<Metadata> {
     log.info(format!("Fetching meta-data from datasource of type {:?}", fetched.source.kind()));
-    let metadata = fetched.source.metadata().context("Failed fetching meta-data from datasource")?;
+    fetched.source.metadata(Patience::Wait, log).context("Failed fetching meta-data from datasource")
+}
+
+fn prepare(
+    request: &Request,
+    root: &Root,
+    fetched: &Fetched,
+    metadata: Metadata,
+    log: &Log,
+) -> anyhow::Result<Prepared> {
     let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
-    let mut script = None;
-    let mut malformed = false;
-    let mut checked = Checked::default();
-    match &fetched.user_data.kind {
-        Kind::Ignition => {
-            println!("Detected an Ignition config. Exiting...");
-            let instance = metadata.instance;
-            let plan = Plan::default();
-            return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
-        }
-        Kind::Empty => checked = no_user_data(),
-        Kind::Script => {
-            log.info("Parsing user-data as script");
-            script = Some(text(&fetched.user_data.text, &addresses, log).into_owned());
-            checked = no_user_data();
-        }
-        Kind::CloudConfig => {
-            log.info("Parsing user-data as cloud-config");
-            match parse(&text(&fetched.user_data.text, &addresses, log), log) {
-                Parsed::Good(good) => checked = *good,
-                Parsed::Refused { keys } => {
-                    malformed = true;
-                    checked.core_keys = keys;
-                }
-            }
-        }
-        Kind::Unknown(hint) => {
-            malformed = true;
-            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-            println!("Failed to parse user-data: Unrecognized user-data format{hint}\nContinuing...");
-        }
+    let meaning = interpret(&fetched.user_data, &addresses, log);
+    if meaning.foreign {
+        let instance = metadata.instance;
+        let plan = Plan::default();
+        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
     }
     log.info("Merging cloud-config from meta-data and user-data");
-    let refused = checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
-    let plan = decide(request, root, checked, script, (&metadata, &addresses), log)?;
+    let malformed = meaning.malformed;
+    let refused = meaning.checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
+    let plan = decide(request, root, meaning, (&metadata, &addresses), log)?;
     Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance })
+}
+
+/// Without its network a machine may not be reachable, so that half of one is not tried.
+fn convert(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Network> {
+    let Some(source) = &metadata.network else {
+        log.info("no network config to convert");
+        return Ok(Network::default());
+    };
+    log.info(format!("Converting network config of format {:?}", format.name()));
+    network::convert(format, source).context("Failed to generate interfaces")
 }
 
 /// The rest of the config is applied, but the run has failed.
@@ -220,90 +219,22 @@ fn left_out(refusal: &Refusal, log: &Log) -> Failure {
 fn decide(
     request: &Request,
     root: &Root,
-    checked: Checked,
-    script: Option<Vec<u8>>,
+    meaning: Meaning,
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
-    let checked = merge(checked, metadata);
+    let mut checked = merge(meaning.checked, metadata);
+    if let Some(format) = request.convert_network {
+        checked.network = convert(format, metadata, log)?;
+    }
     let facts = observe::facts(root, &checked).context("can not look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
     let mut plan = plan::plan(&checked, addresses, &facts, &settings);
-    if let Some(script) = script {
-        plan::add_script(&mut plan, &script);
-    }
+    plan::add_scripts(&mut plan, &checked.system.commands, &meaning.scripts);
     for note in &plan.notes {
         if note.starts_with("Warning") { log.warning(note) } else { log.info(note) }
     }
     Ok(plan)
-}
-
-/// An empty config is a config: the services' units are made startable.
-fn no_user_data() -> Checked {
-    check::check(&config::read(None)).unwrap_or_default()
-}
-
-fn text<'a>(text: &'a [u8], addresses: &Addresses, log: &Log) -> std::borrow::Cow<'a, [u8]> {
-    let substituted = substitute(text, addresses);
-    for (token, line) in &substituted.unknown {
-        log.warning(format!("Warning: {token} is used but no such address is known (line {line})"));
-    }
-    substituted.text
-}
-
-enum Parsed {
-    Good(Box<Checked>),
-    /// With the keys of core that could be read all the same.
-    Refused {
-        keys: Vec<String>,
-    },
-}
-
-fn parse(text: &[u8], log: &Log) -> Parsed {
-    let document = match yaml::read(text) {
-        Ok(document) => document,
-        Err(error) => {
-            println!("Failed to parse user-data: {error}\nContinuing...");
-            return Parsed::Refused { keys: keys_before_error(text, log) };
-        }
-    };
-    let root = document.root.as_deref().filter(|root| !root.is_null());
-    if let Some(root) = root
-        && root.mapping().is_none()
-    {
-        println!("Failed to parse user-data: the document must be a mapping\nContinuing...");
-        return Parsed::Refused { keys: Vec::new() };
-    }
-    let config = config::read(root);
-    let refusals = match check::check(&config) {
-        Ok(checked) => return Parsed::Good(Box::new(checked)),
-        Err(refusals) => refusals,
-    };
-    for refusal in &refusals {
-        let line = refusal.place.line;
-        match refusal.stage {
-            Stage::Parse => println!("Failed to parse user-data: {} (line {line})", refusal.failure),
-            Stage::Apply => {
-                log.error(format!("Failed to apply cloud-config: {} (line {line})", refusal.failure));
-            }
-        }
-    }
-    log.error("Nothing of the user-data is applied except ssh keys. Continuing...");
-    Parsed::Refused { keys: check::keys(&config.ssh_authorized_keys) }
-}
-
-/// Keys that let one log in and mend the text.
-fn keys_before_error(text: &[u8], log: &Log) -> Vec<String> {
-    let keys = check::keys(&config::keys_before_error(text));
-    let message = match keys.len() {
-        0 => "No ssh keys could be read before the error; nothing of the user-data is applied".to_owned(),
-        count => format!(
-            "{count} ssh keys of the user-data stand before the error: they are installed, nothing else of it is \
-             applied"
-        ),
-    };
-    log.error(message);
-    keys
 }
 
 /// Keeps the user-data for the next boots, if the validator found no error.

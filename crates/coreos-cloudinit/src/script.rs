@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cloudinit::plan::sha256;
 use host::files::{self, DIRECTORY_MODE, Owner, Request};
-use host::systemd::{Systemd, SystemdError};
+use host::systemd::{Systemd, SystemdError, Transient};
 use host::{FileError, Root};
 
 const MODE: u32 = 0o700;
@@ -30,15 +30,25 @@ pub struct Stored {
     interpreter_is_there: bool,
 }
 
-/// Writes the script and removes those of earlier runs.
-pub fn store(root: &Root, workspace: &str, content: &[u8]) -> Result<Stored, ScriptError> {
+/// Scripts that run one after the other.
+pub struct Chain<'a> {
+    /// `None` for the first.
+    pub after: Option<&'a Stored>,
+}
+
+/// Writes the script and removes those of earlier runs; `before` are those of this run.
+pub fn store(root: &Root, workspace: &str, content: &[u8], before: &[Stored]) -> Result<Stored, ScriptError> {
     let folder = format!("{}/scripts", workspace.trim_end_matches('/'));
     let name = sha256(content)[..HASH_DIGITS].to_owned();
-    let unit = format!("coreos-cloudinit-{name}-{}.service", std::process::id());
-    for old in files::list(root, &folder)? {
-        if old != name && old != NAME_FILE {
-            files::remove(root, &format!("{folder}/{old}"))?;
-        }
+    // The same script may stand in two parts.
+    let number = match before.len() {
+        0 => String::new(),
+        count => format!("-{}", count + 1),
+    };
+    let unit = format!("coreos-cloudinit-{name}-{}{number}.service", std::process::id());
+    let old = if before.is_empty() { files::list(root, &folder)? } else { Vec::new() };
+    for old in old.into_iter().filter(|old| *old != name && *old != NAME_FILE) {
+        files::remove(root, &format!("{folder}/{old}"))?;
     }
     let path = format!("{folder}/{name}");
     let write = |path: &str, mode, content| {
@@ -46,19 +56,31 @@ pub fn store(root: &Root, workspace: &str, content: &[u8]) -> Result<Stored, Scr
         files::write(root, &Request { path, mode, owner, content, directory_mode: DIRECTORY_MODE })
     };
     write(&path, MODE, content)?;
-    write(&format!("{folder}/{NAME_FILE}"), NAME_MODE, unit.as_bytes())?;
+    let units: Vec<_> = before.iter().map(|stored| &*stored.unit).chain([&*unit]).collect();
+    write(&format!("{folder}/{NAME_FILE}"), NAME_MODE, units.join("\n").as_bytes())?;
     let interpreter_is_there = interpreter(content).is_some_and(|path| root.host_path(path).exists());
     Ok(Stored { path, unit, interpreter_is_there })
 }
 
 /// Starts the script and does not wait for it.
-pub fn start(root: &Root, stored: &Stored, systemd: &Systemd) -> Result<(), ScriptError> {
+pub fn start(
+    root: &Root,
+    stored: &Stored,
+    chain: Option<Chain<'_>>,
+    systemd: &Systemd,
+) -> Result<(), ScriptError> {
     let path = root.host_path(&stored.path);
     let path = path.to_string_lossy();
     let direct = [&*path];
     let by_shell = [FALLBACK, &*path];
     let argv: &[&str] = if stored.interpreter_is_there { &direct } else { &by_shell };
-    Ok(systemd.start_transient(&stored.unit, DESCRIPTION, argv)?)
+    Ok(systemd.start_transient(&Transient {
+        unit: &stored.unit,
+        description: DESCRIPTION,
+        argv,
+        one_shot: chain.is_some(),
+        after: chain.and_then(|chain| chain.after).map(|before| &*before.unit),
+    })?)
 }
 
 fn interpreter(content: &[u8]) -> Option<&str> {
@@ -75,9 +97,9 @@ mod tests {
     fn earlier_scripts_go() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
-        let first = store(&root, "/w", b"#!/bin/sh\n").unwrap();
+        let first = store(&root, "/w", b"#!/bin/sh\n", &[]).unwrap();
         assert!(!first.interpreter_is_there);
-        let second = store(&root, "/w", b"#!/bin/sh\necho\n").unwrap();
+        let second = store(&root, "/w", b"#!/bin/sh\necho\n", &[]).unwrap();
         assert!(!root.host_path(&first.path).exists());
         assert!(root.host_path(&second.path).exists());
         assert_eq!(std::fs::read_to_string(root.host_path("/w/scripts/unit-name")).unwrap(), second.unit);

@@ -27,13 +27,19 @@ fn offered(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn flags_and_values() {
-    let cases: [(&[&str], &[&str]); 6] = [
+    let cases: [(&[&str], &[&str]); 12] = [
         (&["-valid"], &["-validate", "-validate-format"]),
         (&["-plan", "--from-f"], &["--from-file", "--from-fw-cfg"]),
         (&["-validate-format", ""], &["text", "json"]),
+        (&["-convert-netconf", ""], &["debian", "packet", "vmware"]),
         (&["--validate-format", "=", "j"], &["json"]),
         (&["-from-file", "=", "/etc/passw"], &["/etc/passwd"]),
+        (&["-from-vmware-ovf-env", "/etc/passw"], &["/etc/passwd"]),
+        (&["-from-nocloud", "/et"], &["/etc"]),
+        (&["-from-credential", ""], &[]),
         (&["-from-url", ""], &[]),
+        (&["-from-ec2-metadata", ""], &[]),
+        (&["--oem", "=", "ec2"], &["ec2-compat"]),
     ];
     for (words, expect) in cases {
         let got = offered(words);

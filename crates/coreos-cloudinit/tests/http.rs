@@ -6,58 +6,17 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::Machine;
+use support::server::{Server, answer, redirect};
 
 const CONFIG: &str = "#cloud-config\nhostname: from-http\n";
 /// What a run may take that has nothing to wait for.
 const AT_ONCE: Duration = Duration::from_secs(20);
-
-/// Gives the answers one after the other, the last one for ever.
-struct Server {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    fn start(answers: Vec<Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
-        std::thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                let mut stream = stream.unwrap();
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-                log.lock().unwrap().extend(lines.next());
-                lines.find(|line| line.is_empty());
-                // A client that has read enough hangs up.
-                stream.write_all(&answers[number.min(answers.len() - 1)]).unwrap_or(());
-            }
-        });
-        Self { address, asked }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-fn answer(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
-    let body = body.as_ref();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
-
-fn redirect(to: &str) -> Vec<u8> {
-    answer(&format!("302 Found\r\nLocation: {to}"), "")
-}
 
 #[test]
 fn what_may_come_is_asked_for_again_and_fetched_once() {
@@ -91,6 +50,58 @@ fn redirects_are_followed_but_not_for_ever() {
     assert_eq!(circle.asked().len(), 11);
 }
 
+/// Answers one encrypted request after the other, and gives the certificate to trust.
+fn encrypted(answers: impl Fn(&str) -> Vec<u8> + Send + 'static) -> (u16, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            let mut lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
+            let Some(line) = lines.next() else { continue };
+            lines.find(|line| line.is_empty());
+            stream.write_all(&answers(&line)).unwrap();
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        }
+    });
+    (port, made.cert.pem())
+}
+
+#[test]
+fn what_is_encrypted_stays_so() {
+    let plain = Server::pages(&[("/config", CONFIG)]);
+    let to = plain.url("/config");
+    let (port, certificate) = encrypted(move |line| match line {
+        "GET /config HTTP/1.1" => answer("200 OK", CONFIG),
+        "GET /moved HTTP/1.1" => redirect("/config"),
+        _ => redirect(&to),
+    });
+    let machine = Machine::new();
+    machine.put("/trusted", &certificate);
+    let trusted = machine.path("/trusted");
+    let environment = [("SSL_CERT_FILE", trusted.to_str().unwrap())];
+    let run = |url: &str| machine.start(&["-from-url", url], &environment, b"");
+    run(&format!("https://localhost:{port}/moved")).expect(0, &["Set hostname to from-http"]);
+    let entry = Server::start(vec![redirect(&format!("https://localhost:{port}/moved"))]);
+    run(&entry.url("/")).expect(0, &[]);
+    let left = ["it leads from https to http", "No datasources available in time"];
+    run(&format!("https://localhost:{port}/left")).expect(1, &left);
+    let entry = Server::start(vec![redirect(&format!("https://localhost:{port}/left"))]);
+    run(&entry.url("/")).expect(1, &left);
+    assert_eq!(plain.asked(), [""; 0]);
+}
+
 #[test]
 fn what_can_not_be_had_is_said_at_once_without_secrets() {
     let server = Server::start(vec![answer("404 Not Found", "")]);
@@ -111,6 +122,8 @@ fn what_can_not_be_had_is_said_at_once_without_secrets() {
             .expect(1, &[said, "No datasources available in time"])
             .never_says("hush");
     }
+    let largest = Server::start(vec![answer("200 OK", vec![b'#'; 16 << 20])]);
+    machine.start(&["-from-url", &largest.url("/")], &[], b"").expect(1, &["Unrecognized user-data format"]);
     let large = Server::start(vec![answer("200 OK", vec![b'#'; (16 << 20) + 1])]);
     machine
         .start(&["-from-url", &large.url("/")], &[], b"")

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -196,6 +196,24 @@ fn modes_and_owners() {
         .expect(1, &["Failed to apply cloud-config: owner \"nobody-here\" of /d: no user 'nobody-here'"]);
     let modes: Vec<_> = ["/a", "/b", "/c", "/d"].iter().map(|path| machine.mode(path)).collect();
     assert_eq!(modes, [0o600, 0o755, 0o640, 0o600]);
+}
+
+#[test]
+fn files_are_added_to_once_and_kept_where_that_is_asked_for() {
+    let machine = Machine::new();
+    machine.put("/etc/profile", "first\n");
+    std::fs::set_permissions(machine.path("/etc/profile"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    machine.put("/etc/kept", "mine\n");
+    let config = "#cloud-config\nwrite_files:\n- {path: /etc/profile, content: \"second\\n\", append: true}\n\
+                  - {path: /etc/kept, content: theirs, overwrite: false}\n- {path: /etc/new, content: x, overwrite: false, permissions: 0600}\n\
+                  - {path: /etc/added, content: y, append: true, defer: true}\n";
+    machine.run(config, &[]).expect(0, &["File \"/etc/kept\" is there and stays as it is"]);
+    machine.run(config, &[]).expect(0, &["Nothing changed"]);
+    let read = ["/etc/profile", "/etc/kept", "/etc/new", "/etc/added"].map(|path| machine.read(path));
+    assert_eq!(read, ["first\nsecond\n", "mine\n", "x", "y"]);
+    assert_eq!((machine.mode("/etc/profile"), machine.mode("/etc/new")), (0o640, 0o600));
+    machine.put("/etc/profile", "first\nsecond\nby hand\n");
+    machine.run(config, &[]).expect(0, &["Nothing changed"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod support;
 
 use support::Machine;
-use support::systemd::FakeSystemd;
+use support::systemd::{FakeSystemd, RUNS};
 
 const UNITS: &str = "#cloud-config
 coreos:
@@ -158,4 +158,28 @@ fn nothing_is_run_below_a_root_unless_asked() {
     machine.record("useradd", 0);
     machine.run("#cloud-config\nusers: [{name: x}]\n", &[]).expect(0, &["Skipping creating user 'x'"]);
     assert_eq!(machine.recorded(), [""; 0]);
+}
+
+const OEM: &str = include_str!("../../../cloud-config/oem.sample");
+
+#[test]
+fn a_platforms_config_starts_another_run_and_waits_for_it() {
+    let machine = Machine::new();
+    machine.put("/user-data", "#cloud-config\nhostname: from-the-user\n");
+    let program = env!("CARGO_BIN_EXE_coreos-cloudinit");
+    let (root, user_data) = (machine.root(), machine.path("/user-data"));
+    // It would wait for ever if it were locked out.
+    let job =
+        format!("{RUNS}timeout 10 {program} -root={} -from-file={}", root.display(), user_data.display());
+    let systemd = FakeSystemd::start(&machine, &[("oem-cloudinit.service", &job)]);
+    machine.run(OEM, &["-root-run"]).expect(0, &["Result of \"start\" on \"oem-cloudinit.service\": done"]);
+    let started =
+        ["StartUnit oem-cloudinit.service".to_owned(), "job of oem-cloudinit.service: done".to_owned()];
+    assert_eq!(systemd.calls()[..], started);
+    assert_eq!(machine.read("/etc/hostname"), "from-the-user\n");
+    assert!(
+        machine
+            .read("/run/systemd/system/oem-cloudinit.service.d/10-platform.conf")
+            .contains("OEM=ec2-compat")
+    );
 }

@@ -91,5 +91,6 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         }
     };
     tracing::info!(address = %listener.local_addr()?, "serving");
-    serve(listener, store, Settings { public_url: flags.public_url, tls }, stop).await.context("cannot serve")
+    serve(listener, store, Settings { public_url: flags.public_url, tls }, stop).await;
+    Ok(())
 }

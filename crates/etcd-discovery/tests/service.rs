@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Running {
     base: String,
     stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    task: tokio::task::JoinHandle<()>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -40,7 +40,7 @@ impl Running {
 
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
     }
 
     /// Status, `X-Etcd-Index`, body.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use etcd_config::bootstrap::Start;
 use etcd_config::config::{Config, Cors as CorsFlag, Founding};
-use etcd_config::ids;
+use etcd_config::{Url, ids};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, SetLogLevel, Settings};
 use member::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
@@ -108,17 +108,22 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
         Start::Restart => {
             let identity = member::read_identity(&folder)?;
             let identity = identity.ok_or_else(|| anyhow!("{} has no identity", folder.display()))?;
-            (identity.cluster_id, identity.member_id, member::Start::Join)
+            (identity.cluster_id, identity.member_id, member::Start::Join(Vec::new()))
         }
         Start::Found(new) => {
-            let founders = new.members.iter().map(|founder| InitialMember {
-                id: founder.id.0,
-                name: founder.name.clone(),
-                peer_urls: founder.peer_urls.iter().map(ToString::to_string).collect(),
-            });
+            let founders = new
+                .members
+                .iter()
+                .map(|founder| initial(founder.id, founder.name.clone(), &founder.peer_urls));
             (new.id.0, new.own_id.0, member::Start::New(founders.collect()))
         }
-        Start::Join { own_id, cluster } => (cluster.id.0, own_id.0, member::Start::Join),
+        Start::Join { own_id, cluster } => {
+            let known = cluster
+                .members
+                .iter()
+                .map(|running| initial(running.id, running.name.clone(), &running.peer_urls));
+            (cluster.id.0, own_id.0, member::Start::Join(known.collect()))
+        }
         Start::Proxy { .. } => return Err(anyhow!("a proxy is no member")),
     };
     data_dir::make(&folder).with_context(|| format!("{}", folder.display()))?;
@@ -133,6 +138,10 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
         log_dir: config.wal_dir.clone(),
         ..MemberConfig::new(folder, cluster_id, member_id, &config.name)
     })
+}
+
+fn initial(id: ids::Id, name: String, peer_urls: &[Url]) -> InitialMember {
+    InitialMember { id: id.0, name, peer_urls: peer_urls.iter().map(ToString::to_string).collect() }
 }
 
 /// What the cluster's ids are made from.

@@ -70,9 +70,14 @@ impl Settings {
         self.engine_interval * 5
     }
 
-    /// Between two beats of the presence. States are renewed as often: none may end between two renewals.
+    /// Between two beats of the presence.
     pub fn beat(&self) -> Duration {
         self.ttl / 2
+    }
+
+    /// Between two renewals of what is said of a unit, as the original's.
+    pub fn renewal(&self) -> Duration {
+        self.ttl * 4 / 5
     }
 
     /// So long a beat is tried before the store counts as away.

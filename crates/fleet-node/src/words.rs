@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::store::{Only, Store, StoreError};
 
 /// Words outlive the machine's presence by as much: what it holds is known at least until it is taken for dead, even
-/// where the last word about it is half a TTL older than the last beat.
+/// where the last word about it is nearly a TTL older than the last beat.
 const OUTLIVES: u32 = 2;
 
 /// Says things, and takes them back.
@@ -42,7 +42,7 @@ pub struct Speaker<S> {
     store: S,
     me: MachineId,
     ttl: Duration,
-    beat: Duration,
+    renewal: Duration,
     pause: Duration,
     orders: mpsc::UnboundedReceiver<Order>,
     words: BTreeMap<Key, Word>,
@@ -94,7 +94,7 @@ pub fn words<S: Store>(store: S, settings: &Settings) -> (Words, Speaker<S>) {
         store,
         me: settings.me.clone(),
         ttl: settings.ttl * OUTLIVES,
-        beat: settings.beat(),
+        renewal: settings.renewal(),
         pause: settings.pause(),
         orders,
         words: BTreeMap::new(),
@@ -149,8 +149,8 @@ impl Words {
 impl<S: Store> Speaker<S> {
     /// Until all [`Words`] are gone.
     pub async fn speak(mut self) {
-        let mut beat = interval_at(Instant::now() + self.beat, self.beat);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewal = interval_at(Instant::now() + self.renewal, self.renewal);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin();
             let next = self.later.first().map(|(at, _)| *at);
@@ -168,7 +168,7 @@ impl<S: Store> Speaker<S> {
                     Err(error) => tracing::error!("a write to the store: {error}"),
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.come_due(),
-                _ = beat.tick() => self.due.extend(self.idle()),
+                _ = renewal.tick() => self.due.extend(self.idle()),
             }
         }
     }

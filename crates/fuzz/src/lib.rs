@@ -27,7 +27,9 @@ pub static ALL: &[Target] = &[
     targets::discovery::TARGET,
     targets::http::TARGET,
     targets::log::TARGET,
+    targets::metadata::TARGET,
     targets::peer::TARGET,
+    targets::provider::TARGET,
 ];
 
 pub fn named(name: &str) -> Option<&'static Target> {

@@ -180,5 +180,7 @@ targets! {
     discovery soak_discovery
     http soak_http
     log soak_log
+    metadata soak_metadata
     peer soak_peer
+    provider soak_provider
 }

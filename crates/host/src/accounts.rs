@@ -2,13 +2,13 @@
 //!
 //! Password hashes go to standard input only; they must never stand in an argument or a message.
 
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::io;
 
 use nix::unistd::{Group, User};
 
 use crate::Outcome;
 use crate::files::{self, Owner};
+use crate::program::{self, ProgramError};
 use crate::root::{FileError, Root};
 
 const PASSWD_PATH: &str = "/etc/passwd";
@@ -28,10 +28,8 @@ pub enum AccountError {
     LookUp { name: String, source: io::Error },
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("can not run {program}")]
-    Run { program: &'static str, source: io::Error },
-    #[error("{program} failed with {status}: {output}")]
-    Failed { program: &'static str, status: String, output: String },
+    #[error(transparent)]
+    Program(#[from] ProgramError),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +83,33 @@ fn database_line(root: &Root, path: &str, name: &str) -> Result<Option<Vec<Strin
         .find(|fields| fields.first().is_some_and(|first| first == name)))
 }
 
+/// Who is named as a member of the group.
+///
+/// # Errors
+/// The group database can not be read.
+pub fn members(root: &Root, name: &str) -> Result<Vec<String>, AccountError> {
+    if root.is_machine() {
+        let found = Group::from_name(name)
+            .map_err(|error| AccountError::LookUp { name: name.to_owned(), source: error.into() })?;
+        return Ok(found.map(|group| group.mem).unwrap_or_default());
+    }
+    let line = database_line(root, GROUP_PATH, name)?;
+    let members = line.and_then(|fields| fields.get(3).cloned()).unwrap_or_default();
+    Ok(members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect())
+}
+
+/// # Errors
+/// `groupadd` can not be run or fails.
+pub fn create_group(name: &str) -> Result<(), AccountError> {
+    Ok(program::run("groupadd", &["--", name], "")?)
+}
+
+/// # Errors
+/// `gpasswd` can not be run or fails: there is no such user or group.
+pub fn add_member(group: &str, user: &str) -> Result<(), AccountError> {
+    Ok(program::run("gpasswd", &["--add", user, group], "")?)
+}
+
 /// What `chown` would make of `user`, `user:group`, `:group` or numbers.
 ///
 /// # Errors
@@ -119,9 +144,10 @@ pub fn owner(root: &Root, text: &str) -> Result<Owner, AccountError> {
 /// # Errors
 /// `useradd` can not be run or fails; its output is part of the message.
 pub fn create(name: &str, arguments: &[String]) -> Result<(), AccountError> {
-    let mut command = Command::new("useradd");
-    command.args(["--password", NO_PASSWORD]).args(arguments).args(["--", name]);
-    run("useradd", command, "")
+    let mut all = vec!["--password", NO_PASSWORD];
+    all.extend(arguments.iter().map(String::as_str));
+    all.extend(["--", name]);
+    Ok(program::run("useradd", &all, "")?)
 }
 
 /// Sets the password's hash, unless it is set so already.
@@ -133,9 +159,7 @@ pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, Acco
     if fields.is_some_and(|fields| fields.get(1).is_some_and(|current| current == hash)) {
         return Ok(Outcome::Unchanged);
     }
-    let mut command = Command::new("chpasswd");
-    command.arg("-e");
-    run("chpasswd", command, &format!("{name}:{hash}\n"))?;
+    program::run("chpasswd", &["-e"], &format!("{name}:{hash}\n"))?;
     Ok(Outcome::Changed)
 }
 
@@ -144,32 +168,10 @@ pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, Acco
 /// # Errors
 /// `visudo` refuses the rules or can not be run.
 pub fn check_sudoers(rules: &str) -> Result<bool, AccountError> {
-    let mut command = Command::new("visudo");
-    command.args(["-c", "-f", "-"]);
-    match run("visudo", command, rules) {
-        Err(AccountError::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
-        checked => checked.map(|()| true),
+    match program::run("visudo", &["-c", "-f", "-"], rules) {
+        Err(error) if error.is_missing() => Ok(false),
+        checked => Ok(checked.map(|()| true)?),
     }
-}
-
-fn run(program: &'static str, mut command: Command, input: &str) -> Result<(), AccountError> {
-    let failed = |source| AccountError::Run { program, source };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut pipe) = child.stdin.take() {
-        match pipe.write_all(input.as_bytes()) {
-            // A program that does not read its input says why with its exit status.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
-            _ => {}
-        }
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = [output.stdout, output.stderr].concat();
-    let output_text = String::from_utf8_lossy(&text).trim().to_owned();
-    Err(AccountError::Failed { program, status: output.status.to_string(), output: output_text })
 }
 
 #[cfg(test)]

@@ -61,6 +61,27 @@ pub fn read(root: &Root, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Fi
     }
 }
 
+/// How a file is that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Existing {
+    pub mode: u32,
+    pub owner: Owner,
+}
+
+/// Links are followed. `None` if it is not there.
+///
+/// # Errors
+/// It can not be looked at.
+pub fn existing(root: &Root, path: &str) -> Result<Option<Existing>, FileError> {
+    let status = match root.resolve(path, OFlag::O_PATH) {
+        Ok(fd) => fstat(&fd).map_err(|error| FileError::system("look at", path, error))?,
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+        Err(error) => return Err(FileError::system("look at", path, error)),
+    };
+    let owner = Owner { uid: Some(status.st_uid), gid: Some(status.st_gid) };
+    Ok(Some(Existing { mode: status.st_mode & MODE_BITS, owner }))
+}
+
 fn read_all(file: File, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
     let read = file
@@ -159,25 +180,37 @@ fn remove_temporary(place: &Place, name: &str) {
 /// # Errors
 /// What could not be done.
 pub fn mask(root: &Root, path: &str) -> Result<Outcome, FileError> {
+    link_as("mask", root, path, NULL_DEVICE)
+}
+
+/// A symbolic link in place of whatever is there.
+///
+/// # Errors
+/// What could not be done.
+pub fn link(root: &Root, path: &str, target: &str) -> Result<Outcome, FileError> {
+    link_as("link", root, path, target)
+}
+
+fn link_as(what: &'static str, root: &Root, path: &str, target: &str) -> Result<Outcome, FileError> {
     let Some(place) = root.parent(path, Some(DIRECTORY_MODE))? else {
         return Err(FileError::NoName(path.to_owned()));
     };
-    if links_to_null(&place) {
+    if links_to(&place, target) {
         return Ok(Outcome::Unchanged);
     }
     let temporary = temporary_name();
-    symlinkat(NULL_DEVICE, &place.directory, temporary.as_str())
-        .map_err(|error| FileError::system("mask", path, error))?;
+    symlinkat(target, &place.directory, temporary.as_str())
+        .map_err(|error| FileError::system(what, path, error))?;
     if let Err(error) = renameat(&place.directory, temporary.as_str(), &place.directory, place.name.as_str())
     {
         remove_temporary(&place, &temporary);
-        return Err(FileError::system("mask", path, error));
+        return Err(FileError::system(what, path, error));
     }
     Ok(Outcome::Changed)
 }
 
-fn links_to_null(place: &Place) -> bool {
-    readlinkat(&place.directory, place.name.as_str()).is_ok_and(|target| target == NULL_DEVICE)
+fn links_to(place: &Place, target: &str) -> bool {
+    readlinkat(&place.directory, place.name.as_str()).is_ok_and(|found| found == target)
 }
 
 /// Removes a mask: a link to `/dev/null`, a device or an empty file.
@@ -192,7 +225,7 @@ pub fn unmask(root: &Root, path: &str) -> Result<Unmasked, FileError> {
     };
     let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
     let empty = is_regular(&status) && status.st_size == 0;
-    if !(links_to_null(&place) || kind == SFlag::S_IFCHR || empty) {
+    if !(links_to(&place, NULL_DEVICE) || kind == SFlag::S_IFCHR || empty) {
         return Ok(Unmasked::Refused);
     }
     unlinkat(&place.directory, place.name.as_str(), UnlinkatFlags::NoRemoveDir)

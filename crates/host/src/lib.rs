@@ -8,6 +8,7 @@ pub mod authorized_keys;
 pub mod files;
 pub mod hostname;
 pub mod lock;
+pub mod program;
 mod root;
 pub mod systemd;
 

@@ -55,6 +55,17 @@ pub struct Systemd {
     subscribed: Cell<bool>,
 }
 
+/// A program that runs as a unit of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Transient<'a> {
+    pub unit: &'a str,
+    pub description: &'a str,
+    pub argv: &'a [&'a str],
+    /// The unit counts as starting until the program has ended, so that others can come after it.
+    pub one_shot: bool,
+    pub after: Option<&'a str>,
+}
+
 impl Systemd {
     /// # Errors
     /// There is no bus.
@@ -184,14 +195,21 @@ impl Systemd {
     ///
     /// # Errors
     /// systemd refuses.
-    pub fn start_transient(&self, unit: &str, description: &str, argv: &[&str]) -> Result<(), SystemdError> {
+    pub fn start_transient(&self, transient: &Transient<'_>) -> Result<(), SystemdError> {
+        let argv = transient.argv;
         let program = argv.first().copied().unwrap_or_default();
-        let properties: Vec<(&str, Variant<'_>)> = vec![
-            ("Description", Variant::from(description)),
+        let mut properties: Vec<(&str, Variant<'_>)> = vec![
+            ("Description", Variant::from(transient.description)),
             ("ExecStart", Variant::from(vec![(program, argv.to_vec(), false)])),
         ];
+        if transient.one_shot {
+            properties.push(("Type", Variant::from("oneshot")));
+        }
+        if let Some(before) = transient.after {
+            properties.push(("After", Variant::from(vec![before])));
+        }
         let no_more: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-        let body = (unit, JOB_MODE, properties, no_more);
+        let body = (transient.unit, JOB_MODE, properties, no_more);
         self.manager("StartTransientUnit", &body, CALL_LIMIT).map(drop)
     }
 

@@ -66,7 +66,9 @@ pub enum Verb {
     /// Certificates of a cluster that speaks TLS
     Ca(verbs::ca::Flags),
     /// Check a cloud-config
-    #[command(after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -")]
+    #[command(
+        after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -\n  keelson validate --plan user-data\n  keelson validate --serve\n  keelson validate --schema >cloud-config.schema.json"
+    )]
     Validate(verbs::validate::Flags),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  keelson completions bash >/etc/bash_completion.d/keelson")]

@@ -35,8 +35,9 @@ pub struct InitialMember {
 pub enum Start {
     /// A new cluster of these members; each of them is started with the very same list.
     New(Vec<InitialMember>),
-    /// This member was added to a running cluster, which will make contact.
-    Join,
+    /// This member was added to a running cluster, which will make contact. Those who are known to be in it are
+    /// greeted until then: of a member that is removed before it was in, nobody else tells it.
+    Join(Vec<InitialMember>),
 }
 
 #[derive(Clone)]
@@ -78,7 +79,7 @@ impl MemberConfig {
             name: name.to_owned(),
             peer_urls: Vec::new(),
             client_urls: Vec::new(),
-            start: Start::Join,
+            start: Start::Join(Vec::new()),
             force_new_cluster: false,
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),

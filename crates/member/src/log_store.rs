@@ -83,8 +83,9 @@ impl<D: Disk> LogStore<D> {
             flushes,
             room,
             vote: Arc::new(Mutex::new(vote)),
-            committed: Arc::new(Mutex::new(committed)),
+            committed: Arc::new(Mutex::new(None)),
         };
+        store.know_committed(committed)?;
         Ok((store, thread))
     }
 
@@ -99,10 +100,36 @@ impl<D: Disk> LogStore<D> {
         }
     }
 
-    /// What is known to be committed besides what stands in the log.
-    pub fn know_committed(&self, log_id: Option<LogId>) {
-        let mut committed = self.committed.lock();
-        *committed = (*committed).max(log_id);
+    /// What is known to be committed; counts only where it is in this log, and with it all before it. A member may
+    /// know more than its disk has: it applies what a majority has while its own write is on its way. Killed then, it
+    /// finds an older log, whose end may be of a leader that failed and is in nobody's else.
+    pub fn know_committed(&self, log_id: Option<LogId>) -> io::Result<()> {
+        let Some(log_id) = log_id else { return Ok(()) };
+        if self.at(log_id.index)? == Some(log_id) {
+            let mut committed = self.committed.lock();
+            *committed = (*committed).max(Some(log_id));
+        }
+        Ok(())
+    }
+
+    /// Drops what contradicts the checkpoint, which may be ahead of the log in the same way: openraft would take it for
+    /// damage.
+    pub async fn follow_checkpoint(&self, applied: Option<LogId>) -> io::Result<()> {
+        let Some(applied) = applied else { return Ok(()) };
+        if self.at(applied.index)?.is_some_and(|there| there != applied) {
+            tracing::warn!(index = applied.index, "the log's end is of a leader that failed: it is dropped");
+            self.patiently(|log| log.truncate_from(applied.index)).await?;
+        }
+        Ok(())
+    }
+
+    /// The entry at `index`; `None` also of a purged one, which the checkpoint has.
+    fn at(&self, index: u64) -> io::Result<Option<LogId>> {
+        if self.log.bounds().purged.is_some_and(|purged| index <= purged.index) {
+            return Ok(None);
+        }
+        let entries = self.read(index, index.saturating_add(1), 1)?;
+        Ok(entries.first().map(|entry| entry.log_id))
     }
 
     pub fn room(&self) -> Room {
@@ -243,8 +270,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        let last = self.last_log_id()?;
-        Ok((*self.committed.lock()).min(last))
+        Ok(*self.committed.lock())
     }
 
     async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> Result<(), io::Error>
@@ -275,5 +301,71 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
             done => done,
         };
         self.patiently(purge).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_log::RealDisk;
+
+    use super::*;
+    use crate::hands::RealHands;
+    use crate::raft_types::{LeaderId, Payload};
+
+    const SEGMENT: u64 = 1 << 20;
+
+    fn place(term: u64, index: u64) -> LogId {
+        LogId { leader_id: LeaderId { term, node_id: term }, index }
+    }
+
+    async fn with_entries(folder: &Path, places: impl IntoIterator<Item = LogId>) -> LogStore<RealDisk> {
+        let (store, _thread) = LogStore::open(&Arc::new(RealHands), folder, SEGMENT, Arc::new(())).unwrap();
+        for log_id in places {
+            let entry = Entry { log_id, payload: Payload::Blank };
+            store.append_patiently(&[record(&entry)]).await.unwrap();
+        }
+        store
+    }
+
+    /// A member killed while the write that replaces its entries is on its way knows of a place beyond them, of a
+    /// later leader. What it finds in its log instead is committed nowhere.
+    #[tokio::test]
+    async fn what_another_leader_left_is_not_taken_for_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = with_entries(folder.path(), (0..4).map(|index| place(4, index))).await;
+        for unknown in [place(5, 3), place(5, 9), place(4, 9)] {
+            store.know_committed(Some(unknown)).unwrap();
+            assert_eq!(store.read_committed().await.unwrap(), None, "{unknown}");
+        }
+        for (told, known) in [(place(4, 2), 2), (place(4, 1), 2), (place(6, 3), 2), (place(4, 3), 3)] {
+            store.know_committed(Some(told)).unwrap();
+            assert_eq!(store.read_committed().await.unwrap(), Some(place(4, known)), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_contradicts_the_checkpoint_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = with_entries(folder.path(), (0..4).map(|index| place(4, index))).await;
+        for (applied, last) in
+            [(None, 3), (Some(place(4, 2)), 3), (Some(place(5, 9)), 3), (Some(place(5, 2)), 1)]
+        {
+            store.follow_checkpoint(applied).await.unwrap();
+            assert_eq!(store.last_log_id().unwrap(), Some(place(4, last)), "{applied:?}");
+        }
+        store.purge(place(5, 2)).await.unwrap();
+        store.follow_checkpoint(Some(place(5, 2))).await.unwrap();
+        assert_eq!(store.last_log_id().unwrap(), Some(place(5, 2)));
+    }
+
+    #[tokio::test]
+    async fn what_is_purged_is_the_checkpoint_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = with_entries(folder.path(), (0..4).map(|index| place(4, index))).await;
+        store.purge(place(4, 2)).await.unwrap();
+        store.know_committed(Some(place(4, 1))).unwrap();
+        assert_eq!(store.read_committed().await.unwrap(), None);
+        store.know_committed(Some(place(4, 3))).unwrap();
+        assert_eq!(store.read_committed().await.unwrap(), Some(place(4, 3)));
     }
 }

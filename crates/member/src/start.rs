@@ -90,8 +90,9 @@ impl Member {
         let (shown, before) = shown::open(&config.data_dir)?;
         let applied = Arc::new(Applied::new(proposals, shown));
         applied.restore(&checkpoint)?;
+        log.follow_checkpoint(applied.meta().last_log_id).await?;
         // It was applied, so it is committed: openraft applies it again before it has a leader.
-        log.know_committed(before);
+        log.know_committed(before)?;
         if applied.is_gone(config.member_id) {
             return Err(StartError::Removed);
         }

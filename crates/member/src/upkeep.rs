@@ -121,6 +121,12 @@ impl Upkeep {
     fn keep_links(&self) {
         let metrics = self.raft.metrics();
         let config = Arc::clone(&metrics.borrow_watched().membership_config);
+        if let (Start::Join(known), None) = (&self.config.start, config.nodes().next()) {
+            for member in known.iter().filter(|member| member.id != self.config.member_id) {
+                self.peers.link(member.id, &member.peer_urls);
+            }
+            return;
+        }
         for (id, node) in config.nodes() {
             if *id != self.config.member_id {
                 self.peers.link(*id, &node.peer_urls);
@@ -160,7 +166,7 @@ impl Upkeep {
         let config = Arc::clone(&metrics.borrow_watched().membership_config);
         let initial = match &self.config.start {
             Start::New(initial) => initial.as_slice(),
-            Start::Join => &[],
+            Start::Join(_) => &[],
         };
         let name = |id| initial.iter().find(|member| member.id == id).map(|m| m.name.clone());
         let commands = config.nodes().map(|(id, node)| {

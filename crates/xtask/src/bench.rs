@@ -3,6 +3,7 @@
 //! It works through `cargo keelson --json`, on clusters of its own that it removes again, and writes nothing
 //! into the checkout: whoever measured decides what goes into the document.
 
+mod cloudinit;
 mod figure;
 mod fleet;
 mod image;
@@ -30,6 +31,8 @@ pub enum Topic {
     Kv,
     /// The same two as keys, values and members grow: a plot; only when named, alone
     Growth,
+    /// coreos-cloudinit beside Debian's cloud-init in one nspawn tree; only when named, alone
+    Cloudinit,
     /// The cluster manager: scheduler, growth in simulation, three nspawn nodes; only when named, alone
     Fleet,
 }
@@ -49,8 +52,12 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         [Topic::Kv] => return kv::run(&root, "kv-bench", words),
         [Topic::Growth] => return kv::run(&root, "kv-growth", words),
         [Topic::Fleet] => return fleet::run(&root, words),
-        _ if topics.iter().any(|topic| matches!(topic, Topic::Growth | Topic::Fleet)) => {
-            bail!("`growth` and `fleet` are measured alone")
+        [Topic::Cloudinit] => {
+            print!("{}", rows(&cloudinit::figures(&root)?));
+            return Ok(true);
+        }
+        _ if topics.iter().any(|topic| matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit)) => {
+            bail!("`growth`, `fleet` and `cloudinit` are measured alone")
         }
         _ => {}
     }

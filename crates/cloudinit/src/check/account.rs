@@ -2,7 +2,7 @@
 
 use super::name::account_problem;
 use super::refusal::{Refusal, keys};
-use crate::config::{Text, User};
+use crate::config::{Group, Text, User};
 
 /// A user that can be created or updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,26 @@ pub(super) fn check(users: &[User], notes: &mut Vec<String>, refusals: &mut Vec<
         if refusals.len() == before {
             checked.push(account(user, name));
         }
+    }
+    checked
+}
+
+/// A group that is to be there, with users that are to be in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedGroup {
+    pub name: String,
+    pub members: Vec<String>,
+}
+
+pub(super) fn groups(groups: &[Group], refusals: &mut Vec<Refusal>) -> Vec<CheckedGroup> {
+    let mut checked: Vec<CheckedGroup> = Vec::new();
+    for group in groups {
+        let problems = std::iter::once(("group", &group.name))
+            .chain(group.members.iter().map(|member| ("user name", member)))
+            .filter_map(|(what, name)| Some(Refusal::new(name.place, account_problem(what, &name.text)?)));
+        refusals.extend(problems);
+        let members = group.members.iter().map(|member| member.text.to_string()).collect();
+        checked.push(CheckedGroup { name: group.name.text.to_string(), members });
     }
     checked
 }

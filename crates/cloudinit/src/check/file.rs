@@ -21,6 +21,21 @@ pub struct CheckedFile {
     /// As `chown` reads it; empty for root.
     pub owner: String,
     pub content: Rc<[u8]>,
+    pub way: Way,
+    /// Written after the units, before their commands.
+    pub deferred: bool,
+}
+
+/// What becomes of a file that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Replace,
+    /// Left alone.
+    Keep,
+    /// Added to. Its mode is kept if none is given.
+    Append {
+        keeps_mode: bool,
+    },
 }
 
 pub(super) fn check(
@@ -47,7 +62,12 @@ pub(super) fn check(
         }
         places.entry(path.clone()).or_insert(place);
         let owner = file.owner.as_ref().map(|owner| owner.text.to_string()).unwrap_or_default();
-        checked.push(CheckedFile { path, mode, owner, content });
+        let way = match (file.append, file.keep) {
+            (true, _) => Way::Append { keeps_mode: file.permissions.is_none() },
+            (false, true) => Way::Keep,
+            (false, false) => Way::Replace,
+        };
+        checked.push(CheckedFile { path, mode, owner, content, way, deferred: file.defer });
     }
     nested(&places, refusals);
     checked

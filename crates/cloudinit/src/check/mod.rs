@@ -6,20 +6,25 @@
 
 mod account;
 mod file;
+mod join;
 mod name;
 mod refusal;
+mod system;
 mod unit;
 
 use std::rc::Rc;
 
-pub use account::Account;
-pub use file::CheckedFile;
+pub use account::{Account, CheckedGroup};
+pub use file::{CheckedFile, Way};
+pub use join::join;
 pub use name::{clean_path, hostname_problem};
 use refusal::one_line;
 pub use refusal::{Refusal, Stage, keys};
+pub use system::System;
 pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder};
 
-use crate::config::{CloudConfig, Text, Variable};
+use crate::config::{self, CloudConfig, Text, Variable};
+use crate::network::Network;
 use crate::schema::{Service, is_reboot_strategy};
 
 /// The old strategy that is still accepted as it stands.
@@ -31,12 +36,16 @@ pub struct Checked {
     pub hostname: Option<String>,
     pub core_keys: Vec<String>,
     pub users: Vec<Account>,
+    pub groups: Vec<CheckedGroup>,
     pub files: Vec<CheckedFile>,
     pub manage_etc_hosts: bool,
     pub units: Vec<CheckedUnit>,
     pub services: Vec<CheckedService>,
     pub update: CheckedUpdate,
     pub oem: Option<CheckedOem>,
+    pub system: System,
+    /// What the datasource says, not the user-data: set after the check.
+    pub network: Network,
     /// Entries that are refused without costing the rest of the config.
     pub left_out: Vec<Refusal>,
     /// What is left out, for the log.
@@ -78,6 +87,7 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
         }
     }
     checked.users = account::check(&config.users, &mut checked.notes, &mut refusals);
+    checked.groups = account::groups(&config.groups, &mut refusals);
     checked.files = file::check(&config.files, &mut checked.left_out, &mut refusals);
     if let Some(value) = &config.manage_etc_hosts {
         checked.manage_etc_hosts = &*value.text == "localhost";
@@ -91,11 +101,17 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     services(config, &mut checked, &mut refusals);
     update(config, &mut checked, &mut refusals);
     oem(config, &mut checked, &mut refusals);
+    checked.system = system::check(config, &mut refusals);
     if refusals.is_empty() {
         return Ok(checked);
     }
     refusals.append(&mut checked.left_out);
     Err(refusals)
+}
+
+/// An empty config is a config: the services' units are made startable.
+pub fn nothing() -> Checked {
+    check(&config::read(None)).unwrap_or_default()
 }
 
 fn services(config: &CloudConfig, checked: &mut Checked, refusals: &mut Vec<Refusal>) {

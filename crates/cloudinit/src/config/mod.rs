@@ -33,6 +33,27 @@ pub struct CloudConfig {
     pub services: Vec<ServiceOptions>,
     pub update: Update,
     pub oem: Oem,
+    pub groups: Vec<Group>,
+    pub commands: Vec<Command>,
+    pub timezone: Option<Text>,
+    pub locale: Option<Text>,
+    pub ntp: Ntp,
+    pub certificates: Vec<Text>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub name: Text,
+    pub members: Vec<Text>,
+}
+
+/// One entry of `runcmd`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// For the shell.
+    Line(Text),
+    /// A program and its arguments, as they are.
+    Words(Vec<Text>),
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +86,12 @@ pub struct File {
     pub permissions: Option<Text>,
     pub owner: Option<Text>,
     pub encoding: Option<Text>,
+    /// Added to what is there.
+    pub append: bool,
+    /// Left alone if it is there.
+    pub keep: bool,
+    /// Written after the units.
+    pub defer: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -110,6 +137,13 @@ pub struct Update {
     pub reboot_strategy: Option<Text>,
     pub group: Option<Text>,
     pub server: Option<Text>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Ntp {
+    pub disabled: bool,
+    /// Pools first: both are only names to ask.
+    pub servers: Vec<Text>,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use super::number::float;
-use super::{CloudConfig, Content, DropIn, File, Oem, ServiceOptions, Text, Unit, Update, User, Variable};
-use crate::schema::{ETCD, ETCD2, FLANNEL, FLEET, Key, LOCKSMITH, Service, Want};
+use super::{
+    CloudConfig, Command, Content, DropIn, File, Group, Ntp, Oem, ServiceOptions, Text, Unit, Update, User,
+    Variable,
+};
+use crate::schema::{Key, Service, Want};
 use crate::yaml::{Item, Mapping, Node, Place, ScalarType};
-
-/// The order in which the units of services are handled.
-const SERVICES: [Service; 5] = [ETCD, ETCD2, FLEET, LOCKSMITH, FLANNEL];
 
 /// Reads what can be read. No document is as an empty one: every service is there, without options.
 pub fn read(root: Option<&Node>) -> CloudConfig {
@@ -22,9 +22,15 @@ pub fn read(root: Option<&Node>) -> CloudConfig {
         files: each(document, "write_files", file),
         manage_etc_hosts: text(document, "manage_etc_hosts"),
         units: coreos.map(|coreos| each(coreos, "units", unit)).unwrap_or_default(),
-        services: SERVICES.into_iter().map(|service| options(coreos, service)).collect(),
+        services: Service::ALL.iter().map(|service| options(coreos, *service)).collect(),
         update: coreos.and_then(|coreos| section(coreos, "update")).map(update).unwrap_or_default(),
         oem: coreos.and_then(|coreos| section(coreos, "oem")).map(oem).unwrap_or_default(),
+        groups: groups(document),
+        commands: list(document, "runcmd").iter().filter_map(command).collect(),
+        timezone: text(document, "timezone"),
+        locale: text(document, "locale"),
+        ntp: section(document, "ntp").map(ntp).unwrap_or_default(),
+        certificates: section(document, "ca_certs").map(|certs| texts(certs, "trusted")).unwrap_or_default(),
     }
 }
 
@@ -46,10 +52,14 @@ fn text(mapping: &Mapping, key: &str) -> Option<Text> {
 }
 
 fn boolean(mapping: &Mapping, key: &str) -> bool {
+    is(mapping, key, true)
+}
+
+fn is(mapping: &Mapping, key: &str, value: bool) -> bool {
     mapping
         .get(key)
         .and_then(|entry| entry.node.scalar())
-        .is_some_and(|scalar| scalar.resolve() == ScalarType::Boolean(true))
+        .is_some_and(|scalar| scalar.resolve() == ScalarType::Boolean(value))
 }
 
 fn list<'a>(mapping: &'a Mapping, key: &str) -> &'a [Item] {
@@ -118,6 +128,9 @@ fn file(mapping: &Mapping, place: Place) -> File {
         permissions: text(mapping, "permissions"),
         owner: text(mapping, "owner"),
         encoding: text(mapping, "encoding"),
+        append: boolean(mapping, "append"),
+        keep: is(mapping, "overwrite", false),
+        defer: boolean(mapping, "defer"),
     }
 }
 
@@ -164,10 +177,7 @@ fn variable(block: &Mapping, service: Service, key: &Key) -> Option<Variable> {
         Want::Boolean => switch(&entry.node, key)?.into(),
         _ => scalar_text(&entry.node, entry.place)?.text,
     };
-    let name = match key.variable {
-        Some(name) => name.to_owned(),
-        None => format!("{}{}", service.prefix, key.name.to_uppercase()),
-    };
+    let name = service.variable(key);
     Some(Variable { name, value: Text { text: value, place: entry.place } })
 }
 
@@ -194,6 +204,45 @@ fn number(node: &Node) -> Option<f64> {
         ScalarType::Float(value) => Some(value),
         _ => None,
     }
+}
+
+fn groups(document: &Mapping) -> Vec<Group> {
+    let mut groups: Vec<Group> = texts_or_commas(document, "groups").into_iter().map(alone).collect();
+    let Some(entry) = document.get("groups") else { return groups };
+    let mappings = entry.node.mapping().into_iter();
+    for mapping in mappings.chain(list(document, "groups").iter().filter_map(|item| item.node.mapping())) {
+        for entry in mapping.entries() {
+            let name = Text { text: entry.written.clone(), place: entry.place };
+            groups.push(Group { name, members: texts_or_commas(mapping, &entry.key) });
+        }
+    }
+    groups
+}
+
+fn alone(name: Text) -> Group {
+    Group { name, members: Vec::new() }
+}
+
+/// `None` for what is no command line, or an empty one.
+fn command(item: &Item) -> Option<Command> {
+    match item.node.list() {
+        None => scalar_text(&item.node, item.place).map(Command::Line),
+        Some(words) => {
+            // An empty word is a word.
+            let word = |word: &Item| {
+                let scalar = word.node.scalar()?;
+                Some(Text { text: scalar.text.clone(), place: item.place })
+            };
+            let words: Option<Vec<_>> = words.iter().map(word).collect();
+            words.filter(|words| !words.is_empty()).map(Command::Words)
+        }
+    }
+}
+
+fn ntp(mapping: &Mapping) -> Ntp {
+    let mut servers = texts(mapping, "pools");
+    servers.extend(texts(mapping, "servers"));
+    Ntp { disabled: is(mapping, "enabled", false), servers }
 }
 
 fn update(mapping: &Mapping) -> Update {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::step::{Action, Facts, Plan, Settings};
-use super::{files, units, users};
+use super::step::{Action, Facts, FileWrite, Part, Plan, Settings};
+use super::{files, network, units, users};
 use crate::check::Checked;
 use crate::template::Addresses;
 
@@ -15,8 +15,9 @@ pub fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, settings: &
         plan.push(Action::Hostname { name: name.clone() }, "the machine's name");
     }
     users::plan(checked, facts, settings, &mut plan);
-    files::plan(checked, addresses, facts, &mut plan);
-    units::plan(checked, &mut plan);
+    let deferred = files::plan(checked, addresses, facts, &mut plan);
+    let network_files = network::plan(&checked.network, facts, &mut plan);
+    units::plan(checked, network_files, deferred, &mut plan);
     drop_overwritten(&mut plan);
     plan
 }
@@ -35,20 +36,33 @@ fn drop_overwritten(plan: &mut Plan) {
             plan.notes.push(format!("Skipping {path}: a later entry for the same path wins"));
             continue;
         }
-        taken.extend(path.cloned());
+        let adds = matches!(
+            &step.action,
+            Action::Write(FileWrite { part: Part::Missing | Part::Addition { .. }, .. })
+        );
+        if !adds {
+            taken.extend(path.cloned());
+        }
         kept.push(step);
     }
     kept.reverse();
     plan.steps = kept;
 }
 
-/// Adds the script that the user-data is, to run after all else. A carriage return at the end of its first
+/// Adds the scripts of the user-data, to run after all else: those of `runcmd` first. A carriage return at the end of a script's first
 /// line is dropped, as the kernel would take it for part of the interpreter's name.
-pub fn add_script(plan: &mut Plan, text: &[u8]) {
-    let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
-    let first = text[..end].trim_ascii_end();
-    let content: Rc<[u8]> = [first, &text[end..]].concat().into();
-    plan.push(Action::Script { content }, "the user-data is a script");
+pub fn add_scripts(plan: &mut Plan, commands: &[Vec<u8>], scripts: &[Vec<u8>]) {
+    let chained = commands.len() + scripts.len() > 1;
+    for content in commands {
+        plan.push(Action::Script { content: Rc::from(&**content), chained }, "an entry of runcmd");
+    }
+    for text in scripts {
+        let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+        let first = text[..end].trim_ascii_end();
+        let content: Rc<[u8]> = [first, &text[end..]].concat().into();
+        let why = if chained { "a script of the user-data" } else { "the user-data is a script" };
+        plan.push(Action::Script { content, chained }, why);
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Files: what `write_files` says, and what settings become files.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::step::{Action, Facts, FileWrite, Part, Plan};
-use crate::check::{Checked, CheckedOem, CheckedUpdate};
+use crate::check::{Checked, CheckedFile, CheckedOem, CheckedUpdate, System, Way};
 use crate::schema::FLANNEL;
 use crate::template::Addresses;
 
@@ -12,18 +13,17 @@ const ENVIRONMENT_PATH: &str = "/etc/environment";
 const HOSTS_PATH: &str = "/etc/hosts";
 const OEM_RELEASE_PATH: &str = "/etc/oem-release";
 const UPDATE_CONF_PATH: &str = "/etc/coreos/update.conf";
+const LOCALE_PATH: &str = "/etc/locale.conf";
+pub(super) const TIME_SERVERS_PATH: &str = "/etc/systemd/timesyncd.conf.d/20-cloudinit.conf";
+const CERTIFICATES_PATH: &str = "/etc/ca-certificates/20-cloudinit.crt";
 const FLANNEL_PATH: &str = "/run/flannel/options.env";
 
-pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan: &mut Plan) {
-    for file in &checked.files {
-        let write = FileWrite {
-            path: file.path.clone(),
-            mode: file.mode,
-            owner: file.owner.clone(),
-            content: file.content.clone(),
-            part: Part::File,
-        };
-        plan.push(Action::Write(write), "named in write_files");
+/// Gives back the files that are to be written after the units.
+pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan: &mut Plan) -> Vec<Action> {
+    let (deferred, now): (Vec<_>, Vec<_>) =
+        one_a_path(&checked.files, plan).into_iter().partition(|file| file.deferred);
+    for file in now {
+        plan.push(given(file), "named in write_files");
     }
     if let Some(oem) = &checked.oem {
         plan.push(text(OEM_RELEASE_PATH, oem_release(oem)), "coreos.oem");
@@ -38,11 +38,49 @@ pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan
         plan.push(text(HOSTS_PATH, hosts), "manage_etc_hosts is localhost");
     }
     flannel(checked, plan);
+    system(&checked.system, facts, plan);
     if !checked.files.iter().any(|file| file.path == ENVIRONMENT_PATH)
         && let Some(merged) = environment(&facts.environment, addresses)
     {
         plan.push(text(ENVIRONMENT_PATH, merged), "the machine's addresses");
     }
+    deferred.into_iter().map(given).collect()
+}
+
+fn given(file: CheckedFile) -> Action {
+    let part = match file.way {
+        Way::Replace => Part::File,
+        Way::Keep => Part::Missing,
+        Way::Append { keeps_mode } => Part::Addition { keeps_mode },
+    };
+    let CheckedFile { path, mode, owner, content, .. } = file;
+    Action::Write(FileWrite { path, mode, owner, content, part })
+}
+
+/// What is added to a file that is given too is made part of it: in two steps it would change at each run.
+fn one_a_path(files: &[CheckedFile], plan: &mut Plan) -> Vec<CheckedFile> {
+    let mut kept: Vec<CheckedFile> = Vec::with_capacity(files.len());
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut grown: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    for file in files {
+        let before = places.get(&*file.path).copied();
+        match (file.way, before) {
+            (Way::Append { .. }, Some(at)) if kept[at].way != Way::Keep => {
+                grown.entry(at).or_insert_with(|| kept[at].content.to_vec()).extend_from_slice(&file.content);
+            }
+            (Way::Keep, Some(_)) => {
+                plan.notes.push(format!("Skipping {}: an earlier entry writes it", file.path));
+            }
+            _ => {
+                places.insert(&file.path, kept.len());
+                kept.push(file.clone());
+            }
+        }
+    }
+    for (at, content) in grown {
+        kept[at].content = content.into();
+    }
+    kept
 }
 
 fn text(path: &str, content: String) -> Action {
@@ -53,6 +91,23 @@ fn text(path: &str, content: String) -> Action {
         content: Rc::from(content.into_bytes()),
         part: Part::File,
     })
+}
+
+fn system(system: &System, facts: &Facts, plan: &mut Plan) {
+    if let Some(name) = &system.timezone {
+        plan.push(Action::TimeZone { name: name.clone() }, "timezone");
+    }
+    if let Some(locale) = &system.locale {
+        plan.push(text(LOCALE_PATH, assign(&facts.locale_conf, &[("LANG", locale)])), "locale");
+    }
+    if !system.time_servers.is_empty() {
+        let content = format!("[Time]\nNTP={}\n", system.time_servers.join(" "));
+        plan.push(text(TIME_SERVERS_PATH, content), "ntp");
+    }
+    if !system.certificates.is_empty() {
+        // A path unit sees it and makes the bundle anew.
+        plan.push(text(CERTIFICATES_PATH, system.certificates.concat()), "ca_certs");
+    }
 }
 
 fn flannel(checked: &Checked, plan: &mut Plan) {

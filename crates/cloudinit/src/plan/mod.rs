@@ -5,11 +5,12 @@
 
 mod build;
 mod files;
+mod network;
 mod print;
 mod step;
 mod units;
 mod users;
 
-pub use build::{add_script, plan};
-pub use print::{print, sha256};
+pub use build::{add_scripts, plan};
+pub use print::{lines, print, sha256};
 pub use step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings, Step, When};

@@ -3,22 +3,71 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::step::{Action, Plan, Step};
+use super::step::{Action, Part, Plan, Step};
 
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 enum Line<'a> {
-    Hostname { name: &'a str },
-    Useradd { name: &'a str, argv: &'a [String] },
-    Passwd { name: &'a str, hash: &'static str },
-    SshKeys { user: &'a str, name: &'a str, keys: &'a [String] },
-    Write { path: &'a str, mode: String, owner: &'a str, size: usize, sha256: String },
-    Mask { path: &'a str },
-    Unmask { path: &'a str },
-    Enable { unit: &'a str, runtime: bool },
+    Hostname {
+        name: &'a str,
+    },
+    Useradd {
+        name: &'a str,
+        argv: &'a [String],
+    },
+    Groupadd {
+        name: &'a str,
+    },
+    GroupMember {
+        group: &'a str,
+        user: &'a str,
+    },
+    Passwd {
+        name: &'a str,
+        hash: &'static str,
+    },
+    SshKeys {
+        user: &'a str,
+        name: &'a str,
+        keys: &'a [String],
+    },
+    InterfaceDown {
+        name: &'a str,
+    },
+    Modprobe {
+        argv: &'a [String],
+    },
+    Timezone {
+        name: &'a str,
+    },
+    Write {
+        path: &'a str,
+        mode: String,
+        owner: &'a str,
+        size: usize,
+        sha256: String,
+        /// What becomes of a file that is there, where it is not replaced.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        existing: Option<&'static str>,
+    },
+    Mask {
+        path: &'a str,
+    },
+    Unmask {
+        path: &'a str,
+    },
+    Enable {
+        unit: &'a str,
+        runtime: bool,
+    },
     DaemonReload,
-    Unit { unit: &'a str, command: &'a str },
-    Script { sha256: String },
+    Unit {
+        unit: &'a str,
+        command: &'a str,
+    },
+    Script {
+        sha256: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -34,32 +83,47 @@ struct WithReason<'a> {
 /// Never in practice: every value is text or a number.
 pub fn print(plan: &Plan) -> Result<String, serde_json::Error> {
     let mut text = String::new();
-    for step in &plan.steps {
-        text.push_str(&serde_json::to_string(&WithReason { line: line(step), why: &step.why })?);
+    for line in lines(plan) {
+        text.push_str(&serde_json::to_string(&line)?);
         text.push('\n');
     }
     Ok(text)
+}
+
+/// The same, to be part of a larger document.
+pub fn lines(plan: &Plan) -> impl Iterator<Item = impl Serialize + '_> {
+    plan.steps.iter().map(|step| WithReason { line: line(step), why: &step.why })
 }
 
 fn line(step: &Step) -> Line<'_> {
     match &step.action {
         Action::Hostname { name } => Line::Hostname { name },
         Action::UserAdd { name, arguments } => Line::Useradd { name, argv: arguments },
+        Action::GroupAdd { name } => Line::Groupadd { name },
+        Action::GroupMember { group, user } => Line::GroupMember { group, user },
         Action::Password { name, .. } => Line::Passwd { name, hash: "***" },
         Action::SshKeys { user, name, keys } => Line::SshKeys { user, name, keys },
+        Action::InterfaceDown { name } => Line::InterfaceDown { name },
+        Action::Modprobe { arguments } => Line::Modprobe { argv: arguments },
+        Action::TimeZone { name } => Line::Timezone { name },
         Action::Write(write) => Line::Write {
             path: &write.path,
             mode: format!("{:04o}", write.mode),
             owner: &write.owner,
             size: write.content.len(),
             sha256: sha256(&write.content),
+            existing: match write.part {
+                Part::Missing => Some("keep"),
+                Part::Addition { .. } => Some("append"),
+                _ => None,
+            },
         },
         Action::Mask { path } => Line::Mask { path },
         Action::Unmask { path } => Line::Unmask { path },
         Action::Enable { unit, runtime } => Line::Enable { unit, runtime: *runtime },
         Action::DaemonReload => Line::DaemonReload,
         Action::Unit { unit, command, .. } => Line::Unit { unit, command },
-        Action::Script { content } => Line::Script { sha256: sha256(content) },
+        Action::Script { content, .. } => Line::Script { sha256: sha256(content) },
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a plan is made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What was observed on the machine before planning.
@@ -10,14 +10,22 @@ pub struct Facts {
     pub users: BTreeSet<String>,
     /// Of the groups that the config names, those that exist.
     pub groups: BTreeSet<String>,
+    /// Who is in which of them: group and user.
+    pub members: BTreeSet<(String, String)>,
     /// `/etc/coreos/update.conf`, else the image's.
     pub update_conf: String,
     /// `/etc/environment`.
     pub environment: String,
+    /// `/etc/locale.conf`.
+    pub locale_conf: String,
     /// Lines for `/etc/hosts` that whoever runs the machine gave it: address and name.
     pub given_hosts: String,
     /// The kernel's host name now.
     pub hostname: String,
+    /// The network interfaces that are there.
+    pub interfaces: BTreeSet<String>,
+    /// Of the files of the datasource's network, those that are there, with their contents.
+    pub network_files: BTreeMap<String, String>,
 }
 
 /// How the run was asked for.
@@ -43,6 +51,13 @@ pub enum Action {
         name: String,
         arguments: Vec<String>,
     },
+    GroupAdd {
+        name: String,
+    },
+    GroupMember {
+        group: String,
+        user: String,
+    },
     Password {
         name: String,
         hash: Hash,
@@ -51,6 +66,15 @@ pub enum Action {
         user: String,
         name: String,
         keys: Vec<String>,
+    },
+    InterfaceDown {
+        name: String,
+    },
+    Modprobe {
+        arguments: Vec<String>,
+    },
+    TimeZone {
+        name: String,
     },
     Write(FileWrite),
     Mask {
@@ -72,6 +96,8 @@ pub enum Action {
     },
     Script {
         content: Rc<[u8]>,
+        /// One of several: each waits for the one before.
+        chained: bool,
     },
 }
 
@@ -105,6 +131,12 @@ impl std::fmt::Debug for FileWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     File,
+    /// Only if nothing is there.
+    Missing,
+    /// Added to what is there, unless it is in it already.
+    Addition {
+        keeps_mode: bool,
+    },
     /// Rules for sudo: a mistake in them would lock everybody out of root, so they are checked first.
     Sudoers,
     Unit {
@@ -127,6 +159,8 @@ pub enum When {
     Implied,
     /// Only if a network unit changed: waited for.
     NetworkChanged,
+    /// Only if this file was written anew: queued.
+    Written(&'static str),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -121,8 +121,8 @@ fn nothing_is_passed_on_only_where_it_means_something() {
 #[test]
 fn scripts_lose_the_carriage_return_of_their_first_line_only() {
     let mut plan = Plan::default();
-    add_script(&mut plan, b"#!/bin/sh\r\necho a\r\n");
-    let Action::Script { content } = &plan.steps[0].action else { panic!("no script") };
+    add_scripts(&mut plan, &[], &[b"#!/bin/sh\r\necho a\r\n".to_vec()]);
+    let Action::Script { content, chained: false } = &plan.steps[0].action else { panic!("no script") };
     assert_eq!(&**content, b"#!/bin/sh\necho a\r\n");
 }
 
@@ -169,4 +169,34 @@ fn the_last_entry_for_a_path_wins() {
         .collect();
     let hosts = "/etc/hosts 0644 \"\" 57 bytes";
     assert_eq!(written, ["/a 0644 \"\" 5 bytes", hosts, "mask /etc/systemd/system/b.service"]);
+}
+
+#[test]
+fn files_that_are_kept_or_added_to() {
+    let plan = planned(
+        "write_files:\n- {path: /a, content: one}\n- {path: /a, content: two, append: true}\n\
+         - {path: /a, content: no, overwrite: false}\n- {path: /b, content: x, append: true, permissions: 0600}\n\
+         - {path: /b, content: y, append: true}\n- {path: /c, overwrite: false, defer: true}\n\
+         - {path: /d, content: lost, append: true}\n- {path: /d, content: last}\n\
+         coreos: {units: [{name: b.service, content: x, command: start}]}",
+        &Facts::default(),
+    );
+    let got = print(&plan).unwrap();
+    let got: Vec<_> = got.lines().filter(|line| !line.contains("unmask")).collect();
+    let expect = [
+        ("/a", "size\":6", ""),
+        ("/b", "size\":2", "\"existing\":\"append\""),
+        ("/d", "size\":4", ""),
+        ("/etc/environment", "", ""),
+        ("/etc/systemd/system/b.service", "", ""),
+        ("/c", "", "\"existing\":\"keep\""),
+        ("daemon-reload", "", ""),
+        ("b.service", "start", ""),
+    ];
+    assert_eq!(got.len(), expect.len(), "{got:#?}");
+    for (line, (path, size, existing)) in got.iter().zip(expect) {
+        assert!(line.contains(path) && line.contains(size) && line.contains(existing), "{line}");
+        assert_eq!(line.contains("existing"), !existing.is_empty(), "{line}");
+    }
+    assert!(plan.notes.contains(&"Skipping /a: an earlier entry writes it".into()));
 }

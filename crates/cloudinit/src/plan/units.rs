@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::files::TIME_SERVERS_PATH;
 use super::step::{Action, FileWrite, Part, Plan, When};
 use crate::check::{Checked, CheckedService, CheckedUnit, UnitFolder};
 
@@ -9,17 +10,18 @@ const UNIT_MODE: u32 = 0o644;
 const SERVICE_DROP_IN: &str = "20-cloudinit.conf";
 const LOCKSMITH_UNIT: &str = "locksmithd.service";
 const UPDATE_UNIT: &str = "update-engine.service";
+const TIME_UNIT: &str = "systemd-timesyncd.service";
 const NETWORK_UNIT: &str = "systemd-networkd.service";
 
 /// What makes the daemons look again.
-#[derive(Default)]
 struct Changes {
     units: bool,
     network: bool,
 }
 
-pub(super) fn plan(checked: &Checked, plan: &mut Plan) {
-    let mut changes = Changes::default();
+/// `network_files`: networkd's files were written before. `deferred` comes after the units' files.
+pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>, plan: &mut Plan) {
+    let mut changes = Changes { units: false, network: network_files };
     for unit in &checked.units {
         listed(unit, &mut changes, plan);
     }
@@ -40,11 +42,18 @@ pub(super) fn plan(checked: &Checked, plan: &mut Plan) {
         }
         None => {}
     }
+    for write in deferred {
+        plan.push(write, "named in write_files, deferred");
+    }
     if changes.units {
         plan.push(Action::DaemonReload, "units were written");
     }
     if changes.network {
         command(NETWORK_UNIT, "restart", When::NetworkChanged, "network units were written", plan);
+    }
+    if !checked.system.time_servers.is_empty() {
+        let when = When::Written(TIME_SERVERS_PATH);
+        command(TIME_UNIT, "restart", when, "the time servers were written", plan);
     }
     commands(checked, strategy, plan);
 }

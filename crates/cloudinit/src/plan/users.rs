@@ -1,5 +1,6 @@
 //! Users and ssh keys.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
@@ -10,12 +11,18 @@ const SUDOERS_PATH: &str = "/etc/sudoers.d/90-cloud-init-users";
 const SUDOERS_MODE: u32 = 0o440;
 
 pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: &mut Plan) {
+    let mut groups = facts.groups.clone();
+    for group in &checked.groups {
+        if groups.insert(group.name.clone()) {
+            plan.push(Action::GroupAdd { name: group.name.clone() }, "named in groups and not there yet");
+        }
+    }
     let mut known = facts.users.clone();
     for account in &checked.users {
         if known.contains(&account.name) {
             plan.notes.push(format!("User '{}' exists, ignoring creation-time fields", account.name));
         } else {
-            let arguments = useradd_arguments(account, facts, plan);
+            let arguments = useradd_arguments(account, &groups, plan);
             let action = Action::UserAdd { name: account.name.clone(), arguments };
             plan.push(action, "named in users and not there yet");
             known.insert(account.name.clone());
@@ -25,6 +32,15 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
             plan.push(action, "passwd of the user");
         }
         keys(&account.name, &account.keys, settings, "ssh_authorized_keys of the user", plan);
+    }
+    let mut members = facts.members.clone();
+    for group in &checked.groups {
+        for user in &group.members {
+            if members.insert((group.name.clone(), user.clone())) {
+                let action = Action::GroupMember { group: group.name.clone(), user: user.clone() };
+                plan.push(action, "named in groups");
+            }
+        }
     }
     sudoers(&checked.users, plan);
     keys(CORE_USER, &checked.core_keys, settings, "ssh_authorized_keys and the metadata's keys", plan);
@@ -37,7 +53,7 @@ fn keys(user: &str, keys: &[String], settings: &Settings, why: &str, plan: &mut 
     }
 }
 
-fn useradd_arguments(account: &Account, facts: &Facts, plan: &mut Plan) -> Vec<String> {
+fn useradd_arguments(account: &Account, groups: &BTreeSet<String>, plan: &mut Plan) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut option = |name: &str, value: Option<&String>| {
         if let Some(value) = value {
@@ -55,7 +71,7 @@ fn useradd_arguments(account: &Account, facts: &Facts, plan: &mut Plan) -> Vec<S
     };
     option("--gid", account.primary_group.as_ref());
     let (there, missing): (Vec<_>, Vec<_>) =
-        account.groups.iter().cloned().partition(|group| facts.groups.contains(group));
+        account.groups.iter().cloned().partition(|group| groups.contains(group));
     for group in missing {
         plan.notes.push(format!("Warning: group '{group}' of user '{}' does not exist", account.name));
     }

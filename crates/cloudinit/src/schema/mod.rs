@@ -3,9 +3,12 @@
 //! The validator and the config reader both follow this table, so that they can not disagree. It must never
 //! hold behaviour beyond "is this text one of the allowed".
 
+mod json;
 mod pattern;
 mod services;
 
+pub use json::json_schema;
+pub use pattern::Allowed;
 pub use services::{ETCD, ETCD2, FLANNEL, FLEET, LOCKSMITH, Service};
 
 /// What a key wants.
@@ -20,6 +23,10 @@ pub enum Want {
     TextsOrCommas,
     /// A text, a list of them, or `false`.
     Sudo,
+    /// Names, in a list or with commas; in place of a name a mapping of names to lists of members.
+    Groups,
+    /// A list of command lines, each a text or a list of words.
+    Commands,
     Mapping(&'static [Key]),
     List(&'static [Key]),
 }
@@ -35,6 +42,8 @@ impl Want {
             Self::Texts | Self::TextsOrCommas => "[]string",
             Self::Mapping(_) => "struct",
             Self::List(_) => "[]struct",
+            Self::Groups => "[]string or []struct",
+            Self::Commands => "[]string or [][]string",
         }
     }
 }
@@ -45,7 +54,7 @@ pub struct Key {
     pub want: Want,
     pub deprecated: Option<&'static str>,
     /// Whether a non-empty text is allowed.
-    pub allowed: Option<fn(&str) -> bool>,
+    pub allowed: Option<Allowed>,
     /// The environment variable's name where it is not the prefix and the key in upper case.
     pub variable: Option<&'static str>,
     /// `false` and 0 mean something else than nothing, and are passed on. Of other keys they count as not set.
@@ -62,7 +71,7 @@ impl Key {
         self
     }
 
-    const fn allowed(mut self, allowed: fn(&str) -> bool) -> Self {
+    const fn allowed(mut self, allowed: Allowed) -> Self {
         self.allowed = Some(allowed);
         self
     }
@@ -106,7 +115,18 @@ pub const DOCUMENT: &[Key] = &[
     Key::new("users", Want::List(USER)),
     Key::new("write_files", Want::List(FILE)),
     text("manage_etc_hosts"),
+    // Keys of cloud-init that the original does not know.
+    Key::new("groups", Want::Groups),
+    Key::new("runcmd", Want::Commands),
+    text("timezone"),
+    text("locale"),
+    Key::new("ntp", Want::Mapping(NTP)),
+    Key::new("ca_certs", Want::Mapping(CA_CERTS)),
 ];
+
+const NTP: &[Key] = &[boolean("enabled"), Key::new("servers", Want::Texts), Key::new("pools", Want::Texts)];
+
+const CA_CERTS: &[Key] = &[Key::new("trusted", Want::Texts)];
 
 pub const COREOS: &[Key] = &[
     Key::new("etcd", Want::Mapping(ETCD.keys)).deprecated(NOT_SHIPPED_ETCD),
@@ -141,11 +161,15 @@ const USER: &[Key] = &[
 ];
 
 const FILE: &[Key] = &[
-    text("encoding").allowed(pattern::encoding),
+    text("encoding").allowed(pattern::ENCODING),
     text("content"),
     text("owner"),
     text("path"),
-    text("permissions").allowed(pattern::permissions),
+    text("permissions").allowed(pattern::PERMISSIONS),
+    // Keys of cloud-init that the original does not know.
+    boolean("append"),
+    boolean("overwrite"),
+    boolean("defer"),
 ];
 
 const UNIT: &[Key] = &[
@@ -154,7 +178,7 @@ const UNIT: &[Key] = &[
     boolean("enable"),
     boolean("runtime"),
     text("content"),
-    text("command").allowed(pattern::command),
+    text("command").allowed(pattern::COMMAND),
     Key::new("drop_ins", Want::List(DROP_IN)),
 ];
 
@@ -163,6 +187,6 @@ const DROP_IN: &[Key] = &[text("name"), text("content")];
 const OEM: &[Key] = &[text("id"), text("name"), text("version_id"), text("home_url"), text("bug_report_url")];
 
 const UPDATE: &[Key] =
-    &[text("reboot_strategy").allowed(pattern::reboot_strategy), text("group"), text("server")];
+    &[text("reboot_strategy").allowed(pattern::REBOOT_STRATEGY), text("group"), text("server")];
 
 pub use pattern::{command as is_command, mode, reboot_strategy as is_reboot_strategy};

@@ -1,5 +1,27 @@
 //! The texts that a key allows, as predicates.
 
+/// Whether a non-empty text is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    pub test: fn(&str) -> bool,
+    /// The same as a regular expression, for the JSON schema.
+    pub pattern: &'static str,
+}
+
+pub const PERMISSIONS: Allowed = Allowed { test: permissions, pattern: "^(0o)?([0-7]{3,4}|0[0-7]{4})$" };
+pub const ENCODING: Allowed =
+    Allowed { test: encoding, pattern: "^(b64|base64|(gz|gzip)([+](b64|base64))?)?$" };
+pub const COMMAND: Allowed =
+    Allowed { test: command, pattern: "^(start|stop|(try-)?restart|reload(-or(-try)?-restart)?)$" };
+pub const REBOOT_STRATEGY: Allowed = Allowed { test: reboot_strategy, pattern: "^(etcd-lock|reboot|off)$" };
+pub const PROXY: Allowed = Allowed { test: proxy, pattern: "^(on|off|readonly)$" };
+pub const WINDOW_START: Allowed = Allowed {
+    test: window_start,
+    pattern: "^(([Ss][Uu][Nn]|[Mm][Oo][Nn]|[Tt][Uu][Ee]|[Ww][Ee][Dd]|[Tt][Hh][Uu]|[Ff][Rr][Ii]|[Ss][Aa][Tt]) )?0*(1?[0-9]|2[0-3]):0*[1-5]?[0-9]$",
+};
+pub const WINDOW_LENGTH: Allowed =
+    Allowed { test: window_length, pattern: "^[-+]?([0-9]*([.][0-9]*)?[a-z]+)+$" };
+
 /// `^0?[0-7]{3,4}$`, also with the prefix `0o`.
 pub fn permissions(text: &str) -> bool {
     mode(text).is_some()

@@ -14,6 +14,19 @@ pub struct Service {
     pub keys: &'static [Key],
 }
 
+impl Service {
+    /// In the order in which their units are handled.
+    pub const ALL: &[Self] = &[ETCD, ETCD2, FLEET, LOCKSMITH, FLANNEL];
+
+    /// The environment variable that one of its keys becomes.
+    pub fn variable(self, key: &Key) -> String {
+        match key.variable {
+            Some(name) => name.to_owned(),
+            None => format!("{}{}", self.prefix, key.name.to_uppercase()),
+        }
+    }
+}
+
 const ETCD2_ONLY: &str = "etcd2 options no longer work for etcd";
 
 const fn new_etcd(key: Key) -> Key {
@@ -119,7 +132,7 @@ const ETCD2_KEYS: &[Key] = &[
     text("peer_key_file"),
     boolean("peer_client_cert_auth"),
     text("peer_trusted_ca_file"),
-    text("proxy").allowed(pattern::proxy),
+    text("proxy").allowed(pattern::PROXY),
     integer("proxy_dial_timeout"),
     integer("proxy_failure_wait"),
     integer("proxy_read_timeout"),
@@ -183,6 +196,6 @@ const LOCKSMITH_KEYS: &[Key] = &[
     text("etcd_username"),
     text("etcd_password"),
     text("group"),
-    text("window_start").variable("REBOOT_WINDOW_START").allowed(pattern::window_start),
-    text("window_length").variable("REBOOT_WINDOW_LENGTH").allowed(pattern::window_length),
+    text("window_start").variable("REBOOT_WINDOW_START").allowed(pattern::WINDOW_START),
+    text("window_length").variable("REBOOT_WINDOW_LENGTH").allowed(pattern::WINDOW_LENGTH),
 ];

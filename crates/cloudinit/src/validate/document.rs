@@ -4,9 +4,12 @@ use super::{rules, walk};
 use crate::check;
 use crate::config;
 use crate::finding::{Finding, Severity, sort};
+use crate::fix::Fix;
 use crate::limits::MAX_FINDINGS;
-use crate::user_data::{Kind, UserData, decode};
-use crate::yaml::{self, Place};
+use crate::multipart::{self, Content};
+use crate::schema::DOCUMENT;
+use crate::user_data::{CLOUD_CONFIG_HEADER, Kind, UserData, decode};
+use crate::yaml::{self, Node, Place};
 
 /// Findings of raw user-data: gzip and base64 are undone, the kind is told, the text is checked. Sorted; line
 /// and column count from one in the decoded text. [`Finding`] serializes as
@@ -27,15 +30,78 @@ pub fn validate_decoded(user_data: &UserData) -> Vec<Finding> {
     match &user_data.kind {
         Kind::Empty | Kind::Script | Kind::Ignition => {}
         Kind::CloudConfig => cloud_config(&user_data.text, &mut findings),
+        Kind::Multipart => parts(&user_data.text, &mut findings),
         Kind::Unknown(hint) => {
             let message = "must be \"#cloud-config\" or begin with \"#!\"";
-            findings.push(Finding::new(Severity::Error, Place::START, message));
+            let fix = lacks_only_the_header(&user_data.text)
+                .then(|| Fix::new(Place::START, "", format!("{CLOUD_CONFIG_HEADER}\n")));
+            findings.push(Finding::new(Severity::Error, Place::START, message).with_fix(fix));
             findings.extend(hint.map(|hint| Finding::new(Severity::Info, Place::START, hint)));
         }
     }
     sort(&mut findings);
     findings.truncate(MAX_FINDINGS);
+    confirm_fixes(&mut findings, &user_data.text);
     findings
+}
+
+fn confirm_fixes(findings: &mut [Finding], text: &[u8]) {
+    if findings.iter().all(|finding| finding.fix.is_none()) {
+        return;
+    }
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<&str> = text.split('\n').collect();
+    for finding in findings {
+        finding.fix = finding.fix.take().and_then(|fix| fix.confirmed(&lines));
+    }
+}
+
+/// What would be a cloud-config with its first line.
+fn lacks_only_the_header(text: &[u8]) -> bool {
+    let Ok(document) = yaml::read(text) else { return false };
+    let root = document.root.as_deref().and_then(Node::mapping);
+    root.is_some_and(|root| DOCUMENT.iter().any(|key| root.get(key.name).is_some()))
+}
+
+/// Findings of a part that stands in the text as it is are counted in the whole text. Of one that had to be
+/// decoded the line where it begins is given, and its own lines are named in the message.
+fn parts(text: &[u8], findings: &mut Vec<Finding>) {
+    let multipart = multipart::read(text);
+    for (kind, notes) in [(Severity::Warning, &multipart.warnings), (Severity::Error, &multipart.errors)] {
+        findings.extend(notes.iter().map(|note| Finding::new(kind, at(note.line), note.message.clone())));
+    }
+    for part in &multipart.parts {
+        if findings.len() > MAX_FINDINGS {
+            return;
+        }
+        let name = &part.name;
+        match &part.content {
+            Content::Empty | Content::Script(_) => {}
+            Content::Ignored(reason) => {
+                findings.push(Finding::new(Severity::Info, at(part.line), format!("{name}: {reason}")));
+            }
+            Content::Failed(reason) => {
+                findings.push(Finding::new(Severity::Error, at(part.line), format!("{name}: {reason}")));
+            }
+            Content::CloudConfig(text) => {
+                let mut own = Vec::new();
+                cloud_config(text, &mut own);
+                findings.extend(own.into_iter().map(|finding| {
+                    if part.is_verbatim {
+                        let before = part.line - 1;
+                        let fix = finding.fix.map(|fix| Fix { line: before + fix.line, ..fix });
+                        return Finding { line: before + finding.line, fix, ..finding };
+                    }
+                    let message = format!("{name}, line {}: {}", finding.line, finding.message);
+                    Finding { line: part.line, column: 1, message, fix: None, ..finding }
+                }));
+            }
+        }
+    }
+}
+
+fn at(line: u32) -> Place {
+    Place { line, ..Place::START }
 }
 
 fn cloud_config(text: &[u8], findings: &mut Vec<Finding>) {

@@ -4,7 +4,12 @@
 //! decides which keys there are.
 
 mod document;
+mod keys;
+mod ports;
 mod rules;
+mod secrets;
+mod units;
 mod walk;
 
 pub use document::{validate, validate_decoded};
+pub(crate) use rules::without_tokens;

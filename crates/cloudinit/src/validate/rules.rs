@@ -1,8 +1,10 @@
 //! What single values should be like, beyond their type.
 
-use crate::config::{CloudConfig, File, Text, Unit, User};
+use super::{keys, ports, secrets, units};
+use crate::config::{CloudConfig, File, Text, User};
 use crate::encoding::{ContentEncoding, decode_base64};
 use crate::finding::{Finding, Severity};
+use crate::fix::Fix;
 use crate::template::{Addresses, substitute};
 use crate::yaml::Place;
 
@@ -19,13 +21,11 @@ const DECIMAL_MODES: [(&str, &str); 10] = [
     ("493", "0755"),
     ("511", "0777"),
 ];
-/// How ssh public keys begin; options may come first.
-const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
 const DISCOVERY: &str = "ETCD_DISCOVERY";
 
 pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
     for key in &config.ssh_authorized_keys {
-        public_key(key, findings);
+        keys::check(key, findings);
     }
     for user in &config.users {
         check_user(user, findings);
@@ -34,19 +34,19 @@ pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
         check_file(file, findings);
     }
     for unit in &config.units {
-        check_unit(unit, findings);
+        units::check(unit, findings);
     }
-    let etcd = config.services.iter().find(|options| options.service.block == "etcd");
-    for variable in etcd.iter().flat_map(|options| &options.variables) {
-        if variable.name == DISCOVERY && !is_absolute_uri(&variable.value.text) {
-            warn(variable.value.place, "discovery URL is not valid", findings);
+    for variable in config.services.iter().flat_map(|options| &options.variables) {
+        if variable.name == DISCOVERY {
+            discovery(&variable.value, findings);
         }
     }
+    ports::check(config, findings);
 }
 
 /// Takes the tokens out of the host name: a run replaces them by addresses before it looks at the name, and
 /// the validator can not know those.
-pub(super) fn without_tokens(config: &mut CloudConfig) {
+pub(crate) fn without_tokens(config: &mut CloudConfig) {
     if let Some(hostname) = &mut config.hostname {
         let replaced = substitute(hostname.text.as_bytes(), &Addresses::default()).text;
         hostname.text = String::from_utf8_lossy(&replaced).into();
@@ -67,8 +67,10 @@ pub(super) fn tokens(text: &[u8], findings: &mut Vec<Finding>) {
             let version = if word.contains(&b'6') { '6' } else { '4' };
             let word = String::from_utf8_lossy(&word);
             let message = format!("{prefix}{word} is not replaced (did you mean {prefix}v{version}?)");
-            let place = Place { line: number as u32 + 1, column: at as u32 + 1 };
-            findings.push(Finding::new(Severity::Info, place, message));
+            let before = String::from_utf8_lossy(&line[..at]).chars().count();
+            let place = Place { line: number as u32 + 1, column: before as u32 + 1 };
+            let fix = Fix::new(place, format!("{prefix}{word}"), format!("{prefix}v{version}"));
+            findings.push(Finding::new(Severity::Info, place, message).with_fix(Some(fix)));
         }
     }
 }
@@ -81,14 +83,6 @@ fn warn(place: Place, message: impl Into<String>, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(Severity::Warning, place, message));
 }
 
-fn public_key(key: &Text, findings: &mut Vec<Finding>) {
-    let known =
-        key.text.split_ascii_whitespace().any(|word| KEY_TYPES.iter().any(|kind| word.starts_with(kind)));
-    if !known && !key.text.trim().is_empty() {
-        warn(key.place, "this does not look like an ssh public key", findings);
-    }
-}
-
 fn check_user(user: &User, findings: &mut Vec<Finding>) {
     if user.name.is_none() {
         warn(user.place, "user has no name", findings);
@@ -99,7 +93,7 @@ fn check_user(user: &User, findings: &mut Vec<Finding>) {
         warn(hash.place, "passwd must be a hash, which starts with '$'", findings);
     }
     for key in &user.ssh_authorized_keys {
-        public_key(key, findings);
+        keys::check(key, findings);
     }
 }
 
@@ -114,7 +108,8 @@ fn check_file(file: &File, findings: &mut Vec<Finding>) {
             DECIMAL_MODES.iter().find(|(decimal, _)| *decimal == &*permissions.text)
     {
         let message = format!("permissions {decimal} are read as octal (did you mean {octal}?)");
-        warn(permissions.place, message, findings);
+        let fix = Fix::new(permissions.place, *decimal, format!("\"{octal}\""));
+        findings.push(Finding::new(Severity::Warning, permissions.place, message).with_fix(Some(fix)));
     }
     let encoding = file.encoding.as_ref().and_then(|encoding| ContentEncoding::parse(&encoding.text));
     if let (Some(encoding), Some(content)) = (encoding, &file.content)
@@ -123,21 +118,15 @@ fn check_file(file: &File, findings: &mut Vec<Finding>) {
     {
         warn(content.place, "content is not standard base64 with padding", findings);
     }
+    secrets::check(file, findings);
 }
 
-fn check_unit(unit: &Unit, findings: &mut Vec<Finding>) {
-    if unit.name.is_none() {
-        warn(unit.place, "unit has no name", findings);
-    }
-    let Some(content) = &unit.content else { return };
-    let first =
-        content.text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
-    if first.is_some_and(|line| !line.starts_with('[')) {
-        warn(content.place, "unit content has a line outside of any section", findings);
-    }
-    let installs = content.text.lines().any(|line| line.trim() == "[Install]");
-    if unit.enable && !installs {
-        warn(content.place, "unit is to be enabled but has no [Install] section", findings);
+/// Every member of a cluster asks there, so a mistake keeps all of them from starting.
+fn discovery(url: &Text, findings: &mut Vec<Finding>) {
+    if !is_absolute_uri(&url.text) {
+        warn(url.place, "discovery URL is not valid", findings);
+    } else if url.text.contains(['<', '>']) {
+        warn(url.place, "discovery URL still has a placeholder for its token", findings);
     }
 }
 

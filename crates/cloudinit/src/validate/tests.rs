@@ -94,6 +94,140 @@ fn values() {
 }
 
 #[test]
+fn ssh_keys() {
+    // The fields of an Ed25519 key: its type, and 32 bytes.
+    let whole = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let options = "command=\"x\",no-pty ";
+    check(
+        &format!(
+            "#cloud-config\nssh_authorized_keys: ['{options}ssh-ed25519 {whole} me', 'ssh-ed25519 {whole}']\n"
+        ),
+        &[],
+    );
+    let cut = "line 3: warning: this ssh public key looks cut off";
+    for key in [
+        format!("ssh-ed25519 {}", &whole[..whole.len() - 8]),
+        format!("ssh-ed25519 {}", &whole[..20]),
+        format!("ssh-rsa {whole}"),
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...".to_owned(),
+        "ssh-rsa".to_owned(),
+    ] {
+        check(&format!("#cloud-config\nusers:\n- {{name: a, ssh_authorized_keys: ['{key}']}}\n"), &[cut]);
+    }
+    check(
+        "#cloud-config\nssh_authorized_keys:\n- my key\n- ' '\n",
+        &["line 3: warning: this does not look like an ssh public key"],
+    );
+}
+
+#[test]
+fn secrets_that_everybody_can_read() {
+    let key = "-----BEGIN RSA PRIVATE KEY-----";
+    let warning = |line: u32, what: &str, mode: &str| {
+        format!("line {line}: warning: file holds {what} and with mode {mode} everybody can read it")
+    };
+    let file = |more: &str| format!("#cloud-config\nwrite_files:\n- path: /k\n{more}");
+    for (more, expect) in [
+        (format!("  content: '{key}'\n"), Some(warning(4, "a private key", "0644"))),
+        (
+            format!("  content: |\n    x\n    {key}\n  permissions: 0604\n"),
+            Some(warning(7, "a private key", "0604")),
+        ),
+        ("  content: |\n    db_password = hunter2\n".into(), Some(warning(4, "a password or token", "0644"))),
+        (
+            "  encoding: b64\n  content: dG9rZW46IGFiYw==\n".into(),
+            Some(warning(5, "a password or token", "0644")),
+        ),
+        (format!("  content: '{key}'\n  permissions: 0640\n"), None),
+        ("  content: db_password=$PASSWORD\n".into(), None),
+        ("  content: -----BEGIN CERTIFICATE-----\n".into(), None),
+    ] {
+        let expect: Vec<_> = expect.iter().map(String::as_str).collect();
+        check(&file(&more), &expect);
+        assert!(!lines(&file(&more)).concat().contains("hunter2"));
+    }
+}
+
+#[test]
+fn ports_that_are_used_twice() {
+    let deprecated = |line: u32, block: &str| {
+        format!(
+            "line {line}: warning: deprecated key \"{block}\" ({block} is no longer shipped in Container Linux)"
+        )
+    };
+    let etcd2 = deprecated(3, "etcd2");
+    let twice = "line 5: warning: port 2379 is used twice (first at line 4)";
+    for (client, peer, expect) in [
+        ("http://0.0.0.0:2379", "http://$private_ipv4:2379/", true),
+        ("http://10.0.0.1:4001,http://10.0.0.1:2379", "http://10.0.0.1:2379", true),
+        ("http://[::]:2379", "http://[fd00::1]:2379", true),
+        ("http://10.0.0.1:2379", "http://10.0.0.2:2379", false),
+        ("http://10.0.0.1:2379,http://127.0.0.1:2379", "http://10.0.0.1:2380", false),
+        ("unix:///x", "http://a", false),
+    ] {
+        let text = format!(
+            "#cloud-config\ncoreos:\n  etcd2:\n    listen-client-urls: {client}\n    listen-peer-urls: {peer}\n"
+        );
+        let all = [&*etcd2, twice];
+        check(&text, &all[..if expect { 2 } else { 1 }]);
+    }
+    check(
+        "#cloud-config\ncoreos:\n  etcd: {addr: '$public_ipv4:4001', bind_addr: '0.0.0.0:4001', peer_addr: '$public_ipv4:4001'}\n",
+        &[
+            "line 3: warning: deprecated key \"etcd\" (etcd is no longer shipped in Container Linux)",
+            "line 3: warning: port 4001 is used twice (first at line 3)",
+        ],
+    );
+    check(
+        "#cloud-config\ncoreos:\n  units:\n  - name: a.socket\n    content: |\n      [Socket]\n      ListenStream=2375\n      \
+         ListenDatagram=2375\n      ListenStream=/run/x\n  - name: b.socket\n    content: |\n      [Socket]\n      \
+         ListenStream=127.0.0.1:2375\n  - name: c.service\n    content: |\n      [Service]\n      ListenStream=2375\n",
+        &["line 11: warning: port 2375 is used twice (first at line 5)"],
+    );
+}
+
+#[test]
+fn units_that_can_not_do_what_is_meant() {
+    check(
+        "#cloud-config\ncoreos:\n  units:\n  - name: a.service\n    command: start\n    content: |\n      [Unit]\n      \
+         After=docker.service multi-user.target\n  - name: b.service\n    drop_ins: [{name: x.conf, content: 'A=b'}]\n  \
+         - name: c.service\n    enable: true\n    content: |\n      # first\n      Description=x\n      [Unit]\n      \
+         After=multi-user.target\n",
+        &[
+            "line 6: warning: unit is started here but waits for multi-user.target, which waits for this run",
+            "line 10: warning: drop-in content has a line outside of any section",
+            "line 13: warning: unit content has a line outside of any section",
+            "line 13: warning: unit is to be enabled but has no [Install] section",
+        ],
+    );
+    for block in ["etcd", "etcd2"] {
+        for (url, warning) in [
+            ("token", Some("discovery URL is not valid")),
+            (
+                "https://discovery.etcd.io/<token>",
+                Some("discovery URL still has a placeholder for its token"),
+            ),
+            ("https://discovery.etcd.io/d54166", None),
+        ] {
+            let text = format!("#cloud-config\ncoreos:\n  {block}:\n    discovery: {url}\n");
+            let found: Vec<_> =
+                lines(&text).into_iter().filter(|line| !line.contains("deprecated")).collect();
+            let expect: Vec<_> =
+                warning.iter().map(|warning| format!("line 4: warning: {warning}")).collect();
+            assert_eq!(found, expect, "{text}");
+        }
+    }
+}
+
+#[test]
+fn passwords_that_are_no_hash() {
+    check(
+        "#cloud-config\nusers:\n- name: a\n  passwd: hunter2\n- {name: b, passwd: '*'}\n- {name: c, passwd: $6$x$y}\n",
+        &["line 4: warning: passwd must be a hash, which starts with '$'"],
+    );
+}
+
+#[test]
 fn an_address_in_the_host_name_is_no_finding() {
     check("#cloud-config\nhostname: n-$private_ipv4\n", &[]);
     check("#cloud-config\nhostname: $public_ipv6\n", &[]);
@@ -129,10 +263,32 @@ fn what_is_no_document_gives_one_finding() {
     );
 }
 
+#[test]
+fn parts_of_a_multipart() {
+    let text = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/cloud-config\n\nhostnme: a\n\
+                --b\nContent-Transfer-Encoding: base64\n\nI2Nsb3VkLWNvbmZpZwphOiBiOiBjCg==\n--b\n\
+                Content-Type: text/jinja2\n\nx\n--b\nContent-Disposition: x; filename=f\n\nx\n";
+    check(
+        text,
+        &[
+            "line 6: warning: unrecognized key \"hostnme\" (did you mean \"hostname\"?)",
+            "line 10: error: part 2, line 2: mapping values are not allowed in this context",
+            "line 14: info: part 3: ignoring part of type text/jinja2",
+            "line 18: error: part 4 (\"f\"): Unrecognized user-data format",
+            "line 18: warning: the end marker \"--b--\" is missing",
+        ],
+    );
+    check("Content-Type: multipart/mixed\n\n--b\n", &["line 3: error: multipart without a boundary"]);
+    let fix = validate(text.as_bytes())[0].fix.clone().unwrap();
+    assert_eq!((fix.line, fix.column, &*fix.replaces, &*fix.with), (6, 1, "hostnme", "hostname"));
+}
+
 /// Cuts, doubles and flips bytes of real configs: whatever comes out, there are findings or none, and quickly.
 #[test]
 fn mangled_input_never_panics() {
-    let seed_texts: [&[u8]; 3] = [
+    let seed_texts: [&[u8]; 4] = [
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/x; boundary=\"c\"\n\n--c\n\
+          Content-Transfer-Encoding: quoted-printable\n\n#cloud-config\na=3D: b=\n--c--\n--b\n\nx\n--b--\n",
         include_bytes!("../../tests/data/tutorial.yml"),
         b"#cloud-config\na: &a [1, {b: *a}, 'x', \"y\\n\", !!str z]\n<<: {c: 1}\nd: |-\n  t\n  u\n? e\n: f\n",
         b"#cloud-config\nusers: [{name: a, groups: [b]}]\nwrite_files:\n- {path: /x, encoding: gz+b64, content: aa}\n",
@@ -163,5 +319,35 @@ fn mangled_input_never_panics() {
         for finding in validate(&text) {
             assert!(finding.line >= 1 && finding.column >= 1, "{finding}");
         }
+    }
+}
+
+/// Each fix is applied, and the finding is gone.
+#[test]
+fn fixes_end_their_findings() {
+    for (text, mended) in [
+        ("#cloud-config\nhost-nme: a\n", "#cloud-config\nhostname: a\n"),
+        ("#cloud-config\n{\"hostnme\": a}\n", "#cloud-config\n{\"hostname\": a}\n"),
+        (
+            "#cloud-config\ncoreos:\n  units:\n    - {name: a.service, contents: \"[Unit]\"}\n",
+            "#cloud-config\ncoreos:\n  units:\n    - {name: a.service, content: \"[Unit]\"}\n",
+        ),
+        (
+            "#cloud-config\nwrite_files: [{path: /a, permissions: 420}]\n",
+            "#cloud-config\nwrite_files: [{path: /a, permissions: \"0644\"}]\n",
+        ),
+        (
+            "#cloud-config\n# \u{e4}\ncoreos: {fleet: {public-ip: $public_ip4}}\n",
+            "#cloud-config\n# \u{e4}\ncoreos: {fleet: {public-ip: $public_ipv4}}\n",
+        ),
+        ("hostname: a\n", "#cloud-config\nhostname: a\n"),
+    ] {
+        let findings = validate(text.as_bytes());
+        let finding = findings.iter().find(|finding| finding.fix.is_some()).expect(text);
+        assert_eq!(finding.fix.as_ref().unwrap().apply(text), mended);
+        assert!(validate(mended.as_bytes()).iter().all(|left| left.message != finding.message), "{mended}");
+    }
+    for text in ["hello", "a: b\n", "#Cloud-Config\nx: y\n"] {
+        assert!(validate(text.as_bytes()).iter().all(|finding| finding.fix.is_none()), "{text}");
     }
 }

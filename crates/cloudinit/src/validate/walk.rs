@@ -1,6 +1,7 @@
 //! Keys and types: the tree against the table of keys.
 
 use crate::finding::{Finding, Severity};
+use crate::fix::Fix;
 use crate::limits::MAX_FINDINGS;
 use crate::schema::{COREOS, DOCUMENT, Key, Want};
 use crate::suggestion::nearest;
@@ -21,11 +22,21 @@ fn misplaced(document: &Mapping, findings: &mut Vec<Finding>) {
             findings.push(Finding::new(Severity::Info, entry.place, message));
         }
     }
+    for entry in document.entries().iter().filter(|entry| is_of_packages(&entry.key)) {
+        let message =
+            "packages are not installed: the system is an image (use a system extension or a container)";
+        findings.push(Finding::new(Severity::Info, entry.place, message));
+    }
     let coreos = document.get("coreos").and_then(|entry| entry.node.mapping());
     if let Some(entry) = coreos.and_then(|coreos| coreos.get("write_files")) {
         let message = "write_files doesn't belong under coreos";
         findings.push(Finding::new(Severity::Info, entry.place, message));
     }
+}
+
+/// cloud-init's keys for a package manager.
+fn is_of_packages(key: &str) -> bool {
+    key == "packages" || key.starts_with("package_")
 }
 
 fn check_mapping(mapping: &Mapping, keys: &[Key], findings: &mut Vec<Finding>) {
@@ -42,10 +53,12 @@ fn check_mapping(mapping: &Mapping, keys: &[Key], findings: &mut Vec<Finding>) {
 
 fn unrecognized(entry: &Entry, keys: &[Key]) -> Finding {
     let mut message = format!("unrecognized key {:?}", entry.key);
-    if let Some(known) = nearest(&entry.key, keys.iter().map(|key| key.name)) {
+    let known = nearest(&entry.key, keys.iter().map(|key| key.name));
+    if let Some(known) = known {
         message.push_str(&format!(" (did you mean {known:?}?)"));
     }
-    Finding::new(Severity::Warning, entry.place, message)
+    let fix = known.map(|known| Fix::new(entry.place, &*entry.key, known));
+    Finding::new(Severity::Warning, entry.place, message).with_fix(fix)
 }
 
 fn check_entry(entry: &Entry, key: &Key, findings: &mut Vec<Finding>) {
@@ -57,7 +70,7 @@ fn check_entry(entry: &Entry, key: &Key, findings: &mut Vec<Finding>) {
     if let (Some(allowed), Some(scalar)) = (key.allowed, entry.node.scalar())
         && scalar.resolve() != ScalarType::Null
         && !scalar.text.is_empty()
-        && !allowed(&scalar.text)
+        && !(allowed.test)(&scalar.text)
     {
         let message = format!("invalid value {}", scalar.text);
         findings.push(Finding::new(Severity::Error, entry.place, message));
@@ -92,6 +105,36 @@ fn check_type(node: &Node, name: &str, want: Want, place: Place, findings: &mut 
             );
             true
         }
+        (Want::Groups, Value::List(items)) => {
+            each(
+                items,
+                name,
+                |item, name, findings| {
+                    let want = if item.node.mapping().is_some() { Want::Groups } else { Want::Text };
+                    check_type(&item.node, name, want, item.place, findings);
+                },
+                findings,
+            );
+            true
+        }
+        (Want::Groups, Value::Mapping(groups)) => {
+            for entry in groups.entries().iter().filter(|entry| !entry.node.is_null()) {
+                check_type(&entry.node, &entry.written, Want::TextsOrCommas, entry.place, findings);
+            }
+            true
+        }
+        (Want::Commands, Value::List(items)) => {
+            each(
+                items,
+                name,
+                |item, name, findings| {
+                    let want = if item.node.list().is_some() { Want::Texts } else { Want::Text };
+                    check_type(&item.node, name, want, item.place, findings);
+                },
+                findings,
+            );
+            true
+        }
         (want, Value::Scalar(scalar)) => scalar_fits(want, scalar.resolve()),
         _ => false,
     };
@@ -117,10 +160,10 @@ fn each(
 
 fn scalar_fits(want: Want, is: ScalarType) -> bool {
     match want {
-        Want::Text | Want::TextsOrCommas | Want::Sudo => is != ScalarType::Null,
+        Want::Text | Want::TextsOrCommas | Want::Sudo | Want::Groups => is != ScalarType::Null,
         Want::Integer => matches!(is, ScalarType::Integer(_)),
         Want::Float => matches!(is, ScalarType::Integer(_) | ScalarType::Float(_)),
         Want::Boolean => matches!(is, ScalarType::Boolean(_)),
-        Want::Texts | Want::Mapping(_) | Want::List(_) => false,
+        Want::Texts | Want::Mapping(_) | Want::List(_) | Want::Commands => false,
     }
 }

@@ -53,6 +53,8 @@ pub struct Item {
 pub struct Entry {
     /// With every `-` turned into `_`.
     pub key: Rc<str>,
+    /// As it was written: some keys are names.
+    pub written: Rc<str>,
     /// Where the key stands.
     pub place: Place,
     pub node: Rc<Node>,

@@ -259,7 +259,8 @@ impl<'text> Reader<'text> {
             return;
         };
         let text: Rc<str> = key.text.replace('-', "_").into();
-        let entry = Entry { key: text.clone(), place: place(pair.at), node: pair.node };
+        let written = key.text.clone();
+        let entry = Entry { key: text.clone(), written, place: place(pair.at), node: pair.node };
         if let Some(first) = mapping.add(entry) {
             let message = format!("duplicate key \"{text}\" (first at line {})", first.line);
             self.note(place(pair.at), message);

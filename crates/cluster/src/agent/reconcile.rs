@@ -130,6 +130,9 @@ fn for_unit(name: &UnitName, wanted: Option<&Wanted>, found: Option<&Found>, tas
     if wanted.hold == Some(Hold::Handover) {
         return;
     }
+    if found.hash != wanted.hash && wanted.hold == Some(Hold::Elsewhere) {
+        return;
+    }
     if found.hash != wanted.hash && wanted.hold.is_none() {
         tasks.push(Task::Unload { unit: unit(), reason: Reason::HashDiffers });
         return load(tasks, wanted.desired);

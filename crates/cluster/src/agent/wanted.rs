@@ -25,6 +25,8 @@ pub enum Hold {
     Rollout,
     /// It was moved, may overlap, and the new one is not active yet.
     Handover,
+    /// Its new text may not overlap, and another machine has not ended what it had while two were allowed to.
+    Elsewhere,
 }
 
 /// What belongs on `me`: units assigned to it, and global units that fit, by the scheduler's own rule. `here`
@@ -43,7 +45,10 @@ pub fn wanted(view: &View, me: &Machine, here: &BTreeSet<UnitName>) -> BTreeMap<
             scheduler.set_unit(unit.clone());
         }
         if mine && !unit.wanted.global && unit.is_asked_for() {
-            wanted.insert(unit.name, Wanted { hash, desired: unit.desired, hold: None });
+            let waits =
+                !unit.wanted.overlap && here.contains(&unit.name) && view.is_elsewhere(&unit.name, &me.id);
+            let hold = waits.then_some(Hold::Elsewhere);
+            wanted.insert(unit.name, Wanted { hash, desired: unit.desired, hold });
         } else if unit.wanted.overlap
             && here.contains(&unit.name)
             && unit.target.as_ref().is_some_and(|target| !is_active(view, &unit.name, target))

@@ -93,6 +93,13 @@ impl View {
         self.state(name, id).is_some() || claims()
     }
 
+    /// Whether a machine that is present, other than this one, says that it has the unit.
+    pub fn is_elsewhere(&self, name: &UnitName, id: &MachineId) -> bool {
+        let first = (name.clone(), MachineId::new(""));
+        let mut of_it = self.states.range(first..).map(|(key, _)| key).take_while(|(unit, _)| unit == name);
+        of_it.any(|(_, holder)| holder != id && self.is_present(holder))
+    }
+
     fn take(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
         match key {
             Key::MachineObject(id) => {
@@ -361,6 +368,10 @@ impl View {
         };
         let launched = job.launched_by.as_ref() == Some(target);
         Some(if launched { JobState::Launched } else { JobState::Loaded })
+    }
+
+    fn is_present(&self, id: &MachineId) -> bool {
+        self.machines.get(id).is_some_and(|entry| entry.object.is_some())
     }
 
     /// A present machine, as the scheduler sees it.

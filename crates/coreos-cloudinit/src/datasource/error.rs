@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cloudinit::provider::{Malformed, ProviderError};
+
 #[derive(Debug, thiserror::Error)]
 pub enum DatasourceError {
     #[error("can not read {}", path.display())]
@@ -10,8 +12,12 @@ pub enum DatasourceError {
     NotAFile { path: PathBuf, kind: &'static str },
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: usize },
+    #[error(transparent)]
+    Answer(#[from] ProviderError),
     #[error("{} is not valid", path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    Malformed { path: PathBuf, source: Malformed },
+    #[error("{} can not be asked: {reason}", program.display())]
+    Program { program: PathBuf, reason: String },
     #[error("URL is empty. Skipping.")]
     EmptyUrl,
     #[error("URL {0} does not have a valid HTTP scheme. Skipping.")]
@@ -22,6 +28,8 @@ pub enum DatasourceError {
     NotFound { url: String, status: u16 },
     #[error("Unable to fetch data. Maximum retries reached: {0}")]
     Retries(u32),
+    #[error("Unable to fetch data within {0:?}")]
+    Slow(std::time::Duration),
     #[error("No datasources available in time")]
     NoneInTime,
     #[error("No datasource is available: {0}")]

@@ -52,7 +52,7 @@ mod tests {
             ("cloud-config-url=\"http://a\"", Some("\"http://a\"")),
         ] {
             let url = find(arguments, &Log::from_environment());
-            assert_eq!(url.as_ref().map(Url::secret), expect, "{arguments}");
+            assert_eq!(url.as_ref().map(Url::secret).as_deref(), expect, "{arguments}");
         }
     }
 }

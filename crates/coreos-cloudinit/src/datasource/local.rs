@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use cloudinit::limits::MAX_RAW_BYTES;
+use cloudinit::provider::Malformed;
 use nix::fcntl::OFlag;
 
 use super::error::DatasourceError;
@@ -41,6 +42,16 @@ pub(super) fn optional(path: &Path) -> Result<Option<Vec<u8>>, DatasourceError> 
         Err(DatasourceError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         content => content.map(Some),
     }
+}
+
+/// What `reader` makes of the file, `None` if there is no such file.
+pub(super) fn understood<T>(
+    path: &Path,
+    reader: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+) -> Result<Option<T>, DatasourceError> {
+    let Some(content) = optional(path)? else { return Ok(None) };
+    let malformed = |source| DatasourceError::Malformed { path: path.into(), source };
+    reader(&content).map(Some).map_err(malformed)
 }
 
 fn read(from: impl Read, path: &Path) -> Result<Vec<u8>, DatasourceError> {

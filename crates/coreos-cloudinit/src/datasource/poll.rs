@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::DatasourceError;
+use super::pace::paced;
 use super::patience::Patience;
 use super::source::{Availability, Source};
 use crate::log::Log;
@@ -46,7 +47,7 @@ pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chose
         thread::spawn(move || asker.ask());
     }
     drop(sender);
-    let found = first(&reports, sources.len(), Instant::now() + LIMIT);
+    let found = first(&reports, sources.len(), Instant::now() + paced(LIMIT));
     decided.store(true, Ordering::Relaxed);
     match found {
         Some((place, user_data)) => Ok(Chosen { source: sources[place].clone(), user_data }),
@@ -118,7 +119,7 @@ impl Asker {
             if self.patience == Patience::AskOnce || self.decided.load(Ordering::Relaxed) {
                 return None;
             }
-            thread::sleep(wait);
+            thread::sleep(paced(wait));
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }

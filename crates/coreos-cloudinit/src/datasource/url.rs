@@ -2,6 +2,8 @@
 //!
 //! It may carry a password or a token: only [`Url::shown`] may reach a log or a message.
 
+use std::borrow::Cow;
+
 use super::error::DatasourceError;
 
 const SCHEME_START: &str = "http";
@@ -35,9 +37,66 @@ impl Url {
         Ok(())
     }
 
-    /// For the request only.
-    pub(super) fn secret(&self) -> &str {
-        &self.0
+    /// For the request only. It is without the zone of an IPv6 address, which no server needs to know.
+    pub(super) fn secret(&self) -> Cow<'_, str> {
+        match self.zone_place() {
+            Some((start, end)) => Cow::Owned(format!("{}{}", &self.0[..start], &self.0[end..])),
+            None => Cow::Borrowed(&self.0),
+        }
+    }
+
+    /// The interface of a link-local address: `eth0` of `[fe80::1%25eth0]`.
+    pub(super) fn zone(&self) -> Option<&str> {
+        let (start, end) = self.zone_place()?;
+        let zone = &self.0[start + 1..end];
+        Some(zone.strip_prefix("25").filter(|name| !name.is_empty()).unwrap_or(zone))
+    }
+
+    /// Where the zone stands, with its percent sign.
+    fn zone_place(&self) -> Option<(usize, usize)> {
+        let start = self.0.find("://")? + 3;
+        let authority = start..start + self.0[start..].find(['/', '?', '#']).unwrap_or(self.0.len() - start);
+        let bracket = authority.start + self.0[authority.clone()].rfind('[')?;
+        let end = bracket + self.0[bracket..authority.end].find(']')?;
+        Some((bracket + self.0[bracket..end].find('%')?, end))
+    }
+
+    /// What stands below it.
+    pub(super) fn below(&self, path: &str) -> Self {
+        Self(format!("{}/{path}", self.0.trim_end_matches('/')))
+    }
+
+    /// Where a redirect to `location` leads from here.
+    pub(super) fn join(&self, location: &str) -> Self {
+        let location = location.split('#').next().unwrap_or_default();
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("http", &self.0));
+        let start = location.find(['/', '?']).unwrap_or(location.len());
+        if location[..start].ends_with(':') {
+            return Self(location.to_owned());
+        }
+        if location.starts_with("//") {
+            return Self(format!("{scheme}:{location}"));
+        }
+        let (authority, place) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let path = place.split(['?', '#']).next().unwrap_or_default();
+        let place = match location.chars().next() {
+            None => place.to_owned(),
+            Some('/') => location.to_owned(),
+            Some('?') => format!("{path}{location}"),
+            Some(_) => format!("{}/{location}", path.rsplit_once('/').map_or("", |(folder, _)| folder)),
+        };
+        Self(format!("{scheme}://{authority}{place}"))
+    }
+
+    /// By scheme, name and port, so that what is a secret between us and one may be told the other.
+    pub(super) fn is_same_server(&self, other: &Self) -> bool {
+        let server = |url: &Self| {
+            let (scheme, rest) = url.0.split_once("://")?;
+            let authority = rest.split(['/', '?', '#']).next()?;
+            let place = authority.rsplit('@').next()?;
+            Some(format!("{scheme}://{place}").to_ascii_lowercase())
+        };
+        server(self).is_some_and(|ours| Some(ours) == server(other))
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
@@ -50,7 +109,7 @@ impl Url {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let host = authority.rsplit('@').next().unwrap_or_default();
         match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-            Some((address, _)) => address,
+            Some((address, _)) => address.split('%').next().unwrap_or_default(),
             None => host.split(':').next().unwrap_or_default(),
         }
     }
@@ -86,11 +145,49 @@ mod tests {
             ("https://u:p@h:1/x?token=t", "https://***@h:1/x?***", "h"),
             ("http://u:p@/q@h@[fe80::1]:80", "http://***@/q@h@[fe80::1]:80", ""),
             ("http://[fe80::1]:80", "http://[fe80::1]:80", "fe80::1"),
+            ("http://[fe80::1%25eth0]/", "http://[fe80::1%25eth0]/", "fe80::1"),
             ("u:p@h", "***@h", "h"),
         ] {
             let url = Url::new(url);
             assert_eq!((&*url.shown(), url.host()), (shown, host));
         }
+    }
+
+    #[test]
+    fn zones() {
+        for (url, secret, zone) in [
+            ("http://u:p%5B@[fe80::1%25eth0]:80/a%25b", "http://u:p%5B@[fe80::1]:80/a%25b", Some("eth0")),
+            ("http://[fe80::1%eth0]", "http://[fe80::1]", Some("eth0")),
+            ("http://[fe80::1%25]/", "http://[fe80::1]/", Some("25")),
+            ("http://[fe80::1]/%25", "http://[fe80::1]/%25", None),
+            ("http://a/[b%25c]", "http://a/[b%25c]", None),
+        ] {
+            let url = Url::new(url);
+            assert_eq!((&*url.secret(), url.zone()), (secret, zone));
+        }
+    }
+
+    #[test]
+    fn redirects() {
+        let base = Url::new("https://u:p@h:1/a/b?q");
+        for (location, expect, is_same) in [
+            ("/c?d#e", "https://u:p@h:1/c?d", true),
+            ("c", "https://u:p@h:1/a/c", true),
+            ("?d", "https://u:p@h:1/a/b?d", true),
+            ("c?d=http://x/", "https://u:p@h:1/a/c?d=http://x/", true),
+            ("", "https://u:p@h:1/a/b?q", true),
+            ("https://H:1/c", "https://H:1/c", true),
+            ("https://h/c", "https://h/c", false),
+            ("http://h:1/c", "http://h:1/c", false),
+            ("//g/c", "https://g/c", false),
+            ("https://h:1@g/", "https://h:1@g/", false),
+        ] {
+            let next = base.join(location);
+            assert_eq!((&*next.secret(), next.is_same_server(&base)), (expect, is_same), "{location}");
+        }
+        assert_eq!(&*Url::new("http://h").join("c").secret(), "http://h/c");
+        assert_eq!(&*Url::new("http://h").below("c/d").secret(), "http://h/c/d");
+        assert_eq!(&*Url::new("http://h/x/").below("c").secret(), "http://h/x/c");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum UsageError {
 pub(super) struct Raw {
     pub help: bool,
     given: BTreeMap<&'static str, String>,
+    /// Those of the given that nobody gave: a preset did.
+    presets: Vec<&'static str>,
 }
 
 impl Raw {
@@ -29,7 +31,20 @@ impl Raw {
 
     /// A switch that is on, or a text that is not empty.
     pub fn is_given(&self, name: &str) -> bool {
-        self.given.get(name).is_some_and(|value| !value.is_empty() && value != "false")
+        let is_switch = FLAGS.iter().any(|flag| flag.name == name && flag.takes == Takes::Nothing);
+        self.given.get(name).is_some_and(|value| if is_switch { value == "true" } else { !value.is_empty() })
+    }
+
+    /// Gives a flag that was not given.
+    pub fn preset(&mut self, name: &'static str, value: &str) {
+        if !self.given.contains_key(name) {
+            self.given.insert(name, value.to_owned());
+            self.presets.push(name);
+        }
+    }
+
+    pub fn is_preset(&self, name: &str) -> bool {
+        self.presets.contains(&name)
     }
 
     pub fn text(&self, name: &str) -> &str {

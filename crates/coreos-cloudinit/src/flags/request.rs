@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use cloudinit::network::Format;
+
 use super::parse::{self, Raw, UsageError};
 use super::table;
-use crate::datasource::{Source, Url};
+use crate::datasource::{Service, Source, Url};
 
 /// Below the root.
 const KERNEL_COMMAND_LINE: &str = "proc/cmdline";
+const SYSTEM_CREDENTIALS: &str = "run/credentials/@system";
 pub const STDIN: &str = "-";
 const VALIDATE_FORMATS: [&str; 2] = ["text", "json"];
 
@@ -32,6 +35,8 @@ pub struct Request {
     pub ignore_failure: bool,
     pub once: bool,
     pub persist: bool,
+    /// Of which format the datasource's network config is.
+    pub convert_network: Option<Format>,
     /// Below the root.
     pub workspace: String,
     pub ssh_key_name: String,
@@ -40,7 +45,7 @@ pub struct Request {
 /// # Errors
 /// What is wrong with the arguments, and where that is to be said.
 pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
-    let raw = parse::parse(arguments)?;
+    let mut raw = parse::parse(arguments)?;
     let mut request = Request {
         task: task(&raw),
         sources: Vec::new(),
@@ -49,17 +54,19 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
         ignore_failure: raw.is_set("ignore-failure"),
         once: raw.is_set("once"),
         persist: raw.is_set("persist"),
+        convert_network: None,
         workspace: raw.text("workspace").to_owned(),
         ssh_key_name: raw.text("ssh-key-name").to_owned(),
     };
     if request.task == Task::Help {
         return Ok(request);
     }
-    check_preset(&raw)?;
+    apply_preset(&mut raw)?;
     if matches!(request.task, Task::Version | Task::Status) {
         return Ok(request);
     }
     check_values(&raw)?;
+    request.convert_network = Format::parse(raw.text("convert-netconf"));
     request.sources = sources(&raw)?;
     Ok(request)
 }
@@ -75,14 +82,21 @@ fn task(raw: &Raw) -> Task {
     tasks.into_iter().find(|(asked, _)| *asked).map_or(Task::Apply, |(_, task)| task)
 }
 
-fn check_preset(raw: &Raw) -> Result<(), UsageError> {
-    let preset = raw.text("oem");
-    if !preset.is_empty() && !table::PRESETS.contains(&preset) {
-        let names: Vec<_> = table::PRESETS.iter().map(|name| format!("{name:?}")).collect();
+/// A flag that is given by hand stays as it is.
+fn apply_preset(raw: &mut Raw) -> Result<(), UsageError> {
+    let name = raw.text("oem").to_owned();
+    if name.is_empty() {
+        return Ok(());
+    }
+    let Some((_, flags)) = table::PRESETS.iter().find(|(preset, _)| *preset == name) else {
+        let names: Vec<_> = table::PRESETS.iter().map(|(preset, _)| format!("{preset:?}")).collect();
         return Err(UsageError::Value(format!(
-            "Invalid option to -oem: {preset:?}. Supported options: [{}]",
+            "Invalid option to -oem: {name:?}. Supported options: [{}]",
             names.join(" ")
         )));
+    };
+    for (flag, value) in *flags {
+        raw.preset(flag, value);
     }
     Ok(())
 }
@@ -105,42 +119,76 @@ fn check_values(raw: &Raw) -> Result<(), UsageError> {
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']) {
         return Err(UsageError::Value(format!("Invalid option to -ssh-key-name: '{name}' is no file name")));
     }
+    let credential = raw.text("from-credential");
+    if credential.starts_with('.') || credential.contains(['/', '\0', '\n']) {
+        return Err(UsageError::Value(format!(
+            "Invalid option to -from-credential: '{credential}' is no file name"
+        )));
+    }
     for (name, reason) in table::LATER {
         if raw.is_given(name) {
-            return Err(UsageError::Value(format!("-{name} is not supported yet: {reason}")));
+            let preset = raw.text("oem");
+            let whose = if raw.is_preset(name) { format!("-oem={preset}: ") } else { String::new() };
+            return Err(UsageError::Value(format!("{whose}-{name} is not supported yet: {reason}")));
         }
     }
     Ok(())
 }
 
-/// In the order of the flags' table, which decides between sources that are there at once.
+/// In the order of the table, which decides between sources that are there at once.
 fn sources(raw: &Raw) -> Result<Vec<Source>, UsageError> {
     let mut sources = Vec::new();
-    match raw.text("from-file") {
-        "" => {}
-        STDIN => sources.push(Source::Stdin),
-        path => sources.push(Source::File(path.into())),
-    }
-    match raw.text("from-configdrive") {
-        "" => {}
-        path => sources.push(Source::ConfigDrive(path.into())),
-    }
-    match raw.text("from-url") {
-        "" => {}
-        url => sources.push(Source::Url(Url::new(url))),
-    }
-    if raw.is_set("from-proc-cmdline") {
-        sources.push(Source::KernelCommandLine(PathBuf::from(raw.text("root")).join(KERNEL_COMMAND_LINE)));
-    }
-    if raw.is_set("from-fw-cfg") {
-        sources.push(Source::FwCfg);
+    for flag in table::SOURCES {
+        if *flag == "from-ec2-metadata" && raw.is_set("from-metadata-service") {
+            sources.push(Source::Service(Service::Ec2, Url::new(table::LINK_LOCAL)));
+        }
+        sources.extend(source(raw, flag).filter(|source| !sources.contains(source)));
     }
     if sources.is_empty() {
-        return Err(UsageError::Value(
-            "Provide at least one of --from-file, --from-configdrive, --from-url, --from-proc-cmdline, --from-fw-cfg".to_owned(),
-        ));
+        let is_supported = |flag: &&&str| !table::LATER.iter().any(|(later, _)| later == *flag);
+        let flags: Vec<_> =
+            table::SOURCES.iter().filter(is_supported).map(|flag| format!("--{flag}")).collect();
+        return Err(UsageError::Value(format!("Provide at least one of {}", flags.join(", "))));
     }
     Ok(sources)
+}
+
+/// What one flag of the table names, `None` where it is not given.
+fn source(raw: &Raw, flag: &str) -> Option<Source> {
+    let text = raw.text(flag);
+    if !raw.is_given(flag) {
+        return None;
+    }
+    let service = |service| Some(Source::Service(service, Url::new(text)));
+    match flag {
+        "from-file" if text == STDIN => Some(Source::Stdin),
+        "from-file" => Some(Source::File(text.into())),
+        "from-configdrive" => Some(Source::ConfigDrive(text.into())),
+        "from-url" => Some(Source::Url(Url::new(text))),
+        "from-ec2-metadata" => service(Service::Ec2),
+        "from-gce-metadata" => service(Service::Gce),
+        "from-digitalocean-metadata" => service(Service::DigitalOcean),
+        "from-packet-metadata" => service(Service::Packet),
+        "from-azure-metadata" => service(Service::Azure),
+        "from-openstack-metadata" => service(Service::OpenStack),
+        "from-proc-cmdline" => {
+            Some(Source::KernelCommandLine(PathBuf::from(raw.text("root")).join(KERNEL_COMMAND_LINE)))
+        }
+        "from-fw-cfg" => Some(Source::FwCfg),
+        "from-credential" => {
+            let system = PathBuf::from(raw.text("root")).join(SYSTEM_CREDENTIALS);
+            Some(Source::Credential { name: text.to_owned(), system })
+        }
+        "from-nocloud" => Some(Source::NoCloud(text.into())),
+        "from-waagent" => Some(Source::Waagent(text.into())),
+        "from-azure-ovf-env" => Some(Source::AzureOvfEnvironment(text.into())),
+        "from-vmware-ovf-env" => Some(Source::VmwareOvfEnvironment(text.into())),
+        "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
+        "from-cloudsigma-metadata" => Some(Source::CloudSigma(raw.text("root").into())),
+        "from-virtualbox" => Some(Source::VirtualBox),
+        // It was refused before.
+        _ => None,
+    }
 }
 
 #[cfg(test)]

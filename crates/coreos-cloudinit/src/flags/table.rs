@@ -23,24 +23,34 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 
 pub(super) const FLAGS: &[Flag] = &[
     text("convert", "", "Print the user-data in another format (ignition, butane). Not yet."),
-    text("convert-netconf", "", "Network config format of the datasource (debian, packet, vmware). Not yet."),
+    text(
+        "convert-netconf",
+        "",
+        "Configure the network as the datasource says, in this format (debian, packet, vmware)",
+    ),
     switch("dry-run", "The same as -plan"),
-    switch("from-cloudsigma-metadata", "Not yet."),
+    text("from-azure-metadata", "", "Read data from Azure's instance metadata service at this URL"),
+    text("from-azure-ovf-env", "", "Read data from this file, ovf-env.xml of Azure's provisioning disk"),
+    switch("from-cloudsigma-metadata", "Read data from the server context of CloudSigma"),
     text("from-configdrive", "", "Read data from the mounted config drive in this directory"),
-    text("from-digitalocean-metadata", "", "Not yet."),
-    text("from-ec2-metadata", "", "Not yet."),
+    text("from-credential", "", "Read user-data from the systemd credential of this name"),
+    text("from-digitalocean-metadata", "", "Read data from DigitalOcean's metadata service at this URL"),
+    text("from-ec2-metadata", "", "Read data from the EC2 metadata service at this URL"),
     text("from-file", "", "Read user-data from this file; - is standard input"),
     switch("from-fw-cfg", "Read user-data from QEMU's fw_cfg entry opt/com.coreos/config"),
-    text("from-gce-metadata", "", "Not yet."),
-    switch("from-metadata-service", "Not yet."),
-    text("from-packet-metadata", "", "Not yet."),
+    text("from-gce-metadata", "", "Read data from Google Compute Engine's metadata service at this URL"),
+    switch("from-metadata-service", "Deprecated: -from-ec2-metadata http://169.254.169.254/"),
+    text("from-nocloud", "", "Read data from the NoCloud seed (user-data, meta-data) in this directory"),
+    text("from-openstack-metadata", "", "Read data from OpenStack's metadata service at this URL"),
+    text("from-packet-metadata", "", "Read data from Packet's metadata service at this URL"),
     switch("from-proc-cmdline", "Read user-data from the URL in the kernel argument cloud-config-url"),
     text("from-url", "", "Read user-data from this http or https URL"),
-    switch("from-vmware-guestinfo", "Not yet."),
-    text("from-vmware-ovf-env", "", "Not yet."),
-    text("from-waagent", "", "Not yet."),
+    switch("from-virtualbox", "Read data from the guest properties below /coreos-cloudinit"),
+    switch("from-vmware-guestinfo", "Read data from the keys that VMware has for this virtual machine"),
+    text("from-vmware-ovf-env", "", "Read data from this file, an OVF environment of VMware"),
+    text("from-waagent", "", "Read data from the folder of Azure's agent"),
     switch("ignore-failure", "Exit with status 0 although the user-data was unreadable or malformed"),
-    text("oem", "", "Use the flags of this platform. Not yet."),
+    text("oem", "", "Use the flags of this platform; a flag that is given wins"),
     switch("once", "Do nothing if this user-data was applied to this instance before"),
     switch("persist", "Keep the user-data for the next boots, once it is found to be valid"),
     switch("plan", "Print the steps as JSON lines and change nothing"),
@@ -55,23 +65,47 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 /// Flags that have a meaning but no code yet.
-pub(super) const LATER: &[(&str, &str)] = &[
-    ("convert", "conversion to other formats comes later"),
-    ("oem", "platform presets come with the metadata services"),
-    ("convert-netconf", "network conversion comes with the metadata services"),
-    ("from-metadata-service", "metadata services come later"),
-    ("from-ec2-metadata", "metadata services come later"),
-    ("from-gce-metadata", "metadata services come later"),
-    ("from-digitalocean-metadata", "metadata services come later"),
-    ("from-packet-metadata", "metadata services come later"),
-    ("from-cloudsigma-metadata", "metadata services come later"),
-    ("from-waagent", "metadata services come later"),
-    ("from-vmware-guestinfo", "metadata services come later"),
-    ("from-vmware-ovf-env", "metadata services come later"),
+pub(super) const LATER: &[(&str, &str)] = &[("convert", "conversion to other formats comes later")];
+
+/// Flags that name a source, in the order that decides between sources that are there at once.
+pub(super) const SOURCES: &[&str] = &[
+    "from-file",
+    "from-configdrive",
+    "from-url",
+    "from-ec2-metadata",
+    "from-gce-metadata",
+    "from-digitalocean-metadata",
+    "from-packet-metadata",
+    "from-azure-metadata",
+    "from-openstack-metadata",
+    "from-cloudsigma-metadata",
+    "from-waagent",
+    "from-vmware-guestinfo",
+    "from-vmware-ovf-env",
+    "from-proc-cmdline",
+    "from-fw-cfg",
+    "from-credential",
+    "from-nocloud",
+    "from-azure-ovf-env",
+    "from-virtualbox",
 ];
 
-pub(super) const PRESETS: &[&str] =
-    &["azure", "cloudsigma", "digitalocean", "ec2-compat", "gce", "packet", "rackspace-onmetal", "vmware"];
+/// Where most services are.
+pub(super) const LINK_LOCAL: &str = "http://169.254.169.254/";
+
+/// A platform, and the flags that it sets.
+pub(super) type Preset = (&'static str, &'static [(&'static str, &'static str)]);
+
+pub(super) const PRESETS: &[Preset] = &[
+    ("azure", &[("from-waagent", "/var/lib/waagent")]),
+    ("cloudsigma", &[("from-cloudsigma-metadata", "true")]),
+    ("digitalocean", &[("from-digitalocean-metadata", LINK_LOCAL)]),
+    ("ec2-compat", &[("from-ec2-metadata", LINK_LOCAL), ("from-configdrive", "/media/configdrive")]),
+    ("gce", &[("from-gce-metadata", "http://metadata.google.internal/")]),
+    ("packet", &[("from-packet-metadata", "https://metadata.packet.net/")]),
+    ("rackspace-onmetal", &[("from-configdrive", "/media/configdrive"), ("convert-netconf", "debian")]),
+    ("vmware", &[("from-vmware-guestinfo", "true"), ("convert-netconf", "vmware")]),
+];
 
 pub(super) const NETWORK_FORMATS: &[&str] = &["debian", "packet", "vmware"];
 

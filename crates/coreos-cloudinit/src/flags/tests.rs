@@ -29,7 +29,11 @@ fn wrong_use() {
     for (line, expect) in [
         (
             "",
-            "Provide at least one of --from-file, --from-configdrive, --from-url, --from-proc-cmdline, --from-fw-cfg",
+            "Provide at least one of --from-file, --from-configdrive, --from-url, --from-ec2-metadata, \
+             --from-gce-metadata, --from-digitalocean-metadata, --from-packet-metadata, --from-azure-metadata, \
+             --from-openstack-metadata, --from-cloudsigma-metadata, --from-waagent, --from-vmware-guestinfo, \
+             --from-vmware-ovf-env, --from-proc-cmdline, --from-fw-cfg, --from-credential, --from-nocloud, \
+             --from-azure-ovf-env, --from-virtualbox",
         ),
         ("-from-file", "flag needs an argument: -from-file"),
         ("-validate=maybe", "invalid boolean value \"maybe\" for -validate: parse error"),
@@ -44,11 +48,60 @@ fn wrong_use() {
             "Invalid option to -convert-netconf: 'x'. Supported options: 'debian, packet, vmware'",
         ),
         ("-from-file=/a -ssh-key-name=../x", "Invalid option to -ssh-key-name: '../x' is no file name"),
+        ("-from-credential=../x", "Invalid option to -from-credential: '../x' is no file name"),
         (
-            "-from-ec2-metadata=http://x/",
-            "-from-ec2-metadata is not supported yet: metadata services come later",
+            "-convert=ignition -from-file=/a",
+            "-convert is not supported yet: conversion to other formats comes later",
         ),
     ] {
         assert_eq!(parsed(line).unwrap_err().to_string(), expect, "{line}");
+    }
+}
+
+fn service(service: Service, url: &str) -> Source {
+    Source::Service(service, Url::new(url))
+}
+
+#[test]
+fn metadata_services() {
+    for (flag, kind) in [
+        ("ec2", Service::Ec2),
+        ("gce", Service::Gce),
+        ("digitalocean", Service::DigitalOcean),
+        ("packet", Service::Packet),
+        ("azure", Service::Azure),
+        ("openstack", Service::OpenStack),
+    ] {
+        let request = parsed(&format!("-from-{flag}-metadata=http://x/")).unwrap();
+        assert_eq!(request.sources, [service(kind, "http://x/")], "{flag}");
+    }
+    let link_local = service(Service::Ec2, "http://169.254.169.254/");
+    let sources = |line: &str| parsed(line).unwrap().sources;
+    assert_eq!(sources("-from-metadata-service"), std::slice::from_ref(&link_local));
+    assert_eq!(
+        sources("-from-metadata-service -from-ec2-metadata=http://169.254.169.254/ -from-file=false"),
+        [Source::File("false".into()), link_local.clone()]
+    );
+    assert_eq!(
+        sources("-from-metadata-service -from-ec2-metadata=http://x/"),
+        [link_local, service(Service::Ec2, "http://x/")]
+    );
+}
+
+#[test]
+fn presets() {
+    assert_eq!(parsed("-oem=rackspace-onmetal").unwrap().convert_network, Some(Format::Debian));
+    assert_eq!(parsed("-from-file=/a").unwrap().convert_network, None);
+    let drive = Source::ConfigDrive("/media/configdrive".into());
+    for (line, expect) in [
+        ("-oem=ec2-compat", vec![drive.clone(), service(Service::Ec2, "http://169.254.169.254/")]),
+        ("-oem=gce", vec![service(Service::Gce, "http://metadata.google.internal/")]),
+        ("-oem=digitalocean", vec![service(Service::DigitalOcean, "http://169.254.169.254/")]),
+        ("-oem=packet", vec![service(Service::Packet, "https://metadata.packet.net/")]),
+        ("-oem=packet -from-packet-metadata=http://x/", vec![service(Service::Packet, "http://x/")]),
+        ("-from-ec2-metadata= -oem=ec2-compat", vec![drive]),
+        ("-oem=azure -from-waagent= -from-file=/a", vec![Source::File("/a".into())]),
+    ] {
+        assert_eq!(parsed(line).unwrap().sources, expect, "{line}");
     }
 }

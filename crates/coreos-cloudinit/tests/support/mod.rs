@@ -1,8 +1,9 @@
-//! Runs the program on a folder, with recorders for helper programs and a systemd of our own on a private
-//! bus.
+//! Runs the program on a folder, with recorders for helper programs, a systemd of our own on a private bus,
+//! and a small HTTP server.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod server;
 pub mod systemd;
 
 use std::fs;
@@ -69,6 +70,13 @@ impl Machine {
             log.display()
         );
         fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A program that is this shell script.
+    pub fn program(&self, program: &str, script: &str) {
+        let path = self.folder.path().join("bin").join(program);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 

@@ -11,6 +11,7 @@ mod all_at_once;
 mod dead;
 mod ledger;
 mod machine;
+mod restarts;
 mod restless;
 mod scale;
 mod store;

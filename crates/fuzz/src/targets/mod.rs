@@ -7,4 +7,6 @@ pub mod config;
 pub mod discovery;
 pub mod http;
 pub mod log;
+pub mod metadata;
 pub mod peer;
+pub mod provider;

@@ -65,6 +65,21 @@ fn a_member_is_added_gets_a_vote_and_is_removed() {
     assert_eq!(cluster.quorum_value(3, "/k").as_deref(), Some("3"));
 }
 
+/// Nobody makes contact with it: it asks those whom it was told of.
+#[test]
+fn a_member_that_is_removed_before_it_was_in_ends() {
+    let mut cluster = Cluster::new(1);
+    let first = cluster.member(1);
+    cluster.on(1, first.add_member(record(2))).unwrap().result.unwrap();
+    cluster.on(1, first.remove_member(2)).unwrap().result.unwrap();
+    let mut config = cluster.config(2);
+    config.start = Start::Join(vec![InitialMember { id: 1, name: String::new(), peer_urls: vec![url(1)] }]);
+    cluster.try_start(config).unwrap();
+    let removed = cluster.member(2);
+    let reason = cluster.on(2, async { tokio::time::timeout(DEADLINE, removed.stopped()).await });
+    assert_eq!(reason.unwrap(), StopReason::Removed);
+}
+
 #[test]
 fn a_removed_leader_leaves_the_cluster_working() {
     let mut cluster = Cluster::new(3);
@@ -195,7 +210,7 @@ fn a_wiped_member_is_known_to_those_who_never_met_it() {
     }
     std::fs::remove_dir_all(cluster.data_dir(lost)).unwrap();
     let mut config = cluster.config(lost);
-    config.start = Start::Join;
+    config.start = Start::Join(Vec::new());
     cluster.try_start(config).unwrap();
     let emptied = cluster.member(lost);
     let reason = cluster.on(lost, async { tokio::time::timeout(DEADLINE, emptied.stopped()).await });

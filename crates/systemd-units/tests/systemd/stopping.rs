@@ -240,11 +240,14 @@ async fn others_on_the_bus_end_no_job() {
     unloading.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_is_replaced_after_the_old_one_is_down() {
     let node = running("a.service", Stop::Held);
     let unloading = unload(&node.units, "a.service");
     node.fake.until_called("StopUnit a.service", 1).await;
+    // Who replaces it waits for this.
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(!unloading.is_finished(), "the old one is not down");
     node.fake.end_stop("a.service", "done", "inactive").await;
     unloading.await.unwrap().unwrap();
     node.units.load(&name("a.service"), &file("[Service]\nExecStart=/bin/sleep 2\n")).await.unwrap();

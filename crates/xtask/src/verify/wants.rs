@@ -23,7 +23,10 @@ struct Case {
     program: Option<(&'static str, &'static str)>,
 }
 
-const CASES: [Case; 5] = [
+/// A browser without a window.
+const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
+
+const CASES: [Case; 7] = [
     Case {
         about: "owners",
         package: "host",
@@ -50,6 +53,24 @@ const CASES: [Case; 5] = [
         file: "crates/coreos-cloudinit/tests/certificates.rs",
         root: None,
         program: Some(("openssl", "openssl")),
+    },
+    Case {
+        about: "page",
+        package: "validator",
+        target: &["--test", "page"],
+        test: "a_config_is_pasted_judged_and_fixed",
+        file: "crates/validator/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "page's edges",
+        package: "validator",
+        target: &["--test", "page"],
+        test: "what_is_no_config_and_a_server_that_is_gone_are_told",
+        file: "crates/validator/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
     },
     Case {
         about: "bad units",

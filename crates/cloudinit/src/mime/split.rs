@@ -1,0 +1,140 @@
+//! A multipart cut at its boundaries, to its leaves.
+
+use std::borrow::Cow;
+
+use super::head::{self, Head};
+use super::transfer;
+use crate::limits::{MAX_MIME_DEPTH, MAX_MIME_PARTS};
+
+/// What a multipart holds, in the order of the text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mime<'text> {
+    pub leaves: Vec<Leaf<'text>>,
+    /// What is missing without harm.
+    pub warnings: Vec<Note>,
+    /// What could not be read.
+    pub errors: Vec<Note>,
+}
+
+/// A part that is no multipart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Leaf<'text> {
+    /// Counted from one, of all leaves.
+    pub number: usize,
+    /// In lower case; empty where the part does not say.
+    pub media_type: String,
+    pub file_name: Option<String>,
+    /// In the whole text: where the body begins.
+    pub line: u32,
+    /// Or why it can not be decoded.
+    pub body: Result<Cow<'text, [u8]>, String>,
+}
+
+/// A line of the whole text, and what is wrong there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Note {
+    pub line: u32,
+    pub message: String,
+}
+
+/// The leaves of `text`, which begins with the head of a multipart.
+pub fn split(text: &[u8]) -> Mime<'_> {
+    let mut mime = Mime::default();
+    mime.part(text, 1, 1);
+    mime
+}
+
+impl<'text> Mime<'text> {
+    /// Reads the part `text`, which begins at `line` of the whole text.
+    fn part(&mut self, text: &'text [u8], line: u32, depth: usize) {
+        let Some((head, at)) = head::read(text) else {
+            self.error(line, "a part's headers can not be read");
+            return;
+        };
+        let (before, body) = text.split_at(at);
+        let line = line.saturating_add(breaks(before));
+        if head.is_multipart() {
+            self.multipart(&head, body, line, depth);
+            return;
+        }
+        let number = self.leaves.len() + 1;
+        let body = transfer::decode(&head.transfer_encoding, body);
+        let Head { media_type, file_name, .. } = head;
+        self.leaves.push(Leaf { number, media_type, file_name, line, body });
+    }
+
+    fn multipart(&mut self, head: &Head, body: &'text [u8], line: u32, depth: usize) {
+        if depth > MAX_MIME_DEPTH {
+            self.error(
+                line,
+                format!("multipart inside of multipart, more than {MAX_MIME_DEPTH} levels deep"),
+            );
+            return;
+        }
+        let Some(boundary) = &head.boundary else {
+            self.error(line, "multipart without a boundary");
+            return;
+        };
+        if !matches!(&*head.transfer_encoding, "" | "7bit" | "8bit" | "binary") {
+            self.error(
+                line,
+                format!("multipart with Content-Transfer-Encoding {:?}", head.transfer_encoding),
+            );
+            return;
+        }
+        let mut open: Option<(usize, u32)> = None;
+        let mut at = 0;
+        let mut number = line;
+        for text_line in body.split_inclusive(|byte| *byte == b'\n') {
+            let start = at;
+            at += text_line.len();
+            number = number.saturating_add(1);
+            let Some(is_end) = marker(text_line, boundary.as_bytes()) else { continue };
+            if let Some((from, from_line)) = open.replace((at, number)) {
+                if self.leaves.len() + self.errors.len() >= MAX_MIME_PARTS {
+                    self.error(from_line, format!("more than {MAX_MIME_PARTS} parts; the rest is ignored"));
+                    return;
+                }
+                self.part(without_break(&body[from..start.max(from)]), from_line, depth + 1);
+            }
+            if is_end {
+                return;
+            }
+        }
+        let Some((from, from_line)) = open else {
+            self.error(line, format!("multipart whose boundary {boundary:?} does not occur"));
+            return;
+        };
+        let message = format!("the end marker \"--{boundary}--\" is missing");
+        self.warnings.push(Note { line: number - 1, message });
+        self.part(&body[from..], from_line, depth + 1);
+    }
+
+    fn error(&mut self, line: u32, message: impl Into<String>) {
+        self.errors.push(Note { line, message: message.into() });
+    }
+}
+
+/// Whether the line ends the multipart, `None` if it is no boundary.
+fn marker(line: &[u8], boundary: &[u8]) -> Option<bool> {
+    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
+    match rest {
+        b"" => Some(false),
+        b"--" => Some(true),
+        _ => None,
+    }
+}
+
+/// The line break before a boundary belongs to the boundary.
+fn without_break(text: &[u8]) -> &[u8] {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+fn breaks(text: &[u8]) -> u32 {
+    u32::try_from(text.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

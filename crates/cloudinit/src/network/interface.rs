@@ -1,0 +1,160 @@
+//! Interfaces as all descriptions mean them: what stands on what, and who has which address.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::address::{Cidr, Mac};
+use super::bond::BondOption;
+use crate::limits::{MAX_INTERFACE_NAME_BYTES, MAX_INTERFACES, MAX_NETWORK_ENTRIES};
+
+/// Why a description can not be converted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConvertError(pub String);
+
+impl ConvertError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+/// Every interface that files are written for, in the order of their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    pub interfaces: Vec<Interface>,
+    /// What is left out, for the log.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Empty where only the hardware address is known.
+    pub name: String,
+    /// What the interface is found by besides its name.
+    pub mac: Option<Mac>,
+    pub link: Link,
+    /// Interfaces that stand on this one.
+    pub children: Vec<Child>,
+    /// How far from the top: an interface that nothing stands on has 0.
+    pub depth: usize,
+    pub config: Config,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    Physical,
+    Bond { mac: Option<Mac>, options: Vec<BondOption> },
+    Vlan { mac: Option<Mac>, id: u16 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Child {
+    Bond(String),
+    Vlan(String),
+}
+
+/// What is configured on an interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    pub dhcp: Dhcp,
+    /// Addresses by router advertisements alone.
+    pub accepts_advertisements: bool,
+    pub mtu: Option<u32>,
+    pub domains: Vec<String>,
+    pub nameservers: Vec<IpAddr>,
+    pub addresses: Vec<Cidr>,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dhcp {
+    #[default]
+    No,
+    V4,
+    V6,
+    Both,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub destination: Cidr,
+    pub gateway: IpAddr,
+}
+
+impl Child {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Bond(name) | Self::Vlan(name) => name,
+        }
+    }
+}
+
+impl Interface {
+    pub fn new(name: impl Into<String>, link: Link) -> Self {
+        let name = name.into();
+        Self { name, mac: None, link, children: Vec::new(), depth: 0, config: Config::default() }
+    }
+}
+
+/// A name that the kernel takes, that is one file's, and that networkd does not read as a pattern.
+pub(super) fn check_name(name: &str) -> Result<(), ConvertError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | '+');
+    let fits = !name.is_empty() && name.len() <= MAX_INTERFACE_NAME_BYTES;
+    if fits && name.chars().all(plain) && !name.starts_with(['-', '.']) {
+        return Ok(());
+    }
+    Err(ConvertError(format!("invalid interface name {name:?}")))
+}
+
+pub(super) fn check_count(interfaces: usize) -> Result<(), ConvertError> {
+    if interfaces > MAX_INTERFACES {
+        return Err(ConvertError(format!("more than {MAX_INTERFACES} interfaces")));
+    }
+    Ok(())
+}
+
+/// Refuses what would become too many or too large files.
+pub(super) fn check_size(interfaces: &[Interface]) -> Result<(), ConvertError> {
+    check_count(interfaces.len())?;
+    let entries = |interface: &Interface| {
+        let Config { domains, nameservers, addresses, routes, .. } = &interface.config;
+        domains.len() + nameservers.len() + addresses.len() + routes.len() + interface.children.len()
+    };
+    if interfaces.iter().map(entries).sum::<usize>() > MAX_NETWORK_ENTRIES {
+        return Err(ConvertError(format!("more than {MAX_NETWORK_ENTRIES} addresses, routes and servers")));
+    }
+    Ok(())
+}
+
+/// Sets every depth from what stands on what.
+pub(super) fn set_depths(interfaces: &mut BTreeMap<String, Interface>) -> Result<(), ConvertError> {
+    check_count(interfaces.len())?;
+    let mut depths = BTreeMap::new();
+    for name in interfaces.keys() {
+        depth(name, interfaces, &mut depths)?;
+    }
+    for (name, interface) in interfaces {
+        interface.depth = depths.get(name).copied().flatten().unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// `depths` has `None` for an interface that is being looked at. No deeper than there are interfaces.
+fn depth(
+    name: &str,
+    interfaces: &BTreeMap<String, Interface>,
+    depths: &mut BTreeMap<String, Option<usize>>,
+) -> Result<usize, ConvertError> {
+    match depths.get(name) {
+        Some(Some(depth)) => return Ok(*depth),
+        Some(None) => return Err(ConvertError(format!("interface {name:?} stands on itself"))),
+        None => {}
+    }
+    depths.insert(name.to_owned(), None);
+    let mut deepest = 0;
+    for child in interfaces.get(name).iter().flat_map(|interface| &interface.children) {
+        deepest = deepest.max(depth(child.name(), interfaces, depths)? + 1);
+    }
+    depths.insert(name.to_owned(), Some(deepest));
+    Ok(deepest)
+}

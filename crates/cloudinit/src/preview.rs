@@ -1,0 +1,125 @@
+//! What user-data would do, told before there is a machine: its findings, and the steps on one that is new.
+
+use std::collections::BTreeSet;
+
+use crate::check::{self, Checked};
+use crate::config;
+use crate::finding::{Finding, Severity};
+use crate::multipart::{self, Content};
+use crate::plan::{Facts, Plan, Settings, add_scripts, plan};
+use crate::template::Addresses;
+use crate::user_data::{Kind, UserData, decode};
+use crate::validate::{validate_decoded, without_tokens};
+use crate::yaml::{self, Place};
+
+/// Under which keys are stored where nothing else is said.
+const SSH_KEY_NAME: &str = "coreos-cloudinit";
+
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// As [`Kind::name`] has it.
+    pub kind: &'static str,
+    pub findings: Vec<Finding>,
+    /// `None` where nothing of the user-data would be applied.
+    pub plan: Option<Plan>,
+}
+
+/// The addresses of the machine are not known: a hostname that has their tokens lacks them, other texts keep them.
+pub fn preview(raw: &[u8]) -> Preview {
+    match decode(raw.to_vec()) {
+        Ok(user_data) => Preview {
+            kind: user_data.kind.name(),
+            findings: validate_decoded(&user_data),
+            plan: steps(&user_data),
+        },
+        Err(error) => Preview {
+            kind: Kind::Unknown(None).name(),
+            findings: vec![Finding::new(Severity::Error, Place::START, error.to_string())],
+            plan: None,
+        },
+    }
+}
+
+fn steps(user_data: &UserData) -> Option<Plan> {
+    let (checked, scripts) = meaning(user_data)?;
+    // Of a new machine: `core` is there, and every group that the config asks for.
+    let groups = checked.users.iter().flat_map(|user| &user.groups);
+    let facts = Facts {
+        users: BTreeSet::from(["core".to_owned()]),
+        groups: groups.cloned().collect(),
+        hostname: checked.hostname.clone().unwrap_or_default(),
+        ..Facts::default()
+    };
+    let settings = Settings { ssh_key_name: SSH_KEY_NAME.to_owned() };
+    let mut plan = plan(&checked, &Addresses::default(), &facts, &settings);
+    add_scripts(&mut plan, &checked.system.commands, &scripts);
+    Some(plan)
+}
+
+/// What would be applied, and the scripts that would run then. Of several parts those that can be used.
+fn meaning(user_data: &UserData) -> Option<(Checked, Vec<Vec<u8>>)> {
+    let text = &user_data.text;
+    match user_data.kind {
+        Kind::Empty => Some((check::nothing(), Vec::new())),
+        Kind::Script => Some((check::nothing(), vec![text.clone()])),
+        Kind::CloudConfig => Some((config(text)?, Vec::new())),
+        Kind::Multipart => {
+            let (mut configs, mut scripts) = (vec![check::nothing()], Vec::new());
+            for part in multipart::read(text).parts {
+                match part.content {
+                    Content::CloudConfig(text) => configs.extend(config(&text)),
+                    Content::Script(text) => scripts.push(text.into_owned()),
+                    Content::Empty | Content::Ignored(_) | Content::Failed(_) => {}
+                }
+            }
+            Some((check::join(configs), scripts))
+        }
+        Kind::Ignition | Kind::Unknown(_) => None,
+    }
+}
+
+fn config(text: &[u8]) -> Option<Checked> {
+    let document = yaml::read(text).ok()?;
+    let root = document.root.as_deref().filter(|root| !root.is_null());
+    if root.is_some_and(|root| root.mapping().is_none()) {
+        return None;
+    }
+    let mut config = config::read(root);
+    without_tokens(&mut config);
+    check::check(&config).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::print;
+
+    fn ops(text: &str) -> Option<String> {
+        preview(text.as_bytes()).plan.map(|plan| print(&plan).unwrap())
+    }
+
+    #[test]
+    fn what_would_be_done_is_told() {
+        let plan = ops("#cloud-config\nhostname: a\nwrite_files: [{path: /etc/x, content: $private_ipv4}]\n")
+            .unwrap();
+        assert!(plan.contains("\"op\":\"hostname\",\"name\":\"a\""), "{plan}");
+        assert!(plan.contains("\"path\":\"/etc/x\",\"mode\":\"0644\",\"owner\":\"\",\"size\":13"), "{plan}");
+        let parts = "Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n\
+                     --x\n\n#cloud-config\nhostname: b\n--x--\n";
+        let plan = ops(parts).unwrap();
+        assert!(plan.contains("\"name\":\"b\"") && plan.contains("\"op\":\"script\""), "{plan}");
+        assert!(ops("#!/bin/sh\n").unwrap().contains("\"op\":\"script\""));
+        assert!(ops("#cloud-config\nhostname: n-$private_ipv4\n").unwrap().contains("\"name\":\"n-\""));
+    }
+
+    #[test]
+    fn what_is_refused_has_no_plan() {
+        for text in
+            ["hello", "#cloud-config\n- a\n", "#cloud-config\na: [\n", "#cloud-config\nhostname: a b\n"]
+        {
+            assert!(ops(text).is_none(), "{text}");
+            assert!(!preview(text.as_bytes()).findings.is_empty(), "{text}");
+        }
+        assert_eq!(preview(b"{\"ignition\": {\"version\": \"3.0.0\"}}").kind, "ignition");
+    }
+}

@@ -1,0 +1,99 @@
+//! Azure's instance metadata service: one document that has everything (contract 5.9).
+
+use super::error::ProviderError;
+use super::json::Document;
+use crate::encoding::decode_base64;
+use crate::metadata::Metadata;
+use crate::template::Addresses;
+
+const NAME: &str = "metadata/instance";
+
+/// The custom data, or the newer user data where there is none; empty where there is neither.
+///
+/// # Errors
+/// The document is no JSON, or what it has is no base64.
+pub fn user_data(document: &[u8]) -> Result<Vec<u8>, ProviderError> {
+    let mut document = Document::read(NAME, document)?;
+    for (place, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
+        if let Some(text) = document.text(place).filter(|text| !text.trim().is_empty()) {
+            return match decode_base64(text.as_bytes()) {
+                Ok(decoded) => Ok(decoded.bytes),
+                Err(source) => Err(ProviderError::Encoding { what, source }),
+            };
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// # Errors
+/// It is no JSON.
+pub fn metadata(document: &[u8]) -> Result<Metadata, ProviderError> {
+    let mut document = Document::read(NAME, document)?;
+    let keys = document.length("compute.publicKeys");
+    let keys = (0..keys)
+        .filter_map(|index| {
+            Some((index.to_string(), document.text(&format!("compute.publicKeys.{index}.keyData"))?))
+        })
+        .collect();
+    let addresses = Addresses {
+        public_ipv4: document.ipv4("network.interface.0.ipv4.ipAddress.0.publicIpAddress"),
+        public_ipv6: document.ipv6("network.interface.0.ipv6.ipAddress.0.publicIpAddress"),
+        private_ipv4: document.ipv4("network.interface.0.ipv4.ipAddress.0.privateIpAddress"),
+        private_ipv6: document.ipv6("network.interface.0.ipv6.ipAddress.0.privateIpAddress"),
+    };
+    let name = document.text("compute.osProfile.computerName").filter(|name| !name.is_empty());
+    let hostname = name.or_else(|| document.text("compute.name"));
+    let instance = document.text("compute.vmId");
+    let (_, notes) = document.into_parts();
+    Ok(Metadata { hostname, keys, addresses, instance, network: None, notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the service gives it, without what is not read.
+    const MACHINE: &str = r##"{
+        "compute": {
+            "azEnvironment": "AzurePublicCloud", "customData": "I2Nsb3VkLWNvbmZpZwo=", "name": "vm-resource",
+            "osProfile": {"adminUsername": "core", "computerName": "node-1"},
+            "publicKeys": [{"keyData": "ssh-rsa A\r\n", "path": "/home/core/.ssh/authorized_keys"}],
+            "userData": "IyEvYmluL3NoCg==", "vmId": "02aab8a4-74ef-476e-8182-f6d2ba4166a6"
+        },
+        "network": {"interface": [{
+            "ipv4": {"ipAddress": [{"privateIpAddress": "10.144.133.132", "publicIpAddress": ""}],
+                     "subnet": [{"address": "10.144.133.128", "prefix": "26"}]},
+            "ipv6": {"ipAddress": [{"privateIpAddress": "fd00::4"}]},
+            "macAddress": "0011AAFFBB22"
+        }]}
+    }"##;
+
+    #[test]
+    fn a_machine() {
+        let metadata = metadata(MACHINE.as_bytes()).unwrap();
+        assert_eq!(metadata.hostname.as_deref(), Some("node-1"));
+        assert_eq!(metadata.instance.as_deref(), Some("02aab8a4-74ef-476e-8182-f6d2ba4166a6"));
+        assert_eq!(metadata.sorted_keys(), ["ssh-rsa A"]);
+        let addresses = Addresses {
+            private_ipv4: Some("10.144.133.132".into()),
+            private_ipv6: Some("fd00::4".into()),
+            ..Addresses::default()
+        };
+        assert_eq!((metadata.addresses, metadata.notes), (addresses, vec![]));
+        assert_eq!(super::metadata(b"").unwrap(), Metadata::default());
+        let unnamed = MACHINE.replace("node-1", "");
+        assert_eq!(super::metadata(unnamed.as_bytes()).unwrap().hostname.as_deref(), Some("vm-resource"));
+    }
+
+    #[test]
+    fn user_data_is_base64() {
+        assert_eq!(user_data(MACHINE.as_bytes()).unwrap(), b"#cloud-config\n");
+        let newer = MACHINE.replace("I2Nsb3VkLWNvbmZpZwo=", "");
+        assert_eq!(user_data(newer.as_bytes()).unwrap(), b"#!/bin/sh\n");
+        let neither = newer.replace("IyEvYmluL3NoCg==", "");
+        assert_eq!(user_data(neither.as_bytes()).unwrap(), b"");
+        let broken = MACHINE.replace("I2Nsb3VkLWNvbmZpZwo=", "#cloud-config");
+        assert_eq!(user_data(broken.as_bytes()).unwrap_err().to_string(), "customData can not be decoded");
+        assert!(user_data(b"<html>").is_err());
+    }
+}

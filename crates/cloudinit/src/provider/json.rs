@@ -1,0 +1,220 @@
+//! Reads a provider's JSON value by value: what is malformed is left out and noted.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::error::ProviderError;
+use crate::limits::MAX_METADATA_NOTES;
+
+/// One document. Places in it are written as `interfaces.public.0.mac`.
+pub(super) struct Document {
+    /// What messages call it.
+    name: &'static str,
+    root: Value,
+    notes: Vec<String>,
+}
+
+impl Document {
+    /// Nothing at all is as an empty object.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn read(name: &'static str, bytes: &[u8]) -> Result<Self, ProviderError> {
+        let root = if bytes.trim_ascii().is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(bytes).map_err(|source| ProviderError::Json { what: name, source })?
+        };
+        let mut document = Self { name, root, notes: Vec::new() };
+        if !(document.root.is_object() || document.root.is_null()) {
+            document.note(format!("ignoring {name}, which is no object"));
+            document.root = Value::Null;
+        }
+        Ok(document)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.root.as_object().is_none_or(serde_json::Map::is_empty)
+    }
+
+    pub fn into_parts(self) -> (Value, Vec<String>) {
+        (self.root, self.notes)
+    }
+
+    pub fn ignore(&mut self, what: &str, want: &str) {
+        self.note(format!("ignoring {what} of {}, which is no {want}", self.name));
+    }
+
+    fn note(&mut self, note: String) {
+        if self.notes.len() < MAX_METADATA_NOTES && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    pub fn text(&mut self, place: &str) -> Option<String> {
+        let value = self.at(place)?;
+        match value.as_str() {
+            Some(text) => return Some(text.to_owned()),
+            None => self.ignore(place, "text"),
+        }
+        None
+    }
+
+    /// A text or a number, as text.
+    pub fn identity(&mut self, place: &str) -> Option<String> {
+        match self.at(place)? {
+            Value::String(text) => return Some(text.clone()),
+            Value::Number(number) => return Some(number.to_string()),
+            _ => self.ignore(place, "text or number"),
+        }
+        None
+    }
+
+    pub fn is_true(&mut self, place: &str) -> bool {
+        match self.at(place) {
+            None => return false,
+            Some(Value::Bool(value)) => return *value,
+            Some(_) => self.ignore(place, "boolean"),
+        }
+        false
+    }
+
+    /// How long the list is; 0 where there is none.
+    pub fn length(&mut self, place: &str) -> usize {
+        match self.at(place) {
+            None => return 0,
+            Some(Value::Array(list)) => return list.len(),
+            Some(_) => self.ignore(place, "list"),
+        }
+        0
+    }
+
+    /// Of the object at `place`; none where there is no object.
+    pub fn names(&mut self, place: &str) -> Vec<String> {
+        match self.at(place) {
+            None => return Vec::new(),
+            Some(Value::Object(members)) => return members.keys().cloned().collect(),
+            Some(_) => self.ignore(place, "object"),
+        }
+        Vec::new()
+    }
+
+    pub fn member(&self, place: &str, name: &str) -> Option<&Value> {
+        self.peek(place)?.get(name)
+    }
+
+    pub fn ipv4(&mut self, place: &str) -> Option<String> {
+        self.address::<Ipv4Addr>(place, "IPv4 address")
+    }
+
+    pub fn ipv6(&mut self, place: &str) -> Option<String> {
+        self.address::<Ipv6Addr>(place, "IPv6 address")
+    }
+
+    /// Empty text is no address.
+    fn address<A: FromStr + Display>(&mut self, place: &str, want: &str) -> Option<String> {
+        let value = self.at(place)?;
+        let text = value.as_str().map(str::trim);
+        if text == Some("") {
+            return None;
+        }
+        let address = text.and_then(|text| text.parse::<A>().ok());
+        if address.is_none() {
+            self.ignore(place, want);
+        }
+        address.map(|address| address.to_string())
+    }
+
+    /// `None` where it is null or missing.
+    fn at(&mut self, place: &str) -> Option<&Value> {
+        if let Some((wrong, want)) = self.broken_step(place) {
+            self.ignore(&wrong, want);
+            return None;
+        }
+        self.peek(place)
+    }
+
+    fn peek(&self, place: &str) -> Option<&Value> {
+        place.split('.').try_fold(&self.root, step).filter(|value| !value.is_null())
+    }
+
+    /// The first place on the way that is neither missing nor what it must be to be gone through.
+    fn broken_step(&self, place: &str) -> Option<(String, &'static str)> {
+        let mut value = &self.root;
+        let mut walked: Vec<&str> = Vec::new();
+        for name in place.split('.') {
+            let (fits, want) = match name.parse::<usize>() {
+                Ok(_) => (value.is_array(), "list"),
+                Err(_) => (value.is_object(), "object"),
+            };
+            if !(fits || value.is_null()) {
+                return Some((walked.join("."), want));
+            }
+            walked.push(name);
+            value = step(value, name)?;
+        }
+        None
+    }
+}
+
+fn step<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    match name.parse::<usize>() {
+        Ok(index) => value.get(index),
+        Err(_) => value.get(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_values_are_noted_where_they_stand() {
+        let text = br#"{"a": {"b": [{"c": "x"}, 3]}, "n": null, "ip": "10.0.0.300", "flag": "yes", "id": 7}"#;
+        let mut document = Document::read("file", text).unwrap();
+        assert_eq!(document.text("a.b.0.c").as_deref(), Some("x"));
+        assert_eq!((document.text("n"), document.text("n.x"), document.text("a.b.9.c")), (None, None, None));
+        assert_eq!((document.length("a.b"), document.length("none")), (2, 0));
+        assert_eq!(document.identity("id").as_deref(), Some("7"));
+        assert!(document.into_parts().1.is_empty());
+        let mut document = Document::read("file", text).unwrap();
+        assert_eq!(
+            (document.text("a.b.1.c"), document.text("a.b.c"), document.text("id.x")),
+            (None, None, None)
+        );
+        assert_eq!((document.text("id"), document.ipv4("ip"), document.is_true("flag")), (None, None, false));
+        assert_eq!((document.length("a"), document.names("flag")), (0, vec![]));
+        assert_eq!(
+            document.into_parts().1,
+            [
+                "ignoring a.b.1 of file, which is no object",
+                "ignoring a.b of file, which is no object",
+                "ignoring id of file, which is no object",
+                "ignoring id of file, which is no text",
+                "ignoring ip of file, which is no IPv4 address",
+                "ignoring flag of file, which is no boolean",
+                "ignoring a of file, which is no list",
+                "ignoring flag of file, which is no object",
+            ]
+        );
+        assert!(Document::read("file", b" \n").unwrap().is_empty());
+        assert!(Document::read("file", b"{").is_err());
+        assert_eq!(
+            Document::read("file", b"[]").unwrap().into_parts().1,
+            ["ignoring file, which is no object"]
+        );
+    }
+
+    #[test]
+    fn notes_end() {
+        let many = format!("{{\"a\": [{}]}}", vec!["3"; 1000].join(","));
+        let mut document = Document::read("file", many.as_bytes()).unwrap();
+        for index in 0..document.length("a") {
+            document.text(&format!("a.{index}"));
+        }
+        assert_eq!(document.into_parts().1.len(), MAX_METADATA_NOTES);
+    }
+}

@@ -1,0 +1,71 @@
+//! VirtualBox: guest properties, which the host sets with `VBoxManage guestproperty set VM NAME VALUE`.
+
+use super::{Get, Malformed, decoded};
+use crate::encoding::{ContentEncoding, DecodeError};
+use crate::metadata::Metadata;
+
+const USER_DATA: &str = "/coreos-cloudinit/user-data";
+/// One of `write_files`' encodings.
+const ENCODING: &str = "/coreos-cloudinit/user-data.encoding";
+const HOSTNAME: &str = "/coreos-cloudinit/hostname";
+/// So `VBoxControl` begins its answer where there is one. The value may have more lines.
+const ANSWER: &str = "Value: ";
+
+/// The value in what `VBoxControl guestproperty get` said; there may be a title before it.
+pub fn value(said: &str) -> Option<&str> {
+    let start = if said.starts_with(ANSWER) { 0 } else { said.find(&format!("\n{ANSWER}"))? + 1 };
+    let value = &said[start + ANSWER.len()..];
+    Some(value.strip_suffix('\n').unwrap_or(value))
+}
+
+/// Empty where there is none.
+///
+/// # Errors
+/// It is not what its encoding says, or that is none.
+pub fn user_data(get: &mut Get<'_>) -> Result<Vec<u8>, Malformed> {
+    let Some(data) = get(USER_DATA).filter(|data| !data.is_empty()) else { return Ok(Vec::new()) };
+    let name = get(ENCODING).unwrap_or_default();
+    let encoding = ContentEncoding::parse(name.trim()).ok_or(DecodeError::Unsupported(name))?;
+    decoded(data.into_bytes(), encoding)
+}
+
+pub fn metadata(get: &mut Get<'_>) -> Metadata {
+    let hostname = get(HOSTNAME).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    Metadata { hostname, ..Metadata::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let title =
+            "Oracle VM VirtualBox Guest Additions Command Line Management Interface Version 7.0.20\n\n";
+        for (said, expect) in [
+            ("No value set!\n", None),
+            ("", None),
+            ("Value: core-01\n", Some("core-01")),
+            ("Value: \n", Some("")),
+            ("Value: #cloud-config\nhostname: a\n\n", Some("#cloud-config\nhostname: a\n")),
+            ("xValue: a\n", None),
+        ] {
+            assert_eq!(value(said), expect, "{said:?}");
+            assert_eq!(value(&format!("{title}{said}")), expect, "{said:?}");
+        }
+        assert_eq!(value("a\r\nValue: b"), Some("b"));
+    }
+
+    #[test]
+    fn properties() {
+        let read = |data: Option<&str>, encoding: Option<&str>| {
+            user_data(&mut |key| if key == USER_DATA { data } else { encoding }.map(str::to_owned))
+        };
+        assert_eq!(read(None, Some("base64")).unwrap(), b"");
+        assert_eq!(read(Some("#!/bin/sh"), None).unwrap(), b"#!/bin/sh");
+        assert_eq!(read(Some("aQ=="), Some("b64")).unwrap(), b"i");
+        assert!(read(Some("aQ=="), Some("rot13")).is_err() && read(Some("*"), Some("b64")).is_err());
+        assert_eq!(metadata(&mut |_| Some(" core-01\n".into())).hostname.as_deref(), Some("core-01"));
+        assert_eq!(metadata(&mut |_| None), Metadata::default());
+    }
+}

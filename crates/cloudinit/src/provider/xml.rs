@@ -1,0 +1,63 @@
+//! XML as providers write it: looked at by local names, whatever prefixes they chose.
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::Malformed;
+use crate::limits::MAX_XML_NODES;
+
+/// # Errors
+/// It is no well-formed XML, or too much of it.
+pub(super) fn parse(text: &str) -> Result<Document<'_>, Malformed> {
+    let options = ParsingOptions { nodes_limit: MAX_XML_NODES, ..ParsingOptions::default() };
+    Document::parse_with_options(text, options).map_err(|error| {
+        // Its message may quote the text.
+        let place = error.pos();
+        Malformed::Xml { line: place.row, column: place.col }
+    })
+}
+
+/// The children with that name.
+pub(super) fn children<'a, 'input>(
+    parent: Node<'a, 'input>,
+    name: &'static str,
+) -> impl Iterator<Item = Node<'a, 'input>> {
+    parent.children().filter(move |node| node.is_element() && node.tag_name().name() == name)
+}
+
+pub(super) fn child<'a, 'input>(parent: Node<'a, 'input>, name: &'static str) -> Option<Node<'a, 'input>> {
+    children(parent, name).next()
+}
+
+/// The first element of that name, however deep.
+pub(super) fn first<'a, 'input>(document: &'a Document<'input>, name: &str) -> Option<Node<'a, 'input>> {
+    document.descendants().find(|node| node.is_element() && node.tag_name().name() == name)
+}
+
+pub(super) fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    node.attributes().find(|attribute| attribute.name() == name).map(|attribute| attribute.value())
+}
+
+/// The text between an element's tags, without white space around it; `None` where there is none.
+pub(super) fn content<'a>(node: Node<'a, '_>) -> Option<&'a str> {
+    node.text().map(str::trim).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused() {
+        for (text, expect) in [
+            ("", "it is not well-formed XML (line 1, column 1)"),
+            ("<a>\n<b>&secret;</b></a>", "it is not well-formed XML (line 2, column 4)"),
+            ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "it is not well-formed XML (line 1, column 1)"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), expect, "{text}");
+        }
+        let many = format!("<a>{}</a>", "<b/>".repeat(MAX_XML_NODES as usize));
+        assert!(parse(&many).is_err());
+        let deep = format!("{}{}", "<a>".repeat(90_000), "</a>".repeat(90_000));
+        assert!(parse(&deep).is_ok());
+    }
+}

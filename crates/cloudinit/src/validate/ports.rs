@@ -1,0 +1,101 @@
+//! Addresses that two services would listen on.
+
+use crate::config::{CloudConfig, ServiceOptions, Text};
+use crate::finding::{Finding, Severity};
+use crate::yaml::Place;
+
+/// The keys that say where a service listens; where the second of a pair is set the first is only told to others.
+const LISTENERS: [(&str, &str, Option<&str>); 4] = [
+    ("etcd", "ETCD_ADDR", Some("ETCD_BIND_ADDR")),
+    ("etcd", "ETCD_PEER_ADDR", Some("ETCD_PEER_BIND_ADDR")),
+    ("etcd2", "ETCD_LISTEN_CLIENT_URLS", None),
+    ("etcd2", "ETCD_LISTEN_PEER_URLS", None),
+];
+/// A machine runs one of the two.
+const EITHER: [&str; 2] = ["etcd", "etcd2"];
+const EVERYWHERE: [&str; 4] = ["", "0.0.0.0", "::", "*"];
+/// More are not compared with each other.
+const MAX_LISTENERS: usize = 200;
+
+struct Listener<'a> {
+    service: &'a str,
+    datagrams: bool,
+    host: &'a str,
+    port: u16,
+    place: Place,
+}
+
+pub(super) fn check(config: &CloudConfig, findings: &mut Vec<Finding>) {
+    let mut listeners = Vec::new();
+    for options in &config.services {
+        service(options, &mut listeners);
+    }
+    for unit in &config.units {
+        let Some(name) = unit.name.as_ref().filter(|name| name.text.ends_with(".socket")) else { continue };
+        for content in unit.content.iter().chain(unit.drop_ins.iter().filter_map(|one| one.content.as_ref()))
+        {
+            socket(&name.text, content, &mut listeners);
+        }
+    }
+    listeners.truncate(MAX_LISTENERS);
+    listeners.sort_by_key(|listener| listener.place);
+    for (at, listener) in listeners.iter().enumerate() {
+        if let Some(first) = listeners[..at].iter().find(|first| first.collides(listener)) {
+            let (port, line) = (listener.port, first.place.line);
+            let message = format!("port {port} is used twice (first at line {line})");
+            findings.push(Finding::new(Severity::Warning, listener.place, message));
+        }
+    }
+}
+
+impl Listener<'_> {
+    fn collides(&self, other: &Self) -> bool {
+        let either = self.service != other.service
+            && EITHER.contains(&self.service)
+            && EITHER.contains(&other.service);
+        let everywhere = EVERYWHERE.contains(&self.host) || EVERYWHERE.contains(&other.host);
+        !either
+            && (self.port, self.datagrams) == (other.port, other.datagrams)
+            && (everywhere || self.host == other.host)
+    }
+}
+
+fn service<'a>(options: &'a ServiceOptions, listeners: &mut Vec<Listener<'a>>) {
+    let value = |name: &str| options.variables.iter().find(|variable| variable.name == name);
+    for (service, told, bound) in LISTENERS {
+        if service != options.service.block {
+            continue;
+        }
+        let Some(variable) = bound.and_then(value).or_else(|| value(told)) else { continue };
+        let text: &Text = &variable.value;
+        for url in text.text.split(',') {
+            let address = url.split_once("://").map_or(url, |(_, address)| address);
+            let address = address.trim().trim_end_matches('/');
+            if let Some((host, port)) = host_and_port(address) {
+                listeners.push(Listener { service, datagrams: false, host, port, place: text.place });
+            }
+        }
+    }
+}
+
+fn socket<'a>(name: &'a str, content: &'a Text, listeners: &mut Vec<Listener<'a>>) {
+    for line in content.text.lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let datagrams = match key.trim() {
+            "ListenStream" => false,
+            "ListenDatagram" => true,
+            _ => continue,
+        };
+        let value = value.trim();
+        let address = value.parse().ok().map(|port| ("", port)).or_else(|| host_and_port(value));
+        if let Some((host, port)) = address {
+            listeners.push(Listener { service: name, datagrams, host, port, place: content.place });
+        }
+    }
+}
+
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    port.parse().ok().filter(|port| *port != 0).map(|port| (host, port))
+}

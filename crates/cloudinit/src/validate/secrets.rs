@@ -1,0 +1,98 @@
+//! Files that hold what others should not read.
+
+use crate::config::File;
+use crate::encoding::ContentEncoding;
+use crate::finding::{Finding, Severity};
+use crate::schema::mode;
+
+const DEFAULT_MODE: u32 = 0o644;
+const READ_BY_OTHERS: u32 = 0o004;
+/// A secret that stands further down in a file is not looked for.
+const MAX_SCANNED_BYTES: usize = 1 << 20;
+/// How the names of settings end that are secrets.
+const SECRET_NAMES: [&str; 7] =
+    ["password", "passphrase", "secret", "secret_key", "access_key", "api_key", "token"];
+
+pub(super) fn check(file: &File, findings: &mut Vec<Finding>) {
+    let permissions = file.permissions.as_ref();
+    let mode = permissions.map_or(Some(DEFAULT_MODE), |permissions| mode(&permissions.text));
+    let Some(mode) = mode.filter(|mode| mode & READ_BY_OTHERS != 0) else { return };
+    let Some(content) = &file.content else { return };
+    let encoding = file.encoding.as_ref().map(|encoding| &*encoding.text).unwrap_or_default();
+    let Some(encoding) = ContentEncoding::parse(encoding) else { return };
+    let decoded = if encoding.is_plain() {
+        content.bytes.to_vec()
+    } else {
+        let Ok(decoded) = encoding.decode(&content.bytes, MAX_SCANNED_BYTES) else { return };
+        decoded
+    };
+    let text = String::from_utf8_lossy(&decoded[..decoded.len().min(MAX_SCANNED_BYTES)]);
+    let Some(what) = text.lines().find_map(secret) else { return };
+    let place = permissions.map_or(content.place, |permissions| permissions.place);
+    let message = format!("file holds {what} and with mode {mode:04o} everybody can read it");
+    findings.push(Finding::new(Severity::Warning, place, message));
+}
+
+/// What the line gives away, never the secret itself.
+fn secret(line: &str) -> Option<&'static str> {
+    let line = line.trim();
+    if line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") {
+        return Some("a private key");
+    }
+    if line.starts_with(['#', ';']) {
+        return None;
+    }
+    let (name, value) = line.split_once(['=', ':'])?;
+    // Environment="NAME=value" of a unit, and quoted names of JSON.
+    let (name, value) = match name.trim() {
+        "Environment" => value.trim_start_matches(['"', '\'']).split_once('=')?,
+        name => (name, value),
+    };
+    let name = name.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).to_ascii_lowercase();
+    let name = name.replace('-', "_");
+    let named = SECRET_NAMES.iter().any(|ending| {
+        name.strip_suffix(ending).is_some_and(|before| before.is_empty() || before.ends_with(['_', '.', ' ']))
+    });
+    let value = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','));
+    // A path, a variable or a placeholder is no secret.
+    let is_value = !value.is_empty() && !value.starts_with(['/', '$', '<', '{', '[', '|', '>', '%']);
+    let is_word = !matches!(&*value.to_ascii_lowercase(), "true" | "false" | "yes" | "no" | "none" | "null");
+    (named && is_value && is_word).then_some("a password or token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::secret;
+
+    #[test]
+    fn lines() {
+        for line in [
+            "password=hunter2",
+            "  DB_PASSWORD: \"hunter2\"",
+            "Environment=\"REGISTRY_TOKEN=abc\"",
+            "  \"api-key\": \"abc\",",
+            "export AWS_SECRET_ACCESS_KEY=abc",
+        ] {
+            assert_eq!(secret(line), Some("a password or token"), "{line}");
+        }
+        for kind in ["", "RSA ", "OPENSSH ", "ENCRYPTED "] {
+            let line = format!("-----BEGIN {kind}PRIVATE KEY-----");
+            assert_eq!(secret(&line), Some("a private key"));
+        }
+        for line in [
+            "-----BEGIN CERTIFICATE-----",
+            "-----BEGIN PUBLIC KEY-----",
+            "# password=x",
+            "password=",
+            "password: $PASSWORD",
+            "password_file=/run/secrets/p",
+            "token=/run/secrets/p",
+            "PasswordAuthentication no",
+            "passwd: files systemd",
+            "password: false",
+            "nottoken=x",
+        ] {
+            assert_eq!(secret(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Files: whole, with mode and owner, and only where they are not so already.
+
+use std::borrow::Cow;
+
+use cloudinit::limits::MAX_FILE_BYTES;
+use cloudinit::plan::{FileWrite, Part};
+use host::files::{self, DIRECTORY_MODE, Owner, Request};
+use host::{Outcome, accounts};
+
+use super::hands::{Hands, Step, StepError};
+
+/// Of a mode, what is kept for a file whose owner is not known.
+const OWNER_BITS: u32 = 0o700;
+const TIME_ZONES: &str = "/usr/share/zoneinfo";
+const LOCAL_TIME_PATH: &str = "/etc/localtime";
+const ENVIRONMENT_PATH: &str = "/etc/environment";
+
+impl Hands<'_> {
+    pub(super) fn write(&mut self, write: &FileWrite) -> Step {
+        let path = &write.path;
+        let (kind, unit) = match &write.part {
+            Part::File | Part::Sudoers | Part::Missing | Part::Addition { .. } => (None, None),
+            Part::Unit { name, network } => (Some(format!("unit {name:?}")), Some((name, *network))),
+            Part::DropIn { unit, name, network } => {
+                (Some(format!("drop-in unit {name:?}")), Some((unit, *network)))
+            }
+        };
+        if let Some(kind) = &kind {
+            self.info(format!("Writing {kind} to filesystem"));
+        }
+        self.info(format!("Writing file to {path:?}"));
+        if write.part == Part::Sudoers {
+            self.check_sudoers(&write.content)?;
+        }
+        let (mut owner, mut mode) = self.owner(write);
+        let mut content: Cow<'_, [u8]> = Cow::Borrowed(&write.content);
+        let existing = match write.part {
+            Part::Missing | Part::Addition { .. } => files::existing(self.settings.root, path)?,
+            _ => None,
+        };
+        if let Some(existing) = existing {
+            let Part::Addition { keeps_mode } = write.part else {
+                self.info(format!("File {path:?} is there and stays as it is"));
+                return Ok(Outcome::Unchanged);
+            };
+            content = Cow::Owned(self.added(path, &write.content)?);
+            if keeps_mode {
+                mode = existing.mode;
+            }
+            if write.owner.is_empty() {
+                owner = existing.owner;
+            }
+        }
+        let content = &*content;
+        let request = Request { path, mode, owner, content, directory_mode: DIRECTORY_MODE };
+        let outcome = files::write(self.settings.root, &request)?;
+        self.tell(path, kind.as_deref(), outcome);
+        if outcome.changed() {
+            self.written.insert(path.clone());
+        }
+        match unit {
+            Some((_, true)) if outcome.changed() => self.network_changed = true,
+            Some((unit, false)) if outcome.changed() => {
+                self.changed_units.insert(unit.clone());
+            }
+            // People also write units and drop-ins as plain files; systemd would not look at them again.
+            None if outcome.changed() => self.changed_units.extend(unit_of_file(path)),
+            _ => {}
+        }
+        Ok(outcome)
+    }
+
+    pub(super) fn time_zone(&self, name: &str) -> Step {
+        let zone = format!("{TIME_ZONES}/{name}");
+        if files::read(self.settings.root, &zone, MAX_FILE_BYTES)?.is_none() {
+            return Err(StepError(format!("there is no {zone}")));
+        }
+        let outcome = files::link(self.settings.root, LOCAL_TIME_PATH, &format!("..{zone}"))?;
+        self.info(format!("Set time zone to {name}"));
+        Ok(outcome)
+    }
+
+    /// The file's content with `more` in it.
+    fn added(&self, path: &str, more: &[u8]) -> Result<Vec<u8>, StepError> {
+        let mut content = files::read(self.settings.root, path, MAX_FILE_BYTES)?.unwrap_or_default();
+        let is_there = match (str::from_utf8(&content), str::from_utf8(more)) {
+            (Ok(content), Ok(more)) => content.contains(more),
+            _ => content.ends_with(more),
+        };
+        if !is_there {
+            content.extend_from_slice(more);
+        }
+        Ok(content)
+    }
+
+    fn check_sudoers(&self, rules: &[u8]) -> Result<(), StepError> {
+        if self.may_run("the check of the sudo rules")
+            && !accounts::check_sudoers(&String::from_utf8_lossy(rules))?
+        {
+            self.settings.log.warning("Warning: the sudo rules are not checked: there is no visudo");
+        }
+        Ok(())
+    }
+
+    fn tell(&self, path: &str, kind: Option<&str>, outcome: Outcome) {
+        if !outcome.changed() {
+            self.info(format!("File {path:?} is as it should be"));
+            return;
+        }
+        self.info(format!("Wrote file to {path:?}"));
+        match kind {
+            Some(kind) => self.info(format!("Wrote {kind}")),
+            None if path == ENVIRONMENT_PATH => self.info("Updated /etc/environment"),
+            None => self.info(format!("Wrote file {path} to filesystem")),
+        }
+    }
+
+    /// A file whose owner is not known is for root alone.
+    fn owner(&mut self, write: &FileWrite) -> (Owner, u32) {
+        match accounts::owner(self.settings.root, &write.owner) {
+            Ok(owner) => (owner, write.mode),
+            Err(error) => {
+                self.fail(format!("owner {:?} of {}", write.owner, write.path), causes::chain(&error));
+                (Owner::default(), write.mode & OWNER_BITS)
+            }
+        }
+    }
+}
+
+/// The unit that a file below systemd's folders belongs to, `a.service` for `.../system/a.service.d/x.conf`.
+fn unit_of_file(path: &str) -> Option<String> {
+    let below =
+        ["/etc/systemd/system/", "/run/systemd/system/"].iter().find_map(|at| path.strip_prefix(at))?;
+    let first = below.split('/').next()?;
+    Some(first.strip_suffix(".d").unwrap_or(first).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_files_in_systemd_s_folders_are_changes_of_units() {
+        let check = |path: &str, expected: Option<&str>| assert_eq!(unit_of_file(path).as_deref(), expected);
+        check("/etc/systemd/system/docker.service.d/10-proxy.conf", Some("docker.service"));
+        check("/run/systemd/system/a.timer", Some("a.timer"));
+        check("/etc/systemd/network/a.network", None);
+        check("/etc/hosts", None);
+    }
+}

@@ -1,0 +1,92 @@
+//! What the steps of a run share: the machine, systemd, what changed so far, what failed.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+
+use host::systemd::Systemd;
+use host::{Outcome, Root};
+
+use crate::log::Log;
+use crate::report::Failure;
+use crate::script::Stored;
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub failed: Vec<Failure>,
+    pub changed: u32,
+}
+
+/// Why a step failed; its text is the whole chain.
+#[derive(Debug)]
+pub(super) struct StepError(pub String);
+
+impl<E: std::error::Error> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self(causes::chain(&error))
+    }
+}
+
+pub struct Settings<'a> {
+    pub root: &'a Root,
+    /// Helper programs and systemd may be used.
+    pub may_run: bool,
+    pub workspace: &'a str,
+    pub log: &'a Log,
+}
+
+pub(super) struct Hands<'a> {
+    pub settings: &'a Settings<'a>,
+    systemd: OnceCell<Result<Systemd, String>>,
+    pub applied: Applied,
+    /// Units whose files changed.
+    pub changed_units: BTreeSet<String>,
+    /// What other units want changed.
+    pub enabled: bool,
+    pub network_changed: bool,
+    /// Paths of files that were written anew.
+    pub written: BTreeSet<String>,
+    /// The scripts of this run so far.
+    pub scripts: Vec<Stored>,
+}
+
+pub(super) type Step = Result<Outcome, StepError>;
+
+impl<'a> Hands<'a> {
+    pub fn new(settings: &'a Settings<'a>) -> Self {
+        Self {
+            settings,
+            systemd: OnceCell::new(),
+            applied: Applied::default(),
+            changed_units: BTreeSet::new(),
+            enabled: false,
+            network_changed: false,
+            written: BTreeSet::new(),
+            scripts: Vec::new(),
+        }
+    }
+
+    pub fn fail(&mut self, step: String, error: String) {
+        self.settings.log.error(format!("Failed to apply cloud-config: {step}: {error}"));
+        self.applied.failed.push(Failure { step, error });
+    }
+
+    pub fn info(&self, message: impl AsRef<str>) {
+        self.settings.log.info(message);
+    }
+
+    /// Whether a helper or systemd may be used; said if not.
+    pub fn may_run(&self, what: &str) -> bool {
+        if !self.settings.may_run {
+            self.info(format!("Skipping {what}: -root is given without -root-run"));
+        }
+        self.settings.may_run
+    }
+
+    /// Connects when it is first needed.
+    pub fn systemd(&self) -> Result<&Systemd, StepError> {
+        let connected =
+            self.systemd.get_or_init(|| Systemd::connect().map_err(|error| causes::chain(&error)));
+        connected.as_ref().map_err(|error| StepError(error.clone()))
+    }
+}

@@ -1,0 +1,77 @@
+//! Carries a plan out: the one place of this program that has hands.
+//!
+//! A step that fails is kept and the next one goes on (contract 3.3). It must never decide what to do.
+
+mod accounts;
+mod files;
+mod hands;
+mod network;
+mod scripts;
+mod units;
+
+use cloudinit::plan::{Action, Plan};
+pub use hands::{Applied, Settings};
+use hands::{Hands, Step, StepError};
+use host::Outcome;
+use host::lock::Lock;
+
+/// Every step in its order. Other runs are locked out until the first unit is commanded: such a unit may be another
+/// run, as a platform's `oem-cloudinit.service` is, which would wait for this one while this one waits for it.
+pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
+    let mut lock = Some(lock);
+    let mut hands = Hands::new(settings);
+    for step in &plan.steps {
+        if matches!(step.action, Action::Unit { .. }) {
+            drop(lock.take());
+        }
+        match act(&mut hands, &step.action) {
+            Ok(Outcome::Changed) => hands.applied.changed += 1,
+            Ok(Outcome::Unchanged) => {}
+            Err(StepError(error)) => hands.fail(name(&step.action), error),
+        }
+    }
+    hands.applied
+}
+
+fn act(hands: &mut Hands<'_>, action: &Action) -> Step {
+    match action {
+        Action::Hostname { name } => hands.hostname(name),
+        Action::UserAdd { name, arguments } => hands.user_add(name, arguments),
+        Action::GroupAdd { name } => hands.group_add(name),
+        Action::GroupMember { group, user } => hands.group_member(group, user),
+        Action::Password { name, hash } => hands.password(name, hash),
+        Action::SshKeys { user, name, keys } => hands.ssh_keys(user, name, keys),
+        Action::InterfaceDown { name } => hands.interface_down(name),
+        Action::Modprobe { arguments } => hands.modprobe(arguments),
+        Action::TimeZone { name } => hands.time_zone(name),
+        Action::Write(write) => hands.write(write),
+        Action::Mask { path } => hands.mask(path),
+        Action::Unmask { path } => hands.unmask(path),
+        Action::Enable { unit, runtime } => hands.enable(unit, *runtime),
+        Action::DaemonReload => hands.reload(),
+        Action::Unit { unit, command, when } => hands.command(unit, command, *when),
+        Action::Script { content, chained } => hands.script(content, *chained),
+    }
+}
+
+/// The step in a few words, without secrets.
+fn name(action: &Action) -> String {
+    match action {
+        Action::Hostname { name } => format!("set hostname to {name}"),
+        Action::UserAdd { name, .. } => format!("create user '{name}'"),
+        Action::GroupAdd { name } => format!("create group '{name}'"),
+        Action::GroupMember { group, user } => format!("add user '{user}' to group '{group}'"),
+        Action::Password { name, .. } => format!("set the password of '{name}'"),
+        Action::SshKeys { user, .. } => format!("authorize ssh keys of '{user}'"),
+        Action::InterfaceDown { name } => format!("set {name} down"),
+        Action::Modprobe { arguments } => format!("modprobe {}", arguments.join(" ")),
+        Action::TimeZone { name } => format!("set the time zone to {name}"),
+        Action::Write(write) => format!("write {}", write.path),
+        Action::Mask { path } => format!("mask {path}"),
+        Action::Unmask { path } => format!("unmask {path}"),
+        Action::Enable { unit, .. } => format!("enable {unit}"),
+        Action::DaemonReload => "daemon-reload".to_owned(),
+        Action::Unit { unit, command, .. } => format!("{command} {unit}"),
+        Action::Script { .. } => "run the script".to_owned(),
+    }
+}

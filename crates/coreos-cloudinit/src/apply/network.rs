@@ -1,0 +1,38 @@
+//! What has to happen to interfaces before networkd reads their files.
+
+use host::{Outcome, program};
+
+use super::hands::{Hands, Step};
+
+impl Hands<'_> {
+    /// One that can not be set down does not keep the others from being configured.
+    pub(super) fn interface_down(&mut self, name: &str) -> Step {
+        if !self.may_run(&format!("setting {name} down")) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.info(format!("Taking down interface {name:?}"));
+        match program::run("ip", &["link", "set", "dev", name, "down"], "") {
+            Ok(()) => {
+                // It comes up with networkd, also if its file should not have changed in the end.
+                self.network_changed = true;
+                Ok(Outcome::Changed)
+            }
+            Err(error) => {
+                self.settings.log.warning(format!(
+                    "Warning: interface {name:?} can not be set down: {}",
+                    causes::chain(&error)
+                ));
+                Ok(Outcome::Unchanged)
+            }
+        }
+    }
+
+    pub(super) fn modprobe(&self, arguments: &[String]) -> Step {
+        if !self.may_run(&format!("modprobe {}", arguments.join(" "))) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.info(format!("Probing kernel module {:?}", arguments.join(" ")));
+        program::run("modprobe", arguments, "")?;
+        Ok(Outcome::Changed)
+    }
+}

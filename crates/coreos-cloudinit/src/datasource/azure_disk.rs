@@ -1,0 +1,17 @@
+//! The `ovf-env.xml` of Azure's provisioning disk, where no agent has read it (contract 5.9).
+
+use std::path::Path;
+
+use cloudinit::metadata::Metadata;
+use cloudinit::provider::azure;
+
+use super::error::DatasourceError;
+use super::local;
+
+pub(super) fn user_data(file: &Path) -> Result<Vec<u8>, DatasourceError> {
+    Ok(local::understood(file, azure::user_data)?.unwrap_or_default())
+}
+
+pub(super) fn metadata(file: &Path) -> Result<Metadata, DatasourceError> {
+    Ok(local::understood(file, azure::provisioning)?.unwrap_or_default())
+}

@@ -1,0 +1,100 @@
+//! What a request is sent by: the machine's certificates, the environment's proxy.
+
+use std::sync::Arc;
+
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, Proxy};
+
+use super::super::error::DatasourceError;
+use super::super::url::Url;
+use super::resolver::ZoneResolver;
+use crate::log::Log;
+
+const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
+const CERTIFICATES_PATH: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// It does not follow redirects and has no limit of time.
+///
+/// # Errors
+/// The authorities can not be read, or the URL names an interface that is not there.
+pub(super) fn agent(url: &Url, log: &Log) -> Result<Agent, DatasourceError> {
+    let builder = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("coreos-cloudinit/", env!("CARGO_PKG_VERSION")))
+        .proxy(proxy(url, log))
+        .tls_config(encryption(url)?);
+    let resolver = ZoneResolver::new(url.zone()).ok_or_else(|| DatasourceError::Url {
+        url: url.shown(),
+        reason: "this machine has no such network interface".to_owned(),
+    })?;
+    Ok(Agent::with_parts(builder.build(), DefaultConnector::default(), resolver))
+}
+
+/// The authorities that the machine trusts. Read even for http, which may lead to https.
+fn encryption(url: &Url) -> Result<TlsConfig, DatasourceError> {
+    let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES_PATH.to_owned());
+    let pem = match std::fs::read(&path) {
+        Ok(pem) => pem,
+        Err(_) if !url.is_encrypted() => Vec::new(),
+        Err(source) => return Err(DatasourceError::Read { path: path.into(), source }),
+    };
+    let certificates = parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(certificates.collect())))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build())
+}
+
+/// What the environment says, by the URL's scheme.
+fn proxy(url: &Url, log: &Log) -> Option<Proxy> {
+    let first = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok());
+    let names =
+        if url.is_encrypted() { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy", "HTTP_PROXY"] };
+    let address = first(names).filter(|address| !address.is_empty())?;
+    if is_direct(url.host(), &first(["no_proxy", "NO_PROXY"]).unwrap_or_default()) {
+        return None;
+    }
+    let proxy = Proxy::new(&address);
+    if proxy.is_err() {
+        log.warning(format!("Warning: ignoring {}, which is no proxy's URL", names[0]));
+    }
+    proxy.ok()
+}
+
+/// Whether `host` is asked without a proxy: this machine itself, and what `exceptions` name.
+fn is_direct(host: &str, exceptions: &str) -> bool {
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    host == "localhost"
+        || is_loopback
+        || exceptions.split(',').map(str::trim).filter(|name| !name.is_empty()).any(|name| {
+            let name = name.trim_start_matches('*').trim_start_matches('.');
+            name.is_empty()
+                || host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exceptions_from_the_proxy() {
+        for (host, exceptions, expect) in [
+            ("localhost", "", true),
+            ("127.0.0.1", "", true),
+            ("::1", "", true),
+            ("a.example", "", false),
+            ("a.example", "b.example, example", true),
+            ("a.example", ".example", true),
+            ("aexample", "example", false),
+            ("10.0.0.1", "*", true),
+        ] {
+            assert_eq!(is_direct(host, exceptions), expect, "{host} {exceptions}");
+        }
+    }
+}

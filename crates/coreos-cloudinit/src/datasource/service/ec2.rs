@@ -1,0 +1,69 @@
+//! Amazon's EC2 and what answers as it does (contract 5.5).
+
+use cloudinit::metadata::Metadata;
+use cloudinit::provider::ec2::{self, Answers};
+
+use super::super::error::DatasourceError;
+use super::access::{Access, TokenRules};
+use super::protocol::Protocol;
+use super::session::Session;
+
+pub(super) const PROTOCOL: Protocol = Protocol {
+    kind: "ec2-metadata-service",
+    probe: "2009-04-04/",
+    access: Access {
+        headers: &[],
+        token: Some(TokenRules {
+            path: "latest/api/token",
+            asked_with: ("X-aws-ec2-metadata-token-ttl-seconds", "21600"),
+            sent_as: "X-aws-ec2-metadata-token",
+        }),
+    },
+    user_data,
+    metadata,
+};
+
+/// The first version knows no IPv6.
+const IPV6_FOLDERS: [&str; 2] = ["latest/meta-data", "2009-04-04/meta-data"];
+
+fn user_data(session: &Session) -> Result<Vec<u8>, DatasourceError> {
+    Ok(session.user_data("2009-04-04/user-data")?.unwrap_or_default())
+}
+
+fn metadata(session: &Session) -> Result<Metadata, DatasourceError> {
+    let item = |name: &str| session.item(&format!("2009-04-04/meta-data/{name}"));
+    let mut keys = Vec::new();
+    for key in ec2::key_names(&item("public-keys")?)? {
+        keys.push((key.name, item(&format!("public-keys/{}/openssh-key", key.id))?));
+    }
+    // What answers as EC2 does may have neither of these, and say so with an error.
+    let hasty = session.hasty();
+    let instance = session.spare("the instance's identity", hasty.item("2009-04-04/meta-data/instance-id"));
+    let ipv6 = session.spare("the IPv6 address", ipv6(&hasty));
+    Ok(ec2::metadata(&Answers {
+        instance,
+        hostname: item("hostname")?,
+        local_ipv4: item("local-ipv4")?,
+        public_ipv4: item("public-ipv4")?,
+        ipv6,
+        keys,
+    }))
+}
+
+/// The instance's, else that of its first interface that has one.
+fn ipv6(session: &Session) -> Result<Vec<u8>, DatasourceError> {
+    for folder in IPV6_FOLDERS {
+        let address = session.item(&format!("{folder}/ipv6"))?;
+        if !address.is_empty() {
+            return Ok(address);
+        }
+        let interfaces = format!("{folder}/network/interfaces/macs/");
+        for interface in ec2::interfaces(&session.item(&interfaces)?) {
+            let addresses = session.item(&format!("{interfaces}{interface}/ipv6s"))?;
+            if !addresses.is_empty() {
+                return Ok(addresses);
+            }
+        }
+    }
+    Ok(Vec::new())
+}

@@ -1,0 +1,324 @@
+//! Datasources that come by files, devices and helper programs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use support::{Done, Machine};
+
+const ADDRESSES: &str =
+    "#cloud-config\nwrite_files:\n- path: /addresses\n  content: $private_ipv4 $public_ipv4\n";
+/// The same in base64.
+const IN_BASE64: &str = "I2Nsb3VkLWNvbmZpZwp3cml0ZV9maWxlczoKLSBwYXRoOiAvYWRkcmVzc2VzCiAgY29udGVudDogJHByaXZhdGVfaXB2\
+                         NCAkcHVibGljX2lwdjQK";
+const SHARED_CONFIG: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<SharedConfig version="1.0.0.0" goalStateIncarnation="1">
+  <Incarnation number="1" instance="core" guid="{8767eb4b-b445-4783-b1f5-6c0beaf41ea0}" />
+  <Instances>
+    <Instance id="core" address="10.0.0.4">
+      <InputEndpoints>
+        <Endpoint name="ssh" address="10.0.0.4:22" isPublic="true" loadBalancedPublicAddress="191.239.39.77:22" />
+      </InputEndpoints>
+    </Instance>
+  </Instances>
+</SharedConfig>"#;
+
+/// The plan on a machine; it must have these lines, and the log these words.
+fn plan(machine: &Machine, from: &str, code: i32, said: &[&str]) -> Done {
+    let done = machine.start(&["-plan", from], &[], b"");
+    done.expect(code, said);
+    assert!(!machine.has("/etc/hostname"), "a plan changes nothing");
+    done
+}
+
+/// Runs in earnest; what the written file then says.
+fn applied(machine: &Machine, from: &str) -> String {
+    machine.start(&[from], &[], b"").expect(0, &[]);
+    machine.read("/addresses")
+}
+
+#[test]
+fn azures_agent() {
+    let machine = Machine::new();
+    machine.put("/waagent/SharedConfig.xml", SHARED_CONFIG);
+    machine.put("/waagent/CustomData", ADDRESSES);
+    machine.put(
+        "/waagent/ovf-env.xml",
+        "<Environment xmlns='a' xmlns:wa='b'><wa:ProvisioningSection><wa:LinuxProvisioningConfigurationSet>\
+         <wa:HostName>core.internal</wa:HostName><wa:UserPassword>hush</wa:UserPassword><wa:SSH><wa:PublicKeys>\
+         <wa:PublicKey><wa:Value>ssh-ed25519 AAAA a</wa:Value></wa:PublicKey></wa:PublicKeys></wa:SSH>\
+         </wa:LinuxProvisioningConfigurationSet></wa:ProvisioningSection></Environment>",
+    );
+    let from = format!("-from-waagent={}", machine.path("/waagent").display());
+    let late = machine.path("/waagent/provisioned");
+    let agent = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        std::fs::write(late, "").unwrap();
+    });
+    plan(
+        &machine,
+        &from,
+        0,
+        &[
+            "Checking availability of \"waagent\"",
+            "Fetching user-data from datasource of type \"waagent\"",
+            r#"{"op":"hostname","name":"core","#,
+            r#""keys":["ssh-ed25519 AAAA a"]"#,
+            r#""path":"/addresses""#,
+        ],
+    )
+    .never_says("hush");
+    agent.join().unwrap();
+    assert_eq!(applied(&machine, &from), "10.0.0.4 191.239.39.77");
+
+    // One who checks a folder does not wait for an agent.
+    let unready = format!("-from-waagent={}", machine.path("/etc").display());
+    let said = ["No datasource is available: ", "/etc is not provisioned"];
+    machine.start(&["-validate", &unready], &[], b"").expect(1, &said);
+    machine.put("/waagent/SharedConfig.xml", "<SharedConfig><hush></SharedConfig>");
+    machine
+        .start(&["-plan", &from], &[], b"")
+        .expect(1, &["SharedConfig.xml is not valid: it is not well-formed XML (line 1, column "])
+        .never_says("hush");
+}
+
+#[test]
+fn azures_provisioning_disk() {
+    let machine = Machine::new();
+    let from = format!("-from-azure-ovf-env={}", machine.path("/disk/ovf-env.xml").display());
+    machine.start(&["-validate", &from], &[], b"").expect(1, &["/disk/ovf-env.xml is not there"]);
+    let disk = |data: &str| {
+        format!(
+            "<Environment xmlns='a' xmlns:wa='b'><wa:ProvisioningSection><wa:LinuxProvisioningConfigurationSet>\
+             <wa:HostName>core</wa:HostName><wa:UserPassword>hush</wa:UserPassword><wa:CustomData>{data}\
+             </wa:CustomData></wa:LinuxProvisioningConfigurationSet></wa:ProvisioningSection></Environment>"
+        )
+    };
+    machine.put("/disk/ovf-env.xml", &disk(IN_BASE64));
+    let said = ["of type \"azure-ovf-env\"", r#"{"op":"hostname","name":"core","#, r#""path":"/addresses""#];
+    plan(&machine, &from, 0, &said).never_says("hush").never_says("was base64 encoded");
+    machine.put("/disk/ovf-env.xml", &disk("hush!"));
+    let said = ["ovf-env.xml is not valid: its user-data can not be decoded", r#""name":"core""#];
+    machine.start(&["-plan", &from], &[], b"").expect(1, &said).never_says("hush");
+}
+
+/// A program that gives the values of the files in a folder, as VMware's tools do.
+fn guestinfo(machine: &Machine, program: &str, keys: &[(&str, &str)]) {
+    for (key, value) in keys {
+        machine.put(&format!("/keys/guestinfo.{key}"), value);
+    }
+    let script = format!(
+        "for request; do :; done\nfile='{}'/\"${{request#info-get }}\"\n\
+         [ -e \"$file\" ] || {{ echo 'No value found' >&2; exit 1; }}\ncat \"$file\"; echo",
+        machine.path("/keys").display()
+    );
+    machine.program(program, &script);
+}
+
+#[test]
+fn vmwares_ovf_environment() {
+    let machine = Machine::new();
+    let properties = |data: &str| {
+        format!(
+            "<Environment xmlns='http://schemas.dmtf.org/ovf/environment/1' \
+             xmlns:oe='http://schemas.dmtf.org/ovf/environment/1'><PropertySection>\
+             <Property oe:key='guestinfo.hostname' oe:value='core-01'/>\
+             <Property oe:key='guestinfo.interface.0.role' oe:value='private'/>\
+             <Property oe:key='guestinfo.interface.0.ip.0.address' oe:value='10.0.0.8/24'/>\
+             <Property oe:key='guestinfo.interface.1.role' oe:value='public'/>\
+             <Property oe:key='guestinfo.interface.1.ip.0.address' oe:value='192.0.2.8/24'/>\
+             <Property oe:key='guestinfo.interface.2.role' oe:value='x'/>\
+             <Property oe:key='guestinfo.coreos.config.data' oe:value='{data}'/>\
+             <Property oe:key='guestinfo.coreos.config.data.encoding' oe:value='base64'/>\
+             </PropertySection></Environment>"
+        )
+    };
+    let from = format!("-from-vmware-ovf-env={}", machine.path("/media/ovf-env.xml").display());
+    // It can not come later.
+    machine.start(&["-plan", &from], &[], b"").expect(1, &["No datasources available in time"]);
+    machine.put("/media/ovf-env.xml", &properties(IN_BASE64));
+    let said =
+        ["of type \"vmware\"", r#"{"op":"hostname","name":"core-01","#, "Warning: unrecognized role: \"x\""];
+    plan(&machine, &from, 0, &said);
+    assert_eq!(applied(&machine, &from), "10.0.0.8 192.0.2.8");
+    machine.put("/media/ovf-env.xml", &properties("hush!"));
+    let said = [
+        "Failed fetching user-data from datasource: coreos.config.data is not valid: its user-data can not be",
+    ];
+    let done = machine.start(&["-plan", &from], &[], b"");
+    done.expect(1, &said).expect(1, &[r#"{"op":"hostname","name":"core-01","#]).never_says("hush");
+}
+
+#[test]
+fn vmwares_guestinfo() {
+    let machine = Machine::new();
+    let from = "-from-vmware-guestinfo";
+    // Nobody to ask.
+    machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
+    for program in ["vmtoolsd", "vmware-rpctool"] {
+        let keys = [
+            ("hostname", program),
+            ("interface.0.role", "private"),
+            ("interface.0.ip.0.address", "10.0.0.8/24"),
+            ("coreos.config.data", ADDRESSES),
+        ];
+        guestinfo(&machine, program, &keys);
+        plan(&machine, from, 0, &["of type \"vmware\"", &format!(r#"{{"op":"hostname","name":"{program}""#)]);
+    }
+    assert_eq!(applied(&machine, from), "10.0.0.8");
+    // What is downloaded is decoded as what stands there would be.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://user:hush@{}/config", server.local_addr().unwrap());
+    let keys =
+        [("coreos.config.data", ""), ("coreos.config.data.encoding", "b64"), ("coreos.config.url", &url)];
+    guestinfo(&machine, "vmware-rpctool", &keys);
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        BufReader::new(stream.try_clone().unwrap()).lines().find(|line| line.as_ref().unwrap().is_empty());
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", IN_BASE64.len());
+        stream.write_all(&[head.as_bytes(), IN_BASE64.as_bytes()].concat()).unwrap();
+    });
+    let done = machine.start(&["-plan", from], &[], b"");
+    done.expect(0, &[r#""path":"/addresses""#]).never_says("hush").never_says("was base64 encoded");
+    serving.join().unwrap();
+    // An OVF environment comes before the keys, if it has any of them.
+    guestinfo(&machine, "vmware-rpctool", &[("ovfenv", "<Environment/>"), ("coreos.config.data", IN_BASE64)]);
+    machine.start(&["-plan", from], &[], b"").expect(0, &[r#""path":"/addresses""#]);
+    let property = "<Environment><Property key='guestinfo.hostname' value='ovf'/></Environment>";
+    guestinfo(&machine, "vmware-rpctool", &[("ovfenv", property)]);
+    let done = machine.start(&["-plan", from], &[], b"");
+    done.expect(0, &[r#"{"op":"hostname","name":"ovf","#]).never_says("/addresses");
+    // A host that is no VMware.
+    machine.program(
+        "vmware-rpctool",
+        "echo hush; echo 'Failed: must be run inside a virtual machine' >&2; exit 1",
+    );
+    let said =
+        ["can not be asked: exit status: 1: Failed: must be run inside", "No datasources available in time"];
+    machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
+}
+
+#[test]
+fn a_seed_of_nocloud() {
+    let machine = Machine::new();
+    let from = format!("-from-nocloud={}", machine.path("/seed").display());
+    machine.start(&["-validate", &from], &[], b"").expect(1, &["/seed has neither user-data nor meta-data"]);
+    let meta_data =
+        "instance-id: i-1\nlocal-hostname: core-01.example.org\npublic-keys:\n  mine: ssh-ed25519 AAAA a\n";
+    machine.put("/seed/meta-data", meta_data);
+    let said =
+        ["of type \"nocloud\"", r#"{"op":"hostname","name":"core-01","#, r#""keys":["ssh-ed25519 AAAA a"]"#];
+    plan(&machine, &from, 0, &said);
+    machine.put("/seed/user-data", "#cloud-config\nhostname: own\n");
+    plan(&machine, &from, 0, &[r#"{"op":"hostname","name":"own","#]);
+    // What is done once is done again for another instance.
+    for (instance, said) in
+        [("i-1", "Set hostname to own"), ("i-1", "-once, and"), ("i-2", "steps were done already")]
+    {
+        machine.put("/seed/meta-data", &format!("instance-id: {instance}\n"));
+        machine.start(&[&from, "-once"], &[], b"").expect(0, &[said]);
+    }
+    machine.put("/seed/meta-data", "hush: [\n");
+    let said = ["Failed fetching meta-data", "meta-data is not valid: it is not YAML (line 1, column 1)"];
+    machine.start(&["-plan", &from], &[], b"").expect(1, &said).never_says("hush");
+}
+
+#[test]
+fn a_credential() {
+    let machine = Machine::new();
+    let from = "-from-credential=coreos-cloudinit.user-data";
+    machine
+        .start(&["-validate", from], &[], b"")
+        .expect(1, &["there is no credential coreos-cloudinit.user-data"]);
+    machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
+    machine.put("/run/credentials/@system/coreos-cloudinit.user-data", "#cloud-config\nhostname: system\n");
+    let said = ["of type \"credential\"", r#"{"op":"hostname","name":"system","#];
+    plan(&machine, from, 0, &said);
+    machine.put("/own/coreos-cloudinit.user-data", "#cloud-config\nhostname: own\n");
+    let own = machine.path("/own");
+    for (folder, name) in [(own.to_str().unwrap(), "own"), ("/no/folder", "system")] {
+        let expect = format!(r#"{{"op":"hostname","name":"{name}","#);
+        machine.start(&["-plan", from], &[("CREDENTIALS_DIRECTORY", folder)], b"").expect(0, &[&expect]);
+    }
+}
+
+#[test]
+fn virtualboxs_guest_properties() {
+    let machine = Machine::new();
+    let from = "-from-virtualbox";
+    machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
+    machine.put("/keys/user-data", IN_BASE64);
+    machine.put("/keys/user-data.encoding", "base64");
+    machine.put("/keys/hostname", "core-01");
+    let script = format!(
+        "[ \"$1 $2 $3\" = '--nologo guestproperty get' ] || exit 2\nfile='{}'/\"${{4##*/}}\"\n\
+         [ -e \"$file\" ] || {{ echo 'No value set!'; exit 0; }}\nprintf 'Value: '; cat \"$file\"; echo",
+        machine.path("/keys").display()
+    );
+    machine.program("VBoxControl", &script);
+    let said = ["of type \"virtualbox\"", r#"{"op":"hostname","name":"core-01","#, r#""path":"/addresses""#];
+    plan(&machine, from, 0, &said);
+    machine.put("/keys/user-data", "hush!");
+    let said = ["guest property is not valid: its user-data can not be decoded", r#""name":"core-01""#];
+    machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
+    machine.program(
+        "VBoxControl",
+        "echo hush; echo 'VBoxControl: error: Failed to contact the host' >&2; exit 1",
+    );
+    let said = ["VBoxControl can not be asked: exit status: 1: VBoxControl: error: Failed to contact"];
+    machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
+}
+
+#[test]
+fn cloudsigmas_server_context() {
+    let machine = Machine::new();
+    let from = "-from-cloudsigma-metadata";
+    machine.start(&["-plan", from], &[], b"").expect(1, &["No datasources available in time"]);
+    machine.put("/sys/class/dmi/id/product_name", "CloudSigma\n");
+    let said = ["this is no server of CloudSigma with a lease"];
+    machine.start(&["-validate", from], &[], b"").expect(1, &said);
+    machine.put("/sys/class/net/eth1/address", "22:ae:4a:fb:8f:31\n");
+    machine.put("/sys/class/net/eth1/ifindex", "3\n");
+    machine.put(
+        "/run/systemd/netif/leases/3",
+        "# This is private data. Do not parse.\nADDRESS=10.0.0.7\nNETMASK=255.0.0.0\n",
+    );
+
+    let pair = nix::pty::openpty(None, None).unwrap();
+    std::fs::create_dir(machine.path("/dev")).unwrap();
+    let port = nix::unistd::ttyname(&pair.slave).unwrap();
+    std::os::unix::fs::symlink(port, machine.path("/dev/ttyS1")).unwrap();
+    let context = format!(
+        r#"{{"name": "core-01", "uuid": "u-1", "vnc_password": "hush", "nics": [
+            {{"ip_v4_conf": {{"ip": {{"uuid": "31.171.251.74"}}}}, "mac": "22:3d:09:6b:90:f3", "vlan": null}},
+            {{"ip_v4_conf": null, "mac": "22:AE:4a:fb:8f:31", "vlan": {{"uuid": "v-1"}}}}],
+            "meta": {{"base64_fields": "x,cloudinit-user-data", "cloudinit-user-data": "{IN_BASE64}",
+            "ssh_public_key": "ssh-ed25519 AAAA a"}}}}"#
+    );
+    let mut host = std::fs::File::from(pair.master);
+    host.write_all(b"{\"name\": \"left from before\"}\x04").unwrap();
+    // As long as this process lives: the hypervisor does not end either.
+    thread::spawn(move || {
+        let mut request = Vec::new();
+        loop {
+            let mut byte = [0];
+            host.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+            if request.ends_with(b"<\n\n>") {
+                host.write_all(&[context.as_bytes(), &[4]].concat()).unwrap();
+            }
+        }
+    });
+    let said = [
+        "of type \"server-context\"",
+        r#"{"op":"hostname","name":"core-01","#,
+        r#""keys":["ssh-ed25519 AAAA a"]"#,
+    ];
+    plan(&machine, from, 0, &said).never_says("hush").never_says("was base64 encoded");
+    assert_eq!(applied(&machine, from), "10.0.0.7 31.171.251.74");
+}

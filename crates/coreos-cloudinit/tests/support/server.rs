@@ -1,0 +1,175 @@
+//! A small HTTP server that a test tells what to answer, and that remembers what it was asked.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+
+/// A request without its body.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub method: String,
+    pub path: String,
+    headers: Vec<String>,
+}
+
+impl Asked {
+    fn read(stream: &mut impl Read) -> Option<Self> {
+        let mut lines = BufReader::with_capacity(1, stream).lines().map_while(Result::ok);
+        let line = lines.next()?;
+        let mut words = line.split(' ').map(str::to_owned);
+        let (method, path) = (words.next()?, words.next()?);
+        Some(Self { method, path, headers: lines.take_while(|line| !line.is_empty()).collect() })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.headers.iter().filter_map(|line| line.split_once(": "));
+        headers.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+}
+
+/// What a server does with a request.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    Bytes(Vec<u8>),
+    /// Ends the connection without a word.
+    Close,
+    /// Says nothing and does not end the connection.
+    Silence,
+    OneByteASecond,
+    /// 1 GiB.
+    Endless,
+}
+
+impl Answer {
+    pub fn ok(body: impl AsRef<[u8]>) -> Self {
+        Self::status("200 OK", body)
+    }
+
+    pub fn not_found() -> Self {
+        // A page for people must not be taken for the item.
+        Self::status("404 Not Found", "<html>no such thing</html>")
+    }
+
+    /// `status` may have headers behind it.
+    pub fn status(status: &str, body: impl AsRef<[u8]>) -> Self {
+        Self::Bytes(answer(status, body))
+    }
+
+    pub fn redirect(to: &str) -> Self {
+        Self::Bytes(redirect(to))
+    }
+
+    /// A client that has read enough hangs up.
+    fn give(self, stream: &mut TcpStream) {
+        match self {
+            Self::Bytes(bytes) => stream.write_all(&bytes).unwrap_or(()),
+            Self::Close => {}
+            Self::Silence => drop(stream.read_to_end(&mut Vec::new())),
+            Self::OneByteASecond => {
+                let answer = answer("200 OK", "x".repeat(1000));
+                for byte in answer.chunks(1) {
+                    if stream.write_all(byte).is_err() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+            Self::Endless => {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1024 * MIB);
+                stream.write_all(head.as_bytes()).unwrap_or(());
+                let part = vec![b'#'; MIB];
+                for _ in 0..1024 {
+                    if stream.write_all(&part).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub fn answer(status: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+pub fn redirect(to: &str) -> Vec<u8> {
+    answer(&format!("302 Found\r\nLocation: {to}"), "")
+}
+
+pub struct Server {
+    pub address: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Server {
+    /// Gives the answers one after the other, the last one for ever.
+    pub fn start(answers: Vec<Vec<u8>>) -> Self {
+        let number = Mutex::new(0);
+        Self::answering(move |_| {
+            let mut number = number.lock().unwrap();
+            let answer = answers[(*number).min(answers.len() - 1)].clone();
+            *number += 1;
+            Answer::Bytes(answer)
+        })
+    }
+
+    /// The pages by their paths.
+    pub fn pages(pages: &[(&str, &str)]) -> Self {
+        let pages: BTreeMap<String, String> =
+            pages.iter().map(|(path, page)| ((*path).to_owned(), (*page).to_owned())).collect();
+        Self::answering(move |asked| match pages.get(&asked.path) {
+            Some(page) if asked.method == "GET" => Answer::ok(page),
+            _ => Answer::not_found(),
+        })
+    }
+
+    pub fn answering(answers: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::at("127.0.0.1:0", answers)
+    }
+
+    pub fn at(address: &str, answers: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let answers = Arc::new(answers);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (answers, log) = (answers.clone(), log.clone());
+                std::thread::spawn(move || serve(stream.unwrap(), &*answers, &log));
+            }
+        });
+        Self { address, asked }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The first line of each request.
+    pub fn asked(&self) -> Vec<String> {
+        let lines = self.requests();
+        lines.iter().map(|asked| format!("{} {} HTTP/1.1", asked.method, asked.path)).collect()
+    }
+
+    pub fn requests(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// One request a connection; that a proxy passes on what comes behind CONNECT is played.
+fn serve(mut stream: TcpStream, answers: &dyn Fn(&Asked) -> Answer, log: &Mutex<Vec<Asked>>) {
+    while let Some(asked) = Asked::read(&mut stream) {
+        log.lock().unwrap().push(asked.clone());
+        if asked.method != "CONNECT" {
+            return answers(&asked).give(&mut stream);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    }
+}

@@ -1,0 +1,45 @@
+//! Other programs, looked up on `PATH`, with what they say when they fail.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    #[error("can not run {program}")]
+    Run { program: &'static str, source: io::Error },
+    #[error("{program} failed with {status}: {output}")]
+    Failed { program: &'static str, status: String, output: String },
+}
+
+impl ProgramError {
+    /// There is no such program.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Run { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Runs a program to its end. `input` is for its standard input and shows nowhere.
+///
+/// # Errors
+/// It can not be run or fails; its output is part of the message.
+pub fn run<A: AsRef<str>>(program: &'static str, arguments: &[A], input: &str) -> Result<(), ProgramError> {
+    let failed = |source| ProgramError::Run { program, source };
+    let mut command = Command::new(program);
+    command.args(arguments.iter().map(AsRef::as_ref));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut pipe) = child.stdin.take() {
+        match pipe.write_all(input.as_bytes()) {
+            // A program that does not read its input says why with its exit status.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&text).trim().to_owned();
+    Err(ProgramError::Failed { program, status: output.status.to_string(), output: output_text })
+}

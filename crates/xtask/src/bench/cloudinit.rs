@@ -1,0 +1,235 @@
+//! `coreos-cloudinit` beside Debian's cloud-init, in the same booted nspawn tree, in turn, with cold caches.
+//!
+//! The tree is Debian's own, made once by mmdebstrap below cargo's target folder; each run has a copy.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::figure::Figure;
+use crate::command::{cargo, show, succeed};
+
+const ROUNDS: usize = 5;
+const TARGET_RATIO: &str = ">= 50 times faster than cloud-init's stages";
+const COMMAND: &str = "cargo xtask bench cloudinit";
+const PACKAGES: &str = "systemd-sysv,dbus,cloud-init,time";
+/// Boot, rounds, and the end.
+const LIMIT: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(20);
+/// 1 MiB of user-data in as many files.
+const FILES: usize = 1000;
+const FILE_BYTES: usize = 1016;
+const UNIT: &str = "[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/inside.sh ROUNDS\n";
+
+pub fn figures(root: &Path) -> Result<Vec<Figure>> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("a container that boots wants root");
+    }
+    let build = ["build", "--locked", "--profile", "node", "--package", "coreos-cloudinit"];
+    succeed(show(&mut cargo(root, &build))?).context("can not build coreos-cloudinit")?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let tree = debian(&target.join("bench/cloud-init"))?;
+    let run = tempfile::tempdir().context("can not make a folder")?;
+    let copy = run.path().join("tree");
+    succeed(show(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(&tree).arg(&copy))?)?;
+    furnish(&copy, &target.join("node/coreos-cloudinit"))?;
+    boot(&copy)?;
+    read(&copy)
+}
+
+/// A tree with cloud-init, made once.
+fn debian(folder: &Path) -> Result<PathBuf> {
+    let tree = folder.join("tree");
+    if tree.exists() {
+        return Ok(tree);
+    }
+    fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
+    let release = fs::read_to_string("/etc/os-release").context("can not read /etc/os-release")?;
+    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let unfinished = folder.join("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).context("can not remove what an earlier run left")?;
+    }
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite.unwrap_or("stable")]);
+    command.arg(&unfinished).args(sources()?);
+    let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
+    succeed(made).context("mmdebstrap")?;
+    fs::rename(&unfinished, &tree).context("can not name the tree")?;
+    Ok(tree)
+}
+
+/// Where the host's packages come from.
+fn sources() -> Result<Vec<PathBuf>> {
+    let mut found = vec![PathBuf::from("/etc/apt/sources.list")];
+    for entry in fs::read_dir("/etc/apt/sources.list.d").context("can not list apt's sources")? {
+        found.push(entry.context("can not list apt's sources")?.path());
+    }
+    let is_one = |path: &PathBuf| {
+        path.is_file() && path.extension().is_some_and(|end| end == "list" || end == "sources")
+    };
+    Ok(found.into_iter().filter(is_one).collect())
+}
+
+fn furnish(tree: &Path, program: &Path) -> Result<()> {
+    let write = |path: &str, text: &[u8], mode: u32| -> Result<()> {
+        let path = tree.join(path);
+        let folder = path.parent().unwrap_or(tree);
+        fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
+        fs::write(&path, text).with_context(|| format!("can not write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).context("can not set a mode")
+    };
+    write("inside.sh", include_bytes!("cloudinit/inside.sh"), 0o755)?;
+    write("stages.sh", include_bytes!("cloudinit/stages.sh"), 0o755)?;
+    write("user-data", include_bytes!("cloudinit/user-data"), 0o644)?;
+    write("thousand", thousand().as_bytes(), 0o644)?;
+    write("var/lib/cloud/seed/nocloud/user-data", b"", 0o644)?;
+    // It runs when it is told to, not at this boot.
+    write("etc/cloud/cloud-init.disabled", b"", 0o644)?;
+    write("etc/systemd/system/bench.service", UNIT.replace("ROUNDS", &ROUNDS.to_string()).as_bytes(), 0o644)?;
+    write("etc/systemd/system/multi-user.target.d/bench.conf", b"[Unit]\nWants=bench.service\n", 0o644)?;
+    fs::copy(program, tree.join("coreos-cloudinit")).context("can not copy coreos-cloudinit")?;
+    Ok(())
+}
+
+fn thousand() -> String {
+    let mut text = "#cloud-config\nwrite_files:\n".to_owned();
+    let content = "x".repeat(FILE_BYTES);
+    for number in 0..FILES {
+        text.push_str(&format!("  - path: /many/{number:04}\n    content: {content}\n"));
+    }
+    text
+}
+
+/// Until the tree has powered itself off; drops the caches whenever it asks for that.
+fn boot(tree: &Path) -> Result<()> {
+    let mut container = Command::new("systemd-nspawn")
+        .args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--boot", "--directory"])
+        .arg(tree)
+        .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .context("apt-get install --no-install-recommends systemd-container")?;
+    let attended = attend(tree, &mut container);
+    if attended.is_err() {
+        // It may have ended by itself.
+        container.kill().ok();
+        container.wait().ok();
+    }
+    attended
+}
+
+fn attend(tree: &Path, container: &mut Child) -> Result<()> {
+    let (ready, start) = (tree.join("ready"), Instant::now());
+    while container.try_wait().context("can not look after the container")?.is_none() {
+        if ready.exists() {
+            fs::write("/proc/sys/vm/drop_caches", "3").context("can not drop the caches")?;
+            fs::remove_file(&ready).context("can not answer the container")?;
+        }
+        if start.elapsed() > LIMIT {
+            bail!("the container takes longer than {} s", LIMIT.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
+    if !tree.join("done").exists() {
+        bail!("the container ended before it was done");
+    }
+    Ok(())
+}
+
+fn read(tree: &Path) -> Result<Vec<Figure>> {
+    let results = fs::read_to_string(tree.join("results")).context("the container left no results")?;
+    let version = fs::read_to_string(tree.join("version")).unwrap_or_default();
+    let version = version.split_whitespace().last().unwrap_or("?").to_owned();
+    let of = |name: &str| runs(&results, name);
+    let (theirs, ours, thousand) = (of("cloud-init")?, of("coreos-cloudinit")?, of("thousand")?);
+    let figure = |what: String, target: &'static str, measured: String| Figure {
+        what,
+        target: target.into(),
+        measured,
+        command: COMMAND.into(),
+    };
+    let ratio = theirs.median() / ours.median();
+    Ok(vec![
+        figure(
+            format!(
+                "`coreos-cloudinit` on a file with key, file and unit, cold, beside cloud-init {version}"
+            ),
+            TARGET_RATIO,
+            format!("{ratio:.0} times: {} against {}", ours.shown(), theirs.shown()),
+        ),
+        figure("the same, memory at its peak".into(), "<= 15 MiB", format!("{:.1} MiB", ours.memory())),
+        figure("1 MiB of user-data with 1,000 write_files, cold".into(), "<= 300 ms", thousand.shown()),
+    ])
+}
+
+struct Runs {
+    /// Sorted.
+    milliseconds: Vec<f64>,
+    kibibytes: f64,
+}
+
+impl Runs {
+    fn median(&self) -> f64 {
+        self.milliseconds[self.milliseconds.len() / 2]
+    }
+
+    fn memory(&self) -> f64 {
+        self.kibibytes / 1024.0
+    }
+
+    fn shown(&self) -> String {
+        let all: Vec<_> = self.milliseconds.iter().map(|time| format!("{time:.0}")).collect();
+        format!("{:.0} ms ({})", self.median(), all.join(", "))
+    }
+}
+
+/// The lines of one name: a time in microseconds, and the largest resident set in KiB.
+fn runs(results: &str, name: &str) -> Result<Runs> {
+    let mut found = Runs { milliseconds: Vec::new(), kibibytes: 0.0 };
+    for line in results.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["failed", which] if which == name => bail!("{name} failed: see /log in the container"),
+            [which, time, memory] if which == name => {
+                let time: f64 = time.parse().with_context(|| format!("no time: {line}"))?;
+                found.milliseconds.push(time / 1000.0);
+                found.kibibytes =
+                    found.kibibytes.max(memory.parse().with_context(|| format!("no size: {line}"))?);
+            }
+            _ => {}
+        }
+    }
+    if found.milliseconds.is_empty() {
+        bail!("no run of {name} in the results");
+    }
+    found.milliseconds.sort_by(f64::total_cmp);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read() {
+        let text = "a 3000 2048\nb 1 1\na 1000 1024\na 2000 512\nfailed c\n";
+        let found = runs(text, "a").unwrap();
+        assert_eq!((found.median(), found.memory()), (2.0, 2.0));
+        assert_eq!(found.shown(), "2 ms (1, 2, 3)");
+        assert!(runs(text, "c").is_err());
+        assert!(runs(text, "d").is_err());
+    }
+
+    #[test]
+    fn a_thousand_files_are_a_mebibyte() {
+        let text = thousand();
+        assert!((1 << 20..(1 << 20) + (1 << 16)).contains(&text.len()), "{}", text.len());
+    }
+}
