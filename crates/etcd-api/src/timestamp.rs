@@ -30,6 +30,12 @@ impl Timestamp {
         Self(self.0.saturating_add(nanos))
     }
 
+    pub const fn minus(self, duration: Duration) -> Self {
+        let nanos = duration.as_nanos();
+        let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// The `ttl` that stands beside an expiration: whole seconds left at `now`, rounded up; 0 and less
     /// when the moment has passed.
     pub const fn seconds_left(self, now: Self) -> i64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use etcd_api::{ApiError, Event, Key, Member, Unavailable};
+use etcd_api::{ApiError, Event, Key, Member, Timestamp, Unavailable};
 use kv::{Command, MembershipError, Outcome, Store};
 
 /// A store that the front serves.
@@ -15,6 +15,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Gives the outcome once the command is durable and applied here.
     fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Unavailable>> + Send;
+
+    /// The time that keys end by.
+    fn now(&self) -> Timestamp;
+
+    /// The same, from which on a `ttl` is counted: a member that does not know it yet waits.
+    fn settled_time(&self) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send;
 
     /// Returns when the local state holds everything that was acknowledged anywhere before the call.
     fn barrier(&self) -> impl Future<Output = Result<(), Unavailable>> + Send;

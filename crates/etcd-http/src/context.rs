@@ -48,7 +48,9 @@ impl<B: Backend> Context<B> {
         let id = format_id(backend.status().cluster_id);
         let cluster = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("0"));
         let credentials = Credentials::new(settings.secret);
-        Ok(Context { backend, settings, metrics, credentials, cluster, texts: Arc::default() })
+        let clock = backend.clone();
+        let texts = Arc::new(EventTexts::new(move || clock.now()));
+        Ok(Context { backend, settings, metrics, credentials, cluster, texts })
     }
 
     /// Who sends this. Asked only while authentication is on.

@@ -11,8 +11,10 @@ use crate::server::Piece;
 /// Events in flight at one moment; a power of two.
 const SLOTS: usize = 16;
 
-#[derive(Debug, Default)]
-pub(crate) struct EventTexts([Mutex<Option<Text>>; SLOTS]);
+pub(crate) struct EventTexts {
+    now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    slots: [Mutex<Option<Text>>; SLOTS],
+}
 
 #[derive(Debug)]
 struct Text {
@@ -22,11 +24,17 @@ struct Text {
 }
 
 impl EventTexts {
+    /// Their `ttl`s are reckoned by `now`.
+    pub(crate) fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { now: Box::new(now), slots: Default::default() }
+    }
+
     /// The event's line.
-    pub(crate) fn get(&self, event: &Arc<Event>, now: Timestamp) -> Piece {
+    pub(crate) fn get(&self, event: &Arc<Event>) -> Piece {
+        let now = (self.now)();
         let left = |node: &Node| node.expiration.map(|at| at.seconds_left(now));
         let seconds = [left(&event.node), event.prev_node.as_ref().and_then(left)];
-        let slot = &self.0[event.index() as usize % SLOTS];
+        let slot = &self.slots[event.index() as usize % SLOTS];
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(text) = &*slot
             && Arc::ptr_eq(&text.event, event)
@@ -37,5 +45,10 @@ impl EventTexts {
         let piece = Piece::new(&event.to_json_line(now));
         *slot = Some(Text { event: Arc::clone(event), seconds, piece: piece.clone() });
         piece
+    }
+
+    /// The same in 0.4's first form.
+    pub(crate) fn get_v1(&self, event: &Event) -> Piece {
+        Piece::new(&event.to_v1_json(None, (self.now)()))
     }
 }

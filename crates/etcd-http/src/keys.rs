@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, Method, RequestParts, WatchRequest};
+use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, Method, RequestParts, Timestamp, WatchRequest};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
@@ -14,7 +14,6 @@ use kv::{Access, Command, Delete, Outcome, Post, Put, Refusal};
 use crate::answer::{self, Answer, CLUSTER_ID, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
 use crate::backend::{Backend, Position, Watched};
 use crate::body;
-use crate::clock::now;
 use crate::context::{Context, unavailable};
 use crate::metrics::Kind;
 use crate::server::{Payload, Reply};
@@ -86,17 +85,27 @@ async fn carry_out<B: Backend>(
         KeysRequest::Put(put) => {
             context.check_key(headers, &put.key, false, Access::Write).await?;
             let brief = put.no_value_on_success;
-            write(context, Command::Put(Put::from_request(put, now())), brief).await
+            let now = begin_of_life(context, put.ttl_seconds).await?;
+            write(context, Command::Put(Put::from_request(put, now)), brief).await
         }
         KeysRequest::Post(post) => {
             context.check_key(headers, &post.key, false, Access::Write).await?;
             let brief = post.no_value_on_success;
-            write(context, Command::Post(Post::from_request(post, now())), brief).await
+            let now = begin_of_life(context, post.ttl_seconds).await?;
+            write(context, Command::Post(Post::from_request(post, now)), brief).await
         }
         KeysRequest::Delete(delete) => {
             context.check_key(headers, &delete.key, delete.recursive, Access::Write).await?;
             write(context, Command::Delete(Delete::from(delete)), false).await
         }
+    }
+}
+
+/// What a `ttl` is counted from.
+async fn begin_of_life<B: Backend>(context: &Context<B>, ttl: Option<u64>) -> Result<Timestamp, ApiError> {
+    match ttl {
+        Some(_) => context.backend.settled_time().await.map_err(unavailable),
+        None => Ok(context.backend.now()),
     }
 }
 
@@ -107,7 +116,7 @@ async fn read<B: Backend>(context: &Context<B>, get: &GetRequest) -> Result<Answ
     // Before the read: the answer may hold more than its headers say, never less.
     let position = context.backend.position();
     let (found, index) = context.backend.read(|store| (store.get(&get.key, get.recursive), store.index()));
-    let body = found?.to_json_line(now());
+    let body = found?.to_json_line(context.backend.now());
     Ok(success(context, StatusCode::OK, index, position, Bytes::from(body)))
 }
 
@@ -135,9 +144,8 @@ fn answer_to<B: Backend>(
         });
     };
     let status = if event.is_created() { StatusCode::CREATED } else { StatusCode::OK };
-    let body =
-        if brief { Bytes::from(event.to_action_json_line()) } else { Bytes::from(event.to_json_line(now())) };
-    Ok(success(context, status, outcome.index, position, body))
+    let body = if brief { event.to_action_json_line() } else { event.to_json_line(context.backend.now()) };
+    Ok(success(context, status, outcome.index, position, Bytes::from(body)))
 }
 
 fn follow<B: Backend>(
@@ -150,7 +158,7 @@ fn follow<B: Backend>(
     let watching = context.backend.watch(&Watched { key, recursive, since, stream })?;
     let index = watching.index;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
-        let body = context.texts.get(event, now()).text();
+        let body = context.texts.get(event).text();
         return Ok(Reply::Answer(success(context, StatusCode::OK, index, position, body)));
     }
     let form = if stream { Form::Stream } else { Form::One };

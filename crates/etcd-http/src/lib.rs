@@ -9,7 +9,6 @@
 mod answer;
 pub mod backend;
 mod body;
-mod clock;
 mod context;
 mod cors;
 mod credentials;

@@ -118,6 +118,14 @@ impl Backend for Local {
         Ok(self.0.state().apply(&command))
     }
 
+    fn now(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+
+    async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
+        Ok(self.now())
+    }
+
     async fn barrier(&self) -> Result<(), Unavailable> {
         Ok(())
     }

@@ -13,7 +13,6 @@ use kv::Access;
 use crate::answer::{self, Answer, TEXT};
 use crate::backend::{Backend, Watched};
 use crate::body;
-use crate::clock::now;
 use crate::context::Context;
 use crate::server::Reply;
 use crate::watch::{Form, WatchChunks};
@@ -49,7 +48,7 @@ async fn read<B: Backend>(
     let key = key_of(path, KEYS)?;
     context.check_key(headers, &key, false, Access::Read).await?;
     let (found, index) = context.backend.read(|store| (store.get(&key, false), store.index()));
-    Ok(answer::text(Bytes::from(found?.to_v1_json(Some(index), now()))))
+    Ok(answer::text(Bytes::from(found?.to_v1_json(Some(index), context.backend.now()))))
 }
 
 /// GET: the next change of one key; POST with `index=N`: the first at or after N.
@@ -78,7 +77,7 @@ async fn follow<B: Backend>(
     let asked = Watched { key, recursive: false, since, stream: false };
     let watching = context.backend.watch(&asked)?;
     if let (None, Some(event)) = (&watching.live, watching.history.first()) {
-        return Ok(Reply::Answer(answer::text(Bytes::from(event.to_v1_json(None, now())))));
+        return Ok(Reply::Answer(answer::text(context.texts.get_v1(event).text())));
     }
     let chunks = WatchChunks::new(Arc::clone(&context.texts), watching, Form::V1);
     let mut head = Response::new(());

@@ -7,9 +7,8 @@ use std::vec;
 use etcd_api::Event;
 
 use crate::backend::{EventSource, Next, Watching};
-use crate::clock::now;
 use crate::event_texts::EventTexts;
-use crate::server::{Chunk, Chunks, Piece};
+use crate::server::{Chunk, Chunks};
 
 /// The events of one watch, as JSON lines.
 pub struct WatchChunks<W> {
@@ -35,9 +34,9 @@ impl<W> WatchChunks<W> {
 
     fn chunk(&self, event: &Arc<Event>) -> Chunk {
         match self.form {
-            Form::One => Chunk::Last(self.texts.get(event, now())),
-            Form::Stream => Chunk::More(self.texts.get(event, now())),
-            Form::V1 => Chunk::Last(Piece::new(&event.to_v1_json(None, now()))),
+            Form::One => Chunk::Last(self.texts.get(event)),
+            Form::Stream => Chunk::More(self.texts.get(event)),
+            Form::V1 => Chunk::Last(self.texts.get_v1(event)),
         }
     }
 }

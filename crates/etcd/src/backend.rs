@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use etcd_api::{ApiError, Unavailable};
+use etcd_api::{ApiError, Timestamp, Unavailable};
 use etcd_config::ids;
 use etcd_http::backend::{
     Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Watched, Watching,
@@ -59,6 +59,14 @@ impl Backend for MemberBackend {
         let outcome = self.member.propose(&command).await?;
         self.metrics.proposed(began.elapsed());
         Ok(outcome)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.member.now()
+    }
+
+    async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
+        self.member.settled_time().await
     }
 
     async fn barrier(&self) -> Result<(), Unavailable> {

@@ -2,23 +2,37 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::disk_times::DiskTimes;
 use crate::peer_times::PeerTimes;
 
-/// The wall clock, injected so that tests can move it. Only the expiry of nodes looks at it.
+/// The machine's clock, injected so that tests can move it. Only the ends of nodes go by it.
 pub trait Clock: Send + Sync + 'static {
+    /// What stands on the wall, and may be set.
     fn now(&self) -> SystemTime;
+
+    /// Time since some moment: it goes on evenly and nobody sets it.
+    fn even(&self) -> Duration;
 }
 
 /// The machine's own clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
 
 impl Clock for SystemClock {
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    fn even(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 
@@ -87,7 +101,7 @@ impl MemberConfig {
             kept_entries: crate::limits::LOG_KEPT_ENTRIES,
             log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
             cluster_version: "2.3.0".to_owned(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::default()),
             disk_times: Arc::new(()),
             peer_times: Arc::new(()),
         }

@@ -16,7 +16,7 @@ use crate::applied::Applied;
 use crate::hands::{Background, blocking};
 use crate::leadership::Leadership;
 use crate::peer::hello::{Hello, Refused, Welcome};
-use crate::peer::message::{self, Propose};
+use crate::peer::message::{self, PingAnswer, Propose};
 use crate::peer::serve::{Conversation, Handling, Host};
 use crate::peers::Peers;
 use crate::proposer::{Taken, append};
@@ -215,7 +215,8 @@ impl Conversation for MemberConversation {
     fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {
         match kind {
             message::PING => {
-                let answer = message::ping_answer(self.room.is_there());
+                let (has_room, time) = (self.room.is_there(), self.peers.time().to_tell());
+                let answer = message::ping_answer(&PingAnswer { has_room, time });
                 Box::pin(async move { Ok(answer) })
             }
             message::OTHER_DISK => match message::read_other_disk(contents) {

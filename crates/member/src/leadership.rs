@@ -48,6 +48,7 @@ pub async fn follow(raft: Raft, leadership: Arc<watch::Sender<Leadership>>, peer
             let seen = Leadership { leader, term, role, since: Instant::now(), changes: 0 };
             (seen, metrics.running_state.clone())
         };
+        peers.time().led_by(seen.leader.map(|leader| leader.node_id));
         leadership.send_if_modified(|now| {
             let leader_changed = now.leader != seen.leader;
             let changed = leader_changed || now.term != seen.term || now.role != seen.role;

@@ -6,6 +6,7 @@
 mod alone;
 mod applied;
 mod checkpoint;
+mod cluster_time;
 mod codec;
 mod config;
 mod copy;

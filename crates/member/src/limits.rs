@@ -61,6 +61,13 @@ pub const DATABASE_BYTES: usize = 64 << 30;
 
 /// The leader looks for expired nodes this often (contract 7.3).
 pub const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
+/// The time that nodes end by follows the leader's clock, where that was set, by a part of the time that passes:
+/// holders of a node renew it with more than that to spare.
+pub const FOLLOWING_THE_CLOCK: u32 = 50;
+/// What a member says of the time in an answer that took longer is not believed.
+pub const SLOW_ANSWER: Duration = Duration::from_secs(1);
+/// A clock that differs by more from the cluster's time is worth a word.
+pub const CLOCK_IS_WRONG: Duration = Duration::from_secs(1);
 /// The leader compares the members with raft's configuration this often.
 pub const MEMBERSHIP_PERIOD: Duration = Duration::from_millis(200);
 /// A learner this close behind the leader becomes a voter.

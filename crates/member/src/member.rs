@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use etcd_api::{ApiError, Key, Member as MemberRecord, Unavailable};
+use etcd_api::{ApiError, Key, Member as MemberRecord, Timestamp, Unavailable};
 use kv::{Command, Outcome, Store};
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
@@ -115,6 +115,21 @@ impl Member {
     /// The local applied state; the applier waits while it is read.
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
         self.inner.applied.read(read)
+    }
+
+    /// The time that nodes end by: the same on all members, and evenly going on, whatever their machines' clocks
+    /// are set to. It follows the leader's clock slowly.
+    pub fn now(&self) -> Timestamp {
+        self.inner.peers.time().now()
+    }
+
+    /// The same for what is to end some time later: a member that has just started waits until it was told, as long
+    /// as a proposal waits.
+    pub async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
+        let before = self.inner.leadership.borrow().leader;
+        let settled = self.inner.peers.time().settled();
+        let settled = tokio::time::timeout(self.inner.config.request_limit(), settled).await;
+        settled.map_err(|_| self.timed_out(before))
     }
 
     /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::applied::Applied;
+use crate::cluster_time::ClusterTime;
 use crate::identity::{Identity, PeerDisks};
 use crate::peer::hello::{Hello, HelloError, Refused, VERSION_OF_DISKS, VERSIONS, Welcome, common_version};
 use crate::peer::link::{Gate, Link, Pace};
@@ -44,6 +45,7 @@ pub struct Peers {
     measured: Mutex<BTreeMap<u64, Measured>>,
     told: Mutex<BTreeMap<u64, Told>>,
     times: Arc<dyn PeerTimes>,
+    time: Arc<ClusterTime>,
     stop: watch::Sender<Option<StopReason>>,
 }
 
@@ -100,6 +102,7 @@ impl Peers {
         pace: Pace,
         applied: Arc<Applied>,
         times: Arc<dyn PeerTimes>,
+        time: Arc<ClusterTime>,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
@@ -111,12 +114,18 @@ impl Peers {
             measured: Mutex::default(),
             told: Mutex::default(),
             times,
+            time,
             stop: watch::Sender::new(None),
         })
     }
 
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The time that all members go by.
+    pub fn time(&self) -> &ClusterTime {
+        &self.time
     }
 
     /// The link to a member, made when it is first asked for.
@@ -287,7 +296,9 @@ impl Gate for Peers {
 
     fn pong(&self, from: u64, took: Duration, said: &[u8]) {
         self.times.round_trip(from, took);
-        self.told.lock().entry(from).or_default().has_no_room = !message::read_ping_answer(said);
+        let said = message::read_ping_answer(said);
+        self.told.lock().entry(from).or_default().has_no_room = !said.has_room;
+        self.time.hear(from, said.time, took);
     }
 
     fn refused(&self, by: u64, error: &HelloError) {

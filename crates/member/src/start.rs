@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::alone;
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
+use crate::cluster_time::ClusterTime;
 use crate::config::{MemberConfig, Start};
 use crate::flush_thread::FlushThread;
 use crate::hands::{Background, Hands, RealHands};
@@ -105,7 +106,8 @@ impl Member {
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
         let times = Arc::clone(&config.peer_times);
-        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied), times);
+        let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id));
+        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied), times, time);
         let times = Arc::clone(&config.disk_times);
         let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
         let networking = Networking { peers: Arc::clone(&peers), hands: Arc::clone(&hands) };

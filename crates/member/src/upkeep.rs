@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use etcd_api::{Member, Timestamp, Unavailable};
+use etcd_api::{Member, Unavailable};
 use kv::Command;
-use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
+use openraft::{ChangeMembers, ReadPolicy};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -60,6 +60,17 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Whether nobody else has a vote.
+    fn is_alone(&self) -> bool {
+        self.raft.metrics().borrow_watched().membership_config.voter_ids().eq([self.config.member_id])
+    }
+
+    /// Whether a majority agrees that this member leads, which may have been paused for long.
+    async fn is_confirmed(&self) -> bool {
+        let confirmed = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        tokio::time::timeout(EXPIRY_PERIOD, confirmed).await.is_ok_and(|confirmed| confirmed.is_ok())
+    }
+
     /// Expires nodes while this member leads.
     pub async fn expire(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
@@ -69,7 +80,11 @@ impl Upkeep {
             if !self.leads() {
                 continue;
             }
-            let now = Timestamp::from(self.config.clock.now());
+            let time = self.peers.time();
+            if time.may_begin(self.is_alone()) && self.is_confirmed().await {
+                time.begin();
+            }
+            let Some(now) = time.lead() else { continue };
             let next = self.applied.read(kv::Store::next_expiration);
             if next.is_some_and(|next| next <= now)
                 && let Err(error) = self.propose(&[Command::Sync { now }]).await

@@ -269,17 +269,20 @@ impl Hands for Machine {
         let stubborn = self.systemd().chance.u32(0..5) == 0;
         let takes = self.millis(if stubborn { 60_000 } else { 3000 });
         let stopping = tokio::spawn(async move {
-            let active = machine.systemd().units.get(&name).map(|unit| unit.active);
-            if matches!(active, Some("active" | "activating")) {
-                machine.set(boot, &name, "deactivating");
+            let active = || machine.systemd().units.get(&name).map(|unit| unit.active);
+            match active() {
+                Some("active" | "activating") => machine.set(boot, &name, "deactivating"),
+                Some("deactivating") => {}
+                _ => return machine.set(boot, &name, "inactive"),
             }
             let begun = Instant::now();
-            while begun.elapsed() < takes
-                && machine.systemd().units.get(&name).is_some_and(|unit| unit.active == "deactivating")
-            {
+            while begun.elapsed() < takes && active() == Some("deactivating") {
                 sleep(Duration::from_millis(20)).await;
             }
-            machine.set(boot, &name, "inactive");
+            // Where it is started again, it had ended before that.
+            if active() == Some("deactivating") {
+                machine.set(boot, &name, "inactive");
+            }
         });
         stopping.await.unwrap();
         Ok(())

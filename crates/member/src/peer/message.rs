@@ -2,11 +2,13 @@
 //! more than once: entries go as they lie in the log.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use etcd_api::Timestamp;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+use crate::cluster_time::{Answer, Told};
 use crate::codec::{self, DecodeError, Reader};
 use crate::raft_types::{Batch, LeaderId, LogId, SnapshotMeta, Types, Vote};
 
@@ -33,17 +35,48 @@ fn bad<T>(what: &'static str) -> Decoded<T> {
     Err(DecodeError { what, left: 0 })
 }
 
-/// What a member says of itself when it is asked whether it lives; empty in version 1.
-pub fn ping_answer(has_room: bool) -> Bytes {
-    Bytes::from_static(if has_room { &[0] } else { &[NO_ROOM] })
+/// What a member says of itself when it is asked whether it lives. Version 1 said nothing, version 2 first only
+/// whether there is room; what an older program does not know stands behind what it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PingAnswer {
+    /// Whether the member's disk has room, as far as it said.
+    pub has_room: bool,
+    pub time: Answer,
 }
 
-/// Whether the member's disk has room, as far as it said.
-pub fn read_ping_answer(contents: &[u8]) -> bool {
-    contents.first().is_none_or(|flags| flags & NO_ROOM == 0)
+pub fn ping_answer(answer: &PingAnswer) -> Bytes {
+    let mut out = BytesMut::with_capacity(9);
+    let room = if answer.has_room { 0 } else { NO_ROOM };
+    match answer.time {
+        Answer::Nothing => out.put_u8(room),
+        Answer::Unknown => out.put_u8(room | TELLS_TIME),
+        Answer::Known(told) => {
+            out.put_u8(room | TELLS_TIME | if told.leads { LEADS } else { 0 });
+            out.put_u64(told.now.unix_nanos());
+        }
+    }
+    out.freeze()
+}
+
+/// An answer of any version.
+pub fn read_ping_answer(contents: &[u8]) -> PingAnswer {
+    let Some((flags, rest)) = contents.split_first() else {
+        return PingAnswer { has_room: true, time: Answer::Nothing };
+    };
+    let time = match rest.first_chunk() {
+        _ if flags & TELLS_TIME == 0 => Answer::Nothing,
+        None => Answer::Unknown,
+        Some(nanos) => Answer::Known(Told {
+            now: Timestamp::from_unix_nanos(u64::from_be_bytes(*nanos)),
+            leads: flags & LEADS != 0,
+        }),
+    };
+    PingAnswer { has_room: flags & NO_ROOM == 0, time }
 }
 
 const NO_ROOM: u8 = 1;
+const LEADS: u8 = 2;
+const TELLS_TIME: u8 = 4;
 
 pub fn other_disk(disk: u128) -> Bytes {
     Bytes::copy_from_slice(&disk.to_be_bytes())
@@ -253,11 +286,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_says_whether_it_has_room() {
+    fn a_member_says_whether_it_has_room_and_what_time_it_is() {
         for has_room in [true, false] {
-            assert_eq!(read_ping_answer(&ping_answer(has_room)), has_room);
+            let now = Timestamp::from_unix_nanos(u64::MAX - 1);
+            let known = |leads| Answer::Known(Told { now, leads });
+            let times = [Answer::Nothing, Answer::Unknown, known(true), known(false)];
+            for answer in times.map(|time| PingAnswer { has_room, time }) {
+                let bytes = ping_answer(&answer);
+                assert_eq!(read_ping_answer(&bytes), answer);
+                // The program before reads the first byte.
+                assert_eq!(bytes[0] & NO_ROOM == 0, has_room);
+            }
+            let older = [if has_room { 0 } else { NO_ROOM }];
+            assert_eq!(read_ping_answer(&older), PingAnswer { has_room, time: Answer::Nothing });
         }
         // Version 1 says nothing.
-        assert!(read_ping_answer(&[]));
+        assert_eq!(read_ping_answer(&[]), PingAnswer { has_room: true, time: Answer::Nothing });
     }
 }

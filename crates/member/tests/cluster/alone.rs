@@ -1,5 +1,7 @@
 //! One member alone.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use etcd_api::Key;
@@ -90,15 +92,21 @@ fn a_watch_whose_reader_is_too_slow_ends() {
 
 #[test]
 fn nodes_expire_by_the_injected_clock() {
-    struct Moved(std::sync::atomic::AtomicU64);
+    struct Moved {
+        set: AtomicU64,
+        passed: AtomicU64,
+    }
     impl member::Clock for Moved {
         fn now(&self) -> std::time::SystemTime {
-            let seconds = self.0.load(std::sync::atomic::Ordering::Relaxed);
-            std::time::UNIX_EPOCH + Duration::from_secs(seconds)
+            std::time::UNIX_EPOCH + Duration::from_secs(self.set.load(Relaxed)) + self.even()
+        }
+
+        fn even(&self) -> Duration {
+            Duration::from_secs(self.passed.load(Relaxed))
         }
     }
     let mut cluster = Cluster::empty(1);
-    let clock = Arc::new(Moved(1_000.into()));
+    let clock = Arc::new(Moved { set: 1_000.into(), passed: 0.into() });
     let mut config = cluster.config(1);
     config.clock = Arc::<Moved>::clone(&clock);
     cluster.try_start(config).unwrap();
@@ -108,8 +116,13 @@ fn nodes_expire_by_the_injected_clock() {
     let member = cluster.member(1);
     cluster.on(1, async { member.propose(&Command::Put(expiring)).await }).unwrap();
     std::thread::sleep(member::limits::EXPIRY_PERIOD * 2);
-    assert_eq!(cluster.value(1, "/t").as_deref(), Some("x"));
-    clock.0.store(2_001, std::sync::atomic::Ordering::Relaxed);
+    clock.passed.store(1, Relaxed);
+    for jump in [1_000, 9_000, 10] {
+        clock.set.store(jump, Relaxed);
+        std::thread::sleep(member::limits::EXPIRY_PERIOD * 2);
+        assert_eq!(cluster.value(1, "/t").as_deref(), Some("x"));
+    }
+    clock.passed.store(1_100, Relaxed);
     wait_for("the node to expire", || cluster.value(1, "/t").is_none().then_some(()));
 }
 

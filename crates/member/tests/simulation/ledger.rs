@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conformance::history::Written;
-use etcd_api::Timestamp;
 use fastrand::Rng;
 use kv::{Change, Command, Put};
-use member::Clock;
 use parking_lot::Mutex;
 
-use super::history::put;
+use super::history::{key as key_of, put};
 use super::network::Place;
 use super::world::Surroundings;
 
 pub const FOLDER: &str = "/ledger";
 const PATIENCE: Duration = Duration::from_millis(2_500);
+/// Until members that were just started were told what the time is.
+const SETTLES: Duration = Duration::from_secs(3);
+/// What the leader's time may be ahead of a member's: two slow answers, and a clock that is followed.
+const INACCURATE: Duration = Duration::from_millis(2_200);
 
 pub struct Writer {
     pub number: usize,
@@ -60,18 +62,45 @@ impl Writer {
     }
 }
 
-/// Keys with a short life, by the clock of the member that is asked.
+/// Keys with a short life. None of them ends before its time, whatever the clocks are set to meanwhile.
 pub async fn write_what_expires(mut random: Rng, surroundings: Arc<Surroundings>) {
+    tokio::time::sleep(SETTLES).await;
     for sequence in 0_u64.. {
         tokio::time::sleep(Duration::from_millis(random.u64(50..150))).await;
         if surroundings.is_over() {
             return;
         }
         let member = random.u64(1..=surroundings.members);
-        let Some(Place { member: at, runtime }) = surroundings.wires.place(member) else { continue };
-        let now = Timestamp::from(surroundings.clocks[member as usize - 1].now());
-        let expiration = Some(now.plus_seconds(random.u64(1..4)));
-        let command = Command::Put(Put { expiration, ..put(&format!("/expires/{}", sequence % 50), 1) });
-        runtime.spawn(async move { at.propose(&command).await.is_ok() });
+        let Some(place) = surroundings.wires.place(member) else { continue };
+        let life = Duration::from_secs(random.u64(1..8));
+        tokio::spawn(live(place, format!("/expires/{sequence}"), life, Arc::clone(&surroundings)));
+    }
+}
+
+async fn live(place: Place, key: String, life: Duration, surroundings: Arc<Surroundings>) {
+    let Place { member, runtime } = place;
+    let began = surroundings.trace.moments.millis();
+    let put = put(&key, 1);
+    // Nothing of a member outlives its runtime: it must be able to start again.
+    let writing = runtime.spawn(async move {
+        let expiration = Some(member.settled_time().await?.plus(life));
+        member.propose(&Command::Put(Put { expiration, ..put })).await
+    });
+    let Ok(Ok(Ok(outcome))) = tokio::time::timeout(PATIENCE, writing).await else { return };
+    if outcome.result.is_err() {
+        return surroundings.fails(&format!("{key} was refused: {:?}", outcome.result));
+    }
+    let until = began + life.saturating_sub(INACCURATE).as_millis() as u64;
+    let left = until.saturating_sub(surroundings.trace.moments.millis());
+    tokio::time::sleep(Duration::from_millis(left)).await;
+    // Where all went, nobody knows the time any more but the machines' clocks.
+    let told = surroundings.wires.gone_since(began.saturating_sub(SETTLES.as_millis() as u64)) < 2;
+    let has_ended = |place: Place| {
+        place.member.read(|store| store.index() >= outcome.index && store.get(&key_of(&key), false).is_err())
+    };
+    let ended = || (1..=surroundings.members).filter_map(|id| surroundings.wires.place(id)).any(has_ended);
+    if left > 0 && told && ended() {
+        surroundings
+            .fails(&format!("{key} lived {} ms of {life:?}", surroundings.trace.moments.millis() - began));
     }
 }

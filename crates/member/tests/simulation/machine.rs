@@ -30,7 +30,11 @@ impl Clock for WallClock {
     fn now(&self) -> SystemTime {
         let ahead = self.ahead_seconds.load(Ordering::Relaxed);
         let seconds = EPOCH.saturating_add_signed(ahead);
-        UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(self.trace.moments.millis())
+        UNIX_EPOCH + Duration::from_secs(seconds) + self.even()
+    }
+
+    fn even(&self) -> Duration {
+        Duration::from_millis(self.trace.moments.millis())
     }
 }
 
