@@ -103,6 +103,9 @@ impl Etcd {
     pub fn join(&self, name: &str, places: &Places, cluster: &str) -> Etcd {
         let server = Etcd::spawn(self.site, name, places, cluster, "existing");
         server.wait("health", |server| server.request("GET", "/health", "").contains("true"));
+        // Its name is one more write, and this member may be behind.
+        let named = format!("\"name\":\"{name}\"");
+        self.wait("the new member's name", |first| first.request("GET", "/v2/members", "").contains(&named));
         server
     }
 
