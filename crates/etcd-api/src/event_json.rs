@@ -10,7 +10,7 @@ use crate::{ApiError, Event, Node, Timestamp};
 const NODE_OVERHEAD: usize = 160;
 
 impl Event {
-    /// A success body: one object and a newline. `now` is the answering member's clock, for `ttl`.
+    /// A success body: one object and a newline. `now` is the cluster's time at the answering member, for `ttl`.
     pub fn to_json_line(&self, now: Timestamp) -> Vec<u8> {
         let sizes = self.node.json_size_hint() + self.prev_node.as_ref().map_or(0, Node::json_size_hint);
         let mut out = Vec::with_capacity(sizes);

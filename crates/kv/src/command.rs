@@ -13,7 +13,7 @@ pub enum Command {
     Put(Put),
     Post(Post),
     Delete(Delete),
-    /// The leader's clock: what expires at or before it goes.
+    /// The cluster's time, by the leader: what expires at or before it goes.
     Sync {
         now: Timestamp,
     },
@@ -131,7 +131,7 @@ pub enum DecodeError {
 }
 
 impl Put {
-    /// `now` is the receiving member's clock.
+    /// `now` is the cluster's time at the receiving member.
     pub fn from_request(request: PutRequest, now: Timestamp) -> Self {
         Self {
             key: request.key,
@@ -147,7 +147,7 @@ impl Put {
 }
 
 impl Post {
-    /// `now` is the receiving member's clock.
+    /// `now` is the cluster's time at the receiving member.
     pub fn from_request(request: PostRequest, now: Timestamp) -> Self {
         Self {
             key: request.key,
@@ -171,8 +171,8 @@ impl From<DeleteRequest> for Delete {
 }
 
 impl Command {
-    /// The command that a request asks for; `None` for requests that change nothing. `now` is the receiving
-    /// member's clock.
+    /// The command that a request asks for; `None` for requests that change nothing. `now` is the
+    /// cluster's time at the receiving member.
     pub fn from_request(request: KeysRequest, now: Timestamp) -> Option<Self> {
         match request {
             KeysRequest::Put(put) => Some(Self::Put(Put::from_request(put, now))),
