@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod config;
+pub mod convert;
 pub mod encoding;
 pub mod finding;
 mod fix;

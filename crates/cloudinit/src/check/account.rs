@@ -36,7 +36,7 @@ pub(super) fn check(users: &[User], notes: &mut Vec<String>, refusals: &mut Vec<
         for import in &user.imports {
             notes.push(format!(
                 "line {}: importing ssh keys of user '{}' from elsewhere is not supported yet, skipping",
-                import.place.line, name.text
+                import.text.place.line, name.text
             ));
         }
         if refusals.len() == before {

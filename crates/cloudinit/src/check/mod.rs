@@ -21,7 +21,7 @@ pub use name::{clean_path, hostname_problem};
 use refusal::one_line;
 pub use refusal::{Refusal, Stage, keys};
 pub use system::System;
-pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder};
+pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder, unit_folder};
 
 use crate::config::{self, CloudConfig, Text, Variable};
 use crate::network::Network;
