@@ -10,6 +10,7 @@ pub mod convert;
 pub mod encoding;
 pub mod finding;
 mod fix;
+pub mod key_import;
 pub mod limits;
 pub mod metadata;
 mod mime;

@@ -128,7 +128,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         persist(&root, &fetched, &prepared, log)?;
     }
     // User-data that could not be used was not applied, and the next run has to say so again.
-    if request.once && applied.failed.is_empty() && !(fetched.broken || prepared.malformed) {
+    let is_whole = applied.failed.is_empty() && applied.missed.is_empty();
+    if request.once && is_whole && !(fetched.broken || prepared.malformed) {
         write_private(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();
@@ -146,6 +147,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         sha256: fetched.sha256,
         findings: fetched.findings,
         failed: applied.failed,
+        missed: applied.missed,
         changed: applied.changed,
         steps,
     };

@@ -106,6 +106,7 @@ impl Build<'_> {
             | Action::DaemonReload
             | Action::Unit { .. }
             | Action::Script { .. }
+            | Action::ImportKeys { .. }
             | Action::InterfaceDown { .. }
             | Action::Modprobe { .. } => {}
         }
