@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use host::systemd::Systemd;
 use host::{Outcome, Root};
 
+use super::stage::Ahead;
 use crate::datasource::KeyFetcher;
 use crate::log::Log;
 use crate::report::Failure;
@@ -52,6 +53,7 @@ pub(super) struct Hands<'a> {
     /// The scripts of this run so far.
     pub scripts: Vec<Stored>,
     pub key_fetcher: KeyFetcher,
+    pub ahead: Ahead,
 }
 
 pub(super) type Step = Result<Outcome, StepError>;
@@ -68,6 +70,7 @@ impl<'a> Hands<'a> {
             written: BTreeSet::new(),
             scripts: Vec::new(),
             key_fetcher: KeyFetcher::default(),
+            ahead: Ahead::default(),
         }
     }
 

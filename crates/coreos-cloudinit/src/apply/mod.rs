@@ -8,6 +8,7 @@ mod hands;
 mod imports;
 mod network;
 mod scripts;
+mod stage;
 mod units;
 
 use cloudinit::plan::{Action, Plan};
@@ -21,7 +22,8 @@ use host::lock::Lock;
 pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
     let mut lock = Some(lock);
     let mut hands = Hands::new(settings);
-    for step in &plan.steps {
+    for (number, step) in plan.steps.iter().enumerate() {
+        hands.ahead.stage(settings.root, &plan.steps[number..]);
         if matches!(step.action, Action::Unit { .. }) {
             drop(lock.take());
         }
