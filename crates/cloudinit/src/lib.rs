@@ -6,9 +6,11 @@
 
 pub mod check;
 pub mod config;
+pub mod convert;
 pub mod encoding;
 pub mod finding;
 mod fix;
+pub mod key_import;
 pub mod limits;
 pub mod metadata;
 mod mime;

@@ -41,6 +41,10 @@ pub const MAX_METADATA_NOTES: usize = 100;
 pub const MAX_METADATA_KEYS: usize = 100;
 /// Network interfaces that a metadata service is asked for one by one.
 pub const MAX_METADATA_INTERFACES: usize = 16;
+/// Keys that one import gives.
+pub const MAX_IMPORTED_KEYS: usize = 1000;
+/// The name of a user of GitHub: what is longer is none.
+pub const MAX_GITHUB_NAME_BYTES: usize = 100;
 /// An answer of a metadata service other than user-data.
 pub const MAX_METADATA_BYTES: usize = 1 << 20;
 /// Multiparts inside each other; the outermost is the first.

@@ -7,7 +7,7 @@ use crate::config;
 use crate::finding::{Finding, Severity};
 use crate::multipart::{self, Content};
 use crate::plan::{Facts, Plan, Settings, add_scripts, plan};
-use crate::template::Addresses;
+use crate::template::{Addresses, without_escapes};
 use crate::user_data::{Kind, UserData, decode};
 use crate::validate::{validate_decoded, without_tokens};
 use crate::yaml::{self, Place};
@@ -30,7 +30,7 @@ pub fn preview(raw: &[u8]) -> Preview {
         Ok(user_data) => Preview {
             kind: user_data.kind.name(),
             findings: validate_decoded(&user_data),
-            plan: steps(&user_data),
+            plan: meaning(&user_data).map(|(checked, scripts)| steps(&checked, &scripts)),
         },
         Err(error) => Preview {
             kind: Kind::Unknown(None).name(),
@@ -40,9 +40,8 @@ pub fn preview(raw: &[u8]) -> Preview {
     }
 }
 
-fn steps(user_data: &UserData) -> Option<Plan> {
-    let (checked, scripts) = meaning(user_data)?;
-    // Of a new machine: `core` is there, and every group that the config asks for.
+/// Of a new machine: `core` is there, and every group that the config asks for.
+pub(crate) fn steps(checked: &Checked, scripts: &[Vec<u8>]) -> Plan {
     let groups = checked.users.iter().flat_map(|user| &user.groups);
     let facts = Facts {
         users: BTreeSet::from(["core".to_owned()]),
@@ -51,13 +50,13 @@ fn steps(user_data: &UserData) -> Option<Plan> {
         ..Facts::default()
     };
     let settings = Settings { ssh_key_name: SSH_KEY_NAME.to_owned() };
-    let mut plan = plan(&checked, &Addresses::default(), &facts, &settings);
-    add_scripts(&mut plan, &checked.system.commands, &scripts);
-    Some(plan)
+    let mut plan = plan(checked, &Addresses::default(), &facts, &settings);
+    add_scripts(&mut plan, &checked.system.commands, scripts);
+    plan
 }
 
 /// What would be applied, and the scripts that would run then. Of several parts those that can be used.
-fn meaning(user_data: &UserData) -> Option<(Checked, Vec<Vec<u8>>)> {
+pub(crate) fn meaning(user_data: &UserData) -> Option<(Checked, Vec<Vec<u8>>)> {
     let text = &user_data.text;
     match user_data.kind {
         Kind::Empty => Some((check::nothing(), Vec::new())),
@@ -79,7 +78,7 @@ fn meaning(user_data: &UserData) -> Option<(Checked, Vec<Vec<u8>>)> {
 }
 
 fn config(text: &[u8]) -> Option<Checked> {
-    let document = yaml::read(text).ok()?;
+    let document = yaml::read(&without_escapes(text)).ok()?;
     let root = document.root.as_deref().filter(|root| !root.is_null());
     if root.is_some_and(|root| root.mapping().is_none()) {
         return None;
@@ -108,6 +107,8 @@ mod tests {
                      --x\n\n#cloud-config\nhostname: b\n--x--\n";
         let plan = ops(parts).unwrap();
         assert!(plan.contains("\"name\":\"b\"") && plan.contains("\"op\":\"script\""), "{plan}");
+        let escaped = ops("#cloud-config\nwrite_files: [{path: /x, content: \\$private_ipv4}]\n").unwrap();
+        assert!(escaped.contains("\"size\":13"), "{escaped}");
         assert!(ops("#!/bin/sh\n").unwrap().contains("\"op\":\"script\""));
         assert!(ops("#cloud-config\nhostname: n-$private_ipv4\n").unwrap().contains("\"name\":\"n-\""));
     }

@@ -86,6 +86,18 @@ pub fn substitute<'text>(text: &'text [u8], addresses: &Addresses) -> Substitute
     Substituted { text, unknown }
 }
 
+/// As [`substitute`] where no address is known yet: tokens stay, `\$token` becomes `$token`.
+pub fn without_escapes(text: &[u8]) -> Cow<'_, [u8]> {
+    let itself = |token: &str| Some(token.to_owned());
+    let addresses = Addresses {
+        public_ipv4: itself("$public_ipv4"),
+        private_ipv4: itself("$private_ipv4"),
+        public_ipv6: itself("$public_ipv6"),
+        private_ipv6: itself("$private_ipv6"),
+    };
+    substitute(text, &addresses).text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         }
         Task::Status => report::print(&request),
         Task::Validate { json } => run::validate(&request, json, &log),
+        Task::Convert(format) => run::convert(&request, format, &log),
         Task::Plan => run::plan(&request, &log),
         Task::Apply => run::apply(&request, &log),
     };

@@ -20,6 +20,8 @@ pub struct Report {
     pub sha256: String,
     pub findings: Vec<Finding>,
     pub failed: Vec<Failure>,
+    /// Done without: the run has not failed for it.
+    pub missed: Vec<Failure>,
     /// Steps that changed something.
     pub changed: u32,
     pub steps: usize,

@@ -7,6 +7,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use cloudinit::check::Refusal;
+use cloudinit::convert::{self, ConvertError};
 use cloudinit::metadata::{Metadata, merge};
 use cloudinit::network::{self, Format, Network};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
@@ -71,6 +72,26 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
     Ok(!fetched.broken && fetched.findings.is_empty())
 }
 
+/// Prints the user-data in another format, and what has no counterpart there; whether it could be converted.
+pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow::Result<bool> {
+    let fetched = fetch(request, Patience::AskOnce, log)?;
+    if fetched.broken {
+        return Ok(false);
+    }
+    let is_wrong = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
+    let converted = match convert::convert(&fetched.user_data, format) {
+        Ok(_) if is_wrong => Err(ConvertError::NotValid),
+        converted => converted,
+    };
+    let converted = converted.context("can not convert")?;
+    std::io::stdout().write_all(converted.text.as_bytes()).context("can not print the result")?;
+    for entry in &converted.without {
+        // As the list is for people and programs, it is without the log's time.
+        eprintln!("{entry}");
+    }
+    Ok(true)
+}
+
 /// Prints the steps; whether a run would succeed as far as can be known.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
@@ -107,7 +128,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         persist(&root, &fetched, &prepared, log)?;
     }
     // User-data that could not be used was not applied, and the next run has to say so again.
-    if request.once && applied.failed.is_empty() && !(fetched.broken || prepared.malformed) {
+    let is_whole = applied.failed.is_empty() && applied.missed.is_empty();
+    if request.once && is_whole && !(fetched.broken || prepared.malformed) {
         write_private(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();
@@ -125,6 +147,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         sha256: fetched.sha256,
         findings: fetched.findings,
         failed: applied.failed,
+        missed: applied.missed,
         changed: applied.changed,
         steps,
     };
@@ -201,7 +224,7 @@ fn prepare(
 }
 
 /// Without its network a machine may not be reachable, so that half of one is not tried.
-fn convert(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Network> {
+fn network(format: Format, metadata: &Metadata, log: &Log) -> anyhow::Result<Network> {
     let Some(source) = &metadata.network else {
         log.info("no network config to convert");
         return Ok(Network::default());
@@ -225,7 +248,7 @@ fn decide(
 ) -> anyhow::Result<Plan> {
     let mut checked = merge(meaning.checked, metadata);
     if let Some(format) = request.convert_network {
-        checked.network = convert(format, metadata, log)?;
+        checked.network = network(format, metadata, log)?;
     }
     let facts = observe::facts(root, &checked).context("can not look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };

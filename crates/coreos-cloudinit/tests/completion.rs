@@ -27,10 +27,11 @@ fn offered(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn flags_and_values() {
-    let cases: [(&[&str], &[&str]); 12] = [
+    let cases: [(&[&str], &[&str]); 13] = [
         (&["-valid"], &["-validate", "-validate-format"]),
         (&["-plan", "--from-f"], &["--from-file", "--from-fw-cfg"]),
         (&["-validate-format", ""], &["text", "json"]),
+        (&["-convert", ""], &["ignition", "butane"]),
         (&["-convert-netconf", ""], &["debian", "packet", "vmware"]),
         (&["--validate-format", "=", "j"], &["json"]),
         (&["-from-file", "=", "/etc/passw"], &["/etc/passwd"]),

@@ -335,3 +335,40 @@ fn journal_lines_have_priorities_and_no_time() {
     assert!(done.stderr.contains("\n<3>line 1: error: must be"), "{}", done.stderr);
     assert!(done.stderr.starts_with("<6>Checking"), "{}", done.stderr);
 }
+
+/// More files than are made ready at once; some can not be written, and the others do not notice.
+#[test]
+fn many_files_are_each_as_if_alone() {
+    let machine = Machine::new();
+    machine.put("/d/same", "second");
+    machine.put("/d/file", "in the way");
+    symlink("d", machine.path("/l")).unwrap();
+    let mut text = "#cloud-config\nwrite_files:\n".to_owned();
+    // The file is as the second entry wants it, until the first was written.
+    text.push_str("  - {path: /l/same, content: first}\n  - {path: /d/same, content: second}\n");
+    for number in 0..150 {
+        text.push_str(&format!("  - {{path: /many/{number}, content: '{number}', permissions: '0600'}}\n"));
+        if number == 70 {
+            text.push_str("  - {path: /d/file/below, content: x}\n  - {path: /o, owner: nobody-knows}\n");
+        }
+    }
+    let done = machine.run(&text, &[]);
+    done.expect(1, &["/d/file is not a directory", "owner \"nobody-knows\" of /o: no user"]);
+    for number in 0..150 {
+        assert_eq!(machine.read(&format!("/many/{number}")), number.to_string());
+    }
+    assert_eq!(machine.mode("/many/149"), 0o600);
+    assert_eq!(machine.read("/d/same"), "second");
+    assert_eq!(std::fs::read_dir(machine.path("/many")).unwrap().count(), 150);
+    let wrote: Vec<_> = done
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once("Wrote file to \"/many/"))
+        .map(|(_, rest)| rest)
+        .collect();
+    let expect: Vec<_> = (0..150).map(|number| format!("{number}\"")).collect();
+    assert_eq!(wrote, expect);
+    let text = text.replace("/d/file/below", "/d/below").replace("nobody-knows", "''");
+    machine.run(&text, &[]).expect(0, &["/many/149\" is as it should be"]);
+    assert_eq!(machine.read("/d/same"), "second");
+}

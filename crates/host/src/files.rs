@@ -19,6 +19,8 @@ use crate::root::{FileError, Place, Root};
 const MODE_BITS: u32 = 0o7777;
 const NULL_DEVICE: &str = "/dev/null";
 const TEMPORARY_PREFIX: &str = ".cloudinit-temp";
+/// Who wait for the disk at the same time.
+const SYNC_THREADS: usize = 8;
 /// What a directory on the way to a file is made with.
 pub const DIRECTORY_MODE: u32 = 0o755;
 
@@ -99,26 +101,82 @@ fn read_all(file: File, path: &str, limit: usize) -> Result<Vec<u8>, FileError> 
 /// # Errors
 /// What could not be done; then nothing is left behind.
 pub fn write(root: &Root, request: &Request) -> Result<Outcome, FileError> {
+    stage(root, request)?.map_or(Ok(Outcome::Unchanged), Staged::put)
+}
+
+/// A file that stands beside the one it is to replace. Dropped before it is in place, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Staged {
+    place: Place,
+    temporary: String,
+    file: File,
+    /// For messages.
+    path: String,
+    /// What came of bringing it to the disk, once that was tried.
+    synced: Option<io::Result<()>>,
+    is_in_place: bool,
+}
+
+/// The first half of [`write`]: all but the wait for the disk and the rename. `None` if the file is as it should be.
+///
+/// # Errors
+/// As [`write`].
+pub fn stage(root: &Root, request: &Request) -> Result<Option<Staged>, FileError> {
     let Some(place) = root.parent(request.path, Some(request.directory_mode))? else {
         return Err(FileError::NoName(request.path.to_owned()));
     };
     let owner = wanted_owner(request.owner);
     if is_as_wanted(&place, request, owner) {
-        return Ok(Outcome::Unchanged);
+        return Ok(None);
     }
     let temporary = temporary_name();
-    let failed = |what| move |error: io::Error| FileError::system(what, request.path, error);
-    let written =
-        write_temporary(&place, &temporary, request, owner).map_err(failed("write")).and_then(|()| {
-            let renamed =
-                renameat(&place.directory, temporary.as_str(), &place.directory, place.name.as_str());
-            renamed.map_err(|error| failed("replace")(error.into()))
-        });
-    if let Err(error) = written {
-        remove_temporary(&place, &temporary);
-        return Err(error);
+    match write_temporary(&place, &temporary, request, owner) {
+        Ok(file) => {
+            let path = request.path.to_owned();
+            Ok(Some(Staged { place, temporary, file, path, synced: None, is_in_place: false }))
+        }
+        Err(error) => {
+            remove_temporary(&place, &temporary);
+            Err(FileError::system("write", request.path, error))
+        }
     }
-    Ok(Outcome::Changed)
+}
+
+/// Brings them all to the disk. It is asked for many at once, since it writes its journal once for all that wait.
+/// What fails is told by [`Staged::put`].
+pub fn sync(mut staged: Vec<&mut Staged>) {
+    let share = staged.len().div_ceil(SYNC_THREADS).max(1);
+    std::thread::scope(|scope| {
+        for part in staged.chunks_mut(share) {
+            let sync = || part.iter_mut().for_each(|file| file.synced = Some(file.file.sync_all()));
+            // Without a thread each is brought there when it is put in place.
+            drop(std::thread::Builder::new().spawn_scoped(scope, sync));
+        }
+    });
+}
+
+impl Staged {
+    /// The other half of [`write`]: never before the content is on the disk.
+    ///
+    /// # Errors
+    /// As [`write`].
+    pub fn put(mut self) -> Result<Outcome, FileError> {
+        let synced = self.synced.take().unwrap_or_else(|| self.file.sync_all());
+        synced.map_err(|error| FileError::system("write", &self.path, error))?;
+        let Place { directory, name } = &self.place;
+        renameat(directory, self.temporary.as_str(), directory, name.as_str())
+            .map_err(|error| FileError::system("replace", &self.path, error))?;
+        self.is_in_place = true;
+        Ok(Outcome::Changed)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_in_place {
+            remove_temporary(&self.place, &self.temporary);
+        }
+    }
 }
 
 fn wanted_owner(owner: Owner) -> Owner {
@@ -152,7 +210,7 @@ fn temporary_name() -> String {
     format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id())
 }
 
-fn write_temporary(place: &Place, name: &str, request: &Request, owner: Owner) -> io::Result<()> {
+fn write_temporary(place: &Place, name: &str, request: &Request, owner: Owner) -> io::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     // Left over from a run that was killed with the same process number.
     match unlinkat(&place.directory, name, UnlinkatFlags::NoRemoveDir) {
@@ -167,7 +225,7 @@ fn write_temporary(place: &Place, name: &str, request: &Request, owner: Owner) -
     }
     // After the owner, since a change of owner takes the set-user-id bit away.
     fchmod(file.as_fd(), Mode::from_bits_truncate(request.mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// The error that led here is the one to report.

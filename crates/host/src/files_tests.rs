@@ -144,3 +144,43 @@ fn masks() {
     write(&root, &request("/etc/e.service", 0o644, b"")).unwrap();
     assert_eq!(unmask(&root, "/etc/e.service").unwrap(), Unmasked::Removed);
 }
+
+#[test]
+fn what_is_staged_shows_when_it_is_put_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::open(folder.path()).unwrap();
+    let etc = folder.path().join("etc");
+    write(&root, &request("/etc/1", 0o644, b"old")).unwrap();
+    assert!(stage(&root, &request("/etc/1", 0o644, b"old")).unwrap().is_none());
+    let paths: Vec<_> = (0..20).map(|number| format!("/etc/{number}")).collect();
+    let mut staged: Vec<_> =
+        paths.iter().map(|path| stage(&root, &request(path, 0o600, b"new")).unwrap().unwrap()).collect();
+    sync(staged.iter_mut().collect());
+    assert!(staged.iter().all(|file| matches!(file.synced, Some(Ok(())))));
+    assert_eq!(fs::read(etc.join("1")).unwrap(), b"old");
+    assert_eq!(names(&etc).iter().filter(|name| !name.starts_with('.')).count(), 1);
+    // The last three never come.
+    staged.truncate(17);
+    for file in staged {
+        assert_eq!(file.put().unwrap(), Outcome::Changed);
+    }
+    assert_eq!(names(&etc).len(), 17);
+    assert_eq!(fs::read(etc.join("1")).unwrap(), b"new");
+    assert_eq!(fs::metadata(etc.join("1")).unwrap().mode() & 0o7777, 0o600);
+    let unsynced = stage(&root, &request("/etc/0", 0o600, b"newer")).unwrap().unwrap();
+    assert_eq!(
+        (unsynced.put().unwrap(), fs::read(etc.join("0")).unwrap()),
+        (Outcome::Changed, b"newer".to_vec())
+    );
+}
+
+/// What the disk refused never comes into place.
+#[test]
+fn what_is_not_on_the_disk_is_not_put_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::open(folder.path()).unwrap();
+    let mut file = stage(&root, &request("/x", 0o600, b"new")).unwrap().unwrap();
+    file.synced = Some(Err(io::Error::from_raw_os_error(5)));
+    assert!(file.put().is_err());
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}

@@ -54,6 +54,7 @@ pub struct Root {
 }
 
 /// The directory that a file is in, and the file's name there.
+#[derive(Debug)]
 pub(crate) struct Place {
     pub directory: OwnedFd,
     pub name: String,

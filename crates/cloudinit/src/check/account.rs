@@ -2,7 +2,9 @@
 
 use super::name::account_problem;
 use super::refusal::{Refusal, keys};
-use crate::config::{Group, Text, User};
+use crate::config::{Group, Import, ImportFrom, Text, User};
+use crate::key_import::KeyImport;
+use crate::limits::MAX_GITHUB_NAME_BYTES;
 
 /// A user that can be created or updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +13,7 @@ pub struct Account {
     /// `!` in front where the password is locked. Never to be logged.
     pub hash: Option<String>,
     pub keys: Vec<String>,
+    pub imports: Vec<KeyImport>,
     pub gecos: Option<String>,
     pub homedir: Option<String>,
     pub no_create_home: bool,
@@ -24,7 +27,12 @@ pub struct Account {
     pub sudo: Vec<String>,
 }
 
-pub(super) fn check(users: &[User], notes: &mut Vec<String>, refusals: &mut Vec<Refusal>) -> Vec<Account> {
+pub(super) fn check(
+    users: &[User],
+    notes: &mut Vec<String>,
+    left_out: &mut Vec<Refusal>,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<Account> {
     let mut checked = Vec::new();
     for user in users {
         let Some(name) = &user.name else {
@@ -33,17 +41,47 @@ pub(super) fn check(users: &[User], notes: &mut Vec<String>, refusals: &mut Vec<
         };
         let before = refusals.len();
         values(user, name, refusals);
-        for import in &user.imports {
-            notes.push(format!(
-                "line {}: importing ssh keys of user '{}' from elsewhere is not supported yet, skipping",
-                import.place.line, name.text
-            ));
-        }
+        let imports = imports(&user.imports, left_out);
         if refusals.len() == before {
-            checked.push(account(user, name));
+            checked.push(account(user, name, imports));
         }
     }
     checked
+}
+
+/// One that can not be used costs no more than itself.
+fn imports(imports: &[Import], left_out: &mut Vec<Refusal>) -> Vec<KeyImport> {
+    let mut checked = Vec::new();
+    for Import { key, from, text } in imports {
+        let name = &*text.text;
+        let (import, problem) = match from {
+            ImportFrom::GitHub => {
+                let problem = format!("{key} {name:?} is no name of a GitHub user");
+                (KeyImport::GitHub(name.to_owned()), (!is_github_name(name)).then_some(problem))
+            }
+            ImportFrom::Url => {
+                // Not shown: it may hold a password.
+                let problem = format!("{key} is no http or https URL");
+                (KeyImport::Url(name.to_owned()), (!is_web_url(name)).then_some(problem))
+            }
+        };
+        match problem {
+            Some(problem) => left_out.push(Refusal::new(text.place, problem)),
+            None => checked.push(import),
+        }
+    }
+    checked
+}
+
+/// It becomes part of a path on both sides.
+fn is_github_name(name: &str) -> bool {
+    name.len() <= MAX_GITHUB_NAME_BYTES
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+fn is_web_url(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https")) && !url.contains(char::is_control)
 }
 
 /// A group that is to be there, with users that are to be in it.
@@ -99,7 +137,7 @@ fn values(user: &User, name: &Text, refusals: &mut Vec<Refusal>) {
     }
 }
 
-fn account(user: &User, name: &Text) -> Account {
+fn account(user: &User, name: &Text, imports: Vec<KeyImport>) -> Account {
     let owned = |field: &Option<Text>| field.as_ref().map(|text| text.text.to_string());
     let list = |field: &[Text]| field.iter().map(|text| text.text.to_string()).collect();
     let hash = owned(&user.passwd).map(|hash| if user.lock_passwd { format!("!{hash}") } else { hash });
@@ -107,6 +145,7 @@ fn account(user: &User, name: &Text) -> Account {
         name: name.text.to_string(),
         hash,
         keys: keys(&user.ssh_authorized_keys),
+        imports,
         gecos: owned(&user.gecos),
         homedir: owned(&user.homedir),
         no_create_home: user.no_create_home,

@@ -21,7 +21,7 @@ pub use name::{clean_path, hostname_problem};
 use refusal::one_line;
 pub use refusal::{Refusal, Stage, keys};
 pub use system::System;
-pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder};
+pub use unit::{CheckedDropIn, CheckedUnit, UnitFolder, unit_folder};
 
 use crate::config::{self, CloudConfig, Text, Variable};
 use crate::network::Network;
@@ -86,7 +86,7 @@ pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
             None => checked.hostname = Some(hostname.text.to_string()),
         }
     }
-    checked.users = account::check(&config.users, &mut checked.notes, &mut refusals);
+    checked.users = account::check(&config.users, &mut checked.notes, &mut checked.left_out, &mut refusals);
     checked.groups = account::groups(&config.groups, &mut refusals);
     checked.files = file::check(&config.files, &mut checked.left_out, &mut refusals);
     if let Some(value) = &config.manage_etc_hosts {

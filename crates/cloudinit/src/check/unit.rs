@@ -33,9 +33,14 @@ pub struct CheckedDropIn {
 
 impl CheckedUnit {
     pub fn folder(&self) -> UnitFolder {
-        let network = [".network", ".netdev", ".link"].iter().any(|suffix| self.name.ends_with(suffix));
-        if network { UnitFolder::Network } else { UnitFolder::System }
+        unit_folder(&self.name)
     }
+}
+
+/// Of the unit of that name.
+pub fn unit_folder(name: &str) -> UnitFolder {
+    let network = [".network", ".netdev", ".link"].iter().any(|suffix| name.ends_with(suffix));
+    if network { UnitFolder::Network } else { UnitFolder::System }
 }
 
 pub(super) fn check(

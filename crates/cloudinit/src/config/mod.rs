@@ -62,8 +62,8 @@ pub struct User {
     pub name: Option<Text>,
     pub passwd: Option<Text>,
     pub ssh_authorized_keys: Vec<Text>,
-    /// Keys that would be fetched from elsewhere: named so that the run can say what it leaves out.
-    pub imports: Vec<Text>,
+    /// Keys that are fetched from elsewhere.
+    pub imports: Vec<Import>,
     pub gecos: Option<Text>,
     pub homedir: Option<Text>,
     pub no_create_home: bool,
@@ -76,6 +76,22 @@ pub struct User {
     pub uid: Option<Text>,
     pub lock_passwd: bool,
     pub sudo: Vec<Text>,
+}
+
+/// Keys that are fetched when the config is applied.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// As it is written in the document, with `_`.
+    pub key: &'static str,
+    pub from: ImportFrom,
+    /// A user of GitHub, or a URL.
+    pub text: Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportFrom {
+    GitHub,
+    Url,
 }
 
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::number::float;
 use super::{
-    CloudConfig, Command, Content, DropIn, File, Group, Ntp, Oem, ServiceOptions, Text, Unit, Update, User,
-    Variable,
+    CloudConfig, Command, Content, DropIn, File, Group, Import, ImportFrom, Ntp, Oem, ServiceOptions, Text,
+    Unit, Update, User, Variable,
 };
 use crate::schema::{Key, Service, Want};
 use crate::yaml::{Item, Mapping, Node, Place, ScalarType};
@@ -85,15 +85,12 @@ fn each<T>(mapping: &Mapping, key: &str, read: fn(&Mapping, Place) -> T) -> Vec<
 }
 
 fn user(mapping: &Mapping, place: Place) -> User {
-    let mut imports: Vec<Text> = text(mapping, "coreos_ssh_import_github").into_iter().collect();
-    imports.extend(texts(mapping, "coreos_ssh_import_github_users"));
-    imports.extend(text(mapping, "coreos_ssh_import_url"));
     User {
         place,
         name: text(mapping, "name"),
         passwd: text(mapping, "passwd"),
         ssh_authorized_keys: texts(mapping, "ssh_authorized_keys"),
-        imports,
+        imports: imports(mapping),
         gecos: text(mapping, "gecos"),
         homedir: text(mapping, "homedir"),
         no_create_home: boolean(mapping, "no_create_home"),
@@ -107,6 +104,18 @@ fn user(mapping: &Mapping, place: Place) -> User {
         lock_passwd: boolean(mapping, "lock_passwd"),
         sudo: sudo(mapping),
     }
+}
+
+/// In the order in which they are fetched.
+fn imports(mapping: &Mapping) -> Vec<Import> {
+    let (github, users, url) =
+        ("coreos_ssh_import_github", "coreos_ssh_import_github_users", "coreos_ssh_import_url");
+    let import = |key, from| move |text| Import { key, from, text };
+    let mut imports: Vec<_> =
+        text(mapping, github).into_iter().map(import(github, ImportFrom::GitHub)).collect();
+    imports.extend(texts(mapping, users).into_iter().map(import(users, ImportFrom::GitHub)));
+    imports.extend(text(mapping, url).into_iter().map(import(url, ImportFrom::Url)));
+    imports
 }
 
 fn sudo(mapping: &Mapping) -> Vec<Text> {

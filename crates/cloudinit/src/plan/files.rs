@@ -12,11 +12,11 @@ const DEFAULT_MODE: u32 = 0o644;
 const ENVIRONMENT_PATH: &str = "/etc/environment";
 const HOSTS_PATH: &str = "/etc/hosts";
 const OEM_RELEASE_PATH: &str = "/etc/oem-release";
-const UPDATE_CONF_PATH: &str = "/etc/coreos/update.conf";
+pub(crate) const UPDATE_CONF_PATH: &str = "/etc/coreos/update.conf";
 const LOCALE_PATH: &str = "/etc/locale.conf";
 pub(super) const TIME_SERVERS_PATH: &str = "/etc/systemd/timesyncd.conf.d/20-cloudinit.conf";
-const CERTIFICATES_PATH: &str = "/etc/ca-certificates/20-cloudinit.crt";
-const FLANNEL_PATH: &str = "/run/flannel/options.env";
+pub(crate) const CERTIFICATES_PATH: &str = "/etc/ca-certificates/20-cloudinit.crt";
+pub(crate) const FLANNEL_PATH: &str = "/run/flannel/options.env";
 
 /// Gives back the files that are to be written after the units.
 pub(super) fn plan(checked: &Checked, addresses: &Addresses, facts: &Facts, plan: &mut Plan) -> Vec<Action> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::step::{Action, Part, Plan, Step};
+use crate::key_import::KeyImport;
 
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
@@ -30,6 +31,12 @@ enum Line<'a> {
         user: &'a str,
         name: &'a str,
         keys: &'a [String],
+    },
+    ImportSshKeys {
+        user: &'a str,
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        github: Option<&'a str>,
     },
     InterfaceDown {
         name: &'a str,
@@ -103,6 +110,15 @@ fn line(step: &Step) -> Line<'_> {
         Action::GroupMember { group, user } => Line::GroupMember { group, user },
         Action::Password { name, .. } => Line::Passwd { name, hash: "***" },
         Action::SshKeys { user, name, keys } => Line::SshKeys { user, name, keys },
+        Action::ImportKeys { user, name, from } => Line::ImportSshKeys {
+            user,
+            name,
+            // A URL may hold a password.
+            github: match from {
+                KeyImport::GitHub(account) => Some(account),
+                KeyImport::Url(_) => None,
+            },
+        },
         Action::InterfaceDown { name } => Line::InterfaceDown { name },
         Action::Modprobe { arguments } => Line::Modprobe { argv: arguments },
         Action::TimeZone { name } => Line::Timezone { name },

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::key_import::KeyImport;
+
 /// What was observed on the machine before planning.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -66,6 +68,12 @@ pub enum Action {
         user: String,
         name: String,
         keys: Vec<String>,
+    },
+    /// The keys are not known yet.
+    ImportKeys {
+        user: String,
+        name: String,
+        from: KeyImport,
     },
     InterfaceDown {
         name: String,

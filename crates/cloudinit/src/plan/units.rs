@@ -7,7 +7,7 @@ use super::step::{Action, FileWrite, Part, Plan, When};
 use crate::check::{Checked, CheckedService, CheckedUnit, UnitFolder};
 
 const UNIT_MODE: u32 = 0o644;
-const SERVICE_DROP_IN: &str = "20-cloudinit.conf";
+pub(crate) const SERVICE_DROP_IN: &str = "20-cloudinit.conf";
 const LOCKSMITH_UNIT: &str = "locksmithd.service";
 const UPDATE_UNIT: &str = "update-engine.service";
 const TIME_UNIT: &str = "systemd-timesyncd.service";
@@ -117,11 +117,7 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
     let Some(unit) = options.service.unit else { return };
     let block = options.service.block;
     if !options.variables.is_empty() {
-        let lines = options
-            .variables
-            .iter()
-            .map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
-        let content = format!("[Service]\n{}", lines.collect::<String>());
+        let content = environment(&options.variables);
         let part = Part::DropIn { unit: unit.to_owned(), name: SERVICE_DROP_IN.to_owned(), network: false };
         let path = format!("/run/systemd/system/{unit}.d/{SERVICE_DROP_IN}");
         write(path, Rc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
@@ -130,6 +126,12 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
     if !masked {
         plan.push(Action::Unmask { path: runtime_path(unit) }, format!("{unit} must be startable"));
     }
+}
+
+/// A drop-in with these variables.
+pub(crate) fn environment(variables: &[(String, Rc<str>)]) -> String {
+    let lines = variables.iter().map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
+    format!("[Service]\n{}", lines.collect::<String>())
 }
 
 /// systemd's quoting and specifiers.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
 use crate::check::{Account, Checked};
+use crate::key_import::KeyImport;
 
 const CORE_USER: &str = "core";
 const SUDOERS_PATH: &str = "/etc/sudoers.d/90-cloud-init-users";
@@ -32,6 +33,14 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
             plan.push(action, "passwd of the user");
         }
         keys(&account.name, &account.keys, settings, "ssh_authorized_keys of the user", plan);
+        for from in &account.imports {
+            let (user, name) = (account.name.clone(), from.name(&account.name));
+            let why = match from {
+                KeyImport::GitHub(_) => "a user of GitHub that is named in the user",
+                KeyImport::Url(_) => "coreos_ssh_import_url of the user",
+            };
+            plan.push(Action::ImportKeys { user, name, from: from.clone() }, why);
+        }
     }
     let mut members = facts.members.clone();
     for group in &checked.groups {

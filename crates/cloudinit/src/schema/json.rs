@@ -43,12 +43,18 @@ const ABOUT: &[(&str, &str)] = &[
     ("users.name", "Login name"),
     ("users.passwd", "Hash of the password, as crypt(3) has it"),
     ("users.ssh_authorized_keys", "Public keys that may log in as this user"),
-    ("users.coreos_ssh_import_github", "Named in the log and skipped: keys are not fetched from GitHub yet"),
+    (
+        "users.coreos_ssh_import_github",
+        "User of GitHub whose public keys may log in, too; asked for at each run",
+    ),
     (
         "users.coreos_ssh_import_github_users",
-        "Named in the log and skipped: keys are not fetched from GitHub yet",
+        "Users of GitHub whose public keys may log in, too; asked for at each run",
     ),
-    ("users.coreos_ssh_import_url", "Named in the log and skipped: keys are not fetched yet"),
+    (
+        "users.coreos_ssh_import_url",
+        "URL of a JSON list of objects with a key; these may log in, too; asked for at each run",
+    ),
     ("users.gecos", "Full name"),
     ("users.homedir", "Home directory [default: /home/NAME]"),
     ("users.no_create_home", "Make no home directory"),

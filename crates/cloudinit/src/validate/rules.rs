@@ -1,7 +1,7 @@
 //! What single values should be like, beyond their type.
 
 use super::{keys, ports, secrets, units};
-use crate::config::{CloudConfig, File, Text, User};
+use crate::config::{CloudConfig, File, ImportFrom, Text, User};
 use crate::encoding::{ContentEncoding, decode_base64};
 use crate::finding::{Finding, Severity};
 use crate::fix::Fix;
@@ -94,6 +94,13 @@ fn check_user(user: &User, findings: &mut Vec<Finding>) {
     }
     for key in &user.ssh_authorized_keys {
         keys::check(key, findings);
+    }
+    for import in &user.imports {
+        let scheme = import.text.text.get(..7).filter(|_| import.from == ImportFrom::Url);
+        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
+            let message = "keys that come over http can be changed on the way: use https";
+            warn(import.text.place, message, findings);
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Hands<'_> {
         }
         let content = &*content;
         let request = Request { path, mode, owner, content, directory_mode: DIRECTORY_MODE };
-        let outcome = files::write(self.settings.root, &request)?;
+        let outcome = self.ahead.put(self.settings.root, &request)?;
         self.tell(path, kind.as_deref(), outcome);
         if outcome.changed() {
             self.written.insert(path.clone());

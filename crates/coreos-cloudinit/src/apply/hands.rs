@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use host::systemd::Systemd;
 use host::{Outcome, Root};
 
+use super::stage::Ahead;
+use crate::datasource::KeyFetcher;
 use crate::log::Log;
 use crate::report::Failure;
 use crate::script::Stored;
@@ -14,6 +16,8 @@ use crate::script::Stored;
 #[derive(Debug, Default)]
 pub struct Applied {
     pub failed: Vec<Failure>,
+    /// What could not be had and can be done without: the run has not failed for it.
+    pub missed: Vec<Failure>,
     pub changed: u32,
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Hands<'a> {
     pub written: BTreeSet<String>,
     /// The scripts of this run so far.
     pub scripts: Vec<Stored>,
+    pub key_fetcher: KeyFetcher,
+    pub ahead: Ahead,
 }
 
 pub(super) type Step = Result<Outcome, StepError>;
@@ -63,12 +69,19 @@ impl<'a> Hands<'a> {
             network_changed: false,
             written: BTreeSet::new(),
             scripts: Vec::new(),
+            key_fetcher: KeyFetcher::default(),
+            ahead: Ahead::default(),
         }
     }
 
     pub fn fail(&mut self, step: String, error: String) {
         self.settings.log.error(format!("Failed to apply cloud-config: {step}: {error}"));
         self.applied.failed.push(Failure { step, error });
+    }
+
+    pub fn miss(&mut self, step: String, error: String) {
+        self.settings.log.error(format!("Failed to {step}: {error}. Continuing..."));
+        self.applied.missed.push(Failure { step, error });
     }
 
     pub fn info(&self, message: impl AsRef<str>) {

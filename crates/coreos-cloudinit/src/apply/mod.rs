@@ -5,8 +5,10 @@
 mod accounts;
 mod files;
 mod hands;
+mod imports;
 mod network;
 mod scripts;
+mod stage;
 mod units;
 
 use cloudinit::plan::{Action, Plan};
@@ -20,7 +22,8 @@ use host::lock::Lock;
 pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
     let mut lock = Some(lock);
     let mut hands = Hands::new(settings);
-    for step in &plan.steps {
+    for (number, step) in plan.steps.iter().enumerate() {
+        hands.ahead.stage(settings.root, &plan.steps[number..]);
         if matches!(step.action, Action::Unit { .. }) {
             drop(lock.take());
         }
@@ -41,6 +44,7 @@ fn act(hands: &mut Hands<'_>, action: &Action) -> Step {
         Action::GroupMember { group, user } => hands.group_member(group, user),
         Action::Password { name, hash } => hands.password(name, hash),
         Action::SshKeys { user, name, keys } => hands.ssh_keys(user, name, keys),
+        Action::ImportKeys { user, name, from } => hands.import_keys(user, name, from),
         Action::InterfaceDown { name } => hands.interface_down(name),
         Action::Modprobe { arguments } => hands.modprobe(arguments),
         Action::TimeZone { name } => hands.time_zone(name),
@@ -63,6 +67,7 @@ fn name(action: &Action) -> String {
         Action::GroupMember { group, user } => format!("add user '{user}' to group '{group}'"),
         Action::Password { name, .. } => format!("set the password of '{name}'"),
         Action::SshKeys { user, .. } => format!("authorize ssh keys of '{user}'"),
+        Action::ImportKeys { user, name, .. } => format!("import ssh keys as {name:?} of user '{user}'"),
         Action::InterfaceDown { name } => format!("set {name} down"),
         Action::Modprobe { arguments } => format!("modprobe {}", arguments.join(" ")),
         Action::TimeZone { name } => format!("set the time zone to {name}"),

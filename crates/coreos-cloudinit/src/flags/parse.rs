@@ -19,8 +19,6 @@ pub enum UsageError {
 pub(super) struct Raw {
     pub help: bool,
     given: BTreeMap<&'static str, String>,
-    /// Those of the given that nobody gave: a preset did.
-    presets: Vec<&'static str>,
 }
 
 impl Raw {
@@ -37,14 +35,7 @@ impl Raw {
 
     /// Gives a flag that was not given.
     pub fn preset(&mut self, name: &'static str, value: &str) {
-        if !self.given.contains_key(name) {
-            self.given.insert(name, value.to_owned());
-            self.presets.push(name);
-        }
-    }
-
-    pub fn is_preset(&self, name: &str) -> bool {
-        self.presets.contains(&name)
+        self.given.entry(name).or_insert_with(|| value.to_owned());
     }
 
     pub fn text(&self, name: &str) -> &str {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cloudinit::convert::Format as Convert;
 use cloudinit::network::Format;
 
 use super::parse::{self, Raw, UsageError};
@@ -21,6 +22,7 @@ pub enum Task {
     Version,
     Status,
     Validate { json: bool },
+    Convert(Convert),
     Plan,
     Apply,
 }
@@ -77,9 +79,11 @@ fn task(raw: &Raw) -> Task {
         (raw.is_set("version"), Task::Version),
         (raw.is_set("status"), Task::Status),
         (raw.is_set("validate"), Task::Validate { json: raw.text("validate-format") == "json" }),
-        (raw.is_set("plan") || raw.is_set("dry-run"), Task::Plan),
     ];
-    tasks.into_iter().find(|(asked, _)| *asked).map_or(Task::Apply, |(_, task)| task)
+    let task = tasks.into_iter().find(|(asked, _)| *asked).map(|(_, task)| task);
+    let convert = || Convert::parse(raw.text("convert")).map(Task::Convert);
+    let plan = || (raw.is_set("plan") || raw.is_set("dry-run")).then_some(Task::Plan);
+    task.or_else(convert).or_else(plan).unwrap_or(Task::Apply)
 }
 
 /// A flag that is given by hand stays as it is.
@@ -109,6 +113,13 @@ fn check_values(raw: &Raw) -> Result<(), UsageError> {
             table::NETWORK_FORMATS.join(", ")
         )));
     }
+    let format = raw.text("convert");
+    if !format.is_empty() && Convert::parse(format).is_none() {
+        return Err(UsageError::Value(format!(
+            "Invalid option to -convert: '{format}'. Supported options: '{}'",
+            Convert::NAMES.join(", ")
+        )));
+    }
     let format = raw.text("validate-format");
     if !VALIDATE_FORMATS.contains(&format) {
         return Err(UsageError::Value(format!(
@@ -125,13 +136,6 @@ fn check_values(raw: &Raw) -> Result<(), UsageError> {
             "Invalid option to -from-credential: '{credential}' is no file name"
         )));
     }
-    for (name, reason) in table::LATER {
-        if raw.is_given(name) {
-            let preset = raw.text("oem");
-            let whose = if raw.is_preset(name) { format!("-oem={preset}: ") } else { String::new() };
-            return Err(UsageError::Value(format!("{whose}-{name} is not supported yet: {reason}")));
-        }
-    }
     Ok(())
 }
 
@@ -145,9 +149,7 @@ fn sources(raw: &Raw) -> Result<Vec<Source>, UsageError> {
         sources.extend(source(raw, flag).filter(|source| !sources.contains(source)));
     }
     if sources.is_empty() {
-        let is_supported = |flag: &&&str| !table::LATER.iter().any(|(later, _)| later == *flag);
-        let flags: Vec<_> =
-            table::SOURCES.iter().filter(is_supported).map(|flag| format!("--{flag}")).collect();
+        let flags: Vec<_> = table::SOURCES.iter().map(|flag| format!("--{flag}")).collect();
         return Err(UsageError::Value(format!("Provide at least one of {}", flags.join(", "))));
     }
     Ok(sources)
@@ -186,7 +188,6 @@ fn source(raw: &Raw, flag: &str) -> Option<Source> {
         "from-vmware-guestinfo" => Some(Source::VmwareGuestinfo),
         "from-cloudsigma-metadata" => Some(Source::CloudSigma(raw.text("root").into())),
         "from-virtualbox" => Some(Source::VirtualBox),
-        // It was refused before.
         _ => None,
     }
 }

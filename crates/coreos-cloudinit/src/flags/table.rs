@@ -22,7 +22,11 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 }
 
 pub(super) const FLAGS: &[Flag] = &[
-    text("convert", "", "Print the user-data in another format (ignition, butane). Not yet."),
+    text(
+        "convert",
+        "",
+        "Print the user-data in this format (ignition, butane), and on standard error what has no counterpart",
+    ),
     text(
         "convert-netconf",
         "",
@@ -63,9 +67,6 @@ pub(super) const FLAGS: &[Flag] = &[
     switch("version", "Print the version and exit"),
     text("workspace", "/var/lib/coreos-cloudinit", "Where scripts and stamps are kept"),
 ];
-
-/// Flags that have a meaning but no code yet.
-pub(super) const LATER: &[(&str, &str)] = &[("convert", "conversion to other formats comes later")];
 
 /// Flags that name a source, in the order that decides between sources that are there at once.
 pub(super) const SOURCES: &[&str] = &[

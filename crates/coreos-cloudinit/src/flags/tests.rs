@@ -20,6 +20,10 @@ fn all_spellings_are_one() {
     let request = parsed("-validate -validate-format=json -from-file=-").unwrap();
     assert_eq!((request.task, request.sources), (Task::Validate { json: true }, vec![Source::Stdin]));
     assert_eq!(parsed("-version").unwrap().task, Task::Version);
+    for (name, format) in [("ignition", Convert::Ignition), ("butane", Convert::Butane)] {
+        let request = parsed(&format!("-convert={name} -plan -from-file=/a")).unwrap();
+        assert_eq!(request.task, Task::Convert(format));
+    }
     assert_eq!(parsed("-nope -h").unwrap_err().to_string(), "flag provided but not defined: -nope");
     assert_eq!(parsed("-h -nope").unwrap().task, Task::Help);
 }
@@ -50,8 +54,8 @@ fn wrong_use() {
         ("-from-file=/a -ssh-key-name=../x", "Invalid option to -ssh-key-name: '../x' is no file name"),
         ("-from-credential=../x", "Invalid option to -from-credential: '../x' is no file name"),
         (
-            "-convert=ignition -from-file=/a",
-            "-convert is not supported yet: conversion to other formats comes later",
+            "-convert=ct -from-file=/a",
+            "Invalid option to -convert: 'ct'. Supported options: 'ignition, butane'",
         ),
     ] {
         assert_eq!(parsed(line).unwrap_err().to_string(), expect, "{line}");

@@ -1,0 +1,296 @@
+//! The plan of a new machine to a document: each step that has a counterpart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::document::{
+    Contents, Document, DropIn, File, Group, Link, Owner, Passwd, Storage, Systemd, Unit, User, VARIANT,
+    VERSION,
+};
+use super::ignition::{data_url, text};
+use crate::check::{Account, Checked};
+use crate::plan::{
+    Action, CERTIFICATES_PATH, FLANNEL_PATH, FileWrite, Part, Plan, SERVICE_DROP_IN, UPDATE_CONF_PATH,
+    environment,
+};
+use crate::schema::FLANNEL;
+
+const FILE_MODE: u32 = 0o644;
+/// Ignition 3.3 sets no others.
+pub(super) const PERMISSION_BITS: u32 = 0o777;
+const HOSTNAME_PATH: &str = "/etc/hostname";
+pub(super) const HOSTS_PATH: &str = "/etc/hosts";
+const LOCAL_TIME_PATH: &str = "/etc/localtime";
+const TIME_ZONES: &str = "../usr/share/zoneinfo";
+const NULL_DEVICE: &str = "/dev/null";
+const UNITS: &str = "/etc/systemd/system";
+const NETWORK_FILES: &str = "/etc/systemd/network";
+/// Where Flatcar has the update settings; `/etc/coreos` is a link there, which Ignition would replace by a folder.
+const FLATCAR_UPDATE_CONF: &str = "/etc/flatcar/update.conf";
+/// Flatcar reads all `.pem` files here, of each the first certificate.
+const FLATCAR_CERTIFICATES: &str = "/etc/ssl/certs";
+/// It reads the variables itself, where ours reads a file in `/run`.
+const FLANNEL_UNIT: &str = "flanneld.service";
+pub(super) const DROP_IN_SUFFIX: &str = ".conf";
+/// Users that every such system has.
+const KNOWN_USERS: [&str; 2] = ["core", "root"];
+
+/// Whether a file there is gone when the machine runs: what Ignition writes is covered by an empty file system.
+pub(super) fn is_volatile(path: &str) -> bool {
+    ["/run/", "/tmp/", "/dev/", "/proc/", "/sys/"].iter().any(|folder| path.starts_with(folder))
+}
+
+/// Whether the user is there or will be.
+pub(super) fn is_known(user: &str, checked: &Checked) -> bool {
+    KNOWN_USERS.contains(&user) || checked.users.iter().any(|account| account.name == user)
+}
+
+pub(super) fn document(plan: &Plan, checked: &Checked) -> Document {
+    let mut build = Build {
+        document: Document {
+            variant: VARIANT,
+            version: VERSION,
+            passwd: Passwd::default(),
+            storage: Storage::default(),
+            systemd: Systemd::default(),
+        },
+        checked,
+        users: BTreeMap::new(),
+        units: BTreeMap::new(),
+        files: BTreeMap::new(),
+    };
+    for step in &plan.steps {
+        build.step(&step.action);
+    }
+    build.flannel();
+    build.certificates();
+    build.without_conflicts()
+}
+
+struct Build<'a> {
+    document: Document,
+    checked: &'a Checked,
+    /// Where in its list each name is.
+    users: BTreeMap<String, usize>,
+    units: BTreeMap<String, usize>,
+    files: BTreeMap<String, usize>,
+}
+
+impl Build<'_> {
+    fn step(&mut self, action: &Action) {
+        match action {
+            Action::Hostname { name } => self.file(root_file(HOSTNAME_PATH, format!("{name}\n").as_bytes())),
+            Action::UserAdd { name, .. } => {
+                if let Some(account) = self.checked.users.iter().find(|account| account.name == *name) {
+                    created(account, self.user(name));
+                }
+            }
+            Action::GroupAdd { name } => self.document.passwd.groups.push(Group { name: name.clone() }),
+            Action::GroupMember { group, user } => {
+                if is_known(user, self.checked) {
+                    add(&mut self.user(user).groups, std::slice::from_ref(group));
+                }
+            }
+            Action::Password { name, hash } => self.user(name).password_hash = Some(hash.0.clone()),
+            Action::SshKeys { user, keys, .. } => {
+                // Those of one name replace each other, as in a run.
+                let authorized = &mut self.user(user).ssh_authorized_keys;
+                authorized.clear();
+                add(authorized, keys);
+            }
+            Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{TIME_ZONES}/{name}")),
+            Action::Write(write) => self.write(write),
+            Action::Mask { path } => self.mask(path),
+            Action::Enable { unit, .. } => self.unit(unit).enabled = true,
+            // What is done to a machine that runs, and what `without` names.
+            Action::Unmask { .. }
+            | Action::DaemonReload
+            | Action::Unit { .. }
+            | Action::Script { .. }
+            | Action::ImportKeys { .. }
+            | Action::InterfaceDown { .. }
+            | Action::Modprobe { .. } => {}
+        }
+    }
+
+    fn user(&mut self, name: &str) -> &mut User {
+        let users = &mut self.document.passwd.users;
+        let at = *self.users.entry(name.to_owned()).or_insert(users.len());
+        if at == users.len() {
+            users.push(User { name: name.to_owned(), ..User::default() });
+        }
+        &mut users[at]
+    }
+
+    fn unit(&mut self, name: &str) -> &mut Unit {
+        let units = &mut self.document.systemd.units;
+        let at = *self.units.entry(name.to_owned()).or_insert(units.len());
+        if at == units.len() {
+            units.push(Unit { name: name.to_owned(), ..Unit::default() });
+        }
+        &mut units[at]
+    }
+
+    fn write(&mut self, write: &FileWrite) {
+        match &write.part {
+            Part::Unit { name, network: false } => self.unit(name).contents = Some(lossy(&write.content)),
+            Part::DropIn { unit, name, network: false } if name.ends_with(DROP_IN_SUFFIX) => {
+                self.drop_in(unit, name, lossy(&write.content));
+            }
+            Part::DropIn { network: false, .. } => {}
+            Part::Unit { name, .. } => {
+                self.file(root_file(&format!("{NETWORK_FILES}/{name}"), &write.content));
+            }
+            Part::DropIn { unit, name, .. } => {
+                self.file(root_file(&format!("{NETWORK_FILES}/{unit}.d/{name}"), &write.content));
+            }
+            Part::File | Part::Missing | Part::Addition { .. } | Part::Sudoers => self.plain_file(write),
+        }
+    }
+
+    fn plain_file(&mut self, write: &FileWrite) {
+        let path = match &*write.path {
+            CERTIFICATES_PATH | FLANNEL_PATH => return,
+            HOSTS_PATH if self.checked.manage_etc_hosts && self.checked.hostname.is_none() => return,
+            UPDATE_CONF_PATH => FLATCAR_UPDATE_CONF,
+            path if is_volatile(path) => return,
+            path => path,
+        };
+        let (user, group) = owner(&write.owner);
+        let mode = Some(write.mode & PERMISSION_BITS);
+        let path = path.to_owned();
+        let contents = contents(&write.content);
+        self.file(match write.part {
+            Part::Addition { keeps_mode } => {
+                let mode = mode.filter(|_| !keeps_mode);
+                File { path, append: vec![contents], mode, user, group, ..File::default() }
+            }
+            Part::Missing => File { path, contents: Some(contents), mode, user, group, ..File::default() },
+            _ => {
+                File { path, overwrite: true, contents: Some(contents), mode, user, group, ..File::default() }
+            }
+        });
+    }
+
+    /// Of several for one path the last one counts, but what is added is added.
+    fn file(&mut self, file: File) {
+        let files = &mut self.document.storage.files;
+        let at = *self.files.entry(file.path.clone()).or_insert(files.len());
+        match files.get_mut(at) {
+            None => files.push(file),
+            Some(known) if file.contents.is_none() => known.append.extend(file.append),
+            Some(known) => *known = file,
+        }
+    }
+
+    fn link(&mut self, path: &str, target: String) {
+        self.document.storage.links.retain(|link| link.path != path);
+        self.document.storage.links.push(Link { path: path.to_owned(), overwrite: true, target });
+    }
+
+    fn drop_in(&mut self, unit: &str, name: &str, contents: String) {
+        let dropins = &mut self.unit(unit).dropins;
+        dropins.retain(|known| known.name != name);
+        dropins.push(DropIn { name: name.to_owned(), contents });
+    }
+
+    /// As in a run, it takes the unit's content away.
+    fn mask(&mut self, path: &str) {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if folder.ends_with("/network") {
+            self.link(&format!("{NETWORK_FILES}/{name}"), NULL_DEVICE.to_owned());
+            return;
+        }
+        let unit = self.unit(name);
+        unit.mask = true;
+        unit.contents = None;
+    }
+
+    fn flannel(&mut self) {
+        let checked = self.checked;
+        let options = checked.services.iter().find(|options| options.service.block == FLANNEL.block);
+        if let Some(options) = options.filter(|options| !options.variables.is_empty()) {
+            self.drop_in(FLANNEL_UNIT, SERVICE_DROP_IN, environment(&options.variables));
+        }
+    }
+
+    fn certificates(&mut self) {
+        for (number, certificate) in self.checked.system.certificates.iter().enumerate() {
+            let path = format!("{FLATCAR_CERTIFICATES}/20-cloudinit-{}.pem", number + 1);
+            self.file(root_file(&path, certificate.as_bytes()));
+        }
+    }
+
+    /// Ignition refuses a path that is named twice; a unit comes after a file, as in a run.
+    fn without_conflicts(mut self) -> Document {
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        for unit in &self.document.systemd.units {
+            if unit.contents.is_some() || unit.mask {
+                taken.insert(format!("{UNITS}/{}", unit.name));
+            }
+            taken.extend(unit.dropins.iter().map(|part| format!("{UNITS}/{}.d/{}", unit.name, part.name)));
+        }
+        taken.extend(self.document.storage.links.iter().map(|link| link.path.clone()));
+        self.document.storage.files.retain(|file| !taken.contains(&file.path));
+        self.document
+    }
+}
+
+fn created(account: &Account, user: &mut User) {
+    let uid = account.uid.as_ref().and_then(|uid| uid.parse().ok());
+    *user = User {
+        name: account.name.clone(),
+        uid,
+        gecos: account.gecos.clone(),
+        home_dir: account.homedir.clone(),
+        no_create_home: account.no_create_home,
+        primary_group: account.primary_group.clone(),
+        no_user_group: account.no_user_group,
+        no_log_init: account.no_log_init,
+        shell: account.shell.clone(),
+        system: account.system,
+        ..User::default()
+    };
+    add(&mut user.groups, &account.groups);
+}
+
+/// Ignition refuses a list that names one twice.
+fn add(list: &mut Vec<String>, more: &[String]) {
+    for one in more {
+        if !list.contains(one) {
+            list.push(one.clone());
+        }
+    }
+}
+
+fn root_file(path: &str, content: &[u8]) -> File {
+    File {
+        path: path.to_owned(),
+        overwrite: true,
+        contents: Some(contents(content)),
+        mode: Some(FILE_MODE),
+        ..File::default()
+    }
+}
+
+fn contents(content: &[u8]) -> Contents {
+    match text(content) {
+        Some(text) => Contents::Inline { inline: text.to_owned() },
+        None => Contents::Source { source: data_url(content) },
+    }
+}
+
+/// As `chown` has it: names or numbers, either of which may be missing.
+fn owner(text: &str) -> (Option<Owner>, Option<Owner>) {
+    let one = |text: &str| match text.parse() {
+        _ if text.is_empty() => None,
+        Ok(id) => Some(Owner::Id { id }),
+        Err(_) => Some(Owner::Name { name: text.to_owned() }),
+    };
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    (one(user), one(group))
+}
+
+/// Units come as text.
+fn lossy(content: &[u8]) -> String {
+    String::from_utf8_lossy(content).into_owned()
+}

@@ -1,0 +1,15 @@
+//! Why user-data is not converted.
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    #[error("the user-data is a script, which has no counterpart: put it in a file, and a unit that runs it")]
+    Script,
+    #[error("the user-data is an Ignition config already")]
+    Ignition,
+    #[error("the user-data is not valid")]
+    NotValid,
+    #[error("can not write it as JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("can not write it as YAML")]
+    Yaml(#[source] serde_yaml::Error),
+}

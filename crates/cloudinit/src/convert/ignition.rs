@@ -1,0 +1,111 @@
+//! Butane's document to Ignition's: the same tree with names in camel case, and contents as `data:` URLs.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::{Error, SerializeMap};
+use serde::{Serialize, Serializer};
+use serde_yaml::Value;
+
+use super::document::Document;
+use super::error::ConvertError;
+
+/// Of the spec.
+const VERSION: &str = "3.3.0";
+/// Butane's names that Ignition has not.
+const INLINE: &str = "inline";
+const HEAD: [&str; 2] = ["variant", "version"];
+
+/// Ended by a line break.
+pub(super) fn print(document: &Document) -> Result<String, ConvertError> {
+    let tree = serde_yaml::to_value(document).map_err(ConvertError::Yaml)?;
+    let mut text = serde_json::to_string_pretty(&Config(&tree)).map_err(ConvertError::Json)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// RFC 2397, without a media type: text stays readable.
+pub(super) fn data_url(content: &[u8]) -> String {
+    let Some(text) = text(content) else {
+        return format!("data:;base64,{}", STANDARD.encode(content));
+    };
+    let mut url = "data:,".to_owned();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'=' => {
+                url.push(char::from(byte));
+            }
+            byte => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url
+}
+
+/// What can stand in YAML or in a URL as it is; `None` for what is no text.
+pub(super) fn text(content: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(content).ok()?;
+    (!text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t'))).then_some(text)
+}
+
+/// The document itself.
+struct Config<'a>(&'a Value);
+
+#[derive(Serialize)]
+struct Head {
+    version: &'static str,
+}
+
+impl Serialize for Config<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("ignition", &Head { version: VERSION })?;
+        for (name, value) in entries(self.0)? {
+            if !HEAD.contains(&name) {
+                map.serialize_entry(&camel_case(name), &Below(value))?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// Anything in it.
+struct Below<'a>(&'a Value);
+
+impl Serialize for Below<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Mapping(_) => {
+                let mut map = serializer.serialize_map(None)?;
+                for (name, value) in entries(self.0)? {
+                    match value.as_str().filter(|_| name == INLINE) {
+                        Some(text) => map.serialize_entry("source", &data_url(text.as_bytes()))?,
+                        None => map.serialize_entry(&camel_case(name), &Below(value))?,
+                    }
+                }
+                map.end()
+            }
+            Value::Sequence(items) => serializer.collect_seq(items.iter().map(Below)),
+            scalar => scalar.serialize(serializer),
+        }
+    }
+}
+
+/// Every key of the document is one of ours.
+fn entries<E: Error>(value: &Value) -> Result<Vec<(&str, &Value)>, E> {
+    let mapping = value.as_mapping().ok_or_else(|| E::custom("no mapping"))?;
+    mapping
+        .iter()
+        .map(|(key, value)| Ok((key.as_str().ok_or_else(|| E::custom("no name"))?, value)))
+        .collect()
+}
+
+/// `home_dir` to `homeDir`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut all, word| {
+        let mut letters = word.chars();
+        all.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        all.push_str(letters.as_str());
+        all
+    })
+}

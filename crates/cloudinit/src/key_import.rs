@@ -1,0 +1,108 @@
+//! Keys that are fetched when a config is applied: from where, under which name they are kept, what an answer says.
+//!
+//! It asks nobody. A URL may hold a password, so that `Debug` must never show it.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::limits::MAX_IMPORTED_KEYS;
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeyImport {
+    /// The name of a user there.
+    GitHub(String),
+    Url(String),
+}
+
+impl fmt::Debug for KeyImport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GitHub(account) => write!(f, "GitHub({account:?})"),
+            Self::Url(_) => f.write_str("Url(***)"),
+        }
+    }
+}
+
+impl KeyImport {
+    /// Under which the keys are stored for `user`; those of one name replace each other.
+    pub fn name(&self, user: &str) -> String {
+        match self {
+            Self::GitHub(account) => format!("github-{account}"),
+            Self::Url(_) => format!("coreos-cloudinit-{user}"),
+        }
+    }
+
+    /// Below the API's root, where keys of GitHub are.
+    pub fn path(account: &str) -> String {
+        format!("users/{account}/keys")
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    #[error("the answer is no JSON list of objects with a key (line {line}, column {column})")]
+    NoList { line: usize, column: usize },
+    #[error("the answer has more than {MAX_IMPORTED_KEYS} keys")]
+    TooMany,
+    #[error("the answer has a key with a line break or another control character")]
+    NoKey,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    key: String,
+}
+
+/// The keys of an answer: `[{"id": 1, "key": "ssh-ed25519 AAAA"}]`, as GitHub's API has it. Blank ones are dropped.
+///
+/// # Errors
+/// It is something else. Then none of it is used.
+pub fn read_keys(answer: &[u8]) -> Result<Vec<String>, AnswerError> {
+    let entries: Vec<Entry> = serde_json::from_slice(answer)
+        .map_err(|error| AnswerError::NoList { line: error.line(), column: error.column() })?;
+    if entries.len() > MAX_IMPORTED_KEYS {
+        return Err(AnswerError::TooMany);
+    }
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key.trim()).filter(|key| !key.is_empty()).collect();
+    if keys.iter().any(|key| key.contains(char::is_control)) {
+        return Err(AnswerError::NoKey);
+    }
+    Ok(keys.into_iter().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let no_list = |line, column| Err(AnswerError::NoList { line, column });
+        for (answer, expect) in [
+            ("[]", Ok(vec![])),
+            ("[{\"id\": 1, \"key\": \" a b \\n\"}, {\"key\": \"\"}, {\"key\": \"c\"}]", Ok(vec!["a b", "c"])),
+            ("[{\"key\": \"a\"}, {\"key\": \"b\\nc\"}]", Err(AnswerError::NoKey)),
+            ("", no_list(1, 0)),
+            ("<html>", no_list(1, 1)),
+            ("{\"message\": \"Not Found\"}", no_list(1, 0)),
+            ("[{\"id\": 1}]", no_list(1, 10)),
+            ("[{\"key\": 1}]", no_list(1, 10)),
+            ("[{\"key\": \"a\"}", no_list(1, 13)),
+        ] {
+            let expect = expect.map(|keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect());
+            assert_eq!(read_keys(answer.as_bytes()), expect, "{answer}");
+        }
+        let many = format!("[{}{{\"key\": \"a\"}}]", "{\"key\": \"a\"},".repeat(MAX_IMPORTED_KEYS));
+        assert_eq!(read_keys(many.as_bytes()), Err(AnswerError::TooMany));
+    }
+
+    #[test]
+    fn urls_do_not_show() {
+        let url = KeyImport::Url("https://user:hush@host/".into());
+        assert_eq!(
+            (format!("{url:?}"), url.name("elroy")),
+            ("Url(***)".into(), "coreos-cloudinit-elroy".into())
+        );
+        assert_eq!(KeyImport::GitHub("a".into()).name("elroy"), "github-a");
+    }
+}

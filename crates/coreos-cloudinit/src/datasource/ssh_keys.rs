@@ -1,0 +1,54 @@
+//! Fetches the keys of users from where the config says (contract 2.3).
+
+use std::time::{Duration, Instant};
+
+use cloudinit::key_import::KeyImport;
+use cloudinit::limits::MAX_METADATA_BYTES;
+
+use super::error::DatasourceError;
+use super::http::Client;
+use super::pace::paced;
+use super::patience::Patience;
+use super::url::Url;
+use crate::log::Log;
+
+const GITHUB: &str = "https://api.github.com";
+/// For tests only: who is asked in place of GitHub.
+const GITHUB_VARIABLE: &str = "COREOS_CLOUDINIT_TEST_GITHUB";
+/// One answer, with all attempts.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Once so much time went by, no further answer is waited for: the rest of the config has to be applied, too.
+const LIMIT_OF_ALL: Duration = Duration::from_secs(2 * 60);
+
+/// Fetches one after the other.
+#[derive(Debug, Default)]
+pub struct KeyFetcher {
+    spent: Duration,
+}
+
+impl KeyFetcher {
+    /// The answer as it came.
+    ///
+    /// # Errors
+    /// It is not there, can not be had in time, or is too large.
+    pub fn fetch(&mut self, import: &KeyImport, log: &Log) -> Result<Vec<u8>, DatasourceError> {
+        if self.spent >= paced(LIMIT_OF_ALL) {
+            return Err(DatasourceError::Slow(LIMIT_OF_ALL));
+        }
+        let start = Instant::now();
+        let answer = fetch(import, log);
+        self.spent += start.elapsed();
+        answer
+    }
+}
+
+fn fetch(import: &KeyImport, log: &Log) -> Result<Vec<u8>, DatasourceError> {
+    let url = match import {
+        KeyImport::GitHub(account) => {
+            let api = std::env::var(GITHUB_VARIABLE).unwrap_or_else(|_| GITHUB.to_owned());
+            Url::new(&api).below(&KeyImport::path(account))
+        }
+        KeyImport::Url(url) => Url::new(url),
+    };
+    Client::new(&url, Patience::Wait, LIMIT, log)?.get(&url, &[], MAX_METADATA_BYTES)
+}
