@@ -224,6 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn hints() {
+        for (text, hint) in [
+            ("<!DOCTYPE html>\n", "HTML page"),
+            ("<html>\n", "HTML page"),
+            ("variant: flatcar\nversion: 1.0.0\n", "Butane"),
+            ("hostname: a\ncoreos:\n  units: []\n", "first line #cloud-config is missing"),
+            ("\n#cloud-config\n", "#cloud-config must be the first line"),
+            ("# cloud-config\n", "must be exactly #cloud-config"),
+            ("#cloud-config-archive\n", "#cloud-config-archive is not supported"),
+            ("#include\nhttp://x\n", "#include is not supported"),
+            ("MIME-Version: 1.0\n\nx", "of MIME only multipart is read"),
+        ] {
+            let Kind::Unknown(Some(told)) = classify(text.as_bytes()) else { panic!("{text}") };
+            assert!(told.contains(hint), "{text}: {told}");
+        }
+        assert_eq!(classify(b"hello"), Kind::Unknown(None));
+    }
+
+    #[test]
     fn transport_encodings_are_undone() {
         let text = b"#cloud-config\nhostname: a\n";
         let mut raw = text.to_vec();

@@ -15,7 +15,7 @@ use cloudinit::template::Addresses;
 use cloudinit::user_data::{self, Kind, UserData};
 use cloudinit::{Finding, Severity, validate_decoded};
 use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
-use host::{Root, lock};
+use host::{Root, flush, leftovers, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
@@ -276,5 +276,7 @@ fn persist(root: &Root, fetched: &Fetched, prepared: &Prepared, log: &Log) -> an
 fn write_private(root: &Root, path: &str, content: &[u8]) -> Result<(), host::FileError> {
     let owner = Owner::default();
     let mode = PRIVATE_MODE;
-    files::write(root, &FileRequest { path, mode, owner, content, directory_mode: DIRECTORY_MODE }).map(drop)
+    leftovers::remove_beside(root, path)?;
+    files::write(root, &FileRequest { path, mode, owner, content, directory_mode: DIRECTORY_MODE })?;
+    flush::above(root, [path])
 }

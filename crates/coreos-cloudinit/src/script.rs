@@ -25,7 +25,7 @@ pub enum ScriptError {
 
 /// A script that stands on the disk.
 pub struct Stored {
-    path: String,
+    pub path: String,
     unit: String,
     interpreter_is_there: bool,
 }

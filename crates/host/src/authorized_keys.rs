@@ -15,6 +15,12 @@ const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 const MAX_KEYS_BYTES: usize = 4 << 20;
 
+/// The files that [`install`] writes, but for those that were there before it ever ran.
+pub fn files(account: &Account, name: &str) -> [String; 2] {
+    let home = account.home.trim_end_matches('/');
+    [format!("{home}/{FOLDER}/{name}"), format!("{home}/{FILE}")]
+}
+
 /// Replaces the keys of source `name`. `owner` is whose the files are to be.
 ///
 /// # Errors
@@ -26,19 +32,20 @@ pub fn install(
     name: &str,
     keys: &[String],
 ) -> Result<Outcome, FileError> {
-    let path = |relative: &str| format!("{}/{relative}", account.home.trim_end_matches('/'));
+    let home = account.home.trim_end_matches('/');
     let write = |path: &str, content: &[u8]| {
         files::write(root, &Request { path, mode: FILE_MODE, owner, content, directory_mode: DIRECTORY_MODE })
     };
-    let folder = path(FOLDER);
-    let file = path(FILE);
-    if files::list(root, &folder)?.is_empty()
+    let folder = format!("{home}/{FOLDER}");
+    let [own, file] = self::files(account, name);
+    // What begins with a dot is no source of keys: a run that was cut off may have left it.
+    if files::list(root, &folder)?.iter().all(|name| name.starts_with('.'))
         && let Some(old) = files::read_plain(root, &file, MAX_KEYS_BYTES)?
         && !old.is_empty()
     {
         write(&format!("{folder}/{OLD_KEYS}"), &old)?;
     }
-    write(&format!("{folder}/{name}"), (keys.join("\n") + "\n").as_bytes())?;
+    write(&own, (keys.join("\n") + "\n").as_bytes())?;
     let mut all = Vec::new();
     for name in files::list(root, &folder)? {
         if name.starts_with('.') {

@@ -10,7 +10,8 @@ use crate::files::{self, DIRECTORY_MODE, Owner, Request};
 use crate::root::{FileError, Root};
 use crate::systemd::Systemd;
 
-const PATH: &str = "/etc/hostname";
+/// The file that has the name.
+pub const PATH: &str = "/etc/hostname";
 const MODE: u32 = 0o644;
 const MAX_BYTES: usize = 4096;
 

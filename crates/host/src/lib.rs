@@ -6,7 +6,9 @@
 pub mod accounts;
 pub mod authorized_keys;
 pub mod files;
+pub mod flush;
 pub mod hostname;
+pub mod leftovers;
 pub mod lock;
 pub mod program;
 mod root;

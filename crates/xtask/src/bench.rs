@@ -8,6 +8,7 @@ mod figure;
 mod fleet;
 mod image;
 mod kv;
+mod unasked;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -137,6 +138,12 @@ fn boot_in(
             measured: times.lines().next().unwrap_or_default().to_owned(),
             command: format!("cargo keelson ssh {name} -- systemd-analyze time"),
         });
+    }
+    if machines == 1 && back_end == "nspawn" {
+        let words = unasked::words();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let command = format!("cargo keelson ssh {name} -- {}", words.join(" "));
+        figures.push(unasked::figure(&on_node(&words)?, command)?);
     }
     if machines == 1 && back_end == "qemu" {
         let used = used_memory(&on_node(&["free", "-m"])?)?;

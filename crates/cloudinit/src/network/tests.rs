@@ -180,6 +180,7 @@ fn what_the_others_refuse() {
         ("interface.0.dhcp=yes", "invalid interface name \"\""),
         ("dns.server.0=x", "invalid IP address \"x\""),
         ("dns.domain.0=a b", "invalid domain \"a b\""),
+        ("dns.domain.0=a\0b", "invalid domain \"a\\0b\""),
     ] {
         check("vmware", keys, Err(message));
     }

@@ -14,7 +14,9 @@ pub(super) fn convert(keys: &Keys) -> Result<Network, ConvertError> {
         .map(|(_, server)| address(server))
         .collect::<Result<Vec<_>, _>>()?;
     let domains: Vec<_> = numbered(keys, "dns.domain.", "").map(|(_, domain)| domain.to_owned()).collect();
-    if let Some(bad) = domains.iter().find(|domain| domain.contains(char::is_whitespace)) {
+    // It stands in a line of networkd's, between others.
+    let breaks = |c: char| c.is_whitespace() || c.is_control();
+    if let Some(bad) = domains.iter().find(|domain| domain.contains(breaks)) {
         return Err(ConvertError(format!("invalid domain {bad:?}")));
     }
     let mut interfaces = Vec::new();

@@ -66,5 +66,8 @@ pub fn add_scripts(plan: &mut Plan, commands: &[Vec<u8>], scripts: &[Vec<u8>]) {
 }
 
 #[cfg(test)]
+#[path = "service_tests.rs"]
+mod service_tests;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -200,3 +200,41 @@ fn files_that_are_kept_or_added_to() {
     }
     assert!(plan.notes.contains(&"Skipping /a: an earlier entry writes it".into()));
 }
+
+/// Addresses are put in before content is unpacked, so that what is packed has none put in.
+#[test]
+fn packed_content_keeps_its_tokens() {
+    let plan = planned(
+        "write_files: [{path: /a, encoding: b64, content: JHByaXZhdGVfaXB2NA==}, {path: /b, content: $private_ipv4}]",
+        &Facts::default(),
+    );
+    let contents: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Write(write) if !write.path.starts_with("/etc") => {
+                Some(String::from_utf8_lossy(&write.content))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(contents, ["$private_ipv4", "10.0.0.1"]);
+}
+
+#[test]
+fn users_with_a_number_and_without_a_password() {
+    let plan = planned(
+        "users: [{name: a, uid: 1500, passwd: $6$x, lock_passwd: true}, {name: b, lock_passwd: true}]",
+        &Facts::default(),
+    );
+    let got: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::UserAdd { name, arguments } => Some(format!("{name} {}", arguments.join(" "))),
+            Action::Password { name, hash } => Some(format!("{name} {}", hash.0)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(got, ["a --create-home --uid 1500", "a !$6$x", "b --create-home"]);
+}

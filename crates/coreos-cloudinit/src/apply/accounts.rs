@@ -51,7 +51,7 @@ impl Hands<'_> {
         Ok(accounts::set_password(self.settings.root, name, &hash.0)?)
     }
 
-    pub(super) fn ssh_keys(&self, user: &str, name: &str, keys: &[String]) -> Step {
+    pub(super) fn ssh_keys(&mut self, user: &str, name: &str, keys: &[String]) -> Step {
         let root = self.settings.root;
         let (account, owner) = match accounts::user(root, user)? {
             Some(account) => {
@@ -65,7 +65,12 @@ impl Hands<'_> {
                 (Account { uid: 0, gid: 0, home }, Owner::default())
             }
         };
+        let files = authorized_keys::files(&account, name);
+        files.iter().for_each(|file| self.tidy(file));
         let outcome = authorized_keys::install(root, &account, owner, name, keys)?;
+        if outcome.changed() {
+            self.touched.extend(files);
+        }
         match user {
             CORE_USER => self.info("Authorized SSH keys for core user"),
             user => self.info(format!("Authorized SSH keys for user '{user}'")),

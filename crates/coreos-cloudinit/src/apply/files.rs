@@ -12,7 +12,7 @@ use super::hands::{Hands, Step, StepError};
 /// Of a mode, what is kept for a file whose owner is not known.
 const OWNER_BITS: u32 = 0o700;
 const TIME_ZONES: &str = "/usr/share/zoneinfo";
-const LOCAL_TIME_PATH: &str = "/etc/localtime";
+pub(super) const LOCAL_TIME_PATH: &str = "/etc/localtime";
 const ENVIRONMENT_PATH: &str = "/etc/environment";
 
 impl Hands<'_> {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use host::systemd::Systemd;
-use host::{Outcome, Root};
+use host::{Outcome, Root, flush, leftovers};
 
 use super::stage::Ahead;
 use crate::datasource::KeyFetcher;
@@ -54,6 +54,10 @@ pub(super) struct Hands<'a> {
     pub scripts: Vec<Stored>,
     pub key_fetcher: KeyFetcher,
     pub ahead: Ahead,
+    /// What was put into folders that are not flushed yet, or taken from them.
+    pub touched: BTreeSet<String>,
+    /// Folders that were looked through for what earlier runs left.
+    tidied: BTreeSet<String>,
 }
 
 pub(super) type Step = Result<Outcome, StepError>;
@@ -71,6 +75,8 @@ impl<'a> Hands<'a> {
             scripts: Vec::new(),
             key_fetcher: KeyFetcher::default(),
             ahead: Ahead::default(),
+            touched: BTreeSet::new(),
+            tidied: BTreeSet::new(),
         }
     }
 
@@ -94,6 +100,32 @@ impl<'a> Hands<'a> {
             self.info(format!("Skipping {what}: -root is given without -root-run"));
         }
         self.settings.may_run
+    }
+
+    /// What a run that was cut off left where this one is going to write. Once a folder.
+    pub fn tidy(&mut self, path: &str) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if !self.tidied.insert(folder.to_owned()) {
+            return;
+        }
+        match leftovers::remove_beside(self.settings.root, path) {
+            Ok(0) => {}
+            Ok(count) => {
+                self.info(format!("Removed {count} temporary files that an earlier run left in {folder}"))
+            }
+            // What can not be read or written will say so itself.
+            Err(error) => {
+                self.info(format!("Not looking for what earlier runs left: {}", causes::chain(&error)))
+            }
+        }
+    }
+
+    /// So that all that was done so far outlives a power cut.
+    pub fn flush(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        if let Err(error) = flush::above(self.settings.root, touched.iter().map(String::as_str)) {
+            self.fail("keep what was written".to_owned(), causes::chain(&error));
+        }
     }
 
     /// Connects when it is first needed.

@@ -15,6 +15,7 @@ use cloudinit::plan::{Action, Plan};
 pub use hands::{Applied, Settings};
 use hands::{Hands, Step, StepError};
 use host::Outcome;
+use host::hostname;
 use host::lock::Lock;
 
 /// Every step in its order. Other runs are locked out until the first unit is commanded: such a unit may be another
@@ -23,17 +24,37 @@ pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
     let mut lock = Some(lock);
     let mut hands = Hands::new(settings);
     for (number, step) in plan.steps.iter().enumerate() {
-        hands.ahead.stage(settings.root, &plan.steps[number..]);
+        hands.stage(&plan.steps[number..]);
         if matches!(step.action, Action::Unit { .. }) {
+            // A unit may take the power away, as a reboot does.
+            hands.flush();
             drop(lock.take());
         }
+        if let Some(path) = path(&step.action) {
+            hands.tidy(path);
+        }
         match act(&mut hands, &step.action) {
-            Ok(Outcome::Changed) => hands.applied.changed += 1,
+            Ok(Outcome::Changed) => {
+                hands.applied.changed += 1;
+                hands.touched.extend(path(&step.action).map(str::to_owned));
+            }
             Ok(Outcome::Unchanged) => {}
             Err(StepError(error)) => hands.fail(name(&step.action), error),
         }
     }
+    hands.flush();
     hands.applied
+}
+
+/// What a step puts into a folder, or takes from it, as far as the plan knows.
+fn path(action: &Action) -> Option<&str> {
+    match action {
+        Action::Hostname { .. } => Some(hostname::PATH),
+        Action::TimeZone { .. } => Some(files::LOCAL_TIME_PATH),
+        Action::Write(write) => Some(&write.path),
+        Action::Mask { path } | Action::Unmask { path } => Some(path),
+        _ => None,
+    }
 }
 
 fn act(hands: &mut Hands<'_>, action: &Action) -> Step {

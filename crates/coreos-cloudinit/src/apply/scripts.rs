@@ -10,6 +10,7 @@ impl Hands<'_> {
     pub(super) fn script(&mut self, content: &[u8], chained: bool) -> Step {
         let root = self.settings.root;
         let stored = script::store(root, self.settings.workspace, content, &self.scripts)?;
+        self.touched.insert(stored.path.clone());
         if self.may_run("the script") {
             let chain = chained.then(|| script::Chain { after: self.scripts.last() });
             script::start(root, &stored, chain, self.systemd()?)?;

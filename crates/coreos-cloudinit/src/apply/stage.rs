@@ -10,6 +10,8 @@ use cloudinit::plan::{Action, FileWrite, Part, Step};
 use host::files::{self, DIRECTORY_MODE, Request, Staged};
 use host::{FileError, Outcome, Root, accounts};
 
+use super::hands::Hands;
+
 /// Each has two files open.
 const MAX_FILES: usize = 64;
 /// They stand beside those that they replace.
@@ -27,12 +29,11 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Makes the files of the first of `steps` ready, unless that was done. What can not be made ready is left to its
-    /// step, which tells why.
-    pub fn stage(&mut self, root: &Root, steps: &[Step]) {
+    /// What is to be made ready before the first of `steps`: nothing where that was done.
+    fn due<'s>(&mut self, steps: &'s [Step]) -> Vec<&'s FileWrite> {
         if self.left > 0 {
             self.left -= 1;
-            return;
+            return Vec::new();
         }
         *self = Self::default();
         let mut bytes = 0;
@@ -46,9 +47,14 @@ impl Ahead {
             })
             .collect();
         if writes.len() < 2 {
-            return;
+            return Vec::new();
         }
         self.left = writes.len() - 1;
+        writes
+    }
+
+    /// What can not be made ready is left to its step, which tells why.
+    fn make_ready(&mut self, root: &Root, writes: &[&FileWrite]) {
         let mut staged = Vec::new();
         for write in writes {
             match stage_one(root, write) {
@@ -71,6 +77,16 @@ impl Ahead {
         };
         self.changed |= !matches!(outcome, Ok(Outcome::Unchanged));
         outcome
+    }
+}
+
+impl Hands<'_> {
+    /// Makes the files of the first of `steps` ready, unless that was done.
+    pub(super) fn stage(&mut self, steps: &[Step]) {
+        let writes = self.ahead.due(steps);
+        // Once they stand there, nobody could tell them from what an earlier run left.
+        writes.iter().for_each(|write| self.tidy(&write.path));
+        self.ahead.make_ready(self.settings.root, &writes);
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod server;
 pub mod systemd;
+pub mod tracer;
 
 use std::fs;
 use std::io::Write;

@@ -1,0 +1,191 @@
+//! The power goes at each step of a run; the next boot runs it again, and the machine ends as if nothing had been.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::Machine;
+use support::tracer::{self, Trace};
+
+/// Everything that a run writes by itself: what helpers and systemd do is theirs.
+const CONFIG: &str = r##"#cloud-config
+hostname: cut
+ssh_authorized_keys: [ssh-ed25519 AAAA core]
+manage_etc_hosts: localhost
+users: [{name: elroy, ssh_authorized_keys: [ssh-ed25519 AAAA elroy]}]
+write_files:
+- {path: /etc/new/deep/file, content: some content, permissions: "0600"}
+- {path: /etc/there, content: new, permissions: "4755"}
+- {path: /etc/added, content: "more\n", append: true}
+- {path: /etc/missing, content: x, overwrite: false}
+- {path: /srv/late, content: y, defer: true}
+timezone: Europe/Berlin
+coreos:
+  oem: {id: test}
+  update: {group: beta}
+  etcd: {name: a}
+  flannel: {interface: eth0}
+  units:
+  - name: a.service
+    content: "[Service]\nExecStart=/bin/true\n"
+    drop_ins: [{name: b.conf, content: "[Service]\nUser=c\n"}]
+  - {name: masked.service, mask: true}
+  - {name: late.service, runtime: true, content: "[Service]\n"}
+"##;
+const SCRIPT: &str = "#!/bin/sh\necho a script\n";
+
+/// What a run of before has left, and what people had done by hand.
+fn furnish(machine: &Machine) {
+    machine.put("/home/core/.ssh/authorized_keys", "ssh-rsa BBBB by hand\n");
+    machine.put("/etc/there", "an old file");
+    machine.put("/etc/added", "what was there\n");
+    machine.put("/etc/systemd/system/masked.service", "[Service]\n");
+    machine.put("/etc/coreos/update.conf", "GROUP=alpha\nSERVER=here\n");
+    machine.put("/usr/share/zoneinfo/Europe/Berlin", "TZif");
+}
+
+/// A tree: what stands at each path, with mode and owner.
+type Tree = BTreeMap<String, (u32, u32, u32, String)>;
+
+fn tree(root: &Path) -> Tree {
+    let mut found = Tree::new();
+    look(root, root, &mut found);
+    found
+}
+
+fn look(root: &Path, folder: &Path, found: &mut Tree) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let status = fs::symlink_metadata(&path).unwrap();
+        let content = if status.is_symlink() {
+            format!("-> {}", fs::read_link(&path).unwrap().display())
+        } else if status.is_dir() {
+            look(root, &path, found);
+            String::new()
+        } else {
+            fs::read_to_string(&path).unwrap()
+        };
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        found.insert(name, (status.mode(), status.uid(), status.gid(), content));
+    }
+}
+
+/// How the program is started, quietly.
+fn command(machine: &Machine, user_data: &str, more: &[&str]) -> Command {
+    let file = machine.folder().join("user-data");
+    fs::write(&file, user_data).unwrap();
+    let from = format!("-from-file={}", file.display());
+    let mut command = machine.command(&[&[&*from], more].concat());
+    command.env("COREOS_PRIVATE_IPV4", "10.0.0.9");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Without what the power takes anyhow, and what names the run's own process.
+fn outcome(machine: &Machine) -> Tree {
+    let mut tree = tree(&machine.root());
+    tree.retain(|path, _| !path.starts_with("run/coreos-cloudinit") && !path.ends_with("scripts/unit-name"));
+    tree
+}
+
+fn boot(machine: &Machine, user_data: &str, more: &[&str], cut_at: Option<usize>) -> Trace {
+    tracer::run(command(machine, user_data, more), cut_at)
+}
+
+/// A file is what it was before or what it will be after, and nothing between: name, owner and mode too.
+fn none_is_half(cut: &Tree, before: &Tree, after: &Tree, step: &str) {
+    for (path, found) in cut {
+        let name = path.rsplit('/').next().unwrap();
+        // Nobody reads these, or is misled by their absence.
+        if name.starts_with(".cloudinit-temp")
+            || path.starts_with("run/coreos-cloudinit")
+            || name == "unit-name"
+        {
+            continue;
+        }
+        let is_one = before.get(path) == Some(found) || after.get(path) == Some(found);
+        assert!(is_one, "{step}: {path} is {found:?}");
+    }
+    for (path, found) in before {
+        let gone = !cut.contains_key(path) && after.contains_key(path);
+        assert!(!gone, "{step}: {path} is not there, and was {found:?}");
+    }
+}
+
+/// Cuts the run at each of its steps, and lets it run again after each.
+fn check(user_data: &str, more: &[&str]) {
+    let whole = Machine::new();
+    furnish(&whole);
+    let before = tree(&whole.root());
+    let uncut = boot(&whole, user_data, more, None);
+    assert_eq!(uncut.code, Some(0));
+    let (after, wanted) = (tree(&whole.root()), outcome(&whole));
+    assert!(uncut.steps.len() > 10, "{:?}", uncut.steps);
+    for at in 0..uncut.steps.len() {
+        let machine = Machine::new();
+        furnish(&machine);
+        let cut = boot(&machine, user_data, more, Some(at));
+        let step = format!("step {at}, before {}", uncut.steps[at]);
+        assert_eq!((cut.code, cut.steps.len()), (None, at), "{step}");
+        tracer::lose(&machine.root(), &cut.unflushed_files);
+        none_is_half(&tree(&machine.root()), &before, &after, &step);
+        // What is in memory only.
+        fs::remove_dir_all(machine.path("/run")).unwrap_or(());
+        let again = command(&machine, user_data, more).status().unwrap();
+        assert!(again.success(), "{step}");
+        assert_eq!(outcome(&machine), wanted, "{step}");
+    }
+    println!("{} steps", uncut.steps.len());
+}
+
+#[test]
+fn a_config_that_is_cut_at_any_step_is_applied_at_the_next_boot() {
+    check(CONFIG, &[]);
+}
+
+#[test]
+fn a_script_that_is_cut_at_any_step_stands_there_at_the_next_boot() {
+    check(SCRIPT, &[]);
+}
+
+/// That it was done is written down after it was done.
+#[test]
+fn once_and_persist_are_cut_at_any_step() {
+    check("#cloud-config\nhostname: a\nwrite_files: [{path: /etc/x, content: y}]\n", &["-once", "-persist"]);
+}
+
+/// In the order in which a disk has it: the content, the name, and that it was done.
+#[test]
+fn everything_is_flushed_before_it_counts() {
+    for (user_data, more) in [(CONFIG, &["-once", "-persist"][..]), (SCRIPT, &[])] {
+        let machine = Machine::new();
+        furnish(&machine);
+        let trace = boot(&machine, user_data, more, None);
+        assert_eq!(trace.code, Some(0));
+        assert_eq!(trace.renamed_unflushed, [0_usize; 0], "renames of {:?}", trace.steps);
+        let volatile =
+            |path: &str| fs::metadata(machine.path(path)).map(|found| (found.dev(), found.ino())).ok();
+        let volatile: Vec<_> = ["/run", "/run/coreos-cloudinit"].into_iter().filter_map(volatile).collect();
+        let mut left = trace.unflushed_folders;
+        left.retain(|folder, _| !volatile.contains(folder));
+        let names: BTreeMap<_, _> = paths(&machine.root());
+        let left: Vec<_> = left.iter().map(|(folder, step)| (names.get(folder), step)).collect();
+        assert!(left.is_empty(), "not flushed at the end: {left:?} of {} steps", trace.steps.len());
+    }
+}
+
+fn paths(root: &Path) -> BTreeMap<tracer::Inode, String> {
+    let mut all: Vec<_> = tree(root).into_keys().collect();
+    all.push(String::new());
+    let inode = |path: &String| {
+        let found = fs::symlink_metadata(root.join(path)).unwrap();
+        (found.dev(), found.ino())
+    };
+    all.into_iter().map(|path| (inode(&path), path)).collect()
+}

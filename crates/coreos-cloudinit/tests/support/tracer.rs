@@ -1,0 +1,204 @@
+//! Runs the program under ptrace and counts what it does to files; kills it before the step of one's choice.
+//!
+//! A step is a system call that changes a file or a folder, or flushes one. Of what was written and not flushed by
+//! then, a power cut may take everything: the trace knows which files and folders these are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// A file or folder, whatever it is called.
+pub type Inode = (u64, u64);
+
+/// What became of a run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Each with what it is called.
+    pub steps: Vec<&'static str>,
+    /// `None` where it was killed.
+    pub code: Option<i32>,
+    /// Files whose content may be gone.
+    pub unflushed_files: BTreeSet<Inode>,
+    /// Folders in which names may be gone or be there again, with the last step that touched each.
+    pub unflushed_folders: BTreeMap<Inode, usize>,
+    /// A file got its name, by a step of that number, before its content was flushed.
+    pub renamed_unflushed: Vec<usize>,
+}
+
+/// What a system call does, with the descriptor that it does it to.
+enum Deed {
+    Content(i32),
+    /// Of the file itself: its mode or owner.
+    Attributes(i32),
+    Names(i32),
+    /// The folder, and the name in it.
+    Rename {
+        from: i32,
+        name: u64,
+        to: i32,
+    },
+    Flush(i32),
+}
+
+/// Runs it until its end, or until it begins the step of this number, counted from zero.
+pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
+    // SAFETY: ptrace's request to be traced is async-signal-safe and touches no memory of the parent.
+    unsafe {
+        command.pre_exec(|| ptrace::traceme().map_err(std::io::Error::from));
+    }
+    let mut child = command.spawn().unwrap();
+    let main = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let mut trace = Trace::default();
+    // Stopped by its exec.
+    assert!(matches!(waitpid(main, None).unwrap(), WaitStatus::Stopped(_, Signal::SIGTRAP)));
+    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+    ptrace::setoptions(main, options).unwrap();
+    ptrace::syscall(main, None).unwrap();
+    loop {
+        // All threads, but none of what another thread of this test started.
+        let status = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).unwrap();
+        let (pid, signal) = match status {
+            WaitStatus::Exited(pid, code) if pid == main => {
+                trace.code = Some(code);
+                return trace;
+            }
+            WaitStatus::Signaled(pid, ..) if pid == main => return trace,
+            WaitStatus::PtraceSyscall(pid) => {
+                if step(pid, &mut trace, cut_at) {
+                    child.kill().unwrap();
+                    continue;
+                }
+                (pid, None)
+            }
+            WaitStatus::PtraceEvent(pid, ..) => (pid, None),
+            // A new thread begins with a stop that is nobody's signal.
+            WaitStatus::Stopped(pid, Signal::SIGSTOP | Signal::SIGTRAP) => (pid, None),
+            WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
+            _ => continue,
+        };
+        // One that was killed meanwhile is gone.
+        ptrace::syscall(pid, signal).unwrap_or(());
+    }
+}
+
+/// A thread begins or ends a system call; whether the power goes before it.
+fn step(pid: Pid, trace: &mut Trace, cut_at: Option<usize>) -> bool {
+    let info = ptrace::syscall_info(pid).unwrap();
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return false;
+    }
+    // SAFETY: the kernel says that this is the part of the union that it has filled in.
+    let entry = unsafe { info.u.entry };
+    let Some((name, deed)) = deed(i64::try_from(entry.nr).unwrap(), &entry.args) else { return false };
+    let inode = |fd: i32| {
+        let found = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok()?;
+        // Pipes and sockets are no files, and the terminal is not on the disk.
+        (found.is_file() || found.is_dir()).then(|| (found.dev(), found.ino()))
+    };
+    let number = trace.steps.len();
+    let mut apply = Vec::new();
+    match deed {
+        Deed::Content(fd) | Deed::Attributes(fd) => {
+            let Some(file) = inode(fd) else { return false };
+            trace.unflushed_files.insert(file);
+        }
+        Deed::Names(fd) => apply.push(inode(fd).unwrap_or_else(|| panic!("{name} by a path alone"))),
+        Deed::Rename { from, name: at, to } => {
+            apply.extend([from, to].map(|fd| inode(fd).unwrap_or_else(|| panic!("{name} by a path alone"))));
+            let file = std::fs::symlink_metadata(format!("/proc/{pid}/fd/{from}/{}", text(pid, at))).unwrap();
+            if trace.unflushed_files.contains(&(file.dev(), file.ino())) {
+                trace.renamed_unflushed.push(number);
+            }
+        }
+        Deed::Flush(fd) => {
+            let Some(flushed) = inode(fd) else { return false };
+            if cut_at != Some(number) {
+                trace.unflushed_files.remove(&flushed);
+                trace.unflushed_folders.remove(&flushed);
+            }
+        }
+    }
+    if cut_at == Some(number) {
+        return true;
+    }
+    trace.unflushed_folders.extend(apply.into_iter().map(|folder| (folder, number)));
+    trace.steps.push(name);
+    false
+}
+
+fn deed(number: i64, arguments: &[u64; 6]) -> Option<(&'static str, Deed)> {
+    let fd = |index: usize| arguments[index] as i32;
+    let changes = |flags: u64| flags as i32 & (libc::O_CREAT | libc::O_TRUNC) != 0;
+    Some(match number {
+        libc::SYS_openat if changes(arguments[2]) => ("create", Deed::Names(fd(0))),
+        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev | libc::SYS_ftruncate => {
+            ("write", Deed::Content(fd(0)))
+        }
+        libc::SYS_fchmod | libc::SYS_fchown => ("attributes", Deed::Attributes(fd(0))),
+        libc::SYS_fsync | libc::SYS_fdatasync => ("flush", Deed::Flush(fd(0))),
+        libc::SYS_renameat | libc::SYS_renameat2 => {
+            ("rename", Deed::Rename { from: fd(0), name: arguments[1], to: fd(2) })
+        }
+        libc::SYS_mkdirat => ("mkdir", Deed::Names(fd(0))),
+        libc::SYS_unlinkat => ("unlink", Deed::Names(fd(0))),
+        libc::SYS_fchmodat | libc::SYS_fchownat => ("attributes", Deed::Names(fd(0))),
+        libc::SYS_symlinkat => ("symlink", Deed::Names(fd(1))),
+        // What this program does not do, and this test would not see for what it is.
+        libc::SYS_linkat
+        | libc::SYS_copy_file_range
+        | libc::SYS_sendfile
+        | libc::SYS_sync
+        | libc::SYS_syncfs => {
+            panic!("system call {number} changes files in a way that is not known here")
+        }
+        number if by_path(number) => panic!("system call {number} changes a file by its path alone"),
+        _ => return None,
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn by_path(number: i64) -> bool {
+    let calls = [libc::SYS_rename, libc::SYS_mkdir, libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_symlink];
+    calls.contains(&number)
+        || [libc::SYS_chmod, libc::SYS_chown, libc::SYS_truncate, libc::SYS_creat].contains(&number)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn by_path(_: i64) -> bool {
+    false
+}
+
+/// The text at this address of the process.
+fn text(pid: Pid, address: u64) -> String {
+    let mut bytes = Vec::new();
+    for at in (address..).step_by(8) {
+        let word = ptrace::read(pid, at as ptrace::AddressType).unwrap();
+        let word = word.to_ne_bytes();
+        bytes.extend(word.iter().take_while(|byte| **byte != 0));
+        if word.contains(&0) {
+            break;
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Takes the content of files that were not flushed, as a power cut may.
+pub fn lose(below: &Path, files: &BTreeSet<Inode>) {
+    for entry in std::fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        let found = std::fs::symlink_metadata(&path).unwrap();
+        if found.is_dir() {
+            lose(&path, files);
+        } else if found.is_file() && files.contains(&(found.dev(), found.ino())) {
+            std::fs::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        }
+    }
+}
