@@ -10,6 +10,7 @@ mod kv_workers;
 mod network;
 mod power;
 mod provisioning;
+mod tutorials;
 
 use crate::scenario::Scenario;
 
@@ -30,6 +31,11 @@ pub static ALL: &[Scenario] = &[
     provisioning::PROVISION,
     provisioning::PARTS_AND_NETWORK,
     provisioning::ODD_MACHINE,
+    tutorials::from_file::FROM_FILE,
+    tutorials::validator::VALIDATOR,
+    tutorials::cluster::ETCD,
+    tutorials::cluster::ETCD2,
+    tutorials::vagrant::CONFIG_RB,
     kv::KEYS,
     kv::MOVES,
     kv::LEADER_DIES,
@@ -45,6 +51,7 @@ pub static ALL: &[Scenario] = &[
     fleet::partition::PARTITION,
     fleet::restarts::RESTARTS,
     fleet::texts::TEXTS,
+    fleet::workers::WORKERS,
     fleet::limits::LIMITS,
     fleet::bus::BUS,
     fleet::functional::FUNCTIONAL,

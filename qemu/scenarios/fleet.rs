@@ -3,7 +3,7 @@
 mod beats;
 pub mod bus;
 pub mod clock;
-mod cluster;
+pub mod cluster;
 pub mod commands;
 pub mod crowd;
 pub mod docker;
@@ -17,6 +17,7 @@ pub mod restarts;
 pub mod soak;
 pub mod templates;
 pub mod texts;
+pub mod workers;
 
 /// As the tutorials write it.
 const TUTORIAL: &str = "\

@@ -9,7 +9,7 @@ use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const WORKERS: Scenario = Scenario {
     name: "kv-workers",
-    about: "workers without a member use the store of the one machine that has one, also after that restarts",
+    about: "workers without a member use the store of the one machine that has one, also after that restarts (A7; with units: fleet-workers)",
     nodes: 3,
     long_on: &[Qemu],
     run: workers,

@@ -28,8 +28,12 @@ pub static ALL: &[Target] = &[
     targets::http::TARGET,
     targets::log::TARGET,
     targets::metadata::TARGET,
+    targets::mime::TARGET,
+    targets::network::TARGET,
     targets::peer::TARGET,
     targets::provider::TARGET,
+    targets::user_data::TARGET,
+    targets::yaml::TARGET,
 ];
 
 pub fn named(name: &str) -> Option<&'static Target> {

@@ -181,6 +181,10 @@ targets! {
     http soak_http
     log soak_log
     metadata soak_metadata
+    mime soak_mime
+    network soak_network
     peer soak_peer
     provider soak_provider
+    user_data soak_user_data
+    yaml soak_yaml
 }

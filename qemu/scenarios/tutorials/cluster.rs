@@ -1,0 +1,94 @@
+//! Rows A1, A2 and A4: the tutorials' user-data, with a token of a discovery service, boots three machines that are
+//! one cluster.
+
+use std::path::Path;
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::super::fleet::cluster::boot_each;
+use super::super::kv::{FORMED, NODES, SOON, health};
+use super::host::{Discovery, log_in, new_key};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const ETCD: Scenario = Scenario {
+    name: "etcd-tutorial",
+    about: "the tutorials' user-data boots three machines with its names and keys, which find each other by a token (A1, A2, A4)",
+    nodes: NODES,
+    long_on: &[Qemu],
+    run: etcd,
+    ..USUAL
+};
+
+pub const ETCD2: Scenario = Scenario {
+    name: "etcd2-tutorial",
+    about: "the same with the user-data of 2015: etcd2, fleet's metadata, docker's API on a port (A1, A2, A4)",
+    nodes: NODES,
+    long_on: &[Qemu],
+    run: etcd2,
+    ..USUAL
+};
+
+/// What stands in the tutorials' files for what every reader has another of.
+const NAME: &str = "coreos0";
+const KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQD core@example";
+const URL: &str = "https://discovery.example/TOKEN";
+
+fn etcd(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage, include_str!("../../user-data/tutorial.yaml"), "etcd")?;
+    health(stage, &machines[0])
+}
+
+fn etcd2(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machines = form(stage, include_str!("../../user-data/tutorial-etcd2.yaml"), "etcd2")?;
+    health(stage, &machines[0])?;
+    let listed = machines[0].succeed("fleetctl list-machines --no-legend --fields=metadata")?;
+    expect(listed == "region=tutorial\n".repeat(NODES), "the metadata of all machines", &listed)?;
+    let version = machines[1].wait_until_succeeds("curl -sf http://127.0.0.1:2375/version", SOON)?;
+    expect(version.contains("\"ApiVersion\""), "docker's answer on its port", &version)
+}
+
+/// The machines of one cluster, each looked at; `unit` is the key-value store's name.
+fn form<'a>(stage: &Stage<'a>, text: &str, unit: &str) -> Result<Vec<Machine<'a>>, Failure> {
+    let discovery = Discovery::start(stage)?;
+    let (any, token) = (discovery.open("/new")?, discovery.open(&format!("/new?size={NODES}"))?);
+    expect(any != token, "a fresh token each time", &token)?;
+    let (key_file, key) = new_key(stage.site.layout().root())?;
+    let own = |machine: &str| {
+        // Names of their own, so that they are not what the metadata says.
+        let name = machine.replace("core-", "coreos");
+        text.replace(NAME, &name).replace(KEY, &key).replace(URL, token.trim())
+    };
+    for what in [NAME, KEY, URL] {
+        expect(text.contains(what), what, text)?;
+    }
+    boot_each(stage, own)?;
+    let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();
+    for machine in &machines {
+        look_at(machine, unit, &key_file)?;
+    }
+    let path = token.trim().rsplit('/').next().unwrap_or_default();
+    let registered = discovery.open(&format!("/{path}"))?;
+    expect(registered.matches("\"value\":").count() == NODES, "all members at the token's URL", &registered)?;
+    Ok(machines)
+}
+
+fn look_at(machine: &Machine<'_>, unit: &str, key: &Path) -> Result<(), Failure> {
+    let name = machine.name().replace("core-", "coreos");
+    for unit in [unit, "fleet"] {
+        machine.wait_for_unit(&format!("{unit}.service"), FORMED)?;
+    }
+    let said = log_in(machine, "core", key, "hostname")?;
+    expect(said.trim() == name, &name, &said)?;
+    let status = machine.succeed(&format!("systemctl status --no-pager {unit} fleet"))?;
+    let active =
+        status.lines().filter(|line| line.trim_start().starts_with("Active: active (running)")).count();
+    expect(active == 2, "both active, by the names that were typed", &status)?;
+    let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
+    expect(failed.trim().is_empty(), "no failed unit", &failed)?;
+    machine.wait_until_succeeds(&format!("etcdctl member list | grep -F 'name={name} '"), SOON)?;
+    let all = format!("test $(fleetctl list-machines --no-legend | wc -l) = {NODES}");
+    machine.wait_until_succeeds(&all, SOON)?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Row A5: `coreos-cloudinit -from-file` typed on a machine, with everything that cloud-config can name.
+
+use std::time::Duration;
+
+use machines::machine::Machine;
+
+use super::super::kv::shows;
+use super::host::{log_in, new_key};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const FROM_FILE: Scenario = Scenario {
+    name: "from-file",
+    about: "coreos-cloudinit -from-file=cloud-config.yaml applies name, users, keys, files and units, once (A5)",
+    run: from_file,
+    ..USUAL
+};
+
+const RUN: &str = "sudo coreos-cloudinit -from-file=cloud-config.yaml 2>&1";
+const SETTLED: Duration = Duration::from_secs(120);
+
+/// KEY is the reader's.
+const CONFIG: &str = r#"#cloud-config
+hostname: by-hand
+manage_etc_hosts: localhost
+users:
+  - name: elroy
+    gecos: Elroy the Boy
+    groups: [sudo, docker, not-there]
+    ssh_authorized_keys: ["KEY"]
+write_files:
+  - path: /home/elroy/notes/a
+    owner: elroy:elroy
+    permissions: "0640"
+    content: |
+      of elroy
+  - path: /etc/packed
+    encoding: gzip+base64
+    content: H4sIAAAAAAAAA8tIzcnJVyjPL8pJAQCFEUoNCwAAAA==
+coreos:
+  oem: {id: test, name: A "Test"}
+  update: {reboot-strategy: off}
+  units:
+    - name: made.service
+      enable: true
+      command: start
+      content: |
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=/bin/sh -c 'echo made by $MAKER >/run/made'
+        [Install]
+        WantedBy=multi-user.target
+      drop-ins:
+        - name: 10-maker.conf
+          content: |
+            [Service]
+            Environment=MAKER=hand
+    - name: never.service
+      mask: true
+    - name: systemd-timesyncd.service
+      command: stop
+"#;
+
+fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let (key_file, key) = new_key(stage.site.layout().root())?;
+    machine.write("/home/core/cloud-config.yaml", CONFIG.replace("KEY", &key).as_bytes())?;
+    let said = machine.succeed(RUN)?;
+    for line in [
+        "Set hostname to by-hand",
+        "Wrote file to \"/etc/packed\"",
+        "Calling unit command \"start\" on \"made.service\"",
+    ] {
+        expect(said.contains(line), line, &said)?;
+    }
+    applied(&machine)?;
+    let own = log_in(&machine, "elroy", &key_file, "id -Gn; cat notes/a")?;
+    expect(
+        own == "elroy sudo docker\nof elroy\n" || own == "elroy docker sudo\nof elroy\n",
+        "elroy's groups and file",
+        &own,
+    )?;
+    // A second run finds all as it is to be.
+    let again = machine.succeed(RUN)?;
+    expect(again.contains("Nothing changed"), "nothing to do", &again)?;
+    // What was written stays; that it was applied by hand does not make it the machine's user-data.
+    machine.succeed("sudo rm /etc/packed && sync")?;
+    machine.reboot()?;
+    machine.wait_for_unit("made.service", SETTLED)?;
+    machine.fail("test -e /etc/packed")?;
+    machine.succeed(
+        "sudo coreos-cloudinit -persist -from-file=cloud-config.yaml && sudo rm /etc/packed && sync",
+    )?;
+    machine.reboot()?;
+    machine.wait_until_succeeds("test -e /etc/packed", SETTLED)?;
+    Ok(())
+}
+
+fn applied(machine: &Machine<'_>) -> Result<(), Failure> {
+    shows(machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    machine.succeed("grep -x '127.0.0.1 by-hand' /etc/hosts")?;
+    shows(machine, "getent passwd elroy | cut -d: -f5,6", "Elroy the Boy:/home/elroy\n")?;
+    // No password was given, so that none lets in.
+    shows(machine, "sudo getent shadow elroy | cut -d: -f2", "*\n")?;
+    shows(
+        machine,
+        "sudo stat -c '%U:%G %a' /home/elroy/notes/a /home/elroy/notes",
+        "elroy:elroy 640\nelroy:elroy 755\n",
+    )?;
+    shows(machine, "cat /etc/packed", "hello world")?;
+    shows(
+        machine,
+        "cat /etc/oem-release",
+        "ID=test\nVERSION_ID=\nNAME=\"A \\\"Test\\\"\"\nHOME_URL=\"\"\nBUG_REPORT_URL=\"\"\n",
+    )?;
+    shows(
+        machine,
+        "grep ^REBOOT_STRATEGY= /etc/coreos/update.conf; systemctl is-enabled locksmithd.service; true",
+        "REBOOT_STRATEGY=off\nmasked-runtime\n",
+    )?;
+    shows(
+        machine,
+        "cat /run/made; systemctl is-active made.service; systemctl is-enabled made.service",
+        "made by hand\nactive\nenabled\n",
+    )?;
+    shows(
+        machine,
+        "systemctl is-enabled never.service; systemctl is-active systemd-timesyncd.service; true",
+        "masked\ninactive\n",
+    )
+}
