@@ -61,6 +61,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
         let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // The kernel names a process after its program a little later than it lets who started it go on.
+        let comm = format!("/proc/{}/comm", other.id());
+        while std::fs::read_to_string(&comm).unwrap() != "sleep\n" {
+            std::thread::yield_now();
+        }
         let own = std::process::id();
         let gone =
             [format!("{PREFIX}{own}-0"), format!("{PREFIX}{}-7", other.id()), format!("{PREFIX}4194999-1")];

@@ -45,6 +45,7 @@ pub(super) fn convert(text: &str) -> Result<Network, ConvertError> {
     edges.dedup();
     for (lower, child) in edges {
         check_name(&lower)?;
+        check_name(child.name())?;
         let manual = || Interface::new(&*lower, Link::Physical);
         interfaces.entry(lower.clone()).or_insert_with(manual).children.push(child);
     }

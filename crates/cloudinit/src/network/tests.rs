@@ -150,6 +150,7 @@ fn names_that_are_no_interfaces() {
         let message = format!("invalid interface name {name:?}");
         check("debian", &format!("iface {name} inet dhcp\n"), Err(&message));
         check("debian", &format!("iface bond0 inet dhcp\nbond-slaves {name}\n"), Err(&message));
+        check("debian", &format!("iface eth0 inet manual\nbond-master {name}\n"), Err(&message));
         let json = serde_json::json!({"network": {"interfaces": [{"name": name}]}}).to_string();
         check("packet", &json, Err(&message));
         check("vmware", &format!("interface.0.name={name}\ninterface.0.dhcp=yes"), Err(&message));

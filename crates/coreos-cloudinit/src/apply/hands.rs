@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
+use cloudinit::plan;
 use host::systemd::Systemd;
 use host::{Outcome, Root, flush, leftovers};
 
@@ -118,6 +119,14 @@ impl<'a> Hands<'a> {
                 self.info(format!("Not looking for what earlier runs left: {}", causes::chain(&error)))
             }
         }
+    }
+
+    /// Makes the files of the first of `steps` ready, unless that was done.
+    pub fn stage(&mut self, steps: &[plan::Step]) {
+        let writes = self.ahead.due(steps);
+        // Once they stand there, nobody could tell them from what an earlier run left.
+        writes.iter().for_each(|write| self.tidy(&write.path));
+        self.ahead.make_ready(self.settings.root, &writes);
     }
 
     /// So that all that was done so far outlives a power cut.

@@ -10,8 +10,6 @@ use cloudinit::plan::{Action, FileWrite, Part, Step};
 use host::files::{self, DIRECTORY_MODE, Request, Staged};
 use host::{FileError, Outcome, Root, accounts};
 
-use super::hands::Hands;
-
 /// Each has two files open.
 const MAX_FILES: usize = 64;
 /// They stand beside those that they replace.
@@ -30,7 +28,7 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// What is to be made ready before the first of `steps`: nothing where that was done.
-    fn due<'s>(&mut self, steps: &'s [Step]) -> Vec<&'s FileWrite> {
+    pub fn due<'s>(&mut self, steps: &'s [Step]) -> Vec<&'s FileWrite> {
         if self.left > 0 {
             self.left -= 1;
             return Vec::new();
@@ -54,7 +52,7 @@ impl Ahead {
     }
 
     /// What can not be made ready is left to its step, which tells why.
-    fn make_ready(&mut self, root: &Root, writes: &[&FileWrite]) {
+    pub fn make_ready(&mut self, root: &Root, writes: &[&FileWrite]) {
         let mut staged = Vec::new();
         for write in writes {
             match stage_one(root, write) {
@@ -77,16 +75,6 @@ impl Ahead {
         };
         self.changed |= !matches!(outcome, Ok(Outcome::Unchanged));
         outcome
-    }
-}
-
-impl Hands<'_> {
-    /// Makes the files of the first of `steps` ready, unless that was done.
-    pub(super) fn stage(&mut self, steps: &[Step]) {
-        let writes = self.ahead.due(steps);
-        // Once they stand there, nobody could tell them from what an earlier run left.
-        writes.iter().for_each(|write| self.tidy(&write.path));
-        self.ahead.make_ready(self.settings.root, &writes);
     }
 }
 

@@ -62,15 +62,12 @@ pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
     let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
     ptrace::setoptions(main, options).unwrap();
     ptrace::syscall(main, None).unwrap();
-    loop {
+    let code = loop {
         // All threads, but none of what another thread of this test started.
         let status = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)).unwrap();
         let (pid, signal) = match status {
-            WaitStatus::Exited(pid, code) if pid == main => {
-                trace.code = Some(code);
-                return trace;
-            }
-            WaitStatus::Signaled(pid, ..) if pid == main => return trace,
+            WaitStatus::Exited(pid, code) if pid == main => break Some(code),
+            WaitStatus::Signaled(pid, ..) if pid == main => break None,
             WaitStatus::PtraceSyscall(pid) => {
                 if step(pid, &mut trace, cut_at) {
                     child.kill().unwrap();
@@ -86,7 +83,10 @@ pub fn run(mut command: Command, cut_at: Option<usize>) -> Trace {
         };
         // One that was killed meanwhile is gone.
         ptrace::syscall(pid, signal).unwrap_or(());
-    }
+    };
+    // Its end was seen above: there is nothing left to wait for.
+    assert!(child.wait().is_err());
+    Trace { code, ..trace }
 }
 
 /// A thread begins or ends a system call; whether the power goes before it.

@@ -96,6 +96,14 @@ fn check_plan(plan: &Plan) {
                 account(user);
                 assert!(keys.iter().all(|key| !key.trim().is_empty()));
             }
+            Action::ImportKeys { user, name, .. } => {
+                account(user);
+                // A file's, beside those of other sources.
+                assert!(
+                    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']),
+                    "{name:?}"
+                );
+            }
             Action::Write(write) => file(write),
             Action::Mask { path } | Action::Unmask { path } => {
                 let below = ["/etc/systemd/", "/run/systemd/"].iter().any(|at| path.starts_with(at));

@@ -22,7 +22,9 @@ fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let breaks = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     let lines = u32::try_from(1 + breaks).unwrap();
-    let within = |place: Place| (1..=lines).contains(&place.line) && place.column >= 1;
+    // The reader ends the last line where nobody did: what is empty there stands behind it.
+    let behind = Place { line: lines + 1, column: 1 };
+    let within = |place: Place| ((1..=lines).contains(&place.line) && place.column >= 1) || place == behind;
     let until_error = read_until_error(bytes);
     let part = until_error.as_deref().map(|root| nodes(root, 1, &within));
     match read(bytes) {
