@@ -1,7 +1,9 @@
 //! From the configuration to a running node, through reloads, to the end.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use daemon::{Stop, notify};
@@ -11,6 +13,7 @@ use fleet_node::{Chance, Metrics, Node, Settings, World};
 use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
@@ -23,6 +26,11 @@ use crate::{facts, machine, peers, store};
 
 /// Libraries whose daily business is nobody's news.
 const QUIET: [&str; 3] = ["hyper", "rustls", "zbus"];
+
+const WAITING: &str = "waiting for the key-value store";
+/// A machine's boot waits so long until it is in the cluster, and no longer: what comes after may be the very store
+/// that is missing, as with user-data that lists fleet first.
+const BOOT_PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Result<()> {
     let log = daemon::log::start("fleetd", targets(&config))?;
@@ -127,13 +135,18 @@ async fn until_end(
     let mut standing = running.node.contact().follow();
     let ready = standing.wait_for(fleet_node::Standing::is_serving);
     tokio::pin!(ready);
-    let mut told = false;
-    notify::status("waiting for the key-value store");
+    let mut patience = pin!(sleep(BOOT_PATIENCE));
+    let (mut told, mut waited) = (false, false);
+    notify::status(WAITING);
     loop {
         tokio::select! {
             _ = &mut ready, if !told => {
                 told = true;
                 notify::ready("in the cluster");
+            }
+            () = &mut patience, if !told && !waited => {
+                waited = true;
+                notify::ready(WAITING);
             }
             () = stop.clone().wait() => return End::Stop,
             _ = hangup.recv() => {

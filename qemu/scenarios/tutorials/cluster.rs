@@ -14,7 +14,8 @@ use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const ETCD: Scenario = Scenario {
     name: "etcd-tutorial",
-    about: "the tutorials' user-data boots three machines with its names and keys, which find each other by a token (A1, A2, A4)",
+    about: "the tutorials' user-data boots three machines with its names and keys, which find each other by a token, also \
+            where fleet is listed first (A1, A2, A4)",
     nodes: NODES,
     long_on: &[Qemu],
     run: etcd,
@@ -36,12 +37,19 @@ const KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQD core@example";
 const URL: &str = "https://discovery.example/TOKEN";
 
 fn etcd(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage, include_str!("../../user-data/tutorial.yaml"), "etcd")?;
+    let text = include_str!("../../user-data/tutorial.yaml");
+    let [store_first, fleet_first] = [["etcd", "fleet"], ["fleet", "etcd"]].map(|units| {
+        units.map(|unit| format!("    - name: {unit}.service\n      command: start\n")).concat()
+    });
+    expect(text.contains(&store_first), &store_first, text)?;
+    // Fleet's start waits for the store then, and the store's start for fleet's.
+    let odd = text.replace(&store_first, &fleet_first);
+    let machines = form(stage, |name| if name == "core-02" { &odd } else { text }, "etcd")?;
     health(stage, &machines[0])
 }
 
 fn etcd2(stage: &Stage<'_>) -> Result<(), Failure> {
-    let machines = form(stage, include_str!("../../user-data/tutorial-etcd2.yaml"), "etcd2")?;
+    let machines = form(stage, |_| include_str!("../../user-data/tutorial-etcd2.yaml"), "etcd2")?;
     health(stage, &machines[0])?;
     let listed = machines[0].succeed("fleetctl list-machines --no-legend --fields=metadata")?;
     expect(listed == "region=tutorial\n".repeat(NODES), "the metadata of all machines", &listed)?;
@@ -49,8 +57,12 @@ fn etcd2(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(version.contains("\"ApiVersion\""), "docker's answer on its port", &version)
 }
 
-/// The machines of one cluster, each looked at; `unit` is the key-value store's name.
-fn form<'a>(stage: &Stage<'a>, text: &str, unit: &str) -> Result<Vec<Machine<'a>>, Failure> {
+/// The machines of one cluster, each with its file's text and looked at; `unit` is the key-value store's name.
+fn form<'a, 't>(
+    stage: &Stage<'a>,
+    text: impl Fn(&str) -> &'t str,
+    unit: &str,
+) -> Result<Vec<Machine<'a>>, Failure> {
     let discovery = Discovery::start(stage)?;
     let (any, token) = (discovery.open("/new")?, discovery.open(&format!("/new?size={NODES}"))?);
     expect(any != token, "a fresh token each time", &token)?;
@@ -58,10 +70,11 @@ fn form<'a>(stage: &Stage<'a>, text: &str, unit: &str) -> Result<Vec<Machine<'a>
     let own = |machine: &str| {
         // Names of their own, so that they are not what the metadata says.
         let name = machine.replace("core-", "coreos");
-        text.replace(NAME, &name).replace(KEY, &key).replace(URL, token.trim())
+        text(machine).replace(NAME, &name).replace(KEY, &key).replace(URL, token.trim())
     };
+    let first = text("core-01");
     for what in [NAME, KEY, URL] {
-        expect(text.contains(what), what, text)?;
+        expect(first.contains(what), what, first)?;
     }
     boot_each(stage, own)?;
     let machines: Vec<_> = (1..=NODES).map(|number| stage.machine(number)).collect();

@@ -111,7 +111,8 @@ fn a_signature_is_checked_and_one_by_another_key_or_none_is_found() {
         return;
     };
     let words = vec!["--sign".to_owned(), ours.to_str().unwrap().to_owned()];
-    let signed = Build { words, ..Build::resumed("signed", &[]) }.run().path("raw");
+    let build = Build { words, ..Build::resumed("signed", &[]) };
+    let signed = build.run().path("raw");
     let certificate = |key: &Path| key.with_extension("crt").to_str().unwrap().to_owned();
     let (ours, other) = (certificate(&ours), certificate(&other));
     let none: [&str; 0] = [];

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use image::build::{Options, fill_cache};
@@ -129,6 +129,20 @@ pub struct Build {
     /// A program and its words that stand before `keelson`.
     pub before: Vec<String>,
     pub environment: Vec<(&'static str, OsString)>,
+    _place: Arc<Place>,
+}
+
+/// Some gigabytes, which are given back when nobody needs them any more: all tests' together fill a disk. Those of a
+/// test that fails stay until the end.
+struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // What can not be removed now is removed in the end.
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
 }
 
 impl Build {
@@ -144,6 +158,7 @@ impl Build {
             words: Vec::new(),
             before: Vec::new(),
             environment: Vec::new(),
+            _place: Arc::new(Place(place)),
         }
     }
 
