@@ -2,6 +2,8 @@
 //!
 //! User-data that can not be used is dropped as a whole; the metadata's name, keys and addresses still count,
 //! so that one can log in and look.
+//!
+//! All of it but the applying runs with the rights to read, and no others ([`rights`]).
 
 use std::io::Write;
 
@@ -25,6 +27,7 @@ use crate::interpret::{Meaning, interpret};
 use crate::log::Log;
 use crate::observe;
 use crate::report::{self, Failure, Report};
+use crate::rights;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
@@ -60,6 +63,18 @@ struct Prepared {
     /// The user-data belongs to another program; nothing is to be done.
     foreign: bool,
     instance: Option<String>,
+}
+
+/// Does work that only reads with the rights for that.
+///
+/// # Errors
+/// Those of the work, or the rights can not be given up.
+pub fn reading<T: Send>(
+    request: &Request,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let of_programs: Vec<_> = request.sources.iter().flat_map(Source::rights_of_programs).copied().collect();
+    rights::reading(&of_programs, work)?
 }
 
 /// Prints the findings; whether there are none.
@@ -106,10 +121,13 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, Patience::Wait, log)?;
-    let metadata = fetch_metadata(&fetched, log)?;
+    let (fetched, metadata) = reading(request, || {
+        let fetched = fetch(request, Patience::Wait, log)?;
+        let metadata = fetch_metadata(&fetched, log)?;
+        Ok((fetched, metadata))
+    })?;
     let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
-    let prepared = prepare(request, &root, &fetched, metadata, log)?;
+    let prepared = reading(request, || prepare(request, &root, &fetched, metadata, log))?;
     if prepared.foreign {
         return Ok(true);
     }

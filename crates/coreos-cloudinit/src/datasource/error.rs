@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use cloudinit::provider::{Malformed, ProviderError};
 
+use crate::rights::RightsError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum DatasourceError {
     #[error("can not read {}", path.display())]
@@ -18,6 +20,8 @@ pub enum DatasourceError {
     Malformed { path: PathBuf, source: Malformed },
     #[error("{} can not be asked: {reason}", program.display())]
     Program { program: PathBuf, reason: String },
+    #[error(transparent)]
+    Rights(#[from] RightsError),
     #[error("URL is empty. Skipping.")]
     EmptyUrl,
     #[error("URL {0} does not have a valid HTTP scheme. Skipping.")]

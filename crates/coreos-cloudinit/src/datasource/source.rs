@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
 use cloudinit::metadata::Metadata;
 
 use super::error::DatasourceError;
@@ -74,6 +75,14 @@ impl Source {
             Self::Waagent(_) => "waagent",
             Self::VmwareOvfEnvironment(_) | Self::VmwareGuestinfo => "vmware",
             Self::VirtualBox => "virtualbox",
+        }
+    }
+
+    /// What the programs that it asks with need besides the rights to read.
+    pub fn rights_of_programs(&self) -> &'static [Capability] {
+        match self {
+            Self::VmwareGuestinfo => vmware::RIGHTS_OF_PROGRAMS,
+            _ => &[],
         }
     }
 
