@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use cloudinit::limits::MAX_RAW_BYTES;
 use cloudinit::metadata::Metadata;
-use cloudinit::provider::Malformed;
 use cloudinit::provider::cloud_sigma::Context;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,15 +42,11 @@ pub(super) fn is_there(root: &Path) -> bool {
 }
 
 pub(super) fn user_data(root: &Path) -> Result<Vec<u8>, DatasourceError> {
-    context(root)?.user_data().map_err(|source| malformed(root, source))
+    Ok(context(root)?.user_data()?)
 }
 
 pub(super) fn metadata(root: &Path) -> Result<Metadata, DatasourceError> {
     Ok(context(root)?.metadata(&mut |mac| leased_address(root, mac)))
-}
-
-fn malformed(root: &Path, source: Malformed) -> DatasourceError {
-    DatasourceError::Malformed { path: root.join(PORT), source }
 }
 
 fn context(root: &Path) -> Result<Context, DatasourceError> {
@@ -60,7 +55,7 @@ fn context(root: &Path) -> Result<Context, DatasourceError> {
     if said.len() > MAX_RAW_BYTES {
         return Err(DatasourceError::TooLarge { path, limit: MAX_RAW_BYTES });
     }
-    Context::read(&said).map_err(|source| malformed(root, source))
+    Ok(Context::read(&said)?)
 }
 
 /// What comes before the end of transmission, or one byte more than may.

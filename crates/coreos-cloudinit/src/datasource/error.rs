@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cloudinit::provider::{Malformed, ProviderError};
+use cloudinit::provider::Malformed;
 
 use crate::rights::RightsError;
 
@@ -15,7 +15,7 @@ pub enum DatasourceError {
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: usize },
     #[error(transparent)]
-    Answer(#[from] ProviderError),
+    Answer(#[from] Malformed),
     #[error("{} is not valid", path.display())]
     Malformed { path: PathBuf, source: Malformed },
     #[error("{} can not be asked: {reason}", program.display())]
