@@ -12,6 +12,7 @@ pub mod finding;
 mod fix;
 pub mod key_import;
 pub mod limits;
+pub mod meaning;
 pub mod metadata;
 mod mime;
 pub mod multipart;

@@ -5,7 +5,6 @@
 mod apply;
 mod datasource;
 mod flags;
-mod interpret;
 mod log;
 mod observe;
 mod report;

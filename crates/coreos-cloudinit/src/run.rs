@@ -10,6 +10,7 @@ use std::io::Write;
 use anyhow::Context;
 use cloudinit::check::Refusal;
 use cloudinit::convert::{self, ConvertError};
+use cloudinit::meaning::{Meaning, Tokens, interpret};
 use cloudinit::metadata::{Metadata, merge};
 use cloudinit::network::{self, Format, Network};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
@@ -23,7 +24,6 @@ use serde::Serialize;
 use crate::apply::{self, Settings};
 use crate::datasource::{Chosen, Patience, Source, choose};
 use crate::flags::Request;
-use crate::interpret::{Meaning, interpret};
 use crate::log::Log;
 use crate::observe;
 use crate::report::{self, Failure, Report};
@@ -228,7 +228,8 @@ fn prepare(
     log: &Log,
 ) -> anyhow::Result<Prepared> {
     let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
-    let meaning = interpret(&fetched.user_data, &addresses, log);
+    let tokens = Tokens::Addresses(&addresses);
+    let meaning = interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told));
     if meaning.foreign {
         let instance = metadata.instance;
         let plan = Plan::default();
