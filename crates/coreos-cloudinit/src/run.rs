@@ -22,7 +22,7 @@ use host::{Root, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
-use crate::datasource::{Chosen, Patience, Source, choose};
+use crate::datasource::{Chosen, Found, Memory, Patience, Source, choose};
 use crate::flags::Request;
 use crate::log::Log;
 use crate::observe;
@@ -79,7 +79,7 @@ pub fn reading<T: Send>(
 
 /// Prints the findings; whether there are none.
 pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
-    let fetched = fetch(request, Patience::AskOnce, log)?;
+    let (fetched, _) = fetch(request, Patience::AskOnce, log)?;
     if json {
         let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
         println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
@@ -89,7 +89,7 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
 
 /// Prints the user-data in another format, and what has no counterpart there; whether it could be converted.
 pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow::Result<bool> {
-    let fetched = fetch(request, Patience::AskOnce, log)?;
+    let (fetched, _) = fetch(request, Patience::AskOnce, log)?;
     if fetched.broken {
         return Ok(false);
     }
@@ -110,8 +110,8 @@ pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow:
 /// Prints the steps; whether a run would succeed as far as can be known.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, Patience::Wait, log)?;
-    let metadata = fetch_metadata(&fetched, log)?;
+    let (fetched, memory) = fetch(request, Patience::Wait, log)?;
+    let metadata = fetch_metadata(&fetched, &memory, log)?;
     let prepared = prepare(request, &root, &fetched, metadata, log)?;
     let text = plan::print(&prepared.plan).context("can not print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
@@ -122,8 +122,8 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
     let (fetched, metadata) = reading(request, || {
-        let fetched = fetch(request, Patience::Wait, log)?;
-        let metadata = fetch_metadata(&fetched, log)?;
+        let (fetched, memory) = fetch(request, Patience::Wait, log)?;
+        let metadata = fetch_metadata(&fetched, &memory, log)?;
         Ok((fetched, metadata))
     })?;
     let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
@@ -177,11 +177,12 @@ fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
     request.ignore_failure || !(fetched.broken || prepared.malformed)
 }
 
-fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fetched> {
-    let Chosen { source, user_data } = choose(&request.sources, patience, log)?;
+/// With what the source told besides.
+fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fetched, Memory)> {
+    let Chosen { source, found: Found { memory, user_data } } = choose(&request.sources, patience, log)?;
     log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
     let mut broken = false;
-    let fetched = user_data.map_or_else(|| source.user_data(patience, log), Ok);
+    let fetched = user_data.map_or_else(|| source.user_data(&memory, patience, log), Ok);
     let raw = fetched.unwrap_or_else(|error| {
         log.error(format!(
             "Failed fetching user-data from datasource: {}. Continuing...",
@@ -211,13 +212,13 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fet
             Severity::Info => log.info(finding.to_string()),
         }
     }
-    Ok(Fetched { source, user_data, sha256, raw: kept, findings, broken })
+    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
 }
 
 /// Without the lock: a service that is slow to answer must not hold up a run from another source.
-fn fetch_metadata(fetched: &Fetched, log: &Log) -> anyhow::Result<Metadata> {
+fn fetch_metadata(fetched: &Fetched, memory: &Memory, log: &Log) -> anyhow::Result<Metadata> {
     log.info(format!("Fetching meta-data from datasource of type {:?}", fetched.source.kind()));
-    fetched.source.metadata(Patience::Wait, log).context("Failed fetching meta-data from datasource")
+    fetched.source.metadata(memory, Patience::Wait, log).context("Failed fetching meta-data from datasource")
 }
 
 fn prepare(

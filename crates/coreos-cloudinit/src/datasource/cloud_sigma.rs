@@ -41,15 +41,12 @@ pub(super) fn is_there(root: &Path) -> bool {
     fs::read_dir(root.join(LEASES)).is_ok_and(|mut leases| leases.next().is_some())
 }
 
-pub(super) fn user_data(root: &Path) -> Result<Vec<u8>, DatasourceError> {
-    Ok(context(root)?.user_data()?)
+pub(super) fn metadata(root: &Path, context: &Context) -> Metadata {
+    context.metadata(&mut |mac| leased_address(root, mac))
 }
 
-pub(super) fn metadata(root: &Path) -> Result<Metadata, DatasourceError> {
-    Ok(context(root)?.metadata(&mut |mac| leased_address(root, mac)))
-}
-
-fn context(root: &Path) -> Result<Context, DatasourceError> {
+/// Asks for it.
+pub(super) fn context(root: &Path) -> Result<Context, DatasourceError> {
     let path = root.join(PORT);
     let said = ask(&path, LIMIT).map_err(|source| DatasourceError::Read { path: path.clone(), source })?;
     if said.len() > MAX_RAW_BYTES {
