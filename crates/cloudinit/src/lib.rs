@@ -19,6 +19,8 @@ pub mod multipart;
 pub mod network;
 pub mod plan;
 mod preview;
+#[cfg(test)]
+mod processor_time;
 pub mod provider;
 mod schema;
 mod suggestion;
