@@ -12,12 +12,15 @@ pub mod finding;
 mod fix;
 pub mod key_import;
 pub mod limits;
+pub mod meaning;
 pub mod metadata;
 mod mime;
 pub mod multipart;
 pub mod network;
 pub mod plan;
 mod preview;
+#[cfg(test)]
+mod processor_time;
 pub mod provider;
 mod schema;
 mod suggestion;

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::check::{self, Checked};
-use crate::config;
+use crate::check::Checked;
 use crate::finding::{Finding, Severity};
-use crate::multipart::{self, Content};
+use crate::meaning::{Meaning, Tokens, interpret};
 use crate::plan::{Facts, Plan, Settings, add_scripts, plan};
-use crate::template::{Addresses, without_escapes};
+use crate::template::Addresses;
 use crate::user_data::{Kind, UserData, decode};
-use crate::validate::{validate_decoded, without_tokens};
-use crate::yaml::{self, Place};
+use crate::validate::validate_decoded;
+use crate::yaml::Place;
 
 /// Under which keys are stored where nothing else is said.
 const SSH_KEY_NAME: &str = "coreos-cloudinit";
@@ -30,7 +29,7 @@ pub fn preview(raw: &[u8]) -> Preview {
         Ok(user_data) => Preview {
             kind: user_data.kind.name(),
             findings: validate_decoded(&user_data),
-            plan: meaning(&user_data).map(|(checked, scripts)| steps(&checked, &scripts)),
+            plan: usable(&user_data).map(|meaning| steps(&meaning.checked, &meaning.scripts)),
         },
         Err(error) => Preview {
             kind: Kind::Unknown(None).name(),
@@ -55,37 +54,11 @@ pub(crate) fn steps(checked: &Checked, scripts: &[Vec<u8>]) -> Plan {
     plan
 }
 
-/// What would be applied, and the scripts that would run then. Of several parts those that can be used.
-pub(crate) fn meaning(user_data: &UserData) -> Option<(Checked, Vec<Vec<u8>>)> {
-    let text = &user_data.text;
-    match user_data.kind {
-        Kind::Empty => Some((check::nothing(), Vec::new())),
-        Kind::Script => Some((check::nothing(), vec![text.clone()])),
-        Kind::CloudConfig => Some((config(text)?, Vec::new())),
-        Kind::Multipart => {
-            let (mut configs, mut scripts) = (vec![check::nothing()], Vec::new());
-            for part in multipart::read(text).parts {
-                match part.content {
-                    Content::CloudConfig(text) => configs.extend(config(&text)),
-                    Content::Script(text) => scripts.push(text.into_owned()),
-                    Content::Empty | Content::Ignored(_) | Content::Failed(_) => {}
-                }
-            }
-            Some((check::join(configs), scripts))
-        }
-        Kind::Ignition | Kind::Unknown(_) => None,
-    }
-}
-
-fn config(text: &[u8]) -> Option<Checked> {
-    let document = yaml::read(&without_escapes(text)).ok()?;
-    let root = document.root.as_deref().filter(|root| !root.is_null());
-    if root.is_some_and(|root| root.mapping().is_none()) {
-        return None;
-    }
-    let mut config = config::read(root);
-    without_tokens(&mut config);
-    check::check(&config).ok()
+/// What would be applied. Of several parts those that can be used, with the keys of the others.
+pub(crate) fn usable(user_data: &UserData) -> Option<Meaning> {
+    let meaning = interpret(user_data, Tokens::Unknown, &mut drop);
+    let is_usable = !meaning.malformed || matches!(user_data.kind, Kind::Multipart);
+    (is_usable && !meaning.foreign).then_some(meaning)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cloudinit::meaning::Told;
+
 const SECONDS_A_DAY: u64 = 86_400;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,16 @@ impl Log {
 
     pub fn error(&self, message: impl AsRef<str>) {
         self.line(Priority::Error, message.as_ref());
+    }
+
+    /// What the user-data's reader tells.
+    pub fn pass_on(&self, told: &Told) {
+        match told {
+            Told::Info(message) => self.info(message),
+            Told::Warning(message) => self.warning(message),
+            Told::Error(message) => self.error(message),
+            Told::Output(text) => println!("{text}"),
+        }
     }
 
     fn line(&self, priority: Priority, message: &str) {

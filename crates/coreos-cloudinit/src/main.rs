@@ -5,10 +5,10 @@
 mod apply;
 mod datasource;
 mod flags;
-mod interpret;
 mod log;
 mod observe;
 mod report;
+mod rights;
 mod run;
 mod script;
 
@@ -43,10 +43,10 @@ fn main() -> ExitCode {
             println!("coreos-cloudinit {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        Task::Status => report::print(&request),
-        Task::Validate { json } => run::validate(&request, json, &log),
-        Task::Convert(format) => run::convert(&request, format, &log),
-        Task::Plan => run::plan(&request, &log),
+        Task::Status => run::reading(&request, || report::print(&request)),
+        Task::Validate { json } => run::reading(&request, || run::validate(&request, json, &log)),
+        Task::Convert(format) => run::reading(&request, || run::convert(&request, format, &log)),
+        Task::Plan => run::reading(&request, || run::plan(&request, &log)),
         Task::Apply => run::apply(&request, &log),
     };
     match done {

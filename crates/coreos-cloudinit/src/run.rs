@@ -2,12 +2,15 @@
 //!
 //! User-data that can not be used is dropped as a whole; the metadata's name, keys and addresses still count,
 //! so that one can log in and look.
+//!
+//! All of it but the applying runs with the rights to read, and no others ([`rights`]).
 
 use std::io::Write;
 
 use anyhow::Context;
 use cloudinit::check::Refusal;
 use cloudinit::convert::{self, ConvertError};
+use cloudinit::meaning::{Meaning, Tokens, interpret};
 use cloudinit::metadata::{Metadata, merge};
 use cloudinit::network::{self, Format, Network};
 use cloudinit::plan::{self, Plan, Settings as PlanSettings};
@@ -19,12 +22,12 @@ use host::{Root, flush, leftovers, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
-use crate::datasource::{Chosen, Patience, Source, choose};
+use crate::datasource::{Chosen, Found, Memory, Patience, Source, choose};
 use crate::flags::Request;
-use crate::interpret::{Meaning, interpret};
 use crate::log::Log;
 use crate::observe;
 use crate::report::{self, Failure, Report};
+use crate::rights;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
@@ -62,9 +65,21 @@ struct Prepared {
     instance: Option<String>,
 }
 
+/// Does work that only reads with the rights for that.
+///
+/// # Errors
+/// Those of the work, or the rights can not be given up.
+pub fn reading<T: Send>(
+    request: &Request,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let of_programs: Vec<_> = request.sources.iter().flat_map(Source::rights_of_programs).copied().collect();
+    rights::reading(&of_programs, work)?
+}
+
 /// Prints the findings; whether there are none.
 pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool> {
-    let fetched = fetch(request, Patience::AskOnce, log)?;
+    let (fetched, _) = fetch(request, Patience::AskOnce, log)?;
     if json {
         let result = (!fetched.findings.is_empty()).then_some(&*fetched.findings);
         println!("{}", serde_json::to_string(&ValidationAnswer { result })?);
@@ -74,7 +89,7 @@ pub fn validate(request: &Request, json: bool, log: &Log) -> anyhow::Result<bool
 
 /// Prints the user-data in another format, and what has no counterpart there; whether it could be converted.
 pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow::Result<bool> {
-    let fetched = fetch(request, Patience::AskOnce, log)?;
+    let (fetched, _) = fetch(request, Patience::AskOnce, log)?;
     if fetched.broken {
         return Ok(false);
     }
@@ -95,8 +110,8 @@ pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow:
 /// Prints the steps; whether a run would succeed as far as can be known.
 pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, Patience::Wait, log)?;
-    let metadata = fetch_metadata(&fetched, log)?;
+    let (fetched, memory) = fetch(request, Patience::Wait, log)?;
+    let metadata = fetch_metadata(&fetched, &memory, log)?;
     let prepared = prepare(request, &root, &fetched, metadata, log)?;
     let text = plan::print(&prepared.plan).context("can not print the plan")?;
     std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
@@ -106,10 +121,13 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let fetched = fetch(request, Patience::Wait, log)?;
-    let metadata = fetch_metadata(&fetched, log)?;
+    let (fetched, metadata) = reading(request, || {
+        let (fetched, memory) = fetch(request, Patience::Wait, log)?;
+        let metadata = fetch_metadata(&fetched, &memory, log)?;
+        Ok((fetched, metadata))
+    })?;
     let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
-    let prepared = prepare(request, &root, &fetched, metadata, log)?;
+    let prepared = reading(request, || prepare(request, &root, &fetched, metadata, log))?;
     if prepared.foreign {
         return Ok(true);
     }
@@ -159,11 +177,12 @@ fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {
     request.ignore_failure || !(fetched.broken || prepared.malformed)
 }
 
-fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fetched> {
-    let Chosen { source, user_data } = choose(&request.sources, patience, log)?;
+/// With what the source told besides.
+fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fetched, Memory)> {
+    let Chosen { source, found: Found { memory, user_data } } = choose(&request.sources, patience, log)?;
     log.info(format!("Fetching user-data from datasource of type {:?}", source.kind()));
     let mut broken = false;
-    let fetched = user_data.map_or_else(|| source.user_data(patience, log), Ok);
+    let fetched = user_data.map_or_else(|| source.user_data(&memory, patience, log), Ok);
     let raw = fetched.unwrap_or_else(|error| {
         log.error(format!(
             "Failed fetching user-data from datasource: {}. Continuing...",
@@ -193,13 +212,13 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<Fet
             Severity::Info => log.info(finding.to_string()),
         }
     }
-    Ok(Fetched { source, user_data, sha256, raw: kept, findings, broken })
+    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
 }
 
 /// Without the lock: a service that is slow to answer must not hold up a run from another source.
-fn fetch_metadata(fetched: &Fetched, log: &Log) -> anyhow::Result<Metadata> {
+fn fetch_metadata(fetched: &Fetched, memory: &Memory, log: &Log) -> anyhow::Result<Metadata> {
     log.info(format!("Fetching meta-data from datasource of type {:?}", fetched.source.kind()));
-    fetched.source.metadata(Patience::Wait, log).context("Failed fetching meta-data from datasource")
+    fetched.source.metadata(memory, Patience::Wait, log).context("Failed fetching meta-data from datasource")
 }
 
 fn prepare(
@@ -210,7 +229,8 @@ fn prepare(
     log: &Log,
 ) -> anyhow::Result<Prepared> {
     let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
-    let meaning = interpret(&fetched.user_data, &addresses, log);
+    let tokens = Tokens::Addresses(&addresses);
+    let meaning = interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told));
     if meaning.foreign {
         let instance = metadata.instance;
         let plan = Plan::default();

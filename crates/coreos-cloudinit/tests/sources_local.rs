@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -113,8 +116,9 @@ fn guestinfo(machine: &Machine, program: &str, keys: &[(&str, &str)]) {
         machine.put(&format!("/keys/guestinfo.{key}"), value);
     }
     let script = format!(
-        "for request; do :; done\nfile='{}'/\"${{request#info-get }}\"\n\
+        "for request; do :; done\necho \"$request\" >> '{}'\nfile='{}'/\"${{request#info-get }}\"\n\
          [ -e \"$file\" ] || {{ echo 'No value found' >&2; exit 1; }}\ncat \"$file\"; echo",
+        machine.path("/asked").display(),
         machine.path("/keys").display()
     );
     machine.program(program, &script);
@@ -170,7 +174,12 @@ fn vmwares_guestinfo() {
         guestinfo(&machine, program, &keys);
         plan(&machine, from, 0, &["of type \"vmware\"", &format!(r#"{{"op":"hostname","name":"{program}""#)]);
     }
+    std::fs::remove_file(machine.path("/asked")).unwrap();
     assert_eq!(applied(&machine, from), "10.0.0.8");
+    let asked = machine.read("/asked");
+    let (asked, different) = (asked.lines(), asked.lines().collect::<BTreeSet<_>>());
+    assert!(different.contains("info-get guestinfo.ovfenv"), "{different:?}");
+    assert_eq!(asked.count(), different.len(), "nothing is asked for twice");
     // What is downloaded is decoded as what stands there would be.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://user:hush@{}/config", server.local_addr().unwrap());
@@ -302,6 +311,8 @@ fn cloudsigmas_server_context() {
     );
     let mut host = std::fs::File::from(pair.master);
     host.write_all(b"{\"name\": \"left from before\"}\x04").unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
     // As long as this process lives: the hypervisor does not end either.
     thread::spawn(move || {
         let mut request = Vec::new();
@@ -310,6 +321,7 @@ fn cloudsigmas_server_context() {
             host.read_exact(&mut byte).unwrap();
             request.push(byte[0]);
             if request.ends_with(b"<\n\n>") {
+                count.fetch_add(1, Ordering::Relaxed);
                 host.write_all(&[context.as_bytes(), &[4]].concat()).unwrap();
             }
         }
@@ -321,4 +333,5 @@ fn cloudsigmas_server_context() {
     ];
     plan(&machine, from, 0, &said).never_says("hush").never_says("was base64 encoded");
     assert_eq!(applied(&machine, from), "10.0.0.7 31.171.251.74");
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "once a run");
 }

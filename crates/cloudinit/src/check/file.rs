@@ -1,7 +1,7 @@
 //! `write_files`: clean paths, modes as numbers, decoded contents.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::name::clean_path;
 use super::refusal::{Refusal, one_line};
@@ -20,7 +20,7 @@ pub struct CheckedFile {
     pub mode: u32,
     /// As `chown` reads it; empty for root.
     pub owner: String,
-    pub content: Rc<[u8]>,
+    pub content: Arc<[u8]>,
     pub way: Way,
     /// Written after the units, before their commands.
     pub deferred: bool,
@@ -113,13 +113,13 @@ fn permissions(file: &File, refusals: &mut Vec<Refusal>) -> u32 {
     })
 }
 
-fn content(file: &File, refusals: &mut Vec<Refusal>) -> Rc<[u8]> {
-    let empty = || Rc::from(&b""[..]);
+fn content(file: &File, refusals: &mut Vec<Refusal>) -> Arc<[u8]> {
+    let empty = || Arc::from(&b""[..]);
     let name = file.encoding.as_ref().map(|encoding| &*encoding.text).unwrap_or_default();
     let Some(content) = &file.content else { return empty() };
     let decoded = match ContentEncoding::parse(name) {
         Some(encoding) if encoding.is_plain() => return content.bytes.clone(),
-        Some(encoding) => encoding.decode(&content.bytes, MAX_FILE_BYTES).map(Rc::from),
+        Some(encoding) => encoding.decode(&content.bytes, MAX_FILE_BYTES).map(Arc::from),
         None => Err(DecodeError::Unsupported(name.to_owned())),
     };
     decoded.unwrap_or_else(|error| {

@@ -12,7 +12,7 @@ mod refusal;
 mod system;
 mod unit;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use account::{Account, CheckedGroup};
 pub use file::{CheckedFile, Way};
@@ -55,23 +55,23 @@ pub struct Checked {
 #[derive(Debug, Clone)]
 pub struct CheckedService {
     pub service: Service,
-    pub variables: Vec<(String, Rc<str>)>,
+    pub variables: Vec<(String, Arc<str>)>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct CheckedUpdate {
-    pub reboot_strategy: Option<Rc<str>>,
-    pub group: Option<Rc<str>>,
-    pub server: Option<Rc<str>>,
+    pub reboot_strategy: Option<Arc<str>>,
+    pub group: Option<Arc<str>>,
+    pub server: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct CheckedOem {
-    pub id: Rc<str>,
-    pub name: Rc<str>,
-    pub version_id: Rc<str>,
-    pub home_url: Rc<str>,
-    pub bug_report_url: Rc<str>,
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    pub version_id: Arc<str>,
+    pub home_url: Arc<str>,
+    pub bug_report_url: Arc<str>,
 }
 
 /// # Errors

@@ -1,6 +1,6 @@
 //! `coreos.units`: names that are safe in paths, commands that exist.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::name::{file_name_problem, unit_problem};
 use super::refusal::Refusal;
@@ -20,7 +20,7 @@ pub struct CheckedUnit {
     pub mask: bool,
     pub enable: bool,
     pub runtime: bool,
-    pub content: Option<Rc<str>>,
+    pub content: Option<Arc<str>>,
     pub command: Option<String>,
     pub drop_ins: Vec<CheckedDropIn>,
 }
@@ -28,7 +28,7 @@ pub struct CheckedUnit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedDropIn {
     pub name: String,
-    pub content: Rc<str>,
+    pub content: Arc<str>,
 }
 
 impl CheckedUnit {

@@ -7,7 +7,7 @@ mod number;
 mod read;
 mod recover;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::schema::Service;
 use crate::yaml::Place;
@@ -18,7 +18,7 @@ pub use recover::keys_before_error;
 /// A text that is set, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    pub text: Rc<str>,
+    pub text: Arc<str>,
     pub place: Place,
 }
 
@@ -112,7 +112,7 @@ pub struct File {
 
 #[derive(Debug, Clone)]
 pub struct Content {
-    pub bytes: Rc<[u8]>,
+    pub bytes: Arc<[u8]>,
     pub place: Place,
 }
 

@@ -1,6 +1,6 @@
 //! Tree to typed config.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::number::float;
 use super::{
@@ -146,7 +146,7 @@ fn file(mapping: &Mapping, place: Place) -> File {
 fn content(mapping: &Mapping) -> Option<Content> {
     let entry = mapping.get("content")?;
     let scalar = entry.node.scalar().filter(|scalar| scalar.resolve() != ScalarType::Null)?;
-    let bytes = scalar.binary.clone().unwrap_or_else(|| Rc::from(scalar.text.clone()));
+    let bytes = scalar.binary.clone().unwrap_or_else(|| Arc::from(scalar.text.clone()));
     Some(Content { bytes, place: entry.place })
 }
 

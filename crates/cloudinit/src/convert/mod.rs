@@ -16,6 +16,7 @@ pub use without::Without;
 
 use crate::check::Checked;
 use crate::config::{self, CloudConfig};
+use crate::meaning::Meaning;
 use crate::multipart::{self, Content};
 use crate::preview;
 use crate::template::without_escapes;
@@ -61,7 +62,7 @@ pub fn convert(user_data: &UserData, format: Format) -> Result<Converted, Conver
         Kind::Unknown(_) => return Err(ConvertError::NotValid),
         Kind::Empty | Kind::CloudConfig | Kind::Multipart => {}
     }
-    let (mut checked, scripts) = preview::meaning(user_data).ok_or(ConvertError::NotValid)?;
+    let Meaning { mut checked, scripts, .. } = preview::usable(user_data).ok_or(ConvertError::NotValid)?;
     let parts = parts(user_data)?;
     let hostname = parts.iter().find_map(|part| part.config.hostname.as_ref());
     if hostname.is_some_and(|name| without::has_token(&name.text)) {

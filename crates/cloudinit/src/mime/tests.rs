@@ -1,4 +1,5 @@
 use super::*;
+use crate::processor_time::in_short;
 
 /// Each leaf as `number type line: body`, then the notes.
 fn show(text: &str) -> Vec<String> {
@@ -102,10 +103,9 @@ fn what_is_missing_or_too_much() {
 /// Megabytes of boundaries, of headers and of what looks like them are read in one go.
 #[test]
 fn nothing_is_read_again_and_again() {
-    let start = std::time::Instant::now();
     let head = "Content-Type: multipart/mixed; boundary=b\n\n";
     for piece in ["--b", "--b\n", "--b\nX: y\n", "\n", "Content-Type: multipart/mixed; boundary=b\n\n--b\n"] {
-        split(format!("{head}{}", piece.repeat((8 << 20) / piece.len())).as_bytes());
+        let text = format!("{head}{}", piece.repeat((8 << 20) / piece.len()));
+        in_short(|| drop(split(text.as_bytes())));
     }
-    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
 }

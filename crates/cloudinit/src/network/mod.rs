@@ -14,6 +14,7 @@ mod vmware;
 
 use std::collections::BTreeSet;
 
+pub(crate) use address::Cidr;
 pub use interface::{ConvertError, Network};
 pub use text::NetworkFile;
 

@@ -1,7 +1,7 @@
 //! Puts the parts of a plan in their order.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::step::{Action, Facts, FileWrite, Part, Plan, Settings};
 use super::{files, network, units, users};
@@ -54,12 +54,12 @@ fn drop_overwritten(plan: &mut Plan) {
 pub fn add_scripts(plan: &mut Plan, commands: &[Vec<u8>], scripts: &[Vec<u8>]) {
     let chained = commands.len() + scripts.len() > 1;
     for content in commands {
-        plan.push(Action::Script { content: Rc::from(&**content), chained }, "an entry of runcmd");
+        plan.push(Action::Script { content: Arc::from(&**content), chained }, "an entry of runcmd");
     }
     for text in scripts {
         let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
         let first = text[..end].trim_ascii_end();
-        let content: Rc<[u8]> = [first, &text[end..]].concat().into();
+        let content: Arc<[u8]> = [first, &text[end..]].concat().into();
         let why = if chained { "a script of the user-data" } else { "the user-data is a script" };
         plan.push(Action::Script { content, chained }, why);
     }

@@ -1,7 +1,7 @@
 //! Files: what `write_files` says, and what settings become files.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::step::{Action, Facts, FileWrite, Part, Plan};
 use crate::check::{Checked, CheckedFile, CheckedOem, CheckedUpdate, System, Way};
@@ -88,7 +88,7 @@ fn text(path: &str, content: String) -> Action {
         path: path.to_owned(),
         mode: DEFAULT_MODE,
         owner: String::new(),
-        content: Rc::from(content.into_bytes()),
+        content: Arc::from(content.into_bytes()),
         part: Part::File,
     })
 }

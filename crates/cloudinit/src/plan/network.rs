@@ -1,6 +1,6 @@
 //! The datasource's network (contract 1.7): interfaces down, modules, files. networkd is restarted with the units.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::step::{Action, Facts, FileWrite, Part, Plan};
 use crate::network::Network;
@@ -29,7 +29,7 @@ pub(super) fn plan(network: &Network, facts: &Facts, plan: &mut Plan) -> bool {
             path: file.path,
             mode: MODE,
             owner: String::new(),
-            content: Rc::from(file.content.into_bytes()),
+            content: Arc::from(file.content.into_bytes()),
             part: Part::Unit { name: file.name, network: true },
         };
         plan.push(Action::Write(write), "the datasource's network config");

@@ -1,7 +1,7 @@
 //! What a plan is made of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::key_import::KeyImport;
 
@@ -103,7 +103,7 @@ pub enum Action {
         when: When,
     },
     Script {
-        content: Rc<[u8]>,
+        content: Arc<[u8]>,
         /// One of several: each waits for the one before.
         chained: bool,
     },
@@ -124,7 +124,7 @@ pub struct FileWrite {
     pub path: String,
     pub mode: u32,
     pub owner: String,
-    pub content: Rc<[u8]>,
+    pub content: Arc<[u8]>,
     pub part: Part,
 }
 

@@ -1,6 +1,6 @@
 //! Units: files, drop-ins, masks, enabling, and then the commands.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::files::TIME_SERVERS_PATH;
 use super::step::{Action, FileWrite, Part, Plan, When};
@@ -88,13 +88,13 @@ fn listed(unit: &CheckedUnit, changes: &mut Changes, plan: &mut Plan) {
     changes.network |= network;
     if let Some(content) = &unit.content {
         let part = Part::Unit { name: unit.name.clone(), network };
-        write(path.clone(), Rc::from(content.clone()), part, "content of the unit", plan);
+        write(path.clone(), Arc::from(content.clone()), part, "content of the unit", plan);
         changes.units = true;
     }
     for drop_in in &unit.drop_ins {
         let part = Part::DropIn { unit: unit.name.clone(), name: drop_in.name.clone(), network };
         let path = format!("{path}.d/{}", drop_in.name);
-        write(path, Rc::from(drop_in.content.clone()), part, "drop-in of the unit", plan);
+        write(path, Arc::from(drop_in.content.clone()), part, "drop-in of the unit", plan);
         changes.units = true;
     }
     if unit.mask {
@@ -120,7 +120,7 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
         let content = environment(&options.variables);
         let part = Part::DropIn { unit: unit.to_owned(), name: SERVICE_DROP_IN.to_owned(), network: false };
         let path = format!("/run/systemd/system/{unit}.d/{SERVICE_DROP_IN}");
-        write(path, Rc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
+        write(path, Arc::from(content.into_bytes()), part, &format!("coreos.{block}"), plan);
         changes.units = true;
     }
     if !masked {
@@ -129,7 +129,7 @@ fn options(options: &CheckedService, masked: bool, changes: &mut Changes, plan: 
 }
 
 /// A drop-in with these variables.
-pub(crate) fn environment(variables: &[(String, Rc<str>)]) -> String {
+pub(crate) fn environment(variables: &[(String, Arc<str>)]) -> String {
     let lines = variables.iter().map(|(name, value)| format!("Environment=\"{name}={}\"\n", escape(value)));
     format!("[Service]\n{}", lines.collect::<String>())
 }
@@ -143,7 +143,7 @@ fn runtime_path(unit: &str) -> String {
     format!("/run/systemd/system/{unit}")
 }
 
-fn write(path: String, content: Rc<[u8]>, part: Part, why: &str, plan: &mut Plan) {
+fn write(path: String, content: Arc<[u8]>, part: Part, why: &str, plan: &mut Plan) {
     let write = FileWrite { path, mode: UNIT_MODE, owner: String::new(), content, part };
     plan.push(Action::Write(write), why);
 }

@@ -1,7 +1,7 @@
 //! Users and ssh keys.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::step::{Action, Facts, FileWrite, Hash, Part, Plan, Settings};
 use crate::check::{Account, Checked};
@@ -115,7 +115,7 @@ fn sudoers(users: &[Account], plan: &mut Plan) {
         path: SUDOERS_PATH.to_owned(),
         mode: SUDOERS_MODE,
         owner: String::new(),
-        content: Rc::from(lines.into_bytes()),
+        content: Arc::from(lines.into_bytes()),
         part: Part::Sudoers,
     };
     plan.push(Action::Write(write), "sudo of the users");

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use roxmltree::Node;
 
+use super::address::{self, Side, put};
 use super::{Malformed, ignored, text, xml};
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
-use crate::template::Addresses;
 
 /// The addresses in the agent's `SharedConfig.xml`: of the instance that is this machine.
 ///
@@ -24,16 +24,19 @@ pub fn shared_config(bytes: &[u8]) -> Result<Metadata, Malformed> {
     };
     let notes = &mut metadata.notes;
     let private = xml::attribute(instance, "address").and_then(|text| {
-        let address = text.parse::<IpAddr>().ok();
-        if address.is_none() {
+        address::read(text).unwrap_or_else(|_| {
             ignored("address of the instance in SharedConfig.xml", "IP address", notes);
-        }
-        address
+            None
+        })
     });
     let public = xml::child(instance, "InputEndpoints").and_then(|endpoints| {
         xml::children(endpoints, "Endpoint").find_map(|endpoint| public_address(endpoint, notes))
     });
-    metadata.addresses = addresses(private, public);
+    for (address, side) in [(private, Side::Private), (public, Side::Public)] {
+        if let Some(address) = address {
+            put(&mut metadata.addresses, side, address);
+        }
+    }
     Ok(metadata)
 }
 
@@ -45,23 +48,11 @@ fn instance<'a, 'input>(root: Node<'a, 'input>, id: &str) -> Option<Node<'a, 'in
 /// Endpoints that are not public have none.
 fn public_address(endpoint: Node<'_, '_>, notes: &mut Vec<String>) -> Option<IpAddr> {
     let text = xml::attribute(endpoint, "loadBalancedPublicAddress")?;
-    let address = text.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| text.parse()).ok();
-    if address.is_none() {
+    let with_port = address::read::<SocketAddr>(text).map(|address| address.map(|address| address.ip()));
+    with_port.or_else(|_| address::read(text)).unwrap_or_else(|_| {
         ignored("loadBalancedPublicAddress in SharedConfig.xml", "IP address with a port", notes);
-    }
-    address
-}
-
-fn addresses(private: Option<IpAddr>, public: Option<IpAddr>) -> Addresses {
-    let text = |address: Option<IpAddr>, v4: bool| {
-        address.filter(|address| address.is_ipv4() == v4).map(|address| address.to_string())
-    };
-    Addresses {
-        private_ipv4: text(private, true),
-        private_ipv6: text(private, false),
-        public_ipv4: text(public, true),
-        public_ipv6: text(public, false),
-    }
+        None
+    })
 }
 
 /// Name and keys in the provisioning disk's `ovf-env.xml`. Azure makes a user of its own of them; here they are

@@ -1,6 +1,6 @@
 //! Azure's instance metadata service: one document that has everything (contract 5.9).
 
-use super::error::ProviderError;
+use super::error::Malformed;
 use super::json::Document;
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
@@ -12,14 +12,12 @@ const NAME: &str = "metadata/instance";
 ///
 /// # Errors
 /// The document is no JSON, or what it has is no base64.
-pub fn user_data(document: &[u8]) -> Result<Vec<u8>, ProviderError> {
+pub fn user_data(document: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut document = Document::read(NAME, document)?;
     for (place, what) in [("compute.customData", "customData"), ("compute.userData", "userData")] {
         if let Some(text) = document.text(place).filter(|text| !text.trim().is_empty()) {
-            return match decode_base64(text.as_bytes()) {
-                Ok(decoded) => Ok(decoded.bytes),
-                Err(source) => Err(ProviderError::Encoding { what, source }),
-            };
+            let decoded = decode_base64(text.as_bytes()).map_err(|error| Malformed::from(error).of(what))?;
+            return Ok(decoded.bytes);
         }
     }
     Ok(Vec::new())
@@ -27,7 +25,7 @@ pub fn user_data(document: &[u8]) -> Result<Vec<u8>, ProviderError> {
 
 /// # Errors
 /// It is no JSON.
-pub fn metadata(document: &[u8]) -> Result<Metadata, ProviderError> {
+pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
     let mut document = Document::read(NAME, document)?;
     let keys = document.length("compute.publicKeys");
     let keys = (0..keys)
@@ -93,7 +91,7 @@ mod tests {
         let neither = newer.replace("IyEvYmluL3NoCg==", "");
         assert_eq!(user_data(neither.as_bytes()).unwrap(), b"");
         let broken = MACHINE.replace("I2Nsb3VkLWNvbmZpZwo=", "#cloud-config");
-        assert_eq!(user_data(broken.as_bytes()).unwrap_err().to_string(), "customData can not be decoded");
+        assert_eq!(user_data(broken.as_bytes()).unwrap_err().to_string(), "customData is not valid");
         assert!(user_data(b"<html>").is_err());
     }
 }

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
-
-use super::{Malformed, ignored};
+use super::Malformed;
+use super::address::{Side, put};
+use super::json::Document;
 use crate::encoding::decode_base64;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
 
+const NAME: &str = "the server's context";
 const USER_DATA: &str = "cloudinit-user-data";
 /// Which of the fields beside it are base64, with commas between them.
 const BASE64_FIELDS: &str = "base64_fields";
@@ -19,72 +20,69 @@ pub type LocalAddress<'a> = dyn FnMut(&str) -> Option<IpAddr> + 'a;
 
 /// A server's context.
 #[derive(Debug)]
-pub struct Context(Value);
+pub struct Context(Document);
 
 impl Context {
     /// # Errors
     /// It is no JSON, or no object.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let value: Value = serde_json::from_slice(bytes)?;
-        if value.is_object() { Ok(Self(value)) } else { Err(Malformed::NoMapping) }
+        Document::needed(NAME, bytes).map(Self)
     }
 
-    fn meta(&self, name: &str) -> Option<&str> {
-        self.0.get("meta")?.get(name)?.as_str()
-    }
-
-    /// Empty where there is none.
+    /// Empty where there is none. What is no text is noted with the metadata.
     ///
     /// # Errors
     /// It is said to be base64, and is not.
     pub fn user_data(&self) -> Result<Vec<u8>, Malformed> {
-        let data = self.meta(USER_DATA).unwrap_or_default();
-        let mut encoded = self.meta(BASE64_FIELDS).unwrap_or_default().split(',').map(str::trim);
-        if encoded.any(|name| name == USER_DATA) {
-            return Ok(decode_base64(data.as_bytes())?.bytes);
+        let mut document = self.0.clone();
+        let data = meta(&mut document, USER_DATA);
+        let encoded = meta(&mut document, BASE64_FIELDS);
+        if encoded.split(',').map(str::trim).any(|name| name == USER_DATA) {
+            let decoded = decode_base64(data.as_bytes()).map_err(|error| Malformed::from(error).of(NAME))?;
+            return Ok(decoded.bytes);
         }
-        Ok(data.as_bytes().to_vec())
+        Ok(data.into_bytes())
     }
 
     pub fn metadata(&self, local: &mut LocalAddress<'_>) -> Metadata {
-        let mut notes = Vec::new();
-        let uuid = self.text("uuid", &mut notes);
-        let hostname = self.text("name", &mut notes).or_else(|| uuid.clone());
-        let lines =
-            self.meta(KEYS).unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut document = self.0.clone();
+        let mut text = |place: &str| document.text(place).filter(|text| !text.is_empty());
+        let uuid = text("uuid");
+        let hostname = text("name").or_else(|| uuid.clone());
+        for field in [USER_DATA, BASE64_FIELDS] {
+            meta(&mut document, field);
+        }
+        let text = meta(&mut document, KEYS);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         // By their comments.
         let named = |key: &str| (key.rsplit(' ').next().unwrap_or_default().to_owned(), key.to_owned());
         let keys = lines.map(named).collect();
-        let addresses = self.addresses(local, &mut notes);
+        let addresses = addresses(&mut document, local);
+        let (_, notes) = document.into_parts();
         Metadata { hostname, keys, addresses, instance: uuid, network: None, notes }
     }
+}
 
-    fn text(&self, key: &str, notes: &mut Vec<String>) -> Option<String> {
-        let value = self.0.get(key).filter(|value| !value.is_null())?;
-        if !value.is_string() {
-            ignored(&format!("{key} of the server's context"), "text", notes);
-        }
-        value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
-    }
+/// A field that the server's owner may have set; empty where there is none.
+fn meta(document: &mut Document, name: &str) -> String {
+    document.text(&format!("meta.{name}")).unwrap_or_default()
+}
 
-    /// An interface in the internet says its address; one in a VLAN has that which the machine gave it.
-    fn addresses(&self, local: &mut LocalAddress<'_>, notes: &mut Vec<String>) -> Addresses {
-        let mut addresses = Addresses::default();
-        for nic in self.0.get("nics").and_then(Value::as_array).into_iter().flatten() {
-            let text = |path: &str| nic.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty());
-            match text("/ip_v4_conf/ip/uuid").map(str::parse::<IpAddr>) {
-                Some(Ok(IpAddr::V4(address))) => addresses.public_ipv4 = Some(address.to_string()),
-                Some(_) => ignored("address of a nic in the server's context", "IPv4 address", notes),
-                None => {}
-            }
-            if text("/vlan/uuid").is_some()
-                && let Some(IpAddr::V4(address)) = text("/mac").and_then(&mut *local)
-            {
-                addresses.private_ipv4 = Some(address.to_string());
-            }
+/// An interface in the internet says its address; one in a VLAN has that which the machine gave it.
+fn addresses(document: &mut Document, local: &mut LocalAddress<'_>) -> Addresses {
+    let mut addresses = Addresses::default();
+    for index in 0..document.length("nics") {
+        let place = |name: &str| format!("nics.{index}.{name}");
+        let public = document.ipv4(&place("ip_v4_conf.ip.uuid"));
+        addresses.public_ipv4 = public.or(addresses.public_ipv4);
+        let mut text = |name: &str| document.text(&place(name)).filter(|text| !text.is_empty());
+        if text("vlan.uuid").is_some()
+            && let Some(address) = text("mac").and_then(|mac| local(&mac)).filter(IpAddr::is_ipv4)
+        {
+            put(&mut addresses, Side::Private, address);
         }
-        addresses
     }
+    addresses
 }
 
 #[cfg(test)]
@@ -143,18 +141,28 @@ mod tests {
             metadata.notes,
             [
                 "ignoring name of the server's context, which is no text",
-                "ignoring address of a nic in the server's context, which is no IPv4 address",
+                "ignoring nics.0.ip_v4_conf.ip.uuid of the server's context, which is no IPv4 address",
             ]
         );
-        for odd in
-            ["{\"meta\": [], \"nics\": {}}", "{\"nics\": [1, {\"mac\": 2, \"vlan\": {\"uuid\": \"x\"}}]}"]
-        {
-            assert_eq!(metadata_of(odd), Metadata::default());
+        for (odd, wrong) in [
+            ("{\"meta\": [], \"nics\": {}}", &["meta", "nics"][..]),
+            ("{\"nics\": [1, {\"mac\": 2, \"vlan\": {\"uuid\": \"x\"}}]}", &["nics.0", "nics.1.mac"]),
+            ("{\"meta\": {\"cloudinit-user-data\": 3}}", &["meta.cloudinit-user-data"]),
+        ] {
+            let metadata = metadata_of(odd);
+            let places: Vec<_> = metadata.notes.iter().filter_map(|note| note.split(' ').nth(1)).collect();
+            assert_eq!(places, wrong);
+            assert_eq!(metadata, Metadata { notes: metadata.notes.clone(), ..Metadata::default() });
         }
-        for (text, expect) in
-            [("[]", "it is no mapping"), ("{\"a\": hush}", "it is not JSON (line 1, column 7)")]
-        {
-            assert_eq!(Context::read(text.as_bytes()).unwrap_err().to_string(), expect);
+        let wrong = "the server's context is not valid: ";
+        for (text, expect) in [
+            ("[]", "it is no mapping"),
+            ("{\"a\": hush}", "it is not JSON (line 1, column 7)"),
+            ("", "it is not JSON (line 1, column 0)"),
+        ] {
+            let error = Context::read(text.as_bytes()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap();
+            assert_eq!(format!("{error}: {source}"), format!("{wrong}{expect}"));
         }
     }
 }

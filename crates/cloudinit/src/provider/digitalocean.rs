@@ -1,6 +1,6 @@
 //! DigitalOcean's `metadata/v1.json` (contract 5.7).
 
-use super::error::ProviderError;
+use super::error::Malformed;
 use super::json::Document;
 use crate::metadata::Metadata;
 use crate::template::Addresses;
@@ -9,7 +9,7 @@ const NAME: &str = "metadata/v1.json";
 
 /// # Errors
 /// It is no JSON.
-pub fn metadata(document: &[u8]) -> Result<Metadata, ProviderError> {
+pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
     let mut document = Document::read(NAME, document)?;
     let keys = document.length("public_keys");
     let keys = (0..keys)

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::error::{ProviderError, shown};
+use super::error::{Malformed, shown};
 use super::items::{address, first_line, first_word};
 use crate::limits::{MAX_METADATA_INTERFACES, MAX_METADATA_KEYS};
 use crate::metadata::Metadata;
@@ -32,13 +32,13 @@ pub struct Answers {
 ///
 /// # Errors
 /// A line is no such line.
-pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, ProviderError> {
+pub fn key_names(list: &[u8]) -> Result<Vec<KeyName>, Malformed> {
     let text = String::from_utf8_lossy(list);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .take(MAX_METADATA_KEYS)
         .map(|line| {
-            let malformed = || ProviderError::PublicKey(shown(line));
+            let malformed = || Malformed::PublicKey(shown(line));
             let (id, name) = line.split_once('=').ok_or_else(malformed)?;
             if !is_path_part(id) {
                 return Err(malformed());

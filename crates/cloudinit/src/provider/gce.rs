@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::error::{ProviderError, shown};
+use super::address::{self, NoAddress, Side, put};
+use super::error::{Malformed, shown};
 use super::items::{first_line, first_word};
 use crate::metadata::Metadata;
 use crate::template::Addresses;
@@ -18,12 +19,13 @@ pub struct Answers {
 
 /// # Errors
 /// An address is there and is none.
-pub fn metadata(answers: &Answers) -> Result<Metadata, ProviderError> {
+pub fn metadata(answers: &Answers) -> Result<Metadata, Malformed> {
     let mut addresses = Addresses::default();
-    let external = (&mut addresses.public_ipv4, &mut addresses.public_ipv6);
-    put(&answers.external_ip, external)?;
-    let internal = (&mut addresses.private_ipv4, &mut addresses.private_ipv6);
-    put(&answers.internal_ip, internal)?;
+    for (item, side) in [(&answers.external_ip, Side::Public), (&answers.internal_ip, Side::Private)] {
+        if let Some(address) = address_of(item)? {
+            put(&mut addresses, side, address);
+        }
+    }
     Ok(Metadata {
         hostname: first_line(&answers.hostname).map(str::to_owned),
         instance: first_word(&answers.instance).map(str::to_owned),
@@ -32,17 +34,9 @@ pub fn metadata(answers: &Answers) -> Result<Metadata, ProviderError> {
     })
 }
 
-/// Where an address of its family belongs.
-fn put(item: &[u8], (ipv4, ipv6): (&mut Option<String>, &mut Option<String>)) -> Result<(), ProviderError> {
+fn address_of(item: &[u8]) -> Result<Option<IpAddr>, Malformed> {
     let text = String::from_utf8_lossy(item);
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(());
-    }
-    let address: IpAddr = text.parse().map_err(|_| ProviderError::Address(shown(text)))?;
-    let place = if address.is_ipv4() { ipv4 } else { ipv6 };
-    *place = Some(address.to_string());
-    Ok(())
+    address::read(&text).map_err(|NoAddress| Malformed::Address(shown(text.trim())))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::{address, ignored};
+
 /// The first line, `None` where it is blank or no text.
 pub(super) fn first_line(item: &[u8]) -> Option<&str> {
     let line = item.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -23,9 +25,9 @@ pub(super) fn address<A: FromStr + Display>(
     if item.trim_ascii().is_empty() {
         return None;
     }
-    let address = first_line(item).and_then(|line| line.parse::<A>().ok());
-    if address.is_none() {
-        notes.push(format!("ignoring {name}, which is no {want}"));
+    match first_line(item).map(address::read::<A>) {
+        Some(Ok(Some(address))) => return Some(address.to_string()),
+        _ => ignored(name, want, notes),
     }
-    address.map(|address| address.to_string())
+    None
 }

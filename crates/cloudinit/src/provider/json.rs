@@ -6,10 +6,15 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::error::ProviderError;
+use super::address::{self, NoAddress};
+use super::error::Malformed;
 use crate::limits::MAX_METADATA_NOTES;
 
+/// Stands for a value of another type, and is none that is wanted.
+const NO_TEXT: &str = "?";
+
 /// One document. Places in it are written as `interfaces.public.0.mac`.
+#[derive(Debug, Clone)]
 pub(super) struct Document {
     /// What messages call it.
     name: &'static str,
@@ -22,18 +27,30 @@ impl Document {
     ///
     /// # Errors
     /// It is no JSON.
-    pub fn read(name: &'static str, bytes: &[u8]) -> Result<Self, ProviderError> {
-        let root = if bytes.trim_ascii().is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(bytes).map_err(|source| ProviderError::Json { what: name, source })?
-        };
-        let mut document = Self { name, root, notes: Vec::new() };
+    pub fn read(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Self { name, root: Value::Null, notes: Vec::new() });
+        }
+        let mut document = Self::parse(name, bytes)?;
         if !(document.root.is_object() || document.root.is_null()) {
             document.note(format!("ignoring {name}, which is no object"));
             document.root = Value::Null;
         }
         Ok(document)
+    }
+
+    /// One without which there is nothing.
+    ///
+    /// # Errors
+    /// It is no JSON, or no object.
+    pub fn needed(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
+        let document = Self::parse(name, bytes)?;
+        if document.root.is_object() { Ok(document) } else { Err(Malformed::NoMapping.of(name)) }
+    }
+
+    fn parse(name: &'static str, bytes: &[u8]) -> Result<Self, Malformed> {
+        let root = serde_json::from_slice(bytes).map_err(|error| Malformed::from(error).of(name))?;
+        Ok(Self { name, root, notes: Vec::new() })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -116,16 +133,13 @@ impl Document {
 
     /// Empty text is no address.
     fn address<A: FromStr + Display>(&mut self, place: &str, want: &str) -> Option<String> {
-        let value = self.at(place)?;
-        let text = value.as_str().map(str::trim);
-        if text == Some("") {
-            return None;
+        match address::read::<A>(self.at(place)?.as_str().unwrap_or(NO_TEXT)) {
+            Ok(address) => address.map(|address| address.to_string()),
+            Err(NoAddress) => {
+                self.ignore(place, want);
+                None
+            }
         }
-        let address = text.and_then(|text| text.parse::<A>().ok());
-        if address.is_none() {
-            self.ignore(place, want);
-        }
-        address.map(|address| address.to_string())
     }
 
     /// `None` where it is null or missing.

@@ -5,6 +5,7 @@
 //! unless its error says otherwise. Nothing that a provider says may stand in an
 //! error or a note but names and addresses, as passwords and user-data are among it.
 
+mod address;
 pub mod azure;
 pub mod azure_imds;
 pub mod cloud_sigma;
@@ -21,46 +22,14 @@ pub mod virtual_box;
 pub mod vmware;
 mod xml;
 
-pub use error::ProviderError;
+pub use error::Malformed;
 
-use crate::encoding::{ContentEncoding, DecodeError};
+use crate::encoding::ContentEncoding;
 use crate::limits::{MAX_RAW_BYTES, MAX_TEXT_BYTES};
-use crate::yaml::ReadError;
 
 /// Gives a key's value, `None` where there is none. Keys are asked for one by one, as each may cost the run of a
 /// program.
 pub type Get<'a> = dyn FnMut(&str) -> Option<String> + 'a;
-
-/// Why nothing of a provider's file can be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    #[error("it is not well-formed XML (line {line}, column {column})")]
-    Xml { line: u32, column: u32 },
-    #[error("it is not YAML (line {line}, column {column})")]
-    Yaml { line: u32, column: u32 },
-    #[error("it is not JSON (line {line}, column {column})")]
-    Json { line: usize, column: usize },
-    #[error("it is no mapping")]
-    NoMapping,
-    #[error("it is not UTF-8")]
-    NotText,
-    #[error("its user-data can not be decoded")]
-    Content(#[from] DecodeError),
-}
-
-/// Its message may quote the text.
-impl From<serde_json::Error> for Malformed {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Json { line: error.line(), column: error.column() }
-    }
-}
-
-/// Its message may quote the text.
-impl From<ReadError> for Malformed {
-    fn from(error: ReadError) -> Self {
-        Self::Yaml { line: error.place.line, column: error.place.column }
-    }
-}
 
 /// User-data as it was written down beside its encoding.
 ///

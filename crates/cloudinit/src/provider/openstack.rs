@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
-use super::error::ProviderError;
+use super::address;
+use super::error::Malformed;
 use super::json::Document;
 use crate::metadata::{Metadata, NetworkSource};
 use crate::template::Addresses;
@@ -22,7 +23,7 @@ pub struct MetaData(Document);
 impl MetaData {
     /// # Errors
     /// It is no JSON.
-    pub fn read(document: &[u8]) -> Result<Self, ProviderError> {
+    pub fn read(document: &[u8]) -> Result<Self, Malformed> {
         Document::read(META_DATA, document).map(Self)
     }
 
@@ -46,7 +47,7 @@ impl MetaData {
     ///
     /// # Errors
     /// `network_data.json` is no JSON.
-    pub fn metadata(self, network_data: &[u8], network_config: &[u8]) -> Result<Metadata, ProviderError> {
+    pub fn metadata(self, network_data: &[u8], network_config: &[u8]) -> Result<Metadata, Malformed> {
         let Self(mut meta) = self;
         let network = Document::read(NETWORK_DATA, network_data)?;
         let hostname = meta.text("hostname");
@@ -106,9 +107,9 @@ fn first_ipv4(document: &mut Document) -> Option<String> {
             continue;
         };
         let address = value.as_str().and_then(|text| text.split('/').next());
-        match address.and_then(|text| text.parse::<Ipv4Addr>().ok()) {
-            Some(address) => return Some(address.to_string()),
-            None => document.ignore("an ip_address", "IPv4 address"),
+        match address.map(address::read::<Ipv4Addr>) {
+            Some(Ok(Some(address))) => return Some(address.to_string()),
+            _ => document.ignore("an ip_address", "IPv4 address"),
         }
     }
     None
@@ -122,7 +123,7 @@ mod tests {
         "network_config": {"name": "network_config", "content_path": "/content/0000"}}"#;
     const NETWORK: &str = r#"{"links": [], "networks": [{"type": "ipv4_dhcp"}, {"type": "ipv4", "ip_address": "10.0.0.7/24"}]}"#;
 
-    fn metadata(meta: &str, network: &str) -> Result<Metadata, ProviderError> {
+    fn metadata(meta: &str, network: &str) -> Result<Metadata, Malformed> {
         MetaData::read(meta.as_bytes())?.metadata(network.as_bytes(), b"")
     }
 
@@ -137,8 +138,8 @@ mod tests {
         let whole = serde_json::from_str(NETWORK).unwrap();
         assert_eq!((metadata.network, metadata.notes), (Some(NetworkSource::OpenStack(whole)), vec![]));
         assert_eq!(super::tests::metadata("", "").unwrap(), Metadata::default());
-        assert!(matches!(super::tests::metadata("{", ""), Err(ProviderError::Json { .. })));
-        assert!(matches!(super::tests::metadata("", "{"), Err(ProviderError::Json { .. })));
+        assert!(matches!(super::tests::metadata("{", ""), Err(Malformed::In { .. })));
+        assert!(matches!(super::tests::metadata("", "{"), Err(Malformed::In { .. })));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Packet's `metadata` (contract 5.7).
 
-use super::error::ProviderError;
+use super::error::Malformed;
 use super::json::Document;
 use crate::metadata::{Metadata, NetworkSource};
 use crate::template::Addresses;
@@ -9,7 +9,7 @@ const NAME: &str = "metadata";
 
 /// # Errors
 /// It is no JSON.
-pub fn metadata(document: &[u8]) -> Result<Metadata, ProviderError> {
+pub fn metadata(document: &[u8]) -> Result<Metadata, Malformed> {
     let mut document = Document::read(NAME, document)?;
     let keys = document.length("ssh_keys");
     let keys = (0..keys)

@@ -3,14 +3,15 @@
 //! Keys are named without `guestinfo.`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use roxmltree::Node;
 
+use super::address::{Side, put};
 use super::{Get, Malformed, decoded, ignored, text, xml};
 use crate::encoding::{ContentEncoding, DecodeError};
 use crate::limits::MAX_PROVIDER_KEYS;
 use crate::metadata::{Metadata, NetworkSource};
+use crate::network::Cidr;
 use crate::template::Addresses;
 
 const PREFIX: &str = "guestinfo.";
@@ -122,9 +123,9 @@ impl Walk<'_, '_> {
             found |= self.keep(&format!("interface.{number}.{key}")).is_some();
         }
         let role = self.ask(&format!("interface.{number}.role"));
-        let public = match role.as_deref() {
-            Some("public") => Some(true),
-            Some("private") => Some(false),
+        let side = match role.as_deref() {
+            Some("public") => Some(Side::Public),
+            Some("private") => Some(Side::Private),
             Some(role) => {
                 self.notes.push(format!("unrecognized role: {role:?}"));
                 None
@@ -135,9 +136,10 @@ impl Walk<'_, '_> {
             let key = format!("interface.{number}.ip.{place}.address");
             let Some(text) = self.keep(&key) else { break };
             found = true;
-            match address(&text) {
-                Some(address) => self.note(address, public),
-                None => ignored(&key, "address with a prefix length", &mut self.notes),
+            match (Cidr::parse(&text), side) {
+                (Some(cidr), Some(side)) => put(&mut self.addresses, side, cidr.address),
+                (Some(_), None) => {}
+                (None, _) => ignored(&key, "address with a prefix length", &mut self.notes),
             }
         }
         for place in 0..MAX_PROVIDER_KEYS {
@@ -150,27 +152,6 @@ impl Walk<'_, '_> {
         }
         found
     }
-
-    /// The last address of a role is the one that counts.
-    fn note(&mut self, address: IpAddr, public: Option<bool>) {
-        let addresses = &mut self.addresses;
-        let place = match (public, address.is_ipv4()) {
-            (Some(true), true) => &mut addresses.public_ipv4,
-            (Some(true), false) => &mut addresses.public_ipv6,
-            (Some(false), true) => &mut addresses.private_ipv4,
-            (Some(false), false) => &mut addresses.private_ipv6,
-            (None, _) => return,
-        };
-        *place = Some(address.to_string());
-    }
-}
-
-/// Of `10.0.0.1/24`.
-fn address(text: &str) -> Option<IpAddr> {
-    let (address, length) = text.split_once('/')?;
-    let address = address.parse::<IpAddr>().ok()?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    (length.parse::<u8>().ok()? <= longest).then_some(address)
 }
 
 #[cfg(test)]

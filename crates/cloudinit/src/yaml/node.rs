@@ -3,7 +3,7 @@
 //! It knows nothing of cloud-config. Nodes are shared, so that an alias costs nothing.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::scalar::{Scalar, ScalarType};
 
@@ -46,24 +46,24 @@ pub enum Value {
 #[derive(Debug, Clone)]
 pub struct Item {
     pub place: Place,
-    pub node: Rc<Node>,
+    pub node: Arc<Node>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// With every `-` turned into `_`.
-    pub key: Rc<str>,
+    pub key: Arc<str>,
     /// As it was written: some keys are names.
-    pub written: Rc<str>,
+    pub written: Arc<str>,
     /// Where the key stands.
     pub place: Place,
-    pub node: Rc<Node>,
+    pub node: Arc<Node>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     entries: Vec<Entry>,
-    index: Option<HashMap<Rc<str>, usize>>,
+    index: Option<HashMap<Arc<str>, usize>>,
 }
 
 impl Mapping {
@@ -106,14 +106,14 @@ impl Mapping {
 fn merge(first: &mut Entry, second: Entry) {
     match (&first.node.value, &second.node.value) {
         (Value::Mapping(_), Value::Mapping(more)) => {
-            if let Value::Mapping(mapping) = &mut Rc::make_mut(&mut first.node).value {
+            if let Value::Mapping(mapping) = &mut Arc::make_mut(&mut first.node).value {
                 for entry in more.entries() {
                     mapping.add(entry.clone());
                 }
             }
         }
         (Value::List(_), Value::List(more)) => {
-            if let Value::List(list) = &mut Rc::make_mut(&mut first.node).value {
+            if let Value::List(list) = &mut Arc::make_mut(&mut first.node).value {
                 list.extend(more.iter().cloned());
             }
         }

@@ -1,7 +1,7 @@
 //! Events to tree: anchors, merge keys, duplicate keys, and the limits that hold against bombs.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -32,7 +32,7 @@ pub struct Note {
 #[derive(Debug)]
 pub struct Document {
     /// `None` for an empty document.
-    pub root: Option<Rc<Node>>,
+    pub root: Option<Arc<Node>>,
     pub notes: Vec<Note>,
 }
 
@@ -46,7 +46,7 @@ pub fn read(text: &[u8]) -> Result<Document, ReadError> {
 
 /// What stands before the first error of `text`: every collection that is open there ends, and a key without
 /// its value is left out. `None` where not even the root was reached.
-pub fn read_until_error(text: &[u8]) -> Option<Rc<Node>> {
+pub fn read_until_error(text: &[u8]) -> Option<Arc<Node>> {
     Reader::new(text, true).document().ok()?.root
 }
 
@@ -55,7 +55,7 @@ struct Reader<'text> {
     text: &'text [u8],
     lines: Lines<'text>,
     /// `None` while the anchored value is still being read.
-    anchors: HashMap<String, Option<Rc<Node>>>,
+    anchors: HashMap<String, Option<Arc<Node>>>,
     notes: Vec<Note>,
     /// Values that stand in the text.
     written: u64,
@@ -131,7 +131,7 @@ impl<'text> Reader<'text> {
         Ok(())
     }
 
-    fn node(&mut self, event: Event, position: Position, depth: usize) -> Result<Rc<Node>, ReadError> {
+    fn node(&mut self, event: Event, position: Position, depth: usize) -> Result<Arc<Node>, ReadError> {
         if depth > MAX_YAML_DEPTH {
             return Err(error(position, format!("document is nested deeper than {MAX_YAML_DEPTH} levels")));
         }
@@ -149,7 +149,7 @@ impl<'text> Reader<'text> {
             }
             other => return Err(error(position, format!("unexpected {other:?}"))),
         };
-        let node = Rc::new(node);
+        let node = Arc::new(node);
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, Some(node.clone()));
         }
@@ -171,7 +171,7 @@ impl<'text> Reader<'text> {
         }
     }
 
-    fn alias(&mut self, anchor: &str, position: Position) -> Result<Rc<Node>, ReadError> {
+    fn alias(&mut self, anchor: &str, position: Position) -> Result<Arc<Node>, ReadError> {
         let node = match self.anchors.get(anchor) {
             None => return Err(error(position, format!("Unknown anchor '{anchor}' referenced"))),
             Some(None) => return Err(error(position, format!("Anchor '{anchor}' value contains itself"))),
@@ -258,7 +258,7 @@ impl<'text> Reader<'text> {
             self.note(place(pair.at), "a key must be plain text; this entry is ignored".to_owned());
             return;
         };
-        let text: Rc<str> = key.text.replace('-', "_").into();
+        let text: Arc<str> = key.text.replace('-', "_").into();
         let written = key.text.clone();
         let entry = Entry { key: text.clone(), written, place: place(pair.at), node: pair.node };
         if let Some(first) = mapping.add(entry) {
@@ -276,10 +276,10 @@ impl<'text> Reader<'text> {
 
 /// One entry of a mapping, as it was written.
 struct Pair {
-    key: Rc<Node>,
+    key: Arc<Node>,
     is_merge: bool,
     at: Position,
-    node: Rc<Node>,
+    node: Arc<Node>,
 }
 
 impl Weight {
@@ -313,7 +313,7 @@ fn scalar_node(event: ScalarEvent, position: Position) -> Result<Node, ReadError
         let bytes = STANDARD
             .decode(text)
             .map_err(|_| error(position, "!!binary value contains invalid base64 data".to_owned()))?;
-        Some(Rc::from(bytes))
+        Some(Arc::from(bytes))
     } else {
         None
     };

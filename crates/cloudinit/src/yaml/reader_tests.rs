@@ -1,4 +1,5 @@
 use super::*;
+use crate::processor_time::in_short;
 
 /// The tree as compact text, each scalar as written.
 fn show(node: &Node) -> String {
@@ -102,9 +103,7 @@ fn bombs_are_refused_early() {
     let wide = format!("a: [{}]", "1,".repeat(600_000));
     assert_eq!(read(wide.as_bytes()).unwrap_err().message, "document has more than 500000 values");
     let long = format!("a: [\n{}]\n", "1,\n".repeat(300_000));
-    let start = std::time::Instant::now();
-    assert!(read(long.as_bytes()).is_ok());
-    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(in_short(|| read(long.as_bytes())).is_ok());
     check("a: &a [1]\nb: [*a, *a]\n", "{a:[1],b:[[1],[1]]}");
 }
 

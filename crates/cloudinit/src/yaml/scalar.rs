@@ -2,15 +2,15 @@
 //!
 //! The text as written is always kept: `permissions: 0644` is asked for as text, `debug: yes` as a boolean.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 const TAG_PREFIX: &str = "tag:yaml.org,2002:";
 
 #[derive(Debug, Clone)]
 pub struct Scalar {
-    pub text: Rc<str>,
+    pub text: Arc<str>,
     /// `!!binary` content, decoded.
-    pub binary: Option<Rc<[u8]>>,
+    pub binary: Option<Arc<[u8]>>,
     pub plain: bool,
     pub tag: Option<Tag>,
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use cloudinit::limits::MAX_RAW_BYTES;
 use cloudinit::metadata::Metadata;
-use cloudinit::provider::Malformed;
 use cloudinit::provider::cloud_sigma::Context;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -42,25 +41,18 @@ pub(super) fn is_there(root: &Path) -> bool {
     fs::read_dir(root.join(LEASES)).is_ok_and(|mut leases| leases.next().is_some())
 }
 
-pub(super) fn user_data(root: &Path) -> Result<Vec<u8>, DatasourceError> {
-    context(root)?.user_data().map_err(|source| malformed(root, source))
+pub(super) fn metadata(root: &Path, context: &Context) -> Metadata {
+    context.metadata(&mut |mac| leased_address(root, mac))
 }
 
-pub(super) fn metadata(root: &Path) -> Result<Metadata, DatasourceError> {
-    Ok(context(root)?.metadata(&mut |mac| leased_address(root, mac)))
-}
-
-fn malformed(root: &Path, source: Malformed) -> DatasourceError {
-    DatasourceError::Malformed { path: root.join(PORT), source }
-}
-
-fn context(root: &Path) -> Result<Context, DatasourceError> {
+/// Asks for it.
+pub(super) fn context(root: &Path) -> Result<Context, DatasourceError> {
     let path = root.join(PORT);
     let said = ask(&path, LIMIT).map_err(|source| DatasourceError::Read { path: path.clone(), source })?;
     if said.len() > MAX_RAW_BYTES {
         return Err(DatasourceError::TooLarge { path, limit: MAX_RAW_BYTES });
     }
-    Context::read(&said).map_err(|source| malformed(root, source))
+    Ok(Context::read(&said)?)
 }
 
 /// What comes before the end of transmission, or one byte more than may.

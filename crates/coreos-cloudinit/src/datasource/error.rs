@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use cloudinit::provider::{Malformed, ProviderError};
+use cloudinit::provider::Malformed;
+
+use crate::rights::RightsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DatasourceError {
@@ -13,11 +15,13 @@ pub enum DatasourceError {
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: usize },
     #[error(transparent)]
-    Answer(#[from] ProviderError),
+    Answer(#[from] Malformed),
     #[error("{} is not valid", path.display())]
     Malformed { path: PathBuf, source: Malformed },
     #[error("{} can not be asked: {reason}", program.display())]
     Program { program: PathBuf, reason: String },
+    #[error(transparent)]
+    Rights(#[from] RightsError),
     #[error("URL is empty. Skipping.")]
     EmptyUrl,
     #[error("URL {0} does not have a valid HTTP scheme. Skipping.")]

@@ -8,6 +8,7 @@ mod error;
 mod http;
 mod kernel_command_line;
 mod local;
+mod memory;
 mod no_cloud;
 mod pace;
 mod patience;
@@ -21,8 +22,9 @@ mod virtual_box;
 mod vmware;
 mod waagent;
 
+pub use memory::Memory;
 pub use patience::Patience;
-pub use poll::{Chosen, choose};
+pub use poll::{Chosen, Found, choose};
 pub use service::Service;
 pub use source::Source;
 pub use ssh_keys::KeyFetcher;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::DatasourceError;
+use super::memory::Memory;
 use super::pace::paced;
 use super::patience::Patience;
 use super::source::{Availability, Source};
@@ -19,10 +20,15 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 const CLOSE: Duration = Duration::from_millis(200);
 
 /// A source that is there.
-#[derive(Debug, PartialEq, Eq)]
 pub struct Chosen {
     pub source: Source,
-    /// What had to be fetched to know that it is there.
+    pub found: Found,
+}
+
+/// What was told to know that it is there.
+#[derive(Default)]
+pub struct Found {
+    pub memory: Memory,
     pub user_data: Option<Vec<u8>>,
 }
 
@@ -30,7 +36,7 @@ pub struct Chosen {
 struct Report {
     place: usize,
     /// `None` if it will never be there.
-    found: Option<Option<Vec<u8>>>,
+    found: Option<Found>,
 }
 
 /// Asks all sources at the same time, each again and again, until one is there.
@@ -50,7 +56,7 @@ pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chose
     let found = first(&reports, sources.len(), Instant::now() + paced(LIMIT));
     decided.store(true, Ordering::Relaxed);
     match found {
-        Some((place, user_data)) => Ok(Chosen { source: sources[place].clone(), user_data }),
+        Some((place, found)) => Ok(Chosen { source: sources[place].clone(), found }),
         None if patience == Patience::AskOnce => {
             let missing: Vec<_> = sources.iter().map(Source::missing).collect();
             Err(DatasourceError::NoneNow(missing.join(", ")))
@@ -59,9 +65,9 @@ pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chose
     }
 }
 
-fn first(reports: &Receiver<Report>, count: usize, end: Instant) -> Option<(usize, Option<Vec<u8>>)> {
+fn first(reports: &Receiver<Report>, count: usize, end: Instant) -> Option<(usize, Found)> {
     let mut open = vec![true; count];
-    let mut best: Option<(usize, Option<Vec<u8>>)> = None;
+    let mut best: Option<(usize, Found)> = None;
     let mut end = end;
     loop {
         // One that stands before the best may still come.
@@ -74,13 +80,13 @@ fn first(reports: &Receiver<Report>, count: usize, end: Instant) -> Option<(usiz
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return best,
         };
         open[report.place] = false;
-        if let Some(user_data) = report.found
+        if let Some(found) = report.found
             && report.place < rivals
         {
             if best.is_none() {
                 end = end.min(Instant::now() + CLOSE);
             }
-            best = Some((report.place, user_data));
+            best = Some((report.place, found));
         }
     }
 }
@@ -102,13 +108,17 @@ impl Asker {
         self.sender.send(Report { place: self.place, found }).unwrap_or(());
     }
 
-    fn found(&self) -> Option<Option<Vec<u8>>> {
+    fn found(&self) -> Option<Found> {
         let mut wait = FIRST_WAIT;
         loop {
             self.log.info(format!("Checking availability of {:?}", self.source.kind()));
-            match self.source.availability(self.patience, &self.log) {
-                Ok(Availability::There) => return Some(None),
-                Ok(Availability::Fetched(user_data)) => return Some(Some(user_data)),
+            // One that is not there yet may have told nonsense.
+            let memory = Memory::default();
+            match self.source.availability(&memory, self.patience, &self.log) {
+                Ok(Availability::There) => return Some(Found { memory, user_data: None }),
+                Ok(Availability::Fetched(user_data)) => {
+                    return Some(Found { memory, user_data: Some(user_data) });
+                }
                 Ok(Availability::NotYet) => {}
                 Ok(Availability::Never) => return None,
                 Err(error) => {
@@ -132,7 +142,7 @@ mod tests {
     fn reports(list: &[(usize, bool)]) -> Receiver<Report> {
         let (sender, receiver) = channel();
         for (place, found) in list {
-            let found = found.then(|| Some(vec![*place as u8]));
+            let found = found.then(Found::default);
             sender.send(Report { place: *place, found }).unwrap();
         }
         // Kept open, as by a source that is still asked.
@@ -150,6 +160,6 @@ mod tests {
         assert_eq!(place(&[(2, true)], 3), Some(2));
         assert_eq!(place(&[(1, false), (0, false)], 2), None);
         assert_eq!(place(&[(0, false), (1, true)], 2), Some(1));
-        assert_eq!(first(&reports(&[]), 1, Instant::now()), None);
+        assert!(first(&reports(&[]), 1, Instant::now()).is_none());
     }
 }

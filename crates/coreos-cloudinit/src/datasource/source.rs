@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
 use cloudinit::metadata::Metadata;
 
 use super::error::DatasourceError;
+use super::memory::{Memory, known};
 use super::patience::Patience;
 use super::service::Service;
 use super::url::Url;
@@ -77,6 +79,14 @@ impl Source {
         }
     }
 
+    /// What the programs that it asks with need besides the rights to read.
+    pub fn rights_of_programs(&self) -> &'static [Capability] {
+        match self {
+            Self::VmwareGuestinfo => vmware::RIGHTS_OF_PROGRAMS,
+            _ => &[],
+        }
+    }
+
     /// Why it can not be had now, for messages.
     pub(super) fn missing(&self) -> String {
         match self {
@@ -100,7 +110,12 @@ impl Source {
 
     /// # Errors
     /// It can never be asked: something is wrong with how it is named.
-    pub fn availability(&self, patience: Patience, log: &Log) -> Result<Availability, DatasourceError> {
+    pub fn availability(
+        &self,
+        memory: &Memory,
+        patience: Patience,
+        log: &Log,
+    ) -> Result<Availability, DatasourceError> {
         let there = |is: bool, otherwise| if is { Availability::There } else { otherwise };
         match self {
             Self::Stdin => Ok(Availability::There),
@@ -115,7 +130,10 @@ impl Source {
             Self::NoCloud(path) => Ok(there(no_cloud::is_there(path), Availability::NotYet)),
             Self::Waagent(path) => Ok(there(waagent::is_there(path), Availability::NotYet)),
             Self::VmwareOvfEnvironment(path) => Ok(there(path.exists(), Availability::Never)),
-            Self::VmwareGuestinfo => Ok(there(vmware::Keys::of_guestinfo()?.is_some(), Availability::Never)),
+            Self::VmwareGuestinfo => {
+                let keys = known(&memory.guestinfo, vmware::Keys::of_guestinfo)?;
+                Ok(there(keys.is_some(), Availability::Never))
+            }
             Self::VirtualBox => Ok(there(virtual_box::is_there()?, Availability::Never)),
             Self::FwCfg => Ok(there(Path::new(FW_CFG_PATH).exists(), Availability::Never)),
             Self::Url(url) => {
@@ -123,7 +141,7 @@ impl Source {
                 fetched.or_else(|error| not_yet(error, log))
             }
             Self::Service(service, url) => {
-                let probed = service.probe(url, patience, log).map(|()| Availability::There);
+                let probed = service.probe(url, &memory.service, patience, log).map(|()| Availability::There);
                 probed.or_else(|error| not_yet(error, log))
             }
             Self::KernelCommandLine(path) => {
@@ -134,21 +152,26 @@ impl Source {
 
     /// # Errors
     /// The data is there but can not be read, or there is too much of it.
-    pub fn user_data(&self, patience: Patience, log: &Log) -> Result<Vec<u8>, DatasourceError> {
+    pub fn user_data(
+        &self,
+        memory: &Memory,
+        patience: Patience,
+        log: &Log,
+    ) -> Result<Vec<u8>, DatasourceError> {
         match self {
             Self::Stdin => local::stdin(),
             Self::File(path) => local::file(path),
             Self::ConfigDrive(path) => config_drive::user_data(path),
             Self::FwCfg => local::file(Path::new(FW_CFG_PATH)),
             Self::Url(url) => http::fetch(url, patience, log),
-            Self::Service(service, url) => service.user_data(url, patience, log),
+            Self::Service(service, url) => service.user_data(url, &memory.service, patience, log),
             Self::AzureOvfEnvironment(path) => azure_disk::user_data(path),
-            Self::CloudSigma(root) => cloud_sigma::user_data(root),
+            Self::CloudSigma(root) => Ok(known(&memory.context, || cloud_sigma::context(root))?.user_data()?),
             Self::Credential { name, system } => credential::user_data(name, system),
             Self::NoCloud(path) => no_cloud::user_data(path),
             Self::Waagent(path) => waagent::user_data(path),
             Self::VmwareOvfEnvironment(path) => vmware::Keys::of_file(path)?.user_data(patience, log),
-            Self::VmwareGuestinfo => match vmware::Keys::of_guestinfo()? {
+            Self::VmwareGuestinfo => match known(&memory.guestinfo, vmware::Keys::of_guestinfo)? {
                 Some(keys) => keys.user_data(patience, log),
                 None => Ok(Vec::new()),
             },
@@ -162,16 +185,24 @@ impl Source {
 
     /// # Errors
     /// The metadata is there but can not be read or understood.
-    pub fn metadata(&self, patience: Patience, log: &Log) -> Result<Metadata, DatasourceError> {
+    pub fn metadata(
+        &self,
+        memory: &Memory,
+        patience: Patience,
+        log: &Log,
+    ) -> Result<Metadata, DatasourceError> {
         match self {
             Self::ConfigDrive(path) => config_drive::metadata(path),
-            Self::Service(service, url) => service.metadata(url, patience, log),
+            Self::Service(service, url) => service.metadata(url, &memory.service, patience, log),
             Self::AzureOvfEnvironment(path) => azure_disk::metadata(path),
-            Self::CloudSigma(root) => cloud_sigma::metadata(root),
+            Self::CloudSigma(root) => {
+                let context = known(&memory.context, || cloud_sigma::context(root))?;
+                Ok(cloud_sigma::metadata(root, context))
+            }
             Self::NoCloud(path) => no_cloud::metadata(path),
             Self::Waagent(path) => waagent::metadata(path),
             Self::VmwareOvfEnvironment(path) => vmware::Keys::of_file(path)?.metadata(),
-            Self::VmwareGuestinfo => match vmware::Keys::of_guestinfo()? {
+            Self::VmwareGuestinfo => match known(&memory.guestinfo, vmware::Keys::of_guestinfo)? {
                 Some(keys) => keys.metadata(),
                 None => Ok(Metadata::default()),
             },

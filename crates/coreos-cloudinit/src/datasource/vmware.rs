@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
 use cloudinit::metadata::Metadata;
 use cloudinit::provider::vmware::{self, UserData};
 use cloudinit::provider::{Get, Malformed, decoded};
@@ -16,6 +17,9 @@ use crate::log::Log;
 /// Either asks the hypervisor for one key.
 const RPCTOOL: &str = "vmware-rpctool";
 const TOOLS: &str = "vmtoolsd";
+/// A hypervisor may answer only those who may use I/O ports, or who call from a privileged port of its sockets.
+pub(super) const RIGHTS_OF_PROGRAMS: &[Capability] =
+    &[Capability::CAP_SYS_RAWIO, Capability::CAP_NET_BIND_SERVICE];
 const OVF_ENVIRONMENT: &str = "ovfenv";
 /// So both say that a key is not there.
 const NO_VALUE: &str = "No value found";

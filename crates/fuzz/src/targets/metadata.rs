@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use cloudinit::check::Checked;
 use cloudinit::limits::{MAX_METADATA_INTERFACES, MAX_METADATA_KEYS, MAX_METADATA_NOTES};
 use cloudinit::metadata::{Metadata, merge};
-use cloudinit::provider::{ProviderError, azure_imds, digitalocean, ec2, gce, openstack, packet};
+use cloudinit::provider::{Malformed, azure_imds, digitalocean, ec2, gce, openstack, packet};
 
 use crate::target::Target;
 
@@ -23,7 +23,7 @@ const MAX_ERROR_CHARS: usize = 1000;
 fn run(bytes: &[u8]) {
     let parts = split(bytes);
     let part = |index: usize| parts.get(index).copied().unwrap_or_default();
-    let readers: [&dyn Fn() -> Result<Metadata, ProviderError>; 6] = [
+    let readers: [&dyn Fn() -> Result<Metadata, Malformed>; 6] = [
         &|| ec2_metadata(&part),
         &|| {
             let [instance, hostname, internal_ip, external_ip] =
@@ -56,7 +56,7 @@ fn split(bytes: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-fn ec2_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, ProviderError> {
+fn ec2_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, Malformed> {
     let interfaces = ec2::interfaces(part(0));
     assert!(interfaces.len() <= MAX_METADATA_INTERFACES && interfaces.iter().all(|name| is_path_part(name)));
     let names = ec2::key_names(part(1))?;
@@ -67,7 +67,7 @@ fn ec2_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, Provid
     Ok(ec2::metadata(&ec2::Answers { instance, hostname, local_ipv4, public_ipv4, ipv6, keys }))
 }
 
-fn openstack_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, ProviderError> {
+fn openstack_metadata<'a>(part: &dyn Fn(usize) -> &'a [u8]) -> Result<Metadata, Malformed> {
     let mut meta = openstack::MetaData::read(part(0))?;
     if let Some(path) = meta.network_config() {
         let below = path.strip_prefix("openstack/").expect("it is below that folder");
@@ -81,7 +81,7 @@ fn is_path_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.".contains(&byte))
 }
 
-fn told<T>(result: Result<T, ProviderError>) -> Result<T, String> {
+fn told<T>(result: Result<T, Malformed>) -> Result<T, String> {
     result.map_err(|error| {
         let text = error.to_string();
         assert!(!text.is_empty() && text.chars().count() <= MAX_ERROR_CHARS, "{text}");

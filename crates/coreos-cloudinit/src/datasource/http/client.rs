@@ -8,7 +8,7 @@ use ureq::http::{Response, StatusCode, header::LOCATION};
 use ureq::{Agent, Body};
 
 use super::super::error::DatasourceError;
-use super::super::pace::paced;
+use super::super::pace::Countdown;
 use super::super::patience::Patience;
 use super::super::url::Url;
 use super::agent::agent;
@@ -55,7 +55,7 @@ pub struct Client {
     agent: Agent,
     attempts: u32,
     limit: Duration,
-    end: Instant,
+    left: Countdown,
     log: Log,
 }
 
@@ -70,14 +70,19 @@ impl Client {
             Patience::Wait => MAX_ATTEMPTS,
             Patience::AskOnce => 1,
         };
-        Ok(Self { agent: agent(url, log)?, attempts, limit, end: Instant::now() + paced(limit), log: *log })
+        Ok(Self { agent: agent(url, log)?, attempts, limit, left: Countdown::start(limit), log: *log })
     }
 
     /// The same, which gives up sooner.
     #[must_use]
     pub fn hasty(&self) -> Self {
         let attempts = self.attempts.min(HASTY_ATTEMPTS);
-        Self { agent: self.agent.clone(), attempts, ..*self }
+        Self { agent: self.agent.clone(), attempts, left: self.left.clone(), ..*self }
+    }
+
+    /// Of its time.
+    pub fn spent(&self) -> Duration {
+        self.limit.saturating_sub(self.left.left())
     }
 
     /// # Errors
@@ -100,7 +105,7 @@ impl Client {
         let mut wait = FIRST_WAIT;
         for number in 1..=self.attempts {
             self.log.info(format!("Fetching data from {}. Attempt #{number}", question.url.shown()));
-            match self.attempt(question) {
+            match self.left.request(REQUEST_LIMIT, |end| self.attempt(question, end)) {
                 Ok(body) => return Ok(body),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Transient(reason)) => {
@@ -108,19 +113,18 @@ impl Client {
                 }
             }
             if number < self.attempts {
-                if Instant::now() + paced(wait) >= self.end {
+                if wait >= self.left.left() {
                     return Err(DatasourceError::Slow(self.limit));
                 }
                 self.log.info(format!("Sleeping for {wait:?}..."));
-                sleep(paced(wait));
+                self.left.wait(wait, sleep);
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
         Err(DatasourceError::Retries(self.attempts))
     }
 
-    fn attempt(&self, question: Question) -> Result<Vec<u8>, Failure> {
-        let end = self.end.min(Instant::now() + paced(REQUEST_LIMIT));
+    fn attempt(&self, question: Question, end: Instant) -> Result<Vec<u8>, Failure> {
         let mut hop = question.url.clone();
         let mut headers = question.headers;
         for _ in 0..=MAX_REDIRECTS {
@@ -234,7 +238,7 @@ mod tests {
         assert_eq!((waits.len(), waits[7..].iter().max()), (14, Some(&5000)));
         let error = client.hasty().ask(question, &mut |_| {}).unwrap_err();
         assert_eq!(error.to_string(), "Unable to fetch data. Maximum retries reached: 3");
-        let late = Client { end: Instant::now(), ..client };
+        let late = Client { left: Countdown::start(Duration::ZERO), ..client };
         let error = late.ask(question, &mut |_| panic!("there is no time to wait")).unwrap_err();
         assert_eq!(error.to_string(), "Unable to fetch data within 120s");
     }

@@ -7,6 +7,7 @@ mod azure;
 mod digitalocean;
 mod ec2;
 mod gce;
+mod memory;
 mod openstack;
 mod packet;
 mod protocol;
@@ -18,6 +19,7 @@ use super::error::DatasourceError;
 use super::patience::Patience;
 use super::url::Url;
 use crate::log::Log;
+pub use memory::Memory;
 use protocol::Protocol;
 use session::Session;
 
@@ -50,9 +52,15 @@ impl Service {
 
     /// # Errors
     /// It does not answer as this service does.
-    pub(super) fn probe(self, url: &Url, patience: Patience, log: &Log) -> Result<(), DatasourceError> {
+    pub(super) fn probe(
+        self,
+        url: &Url,
+        memory: &Memory,
+        patience: Patience,
+        log: &Log,
+    ) -> Result<(), DatasourceError> {
         let protocol = self.protocol();
-        Session::start(&protocol.access, url, patience, log)?.get(protocol.probe).map(drop)
+        Session::start(&protocol.access, url, memory, patience, log)?.find(protocol.probe)
     }
 
     /// # Errors
@@ -60,11 +68,12 @@ impl Service {
     pub(super) fn user_data(
         self,
         url: &Url,
+        memory: &Memory,
         patience: Patience,
         log: &Log,
     ) -> Result<Vec<u8>, DatasourceError> {
         let protocol = self.protocol();
-        (protocol.user_data)(&Session::start(&protocol.access, url, patience, log)?)
+        (protocol.user_data)(&Session::start(&protocol.access, url, memory, patience, log)?)
     }
 
     /// # Errors
@@ -72,10 +81,11 @@ impl Service {
     pub(super) fn metadata(
         self,
         url: &Url,
+        memory: &Memory,
         patience: Patience,
         log: &Log,
     ) -> Result<Metadata, DatasourceError> {
         let protocol = self.protocol();
-        (protocol.metadata)(&Session::start(&protocol.access, url, patience, log)?)
+        (protocol.metadata)(&Session::start(&protocol.access, url, memory, patience, log)?)
     }
 }

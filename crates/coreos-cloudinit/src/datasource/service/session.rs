@@ -1,6 +1,5 @@
-//! Questions to one service, with its headers and its token.
+//! Questions to one service, with its headers and its token, within a time.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use cloudinit::limits::{MAX_METADATA_BYTES, MAX_RAW_BYTES};
@@ -10,6 +9,7 @@ use super::super::http::{Client, Header};
 use super::super::patience::Patience;
 use super::super::url::Url;
 use super::access::{Access, TokenRules};
+use super::memory::{Memory, Token};
 use crate::log::Log;
 
 /// The units' own limit must not end a run that still has something to apply: there is one session to find the
@@ -18,20 +18,11 @@ const LIMIT: Duration = Duration::from_secs(2 * 60);
 const UNAUTHORIZED: u16 = 401;
 const MAX_TOKEN_BYTES: usize = 4096;
 
-/// It is a secret.
-#[derive(Clone)]
-enum Token {
-    NotAsked,
-    /// The service knows no tokens, as its first version.
-    None,
-    Is(String),
-}
-
 pub(super) struct Session<'a> {
     access: &'static Access,
     base: &'a Url,
     client: Client,
-    token: RefCell<Token>,
+    memory: &'a Memory,
     pub log: &'a Log,
 }
 
@@ -41,11 +32,22 @@ impl<'a> Session<'a> {
     pub fn start(
         access: &'static Access,
         base: &'a Url,
+        memory: &'a Memory,
         patience: Patience,
         log: &'a Log,
     ) -> Result<Self, DatasourceError> {
         let client = Client::new(base, patience, LIMIT, log)?;
-        Ok(Self { access, base, client, token: RefCell::new(Token::NotAsked), log })
+        Ok(Self { access, base, client, memory, log })
+    }
+
+    /// Asks for that by which the service is known, and keeps the answer.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn find(&self, path: &'static str) -> Result<(), DatasourceError> {
+        let answer = self.get(path)?;
+        self.memory.first.get_or_init(|| (path, answer));
+        Ok(())
     }
 
     /// Empty if it is not there.
@@ -59,8 +61,7 @@ impl<'a> Session<'a> {
     /// For items that one can do without: gives up soon.
     #[must_use]
     pub fn hasty(&self) -> Self {
-        let token = RefCell::new(self.token.borrow().clone());
-        Self { client: self.client.hasty(), token, ..*self }
+        Self { client: self.client.hasty(), ..*self }
     }
 
     /// What can not be had is left out and noted.
@@ -86,11 +87,14 @@ impl<'a> Session<'a> {
     }
 
     fn get_within(&self, path: &str, limit: usize) -> Result<Vec<u8>, DatasourceError> {
+        if let Some((_, answer)) = self.memory.first.get().filter(|(known, _)| *known == path) {
+            return Ok(answer.clone());
+        }
         let url = self.base.below(path);
         match (self.get_once(&url, limit), &self.access.token) {
             (Err(DatasourceError::NotFound { status: UNAUTHORIZED, .. }), Some(_)) => {
                 self.log.info("The token is not valid any more, asking for another one");
-                self.token.replace(Token::NotAsked);
+                self.memory.token.replace(Token::NotAsked);
                 self.get_once(&url, limit)
             }
             (answer, _) => answer,
@@ -100,11 +104,11 @@ impl<'a> Session<'a> {
     fn get_once(&self, url: &Url, limit: usize) -> Result<Vec<u8>, DatasourceError> {
         let mut headers: Vec<Header> = self.access.headers.to_vec();
         let Some(rules) = &self.access.token else { return self.client.get(url, &headers, limit) };
-        if matches!(*self.token.borrow(), Token::NotAsked) {
+        if matches!(*self.memory.token.borrow(), Token::NotAsked) {
             let token = self.ask_token(rules)?;
-            self.token.replace(token);
+            self.memory.token.replace(token);
         }
-        let token = self.token.borrow();
+        let token = self.memory.token.borrow();
         if let Token::Is(token) = &*token {
             headers.push((rules.sent_as, token));
         }

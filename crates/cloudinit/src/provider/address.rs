@@ -1,0 +1,61 @@
+//! Addresses as providers write them, and where they belong.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::template::Addresses;
+
+/// What stands there is none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoAddress;
+
+/// `None` where nothing stands.
+pub(super) fn read<A: FromStr>(text: &str) -> Result<Option<A>, NoAddress> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| NoAddress),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Public,
+    Private,
+}
+
+/// Of several of one side and family the last counts.
+pub(super) fn put(addresses: &mut Addresses, side: Side, address: IpAddr) {
+    let place = match (side, address.is_ipv4()) {
+        (Side::Public, true) => &mut addresses.public_ipv4,
+        (Side::Public, false) => &mut addresses.public_ipv6,
+        (Side::Private, true) => &mut addresses.private_ipv4,
+        (Side::Private, false) => &mut addresses.private_ipv6,
+    };
+    *place = Some(address.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert_eq!(read::<Ipv4Addr>(" 10.0.0.7\n"), Ok(Some(Ipv4Addr::new(10, 0, 0, 7))));
+        assert_eq!((read::<Ipv4Addr>(""), read::<IpAddr>(" \n")), (Ok(None), Ok(None)));
+        assert_eq!(read::<Ipv6Addr>("FD00:0::7"), Ok(Some("fd00::7".parse().unwrap())));
+        for text in ["10.0.0.300", "10.0.0.7/8", "fd00::7", "here"] {
+            assert_eq!(read::<Ipv4Addr>(text), Err(NoAddress), "{text}");
+        }
+        let mut all = Addresses::default();
+        for text in ["10.0.0.7", "fd00::7", "10.0.0.8"] {
+            put(&mut all, Side::Private, text.parse().unwrap());
+        }
+        assert_eq!(
+            (all.private_ipv4.as_deref(), all.private_ipv6.as_deref()),
+            (Some("10.0.0.8"), Some("fd00::7"))
+        );
+        assert_eq!((all.public_ipv4, all.public_ipv6), (None, None));
+    }
+}

@@ -1,0 +1,92 @@
+//! What a run may do while it only reads: seen from the programs that it asks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use support::Machine;
+
+/// Numbers of capabilities.
+const READ_SEARCH: u64 = 1 << 2;
+const BIND_SERVICE: u64 = 1 << 10;
+const RAW_IO: u64 = 1 << 17;
+const STRANGER: u32 = 4321;
+
+/// A hypervisor's program that writes down the rights of itself and of each thread of the run, and tries to write to
+/// another user's file.
+fn record_rights(machine: &Machine, program: &str, answer: &str) {
+    let script = format!(
+        "cd '{}'\ngrep -hE '^(Cap(Inh|Prm|Eff)|NoNewPrivs):' /proc/self/status > of-program\n\
+         for task in /proc/$PPID/task/*; do\n\
+         if [ \"${{task##*/}}\" = $PPID ]; then file=of-first; else file=of-others; fi\n\
+         grep -hE '^(Cap(Inh|Prm|Eff)|NoNewPrivs):' \"$task/status\" 2> gone >> $file\ndone\n\
+         {{ cat theirs; echo no >> theirs; }} > tried 2>&1\n{answer}",
+        machine.folder().display()
+    );
+    machine.program(program, &script);
+}
+
+/// Inheritable, permitted and effective capabilities and whether there are no new privileges, of each that is told of.
+fn rights(text: &str) -> Vec<[u64; 4]> {
+    let keys = ["CapInh", "CapPrm", "CapEff", "NoNewPrivs"];
+    let lines = text.lines().filter_map(|line| line.split_once(":\t"));
+    let told: Vec<_> = lines.filter(|(key, _)| keys.contains(key)).collect();
+    let one = |lines: &[(&str, &str)]| {
+        let lines: BTreeMap<_, _> = lines.iter().copied().collect();
+        keys.map(|key| u64::from_str_radix(lines[key], 16).unwrap())
+    };
+    told.chunks(keys.len()).map(one).collect()
+}
+
+#[test]
+fn what_reads_has_the_rights_to_read_and_what_applies_has_all() {
+    let own = rights(&std::fs::read_to_string("/proc/self/status").unwrap());
+    let [_, permitted, ..] = own.into_iter().next().unwrap();
+    let config = "#cloud-config\nwrite_files: [{path: /x, owner: stranger, permissions: '0600'}]\n";
+    let no_value = "echo 'No value found' >&2; exit 1";
+    let vmware = format!(
+        "case \"$1\" in *.ovfenv) {no_value};; *.config.data) printf '%s' '{config}';; *) {no_value};; esac"
+    );
+    let virtual_box =
+        format!("case \"$4\" in */user-data) printf 'Value: %s\\n' '{config}';; *) echo No;; esac");
+    for (from, program, answer, more) in [
+        ("-from-vmware-guestinfo", "vmware-rpctool", &vmware, RAW_IO | BIND_SERVICE),
+        ("-from-virtualbox", "VBoxControl", &virtual_box, 0),
+    ] {
+        for task in ["-plan", "-validate", "-convert=butane", ""] {
+            let machine = Machine::new();
+            machine.put("/etc/passwd", &format!("stranger:x:{STRANGER}:{STRANGER}::/:/bin/sh\n"));
+            machine.put("/etc/group", &format!("stranger:x:{STRANGER}:\n"));
+            let theirs = machine.folder().join("theirs");
+            std::fs::write(&theirs, "theirs\n").unwrap();
+            std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(0o600)).unwrap();
+            if chown(&theirs, Some(STRANGER), Some(STRANGER)).is_err() {
+                eprintln!("not shown: only root has rights to give up");
+                return;
+            }
+            record_rights(&machine, program, answer);
+            let arguments: Vec<_> = [task, from].into_iter().filter(|text| !text.is_empty()).collect();
+            let done = machine.start(&arguments, &[], b"");
+            done.expect(0, &[]);
+
+            let read = |name: &str| std::fs::read_to_string(machine.folder().join(name)).unwrap();
+            let both = permitted & (READ_SEARCH | more);
+            assert_eq!(rights(&read("of-program")), [[0, both, both, 1]], "{task}");
+            assert!(
+                rights(&read("of-first")).iter().all(|[_, own, _, none]| (*own, *none) == (permitted, 0))
+            );
+            let others = rights(&read("of-others"));
+            let expect = [0, both, permitted & READ_SEARCH, 1];
+            assert!(!others.is_empty() && others.iter().all(|one| *one == expect), "{task}: {others:x?}");
+            let tried = read("tried");
+            assert!(tried.starts_with("theirs\n") && tried.ends_with("Permission denied\n"), "{tried}");
+            assert_eq!(read("theirs"), "theirs\n");
+            if task.is_empty() {
+                assert_eq!(std::fs::metadata(machine.path("/x")).unwrap().uid(), STRANGER);
+            }
+        }
+    }
+}
