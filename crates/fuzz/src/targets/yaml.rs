@@ -1,6 +1,6 @@
 //! The YAML of cloud-config: whole documents, and what stands before an error.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use cloudinit::limits::{MAX_EXPANSION, MAX_FINDINGS, MAX_YAML_DEPTH, MAX_YAML_NODES, MIN_EXPANDED_NODES};
 use cloudinit::yaml::{Entry, Node, Place, Value, read, read_until_error};
@@ -56,7 +56,7 @@ fn run(bytes: &[u8]) {
 fn nodes(node: &Node, depth: usize, within: &dyn Fn(Place) -> bool) -> u64 {
     assert!(depth <= MAX_YAML_DEPTH + 1, "deeper than it may be");
     assert!(within(node.place), "{:?}", node.place);
-    let below = |child: &Rc<Node>| nodes(child, depth + 1, within);
+    let below = |child: &Arc<Node>| nodes(child, depth + 1, within);
     let count = 1 + match &node.value {
         Value::Scalar(_) => 0,
         Value::List(items) => items.iter().map(|item| below(&item.node)).sum(),

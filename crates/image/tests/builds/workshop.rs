@@ -129,12 +129,13 @@ pub struct Build {
     /// A program and its words that stand before `keelson`.
     pub before: Vec<String>,
     pub environment: Vec<(&'static str, OsString)>,
-    _place: Arc<Place>,
+    /// Held, not looked at.
+    pub _place: Arc<Place>,
 }
 
 /// Some gigabytes, which are given back when nobody needs them any more: all tests' together fill a disk. Those of a
 /// test that fails stay until the end.
-struct Place(PathBuf);
+pub struct Place(PathBuf);
 
 impl Drop for Place {
     fn drop(&mut self) {
