@@ -1,4 +1,6 @@
 //! Metadata services: what each is asked, and what comes of it.
+//!
+//! Long because a test of all services needs the answers of each.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
