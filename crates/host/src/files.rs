@@ -117,10 +117,10 @@ pub struct Staged {
     is_in_place: bool,
 }
 
-/// The first half of [`write`]: all but the wait for the disk and the rename. `None` if the file is as it should be.
+/// The first half of [`write()`]: all but the wait for the disk and the rename. `None` if the file is as it should be.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn stage(root: &Root, request: &Request) -> Result<Option<Staged>, FileError> {
     let Some(place) = root.parent(request.path, Some(request.directory_mode))? else {
         return Err(FileError::NoName(request.path.to_owned()));
@@ -156,10 +156,10 @@ pub fn sync(mut staged: Vec<&mut Staged>) {
 }
 
 impl Staged {
-    /// The other half of [`write`]: never before the content is on the disk.
+    /// The other half of [`write()`]: never before the content is on the disk.
     ///
     /// # Errors
-    /// As [`write`].
+    /// As [`write()`].
     pub fn put(mut self) -> Result<Outcome, FileError> {
         let synced = self.synced.take().unwrap_or_else(|| self.file.sync_all());
         synced.map_err(|error| FileError::system("write", &self.path, error))?;
