@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use etcd_config::discovery::{Command, Discovery, DiscoveryUrl, Event, HttpAnswer, Method, Registration};
 use etcd_config::ids::Id;
-use etcd_discovery::{Settings, Store, Tokens, limits, serve};
+use etcd_discovery::{JournalError, Settings, Store, Tokens, limits, serve};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -206,8 +206,21 @@ async fn a_watch_answers_its_headers_at_once_and_ends_with_the_client() {
     service.stop().await;
 }
 
+/// What was stopped in this process holds them until the last of its connections has ended.
+async fn opened(path: &Path) -> Tokens {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        match Tokens::open(path) {
+            Err(JournalError::Locked { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokens => return tokens.unwrap(),
+        }
+    }
+}
+
 async fn register(path: &Path, names: &[&str], url: Option<String>) -> String {
-    let service = Running::start(Tokens::open(path).unwrap()).await;
+    let service = Running::start(opened(path).await).await;
     let token = match url {
         Some(token) => token,
         None => service.new_token(3).await.rsplit('/').next().unwrap().to_owned(),

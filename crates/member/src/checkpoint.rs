@@ -49,20 +49,32 @@ pub enum CheckpointError {
 impl CheckpointError {
     /// Whether room on the disk would help.
     pub fn is_full(&self) -> bool {
-        let full = |error: &io::Error, path: &Path| match error.kind() {
+        let Some((error, path)) = self.of_the_disk() else { return false };
+        match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
-            // What LMDB makes of a write that was cut short. Each try writes all of its pages anew,
-            // so even a lost write-back would not stay lost.
-            _ => error.raw_os_error() == Some(nix::libc::EIO) && has_little_room(path),
-        };
-        match self {
-            Self::Io(path, error) | Self::Database(path, heed::Error::Io(error)) => full(error, path),
-            Self::Database(path, heed::Error::Mdb(heed::MdbError::Other(code))) => {
-                full(&io::Error::from_raw_os_error(*code), path)
-            }
-            _ => false,
+            _ => is_input_or_output(&error) && has_little_room(path),
         }
     }
+
+    /// Whether it may be of a write that was cut short, as LMDB tells that of a disk without room, and of a disk that
+    /// fails. Each try writes all of its pages anew, so that even a lost write-back would not stay lost.
+    pub fn may_be_cut_short(&self) -> bool {
+        self.of_the_disk().is_some_and(|(error, _)| is_input_or_output(&error))
+    }
+
+    fn of_the_disk(&self) -> Option<(io::Error, &Path)> {
+        let code = match self {
+            Self::Io(_, error) | Self::Database(_, heed::Error::Io(error)) => error.raw_os_error()?,
+            Self::Database(_, heed::Error::Mdb(heed::MdbError::Other(code))) => *code,
+            _ => return None,
+        };
+        let (Self::Io(path, _) | Self::Database(path, _)) = self else { return None };
+        Some((io::Error::from_raw_os_error(code), path))
+    }
+}
+
+fn is_input_or_output(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EIO)
 }
 
 /// Less than the largest single write could take.
@@ -351,4 +363,25 @@ pub fn read_key(key: &[u8]) -> Option<(Table, u64)> {
     let (first, number) = key.split_first()?;
     let table = Table::ALL.into_iter().find(|table| *table as u8 == *first)?;
     Some((table, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_told_from_one_that_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |code| {
+            let error = heed::Error::Mdb(heed::MdbError::Other(code));
+            CheckpointError::Database(folder.path().to_owned(), error)
+        };
+        assert!(of(nix::libc::ENOSPC).is_full() && !of(nix::libc::ENOSPC).may_be_cut_short());
+        // This disk has room.
+        assert!(of(nix::libc::EIO).may_be_cut_short() && !of(nix::libc::EIO).is_full());
+        assert!(!of(nix::libc::EROFS).may_be_cut_short() && !of(nix::libc::EROFS).is_full());
+        let of_io =
+            CheckpointError::Io(folder.path().to_owned(), io::Error::from_raw_os_error(nix::libc::EDQUOT));
+        assert!(of_io.is_full());
+    }
 }

@@ -165,7 +165,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let Some((changes, meta)) = self.work.take() else {
             return Err(io::Error::other("a checkpoint is written once"));
         };
-        let mut told = false;
+        let (mut told, mut tried_again) = (false, false);
         loop {
             // The store hands changes out once: they are kept until they are written.
             let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
@@ -188,6 +188,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
                     }
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
                 }
+                // There may be room again by the time that is asked: one more try tells a disk that fails.
+                Err(error) if error.may_be_cut_short() && !tried_again => tried_again = true,
                 Err(error) => return Err(error.into()),
             }
         }
