@@ -18,7 +18,8 @@ use crate::root::{FileError, Place, Root};
 
 const MODE_BITS: u32 = 0o7777;
 const NULL_DEVICE: &str = "/dev/null";
-const TEMPORARY_PREFIX: &str = ".cloudinit-temp";
+/// Behind it stand the number of the process and a dash.
+pub(crate) const TEMPORARY_PREFIX: &str = ".cloudinit-temp";
 /// Who wait for the disk at the same time.
 const SYNC_THREADS: usize = 8;
 /// What a directory on the way to a file is made with.

@@ -8,10 +8,8 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::files::TEMPORARY_PREFIX;
 use crate::root::{FileError, Root};
-
-/// How the names of `files`' temporary files begin; behind it are the process's number and a dash.
-const PREFIX: &str = ".cloudinit-temp";
 
 /// Removes them from the folder that `path` is in. Returns how many there were.
 ///
@@ -40,7 +38,8 @@ pub fn remove_beside(root: &Root, path: &str) -> Result<usize, FileError> {
 }
 
 fn is_left_over(name: &str) -> bool {
-    let number = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map(|(number, _)| number);
+    let number =
+        name.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.split_once('-')).map(|(number, _)| number);
     let is_number = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     number.is_some_and(|number| is_number(number) && !runs(number))
 }
@@ -67,9 +66,17 @@ mod tests {
             std::thread::yield_now();
         }
         let own = std::process::id();
-        let gone =
-            [format!("{PREFIX}{own}-0"), format!("{PREFIX}{}-7", other.id()), format!("{PREFIX}4194999-1")];
-        let stay = [format!("{PREFIX}-1"), format!("{PREFIX}x-1"), format!("{PREFIX}7"), "file".to_owned()];
+        let gone = [
+            format!("{TEMPORARY_PREFIX}{own}-0"),
+            format!("{TEMPORARY_PREFIX}{}-7", other.id()),
+            format!("{TEMPORARY_PREFIX}4194999-1"),
+        ];
+        let stay = [
+            format!("{TEMPORARY_PREFIX}-1"),
+            format!("{TEMPORARY_PREFIX}x-1"),
+            format!("{TEMPORARY_PREFIX}7"),
+            "file".to_owned(),
+        ];
         for name in gone.iter().chain(&stay) {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
