@@ -6,18 +6,21 @@
 //! checked.
 
 mod digest;
+mod json;
 mod keys;
 mod metadata;
 mod name;
+mod timestamp;
 
 pub use digest::{Digest, DigestError};
+pub use json::{MetadataError, SCHEMA};
 pub use keys::{Key, KeyError, Keys, SignatureError};
 pub use metadata::{
-    Blob, Delta, Image, Images, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, MetadataError, Payload, Release,
-    SCHEMA, SEGMENTS, Timestamp, Verity,
+    Blob, Delta, Image, Images, MAX_RELEASE, MAX_SIGNATURE, Payload, Release, SEGMENTS, Verity,
 };
 pub use name::{FileName, NameError};
 pub use semver::Version;
+pub use timestamp::{MAX_TIMESTAMP, Timestamp};
 
 /// The names of the files in a release's folder.
 pub mod files {

@@ -1,4 +1,4 @@
-//! `release.json` and `timestamp.json`.
+//! `release.json`.
 
 use std::collections::BTreeSet;
 
@@ -6,31 +6,15 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::json::{MetadataError, read, write};
 use crate::name::FileName;
 
-/// The number that both files carry. A field that an older reader can not know comes with another number: nothing
-/// unknown is skipped in what is signed.
-pub const SCHEMA: u32 = 1;
 /// Most bytes of `release.json`.
 pub const MAX_RELEASE: usize = 1 << 20;
-/// Most bytes of `timestamp.json`.
-pub const MAX_TIMESTAMP: usize = 16 << 10;
 /// Most bytes of a signature.
 pub const MAX_SIGNATURE: usize = 4 << 10;
 /// How deltas and full payloads are made: zstd frames, one for each segment of the result.
 pub const SEGMENTS: &str = "zstd-segments";
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MetadataError {
-    #[error("{file} has {bytes} bytes; {limit} are the most")]
-    TooLong { file: &'static str, bytes: usize, limit: usize },
-    #[error("{file}, line {line}, column {column}: {why}")]
-    Syntax { file: &'static str, line: usize, column: usize, why: String },
-    #[error("{file} is of schema {found}, this machine reads {SCHEMA}")]
-    Schema { file: &'static str, found: u64 },
-    #[error("{file}: {why}")]
-    Meaning { file: &'static str, why: String },
-}
 
 /// `release.json`: every byte of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,21 +156,6 @@ pub struct Delta {
     pub payload: Payload,
 }
 
-/// `timestamp.json`: what a channel has, and until when that counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Timestamp {
-    pub schema: u32,
-    pub channel: String,
-    pub version: Version,
-    /// Of `release.json` as served.
-    pub release_sha256: Digest,
-    /// Seconds since 1970.
-    pub issued: u64,
-    /// Seconds since 1970.
-    pub expires: u64,
-}
-
 impl Release {
     const FILE: &str = crate::files::RELEASE;
 
@@ -237,75 +206,10 @@ impl Release {
     }
 }
 
-impl Timestamp {
-    const FILE: &str = crate::files::TIMESTAMP;
-
-    /// Reads what was checked against a signature.
-    pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
-        let timestamp: Self = read(Self::FILE, bytes, MAX_TIMESTAMP)?;
-        if timestamp.expires <= timestamp.issued {
-            let why = "expires: it was out of date when it was issued".to_owned();
-            return Err(MetadataError::Meaning { file: Self::FILE, why });
-        }
-        Ok(timestamp)
-    }
-
-    /// What is to be signed and served.
-    ///
-    /// # Errors
-    /// When [`Timestamp::parse`] would not take it.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, MetadataError> {
-        write(Self::FILE, self, Self::parse)
-    }
-}
-
-/// Only the number, so that a file of tomorrow is told from a broken one.
-#[derive(Deserialize)]
-struct SchemaOnly {
-    schema: u64,
-}
-
-fn read<T: for<'de> Deserialize<'de>>(
-    file: &'static str,
-    bytes: &[u8],
-    limit: usize,
-) -> Result<T, MetadataError> {
-    if bytes.len() > limit {
-        return Err(MetadataError::TooLong { file, bytes: bytes.len(), limit });
-    }
-    if let Ok(SchemaOnly { schema }) = serde_json::from_slice(bytes)
-        && schema != u64::from(SCHEMA)
-    {
-        return Err(MetadataError::Schema { file, found: schema });
-    }
-    serde_json::from_slice(bytes).map_err(|error| MetadataError::Syntax {
-        file,
-        line: error.line(),
-        column: error.column(),
-        why: without_place(&error.to_string()),
-    })
-}
-
-/// serde's words end with the place, which stands in front in ours.
-fn without_place(text: &str) -> String {
-    text.rsplit_once(" at line ").map_or(text, |(words, _)| words).to_owned()
-}
-
-fn write<T: Serialize>(
-    file: &'static str,
-    value: &T,
-    read_back: impl Fn(&[u8]) -> Result<T, MetadataError>,
-) -> Result<Vec<u8>, MetadataError> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| MetadataError::Meaning { file, why: error.to_string() })?;
-    bytes.push(b'\n');
-    read_back(&bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::SCHEMA;
 
     fn blob(name: &str) -> Blob {
         Blob { url: name.parse().unwrap(), size: 10, sha256: Digest([1; 32]) }
@@ -348,16 +252,6 @@ mod tests {
     fn what_is_written_is_read_again() {
         let bytes = release().to_bytes().unwrap();
         assert_eq!(Release::parse(&bytes).unwrap(), release());
-        let timestamp = Timestamp {
-            schema: SCHEMA,
-            channel: "alpha".to_owned(),
-            version: Version::new(2, 0, 0),
-            release_sha256: Digest([7; 32]),
-            issued: 100,
-            expires: 200,
-        };
-        assert_eq!(Timestamp::parse(&timestamp.to_bytes().unwrap()).unwrap(), timestamp);
-        Timestamp { expires: 100, ..timestamp }.to_bytes().unwrap_err();
     }
 
     /// Attacks on readers of JSON: keys twice, keys that differ in case or by a look-alike, keys nobody knows.
