@@ -35,34 +35,26 @@ pub struct Machine {
     pub running: Digest,
     pub slots: [Slot; 2],
     pub entries: Vec<Entry>,
-    /// Bytes that are free in the ESP.
+    /// Bytes that are free in the ESP, or taken by [`TEMPORARY`].
     pub esp_free: u64,
 }
 
-/// One write, or a check after writes.
+/// One change. A boot image is *disarmed* while its first bytes are empty: no loader takes it for one, whatever of its
+/// name a power cut leaves; writing that one sector is what makes a version bootable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing may boot what is about to be overwritten.
-    RemoveEntry {
-        file: String,
-    },
-    /// Content of `/usr`, its hash tree, and all of it read again from the disk.
-    FillSlot {
-        slot: char,
-    },
+    /// Disarmed first: nothing may boot what is about to be overwritten.
+    RemoveEntry { file: String },
+    /// Content of `/usr`, its hash tree, and the boot image under a name that no boot loader takes; all of it read
+    /// again from the disk.
+    Fill { slot: char, temporary: String },
     /// The partitions get their UUIDs, by which the boot image finds them.
-    NameSlot {
-        slot: char,
-        root_hash: Digest,
-    },
-    /// Under a name that no boot loader takes, whole and read again.
-    WriteEntry {
-        temporary: String,
-    },
-    RenameEntry {
-        from: String,
-        to: String,
-    },
+    NameSlot { slot: char, root_hash: Digest },
+    /// Disarmed, renamed, armed.
+    PlaceEntry { from: String, to: String },
+    /// The boot image of what runs gets another count. It is never disarmed: a cut leaves it under one name or the
+    /// other.
+    CountEntry { from: String, to: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,10 +134,9 @@ impl Machine {
         let others = self.entries.iter().filter(|entry| *entry != running);
         let mut steps: Vec<Step> =
             others.map(|entry| Step::RemoveEntry { file: entry.name.to_string() }).collect();
-        steps.push(Step::FillSlot { slot: target.name });
+        steps.push(Step::Fill { slot: target.name, temporary: TEMPORARY.to_owned() });
         steps.push(Step::NameSlot { slot: target.name, root_hash: wanted });
-        steps.push(Step::WriteEntry { temporary: TEMPORARY.to_owned() });
-        steps.push(Step::RenameEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
+        steps.push(Step::PlaceEntry { from: TEMPORARY.to_owned(), to: name.to_string() });
         // The loader takes the newest: going down, what runs has to step back. Should the older one not come up
         // either, both are out of tries, and the newest of those is what runs now.
         if release.version <= running.name.version {
@@ -166,7 +157,7 @@ impl Machine {
         let mut steps = Vec::new();
         if other.name.is_bad() {
             let again = Name::new(&other.name.id, &other.name.version);
-            steps.push(Step::RenameEntry { from: other.name.to_string(), to: again.to_string() });
+            steps.push(Step::PlaceEntry { from: other.name.to_string(), to: again.to_string() });
         }
         if other.name.version < running.name.version {
             steps.push(step_back(&running.name));
@@ -182,7 +173,7 @@ impl Machine {
         if running.name.is_bad() {
             // It had stepped back for an older version.
             let good = Name { tries: None, ..running.name.clone() };
-            steps.push(Step::RenameEntry { from: running.name.to_string(), to: good.to_string() });
+            steps.push(Step::CountEntry { from: running.name.to_string(), to: good.to_string() });
         }
         let pending = self.entries.iter().filter(|entry| {
             *entry != running && entry.name.tries.is_some_and(|tries| tries.done == 0 && tries.left > 0)
@@ -202,7 +193,7 @@ impl Machine {
 }
 
 fn step_back(name: &Name) -> Step {
-    Step::RenameEntry { from: name.to_string(), to: name.given_up().to_string() }
+    Step::CountEntry { from: name.to_string(), to: name.given_up().to_string() }
 }
 
 #[cfg(test)]

@@ -34,10 +34,9 @@ fn an_update_goes_to_the_other_slot_and_its_boot_image_comes_last() {
         machine.install(&version("3.0.0")).unwrap(),
         [
             Step::RemoveEntry { file: "k_1.0.0.efi".into() },
-            Step::FillSlot { slot: 'b' },
+            Step::Fill { slot: 'b', temporary: TEMPORARY.into() },
             Step::NameSlot { slot: 'b', root_hash },
-            Step::WriteEntry { temporary: TEMPORARY.into() },
-            Step::RenameEntry { from: TEMPORARY.into(), to: "k_3.0.0+3-0.efi".into() },
+            Step::PlaceEntry { from: TEMPORARY.into(), to: "k_3.0.0+3-0.efi".into() },
         ]
     );
 }
@@ -46,7 +45,7 @@ fn an_update_goes_to_the_other_slot_and_its_boot_image_comes_last() {
 fn going_down_what_runs_steps_back_at_the_very_end() {
     let machine = machine(&[("k_2.0.0.efi", OLD)]);
     let steps = machine.install(&version("1.5.0")).unwrap();
-    let expect = Step::RenameEntry { from: "k_2.0.0.efi".into(), to: "k_2.0.0+0-0.efi".into() };
+    let expect = Step::CountEntry { from: "k_2.0.0.efi".into(), to: "k_2.0.0+0-0.efi".into() };
     assert_eq!(steps.last(), Some(&expect));
 }
 
@@ -80,7 +79,9 @@ fn rolling_back_makes_the_other_version_first() {
         let mut machine = machine(entries);
         let (version, steps) = machine.roll_back().unwrap();
         for step in steps {
-            let Step::RenameEntry { from, to } = step else { panic!("{step:?}") };
+            let (Step::PlaceEntry { from, to } | Step::CountEntry { from, to }) = step else {
+                panic!("{step:?}")
+            };
             let entry = machine.entries.iter_mut().find(|entry| entry.name.to_string() == from).unwrap();
             entry.name = Name::parse("k", &to).unwrap();
         }
@@ -100,7 +101,7 @@ fn an_update_that_was_not_booted_yet_can_be_forgotten() {
     let remove = |file: &str| Step::RemoveEntry { file: file.into() };
     assert_eq!(pending.forget_pending().unwrap(), [remove("k_3.0.0+3-0.efi")]);
     let older = machine(&[("k_2.0.0+0-0.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
-    let back = Step::RenameEntry { from: "k_2.0.0+0-0.efi".into(), to: "k_2.0.0.efi".into() };
+    let back = Step::CountEntry { from: "k_2.0.0+0-0.efi".into(), to: "k_2.0.0.efi".into() };
     assert_eq!(older.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);
     let nothing = machine(&[("k_2.0.0.efi", OLD), ("k_1.0.0.efi", OTHER)]);
     assert_eq!(nothing.forget_pending().unwrap(), []);
