@@ -1,0 +1,126 @@
+//! Public keys and signatures, in minisign's format, so that a release can be signed with that tool too.
+
+use std::fmt;
+
+use minisign_verify::{PublicKey, Signature};
+
+/// One public key, and where it is from.
+pub struct Key {
+    /// For messages: the file's name.
+    pub name: String,
+    key: PublicKey,
+}
+
+/// Keys of which each alone may sign.
+#[derive(Debug, Default)]
+pub struct Keys(Vec<Key>);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is no minisign public key: {why}")]
+pub struct KeyError {
+    name: String,
+    why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    #[error("there is no key that may sign this: updates are accepted only by machines that know one")]
+    NoKeys,
+    #[error("the signature is not in minisign's format: {0}")]
+    Malformed(String),
+    #[error("no trusted key made this signature")]
+    NotTrusted,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Key").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// Adds the key of a `.pub` file's text.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<(), KeyError> {
+        let key = PublicKey::decode(text.trim_end())
+            .map_err(|error| KeyError { name: name.to_owned(), why: error.to_string() })?;
+        self.0.push(Key { name: name.to_owned(), key });
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
+    }
+
+    /// Whether one of the keys signed exactly `bytes`; which one it was. `signature` is the text of a `.sig` file.
+    /// A signature of the old kind, over the bytes and not over their hash, does not count.
+    pub fn verify(&self, bytes: &[u8], signature: &str) -> Result<&Key, SignatureError> {
+        if self.0.is_empty() {
+            return Err(SignatureError::NoKeys);
+        }
+        let signature =
+            Signature::decode(signature).map_err(|error| SignatureError::Malformed(error.to_string()))?;
+        // Several keys may have one id: each is asked.
+        self.0
+            .iter()
+            .find(|key| key.key.verify(bytes, &signature, false).is_ok())
+            .ok_or(SignatureError::NotTrusted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minisign::KeyPair;
+
+    use super::*;
+
+    fn sign(pair: &KeyPair, bytes: &[u8]) -> String {
+        minisign::sign(None, &pair.sk, bytes, Some("t"), Some("u")).unwrap().to_string()
+    }
+
+    fn keys(pairs: &[&KeyPair]) -> Keys {
+        let mut keys = Keys::default();
+        for (at, pair) in pairs.iter().enumerate() {
+            keys.add(&format!("{at}.pub"), &pair.pk.to_box().unwrap().to_string()).unwrap();
+        }
+        keys
+    }
+
+    #[test]
+    fn one_known_key_is_enough_and_the_bytes_must_be_the_signed_ones() {
+        let [one, two, foreign] = std::array::from_fn(|_| KeyPair::generate_unencrypted_keypair().unwrap());
+        let known = keys(&[&one, &two]);
+        assert_eq!(known.verify(b"text", &sign(&two, b"text")).unwrap().name, "1.pub");
+        assert_eq!(known.verify(b"text", &sign(&foreign, b"text")).unwrap_err(), SignatureError::NotTrusted);
+        assert_eq!(known.verify(b"texT", &sign(&one, b"text")).unwrap_err(), SignatureError::NotTrusted);
+        assert_eq!(
+            Keys::default().verify(b"text", &sign(&one, b"text")).unwrap_err(),
+            SignatureError::NoKeys
+        );
+    }
+
+    #[test]
+    fn each_cut_and_each_changed_line_of_a_signature_is_refused() {
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        let known = keys(&[&pair]);
+        let good = sign(&pair, b"text");
+        known.verify(b"text", &good).unwrap();
+        // The last line may lack its end, nothing else.
+        for length in 0..good.trim_end().len() {
+            known.verify(b"text", &good[..length]).unwrap_err();
+        }
+        known.verify(b"text", &good.replacen("trusted comment: t", "trusted comment: T", 2)).unwrap_err();
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_is_told_with_its_name() {
+        let mut keys = Keys::default();
+        let error = keys.add("a.pub", "untrusted comment: x\nAAAA\n").unwrap_err();
+        assert!(error.to_string().starts_with("a.pub is no minisign public key"), "{error}");
+        assert!(keys.is_empty());
+    }
+}
