@@ -51,7 +51,7 @@ fn path(action: &Action) -> Option<&str> {
     match action {
         Action::Hostname { .. } => Some(hostname::PATH),
         Action::TimeZone { .. } => Some(files::LOCAL_TIME_PATH),
-        Action::Write(write) => Some(&write.path),
+        Action::Write(write) | Action::Fetch { write, .. } => Some(&write.path),
         Action::Mask { path } | Action::Unmask { path } => Some(path),
         _ => None,
     }
@@ -70,6 +70,7 @@ fn act(hands: &mut Hands<'_>, action: &Action) -> Step {
         Action::Modprobe { arguments } => hands.modprobe(arguments),
         Action::TimeZone { name } => hands.time_zone(name),
         Action::Write(write) => hands.write(write),
+        Action::Fetch { write, from, has_stand_in } => hands.fetch(write, from, *has_stand_in),
         Action::Mask { path } => hands.mask(path),
         Action::Unmask { path } => hands.unmask(path),
         Action::Enable { unit, runtime } => hands.enable(unit, *runtime),
@@ -93,6 +94,7 @@ fn name(action: &Action) -> String {
         Action::Modprobe { arguments } => format!("modprobe {}", arguments.join(" ")),
         Action::TimeZone { name } => format!("set the time zone to {name}"),
         Action::Write(write) => format!("write {}", write.path),
+        Action::Fetch { write, .. } => format!("fetch {}", write.path),
         Action::Mask { path } => format!("mask {path}"),
         Action::Unmask { path } => format!("unmask {path}"),
         Action::Enable { unit, .. } => format!("enable {unit}"),

@@ -105,6 +105,11 @@ fn check_plan(plan: &Plan) {
                 );
             }
             Action::Write(write) => file(write),
+            Action::Fetch { write, from, .. } => {
+                file(write);
+                assert!(from.url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
+                assert!(from.headers.iter().all(|(name, value)| !(name.contains(':') || value.contains('\n'))));
+            }
             Action::Mask { path } | Action::Unmask { path } => {
                 let below = ["/etc/systemd/", "/run/systemd/"].iter().any(|at| path.starts_with(at));
                 assert!(below && is_clean(path), "{path:?}");
