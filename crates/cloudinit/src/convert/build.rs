@@ -103,8 +103,9 @@ impl Build<'_> {
             Action::Fetch { write, from, .. } => self.plain_file(write, fetched(from)),
             Action::Mask { path } => self.mask(path),
             Action::Enable { unit, .. } => self.unit(unit).enabled = true,
-            // What is done to a machine that runs, and what `without` names.
+            // What is done to a machine that runs, and what `without` names. No user has a password at first.
             Action::Unmask { .. }
+            | Action::LockPassword { .. }
             | Action::DaemonReload
             | Action::Unit { .. }
             | Action::Script { .. }

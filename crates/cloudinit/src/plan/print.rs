@@ -29,6 +29,9 @@ enum Line<'a> {
         name: &'a str,
         hash: &'static str,
     },
+    LockPasswd {
+        name: &'a str,
+    },
     SshKeys {
         user: &'a str,
         name: &'a str,
@@ -116,6 +119,7 @@ fn line(step: &Step) -> Line<'_> {
         Action::GroupAdd { name } => Line::Groupadd { name },
         Action::GroupMember { group, user } => Line::GroupMember { group, user },
         Action::Password { name, .. } => Line::Passwd { name, hash: "***" },
+        Action::LockPassword { name } => Line::LockPasswd { name },
         Action::SshKeys { user, name, keys } => Line::SshKeys { user, name, keys },
         Action::ImportKeys { user, name, from } => Line::ImportSshKeys {
             user,

@@ -65,6 +65,10 @@ pub enum Action {
         name: String,
         hash: Hash,
     },
+    /// Nobody can log in by the password that the user has.
+    LockPassword {
+        name: String,
+    },
     SshKeys {
         user: String,
         name: String,
