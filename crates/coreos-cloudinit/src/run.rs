@@ -31,6 +31,8 @@ use crate::rights;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
+/// The name that user-data gave the machine since it was started.
+const NAMED_PATH: &str = "/run/coreos-cloudinit/hostname";
 const PRIVATE_MODE: u32 = 0o600;
 const MAX_STAMP_BYTES: usize = 4096;
 
@@ -63,6 +65,8 @@ struct Prepared {
     /// The user-data belongs to another program; nothing is to be done.
     foreign: bool,
     instance: Option<String>,
+    /// The machine's name in the user-data.
+    named: Option<String>,
 }
 
 /// Does work that only reads with the rights for that.
@@ -137,6 +141,9 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     {
         log.info("Nothing changed: -once, and this user-data was applied to this instance before");
         return Ok(true);
+    }
+    if let Some(name) = &prepared.named {
+        write_private(&root, NAMED_PATH, name.as_bytes())?;
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
@@ -233,14 +240,15 @@ fn prepare(
     let meaning = interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told));
     if meaning.foreign {
         let instance = metadata.instance;
-        let plan = Plan::default();
-        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
+        let (plan, named) = (Plan::default(), None);
+        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance, named });
     }
     log.info("Merging cloud-config from meta-data and user-data");
     let malformed = meaning.malformed;
     let refused = meaning.checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
+    let named = meaning.checked.hostname.clone();
     let plan = decide(request, root, meaning, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance })
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, named })
 }
 
 /// Without its network a machine may not be reachable, so that half of one is not tried.
@@ -266,7 +274,9 @@ fn decide(
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
-    let mut checked = merge(meaning.checked, metadata);
+    let named = files::read(root, NAMED_PATH, MAX_STAMP_BYTES)?;
+    let named = named.as_deref().and_then(|named| str::from_utf8(named).ok());
+    let mut checked = merge(meaning.checked, metadata, named);
     if let Some(format) = request.convert_network {
         checked.network = network(format, metadata, log)?;
     }

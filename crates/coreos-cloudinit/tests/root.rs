@@ -254,6 +254,31 @@ fn once_and_persist() {
     assert_eq!(machine.read("/etc/hostname"), "b\n");
 }
 
+/// A drive and a file are read at the same time: what user-data calls the machine is what it is called.
+#[test]
+fn user_data_names_the_machine_whatever_metadata_comes_later() {
+    let machine = Machine::new();
+    machine.put("/drive/openstack/latest/meta_data.json", "{\"hostname\": \"from-metadata.example\"}");
+    let drive = format!("-from-configdrive={}", machine.path("/drive").display());
+    let name = || machine.read("/etc/hostname");
+    machine.start(&[&drive], &[], b"").expect(0, &[]);
+    assert_eq!(name(), "from-metadata\n");
+    machine.run("#cloud-config\nhostname: from-the-user\n", &[]).expect(0, &[]);
+    assert_eq!(name(), "from-the-user\n");
+    let said =
+        "hostname (from-the-user) of user-data from elsewhere overrides metadata hostname (from-metadata)";
+    machine.start(&[&drive], &[], b"").expect(0, &[said, "Nothing changed"]);
+    assert_eq!(name(), "from-the-user\n");
+    machine.put("/drive/openstack/latest/user_data", "#cloud-config\nhostname: from-the-drive\n");
+    machine.start(&[&drive], &[], b"").expect(0, &[]);
+    assert_eq!(name(), "from-the-drive\n");
+    // Its memory ends with the boot.
+    std::fs::remove_dir_all(machine.path("/run")).unwrap();
+    machine.put("/drive/openstack/latest/user_data", "");
+    machine.start(&[&drive], &[], b"").expect(0, &[]);
+    assert_eq!(name(), "from-metadata\n");
+}
+
 #[test]
 fn validation_reads_standard_input_and_changes_nothing() {
     let machine = Machine::new();
