@@ -173,6 +173,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         findings: fetched.findings,
         failed: applied.failed,
         missed: applied.missed,
+        scripts: applied.scripts,
         changed: applied.changed,
         steps,
     };

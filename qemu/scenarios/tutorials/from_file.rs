@@ -98,6 +98,17 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     // The metadata of `up` has another name, and comes sooner or later than the file.
     machine.succeed("systemctl start user-config.target")?;
     shows(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    a_script_that_fails(&machine)
+}
+
+/// The run does not wait for it; systemd and `-status` tell how it ended.
+fn a_script_that_fails(machine: &Machine<'_>) -> Result<(), Failure> {
+    machine.succeed("printf '#!/bin/sh\\nexit 3\\n' | sudo coreos-cloudinit -from-file=-")?;
+    machine.wait_until_succeeds(
+        "sudo coreos-cloudinit -status | grep '\"state\":\"failed\",\"result\":\"exit-code\",\"status\":3'",
+        SETTLED,
+    )?;
+    machine.succeed("systemctl --failed --plain | grep ^coreos-cloudinit-")?;
     Ok(())
 }
 

@@ -20,6 +20,8 @@ pub struct Applied {
     /// What could not be had and can be done without: the run has not failed for it.
     pub missed: Vec<Failure>,
     pub changed: u32,
+    /// Units of the scripts that were started.
+    pub scripts: Vec<String>,
 }
 
 /// Why a step failed; its text is the whole chain.
