@@ -7,10 +7,12 @@ mod datasource;
 mod flags;
 mod log;
 mod observe;
+mod private;
 mod report;
 mod rights;
 mod run;
 mod script;
+mod seen;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@
 //! All of it but the applying runs with the rights to read, and no others ([`rights`]).
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Context;
 use cloudinit::check::Refusal;
@@ -17,8 +18,7 @@ use cloudinit::plan::{self, Plan, Settings as PlanSettings};
 use cloudinit::template::Addresses;
 use cloudinit::user_data::{self, Kind, UserData};
 use cloudinit::{Finding, Severity, validate_decoded};
-use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
-use host::{Root, flush, leftovers, lock};
+use host::{Root, files, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
@@ -26,13 +26,16 @@ use crate::datasource::{Chosen, Found, Memory, Patience, Source, choose};
 use crate::flags::Request;
 use crate::log::Log;
 use crate::observe;
+use crate::private;
 use crate::report::{self, Failure, Report};
 use crate::rights;
+use crate::seen;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
-const PRIVATE_MODE: u32 = 0o600;
-const MAX_STAMP_BYTES: usize = 4096;
+/// The name that user-data gave the machine since it was started.
+const NAMED_PATH: &str = "/run/coreos-cloudinit/hostname";
+const MAX_STAMP_BYTES: usize = private::MAX_STAMP_BYTES;
 
 /// What was fetched and found, before anything is decided.
 struct Fetched {
@@ -63,6 +66,8 @@ struct Prepared {
     /// The user-data belongs to another program; nothing is to be done.
     foreign: bool,
     instance: Option<String>,
+    /// The machine's name in the user-data.
+    named: Option<String>,
 }
 
 /// Does work that only reads with the rights for that.
@@ -127,6 +132,14 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         Ok((fetched, metadata))
     })?;
     let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
+    if let Source::File(path) = &fetched.source {
+        let seen = seen::File::new(path);
+        if request.if_changed && seen.is(&root, &fetched.sha256)? {
+            log.info("Nothing changed: this user-data was applied since the machine was started");
+            return Ok(true);
+        }
+        seen.keep(&root, &fetched.sha256)?;
+    }
     let prepared = reading(request, || prepare(request, &root, &fetched, metadata, log))?;
     if prepared.foreign {
         return Ok(true);
@@ -138,6 +151,9 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         log.info("Nothing changed: -once, and this user-data was applied to this instance before");
         return Ok(true);
     }
+    if let Some(name) = &prepared.named {
+        private::write(&root, NAMED_PATH, name.as_bytes())?;
+    }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
     let mut applied = apply::apply(&prepared.plan, &settings, lock);
@@ -148,7 +164,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     // User-data that could not be used was not applied, and the next run has to say so again.
     let is_whole = applied.failed.is_empty() && applied.missed.is_empty();
     if request.once && is_whole && !(fetched.broken || prepared.malformed) {
-        write_private(&root, &stamp_path, stamp.as_bytes())?;
+        private::write(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();
     match (applied.changed, applied.failed.len()) {
@@ -166,6 +182,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         findings: fetched.findings,
         failed: applied.failed,
         missed: applied.missed,
+        scripts: applied.scripts,
         changed: applied.changed,
         steps,
     };
@@ -233,14 +250,15 @@ fn prepare(
     let meaning = interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told));
     if meaning.foreign {
         let instance = metadata.instance;
-        let plan = Plan::default();
-        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
+        let (plan, named) = (Plan::default(), None);
+        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance, named });
     }
     log.info("Merging cloud-config from meta-data and user-data");
     let malformed = meaning.malformed;
     let refused = meaning.checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
+    let named = meaning.checked.hostname.clone();
     let plan = decide(request, root, meaning, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance })
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, named })
 }
 
 /// Without its network a machine may not be reachable, so that half of one is not tried.
@@ -266,7 +284,9 @@ fn decide(
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
-    let mut checked = merge(meaning.checked, metadata);
+    let named = files::read(root, NAMED_PATH, MAX_STAMP_BYTES)?;
+    let named = named.as_deref().and_then(|named| str::from_utf8(named).ok());
+    let mut checked = merge(meaning.checked, metadata, named);
     if let Some(format) = request.convert_network {
         checked.network = network(format, metadata, log)?;
     }
@@ -285,18 +305,12 @@ fn persist(root: &Root, fetched: &Fetched, prepared: &Prepared, log: &Log) -> an
     let wrong = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
     match &fetched.raw {
         Some(raw) if !(wrong || fetched.broken || prepared.malformed) => {
-            write_private(root, PERSIST_PATH, raw)?;
+            // Before the path unit sees the file: it was applied just now.
+            seen::File::new(Path::new(PERSIST_PATH)).keep(root, &fetched.sha256)?;
+            private::write(root, PERSIST_PATH, raw)?;
             log.info(format!("Keeping the user-data in {PERSIST_PATH}"));
         }
         _ => log.error("Not keeping the user-data: it is not valid"),
     }
     Ok(())
-}
-
-fn write_private(root: &Root, path: &str, content: &[u8]) -> Result<(), host::FileError> {
-    let owner = Owner::default();
-    let mode = PRIVATE_MODE;
-    leftovers::remove_beside(root, path)?;
-    files::write(root, &FileRequest { path, mode, owner, content, directory_mode: DIRECTORY_MODE })?;
-    flush::above(root, [path])
 }

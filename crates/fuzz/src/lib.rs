@@ -30,6 +30,7 @@ pub static ALL: &[Target] = &[
     targets::metadata::TARGET,
     targets::mime::TARGET,
     targets::network::TARGET,
+    targets::omaha::TARGET,
     targets::peer::TARGET,
     targets::provider::TARGET,
     targets::user_data::TARGET,

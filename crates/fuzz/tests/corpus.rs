@@ -183,6 +183,7 @@ targets! {
     metadata soak_metadata
     mime soak_mime
     network soak_network
+    omaha soak_omaha
     peer soak_peer
     provider soak_provider
     user_data soak_user_data

@@ -21,7 +21,7 @@ impl Hands<'_> {
     }
 
     fn fetch_keys(&mut self, import: &KeyImport) -> Result<Vec<String>, StepError> {
-        let answer = self.key_fetcher.fetch(import, self.settings.log)?;
+        let answer = self.fetcher.keys(import, self.settings.log)?;
         Ok(read_keys(&answer)?)
     }
 }

@@ -10,6 +10,7 @@ pub mod log;
 pub mod metadata;
 pub mod mime;
 pub mod network;
+pub mod omaha;
 pub mod peer;
 pub mod provider;
 pub mod user_data;

@@ -1,0 +1,229 @@
+//! The numbers of the protocol and their names. Unknown ones are carried on as they are.
+
+use std::fmt;
+
+/// `eventtype`: what has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventType(pub u32);
+
+impl EventType {
+    pub const UPDATE_COMPLETE: Self = Self(3);
+    pub const DOWNLOAD_STARTED: Self = Self(13);
+    pub const DOWNLOAD_FINISHED: Self = Self(14);
+    /// Installed, and held back by the machine itself: CoreUpdate's.
+    pub const COMPLETION_HELD: Self = Self(800);
+
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            0 => "unknown",
+            1 => "download complete",
+            2 => "install complete",
+            3 => "update complete",
+            4 => "uninstall",
+            5 => "download started",
+            6 => "install started",
+            9 => "new application install started",
+            10 => "setup started",
+            11 => "setup finished",
+            12 => "update application started",
+            13 => "update download started",
+            14 => "update download finished",
+            15 => "update installer started",
+            16 => "setup update begin",
+            17 => "setup update complete",
+            20 => "register product complete",
+            30 => "OEM install first check",
+            40 => "app-specific command started",
+            41 => "app-specific command ended",
+            100 => "setup failure",
+            102 => "COM server failure",
+            103 => "setup update failure",
+            800 => "completion held back",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        named(self.0, self.name(), out)
+    }
+}
+
+/// `eventresult`: how it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventResult(pub u32);
+
+impl EventResult {
+    pub const ERROR: Self = Self(0);
+    pub const SUCCESS: Self = Self(1);
+    pub const SUCCESS_REBOOT: Self = Self(2);
+    pub const DEFERRED: Self = Self(9);
+
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            0 => "error",
+            1 => "success",
+            2 => "success, rebooted",
+            3 => "success, restart the browser",
+            4 => "cancelled",
+            5 => "installer error, MSI",
+            6 => "installer error, other",
+            7 => "no update",
+            8 => "installer error, system",
+            9 => "deferred",
+            10 => "handoff error",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for EventResult {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        named(self.0, self.name(), out)
+    }
+}
+
+fn named(number: u32, name: Option<&str>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match name {
+        Some(name) => out.write_str(name),
+        None => write!(out, "{number}"),
+    }
+}
+
+/// `errorcode`: why, as the updater sent it. The upper bits say what was special about the machine; a server that
+/// is not the built-in one is such a thing, so that own servers rarely see a code alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ErrorCode(pub u32);
+
+/// What of a code is the code.
+const CODE_MASK: u32 = 0x0fff_ffff;
+const FLAGS: [(u32, &str); 4] =
+    [(1 << 31, "dev mode"), (1 << 30, "resumed"), (1 << 29, "test image"), (1 << 28, "own server")];
+/// `HTTP_BASE + N`: status N on the check; `HTTP_BASE + HTTP_UNKNOWN` where N is none.
+const HTTP_BASE: u32 = 2000;
+const HTTP_UNKNOWN: u32 = 999;
+
+impl ErrorCode {
+    pub const DOWNLOAD_TRANSFER: Self = Self(9);
+    pub const PAYLOAD_HASH_MISMATCH: Self = Self(10);
+    pub const PAYLOAD_SIZE_MISMATCH: Self = Self(11);
+    pub const PAYLOAD_VERIFICATION: Self = Self(12);
+    pub const DOWNLOAD_WRITE: Self = Self(14);
+    pub const NEW_ROOTFS_VERIFICATION: Self = Self(15);
+    pub const PAYLOAD_PUBLIC_KEY: Self = Self(18);
+    pub const EMPTY_RESPONSE: Self = Self(30);
+    pub const XML_PARSE: Self = Self(31);
+    pub const RESPONSE_INVALID: Self = Self(34);
+    pub const IGNORED_PER_POLICY: Self = Self(35);
+    pub const DEFERRED_PER_POLICY: Self = Self(36);
+    pub const DEFERRED_FOR_BACKOFF: Self = Self(40);
+    /// The new version was booted and given up.
+    pub const ROLLBACK: Self = Self(44);
+
+    /// Of an HTTP answer to a check that is none of success.
+    pub fn http(status: u16) -> Self {
+        let status = u32::from(status);
+        Self(HTTP_BASE + if status < HTTP_UNKNOWN { status } else { HTTP_UNKNOWN })
+    }
+
+    /// Without the flags.
+    pub fn code(self) -> u32 {
+        self.0 & CODE_MASK
+    }
+
+    pub fn flags(self) -> impl Iterator<Item = &'static str> {
+        FLAGS.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
+    }
+
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self.code() {
+            0 => "Success",
+            1 => "Error",
+            2 => "OmahaRequestError",
+            3 => "OmahaResponseHandlerError",
+            4 => "FilesystemCopierError",
+            5 => "PostinstallRunnerError",
+            7 => "InstallDeviceOpenError",
+            8 => "KernelDeviceOpenError",
+            9 => "DownloadTransferError",
+            10 => "PayloadHashMismatchError",
+            11 => "PayloadSizeMismatchError",
+            12 => "DownloadPayloadVerificationError",
+            13 => "DownloadNewPartitionInfoError",
+            14 => "DownloadWriteError",
+            15 => "NewRootfsVerificationError",
+            16 => "NewKernelVerificationError",
+            17 => "SignedDeltaPayloadExpectedError",
+            18 => "DownloadPayloadPubKeyVerificationError",
+            20 => "DownloadStateInitializationError",
+            21 => "DownloadInvalidMetadataMagicString",
+            22 => "DownloadSignatureMissingInManifest",
+            23 => "DownloadManifestParseError",
+            24 => "DownloadMetadataSignatureError",
+            25 => "DownloadMetadataSignatureVerificationError",
+            26 => "DownloadMetadataSignatureMismatch",
+            27 => "DownloadOperationHashVerificationError",
+            28 => "DownloadOperationExecutionError",
+            29 => "DownloadOperationHashMismatch",
+            30 => "OmahaRequestEmptyResponseError",
+            31 => "OmahaRequestXMLParseError",
+            32 => "DownloadInvalidMetadataSize",
+            33 => "DownloadInvalidMetadataSignature",
+            34 => "OmahaResponseInvalid",
+            35 => "OmahaUpdateIgnoredPerPolicy",
+            36 => "OmahaUpdateDeferredPerPolicy",
+            37 => "OmahaErrorInHTTPResponse",
+            38 => "DownloadOperationHashMissingError",
+            39 => "DownloadMetadataSignatureMissingError",
+            40 => "OmahaUpdateDeferredForBackoff",
+            42 => "PCRPolicyVerificationError",
+            43 => "PCRPolicyWriteError",
+            44 => "Rollback",
+            _ => return None,
+        })
+    }
+}
+
+/// `9 DownloadTransferError (268435465 sent: own server)`.
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code();
+        write!(out, "{code}")?;
+        match (self.name(), code.checked_sub(HTTP_BASE)) {
+            (Some(name), _) => write!(out, " {name}")?,
+            (None, Some(status)) if status < HTTP_UNKNOWN => write!(out, " HTTP status {status}")?,
+            _ => {}
+        }
+        if code != self.0 {
+            write!(out, " ({} sent: {})", self.0, self.flags().collect::<Vec<_>>().join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_told_with_their_flags() {
+        let check = |code: u32, expect: &str| assert_eq!(ErrorCode(code).to_string(), expect);
+        check(9, "9 DownloadTransferError");
+        check(0x1000_0009, "9 DownloadTransferError (268435465 sent: own server)");
+        check(0xf000_002c, "44 Rollback (4026531884 sent: dev mode, resumed, test image, own server)");
+        check(2404, "2404 HTTP status 404");
+        check(2999, "2999");
+        check(77, "77");
+        assert_eq!(ErrorCode::http(503).to_string(), "2503 HTTP status 503");
+        assert_eq!(ErrorCode::http(1200), ErrorCode(2999));
+    }
+
+    #[test]
+    fn what_is_unknown_is_told_as_its_number() {
+        assert_eq!(EventType(13).to_string(), "update download started");
+        assert_eq!(EventType(999).to_string(), "999");
+        assert_eq!(EventResult(9).to_string(), "deferred");
+        assert_eq!(EventResult(77).to_string(), "77");
+    }
+}

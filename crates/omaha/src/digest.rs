@@ -1,0 +1,74 @@
+//! SHA-256 as the protocol writes it: hexadecimal in one place, base64 in another, and each in the other's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+/// It is neither 64 hexadecimal digits nor 44 characters of base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is neither 64 hexadecimal digits nor 44 characters of base64")]
+pub struct NoSha256;
+
+impl Sha256 {
+    pub fn base64(&self) -> String {
+        STANDARD.encode(self.0)
+    }
+}
+
+/// 64 lower-case hexadecimal digits.
+impl fmt::Display for Sha256 {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = NoSha256;
+
+    fn from_str(text: &str) -> Result<Self, NoSha256> {
+        let bytes = match text.len() {
+            64 => hexadecimal(text.as_bytes()),
+            44 => STANDARD.decode(text).ok(),
+            _ => None,
+        };
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NoSha256)
+    }
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| u8::try_from(value(pair[0])? << 4 | value(pair[1])?).ok();
+    digits.chunks_exact(2).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+    use super::*;
+
+    #[test]
+    fn both_ways_of_writing_are_one_value() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let value: Sha256 = hex.parse().unwrap();
+        assert_eq!(base64.parse(), Ok(value));
+        assert_eq!(hex.to_uppercase().parse(), Ok(value));
+        assert_eq!((value.to_string(), value.base64()), (hex.to_owned(), base64.to_owned()));
+        for wrong in ["", "e3", &hex[1..], &hex.replace('e', "g"), &base64.replace('=', "A"), &"é".repeat(32)]
+        {
+            assert_eq!(wrong.parse::<Sha256>(), Err(NoSha256), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a machine sends: who it is, and a ping, a check or an event.
+
+use crate::PROTOCOL;
+use crate::code::{ErrorCode, EventResult, EventType};
+use crate::error::ReadError;
+use crate::limits::{APPS, EVENTS, REQUEST_BYTES};
+use crate::read::{Element, document};
+use crate::write::{HEAD, attribute, plain};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// Of the updater: `update_engine-0.4.10`.
+    pub version: String,
+    pub updater_version: String,
+    /// `ondemandupdate` if a person asked for it, else `scheduler`.
+    pub install_source: String,
+    pub is_machine: bool,
+    pub os: Os,
+    pub apps: Vec<App>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Os {
+    /// `Chateau` with CoreOS.
+    pub version: String,
+    pub platform: String,
+    /// `VERSION_MACHINE`, as `2023.5.0_x86_64`.
+    pub sp: String,
+    /// Only other clients send it.
+    pub arch: Option<String>,
+}
+
+/// Strings are empty where the request does not have them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct App {
+    /// As received, for the echo; to be compared by [`crate::same_app`].
+    pub app_id: String,
+    /// That runs.
+    pub version: String,
+    /// The group.
+    pub track: String,
+    /// In braces.
+    pub boot_id: String,
+    pub oem: String,
+    pub oem_version: String,
+    /// At the machine's first start.
+    pub aleph_version: String,
+    /// Without braces.
+    pub machine_id: String,
+    /// Flatcar's.
+    pub machine_alias: Option<String>,
+    pub lang: String,
+    pub board: String,
+    pub hardware_class: String,
+    pub delta_okay: bool,
+    pub ping: bool,
+    pub update_check: bool,
+    pub events: Vec<Event>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub kind: EventType,
+    pub result: EventResult,
+    pub error: Option<ErrorCode>,
+    /// With `3/2`: the version before the reboot; empty where there was no update.
+    pub previous_version: Option<String>,
+}
+
+impl Event {
+    pub fn new(kind: EventType, result: EventResult) -> Self {
+        Self { kind, result, error: None, previous_version: None }
+    }
+
+    /// `3/0` with why.
+    pub fn failed(error: ErrorCode) -> Self {
+        Self { error: Some(error), ..Self::new(EventType::UPDATE_COMPLETE, EventResult::ERROR) }
+    }
+
+    /// What comes with each check: the version before, if this is the first one behind an update.
+    pub fn rebooted(previous: &str) -> Self {
+        let event = Self::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS_REBOOT);
+        Self { previous_version: Some(previous.to_owned()), ..event }
+    }
+
+    /// The version that ran before the reboot into a new one; `None` where this event tells of none. A machine's
+    /// first check says `0.0.0.0`.
+    pub fn completed_from(&self) -> Option<&str> {
+        let rebooted = self.kind == EventType::UPDATE_COMPLETE && self.result == EventResult::SUCCESS_REBOOT;
+        self.previous_version.as_deref().filter(|version| rebooted && !["", "0.0.0.0"].contains(version))
+    }
+}
+
+impl Request {
+    /// # Errors
+    /// It is no request of protocol 3.0, larger than 64 KiB, or a value in it can not be read.
+    pub fn read(text: &[u8]) -> Result<Self, ReadError> {
+        document(text, REQUEST_BYTES, "request", |request| {
+            check_protocol(request)?;
+            let os = request.child("os").map(|os| Os {
+                version: os.text("version"),
+                platform: os.text("platform"),
+                sp: os.text("sp"),
+                arch: os.given("arch").map(str::to_owned),
+            });
+            Ok(Self {
+                version: request.text("version"),
+                updater_version: request.text("updaterversion"),
+                install_source: request.text("installsource"),
+                is_machine: ["1", "true"].map(Some).contains(&request.given("ismachine")),
+                os: os.unwrap_or_default(),
+                apps: request.list("app", APPS, app)?,
+            })
+        })
+    }
+
+    /// To the byte what update_engine sent, where the values are its own.
+    pub fn write(&self) -> String {
+        let mut out = HEAD.to_owned();
+        out.push_str("<request protocol=\"3.0\"");
+        attribute(&mut out, "version", &self.version);
+        attribute(&mut out, "updaterversion", &self.updater_version);
+        attribute(&mut out, "installsource", &self.install_source);
+        plain(&mut out, "ismachine", u8::from(self.is_machine));
+        out.push_str(">\n    <os");
+        attribute(&mut out, "version", &self.os.version);
+        attribute(&mut out, "platform", &self.os.platform);
+        attribute(&mut out, "sp", &self.os.sp);
+        if let Some(arch) = &self.os.arch {
+            attribute(&mut out, "arch", arch);
+        }
+        out.push_str("></os>\n");
+        for app in &self.apps {
+            write_app(&mut out, app);
+        }
+        out.push_str("</request>\n");
+        out
+    }
+}
+
+pub(crate) fn check_protocol(root: Element<'_, '_>) -> Result<(), ReadError> {
+    match root.given("protocol") {
+        Some(PROTOCOL) => Ok(()),
+        found => {
+            let found = found.unwrap_or_default().chars().take(20).collect();
+            Err(ReadError::Protocol { place: root.place(), found })
+        }
+    }
+}
+
+fn app(app: Element<'_, '_>) -> Result<App, ReadError> {
+    Ok(App {
+        app_id: app.text("appid"),
+        version: app.text("version"),
+        track: app.text("track"),
+        boot_id: app.text("bootid"),
+        oem: app.text("oem"),
+        oem_version: app.text("oemversion"),
+        aleph_version: app.text("alephversion"),
+        machine_id: app.text("machineid"),
+        machine_alias: app.given("machinealias").map(str::to_owned),
+        lang: app.text("lang"),
+        board: app.text("board"),
+        hardware_class: app.text("hardware_class"),
+        delta_okay: app.is_true("delta_okay"),
+        ping: app.child("ping").is_some(),
+        update_check: app.child("updatecheck").is_some(),
+        events: app.list("event", EVENTS, event)?,
+    })
+}
+
+fn event(event: Element<'_, '_>) -> Result<Event, ReadError> {
+    let number = |attribute| event.number(attribute)?.ok_or_else(|| event.missing(attribute));
+    Ok(Event {
+        kind: EventType(number("eventtype")?),
+        result: EventResult(number("eventresult")?),
+        error: event.value("errorcode", "it is no error code", error_code)?,
+        previous_version: event.given("previousversion").map(str::to_owned),
+    })
+}
+
+/// update_engine prints it as a signed number: with the highest flag it is negative.
+fn error_code(text: &str) -> Option<ErrorCode> {
+    let number: i64 = text.trim().parse().ok()?;
+    let bits = u32::try_from(number).ok().or_else(|| i32::try_from(number).ok().map(i32::cast_unsigned));
+    bits.map(ErrorCode)
+}
+
+fn write_app(out: &mut String, app: &App) {
+    out.push_str("    <app");
+    for (name, value) in [
+        ("appid", &app.app_id),
+        ("version", &app.version),
+        ("track", &app.track),
+        ("bootid", &app.boot_id),
+        ("oem", &app.oem),
+        ("oemversion", &app.oem_version),
+        ("alephversion", &app.aleph_version),
+        ("machineid", &app.machine_id),
+    ] {
+        attribute(out, name, value);
+    }
+    if let Some(alias) = &app.machine_alias {
+        attribute(out, "machinealias", alias);
+    }
+    attribute(out, "lang", &app.lang);
+    attribute(out, "board", &app.board);
+    attribute(out, "hardware_class", &app.hardware_class);
+    plain(out, "delta_okay", app.delta_okay);
+    // The blank is the original's.
+    out.push_str(" >\n");
+    if app.ping {
+        out.push_str("        <ping active=\"1\"></ping>\n");
+    }
+    if app.update_check {
+        out.push_str("        <updatecheck></updatecheck>\n");
+    }
+    for event in &app.events {
+        out.push_str("        <event");
+        plain(out, "eventtype", event.kind.0);
+        plain(out, "eventresult", event.result.0);
+        if let Some(error) = event.error {
+            plain(out, "errorcode", error.0);
+        }
+        if let Some(version) = &event.previous_version {
+            attribute(out, "previousversion", version);
+        }
+        out.push_str("></event>\n");
+    }
+    out.push_str("    </app>\n");
+}

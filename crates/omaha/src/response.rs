@@ -1,0 +1,341 @@
+//! What a server answers: one app for each that was asked about, with what was asked for.
+
+use crate::code::ErrorCode;
+use crate::digest::Sha256;
+use crate::error::ReadError;
+use crate::limits::{ACTIONS, APPS, EVENTS, PACKAGES, RESPONSE_BYTES, URLS};
+use crate::read::{Element, document};
+use crate::request::{App, check_protocol};
+use crate::write::{HEAD, attribute, plain};
+
+/// Further packages in which our signed metadata travels (contract 5.2.4). Other clients leave them be.
+pub mod file {
+    pub const RELEASE: &str = "release.json";
+    pub const RELEASE_SIGNATURE: &str = "release.json.sig";
+    pub const TIMESTAMP: &str = "timestamp.json";
+    pub const TIMESTAMP_SIGNATURE: &str = "timestamp.json.sig";
+}
+
+/// Why there is no update, in words that only our clients read.
+const REASON: &str = "keelson-reason";
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Response {
+    /// Who answers.
+    pub server: String,
+    /// Seconds since midnight.
+    pub day_start: u32,
+    pub apps: Vec<AnsweredApp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnsweredApp {
+    /// As it was in the request.
+    pub app_id: String,
+    pub status: AppStatus,
+    pub ping: bool,
+    pub update_check: Option<UpdateCheck>,
+    /// How many were taken.
+    pub events: usize,
+}
+
+impl AnsweredApp {
+    /// What the protocol wants echoed of `asked`: its id as it came, its ping, each of its events. A check that was
+    /// asked for gets `update_check`; none gets none.
+    pub fn echo(asked: &App, status: AppStatus, update_check: UpdateCheck) -> Self {
+        Self {
+            app_id: asked.app_id.clone(),
+            status,
+            ping: asked.ping,
+            update_check: asked.update_check.then_some(update_check),
+            events: asked.events.len(),
+        }
+    }
+}
+
+macro_rules! status {
+    ($(#[$about:meta])* $name:ident { $($variant:ident = $word:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum $name {
+            $($variant,)*
+            /// Of another server.
+            Other(String),
+        }
+
+        impl $name {
+            pub fn word(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Other(word) => word,
+                }
+            }
+
+            fn read(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)*
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+        }
+    };
+}
+
+status! {
+    /// Whether the application is served at all.
+    AppStatus {
+        Ok = "ok",
+        Restricted = "restricted",
+        UnknownApplication = "error-unknownApplication",
+        UnknownApplicationOrGroup = "error-unknownApplicationOrGroup",
+        InvalidAppId = "error-invalidAppId",
+        InvalidVersion = "error-invalidVersion",
+        NoPackageFound = "error-noPackageFound",
+        InstanceRegistrationFailed = "error-instanceRegistrationFailed",
+        Internal = "error-internal",
+    }
+}
+
+status! {
+    /// What a check came to.
+    UpdateStatus {
+        Ok = "ok",
+        NoUpdate = "noupdate",
+        OsNotSupported = "error-osnotsupported",
+        UnsupportedProtocol = "error-unsupportedProtocol",
+        PluginRestrictedHost = "error-pluginRestrictedHost",
+        Hash = "error-hash",
+        Internal = "error-internal",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateCheck {
+    pub status: UpdateStatus,
+    /// One of our servers says why there is nothing.
+    pub reason: Option<String>,
+    /// Seconds until the next check, by the server's wish.
+    pub poll_interval: Option<u32>,
+    /// Code bases, in order; each ends with a slash.
+    pub urls: Vec<String>,
+    pub manifest: Option<Manifest>,
+}
+
+impl UpdateCheck {
+    pub fn without_update(status: UpdateStatus, reason: Option<String>) -> Self {
+        Self { status, reason, poll_interval: None, urls: Vec::new(), manifest: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manifest {
+    pub version: String,
+    /// The payload comes first.
+    pub packages: Vec<Package>,
+    pub actions: Vec<Action>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Package {
+    pub name: String,
+    /// SHA-1 in base64: some clients check it, update_engine and ours do not.
+    pub sha1: String,
+    pub sha256: Option<Sha256>,
+    /// Bytes.
+    pub size: u64,
+    pub required: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Action {
+    pub event: String,
+    /// Of the payload.
+    pub sha256: Option<Sha256>,
+    pub needs_admin: bool,
+    pub disable_payload_backoff: bool,
+    pub is_delta_payload: bool,
+    pub max_failures_per_url: Option<u32>,
+}
+
+impl Action {
+    pub const POSTINSTALL: &str = "postinstall";
+
+    /// What leads to an installation. No days of silence behind a failure: contract 2.5.3.
+    pub fn postinstall(payload: Sha256) -> Self {
+        Self {
+            event: Self::POSTINSTALL.to_owned(),
+            sha256: Some(payload),
+            disable_payload_backoff: true,
+            ..Self::default()
+        }
+    }
+}
+
+impl ReadError {
+    /// What a machine reports when it could not read an answer.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Empty => ErrorCode::EMPTY_RESPONSE,
+            Self::NotUtf8 { .. } | Self::Xml { .. } | Self::Large { .. } => ErrorCode::XML_PARSE,
+            _ => ErrorCode::RESPONSE_INVALID,
+        }
+    }
+}
+
+impl Response {
+    /// # Errors
+    /// It is no answer of protocol 3.0, larger than 1 MiB, or a value in it can not be read.
+    pub fn read(text: &[u8]) -> Result<Self, ReadError> {
+        document(text, RESPONSE_BYTES, "response", |response| {
+            check_protocol(response)?;
+            let day_start =
+                response.child("daystart").map(|day| day.number("elapsed_seconds")).transpose()?;
+            Ok(Self {
+                server: response.text("server"),
+                day_start: day_start.flatten().unwrap_or_default(),
+                apps: response.list("app", APPS, app)?,
+            })
+        })
+    }
+
+    pub fn write(&self) -> String {
+        let mut out = HEAD.to_owned();
+        out.push_str("<response protocol=\"3.0\"");
+        attribute(&mut out, "server", &self.server);
+        out.push_str(">\n <daystart");
+        plain(&mut out, "elapsed_seconds", self.day_start);
+        out.push_str("></daystart>\n");
+        for app in &self.apps {
+            write_app(&mut out, app);
+        }
+        out.push_str("</response>\n");
+        out
+    }
+}
+
+fn app(app: Element<'_, '_>) -> Result<AnsweredApp, ReadError> {
+    Ok(AnsweredApp {
+        app_id: app.text("appid"),
+        status: AppStatus::read(app.given("status").unwrap_or_default()),
+        ping: app.child("ping").is_some(),
+        update_check: app.child("updatecheck").map(update_check).transpose()?,
+        events: app.list("event", EVENTS, |_| Ok(()))?.len(),
+    })
+}
+
+fn update_check(check: Element<'_, '_>) -> Result<UpdateCheck, ReadError> {
+    let url = |url: Element<'_, '_>| Ok(url.text("codebase"));
+    Ok(UpdateCheck {
+        status: UpdateStatus::read(check.given("status").unwrap_or_default()),
+        reason: check.given(REASON).map(str::to_owned),
+        poll_interval: check.number("PollInterval")?,
+        urls: check.child("urls").map(|urls| urls.list("url", URLS, url)).transpose()?.unwrap_or_default(),
+        manifest: check.child("manifest").map(manifest).transpose()?,
+    })
+}
+
+fn manifest(manifest: Element<'_, '_>) -> Result<Manifest, ReadError> {
+    let packages = manifest.child("packages").map(|packages| packages.list("package", PACKAGES, package));
+    let actions = manifest.child("actions").map(|actions| actions.list("action", ACTIONS, action));
+    Ok(Manifest {
+        version: manifest.text("version"),
+        packages: packages.transpose()?.unwrap_or_default(),
+        actions: actions.transpose()?.unwrap_or_default(),
+    })
+}
+
+fn package(package: Element<'_, '_>) -> Result<Package, ReadError> {
+    Ok(Package {
+        name: package.text("name"),
+        sha1: package.text("hash"),
+        sha256: package.digest("hash_sha256")?,
+        size: package.number("size")?.unwrap_or_default(),
+        required: package.is_true("required"),
+    })
+}
+
+fn action(action: Element<'_, '_>) -> Result<Action, ReadError> {
+    Ok(Action {
+        event: action.text("event"),
+        sha256: action.digest("sha256")?,
+        needs_admin: action.is_true("needsadmin"),
+        disable_payload_backoff: action.is_true("DisablePayloadBackoff"),
+        is_delta_payload: action.is_true("IsDeltaPayload"),
+        max_failures_per_url: action.number("MaxFailureCountPerUrl")?,
+    })
+}
+
+fn write_app(out: &mut String, app: &AnsweredApp) {
+    out.push_str(" <app");
+    attribute(out, "appid", &app.app_id);
+    attribute(out, "status", app.status.word());
+    out.push_str(">\n");
+    if app.ping {
+        out.push_str("  <ping status=\"ok\"></ping>\n");
+    }
+    if let Some(check) = &app.update_check {
+        write_update_check(out, check);
+    }
+    for _ in 0..app.events {
+        out.push_str("  <event status=\"ok\"></event>\n");
+    }
+    out.push_str(" </app>\n");
+}
+
+fn write_update_check(out: &mut String, check: &UpdateCheck) {
+    out.push_str("  <updatecheck");
+    attribute(out, "status", check.status.word());
+    if let Some(reason) = &check.reason {
+        attribute(out, REASON, reason);
+    }
+    if let Some(seconds) = check.poll_interval {
+        plain(out, "PollInterval", seconds);
+    }
+    out.push('>');
+    if !check.urls.is_empty() {
+        out.push_str("\n   <urls>");
+        for url in &check.urls {
+            out.push_str("<url");
+            attribute(out, "codebase", url);
+            out.push_str("></url>");
+        }
+        out.push_str("</urls>\n  ");
+    }
+    if let Some(manifest) = &check.manifest {
+        out.push_str(" <manifest");
+        attribute(out, "version", &manifest.version);
+        out.push_str(">\n    <packages>");
+        manifest.packages.iter().for_each(|package| write_package(out, package));
+        out.push_str("</packages>\n    <actions>");
+        manifest.actions.iter().for_each(|action| write_action(out, action));
+        out.push_str("</actions>\n   </manifest>\n  ");
+    }
+    out.push_str("</updatecheck>\n");
+}
+
+fn write_package(out: &mut String, package: &Package) {
+    out.push_str("<package");
+    attribute(out, "name", &package.name);
+    attribute(out, "hash", &package.sha1);
+    if let Some(sha256) = package.sha256 {
+        plain(out, "hash_sha256", sha256);
+    }
+    plain(out, "size", package.size);
+    plain(out, "required", package.required);
+    out.push_str("></package>");
+}
+
+fn write_action(out: &mut String, action: &Action) {
+    out.push_str("<action");
+    attribute(out, "event", &action.event);
+    if let Some(sha256) = action.sha256 {
+        plain(out, "sha256", sha256.base64());
+    }
+    plain(out, "needsadmin", action.needs_admin);
+    plain(out, "DisablePayloadBackoff", action.disable_payload_backoff);
+    plain(out, "IsDeltaPayload", action.is_delta_payload);
+    if let Some(count) = action.max_failures_per_url {
+        plain(out, "MaxFailureCountPerUrl", count);
+    }
+    out.push_str("></action>");
+}

@@ -1,0 +1,240 @@
+//! Both messages to the byte, as the contract has them, and what readers of the time took and refused.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+use omaha::{
+    Action, Answer, AnsweredApp, App, AppStatus, COREOS_APP_ID, ErrorCode, Event, EventResult, EventType,
+    Manifest, Os, Package, ReadError, Refusal, Request, Response, UpdateCheck, UpdateStatus, file, file_url,
+};
+
+const CHECK: &str = include_str!("golden/check.xml");
+const UPDATE: &str = include_str!("golden/update.xml");
+const NO_UPDATE: &str = include_str!("golden/noupdate.xml");
+
+fn check() -> Request {
+    Request {
+        version: "update_engine-0.4.10".into(),
+        updater_version: "update_engine-0.4.10".into(),
+        install_source: "scheduler".into(),
+        is_machine: true,
+        os: Os {
+            version: "Chateau".into(),
+            platform: "CoreOS".into(),
+            sp: "2023.5.0_x86_64".into(),
+            arch: None,
+        },
+        apps: vec![App {
+            app_id: COREOS_APP_ID.into(),
+            version: "2023.5.0".into(),
+            track: "stable".into(),
+            boot_id: "{cc9b6b2e-6a9c-4a1a-9d0b-0d4b4cbb2d33}".into(),
+            oem: "qemu".into(),
+            aleph_version: "1967.6.0".into(),
+            machine_id: "b2f1aa0c5d1d4f43b1e5b3f0c2a9d801".into(),
+            lang: "en-US".into(),
+            board: "amd64-usr".into(),
+            ping: true,
+            update_check: true,
+            events: vec![Event::rebooted("")],
+            ..App::default()
+        }],
+    }
+}
+
+fn update() -> Response {
+    let payload: omaha::Sha256 =
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse().unwrap();
+    let package = Package {
+        name: "update.gz".into(),
+        sha1: "BASE64-SHA1=".into(),
+        sha256: Some(payload),
+        size: 443_829_103,
+        required: true,
+    };
+    let metadata = Package {
+        name: file::RELEASE.into(),
+        sha256: Some(omaha::Sha256([0; 32])),
+        size: 812,
+        ..Package::default()
+    };
+    let found = UpdateCheck {
+        urls: vec!["https://updates.example.net/amd64-usr/2079.3.0/".into()],
+        manifest: Some(Manifest {
+            version: "2079.3.0".into(),
+            packages: vec![package, metadata],
+            actions: vec![Action::postinstall(payload)],
+        }),
+        ..UpdateCheck::without_update(UpdateStatus::Ok, None)
+    };
+    Response {
+        server: "keelson".into(),
+        day_start: 0,
+        apps: vec![AnsweredApp::echo(&check().apps[0], AppStatus::Ok, found)],
+    }
+}
+
+#[test]
+fn a_check_is_the_originals_to_the_byte() {
+    assert_eq!(check().write(), CHECK);
+    assert_eq!(Request::read(CHECK.as_bytes()).unwrap(), check());
+}
+
+#[test]
+fn an_offer_is_the_contracts_to_the_byte() {
+    assert_eq!(update().write(), UPDATE);
+    assert_eq!(Response::read(UPDATE.as_bytes()).unwrap(), update());
+}
+
+#[test]
+fn an_answer_without_update_says_why() {
+    let asked =
+        App { app_id: "E96281A6-D1AF-4BDE-9A0A-97B76E56DC57".into(), update_check: true, ..App::default() };
+    let mut check = UpdateCheck::without_update(UpdateStatus::NoUpdate, Some("max-concurrent".into()));
+    check.poll_interval = Some(300);
+    let apps = vec![AnsweredApp::echo(&asked, AppStatus::Ok, check)];
+    let response = Response { server: "keelson".into(), day_start: 40_321, apps };
+    assert_eq!(response.write(), NO_UPDATE);
+    let read = Response::read(NO_UPDATE.as_bytes()).unwrap();
+    assert_eq!(read, response);
+    let expect = Answer::NoUpdate { reason: Some("max-concurrent"), poll_interval: Some(300) };
+    assert_eq!(read.answer(), Ok(expect));
+}
+
+#[test]
+fn what_was_asked_for_is_echoed_and_nothing_else() {
+    let none = UpdateCheck::without_update(UpdateStatus::NoUpdate, None);
+    let mut asked = App { app_id: "{A}".into(), ..App::default() };
+    let answer = AnsweredApp::echo(&asked, AppStatus::Ok, none.clone());
+    assert_eq!(
+        (answer.app_id.as_str(), answer.ping, answer.update_check, answer.events),
+        ("{A}", false, None, 0)
+    );
+    asked.ping = true;
+    asked.events = vec![Event::failed(ErrorCode::ROLLBACK), Event::rebooted("1.0.0")];
+    let answer = AnsweredApp::echo(&asked, AppStatus::Ok, none);
+    assert_eq!((answer.ping, answer.update_check, answer.events), (true, None, 2));
+}
+
+#[test]
+fn events_say_what_happened() {
+    let text = CHECK.replace(
+        r#"<event eventtype="3" eventresult="2" previousversion=""></event>"#,
+        r#"<event eventtype="3" eventresult="0" errorcode="268435465"/>
+           <event eventtype="3" eventresult="0" errorcode="-1879048183"/>
+           <event eventtype="3" eventresult="2" previousversion="1967.6.0"/>
+           <event eventtype="3" eventresult="2" previousversion="0.0.0.0"/>
+           <event eventtype="777" eventresult="55" previousversion="1.0.0"/>"#,
+    );
+    let events = Request::read(text.as_bytes()).unwrap().apps.remove(0).events;
+    assert_eq!(events[0], Event::failed(ErrorCode(0x1000_0009)));
+    assert_eq!(events[1], Event::failed(ErrorCode(0x9000_0009)), "printed as a signed number");
+    assert_eq!(events[2].completed_from(), Some("1967.6.0"));
+    assert_eq!(events[3].completed_from(), None, "the first check of a machine");
+    assert_eq!((events[4].kind, events[4].result), (EventType(777), EventResult(55)));
+    assert_eq!(events[4].completed_from(), None);
+}
+
+#[test]
+fn what_is_not_known_is_left_alone() {
+    let text = "\u{feff}<!-- c --><request xmlns='x' protocol='3.0' testsource='y'><hw a='1'/><os arch='arm64'/>\
+        <app appid='a&amp;b' machinealias='rack &#x31;'><data>text</data><updatecheck targetversionprefix='1'/>\
+        <ping r='1' a='2'/></app></request>";
+    let request = Request::read(text.as_bytes()).unwrap();
+    let app = &request.apps[0];
+    assert_eq!((app.app_id.as_str(), app.machine_alias.as_deref()), ("a&b", Some("rack 1")));
+    assert!(app.update_check && app.ping && !app.delta_okay && !request.is_machine);
+    assert_eq!(request.os.arch.as_deref(), Some("arm64"));
+}
+
+#[test]
+fn what_is_refused_is_told_with_its_place() {
+    let check = |text: &str, expect: &str| {
+        assert_eq!(Request::read(text.as_bytes()).unwrap_err().to_string(), expect, "{text}");
+    };
+    check("  ", "it is empty");
+    check("<response protocol='3.0'/>", "the outermost element is response, not request (line 1, column 1)");
+    check("\n <request protocol='2.0'/>", "protocol \"2.0\" is not 3.0 (line 2, column 2)");
+    check("<request/>", "protocol \"\" is not 3.0 (line 1, column 1)");
+    check(
+        "<request protocol='3.0'>\n<app><event eventtype='3'/></app></request>",
+        "event has no eventresult (line 2, column 6)",
+    );
+    check(
+        "<request protocol='3.0'><app><event eventtype='3' eventresult='x'/></app></request>",
+        "event has eventresult=\"x\": it is no such number (line 1, column 30)",
+    );
+    check(
+        "<request protocol='3.0'><app><event eventtype='3' eventresult='0' errorcode='4294967296'/></app></request>",
+        "event has errorcode=\"4294967296\": it is no error code (line 1, column 30)",
+    );
+    for text in [
+        "<request protocol='3.0'>\n<app>",
+        "<!DOCTYPE request [<!ENTITY a \"b\">]>\n<request protocol='3.0'/>",
+    ] {
+        let error = Request::read(text.as_bytes()).unwrap_err();
+        assert!(matches!(error, ReadError::Xml { .. }), "{error}");
+    }
+    let many = format!("<request protocol='3.0'>{}</request>", "<app/>".repeat(17));
+    check(&many, "more than 16 of app (line 1, column 121)");
+    let large = format!("{CHECK}{}", " ".repeat(64 << 10));
+    check(&large, &format!("it has {} bytes, more than 65536", large.len()));
+    assert_eq!(Request::read(b"<r\xff>").unwrap_err(), ReadError::NotUtf8 { valid: 2 });
+}
+
+#[test]
+fn a_machine_takes_the_first_of_everything() {
+    let second = UPDATE.replace(" <app", " <app appid='other' status='ok'></app>\n <app");
+    let second = second.replace("</actions>", "<action event='postinstall' sha256='x'/></actions>");
+    // Even what is not taken has to be readable.
+    let error = Response::read(second.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("action has sha256=\"x\": it is neither"), "{error}");
+    let second = second.replace("sha256='x'", "");
+    let response = Response::read(second.as_bytes()).unwrap();
+    let Answer::Update(offer) = response.answer().unwrap() else { panic!("no offer") };
+    assert_eq!(
+        (offer.version, offer.payload.name.as_str(), offer.payload.size),
+        ("2079.3.0", "update.gz", 443_829_103)
+    );
+    assert_eq!(Some(offer.sha256), offer.payload.sha256);
+    assert_eq!((offer.max_failures_per_url, offer.disable_payload_backoff), (10, true));
+    assert_eq!(offer.file("release.json").unwrap().size, 812);
+    assert_eq!(offer.file("update.gz"), None, "the payload is no further file");
+    assert_eq!(file_url(&offer.urls[0], "a"), "https://updates.example.net/amd64-usr/2079.3.0/a");
+    assert_eq!(file_url("http://h/x", "a"), "http://h/x/a");
+}
+
+#[test]
+fn an_offer_that_can_not_be_taken_says_what_it_lacks() {
+    let refused = |from: &str, to: &str| {
+        let text = UPDATE.replacen(from, to, 1);
+        assert_ne!(text, UPDATE, "{from}");
+        let refusal = Response::read(text.as_bytes()).unwrap().answer().unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode(34));
+        refusal
+    };
+    assert_eq!(
+        refused("<url codebase=\"https://updates.example.net/amd64-usr/2079.3.0/\"></url>", ""),
+        Refusal::NoUrl
+    );
+    assert_eq!(refused("443829103", "0"), Refusal::NoSize { name: "update.gz".into() });
+    assert_eq!(refused("\"postinstall\"", "\"other\""), Refusal::NoAction);
+    assert_eq!(refused(" sha256=\"47", " sha1=\"47"), Refusal::NoSha256);
+    let nothing = UPDATE.replace("updatecheck", "other");
+    let refusal = Response::read(nothing.as_bytes()).unwrap().answer().unwrap_err();
+    assert_eq!(refusal.to_string(), "the answer says nothing of an update");
+}
+
+#[test]
+fn refusals_of_other_servers_are_told() {
+    let text = "<response protocol='3.0'><app appid='a' status='error-updatesDisabled'>\
+        <updatecheck status='error-internal'/></app></response>";
+    let response = Response::read(text.as_bytes()).unwrap();
+    assert_eq!(response.apps[0].status, AppStatus::Other("error-updatesDisabled".into()));
+    assert_eq!(
+        response.answer().unwrap_err().to_string(),
+        "the server says \"error-internal\" (of the application: \"error-updatesDisabled\")"
+    );
+    assert_eq!(Response::read(b"").unwrap_err().code(), ErrorCode(30));
+    assert_eq!(Response::read(b"<html><body>log in").unwrap_err().code(), ErrorCode(31));
+    assert_eq!(Response::read(b"<html></html>").unwrap_err().code(), ErrorCode(34));
+}
