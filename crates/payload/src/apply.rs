@@ -9,13 +9,13 @@
 use std::io;
 use std::thread;
 
-use crate::digest::Digest;
 use crate::frame::unpack;
 use crate::index::{Image, Index, OldRange, Segment};
 use crate::old::OldWindow;
 use crate::place::{ReadAt, Target};
 use crate::source::{Fetched, Source, TransferError, fetch};
 use crate::write_behind::{Order, WriteBehind, WriteFailed};
+use release::Digest;
 
 /// Where one image goes, and where its old one is.
 #[derive(Clone, Copy)]

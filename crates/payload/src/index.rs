@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
 use crate::limits::{
     MAX_IMAGE_BYTES, MAX_IMAGES, MAX_INDEX_BYTES, MAX_OLD_BYTES, MAX_ROLE_BYTES, SEGMENT_BYTES,
     SMALLEST_SEGMENT_BYTES,
 };
+use release::Digest;
 
 /// What this code reads and writes.
 const SCHEMA: u32 = 1;

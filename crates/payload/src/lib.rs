@@ -5,7 +5,6 @@
 //! write a byte that was not verified, hold an image whole, or trust a note about what was written before.
 
 mod apply;
-mod digest;
 mod frame;
 mod index;
 pub mod limits;
@@ -18,10 +17,10 @@ pub mod verity;
 mod write_behind;
 
 pub use apply::{Applied, Apply, ApplyError, Part, Progress, apply};
-pub use digest::{Digest, DigestError};
 pub use frame::FrameError;
 pub use index::{Image, Index, IndexError, Kind, OldImage, OldRange, Segment};
 pub use pack::{Input, Old, Options, PackError, Packed, Packing, pack, pack_delta};
 pub use place::{FromDisk, GrowingFile, Partition, ReadAt, Target};
 pub use read_back::{Expected, ReadBackError, read_back};
+pub use release::Digest;
 pub use source::{Source, TransferError};

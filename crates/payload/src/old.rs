@@ -49,7 +49,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::digest::Digest;
+    use release::Digest;
 
     /// Notes what is read.
     struct Noted(Vec<u8>, Mutex<Vec<(u64, usize)>>);

@@ -12,11 +12,11 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
 use crate::frame::{self, FrameError};
 use crate::index::{Image, Index, Kind, OldImage, OldRange, Segment};
 use crate::limits::{MAX_INDEX_BYTES, MAX_OLD_BYTES, SEGMENT_BYTES};
 use crate::place::ReadAt;
+use release::Digest;
 
 const PIECE_BYTES: usize = 1 << 20;
 /// How much of the old image before the place of a segment, and from there on, it is packed over.

@@ -12,8 +12,8 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
 use crate::verity::{self, Parameters, Tree, VerityError};
+use release::Digest;
 
 const PIECE_BYTES: usize = 1 << 20;
 /// Pieces that are read or hashed at any moment.

@@ -8,8 +8,8 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
 use crate::place::Target;
+use release::Digest;
 
 pub const BLOCK_BYTES: usize = 4096;
 /// Where the superblock has room for one.

@@ -24,8 +24,6 @@ pub struct Facts<'a> {
     pub board: &'a str,
     pub channel: &'a str,
     pub running: &'a Version,
-    /// What the machine knows its `/usr` by.
-    pub running_root: Digest,
     /// Seconds since 1970, by the machine's clock.
     pub now: u64,
     /// Seconds since 1970, of the running image.

@@ -96,7 +96,6 @@ impl World {
                 board: "amd64-usr",
                 channel: "alpha",
                 running: &self.running,
-                running_root: Digest([1; 32]),
                 now: self.now,
                 build_time: BUILT,
                 seen: self.seen.clone(),
