@@ -30,7 +30,7 @@ pub struct Devices {
     name: String,
 }
 
-/// Looks at `/proc` and `/sys` below `root`.
+/// Looks at `/proc` and `/sys` below `root`, and takes its `/dev`.
 pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
     let read = |path: &Path| {
         fs::read_to_string(path).map_err(|source| SystemError::Read { path: path.to_owned(), source })
@@ -56,7 +56,7 @@ pub fn find_devices(root: &Path) -> Result<Devices, SystemError> {
         for part in list(&place.join("slaves"))? {
             if let Some(disk) = list(&blocks)?.into_iter().find(|disk| blocks.join(disk).join(&part).is_dir())
             {
-                return Ok(Devices { running, disk: Path::new("/dev").join(&disk), name: disk });
+                return Ok(Devices { running, disk: root.join("dev").join(&disk), name: disk });
             }
         }
         return Err(SystemError::NoDisk(format!("{mapped} is on no partition of a disk")));
@@ -97,8 +97,8 @@ mod tests {
         put("sys/block/dm-1/slaves/nvme0n1p2/x", "");
         let found = find_devices(root.path()).unwrap();
         assert_eq!(found.running, Digest([0xab; 32]));
-        assert_eq!(found.disk, Path::new("/dev/nvme0n1"));
-        assert_eq!(found.partition(4), Path::new("/dev/nvme0n1p4"));
+        assert_eq!(found.disk, root.path().join("dev/nvme0n1"));
+        assert_eq!(found.partition(4), root.path().join("dev/nvme0n1p4"));
         let vda = Devices { disk: "/dev/vda".into(), name: "vda".into(), ..found };
         assert_eq!(vda.partition(4), Path::new("/dev/vda4"));
     }

@@ -67,8 +67,8 @@ pub struct Ban {
 /// Why an offer is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{file}: {source}")]
-    Signature { file: &'static str, source: SignatureError },
+    #[error("{file}: {why}")]
+    Signature { file: &'static str, why: SignatureError },
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error("the release is of product {0}, this machine is another")]
@@ -120,14 +120,14 @@ pub struct Authorities {
 pub fn judge(offer: &Offer, keys: &Authorities, facts: &Facts<'_>) -> Result<Accepted, Refusal> {
     keys.release
         .verify(&offer.release, &offer.release_signature)
-        .map_err(|source| Refusal::Signature { file: RELEASE, source })?;
+        .map_err(|why| Refusal::Signature { file: RELEASE, why })?;
     let release = Release::parse(&offer.release)?;
     let clock_is_wrong = facts.now < facts.build_time;
     let now = facts.now.max(facts.build_time).max(facts.seen.issued);
     let mut seen = facts.seen.clone();
     if let Some((bytes, signature)) = &offer.timestamp {
-        let source = |source| Refusal::Signature { file: TIMESTAMP, source };
-        keys.channel.verify(bytes, signature).map_err(source)?;
+        let refused = |why| Refusal::Signature { file: TIMESTAMP, why };
+        keys.channel.verify(bytes, signature).map_err(refused)?;
         let timestamp = Timestamp::parse(bytes)?;
         fresh(&timestamp, offer, facts, now, clock_is_wrong)?;
         seen.issued = seen.issued.max(timestamp.issued);
