@@ -30,6 +30,8 @@ pub static ALL: &[Target] = &[
     targets::metadata::TARGET,
     targets::mime::TARGET,
     targets::network::TARGET,
+    targets::payload::TARGET,
+    targets::payload_index::TARGET,
     targets::peer::TARGET,
     targets::provider::TARGET,
     targets::user_data::TARGET,

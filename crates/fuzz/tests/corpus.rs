@@ -183,6 +183,8 @@ targets! {
     metadata soak_metadata
     mime soak_mime
     network soak_network
+    payload soak_payload
+    payload_index soak_payload_index
     peer soak_peer
     provider soak_provider
     user_data soak_user_data

@@ -225,12 +225,15 @@ impl<'a> Job<'a> {
             (folder.join(format!("{name}.index.json")), folder.join(format!("{name}.blob")));
         let write = |source| PackError::Write { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(write)?;
+        // One at a time: who comes second finds what the first one made. Let go when it is dropped.
+        let lock = File::open(folder).map_err(write)?;
+        lock.lock().map_err(write)?;
         if let Some(index) = self.found(&index_path, &blob_path) {
             let done = index.output_size();
             progress(Packing { done, total: done });
             return packed(index, index_path, blob_path);
         }
-        let mut blob = Whole::begin(folder, &blob_path)?;
+        let mut blob = Whole::begin(&blob_path)?;
         let images = self.fill(&tasks, &mut blob, progress)?;
         for (image, (file, _)) in images.iter().zip(&self.files) {
             if digest(&file.file, file.size).at(&file.path)? != image.sha256 {
@@ -249,7 +252,7 @@ impl<'a> Job<'a> {
             _ => {}
         }
         blob.end(&blob_path)?;
-        let mut file = Whole::begin(folder, &index_path)?;
+        let mut file = Whole::begin(&index_path)?;
         file.add(&text)?;
         file.end(&index_path)?;
         packed(index, index_path, blob_path)
@@ -427,33 +430,33 @@ fn packed(index: Index, index_path: PathBuf, blob_path: PathBuf) -> Result<Packe
     })
 }
 
-/// A file that gets its name at the end.
+/// A file that gets its name at the end. What a run that was killed left is written over.
 struct Whole {
-    file: BufWriter<tempfile::NamedTempFile>,
-    path: PathBuf,
+    file: BufWriter<File>,
+    partial: PathBuf,
     length: u64,
 }
 
 impl Whole {
-    fn begin(folder: &Path, path: &Path) -> Result<Self, PackError> {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::Permissions::from_mode(FILE_MODE);
-        let file = tempfile::Builder::new().prefix(".payload-").permissions(mode).tempfile_in(folder);
-        let file = file.map_err(|source| PackError::Write { path: path.to_owned(), source })?;
-        Ok(Self { file: BufWriter::new(file), path: path.to_owned(), length: 0 })
+    fn begin(path: &Path) -> Result<Self, PackError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let partial = path.with_added_extension("partial");
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&partial);
+        let file = file.map_err(|source| PackError::Write { path: partial.clone(), source })?;
+        Ok(Self { file: BufWriter::new(file), partial, length: 0 })
     }
 
     fn add(&mut self, bytes: &[u8]) -> Result<(), PackError> {
         self.length += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|source| PackError::Write { path: self.path.clone(), source })
+        self.file.write_all(bytes).map_err(|source| PackError::Write { path: self.partial.clone(), source })
     }
 
     /// On the disk under its name when it returns.
     fn end(self, path: &Path) -> Result<(), PackError> {
         let named = || {
-            let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)?;
+            self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            fs::rename(&self.partial, path)?;
             path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
         named().map_err(|source| PackError::Write { path: path.to_owned(), source })

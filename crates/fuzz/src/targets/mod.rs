@@ -10,6 +10,8 @@ pub mod log;
 pub mod metadata;
 pub mod mime;
 pub mod network;
+pub mod payload;
+pub mod payload_index;
 pub mod peer;
 pub mod provider;
 pub mod user_data;
