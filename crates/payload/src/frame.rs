@@ -11,8 +11,8 @@ use crate::limits::{MAX_OLD_BYTES, SEGMENT_BYTES};
 pub(crate) const LEVEL: i32 = 19;
 /// Shows at little cost whether old bytes help so much that looking on is not worth it.
 const QUICK_LEVEL: i32 = 3;
-/// A delta this many times smaller than what it gives is small enough.
-const SMALL_ENOUGH: usize = 2048;
+/// A delta this many times smaller than what it gives is small enough: 32 KiB of 16 MiB.
+const SMALL_ENOUGH: usize = 512;
 /// Log2 of how far back a frame over old bytes looks: over all of them and all of the segment.
 const WINDOW_LOG: u32 = (MAX_OLD_BYTES + SEGMENT_BYTES).ilog2();
 const _: () = assert!(1_u64 << WINDOW_LOG >= (MAX_OLD_BYTES as u64) + (SEGMENT_BYTES as u64));

@@ -4,28 +4,25 @@
 //! what is there already and right is not made again.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::frame::{self, FrameError};
 use crate::index::{Image, Index, Kind, OldImage, OldRange, Segment};
 use crate::limits::{MAX_INDEX_BYTES, MAX_OLD_BYTES, SEGMENT_BYTES};
+use crate::opened::{At, Opened, ReadError, digest};
 use crate::place::ReadAt;
+use crate::whole::{Whole, WriteError};
 use release::Digest;
 
-const PIECE_BYTES: usize = 1 << 20;
 /// How much of the old image before the place of a segment, and from there on, it is packed over.
 const OLD_BEFORE: u64 = SEGMENT_BYTES as u64;
 const OLD_FROM: u64 = MAX_OLD_BYTES as u64 - OLD_BEFORE;
 /// A delta's frame smaller than this part of its segment is not compared with the full form.
 const SURELY_SMALLER: u32 = 64;
-/// Everyone may read what is published.
-const FILE_MODE: u32 = 0o644;
 
 /// An image to be packed.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +78,10 @@ pub struct Packed {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    #[error("can not read {path}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("can not write {path}")]
-    Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("can not pack {role} at byte {offset}")]
     Frame { role: String, offset: u64, source: FrameError },
     #[error("{role} at byte {offset} does not unpack to what was packed: a defect, or damaged memory")]
@@ -116,53 +113,6 @@ pub fn pack_delta(
     Job::prepare(Kind::Delta, images, Some(old), options)?.run(folder, progress)
 }
 
-/// An open image.
-struct Open {
-    path: PathBuf,
-    file: File,
-    size: u64,
-    sha256: Digest,
-}
-
-impl Open {
-    fn read(path: &Path) -> Result<Self, PackError> {
-        let file = File::open(path).at(path)?;
-        let size = ReadAt::size(&file).at(path)?;
-        let sha256 = digest(&file, size).at(path)?;
-        Ok(Self { path: path.to_owned(), file, size, sha256 })
-    }
-
-    fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>, PackError> {
-        // invariant: a segment or what it is packed over, which the limits bound.
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        self.file.read_at(&mut bytes, offset).at(&self.path)?;
-        Ok(bytes)
-    }
-}
-
-trait At<T> {
-    fn at(self, path: &Path) -> Result<T, PackError>;
-}
-
-impl<T> At<T> for io::Result<T> {
-    fn at(self, path: &Path) -> Result<T, PackError> {
-        self.map_err(|source| PackError::Read { path: path.to_owned(), source })
-    }
-}
-
-fn digest(file: &File, size: u64) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; PIECE_BYTES];
-    let mut offset = 0;
-    while offset < size {
-        let length = usize::try_from(size - offset).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        file.read_at(&mut buffer[..length], offset)?;
-        hasher.update(&buffer[..length]);
-        offset += length as u64;
-    }
-    Ok(Digest::finished(hasher))
-}
-
 /// Where one segment is.
 #[derive(Clone, Copy)]
 struct Task {
@@ -183,7 +133,7 @@ struct Job<'a> {
     options: Options,
     /// Without segments.
     images: Vec<Image>,
-    files: Vec<(Open, Option<Open>)>,
+    files: Vec<(Opened, Option<Opened>)>,
     full: Option<(&'a Index, File, &'a Path)>,
 }
 
@@ -196,9 +146,9 @@ impl<'a> Job<'a> {
     ) -> Result<Self, PackError> {
         let (mut images, mut files) = (Vec::new(), Vec::new());
         for input in inputs {
-            let new = Open::read(input.path)?;
+            let new = Opened::read(input.path)?;
             let before = old.and_then(|old| old.images.iter().find(|old| old.role == input.role));
-            let before = before.map(|input| Open::read(input.path)).transpose()?;
+            let before = before.map(|input| Opened::read(input.path)).transpose()?;
             images.push(Image {
                 role: input.role.to_owned(),
                 size: new.size,
@@ -210,7 +160,7 @@ impl<'a> Job<'a> {
         }
         let full = old.and_then(|old| old.full).map(|full| {
             let file = File::open(&full.blob_path).at(&full.blob_path)?;
-            Ok((&full.index, file, full.blob_path.as_path()))
+            Ok::<_, ReadError>((&full.index, file, full.blob_path.as_path()))
         });
         Ok(Self { kind, options, images, files, full: full.transpose()? })
     }
@@ -223,14 +173,17 @@ impl<'a> Job<'a> {
         };
         let (index_path, blob_path) =
             (folder.join(format!("{name}.index.json")), folder.join(format!("{name}.blob")));
-        let write = |source| PackError::Write { path: folder.to_owned(), source };
+        let write = |source| WriteError { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(write)?;
+        // One at a time: who comes second finds what the first one made. Let go when it is dropped.
+        let lock = File::open(folder).map_err(write)?;
+        lock.lock().map_err(write)?;
         if let Some(index) = self.found(&index_path, &blob_path) {
             let done = index.output_size();
             progress(Packing { done, total: done });
             return packed(index, index_path, blob_path);
         }
-        let mut blob = Whole::begin(folder, &blob_path)?;
+        let mut blob = Whole::begin(&blob_path)?;
         let images = self.fill(&tasks, &mut blob, progress)?;
         for (image, (file, _)) in images.iter().zip(&self.files) {
             if digest(&file.file, file.size).at(&file.path)? != image.sha256 {
@@ -245,11 +198,11 @@ impl<'a> Job<'a> {
         }
         // An index that is there says that its blob is whole.
         match fs::remove_file(&index_path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error).into()),
             _ => {}
         }
         blob.end(&blob_path)?;
-        let mut file = Whole::begin(folder, &index_path)?;
+        let mut file = Whole::begin(&index_path)?;
         file.add(&text)?;
         file.end(&index_path)?;
         packed(index, index_path, blob_path)
@@ -415,7 +368,7 @@ impl<'a> Job<'a> {
 
 fn packed(index: Index, index_path: PathBuf, blob_path: PathBuf) -> Result<Packed, PackError> {
     let text = index.to_bytes();
-    let blob = Open::read(&blob_path)?;
+    let blob = Opened::read(&blob_path)?;
     Ok(Packed {
         index,
         index_size: text.len() as u64,
@@ -425,37 +378,4 @@ fn packed(index: Index, index_path: PathBuf, blob_path: PathBuf) -> Result<Packe
         blob_sha256: blob.sha256,
         blob_path,
     })
-}
-
-/// A file that gets its name at the end.
-struct Whole {
-    file: BufWriter<tempfile::NamedTempFile>,
-    path: PathBuf,
-    length: u64,
-}
-
-impl Whole {
-    fn begin(folder: &Path, path: &Path) -> Result<Self, PackError> {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::Permissions::from_mode(FILE_MODE);
-        let file = tempfile::Builder::new().prefix(".payload-").permissions(mode).tempfile_in(folder);
-        let file = file.map_err(|source| PackError::Write { path: path.to_owned(), source })?;
-        Ok(Self { file: BufWriter::new(file), path: path.to_owned(), length: 0 })
-    }
-
-    fn add(&mut self, bytes: &[u8]) -> Result<(), PackError> {
-        self.length += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|source| PackError::Write { path: self.path.clone(), source })
-    }
-
-    /// On the disk under its name when it returns.
-    fn end(self, path: &Path) -> Result<(), PackError> {
-        let named = || {
-            let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)?;
-            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-        };
-        named().map_err(|source| PackError::Write { path: path.to_owned(), source })
-    }
 }
