@@ -1,0 +1,173 @@
+//! One machine as the server knows it.
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::HISTORY;
+use crate::reason::Reason;
+use crate::track::Track;
+
+/// With the numbers of the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Undefined,
+    Granted,
+    Error,
+    Complete,
+    Installed,
+    Downloaded,
+    Downloading,
+    OnHold,
+}
+
+impl Status {
+    pub const ALL: [Self; 8] = [
+        Self::Undefined,
+        Self::Granted,
+        Self::Error,
+        Self::Complete,
+        Self::Installed,
+        Self::Downloaded,
+        Self::Downloading,
+        Self::OnHold,
+    ];
+
+    /// 1 to 8.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Undefined => 1,
+            Self::Granted => 2,
+            Self::Error => 3,
+            Self::Complete => 4,
+            Self::Installed => 5,
+            Self::Downloaded => 6,
+            Self::Downloading => 7,
+            Self::OnHold => 8,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Undefined => "undefined",
+            Self::Granted => "granted",
+            Self::Error => "error",
+            Self::Complete => "complete",
+            Self::Installed => "installed",
+            Self::Downloaded => "downloaded",
+            Self::Downloading => "downloading",
+            Self::OnHold => "onhold",
+        }
+    }
+
+    /// How far an update is; `None` where none is on its way.
+    pub(crate) fn step(self) -> Option<u8> {
+        match self {
+            Self::Granted => Some(0),
+            Self::Downloading => Some(1),
+            Self::Downloaded => Some(2),
+            Self::Installed => Some(3),
+            _ => None,
+        }
+    }
+}
+
+/// Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    pub track: Track,
+    /// That it says to run.
+    pub version: String,
+    pub ip: String,
+    pub oem: String,
+    pub oem_version: String,
+    pub aleph_version: String,
+    pub boot_id: String,
+    pub first_seen: u64,
+    pub last_seen: u64,
+    /// Zero: it never asked.
+    pub last_check: u64,
+    pub status: Status,
+    pub status_since: u64,
+    /// What it is on its way to.
+    pub grant: Option<Grant>,
+    /// What it was granted last, and when.
+    pub last_grant: Option<(Version, u64)>,
+    pub failure: Option<Failure>,
+    /// Versions that it booted and gave up: it does not get them again.
+    pub given_up: Vec<Version>,
+    /// Why it did not get an update when it asked last.
+    pub refusal: Option<Reason>,
+    pub history: Vec<Past>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub version: Version,
+    pub at: u64,
+    /// From here its time runs.
+    pub renewed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub version: Option<Version>,
+    /// As sent, with its flags.
+    pub code: u32,
+    pub at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    pub at: u64,
+    pub status: Status,
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+}
+
+impl Machine {
+    pub(crate) fn new(id: &str, track: Track, now: u64) -> Self {
+        Self {
+            id: id.to_owned(),
+            alias: None,
+            track,
+            version: String::new(),
+            ip: String::new(),
+            oem: String::new(),
+            oem_version: String::new(),
+            aleph_version: String::new(),
+            boot_id: String::new(),
+            first_seen: now,
+            last_seen: now,
+            last_check: 0,
+            status: Status::Undefined,
+            status_since: now,
+            grant: None,
+            last_grant: None,
+            failure: None,
+            given_up: Vec::new(),
+            refusal: None,
+            history: Vec::new(),
+        }
+    }
+
+    pub(crate) fn has_failed(&self, version: &Version) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.version.as_ref() == Some(version))
+    }
+
+    pub(crate) fn turn(&mut self, status: Status, code: Option<u32>, now: u64) {
+        if self.status == status && code.is_none() {
+            return;
+        }
+        self.status = status;
+        self.status_since = now;
+        if self.history.len() >= HISTORY {
+            self.history.remove(0);
+        }
+        self.history.push(Past { at: now, status, version: self.version.clone(), code });
+    }
+}

@@ -1,0 +1,232 @@
+//! Whatever machines say, operators do and the clock shows, in whatever order: no limit is exceeded, nothing goes
+//! downward, nobody waits for ever, and what was told to be kept is enough to go on from.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use omaha::{ErrorCode, Event, EventResult, EventType};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rollout::{Counts, Fleet, Loaded, Policy, Record, Wave};
+use semver::Version;
+use support::{World, track};
+
+const MACHINES: usize = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Check(usize),
+    /// Into what it was granted.
+    Reboot(usize),
+    Event(usize, u32, u32, u32),
+    Wait(u64),
+    /// The clock is set back.
+    Back(u64),
+    Point(u64),
+    Pause,
+    Resume,
+    Ban(u64, bool),
+    Reset(usize),
+    Tick,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let machine = 0..MACHINES;
+    prop_oneof![
+        8 => machine.clone().prop_map(Step::Check),
+        3 => machine.clone().prop_map(Step::Reboot),
+        5 => (machine.clone(), prop::sample::select(vec![3, 13, 14, 800]), 0_u32..3,
+            prop::sample::select(vec![9_u32, 44, 0x1000_0009]))
+            .prop_map(|(machine, kind, result, code)| Step::Event(machine, kind, result, code)),
+        3 => (1_u64..900).prop_map(Step::Wait),
+        1 => (1_u64..5000).prop_map(Step::Back),
+        2 => (1_u64..5).prop_map(Step::Point),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Resume),
+        1 => (1_u64..5, any::<bool>()).prop_map(|(version, is_banned)| Step::Ban(version, is_banned)),
+        1 => machine.prop_map(Step::Reset),
+        1 => Just(Step::Tick),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (proptest::option::of(1_u32..4), proptest::option::of(1_u32..4), 1_u64..1000, 1_u64..1000, any::<bool>())
+        .prop_map(|(max_per_period, max_in_progress, period, timeout, has_waves)| {
+            let waves = vec![Wave { after: 0, percent: 50 }, Wave { after: 500, percent: 100 }];
+            Policy {
+                max_per_period,
+                max_in_progress,
+                period,
+                timeout,
+                waves: if has_waves { waves } else { Vec::new() },
+                ..Policy::default()
+            }
+        })
+}
+
+/// The machines as they are, and what was told to be kept.
+struct Run {
+    world: World,
+    running: Vec<Version>,
+    kept: BTreeMap<Record, String>,
+}
+
+impl Run {
+    fn keep(&mut self) {
+        for record in self.world.fleet.take_changes().into_keys() {
+            match self.world.fleet.value(&record) {
+                Some(value) => {
+                    let json = serde_json::to_string(&value).unwrap();
+                    self.kept.insert(record, json);
+                }
+                None => drop(self.kept.remove(&record)),
+            }
+        }
+    }
+
+    fn loaded(&self) -> Fleet {
+        let (mut fleet, mut unplaced) = (Fleet::default(), Vec::new());
+        for (record, json) in &self.kept {
+            let json = json.as_str();
+            let loaded = match record.clone() {
+                Record::App(_) => Loaded::App(serde_json::from_str(json).unwrap()),
+                Record::Package(app, ..) => Loaded::Package(app, serde_json::from_str(json).unwrap()),
+                Record::Channel(app, _) => Loaded::Channel(app, serde_json::from_str(json).unwrap()),
+                Record::Group(app, _) => Loaded::Group(app, serde_json::from_str(json).unwrap()),
+                Record::Timeline(app, track) => {
+                    Loaded::Timeline(app, track, serde_json::from_str(json).unwrap())
+                }
+                Record::Machine(app, _) => Loaded::Machine(app, serde_json::from_str(json).unwrap()),
+                Record::Activity(_) => Loaded::Activity(serde_json::from_str(json).unwrap()),
+            };
+            fleet.load(loaded, &mut unplaced);
+        }
+        fleet.finish_loading(unplaced);
+        fleet
+    }
+
+    fn step(&mut self, step: &Step) {
+        if matches!(step, Step::Restart) {
+            self.world.fleet = self.loaded();
+        }
+        let (world, version) = (&mut self.world, |number: &u64| Version::new(*number, 0, 0));
+        let name = |machine: &usize| format!("machine-{machine}");
+        match step {
+            Step::Check(machine) => {
+                let running = &self.running[*machine];
+                if let Ok(offered) = world.check(&name(machine), &running.to_string()) {
+                    let offered: Version = offered.parse().unwrap();
+                    assert!(offered > *running, "{running} -> {offered}");
+                }
+            }
+            Step::Reboot(machine) => {
+                let app = world.fleet.app("keelson").unwrap().1;
+                let granted =
+                    app.machines.get(name(machine).as_str()).and_then(|machine| machine.grant.clone());
+                if let Some(grant) = granted {
+                    let before = std::mem::replace(&mut self.running[*machine], grant.version.clone());
+                    let event = Event::rebooted(&before.to_string());
+                    world.check_with(&name(machine), &grant.version.to_string(), event).ok();
+                }
+            }
+            Step::Event(machine, kind, result, code) => {
+                let mut event = Event::new(EventType(*kind), EventResult(*result));
+                event.error = Some(ErrorCode(*code));
+                world.event(&name(machine), &self.running[*machine].to_string(), event);
+            }
+            Step::Wait(seconds) => world.now += seconds,
+            Step::Back(seconds) => world.now -= seconds,
+            Step::Point(number) => {
+                // A banned one is refused.
+                world.fleet.point("keelson", &track("alpha"), Some(&version(number)), world.now).ok();
+            }
+            Step::Pause => world.fleet.pause("keelson", &track("alpha"), "", world.now).unwrap(),
+            Step::Resume => world.fleet.resume("keelson", &track("alpha"), world.now).unwrap(),
+            Step::Ban(number, is_banned) => {
+                let why = is_banned.then_some("why");
+                world.fleet.ban("keelson", &version(number), "amd64", why, world.now).unwrap();
+            }
+            Step::Reset(machine) => {
+                // Not heard of yet.
+                world.fleet.reset_machine("keelson", &name(machine), world.now).ok();
+            }
+            Step::Tick => world.fleet.tick(world.now),
+            Step::Restart => {}
+        }
+    }
+
+    /// By walking over the machines, whatever is counted elsewhere.
+    fn hold(&self, went_back: bool) {
+        let (_, app) = self.world.fleet.app("keelson").unwrap();
+        let state = &app.groups[&track("alpha")];
+        let (policy, now) = (&state.group.policy, self.world.now);
+        let recent = app.machines.values().filter_map(|machine| machine.last_grant.as_ref());
+        let recent = recent.filter(|(_, at)| at + policy.period > now).count();
+        let live = |machine: &&rollout::Machine| {
+            machine.grant.as_ref().is_some_and(|grant| grant.renewed + policy.timeout > now)
+        };
+        let busy = app.machines.values().filter(live).count();
+        // A clock that was set back makes grants of the past those of now.
+        if !went_back {
+            assert!(policy.max_per_period.is_none_or(|most| recent <= most as usize), "{recent} in a period");
+            assert!(policy.max_in_progress.is_none_or(|most| busy <= most as usize), "{busy} at once");
+        }
+        let counts: &Counts = &state.counts;
+        let statuses: usize = counts.statuses.values().sum();
+        assert_eq!((counts.machines, statuses), (app.machines.len(), app.machines.len()));
+        for (version, count) in &counts.versions {
+            assert_eq!(app.machines.values().filter(|machine| machine.version == *version).count(), *count);
+        }
+        let granted = app.machines.values().filter(|machine| machine.grant.is_some()).count();
+        assert_eq!(counts.in_progress(), granted);
+        let has_step = |machine: &&rollout::Machine| [2, 5, 6, 7].contains(&machine.status.number());
+        assert_eq!(app.machines.values().filter(has_step).count(), granted, "a status without its grant");
+    }
+
+    /// Behind the longest time that anything may take, somebody new gets what there is.
+    fn go_on(&mut self) {
+        let world = &mut self.world;
+        for number in 1..5 {
+            world.fleet.ban("keelson", &Version::new(number, 0, 0), "amd64", None, world.now).unwrap();
+        }
+        world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
+        // It has seen a clock that was set back.
+        world.fleet.tick(world.now);
+        world.now += 2000;
+        assert!(world.check("somebody-new", "0.1.0").is_ok(), "{:?}", world.group());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history(policy in policy(), steps in vec(step(), 1..120)) {
+        let world = World::new(policy);
+        let mut run = Run { world, running: vec![Version::new(1, 0, 0); MACHINES], kept: BTreeMap::new() };
+        run.keep();
+        let mut went_back = false;
+        for step in &steps {
+            run.step(step);
+            went_back |= matches!(step, Step::Back(_));
+            run.keep();
+            run.hold(went_back);
+        }
+        let (loaded, fleet) = (run.loaded(), &run.world.fleet);
+        let (one, other) = (loaded.app("keelson").unwrap().1, fleet.app("keelson").unwrap().1);
+        prop_assert_eq!(&one.machines, &other.machines);
+        prop_assert_eq!(&one.channels, &other.channels);
+        prop_assert_eq!(&one.packages, &other.packages);
+        for (track, state) in &other.groups {
+            prop_assert_eq!(&one.groups[track].group, &state.group);
+            prop_assert_eq!(&one.groups[track].timeline, &state.timeline);
+        }
+        prop_assert!(loaded.activity().eq(fleet.activity()));
+        run.go_on();
+    }
+}
