@@ -28,7 +28,7 @@ use crate::log::Log;
 use crate::observe;
 use crate::private;
 use crate::report::{self, Failure, Report};
-use crate::rights;
+use crate::rights::{self, Needs};
 use crate::seen;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
@@ -76,10 +76,16 @@ struct Prepared {
 /// Those of the work, or the rights can not be given up.
 pub fn reading<T: Send>(
     request: &Request,
+    log: &Log,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
-    let of_programs: Vec<_> = request.sources.iter().flat_map(Source::rights_of_programs).copied().collect();
-    rights::reading(&of_programs, work)?
+    let mut all = Needs::default();
+    for needs in request.sources.iter().map(Source::needs) {
+        all.programs |= needs.programs;
+        all.capabilities.extend(needs.capabilities);
+        all.devices.extend(needs.devices);
+    }
+    rights::reading(&all, log, work)?
 }
 
 /// Prints the findings; whether there are none.
@@ -126,7 +132,7 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let (fetched, metadata) = reading(request, || {
+    let (fetched, metadata) = reading(request, log, || {
         let (fetched, memory) = fetch(request, Patience::Wait, log)?;
         let metadata = fetch_metadata(&fetched, &memory, log)?;
         Ok((fetched, metadata))
@@ -140,7 +146,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         }
         seen.keep(&root, &fetched.sha256)?;
     }
-    let prepared = reading(request, || prepare(request, &root, &fetched, metadata, log))?;
+    let prepared =
+        rights::reading(&Needs::default(), log, || prepare(request, &root, &fetched, metadata, log))??;
     if prepared.foreign {
         return Ok(true);
     }
@@ -210,14 +217,25 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fe
     });
     let sha256 = plan::sha256(&raw);
     let kept = request.persist.then(|| raw.clone());
-    let user_data = user_data::decode(raw).unwrap_or_else(|error| {
-        log.error(format!(
-            "Failed decompressing user-data from datasource: {}. Continuing...",
-            causes::chain(&error)
-        ));
-        broken = true;
-        UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }
-    });
+    let decoded = rights::parsing(log, || decoded(raw, log))?;
+    broken |= decoded.is_none();
+    let (user_data, findings) = decoded
+        .unwrap_or_else(|| (UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }, Vec::new()));
+    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
+}
+
+/// With what the validator finds; `None`, with the reason told, where it can not be decoded.
+fn decoded(raw: Vec<u8>, log: &Log) -> Option<(UserData, Vec<Finding>)> {
+    let user_data = match user_data::decode(raw) {
+        Ok(user_data) => user_data,
+        Err(error) => {
+            log.error(format!(
+                "Failed decompressing user-data from datasource: {}. Continuing...",
+                causes::chain(&error)
+            ));
+            return None;
+        }
+    };
     if user_data.was_base64 {
         log.warning("user-data was base64 encoded, decoded it");
     }
@@ -229,7 +247,7 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fe
             Severity::Info => log.info(finding.to_string()),
         }
     }
-    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
+    Some((user_data, findings))
 }
 
 /// Without the lock: a service that is slow to answer must not hold up a run from another source.
@@ -247,7 +265,8 @@ fn prepare(
 ) -> anyhow::Result<Prepared> {
     let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
     let tokens = Tokens::Addresses(&addresses);
-    let meaning = interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told));
+    let meaning =
+        rights::parsing(log, || interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told)))?;
     if meaning.foreign {
         let instance = metadata.instance;
         let (plan, named) = (Plan::default(), None);
@@ -288,7 +307,7 @@ fn decide(
     let named = named.as_deref().and_then(|named| str::from_utf8(named).ok());
     let mut checked = merge(meaning.checked, metadata, named);
     if let Some(format) = request.convert_network {
-        checked.network = network(format, metadata, log)?;
+        checked.network = rights::parsing(log, || network(format, metadata, log))??;
     }
     let facts = observe::facts(root, &checked).context("can not look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloudinit::file_source::FileSource;
-use cloudinit::key_import::KeyImport;
+use cloudinit::key_import::{KeyImport, read_keys};
 use cloudinit::limits::{MAX_FILE_BYTES, MAX_METADATA_BYTES};
 
 use super::error::DatasourceError;
@@ -11,7 +11,7 @@ use super::http::{Client, Header};
 use super::patience::Patience;
 use super::url::Url;
 use crate::log::Log;
-use crate::rights;
+use crate::rights::{self, Needs};
 
 const GITHUB: &str = "https://api.github.com";
 /// For tests only: who is asked in place of GitHub.
@@ -28,11 +28,9 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// The answer as it came.
-    ///
     /// # Errors
-    /// It is not there, can not be had in time, or is too large.
-    pub fn keys(&mut self, import: &KeyImport, log: &Log) -> Result<Vec<u8>, DatasourceError> {
+    /// The answer is not there, can not be had in time, is too large, or is no list of keys.
+    pub fn keys(&mut self, import: &KeyImport, log: &Log) -> Result<Vec<String>, DatasourceError> {
         let url = match import {
             KeyImport::GitHub(account) => {
                 let api = std::env::var(GITHUB_VARIABLE).unwrap_or_else(|_| GITHUB.to_owned());
@@ -40,7 +38,8 @@ impl Fetcher {
             }
             KeyImport::Url(url) => Url::new(url),
         };
-        self.fetch(&url, &[], MAX_METADATA_BYTES, log)
+        let answer = self.fetch(&url, &[], MAX_METADATA_BYTES, log)?;
+        Ok(rights::parsing(log, || read_keys(&answer))??)
     }
 
     /// The content as it came.
@@ -63,7 +62,7 @@ impl Fetcher {
             return Err(DatasourceError::Slow(LIMIT_OF_ALL));
         }
         // Asked while the plan is applied, with all rights; for this none are needed.
-        let (answer, spent) = rights::reading(&[], || {
+        let (answer, spent) = rights::reading(&Needs::default(), log, || {
             let client = Client::new(url, Patience::Wait, LIMIT, log)?;
             let answer = client.get(url, headers, max_bytes);
             Ok::<_, DatasourceError>((answer, client.spent()))
