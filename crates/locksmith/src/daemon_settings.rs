@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::fleet_lock::FleetLock;
 use crate::given::{Environment, SettingError, Source, refused};
-use crate::settings::{FLEET_ENDPOINT, Store, read_store};
+use crate::settings::{Store, read_store};
 use crate::strategy::Strategy;
 use crate::window::Window;
 
@@ -28,8 +28,6 @@ pub struct DaemonSettings {
     pub store: Store,
     /// The lock is there instead of in the store.
     pub fleet_lock: Option<FleetLock>,
-    /// URL of the cluster manager.
-    pub fleet: String,
     /// None: units stay where they are.
     pub drain_timeout: Option<Duration>,
     pub login_delay: Duration,
@@ -70,14 +68,12 @@ pub fn daemon(flags: &Given, environment: Environment<'_>) -> Result<Daemon, Dae
         }
         None => None,
     };
-    let fleet = source.text("fleet-endpoint").map_or_else(|| FLEET_ENDPOINT.to_owned(), |(_, url)| url);
     let drain = duration(&source, "drain-timeout", Duration::ZERO, Duration::from_secs(300))?;
     Ok(Daemon::Run(Box::new(DaemonSettings {
         strategy,
         window,
         store,
         fleet_lock,
-        fleet,
         drain_timeout: (!drain.is_zero()).then_some(drain),
         login_delay: duration(&source, "login-delay", Duration::ZERO, Duration::from_secs(300))?,
         retry_interval: duration(&source, "retry-interval", LEAST_INTERVAL, Duration::from_secs(5))?,
@@ -145,7 +141,7 @@ mod tests {
                     settings.drain_timeout,
                     settings.login_delay,
                     settings.retry_interval,
-                    settings.fleet,
+                    settings.store.fleet,
                     settings.store.endpoints.join(" "),
                 )
             }

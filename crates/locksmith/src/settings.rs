@@ -5,7 +5,7 @@ use command_line::{Flag, Given, Takes};
 use crate::given::{Environment, Place, SettingError, Source, refused};
 use crate::key::Keys;
 
-pub(crate) const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
+const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
 /// The flags that stand before the command.
 pub const FLAGS: &[Flag] = &[
@@ -21,6 +21,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new("etcd-keyfile", Takes::File, "etcd key file authentication"),
     Flag::new("etcd-password", Takes::Text, "password for secure etcd communication"),
     Flag::new("etcd-username", Takes::Text, "username for secure etcd communication"),
+    Flag::new("fleet-endpoint", Takes::Text, "where the cluster manager is asked").default(FLEET_ENDPOINT),
     Flag::new("group", Takes::Text, "locksmith group"),
     Flag::switch("version", "Print the version and exit."),
 ];
@@ -28,14 +29,13 @@ pub const FLAGS: &[Flag] = &[
 /// What only the daemon has; all of it is ours.
 pub const DAEMON_FLAGS: &[Flag] = &[
     Flag::new("fleet-lock-url", Takes::Text, "a FleetLock server that keeps the lock instead of etcd"),
-    Flag::new("fleet-endpoint", Takes::Text, "where the cluster manager is asked").default(FLEET_ENDPOINT),
     Flag::new("drain-timeout", Takes::Duration, "how long units may take to move away; 0 moves none")
         .default("5m"),
     Flag::new("login-delay", Takes::Duration, "how long who is logged in is warned before").default("5m"),
     Flag::new("retry-interval", Takes::Duration, "how long what failed rests at first").default("5s"),
 ];
 
-pub(crate) const FLEET_ENDPOINT: &str = "unix:///var/run/fleet.sock";
+const FLEET_ENDPOINT: &str = "unix:///var/run/fleet.sock";
 
 /// Where the lock is kept.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct Store {
     /// The empty one is for machines that are in none.
     pub group: String,
     pub keys: Keys,
+    /// URL of the cluster manager.
+    pub fleet: String,
     pub debug: bool,
 }
 
@@ -99,6 +101,7 @@ pub(crate) fn read_store(source: &Source<'_>) -> Result<Store, SettingError> {
         user: name.map(|name| User { name, password }),
         group,
         keys,
+        fleet: source.text("fleet-endpoint").map_or_else(|| FLEET_ENDPOINT.to_owned(), |(_, url)| url),
         debug: switch(source, "debug")?,
     })
 }
@@ -116,7 +119,7 @@ fn tls(source: &Source<'_>) -> Result<Option<Tls>, SettingError> {
     Ok(Some(Tls { ca: ca?, certificate: certificate?, key: key? }))
 }
 
-pub(crate) fn switch(source: &Source<'_>, flag: &'static str) -> Result<bool, SettingError> {
+fn switch(source: &Source<'_>, flag: &'static str) -> Result<bool, SettingError> {
     let read = source.read(flag, |text| match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
