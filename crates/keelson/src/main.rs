@@ -44,6 +44,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Destroy => verbs::down::destroy(&context),
         Verb::Test(flags) => verbs::test::run(&context, flags),
         Verb::Ca(flags) => verbs::ca::run(&context, flags),
+        Verb::Keys(flags) => verbs::keys::run(&context, flags),
+        Verb::Release(flags) => verbs::release::run(&context, flags),
         Verb::Validate(flags) => verbs::validate::run(&context, flags),
         Verb::Completions { shell } => verbs::manual::completions(*shell),
         Verb::Man { out } => verbs::manual::man(out.as_deref()),
