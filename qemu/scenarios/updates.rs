@@ -49,6 +49,26 @@ fn proven(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Starts `update-agent apply` of a release beside what else goes on.
+fn begin(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
+    let apply = format!("update-agent apply {}", seen(version));
+    machine.succeed("sudo systemctl stop apply.service; sudo systemctl reset-failed apply.service; true")?;
+    machine.succeed(&format!(
+        "sudo systemd-run --no-block --unit=apply --property=Type=oneshot --property=RemainAfterExit=yes {apply}"
+    ))?;
+    Ok(())
+}
+
+/// Installs a release.
+fn apply(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
+    begin(machine, version)?;
+    let ended = "systemctl is-active apply.service | grep -E '^(active|failed)$'";
+    let state = machine.wait_until_succeeds(ended, APPLIED)?;
+    let said =
+        machine.succeed("sudo journalctl --unit=apply.service --boot --no-pager --lines=20 --output=cat")?;
+    expect(state.trim() == "active", "an update that is installed", &said)
+}
+
 /// The folder of a release, as machines see it.
 fn seen(version: &str) -> String {
     format!("{FOLDER}/{version}")

@@ -3,7 +3,7 @@
 use machines::cluster::BackendKind::Qemu;
 
 use super::versions::{Fault, Keys, release};
-use super::{APPLIED, FELL_BACK, FOLDER, proven, runs, seen, trust, verified};
+use super::{APPLIED, FELL_BACK, FOLDER, apply, proven, runs, seen, trust, verified};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -37,7 +37,7 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     proven(&machine, first)?;
 
     // To the next one.
-    machine.wait_until_succeeds(&format!("sudo update-agent apply {}", seen(SECOND)), APPLIED)?;
+    apply(&machine, SECOND)?;
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status.contains("UPDATED_NEED_REBOOT\nNEW_VERSION=9999.2.0\n"), "it waits for a reboot", &status)?;
     machine.succeed("echo kept | sudo tee /var/lib/kept")?;
@@ -55,7 +55,7 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(rows == wanted, &format!("{wanted:?}"), &slots)?;
 
     // To one that does not boot, and back without anybody's help.
-    machine.wait_until_succeeds(&format!("sudo update-agent apply {}", seen(BROKEN)), APPLIED)?;
+    apply(&machine, BROKEN)?;
     let mark = machines::ready::mark(&stage.site.layout().node(machine.name()).ready());
     machine.succeed("sudo systemctl --no-block reboot")?;
     stage.site.wait_ready(machine.name(), &mark, FELL_BACK)?;

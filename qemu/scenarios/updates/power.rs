@@ -5,7 +5,7 @@ use std::time::Duration;
 use machines::cluster::BackendKind::Qemu;
 
 use super::versions::{Fault, Keys, release};
-use super::{APPLIED, FOLDER, proven, runs, seen, trust};
+use super::{FOLDER, apply, begin, proven, runs, trust};
 use crate::failure::Failure;
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -37,23 +37,18 @@ fn power(stage: &Stage<'_>, moments: u32) -> Result<(), Failure> {
     let first = stage.run.image.version.as_str();
     trust(&machine, &keys)?;
     proven(&machine, first)?;
-    let apply = format!("sudo systemd-run --unit=apply --collect update-agent apply {}", seen(NEXT));
     // How long it takes here, by one that is let be.
     let begun = std::time::Instant::now();
-    machine.succeed(&apply)?;
-    machine.wait_until_succeeds(
-        "! systemctl is-active apply.service && sudo update-agent slots | grep 9999.2.0",
-        APPLIED,
-    )?;
+    apply(&machine, NEXT)?;
     let whole = begun.elapsed();
     machine.succeed("sudo update_engine_client -reset_status")?;
     for moment in 0..moments {
         // Another version in the slot, so that all of it is written each time.
         machine.succeed(
-            "sudo dd if=/dev/urandom of=/dev/disk/by-partlabel/USR-B bs=1M count=400 conv=fsync status=none",
+            "sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=1M count=400 conv=fsync status=none",
         )?;
         machine.succeed("sudo rm -f /var/lib/keelson/update/attempts.json")?;
-        machine.succeed(&apply)?;
+        begin(&machine, NEXT)?;
         let part = f64::from(moment + 1) / f64::from(moments + 1);
         std::thread::sleep(whole.mul_f64(part).max(Duration::from_millis(500)));
         machine.crash()?;
@@ -65,7 +60,7 @@ fn power(stage: &Stage<'_>, moments: u32) -> Result<(), Failure> {
         }
         runs(&machine, first)?;
     }
-    machine.wait_until_succeeds(&format!("sudo update-agent apply {}", seen(NEXT)), APPLIED)?;
+    apply(&machine, NEXT)?;
     machine.reboot()?;
     runs(&machine, NEXT)
 }
