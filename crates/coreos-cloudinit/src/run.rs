@@ -159,7 +159,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         return Ok(true);
     }
     if let Some(name) = &prepared.named {
-        private::write(&root, NAMED_PATH, name.as_bytes())?;
+        private::note(&root, NAMED_PATH, name.as_bytes())?;
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };

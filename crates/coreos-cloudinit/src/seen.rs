@@ -33,6 +33,6 @@ impl File {
     }
 
     pub fn keep(&self, root: &Root, hash: &str) -> Result<(), FileError> {
-        private::write(root, &self.stamp, format!("{hash}\n").as_bytes())
+        private::note(root, &self.stamp, format!("{hash}\n").as_bytes())
     }
 }

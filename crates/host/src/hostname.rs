@@ -1,5 +1,6 @@
-//! The machine's name: asked of hostnamed, so that everybody who listens learns of it, and set directly
-//! where there is no hostnamed.
+//! The machine's name: asked of hostnamed where it runs, so that everybody who listens to it learns of the name, and else
+//! set directly. To start hostnamed for it takes longer than all else in a first boot's config, and nobody listens to
+//! what does not run; it reads both places when it is started.
 
 use std::io;
 
@@ -44,6 +45,7 @@ pub fn set<'a>(
     }
     if root.is_machine()
         && let Some(systemd) = systemd()
+        && systemd.has_hostnamed()
         && systemd.set_hostname(name).is_ok()
         && current() == name
     {

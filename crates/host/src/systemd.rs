@@ -19,6 +19,8 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
 const HOSTNAMED: &str = "org.freedesktop.hostname1";
 const HOSTNAMED_PATH: &str = "/org/freedesktop/hostname1";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
@@ -257,6 +259,12 @@ impl Systemd {
         let no_more: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         let body = (transient.unit, JOB_MODE, properties, no_more);
         self.manager("StartTransientUnit", &body, CALL_LIMIT).map(drop)
+    }
+
+    /// Whether hostnamed runs. It is not started by the question.
+    pub fn has_hostnamed(&self) -> bool {
+        let asked = self.call(BUS, BUS_PATH, BUS, "NameHasOwner", &(HOSTNAMED,), CALL_LIMIT);
+        asked.is_ok_and(|reply| reply.body().deserialize().unwrap_or(false))
     }
 
     /// Has hostnamed store the name and set it.

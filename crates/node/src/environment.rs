@@ -5,18 +5,22 @@
 //! says so and writes nothing. Lines that are not its own stay.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use nix::unistd::{AccessFlags, access};
 
 use crate::address::{self, Network};
 use crate::hosts;
 use crate::merged::merge_file;
 use crate::root::Root;
 
+/// By it a platform asks its own hypervisor.
+const OF_PLATFORM: &str = "/usr/share/oem/bin/coreos-setup-environment";
 /// Sorted by name: so are new lines added.
 const KEYS: [&str; 2] = ["COREOS_PRIVATE_IPV4", "COREOS_PUBLIC_IPV4"];
 
@@ -39,6 +43,10 @@ struct Flags {
 
 pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(words);
+    if let Some(program) = of_platform(&flags.root) {
+        let error = Command::new(&program).arg(&flags.file).exec();
+        return Err(error).with_context(|| format!("can not run {}", program.display()));
+    }
     let names = hosts::write(&flags.root).context("can not write the given names to /etc/hosts")?;
     if !names.is_empty() {
         eprintln!("{} written to /etc/hosts", names.join(", "));
@@ -60,6 +68,14 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let deed = if changed { "written to" } else { "already in" };
     eprintln!("{address} of {} ({}) {deed} {}", found.interface, found.by, flags.file.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The platform's own program, which goes before this one. It may be this one by another name.
+fn of_platform(root: &Root) -> Option<PathBuf> {
+    let program = root.at(OF_PLATFORM);
+    access(&program, AccessFlags::X_OK).ok()?;
+    let is_own = program.canonicalize().ok()? == std::env::current_exe().ok()?.canonicalize().ok()?;
+    (!is_own).then_some(program)
 }
 
 /// `text` with each key's first line replaced, and missing ones added at the end.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -55,6 +55,22 @@ fn the_address_of_the_default_route_is_written_once() {
     let expected = "A=b\nCOREOS_PRIVATE_IPV4=127.0.0.1\nCOREOS_PUBLIC_IPV4=127.0.0.1\n";
     assert_eq!(machine.read("etc/environment"), expected);
     check(&machine.call("coreos-setup-environment", &["/etc/environment"]), 0, "already in /etc/environment");
+}
+
+#[test]
+fn the_platforms_own_program_goes_first() {
+    let path = "usr/share/oem/bin/coreos-setup-environment";
+    let script = "#!/bin/sh\necho \"platform: $*\"\nexit 3\n";
+    let machine = Machine::new(&[(path, script), ("proc/net/route", ROUTE_HEAD)]);
+    let call = || machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
+    // One that is not to be run is none.
+    check(&call(), 0, "nothing is written");
+    fs::set_permissions(machine.root().join(path), fs::Permissions::from_mode(0o755)).unwrap();
+    check(&call(), 3, "platform: /etc/environment\n");
+    // It may be ours by another name, which must not start itself for ever.
+    fs::remove_file(machine.root().join(path)).unwrap();
+    symlink(env!("CARGO_BIN_EXE_node"), machine.root().join(path)).unwrap();
+    check(&call(), 0, "nothing is written");
 }
 
 #[test]

@@ -67,7 +67,11 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     let machine = stage.machine(1);
     let (key_file, key) = new_key(stage.site.layout().root())?;
     machine.write("/home/core/cloud-config.yaml", CONFIG.replace("KEY", &key).as_bytes())?;
+    // The metadata has named the machine without it. Where it runs, it hears of a new name.
+    shows(&machine, "systemctl show --value -p ActiveEnterTimestampMonotonic systemd-hostnamed.service", "0\n")?;
+    machine.succeed("hostnamectl --static")?;
     let said = machine.succeed(RUN)?;
+    shows(&machine, "hostnamectl --static", "by-hand\n")?;
     for line in [
         "Set hostname to by-hand",
         "Wrote file to \"/etc/packed\"",

@@ -114,7 +114,7 @@ const SOCKETS: &[i64] = &[
 ];
 
 /// Requests that type into a terminal, as its user would.
-const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX as u64];
+const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// For this thread, and those and the programs that it starts. There must be no new privileges.
 pub(super) fn refuse(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
