@@ -7,6 +7,7 @@ mod kv;
 mod kv_faults;
 mod kv_recovery;
 mod kv_workers;
+mod locksmith;
 mod network;
 mod power;
 mod provisioning;
@@ -45,6 +46,9 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    locksmith::commands::COMMANDS,
+    locksmith::unhealthy::UNHEALTHY,
+    locksmith::one_at_a_time::ONE_AT_A_TIME,
     fleet::commands::COMMANDS,
     fleet::templates::TEMPLATES,
     fleet::machine_dies::MACHINE_DIES,

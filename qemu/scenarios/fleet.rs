@@ -1,6 +1,6 @@
 //! The cluster manager on whole machines.
 
-mod beats;
+pub mod beats;
 pub mod bus;
 pub mod clock;
 pub mod cluster;

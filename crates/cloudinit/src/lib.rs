@@ -8,6 +8,7 @@ pub mod check;
 pub mod config;
 pub mod convert;
 pub mod encoding;
+pub mod file_source;
 pub mod finding;
 mod fix;
 pub mod key_import;

@@ -43,6 +43,8 @@ pub const MAX_METADATA_KEYS: usize = 100;
 pub const MAX_METADATA_INTERFACES: usize = 16;
 /// Keys that one import gives.
 pub const MAX_IMPORTED_KEYS: usize = 1000;
+/// Headers of the request for one file.
+pub const MAX_SOURCE_HEADERS: usize = 50;
 /// The name of a user of GitHub: what is longer is none.
 pub const MAX_GITHUB_NAME_BYTES: usize = 100;
 /// An answer of a metadata service other than user-data.

@@ -46,17 +46,27 @@ impl Metadata {
     }
 }
 
-/// Adds the metadata to the config, which wins.
-pub fn merge(mut checked: Checked, metadata: &Metadata) -> Checked {
+/// Adds the metadata to the config, which wins. So does `named`: the name that other user-data gave the machine since
+/// it was started. Which of two sources is read first is chance, and must not decide what the machine is called.
+pub fn merge(mut checked: Checked, metadata: &Metadata, named: Option<&str>) -> Checked {
     match (&checked.hostname, &metadata.hostname) {
         (Some(ours), Some(theirs)) => checked
             .notes
             .push(format!("Warning: user-data hostname ({ours}) overrides metadata hostname ({theirs})")),
         (None, Some(theirs)) if !theirs.is_empty() => {
             let short = short_hostname(theirs);
-            match hostname_problem(short) {
-                Some(problem) => checked.notes.push(format!("Warning: ignoring the metadata's {problem}")),
-                None => checked.hostname = Some(short.to_owned()),
+            match (named, hostname_problem(short)) {
+                (_, Some(problem)) => {
+                    checked.notes.push(format!("Warning: ignoring the metadata's {problem}"));
+                }
+                (Some(named), None) => {
+                    if named != short {
+                        let note = "of user-data from elsewhere overrides metadata hostname";
+                        checked.notes.push(format!("Warning: hostname ({named}) {note} ({short})"));
+                    }
+                    checked.hostname = Some(named.to_owned());
+                }
+                (None, None) => checked.hostname = Some(short.to_owned()),
             }
         }
         _ => {}
@@ -92,7 +102,7 @@ mod tests {
             ..Metadata::default()
         };
         let checked = Checked { core_keys: vec!["x".into(), "a".into()], ..Checked::default() };
-        assert_eq!(merge(checked, &metadata).core_keys, ["x", "a", "b", "c"]);
+        assert_eq!(merge(checked, &metadata, None).core_keys, ["x", "a", "b", "c"]);
     }
 
     #[test]
@@ -104,9 +114,12 @@ mod tests {
             ("", None),
         ] {
             let metadata = Metadata { hostname: Some(name.into()), ..Metadata::default() };
-            assert_eq!(merge(Checked::default(), &metadata).hostname.as_deref(), expect);
+            assert_eq!(merge(Checked::default(), &metadata, None).hostname.as_deref(), expect);
+            let named = merge(Checked::default(), &metadata, Some("named")).hostname;
+            assert_eq!(named.as_deref(), expect.map(|_| "named"));
             let own = Checked { hostname: Some("own.example.org".into()), ..Checked::default() };
-            assert_eq!(merge(own, &metadata).hostname.as_deref(), Some("own.example.org"));
+            let merged = merge(own, &metadata, Some("named"));
+            assert_eq!(merged.hostname.as_deref(), Some("own.example.org"));
         }
     }
 }

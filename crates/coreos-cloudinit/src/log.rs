@@ -14,6 +14,7 @@ enum Priority {
     Error = 3,
     Warning = 4,
     Info = 6,
+    Debug = 7,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,13 @@ impl Log {
 
     pub fn error(&self, message: impl AsRef<str>) {
         self.line(Priority::Error, message.as_ref());
+    }
+
+    /// For the journal only.
+    pub fn debug(&self, message: impl AsRef<str>) {
+        if self.journal {
+            self.line(Priority::Debug, message.as_ref());
+        }
     }
 
     /// What the user-data's reader tells.

@@ -7,10 +7,12 @@ mod datasource;
 mod flags;
 mod log;
 mod observe;
+mod private;
 mod report;
 mod rights;
 mod run;
 mod script;
+mod seen;
 
 use std::process::ExitCode;
 
@@ -43,10 +45,10 @@ fn main() -> ExitCode {
             println!("coreos-cloudinit {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        Task::Status => run::reading(&request, || report::print(&request)),
-        Task::Validate { json } => run::reading(&request, || run::validate(&request, json, &log)),
-        Task::Convert(format) => run::reading(&request, || run::convert(&request, format, &log)),
-        Task::Plan => run::reading(&request, || run::plan(&request, &log)),
+        Task::Status => run::reading(&request, &log, || report::print(&request)),
+        Task::Validate { json } => run::reading(&request, &log, || run::validate(&request, json, &log)),
+        Task::Convert(format) => run::reading(&request, &log, || run::convert(&request, format, &log)),
+        Task::Plan => run::reading(&request, &log, || run::plan(&request, &log)),
         Task::Apply => run::apply(&request, &log),
     };
     match done {

@@ -3,8 +3,9 @@
 use anyhow::{Context, bail};
 use cloudinit::Finding;
 use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
+use host::systemd::{ServiceState, Systemd};
 use host::{FileError, Root};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::flags::Request;
 
@@ -22,6 +23,8 @@ pub struct Report {
     pub failed: Vec<Failure>,
     /// Done without: the run has not failed for it.
     pub missed: Vec<Failure>,
+    /// Units of the scripts: they run on when the run has ended, and systemd knows how they end.
+    pub scripts: Vec<String>,
     /// Steps that changed something.
     pub changed: u32,
     pub steps: usize,
@@ -46,13 +49,54 @@ pub fn store(root: &Root, report: &Report) -> Result<(), FileError> {
     files::write(root, &request).map(drop)
 }
 
-/// Prints the last run's result.
+/// Of a stored report.
+#[derive(Deserialize)]
+struct Scripts {
+    scripts: Vec<String>,
+}
+
+/// What became of a script.
+#[derive(Serialize)]
+struct ScriptState<'a> {
+    unit: &'a str,
+    state: &'static str,
+    /// Of one that failed, in systemd's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<i32>,
+}
+
+/// Prints the last run's result, with what became of its scripts.
 pub fn print(request: &Request) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
     let Some(content) = files::read(&root, PATH, MAX_BYTES)? else {
         bail!("there was no run since the machine was started");
     };
     let text = String::from_utf8(content).with_context(|| format!("{PATH} is not text"))?;
-    print!("{text}");
+    let Scripts { scripts } = serde_json::from_str(&text).with_context(|| format!("{PATH} is not valid"))?;
+    let may_ask = !scripts.is_empty() && (root.is_machine() || request.root_run);
+    let systemd = may_ask.then(Systemd::connect).and_then(Result::ok);
+    let states: Vec<_> = scripts.iter().map(|unit| script_state(unit, systemd.as_ref())).collect();
+    // The list as it was written; within a text it could not stand, as quotes are escaped there.
+    let names = format!("\"scripts\":{}", serde_json::to_string(&scripts)?);
+    let states = format!("\"scripts\":{}", serde_json::to_string(&states)?);
+    print!("{}", text.replacen(&names, &states, 1));
     Ok(true)
+}
+
+fn script_state<'a>(unit: &'a str, systemd: Option<&Systemd>) -> ScriptState<'a> {
+    let known = |state| ScriptState { unit, state, result: None, status: None };
+    match systemd.map(|systemd| systemd.service_state(unit)) {
+        None | Some(Err(_)) => known("unknown"),
+        Some(Ok(None)) => known("ended"),
+        Some(Ok(Some(state))) => match &*state.active {
+            "failed" => {
+                let ServiceState { result, status, .. } = state;
+                ScriptState { unit, state: "failed", result: Some(result), status: Some(status) }
+            }
+            "inactive" => known("ended"),
+            _ => known("running"),
+        },
+    }
 }

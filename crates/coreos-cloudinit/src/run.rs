@@ -6,6 +6,7 @@
 //! All of it but the applying runs with the rights to read, and no others ([`rights`]).
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Context;
 use cloudinit::check::Refusal;
@@ -17,8 +18,7 @@ use cloudinit::plan::{self, Plan, Settings as PlanSettings};
 use cloudinit::template::Addresses;
 use cloudinit::user_data::{self, Kind, UserData};
 use cloudinit::{Finding, Severity, validate_decoded};
-use host::files::{self, DIRECTORY_MODE, Owner, Request as FileRequest};
-use host::{Root, flush, leftovers, lock};
+use host::{Root, files, lock};
 use serde::Serialize;
 
 use crate::apply::{self, Settings};
@@ -26,13 +26,16 @@ use crate::datasource::{Chosen, Found, Memory, Patience, Source, choose};
 use crate::flags::Request;
 use crate::log::Log;
 use crate::observe;
+use crate::private;
 use crate::report::{self, Failure, Report};
-use crate::rights;
+use crate::rights::{self, Needs};
+use crate::seen;
 
 const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
-const PRIVATE_MODE: u32 = 0o600;
-const MAX_STAMP_BYTES: usize = 4096;
+/// The name that user-data gave the machine since it was started.
+const NAMED_PATH: &str = "/run/coreos-cloudinit/hostname";
+const MAX_STAMP_BYTES: usize = private::MAX_STAMP_BYTES;
 
 /// What was fetched and found, before anything is decided.
 struct Fetched {
@@ -63,6 +66,8 @@ struct Prepared {
     /// The user-data belongs to another program; nothing is to be done.
     foreign: bool,
     instance: Option<String>,
+    /// The machine's name in the user-data.
+    named: Option<String>,
 }
 
 /// Does work that only reads with the rights for that.
@@ -71,10 +76,16 @@ struct Prepared {
 /// Those of the work, or the rights can not be given up.
 pub fn reading<T: Send>(
     request: &Request,
+    log: &Log,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
-    let of_programs: Vec<_> = request.sources.iter().flat_map(Source::rights_of_programs).copied().collect();
-    rights::reading(&of_programs, work)?
+    let mut all = Needs::default();
+    for needs in request.sources.iter().map(Source::needs) {
+        all.programs |= needs.programs;
+        all.capabilities.extend(needs.capabilities);
+        all.devices.extend(needs.devices);
+    }
+    rights::reading(&all, log, work)?
 }
 
 /// Prints the findings; whether there are none.
@@ -121,13 +132,22 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
-    let (fetched, metadata) = reading(request, || {
+    let (fetched, metadata) = reading(request, log, || {
         let (fetched, memory) = fetch(request, Patience::Wait, log)?;
         let metadata = fetch_metadata(&fetched, &memory, log)?;
         Ok((fetched, metadata))
     })?;
     let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
-    let prepared = reading(request, || prepare(request, &root, &fetched, metadata, log))?;
+    if let Source::File(path) = &fetched.source {
+        let seen = seen::File::new(path);
+        if request.if_changed && seen.is(&root, &fetched.sha256)? {
+            log.info("Nothing changed: this user-data was applied since the machine was started");
+            return Ok(true);
+        }
+        seen.keep(&root, &fetched.sha256)?;
+    }
+    let prepared =
+        rights::reading(&Needs::default(), log, || prepare(request, &root, &fetched, metadata, log))??;
     if prepared.foreign {
         return Ok(true);
     }
@@ -137,6 +157,9 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     {
         log.info("Nothing changed: -once, and this user-data was applied to this instance before");
         return Ok(true);
+    }
+    if let Some(name) = &prepared.named {
+        private::write(&root, NAMED_PATH, name.as_bytes())?;
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
@@ -148,7 +171,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     // User-data that could not be used was not applied, and the next run has to say so again.
     let is_whole = applied.failed.is_empty() && applied.missed.is_empty();
     if request.once && is_whole && !(fetched.broken || prepared.malformed) {
-        write_private(&root, &stamp_path, stamp.as_bytes())?;
+        private::write(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();
     match (applied.changed, applied.failed.len()) {
@@ -166,6 +189,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         findings: fetched.findings,
         failed: applied.failed,
         missed: applied.missed,
+        scripts: applied.scripts,
         changed: applied.changed,
         steps,
     };
@@ -193,14 +217,25 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fe
     });
     let sha256 = plan::sha256(&raw);
     let kept = request.persist.then(|| raw.clone());
-    let user_data = user_data::decode(raw).unwrap_or_else(|error| {
-        log.error(format!(
-            "Failed decompressing user-data from datasource: {}. Continuing...",
-            causes::chain(&error)
-        ));
-        broken = true;
-        UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }
-    });
+    let decoded = rights::parsing(log, || decoded(raw, log))?;
+    broken |= decoded.is_none();
+    let (user_data, findings) = decoded
+        .unwrap_or_else(|| (UserData { kind: Kind::Empty, text: Vec::new(), was_base64: false }, Vec::new()));
+    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
+}
+
+/// With what the validator finds; `None`, with the reason told, where it can not be decoded.
+fn decoded(raw: Vec<u8>, log: &Log) -> Option<(UserData, Vec<Finding>)> {
+    let user_data = match user_data::decode(raw) {
+        Ok(user_data) => user_data,
+        Err(error) => {
+            log.error(format!(
+                "Failed decompressing user-data from datasource: {}. Continuing...",
+                causes::chain(&error)
+            ));
+            return None;
+        }
+    };
     if user_data.was_base64 {
         log.warning("user-data was base64 encoded, decoded it");
     }
@@ -212,7 +247,7 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fe
             Severity::Info => log.info(finding.to_string()),
         }
     }
-    Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
+    Some((user_data, findings))
 }
 
 /// Without the lock: a service that is slow to answer must not hold up a run from another source.
@@ -230,17 +265,19 @@ fn prepare(
 ) -> anyhow::Result<Prepared> {
     let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
     let tokens = Tokens::Addresses(&addresses);
-    let meaning = interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told));
+    let meaning =
+        rights::parsing(log, || interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told)))?;
     if meaning.foreign {
         let instance = metadata.instance;
-        let plan = Plan::default();
-        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance });
+        let (plan, named) = (Plan::default(), None);
+        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance, named });
     }
     log.info("Merging cloud-config from meta-data and user-data");
     let malformed = meaning.malformed;
     let refused = meaning.checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
+    let named = meaning.checked.hostname.clone();
     let plan = decide(request, root, meaning, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance })
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, named })
 }
 
 /// Without its network a machine may not be reachable, so that half of one is not tried.
@@ -266,9 +303,11 @@ fn decide(
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
-    let mut checked = merge(meaning.checked, metadata);
+    let named = files::read(root, NAMED_PATH, MAX_STAMP_BYTES)?;
+    let named = named.as_deref().and_then(|named| str::from_utf8(named).ok());
+    let mut checked = merge(meaning.checked, metadata, named);
     if let Some(format) = request.convert_network {
-        checked.network = network(format, metadata, log)?;
+        checked.network = rights::parsing(log, || network(format, metadata, log))??;
     }
     let facts = observe::facts(root, &checked).context("can not look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
@@ -285,18 +324,12 @@ fn persist(root: &Root, fetched: &Fetched, prepared: &Prepared, log: &Log) -> an
     let wrong = fetched.findings.iter().any(|finding| finding.kind == Severity::Error);
     match &fetched.raw {
         Some(raw) if !(wrong || fetched.broken || prepared.malformed) => {
-            write_private(root, PERSIST_PATH, raw)?;
+            // Before the path unit sees the file: it was applied just now.
+            seen::File::new(Path::new(PERSIST_PATH)).keep(root, &fetched.sha256)?;
+            private::write(root, PERSIST_PATH, raw)?;
             log.info(format!("Keeping the user-data in {PERSIST_PATH}"));
         }
         _ => log.error("Not keeping the user-data: it is not valid"),
     }
     Ok(())
-}
-
-fn write_private(root: &Root, path: &str, content: &[u8]) -> Result<(), host::FileError> {
-    let owner = Owner::default();
-    let mode = PRIVATE_MODE;
-    leftovers::remove_beside(root, path)?;
-    files::write(root, &FileRequest { path, mode, owner, content, directory_mode: DIRECTORY_MODE })?;
-    flush::above(root, [path])
 }

@@ -26,7 +26,7 @@ pub enum ScriptError {
 /// A script that stands on the disk.
 pub struct Stored {
     pub path: String,
-    unit: String,
+    pub unit: String,
     interpreter_is_there: bool,
 }
 

@@ -4,15 +4,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::Machine;
-use support::server::{Server, answer, redirect};
+use support::server::{Server, answer, encrypted, redirect};
 
 const CONFIG: &str = "#cloud-config\nhostname: from-http\n";
 /// What a run may take that has nothing to wait for.
@@ -50,41 +45,13 @@ fn redirects_are_followed_but_not_for_ever() {
     assert_eq!(circle.asked().len(), 11);
 }
 
-/// Answers one encrypted request after the other, and gives the certificate to trust.
-fn encrypted(answers: impl Fn(&str) -> Vec<u8> + Send + 'static) -> (u16, String) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = ServerConnection::new(config.clone()).unwrap();
-            let mut stream = StreamOwned::new(connection, stream.unwrap());
-            let mut lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
-            let Some(line) = lines.next() else { continue };
-            lines.find(|line| line.is_empty());
-            stream.write_all(&answers(&line)).unwrap();
-            stream.conn.send_close_notify();
-            stream.flush().unwrap();
-        }
-    });
-    (port, made.cert.pem())
-}
-
 #[test]
 fn what_is_encrypted_stays_so() {
     let plain = Server::pages(&[("/config", CONFIG)]);
     let to = plain.url("/config");
-    let (port, certificate) = encrypted(move |line| match line {
-        "GET /config HTTP/1.1" => answer("200 OK", CONFIG),
-        "GET /moved HTTP/1.1" => redirect("/config"),
+    let (port, certificate) = encrypted(move |asked| match &*asked.path {
+        "/config" => answer("200 OK", CONFIG),
+        "/moved" => redirect("/config"),
         _ => redirect(&to),
     });
     let machine = Machine::new();

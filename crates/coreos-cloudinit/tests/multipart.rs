@@ -172,7 +172,14 @@ fn a_script_waits_for_the_one_before() {
             format!("StartTransientUnit {third} {one_shot} After={second}"),
         ]
     );
-    machine.run("#!/bin/sh\necho 1", &["-root-run"]).expect(0, &[]);
+    // They run on after the run: systemd tells what becomes of them.
+    let states = format!(
+        "\"scripts\":[{{\"unit\":\"{first}\",\"state\":\"ended\"}},{{\"unit\":\"{second}\",\"state\":\"failed\",\
+         \"result\":\"exit-code\",\"status\":3}},{{\"unit\":\"{third}\",\"state\":\"ended\"}}]"
+    );
+    machine.start(&["-status", "-root-run"], &[], b"").expect(0, &[&states]);
+    machine.start(&["-status"], &[], b"").expect(0, &["\"state\":\"unknown\""]);
+    machine.run("#!/bin/sh\necho 1", &["-root-run"]).expect(0, &["Started the script as coreos-cloudinit-"]);
     let name = machine.read("/var/lib/coreos-cloudinit/scripts/unit-name");
     assert_eq!(systemd.calls(), [format!("StartTransientUnit {name}")]);
 }

@@ -41,7 +41,7 @@ fn plan(machine: &Machine, from: &str, code: i32, said: &[&str]) -> Done {
 
 /// Runs in earnest; what the written file then says.
 fn applied(machine: &Machine, from: &str) -> String {
-    machine.start(&[from], &[], b"").expect(0, &[]);
+    machine.start_noting("asked", &[from]).expect(0, &[]);
     machine.read("/addresses")
 }
 
@@ -116,9 +116,8 @@ fn guestinfo(machine: &Machine, program: &str, keys: &[(&str, &str)]) {
         machine.put(&format!("/keys/guestinfo.{key}"), value);
     }
     let script = format!(
-        "for request; do :; done\necho \"$request\" >> '{}'\nfile='{}'/\"${{request#info-get }}\"\n\
+        "for request; do :; done\n{{ echo \"$request\" >&9; }} 2>/dev/null\nfile='{}'/\"${{request#info-get }}\"\n\
          [ -e \"$file\" ] || {{ echo 'No value found' >&2; exit 1; }}\ncat \"$file\"; echo",
-        machine.path("/asked").display(),
         machine.path("/keys").display()
     );
     machine.program(program, &script);
@@ -174,9 +173,8 @@ fn vmwares_guestinfo() {
         guestinfo(&machine, program, &keys);
         plan(&machine, from, 0, &["of type \"vmware\"", &format!(r#"{{"op":"hostname","name":"{program}""#)]);
     }
-    std::fs::remove_file(machine.path("/asked")).unwrap();
     assert_eq!(applied(&machine, from), "10.0.0.8");
-    let asked = machine.read("/asked");
+    let asked = std::fs::read_to_string(machine.folder().join("asked")).unwrap();
     let (asked, different) = (asked.lines(), asked.lines().collect::<BTreeSet<_>>());
     assert!(different.contains("info-get guestinfo.ovfenv"), "{different:?}");
     assert_eq!(asked.count(), different.len(), "nothing is asked for twice");

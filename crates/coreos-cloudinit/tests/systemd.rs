@@ -137,6 +137,41 @@ users:
 }
 
 #[test]
+fn who_is_there_is_locked_out_of_the_password() {
+    let machine = Machine::new();
+    let accounts =
+        "core:x:0:0::/home/core:/bin/bash\nopen:x:0:0::/:\nkey:x:0:0::/:\nlocked:x:0:0::/:\nelse:x:0:0::/:\n";
+    machine.put("/etc/passwd", accounts);
+    machine.put(
+        "/etc/shadow",
+        "core:$6$core:1::::::\nopen::1::::::\nkey:*:1::::::\nlocked:!$6$locked:1::::::\n",
+    );
+    machine.record("useradd", 0);
+    machine.record("chpasswd", 0);
+    let users: String = ["core", "open", "key", "locked", "new"]
+        .iter()
+        .map(|name| format!("  - {{name: {name}, lock_passwd: true}}\n"))
+        .collect();
+    machine
+        .run(format!("#cloud-config\nusers:\n{users}"), &["-root-run"])
+        .expect(0, &["Locking 'core' user's password"])
+        .never_says("$6$");
+    assert_eq!(
+        machine.recorded(),
+        [
+            "chpasswd -e",
+            "< core:!$6$core",
+            "chpasswd -e",
+            "< open:!",
+            "useradd --password * --create-home -- new"
+        ]
+    );
+    machine
+        .run("#cloud-config\nusers: [{name: else, lock_passwd: true}]\n", &["-root-run"])
+        .expect(1, &["lock the password of 'else': user 'else' is not in /etc/shadow"]);
+}
+
+#[test]
 fn keys_are_installed_even_if_users_fail() {
     let machine = Machine::new();
     machine.put("/etc/passwd", "core:x:0:0::/home/core:/bin/bash\n");

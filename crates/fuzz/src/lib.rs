@@ -31,6 +31,8 @@ pub static ALL: &[Target] = &[
     targets::mime::TARGET,
     targets::network::TARGET,
     targets::omaha::TARGET,
+    targets::payload::TARGET,
+    targets::payload_index::TARGET,
     targets::peer::TARGET,
     targets::provider::TARGET,
     targets::user_data::TARGET,

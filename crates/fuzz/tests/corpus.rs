@@ -184,6 +184,8 @@ targets! {
     mime soak_mime
     network soak_network
     omaha soak_omaha
+    payload soak_payload
+    payload_index soak_payload_index
     peer soak_peer
     provider soak_provider
     user_data soak_user_data

@@ -17,6 +17,8 @@ const SHADOW_PATH: &str = "/etc/shadow";
 const MAX_DATABASE_BYTES: usize = 16 << 20;
 /// A password that nobody can type, for users that are created without one.
 const NO_PASSWORD: &str = "*";
+/// Stands before a hash that counts for nothing.
+const LOCKED: &str = "!";
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
@@ -24,6 +26,8 @@ pub enum AccountError {
     NoUser(String),
     #[error("no group '{0}'")]
     NoGroup(String),
+    #[error("user '{0}' is not in {SHADOW_PATH}")]
+    NoPassword(String),
     #[error("can not look up '{name}'")]
     LookUp { name: String, source: io::Error },
     #[error(transparent)]
@@ -161,6 +165,20 @@ pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, Acco
     }
     program::run("chpasswd", &["-e"], &format!("{name}:{hash}\n"))?;
     Ok(Outcome::Changed)
+}
+
+/// Puts a `!` before the password's hash, as `passwd --lock` does, unless nobody can type it anyway.
+///
+/// # Errors
+/// The user has no password in this machine's files; `chpasswd` can not be run or fails.
+pub fn lock_password(root: &Root, name: &str) -> Result<Outcome, AccountError> {
+    let fields = database_line(root, SHADOW_PATH, name)?;
+    let hash = fields.and_then(|fields| fields.get(1).cloned());
+    let hash = hash.ok_or_else(|| AccountError::NoPassword(name.to_owned()))?;
+    if hash.starts_with(LOCKED) || hash.starts_with(NO_PASSWORD) {
+        return Ok(Outcome::Unchanged);
+    }
+    set_password(root, name, &format!("{LOCKED}{hash}"))
 }
 
 /// Lets `visudo` judge rules for sudo before they are put in place; whether there is a `visudo` to ask.

@@ -17,6 +17,7 @@ const DESTINATION: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const HOSTNAMED: &str = "org.freedesktop.hostname1";
 const HOSTNAMED_PATH: &str = "/org/freedesktop/hostname1";
@@ -64,6 +65,17 @@ pub struct Transient<'a> {
     /// The unit counts as starting until the program has ended, so that others can come after it.
     pub one_shot: bool,
     pub after: Option<&'a str>,
+}
+
+/// In systemd's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    /// `active`, `activating`, `inactive`, `failed` and the like.
+    pub active: String,
+    /// `success`, `exit-code`, `signal` and the like.
+    pub result: String,
+    /// The program's exit status, or the signal that ended it; 0 while it runs.
+    pub status: i32,
 }
 
 impl Systemd {
@@ -115,14 +127,48 @@ impl Systemd {
     }
 
     fn active_state(&self, unit: &str) -> Result<String, SystemdError> {
+        self.text(&self.object(unit)?, UNIT, "ActiveState")
+    }
+
+    /// What became of a service's program. `None` where systemd has forgotten the unit, as it does with one that ended
+    /// well and has no file.
+    ///
+    /// # Errors
+    /// systemd does not answer.
+    pub fn service_state(&self, unit: &str) -> Result<Option<ServiceState>, SystemdError> {
+        let object = match self.object(unit) {
+            Err(SystemdError::Call { source, .. }) if is_error(&source, NO_SUCH_UNIT) => return Ok(None),
+            object => object?,
+        };
+        let body = self.property(&object, SERVICE, "ExecMainStatus")?;
+        let body = body.body();
+        let status: Variant<'_> = body.deserialize().map_err(|source| call_error("Get", source))?;
+        Ok(Some(ServiceState {
+            active: self.text(&object, UNIT, "ActiveState")?,
+            result: self.text(&object, SERVICE, "Result")?,
+            status: i32::try_from(&status).map_err(|source| call_error("Get", source))?,
+        }))
+    }
+
+    fn object(&self, unit: &str) -> Result<OwnedObjectPath, SystemdError> {
         let reply = self.manager("GetUnit", &(unit,), CALL_LIMIT)?;
-        let path: OwnedObjectPath =
-            reply.body().deserialize().map_err(|source| call_error("GetUnit", source))?;
-        let reply =
-            self.call(DESTINATION, path.as_str(), PROPERTIES, "Get", &(UNIT, "ActiveState"), CALL_LIMIT)?;
+        reply.body().deserialize().map_err(|source| call_error("GetUnit", source))
+    }
+
+    fn property(
+        &self,
+        object: &OwnedObjectPath,
+        interface: &str,
+        name: &str,
+    ) -> Result<Message, SystemdError> {
+        self.call(DESTINATION, object.as_str(), PROPERTIES, "Get", &(interface, name), CALL_LIMIT)
+    }
+
+    fn text(&self, object: &OwnedObjectPath, interface: &str, name: &str) -> Result<String, SystemdError> {
+        let reply = self.property(object, interface, name)?;
         let body = reply.body();
-        let state: Variant<'_> = body.deserialize().map_err(|source| call_error("Get", source))?;
-        <&str>::try_from(&state).map(str::to_owned).map_err(|source| call_error("Get", source))
+        let value: Variant<'_> = body.deserialize().map_err(|source| call_error("Get", source))?;
+        <&str>::try_from(&value).map(str::to_owned).map_err(|source| call_error("Get", source))
     }
 
     /// Gives the command and does not wait for it.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// 32 bytes, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +15,17 @@ pub struct Digest(pub [u8; 32]);
 pub struct DigestError;
 
 impl Digest {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Of all that `hasher` was given.
+    #[must_use]
+    pub fn finished(hasher: Sha256) -> Self {
+        Self(hasher.finalize().into())
+    }
+
     /// The two halves as the UUIDs of the partitions that a root hash names (Discoverable Partitions): the slot's,
     /// and that of its hash tree.
     #[must_use]

@@ -8,6 +8,7 @@ mod figure;
 mod fleet;
 mod image;
 mod kv;
+mod payload;
 mod unasked;
 
 use std::path::Path;
@@ -36,6 +37,8 @@ pub enum Topic {
     Cloudinit,
     /// The cluster manager: scheduler, growth in simulation, three nspawn nodes; only when named, alone
     Fleet,
+    /// An update's payloads of real images: sizes, times, memory; only when named, alone
+    Payload,
 }
 
 /// Nothing to be done at boot.
@@ -53,12 +56,13 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         [Topic::Kv] => return kv::run(&root, "kv-bench", words),
         [Topic::Growth] => return kv::run(&root, "kv-growth", words),
         [Topic::Fleet] => return fleet::run(&root, words),
+        [Topic::Payload] => return payload::run(&root, words),
         [Topic::Cloudinit] => {
             print!("{}", rows(&cloudinit::figures(&root)?));
             return Ok(true);
         }
-        _ if topics.iter().any(|topic| matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit)) => {
-            bail!("`growth`, `fleet` and `cloudinit` are measured alone")
+        _ if topics.iter().any(is_alone) => {
+            bail!("`growth`, `fleet`, `cloudinit` and `payload` are measured alone")
         }
         _ => {}
     }
@@ -89,6 +93,10 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         eprintln!("not measured: {failure}");
     }
     Ok(failures.is_empty())
+}
+
+fn is_alone(topic: &Topic) -> bool {
+    matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload)
 }
 
 fn boot(root: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {

@@ -95,6 +95,42 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     )?;
     machine.reboot()?;
     machine.wait_until_succeeds("test -e /etc/packed", SETTLED)?;
+    // The metadata of `up` has another name, and comes sooner or later than the file.
+    machine.succeed("systemctl start user-config.target")?;
+    shows(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
+    changed_in_place(&machine)?;
+    a_script_that_fails(&machine)
+}
+
+/// What the file that is kept says anew counts at once, and only once.
+fn changed_in_place(machine: &Machine<'_>) -> Result<(), Failure> {
+    const KEPT: &str = "/var/lib/coreos-install/user_data";
+    // Written anew with the same content: the unit looks, and does nothing.
+    machine
+        .succeed(&format!("sudo rm /etc/packed && sudo cp {KEPT} /tmp/kept && sudo cp /tmp/kept {KEPT}"))?;
+    machine.wait_until_succeeds(
+        "journalctl -b -u user-cloudinit-changed@* | grep 'Nothing changed: this user-data was applied'",
+        SETTLED,
+    )?;
+    machine.fail("test -e /etc/packed")?;
+    let script = "#!/bin/sh\\necho ran >>/run/ran\\n";
+    for _ in 0..2 {
+        machine.succeed(&format!("printf '{script}' | sudo tee {KEPT}"))?;
+        machine.wait_until_succeeds("test -s /run/ran", SETTLED)?;
+    }
+    machine.succeed(&format!("printf '{script}echo again >>/run/ran\\n' | sudo tee {KEPT}"))?;
+    machine.wait_until_succeeds("grep again /run/ran", SETTLED)?;
+    shows(machine, "cat /run/ran", "ran\nran\nagain\n")
+}
+
+/// The run does not wait for it; systemd and `-status` tell how it ended.
+fn a_script_that_fails(machine: &Machine<'_>) -> Result<(), Failure> {
+    machine.succeed("printf '#!/bin/sh\\nexit 3\\n' | sudo coreos-cloudinit -from-file=-")?;
+    machine.wait_until_succeeds(
+        "sudo coreos-cloudinit -status | grep '\"state\":\"failed\",\"result\":\"exit-code\",\"status\":3'",
+        SETTLED,
+    )?;
+    machine.succeed("systemctl --failed --plain | grep ^coreos-cloudinit-")?;
     Ok(())
 }
 

@@ -12,6 +12,8 @@ pub struct Account {
     pub name: String,
     /// `!` in front where the password is locked. Never to be logged.
     pub hash: Option<String>,
+    /// Also the password that the user has already.
+    pub is_locked: bool,
     pub keys: Vec<String>,
     pub imports: Vec<KeyImport>,
     pub gecos: Option<String>,
@@ -144,6 +146,7 @@ fn account(user: &User, name: &Text, imports: Vec<KeyImport>) -> Account {
     Account {
         name: name.text.to_string(),
         hash,
+        is_locked: user.lock_passwd,
         keys: keys(&user.ssh_authorized_keys),
         imports,
         gecos: owned(&user.gecos),

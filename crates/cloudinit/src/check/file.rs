@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::name::clean_path;
 use super::refusal::{Refusal, one_line};
-use crate::config::File;
+use crate::config::{File, Header};
 use crate::encoding::{ContentEncoding, DecodeError};
-use crate::limits::MAX_FILE_BYTES;
+use crate::file_source::FileSource;
+use crate::limits::{MAX_FILE_BYTES, MAX_SOURCE_HEADERS};
 use crate::schema::mode;
 use crate::yaml::Place;
 
@@ -24,6 +25,15 @@ pub struct CheckedFile {
     pub way: Way,
     /// Written after the units, before their commands.
     pub deferred: bool,
+    pub source: Option<CheckedSource>,
+}
+
+/// Where the content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedSource {
+    pub from: Arc<FileSource>,
+    /// The file's own content stands in for it where it can not be had.
+    pub has_stand_in: bool,
 }
 
 /// What becomes of a file that is there.
@@ -57,6 +67,8 @@ pub(super) fn check(
             let failure = format!("write {path}: {READ_ONLY}");
             left_out.push(Refusal::new(place, READ_ONLY).failing_with(failure));
         }
+        let source = source(file).map_err(|refusal| left_out.push(refusal));
+        let Ok(source) = source else { continue };
         if read_only || refusals.len() != before {
             continue;
         }
@@ -67,10 +79,50 @@ pub(super) fn check(
             (false, true) => Way::Keep,
             (false, false) => Way::Replace,
         };
-        checked.push(CheckedFile { path, mode, owner, content, way, deferred: file.defer });
+        checked.push(CheckedFile { path, mode, owner, content, way, deferred: file.defer, source });
     }
     nested(&places, refusals);
     checked
+}
+
+/// Neither URL nor values are shown: they may hold a password.
+fn source(file: &File) -> Result<Option<CheckedSource>, Refusal> {
+    let Some(source) = &file.source else { return Ok(None) };
+    let Some(uri) = &source.uri else { return Ok(None) };
+    let path = file.path.as_ref().map_or("", |path| &*path.text);
+    let refuse = |place, problem: String| {
+        let failure = format!("fetch {path}: {problem}");
+        Err(Refusal::new(place, problem).failing_with(failure))
+    };
+    if !is_encrypted_url(&uri.text) {
+        return refuse(uri.place, "source uri is no https URL".to_owned());
+    }
+    if source.headers.len() > MAX_SOURCE_HEADERS {
+        return refuse(source.place, format!("source has more than {MAX_SOURCE_HEADERS} headers"));
+    }
+    for Header { name, value } in &source.headers {
+        if !is_header_name(&name.text) {
+            return refuse(name.place, format!("{:?} is no name of a header", name.text));
+        }
+        if !value.text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+            return refuse(value.place, format!("the value of header {:?} is no plain ASCII", name.text));
+        }
+    }
+    let headers = source.headers.iter();
+    let headers = headers.map(|header| (header.name.text.to_string(), header.value.text.to_string()));
+    let from = FileSource { url: uri.text.to_string(), headers: headers.collect() };
+    Ok(Some(CheckedSource { from: from.into(), has_stand_in: file.content.is_some() }))
+}
+
+fn is_encrypted_url(url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let is_plain = !url.contains(|c: char| c.is_control() || c.is_whitespace());
+    scheme.eq_ignore_ascii_case("https") && !rest.starts_with('/') && !rest.is_empty() && is_plain
+}
+
+/// A token (RFC 9110, 5.6.2).
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
 
 /// `/usr` is the image's; the file `/usr` itself is not below it.

@@ -15,7 +15,7 @@ mod unit;
 use std::sync::Arc;
 
 pub use account::{Account, CheckedGroup};
-pub use file::{CheckedFile, Way};
+pub use file::{CheckedFile, CheckedSource, Way};
 pub use join::join;
 pub use name::{clean_path, hostname_problem};
 use refusal::one_line;

@@ -108,6 +108,22 @@ pub struct File {
     pub keep: bool,
     /// Written after the units.
     pub defer: bool,
+    /// Its content is fetched when the config is applied.
+    pub source: Option<Source>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub place: Place,
+    pub uri: Option<Text>,
+    pub headers: Vec<Header>,
+}
+
+/// Of a request.
+#[derive(Debug, Clone)]
+pub struct Header {
+    pub name: Text,
+    pub value: Text,
 }
 
 #[derive(Debug, Clone)]

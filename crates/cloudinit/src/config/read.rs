@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::number::float;
 use super::{
-    CloudConfig, Command, Content, DropIn, File, Group, Import, ImportFrom, Ntp, Oem, ServiceOptions, Text,
-    Unit, Update, User, Variable,
+    CloudConfig, Command, Content, DropIn, File, Group, Header, Import, ImportFrom, Ntp, Oem, ServiceOptions,
+    Source, Text, Unit, Update, User, Variable,
 };
 use crate::schema::{Key, Service, Want};
 use crate::yaml::{Item, Mapping, Node, Place, ScalarType};
@@ -140,7 +140,19 @@ fn file(mapping: &Mapping, place: Place) -> File {
         append: boolean(mapping, "append"),
         keep: is(mapping, "overwrite", false),
         defer: boolean(mapping, "defer"),
+        source: source(mapping),
     }
+}
+
+fn source(mapping: &Mapping) -> Option<Source> {
+    let entry = mapping.get("source")?;
+    let source = entry.node.mapping()?;
+    let headers = section(source, "headers").map(Mapping::entries).unwrap_or_default();
+    let headers = headers.iter().filter_map(|entry| {
+        let name = Text { text: entry.written.clone(), place: entry.place };
+        Some(Header { name, value: scalar_text(&entry.node, entry.place)? })
+    });
+    Some(Source { place: entry.place, uri: text(source, "uri"), headers: headers.collect() })
 }
 
 fn content(mapping: &Mapping) -> Option<Content> {

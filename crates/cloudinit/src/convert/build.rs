@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{
-    Contents, Document, DropIn, File, Group, Link, Owner, Passwd, Storage, Systemd, Unit, User, VARIANT,
-    VERSION,
+    Contents, Document, DropIn, File, Group, Header, Link, Owner, Passwd, Storage, Systemd, Unit, User,
+    VARIANT, VERSION,
 };
 use super::ignition::{data_url, text};
 use crate::check::{Account, Checked};
+use crate::file_source::FileSource;
 use crate::plan::{
     Action, CERTIFICATES_PATH, FLANNEL_PATH, FileWrite, Part, Plan, SERVICE_DROP_IN, UPDATE_CONF_PATH,
     environment,
@@ -99,10 +100,12 @@ impl Build<'_> {
             }
             Action::TimeZone { name } => self.link(LOCAL_TIME_PATH, format!("{TIME_ZONES}/{name}")),
             Action::Write(write) => self.write(write),
+            Action::Fetch { write, from, .. } => self.plain_file(write, fetched(from)),
             Action::Mask { path } => self.mask(path),
             Action::Enable { unit, .. } => self.unit(unit).enabled = true,
-            // What is done to a machine that runs, and what `without` names.
+            // What is done to a machine that runs, and what `without` names. No user has a password at first.
             Action::Unmask { .. }
+            | Action::LockPassword { .. }
             | Action::DaemonReload
             | Action::Unit { .. }
             | Action::Script { .. }
@@ -143,11 +146,13 @@ impl Build<'_> {
             Part::DropIn { unit, name, .. } => {
                 self.file(root_file(&format!("{NETWORK_FILES}/{unit}.d/{name}"), &write.content));
             }
-            Part::File | Part::Missing | Part::Addition { .. } | Part::Sudoers => self.plain_file(write),
+            Part::File | Part::Missing | Part::Addition { .. } | Part::Sudoers => {
+                self.plain_file(write, contents(&write.content));
+            }
         }
     }
 
-    fn plain_file(&mut self, write: &FileWrite) {
+    fn plain_file(&mut self, write: &FileWrite, contents: Contents) {
         let path = match &*write.path {
             CERTIFICATES_PATH | FLANNEL_PATH => return,
             HOSTS_PATH if self.checked.manage_etc_hosts && self.checked.hostname.is_none() => return,
@@ -158,7 +163,6 @@ impl Build<'_> {
         let (user, group) = owner(&write.owner);
         let mode = Some(write.mode & PERMISSION_BITS);
         let path = path.to_owned();
-        let contents = contents(&write.content);
         self.file(match write.part {
             Part::Addition { keeps_mode } => {
                 let mode = mode.filter(|_| !keeps_mode);
@@ -275,8 +279,13 @@ fn root_file(path: &str, content: &[u8]) -> File {
 fn contents(content: &[u8]) -> Contents {
     match text(content) {
         Some(text) => Contents::Inline { inline: text.to_owned() },
-        None => Contents::Source { source: data_url(content) },
+        None => Contents::Source { source: data_url(content), http_headers: Vec::new() },
     }
+}
+
+fn fetched(from: &FileSource) -> Contents {
+    let header = |(name, value): &(String, String)| Header { name: name.clone(), value: value.clone() };
+    Contents::Source { source: from.url.clone(), http_headers: from.headers.iter().map(header).collect() }
 }
 
 /// As `chown` has it: names or numbers, either of which may be missing.

@@ -95,8 +95,18 @@ pub struct File {
 pub enum Contents {
     /// Only Butane knows it.
     Inline { inline: String },
-    /// A `data:` URL.
-    Source { source: String },
+    /// A URL: `data:`, or one that is asked.
+    Source {
+        source: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        http_headers: Vec<Header>,
+    },
+}
+
+#[derive(Serialize)]
+pub struct Header {
+    pub name: String,
+    pub value: String,
 }
 
 #[derive(Serialize)]

@@ -122,6 +122,23 @@ fn contents_are_kept() {
     }
 }
 
+/// Ignition fetches, too; it has nothing that stands in.
+#[test]
+fn contents_from_elsewhere() {
+    let text = b"#cloud-config\nwrite_files:\n  - path: /a\n    content: x\n    source:\n      uri: https://h/b\n      headers: {X-A: c}\n";
+    let json = converted(text, Format::Ignition);
+    let file = &serde_json::from_str::<serde_json::Value>(&json.text).unwrap()["storage"]["files"][0];
+    let expect = serde_json::json!({"source": "https://h/b", "httpHeaders": [{"name": "X-A", "value": "c"}]});
+    assert_eq!(file["contents"], expect);
+    let without: Vec<_> = json.without.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        without,
+        ["line 4: content: what can not be fetched stops the first boot: nothing stands in for it"]
+    );
+    let yaml: serde_yaml::Value = serde_yaml::from_str(&converted(text, Format::Butane).text).unwrap();
+    assert_eq!(yaml["storage"]["files"][0]["contents"]["http_headers"][0]["value"].as_str(), Some("c"));
+}
+
 fn from_url(url: &str) -> Vec<u8> {
     use base64::Engine;
     if let Some(packed) = url.strip_prefix("data:;base64,") {

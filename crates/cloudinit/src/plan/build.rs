@@ -28,7 +28,9 @@ fn drop_overwritten(plan: &mut Plan) {
     let mut kept = Vec::with_capacity(plan.steps.len());
     for step in std::mem::take(&mut plan.steps).into_iter().rev() {
         let (path, overwritten) = match &step.action {
-            Action::Write(write) => (Some(&write.path), taken.contains(&write.path)),
+            Action::Write(write) | Action::Fetch { write, .. } => {
+                (Some(&write.path), taken.contains(&write.path))
+            }
             Action::Mask { path } => (Some(path), false),
             _ => (None, false),
         };
@@ -39,6 +41,7 @@ fn drop_overwritten(plan: &mut Plan) {
         let adds = matches!(
             &step.action,
             Action::Write(FileWrite { part: Part::Missing | Part::Addition { .. }, .. })
+                | Action::Fetch { write: FileWrite { part: Part::Missing | Part::Addition { .. }, .. }, .. }
         );
         if !adds {
             taken.extend(path.cloned());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::step::{Action, Facts, FileWrite, Part, Plan};
-use crate::check::{Checked, CheckedFile, CheckedOem, CheckedUpdate, System, Way};
+use crate::check::{Checked, CheckedFile, CheckedOem, CheckedSource, CheckedUpdate, System, Way};
 use crate::schema::FLANNEL;
 use crate::template::Addresses;
 
@@ -53,8 +53,12 @@ fn given(file: CheckedFile) -> Action {
         Way::Keep => Part::Missing,
         Way::Append { keeps_mode } => Part::Addition { keeps_mode },
     };
-    let CheckedFile { path, mode, owner, content, .. } = file;
-    Action::Write(FileWrite { path, mode, owner, content, part })
+    let CheckedFile { path, mode, owner, content, source, .. } = file;
+    let write = FileWrite { path, mode, owner, content, part };
+    match source {
+        Some(CheckedSource { from, has_stand_in }) => Action::Fetch { write, from, has_stand_in },
+        None => Action::Write(write),
+    }
 }
 
 /// What is added to a file that is given too is made part of it: in two steps it would change at each run.
@@ -65,7 +69,9 @@ fn one_a_path(files: &[CheckedFile], plan: &mut Plan) -> Vec<CheckedFile> {
     for file in files {
         let before = places.get(&*file.path).copied();
         match (file.way, before) {
-            (Way::Append { .. }, Some(at)) if kept[at].way != Way::Keep => {
+            (Way::Append { .. }, Some(at))
+                if kept[at].way != Way::Keep && kept[at].source.is_none() && file.source.is_none() =>
+            {
                 grown.entry(at).or_insert_with(|| kept[at].content.to_vec()).extend_from_slice(&file.content);
             }
             (Way::Keep, Some(_)) => {

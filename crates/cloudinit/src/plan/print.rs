@@ -1,9 +1,11 @@
 //! A plan as text: one JSON object a line (contract 4.1). Contents and hashes never show.
 
+use std::ops::Not;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::step::{Action, Part, Plan, Step};
+use super::step::{Action, FileWrite, Part, Plan, Step};
 use crate::key_import::KeyImport;
 
 #[derive(Serialize)]
@@ -26,6 +28,9 @@ enum Line<'a> {
     Passwd {
         name: &'a str,
         hash: &'static str,
+    },
+    LockPasswd {
+        name: &'a str,
     },
     SshKeys {
         user: &'a str,
@@ -51,8 +56,13 @@ enum Line<'a> {
         path: &'a str,
         mode: String,
         owner: &'a str,
-        size: usize,
-        sha256: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// The content is not known yet.
+        #[serde(skip_serializing_if = "Not::not")]
+        fetched: bool,
         /// What becomes of a file that is there, where it is not replaced.
         #[serde(skip_serializing_if = "Option::is_none")]
         existing: Option<&'static str>,
@@ -109,6 +119,7 @@ fn line(step: &Step) -> Line<'_> {
         Action::GroupAdd { name } => Line::Groupadd { name },
         Action::GroupMember { group, user } => Line::GroupMember { group, user },
         Action::Password { name, .. } => Line::Passwd { name, hash: "***" },
+        Action::LockPassword { name } => Line::LockPasswd { name },
         Action::SshKeys { user, name, keys } => Line::SshKeys { user, name, keys },
         Action::ImportKeys { user, name, from } => Line::ImportSshKeys {
             user,
@@ -122,24 +133,31 @@ fn line(step: &Step) -> Line<'_> {
         Action::InterfaceDown { name } => Line::InterfaceDown { name },
         Action::Modprobe { arguments } => Line::Modprobe { argv: arguments },
         Action::TimeZone { name } => Line::Timezone { name },
-        Action::Write(write) => Line::Write {
-            path: &write.path,
-            mode: format!("{:04o}", write.mode),
-            owner: &write.owner,
-            size: write.content.len(),
-            sha256: sha256(&write.content),
-            existing: match write.part {
-                Part::Missing => Some("keep"),
-                Part::Addition { .. } => Some("append"),
-                _ => None,
-            },
-        },
+        Action::Write(file) => write(file, false),
+        Action::Fetch { write: file, .. } => write(file, true),
         Action::Mask { path } => Line::Mask { path },
         Action::Unmask { path } => Line::Unmask { path },
         Action::Enable { unit, runtime } => Line::Enable { unit, runtime: *runtime },
         Action::DaemonReload => Line::DaemonReload,
         Action::Unit { unit, command, .. } => Line::Unit { unit, command },
         Action::Script { content, .. } => Line::Script { sha256: sha256(content) },
+    }
+}
+
+/// A URL may hold a password, so that it does not show.
+fn write(file: &FileWrite, fetched: bool) -> Line<'_> {
+    Line::Write {
+        path: &file.path,
+        mode: format!("{:04o}", file.mode),
+        owner: &file.owner,
+        size: (!fetched).then_some(file.content.len()),
+        sha256: (!fetched).then(|| sha256(&file.content)),
+        fetched,
+        existing: match file.part {
+            Part::Missing => Some("keep"),
+            Part::Addition { .. } => Some("append"),
+            _ => None,
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::file_source::FileSource;
 use crate::key_import::KeyImport;
 
 /// What was observed on the machine before planning.
@@ -64,6 +65,10 @@ pub enum Action {
         name: String,
         hash: Hash,
     },
+    /// Nobody can log in by the password that the user has.
+    LockPassword {
+        name: String,
+    },
     SshKeys {
         user: String,
         name: String,
@@ -85,6 +90,12 @@ pub enum Action {
         name: String,
     },
     Write(FileWrite),
+    /// The content is not known yet; the one that is given stands in for it where it can not be had.
+    Fetch {
+        write: FileWrite,
+        from: Arc<FileSource>,
+        has_stand_in: bool,
+    },
     Mask {
         path: String,
     },

@@ -20,7 +20,8 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
     }
     let mut known = facts.users.clone();
     for account in &checked.users {
-        if known.contains(&account.name) {
+        let is_there = known.contains(&account.name);
+        if is_there {
             plan.notes.push(format!("User '{}' exists, ignoring creation-time fields", account.name));
         } else {
             let arguments = useradd_arguments(account, &groups, plan);
@@ -31,6 +32,9 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
         if let Some(hash) = &account.hash {
             let action = Action::Password { name: account.name.clone(), hash: Hash(hash.clone()) };
             plan.push(action, "passwd of the user");
+        } else if account.is_locked && is_there {
+            // A new user has no password to begin with.
+            plan.push(Action::LockPassword { name: account.name.clone() }, "lock_passwd of the user");
         }
         keys(&account.name, &account.keys, settings, "ssh_authorized_keys of the user", plan);
         for from in &account.imports {

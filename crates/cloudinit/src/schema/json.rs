@@ -76,6 +76,12 @@ const ABOUT: &[(&str, &str)] = &[
     ("write_files.append", "Add the content to the file that is there"),
     ("write_files.overwrite", "false leaves a file that is there as it is [default: true]"),
     ("write_files.defer", "Write it after the units, before their commands"),
+    (
+        "write_files.source",
+        "Where the content is fetched from at each run; the one given here stands in for it",
+    ),
+    ("write_files.source.uri", "An https URL"),
+    ("write_files.source.headers", "Headers of the request, as a token that the server wants"),
     ("groups", "Groups to create, with the users who are in them"),
     ("runcmd", "Commands to run after all else, one after the other"),
     ("timezone", "Time zone, as Europe/Berlin"),
@@ -155,6 +161,7 @@ fn wanted(want: Want, path: &str) -> Value {
             json!({ "anyOf": [{ "type": "array", "items": item }, { "type": "string" }, members] })
         }
         Want::Commands => json!({ "type": "array", "items": { "anyOf": [text(), texts()] } }),
+        Want::TextsByName => json!({ "type": "object", "additionalProperties": text() }),
         Want::Mapping(keys) => mapping(keys, path),
         Want::List(keys) => json!({ "type": "array", "items": mapping(keys, path) }),
     }

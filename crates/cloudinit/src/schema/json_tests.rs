@@ -58,6 +58,7 @@ fn samples_fit() {
         "#cloud-config\nhostname: 2001\nusers: [{name: a, groups: 'a, b', sudo: false, system: yes}]\n",
         "#cloud-config\ncoreos: {update: {reboot_strategy: 'off'}, etcd2: {debug: true, max-wals: 3}}\n",
         "#cloud-config\nwrite-files: [{path: /a, permissions: '0644', encoding: gzip+base64}]\n",
+        "write_files: [{path: /a, source: {uri: 'https://h/', headers: {X-Any: b}}}]\n",
     ] {
         schema.accepts(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
@@ -77,6 +78,7 @@ fn mistakes_do_not() {
         "coreos: {update: {reboot_strategy: sometimes}}",
         "coreos: {etcd2: {max_wals: many}}",
         "coreos: {write_files: []}",
+        "write_files: [{path: /a, source: {uri: 'https://h/', headers: {a: [b]}}}]",
     ] {
         schema.accepts(text).expect_err(text);
     }

@@ -27,6 +27,8 @@ pub enum Want {
     Groups,
     /// A list of command lines, each a text or a list of words.
     Commands,
+    /// Texts by names that are free.
+    TextsByName,
     Mapping(&'static [Key]),
     List(&'static [Key]),
 }
@@ -41,6 +43,7 @@ impl Want {
             Self::Float => "float64",
             Self::Texts | Self::TextsOrCommas => "[]string",
             Self::Mapping(_) => "struct",
+            Self::TextsByName => "map[string]string",
             Self::List(_) => "[]struct",
             Self::Groups => "[]string or []struct",
             Self::Commands => "[]string or [][]string",
@@ -170,7 +173,10 @@ const FILE: &[Key] = &[
     boolean("append"),
     boolean("overwrite"),
     boolean("defer"),
+    Key::new("source", Want::Mapping(SOURCE)),
 ];
+
+const SOURCE: &[Key] = &[text("uri"), Key::new("headers", Want::TextsByName)];
 
 const UNIT: &[Key] = &[
     text("name"),

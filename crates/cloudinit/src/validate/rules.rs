@@ -125,6 +125,11 @@ fn check_file(file: &File, findings: &mut Vec<Finding>) {
     {
         warn(content.place, "content is not standard base64 with padding", findings);
     }
+    if let Some(source) = &file.source
+        && source.uri.is_none()
+    {
+        warn(source.place, "source has no uri: nothing is fetched", findings);
+    }
     secrets::check(file, findings);
 }
 

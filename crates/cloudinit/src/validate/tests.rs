@@ -62,6 +62,21 @@ fn types() {
 }
 
 #[test]
+fn files_from_elsewhere() {
+    check(
+        "#cloud-config\nwrite_files:\n- path: /a\n  source: {uri: 'https://h/', headers: {X-Any-Name: 1, b_c: null}}\n- path: /b\n  source:\n    url: 'https://h/'\n    headers: []\n- path: /c\n  source: {uri: 'http://u:hush@h/'}\n- path: /d\n  source: https://h/\n",
+        &[
+            "line 4: warning: incorrect type for \"b_c\" (want string)",
+            "line 6: warning: source has no uri: nothing is fetched",
+            "line 7: warning: unrecognized key \"url\" (did you mean \"uri\"?)",
+            "line 8: warning: incorrect type for \"headers\" (want map[string]string)",
+            "line 10: error: source uri is no https URL",
+            "line 12: warning: incorrect type for \"source\" (want struct)",
+        ],
+    );
+}
+
+#[test]
 fn values() {
     check(
         "#cloud-config\nwrite_files:\n- path: a\n  permissions: 420\n- path: /b\n  encoding: rot13\n  content: x\n- path: /c\n  encoding: b64\n  content: aGk\nhostname: a b\nmanage_etc_hosts: yes\n",

@@ -123,6 +123,12 @@ fn check_type(node: &Node, name: &str, want: Want, place: Place, findings: &mut 
             }
             true
         }
+        (Want::TextsByName, Value::Mapping(texts)) => {
+            for entry in texts.entries() {
+                check_type(&entry.node, &entry.written, Want::Text, entry.place, findings);
+            }
+            true
+        }
         (Want::Commands, Value::List(items)) => {
             each(
                 items,
@@ -164,6 +170,6 @@ fn scalar_fits(want: Want, is: ScalarType) -> bool {
         Want::Integer => matches!(is, ScalarType::Integer(_)),
         Want::Float => matches!(is, ScalarType::Integer(_) | ScalarType::Float(_)),
         Want::Boolean => matches!(is, ScalarType::Boolean(_)),
-        Want::Texts | Want::Mapping(_) | Want::List(_) | Want::Commands => false,
+        Want::Texts | Want::TextsByName | Want::Mapping(_) | Want::List(_) | Want::Commands => false,
     }
 }

@@ -51,6 +51,14 @@ impl Hands<'_> {
         Ok(accounts::set_password(self.settings.root, name, &hash.0)?)
     }
 
+    pub(super) fn lock_password(&self, name: &str) -> Step {
+        if !self.may_run(&format!("locking the password of '{name}'")) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.info(format!("Locking '{name}' user's password"));
+        Ok(accounts::lock_password(self.settings.root, name)?)
+    }
+
     pub(super) fn ssh_keys(&mut self, user: &str, name: &str, keys: &[String]) -> Step {
         let root = self.settings.root;
         let (account, owner) = match accounts::user(root, user)? {

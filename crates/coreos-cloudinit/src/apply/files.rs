@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use cloudinit::file_source::FileSource;
 use cloudinit::limits::MAX_FILE_BYTES;
 use cloudinit::plan::{FileWrite, Part};
 use host::files::{self, DIRECTORY_MODE, Owner, Request};
@@ -68,6 +69,28 @@ impl Hands<'_> {
             _ => {}
         }
         Ok(outcome)
+    }
+
+    /// What is there stays where the content can not be had now: it may be what was fetched before.
+    pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_stand_in: bool) -> Step {
+        let path = &write.path;
+        let is_there = files::existing(self.settings.root, path)?.is_some();
+        if is_there && write.part == Part::Missing {
+            return self.write(write);
+        }
+        self.info(format!("Fetching the content of {path:?}"));
+        match self.fetcher.file(from, self.settings.log) {
+            Ok(content) => self.write(&FileWrite { content: content.into(), ..write.clone() }),
+            Err(error) if has_stand_in => {
+                self.miss(format!("fetch {path}"), causes::chain(&error));
+                if is_there {
+                    self.info(format!("File {path:?} is there and stays as it is"));
+                    return Ok(Outcome::Unchanged);
+                }
+                self.write(write)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn time_zone(&self, name: &str) -> Step {

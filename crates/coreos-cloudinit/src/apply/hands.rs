@@ -8,7 +8,7 @@ use host::systemd::Systemd;
 use host::{Outcome, Root, flush, leftovers};
 
 use super::stage::Ahead;
-use crate::datasource::KeyFetcher;
+use crate::datasource::Fetcher;
 use crate::log::Log;
 use crate::report::Failure;
 use crate::script::Stored;
@@ -20,6 +20,8 @@ pub struct Applied {
     /// What could not be had and can be done without: the run has not failed for it.
     pub missed: Vec<Failure>,
     pub changed: u32,
+    /// Units of the scripts that were started.
+    pub scripts: Vec<String>,
 }
 
 /// Why a step failed; its text is the whole chain.
@@ -53,7 +55,7 @@ pub(super) struct Hands<'a> {
     pub written: BTreeSet<String>,
     /// The scripts of this run so far.
     pub scripts: Vec<Stored>,
-    pub key_fetcher: KeyFetcher,
+    pub fetcher: Fetcher,
     pub ahead: Ahead,
     /// What was put into folders that are not flushed yet, or taken from them.
     pub touched: BTreeSet<String>,
@@ -74,7 +76,7 @@ impl<'a> Hands<'a> {
             network_changed: false,
             written: BTreeSet::new(),
             scripts: Vec::new(),
-            key_fetcher: KeyFetcher::default(),
+            fetcher: Fetcher::default(),
             ahead: Ahead::default(),
             touched: BTreeSet::new(),
             tidied: BTreeSet::new(),

@@ -14,6 +14,8 @@ impl Hands<'_> {
         if self.may_run("the script") {
             let chain = chained.then(|| script::Chain { after: self.scripts.last() });
             script::start(root, &stored, chain, self.systemd()?)?;
+            self.info(format!("Started the script as {}", stored.unit));
+            self.applied.scripts.push(stored.unit.clone());
         }
         self.scripts.push(stored);
         Ok(Outcome::Changed)

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cloudinit::limits::MAX_RAW_BYTES;
@@ -45,9 +45,14 @@ pub(super) fn metadata(root: &Path, context: &Context) -> Metadata {
     context.metadata(&mut |mac| leased_address(root, mac))
 }
 
+/// By which it is asked for.
+pub(super) fn port(root: &Path) -> PathBuf {
+    root.join(PORT)
+}
+
 /// Asks for it.
 pub(super) fn context(root: &Path) -> Result<Context, DatasourceError> {
-    let path = root.join(PORT);
+    let path = port(root);
     let said = ask(&path, LIMIT).map_err(|source| DatasourceError::Read { path: path.clone(), source })?;
     if said.len() > MAX_RAW_BYTES {
         return Err(DatasourceError::TooLarge { path, limit: MAX_RAW_BYTES });

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cloudinit::key_import::AnswerError;
 use cloudinit::provider::Malformed;
 
 use crate::rights::RightsError;
@@ -16,6 +17,8 @@ pub enum DatasourceError {
     TooLarge { path: PathBuf, limit: usize },
     #[error(transparent)]
     Answer(#[from] Malformed),
+    #[error(transparent)]
+    Keys(#[from] AnswerError),
     #[error("{} is not valid", path.display())]
     Malformed { path: PathBuf, source: Malformed },
     #[error("{} can not be asked: {reason}", program.display())]

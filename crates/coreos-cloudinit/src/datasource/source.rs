@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use caps::Capability;
 use cloudinit::metadata::Metadata;
 
 use super::error::DatasourceError;
@@ -15,6 +14,7 @@ use super::{
     virtual_box, vmware, waagent,
 };
 use crate::log::Log;
+use crate::rights::Needs;
 
 /// Where QEMU's firmware configuration shows the entry for cloud-config.
 const FW_CFG_PATH: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/com.coreos/config/raw";
@@ -79,11 +79,16 @@ impl Source {
         }
     }
 
-    /// What the programs that it asks with need besides the rights to read.
-    pub fn rights_of_programs(&self) -> &'static [Capability] {
+    /// What asking it needs besides the rights to read and to send.
+    pub fn needs(&self) -> Needs {
         match self {
-            Self::VmwareGuestinfo => vmware::RIGHTS_OF_PROGRAMS,
-            _ => &[],
+            Self::VmwareGuestinfo => {
+                let capabilities = vmware::RIGHTS_OF_PROGRAMS.to_vec();
+                Needs { programs: true, capabilities, ..Needs::default() }
+            }
+            Self::VirtualBox => Needs { programs: true, ..Needs::default() },
+            Self::CloudSigma(root) => Needs { devices: vec![cloud_sigma::port(root)], ..Needs::default() },
+            _ => Needs::default(),
         }
     }
 

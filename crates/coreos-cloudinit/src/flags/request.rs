@@ -36,6 +36,7 @@ pub struct Request {
     pub root_run: bool,
     pub ignore_failure: bool,
     pub once: bool,
+    pub if_changed: bool,
     pub persist: bool,
     /// Of which format the datasource's network config is.
     pub convert_network: Option<Format>,
@@ -55,6 +56,7 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
         root_run: raw.is_set("root-run"),
         ignore_failure: raw.is_set("ignore-failure"),
         once: raw.is_set("once"),
+        if_changed: raw.is_set("if-changed"),
         persist: raw.is_set("persist"),
         convert_network: None,
         workspace: raw.text("workspace").to_owned(),
@@ -70,6 +72,9 @@ pub fn parse(arguments: &[String]) -> Result<Request, UsageError> {
     check_values(&raw)?;
     request.convert_network = Format::parse(raw.text("convert-netconf"));
     request.sources = sources(&raw)?;
+    if request.if_changed && !matches!(*request.sources, [Source::File(_)]) {
+        return Err(UsageError::Value("-if-changed is for one -from-file".to_owned()));
+    }
     Ok(request)
 }
 

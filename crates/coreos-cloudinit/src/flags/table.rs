@@ -53,6 +53,7 @@ pub(super) const FLAGS: &[Flag] = &[
     switch("from-vmware-guestinfo", "Read data from the keys that VMware has for this virtual machine"),
     text("from-vmware-ovf-env", "", "Read data from this file, an OVF environment of VMware"),
     text("from-waagent", "", "Read data from the folder of Azure's agent"),
+    switch("if-changed", "Do nothing if -from-file was applied as it is since the machine was started"),
     switch("ignore-failure", "Exit with status 0 although the user-data was unreadable or malformed"),
     text("oem", "", "Use the flags of this platform; a flag that is given wins"),
     switch("once", "Do nothing if this user-data was applied to this instance before"),

@@ -52,6 +52,8 @@ fn wrong_use() {
             "Invalid option to -convert-netconf: 'x'. Supported options: 'debian, packet, vmware'",
         ),
         ("-from-file=/a -ssh-key-name=../x", "Invalid option to -ssh-key-name: '../x' is no file name"),
+        ("-from-file=/a -from-url=http://b/ -if-changed", "-if-changed is for one -from-file"),
+        ("-from-file=- -if-changed", "-if-changed is for one -from-file"),
         ("-from-credential=../x", "Invalid option to -from-credential: '../x' is no file name"),
         (
             "-convert=ct -from-file=/a",

@@ -100,6 +100,17 @@ impl Machine {
         done(command, input)
     }
 
+    /// As [`Self::start`], with file `name` of the folder as descriptor 9: what the run starts while it only reads can
+    /// open none to write.
+    pub fn start_noting(&self, name: &str, arguments: &[&str]) -> Done {
+        let command = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec 9>>\"$0\" && exec \"$@\""]).arg(self.folder.path().join(name));
+        shell.arg(command.get_program()).args(command.get_args()).env_clear();
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        done(shell, b"")
+    }
+
     /// The program on this machine, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-cloudinit"));

@@ -6,6 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 const MIB: usize = 1 << 20;
 
 /// A request without its body.
@@ -172,4 +175,30 @@ fn serve(mut stream: TcpStream, answers: &dyn Fn(&Asked) -> Answer, log: &Mutex<
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     }
+}
+
+/// Answers one encrypted request after the other, and gives its port and the certificate to trust.
+pub fn encrypted(answers: impl Fn(&Asked) -> Vec<u8> + Send + 'static) -> (u16, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            let Some(asked) = Asked::read(&mut stream) else { continue };
+            stream.write_all(&answers(&asked)).unwrap();
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        }
+    });
+    (port, made.cert.pem())
 }

@@ -33,6 +33,33 @@ enum SystemdError {
     NoSuchUnit(String),
 }
 
+const SCRIPT: &str = "/org/freedesktop/systemd1/unit/script";
+
+/// A script that failed, as a unit and as a service.
+struct Script;
+struct ScriptService;
+
+#[interface(name = "org.freedesktop.systemd1.Unit")]
+impl Script {
+    #[zbus(property)]
+    fn active_state(&self) -> String {
+        "failed".into()
+    }
+}
+
+#[interface(name = "org.freedesktop.systemd1.Service")]
+impl ScriptService {
+    #[zbus(property)]
+    fn result(&self) -> String {
+        "exit-code".into()
+    }
+
+    #[zbus(property)]
+    fn exec_main_status(&self) -> i32 {
+        3
+    }
+}
+
 type Calls = Arc<Mutex<Vec<String>>>;
 
 pub struct FakeSystemd {
@@ -95,10 +122,13 @@ impl Manager {
         Ok(())
     }
 
-    /// Only `loaded.service` is.
+    /// Only `loaded.service` is, and scripts: of several, the first is forgotten, and the others failed.
     fn get_unit(&self, unit: String) -> Result<OwnedObjectPath, SystemdError> {
         if unit == "loaded.service" {
             return Ok(OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/loaded").unwrap());
+        }
+        if unit.starts_with("coreos-cloudinit-") && unit.ends_with("-2.service") {
+            return Ok(OwnedObjectPath::try_from(SCRIPT).unwrap());
         }
         Err(SystemdError::NoSuchUnit(format!("Unit {unit} not loaded.")))
     }
@@ -210,6 +240,8 @@ fn serve(address: &str, manager: Manager, ready: &mpsc::Sender<()>, stopped: one
     runtime.block_on(async {
         let _connection: Connection = zbus::connection::Builder::address(address)
             .serve_at("/org/freedesktop/systemd1", manager)
+            .serve_at(SCRIPT, Script)
+            .serve_at(SCRIPT, ScriptService)
             .name("org.freedesktop.systemd1")
             .build()
             .await

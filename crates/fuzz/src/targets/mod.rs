@@ -11,6 +11,8 @@ pub mod metadata;
 pub mod mime;
 pub mod network;
 pub mod omaha;
+pub mod payload;
+pub mod payload_index;
 pub mod peer;
 pub mod provider;
 pub mod user_data;

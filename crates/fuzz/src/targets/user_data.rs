@@ -83,7 +83,7 @@ fn check_plan(plan: &Plan) {
                 account(name);
                 assert!(arguments.iter().all(|argument| !argument.contains(['\n', '\0'])), "{arguments:?}");
             }
-            Action::GroupAdd { name } => account(name),
+            Action::GroupAdd { name } | Action::LockPassword { name } => account(name),
             Action::GroupMember { group, user } => {
                 account(group);
                 account(user);
@@ -105,6 +105,13 @@ fn check_plan(plan: &Plan) {
                 );
             }
             Action::Write(write) => file(write),
+            Action::Fetch { write, from, .. } => {
+                file(write);
+                assert!(from.url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
+                assert!(
+                    from.headers.iter().all(|(name, value)| !(name.contains(':') || value.contains('\n')))
+                );
+            }
             Action::Mask { path } | Action::Unmask { path } => {
                 let below = ["/etc/systemd/", "/run/systemd/"].iter().any(|at| path.starts_with(at));
                 assert!(below && is_clean(path), "{path:?}");
@@ -172,7 +179,8 @@ fn seeds() -> Vec<Vec<u8>> {
         b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n--b\n\n\
           #cloud-config\nhostname: a b\n--b--\n",
         b"I2Nsb3VkLWNvbmZpZwpob3N0bmFtZTogYQo=",
-        b"\xef\xbb\xbf#cloud-config\nssh_authorized_keys: [ssh-rsa A]\nusers: [{name: u, passwd: $6$a$b, groups: a}]\n",
+        b"\xef\xbb\xbf#cloud-config\nssh_authorized_keys: [ssh-rsa A]\nusers: [{name: u, passwd: $6$a$b, groups: a}]\n\
+          write_files: [{path: /f, source: {uri: 'https://h/', headers: {A: b}}}]\n",
     ];
     let mut seeds = vec![gzip(&gzip(&tutorial)), full, tutorial];
     seeds.extend(odd.map(<[u8]>::to_vec));

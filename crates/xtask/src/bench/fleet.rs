@@ -4,10 +4,9 @@ mod nodes;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use super::figure::{Figure, rows};
-use crate::command::{cargo, show_and_read, succeed};
+use super::figure::{bench, rows};
 
 /// The parts, in their order; all where none is named.
 const PARTS: [&str; 5] = ["schedule", "growth", "starts", "dies", "thousand"];
@@ -39,52 +38,4 @@ pub fn run(root: &Path, words: &[String]) -> Result<bool> {
         }
     }
     Ok(all_well)
-}
-
-/// The figures that a bench target prints.
-fn bench(root: &Path, package: &str, name: &str, words: &[&str]) -> Result<Vec<Figure>> {
-    let mut all = vec!["bench", "--locked", "--quiet", "--package", package, "--bench", name, "--"];
-    all.extend(words);
-    let ended = succeed(show_and_read(&mut cargo(root, &all))?)?;
-    eprint!("{}", ended.stdout);
-    let command = format!("cargo bench -p {package} --bench {name}");
-    figures(&ended.stdout, &command).with_context(|| format!("what {command} printed"))
-}
-
-/// Lines of `figure`, what, target and measured, with tabs between; others are for people.
-fn figures(text: &str, command: &str) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for line in text.lines().filter(|line| line.starts_with("figure\t")) {
-        let [_, what, target, measured] = line.split('\t').collect::<Vec<_>>()[..] else {
-            bail!("a figure is not of three parts: {line:?}");
-        };
-        figures.push(Figure {
-            what: what.into(),
-            target: target.to_owned().into(),
-            measured: measured.into(),
-            command: command.into(),
-        });
-    }
-    if figures.is_empty() {
-        bail!("no figure is there");
-    }
-    Ok(figures)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_lines_of_three_parts() {
-        let text = "told\nfigure\ta pass\t<= 50 ms\t3 ms\nfigure\tanother\t\t4 ms\n";
-        let got = figures(text, "c").unwrap();
-        assert_eq!(
-            (got[0].what.as_str(), &*got[0].target, got[0].measured.as_str()),
-            ("a pass", "<= 50 ms", "3 ms")
-        );
-        assert_eq!((got[1].what.as_str(), &*got[1].target), ("another", ""));
-        assert!(figures("figure\ta\tb\n", "c").is_err());
-        assert!(figures("nothing\n", "c").is_err());
-    }
 }

@@ -16,7 +16,7 @@ use crate::keelson;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// Where there is room for some gigabytes; `/tmp` may be memory.
-const ROOM: &str = "/var/tmp";
+pub const ROOM: &str = "/var/tmp";
 /// What an image is made of besides the programs.
 const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
 /// A file that comes into `/usr` and has comments.
@@ -89,17 +89,19 @@ fn steps(answer: &Value) -> String {
     taken.iter().map(|(name, took)| format!("{name} {took:.1}")).collect::<Vec<_>>().join(", ")
 }
 
-struct Bench {
+/// A copy of what images are made of, with room beside it.
+pub struct Bench {
     keelson: PathBuf,
-    folder: PathBuf,
+    /// What it works in: `work` and `out` of the builds.
+    pub folder: PathBuf,
     checkout: PathBuf,
     /// As `CARGO_TARGET_DIR` has them.
-    programs: PathBuf,
+    pub programs: PathBuf,
 }
 
 impl Bench {
     /// One build in the checkout fills the package cache and has the programs built.
-    fn prepare(root: &Path, folder: &Path) -> Result<Self> {
+    pub fn prepare(root: &Path, folder: &Path) -> Result<Self> {
         let keelson = keelson::build(root)?;
         let bench = Self {
             keelson,
@@ -125,7 +127,7 @@ impl Bench {
         Ok(bench)
     }
 
-    fn build(&self, formats: &str) -> Result<Value> {
+    pub fn build(&self, formats: &str) -> Result<Value> {
         let mut command = Command::new(&self.keelson);
         command.current_dir(&self.checkout).env("CARGO", "true").env("CARGO_TARGET_DIR", &self.programs);
         command.args(["--json", "image", "build", "--format", formats, "--work"]);
@@ -135,7 +137,7 @@ impl Bench {
     }
 
     /// A line more: a comment in a configuration file, and behind the end of an ELF file nobody looks.
-    fn append(&self, file: &Path) -> Result<()> {
+    pub fn append(&self, file: &Path) -> Result<()> {
         let mut content = fs::read(file).with_context(|| format!("can not read {}", file.display()))?;
         content.extend_from_slice(b"# benchmark\n");
         fs::write(file, content).with_context(|| format!("can not change {}", file.display()))

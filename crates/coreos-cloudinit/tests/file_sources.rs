@@ -1,0 +1,117 @@
+//! Files whose content is fetched (`source` of `write_files`): over https only, with headers, and with the given
+//! content in its place where it can not be had.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use support::server::{Server, answer, encrypted};
+use support::{Done, Machine};
+
+/// With the certificate trusted, in haste.
+fn run(machine: &Machine, files: &str, arguments: &[&str]) -> Done {
+    machine.put("/user-data", &format!("#cloud-config\nwrite_files:\n{files}"));
+    let from = format!("-from-file={}", machine.path("/user-data").display());
+    let trusted = machine.path("/trusted");
+    let environment = [("SSL_CERT_FILE", trusted.to_str().unwrap()), ("COREOS_CLOUDINIT_TEST_HASTE", "100")];
+    machine.start(&[&[&*from], arguments].concat(), &environment, b"")
+}
+
+/// A machine that trusts the server, its port, and a switch by which it has nothing any more.
+fn served() -> (Machine, u16, Arc<AtomicBool>) {
+    let is_away = Arc::new(AtomicBool::new(false));
+    let switch = is_away.clone();
+    let (port, certificate) = encrypted(move |asked| {
+        let may = asked.header("X-Auth_Token") == Some("hush hush");
+        match &*asked.path {
+            _ if switch.load(Ordering::Relaxed) => answer("404 Not Found", "gone"),
+            "/open" => answer("200 OK", "from afar\n"),
+            "/locked?key=hush" if may => answer("200 OK", [0, 255]),
+            _ => answer("403 Forbidden", "no"),
+        }
+    });
+    let machine = Machine::new();
+    machine.put("/trusted", &certificate);
+    (machine, port, is_away)
+}
+
+#[test]
+fn contents_are_fetched_with_headers_and_in_any_way_of_writing() {
+    let (machine, port, _) = served();
+    machine.put("/etc/kept", "as it was\n");
+    machine.put("/etc/longer", "first\n");
+    let files = format!(
+        "  - {{path: /etc/locked, permissions: '0600', source: {{uri: 'https://localhost:{port}/locked?key=hush', \
+         headers: {{X-Auth_Token: hush hush}}}}}}\n  \
+         - {{path: /etc/kept, overwrite: false, source: {{uri: 'https://localhost:{port}/nothing'}}}}\n  \
+         - {{path: /etc/longer, append: true, source: {{uri: 'https://localhost:{port}/open'}}}}\n  \
+         - {{path: /etc/own, content: own, source: {{headers: {{a: b}}}}}}\n"
+    );
+    run(&machine, &files, &[])
+        .expect(0, &["Fetching the content of \"/etc/locked\"", "Wrote file to \"/etc/locked\""])
+        .never_says("hush");
+    assert_eq!(std::fs::read(machine.path("/etc/locked")).unwrap(), [0, 255]);
+    assert_eq!(machine.mode("/etc/locked"), 0o600);
+    assert_eq!(machine.read("/etc/kept"), "as it was\n");
+    assert_eq!(machine.read("/etc/longer"), "first\nfrom afar\n");
+    assert_eq!(machine.read("/etc/own"), "own");
+    run(&machine, &files, &[]).expect(0, &["Nothing changed"]);
+    run(&machine, &files, &["-plan"])
+        .expect(
+            0,
+            &["{\"op\":\"write\",\"path\":\"/etc/locked\",\"mode\":\"0600\",\"owner\":\"\",\"fetched\":true,"],
+        )
+        .never_says("hush");
+}
+
+#[test]
+fn the_given_content_stands_in_for_what_was_never_there() {
+    let (machine, port, is_away) = served();
+    let files = format!(
+        "  - {{path: /etc/a, content: stand-in, source: {{uri: 'https://localhost:{port}/open'}}}}\n  \
+         - {{path: /etc/b, content: stand-in, source: {{uri: 'https://localhost:{port}/other'}}}}\n"
+    );
+    run(&machine, &files, &[]).expect(0, &["Failed to fetch /etc/b", "403", "Continuing..."]);
+    assert_eq!((&*machine.read("/etc/a"), &*machine.read("/etc/b")), ("from afar\n", "stand-in"));
+    // What was fetched before is better than what stands in.
+    is_away.store(true, Ordering::Relaxed);
+    run(&machine, &files, &[]).expect(0, &["File \"/etc/a\" is there and stays as it is"]);
+    assert_eq!(machine.read("/etc/a"), "from afar\n");
+    assert!(machine.read("/run/coreos-cloudinit/result.json").contains("fetch /etc/a"));
+    let files = format!(
+        "  - {{path: /etc/c, source: {{uri: 'https://localhost:{port}/open'}}}}\n  \
+         - {{path: /etc/d, content: d}}\n"
+    );
+    run(&machine, &files, &[]).expect(1, &["Failed to apply cloud-config: fetch /etc/c: ", "404"]);
+    assert!(!machine.has("/etc/c"), "a page for people is no content");
+    assert_eq!(machine.read("/etc/d"), "d");
+}
+
+#[test]
+fn only_https_and_what_can_be_sent() {
+    let plain = Server::pages(&[("/open", "from afar")]);
+    let machine = Machine::new();
+    let check = |source: &str, expect: &str| {
+        let files = format!("  - {{path: /etc/a, source: {{{source}}}}}\n  - {{path: /etc/d, content: d}}\n");
+        run(&machine, &files, &[]).expect(1, &[expect, "Wrote file to \"/etc/d\""]).never_says("hush");
+        std::fs::remove_file(machine.path("/etc/d")).unwrap();
+        assert!(!machine.has("/etc/a"));
+    };
+    check(
+        &format!("uri: '{}'", plain.url("/open?hush")),
+        "fetch /etc/a: source uri is no https URL (line 3)",
+    );
+    check("uri: 'file:///etc/shadow'", "source uri is no https URL");
+    check("uri: 'https://'", "source uri is no https URL");
+    check("uri: 'https://a/', headers: {'a: b': hush}", "\"a: b\" is no name of a header");
+    check(
+        "uri: 'https://a/', headers: {a: \"hush\\r\\nb: c\"}",
+        "the value of header \"a\" is no plain ASCII",
+    );
+    let many: String = (0..51).map(|number| format!("h{number}: x, ")).collect();
+    check(&format!("uri: 'https://a/', headers: {{{many}}}"), "source has more than 50 headers");
+    assert_eq!(plain.asked(), [""; 0]);
+}

@@ -1,0 +1,103 @@
+//! The folder of boot images in the EFI system partition.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+
+/// What is written at once, whatever happens.
+pub const SECTOR: usize = 512;
+
+/// A file to look into.
+pub trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// The first sector of a file.
+pub fn head(esp: &(impl Esp + ?Sized), name: &str) -> io::Result<[u8; SECTOR]> {
+    let mut head = [0; SECTOR];
+    esp.open(name)?.read_exact(&mut head)?;
+    Ok(head)
+}
+
+/// `EFI/Linux` of the boot partition. Each change is on the medium when its function returns.
+pub trait Esp {
+    /// Names of all files, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadSeek + '_>>;
+    /// Bytes of a file; None where there is none.
+    fn size(&self, name: &str) -> io::Result<Option<u64>>;
+    /// Bytes that are free.
+    fn free(&self) -> io::Result<u64>;
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// Writes over the first sector of a file that has at least that much.
+    fn set_head(&mut self, name: &str, head: &[u8; SECTOR]) -> io::Result<()>;
+    /// Takes another file's place where there is one.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+}
+
+/// The folder where the boot partition is mounted.
+#[derive(Debug)]
+pub struct EspFolder(PathBuf);
+
+impl EspFolder {
+    /// `boot` is where the partition is mounted, or an automount is.
+    #[must_use]
+    pub fn new(boot: &Path) -> Self {
+        Self(boot.join("EFI/Linux"))
+    }
+
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// FAT has no journal: the folder, and then everything that belongs to it.
+    fn sync(&self) -> io::Result<()> {
+        let folder = File::open(&self.0)?;
+        folder.sync_all()?;
+        nix::unistd::syncfs(&folder).map_err(io::Error::from)
+    }
+}
+
+impl Esp for EspFolder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = std::fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name().into_string()));
+        // What is no text is not ours.
+        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadSeek + '_>> {
+        Ok(Box::new(File::open(self.path(name))?))
+    }
+
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        match self.path(name).metadata() {
+            Ok(about) => Ok(Some(about.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let about = statvfs(&self.0)?;
+        Ok(about.blocks_available().saturating_mul(about.fragment_size()))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))?;
+        self.sync()
+    }
+
+    fn set_head(&mut self, name: &str, head: &[u8; SECTOR]) -> io::Result<()> {
+        let file = File::options().write(true).open(self.path(name))?;
+        file.write_all_at(head, 0)?;
+        file.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))?;
+        self.sync()
+    }
+}

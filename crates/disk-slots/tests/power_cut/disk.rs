@@ -1,0 +1,224 @@
+//! A disk that remembers every write, and a boot partition on it.
+
+use std::cell::RefCell;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
+
+use disk_slots::{Disk, Esp, ReadSeek, SECTOR};
+use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
+
+pub const MIB: usize = 1 << 20;
+const FOLDER: &str = "EFI/Linux";
+
+/// What happened to the disk, in order.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Write { offset: usize, bytes: Vec<u8> },
+    Sync,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    events: Vec<Event>,
+}
+
+/// Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct SimDisk(Rc<RefCell<State>>);
+
+impl SimDisk {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Rc::new(RefCell::new(State { bytes, events: Vec::new() })))
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.borrow().bytes.clone()
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.0.borrow().events.clone()
+    }
+
+    pub fn put(&self, offset: usize, bytes: &[u8]) {
+        let mut state = self.0.borrow_mut();
+        state.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+        state.events.push(Event::Write { offset, bytes: bytes.to_vec() });
+    }
+
+    pub fn flush(&self) {
+        self.0.borrow_mut().events.push(Event::Sync);
+    }
+}
+
+impl Disk for SimDisk {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        into.copy_from_slice(&self.0.borrow().bytes[offset..offset + into.len()]);
+        Ok(())
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.put(usize::try_from(offset).unwrap(), bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.flush();
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.borrow().bytes.len() as u64)
+    }
+}
+
+/// A part of a disk, as a file system wants it.
+pub struct Part {
+    pub disk: SimDisk,
+    pub start: usize,
+    pub length: usize,
+    at: usize,
+}
+
+impl Part {
+    pub fn new(disk: &SimDisk, start: usize, length: usize) -> Self {
+        Self { disk: disk.clone(), start, length, at: 0 }
+    }
+}
+
+impl Read for Part {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let take = into.len().min(self.length - self.at);
+        self.disk.read_at(&mut into[..take], (self.start + self.at) as u64)?;
+        self.at += take;
+        Ok(take)
+    }
+}
+
+impl Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let take = bytes.len().min(self.length - self.at);
+        self.disk.put(self.start + self.at, &bytes[..take]);
+        self.at += take;
+        Ok(take)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Part {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(to) => i64::try_from(to).unwrap(),
+            SeekFrom::End(by) => i64::try_from(self.length).unwrap() + by,
+            SeekFrom::Current(by) => i64::try_from(self.at).unwrap() + by,
+        };
+        self.at = usize::try_from(to).map_err(|_| io::Error::other("before the beginning"))?;
+        Ok(self.at as u64)
+    }
+}
+
+/// The boot partition of a simulated disk.
+pub struct SimEsp {
+    pub disk: SimDisk,
+    pub start: usize,
+    pub length: usize,
+}
+
+impl SimEsp {
+    /// Makes the file system and its folder.
+    pub fn format(&self) {
+        let mut part = Part::new(&self.disk, self.start, self.length);
+        fatfs::format_volume(&mut part, FormatVolumeOptions::new().bytes_per_cluster(512)).unwrap();
+        let system = self.mount();
+        system.root_dir().create_dir("EFI").unwrap();
+        system.root_dir().create_dir(FOLDER).unwrap();
+        system.unmount().unwrap();
+    }
+
+    pub fn mount(&self) -> FileSystem<Part> {
+        FileSystem::new(Part::new(&self.disk, self.start, self.length), FsOptions::new()).unwrap()
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        let write = |system: &FileSystem<Part>| {
+            let mut file = system.root_dir().open_dir(FOLDER)?.create_file(name)?;
+            file.truncate()?;
+            file.write_all(bytes)
+        };
+        self.change(write).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Esp::open(self, name).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+}
+
+impl SimEsp {
+    /// Does `change` to a copy, and writes the sectors that it touched, as the kernel does with its cache.
+    fn change(&self, change: impl FnOnce(&FileSystem<Part>) -> io::Result<()>) -> io::Result<()> {
+        let copy = SimEsp { disk: SimDisk::new(self.disk.bytes()), ..*self };
+        let system = copy.mount();
+        change(&system)?;
+        system.unmount()?;
+        let (old, new) = (self.disk.bytes(), copy.disk.bytes());
+        for at in (self.start..self.start + self.length).step_by(SECTOR) {
+            if old[at..at + SECTOR] != new[at..at + SECTOR] {
+                self.disk.put(at, &new[at..at + SECTOR]);
+            }
+        }
+        self.disk.flush();
+        Ok(())
+    }
+}
+
+impl Esp for SimEsp {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let system = self.mount();
+        let names = system.root_dir().open_dir(FOLDER)?.iter().map(|entry| Ok(entry?.file_name()));
+        Ok(names
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .filter(|name| !name.starts_with(".."))
+            .collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadSeek + '_>> {
+        let system = self.mount();
+        let mut bytes = Vec::new();
+        system.root_dir().open_dir(FOLDER)?.open_file(name)?.read_to_end(&mut bytes)?;
+        Ok(Box::new(Cursor::new(bytes)))
+    }
+
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        if !self.list()?.iter().any(|file| file == name) {
+            return Ok(None);
+        }
+        Ok(Some(self.read(name).len() as u64))
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let about = self.mount().stats()?;
+        Ok(u64::from(about.free_clusters()) * u64::from(about.cluster_size()))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.change(|system| system.root_dir().open_dir(FOLDER)?.remove(name))
+    }
+
+    fn set_head(&mut self, name: &str, head: &[u8; SECTOR]) -> io::Result<()> {
+        self.change(|system| system.root_dir().open_dir(FOLDER)?.open_file(name)?.write_all(head))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.change(|system| {
+            let folder = system.root_dir().open_dir(FOLDER)?;
+            folder.rename(from, &folder, to)
+        })
+    }
+}

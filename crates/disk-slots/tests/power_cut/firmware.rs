@@ -1,0 +1,144 @@
+//! Firmware, boot loader and initrd, as far as they decide what comes up: written from their own rules, and with none
+//! of the code that is tested.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use sha2::{Digest, Sha256};
+
+use crate::disk::{SimDisk, SimEsp};
+
+/// What can be booted in a test: a boot image whole, and the slot that it wants.
+#[derive(Debug, Clone)]
+pub struct Version {
+    pub number: &'static str,
+    pub boot_image: Vec<u8>,
+    pub usr: Vec<u8>,
+    pub verity: Vec<u8>,
+    pub root_hash: [u8; 32],
+}
+
+impl Version {
+    /// `usr` is filled with what only this version has.
+    pub fn new(number: &'static str, blocks: usize) -> Self {
+        let usr: Vec<u8> =
+            (0..blocks).flat_map(|block| format!("{number} {block:04}").repeat(512).into_bytes()).collect();
+        let root_hash: [u8; 32] = Sha256::digest(&usr).into();
+        let verity = [b"tree of ".as_slice(), &root_hash].concat().repeat(12);
+        let boot_image = boot_image(number, &root_hash);
+        Self { number, boot_image, usr, verity, root_hash }
+    }
+}
+
+/// A PE file of one section, as little as a reader of sections takes.
+fn boot_image(number: &str, root_hash: &[u8]) -> Vec<u8> {
+    let digits: String = root_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = format!("quiet usrhash={digits} version={number}");
+    let mut file = vec![0; 64];
+    file[..2].copy_from_slice(b"MZ");
+    file[60] = 64;
+    file.extend(b"PE\0\0");
+    for field in [0x8664_u16, 1, 0, 0, 0, 0, 0, 0, 240, 0x22] {
+        file.extend(field.to_le_bytes());
+    }
+    let mut optional = vec![0; 240];
+    optional[..2].copy_from_slice(&0x20b_u16.to_le_bytes());
+    optional[32..36].copy_from_slice(&4096_u32.to_le_bytes());
+    optional[36..40].copy_from_slice(&512_u32.to_le_bytes());
+    optional[108] = 16;
+    file.extend(optional);
+    file.extend(b".cmdline");
+    let length = u32::try_from(line.len()).unwrap();
+    for field in [length, 0x1000, length, 512, 0, 0, 0, 0x4000_0040] {
+        file.extend(field.to_le_bytes());
+    }
+    file.resize(512, 0);
+    file.extend(line.as_bytes());
+    // Long enough to be written in several parts.
+    file.resize(6 * 512, 7);
+    file
+}
+
+/// Left, done; None without a counter that can be read.
+type Tries = Option<(u32, u32)>;
+
+/// As the loader does: every `.efi` in any case, whatever else its name is.
+fn parse(file: &str) -> Option<Tries> {
+    let stem = file.to_ascii_lowercase().strip_suffix(".efi")?.to_owned();
+    let counter = || {
+        let (_, tries) = stem.split_once('+')?;
+        let (left, done) = tries.split_once('-').unwrap_or((tries, "0"));
+        Some((left.parse().ok()?, done.parse().ok()?))
+    };
+    Some(counter())
+}
+
+/// A boot image's own word of its version; the loader skips what is no PE file.
+fn version_of(content: &[u8]) -> Option<Vec<u32>> {
+    let text = String::from_utf8_lossy(content.strip_prefix(b"MZ")?).into_owned();
+    let (_, version) = text.split_once("version=")?;
+    let digits = version.split(|letter: char| letter != '.' && !letter.is_ascii_digit()).next()?;
+    digits.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// Starts the machine until a version stays up, and says which; an error is a machine that somebody has to go to.
+pub fn boot(bytes: Vec<u8>, versions: &[Version]) -> Result<&'static str, String> {
+    let parts = partitions(&bytes)?;
+    let (start, length) = *parts.get("EFI-SYSTEM").ok_or("no boot partition")?;
+    let esp = SimEsp { disk: SimDisk::new(bytes.clone()), start, length };
+    for _ in 0..9 {
+        let names = disk_slots::Esp::list(&esp).map_err(|error| error.to_string())?;
+        let mut entries: Vec<(bool, Vec<u32>, Tries, String)> = names
+            .into_iter()
+            .filter_map(|name| Some((parse(&name)?, version_of(&esp.read(&name))?, name)))
+            .map(|(tries, version, name)| (tries.is_none_or(|(left, _)| left > 0), version, tries, name))
+            .collect();
+        entries.sort();
+        let Some((_, _, tries, name)) = entries.pop() else { return Err("no boot image".into()) };
+        let content = esp.read(&name);
+        let version = versions.iter().find(|version| version.boot_image == content);
+        let version = version.ok_or_else(|| format!("{name} is not a whole boot image"))?;
+        if let Some((left, done)) = tries.filter(|(left, _)| *left > 0) {
+            let (stem, _) = name.split_once('+').unwrap();
+            let next = format!("{stem}+{}-{}.efi", left - 1, done + 1);
+            disk_slots::Esp::rename(&mut SimEsp { disk: esp.disk.clone(), ..esp }, &name, &next)
+                .map_err(|error| error.to_string())?;
+        }
+        let holds = |uuid: &str, wanted: &[u8]| {
+            parts.get(uuid).is_some_and(|(start, _)| bytes[*start..*start + wanted.len()] == *wanted)
+        };
+        let [usr, verity] = halves(&version.root_hash);
+        if holds(&usr, &version.usr) && holds(&verity, &version.verity) {
+            return Ok(version.number);
+        }
+        if tries.is_none_or(|(left, _)| left == 0) {
+            return Err(format!("{name} finds no /usr, and nothing else is tried"));
+        }
+    }
+    Err("nothing stays up".into())
+}
+
+fn halves(root_hash: &[u8; 32]) -> [String; 2] {
+    let (first, second) = root_hash.split_at(16);
+    [first, second].map(|half| half.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// By label and by UUID: where each partition begins, and its length.
+fn partitions(bytes: &[u8]) -> Result<BTreeMap<String, (usize, usize)>, String> {
+    // The first copy, or the last one: the crate does that only where the header itself is damaged.
+    let open = |bytes: Vec<u8>| gpt::GptConfig::new().writable(false).open_from_device(Cursor::new(bytes));
+    let table = open(bytes.to_vec()).or_else(|_| {
+        let mut without_first = bytes.to_vec();
+        without_first[512..1024].fill(0);
+        open(without_first)
+    });
+    let table = table.map_err(|error| format!("no partition table: {error}"))?;
+    let mut found = BTreeMap::new();
+    for part in table.partitions().values() {
+        let start = usize::try_from(part.first_lba * 512).unwrap();
+        let end = usize::try_from((part.last_lba + 1) * 512).unwrap();
+        found.insert(part.name.clone(), (start, end - start));
+        found.insert(part.part_guid.simple().to_string(), (start, end - start));
+    }
+    Ok(found)
+}

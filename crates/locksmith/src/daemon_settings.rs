@@ -1,0 +1,223 @@
+//! What locksmithd needs to know, checked.
+
+use std::fmt;
+use std::time::Duration;
+
+use command_line::Given;
+use etcd_api::parse_go_duration;
+use thiserror::Error;
+
+use crate::fleet_lock::FleetLock;
+use crate::given::{Environment, SettingError, Source, refused};
+use crate::settings::{Store, read_store};
+use crate::strategy::Strategy;
+use crate::window::Window;
+
+/// With `REBOOT_STRATEGY=off` nothing else is looked at.
+#[derive(Debug)]
+pub enum Daemon {
+    Off,
+    Run(Box<DaemonSettings>),
+}
+
+#[derive(Debug, Clone)]
+pub struct DaemonSettings {
+    /// Not [`Strategy::Off`].
+    pub strategy: Strategy,
+    pub window: Option<Window>,
+    pub store: Store,
+    /// The lock is there instead of in the store.
+    pub fleet_lock: Option<FleetLock>,
+    /// None: units stay where they are.
+    pub drain_timeout: Option<Duration>,
+    pub login_delay: Duration,
+    pub retry_interval: Duration,
+}
+
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    #[error("Either both or neither $REBOOT_WINDOW_START and $REBOOT_WINDOW_LENGTH must be set")]
+    HalfWindow,
+    #[error("Error parsing reboot window: {0}")]
+    Window(SettingError),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+}
+
+/// The least that makes sense; below it a failure would be tried again without end.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+/// Longer waits are mistakes.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// # Errors
+/// A setting that can not be used.
+pub fn daemon(flags: &Given, environment: Environment<'_>) -> Result<Daemon, DaemonError> {
+    let source = Source { flags, environment, prefix: "LOCKSMITHD" };
+    let strategy = match source.variable("REBOOT_STRATEGY") {
+        Some((place, text)) => text.parse().map_err(|error| refused(place, error))?,
+        None => Strategy::default(),
+    };
+    if strategy == Strategy::Off {
+        return Ok(Daemon::Off);
+    }
+    let window = window(&source)?;
+    let store = read_store(&source)?;
+    let fleet_lock = match source.text("fleet-lock-url") {
+        Some((place, url)) => {
+            Some(FleetLock::new(&url, &store.group).map_err(|error| refused(place, error))?)
+        }
+        None => None,
+    };
+    let drain = duration(&source, "drain-timeout", Duration::ZERO, Duration::from_secs(300))?;
+    Ok(Daemon::Run(Box::new(DaemonSettings {
+        strategy,
+        window,
+        store,
+        fleet_lock,
+        drain_timeout: (!drain.is_zero()).then_some(drain),
+        login_delay: duration(&source, "login-delay", Duration::ZERO, Duration::from_secs(300))?,
+        retry_interval: duration(&source, "retry-interval", LEAST_INTERVAL, Duration::from_secs(5))?,
+    })))
+}
+
+/// The variables have no flag, and their names without a prefix are the ones that cloud-config writes.
+fn window(source: &Source<'_>) -> Result<Option<Window>, DaemonError> {
+    let either =
+        |name: &str| source.variable(&format!("LOCKSMITHD_{name}")).or_else(|| source.variable(name));
+    match (either("REBOOT_WINDOW_START"), either("REBOOT_WINDOW_LENGTH")) {
+        (None, None) => Ok(None),
+        (Some((place, start)), Some((length_place, length))) => {
+            // Which of both is wrong: the start, where it is wrong with any length.
+            let place = if Window::parse(&start, "0").is_err() { place } else { length_place };
+            let parsed = Window::parse(&start, &length);
+            parsed.map(Some).map_err(|error| DaemonError::Window(refused(place, error)))
+        }
+        _ => Err(DaemonError::HalfWindow),
+    }
+}
+
+fn duration(
+    source: &Source<'_>,
+    flag: &'static str,
+    least: Duration,
+    default: Duration,
+) -> Result<Duration, SettingError> {
+    let read = source.read(flag, |text| {
+        let wrong = |why: &dyn fmt::Display| format!("{text:?} {why}");
+        let parsed = parse_go_duration(text)
+            .map_err(|_| wrong(&"is no length of time: it needs a unit, like 30s or 5m"))?;
+        if parsed < least {
+            return Err(wrong(&format_args!("is less than {least:?}")));
+        }
+        if parsed > LONGEST {
+            return Err(wrong(&"is more than a day"));
+        }
+        Ok(parsed)
+    })?;
+    Ok(read.unwrap_or(default))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{DAEMON_FLAGS, FLAGS};
+    use command_line::before_arguments;
+
+    fn check(words: &[&str], variables: &[(&str, &str)], expect: &str) {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let flags = before_arguments(&[FLAGS, DAEMON_FLAGS].concat(), &words).unwrap();
+        let environment =
+            |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
+        let got = match daemon(&flags, &environment) {
+            Ok(Daemon::Off) => "off".to_owned(),
+            Ok(Daemon::Run(settings)) => {
+                let window = settings.window.map(|window| format!(" {window}"));
+                let lock = settings.fleet_lock.map(|lock| format!(" {} {}", lock.url, lock.group));
+                format!(
+                    "{}{}{} {:?} {:?} {:?} {} {}",
+                    settings.strategy,
+                    window.unwrap_or_default(),
+                    lock.unwrap_or_default(),
+                    settings.drain_timeout,
+                    settings.login_delay,
+                    settings.retry_interval,
+                    settings.store.fleet,
+                    settings.store.endpoints.join(" "),
+                )
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expect, "{words:?} {variables:?}");
+    }
+
+    const REST: &str =
+        "Some(300s) 300s 5s unix:///var/run/fleet.sock http://127.0.0.1:2379 http://127.0.0.1:4001";
+
+    #[test]
+    fn strategies() {
+        check(&[], &[], &format!("reboot {REST}"));
+        check(&[], &[("REBOOT_STRATEGY", "")], &format!("reboot {REST}"));
+        check(&[], &[("REBOOT_STRATEGY", "best-effort")], &format!("best-effort {REST}"));
+        check(&[], &[("REBOOT_STRATEGY", "off"), ("REBOOT_WINDOW_START", "x")], "off");
+        check(
+            &[],
+            &[("REBOOT_STRATEGY", "bogus")],
+            "$REBOOT_STRATEGY: unknown strategy: bogus: use reboot, etcd-lock, best-effort or off",
+        );
+    }
+
+    #[test]
+    fn windows() {
+        let (start, length) = (("REBOOT_WINDOW_START", "14:00"), ("REBOOT_WINDOW_LENGTH", "1h"));
+        let half = "Either both or neither $REBOOT_WINDOW_START and $REBOOT_WINDOW_LENGTH must be set";
+        check(&[], &[start, length], &format!("reboot start is \"14:00\" and length is \"1h\" {REST}"));
+        check(&[], &[start], half);
+        check(&[], &[length], half);
+        let ours = ("LOCKSMITHD_REBOOT_WINDOW_START", "Thu 4:00");
+        check(
+            &[],
+            &[start, ours, length],
+            &format!("reboot start is \"Thu 4:00\" and length is \"1h\" {REST}"),
+        );
+        check(
+            &[],
+            &[("LOCKSMITHD_REBOOT_WINDOW_START", "4"), length],
+            "Error parsing reboot window: $LOCKSMITHD_REBOOT_WINDOW_START: \
+             invalid time of day \"4\": expected hours and minutes, like 4:30",
+        );
+        check(
+            &[],
+            &[start, ("REBOOT_WINDOW_LENGTH", "1")],
+            "Error parsing reboot window: $REBOOT_WINDOW_LENGTH: \"1\" is no length of time: it needs units, like 1h30m",
+        );
+    }
+
+    #[test]
+    fn ours() {
+        check(
+            &["-drain-timeout", "0", "--login-delay=1s"],
+            &[
+                ("LOCKSMITHD_RETRY_INTERVAL", "100ms"),
+                ("LOCKSMITHD_FLEET_LOCK_URL", "http://l:1/"),
+                ("LOCKSMITHD_GROUP", "db"),
+                ("LOCKSMITHD_FLEET_ENDPOINT", "http://f:1"),
+                ("LOCKSMITHD_ENDPOINT", "http://e:1"),
+                ("LOCKSMITHCTL_ENDPOINT", "http://x:1"),
+            ],
+            "reboot http://l:1 db None 1s 100ms http://f:1 http://e:1",
+        );
+        check(
+            &[],
+            &[("LOCKSMITHD_FLEET_LOCK_URL", "http://l:1"), ("LOCKSMITHD_GROUP", "a b")],
+            "$LOCKSMITHD_FLEET_LOCK_URL: \"a b\" is no group of FleetLock: letters, digits, `.` and `-` only",
+        );
+        let bad = [
+            ("0", "\"0\" is less than 10ms"),
+            ("5", "\"5\" is no length of time: it needs a unit, like 30s or 5m"),
+            ("25h", "\"25h\" is more than a day"),
+        ];
+        for (text, why) in bad {
+            check(&[], &[("LOCKSMITHD_RETRY_INTERVAL", text)], &format!("$LOCKSMITHD_RETRY_INTERVAL: {why}"));
+        }
+    }
+}

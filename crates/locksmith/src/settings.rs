@@ -1,0 +1,210 @@
+//! What both programs need to know: where the store is, and whose lock is meant.
+
+use command_line::{Flag, Given, Takes};
+
+use crate::given::{Environment, Place, SettingError, Source, refused};
+use crate::key::Keys;
+
+const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
+
+/// The flags that stand before the command.
+pub const FLAGS: &[Flag] = &[
+    Flag::switch("debug", "Print out debug information to stderr."),
+    Flag::new(
+        "endpoint",
+        Takes::Text,
+        "etcd endpoint for locksmith. Specify multiple times to use multiple endpoints.",
+    )
+    .default(DEFAULT_ENDPOINTS),
+    Flag::new("etcd-cafile", Takes::File, "etcd CA file authentication"),
+    Flag::new("etcd-certfile", Takes::File, "etcd cert file authentication"),
+    Flag::new("etcd-keyfile", Takes::File, "etcd key file authentication"),
+    Flag::new("etcd-password", Takes::Text, "password for secure etcd communication"),
+    Flag::new("etcd-username", Takes::Text, "username for secure etcd communication"),
+    Flag::new("fleet-endpoint", Takes::Text, "where the cluster manager is asked").default(FLEET_ENDPOINT),
+    Flag::new("group", Takes::Text, "locksmith group"),
+    Flag::switch("version", "Print the version and exit."),
+];
+
+/// What only the daemon has; all of it is ours.
+pub const DAEMON_FLAGS: &[Flag] = &[
+    Flag::new("fleet-lock-url", Takes::Text, "a FleetLock server that keeps the lock instead of etcd"),
+    Flag::new("drain-timeout", Takes::Duration, "how long units may take to move away; 0 moves none")
+        .default("5m"),
+    Flag::new("login-delay", Takes::Duration, "how long who is logged in is warned before").default("5m"),
+    Flag::new("retry-interval", Takes::Duration, "how long what failed rests at first").default("5s"),
+];
+
+const FLEET_ENDPOINT: &str = "unix:///var/run/fleet.sock";
+
+/// Where the lock is kept.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// At least one; not looked at any further.
+    pub endpoints: Vec<String>,
+    /// All three or none.
+    pub tls: Option<Tls>,
+    pub user: Option<User>,
+    /// The empty one is for machines that are in none.
+    pub group: String,
+    pub keys: Keys,
+    /// URL of the cluster manager.
+    pub fleet: String,
+    pub debug: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What locksmithctl was told.
+///
+/// # Errors
+/// A setting that can not be used.
+pub fn store(flags: &Given, environment: Environment<'_>) -> Result<Store, SettingError> {
+    read_store(&Source { flags, environment, prefix: "LOCKSMITHCTL" })
+}
+
+pub(crate) fn read_store(source: &Source<'_>) -> Result<Store, SettingError> {
+    let (place, given) =
+        source.texts("endpoint").unwrap_or_else(|| (Place::Default, vec![DEFAULT_ENDPOINTS.to_owned()]));
+    let endpoints: Vec<String> =
+        given.iter().flat_map(|text| text.split(',')).map(|one| one.trim().to_owned()).collect();
+    if endpoints.iter().any(String::is_empty) {
+        return Err(refused(
+            place,
+            "an address is empty: use addresses like http://127.0.0.1:2379, with commas between",
+        ));
+    }
+    let (group_place, group) = source.text("group").unwrap_or((Place::Default, String::new()));
+    let keys = Keys::of_group(&group).map_err(|error| refused(group_place, error))?;
+    let name = source.text("etcd-username").map(|(_, text)| text);
+    let password = source.text("etcd-password").map(|(_, text)| text).unwrap_or_default();
+    Ok(Store {
+        endpoints,
+        tls: tls(source)?,
+        user: name.map(|name| User { name, password }),
+        group,
+        keys,
+        fleet: source.text("fleet-endpoint").map_or_else(|| FLEET_ENDPOINT.to_owned(), |(_, url)| url),
+        debug: switch(source, "debug")?,
+    })
+}
+
+/// Giving one file asks for all.
+fn tls(source: &Source<'_>) -> Result<Option<Tls>, SettingError> {
+    let files = ["etcd-cafile", "etcd-certfile", "etcd-keyfile"].map(|flag| (flag, source.text(flag)));
+    let Some(place) = files.iter().find_map(|(_, given)| given.as_ref().map(|(place, _)| place.clone()))
+    else {
+        return Ok(None);
+    };
+    let [ca, certificate, key] = files.map(|(flag, given)| {
+        given.map(|(_, path)| path).ok_or_else(|| refused(place.clone(), format!("it needs -{flag} too")))
+    });
+    Ok(Some(Tls { ca: ca?, certificate: certificate?, key: key? }))
+}
+
+fn switch(source: &Source<'_>, flag: &'static str) -> Result<bool, SettingError> {
+    let read = source.read(flag, |text| match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(format!("{other:?} is neither `true` nor `false`")),
+    })?;
+    Ok(read.unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use command_line::before_arguments;
+
+    fn check(words: &[&str], variables: &[(&str, &str)], expect: &str) {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let flags = before_arguments(FLAGS, &words).unwrap();
+        let environment =
+            |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
+        let got = match store(&flags, &environment) {
+            Ok(store) => {
+                let tls = store.tls.map(|tls| format!(" {} {} {}", tls.ca, tls.certificate, tls.key));
+                let user = store.user.map(|user| format!(" {}:{}", user.name, user.password));
+                format!(
+                    "{}{}{} [{}]{}",
+                    store.endpoints.join(" "),
+                    tls.unwrap_or_default(),
+                    user.unwrap_or_default(),
+                    store.group,
+                    if store.debug { " debug" } else { "" },
+                )
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expect, "{words:?} {variables:?}");
+    }
+
+    #[test]
+    fn flags_beat_the_environment() {
+        let both = "http://127.0.0.1:2379 http://127.0.0.1:4001 []";
+        check(&[], &[], both);
+        check(&[], &[("LOCKSMITHCTL_ENDPOINT", "")], both);
+        check(&[], &[("LOCKSMITHD_ENDPOINT", "http://a:1")], both);
+        let variable = ("LOCKSMITHCTL_ENDPOINT", "http://a:1, http://b:2");
+        check(&[], &[variable], "http://a:1 http://b:2 []");
+        check(
+            &["-endpoint", "http://c:3", "--endpoint=http://d:4,http://e:5"],
+            &[variable],
+            "http://c:3 http://d:4 http://e:5 []",
+        );
+        check(
+            &["-endpoint=x", "-group", "web servers", "-debug"],
+            &[("LOCKSMITHCTL_ETCD_USERNAME", "u"), ("LOCKSMITHCTL_ETCD_PASSWORD", "p")],
+            "x u:p [web servers] debug",
+        );
+        check(
+            &["-endpoint=x", "-etcd-cafile=a", "-etcd-certfile=b"],
+            &[("LOCKSMITHCTL_ETCD_KEYFILE", "c")],
+            "x a b c []",
+        );
+    }
+
+    #[test]
+    fn what_is_refused_with_its_place() {
+        check(&["-etcd-cafile", "a"], &[], "-etcd-cafile: it needs -etcd-certfile too");
+        check(
+            &[],
+            &[("LOCKSMITHCTL_ETCD_KEYFILE", "k")],
+            "$LOCKSMITHCTL_ETCD_KEYFILE: it needs -etcd-cafile too",
+        );
+        check(&[], &[("LOCKSMITHCTL_GROUP", "..")], "$LOCKSMITHCTL_GROUP: \"..\" can not be a part of a key");
+        check(
+            &["-endpoint", "a,,b"],
+            &[],
+            "-endpoint: an address is empty: use addresses like http://127.0.0.1:2379, with commas between",
+        );
+        check(
+            &[],
+            &[("LOCKSMITHCTL_DEBUG", "2")],
+            "$LOCKSMITHCTL_DEBUG: \"2\" is neither `true` nor `false`",
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let user = User { name: "u".into(), password: "secret".into() };
+        assert!(!format!("{user:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,27 @@
+//! `send-need-reboot`: tells this machine's locksmithd that a reboot is needed.
+
+use command_line::Given;
+
+use super::super::command::{Command, Run};
+use super::super::failure::Failure;
+use super::super::session::Session;
+use crate::hands::engine::send_need_reboot;
+
+pub const COMMAND: Command = Command {
+    name: "send-need-reboot",
+    arguments: "",
+    summary: "send a 'need reboot' signal over dbus.",
+    description: &[
+        "Says over D-Bus what the update agent says when an update waits for a reboot. locksmithd believes it of root.",
+    ],
+    flags: &[],
+    examples: &[(
+        "sudo locksmithctl send-need-reboot",
+        "reboot when it is this machine's turn, as after an update",
+    )],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+async fn run(_: &Session, _: &Given) -> Result<(), Failure> {
+    send_need_reboot().await.map_err(|error| Failure::new(format!("Error sending signal: {error}")))
+}

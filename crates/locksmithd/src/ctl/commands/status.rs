@@ -1,0 +1,198 @@
+//! `status`: who holds the lock.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use command_line::{Flag, Given, Takes};
+use etcd_api::format_go_duration;
+use jiff::Timestamp;
+use locksmith::{Note, Notes, STALE_AFTER, Semaphore, Staleness, stale};
+use serde::Serialize;
+
+use super::super::command::{Command, Run};
+use super::super::failure::Failure;
+use super::super::session::{Session, failed};
+use super::super::stdout::say;
+use crate::hands::fleet;
+
+const VERBOSE: Flag =
+    Flag::switch("verbose", "with each holder, since when and why, and whether it is dead by the rule");
+const JSON: Flag = Flag::switch("json", "the same as one JSON document");
+const AFTER: Flag =
+    Flag::new("stale-after", Takes::Duration, "how long ago a dead machine took the lock at least")
+        .default("1h");
+
+pub const COMMAND: Command = Command {
+    name: "status",
+    arguments: "",
+    summary: "Get the status of the cluster wide reboot lock.",
+    description: &[
+        "Shows how many machines may reboot at once, how many more of them now, and who holds the lock.",
+    ],
+    flags: &[VERBOSE, JSON, AFTER],
+    examples: &[
+        ("locksmithctl status", "as it always was"),
+        ("locksmithctl status --verbose", "since when and why"),
+    ],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    let lock = session.lock().await?;
+    let failed = |error| failed("getting value", &error);
+    if !given.is_set(VERBOSE.name()) && !given.is_set(JSON.name()) {
+        return say(&plain(&lock.semaphore().await.map_err(failed)?));
+    }
+    let notes = lock.notes().await.map_err(failed)?;
+    let semaphore = lock.semaphore().await.map_err(failed)?;
+    // Whether they are dead can not be told without it; the rest can.
+    let present = fleet::present(&session.fleet()?).await.ok();
+    let after = given.duration(AFTER.name()).unwrap_or(STALE_AFTER);
+    let report = Report::of(&semaphore, &notes, present.as_ref(), Timestamp::now(), after);
+    if given.is_set(JSON.name()) {
+        let text = serde_json::to_string(&report).map_err(|error| Failure::new(error.to_string()))?;
+        return say(&format!("{text}\n"));
+    }
+    say(&report.verbose(Timestamp::now()))
+}
+
+fn plain(semaphore: &Semaphore) -> String {
+    let mut text = format!("Available: {}\nMax: {}\n", semaphore.available(), semaphore.max());
+    if !semaphore.holders().is_empty() {
+        text.push_str("\nMACHINE ID\n");
+        semaphore.holders().iter().for_each(|id| text.push_str(&format!("{id}\n")));
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    available: i64,
+    max: i64,
+    holders: Vec<Holder<'a>>,
+}
+
+#[derive(Serialize)]
+struct Holder<'a> {
+    id: &'a str,
+    #[serde(flatten)]
+    note: Option<&'a Note>,
+    stale: bool,
+    /// Why it does not count as dead.
+    #[serde(rename = "aliveBecause", skip_serializing_if = "Option::is_none")]
+    alive: Option<&'static str>,
+}
+
+impl<'a> Report<'a> {
+    fn of(
+        semaphore: &'a Semaphore,
+        notes: &'a Notes,
+        present: Option<&BTreeSet<String>>,
+        now: Timestamp,
+        after: Duration,
+    ) -> Self {
+        let holder = |id: &'a String| {
+            let note = notes.of(id);
+            let alive = match stale(id, note, present, now, after) {
+                Staleness::Alive(why) => Some(why),
+                Staleness::Stale => None,
+            };
+            Holder { id, note, stale: alive.is_none(), alive }
+        };
+        Self {
+            available: semaphore.available(),
+            max: semaphore.max(),
+            holders: semaphore.holders().iter().map(holder).collect(),
+        }
+    }
+
+    fn verbose(&self, now: Timestamp) -> String {
+        let mut text = format!("Available: {}\nMax: {}\n", self.available, self.max);
+        if self.holders.is_empty() {
+            return text;
+        }
+        let rows: Vec<[String; 5]> = self.holders.iter().map(|holder| holder.row(now)).collect();
+        let head = ["MACHINE ID", "FOR", "VERSION", "REASON", "STALE"].map(str::to_owned);
+        let all: Vec<&[String; 5]> = std::iter::once(&head).chain(&rows).collect();
+        let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        text.push('\n');
+        for row in &all {
+            let cells: Vec<String> =
+                row.iter().enumerate().map(|(column, cell)| format!("{cell:0$}", width(column))).collect();
+            text.push_str(cells.join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl Holder<'_> {
+    fn row(&self, now: Timestamp) -> [String; 5] {
+        let since = |note: &Note| {
+            let age = Duration::try_from(now.duration_since(note.since)).unwrap_or_default();
+            format_go_duration(Duration::from_secs(age.as_secs()))
+        };
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        [
+            self.id.to_owned(),
+            self.note.map_or_else(|| "-".to_owned(), since),
+            or_dash(self.note.map_or("", |note| &note.version)),
+            or_dash(self.note.map_or("", |note| &note.reason)),
+            match self.alive {
+                None => "yes".to_owned(),
+                Some(why) => format!("no: {why}"),
+            },
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-21T15:00:00Z";
+
+    fn held() -> Semaphore {
+        Semaphore::decode(r#"{"semaphore":0,"max":2,"holders":["m1","work"]}"#).unwrap()
+    }
+
+    fn notes() -> Notes {
+        Notes::decode(
+            r#"{"m1":{"since":"2026-11-21T13:00:00Z","bootID":"b","version":"2.0.0","reason":"update to 3.0.0"}}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn as_it_always_was() {
+        assert_eq!(plain(&Semaphore::default()), "Available: 1\nMax: 1\n");
+        assert_eq!(plain(&held()), "Available: 0\nMax: 2\n\nMACHINE ID\nm1\nwork\n");
+    }
+
+    #[test]
+    fn verbose() {
+        let now = NOW.parse().unwrap();
+        let (held, notes, present) = (held(), notes(), BTreeSet::new());
+        let report = Report::of(&held, &notes, Some(&present), now, STALE_AFTER);
+        assert_eq!(
+            report.verbose(now),
+            "Available: 0\nMax: 2\n\n\
+             MACHINE ID  FOR     VERSION  REASON           STALE\n\
+             m1          2h0m0s  2.0.0    update to 3.0.0  yes\n\
+             work        -       -        -                no: nobody knows since when it holds the lock\n"
+        );
+        let none = Semaphore::default();
+        assert_eq!(Report::of(&none, &notes, None, now, STALE_AFTER).verbose(now), "Available: 1\nMax: 1\n");
+    }
+
+    #[test]
+    fn json() {
+        let now = NOW.parse().unwrap();
+        let (held, notes) = (held(), notes());
+        let report = Report::of(&held, &notes, None, now, STALE_AFTER);
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            r#"{"available":0,"max":2,"holders":[{"id":"m1","since":"2026-11-21T13:00:00Z","bootID":"b","version":"2.0.0","reason":"update to 3.0.0","stale":false,"aliveBecause":"the cluster manager could not be asked for it"},{"id":"work","stale":false,"aliveBecause":"nobody knows since when it holds the lock"}]}"#
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! `unlock`: gives the lock of a machine back.
+
+use std::time::Duration;
+
+use command_line::{Flag, Given, Takes};
+use jiff::Timestamp;
+use locksmith::{STALE_AFTER, Staleness, stale};
+
+use super::super::command::{Command, Run};
+use super::super::failure::Failure;
+use super::super::session::{Session, failed, holder, write_note};
+use super::super::stdout::say;
+use crate::hands::fleet;
+
+const STALE: Flag = Flag::switch("stale", "unlock each machine that is dead by the rule below");
+const AFTER: Flag =
+    Flag::new("stale-after", Takes::Duration, "how long ago a dead machine took the lock at least")
+        .default("1h");
+
+pub const COMMAND: Command = Command {
+    name: "unlock",
+    arguments: "<machine-id>",
+    summary: "Unlock this machine or a given machine-id for reboot.",
+    description: &[
+        "Gives back the lock that the given machine holds, or this one if no id is given. A machine gives it back by",
+        "itself when it is healthy again; one that never comes back keeps the others from rebooting until then.",
+        "",
+        "Dead by the rule, for --stale, is a machine that took the lock itself to reboot, longer ago than --stale-after,",
+        "and that the cluster manager does not see. Each that is unlocked so is named.",
+    ],
+    flags: &[STALE, AFTER],
+    examples: &[
+        ("locksmithctl unlock 69d27b356a94476da859461d3a3bc6fd", "that machine"),
+        ("locksmithctl unlock --stale", "machines that are gone for good"),
+    ],
+    run: Run::Does(|session, given| Box::pin(run(session, given))),
+};
+
+async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+    if given.is_set(STALE.name()) {
+        let after = given.duration(AFTER.name()).unwrap_or(STALE_AFTER);
+        return unlock_stale(session, given, after).await;
+    }
+    let lock = session.lock().await?;
+    let id = holder(given.argument(0))?;
+    lock.unlock(&id).await.map_err(|error| failed("unlocking", &error))?;
+    write_note(&lock, &id, None).await;
+    Ok(())
+}
+
+async fn unlock_stale(session: &Session, given: &Given, after: Duration) -> Result<(), Failure> {
+    if !given.arguments.is_empty() {
+        return Err(Failure::usage(
+            "Error unlocking: --stale finds the machines by itself, give no machine-id",
+        ));
+    }
+    let lock = session.lock().await?;
+    let present = fleet::present(&session.fleet()?).await.map_err(|error| {
+        Failure::new(format!(
+            "Error unlocking: the cluster manager can not be asked which machines are there: {error}"
+        ))
+    })?;
+    let notes = lock.notes().await.map_err(|error| failed("unlocking", &error))?;
+    let semaphore = lock.semaphore().await.map_err(|error| failed("unlocking", &error))?;
+    for id in semaphore.holders() {
+        let judged = stale(id, notes.of(id), Some(&present), Timestamp::now(), after);
+        if judged == Staleness::Stale {
+            lock.unlock(id).await.map_err(|error| failed("unlocking", &error))?;
+            write_note(&lock, id, None).await;
+            say(&format!("Unlocked {id}\n"))?;
+        }
+    }
+    Ok(())
+}

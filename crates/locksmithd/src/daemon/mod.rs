@@ -1,0 +1,65 @@
+//! locksmithd: waits until the update agent needs a reboot, and for whatever has to be before it.
+
+mod run;
+mod work;
+
+use std::process::ExitCode;
+
+use command_line::{Flag, before_arguments};
+use locksmith::{DAEMON_FLAGS, Daemon, FLAGS};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+
+use crate::VERSION;
+
+/// Libraries whose daily business is nobody's news.
+const QUIET: [&str; 3] = ["hyper", "rustls", "zbus"];
+/// Starting it again would not help: what it was told can not be used.
+const WRONG_USE: u8 = 2;
+
+pub fn main(words: &[String]) -> ExitCode {
+    let flags: Vec<Flag> = [FLAGS, DAEMON_FLAGS].concat();
+    let given = match before_arguments(&flags, words) {
+        Ok(given) => given,
+        Err(bad) => {
+            eprintln!("{}", bad.0);
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    if given.wants_help() {
+        println!("Usage of locksmithd:");
+        flags.iter().for_each(|flag| println!("  {}\n    \t{}", flag.usage(), flag.help));
+        return ExitCode::SUCCESS;
+    }
+    if given.is_set("version") {
+        println!("locksmithd version {VERSION}");
+        return ExitCode::SUCCESS;
+    }
+    let settings = locksmith::daemon(&given, &|name| std::env::var(name).ok());
+    let debug = matches!(&settings, Ok(Daemon::Run(settings)) if settings.store.debug);
+    let level = if debug { Level::DEBUG } else { Level::INFO };
+    let targets = Targets::new().with_default(level).with_targets(QUIET.map(|name| (name, Level::WARN)));
+    if let Err(error) = daemon::log::start("locksmithd", targets) {
+        eprintln!("error: {}", causes::chain(&error));
+        return ExitCode::FAILURE;
+    }
+    match settings {
+        Ok(Daemon::Off) => {
+            // systemd wants to hear that even of a service that ends at once.
+            daemon::notify::ready("the reboot strategy is off");
+            tracing::info!("Reboot strategy is \"off\" - locksmithd is exiting.");
+            ExitCode::SUCCESS
+        }
+        Ok(Daemon::Run(settings)) => match run::run(*settings) {
+            Ok(code) => code,
+            Err(error) => {
+                tracing::error!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(WRONG_USE)
+        }
+    }
+}

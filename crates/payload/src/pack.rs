@@ -1,0 +1,381 @@
+//! From images to a blob and its index, on all processors.
+//!
+//! The same images and the same version of zstd give the same bytes. Files have their names only when they are whole;
+//! what is there already and right is not made again.
+
+use std::fs::{self, File};
+use std::io;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use crate::frame::{self, FrameError};
+use crate::index::{Image, Index, Kind, OldImage, OldRange, Segment};
+use crate::limits::{MAX_INDEX_BYTES, MAX_OLD_BYTES, SEGMENT_BYTES};
+use crate::opened::{At, Opened, ReadError, digest};
+use crate::place::ReadAt;
+use crate::whole::{Whole, WriteError};
+use release::Digest;
+
+/// How much of the old image before the place of a segment, and from there on, it is packed over.
+const OLD_BEFORE: u64 = SEGMENT_BYTES as u64;
+const OLD_FROM: u64 = MAX_OLD_BYTES as u64 - OLD_BEFORE;
+/// A delta's frame smaller than this part of its segment is not compared with the full form.
+const SURELY_SMALLER: u32 = 64;
+
+/// An image to be packed.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    pub role: &'a str,
+    pub path: &'a Path,
+}
+
+/// How it is packed.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// A multiple of 4096, at most [`SEGMENT_BYTES`].
+    pub segment_size: u32,
+    /// Each takes some 200 MiB; `None`: one for each processor.
+    pub threads: Option<NonZero<usize>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_size: SEGMENT_BYTES, threads: None }
+    }
+}
+
+/// What a delta is made over, and what it is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Old<'a> {
+    /// Images that the new version has too, by their roles; others are left alone.
+    pub images: &'a [Input<'a>],
+    /// The full payload of the new images, for segments that are smaller that way. Without it these are packed anew.
+    pub full: Option<&'a Packed>,
+}
+
+/// Bytes of images that are packed, and of all there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    pub done: u64,
+    pub total: u64,
+}
+
+/// A payload in a folder.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    pub index: Index,
+    /// `full.index.json`, `delta.index.json`.
+    pub index_path: PathBuf,
+    pub index_size: u64,
+    pub index_sha256: Digest,
+    /// `full.blob`, `delta.blob`.
+    pub blob_path: PathBuf,
+    pub blob_size: u64,
+    pub blob_sha256: Digest,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("can not pack {role} at byte {offset}")]
+    Frame { role: String, offset: u64, source: FrameError },
+    #[error("{role} at byte {offset} does not unpack to what was packed: a defect, or damaged memory")]
+    Unsound { role: String, offset: u64 },
+    #[error("what shall be packed breaks a limit")]
+    Limits(#[source] crate::index::IndexError),
+    #[error("{0} changed while it was packed")]
+    Changed(PathBuf),
+}
+
+/// Packs images for machines that have none of them.
+pub fn pack(
+    images: &[Input<'_>],
+    options: Options,
+    folder: &Path,
+    progress: &mut dyn FnMut(Packing),
+) -> Result<Packed, PackError> {
+    Job::prepare(Kind::Full, images, None, options)?.run(folder, progress)
+}
+
+/// Packs images for machines that have the old ones.
+pub fn pack_delta(
+    old: Old<'_>,
+    images: &[Input<'_>],
+    options: Options,
+    folder: &Path,
+    progress: &mut dyn FnMut(Packing),
+) -> Result<Packed, PackError> {
+    Job::prepare(Kind::Delta, images, Some(old), options)?.run(folder, progress)
+}
+
+/// Where one segment is.
+#[derive(Clone, Copy)]
+struct Task {
+    image: usize,
+    offset: u64,
+    length: u32,
+}
+
+/// A segment whose place in the blob is not known yet.
+struct Made {
+    sha256: Digest,
+    frame: Vec<u8>,
+    old: Option<OldRange>,
+}
+
+struct Job<'a> {
+    kind: Kind,
+    options: Options,
+    /// Without segments.
+    images: Vec<Image>,
+    files: Vec<(Opened, Option<Opened>)>,
+    full: Option<(&'a Index, File, &'a Path)>,
+}
+
+impl<'a> Job<'a> {
+    fn prepare(
+        kind: Kind,
+        inputs: &[Input<'_>],
+        old: Option<Old<'a>>,
+        options: Options,
+    ) -> Result<Self, PackError> {
+        let (mut images, mut files) = (Vec::new(), Vec::new());
+        for input in inputs {
+            let new = Opened::read(input.path)?;
+            let before = old.and_then(|old| old.images.iter().find(|old| old.role == input.role));
+            let before = before.map(|input| Opened::read(input.path)).transpose()?;
+            images.push(Image {
+                role: input.role.to_owned(),
+                size: new.size,
+                sha256: new.sha256,
+                old: before.as_ref().map(|old| OldImage { size: old.size, sha256: old.sha256 }),
+                segments: Vec::new(),
+            });
+            files.push((new, before));
+        }
+        let full = old.and_then(|old| old.full).map(|full| {
+            let file = File::open(&full.blob_path).at(&full.blob_path)?;
+            Ok::<_, ReadError>((&full.index, file, full.blob_path.as_path()))
+        });
+        Ok(Self { kind, options, images, files, full: full.transpose()? })
+    }
+
+    fn run(self, folder: &Path, progress: &mut dyn FnMut(Packing)) -> Result<Packed, PackError> {
+        let tasks = self.tasks()?;
+        let name = match self.kind {
+            Kind::Full => "full",
+            Kind::Delta => "delta",
+        };
+        let (index_path, blob_path) =
+            (folder.join(format!("{name}.index.json")), folder.join(format!("{name}.blob")));
+        let write = |source| WriteError { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(write)?;
+        // One at a time: who comes second finds what the first one made. Let go when it is dropped.
+        let lock = File::open(folder).map_err(write)?;
+        lock.lock().map_err(write)?;
+        if let Some(index) = self.found(&index_path, &blob_path) {
+            let done = index.output_size();
+            progress(Packing { done, total: done });
+            return packed(index, index_path, blob_path);
+        }
+        let mut blob = Whole::begin(&blob_path)?;
+        let images = self.fill(&tasks, &mut blob, progress)?;
+        for (image, (file, _)) in images.iter().zip(&self.files) {
+            if digest(&file.file, file.size).at(&file.path)? != image.sha256 {
+                return Err(PackError::Changed(file.path.clone()));
+            }
+        }
+        let index = Index::new(self.kind, self.options.segment_size, blob.length, images);
+        index.check().map_err(PackError::Limits)?;
+        let text = index.to_bytes();
+        if text.len() > MAX_INDEX_BYTES {
+            return Err(PackError::Limits(crate::index::IndexError::TooLong(text.len())));
+        }
+        // An index that is there says that its blob is whole.
+        match fs::remove_file(&index_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error).into()),
+            _ => {}
+        }
+        blob.end(&blob_path)?;
+        let mut file = Whole::begin(&index_path)?;
+        file.add(&text)?;
+        file.end(&index_path)?;
+        packed(index, index_path, blob_path)
+    }
+
+    /// All segments, in the blob's order. Limits that show before anything is packed.
+    fn tasks(&self) -> Result<Vec<Task>, PackError> {
+        let size = u64::from(self.options.segment_size.max(1));
+        let mut tasks = Vec::new();
+        let mut empty = Index::new(self.kind, self.options.segment_size, 0, Vec::new());
+        for (number, image) in self.images.iter().enumerate() {
+            let offsets = (0..image.size).step_by(usize::try_from(size).unwrap_or(usize::MAX));
+            tasks.extend(offsets.map(|offset| Task {
+                image: number,
+                offset,
+                // invariant: at most the segment size, which is 32 bits.
+                length: u32::try_from(size.min(image.size - offset)).unwrap_or(u32::MAX),
+            }));
+            empty.images.push(image.clone());
+        }
+        empty.check_outside().map_err(PackError::Limits)?;
+        Ok(tasks)
+    }
+
+    /// What an earlier run left, where it is of the same images and all of it is right.
+    fn found(&self, index_path: &Path, blob_path: &Path) -> Option<Index> {
+        let index = Index::parse(&fs::read(index_path).ok()?).ok()?;
+        let same = |image: &Image, found: &Image| {
+            image.role == found.role
+                && image.size == found.size
+                && image.sha256 == found.sha256
+                && image.old == found.old
+        };
+        let blob = File::open(blob_path).ok()?;
+        if index.kind != self.kind
+            || index.segment_size != self.options.segment_size
+            || index.images.len() != self.images.len()
+            || !self.images.iter().zip(&index.images).all(|(image, found)| same(image, found))
+            || ReadAt::size(&blob).ok()? != index.blob_size
+        {
+            return None;
+        }
+        for (image, (_, old)) in index.images.iter().zip(&self.files) {
+            for segment in &image.segments {
+                let mut frame = vec![0; segment.blob_length as usize];
+                blob.read_at(&mut frame, segment.blob_offset).ok()?;
+                let range = segment.old.as_ref();
+                let range = range.map(|range| old.as_ref()?.bytes(range.offset, range.length.into()).ok());
+                let range = match range {
+                    Some(None) => return None,
+                    range => range.flatten(),
+                };
+                let mut output = vec![0; segment.length as usize];
+                let length = frame::unpack(&frame, range.as_deref(), &mut output).ok()?;
+                if length != output.len() || Digest::of(&output) != segment.sha256 {
+                    return None;
+                }
+            }
+        }
+        Some(index)
+    }
+
+    /// Packs all segments; the blob gets them in order, whoever is ready first.
+    fn fill(
+        &self,
+        tasks: &[Task],
+        blob: &mut Whole,
+        progress: &mut dyn FnMut(Packing),
+    ) -> Result<Vec<Image>, PackError> {
+        let threads = self.options.threads.or_else(|| thread::available_parallelism().ok());
+        let threads = threads.map_or(1, NonZero::get).min(tasks.len());
+        let mut images = self.images.clone();
+        let mut packing = Packing { done: 0, total: images.iter().map(|image| image.size).sum() };
+        thread::scope(|scope| {
+            // Each is one segment ahead, not more: that bounds the memory.
+            let lines: Vec<Receiver<Result<Made, PackError>>> = (0..threads)
+                .map(|first| {
+                    let (sender, receiver) = sync_channel(1);
+                    scope.spawn(move || self.work(tasks.iter().skip(first).step_by(threads), &sender));
+                    receiver
+                })
+                .collect();
+            for (number, task) in tasks.iter().enumerate() {
+                let gone =
+                    || PackError::Unsound { role: self.images[task.image].role.clone(), offset: task.offset };
+                let made = lines[number % threads].recv().map_err(|_| gone())??;
+                images[task.image].segments.push(Segment {
+                    offset: task.offset,
+                    length: task.length,
+                    sha256: made.sha256,
+                    blob_offset: blob.length,
+                    blob_length: u32::try_from(made.frame.len()).map_err(|_| gone())?,
+                    old: made.old,
+                });
+                blob.add(&made.frame)?;
+                packing.done += u64::from(task.length);
+                progress(packing);
+            }
+            Ok(images)
+        })
+    }
+
+    /// Ends when nobody listens any more.
+    fn work<'t>(&self, tasks: impl Iterator<Item = &'t Task>, line: &SyncSender<Result<Made, PackError>>) {
+        for task in tasks {
+            if line.send(self.make(*task)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn make(&self, task: Task) -> Result<Made, PackError> {
+        let role = &self.images[task.image].role;
+        let (new, old) = &self.files[task.image];
+        let bytes = new.bytes(task.offset, task.length.into())?;
+        let failed = |source| PackError::Frame { role: role.clone(), offset: task.offset, source };
+        let (mut frame, mut range, mut below) = (None, None, None);
+        if let Some(old) = old {
+            let from = task.offset.saturating_sub(OLD_BEFORE);
+            let end = (task.offset + OLD_FROM).min(old.size);
+            if from < end {
+                let over = old.bytes(from, end - from)?;
+                frame = Some(frame::pack_over(&over, &bytes).map_err(failed)?);
+                let length = u32::try_from(end - from).unwrap_or(u32::MAX);
+                range = Some(OldRange { offset: from, length, sha256: Digest::of(&over) });
+                below = Some(over);
+            }
+        }
+        let sha256 = Digest::of(&bytes);
+        let small = |frame: &Vec<u8>| frame.len() < (task.length / SURELY_SMALLER) as usize;
+        if !frame.as_ref().is_some_and(small) {
+            let full = match self.packed_before(role, task, sha256)? {
+                Some(full) => full,
+                None => frame::pack(&bytes).map_err(failed)?,
+            };
+            if frame.as_ref().is_none_or(|frame| full.len() <= frame.len()) {
+                (frame, range, below) = (Some(full), None, None);
+            }
+        }
+        let frame = frame.unwrap_or_default();
+        let mut again = vec![0; bytes.len()];
+        let length = frame::unpack(&frame, below.as_deref(), &mut again).map_err(failed)?;
+        if length != bytes.len() || again != bytes {
+            return Err(PackError::Unsound { role: role.clone(), offset: task.offset });
+        }
+        Ok(Made { sha256, frame, old: range })
+    }
+
+    /// This segment's frame in the full payload.
+    fn packed_before(&self, role: &str, task: Task, sha256: Digest) -> Result<Option<Vec<u8>>, PackError> {
+        let Some((index, blob, path)) = &self.full else { return Ok(None) };
+        let segments = index.image(role).map(|image| &image.segments[..]).unwrap_or_default();
+        let Some(found) = segments.iter().find(|segment| {
+            segment.offset == task.offset && segment.length == task.length && segment.sha256 == sha256
+        }) else {
+            return Ok(None);
+        };
+        let mut frame = vec![0; found.blob_length as usize];
+        blob.read_at(&mut frame, found.blob_offset).at(path)?;
+        Ok(Some(frame))
+    }
+}
+
+fn packed(index: Index, index_path: PathBuf, blob_path: PathBuf) -> Result<Packed, PackError> {
+    let text = index.to_bytes();
+    let blob = Opened::read(&blob_path)?;
+    Ok(Packed {
+        index,
+        index_size: text.len() as u64,
+        index_sha256: Digest::of(&text),
+        index_path,
+        blob_size: blob.size,
+        blob_sha256: blob.sha256,
+        blob_path,
+    })
+}

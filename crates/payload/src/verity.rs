@@ -1,0 +1,189 @@
+//! dm-verity's tree of hashes over an image, as `veritysetup format` makes it: SHA-256, blocks of 4096 bytes.
+//!
+//! The image passes by once; only one digest of each block is kept, 32 bytes for 4096. Format: the kernel's
+//! `Documentation/admin-guide/device-mapper/verity.rst` and cryptsetup's `lib/verity/verity.c`, hash type 1: the salt
+//! comes before the block, and digests fill blocks from the top level down to the leaves, behind a superblock.
+
+use std::io::{self, Read};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::place::Target;
+use release::Digest;
+
+pub const BLOCK_BYTES: usize = 4096;
+/// Where the superblock has room for one.
+pub const MAX_SALT_BYTES: usize = 256;
+const DIGEST_BYTES: usize = 32;
+/// Written at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What the tree depends on besides the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    pub salt: Vec<u8>,
+    /// Of the superblock, in the order that its text has.
+    pub uuid: [u8; 16],
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerityError {
+    #[error("a salt of {0} bytes is longer than {MAX_SALT_BYTES}")]
+    Salt(usize),
+    #[error("an image of {0} bytes is not made of blocks of {BLOCK_BYTES}")]
+    Blocks(u64),
+    #[error("{needed} bytes of hashes do not fit {capacity}")]
+    TooSmall { needed: u64, capacity: u64 },
+    #[error("can not write the hashes")]
+    Write(#[source] io::Error),
+    #[error("can not read the hashes back")]
+    Read(#[source] io::Error),
+    #[error("the hashes that are read back differ from what was written, at byte {0}")]
+    Differs(u64),
+}
+
+/// Takes the image in pieces of any size.
+#[derive(Debug)]
+pub struct Hasher {
+    parameters: Parameters,
+    salted: Sha256,
+    /// Bytes of a block that is not whole yet.
+    begun: Vec<u8>,
+    size: u64,
+    leaves: Vec<u8>,
+}
+
+impl Hasher {
+    /// For an image of about `size` bytes.
+    pub fn new(parameters: &Parameters, size: u64) -> Result<Self, VerityError> {
+        if parameters.salt.len() > MAX_SALT_BYTES {
+            return Err(VerityError::Salt(parameters.salt.len()));
+        }
+        let digests = usize::try_from(size / BLOCK_BYTES as u64 * DIGEST_BYTES as u64).unwrap_or(0);
+        Ok(Self {
+            parameters: parameters.clone(),
+            salted: Sha256::new_with_prefix(&parameters.salt),
+            begun: Vec::with_capacity(BLOCK_BYTES),
+            size: 0,
+            leaves: Vec::with_capacity(digests.next_multiple_of(BLOCK_BYTES)),
+        })
+    }
+
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        if !self.begun.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.begun.len()));
+            self.begun.extend_from_slice(now);
+            bytes = later;
+            if self.begun.len() < BLOCK_BYTES {
+                return;
+            }
+            push(&self.salted, &self.begun, &mut self.leaves);
+            self.begun.clear();
+        }
+        let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+        for block in blocks {
+            push(&self.salted, block, &mut self.leaves);
+        }
+        self.begun.extend_from_slice(rest);
+    }
+
+    pub fn finish(self) -> Result<Tree, VerityError> {
+        if !self.begun.is_empty() || self.size == 0 {
+            return Err(VerityError::Blocks(self.size));
+        }
+        let mut levels = Vec::new();
+        let mut level = self.leaves;
+        while level.len() > DIGEST_BYTES {
+            level.resize(level.len().next_multiple_of(BLOCK_BYTES), 0);
+            let mut above = Vec::with_capacity(level.len() / BLOCK_BYTES * DIGEST_BYTES);
+            for block in level.as_chunks::<BLOCK_BYTES>().0 {
+                push(&self.salted, block, &mut above);
+            }
+            levels.push(level);
+            level = above;
+        }
+        levels.reverse();
+        let mut root = [0; DIGEST_BYTES];
+        root.copy_from_slice(&level);
+        let superblock = superblock(&self.parameters, self.size / BLOCK_BYTES as u64);
+        Ok(Tree { root: Digest(root), superblock, levels })
+    }
+}
+
+fn push(salted: &Sha256, block: &[u8], digests: &mut Vec<u8>) {
+    digests.extend_from_slice(&salted.clone().chain_update(block).finalize());
+}
+
+/// `struct verity_sb`, and zeros up to the block's end.
+fn superblock(parameters: &Parameters, blocks: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(BLOCK_BYTES);
+    bytes.extend_from_slice(b"verity\0\0");
+    bytes.extend_from_slice(&1_u32.to_le_bytes()); // version
+    bytes.extend_from_slice(&1_u32.to_le_bytes()); // hash type
+    bytes.extend_from_slice(&parameters.uuid);
+    let mut algorithm = [0; 32];
+    algorithm[..6].copy_from_slice(b"sha256");
+    bytes.extend_from_slice(&algorithm);
+    let block = u32::try_from(BLOCK_BYTES).unwrap_or_default().to_le_bytes();
+    bytes.extend_from_slice(&block); // of the image
+    bytes.extend_from_slice(&block); // of the tree
+    bytes.extend_from_slice(&blocks.to_le_bytes());
+    let salt = u16::try_from(parameters.salt.len()).unwrap_or_default();
+    bytes.extend_from_slice(&salt.to_le_bytes());
+    bytes.extend_from_slice(&[0; 6]);
+    bytes.extend_from_slice(&parameters.salt);
+    bytes.resize(BLOCK_BYTES, 0);
+    bytes
+}
+
+/// The whole content of a verity partition.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    pub root: Digest,
+    superblock: Vec<u8>,
+    /// From the top down.
+    levels: Vec<Vec<u8>>,
+}
+
+impl Tree {
+    /// Its bytes, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.superblock).chain(&self.levels).flat_map(|part| part.chunks(PIECE_BYTES))
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.parts().map(|part| part.len() as u64).sum()
+    }
+
+    /// On the disk when it returns.
+    pub fn write(&self, target: &dyn Target) -> Result<(), VerityError> {
+        let (needed, capacity) = (self.size(), target.capacity().map_err(VerityError::Write)?);
+        if needed > capacity {
+            return Err(VerityError::TooSmall { needed, capacity });
+        }
+        let mut offset = 0;
+        for part in self.parts() {
+            target.write_at(part, offset).map_err(VerityError::Write)?;
+            offset += part.len() as u64;
+        }
+        target.finish(needed).map_err(VerityError::Write)
+    }
+
+    /// Compares all of it with what `from` gives.
+    pub fn compare(&self, mut from: impl Read) -> Result<(), VerityError> {
+        let mut buffer = vec![0; PIECE_BYTES];
+        let mut offset = 0;
+        for part in self.parts() {
+            let read = &mut buffer[..part.len()];
+            from.read_exact(read).map_err(VerityError::Read)?;
+            if let Some(at) = part.iter().zip(&*read).position(|(expect, got)| expect != got) {
+                return Err(VerityError::Differs(offset + at as u64));
+            }
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Real files as places, and what is read back of them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod kit;
+
+use std::fs;
+use std::io::{self, Cursor, Read};
+
+use kit::Chance;
+use payload::verity::{Hasher, Parameters};
+use payload::{
+    Apply, Digest, Expected, FromDisk, GrowingFile, Part, Partition, ReadAt, ReadBackError, Target, read_back,
+};
+
+fn apply_to(target: &dyn Target, made: &kit::Made) {
+    payload::apply(Apply {
+        index: &made.index,
+        blob: &mut kit::Blob::of(made),
+        full: None,
+        parts: &[Part { role: "usr", target, old: None }],
+        look: false,
+        progress: &mut |_| {},
+        cancelled: &|| false,
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_file_ends_with_the_image_and_a_partition_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = Chance(40).image(30_001);
+    let made = kit::full(&new);
+    for length in [0, 10, 30_001, 50_000] {
+        let path = kit::file(folder.path(), "file", &vec![3; length]);
+        apply_to(&GrowingFile::open(&path).unwrap(), &made);
+        assert!(fs::read(&path).unwrap() == new, "{length}");
+    }
+    let path = kit::file(folder.path(), "partition", &vec![3; 50_000]);
+    let partition = Partition::open(&path).unwrap();
+    assert_eq!((partition.capacity().unwrap(), partition.size().unwrap()), (50_000, 50_000));
+    apply_to(&partition, &made);
+    assert!(fs::read(&path).unwrap() == [&new[..], &[3; 19_999]].concat());
+    assert!(Partition::open(&folder.path().join("absent")).is_err());
+    let fresh = folder.path().join("fresh");
+    apply_to(&GrowingFile::open(&fresh).unwrap(), &made);
+    assert!(fs::read(&fresh).unwrap() == new);
+}
+
+#[test]
+fn what_is_read_past_the_cache_is_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = Chance(41).bytes((4 << 20) + 5000);
+    // In memory, where there is no reading past the cache, too.
+    for folder in [folder.path(), "/dev/shm".as_ref()] {
+        for size in [0, 1, 4096, 5000, 4 << 20, (4 << 20) + 513] {
+            let bytes = &all[..size];
+            let file = tempfile::NamedTempFile::new_in(folder).unwrap();
+            fs::write(file.path(), bytes).unwrap();
+            let mut read = Vec::new();
+            FromDisk::open(file.path()).unwrap().read_to_end(&mut read).unwrap();
+            assert!(read == bytes, "{size}");
+        }
+    }
+}
+
+/// Fails when it is read behind its end.
+struct Broken(Cursor<Vec<u8>>);
+
+impl Read for Broken {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(io::Error::other("unreadable sector")),
+            count => Ok(count),
+        }
+    }
+}
+
+#[test]
+fn what_is_read_back_is_what_was_signed_or_named_as_not() {
+    let image = Chance(42).image(700 * 4096);
+    let parameters = Parameters { salt: vec![1, 2, 3], uuid: [5; 16] };
+    let mut hasher = Hasher::new(&parameters, 0).unwrap();
+    hasher.update(&image);
+    let tree = hasher.finish().unwrap();
+    let mut behind = image.clone();
+    behind.extend([1; 5000]);
+    let good = Expected {
+        role: "usr",
+        size: image.len() as u64,
+        sha256: Digest::of(&image),
+        verity: Some((&parameters, tree.root)),
+    };
+    let read = |expected: Expected<'_>, bytes: &[u8]| read_back(&expected, bytes, &mut |_| true);
+    for bytes in [&image, &behind] {
+        let mut seen = Vec::new();
+        let mut watch = |done| {
+            seen.push(done);
+            true
+        };
+        let got = read_back(&good, &bytes[..], &mut watch).unwrap().unwrap();
+        assert!(got.parts().eq(tree.parts()) && got.root == tree.root);
+        assert!(seen.is_sorted() && seen.last() == Some(&good.size) && seen.len() == 3, "{seen:?}");
+    }
+    assert!(read(Expected { verity: None, ..good }, &image).unwrap().is_none());
+    for at in (0..image.len()).step_by(200_001).chain([image.len() - 1]) {
+        let mut other = image.clone();
+        other[at] ^= 1;
+        assert!(matches!(read(good, &other), Err(ReadBackError::WrongHash { .. })), "{at}");
+        // The tree alone sees it too.
+        let expected = Expected { sha256: Digest::of(&other), ..good };
+        assert!(matches!(read(expected, &other), Err(ReadBackError::WrongRoot { .. })), "{at}");
+    }
+    let short = read(good, &image[..5000]).unwrap_err();
+    assert!(matches!(short, ReadBackError::Read { offset: 0, .. }), "{short}");
+    let broken = Broken(Cursor::new(image[..2_000_000].to_vec()));
+    let error = read_back(&good, broken, &mut |_| true).unwrap_err();
+    assert!(matches!(error, ReadBackError::Read { offset: 1_048_576, .. }), "{error}");
+    let cancelled = read_back(&good, &image[..], &mut |done| done < 2_000_000).unwrap_err();
+    assert!(matches!(cancelled, ReadBackError::Cancelled), "{cancelled}");
+    let odd = Expected { size: 5000, sha256: Digest::of(&image[..5000]), ..good };
+    assert!(matches!(read(odd, &image), Err(ReadBackError::Verity(_))));
+    assert!(read(Expected { verity: None, ..odd }, &image).unwrap().is_none());
+}

@@ -1,0 +1,164 @@
+//! Whatever is packed comes out again, the same on each machine and at each time.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod kit;
+
+use std::fs;
+use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use kit::{Blob, Chance, Disk, OldImage, attempt};
+use payload::{Index, Input, Old, Options, PackError, Packed, pack, pack_delta};
+use proptest::prelude::*;
+
+fn packed(folder: &Path, old: Option<&[u8]>, new: &[u8], options: Options) -> Packed {
+    let path = kit::file(folder, "new", new);
+    let images = [Input { role: "usr", path: &path }];
+    let full = pack(&images, options, folder, &mut |_| {}).unwrap();
+    let Some(old) = old else { return full };
+    let path = kit::file(folder, "old", old);
+    let old = Old { images: &[Input { role: "usr", path: &path }], full: Some(&full) };
+    pack_delta(old, &images, options, folder, &mut |_| {}).unwrap()
+}
+
+/// Applies, and again: then there is nothing to fetch.
+fn comes_out(packed: &Packed, old: Option<&[u8]>, new: &[u8]) {
+    let bytes = fs::read(&packed.blob_path).unwrap();
+    let index = Index::parse(&fs::read(&packed.index_path).unwrap()).unwrap();
+    assert_eq!(index, packed.index);
+    let disk = Disk::holding(vec![0xcc; new.len() + 1]);
+    let old = old.map(OldImage::of);
+    let place = (&disk as _, old.as_ref().map(|old| old as _));
+    for look in [false, true] {
+        let mut blob = Blob { bytes: &bytes, asked: Vec::new() };
+        let (outcome, last) = attempt(&index, &mut blob, None, place, look);
+        let applied = outcome.unwrap();
+        assert!(disk.seen() == [new, &[0xcc]].concat());
+        assert_eq!((last.done, last.total), (new.len() as u64, new.len() as u64));
+        assert_eq!(applied.fetched, if look { 0 } else { index.blob_size });
+    }
+}
+
+/// An image, and one that was made of it: changed, moved, longer, shorter, or another one.
+fn images() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    (any::<u64>(), 1..60_000_usize, 0..5_u8).prop_map(|(seed, size, kind)| {
+        let mut chance = Chance(seed | 1);
+        let old = chance.image(size);
+        let mut new = kit::changed(&mut chance, &old);
+        match kind {
+            0 => new.splice(0..0, chance.image(5000)).for_each(drop),
+            1 => new.truncate(size / 2 + 1),
+            2 => new.extend(chance.image(30_000)),
+            3 => new = chance.image(size),
+            _ => {}
+        }
+        if new.is_empty() {
+            new.push(1);
+        }
+        (old, new)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_packed_comes_out(
+        (old, new) in images(),
+        segment_size in prop::sample::select(vec![4096_u32, 8192, 65_536]),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { segment_size, threads: None };
+        let full = packed(folder.path(), None, &new, options);
+        comes_out(&full, None, &new);
+        let delta = packed(folder.path(), Some(&old), &new, options);
+        comes_out(&delta, Some(&old), &new);
+        let frames = delta.index.images[0].segments.iter().zip(&full.index.images[0].segments);
+        for (over, alone) in frames {
+            prop_assert!(over.blob_length <= alone.blob_length.max(segment_size / 64));
+            prop_assert_eq!(over.sha256, alone.sha256);
+        }
+    }
+
+    #[test]
+    fn the_same_images_give_the_same_payload((old, new) in images()) {
+        let digests = [1, 3].map(|threads| {
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options { segment_size: 4096, threads: NonZero::new(threads) };
+            let delta = packed(folder.path(), Some(&old), &new, options);
+            (delta.index_sha256, delta.blob_sha256, fs::read(folder.path().join("full.blob")).unwrap())
+        });
+        prop_assert!(digests[0] == digests[1]);
+    }
+}
+
+#[test]
+fn what_is_there_and_right_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chance = Chance(31);
+    let old = chance.image(50_000);
+    let mut new = kit::changed(&mut chance, &old);
+    let make = |new: &[u8]| packed(folder.path(), Some(&old), new, kit::OPTIONS);
+    let file = |name: &str| folder.path().join(name).metadata().unwrap().ino();
+    let first = make(&new);
+    let inodes = [file("full.blob"), file("delta.blob")];
+    assert_eq!(make(&new).index, first.index);
+    assert_eq!([file("full.blob"), file("delta.blob")], inodes);
+    let whole = fs::read(&first.blob_path).unwrap();
+    // A changed bit, and a lost end.
+    for damaged in [[&[whole[0] ^ 1], &whole[1..]].concat(), whole[..whole.len() - 1].to_vec()] {
+        fs::write(&first.blob_path, damaged).unwrap();
+        assert_eq!(make(&new).blob_sha256, first.blob_sha256);
+        assert!(fs::read(&first.blob_path).unwrap() == whole);
+    }
+    new[100] ^= 1;
+    let other = make(&new);
+    assert_ne!(other.index.images[0].sha256, first.index.images[0].sha256);
+    comes_out(&other, Some(&old), &new);
+}
+
+/// A run that was killed leaves half of a blob beside the place, or a blob without its index.
+#[test]
+fn what_a_killed_run_left_is_no_payload_and_in_nobody_s_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = Chance(32).image(50_000);
+    let whole = packed(folder.path(), None, &new, kit::OPTIONS);
+    let blob = fs::read(&whole.blob_path).unwrap();
+    fs::remove_file(&whole.index_path).unwrap();
+    fs::write(&whole.blob_path, &blob[..100]).unwrap();
+    fs::write(folder.path().join("full.blob.partial"), vec![1; 200_000]).unwrap();
+    fs::write(folder.path().join("full.index.json.partial"), "{").unwrap();
+    assert_eq!(packed(folder.path(), None, &new, kit::OPTIONS).index, whole.index);
+    assert!(fs::read(&whole.blob_path).unwrap() == blob);
+    let mut names: Vec<_> =
+        folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["full.blob", "full.index.json", "new"]);
+}
+
+#[test]
+fn what_can_not_be_packed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, empty) = (kit::file(folder.path(), "a", &[1; 9000]), kit::file(folder.path(), "b", &[]));
+    let usr = Input { role: "usr", path: &image };
+    let with = |segment_size| Options { segment_size, threads: None };
+    for (images, options) in [
+        (vec![], with(8192)),
+        (vec![usr, usr], with(8192)),
+        (vec![Input { role: "Usr", ..usr }], with(8192)),
+        (vec![Input { path: &empty, ..usr }], with(8192)),
+        (vec![usr], with(0)),
+        (vec![usr], with(5000)),
+        (vec![usr], with(32 << 20)),
+    ] {
+        let outcome = pack(&images, options, &folder.path().join("out"), &mut |_| {});
+        assert!(matches!(outcome, Err(PackError::Limits(_))), "{images:?}: {outcome:?}");
+    }
+    let absent = Input { role: "usr", path: &folder.path().join("absent") };
+    let outcome = pack(&[absent], with(8192), folder.path(), &mut |_| {});
+    assert!(matches!(outcome, Err(PackError::Read { .. })), "{outcome:?}");
+    let outcome = pack(&[usr], with(8192), &image, &mut |_| {});
+    assert!(matches!(outcome, Err(PackError::Write { .. })), "{outcome:?}");
+}

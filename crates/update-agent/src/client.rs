@@ -1,0 +1,277 @@
+//! `update_engine_client`, word for word (the contract's 2.4).
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+use update::status::lines;
+use zbus::export::futures_core::Stream;
+
+/// The original's manager, as a client sees it.
+#[zbus::proxy(
+    interface = "com.coreos.update1.Manager",
+    default_service = "com.coreos.update1",
+    default_path = "/com/coreos/update1"
+)]
+pub trait Manager {
+    fn attempt_update(&self) -> zbus::Result<()>;
+    fn reset_status(&self) -> zbus::Result<()>;
+    fn get_status(&self) -> zbus::Result<(i64, f64, String, String, i64)>;
+    #[zbus(signal)]
+    fn status_update(
+        &self,
+        last_checked_time: i64,
+        progress: f64,
+        current_operation: String,
+        new_version: String,
+        new_size: i64,
+    ) -> zbus::Result<()>;
+}
+
+const HELP: &str = "\
+Usage: update_engine_client [FLAG]
+
+  -status             Print the current status to stdout.
+  -check_for_update   Initiate check for updates.
+  -update             Forces an update and waits for its completion. Exit status is 0 if the update succeeded or
+                      there was none, and 1 otherwise.
+  -reset_status       Sets the status in update_engine to idle.
+  -watch_for_updates  Listen for status updates and print them to the screen (also -follow).
+  -version            Print the version.
+  -help               Print this.
+
+Flags have one dash or two. More, as progress, failures, slots and going back: update-agent --help
+";
+/// Attempts to reach the daemon, and between them.
+const ATTEMPTS: u32 = 4;
+const BETWEEN: Duration = Duration::from_secs(10);
+/// Between two looks of `-update`.
+const LOOKS: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Flags {
+    status: bool,
+    check_for_update: bool,
+    update: bool,
+    reset_status: bool,
+    watch_for_updates: bool,
+    help: bool,
+    version: bool,
+}
+
+/// As gflags reads them: `-flag`, `--flag`, `--flag=true`, `--noflag`; flags of its logging are taken and change
+/// nothing.
+fn read(args: &[String]) -> Result<Flags, String> {
+    let mut flags = Flags::default();
+    for arg in args {
+        let Some(word) = arg.strip_prefix('-').map(|rest| rest.strip_prefix('-').unwrap_or(rest)) else {
+            return Err(format!("unexpected argument '{arg}'"));
+        };
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, !["false", "0", "f", "n", "no"].contains(&value)),
+            None => (word, true),
+        };
+        let (name, value) = match name.strip_prefix("no") {
+            Some(rest) if flag(&mut flags, rest).is_some() => (rest, !value),
+            _ => (name, value),
+        };
+        match flag(&mut flags, name) {
+            Some(place) => *place = value,
+            None if ["logtostderr", "alsologtostderr", "v", "log_dir", "stderrthreshold"].contains(&name) => {
+            }
+            None => return Err(format!("unknown command line flag '{name}'")),
+        }
+    }
+    Ok(flags)
+}
+
+fn flag<'a>(flags: &'a mut Flags, name: &str) -> Option<&'a mut bool> {
+    Some(match name {
+        "status" => &mut flags.status,
+        "check_for_update" => &mut flags.check_for_update,
+        "update" => &mut flags.update,
+        "reset_status" => &mut flags.reset_status,
+        "watch_for_updates" | "follow" => &mut flags.watch_for_updates,
+        "help" | "h" => &mut flags.help,
+        "version" => &mut flags.version,
+        _ => return None,
+    })
+}
+
+pub fn run(args: &[String]) -> ExitCode {
+    let flags = match read(args.get(1..).unwrap_or_default()) {
+        Ok(flags) => flags,
+        Err(error) => {
+            eprintln!("ERROR: {error}\nRun `update_engine_client -help` for the flags.");
+            // gflags ends with 1.
+            return ExitCode::FAILURE;
+        }
+    };
+    if flags.help {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    if flags.version {
+        println!("update_engine_client version {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no runtime: {error}")),
+    };
+    match runtime.block_on(act(&flags)) {
+        Ok(code) => code,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+async fn act(flags: &Flags) -> zbus::Result<ExitCode> {
+    let wanted = flags.status
+        || flags.check_for_update
+        || flags.update
+        || flags.reset_status
+        || flags.watch_for_updates;
+    if !wanted {
+        say('I', "Done.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(manager) = reach().await else {
+        return Ok(fail("Giving up -- unable to get dbus proxy for com.coreos.update1"));
+    };
+    if flags.status {
+        say('I', "Querying Update Engine status...");
+        show(&manager).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if flags.reset_status {
+        say('I', "Setting Update Engine status to idle ...");
+        return Ok(match manager.reset_status().await {
+            Ok(()) => {
+                say('I', "ResetStatus succeeded; what waited for a reboot is forgotten.");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&format!("ResetStatus failed: {error}")),
+        });
+    }
+    if flags.check_for_update || flags.update {
+        say('I', "Initiating update check and install.");
+        manager.attempt_update().await?;
+    }
+    if flags.update {
+        say('I', "Waiting for update to complete.");
+        return complete(&manager).await;
+    }
+    if flags.watch_for_updates {
+        watch(&manager).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reach() -> Option<ManagerProxy<'static>> {
+    for attempt in 1..=ATTEMPTS {
+        let manager = async {
+            let bus = zbus::Connection::system().await?;
+            let manager = ManagerProxy::new(&bus).await?;
+            manager.get_status().await?;
+            Ok::<_, zbus::Error>(manager)
+        };
+        match manager.await {
+            Ok(manager) => return Some(manager),
+            Err(error) => say('E', &format!("Error getting dbus proxy for com.coreos.update1: {error}")),
+        }
+        if attempt < ATTEMPTS {
+            tokio::time::sleep(BETWEEN).await;
+        }
+    }
+    None
+}
+
+async fn show(manager: &ManagerProxy<'_>) -> zbus::Result<(String, String)> {
+    let (checked, progress, operation, version, size) = manager.get_status().await?;
+    print!("{}", lines(checked, progress, &operation, &version, size));
+    Ok((operation, version))
+}
+
+async fn complete(manager: &ManagerProxy<'_>) -> zbus::Result<ExitCode> {
+    // What IDLE means is told by what was seen before it.
+    let mut found = false;
+    loop {
+        tokio::time::sleep(LOOKS).await;
+        let (operation, version) = show(manager).await?;
+        found |= version != update::status::NO_VERSION;
+        match operation.as_str() {
+            "UPDATE_STATUS_UPDATED_NEED_REBOOT" => {
+                say('I', "Update succeeded -- reboot needed.");
+                return Ok(ExitCode::SUCCESS);
+            }
+            "UPDATE_STATUS_IDLE" if found => return Ok(fail("Update failed.")),
+            "UPDATE_STATUS_IDLE" => {
+                return Ok(match failure() {
+                    Some(why) => fail(&format!("Update failed: {why}")),
+                    None => {
+                        say('I', "No update available");
+                        ExitCode::SUCCESS
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Why the last check failed, if it did, by the daemon's status file.
+fn failure() -> Option<String> {
+    let text = std::fs::read("/run/update-engine/status.json").ok()?;
+    let status: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    status.get("last_error")?.as_str().map(str::to_owned)
+}
+
+async fn watch(manager: &ManagerProxy<'_>) -> zbus::Result<()> {
+    let mut updates = manager.receive_status_update().await?;
+    loop {
+        let next = std::future::poll_fn(|context| std::pin::Pin::new(&mut updates).poll_next(context)).await;
+        let Some(update) = next else { return Ok(()) };
+        let update = update.args()?;
+        say('I', "Got status update:");
+        say('I', &format!("  last_checked_time: {}", update.last_checked_time));
+        say('I', &format!("  progress: {}", update.progress));
+        say('I', &format!("  current_operation: {}", update.current_operation));
+        say('I', &format!("  new_version: {}", update.new_version));
+        say('I', &format!("  new_size: {}", update.new_size));
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    say('E', text);
+    ExitCode::FAILURE
+}
+
+/// A line as glog writes it, to stderr.
+fn say(severity: char, text: &str) {
+    let form = format_description!("[month][day] [hour]:[minute]:[second].[subsecond digits:6]");
+    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
+    let stamp = now.format(form).unwrap_or_default();
+    eprintln!("{severity}{stamp} {:>5} update_engine_client] {text}", std::process::id());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read_as_gflags_does() {
+        let read = |text: &str| read(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let status = || Ok(Flags { status: true, ..Flags::default() });
+        for text in ["-status", "--status", "--status=true", "-status=1 -logtostderr", "--nostatus --status"]
+        {
+            assert_eq!(read(text), status(), "{text}");
+        }
+        for text in ["", "--nostatus", "--status=false", "--status --nostatus", "--status=no"] {
+            assert_eq!(read(text), Ok(Flags::default()), "{text}");
+        }
+        assert_eq!(read("-follow").unwrap(), read("-watch_for_updates").unwrap());
+        assert!(read("-omaha_url=x").unwrap_err().contains("unknown command line flag 'omaha_url'"));
+        assert!(read("status").unwrap_err().contains("unexpected argument"));
+    }
+}

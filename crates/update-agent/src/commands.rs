@@ -1,0 +1,288 @@
+//! `update-agent`: what the original's client never could.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use update::slots::Machine;
+use update::status::Operation;
+use update::trust::Wish;
+use updater::{Done, Hold, Places, Settings, Updater, Watch, now};
+
+use crate::patience;
+
+/// Updates this machine into its other slot: what runs is never written to.
+#[derive(Parser)]
+#[command(
+    name = "update-agent",
+    version,
+    after_help = "Examples:\n  update-agent status\n  update-agent apply /media/usb/keelson-2.kup\n  \
+                  update-agent rollback && systemctl reboot\n  update-agent hold \"until the audit is over\"\n\n\
+                  Checks and downloads are update-engine.service's; `update_engine_client -update` asks for one now."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// How it stands: version, server, the last check, what waits or is held back
+    Status {
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// The two slots and the boot images, in the order that the machine would boot them
+    Slots {
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Installs a release from a folder or a .kup file; no network, no server
+    Apply {
+        path: PathBuf,
+        /// Also a version older than what runs or ran
+        #[arg(long)]
+        allow_downgrade: bool,
+        /// Also a version that failed on this machine
+        #[arg(long)]
+        retry: bool,
+    },
+    /// Boots the other version next, and does not install this one again by itself
+    Rollback,
+    /// Nothing is installed by itself until `unhold`
+    Hold {
+        /// For people
+        #[arg(default_value = "held by hand")]
+        reason: String,
+    },
+    /// Ends a hold
+    Unhold,
+    /// Allows a version again that failed on this machine or was rolled back
+    Retry { version: String },
+    /// The daemon: run by update-engine.service
+    Daemon,
+    /// Completion for a shell, to be sourced
+    Completions { shell: clap_complete::Shell },
+}
+
+pub fn run(places: &Places, args: &[String]) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout and is no mistake.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let outcome = match cli.command {
+        Command::Daemon => return crate::life::run(places, &[]),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "update-agent", &mut std::io::stdout());
+            return ExitCode::SUCCESS;
+        }
+        command => act(places, command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(places: &Places, command: Command) -> anyhow::Result<()> {
+    let updater = Updater::new(places, patience())?;
+    match command {
+        Command::Status { json } => return status(places, &updater, json),
+        Command::Slots { json } => return slots(&updater.look()?, json),
+        Command::Apply { path, allow_downgrade, retry } => {
+            let wish = Wish { downgrade: allow_downgrade, retry };
+            let shown = Shown::default();
+            match updater.apply(&Settings::read(places), &path, wish, &shown)? {
+                Done::Installed { version } => {
+                    println!("Version {version} is installed and boots next: systemctl reboot");
+                }
+                other => anyhow::bail!("nothing was installed: {other:?}"),
+            }
+        }
+        Command::Rollback => {
+            let version = updater.roll_back()?;
+            println!("Version {version} boots next: systemctl reboot");
+        }
+        Command::Hold { reason } => {
+            updater.memory.set_hold(Some(&Hold { reason, since: now() }))?;
+            println!("Nothing is installed by itself until: update-agent unhold");
+        }
+        Command::Unhold => updater.memory.set_hold(None)?,
+        Command::Retry { version } => {
+            let mut bans = updater.memory.bans()?;
+            let before = bans.len();
+            bans.retain(|ban| ban.version.to_string() != version);
+            anyhow::ensure!(
+                bans.len() < before,
+                "version {version} is not banned; see `update-agent status`"
+            );
+            updater.memory.set_bans(&bans)?;
+            println!("Version {version} may be installed again.");
+        }
+        Command::Daemon | Command::Completions { .. } => {}
+    }
+    refresh();
+    Ok(())
+}
+
+/// The daemon looks again, where it runs: whoever waits for a reboot hears it from there.
+fn refresh() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    let told = runtime.block_on(async {
+        let bus = zbus::Connection::system().await?;
+        let call = bus.call_method(
+            Some(crate::bus::NAME),
+            crate::bus::PATH,
+            Some("io.keelson.Update1"),
+            "Refresh",
+            &(),
+        );
+        call.await
+    });
+    if told.is_err() {
+        eprintln!("note: update-engine.service does not run; nothing reboots this machine by itself");
+    }
+}
+
+fn status(places: &Places, updater: &Updater, json: bool) -> anyhow::Result<()> {
+    let path = places.status();
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("{}: does update-engine.service run?", path.display()))?;
+    if json {
+        print!("{text}");
+        return Ok(());
+    }
+    let value: serde_json::Value = serde_json::from_str(&text).context("the status file is damaged")?;
+    let word = |key: &str| match value.get(key) {
+        None | Some(serde_json::Value::Null) => None,
+        Some(serde_json::Value::String(text)) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Some(other) => Some(other.to_string()),
+    };
+    let bans: Vec<String> =
+        updater.memory.bans()?.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
+    let rows = [
+        ("Version", word("version")),
+        ("Channel", word("group")),
+        ("Server", word("server")),
+        ("Operation", word("operation")),
+        ("Last result", word("last_result")),
+        ("Last failure", word("last_error")),
+        ("Waits for a reboot", word("pending")),
+        ("Held back", updater.memory.hold()?.map(|hold| hold.reason)),
+        ("Not wanted", Some(bans.join("; ")).filter(|text| !text.is_empty())),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            println!("{name:<19} {value}");
+        }
+    }
+    Ok(())
+}
+
+fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
+    let order = machine.boot_order();
+    if json {
+        let entries: Vec<_> = order
+            .iter()
+            .map(|entry| {
+                serde_json::json!({
+                    "file": entry.name.to_string(),
+                    "version": entry.name.version.to_string(),
+                    "root_hash": entry.root_hash.map(|hash| hash.to_string()),
+                    "tries_left": entry.name.tries.map(|tries| tries.left),
+                    "tries_done": entry.name.tries.map(|tries| tries.done),
+                    "good": entry.name.is_good(),
+                })
+            })
+            .collect();
+        let slots: Vec<_> = machine
+            .slots
+            .iter()
+            .map(|slot| {
+                serde_json::json!({
+                    "slot": slot.name.to_string(),
+                    "root_hash": slot.root_hash.to_string(),
+                    "running": slot.root_hash == machine.running,
+                    "bytes": slot.capacity,
+                })
+            })
+            .collect();
+        println!("{:#}", serde_json::json!({ "slots": slots, "entries": entries }));
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["SLOT", "VERSION", "PRIORITY", "TRIES", "SUCCESSFUL", "RUNNING"]);
+    for slot in &machine.slots {
+        let found = order.iter().position(|entry| entry.root_hash == Some(slot.root_hash));
+        let entry = found.and_then(|at| order.get(at));
+        // As `cgpt show` had it: the highest is booted first, and 0 is nothing to boot.
+        let priority = found.map_or(0, |at| order.len() - at);
+        table.add_row([
+            slot.name.to_string(),
+            entry.map_or("-".to_owned(), |entry| entry.name.version.to_string()),
+            priority.to_string(),
+            entry.and_then(|entry| entry.name.tries).map_or(0, |tries| tries.left).to_string(),
+            u8::from(entry.is_some_and(|entry| entry.name.is_good())).to_string(),
+            if slot.root_hash == machine.running { "yes" } else { "" }.to_owned(),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().for_each(|line| println!("{}", line.trim_end()));
+    Ok(())
+}
+
+/// Progress on stderr: one line that changes on a terminal, else one every ten seconds.
+#[derive(Default)]
+struct Shown(Mutex<Option<Instant>>);
+
+impl Watch for Shown {
+    fn operation(&self, operation: Operation) {
+        let what = match operation {
+            Operation::Downloading => "writing",
+            Operation::Verifying => "reading back",
+            Operation::Finalizing => "finishing",
+            _ => return,
+        };
+        eprintln!(" {what}");
+    }
+
+    fn found(&self, version: &str, bytes: u64) {
+        eprintln!(" version {version}, {} MiB", bytes >> 20);
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        let mut told = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pause = Duration::from_millis(if std::io::stderr().is_terminal() { 200 } else { 10_000 });
+        if told.is_some_and(|told| told.elapsed() < pause) && done < total {
+            return;
+        }
+        *told = Some(Instant::now());
+        let end = if std::io::stderr().is_terminal() && done < total { "\r" } else { "\n" };
+        eprint!("  {:>3} %{end}", done * 100 / total.max(1));
+        // It is for people.
+        drop(std::io::stderr().flush());
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,259 @@
+//! A channel's server as a machine meets it, good or bad.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use omaha::{
+    Action, AnsweredApp, AppStatus, Manifest, Package, Request, Response, UpdateCheck, UpdateStatus,
+};
+use release::{Digest, Release, SCHEMA, Timestamp, files};
+use release_folder::Secret;
+
+/// What goes wrong. Numbers are bytes or times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// A check is answered with this status.
+    Status(u16),
+    /// A check is answered with this text.
+    Says(String),
+    /// Each body of a blob ends after so many bytes, so many times.
+    Short {
+        bytes: usize,
+        times: usize,
+    },
+    /// Every blob is a portal's login page.
+    Portal,
+    /// One byte of each blob is wrong.
+    Flipped,
+    /// The server knows no ranges.
+    NoRanges,
+    /// This file is not there.
+    Missing(&'static str),
+    /// The word about the channel counted until now.
+    Stale,
+    /// The word about the channel is of another release.
+    Mixed,
+    /// Nothing is offered.
+    NoUpdate,
+}
+
+pub struct Server {
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: PathBuf,
+    keys: PathBuf,
+    base: String,
+    /// Seconds since 1970: the file and its signature are asked for one after the other.
+    started: u64,
+    fault: Mutex<Fault>,
+    requests: Mutex<Vec<Request>>,
+    /// Bytes of blobs that went out.
+    sent: Mutex<u64>,
+}
+
+impl Server {
+    pub fn new(folder: PathBuf, keys: PathBuf, fault: Fault) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}/", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            folder,
+            keys,
+            base: base.clone(),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs(),
+            fault: Mutex::new(fault),
+            requests: Mutex::default(),
+            sent: Mutex::default(),
+        });
+        let serving = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let shared = serving.clone();
+                // A client that is gone is nothing to the others.
+                std::thread::spawn(move || drop(shared.serve(&stream)));
+            }
+        });
+        Self { url: format!("{base}v1/update/"), shared }
+    }
+
+    pub fn set(&self, fault: Fault) {
+        *self.shared.fault.lock().unwrap() = fault;
+    }
+
+    pub fn sent(&self) -> u64 {
+        *self.shared.sent.lock().unwrap()
+    }
+
+    /// Type and result of each event that was told, with code and version.
+    pub fn events(&self) -> Vec<String> {
+        let requests = self.shared.requests.lock().unwrap();
+        let events = requests.iter().flat_map(|request| &request.apps).flat_map(|app| &app.events);
+        events
+            .map(|event| {
+                let code = event.error.map(|code| format!(" {}", code.0)).unwrap_or_default();
+                let version = event.previous_version.as_ref().map(|v| format!(" {v:?}")).unwrap_or_default();
+                format!("{}/{}{code}{version}", event.kind.0, event.result.0)
+            })
+            .collect()
+    }
+}
+
+impl Shared {
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (mut length, mut range) = (0, None);
+            loop {
+                let mut header = String::new();
+                reader.read_line(&mut header)?;
+                let header = header.trim().to_ascii_lowercase();
+                if header.is_empty() {
+                    break;
+                }
+                if let Some(value) = header.strip_prefix("content-length: ") {
+                    length = value.parse().unwrap();
+                }
+                if let Some((from, to)) =
+                    header.strip_prefix("range: bytes=").and_then(|value| value.split_once('-'))
+                {
+                    range = Some((from.parse::<usize>().unwrap(), to.parse::<usize>().unwrap()));
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            if path == "/v1/update/" {
+                self.check(&body, stream)?
+            } else {
+                self.file(&path[1..], range, stream)?
+            }
+        }
+    }
+
+    fn check(&self, body: &[u8], mut to: &TcpStream) -> std::io::Result<()> {
+        let request = Request::read(body).unwrap();
+        let app = request.apps[0].clone();
+        self.requests.lock().unwrap().push(request);
+        let fault = self.fault.lock().unwrap().clone();
+        let text = match fault {
+            Fault::Status(status) => return answer(to, status, "text/plain", "", b"too much to do"),
+            Fault::Says(text) => text,
+            _ => {
+                let check = if fault == Fault::NoUpdate {
+                    UpdateCheck::without_update(UpdateStatus::NoUpdate, Some("paused".into()))
+                } else {
+                    self.offer()
+                };
+                let apps = vec![AnsweredApp::echo(&app, AppStatus::Ok, check)];
+                Response { server: "test".into(), day_start: 0, apps }.write()
+            }
+        };
+        answer(&mut to, 200, "text/xml", "", text.as_bytes())
+    }
+
+    fn offer(&self) -> UpdateCheck {
+        let release = Release::parse(&fs::read(self.folder.join(files::RELEASE)).unwrap()).unwrap();
+        let package =
+            |name: &str, size: u64| Package { name: name.into(), size, required: true, ..Package::default() };
+        let mut packages = vec![package(release.full.blob.url.as_str(), release.full.blob.size)];
+        for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
+            packages.push(package(name, 1));
+        }
+        let sha256 = omaha::Sha256(release.full.blob.sha256.0);
+        UpdateCheck {
+            status: UpdateStatus::Ok,
+            reason: None,
+            poll_interval: None,
+            urls: vec![self.base.clone()],
+            manifest: Some(Manifest {
+                version: release.version.to_string(),
+                packages,
+                actions: vec![Action::postinstall(sha256)],
+            }),
+        }
+    }
+
+    fn file(&self, name: &str, range: Option<(usize, usize)>, mut to: &TcpStream) -> std::io::Result<()> {
+        let fault = self.fault.lock().unwrap().clone();
+        if fault
+            == Fault::Missing(match name {
+                files::RELEASE_SIGNATURE => files::RELEASE_SIGNATURE,
+                files::RELEASE => files::RELEASE,
+                _ => "",
+            })
+        {
+            return answer(&mut to, 404, "text/plain", "", b"");
+        }
+        if name.starts_with(files::TIMESTAMP) {
+            let (bytes, signature) = self.timestamp(&fault);
+            let body = if name == files::TIMESTAMP { bytes } else { signature.into_bytes() };
+            return answer(&mut to, 200, "application/json", "", &body);
+        }
+        let mut bytes = fs::read(self.folder.join(name)).unwrap_or_default();
+        let is_blob = name.ends_with(".blob");
+        if is_blob && fault == Fault::Portal {
+            return answer(&mut to, 200, "text/html", "", b"<html>please log in</html>");
+        }
+        if is_blob && fault == Fault::Flipped {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        let Some((from, last)) = range.filter(|_| fault != Fault::NoRanges) else {
+            return answer(&mut to, 200, "application/octet-stream", "", &bytes);
+        };
+        let last = last.min(bytes.len() - 1);
+        let head = format!("Content-Range: bytes {from}-{last}/{}\r\n", bytes.len());
+        let body = &bytes[from..=last];
+        let mut fault = self.fault.lock().unwrap();
+        if let Fault::Short { bytes, times } = &mut *fault
+            && is_blob
+            && *times > 0
+        {
+            *times -= 1;
+            let some = &body[..body.len().min(*bytes)];
+            write!(to, "HTTP/1.1 206 Partial\r\nContent-Length: {}\r\n{head}\r\n", body.len())?;
+            to.write_all(some)?;
+            *self.sent.lock().unwrap() += some.len() as u64;
+            return to.shutdown(std::net::Shutdown::Both);
+        }
+        drop(fault);
+        *self.sent.lock().unwrap() += if is_blob { body.len() as u64 } else { 0 };
+        answer(&mut to, 206, "application/octet-stream", &head, body)
+    }
+
+    fn timestamp(&self, fault: &Fault) -> (Vec<u8>, String) {
+        let bytes = fs::read(self.folder.join(files::RELEASE)).unwrap();
+        let release = Release::parse(&bytes).unwrap();
+        let now = self.started;
+        let stale = *fault == Fault::Stale;
+        let timestamp = Timestamp {
+            schema: SCHEMA,
+            channel: "alpha".into(),
+            version: release.version,
+            release_sha256: if *fault == Fault::Mixed { Digest([0; 32]) } else { Digest::of(&bytes) },
+            issued: if stale { now - 1000 } else { now },
+            expires: if stale { now - 10 } else { now + 1000 },
+        };
+        let bytes = timestamp.to_bytes().unwrap();
+        let secret = Secret::read(&self.keys.join("channel.key")).unwrap();
+        let signature = secret.sign(&bytes, "t").unwrap();
+        (bytes, signature)
+    }
+}
+
+fn answer(mut to: impl Write, status: u16, kind: &str, more: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    write!(to, "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n")?;
+    to.write_all(body)
+}

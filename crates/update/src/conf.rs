@@ -1,0 +1,73 @@
+//! `update.conf`: `KEY=value` lines that a shell could read, in several files of which the first that has a key counts
+//! (the contract's 2.1).
+
+/// A file's text and its name.
+#[derive(Debug, Clone)]
+pub struct File {
+    pub path: String,
+    pub text: String,
+}
+
+/// A value and where it stands, `/etc/coreos/update.conf:3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub value: String,
+    pub place: String,
+}
+
+/// The value of `key` in the first file that has it, even where it is empty there. Of several lines the last counts,
+/// as for a shell.
+#[must_use]
+pub fn find(files: &[File], key: &str) -> Option<Found> {
+    files.iter().find_map(|file| {
+        let lines = file.text.lines().enumerate();
+        let found = lines.filter_map(|(at, line)| Some((at, value(line, key)?)));
+        let (at, value) = found.last()?;
+        Some(Found { value, place: format!("{}:{}", file.path, at + 1) })
+    })
+}
+
+fn value(line: &str, key: &str) -> Option<String> {
+    let line = line.trim();
+    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+    let (name, value) = line.split_once('=')?;
+    (name == key).then(|| unquoted(value.trim_end()))
+}
+
+/// One pair of quotes around all of it is a shell's.
+fn unquoted(value: &str) -> String {
+    for quote in ['"', '\''] {
+        let inner = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        if let Some(inner) = inner {
+            return inner.to_owned();
+        }
+    }
+    value.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_file_that_has_a_key_counts() {
+        let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+        let files = [
+            file("/etc", "# SERVER=no\nGROUP=\n REBOOT_STRATEGY='off'\nSERVER_=x\n"),
+            file(
+                "/usr",
+                "GROUP=stable\nSERVER=\"http://a/v1/update/\"\nREBOOT_STRATEGY=reboot\nX=1\nexport X=2\n",
+            ),
+        ];
+        let check = |key: &str, expect: Option<(&str, &str)>| {
+            let found = find(&files, key);
+            let found = found.as_ref().map(|found| (found.value.as_str(), found.place.as_str()));
+            assert_eq!(found, expect, "{key}");
+        };
+        check("GROUP", Some(("", "/etc:2")));
+        check("SERVER", Some(("http://a/v1/update/", "/usr:2")));
+        check("REBOOT_STRATEGY", Some(("off", "/etc:3")));
+        check("X", Some(("2", "/usr:5")));
+        check("Y", None);
+    }
+}

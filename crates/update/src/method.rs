@@ -1,0 +1,75 @@
+//! Which payload is fetched: the whole one, or the difference to what runs.
+
+use release::{Delta, Digest, Payload, Release, SEGMENTS};
+
+/// A difference is worth its risk below this many hundredths of the whole payload.
+const WORTH: u64 = 60;
+/// So many attempts in vain, and the whole payload is taken.
+pub const DELTA_ATTEMPTS: u32 = 3;
+
+/// The payload to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method<'a> {
+    Full(&'a Payload),
+    /// Needs the running slot; the whole payload stands in where a part of that is damaged.
+    Delta(&'a Delta),
+}
+
+/// Chooses by the signed sizes. `failed` counts attempts at a difference to this release that did not work out.
+#[must_use]
+pub fn choose(release: &Release, running_root: Digest, failed: u32) -> Method<'_> {
+    let fits = |delta: &&Delta| {
+        delta.from_root_hash == running_root
+            && delta.payload.algo == SEGMENTS
+            && delta.payload.blob.size <= release.full.blob.size / 100 * WORTH
+    };
+    match release.deltas.iter().find(fits) {
+        Some(delta) if failed < DELTA_ATTEMPTS => Method::Delta(delta),
+        _ => Method::Full(&release.full),
+    }
+}
+
+impl<'a> Method<'a> {
+    #[must_use]
+    pub fn payload(self) -> &'a Payload {
+        match self {
+            Self::Full(payload) => payload,
+            Self::Delta(delta) => &delta.payload,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use release::{Digest, Version};
+
+    use super::*;
+    use crate::trust::tests::release;
+
+    #[test]
+    fn a_small_difference_to_what_runs_is_taken_and_nothing_else() {
+        let mut release = release();
+        release.full.blob.size = 1000;
+        let running = Digest([9; 32]);
+        assert_eq!(choose(&release, running, 0), Method::Full(&release.full));
+        let mut payload = release.full.clone();
+        payload.blob.size = 600;
+        release.deltas.push(Delta {
+            from_version: Version::new(1, 0, 0),
+            from_sha256: Digest([8; 32]),
+            from_root_hash: running,
+            payload,
+        });
+        let is_delta =
+            |release: &Release, running, failed| matches!(choose(release, running, failed), Method::Delta(_));
+        assert!(is_delta(&release, running, 0));
+        assert!(is_delta(&release, running, DELTA_ATTEMPTS - 1));
+        assert!(!is_delta(&release, running, DELTA_ATTEMPTS));
+        assert!(!is_delta(&release, Digest([8; 32]), 0));
+        release.deltas[0].payload.blob.size = 601;
+        assert!(!is_delta(&release, running, 0));
+        release.deltas[0].payload.blob.size = 1;
+        release.deltas[0].payload.algo = "another".into();
+        assert!(!is_delta(&release, running, 0));
+    }
+}

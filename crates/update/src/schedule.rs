@@ -1,0 +1,98 @@
+//! When the next check is (the contract's 2.5). All times in seconds; chance is an argument.
+
+use std::time::Duration;
+
+/// How often a machine asks, and after what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intervals {
+    /// Before the first check after a start.
+    pub first: Duration,
+    /// Between checks.
+    pub usual: Duration,
+    /// The width of the window around either, within which chance decides: machines that started together must not
+    /// ask together.
+    pub fuzz: Duration,
+}
+
+pub const INTERVALS: Intervals = Intervals {
+    first: Duration::from_secs(7 * 60),
+    usual: Duration::from_secs(45 * 60),
+    fuzz: Duration::from_secs(10 * 60),
+};
+/// The longest that a server that is in trouble, or asks for it, is left alone.
+const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
+/// After an attempt that failed, at most. The original waited for up to sixteen days.
+const LONGEST_RETRY: Duration = Duration::from_secs(60 * 60);
+
+/// What the last check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// There was none since the start.
+    None,
+    /// The server answered; it may have asked for an interval.
+    Answered { poll: Option<Duration> },
+    /// HTTP 500 or 503, so many times in a row.
+    Busy { times: u32 },
+    /// The server answered, and installing what it offered failed, so many times in a row.
+    Failed { times: u32 },
+}
+
+/// How long until the next check. `chance` is from 0 to 1.
+#[must_use]
+pub fn wait(last: Last, intervals: &Intervals, chance: f64) -> Duration {
+    let (middle, fuzz) = match last {
+        Last::None => (intervals.first, intervals.fuzz),
+        Last::Answered { poll: None } => (intervals.usual, intervals.fuzz),
+        Last::Answered { poll: Some(poll) } => {
+            (poll.clamp(intervals.usual, LONGEST.max(intervals.usual)), intervals.fuzz)
+        }
+        Last::Busy { times } => {
+            let longer = doubled(intervals.usual, times).min(LONGEST.max(intervals.usual));
+            (longer, longer)
+        }
+        Last::Failed { times } => {
+            let minutes = doubled(Duration::from_secs(60), times.saturating_sub(1));
+            let retry = minutes.min(LONGEST_RETRY).min(intervals.usual);
+            (retry, retry / 4)
+        }
+    };
+    let fuzz = fuzz.min(middle * 2);
+    middle.saturating_sub(fuzz / 2) + fuzz.mul_f64(chance.clamp(0.0, 1.0))
+}
+
+fn doubled(base: Duration, times: u32) -> Duration {
+    base.saturating_mul(2_u32.saturating_pow(times.min(16)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_are_spread_around_what_the_contract_says() {
+        let minutes = |last, chance| wait(last, &INTERVALS, chance).as_secs_f64() / 60.0;
+        let check = |last, from: f64, to: f64| {
+            assert!((minutes(last, 0.0) - from).abs() < 1e-6, "{last:?}: {}", minutes(last, 0.0));
+            assert!((minutes(last, 1.0) - to).abs() < 1e-6, "{last:?}: {}", minutes(last, 1.0));
+        };
+        let poll = |minutes: u64| Last::Answered { poll: Some(Duration::from_secs(minutes * 60)) };
+        check(Last::None, 2.0, 12.0);
+        check(Last::Answered { poll: None }, 40.0, 50.0);
+        check(poll(1), 40.0, 50.0);
+        check(poll(60), 55.0, 65.0);
+        check(poll(60 * 24), 235.0, 245.0);
+        check(Last::Busy { times: 1 }, 45.0, 135.0);
+        check(Last::Busy { times: 30 }, 120.0, 360.0);
+        check(Last::Failed { times: 1 }, 0.875, 1.125);
+        check(Last::Failed { times: 30 }, 45.0 * 0.875, 45.0 * 1.125);
+    }
+
+    #[test]
+    fn a_test_may_have_it_faster() {
+        let second = Duration::from_secs(1);
+        let fast = Intervals { first: second, usual: second, fuzz: Duration::ZERO };
+        for last in [Last::None, Last::Answered { poll: None }, Last::Failed { times: 9 }] {
+            assert!(wait(last, &fast, 1.0) <= Duration::from_millis(1125), "{last:?}");
+        }
+    }
+}

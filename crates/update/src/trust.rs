@@ -1,0 +1,222 @@
+//! Whether an offer is taken: signatures, freshness, and that nothing goes back (the contract's 5).
+
+use release::{
+    Digest, Keys, MetadataError, Release, SignatureError, Timestamp, Version, files::RELEASE,
+    files::TIMESTAMP,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a server hands over, none of it believed yet.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    pub release: Vec<u8>,
+    pub release_signature: String,
+    /// SHA-256 of `release`.
+    pub release_sha256: Digest,
+    /// What the channel has, by the server's word; None where the release comes from a file, whose bearer decides.
+    pub timestamp: Option<(Vec<u8>, String)>,
+}
+
+/// What the machine knows of itself.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    pub appid: &'a str,
+    pub board: &'a str,
+    pub channel: &'a str,
+    pub running: &'a Version,
+    /// Seconds since 1970, by the machine's clock.
+    pub now: u64,
+    /// Seconds since 1970, of the running image.
+    pub build_time: u64,
+    pub seen: Seen,
+    pub bans: &'a [Ban],
+    pub wish: Wish,
+}
+
+/// What an operator asked for, beyond what a machine does by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    pub downgrade: bool,
+    /// Versions that failed here are tried again.
+    pub retry: bool,
+}
+
+/// What was accepted before: the lowest that is accepted from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    pub epoch: u64,
+    /// In that epoch.
+    pub version: Option<Version>,
+    /// The latest time that a timestamp was issued at, in seconds since 1970.
+    pub issued: u64,
+}
+
+/// A version that failed on this machine, or that its operator does not want.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ban {
+    pub version: Version,
+    pub root_hash: Digest,
+    /// For people.
+    pub reason: String,
+    /// Seconds since 1970.
+    pub since: u64,
+}
+
+/// Why an offer is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{file}: {why}")]
+    Signature { file: &'static str, why: SignatureError },
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error("the release is of product {0}, this machine is another")]
+    Product(String),
+    #[error("the release is for board {0}")]
+    Board(String),
+    #[error("version {version} may not be in channel {channel}")]
+    NotForChannel { version: Version, channel: String },
+    #[error("the server's word is about channel {found}, this machine follows {wanted}")]
+    OtherChannel { found: String, wanted: String },
+    #[error("timestamp.json is of another release than the one that came with it")]
+    Mixed,
+    #[error("the server's word was issued at {issued}, an earlier one at {seen}: it is an old one")]
+    Replayed { issued: u64, seen: u64 },
+    #[error("the server's word counted until {0} (seconds since 1970): the channel shows an old state")]
+    Stale(u64),
+    #[error("version {version} was to be installed until {expires} (seconds since 1970)")]
+    Expired { version: Version, expires: u64 },
+    #[error("version {offered} is older than {than}")]
+    Older { offered: Version, than: Version },
+    #[error("the release is from epoch {offered} of the signing keys, {seen} was seen")]
+    OldEpoch { offered: u64, seen: u64 },
+    #[error("version {version} can be reached from {from} on; this is {running}")]
+    TooFar { version: Version, from: Version, running: Version },
+    #[error("version {version} is not wanted on this machine: {reason}")]
+    Banned { version: Version, reason: String },
+}
+
+/// What is left of an offer once it is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    pub release: Release,
+    /// To be kept before anything is installed.
+    pub seen: Seen,
+    /// The clock is before the image was built: expiry was not judged.
+    pub clock_is_wrong: bool,
+}
+
+/// Who may sign what.
+#[derive(Debug, Default)]
+pub struct Authorities {
+    /// For releases.
+    pub release: Keys,
+    /// For what a channel has.
+    pub channel: Keys,
+}
+
+/// Judges `offer`. Nothing of it is read before its signature holds, and nothing is to be kept before all holds.
+pub fn judge(offer: &Offer, keys: &Authorities, facts: &Facts<'_>) -> Result<Accepted, Refusal> {
+    keys.release
+        .verify(&offer.release, &offer.release_signature)
+        .map_err(|why| Refusal::Signature { file: RELEASE, why })?;
+    let release = Release::parse(&offer.release)?;
+    let clock_is_wrong = facts.now < facts.build_time;
+    let now = facts.now.max(facts.build_time).max(facts.seen.issued);
+    let mut seen = facts.seen.clone();
+    if let Some((bytes, signature)) = &offer.timestamp {
+        let refused = |why| Refusal::Signature { file: TIMESTAMP, why };
+        keys.channel.verify(bytes, signature).map_err(refused)?;
+        let timestamp = Timestamp::parse(bytes)?;
+        fresh(&timestamp, offer, facts, now, clock_is_wrong)?;
+        seen.issued = seen.issued.max(timestamp.issued);
+    }
+    fits(&release, facts)?;
+    if !clock_is_wrong && now > release.expires {
+        return Err(Refusal::Expired { version: release.version, expires: release.expires });
+    }
+    forward(&release, facts)?;
+    if release.epoch > seen.epoch {
+        (seen.epoch, seen.version) = (release.epoch, None);
+    }
+    if seen.version.as_ref().is_none_or(|highest| *highest < release.version) || facts.wish.downgrade {
+        seen.version = Some(release.version.clone());
+    }
+    Ok(Accepted { release, seen, clock_is_wrong })
+}
+
+fn fresh(
+    timestamp: &Timestamp,
+    offer: &Offer,
+    facts: &Facts<'_>,
+    now: u64,
+    clock_is_wrong: bool,
+) -> Result<(), Refusal> {
+    if timestamp.channel != facts.channel {
+        let (found, wanted) = (timestamp.channel.clone(), facts.channel.to_owned());
+        return Err(Refusal::OtherChannel { found, wanted });
+    }
+    if timestamp.release_sha256 != offer.release_sha256 {
+        return Err(Refusal::Mixed);
+    }
+    if timestamp.issued < facts.seen.issued {
+        return Err(Refusal::Replayed { issued: timestamp.issued, seen: facts.seen.issued });
+    }
+    if !clock_is_wrong && now > timestamp.expires {
+        return Err(Refusal::Stale(timestamp.expires));
+    }
+    Ok(())
+}
+
+fn fits(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
+    if !same_product(&release.appid, facts.appid) {
+        return Err(Refusal::Product(release.appid.clone()));
+    }
+    if release.board != facts.board {
+        return Err(Refusal::Board(release.board.clone()));
+    }
+    if !release.channels.iter().any(|channel| channel == facts.channel) {
+        let (version, channel) = (release.version.clone(), facts.channel.to_owned());
+        return Err(Refusal::NotForChannel { version, channel });
+    }
+    Ok(())
+}
+
+fn forward(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
+    let version = &release.version;
+    if release.epoch < facts.seen.epoch {
+        return Err(Refusal::OldEpoch { offered: release.epoch, seen: facts.seen.epoch });
+    }
+    if !facts.wish.downgrade {
+        // What was seen in an epoch that a stolen key belongs to says nothing: it may have been any number.
+        let of_epoch = facts.seen.version.iter().filter(|_| facts.seen.epoch == release.epoch);
+        for than in of_epoch.chain([facts.running]) {
+            if version < than {
+                return Err(Refusal::Older { offered: version.clone(), than: than.clone() });
+            }
+        }
+    }
+    if let Some(from) = release.min_from.as_ref().filter(|from| facts.running < *from) {
+        let (version, from) = (version.clone(), from.clone());
+        return Err(Refusal::TooFar { version, from, running: facts.running.clone() });
+    }
+    let root_hash = release.images.verity.root_hash;
+    if let Some(ban) = facts.bans.iter().find(|ban| ban.root_hash == root_hash).filter(|_| !facts.wish.retry)
+    {
+        let (version, reason) = (version.clone(), ban.reason.clone());
+        return Err(Refusal::Banned { version, reason });
+    }
+    Ok(())
+}
+
+/// With or without braces, in any case.
+fn same_product(one: &str, other: &str) -> bool {
+    fn bare(text: &str) -> &str {
+        text.trim_start_matches('{').trim_end_matches('}')
+    }
+    bare(one).eq_ignore_ascii_case(bare(other))
+}
+
+#[cfg(test)]
+pub mod tests;

@@ -1,0 +1,241 @@
+//! The bytes of a release, into a slot and the boot partition.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use disk_slots::gpt::Partition;
+use omaha::ErrorCode;
+use payload::verity::Parameters;
+use payload::{
+    Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
+    read_back,
+};
+use release::{Digest, Payload, Release};
+use update::method::Method;
+use update::status::Operation;
+
+use crate::error::{Failure, Kind, code};
+use crate::origin::Origin;
+use crate::watch::Watch;
+
+/// Attempts at a payload, each with the next place that the server names.
+const ATTEMPTS: usize = 3;
+
+/// A partition: its own device, or a part of a file that stands for the disk.
+#[derive(Debug)]
+pub struct Slot {
+    path: PathBuf,
+    file: File,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Slot {
+    /// `device` is the partition's own, used where it is there.
+    pub fn open(device: &Path, disk: &Path, partition: &Partition) -> io::Result<Self> {
+        let (path, offset) = if device.exists() { (device, 0) } else { (disk, partition.offset) };
+        let file = File::options().read(true).write(true).open(path)?;
+        Ok(Self { path: path.to_owned(), file, offset, bytes: partition.bytes })
+    }
+
+    /// What the disk has, past the page cache where that can be.
+    fn reader(&self) -> io::Result<impl Read> {
+        let mut from = FromDisk::open(&self.path)?;
+        io::copy(&mut from.by_ref().take(self.offset), &mut io::sink())?;
+        Ok(from)
+    }
+}
+
+impl ReadAt for Slot {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, self.offset + offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.bytes)
+    }
+}
+
+impl Target for Slot {
+    fn capacity(&self) -> io::Result<u64> {
+        Ok(self.bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.offset + offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn finish(&self, _size: u64) -> io::Result<()> {
+        self.sync()
+    }
+}
+
+/// Where a release goes to, and what it may be made of.
+pub struct Targets<'a> {
+    pub usr: &'a Slot,
+    pub verity: &'a Slot,
+    /// The boot image's temporary file.
+    pub uki: &'a Path,
+    /// What runs, for a difference to it.
+    pub old_usr: &'a Slot,
+    pub old_uki: &'a Path,
+}
+
+/// Fills all of it and reads it back. `look` is for a second attempt: what is there already is kept.
+pub fn fill(
+    release: &Release,
+    method: Method<'_>,
+    origin: &Origin,
+    targets: &Targets<'_>,
+    look: bool,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
+    let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    download(method, release, origin, targets, &uki, look, watch)?;
+    drop(uki);
+    watch.operation(Operation::Verifying);
+    let verity = &release.images.verity;
+    let parameters = Parameters { salt: verity.salt.0.to_vec(), uuid: uuid(&verity.uuid)? };
+    let usr = Expected {
+        role: "usr",
+        size: release.images.usr.size,
+        sha256: release.images.usr.sha256,
+        verity: Some((&parameters, verity.root_hash)),
+    };
+    let mut go_on = |_| !watch.cancelled();
+    let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
+    let tree = read_back(&usr, from, &mut go_on).map_err(not_verified)?;
+    let boot_image = Expected {
+        role: "uki",
+        size: release.images.uki.size,
+        sha256: release.images.uki.sha256,
+        verity: None,
+    };
+    let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    read_back(&boot_image, from, &mut go_on).map_err(not_verified)?;
+    watch.operation(Operation::Finalizing);
+    // `read_back` gives a tree where one was expected.
+    let Some(tree) = tree else { return Ok(()) };
+    let failed = |error| Failure::new(Kind::Machine, ErrorCode::NEW_ROOTFS_VERIFICATION, &error);
+    tree.write(targets.verity).map_err(failed)?;
+    let from = targets.verity.reader().map_err(|error| write_failed("the slot's hash tree", &error))?;
+    tree.compare(from).map_err(failed)
+}
+
+fn download(
+    method: Method<'_>,
+    release: &Release,
+    origin: &Origin,
+    targets: &Targets<'_>,
+    uki: &GrowingFile,
+    look: bool,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
+    let index = fetch_index(origin, method.payload(), release)?;
+    let full = match method {
+        Method::Full(_) => None,
+        Method::Delta(_) => Some(fetch_index(origin, &release.full, release)?),
+    };
+    let old_uki = File::open(targets.old_uki).ok();
+    let is_delta = full.is_some();
+    let parts = [
+        Part { role: "usr", target: targets.usr, old: is_delta.then_some(targets.old_usr as &dyn ReadAt) },
+        Part {
+            role: "uki",
+            target: uki,
+            old: old_uki.as_ref().filter(|_| is_delta).map(|old| old as &dyn ReadAt),
+        },
+    ];
+    let cancelled = || watch.cancelled();
+    let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
+    let mut full_blob = origin.blob(&release.full.blob.url, &cancelled);
+    let mut look = look;
+    for attempt in 1.. {
+        let work = Apply {
+            index: &index,
+            blob: &mut blob,
+            full: full.as_ref().map(|index| (index, &mut full_blob as &mut dyn payload::Source)),
+            parts: &parts,
+            look,
+            progress: &mut |progress| watch.progress(progress.fetched, progress.to_fetch),
+            cancelled: &cancelled,
+        };
+        match apply(work) {
+            Ok(applied) => {
+                tracing::info!(
+                    fetched = applied.fetched,
+                    kept = applied.kept,
+                    written = applied.written,
+                    replaced = applied.replaced,
+                    "all bytes are on the disk"
+                );
+                return Ok(());
+            }
+            Err(error @ (ApplyError::Transfer { .. } | ApplyError::WrongHash { .. }))
+                if attempt < ATTEMPTS =>
+            {
+                tracing::warn!(error = causes::chain(&error), "another attempt at the payload");
+                blob.next_base();
+                full_blob.next_base();
+                look = true;
+            }
+            Err(error) => return Err(apply_failed(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<Index, Failure> {
+    let bytes = origin.index(&payload.index.url, payload.index.size)?;
+    let digest = Digest::of(&bytes);
+    let refused = |message: String| Failure::text(Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
+    if digest != payload.index.sha256 || bytes.len() as u64 != payload.index.size {
+        return Err(refused(format!("{} is not what was signed", payload.index.url)));
+    }
+    let index = Index::parse(&bytes).map_err(|error| refused(causes::chain(&error)))?;
+    // All of it is signed by one hand; two hands at odds would be a fault of the release.
+    let fits = [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
+        index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
+    });
+    if index.images.len() != 2 || !fits {
+        return Err(refused(format!("{} is about other images than release.json", payload.index.url)));
+    }
+    Ok(index)
+}
+
+fn apply_failed(error: &ApplyError) -> Failure {
+    let (kind, code) = match error {
+        ApplyError::Transfer { .. } => (Kind::Passing, ErrorCode::DOWNLOAD_TRANSFER),
+        ApplyError::WrongHash { .. } => (Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH),
+        ApplyError::OldDamaged { .. } => (Kind::Passing, ErrorCode::PAYLOAD_VERIFICATION),
+        ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),
+        ApplyError::Parts { .. } | ApplyError::TooSmall { .. } => (Kind::Refused, code::INSTALL_DEVICE),
+        ApplyError::Cancelled => (Kind::Cancelled, code::GENERIC),
+    };
+    Failure::new(kind, code, error)
+}
+
+fn not_verified(error: ReadBackError) -> Failure {
+    let kind = if matches!(error, ReadBackError::Cancelled) { Kind::Cancelled } else { Kind::Machine };
+    Failure::new(kind, ErrorCode::NEW_ROOTFS_VERIFICATION, &error)
+}
+
+fn write_failed(what: &str, error: &io::Error) -> Failure {
+    Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} can not be opened: {error}"))
+}
+
+/// Of a UUID's text, in its order.
+fn uuid(text: &str) -> Result<[u8; 16], Failure> {
+    let digits: String = text.chars().filter(|letter| *letter != '-').collect();
+    let number = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
+    number.map(u128::to_be_bytes).ok_or_else(|| {
+        let message = format!("release.json: `{text}` is no UUID");
+        Failure::text(Kind::Refused, code::MANIFEST, message)
+    })
+}

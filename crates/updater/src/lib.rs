@@ -1,0 +1,28 @@
+//! One update from the question to the disk: what the machine is, what the server or a file offers, whether that is
+//! believed, and its bytes in the other slot. It blocks, and runs in a thread of its own.
+//!
+//! Everything lies below one root folder, so that the tests have a machine in a folder, with a file for a disk.
+
+mod attempt;
+mod error;
+mod fill;
+mod identity;
+mod memory;
+mod origin;
+mod places;
+mod question;
+mod settings;
+mod throttle;
+mod watch;
+mod web;
+
+pub use attempt::{Checked, Done, Updater, now};
+pub use error::{Failure, Kind};
+pub use identity::Identity;
+pub use memory::{Hold, Memory, MemoryError};
+pub use origin::Origin;
+pub use places::Places;
+pub use settings::{Server, Settings};
+pub use update::status::{Operation, Status};
+pub use watch::Watch;
+pub use web::Patience;

@@ -1,0 +1,104 @@
+//! An update's payloads: how big they are, how long applying them takes, and with how much memory.
+//!
+//! Without words it builds two images that differ in one service. With two folders it takes the images in them, each
+//! with `usr.erofs` and `uki.efi`, the second one with `usr.verity` and `root-hash` too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::figure::{bench, rows};
+use super::image::{Bench, ROOM};
+
+/// The largest of ours.
+const CHANGED_SERVICE: &str = "etcd";
+/// What the delta may be of the full payload.
+const TARGET: &str = "<= 3 %, one service changed";
+
+pub fn run(root: &Path, words: &[String]) -> Result<bool> {
+    let folder = Path::new(ROOM).join(format!("keelson-bench-payload-{}", std::process::id()));
+    let outcome = measure(root, &folder, words);
+    // Also after a failure: a benchmark leaves no gigabytes behind.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("can not remove {}", folder.display()))?;
+    }
+    print!("{}", rows(&outcome?));
+    Ok(true)
+}
+
+fn measure(root: &Path, folder: &Path, words: &[String]) -> Result<Vec<super::figure::Figure>> {
+    let (old, new) = match words {
+        [] => built(root, folder)?,
+        [old, new] => (old.into(), new.into()),
+        _ => bail!("`payload` takes no words, or the folders of an old and a new image"),
+    };
+    let out = folder.join("payload");
+    let words = [&old, &new, &out].map(|path| path.to_string_lossy().into_owned());
+    let mut figures = bench(root, "payload", "payload", &words.each_ref().map(String::as_str))?;
+    if let Some(delta) = figures.iter_mut().find(|figure| figure.what.starts_with("delta, of")) {
+        delta.target = TARGET.into();
+    }
+    for figure in &mut figures {
+        figure.command = "cargo xtask bench payload".into();
+    }
+    Ok(figures)
+}
+
+/// Two images of the checkout, in folders: in the second one all code of a service is other code.
+fn built(root: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let bench = Bench::prepare(root, folder)?;
+    bench.build("raw")?;
+    let old = taken(&bench, "old")?;
+    let program = bench.programs.join("node").join(CHANGED_SERVICE);
+    let content = fs::read(&program).with_context(|| format!("can not read {}", program.display()))?;
+    fs::write(&program, changed(content)).with_context(|| format!("can not change {}", program.display()))?;
+    bench.append(&program)?;
+    bench.build("raw")?;
+    Ok((old, taken(&bench, "new")?))
+}
+
+/// The middle half of a program, which is code, with each byte another one, as like each other as they were: what no
+/// compiler does to an old version, so no change to one service makes a larger delta.
+fn changed(mut program: Vec<u8>) -> Vec<u8> {
+    let quarter = program.len() / 4;
+    for byte in &mut program[quarter..quarter * 3] {
+        *byte ^= 0x5a;
+    }
+    program
+}
+
+/// Moves what the last build made of `/usr` and boot image into a folder of that name.
+fn taken(bench: &Bench, name: &str) -> Result<PathBuf> {
+    let folder = bench.folder.join(name);
+    fs::create_dir_all(&folder).context("can not make a folder")?;
+    for (made, files) in [("usr", &["usr.erofs", "usr.verity", "root-hash"][..]), ("disk", &["uki.efi"])] {
+        let all = bench.folder.join("work").join(made);
+        let entries: Vec<_> =
+            fs::read_dir(&all).with_context(|| format!("no {}", all.display()))?.collect::<Result<_, _>>()?;
+        let [only] = &entries[..] else { bail!("{} builds in {}", entries.len(), all.display()) };
+        for file in files {
+            fs::rename(only.path().join(file), folder.join(file))
+                .with_context(|| format!("can not take {file}"))?;
+        }
+        fs::remove_dir_all(&all).with_context(|| format!("can not remove {}", all.display()))?;
+    }
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn the_middle_half_changes_and_the_rest_stays() {
+        assert_eq!(changed(vec![0; 8]), [0, 0, 0x5a, 0x5a, 0x5a, 0x5a, 0, 0]);
+    }
+
+    #[test]
+    fn the_service_is_there() {
+        let programs = fs::read_to_string(workspace::root().join("os/programs.toml")).unwrap();
+        assert!(programs.contains(&format!("binary = \"{CHANGED_SERVICE}\"")));
+    }
+}

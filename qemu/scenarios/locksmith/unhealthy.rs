@@ -1,0 +1,79 @@
+//! A machine that comes back and is not well.
+
+use machines::cluster::BackendKind::Qemu;
+
+use super::super::kv::{FORMED, SOON, shows};
+use super::UNIT;
+use crate::failure::Failure;
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const UNHEALTHY: Scenario = Scenario {
+    name: "locksmith-unhealthy",
+    about: "a machine whose boot is not found good keeps the lock until it is, whoever restarts its locksmithd",
+    nodes: 1,
+    long_on: &[Qemu],
+    run: unhealthy,
+    ..USUAL
+};
+
+/// A boot is good unless `/var/lib/bad` is there.
+const CHECK: &str = "    \
+- name: check.service
+      command: start
+      content: |
+        [Unit]
+        Before=boot-complete.target
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=/usr/bin/test ! -e /var/lib/bad
+    - name: boot-complete.target
+      drop-ins:
+        - name: 10-check.conf
+          content: |
+            [Unit]
+            Requires=check.service
+            After=check.service
+    - name: judge.service
+      command: start
+      content: |
+        [Unit]
+        Wants=boot-complete.target
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=/usr/bin/true
+";
+
+fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
+    let data = format!(
+        "#cloud-config\ncoreos:\n  update:\n    reboot-strategy: etcd-lock\n  etcd:\n    addr: $private_ipv4:4001\n    \
+         peer-addr: $private_ipv4:7001\n  units:\n{CHECK}{UNIT}    - name: etcd.service\n      command: start\n"
+    );
+    stage.site.set_user_data(data.as_bytes())?;
+    stage.boot()?;
+    let machine = &stage.machine(1);
+    machine.wait_for_unit("etcd.service", FORMED)?;
+    machine.wait_for_unit("locksmithd.service", SOON)?;
+    machine.succeed("systemctl is-active boot-complete.target")?;
+    let boot = machine.succeed("cat /proc/sys/kernel/random/boot_id")?;
+    let id = machine.succeed("cat /etc/machine-id")?.trim().to_owned();
+    machine.succeed("sudo touch /var/lib/bad && sync && sudo locksmithctl send-need-reboot")?;
+    let other = format!("test \"$(cat /proc/sys/kernel/random/boot_id)\" != {}", boot.trim());
+    machine.wait_until_succeeds(&other, stage.boot_limit())?;
+    machine.wait_for_unit("etcd.service", FORMED)?;
+    let said =
+        "sudo journalctl -b -u locksmithd -o cat | grep 'Not healthy yet.*boot-complete.target is inactive'";
+    machine.wait_until_succeeds(said, SOON)?;
+    let held = format!("Available: 0\nMax: 1\n\nMACHINE ID\n{id}\n");
+    shows(machine, "locksmithctl status", &held)?;
+    // Another locksmithd is no reason either; its first look is after a second.
+    machine.succeed("sudo systemctl restart locksmithd.service")?;
+    machine.wait_until_succeeds(&format!("test $({said} | wc -l) -ge 2"), SOON)?;
+    shows(machine, "locksmithctl status", &held)?;
+    let why = "locksmithctl status --json | grep -F '\"reason\":\"update\",\"stale\":false'";
+    machine.succeed(why)?;
+    machine.succeed("sudo rm /var/lib/bad && sudo systemctl start boot-complete.target")?;
+    machine.wait_until_succeeds("locksmithctl status | grep -x 'Available: 1'", SOON)?;
+    shows(machine, "etcdctl get /coreos.com/updateengine/rebootlock/semaphore.meta", "{}\n")
+}
