@@ -1,4 +1,4 @@
-//! `/files/APP/CHANNEL/VERSION/NAME`: what an offer is made of, whole or from where it broke off.
+//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, whole or from where it broke off.
 
 use std::sync::Arc;
 
@@ -29,9 +29,9 @@ pub async fn download(
     headers: &HeaderMap,
 ) -> Answer {
     let not_here = || text(StatusCode::NOT_FOUND, "there is no such file\n");
-    let [app, channel, version, name] = words else { return not_here() };
+    let [app, group, version, name] = words else { return not_here() };
     let (Ok(track), Ok(version), Ok(name)) =
-        (channel.parse::<Track>(), version.parse::<Version>(), name.parse::<FileName>())
+        (group.parse::<Track>(), version.parse::<Version>(), name.parse::<FileName>())
     else {
         return not_here();
     };
@@ -39,7 +39,7 @@ pub async fn download(
         let fleet = server.fleet.lock();
         fleet.app(app).and_then(|(key, found)| {
             let package = found.package(&version, track.arch())?.clone();
-            let channel = found.channels.get(&track)?;
+            let channel = found.channels.get(&found.groups.get(&track)?.group.channel)?;
             let offered = channel.package.as_ref() == Some(&version) || channel.floors.contains(&version);
             Some((key.to_owned(), package, offered))
         })

@@ -20,6 +20,7 @@ pub fn overview(fleet: &Fleet) -> Value {
 
 pub fn application(key: &str, app: &Application) -> Value {
     json!({
+        "now": now(),
         "key": key,
         "id": app.app.id,
         "name": app.app.name,

@@ -24,6 +24,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// What machines reach it by: `https://updates.example.net`. Without it, what each request calls it.
     pub public_url: Option<String>,
+    /// The online key; without it one that the server makes for itself.
+    pub key: Option<PathBuf>,
     /// The application that is there from the start, with channels `alpha`, `beta` and `stable`.
     pub app: App,
 }
@@ -77,7 +79,7 @@ impl Server {
         let (store, found) = Store::open(&settings.data)?;
         let server = Self {
             fleet: Mutex::new(found.fleet),
-            signer: Mutex::new(Signer::open(&settings.data, found.issued)?),
+            signer: Mutex::new(Signer::open(&settings.data, settings.key.as_deref(), found.issued)?),
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
             keys: keys(&settings.data.join(KEYS))?,

@@ -47,12 +47,12 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Reads the key in `folder`, or makes one.
+    /// Reads the key at `key`, or that in `folder`, or makes one there. The public half is written into `folder`.
     ///
     /// # Errors
     /// It can not be read or written, or is none.
-    pub fn open(folder: &Path, issued: u64) -> Result<Self, SigningError> {
-        let path = folder.join(SECRET);
+    pub fn open(folder: &Path, key: Option<&Path>, issued: u64) -> Result<Self, SigningError> {
+        let path = key.map_or_else(|| folder.join(SECRET), Path::to_owned);
         let failed = |error| SigningError::Io(path.clone(), error);
         let no_key = |error| SigningError::Key(path.clone(), error);
         let secret = match fs::read_to_string(&path) {
@@ -60,7 +60,7 @@ impl Signer {
                 let text = SecretKeyBox::from_string(&text).map_err(no_key)?;
                 text.into_unencrypted_secret_key().map_err(no_key)?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && key.is_none() => {
                 let pair = KeyPair::generate_unencrypted_keypair().map_err(no_key)?;
                 let text = pair.sk.to_box(Some("online key of a Keelson channel server")).map_err(no_key)?;
                 whole_file::replace(&path, text.into_string().as_bytes(), 0o600).map_err(failed)?;
@@ -112,8 +112,10 @@ impl Signer {
         )
         .map_err(SigningError::Sign)?;
         let signed = Signed { bytes, signature: signature.into_string(), issued };
-        // What channels had before is not kept for ever.
-        self.made.retain(|_, signed| signed.issued + TIMESTAMP_AGE > issued);
+        // Machines take no word that is older than the last they heard of a channel, about whatever version that was.
+        self.made.retain(|(of, ..), signed| {
+            signed.issued + TIMESTAMP_AGE > issued && (of != channel || signed.issued >= issued)
+        });
         self.made.insert(place, signed.clone());
         Ok(signed)
     }
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn timestamps_are_signed_kept_for_hours_and_never_older_than_the_last() {
         let folder = tempfile::tempdir().unwrap();
-        let mut signer = Signer::open(folder.path(), 0).unwrap();
+        let mut signer = Signer::open(folder.path(), None, 0).unwrap();
         let version = Version::new(2, 0, 0);
         let sign =
             |signer: &mut Signer, now| signer.timestamp("alpha", &version, Digest([1; 32]), now).unwrap();
@@ -148,13 +150,18 @@ mod tests {
         );
         assert_eq!(sign(&mut signer, 1000 + TIMESTAMP_AGE - 1).signature, first.signature);
         assert_eq!(sign(&mut signer, 1000 + TIMESTAMP_AGE).issued, 1000 + TIMESTAMP_AGE);
+        // Another version's word is newer: so is the next about this one.
+        let other = Version::new(1, 0, 0);
+        let later = 1001 + TIMESTAMP_AGE;
+        signer.timestamp("alpha", &other, Digest([2; 32]), later).unwrap();
+        assert_eq!(sign(&mut signer, later).issued, later);
         // The clock was set back: what went out is not undone.
-        assert_eq!(sign(&mut signer, 5).issued, 1000 + TIMESTAMP_AGE);
+        assert_eq!(sign(&mut signer, 5).issued, later);
 
-        let mut again = Signer::open(folder.path(), signer.issued()).unwrap();
+        let mut again = Signer::open(folder.path(), None, signer.issued()).unwrap();
         let signed = sign(&mut again, 5);
         keys.verify(&signed.bytes, &signed.signature).unwrap();
-        assert_eq!(signed.issued, 1000 + TIMESTAMP_AGE);
+        assert_eq!(signed.issued, later);
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(folder.path().join(SECRET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -10,7 +10,6 @@ use omaha::{
 use release::Digest;
 use rollout::{Answer as Decision, Contact, Track, Verdict};
 use semver::Version;
-use sha2::Digest as _;
 
 use crate::body::{Answer, answer};
 use crate::server::{Server, now, zones};
@@ -110,9 +109,9 @@ async fn answered(
             let check = UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.word().to_owned()));
             (AppStatus::Ok, check, reason.word())
         }
-        Decision::Known(Some(Verdict::Update { channel, .. })) => {
+        Decision::Known(Some(Verdict::Update { group, .. })) => {
             let Some((app, package)) = package else { return refused(AppStatus::Internal) };
-            match offer(server, &app, &package, &channel, base, now).await {
+            match offer(server, &app, &package, &group, base, now).await {
                 Some(check) => (AppStatus::Ok, check, "update"),
                 None => refused(AppStatus::Internal),
             }
@@ -124,7 +123,7 @@ async fn offer(
     server: &Server,
     app: &str,
     package: &rollout::Package,
-    channel: &Track,
+    group: &Track,
     base: &str,
     now: u64,
 ) -> Option<UpdateCheck> {
@@ -145,7 +144,7 @@ async fn offer(
             size,
             ..Package::default()
         };
-        let signed = timestamp(server, channel, &package.version, release, now).await?;
+        let signed = timestamp(server, group, &package.version, release, now).await?;
         for file in &package.further {
             if [file::RELEASE, file::RELEASE_SIGNATURE].contains(&file.name.as_str()) {
                 packages.push(metadata(&file.name, file.sha256.parse().ok(), file.size));
@@ -155,7 +154,8 @@ async fn offer(
             [(file::TIMESTAMP, &signed.bytes[..]), (file::TIMESTAMP_SIGNATURE, signed.signature.as_bytes())]
         {
             let size = u64::try_from(bytes.len()).unwrap_or_default();
-            packages.push(metadata(name, Some(Sha256(sha2::Sha256::digest(bytes).into())), size));
+            // It may be signed anew before it is fetched: its signature vouches for it.
+            packages.push(metadata(name, None, size));
         }
     }
     let manifest = Manifest {
@@ -164,16 +164,17 @@ async fn offer(
         actions: vec![Action::postinstall(sha256)],
     };
     Some(UpdateCheck {
-        urls: vec![format!("{base}/files/{app}/{channel}/{}/", package.version)],
+        urls: vec![format!("{base}/files/{app}/{group}/{}/", package.version)],
         manifest: Some(manifest),
         ..UpdateCheck::without_update(UpdateStatus::Ok, None)
     })
 }
 
-/// The channel's word about a version that is in it.
+/// The word about a version that the channel of `group` has. Machines know the channel that they follow by the name of
+/// their group.
 pub async fn timestamp(
     server: &Server,
-    channel: &Track,
+    group: &Track,
     version: &Version,
     release: Digest,
     now: u64,
@@ -181,7 +182,7 @@ pub async fn timestamp(
     let (signed, before, after) = {
         let mut signer = server.signer.lock();
         let before = signer.issued();
-        (signer.timestamp(channel.name(), version, release, now), before, signer.issued())
+        (signer.timestamp(group.name(), version, release, now), before, signer.issued())
     };
     if after != before
         && let Err(error) = server.keep(vec![store::issued(after)]).await

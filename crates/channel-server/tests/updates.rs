@@ -282,7 +282,7 @@ fn two_servers_never_work_on_one_folder_and_damage_is_told() {
     let mut server = Server::open(data.path());
     let open = || {
         let app = rollout::App { id: support::APP.into(), name: "K".into(), product_id: None };
-        let settings = channel_server::Settings { data: data.path().into(), public_url: None, app };
+        let settings = channel_server::Settings { data: data.path().into(), public_url: None, key: None, app };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let opened = runtime.block_on(channel_server::Server::open(settings));
         opened.map(drop).map_err(|error| format!("{error:?}"))

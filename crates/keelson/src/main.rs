@@ -8,6 +8,7 @@ mod global;
 mod image;
 mod output;
 mod provide;
+mod update_server;
 mod verbs;
 
 use std::process::ExitCode;
@@ -45,6 +46,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Test(flags) => verbs::test::run(&context, flags),
         Verb::Ca(flags) => verbs::ca::run(&context, flags),
         Verb::Validate(flags) => verbs::validate::run(&context, flags),
+        Verb::ServeUpdates(flags) => verbs::serve_updates::run(&context, flags),
+        Verb::Publish(flags) => verbs::publish::run(&context, flags),
+        Verb::Channel(flags) => verbs::channel::run(&context, flags),
+        Verb::FakeMachines(flags) => verbs::fake_machines::run(&context, flags),
         Verb::Completions { shell } => verbs::manual::completions(*shell),
         Verb::Man { out } => verbs::manual::man(out.as_deref()),
         Verb::Internal(task) => verbs::internal::run(task),

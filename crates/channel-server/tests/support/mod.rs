@@ -68,7 +68,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let app = App { id: APP.into(), name: "Keelson".into(), product_id: Some("keelson".into()) };
-                let settings = Settings { data: folder, public_url: None, app };
+                let settings = Settings { data: folder, public_url: None, key: None, app };
                 let server = Arc::new(channel_server::Server::open(settings).await.unwrap());
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
