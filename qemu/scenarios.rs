@@ -12,6 +12,7 @@ mod network;
 mod power;
 mod provisioning;
 mod tutorials;
+mod updates;
 
 use crate::scenario::Scenario;
 
@@ -46,6 +47,9 @@ pub static ALL: &[Scenario] = &[
     kv_workers::WORKERS,
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
+    updates::alone::UPDATE,
+    updates::power::POWER,
+    updates::power::POWER_LONG,
     locksmith::commands::COMMANDS,
     locksmith::unhealthy::UNHEALTHY,
     locksmith::one_at_a_time::ONE_AT_A_TIME,

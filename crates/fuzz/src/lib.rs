@@ -35,6 +35,8 @@ pub static ALL: &[Target] = &[
     targets::payload_index::TARGET,
     targets::peer::TARGET,
     targets::provider::TARGET,
+    targets::release::TARGET,
+    targets::slots::TARGET,
     targets::user_data::TARGET,
     targets::yaml::TARGET,
 ];

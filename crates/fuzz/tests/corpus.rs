@@ -188,6 +188,8 @@ targets! {
     payload_index soak_payload_index
     peer soak_peer
     provider soak_provider
+    release soak_release
+    slots soak_slots
     user_data soak_user_data
     yaml soak_yaml
 }

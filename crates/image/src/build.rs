@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use progress::{Progress, Step};
 use sandbox::{Sandbox, SandboxError};
 
+pub use crate::built::Built;
 use crate::disk::{self, DiskError, Parts};
 use crate::fetch::{DebCache, FetchError, Filled, named};
 use crate::full_disk::FullDisk;
@@ -30,45 +31,6 @@ pub use crate::options::{Options, user_cache};
 
 /// Marks a version that was not built from the lock alone.
 const RENEWED_MARK: &str = "renewed";
-/// What a build left behind; all paths are in the work folder, which is locked for as long as this lives: the next
-/// build may clear them.
-#[derive(Debug)]
-pub struct Built {
-    pub version: String,
-    pub channel: String,
-    pub usr_root_hash: String,
-    /// The disk, sparse.
-    pub raw: PathBuf,
-    pub usr_erofs: PathBuf,
-    /// The node's tree, with `usr`.
-    pub usr_tree: PathBuf,
-    /// The tools tree.
-    pub tools: PathBuf,
-    /// Seconds a step, in order.
-    pub seconds: Vec<(String, f64)>,
-    _work: Work,
-}
-
-#[cfg(test)]
-impl Built {
-    /// A build that has made nothing but this disk.
-    pub(crate) fn of_disk(work: &Path, raw: &Path) -> Self {
-        let never = std::sync::atomic::AtomicBool::new(false);
-        Self {
-            version: "1.0.0".to_owned(),
-            channel: "alpha".to_owned(),
-            usr_root_hash: String::new(),
-            raw: raw.to_path_buf(),
-            usr_erofs: PathBuf::new(),
-            usr_tree: PathBuf::new(),
-            tools: PathBuf::new(),
-            seconds: Vec::new(),
-            // invariant: the folder is the test's own.
-            _work: Work::open(work, &never, || ()).unwrap(),
-        }
-    }
-}
-
 /// The tools tree that the lock names; it is not cleared for as long as this lives.
 #[derive(Debug)]
 pub struct LockedTools {
@@ -248,6 +210,8 @@ impl<'a> Build<'a> {
             usr_root_hash: hash,
             raw: image.join("disk.raw"),
             usr_erofs: usr.join("usr.erofs"),
+            uki: image.join("uki.efi"),
+            release: self.release,
             usr_tree: system,
             tools: tools_tree,
             seconds: self.seconds,

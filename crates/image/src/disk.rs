@@ -68,12 +68,24 @@ pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path
     let hash_file = folder.join("root-hash");
     run(command(tools, "veritysetup")?
         .arg("format")
-        .arg(format!("--uuid={}", uuid("verity", &release.full_version())))
-        .arg(format!("--salt={}", hex(&Sha256::digest(release.full_version()))))
+        .arg(format!("--uuid={}", verity_uuid(release)))
+        .arg(format!("--salt={}", hex(&verity_salt(release))))
         .arg(format!("--root-hash-file={}", hash_file.display()))
         .arg(&data)
         .arg(&verity))?;
     Ok(())
+}
+
+/// The salt of a release's hash tree, which follows from its version.
+#[must_use]
+pub fn verity_salt(release: &Release) -> [u8; 32] {
+    Sha256::digest(release.full_version()).into()
+}
+
+/// The UUID in its superblock.
+#[must_use]
+pub fn verity_uuid(release: &Release) -> String {
+    uuid("verity", &release.full_version())
 }
 
 /// Reads `root-hash` of [`make_usr`]: 64 hex digits.

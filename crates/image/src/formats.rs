@@ -7,7 +7,7 @@ use std::str::FromStr;
 use sandbox::{Sandbox, SandboxError};
 use serde::{Deserialize, Serialize};
 
-use crate::build::Built;
+use crate::built::Built;
 use crate::fetch::sha256_of;
 use crate::full_disk::FullDisk;
 use crate::sparse::copy_sparse;

@@ -6,6 +6,7 @@
 //! host's programs, time or paths into an image.
 
 pub mod build;
+mod built;
 pub mod diff;
 pub mod disk;
 pub mod docker_archive;

@@ -34,7 +34,6 @@ pub struct Update {
     /// A UUID in braces.
     pub appid: String,
     pub server: String,
-    pub keys: Vec<String>,
 }
 
 /// Who signs what the firmware runs.

@@ -65,6 +65,13 @@ pub enum Verb {
     Test(verbs::test::Flags),
     /// Certificates of a cluster that speaks TLS
     Ca(verbs::ca::Flags),
+    /// Make the keys that releases and channels are signed with
+    #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme")]
+    Keys(verbs::keys::Flags),
+    /// Build a version, and pack and sign it for machines that run another
+    #[command(after_help = "Examples:\n  keelson release --version 9999.2.0\n  \
+        keelson release --version 9999.3.0 --from target/releases/9999.2.0 --bundle")]
+    Release(verbs::release::Flags),
     /// Check a cloud-config
     #[command(
         after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -\n  keelson validate --plan user-data\n  keelson validate --serve\n  keelson validate --schema >cloud-config.schema.json"

@@ -149,7 +149,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
+pub fn signing_key(key: &Path) -> anyhow::Result<SigningKey> {
     let key = std::path::absolute(key).context("--sign")?;
     let certificate = key.with_extension("crt");
     for file in [&key, &certificate] {

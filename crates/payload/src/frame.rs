@@ -7,8 +7,6 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
 
 use crate::limits::{MAX_OLD_BYTES, SEGMENT_BYTES};
 
-/// Packing is done once and offline.
-pub(crate) const LEVEL: i32 = 19;
 /// Shows at little cost whether old bytes help so much that looking on is not worth it.
 const QUICK_LEVEL: i32 = 3;
 /// A delta this many times smaller than what it gives is small enough: 32 KiB of 16 MiB.
@@ -28,10 +26,10 @@ impl From<usize> for FrameError {
     }
 }
 
-/// Always the same frame for the same bytes and the same version of zstd.
-pub(crate) fn pack(segment: &[u8]) -> Result<Vec<u8>, FrameError> {
+/// Always the same frame for the same bytes, level and version of zstd.
+pub(crate) fn pack(segment: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     let mut context = CCtx::create();
-    context.set_parameter(CParameter::CompressionLevel(LEVEL))?;
+    context.set_parameter(CParameter::CompressionLevel(level))?;
     let mut frame = Vec::with_capacity(compress_bound(segment.len()));
     context.compress2(&mut frame, segment)?;
     frame.shrink_to_fit();
@@ -39,12 +37,12 @@ pub(crate) fn pack(segment: &[u8]) -> Result<Vec<u8>, FrameError> {
 }
 
 /// The same for a segment that is much like `old`.
-pub(crate) fn pack_over(old: &[u8], segment: &[u8]) -> Result<Vec<u8>, FrameError> {
+pub(crate) fn pack_over(old: &[u8], segment: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     let quick = pack_over_at(QUICK_LEVEL, old, segment)?;
     if quick.len() <= segment.len() / SMALL_ENOUGH {
         return Ok(quick);
     }
-    let thorough = pack_over_at(LEVEL, old, segment)?;
+    let thorough = pack_over_at(level, old, segment)?;
     Ok(if thorough.len() < quick.len() { thorough } else { quick })
 }
 

@@ -22,7 +22,7 @@ pub use apply::{Applied, Apply, ApplyError, Part, Progress, apply};
 pub use frame::FrameError;
 pub use index::{Image, Index, IndexError, Kind, OldImage, OldRange, Segment};
 pub use opened::ReadError;
-pub use pack::{Input, Old, Options, PackError, Packed, Packing, pack, pack_delta};
+pub use pack::{Input, Old, Options, PackError, Packed, Packing, THOROUGH, pack, pack_delta};
 pub use place::{FromDisk, GrowingFile, Partition, ReadAt, Target};
 pub use read_back::{Expected, ReadBackError, read_back};
 pub use release::Digest;

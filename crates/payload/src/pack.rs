@@ -38,11 +38,16 @@ pub struct Options {
     pub segment_size: u32,
     /// Each takes some 200 MiB; `None`: one for each processor.
     pub threads: Option<NonZero<usize>>,
+    /// zstd's, from 1, which is quick, to [`THOROUGH`].
+    pub level: i32,
 }
+
+/// Packing is done once and offline.
+pub const THOROUGH: i32 = 19;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_size: SEGMENT_BYTES, threads: None }
+        Self { segment_size: SEGMENT_BYTES, threads: None, level: THOROUGH }
     }
 }
 
@@ -325,7 +330,7 @@ impl<'a> Job<'a> {
             let end = (task.offset + OLD_FROM).min(old.size);
             if from < end {
                 let over = old.bytes(from, end - from)?;
-                frame = Some(frame::pack_over(&over, &bytes).map_err(failed)?);
+                frame = Some(frame::pack_over(&over, &bytes, self.options.level).map_err(failed)?);
                 let length = u32::try_from(end - from).unwrap_or(u32::MAX);
                 range = Some(OldRange { offset: from, length, sha256: Digest::of(&over) });
                 below = Some(over);
@@ -336,7 +341,7 @@ impl<'a> Job<'a> {
         if !frame.as_ref().is_some_and(small) {
             let full = match self.packed_before(role, task, sha256)? {
                 Some(full) => full,
-                None => frame::pack(&bytes).map_err(failed)?,
+                None => frame::pack(&bytes, self.options.level).map_err(failed)?,
             };
             if frame.as_ref().is_none_or(|frame| full.len() <= frame.len()) {
                 (frame, range, below) = (Some(full), None, None);

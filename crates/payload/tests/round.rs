@@ -70,7 +70,7 @@ proptest! {
         segment_size in prop::sample::select(vec![4096_u32, 8192, 65_536]),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options { segment_size, threads: None };
+        let options = Options { segment_size, threads: None, ..Options::default() };
         let full = packed(folder.path(), None, &new, options);
         comes_out(&full, None, &new);
         let delta = packed(folder.path(), Some(&old), &new, options);
@@ -86,7 +86,7 @@ proptest! {
     fn the_same_images_give_the_same_payload((old, new) in images()) {
         let digests = [1, 3].map(|threads| {
             let folder = tempfile::tempdir().unwrap();
-            let options = Options { segment_size: 4096, threads: NonZero::new(threads) };
+            let options = Options { segment_size: 4096, threads: NonZero::new(threads), ..Options::default() };
             let delta = packed(folder.path(), Some(&old), &new, options);
             (delta.index_sha256, delta.blob_sha256, fs::read(folder.path().join("full.blob")).unwrap())
         });
@@ -143,7 +143,7 @@ fn what_can_not_be_packed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (image, empty) = (kit::file(folder.path(), "a", &[1; 9000]), kit::file(folder.path(), "b", &[]));
     let usr = Input { role: "usr", path: &image };
-    let with = |segment_size| Options { segment_size, threads: None };
+    let with = |segment_size| Options { segment_size, threads: None, ..Options::default() };
     for (images, options) in [
         (vec![], with(8192)),
         (vec![usr, usr], with(8192)),

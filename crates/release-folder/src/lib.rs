@@ -7,4 +7,4 @@ mod keys;
 mod make;
 
 pub use keys::{KeysError, MadeKeys, Secret, make_keys};
-pub use make::{About, Files, Made, MakeError, Step, make};
+pub use make::{About, Files, Made, MakeError, Order, Step, make};

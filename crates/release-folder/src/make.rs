@@ -78,17 +78,27 @@ pub enum MakeError {
     Exists(PathBuf),
 }
 
-/// Makes a release in `folder`, with a difference to each of `older`, which are folders of this function's own making
-/// whose signatures `keys` check. What a run before made is kept; a whole release is never changed.
+/// What is to be made.
+pub struct Order<'a> {
+    pub images: Files<'a>,
+    pub about: About,
+    pub secret: &'a Secret,
+    /// Folders of releases, to each of which a difference is made.
+    pub older: &'a [PathBuf],
+    /// Check the signatures of `older`.
+    pub keys: &'a Keys,
+    /// zstd's level: [`payload::THOROUGH`] for what is published.
+    pub level: i32,
+}
+
+/// Makes a release in `folder`. What a run before made is kept; a whole release is never changed.
 pub fn make(
-    images: &Files<'_>,
-    about: &About,
-    secret: &Secret,
-    older: &[PathBuf],
-    keys: &Keys,
+    order: &Order<'_>,
     folder: &Path,
     progress: &mut dyn FnMut(Step<'_>, Packing),
 ) -> Result<Made, MakeError> {
+    let Order { images, about, secret, older, .. } = order;
+    let options = Options { level: order.level, ..Options::default() };
     let path = folder.join(files::RELEASE);
     if path.exists() {
         return Err(MakeError::Exists(path));
@@ -96,13 +106,12 @@ pub fn make(
     fs::create_dir_all(folder).map_err(|source| MakeError::Write { path: folder.to_owned(), source })?;
     let inputs = [Input { role: "usr", path: images.usr }, Input { role: "uki", path: images.uki }];
     let work = folder.join("work");
-    let packed =
-        pack(&inputs, Options::default(), &work.join("full"), &mut |packing| progress(Step::Full, packing))?;
+    let packed = pack(&inputs, options, &work.join("full"), &mut |packing| progress(Step::Full, packing))?;
     let name = |kind: &str| format!("{}-{kind}", about.version);
     let full = take(&packed, folder, &name("full"))?;
     let mut deltas = Vec::new();
-    for old in older {
-        deltas.push(delta(old, keys, &inputs, &packed, folder, about, progress)?);
+    for old in *older {
+        deltas.push(delta(old, order, &inputs, &packed, folder, progress)?);
     }
     let image = |role: &str| {
         let found = packed.index.image(role);
@@ -166,14 +175,13 @@ fn take(packed: &Packed, folder: &Path, name: &str) -> Result<Payload, MakeError
 /// A difference to the release in `old`.
 fn delta(
     old: &Path,
-    keys: &Keys,
+    order: &Order<'_>,
     inputs: &[Input<'_>],
     full: &Packed,
     folder: &Path,
-    about: &About,
     progress: &mut dyn FnMut(Step<'_>, Packing),
 ) -> Result<Delta, MakeError> {
-    let older = read_release(old, keys)?;
+    let older = read_release(old, order.keys)?;
     let unpacked = tempfile::Builder::new()
         .prefix(".older-")
         .tempdir_in(folder)
@@ -182,11 +190,11 @@ fn delta(
     unpack(old, &older, &paths)?;
     let [usr, uki] = &paths;
     let old_images = [Input { role: "usr", path: usr }, Input { role: "uki", path: uki }];
-    let name = format!("{}-from-{}", about.version, older.version);
+    let name = format!("{}-from-{}", order.about.version, older.version);
     let packed = pack_delta(
         Old { images: &old_images, full: Some(full) },
         inputs,
-        Options::default(),
+        Options { level: order.level, ..Options::default() },
         &folder.join("work").join(&name),
         &mut |packing| progress(Step::Delta(&older.version), packing),
     )?;

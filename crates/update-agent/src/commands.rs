@@ -15,7 +15,7 @@ use update::status::Operation;
 use update::trust::Wish;
 use updater::{Done, Hold, Places, Settings, Updater, Watch, now};
 
-use crate::patience;
+use crate::tempo::patience;
 
 /// Updates this machine into its other slot: what runs is never written to.
 #[derive(Parser)]

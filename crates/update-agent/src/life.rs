@@ -12,7 +12,7 @@ use updater::{Places, Updater};
 
 use crate::bus::{Additions, Manager, NAME, PATH, tell};
 use crate::engine::{Engine, Order, Shared};
-use crate::{patience, seconds};
+use crate::tempo::{patience, seconds};
 
 /// `update_engine`. Flags of the original (`-foreground`, `-logtostderr`) change nothing here.
 pub fn run(places: &Places, args: &[String]) -> ExitCode {

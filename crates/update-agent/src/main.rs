@@ -7,15 +7,12 @@ mod commands;
 mod engine;
 mod life;
 mod status_file;
+mod tempo;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use updater::{Patience, Places};
-
-/// Attempts at one transfer that bring nothing, and the pause between them (the contract's 2.5.3).
-const PATIENCE: Patience = Patience { attempts: 20, pause: Duration::from_secs(20) };
+use updater::Places;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -28,15 +25,4 @@ fn main() -> ExitCode {
         Some("update_engine_client") => client::run(&args),
         _ => commands::run(&places, &args),
     }
-}
-
-/// A duration of a drop-in, in seconds.
-fn seconds(variable: &str, usual: Duration) -> Duration {
-    let value = std::env::var(variable).ok().and_then(|text| text.parse().ok());
-    value.map_or(usual, Duration::from_secs)
-}
-
-/// With what drop-ins say, so that no test waits for a clock.
-fn patience() -> Patience {
-    Patience { pause: seconds("UPDATE_ENGINE_RETRY_PAUSE", PATIENCE.pause), ..PATIENCE }
 }

@@ -1,31 +1,26 @@
 //! One attempt from beginning to end, and what else changes the slots.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use disk_slots::carry_out::{CarryOutError, carry_out};
-use disk_slots::look::{look, partitions};
-use disk_slots::{Devices, DiskFile, EspFolder, find_devices, gpt};
-use nix::fcntl::{Flock, FlockArg};
-use omaha::{Answer, ErrorCode, Event, EventResult, EventType};
+use omaha::{ErrorCode, Event, EventResult, EventType};
 use release::{Digest, Release, Version, files};
 use update::method;
-use update::slots::{Machine, Step};
+use update::slots::Machine;
 use update::status::Operation;
 use update::trust::{Accepted, Authorities, Ban, Facts, Offer, Refusal, Wish, judge};
 
 use crate::error::{Failure, Kind, code};
-use crate::fill::{Slot, Targets, fill};
+use crate::fill::fill;
 use crate::identity::Identity;
 use crate::memory::{Attempts, Memory, put, remove};
 use crate::origin::Origin;
 use crate::places::Places;
-use crate::question::{Question, Source};
-use crate::settings::{Server, Settings};
+use crate::settings::Settings;
+use crate::slots::{Slots, refused};
 use crate::watch::Watch;
-use crate::web::{Patience, Web};
+use crate::web::Patience;
 
 /// How an attempt ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,15 +35,6 @@ pub enum Done {
     Installed { version: Version },
 }
 
-/// A check's outcome, and how long the server wants to be left alone, in seconds.
-#[derive(Debug, Clone)]
-pub struct Checked {
-    pub done: Result<Done, Failure>,
-    pub poll_interval: Option<u32>,
-    /// Whether the server answered at all.
-    pub answered: bool,
-}
-
 /// A machine, as an update sees it.
 pub struct Updater {
     pub places: Places,
@@ -57,44 +43,11 @@ pub struct Updater {
     pub patience: Patience,
 }
 
-/// The slots, for as long as nobody else may change them.
-struct Slots {
-    devices: Devices,
-    disk: DiskFile,
-    esp: EspFolder,
-    machine: Machine,
-    _lock: Flock<File>,
-}
-
 impl Updater {
     pub fn new(places: &Places, patience: Patience) -> Result<Self, Failure> {
         let identity =
             Identity::read(places).map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
         Ok(Self { places: places.clone(), identity, memory: Memory::new(places), patience })
-    }
-
-    /// Asks the server, and installs what it offers.
-    pub fn check(&self, settings: &Settings, interactive: bool, wish: Wish, watch: &dyn Watch) -> Checked {
-        let mut checked = Checked { done: Ok(Done::UpToDate(None)), poll_interval: None, answered: false };
-        let url = match &settings.server {
-            Server::Url(url) => url.clone(),
-            Server::Disabled(why) => {
-                checked.done = Ok(Done::Disabled(why.clone()));
-                return checked;
-            }
-        };
-        let web = Web::new(self.patience, settings.rate_limit);
-        let talk = Talk { updater: self, settings, web: &web, url: &url, interactive };
-        checked.done = talk.check(wish, watch, &mut checked.poll_interval, &mut checked.answered);
-        if let Err(failure) = &checked.done
-            && failure.kind != Kind::Cancelled
-        {
-            watch.operation(Operation::ReportingError);
-            if checked.answered {
-                talk.tell(Event::failed(talk.flagged(failure.code)));
-            }
-        }
-        checked
     }
 
     /// Installs from a folder or file; no server is asked.
@@ -116,25 +69,25 @@ impl Updater {
 
     /// What stands on the disk.
     pub fn look(&self) -> Result<Machine, Failure> {
-        Ok(self.slots()?.machine)
+        Ok(Slots::open(&self.places, &self.identity.id)?.machine)
     }
 
     /// Makes the other version the next one, and keeps this one from coming again by itself.
     pub fn roll_back(&self) -> Result<Version, Failure> {
-        let mut slots = self.slots()?;
+        let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let (version, steps) = slots.machine.roll_back().map_err(refused)?;
         let running = slots.machine.running_entry().map_err(refused)?.clone();
         self.ban(&running.name.version, slots.machine.running, "it was rolled back by hand")?;
-        self.do_steps(&mut slots, &steps)?;
+        slots.change(&steps)?;
         self.mark_pending(&version)?;
         Ok(version)
     }
 
     /// Forgets an update that waits for a reboot.
     pub fn forget_pending(&self) -> Result<(), Failure> {
-        let mut slots = self.slots()?;
+        let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let steps = slots.machine.forget_pending().map_err(refused)?;
-        self.do_steps(&mut slots, &steps)?;
+        slots.change(&steps)?;
         remove(self.places.completed()).map_err(memory_failed)
     }
 
@@ -167,7 +120,7 @@ impl Updater {
         Ok(ban)
     }
 
-    fn judge(&self, offer: &Offer, settings: &Settings, wish: Wish) -> Result<Accepted, Failure> {
+    pub(crate) fn judge(&self, offer: &Offer, settings: &Settings, wish: Wish) -> Result<Accepted, Failure> {
         let keys = self.keys(settings)?;
         let bans = self.memory.bans().map_err(memory_failed)?;
         let facts = Facts {
@@ -216,7 +169,7 @@ impl Updater {
         Ok(keys)
     }
 
-    fn install(
+    pub(crate) fn install(
         &self,
         accepted: &Accepted,
         origin: &Origin,
@@ -239,7 +192,7 @@ impl Updater {
         watch: &dyn Watch,
         tell: &mut dyn FnMut(Event),
     ) -> Result<(), Failure> {
-        let mut slots = self.slots()?;
+        let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let steps = slots.machine.install(release).map_err(refused)?;
         let root_hash = Some(release.images.verity.root_hash);
         let mut attempts = self.memory.attempts().map_err(memory_failed)?;
@@ -256,7 +209,7 @@ impl Updater {
         watch.found(&release.version.to_string(), method.payload().blob.size);
         watch.operation(Operation::Downloading);
         tell(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
-        self.carry_out(&mut slots, &steps, |targets| {
+        slots.carry_out(&steps, |targets| {
             fill(release, method, origin, targets, again, watch)?;
             tell(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             Ok(())
@@ -272,160 +225,10 @@ impl Updater {
     fn mark_pending(&self, version: &Version) -> Result<(), Failure> {
         put(self.places.completed(), format!("{version}\n").as_bytes()).map_err(memory_failed)
     }
-
-    fn slots(&self) -> Result<Slots, Failure> {
-        let machine_failed =
-            |error: &dyn std::error::Error| Failure::new(Kind::Machine, code::INSTALL_DEVICE, error);
-        let lock = lock(&self.places.lock()).map_err(|error| {
-            let message = format!("another program changes the slots: {error}");
-            Failure::text(Kind::Passing, code::STATE, message)
-        })?;
-        let devices = find_devices(self.places.root()).map_err(|error| machine_failed(&error))?;
-        let disk = DiskFile::open(&devices.disk).map_err(|error| {
-            let message = format!("{} can not be opened: {error}", devices.disk.display());
-            Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
-        })?;
-        let esp = EspFolder::new(&self.places.boot());
-        let machine =
-            look(&disk, &esp, &self.identity.id, devices.running).map_err(|error| machine_failed(&error))?;
-        Ok(Slots { devices, disk, esp, machine, _lock: lock })
-    }
-
-    /// Steps that fill nothing.
-    fn do_steps(&self, slots: &mut Slots, steps: &[Step]) -> Result<(), Failure> {
-        self.carry_out(slots, steps, |_| Ok(()))
-    }
-
-    fn carry_out(
-        &self,
-        slots: &mut Slots,
-        steps: &[Step],
-        mut filled: impl FnMut(&Targets<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let Slots { devices, disk, esp, machine, .. } = slots;
-        let machine_failed =
-            |error: &dyn std::error::Error| Failure::new(Kind::Machine, code::INSTALL_DEVICE, error);
-        let table = gpt::read(disk).map_err(|error| machine_failed(&error))?;
-        let open = |slot: char| -> Result<[Slot; 2], Failure> {
-            let found = partitions(&table, slot).map_err(|error| machine_failed(&error))?;
-            let [usr, verity] =
-                found.map(|part| Slot::open(&devices.partition(part.number), &devices.disk, part));
-            Ok([
-                usr.map_err(|error| machine_failed(&error))?,
-                verity.map_err(|error| machine_failed(&error))?,
-            ])
-        };
-        let (running, _) = machine.split().map_err(refused)?;
-        let old_uki =
-            machine.running_entry().map(|entry| esp.path(&entry.name.to_string())).map_err(refused)?;
-        let (running, temporary) = (running.name, EspFolder::new(&self.places.boot()));
-        let outcome = carry_out(steps, disk, esp, |slot, file| {
-            let ([usr, verity], [old_usr, _]) = (open(slot)?, open(running)?);
-            let uki = temporary.path(file);
-            filled(&Targets { usr: &usr, verity: &verity, uki: &uki, old_usr: &old_usr, old_uki: &old_uki })
-        });
-        outcome.map_err(|error| match error {
-            CarryOutError::Fill(failure) => failure,
-            CarryOutError::Table(_) => machine_failed(&error),
-            CarryOutError::Esp { .. } => Failure::new(Kind::Machine, code::KERNEL_DEVICE, &error),
-        })
-    }
-}
-
-/// A conversation with the server.
-struct Talk<'a> {
-    updater: &'a Updater,
-    settings: &'a Settings,
-    web: &'a Web,
-    url: &'a str,
-    interactive: bool,
-}
-
-impl Talk<'_> {
-    fn check(
-        &self,
-        wish: Wish,
-        watch: &dyn Watch,
-        poll_interval: &mut Option<u32>,
-        answered: &mut bool,
-    ) -> Result<Done, Failure> {
-        watch.operation(Operation::Checking);
-        let memory = &self.updater.memory;
-        let previous = memory.previous_version().map_err(memory_failed)?;
-        let running = self.updater.identity.version.to_string();
-        let pending = self.updater.pending();
-        let event = match previous.as_deref() {
-            // Installed, and not booted yet.
-            Some(_) if pending.is_some() => Event::rebooted(""),
-            Some(previous) if previous == running => Event::failed(self.flagged(ErrorCode::ROLLBACK)),
-            Some(previous) => Event::rebooted(previous),
-            None => Event::rebooted("0.0.0.0"),
-        };
-        let response = self.question(true, vec![event])?.ask(self.web, self.url)?;
-        *answered = true;
-        if pending.is_none() {
-            memory.set_previous_version("").map_err(memory_failed)?;
-        }
-        let answer =
-            response.answer().map_err(|refusal| Failure::new(Kind::Refused, refusal.code(), &refusal))?;
-        let found = match answer {
-            Answer::NoUpdate { reason, poll_interval: poll } => {
-                *poll_interval = poll;
-                return Ok(Done::UpToDate(reason.map(str::to_owned)));
-            }
-            Answer::Update(found) => found,
-        };
-        *poll_interval = found.poll_interval;
-        if pending.as_deref() == Some(found.version) {
-            return Ok(Done::UpToDate(None));
-        }
-        if let Some(hold) = memory.hold().map_err(memory_failed)?.filter(|_| !self.interactive) {
-            return Ok(Done::Held { version: found.version.to_owned(), reason: hold.reason });
-        }
-        let origin = Origin::Server { web: self.web.clone(), code_bases: found.urls.to_vec() };
-        for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
-            if found.file(name).is_none() {
-                let message = format!("the server offers version {} without {name}", found.version);
-                return Err(Failure::text(Kind::Refused, ErrorCode::PAYLOAD_PUBLIC_KEY, message));
-            }
-        }
-        let accepted = self.updater.judge(&offer(&origin, true)?, self.settings, wish)?;
-        watch.operation(Operation::Available);
-        self.updater.install(&accepted, &origin, watch, &mut |event| self.tell(event))
-    }
-
-    fn question(&self, check: bool, events: Vec<Event>) -> Result<Question<'_>, Failure> {
-        Ok(Question {
-            identity: &self.updater.identity,
-            settings: self.settings,
-            aleph_version: self
-                .updater
-                .memory
-                .aleph_version(&self.updater.identity.version)
-                .map_err(memory_failed)?,
-            source: if self.interactive { Source::OnDemand } else { Source::Scheduler },
-            ping: check,
-            check,
-            events,
-        })
-    }
-
-    /// Best effort: an update goes on without it.
-    fn tell(&self, event: Event) {
-        let told = self.question(false, vec![event]).and_then(|question| question.ask(self.web, self.url));
-        if let Err(failure) = told {
-            tracing::info!(error = %failure, "the server was not told how it goes");
-        }
-    }
-
-    /// With what is special about this machine.
-    fn flagged(&self, code: ErrorCode) -> ErrorCode {
-        ErrorCode(code.0 | if self.settings.own_server { 1 << 28 } else { 0 })
-    }
 }
 
 /// Everything of an offer that is small.
-fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {
+pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {
     let text = |name: &'static str| {
         let bytes = origin.metadata(name)?;
         Ok::<_, Failure>(String::from_utf8_lossy(&bytes).into_owned())
@@ -457,28 +260,12 @@ fn public_keys(folder: &Path) -> Vec<std::path::PathBuf> {
     paths
 }
 
-fn lock(path: &Path) -> io::Result<Flock<File>> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
-}
-
-fn refused(refusal: update::slots::Refusal) -> Failure {
-    let kind = match refusal {
-        update::slots::Refusal::NotProven(_) => Kind::Passing,
-        _ => Kind::Machine,
-    };
-    Failure::new(kind, code::INSTALL_DEVICE, &refusal)
-}
-
-fn memory_failed(error: crate::memory::MemoryError) -> Failure {
-    Failure::new(Kind::Machine, code::STATE, &error)
-}
-
 /// Seconds since 1970.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+pub(crate) fn memory_failed(error: crate::memory::MemoryError) -> Failure {
+    Failure::new(Kind::Machine, code::STATE, &error)
 }

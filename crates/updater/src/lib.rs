@@ -4,6 +4,7 @@
 //! Everything lies below one root folder, so that the tests have a machine in a folder, with a file for a disk.
 
 mod attempt;
+mod check;
 mod error;
 mod fill;
 mod identity;
@@ -12,11 +13,13 @@ mod origin;
 mod places;
 mod question;
 mod settings;
+mod slots;
 mod throttle;
 mod watch;
 mod web;
 
-pub use attempt::{Checked, Done, Updater, now};
+pub use attempt::{Done, Updater, now};
+pub use check::Checked;
 pub use error::{Failure, Kind};
 pub use identity::Identity;
 pub use memory::{Hold, Memory, MemoryError};

@@ -15,5 +15,7 @@ pub mod payload;
 pub mod payload_index;
 pub mod peer;
 pub mod provider;
+pub mod release;
+pub mod slots;
 pub mod user_data;
 pub mod yaml;

@@ -51,7 +51,7 @@ fn base() -> &'static Base {
         };
         let (before, after) = (put("old", &old), put("new", &new));
         let before = Old { images: &[Image { role: "usr", path: &before }], full: None };
-        let options = Options { segment_size: SEGMENT as u32, threads: None };
+        let options = Options { segment_size: SEGMENT as u32, threads: None, ..Options::default() };
         let images = [Image { role: "usr", path: &after }];
         let delta =
             payload::pack_delta(before, &images, options, folder.path(), &mut |_| {}).expect("a delta");

@@ -15,7 +15,8 @@ use payload::{
 };
 
 pub const SEGMENT: u32 = 8192;
-pub const OPTIONS: Options = Options { segment_size: SEGMENT, threads: NonZero::new(2) };
+pub const OPTIONS: Options =
+    Options { segment_size: SEGMENT, threads: NonZero::new(2), level: payload::THOROUGH };
 const SECTOR: usize = 512;
 
 /// Numbers that follow from a seed (xorshift).

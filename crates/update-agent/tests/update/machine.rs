@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use disk_slots::{Disk, DiskFile, gpt as table};
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys, Verity, Version};
-use release_folder::{About, Files, Made, Secret, make, make_keys};
+use release_folder::{About, Files, Made, Order, Secret, make, make_keys};
 use tempfile::TempDir;
 use update::slots::Machine as Slots;
 use updater::{Patience, Places, Updater};
@@ -81,8 +81,9 @@ pub fn release(images: &Images, keys: &Path, older: &[PathBuf], to: &Path) -> Ma
     let secret = Secret::read(&keys.join("release.key")).unwrap();
     let mut known = Keys::default();
     known.add("test", &fs::read_to_string(keys.join("release/test.pub")).unwrap()).unwrap();
-    let files = Files { usr: &usr, uki: &uki, verity: images.verity.clone() };
-    make(&files, &about, &secret, older, &known, to, &mut |_, _| ()).unwrap()
+    let images = Files { usr: &usr, uki: &uki, verity: images.verity.clone() };
+    let order = Order { images, about, secret: &secret, older, keys: &known, level: 3 };
+    make(&order, to, &mut |_, _| ()).unwrap()
 }
 
 impl Images {

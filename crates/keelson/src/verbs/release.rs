@@ -1,0 +1,174 @@
+//! `keelson release`: builds a version, and packs and signs it for machines that run another.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use image::build::{Built, Options, build};
+use image::disk::{verity_salt, verity_uuid};
+use release::{Digest, Keys, Release, Verity, Version};
+use release_folder::{About, Files, Made, Order, Secret, Step, make};
+use serde_json::json;
+
+use crate::context::{Context, interrupt};
+use crate::output;
+use crate::provide::checkout;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// zstd's level where a release is only tried out.
+const QUICK: i32 = 3;
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Version [default: os/release.toml's]
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+    /// Channels that it may be promoted to
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "alpha,beta,stable")]
+    channels: Vec<String>,
+    /// Secret key that signs it; `keelson keys` makes one [default: ~/.config/keelson/keys/release.key]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Folder of an older release, for machines that run it: they fetch only the difference; more than one may be named
+    #[arg(long, value_name = "DIR")]
+    from: Vec<PathBuf>,
+    /// Sign the boot image for Secure Boot with this PEM key, as `image build` does
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
+    /// Days until it is not installed any more
+    #[arg(long, value_name = "N", default_value_t = 365)]
+    expires_days: u32,
+    /// Oldest version that can go to this one directly
+    #[arg(long, value_name = "V")]
+    min_from: Option<Version>,
+    /// Counts up when a signing key was stolen and changed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    epoch: u64,
+    /// Pack quickly, for trying out: what is downloaded is larger
+    #[arg(long)]
+    quick: bool,
+    /// Also one file with all of it, for machines without a network
+    #[arg(long)]
+    bundle: bool,
+    /// Folder of releases; this one gets a folder of its own there [default: the checkout's target/releases]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let checkout = checkout()?;
+    // Before anything takes time: what would fail at the end.
+    let key = flags
+        .key
+        .clone()
+        .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
+    let secret = Secret::read(&key).context("a release wants a key: `keelson keys` makes one")?;
+    let mut options = Options::for_checkout(&checkout);
+    options.version.clone_from(&flags.version);
+    options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
+    options.cancel = interrupt()?;
+    let built = build(&options, context.progress)?;
+    let about = about(flags, &built)?;
+    let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/releases")).join(&built.version);
+    let public = public_keys(&key)?;
+    let order = Order {
+        images: Files {
+            usr: &built.usr_erofs,
+            uki: &built.uki,
+            verity: Verity {
+                root_hash: built.usr_root_hash.parse::<Digest>()?,
+                salt: Digest(verity_salt(&built.release)),
+                uuid: verity_uuid(&built.release),
+            },
+        },
+        about,
+        secret: &secret,
+        older: &flags.from,
+        keys: &public,
+        level: if flags.quick { QUICK } else { payload::THOROUGH },
+    };
+    let step = context.progress.step("release");
+    let made = make(&order, &out, &mut |doing, packing| {
+        let percent = packing.done * 100 / packing.total.max(1);
+        match doing {
+            Step::Full => step.set(format!("packing {percent} %")),
+            Step::Delta(from) => step.set(format!("difference to {from} {percent} %")),
+        }
+    })?;
+    let bundle = match flags.bundle {
+        true => {
+            let path = out.with_file_name(format!("keelson-{}.kup", built.version));
+            made.bundle(&path)?;
+            Some(path)
+        }
+        false => None,
+    };
+    step.done(&summary(&made.release));
+    tell(context, flags, &built.version, &made, bundle.as_deref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What machines will download.
+fn summary(release: &Release) -> String {
+    let mut parts = vec![format!("{} MiB to download", release.full.blob.size >> 20)];
+    let deltas = release.deltas.iter();
+    parts.extend(
+        deltas.map(|delta| format!("from {} {} KiB", delta.from_version, delta.payload.blob.size >> 10)),
+    );
+    parts.join(", ")
+}
+
+fn tell(
+    context: &Context,
+    flags: &Flags,
+    version: &str,
+    made: &Made,
+    bundle: Option<&Path>,
+) -> anyhow::Result<()> {
+    if context.json {
+        let deltas = made.release.deltas.iter();
+        return output::print_json(&json!({
+            "version": version, "folder": made.folder, "bundle": bundle, "bytes": made.release.full.blob.size,
+            "deltas": deltas
+                .map(|delta| json!({ "from": delta.from_version, "bytes": delta.payload.blob.size }))
+                .collect::<Vec<_>>(),
+        }));
+    }
+    let channel = flags.channels.first().map_or("alpha", String::as_str);
+    output::print(format!(
+        "{}\n\nNext: keelson publish --channel {channel} {version}\n",
+        made.folder.display()
+    ))
+}
+
+fn about(flags: &Flags, built: &Built) -> anyhow::Result<About> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    for channel in &flags.channels {
+        image::release::check_channel(channel)?;
+    }
+    Ok(About {
+        appid: built.release.update.appid.clone(),
+        board: built.release.board.clone(),
+        channels: flags.channels.clone(),
+        version: built.version.parse().context("the version")?,
+        epoch: flags.epoch,
+        build_time: built.release.epoch,
+        expires: (now + DAY * flags.expires_days).as_secs().max(built.release.epoch + 1),
+        min_from: flags.min_from.clone(),
+        notes_url: None,
+    })
+}
+
+/// The public keys beside a secret one: what older releases must be signed with.
+fn public_keys(secret: &Path) -> anyhow::Result<Keys> {
+    let mut keys = Keys::default();
+    let folder = secret.parent().unwrap_or(Path::new(".")).join("release");
+    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+        let path = entry?.path();
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        keys.add(&path.display().to_string(), &text)?;
+    }
+    Ok(keys)
+}

@@ -1,0 +1,141 @@
+//! A check: the server is asked, and what it offers is installed.
+
+use omaha::{Answer, ErrorCode, Event};
+use release::files;
+use update::status::Operation;
+use update::trust::Wish;
+
+use crate::attempt::{Done, Updater, memory_failed, offer};
+use crate::error::{Failure, Kind};
+use crate::origin::Origin;
+use crate::question::{Question, Source};
+use crate::settings::{Server, Settings};
+use crate::watch::Watch;
+use crate::web::Web;
+
+/// A check's outcome, and how long the server wants to be left alone, in seconds.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    pub done: Result<Done, Failure>,
+    pub poll_interval: Option<u32>,
+    /// Whether the server answered at all.
+    pub answered: bool,
+}
+
+impl Updater {
+    /// Asks the server, and installs what it offers.
+    pub fn check(&self, settings: &Settings, interactive: bool, wish: Wish, watch: &dyn Watch) -> Checked {
+        let mut checked = Checked { done: Ok(Done::UpToDate(None)), poll_interval: None, answered: false };
+        let url = match &settings.server {
+            Server::Url(url) => url.clone(),
+            Server::Disabled(why) => {
+                checked.done = Ok(Done::Disabled(why.clone()));
+                return checked;
+            }
+        };
+        let web = Web::new(self.patience, settings.rate_limit);
+        let talk = Talk { updater: self, settings, web: &web, url: &url, interactive };
+        checked.done = talk.check(wish, watch, &mut checked.poll_interval, &mut checked.answered);
+        if let Err(failure) = &checked.done
+            && failure.kind != Kind::Cancelled
+        {
+            watch.operation(Operation::ReportingError);
+            if checked.answered {
+                talk.tell(Event::failed(talk.flagged(failure.code)));
+            }
+        }
+        checked
+    }
+}
+
+/// A conversation with the server.
+struct Talk<'a> {
+    updater: &'a Updater,
+    settings: &'a Settings,
+    web: &'a Web,
+    url: &'a str,
+    interactive: bool,
+}
+
+impl Talk<'_> {
+    fn check(
+        &self,
+        wish: Wish,
+        watch: &dyn Watch,
+        poll_interval: &mut Option<u32>,
+        answered: &mut bool,
+    ) -> Result<Done, Failure> {
+        watch.operation(Operation::Checking);
+        let memory = &self.updater.memory;
+        let previous = memory.previous_version().map_err(memory_failed)?;
+        let running = self.updater.identity.version.to_string();
+        let pending = self.updater.pending();
+        let event = match previous.as_deref() {
+            // Installed, and not booted yet.
+            Some(_) if pending.is_some() => Event::rebooted(""),
+            Some(previous) if previous == running => Event::failed(self.flagged(ErrorCode::ROLLBACK)),
+            Some(previous) => Event::rebooted(previous),
+            None => Event::rebooted("0.0.0.0"),
+        };
+        let response = self.question(true, vec![event])?.ask(self.web, self.url)?;
+        *answered = true;
+        if pending.is_none() {
+            memory.set_previous_version("").map_err(memory_failed)?;
+        }
+        let answer =
+            response.answer().map_err(|refusal| Failure::new(Kind::Refused, refusal.code(), &refusal))?;
+        let found = match answer {
+            Answer::NoUpdate { reason, poll_interval: poll } => {
+                *poll_interval = poll;
+                return Ok(Done::UpToDate(reason.map(str::to_owned)));
+            }
+            Answer::Update(found) => found,
+        };
+        *poll_interval = found.poll_interval;
+        if pending.as_deref() == Some(found.version) {
+            return Ok(Done::UpToDate(None));
+        }
+        if let Some(hold) = memory.hold().map_err(memory_failed)?.filter(|_| !self.interactive) {
+            return Ok(Done::Held { version: found.version.to_owned(), reason: hold.reason });
+        }
+        let origin = Origin::Server { web: self.web.clone(), code_bases: found.urls.to_vec() };
+        for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
+            if found.file(name).is_none() {
+                let message = format!("the server offers version {} without {name}", found.version);
+                return Err(Failure::text(Kind::Refused, ErrorCode::PAYLOAD_PUBLIC_KEY, message));
+            }
+        }
+        let accepted = self.updater.judge(&offer(&origin, true)?, self.settings, wish)?;
+        watch.operation(Operation::Available);
+        self.updater.install(&accepted, &origin, watch, &mut |event| self.tell(event))
+    }
+
+    fn question(&self, check: bool, events: Vec<Event>) -> Result<Question<'_>, Failure> {
+        Ok(Question {
+            identity: &self.updater.identity,
+            settings: self.settings,
+            aleph_version: self
+                .updater
+                .memory
+                .aleph_version(&self.updater.identity.version)
+                .map_err(memory_failed)?,
+            source: if self.interactive { Source::OnDemand } else { Source::Scheduler },
+            ping: check,
+            check,
+            events,
+        })
+    }
+
+    /// Best effort: an update goes on without it.
+    fn tell(&self, event: Event) {
+        let told = self.question(false, vec![event]).and_then(|question| question.ask(self.web, self.url));
+        if let Err(failure) = told {
+            tracing::info!(error = %failure, "the server was not told how it goes");
+        }
+    }
+
+    /// With what is special about this machine.
+    fn flagged(&self, code: ErrorCode) -> ErrorCode {
+        ErrorCode(code.0 | if self.settings.own_server { 1 << 28 } else { 0 })
+    }
+}

@@ -1,0 +1,61 @@
+//! Updates on whole machines: into the other slot, back from what does not come up, and cut off.
+
+pub mod alone;
+pub mod power;
+mod versions;
+
+use std::time::Duration;
+
+use machines::machine::Machine;
+
+use crate::failure::{Failure, expect};
+use versions::Keys;
+
+/// Where the machines see the host's releases.
+const FOLDER: &str = "/media/releases";
+/// An emulated machine writes and reads back half a gibibyte.
+const APPLIED: Duration = Duration::from_secs(900);
+/// Three boots in vain and one that works.
+const FELL_BACK: Duration = Duration::from_secs(900);
+/// From ready to found good.
+const PROVEN: Duration = Duration::from_secs(300);
+
+/// Makes the machine trust the scenario's keys, and nothing reboots by itself.
+fn trust(machine: &Machine<'_>, keys: &Keys) -> Result<(), Failure> {
+    machine.succeed("sudo mkdir -p /etc/keelson/keys.d/release /etc/keelson/keys.d/channel")?;
+    machine.write("/etc/keelson/keys.d/release/test.pub", keys.release.as_bytes())?;
+    machine.write("/etc/keelson/keys.d/channel/test.pub", keys.channel.as_bytes())?;
+    machine.succeed(
+        "printf 'GROUP=alpha\\nALLOW_LOCAL_KEYS=yes\\nREBOOT_STRATEGY=off\\n' | sudo tee /etc/coreos/update.conf",
+    )?;
+    machine.succeed("sudo systemctl restart locksmithd.service")?;
+    Ok(())
+}
+
+/// What runs, as the machine says.
+fn version(machine: &Machine<'_>) -> Result<String, Failure> {
+    Ok(machine.succeed("sed -n 's/^VERSION_ID=//p' /etc/os-release")?.trim().to_owned())
+}
+
+fn runs(machine: &Machine<'_>, wanted: &str) -> Result<(), Failure> {
+    let found = version(machine)?;
+    expect(found == wanted, &format!("version {wanted}"), &found)
+}
+
+/// Waits until what runs was found good: an update may take the other slot only then.
+fn proven(machine: &Machine<'_>, version: &str) -> Result<(), Failure> {
+    let good = format!("sudo test -e /boot/EFI/Linux/keelson_{version}.efi");
+    machine.wait_until_succeeds(&good, PROVEN)?;
+    Ok(())
+}
+
+/// The folder of a release, as machines see it.
+fn seen(version: &str) -> String {
+    format!("{FOLDER}/{version}")
+}
+
+/// `/usr` is mapped through its hash tree.
+fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
+    let source = machine.succeed("findmnt --noheadings --output SOURCE,FSTYPE /usr")?;
+    expect(source.split_whitespace().eq(["/dev/mapper/usr", "erofs"]), "/dev/mapper/usr erofs", &source)
+}

@@ -1,0 +1,195 @@
+//! Further versions of the image under test, made in seconds: the same bytes under another number, or broken.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use payload::verity::{Hasher, Parameters};
+use release::{Digest, Keys as Known, Verity, Version};
+use release_folder::{About, Files, Order, Secret, make, make_keys};
+
+use crate::failure::{Failure, expect};
+use crate::scenario::Run;
+
+/// What the image under test calls itself.
+const APPID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
+const BOARD: &str = "amd64-usr";
+/// Packed for a test, not for a download.
+const QUICK: i32 = 1;
+/// Where erofs has its superblock.
+const SUPERBLOCK: usize = 1024;
+const CHUNK: usize = 4 << 20;
+
+/// What is wrong with a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// Its `/usr` is what was signed, and no file system.
+    DoesNotBoot,
+}
+
+/// Who signs, and what machines have to know of it.
+pub struct Keys {
+    folder: PathBuf,
+    /// Texts of public keys.
+    pub release: String,
+    pub channel: String,
+}
+
+impl Keys {
+    pub fn make(folder: &Path) -> Result<Self, Failure> {
+        make_keys(folder, "test").map_err(other)?;
+        let read = |kind: &str| {
+            let path = folder.join(kind).join("test.pub");
+            fs::read_to_string(&path).map_err(|source| Failure::Disk { path, source })
+        };
+        Ok(Self { release: read("release")?, channel: read("channel")?, folder: folder.to_owned() })
+    }
+}
+
+fn other(error: impl std::error::Error) -> Failure {
+    Failure::Expected(causes::chain(&error))
+}
+
+/// Makes a release of `version` below `releases`, from the image under test; `older` is another that was made so.
+pub fn release(
+    run: &Run,
+    keys: &Keys,
+    version: &str,
+    fault: Fault,
+    older: &[&str],
+    releases: &Path,
+) -> Result<(), Failure> {
+    let work = releases.join(format!(".{version}"));
+    let failed = |source| Failure::Disk { path: work.clone(), source };
+    fs::create_dir_all(&work).map_err(failed)?;
+    let (usr, uki) = (work.join("usr"), work.join("uki"));
+    let same_length = version.len() == run.image.version.len();
+    expect(same_length, &format!("a number as long as {}", run.image.version), version)?;
+    let numbers = (run.image.version.as_bytes(), version.as_bytes());
+    renumber(&run.image.usr_erofs, &usr, numbers, fault).map_err(failed)?;
+    let parameters = Parameters { salt: vec![7; 32], uuid: [8; 16] };
+    let root_hash = root_hash(&usr, &parameters).map_err(failed)?;
+    let mut boot_image = boot_image(&run.image.raw)?;
+    replace(&mut boot_image, numbers.0, numbers.1);
+    let word = b"usrhash=";
+    let at = find(&boot_image, word).ok_or_else(|| Failure::Expected("a boot image with usrhash=".into()))?;
+    boot_image[at + word.len()..][..64].copy_from_slice(root_hash.to_string().as_bytes());
+    fs::write(&uki, boot_image).map_err(failed)?;
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let about = About {
+        appid: APPID.to_owned(),
+        board: BOARD.to_owned(),
+        channels: vec!["alpha".to_owned(), "beta".to_owned()],
+        version: version.parse::<Version>().map_err(other)?,
+        epoch: 0,
+        build_time: 1,
+        expires: now + 86_400,
+        min_from: None,
+        notes_url: None,
+    };
+    let verity =
+        Verity { root_hash, salt: Digest([7; 32]), uuid: "08080808-0808-0808-0808-080808080808".to_owned() };
+    let secret = Secret::read(&keys.folder.join("release.key")).map_err(other)?;
+    let mut known = Known::default();
+    known.add("test", &keys.release).map_err(other)?;
+    let older: Vec<PathBuf> = older.iter().map(|version| releases.join(version)).collect();
+    let images = Files { usr: &usr, uki: &uki, verity };
+    let order = Order { images, about, secret: &secret, older: &older, keys: &known, level: QUICK };
+    make(&order, &releases.join(version), &mut |_, _| ()).map_err(other)?;
+    fs::remove_dir_all(&work).map_err(failed)
+}
+
+/// A copy in which the version has another number everywhere: the image is not compressed.
+fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) -> io::Result<()> {
+    let mut bytes = fs::read(from)?;
+    replace(&mut bytes, old, new);
+    if fault == Fault::DoesNotBoot
+        && let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4)
+    {
+        magic.fill(0);
+    }
+    fs::write(to, bytes)
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
+    let mut from = 0;
+    while let Some(at) = bytes.get(from..).and_then(|rest| find(rest, old)) {
+        bytes[from + at..][..new.len()].copy_from_slice(new);
+        from += at + old.len();
+    }
+}
+
+fn root_hash(usr: &Path, parameters: &Parameters) -> io::Result<Digest> {
+    let mut file = File::open(usr)?;
+    let length = file.metadata()?.len();
+    let mut hasher = Hasher::new(parameters, length).map_err(io::Error::other)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(hasher.finish().map_err(io::Error::other)?.root);
+        }
+        hasher.update(&chunk[..read]);
+    }
+}
+
+/// The boot image of a raw disk.
+fn boot_image(raw: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |source| Failure::Disk { path: raw.to_owned(), source };
+    let wrong = |source| Failure::Partitions { path: raw.to_owned(), source };
+    let table = gpt::GptConfig::new().writable(false).open(raw).map_err(wrong)?;
+    let esp = table.partitions().values().find(|part| part.name == "EFI-SYSTEM");
+    let start =
+        esp.map(|esp| esp.first_lba * 512).ok_or_else(|| Failure::Expected("a boot partition".into()))?;
+    let mut file = File::open(raw).map_err(failed)?;
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    let system = fatfs::FileSystem::new(Part { file, start }, fatfs::FsOptions::new()).map_err(failed)?;
+    let folder = system.root_dir().open_dir("EFI/Linux").map_err(failed)?;
+    let mut bytes = Vec::new();
+    for entry in folder.iter() {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().ends_with(".efi") {
+            entry.to_file().read_to_end(&mut bytes).map_err(failed)?;
+        }
+    }
+    expect(!bytes.is_empty(), "a boot image", "none")?;
+    Ok(bytes)
+}
+
+/// A partition of a file, to be read.
+struct Part {
+    file: File,
+    start: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read(into)
+    }
+}
+
+impl io::Write for Part {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Part {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(to) => SeekFrom::Start(self.start + to),
+            other => other,
+        };
+        Ok(self.file.seek(to)?.saturating_sub(self.start))
+    }
+}
