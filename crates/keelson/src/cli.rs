@@ -77,6 +77,28 @@ pub enum Verb {
         after_help = "Examples:\n  keelson validate user-data\n  cat user-data | keelson validate -\n  keelson validate --plan user-data\n  keelson validate --serve\n  keelson validate --schema >cloud-config.schema.json"
     )]
     Validate(verbs::validate::Flags),
+    /// Serve updates to machines, with a page for their operators
+    #[command(after_help = "Examples:\n  keelson serve-updates\n  \
+        keelson serve-updates --listen 0.0.0.0:8041 --data /srv/updates --public-url https://updates.example.net")]
+    ServeUpdates(verbs::serve_updates::Flags),
+    /// Put a version into a channel
+    #[command(after_help = "Examples:\n  keelson publish --channel alpha target/releases/9999.2.0\n  \
+        keelson publish --channel beta 9999.2.0\n  \
+        keelson publish --channel alpha target/releases/9999.2.0 --server https://updates.example.net --token-file token")]
+    Publish(verbs::publish::Flags),
+    /// Show and change channels, their rollouts and their machines
+    #[command(after_help = "Examples:\n  keelson channel list\n  keelson channel promote alpha beta\n  \
+        keelson channel pause alpha --why \"it hangs\"\n  keelson channel rollout stable --percent 10 --at-once 5\n  \
+        keelson channel set alpha 9999.1.0")]
+    Channel(verbs::channel::Flags),
+    /// Poll a server as many machines that are none, to try it or to measure it
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  \
+        keelson fake-machines --url http://127.0.0.1:8041/v1/update/ --count 3 --version 1.0.0\n  \
+        keelson fake-machines --url http://127.0.0.1:8041/v1/update/ --count 10000 --version 1.0.0 --load 60"
+    )]
+    FakeMachines(verbs::fake_machines::Flags),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  keelson completions bash >/etc/bash_completion.d/keelson")]
     Completions { shell: clap_complete::Shell },

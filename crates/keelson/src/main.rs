@@ -8,6 +8,7 @@ mod global;
 mod image;
 mod output;
 mod provide;
+mod update_server;
 mod verbs;
 
 use std::process::ExitCode;
@@ -47,6 +48,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Keys(flags) => verbs::keys::run(&context, flags),
         Verb::Release(flags) => verbs::release::run(&context, flags),
         Verb::Validate(flags) => verbs::validate::run(&context, flags),
+        Verb::ServeUpdates(flags) => verbs::serve_updates::run(&context, flags),
+        Verb::Publish(flags) => verbs::publish::run(&context, flags),
+        Verb::Channel(flags) => verbs::channel::run(&context, flags),
+        Verb::FakeMachines(flags) => verbs::fake_machines::run(&context, flags),
         Verb::Completions { shell } => verbs::manual::completions(*shell),
         Verb::Man { out } => verbs::manual::man(out.as_deref()),
         Verb::Internal(task) => verbs::internal::run(task),

@@ -41,7 +41,8 @@ pub enum Answer {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    Update { version: Version, arch: String, channel: Track },
+    /// The group is what the machine follows, whatever channel it takes from.
+    Update { version: Version, arch: String, group: Track },
     Nothing(Reason),
 }
 
@@ -82,7 +83,7 @@ impl Fleet {
         now: u64,
         zones: Zones<'_>,
     ) -> Verdict {
-        let Some((channel, decided)) = self.decide(id, track, machine, version, now, zones) else {
+        let Some(decided) = self.decide(id, track, machine, version, now, zones) else {
             return Verdict::Nothing(Reason::NoPackage);
         };
         match decided {
@@ -93,10 +94,10 @@ impl Fleet {
                 self.refuse(id, track, machine, reason, now);
                 Verdict::Nothing(reason)
             }
-            Decided::Again(version) => Verdict::Update { version, arch: track.arch().to_owned(), channel },
+            Decided::Again(version) => Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() },
             Decided::Grant(version) => {
                 self.grant(id, track, machine, &version, now);
-                Verdict::Update { version, arch: track.arch().to_owned(), channel }
+                Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() }
             }
         }
     }
@@ -110,31 +111,31 @@ impl Fleet {
         version: &Version,
         now: u64,
         zones: Zones<'_>,
-    ) -> Option<(Track, Decided)> {
+    ) -> Option<Decided> {
         let app = self.apps.get(id)?;
         let state = app.groups.get(track)?;
         let known = app.machines.get(machine)?;
         let channel = app.channels.get(&state.group.channel);
-        let name = state.group.channel.clone();
+        let name = &state.group.channel;
         let Some((channel, newest)) = channel.and_then(|channel| Some((channel, channel.package.as_ref()?)))
         else {
-            return Some((name, Decided::Nothing(Reason::NoPackage)));
+            return Some(Decided::Nothing(Reason::NoPackage));
         };
         if !is_older(version, newest) {
             let equal = version.cmp_precedence(newest).is_eq();
-            return Some((name, Decided::Nothing(if equal { Reason::UpToDate } else { Reason::Newer })));
+            return Some(Decided::Nothing(if equal { Reason::UpToDate } else { Reason::Newer }));
         }
         // The lowest floor above comes first.
         let on_the_way = |floor: &&Version| is_older(version, floor) && is_older(floor, newest);
         let target = channel.floors.iter().find(on_the_way).unwrap_or(newest);
         let Some(package) = app.package(target, track.arch()) else {
-            return Some((name, Decided::Nothing(Reason::NoPackage)));
+            return Some(Decided::Nothing(Reason::NoPackage));
         };
-        let decided = match barred(package, &name, known, version) {
+        let decided = match barred(package, name, known, version) {
             Some(reason) => Decided::Nothing(reason),
             None => by_policy(state, known, machine, target, now, zones),
         };
-        Some((name, decided))
+        Some(decided)
     }
 
     fn grant(&mut self, id: &str, track: &Track, machine: &Arc<str>, version: &Version, now: u64) {

@@ -70,6 +70,10 @@ impl Fleet {
     /// The id or a name can not be, or there are too many.
     pub fn put_app(&mut self, app: App) -> Done {
         let key = bare(&app.id);
+        // It stands in paths.
+        if !is_word(&key) {
+            return Err(OperateError::Text { what: "id", text: key, limit: NAME });
+        }
         for (what, text) in [("id", &key), ("name", &app.name)] {
             if text.is_empty() || text.len() > TEXT || text.contains(char::is_control) {
                 return Err(OperateError::Text { what, text: text.clone(), limit: TEXT });

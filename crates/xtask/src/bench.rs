@@ -39,6 +39,8 @@ pub enum Topic {
     Fleet,
     /// An update's payloads of real images: sizes, times, memory; only when named, alone
     Payload,
+    /// The channel server under 10,000 machines that poll; only when named, alone
+    Updates,
 }
 
 /// Nothing to be done at boot.
@@ -57,12 +59,16 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         [Topic::Growth] => return kv::run(&root, "kv-growth", words),
         [Topic::Fleet] => return fleet::run(&root, words),
         [Topic::Payload] => return payload::run(&root, words),
+        [Topic::Updates] => {
+            print!("{}", rows(&figure::bench(&root, "channel-server", "updates", &[])?));
+            return Ok(true);
+        }
         [Topic::Cloudinit] => {
             print!("{}", rows(&cloudinit::figures(&root)?));
             return Ok(true);
         }
         _ if topics.iter().any(is_alone) => {
-            bail!("`growth`, `fleet`, `cloudinit` and `payload` are measured alone")
+            bail!("`growth`, `fleet`, `cloudinit`, `payload` and `updates` are measured alone")
         }
         _ => {}
     }
@@ -96,7 +102,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
 }
 
 fn is_alone(topic: &Topic) -> bool {
-    matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload)
+    matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload | Topic::Updates)
 }
 
 fn boot(root: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {

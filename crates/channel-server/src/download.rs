@@ -1,0 +1,144 @@
+//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, whole or from where it broke off.
+
+use std::sync::Arc;
+
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE,
+    LOCATION, RANGE, RETRY_AFTER,
+};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+use release::{Digest, FileName, files};
+use rollout::Track;
+use semver::Version;
+use tokio::sync::mpsc;
+
+use crate::body::{Answer, Body, text};
+use crate::files::{Place, send};
+use crate::limits::PIECES;
+use crate::range::{Part, part};
+use crate::server::{Server, now};
+use crate::update::timestamp;
+
+const OCTETS: &str = "application/octet-stream";
+
+/// `words` are the parts of the path behind `/files/`.
+pub async fn download(
+    server: &Arc<Server>,
+    words: &[String],
+    method: &Method,
+    headers: &HeaderMap,
+) -> Answer {
+    let not_here = || text(StatusCode::NOT_FOUND, "there is no such file\n");
+    let [app, group, version, name] = words else { return not_here() };
+    let (Ok(track), Ok(version), Ok(name)) =
+        (group.parse::<Track>(), version.parse::<Version>(), name.parse::<FileName>())
+    else {
+        return not_here();
+    };
+    let found = {
+        let fleet = server.fleet.lock();
+        fleet.app(app).and_then(|(key, found)| {
+            let package = found.package(&version, track.arch())?.clone();
+            let channel = found.channels.get(&found.groups.get(&track)?.group.channel)?;
+            let offered = channel.package.as_ref() == Some(&version) || channel.floors.contains(&version);
+            Some((key.to_owned(), package, offered))
+        })
+    };
+    let Some((app, package, offered)) = found else { return not_here() };
+    let is_timestamp = [files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name.as_str());
+    if is_timestamp {
+        // A channel does not speak of what it does not have.
+        let release = package.release_sha256.as_ref().filter(|_| offered);
+        let Some(release) = release.and_then(|digest| digest.parse::<Digest>().ok()) else {
+            return not_here();
+        };
+        let Some(signed) = timestamp(server, &track, &version, release, now()).await else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "the timestamp can not be signed at the moment\n");
+        };
+        let is_signature = name.as_str() == files::TIMESTAMP_SIGNATURE;
+        let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
+        return crate::body::answer(StatusCode::OK, OCTETS, bytes);
+    }
+    let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
+    let mut all = std::iter::once(&package.payload).chain(&package.further);
+    let known = all.find(|file| file.name == name.as_str());
+    if !is_metadata && known.is_none() {
+        return not_here();
+    }
+    if let Some(elsewhere) = package.files_at.as_ref().filter(|_| !is_metadata) {
+        return elsewhere_at(&omaha::file_url(elsewhere, name.as_str()));
+    }
+    let tag = known.map(|file| format!("\"{}\"", file.sha256));
+    let place = Place { app, arch: track.arch().to_owned(), version };
+    serve(server, &place, &name, tag, method, headers).await
+}
+
+fn elsewhere_at(url: &str) -> Answer {
+    let mut answer = text(StatusCode::FOUND, "it lies elsewhere\n");
+    match HeaderValue::from_str(url) {
+        Ok(url) => drop(answer.headers_mut().insert(LOCATION, url)),
+        Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "where it lies can not be told\n"),
+    }
+    answer
+}
+
+async fn serve(
+    server: &Arc<Server>,
+    place: &Place,
+    name: &FileName,
+    tag: Option<String>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Answer {
+    let path = server.files.path(place, name);
+    let looked = path.clone();
+    let size = tokio::task::spawn_blocking(move || std::fs::metadata(looked).map(|found| found.len())).await;
+    let Ok(Ok(size)) = size else { return text(StatusCode::NOT_FOUND, "there is no such file\n") };
+    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    // Only where the rest belongs to what was begun.
+    let is_same = header(IF_RANGE).is_none_or(|of| Some(of) == tag.as_deref());
+    let (status, from, to) = match part(header(RANGE).filter(|_| is_same), size) {
+        Part::All => (StatusCode::OK, 0, size),
+        Part::Bytes(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
+        Part::Outside => {
+            let mut answer =
+                text(StatusCode::RANGE_NOT_SATISFIABLE, "nothing of that range is in the file\n");
+            put(&mut answer, CONTENT_RANGE, &format!("bytes */{size}"));
+            return answer;
+        }
+    };
+    let mut answer = Response::new(Body::Whole(None));
+    *answer.status_mut() = status;
+    if method != Method::HEAD {
+        let Ok(place) = server.readers.clone().try_acquire_owned() else {
+            let mut busy = text(StatusCode::SERVICE_UNAVAILABLE, "too many files are being read\n");
+            put(&mut busy, RETRY_AFTER, "10");
+            return busy;
+        };
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let metrics = server.metrics.clone();
+        tokio::task::spawn_blocking(move || {
+            metrics.sent_bytes.inc_by(send(&path, from, to, &sender));
+            drop(place);
+        });
+        *answer.body_mut() = Body::Stream { pieces, left: Some(to - from) };
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        put(&mut answer, CONTENT_RANGE, &format!("bytes {from}-{}/{size}", to - 1));
+    }
+    put(&mut answer, CONTENT_LENGTH, &(to - from).to_string());
+    put(&mut answer, CONTENT_TYPE, OCTETS);
+    put(&mut answer, ACCEPT_RANGES, "bytes");
+    // What a version consists of never changes.
+    put(&mut answer, CACHE_CONTROL, "public, max-age=86400, no-transform");
+    if let Some(tag) = tag {
+        put(&mut answer, ETAG, &tag);
+    }
+    answer
+}
+
+fn put(answer: &mut Answer, name: hyper::header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}

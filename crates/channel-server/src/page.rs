@@ -1,0 +1,16 @@
+//! The page and what it is made of, as it is built in.
+
+/// Nothing is loaded from elsewhere, and nothing is sent elsewhere.
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                          base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Content type and text.
+pub fn file(path: &str) -> Option<(&'static str, &'static str)> {
+    match path {
+        "/" => Some(("text/html; charset=utf-8", include_str!("page/index.html"))),
+        "/page.css" => Some(("text/css; charset=utf-8", include_str!("page/page.css"))),
+        "/page.js" => Some(("text/javascript; charset=utf-8", include_str!("page/page.js"))),
+        "/plot.js" => Some(("text/javascript; charset=utf-8", include_str!("page/plot.js"))),
+        _ => None,
+    }
+}

@@ -1,0 +1,73 @@
+//! Who may do what: bearer tokens, of which the server keeps those of two roles in files.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+use sha2::{Digest as _, Sha256};
+
+/// May do everything.
+pub const ADMIN: &str = "admin.token";
+/// May look.
+pub const VIEWER: &str = "viewer.token";
+const BYTES: usize = 24;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token {0}")]
+    Io(PathBuf, #[source] io::Error),
+    #[error("the token {0} has fewer than 16 characters")]
+    Short(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Viewer,
+    Admin,
+}
+
+/// Only what comes out of the tokens by hashing is kept, so that comparing takes the same time for all.
+pub struct Tokens {
+    admin: [u8; 32],
+    viewer: [u8; 32],
+}
+
+impl Tokens {
+    /// Reads both files in `folder`, or makes them.
+    ///
+    /// # Errors
+    /// A file can not be read or written, or has too little in it.
+    pub fn open(folder: &Path) -> Result<Self, TokenError> {
+        Ok(Self { admin: hash(&token(&folder.join(ADMIN))?), viewer: hash(&token(&folder.join(VIEWER))?) })
+    }
+
+    /// What the caller may do.
+    pub fn role(&self, headers: &HeaderMap) -> Option<Role> {
+        let given = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = given.split_once(' ')?;
+        let hashed = scheme.eq_ignore_ascii_case("bearer").then(|| hash(token.trim()))?;
+        if hashed == self.admin { Some(Role::Admin) } else { (hashed == self.viewer).then_some(Role::Viewer) }
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn token(path: &Path) -> Result<String, TokenError> {
+    let failed = |error| TokenError::Io(path.to_owned(), error);
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().len() >= 16 => Ok(text.trim().to_owned()),
+        Ok(_) => Err(TokenError::Short(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; BYTES];
+            getrandom::fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
+            let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            whole_file::replace(path, format!("{token}\n").as_bytes(), 0o600).map_err(failed)?;
+            Ok(token)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

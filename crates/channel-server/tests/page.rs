@@ -1,0 +1,126 @@
+//! The page in a real browser, as an operator uses it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use browser::Page;
+use omaha::{ErrorCode, Event, EventResult, EventType};
+use support::{Server, keys, machine};
+
+/// Chooses in a list as a person does, as far as the page can tell.
+fn choose(page: &mut Page, selector: &str, value: &str) {
+    page.value(&format!(
+        "(() => {{ const s = document.querySelector('{selector}'); s.value = '{value}'; \
+         s.dispatchEvent(new Event('change', {{ bubbles: true }})); s.blur(); }})()"
+    ));
+}
+
+fn log_in(page: &mut Page, token: &str) {
+    page.click("#token");
+    page.paste(token);
+    page.click("#enter");
+}
+
+/// Downloads, installs and reboots.
+fn update(server: &Server, id: &str, track: &str, from: &str, to: &str) {
+    let event = |kind| {
+        let mut said = machine(id, from, track);
+        (said.ping, said.update_check, said.events) =
+            (false, false, vec![Event::new(kind, EventResult::SUCCESS)]);
+        server.omaha(said);
+    };
+    server.omaha(machine(id, from, track));
+    [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE]
+        .into_iter()
+        .for_each(event);
+    let mut said = machine(id, to, track);
+    said.events = vec![Event::rebooted(from)];
+    server.omaha(said);
+}
+
+#[test]
+#[ignore = "wants a browser: cargo verify wants"]
+fn an_operator_watches_promotes_pauses_and_rolls_back() {
+    let (server, signer) = (Server::start(), keys());
+    let mut page = Page::open(&server.url("/"));
+    log_in(&mut page, "no such token");
+    page.wait_for("document.getElementById('refused').textContent.includes('wants a token')");
+    log_in(&mut page, &server.admin());
+    page.wait_for("document.getElementById('live').textContent === 'Live.'");
+    page.wait_for("document.querySelectorAll('#channels tr').length === 3");
+    assert_eq!(page.text("#channel-alpha .version"), "nothing");
+
+    // All of it comes by itself.
+    server.publish("2.0.0", "alpha", &signer);
+    page.wait_for("document.querySelector('#channel-alpha .version').textContent === '2.0.0'");
+    for id in ["m1", "m2", "m3"] {
+        server.omaha(machine(id, "1.0.0", "alpha"));
+    }
+    page.wait_for("document.querySelector('#group-alpha .state').textContent === '0 of 3 on 2.0.0, 3 on the way, 0 failed'");
+    update(&server, "m1", "alpha", "1.0.0", "2.0.0");
+    page.wait_for("document.querySelector('#group-alpha .state').textContent === '1 of 3 on 2.0.0, 2 on the way, 0 failed'");
+    page.wait_for("document.querySelectorAll('#machines tr').length === 3");
+    page.wait_for("document.querySelectorAll('#machines td:nth-child(4)')[0].textContent === 'complete'");
+    let mut failed = machine("m2", "1.0.0", "alpha");
+    failed.events = vec![Event::failed(ErrorCode(0x1000_000a))];
+    failed.update_check = false;
+    server.omaha(failed);
+    page.wait_for("document.getElementById('activity').textContent.includes('m2 failed with 2.0.0: error 10 PayloadHashMismatchError')");
+
+    // Promote, pause, resume, percent, roll back.
+    choose(&mut page, "#target-alpha", "beta");
+    page.click("#promote-alpha");
+    page.wait_for("document.querySelector('#channel-beta .version').textContent === '2.0.0'");
+    choose(&mut page, "#target-alpha", "stable");
+    page.click("#promote-alpha");
+    page.wait_for(
+        "document.getElementById('told').textContent.includes('2.0.0 is not signed for channel stable')",
+    );
+    page.click("#pause-alpha");
+    page.wait_for("document.querySelector('#group-alpha .state').textContent === 'Paused: by the page'");
+    let paused = server.omaha(machine("m4", "1.0.0", "alpha"));
+    assert_eq!(paused.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("paused"));
+    page.click("#resume-alpha");
+    page.wait_for("document.querySelector('#group-alpha .state').textContent.startsWith('1 of 4 on 2.0.0')");
+    page.value("document.getElementById('percent-alpha').value = '0'");
+    page.click("#apply-alpha");
+    page.wait_for("document.querySelector('#group-alpha').textContent.includes('0 % may have it')");
+    let held = server.omaha(machine("m5", "1.0.0", "alpha"));
+    assert_eq!(held.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("not-in-share"));
+    server.publish("3.0.0", "alpha", &signer);
+    page.wait_for("document.querySelector('#channel-alpha .version').textContent === '3.0.0'");
+    page.wait_for("document.querySelector('#version-alpha').options.length === 2");
+    choose(&mut page, "#version-alpha", "2.0.0");
+    page.click("#set-alpha");
+    page.wait_for("document.querySelector('#channel-alpha .version').textContent === '2.0.0'");
+    page.wait_for("document.getElementById('activity').textContent.includes('machines that run a newer version stay on it')");
+
+    // Versions over time.
+    page.wait_for("document.querySelectorAll('#group-alpha svg polygon').length >= 1");
+    page.wait_for("document.querySelector('#group-alpha .legend').textContent.includes('1.0.0')");
+    // What machines say is text, never markup.
+    let mut said = machine("<img src=x onerror=alert(1)>", "1.0.0", "alpha");
+    said.machine_alias = Some("<b>m</b>".into());
+    server.omaha(said);
+    page.wait_for("document.getElementById('machines').textContent.includes('<b>m</b>')");
+    assert_eq!(page.value("document.querySelectorAll('img, #machines b').length"), 0);
+    let expected = |trouble: &&String| !["401", "409"].iter().any(|status| trouble.contains(status));
+    let troubles: Vec<&String> = page.troubles().iter().filter(expected).collect();
+    assert_eq!(troubles, [] as [&String; 0]);
+}
+
+#[test]
+#[ignore = "wants a browser: cargo verify wants"]
+fn a_viewer_sees_and_a_server_that_is_gone_is_told() {
+    let mut server = Server::start();
+    let mut page = Page::open(&server.url("/"));
+    log_in(&mut page, &server.viewer());
+    page.wait_for("document.querySelectorAll('#channels tr').length === 3");
+    assert_eq!(
+        page.value("getComputedStyle(document.getElementById('pause-alpha').parentElement).display"),
+        "none"
+    );
+    server.stop();
+    page.wait_for("document.getElementById('live').textContent.startsWith('The connection is lost')");
+}

@@ -1,0 +1,299 @@
+//! From the release's folder to the updated machine, over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use omaha::{Answer, AppStatus, Event, EventResult, EventType, UpdateStatus};
+use release::{Keys, Timestamp};
+use sha2::Digest as _;
+use support::{Server, keys, machine, payload, write_release};
+
+/// Fetches what an offer is made of and checks every signature and digest, as the agent does.
+fn fetched(server: &Server, response: &omaha::Response, signer: &minisign::KeyPair) -> String {
+    let Answer::Update(offer) = response.answer().unwrap() else { panic!("no offer: {response:?}") };
+    let base = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
+    let get = |name: &str| {
+        let reply = server.raw("GET", &omaha::file_url(&base, name), "", b"");
+        assert_eq!(reply.status, 200, "{name}");
+        if let Some(package) =
+            offer.further.iter().chain([offer.payload]).find(|package| package.name == name)
+        {
+            let digest: [u8; 32] = sha2::Sha256::digest(&reply.body).into();
+            assert_eq!(
+                (reply.body.len() as u64, Some(omaha::Sha256(digest))),
+                (package.size, package.sha256)
+            );
+        }
+        reply.body
+    };
+    let mut release_keys = Keys::default();
+    release_keys.add("release.pub", &signer.pk.to_box().unwrap().to_string()).unwrap();
+    let release = get("release.json");
+    release_keys.verify(&release, &String::from_utf8(get("release.json.sig")).unwrap()).unwrap();
+    let release = release::Release::parse(&release).unwrap();
+    let mut online = Keys::default();
+    online.add("online.pub", &std::fs::read_to_string(server.data.join("online.pub")).unwrap()).unwrap();
+    let timestamp = get("timestamp.json");
+    online.verify(&timestamp, &String::from_utf8(get("timestamp.json.sig")).unwrap()).unwrap();
+    let timestamp = Timestamp::parse(&timestamp).unwrap();
+    assert_eq!((timestamp.channel.as_str(), &timestamp.version), ("alpha", &release.version));
+    assert_eq!(
+        timestamp.release_sha256.to_string(),
+        offer.file("release.json").unwrap().sha256.unwrap().to_string()
+    );
+    assert_eq!(offer.payload.name, release.full.blob.url.as_str());
+    assert_eq!(get(&offer.payload.name), payload(offer.version));
+    for blob in release.blobs() {
+        assert_eq!(get(blob.url.as_str()).len() as u64, blob.size);
+    }
+    offer.version.to_owned()
+}
+
+#[test]
+fn a_release_is_published_offered_fetched_and_reported() {
+    let (server, signer) = (Server::start(), keys());
+    let first = server.omaha(machine("m1", "1.0.0", "alpha"));
+    assert_eq!(first.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("no-package"));
+    server.publish("2.0.0", "alpha", &signer);
+    let offered = server.omaha(machine("m1", "1.0.0", "alpha"));
+    assert_eq!(fetched(&server, &offered, &signer), "2.0.0");
+    for kind in [EventType::DOWNLOAD_STARTED, EventType::DOWNLOAD_FINISHED, EventType::UPDATE_COMPLETE] {
+        let mut said = machine("m1", "1.0.0", "alpha");
+        (said.ping, said.update_check) = (false, false);
+        said.events = vec![Event::new(kind, EventResult::SUCCESS)];
+        let answer = server.omaha(said);
+        assert_eq!(
+            (answer.apps[0].ping, answer.apps[0].events, &answer.apps[0].update_check),
+            (false, 1, &None)
+        );
+    }
+    let look = |id: &str| server.done("GET", &format!("/api/apps/keelson/instances/{id}"), "");
+    assert_eq!(look("m1")["status"], "installed");
+    let mut said = machine("m1", "2.0.0", "alpha");
+    said.events = vec![Event::rebooted("1.0.0")];
+    let answer = server.omaha(said);
+    assert_eq!(answer.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("up-to-date"));
+    assert_eq!(
+        (look("m1")["status"].as_str(), look("m1")["ip"].as_str()),
+        (Some("complete"), Some("127.0.0.1"))
+    );
+    // Promoted to the next channel: the same bits, another word.
+    let promoted = server.done("POST", "/api/apps/keelson/channels/beta/promote", r#"{"from":"alpha"}"#);
+    assert_eq!(promoted["version"], "2.0.0");
+    let beta = server.omaha(machine("m2", "1.0.0", "beta"));
+    assert!(matches!(beta.answer(), Ok(Answer::Update(_))));
+    // It is signed for alpha and beta.
+    let refused = server.as_admin("POST", "/api/apps/keelson/channels/stable/promote", r#"{"from":"alpha"}"#);
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("2.0.0 is not signed for channel stable"), "{}", refused.text());
+    let metrics = server.raw("GET", "/metrics", "", b"").text();
+    for line in [
+        "keelson_updates_machines{app=\"keelson\",group=\"alpha\",version=\"2.0.0\"} 1",
+        "keelson_updates_checks_total{answer=\"update\"} 2",
+        "keelson_updates_events_total{event=\"complete\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}
+
+#[test]
+fn what_was_answered_outlives_a_restart_and_the_place_of_a_machine_too() {
+    let data = tempfile::tempdir().unwrap();
+    let signer = keys();
+    let mut server = Server::open(data.path());
+    server.publish("2.0.0", "alpha", &signer);
+    server.done("PUT", "/api/apps/keelson/groups/alpha/policy", r#"{"max_in_progress":1}"#);
+    assert!(matches!(server.omaha(machine("m1", "1.0.0", "alpha")).answer(), Ok(Answer::Update(_))));
+    let (token, issued) =
+        (server.admin(), server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json());
+    server.stop();
+    let server = Server::open(data.path());
+    assert_eq!(server.admin(), token);
+    let second = server.omaha(machine("m2", "1.0.0", "alpha"));
+    assert_eq!(second.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("max-concurrent"));
+    assert_eq!(fetched(&server, &server.omaha(machine("m1", "1.0.0", "alpha")), &signer), "2.0.0");
+    let again = server.raw("GET", "/files/keelson/alpha/2.0.0/timestamp.json", "", b"").json();
+    assert!(again["issued"].as_u64() >= issued["issued"].as_u64());
+    let told = server.done("GET", "/api/activity", "");
+    assert!(told.as_array().unwrap().iter().any(|entry| entry["text"] == "channel alpha: nothing -> 2.0.0"));
+}
+
+#[test]
+fn a_download_goes_on_where_it_broke_off() {
+    let server = Server::start();
+    server.publish("2.0.0", "alpha", &keys());
+    let (path, whole) = ("/files/keelson/alpha/2.0.0/usr.full", payload("2.0.0"));
+    let head = server.raw("HEAD", path, "", b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), Some(&*whole.len().to_string()));
+    let tag = head.header("etag").unwrap().to_owned();
+    let rest = server.raw("GET", path, &format!("Range: bytes=100000-\r\nIf-Range: {tag}\r\n"), b"");
+    assert_eq!((rest.status, &rest.body[..]), (206, &whole[100_000..]));
+    let expect = format!("bytes 100000-{}/{}", whole.len() - 1, whole.len());
+    assert_eq!(rest.header("content-range"), Some(&*expect));
+    let other = server.raw("GET", path, "Range: bytes=100000-\r\nIf-Range: \"other\"\r\n", b"");
+    assert_eq!((other.status, other.body), (200, whole.clone()), "another file is sent from its beginning");
+    let outside = server.raw("GET", path, &format!("Range: bytes={}-\r\n", whole.len()), b"");
+    assert_eq!(
+        (outside.status, outside.header("content-range")),
+        (416, Some(&*format!("bytes */{}", whole.len())))
+    );
+    for missing in [
+        "/files/keelson/alpha/2.0.0/other",
+        "/files/keelson/alpha/2.0.0/..%2f..%2frelease.json",
+        "/files/keelson/alpha/../../admin.token",
+        "/files/keelson/alpha/3.0.0/usr.full",
+        "/files/keelson/gamma/2.0.0/usr.full",
+        "/files/other/alpha/2.0.0/usr.full",
+        // beta does not have it: nobody says that it does.
+        "/files/keelson/beta/2.0.0/timestamp.json",
+    ] {
+        assert_eq!(server.raw("GET", missing, "", b"").status, 404, "{missing}");
+    }
+}
+
+#[test]
+fn files_that_are_not_what_was_signed_are_refused() {
+    let (server, signer) = (Server::start(), keys());
+    let folder = tempfile::tempdir().unwrap();
+    write_release(folder.path(), "2.0.0", &signer);
+    let token = format!("Authorization: Bearer {}\r\n", server.admin());
+    let put = |name: &str, bytes: &[u8]| {
+        let reply =
+            server.raw("PUT", &format!("/api/apps/keelson/uploads/amd64/2.0.0/{name}"), &token, bytes);
+        (reply.status, reply.text())
+    };
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let publish =
+        || server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"2.0.0","arch":"amd64"}"#);
+    assert!(put("usr.full", b"x").1.contains("release.json was not sent yet"));
+    assert_eq!(put("release.json", &read("release.json")).0, 200);
+    assert!(put("other", b"x").1.contains("other is no file of this release"));
+    let mut wrong = read("usr.full");
+    wrong[5] ^= 1;
+    assert!(put("usr.full", &wrong).1.contains("usr.full has SHA-256"));
+    let short = put("usr.full", &wrong[1..]).1;
+    assert!(
+        short.contains(&format!("usr.full has {} bytes, not {}", wrong.len() - 1, wrong.len())),
+        "{short}"
+    );
+    wrong.push(0);
+    assert!(put("usr.full", &wrong).1.contains("bytes, not"));
+    assert!(publish().text().contains("release.json.sig was not sent yet"));
+    assert_eq!(put("release.json.sig", &read("release.json.sig")).0, 200);
+    assert_eq!((publish().status, publish().text().contains("usr.full was not sent yet")), (409, true));
+    assert_eq!(put("usr.full", &read("usr.full")).0, 200);
+    assert_eq!(put("usr.full.index", &read("usr.full.index")).0, 200);
+    let sent = server.done("GET", "/api/apps/keelson/uploads/amd64/2.0.0", "");
+    assert_eq!(sent["sent"].as_array().unwrap().len(), 4);
+    assert_eq!(publish().status, 200);
+    assert_eq!(publish().status, 200, "once more is fine");
+    // Another release.json for the same version is not.
+    write_release(folder.path(), "2.0.0", &signer);
+    let mut text = String::from_utf8(read("release.json")).unwrap();
+    text = text.replace("\"epoch\": 1", "\"epoch\": 2");
+    assert_eq!(put("release.json", text.as_bytes()).0, 200);
+    let refused = publish();
+    assert_eq!((refused.status, refused.text().contains("what was published never changes")), (409, true));
+    // In a channel it can not be removed; without one it can.
+    server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
+    assert_eq!(server.as_admin("DELETE", "/api/apps/keelson/packages/2.0.0", "").status, 409);
+    server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":null}"#);
+    server.done("DELETE", "/api/apps/keelson/packages/2.0.0", "");
+    assert!(!server.data.join("releases/e96281a6-d1af-4bde-9a0a-97b76e56dc57/amd64/2.0.0").exists());
+}
+
+#[test]
+fn a_server_that_knows_the_keys_takes_no_other_signature() {
+    let data = tempfile::tempdir().unwrap();
+    let signer = keys();
+    std::fs::create_dir(data.path().join("keys")).unwrap();
+    std::fs::write(data.path().join("keys/release.pub"), signer.pk.to_box().unwrap().to_string()).unwrap();
+    let server = Server::open(data.path());
+    server.publish("2.0.0", "alpha", &signer);
+    let folder = tempfile::tempdir().unwrap();
+    write_release(folder.path(), "3.0.0", &keys());
+    server.send(folder.path(), "3.0.0");
+    let refused =
+        server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("not signed by a key that this server knows"), "{}", refused.text());
+}
+
+#[test]
+fn requests_of_strangers() {
+    let server = Server::start();
+    for path in ["/v1/update", "/v1/update/"] {
+        let good = omaha::Request { apps: vec![machine("m", "1.0.0", "alpha")], ..omaha::Request::default() };
+        assert_eq!(server.raw("POST", path, "", good.write().as_bytes()).status, 200);
+        assert_eq!(server.raw("POST", path, "", b"<request").status, 400);
+        assert_eq!(
+            server.raw("POST", path, "", b"<!DOCTYPE a [<!ENTITY b 'c'>]><request protocol='3.0'/>").status,
+            400
+        );
+        let large = server.raw("POST", path, "", &vec![b' '; (64 << 10) + 1]);
+        assert_eq!((large.status, large.body.len()), (400, 0));
+        assert_eq!(server.raw("GET", path, "", b"").status, 405);
+    }
+    let mut other = machine("m", "1.0.0", "alpha");
+    other.app_id = "{00000000-0000-0000-0000-000000000000}".into();
+    let answer = server.omaha(other);
+    assert_eq!(answer.apps[0].status, AppStatus::UnknownApplication);
+    assert_eq!(answer.apps[0].update_check.as_ref().unwrap().status, UpdateStatus::Internal);
+    let answer = server.omaha(machine("m", "1.0.0", "nightly"));
+    assert_eq!(answer.apps[0].status, AppStatus::UnknownApplicationOrGroup);
+}
+
+#[test]
+fn only_who_has_a_token_looks_and_only_administrators_change() {
+    let server = Server::start();
+    let with = |token: &str, method: &str, path: &str, body: &str| {
+        server.raw(method, path, &format!("Authorization: Bearer {token}\r\n"), body.as_bytes()).status
+    };
+    let (admin, viewer) = (server.admin(), server.viewer());
+    assert_eq!(server.raw("GET", "/api/apps", "", b"").status, 401);
+    assert_eq!(with("x", "GET", "/api/apps", ""), 401);
+    assert_eq!(with(&viewer, "GET", "/api/apps", ""), 200);
+    for (method, path, body) in [
+        ("POST", "/api/apps/keelson/groups/alpha/pause", ""),
+        ("PUT", "/api/apps/keelson/uploads/amd64/2.0.0/release.json", "{}"),
+        ("DELETE", "/api/apps/keelson/groups/alpha", ""),
+    ] {
+        assert_eq!(with(&viewer, method, path, body), 403, "{path}");
+        assert_eq!(server.raw(method, path, "", body.as_bytes()).status, 401, "{path}");
+    }
+    assert_eq!(with(&admin, "POST", "/api/apps/keelson/groups/alpha/pause", ""), 200);
+    for (path, body) in [("pause", "{\"whi\":\"x\"}"), ("policy", "{\"percent\":101}")] {
+        let method = if path == "policy" { "PUT" } else { "POST" };
+        assert_eq!(with(&admin, method, &format!("/api/apps/keelson/groups/alpha/{path}"), body), 400);
+    }
+    assert_eq!(with(&admin, "POST", "/api/apps/keelson/groups/gamma/pause", ""), 404);
+    for open in ["/health", "/config", "/metrics", "/"] {
+        let reply = server.raw("GET", open, "", b"");
+        assert_eq!(reply.status, 200, "{open}");
+        assert!(!reply.text().contains(&admin) && !reply.text().contains(&viewer));
+    }
+}
+
+#[test]
+fn two_servers_never_work_on_one_folder_and_damage_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::open(data.path());
+    let open = || {
+        let app = rollout::App { id: support::APP.into(), name: "K".into(), product_id: None };
+        let settings = channel_server::Settings { data: data.path().into(), public_url: None, key: None, app };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let opened = runtime.block_on(channel_server::Server::open(settings));
+        opened.map(drop).map_err(|error| format!("{error:?}"))
+    };
+    assert!(open().unwrap_err().contains("InUse"));
+    server.stop();
+    let path = data.path().join("database/data.mdb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(9).rposition(|nine| nine == b"\"Keelson\"").unwrap();
+    bytes[at + 1] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.contains("Damaged") && error.contains("checksum"), "{error}");
+}

@@ -1,0 +1,149 @@
+//! The API of a channel server, as verbs use it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::Response;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::context::Context;
+
+/// Where a server listens that `serve-updates` starts without words.
+pub const ADDRESS: &str = "127.0.0.1:8041";
+/// Below the state folder: what it keeps.
+pub const FOLDER: &str = "updates";
+const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
+const CERTIFICATES_PATH: &str = "/etc/ssl/certs/ca-certificates.crt";
+const CONNECT_TIME: Duration = Duration::from_secs(30);
+/// For an answer behind the last byte of a file: the server reads all of a release again when it is published.
+const ANSWER_TIME: Duration = Duration::from_secs(600);
+const ANSWER_BYTES: u64 = 64 << 20;
+/// Of one word of a path.
+const WORD: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Reached {
+    /// The channel server
+    #[arg(long, value_name = "URL", env = "KEELSON_UPDATE_SERVER", default_value = "http://127.0.0.1:8041")]
+    server: String,
+    /// File with a token [default: that of a server on this machine]
+    #[arg(long, value_name = "FILE", env = "KEELSON_UPDATE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The application, by its id or its name
+    #[arg(long, value_name = "ID", default_value = "keelson")]
+    app: String,
+}
+
+/// Why the server did not do it, in its own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    pub status: u16,
+    why: String,
+}
+
+pub struct UpdateServer {
+    agent: Agent,
+    url: String,
+    authorization: String,
+    app: String,
+}
+
+impl UpdateServer {
+    pub fn open(context: &Context, reached: &Reached) -> anyhow::Result<Self> {
+        let own = || context.state_dir.join(FOLDER).join(channel_server::ADMIN_TOKEN);
+        let path = reached.token_file.clone().unwrap_or_else(own);
+        let token = std::fs::read_to_string(&path).with_context(|| {
+            format!("cannot read the token {} (--token-file names another)", path.display())
+        })?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIME))
+            .timeout_recv_response(Some(ANSWER_TIME))
+            .tls_config(encryption(&reached.server)?)
+            .build()
+            .new_agent();
+        let url = reached.server.trim_end_matches('/').to_owned();
+        Ok(Self { agent, url, authorization: format!("Bearer {}", token.trim()), app: reached.app.clone() })
+    }
+
+    /// Words of a path below the application.
+    fn path(&self, words: &[&str]) -> String {
+        let all = ["apps", &self.app].into_iter().chain(words.iter().copied());
+        let all: Vec<String> = all.map(|word| utf8_percent_encode(word, &WORD).to_string()).collect();
+        format!("{}/api/{}", self.url, all.join("/"))
+    }
+
+    pub fn get(&self, words: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let request = self.agent.get(self.path(words)).header("Authorization", &self.authorization);
+        self.read(request.query_pairs(query.iter().copied()).call())
+    }
+
+    /// What happened, the newest first.
+    pub fn activity(&self) -> anyhow::Result<Value> {
+        let request = self.agent.get(format!("{}/api/activity", self.url));
+        self.read(request.header("Authorization", &self.authorization).call())
+    }
+
+    pub fn put(&self, words: &[&str], value: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.put(self.path(words)).header("Authorization", &self.authorization);
+        self.read(request.send(value.to_string()))
+    }
+
+    pub fn post(&self, words: &[&str], value: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.post(self.path(words)).header("Authorization", &self.authorization);
+        self.read(request.send(value.to_string()))
+    }
+
+    pub fn delete(&self, words: &[&str]) -> anyhow::Result<Value> {
+        let request = self.agent.delete(self.path(words)).header("Authorization", &self.authorization);
+        self.read(request.call())
+    }
+
+    /// One file of a release, streamed.
+    pub fn send_file(&self, words: &[&str], file: &Path) -> anyhow::Result<Value> {
+        let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let request = self.agent.put(self.path(words)).header("Authorization", &self.authorization);
+        self.read(request.send(opened))
+    }
+
+    fn read(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
+        let mut answer = answer.with_context(|| format!("no channel server answers at {}", self.url))?;
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
+        let text = text.with_context(|| format!("the answer of {} broke off", self.url))?;
+        let value: Option<Value> = serde_json::from_str(&text).ok();
+        if status == 200 {
+            return value.ok_or_else(|| anyhow!("what answers at {} is no channel server", self.url));
+        }
+        let why = value.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
+        match why {
+            Some(why) => Err(Refused { status, why }.into()),
+            None => bail!("{} answered {status}, which no channel server does", self.url),
+        }
+    }
+}
+
+/// The authorities that this machine trusts.
+fn encryption(url: &str) -> anyhow::Result<TlsConfig> {
+    let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES_PATH.to_owned());
+    let pem = match std::fs::read(&path) {
+        Ok(pem) => pem,
+        Err(_) if !url.starts_with("https:") => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read the authorities in {path}")),
+    };
+    let certificates = parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(certificates.collect())))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build())
+}

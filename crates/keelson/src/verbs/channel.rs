@@ -1,0 +1,368 @@
+//! `keelson channel`: what operators do with channels, groups and machines. The server decides; this file asks.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Map, Value, json};
+
+use crate::context::Context;
+use crate::output;
+use crate::update_server::{Reached, UpdateServer};
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    #[command(flatten)]
+    reached: Reached,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Channels, their versions, and how their groups fare
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Lets a channel have the version of another
+    Promote {
+        from: String,
+        to: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Lets a channel have a version, be it older: machines never go back by themselves
+    Set {
+        channel: String,
+        version: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// No machine of the group gets anything
+    Pause {
+        group: String,
+        #[arg(long, default_value = "")]
+        why: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The group goes on
+    Resume {
+        group: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Shows how a group takes its updates, and changes it
+    Rollout {
+        group: String,
+        #[command(flatten)]
+        changes: Box<Changes>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The machines, those first that were heard of last
+    Machines {
+        #[arg(long)]
+        group: Option<String>,
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long)]
+        version: Option<String>,
+        /// Part of an id, an address or a name
+        #[arg(long)]
+        search: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// What happened, the newest first
+    Activity {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Nobody gets the version any more
+    Ban {
+        version: String,
+        #[arg(long, default_value = "by an operator")]
+        why: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Takes that back
+    Unban {
+        version: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Forgets what a machine failed with, gave up and is on its way to
+    Reset {
+        machine: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Changes {
+    /// Share of the machines that may have the version
+    #[arg(long)]
+    percent: Option<u8>,
+    /// Machines that may be on their way at once; none: any number
+    #[arg(long, value_name = "N|none")]
+    at_once: Option<String>,
+    /// Machines that may begin within a period; none: any number
+    #[arg(long, value_name = "N|none")]
+    per_period: Option<String>,
+    /// Seconds of a period
+    #[arg(long, value_name = "SECONDS")]
+    period: Option<u64>,
+    /// Seconds that a machine has for each step
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// When updates may begin: "Mon-Fri 22:00-04:00"; none: always. May be given more than once
+    #[arg(long, value_name = "WINDOW|none")]
+    window: Vec<String>,
+    /// Of the windows: Europe/Berlin
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// Seconds since the channel changed, and the share from then on: 3600:10. May be given more than once
+    #[arg(long, value_name = "SECONDS:PERCENT|none")]
+    wave: Vec<String>,
+    /// One machine goes first
+    #[arg(long, value_name = "BOOL")]
+    safe_mode: Option<bool>,
+    /// So many failures pause the group; none: it goes on
+    #[arg(long, value_name = "N|none")]
+    max_failures: Option<String>,
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let done = match &flags.verb {
+        Verb::List { common } => return list(context, &open(context, common)?),
+        Verb::Machines { group, status, version, search, common } => {
+            let asked = [("group", group), ("status", status), ("version", version), ("search", search)];
+            return machines(context, &open(context, common)?, &asked);
+        }
+        Verb::Activity { common } => return activity(context, &open(context, common)?),
+        Verb::Rollout { group, changes, common } => {
+            return rollout(context, &open(context, common)?, group, changes);
+        }
+        Verb::Promote { from, to, common } => {
+            let server = open(context, common)?;
+            let promoted = server.post(&["channels", to, "promote"], &json!({ "from": from }));
+            promoted.with_context(|| format!("cannot promote {from} to {to}"))?
+        }
+        Verb::Set { channel, version, common } => {
+            let set = open(context, common)?.put(&["channels", channel], &json!({ "version": version }));
+            set.with_context(|| format!("cannot let {channel} have {version}"))?
+        }
+        Verb::Pause { group, why, common } => {
+            open(context, common)?.post(&["groups", group, "pause"], &json!({ "why": why }))?
+        }
+        Verb::Resume { group, common } => {
+            open(context, common)?.post(&["groups", group, "resume"], &json!({}))?
+        }
+        Verb::Ban { version, why, common } => {
+            open(context, common)?.post(&["packages", version, "ban"], &json!({ "why": why }))?
+        }
+        Verb::Unban { version, common } => open(context, common)?.delete(&["packages", version, "ban"])?,
+        Verb::Reset { machine, common } => {
+            open(context, common)?.post(&["instances", machine, "reset"], &json!({}))?
+        }
+    };
+    if context.json {
+        output::print_json(&done)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(context: &Context, common: &Common) -> anyhow::Result<UpdateServer> {
+    UpdateServer::open(context, &common.reached)
+}
+
+fn list(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
+    let app = server.get(&[], &[])?;
+    if context.json {
+        output::print_json(&app)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let channels = items(&app["channels"]).map(|channel| {
+        vec![word(&channel["track"]), word(&channel["package"]), ago(&app, &channel["changed"])]
+    });
+    let mut text = output::table(&["CHANNEL", "VERSION", "CHANGED"], &channels.collect::<Vec<_>>());
+    text.push_str("\n\n");
+    let groups = items(&app["groups"]).map(|group| {
+        let rollout = &group["rollout"];
+        let there = rollout["version"].as_str().and_then(|version| group["versions"][version].as_u64());
+        vec![
+            word(&group["track"]),
+            word(&group["channel"]),
+            format!("{}/{}", there.unwrap_or_default(), word(&group["machines"])),
+            word(&group["in_progress"]),
+            rollout["failed"].as_u64().unwrap_or_default().to_string(),
+            format!("{}%", word(&group["share"])),
+            group["paused"]["why"].as_str().map_or("no", |why| why).to_owned(),
+        ]
+    });
+    let head = ["GROUP", "CHANNEL", "THERE", "ON THE WAY", "FAILED", "SHARE", "PAUSED"];
+    text.push_str(&output::table(&head, &groups.collect::<Vec<_>>()));
+    output::print(format!("{text}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn machines(
+    context: &Context,
+    server: &UpdateServer,
+    asked: &[(&str, &Option<String>)],
+) -> anyhow::Result<ExitCode> {
+    let mut query = vec![("sort", "seen"), ("perpage", "1000")];
+    query.extend(asked.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
+    let found = server.get(&["instances"], &query)?;
+    if context.json {
+        output::print_json(&found)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = items(&found["instances"]).map(|machine| {
+        let name = if machine["alias"].is_string() { &machine["alias"] } else { &machine["id"] };
+        let why = if machine["error"].is_string() { &machine["error"] } else { &machine["why"] };
+        vec![
+            word(name),
+            word(&machine["track"]),
+            word(&machine["version"]),
+            word(&machine["status"]),
+            word(&machine["ip"]),
+            word(why),
+        ]
+    });
+    let table = output::table(
+        &["MACHINE", "GROUP", "VERSION", "STATUS", "ADDRESS", "WHY"],
+        &rows.collect::<Vec<_>>(),
+    );
+    output::print(format!("{table}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn activity(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
+    let entries = server.activity()?;
+    if context.json {
+        output::print_json(&entries)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lines =
+        items(&entries).map(|entry| format!("{:<8}{}\n", word(&entry["severity"]), word(&entry["text"])));
+    output::print(lines.collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rollout(
+    context: &Context,
+    server: &UpdateServer,
+    group: &str,
+    changes: &Changes,
+) -> anyhow::Result<ExitCode> {
+    let found = server.get(&["groups", group], &[])?;
+    let mut policy = found["policy"].as_object().cloned().unwrap_or_default();
+    let before = policy.clone();
+    changes.apply(&mut policy)?;
+    if policy != before {
+        let changed = server.put(&["groups", group, "policy"], &Value::Object(policy.clone()));
+        changed.with_context(|| format!("cannot change the rollout of {group}"))?;
+    }
+    if context.json {
+        output::print_json(&Value::Object(policy))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lines = policy.iter().map(|(name, value)| format!("{name:<16}{}\n", shown(value)));
+    output::print(lines.collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Changes {
+    fn apply(&self, policy: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let mut put = |name: &str, value: Value| drop(policy.insert(name.to_owned(), value));
+        let plain = [
+            ("percent", self.percent.map(Value::from)),
+            ("period", self.period.map(Value::from)),
+            ("timeout", self.timeout.map(Value::from)),
+            ("timezone", self.timezone.clone().map(Value::from)),
+            ("safe_mode", self.safe_mode.map(Value::from)),
+        ];
+        for (name, value) in plain {
+            if let Some(value) = value {
+                put(name, value);
+            }
+        }
+        let limits = [
+            ("max_in_progress", &self.at_once),
+            ("max_per_period", &self.per_period),
+            ("max_failures", &self.max_failures),
+        ];
+        for (name, text) in limits {
+            match text.as_deref() {
+                None => {}
+                Some("none") => put(name, Value::Null),
+                Some(text) => {
+                    let number: u32 =
+                        text.parse().with_context(|| format!("{text:?} is no number, nor `none`"))?;
+                    put(name, number.into());
+                }
+            }
+        }
+        let given = |list: &[String]| -> Vec<String> {
+            list.iter().filter(|text| *text != "none").cloned().collect()
+        };
+        if !self.window.is_empty() {
+            put("windows", given(&self.window).into());
+        }
+        if !self.wave.is_empty() {
+            let waves: anyhow::Result<Vec<Value>> = given(&self.wave).iter().map(|text| wave(text)).collect();
+            put("waves", waves?.into());
+        }
+        Ok(())
+    }
+}
+
+fn wave(text: &str) -> anyhow::Result<Value> {
+    let parts = text
+        .split_once(':')
+        .and_then(|(after, percent)| Some((after.parse::<u64>().ok()?, percent.parse::<u8>().ok()?)));
+    match parts {
+        Some((after, percent)) => Ok(json!({ "after": after, "percent": percent })),
+        None => bail!("{text:?} is no wave: 3600:10 is one"),
+    }
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Array(list) if list.is_empty() => "none".to_owned(),
+        other => word(other),
+    }
+}
+
+/// By the server's own clock, which may not be ours.
+fn ago(app: &Value, at: &Value) -> String {
+    let (Some(now), Some(at)) = (app["now"].as_u64(), at.as_u64()) else { return word(at) };
+    match now.saturating_sub(at) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}

@@ -1,0 +1,86 @@
+//! `keelson fake-machines`: machines that are none, as CoreUpdate's `instance fake` (contract update.md 1.4.11).
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use channel_server::fake::{Machines, load, poll};
+
+use crate::context::Context;
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Where the server answers Omaha
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8041/v1/update/")]
+    url: String,
+    /// The application that they say to be
+    #[arg(long, value_name = "UUID", default_value = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}")]
+    app_id: String,
+    /// Their group
+    #[arg(long, default_value = "alpha")]
+    track: String,
+    #[arg(long, default_value = "amd64-usr")]
+    board: String,
+    /// That they run at first
+    #[arg(long, default_value = "0.0.1")]
+    version: String,
+    /// How many
+    #[arg(long, alias = "clients-per-app", default_value_t = 1)]
+    count: usize,
+    /// Seconds between two checks of one, at least
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    min_sleep: f64,
+    /// At most
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    max_sleep: f64,
+    /// Measure for so long instead
+    #[arg(long, value_name = "SECONDS")]
+    load: Option<u64>,
+    /// Connections of the measurement
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Checks a second of the measurement, in all [default: as fast as the server answers]
+    #[arg(long)]
+    rate: Option<f64>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let machines = Machines {
+        url: flags.url.clone(),
+        app_id: flags.app_id.clone(),
+        track: flags.track.clone(),
+        board: flags.board.clone(),
+        version: flags.version.clone(),
+        count: flags.count,
+    };
+    if let Some(seconds) = flags.load {
+        let rate = flags.rate.filter(|rate| *rate > 0.0);
+        let found = load(machines, flags.connections.max(1), Duration::from_secs(seconds), rate).await?;
+        if context.json {
+            output::print_json(&serde_json::to_value(&found)?)?;
+        } else {
+            output::print(format!(
+                "{} checks in {:.1} s: {:.0} a second; half within {} us, 99 % within {} us, the slowest {} us; {} failed\n",
+                found.checks,
+                found.seconds,
+                found.per_second,
+                found.p50,
+                found.p99,
+                found.slowest,
+                found.failed
+            ))?;
+        }
+        return Ok(if found.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let rhythm = (seconds(flags.min_sleep), seconds(flags.max_sleep));
+    poll(machines, rhythm, |line| {
+        // Nobody reads any more: the next signal ends it.
+        if output::print(format!("{line}\n")).is_err() {
+            eprintln!("{line}");
+        }
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,103 @@
+//! `keelson publish`: a release's folder goes to the channel server, or a version that is there into a channel.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use release::{Release, Version, files};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::WrongUse;
+use crate::output;
+use crate::provide::find_checkout;
+use crate::update_server::{Reached, UpdateServer};
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Channel that gets it
+    #[arg(long, value_name = "CHANNEL")]
+    channel: String,
+    /// Folder of a release, or a version that the server has
+    #[arg(value_name = "FOLDER|VERSION")]
+    what: String,
+    /// Where machines find the payload, on any web server; only the metadata goes to the channel server
+    #[arg(long, value_name = "URL")]
+    files_at: Option<String>,
+    #[command(flatten)]
+    reached: Reached,
+}
+
+pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let folder = folder(&flags.what)?;
+    let version: Result<Version, _> = flags.what.parse();
+    if folder.is_none() && version.is_err() {
+        let why = format!("{} is no folder with {} in it, and no version", flags.what, files::RELEASE);
+        return Err(WrongUse(why).into());
+    }
+    let server = UpdateServer::open(context, &flags.reached)?;
+    let published = match &folder {
+        Some(folder) => send(context, &server, flags, folder),
+        None => {
+            let point = server.put(&["channels", &flags.channel], &json!({ "version": flags.what }));
+            point.map(|_| json!({ "version": flags.what }))
+        }
+    };
+    let mut published =
+        published.with_context(|| format!("cannot publish {} to {}", flags.what, flags.channel))?;
+    published["channel"] = json!(flags.channel);
+    if context.json {
+        output::print_json(&published)?;
+    } else {
+        let version = published["version"].as_str().unwrap_or_default();
+        output::print(format!("channel {} has {version}\n", flags.channel))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of a release: that which is named, or that of the version where `keelson release` writes it.
+fn folder(what: &str) -> anyhow::Result<Option<PathBuf>> {
+    let made = find_checkout()?.map(|checkout| checkout.join("target/releases").join(what));
+    let places = [Some(PathBuf::from(what)), made];
+    Ok(places.into_iter().flatten().find(|folder| folder.join(files::RELEASE).is_file()))
+}
+
+/// What the server has of it already is not sent again.
+fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) -> anyhow::Result<Value> {
+    let path = folder.join(files::RELEASE);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let release = Release::parse(&bytes)?;
+    if !release.channels.contains(&flags.channel) {
+        let allowed = release.channels.join(", ");
+        bail!("version {} is signed for {allowed}, not for {}", release.version, flags.channel);
+    }
+    let (version, arch) = (release.version.to_string(), architecture(&release.board));
+    let sent = server.get(&["uploads", arch, &version], &[])?;
+    if sent["published"] != true {
+        let is_there =
+            |name: &str| sent["sent"].as_array().is_some_and(|sent| sent.iter().any(|one| one == name));
+        let mut names = vec![files::RELEASE.to_owned(), files::RELEASE_SIGNATURE.to_owned()];
+        if flags.files_at.is_none() {
+            names.extend(release.blobs().map(|blob| blob.url.to_string()));
+        }
+        for name in names {
+            // The two are small, and decide what the others are.
+            let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
+            if is_there(&name) && !is_metadata {
+                context.progress.note(&format!("{name} is there already"));
+                continue;
+            }
+            let step = context.progress.step(&name);
+            server.send_file(&["uploads", arch, &version, &name], &folder.join(&name))?;
+            step.done("sent");
+        }
+    }
+    let publish =
+        json!({ "version": version, "arch": arch, "files_at": flags.files_at, "channel": flags.channel });
+    server.post(&["packages"], &publish)
+}
+
+/// As the server tells it from the board.
+fn architecture(board: &str) -> &'static str {
+    if board.starts_with("arm64") { "aarch64" } else { "amd64" }
+}

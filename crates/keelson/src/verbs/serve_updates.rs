@@ -1,0 +1,86 @@
+//! `keelson serve-updates`: the channel server. All of it is the crate `channel-server`'s; this file reads flags.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use channel_server::{ADMIN_TOKEN, PUBLIC_KEY, Server, Settings};
+use rollout::App;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::Context;
+use crate::output;
+use crate::update_server::{ADDRESS, FOLDER};
+
+/// As `os/release.toml` has it.
+const APP_ID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = ADDRESS)]
+    listen: SocketAddr,
+    /// Folder for all that it keeps [default: updates in the state folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What machines reach it by, where that is not what they call it (a proxy, TLS)
+    #[arg(long, value_name = "URL", value_parser = url)]
+    public_url: Option<String>,
+    /// Key that signs what channels have; `keelson keys` makes one [default: ~/.config/keelson/keys/channel.key, or
+    /// one that the server makes for itself]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The application that it begins with
+    #[arg(long, value_name = "UUID", default_value = APP_ID)]
+    app_id: String,
+}
+
+fn url(text: &str) -> Result<String, String> {
+    match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+        Some(rest) if !rest.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("it wants http://HOST or https://HOST".to_owned()),
+    }
+}
+
+/// Until it is interrupted.
+#[tokio::main(flavor = "current_thread")]
+pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let data = flags.data.clone().unwrap_or_else(|| context.state_dir.join(FOLDER));
+    let app =
+        App { id: flags.app_id.clone(), name: "Keelson".to_owned(), product_id: Some("keelson".to_owned()) };
+    let made = || super::keys::folder().ok().map(|folder| folder.join("channel.key")).filter(|key| key.is_file());
+    let signer = flags.key.clone().or_else(made);
+    let settings = Settings { data: data.clone(), public_url: flags.public_url.clone(), key: signer, app };
+    let opened = Server::open(settings).await;
+    let server = Arc::new(opened.with_context(|| format!("cannot serve from {}", data.display()))?);
+    let listener = TcpListener::bind(flags.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen", flags.listen)
+    })?;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let address = listener.local_addr()?;
+    let url = format!("http://{address}/");
+    let (token, key) = (data.join(ADMIN_TOKEN), data.join(PUBLIC_KEY));
+    if context.json {
+        let update = format!("{url}v1/update/");
+        output::print_json(&json!({ "url": url, "update": update, "token_file": token, "online_key": key }))?;
+    } else {
+        output::print(format!("{url}\n"))?;
+        eprintln!("The page is there; its token is in {}", output::with_home(&token));
+        eprintln!("On the machines: SERVER={url}v1/update/ in /etc/coreos/update.conf");
+        eprintln!("Publish:         keelson publish --channel alpha FOLDER --server http://{address}");
+    }
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    channel_server::serve(server, listener, stop).await;
+    Ok(ExitCode::SUCCESS)
+}

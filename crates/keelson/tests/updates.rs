@@ -1,0 +1,206 @@
+//! Channels as an operator has them: a server, a release's folder, and what is typed.
+
+// The lints for panicking calls know unit tests only; in here everything is a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use minisign::KeyPair;
+use release::{Blob, Digest, Image, Images, Payload, Release, SCHEMA, SEGMENTS, Verity};
+use serde_json::Value;
+use sha2::Digest as _;
+
+const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
+
+fn keelson(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keelson"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
+    command.current_dir(folder);
+    command
+}
+
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut child = keelson(folder)
+            .args(["serve-updates", "--listen", "127.0.0.1:0", "--json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut text = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !text.ends_with("}\n") {
+            assert!(lines.read_line(&mut text).unwrap() > 0, "the server ended: {text}");
+        }
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let url = value["url"].as_str().unwrap();
+        Self { child, address: url.trim_start_matches("http://").trim_end_matches('/').to_owned() }
+    }
+
+    /// What a machine is answered.
+    fn check(&self, machine: &str, version: &str) -> String {
+        let body = format!(
+            "<request protocol=\"3.0\"><app appid=\"{APP}\" version=\"{version}\" track=\"alpha\" \
+             machineid=\"{machine}\" board=\"amd64-usr\"><updatecheck/></app></request>"
+        );
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!("POST /v1/update/ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Runs it against the server: exit code, stdout, stderr.
+fn run(folder: &Path, server: &Server, words: &[&str]) -> (Option<i32>, String, String) {
+    let url = format!("http://{}", server.address);
+    let output = keelson(folder).env("KEELSON_UPDATE_SERVER", url).args(words).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn done(folder: &Path, server: &Server, words: &[&str]) -> String {
+    let (code, stdout, stderr) = run(folder, server, words);
+    assert_eq!(code, Some(0), "{words:?}: {stderr}");
+    stdout
+}
+
+fn write_release(folder: &Path, version: &str) {
+    std::fs::create_dir(folder).unwrap();
+    let blob = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.join(name), bytes).unwrap();
+        let sha256 = Digest(sha2::Sha256::digest(bytes).into());
+        Blob { url: name.parse().unwrap(), size: bytes.len() as u64, sha256 }
+    };
+    let image = || Image { size: 4096, sha256: Digest([1; 32]) };
+    let uuid = "00112233-4455-6677-8899-aabbccddeeff".to_owned();
+    let release = Release {
+        schema: SCHEMA,
+        appid: APP.into(),
+        board: "amd64-usr".into(),
+        channels: vec!["alpha".into(), "beta".into()],
+        version: version.parse().unwrap(),
+        epoch: 1,
+        build_time: 1000,
+        expires: 4_000_000_000,
+        min_from: None,
+        images: Images {
+            usr: image(),
+            verity: Verity { root_hash: Digest([2; 32]), salt: Digest([3; 32]), uuid },
+            uki: image(),
+        },
+        full: Payload {
+            blob: blob("usr.full", version.as_bytes()),
+            index: blob("usr.full.index", b"index"),
+            algo: SEGMENTS.into(),
+        },
+        deltas: Vec::new(),
+        notes_url: None,
+    };
+    let bytes = release.to_bytes().unwrap();
+    let keys = KeyPair::generate_unencrypted_keypair().unwrap();
+    let signature = minisign::sign(None, &keys.sk, &*bytes, None, None).unwrap().into_string();
+    std::fs::write(folder.join("release.json"), bytes).unwrap();
+    std::fs::write(folder.join("release.json.sig"), signature).unwrap();
+}
+
+#[test]
+fn a_release_goes_through_the_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_release(&at.join("2.0.0"), "2.0.0");
+    write_release(&at.join("3.0.0"), "3.0.0");
+    let server = Server::start(at);
+    let published: Value =
+        serde_json::from_str(&done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--json"])).unwrap();
+    assert_eq!((&published["version"], &published["channel"]), (&"2.0.0".into(), &"alpha".into()));
+    assert_eq!(done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]), "channel alpha has 2.0.0\n");
+    assert!(server.check("m1", "1.0.0").contains("<manifest version=\"2.0.0\">"));
+    done(at, &server, &["channel", "promote", "alpha", "beta"]);
+    let list = done(at, &server, &["channel", "list"]);
+    assert!(list.contains("beta     2.0.0") && list.contains("0/1"), "{list}");
+    done(at, &server, &["publish", "--channel", "alpha", "3.0.0"]);
+    done(at, &server, &["channel", "pause", "alpha", "--why", "it hangs"]);
+    assert!(server.check("m1", "1.0.0").contains("keelson-reason=\"paused\""));
+    assert!(done(at, &server, &["channel", "list"]).contains("it hangs"));
+    done(at, &server, &["channel", "resume", "alpha"]);
+    done(at, &server, &["channel", "set", "alpha", "2.0.0"]);
+    let words = ["channel", "rollout", "alpha", "--percent", "0", "--wave", "60:10", "--wave", "120:100", "--json"];
+    let policy: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
+    assert_eq!((&policy["percent"], &policy["waves"][1]["percent"]), (&0.into(), &100.into()));
+    assert!(server.check("m9", "1.0.0").contains("keelson-reason=\"not-in-share\""));
+    assert!(done(at, &server, &["channel", "machines"]).contains("its turn comes with a later wave"));
+    assert!(done(at, &server, &["channel", "activity"]).contains("channel alpha: 3.0.0 -> 2.0.0; machines that run"));
+
+    let failed = |words: &[&str], code: i32, expect: &str| {
+        let (found, stdout, stderr) = run(at, &server, words);
+        assert!(found == Some(code) && stdout.is_empty() && stderr.contains(expect), "{words:?}: {stderr}");
+    };
+    failed(&["publish", "--channel", "stable", "2.0.0"], 1, "error: cannot publish 2.0.0 to stable: version 2.0.0 is signed for alpha, beta");
+    failed(&["publish", "--channel", "alpha", "9.0.0"], 1, "there is no version 9.0.0");
+    failed(&["publish", "--channel", "alpha", "none"], 2, "no folder with release.json in it, and no version");
+    failed(&["channel", "promote", "gamma", "beta"], 1, "there is no channel gamma");
+    failed(&["channel", "rollout", "alpha", "--window", "Mon 1:00-2:00"], 1, "want a timezone");
+    failed(&["channel", "rollout", "alpha", "--wave", "x"], 1, "is no wave");
+    failed(&["channel", "list", "--token-file", "none"], 1, "cannot read the token none");
+    failed(&["channel", "list", "--server", "http://127.0.0.1:1"], 1, "no channel server answers");
+}
+
+/// A grant is on disk before its machine hears of it: killed at once, the server knows whose turn it was.
+#[test]
+fn a_killed_server_exceeds_no_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_release(&at.join("2.0.0"), "2.0.0");
+    let server = Server::start(at);
+    done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]);
+    done(at, &server, &["channel", "rollout", "alpha", "--at-once", "1"]);
+    drop(server);
+    for round in 0..5 {
+        let server = Server::start(at);
+        assert!(server.check("m1", "1.0.0").contains("<manifest"), "round {round}");
+        drop(server);
+        let server = Server::start(at);
+        assert!(server.check("m2", "1.0.0").contains("keelson-reason=\"max-concurrent\""), "round {round}");
+        done(at, &server, &["channel", "reset", "m1"]);
+    }
+}
+
+/// Machines that are none, as `updateservicectl instance fake` printed them.
+#[test]
+fn fake_machines_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write_release(&at.join("2.0.0"), "2.0.0");
+    let server = Server::start(at);
+    let url = format!("http://{}/v1/update/", server.address);
+    let words = ["fake-machines", "--url", &url, "--version", "1.0.0", "--min-sleep", "0.1", "--max-sleep", "0.1"];
+    let mut fake = keelson(at).args(words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(fake.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "{fake-client-000}: noupdate");
+    done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]);
+    let next = lines.by_ref().map(Result::unwrap).find(|line| !line.ends_with("noupdate"));
+    assert_eq!(next.unwrap(), "{fake-client-000}: updated from 1.0.0 to 2.0.0");
+    assert_eq!(lines.next().unwrap().unwrap(), "{fake-client-000}: noupdate");
+    fake.kill().unwrap();
+    fake.wait().unwrap();
+    assert!(done(at, &server, &["channel", "machines", "--status", "complete"]).contains("2.0.0"));
+    let words = ["fake-machines", "--url", &url, "--count", "50", "--load", "1", "--connections", "4", "--json"];
+    let figures: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
+    assert!(figures["checks"].as_u64() > Some(50) && figures["failed"] == 0, "{figures}");
+}
