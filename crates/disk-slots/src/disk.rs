@@ -19,37 +19,43 @@ pub trait Disk {
     fn length(&self) -> io::Result<u64>;
 }
 
-/// A whole disk, or a file that holds one. udev keeps off as long as it is open (systemd, Locking Block Device Access).
+/// A whole disk, or a file that holds one.
 #[derive(Debug)]
-pub struct DiskFile(Flock<File>);
+pub struct DiskFile {
+    file: File,
+    /// Keeps udev off while it is held (systemd, Locking Block Device Access).
+    _lock: Option<Flock<File>>,
+}
 
 impl DiskFile {
+    /// To be changed: udev keeps off as long as it is open.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Flock::lock(file, FlockArg::LockExclusive).map(Self).map_err(|(_, error)| error.into())
+        let lock = Flock::lock(file.try_clone()?, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
+        Ok(Self { file, _lock: Some(lock) })
     }
 
-    /// Only to look at.
+    /// Only to look at, also while another changes it.
     pub fn read_only(path: &Path) -> io::Result<Self> {
-        Flock::lock(File::open(path)?, FlockArg::LockShared).map(Self).map_err(|(_, error)| error.into())
+        Ok(Self { file: File::open(path)?, _lock: None })
     }
 }
 
 impl Disk for DiskFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(into, offset)
+        self.file.read_exact_at(into, offset)
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 
     fn length(&self) -> io::Result<u64> {
         // A device's metadata says 0.
-        (&*self.0).seek(SeekFrom::End(0))
+        (&self.file).seek(SeekFrom::End(0))
     }
 }

@@ -133,9 +133,16 @@ impl Engine {
                 }
             }
         });
+        let settings = Settings::read(&self.places);
+        let server = match settings.server {
+            Server::Url(url) => url,
+            Server::Disabled(why) => format!("updates are disabled: {why}"),
+        };
         let hold = self.updater.memory.hold().ok().flatten().map(|hold| hold.reason);
         let bans = self.updater.memory.bans().unwrap_or_default();
         self.file(|file| {
+            file.server = server;
+            file.group = settings.group;
             file.pending = pending;
             file.hold = hold;
             file.bans = bans.iter().map(|ban| format!("{}: {}", ban.version, ban.reason)).collect();
@@ -147,14 +154,6 @@ impl Engine {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        let server = match &settings.server {
-            Server::Url(url) => url.clone(),
-            Server::Disabled(why) => format!("updates are disabled: {why}"),
-        };
-        self.file(|file| {
-            file.server.clone_from(&server);
-            file.group.clone_from(&settings.group);
-        });
         let checked = self.updater.check(&settings, interactive, Wish::default(), self);
         if checked.answered {
             self.shared.change(|status| status.last_checked = i64::try_from(now()).unwrap_or(i64::MAX));

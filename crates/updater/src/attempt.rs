@@ -69,7 +69,7 @@ impl Updater {
 
     /// What stands on the disk.
     pub fn look(&self) -> Result<Machine, Failure> {
-        Ok(Slots::open(&self.places, &self.identity.id)?.machine)
+        Slots::look(&self.places, &self.identity.id)
     }
 
     /// Makes the other version the next one, and keeps this one from coming again by itself.

@@ -25,21 +25,24 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Looks at what stands on the disk, also while another changes it.
+    pub fn look(places: &Places, id: &str) -> Result<Machine, Failure> {
+        let devices = find_devices(places.root()).map_err(|error| device_failed(&error))?;
+        let disk = DiskFile::read_only(&devices.disk).map_err(|error| not_opened(&devices, &error))?;
+        let esp = EspFolder::new(&places.boot());
+        look(&disk, &esp, id, devices.running).map_err(|error| device_failed(&error))
+    }
+
     /// Takes the lock, which nobody waits for, and looks at everything.
     pub fn open(places: &Places, id: &str) -> Result<Self, Failure> {
-        let machine_failed =
-            |error: &dyn std::error::Error| Failure::new(Kind::Machine, code::INSTALL_DEVICE, error);
         let lock = lock(&places.lock()).map_err(|error| {
             let message = format!("another program changes the slots: {error}");
             Failure::text(Kind::Passing, code::STATE, message)
         })?;
-        let devices = find_devices(places.root()).map_err(|error| machine_failed(&error))?;
-        let disk = DiskFile::open(&devices.disk).map_err(|error| {
-            let message = format!("{} can not be opened: {error}", devices.disk.display());
-            Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
-        })?;
+        let devices = find_devices(places.root()).map_err(|error| device_failed(&error))?;
+        let disk = DiskFile::open(&devices.disk).map_err(|error| not_opened(&devices, &error))?;
         let esp = EspFolder::new(&places.boot());
-        let machine = look(&disk, &esp, id, devices.running).map_err(|error| machine_failed(&error))?;
+        let machine = look(&disk, &esp, id, devices.running).map_err(|error| device_failed(&error))?;
         Ok(Self { devices, disk, esp, boot: places.boot(), machine, _lock: lock })
     }
 
@@ -55,17 +58,12 @@ impl Slots {
         mut filled: impl FnMut(&Targets<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Self { devices, disk, esp, boot, machine, .. } = self;
-        let machine_failed =
-            |error: &dyn std::error::Error| Failure::new(Kind::Machine, code::INSTALL_DEVICE, error);
-        let table = gpt::read(disk).map_err(|error| machine_failed(&error))?;
+        let table = gpt::read(disk).map_err(|error| device_failed(&error))?;
         let open = |slot: char| -> Result<[Slot; 2], Failure> {
-            let found = partitions(&table, slot).map_err(|error| machine_failed(&error))?;
+            let found = partitions(&table, slot).map_err(|error| device_failed(&error))?;
             let [usr, verity] =
                 found.map(|part| Slot::open(&devices.partition(part.number), &devices.disk, part));
-            Ok([
-                usr.map_err(|error| machine_failed(&error))?,
-                verity.map_err(|error| machine_failed(&error))?,
-            ])
+            Ok([usr.map_err(|error| device_failed(&error))?, verity.map_err(|error| device_failed(&error))?])
         };
         let (running, _) = machine.split().map_err(refused)?;
         let old_uki =
@@ -78,10 +76,19 @@ impl Slots {
         });
         outcome.map_err(|error| match error {
             CarryOutError::Fill(failure) => failure,
-            CarryOutError::Table(_) => machine_failed(&error),
+            CarryOutError::Table(_) => device_failed(&error),
             CarryOutError::Esp { .. } => Failure::new(Kind::Machine, code::KERNEL_DEVICE, &error),
         })
     }
+}
+
+fn device_failed(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Kind::Machine, code::INSTALL_DEVICE, error)
+}
+
+fn not_opened(devices: &Devices, error: &io::Error) -> Failure {
+    let message = format!("{} can not be opened: {error}", devices.disk.display());
+    Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
 }
 
 fn lock(path: &Path) -> io::Result<Flock<File>> {
