@@ -4,15 +4,14 @@
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used)]
 
-mod machine;
 mod server;
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use machine::{Machine, releases};
+use folder_machine::{Machine, releases};
 use server::{Fault, Server};
 use update::status::Operation;
 use update::trust::Wish;
@@ -32,6 +31,16 @@ impl Watch for Seen {
     }
 }
 
+fn command(machine: &Machine, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_update-agent"));
+    command.args(args).env("UPDATE_AGENT_ROOT", machine.root());
+    command
+}
+
+fn run(machine: &Machine, args: &[&str]) -> Output {
+    command(machine, args).output().unwrap()
+}
+
 fn check(machine: &Machine, server: &Server) -> Checked {
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
     machine.updater().check(&settings, false, Wish::default(), &Seen::default())
@@ -49,7 +58,7 @@ fn installed(checked: &Checked) -> bool {
 #[test]
 fn a_release_from_a_folder_goes_to_the_other_slot() {
     let machine = Machine::new();
-    let output = machine.run(&["apply", releases().made.folder.to_str().unwrap()]);
+    let output = run(&machine, &["apply", releases().made.folder.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
@@ -57,7 +66,7 @@ fn a_release_from_a_folder_goes_to_the_other_slot() {
     );
     machine.assert_sound();
     assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
-    let slots = machine.run(&["slots"]);
+    let slots = run(&machine, &["slots"]);
     assert_eq!(
         String::from_utf8_lossy(&slots.stdout),
         "SLOT  VERSION  PRIORITY  TRIES  SUCCESSFUL  RUNNING\na     2.0.0    1         0      1           yes\n\
@@ -74,13 +83,13 @@ fn a_release_in_one_file_does_the_same() {
     let machine = Machine::new();
     let bundle = machine.path("keelson-3.kup");
     releases().full_only.bundle(&bundle).unwrap();
-    let output = machine.run(&["apply", bundle.to_str().unwrap()]);
+    let output = run(&machine, &["apply", bundle.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     machine.assert_sound();
     assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
     fs::write(&bundle, &fs::read(&bundle).unwrap()[..5000]).unwrap();
     let machine = Machine::new();
-    let output = machine.run(&["apply", bundle.to_str().unwrap()]);
+    let output = run(&machine, &["apply", bundle.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(machine.next(), "keelson_2.0.0.efi");
 }
@@ -175,14 +184,14 @@ fn connections_that_break_cost_nothing_but_themselves() {
 fn a_check_can_be_held_back_or_be_no_check_at_all() {
     let machine = Machine::new();
     let server = serve(Fault::None);
-    assert!(machine.run(&["hold", "an audit"]).status.success());
+    assert!(run(&machine, &["hold", "an audit"]).status.success());
     let checked = check(&machine, &server);
     assert!(
         matches!(&checked.done, Ok(Done::Held { reason, .. }) if reason == "an audit"),
         "{:?}",
         checked.done
     );
-    assert!(machine.run(&["unhold"]).status.success());
+    assert!(run(&machine, &["unhold"]).status.success());
     let settings = machine.settings("SERVER=disabled\n");
     let checked = machine.updater().check(&settings, false, Wish::default(), &Seen::default());
     assert!(matches!(&checked.done, Ok(Done::Disabled(why)) if why.ends_with("update.conf:1")));
@@ -195,26 +204,24 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     let server = serve(Fault::None);
     assert!(installed(&check(&machine, &server)));
     // Three boots later.
-    let folder = machine.path("boot/EFI/Linux");
-    fs::rename(folder.join("keelson_3.0.0+3-0.efi"), folder.join("keelson_3.0.0+0-3.efi")).unwrap();
-    fs::remove_file(machine.path("run/update_engine_autoupdate_completed")).unwrap();
+    machine.boot_image_becomes("3.0.0", "+0-3");
     let banned = machine.updater().note_failed().unwrap();
     assert_eq!(banned[0].version.to_string(), "3.0.0");
     assert!(machine.updater().note_failed().unwrap().is_empty());
     let failure = check(&machine, &server).done.unwrap_err();
     assert!(failure.message.contains("3.0.0 is not wanted on this machine: it did not come up"), "{failure}");
     assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 35 | 1 << 28));
-    let output = machine.run(&["retry", "3.0.0"]);
+    let output = run(&machine, &["retry", "3.0.0"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(installed(&check(&machine, &server)));
     machine.assert_sound();
-    assert_eq!(machine.run(&["retry", "3.0.0"]).status.code(), Some(1));
+    assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
 }
 
 #[test]
 fn rolling_back_needs_something_to_go_back_to() {
     let machine = Machine::new();
-    let output = machine.run(&["rollback"]);
+    let output = run(&machine, &["rollback"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("no other version on this machine"), "{text}");
@@ -227,18 +234,21 @@ fn killed_anywhere_the_machine_boots_and_the_next_attempt_goes_on() {
     let machine = Machine::new();
     let folder = releases.full_only.folder.to_str().unwrap();
     let begun = std::time::Instant::now();
-    assert!(Machine::new().run(&["apply", folder]).status.success());
+    assert!(run(&Machine::new(), &["apply", folder]).status.success());
     let whole = begun.elapsed();
     let kills = 12;
     for number in 0..kills {
-        let mut child =
-            machine.command(&["apply", folder]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command(&machine, &["apply", folder])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(whole.mul_f64(f64::from(number) / f64::from(kills)) + Duration::from_millis(3));
         child.kill().unwrap();
         child.wait().unwrap();
         machine.assert_sound();
     }
-    let output = machine.run(&["apply", folder]);
+    let output = run(&machine, &["apply", folder]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     machine.assert_sound();
     assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
@@ -248,10 +258,10 @@ fn killed_anywhere_the_machine_boots_and_the_next_attempt_goes_on() {
 fn wrong_use_is_told_with_exit_code_two() {
     let machine = Machine::new();
     for args in [&["nonsense"][..], &[], &["apply"], &["slots", "--xml"]] {
-        assert_eq!(machine.run(args).status.code(), Some(2), "{args:?}");
+        assert_eq!(run(&machine, args).status.code(), Some(2), "{args:?}");
     }
-    assert_eq!(machine.run(&["--help"]).status.code(), Some(0));
-    let output = machine.run(&["apply", "/nowhere"]);
+    assert_eq!(run(&machine, &["--help"]).status.code(), Some(0));
+    let output = run(&machine, &["apply", "/nowhere"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere can not be read"));
 }

@@ -1,9 +1,11 @@
-//! A machine in a folder: a file for its disk, a folder for its boot partition, and releases for it.
+//! A machine in a folder: a file for its disk, a folder for its boot partition, and releases for it. For tests: what
+//! meets an error here has failed.
+
+#![expect(clippy::unwrap_used, reason = "a test kit")]
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use disk_slots::{Disk, DiskFile, gpt as table};
@@ -144,6 +146,12 @@ pub struct Machine {
     releases: Arc<Releases>,
 }
 
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Machine {
     pub fn new() -> Self {
         let releases = releases();
@@ -229,18 +237,22 @@ impl Machine {
         updater::Settings::read(&Places::new(self.root.path()))
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_update-agent"));
-        command.args(args).env("UPDATE_AGENT_ROOT", self.root.path());
-        command
-    }
-
-    pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
     pub fn slots(&self) -> Slots {
         self.updater().look().unwrap()
+    }
+
+    /// The machine's root folder.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// As three boots in vain, or one that ends well, leave it: the boot image of `version` has these tries.
+    pub fn boot_image_becomes(&self, version: &str, tries: &str) {
+        let folder = self.path("boot/EFI/Linux");
+        let name = format!("keelson_{version}");
+        fs::rename(folder.join(format!("{name}+3-0.efi")), folder.join(format!("{name}{tries}.efi")))
+            .unwrap();
+        fs::remove_file(self.path("run/update_engine_autoupdate_completed")).unwrap();
     }
 
     /// What the boot loader would take first.
