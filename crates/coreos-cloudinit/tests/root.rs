@@ -254,67 +254,6 @@ fn once_and_persist() {
     assert_eq!(machine.read("/etc/hostname"), "b\n");
 }
 
-/// A path unit asks for a run each time that the file is written.
-#[test]
-fn a_file_is_applied_again_when_it_is_another_one() {
-    let machine = Machine::new();
-    let (file, other) = (machine.path("/data"), machine.path("/other"));
-    let run = |path: &std::path::Path| {
-        machine.start(&[&format!("-from-file={}", path.display()), "-if-changed"], &[], b"")
-    };
-    let put = |path: &str, content: &str| {
-        machine.put(path, &format!("#cloud-config\nwrite_files: [{{path: /etc/a, content: {content}}}]\n"));
-    };
-    let same = "Nothing changed: this user-data was applied";
-    put("/data", "one");
-    run(&file).expect(0, &["Wrote file"]);
-    put("/etc/a", "by hand");
-    run(&file).expect(0, &[same]);
-    assert!(machine.read("/etc/a").contains("by hand"));
-    put("/data", "two");
-    run(&file).expect(0, &["Wrote file"]);
-    // What another file says does not make this one's old content a new one, nor the other way round.
-    put("/other", "three");
-    run(&other).expect(0, &["Wrote file"]);
-    run(&file).expect(0, &[same]);
-    put("/data", "one");
-    run(&file).expect(0, &["Wrote file"]);
-    assert_eq!(machine.read("/etc/a"), "one");
-    // Without the flag it is applied as at each boot.
-    machine.put("/etc/a", "by hand");
-    machine.start(&[&format!("-from-file={}", file.display())], &[], b"").expect(0, &["Wrote file"]);
-    // What is kept was applied, too: as the file that it is kept in.
-    machine.start(&[&format!("-from-file={}", file.display()), "-persist"], &[], b"").expect(0, &["Keeping"]);
-    let persisted = &cloudinit::plan::sha256(b"/var/lib/coreos-install/user_data")[..32];
-    let hash = cloudinit::plan::sha256(&std::fs::read(&file).unwrap());
-    assert_eq!(machine.read(&format!("/run/coreos-cloudinit/files/{persisted}")), format!("{hash}\n"));
-}
-
-/// A drive and a file are read at the same time: what user-data calls the machine is what it is called.
-#[test]
-fn user_data_names_the_machine_whatever_metadata_comes_later() {
-    let machine = Machine::new();
-    machine.put("/drive/openstack/latest/meta_data.json", "{\"hostname\": \"from-metadata.example\"}");
-    let drive = format!("-from-configdrive={}", machine.path("/drive").display());
-    let name = || machine.read("/etc/hostname");
-    machine.start(&[&drive], &[], b"").expect(0, &[]);
-    assert_eq!(name(), "from-metadata\n");
-    machine.run("#cloud-config\nhostname: from-the-user\n", &[]).expect(0, &[]);
-    assert_eq!(name(), "from-the-user\n");
-    let said =
-        "hostname (from-the-user) of user-data from elsewhere overrides metadata hostname (from-metadata)";
-    machine.start(&[&drive], &[], b"").expect(0, &[said, "Nothing changed"]);
-    assert_eq!(name(), "from-the-user\n");
-    machine.put("/drive/openstack/latest/user_data", "#cloud-config\nhostname: from-the-drive\n");
-    machine.start(&[&drive], &[], b"").expect(0, &[]);
-    assert_eq!(name(), "from-the-drive\n");
-    // Its memory ends with the boot.
-    std::fs::remove_dir_all(machine.path("/run")).unwrap();
-    machine.put("/drive/openstack/latest/user_data", "");
-    machine.start(&[&drive], &[], b"").expect(0, &[]);
-    assert_eq!(name(), "from-metadata\n");
-}
-
 #[test]
 fn validation_reads_standard_input_and_changes_nothing() {
     let machine = Machine::new();

@@ -68,7 +68,11 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     let (key_file, key) = new_key(stage.site.layout().root())?;
     machine.write("/home/core/cloud-config.yaml", CONFIG.replace("KEY", &key).as_bytes())?;
     // The metadata has named the machine without it. Where it runs, it hears of a new name.
-    shows(&machine, "systemctl show --value -p ActiveEnterTimestampMonotonic systemd-hostnamed.service", "0\n")?;
+    shows(
+        &machine,
+        "systemctl show --value -p ActiveEnterTimestampMonotonic systemd-hostnamed.service",
+        "0\n",
+    )?;
     machine.succeed("hostnamectl --static")?;
     let said = machine.succeed(RUN)?;
     shows(&machine, "hostnamectl --static", "by-hand\n")?;

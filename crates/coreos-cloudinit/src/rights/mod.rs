@@ -102,7 +102,7 @@ fn drop_capabilities(of_programs: &[Capability]) -> Result<(), RightsError> {
 fn narrow(needs: &Needs, sockets: bool, log: &Log) {
     static FILES: Once = Once::new();
     static CALLS: Once = Once::new();
-    let why = match files::only_read(needs) {
+    let why = match files::only_read(needs.programs, &needs.devices) {
         Ok(true) => None,
         Ok(false) => Some("this kernel has no Landlock".to_owned()),
         Err(error) => Some(causes::chain(&error)),
