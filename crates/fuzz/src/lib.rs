@@ -26,6 +26,7 @@ pub static ALL: &[Target] = &[
     targets::config::TARGET,
     targets::discovery::TARGET,
     targets::http::TARGET,
+    targets::lock::TARGET,
     targets::log::TARGET,
     targets::metadata::TARGET,
     targets::mime::TARGET,

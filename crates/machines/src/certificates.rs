@@ -42,6 +42,15 @@ pub fn fleet_settings() -> String {
     )
 }
 
+/// `LOCKSMITHD_*` variables where the machine has such a member.
+#[must_use]
+pub fn locksmith_variables() -> String {
+    format!(
+        "LOCKSMITHD_ENDPOINT=https://127.0.0.1:2379\nLOCKSMITHD_ETCD_CAFILE={FOLDER}/ca.pem\n\
+         LOCKSMITHD_ETCD_CERTFILE={FOLDER}/client.pem\nLOCKSMITHD_ETCD_KEYFILE={FOLDER}/client-key.pem\n"
+    )
+}
+
 pub fn open(layout: &Layout, cluster: &Cluster) -> Result<Authority, AuthorityError> {
     Authority::open(&layout.authority(), &format!("keelson cluster {}", cluster.name))
 }

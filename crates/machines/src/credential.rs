@@ -31,6 +31,9 @@ pub const ETCD: &str = "etcd.environment";
 /// Settings of the node's `fleetd`; its image makes `/etc/fleet/fleet.conf` of them, and user-data counts more.
 pub const FLEET: &str = "fleet.conf";
 
+/// Variables that count least for the node's `locksmithd`.
+pub const LOCKSMITH: &str = "locksmith.environment";
+
 /// All credentials of a node: name and content.
 #[must_use]
 pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
@@ -45,6 +48,7 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
     }
     if cluster.tls {
         all.push((FLEET.to_owned(), certificates::fleet_settings()));
+        all.push((LOCKSMITH.to_owned(), certificates::locksmith_variables()));
     }
     // A container has its shared folders as binds, made before it starts.
     if cluster.backend == BackendKind::Qemu && !cluster.shared.is_empty() {
@@ -100,18 +104,23 @@ mod tests {
     use crate::cluster::tests::image;
 
     #[test]
-    fn fleetd_is_told_of_tls_by_the_files_that_a_node_gets() {
-        let fleet = |tls| {
-            let cluster = Cluster::new("default", &Wish { tls, ..Wish::default() }, image());
-            all(&cluster, &cluster.nodes[0]).into_iter().find(|(name, _)| name == FLEET)
-        };
-        assert_eq!(fleet(false), None, "its defaults are right");
-        let settings = fleet(true).unwrap().1;
-        assert!(settings.starts_with("etcd_servers=https://127.0.0.1:2379\n"), "{settings}");
-        let files = settings.lines().filter_map(|line| line.split_once(certificates::FOLDER));
-        let names: Vec<_> = files.map(|(_, name)| name.trim_start_matches('/')).collect();
-        assert_eq!(names, ["ca.pem", "client.pem", "client-key.pem"]);
-        let issued = |name: &&str| certificates::CREDENTIALS.iter().any(|(_, file)| file == name);
-        assert!(names.iter().all(issued), "{settings}");
+    fn who_asks_a_store_of_tls_is_told_by_the_files_that_a_node_gets() {
+        for (credential, first) in [
+            (FLEET, "etcd_servers=https://127.0.0.1:2379\n"),
+            (LOCKSMITH, "LOCKSMITHD_ENDPOINT=https://127.0.0.1:2379\n"),
+        ] {
+            let told = |tls| {
+                let cluster = Cluster::new("default", &Wish { tls, ..Wish::default() }, image());
+                all(&cluster, &cluster.nodes[0]).into_iter().find(|(name, _)| name == credential)
+            };
+            assert_eq!(told(false), None, "its defaults are right");
+            let settings = told(true).unwrap().1;
+            assert!(settings.starts_with(first), "{settings}");
+            let files = settings.lines().filter_map(|line| line.split_once(certificates::FOLDER));
+            let names: Vec<_> = files.map(|(_, name)| name.trim_start_matches('/')).collect();
+            assert_eq!(names, ["ca.pem", "client.pem", "client-key.pem"]);
+            let issued = |name: &&str| certificates::CREDENTIALS.iter().any(|(_, file)| file == name);
+            assert!(names.iter().all(issued), "{settings}");
+        }
     }
 }

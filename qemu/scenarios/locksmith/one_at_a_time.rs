@@ -91,8 +91,8 @@ fn settled(
         let free = "test \"$(locksmithctl status)\" = \"$(printf 'Available: 1\\nMax: 1')\"";
         member.machine.wait_until_succeeds(free, SOON)?;
         wait_for_machines(&member.machine, &members.iter().collect::<Vec<_>>())?;
-        let open = "! curl -s --unix-socket /run/fleet.sock http://x/fleet/v1/machines | grep cordon";
-        member.machine.wait_until_succeeds(&open.replace("curl", "sudo curl"), SOON)?;
+        let open = "! sudo curl -s --unix-socket /run/fleet.sock http://x/fleet/v1/machines | grep cordon";
+        member.machine.wait_until_succeeds(open, SOON)?;
         member.machine.succeed("! sudo test -e /var/lib/locksmith/drained")?;
         let journal = "sudo journalctl -b -1 -u locksmithd -o cat | grep -E \
             '^(The units have moved away|Reboot sent. Going to sleep.)$'";

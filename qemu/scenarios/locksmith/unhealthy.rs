@@ -47,7 +47,8 @@ const CHECK: &str = "    \
 
 fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
     let data = format!(
-        "#cloud-config\ncoreos:\n  update:\n    reboot-strategy: etcd-lock\n  etcd:\n    addr: $private_ipv4:4001\n    \
+        "#cloud-config\ncoreos:\n  update:\n    reboot-strategy: etcd-lock\n  locksmith:\n    \
+         window_start: '0:00'\n    window_length: 23h59m59s\n  etcd:\n    addr: $private_ipv4:4001\n    \
          peer-addr: $private_ipv4:7001\n  units:\n{CHECK}{UNIT}    - name: etcd.service\n      command: start\n"
     );
     stage.site.set_user_data(data.as_bytes())?;
@@ -56,6 +57,10 @@ fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.wait_for_unit("etcd.service", FORMED)?;
     machine.wait_for_unit("locksmithd.service", SOON)?;
     machine.succeed("systemctl is-active boot-complete.target")?;
+    // Its block of cloud-config is what it goes by.
+    let window = "Reboot window start is \"0:00\" and length is \"23h59m59s\"";
+    machine.succeed(&format!("sudo journalctl -b -u locksmithd -o cat | grep -Fx '{window}'"))?;
+    machine.succeed("grep -x STRATEGY=etcd-lock /run/update-engine/coordinator.conf")?;
     let boot = machine.succeed("cat /proc/sys/kernel/random/boot_id")?;
     let id = machine.succeed("cat /etc/machine-id")?.trim().to_owned();
     machine.succeed("sudo touch /var/lib/bad && sync && sudo locksmithctl send-need-reboot")?;

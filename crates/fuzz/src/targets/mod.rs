@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod discovery;
 pub mod http;
+pub mod lock;
 pub mod log;
 pub mod metadata;
 pub mod mime;

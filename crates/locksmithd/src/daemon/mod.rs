@@ -3,6 +3,7 @@
 mod run;
 mod work;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use command_line::{Flag, before_arguments};
@@ -35,7 +36,8 @@ pub fn main(words: &[String]) -> ExitCode {
         println!("locksmithd version {VERSION}");
         return ExitCode::SUCCESS;
     }
-    let settings = locksmith::daemon(&given, &|name| std::env::var(name).ok());
+    let least = credential();
+    let settings = locksmith::daemon(&given, &|name| variable(name, &least));
     let debug = matches!(&settings, Ok(Daemon::Run(settings)) if settings.store.debug);
     let level = if debug { Level::DEBUG } else { Level::INFO };
     let targets = Targets::new().with_default(level).with_targets(QUIET.map(|name| (name, Level::WARN)));
@@ -61,5 +63,33 @@ pub fn main(words: &[String]) -> ExitCode {
             tracing::error!("{error}");
             ExitCode::from(WRONG_USE)
         }
+    }
+}
+
+/// What whoever made this machine handed over, such as where a store of TLS is: `NAME=value` lines. Empty without.
+fn credential() -> String {
+    let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return String::new() };
+    std::fs::read_to_string(Path::new(&folder).join("locksmith.environment")).unwrap_or_default()
+}
+
+/// A variable of the environment, else one of those that count least.
+fn variable(name: &str, least: &str) -> Option<String> {
+    let handed_over = || {
+        let line = least.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.map(str::to_owned)
+    };
+    std::env::var(name).ok().or_else(handed_over)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variable;
+
+    #[test]
+    fn what_was_handed_over_counts_least() {
+        let least = "LOCKSMITHD_ENDPOINT=https://a:1\nPATH=/nowhere\n";
+        assert_eq!(variable("LOCKSMITHD_ENDPOINT", least).as_deref(), Some("https://a:1"));
+        assert_eq!(variable("LOCKSMITHD_END", least), None);
+        assert_ne!(variable("PATH", least).as_deref(), Some("/nowhere"));
     }
 }

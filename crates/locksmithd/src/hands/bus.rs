@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use zbus::connection::Builder;
-use zbus::{Connection, DynamicType, OwnedVariant, Type};
+use zbus::{Connection, DBusError as _, DynamicType, OwnedVariant, Type};
 
 use crate::limits::CALL;
 
@@ -25,31 +25,39 @@ pub struct Place<'a> {
 }
 
 #[derive(Debug, Error)]
-#[error("{call}: {source}")]
+#[error("{call}: {cause}")]
 pub struct BusError {
     call: String,
-    source: Box<zbus::Error>,
+    cause: Box<zbus::Error>,
 }
 
 impl BusError {
-    pub fn new(call: &str, source: zbus::Error) -> Self {
-        Self { call: call.to_owned(), source: Box::new(source) }
+    pub fn new(call: &str, cause: zbus::Error) -> Self {
+        Self { call: call.to_owned(), cause: Box::new(cause) }
     }
 
     /// The error that the other side named, such as `org.freedesktop.DBus.Error.UnknownMethod`.
-    pub fn name(&self) -> Option<&str> {
-        match &*self.source {
-            zbus::Error::MethodError(name, ..) => Some(name.as_str()),
+    pub fn name(&self) -> Option<String> {
+        match &*self.cause {
+            zbus::Error::MethodError(name, ..) => Some(name.to_string()),
+            // Names that the bus itself defines come as variants.
+            zbus::Error::FDO(known) => Some(known.name().to_string()),
             _ => None,
         }
     }
 
+    pub fn is(&self, name: &str) -> bool {
+        self.name().is_some_and(|own| own == name)
+    }
+
     /// The other side's own words, where there are some.
     pub fn told(&self) -> String {
-        match &*self.source {
-            zbus::Error::MethodError(name, text, _) => text.clone().unwrap_or_else(|| name.to_string()),
-            other => other.to_string(),
-        }
+        let words = match &*self.cause {
+            zbus::Error::MethodError(_, text, _) => text.clone(),
+            zbus::Error::FDO(known) => known.description().map(str::to_owned),
+            _ => None,
+        };
+        words.unwrap_or_else(|| self.cause.to_string())
     }
 }
 

@@ -70,7 +70,7 @@ fn rules() -> Result<[MatchRule<'static>; 2], BusError> {
 async fn owner(calls: &Connection) -> Result<Option<String>, BusError> {
     match call(calls, BUS, "GetNameOwner", &NAME).await {
         Ok(name) => Ok(Some(name)),
-        Err(error) if error.name() == Some(NAME_HAS_NO_OWNER) => Ok(None),
+        Err(error) if error.is(NAME_HAS_NO_OWNER) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -31,7 +31,7 @@ fn keeps_up((what, _, _, mode, ..): &Inhibitor) -> bool {
 /// Without asking anybody, but not against those who inhibit it.
 pub async fn reboot(bus: &Connection) -> Result<(), BusError> {
     match call(bus, MANAGER, "RebootWithFlags", &HONOUR_INHIBITORS).await {
-        Err(error) if error.name() == Some(UNKNOWN_METHOD) => reboot_at_once(bus).await,
+        Err(error) if error.is(UNKNOWN_METHOD) => reboot_at_once(bus).await,
         done => done,
     }
 }

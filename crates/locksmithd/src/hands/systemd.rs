@@ -19,7 +19,7 @@ const GOOD_BOOT: &str = "boot-complete.target";
 async fn unit(bus: &Connection, name: &str) -> Result<Option<OwnedObjectPath>, BusError> {
     match call(bus, MANAGER, "GetUnit", &name).await {
         Ok(path) => Ok(Some(path)),
-        Err(error) if error.name() == Some(NO_SUCH_UNIT) => Ok(None),
+        Err(error) if error.is(NO_SUCH_UNIT) => Ok(None),
         Err(error) => Err(error),
     }
 }

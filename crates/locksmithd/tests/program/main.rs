@@ -1,0 +1,10 @@
+//! The programs as processes: locksmithctl against a store in memory, locksmithd on a bus of its own between stand-ins
+//! of systemd, logind, the update agent, the cluster manager and a FleetLock server.
+
+mod bus;
+mod commands;
+mod daemon;
+mod machine;
+mod server;
+mod store;
+mod units_away;
