@@ -272,7 +272,7 @@ impl Hands<'_> {
         };
         self.watch.counted.to_fetch += u64::from(whole.blob_length);
         fetch_frame(&mut **blob, &role, whole, &mut self.frame, &mut self.watch)?;
-        if gives(&self.frame, None, whole, output) {
+        if gives(&self.frame, None, segment, output) {
             self.watch.applied.replaced += 1;
             return Ok(());
         }

@@ -249,6 +249,42 @@ fn work_is_cancelled_wherever_it_is_asked() {
     assert!(ended);
 }
 
+/// Gives a byte at a time.
+struct Slow<R>(R);
+
+impl<R: Read> Read for Slow<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+#[test]
+fn a_slow_body_is_cancelled_in_its_middle() {
+    let new = Chance(9).image(SIZE);
+    let made = full(&new);
+    let (disk, taken) = (empty(), Cell::new(0));
+    let mut blob = Blob::of(&made);
+    struct SlowSource<'a>(&'a mut Blob<'a>, &'a Cell<u64>);
+    impl Source for SlowSource<'_> {
+        fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
+            Ok(Box::new(Counted(Slow(self.0.fetch(range)?), self.1)))
+        }
+    }
+    let outcome = payload::apply(Apply {
+        index: &made.index,
+        blob: &mut SlowSource(&mut blob, &taken),
+        full: None,
+        parts: &[Part { role: "usr", target: &disk, old: None }],
+        look: false,
+        progress: &mut |_| {},
+        cancelled: &|| taken.get() >= 50,
+    });
+    assert!(matches!(outcome, Err(ApplyError::Cancelled)), "{outcome:?}");
+    assert_eq!(taken.get(), 50);
+    untouched(&disk, &[], 0);
+}
+
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let new = Chance(5).image(SIZE);
@@ -301,7 +337,7 @@ fn an_old_image_that_is_damaged_is_replaced_segment_by_segment() {
     let delta = delta.unwrap();
     let over = delta.index.images[0].segments.iter().filter(|segment| segment.old.is_some()).count();
     assert!(over > 3);
-    let other = full(&chance.image(SIZE));
+    let other = full(&chance.image(new.len()));
     let mut spoiled = OldImage::of(&old);
     spoiled.bytes.iter_mut().for_each(|byte| *byte ^= 0x33);
     let unreadable = OldImage { bytes: old.clone(), unreadable: 9000..9001 };

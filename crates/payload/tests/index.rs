@@ -148,6 +148,23 @@ fn old_ranges_that_lead_out_are_refused() {
 }
 
 #[test]
+fn two_images_have_two_names() {
+    let text = String::from_utf8(sample().to_bytes()).unwrap();
+    let (head, image) = text.split_once(r#""images":["#).unwrap();
+    let image = image.strip_suffix("]}").unwrap();
+    let digest = "0".repeat(64);
+    let blob_size = sample().blob_size;
+    let head = head.replace(&blob_size.to_string(), &(blob_size + 9).to_string());
+    for (role, is_right) in [("usr", false), ("uki", true)] {
+        let other = format!(
+            r#"{{"role":"{role}","size":1,"sha256":"{digest}","segments":[{{"offset":0,"length":1,"sha256":"{digest}","blob_offset":{blob_size},"blob_length":9}}]}}"#
+        );
+        let text = format!(r#"{head}"images":[{image},{other}]}}"#);
+        assert_eq!(Index::parse(text.as_bytes()).is_ok(), is_right, "{text}");
+    }
+}
+
+#[test]
 fn what_grows_is_bounded() {
     let text = String::from_utf8(sample().to_bytes()).unwrap();
     let long = format!("{text}{}", " ".repeat(payload::limits::MAX_INDEX_BYTES));

@@ -107,8 +107,13 @@ fn what_is_there_and_right_is_not_made_again() {
     assert_eq!(make(&new).index, first.index);
     assert_eq!([file("full.blob"), file("delta.blob")], inodes);
     let whole = fs::read(&first.blob_path).unwrap();
-    // A changed bit, and a lost end.
-    for damaged in [[&[whole[0] ^ 1], &whole[1..]].concat(), whole[..whole.len() - 1].to_vec()] {
+    // Changed bits, in a frame's head and in what it holds, and a lost end.
+    let changed = (0..whole.len()).step_by(whole.len() / 20).map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    });
+    for damaged in changed.chain([whole[..whole.len() - 1].to_vec()]) {
         fs::write(&first.blob_path, damaged).unwrap();
         assert_eq!(make(&new).blob_sha256, first.blob_sha256);
         assert!(fs::read(&first.blob_path).unwrap() == whole);
@@ -117,6 +122,19 @@ fn what_is_there_and_right_is_not_made_again() {
     let other = make(&new);
     assert_ne!(other.index.images[0].sha256, first.index.images[0].sha256);
     comes_out(&other, Some(&old), &new);
+}
+
+#[test]
+fn a_segment_that_is_like_nothing_before_stands_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chance = Chance(33);
+    let old = chance.bytes(40_000);
+    let new = [&old[..20_000], &chance.bytes(20_000)[..]].concat();
+    let delta = packed(folder.path(), Some(&old), &new, kit::OPTIONS);
+    let over: Vec<_> = delta.index.images[0].segments.iter().map(|segment| segment.old.is_some()).collect();
+    // 20,000 bytes end in the third one.
+    assert_eq!(over, [true, true, true, false, false]);
+    comes_out(&delta, Some(&old), &new);
 }
 
 /// A run that was killed leaves half of a blob beside the place, or a blob without its index.

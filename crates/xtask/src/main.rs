@@ -40,7 +40,8 @@ enum Verb {
         #[arg(value_enum)]
         topics: Vec<bench::Topic>,
         /// After `--`. For `kv` and `growth`: the flags of kv-bench or kv-growth, where not our release and Debian's
-        /// etcd are to be compared `--ours PATH` and `--reference PATH`; for `fleet` its parts
+        /// etcd are to be compared `--ours PATH` and `--reference PATH`; for `fleet` its parts; for `payload` the folders
+        /// of an old and a new image
         #[arg(last = true)]
         words: Vec<String>,
     },
