@@ -3,6 +3,7 @@
 mod boot;
 mod corruption;
 mod fleet;
+mod health;
 mod kv;
 mod kv_faults;
 mod kv_recovery;
@@ -21,6 +22,7 @@ pub static ALL: &[Scenario] = &[
     boot::BOOTS,
     boot::HELLO,
     boot::APART,
+    health::HEALTH,
     power::CRASH_KEEPS_DATA,
     power::REBOOTS,
     power::KILLED,

@@ -7,11 +7,15 @@ mod address;
 mod environment;
 mod etc;
 mod face;
+mod health;
 mod hosts;
 mod merged;
+mod motd;
+mod os_release;
 mod ready;
 mod reset;
 mod root;
+mod systemd;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -20,9 +24,11 @@ use std::process::ExitCode;
 use face::{FAILED, Face, WRONG_USE};
 
 /// Name, where the image links it, and what answers to it.
-const FACES: [Face; 4] = [
+const FACES: [Face; 6] = [
     Face { name: "coreos-setup-environment", link: "usr/lib/keelson", run: environment::run },
     Face { name: "keelson-etc", link: "usr/bin", run: etc::run },
+    Face { name: "keelson-health-check", link: "usr/lib/keelson", run: health::run },
+    Face { name: "keelson-motd", link: "usr/lib/keelson", run: motd::run },
     Face { name: "keelson-ready", link: "usr/lib/keelson", run: ready::run },
     Face { name: "keelson-reset", link: "usr/bin", run: reset::run },
 ];

@@ -126,7 +126,7 @@ fn the_image_links_every_name() {
     let list = fs::read_to_string(list).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_node")).arg("--links").output().unwrap();
     let links = String::from_utf8(output.stdout).unwrap();
-    assert!(links.lines().count() >= 4, "{links}");
+    assert!(links.lines().count() >= 6, "{links}");
     for link in links.lines() {
         assert!(list.contains(&format!("\"{link}\"")), "{link} is not in os/programs.toml");
     }
@@ -140,4 +140,43 @@ fn ready_without_a_bus_says_what_is_missing() {
     let socket = format!("unix:path={}", machine.root().join("absent").display());
     let output = Command::new(link).env("DBUS_SYSTEM_BUS_ADDRESS", socket).output().unwrap();
     check(&output, 1, "error: can not reach the system bus: ");
+}
+
+#[test]
+fn a_machine_that_can_not_be_asked_is_not_healthy() {
+    let machine = Machine::new(&[
+        ("proc/sys/kernel/random/boot_id", "ab-cd\n"),
+        ("usr/lib/os-release", "ID=keelson\nVERSION_ID=1.2.3\n"),
+    ]);
+    let link = machine.root().join("keelson-health-check");
+    symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+    let socket = format!("unix:path={}", machine.root().join("absent").display());
+    let check_health = |limit: &str| {
+        let mut command = Command::new(&link);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", &socket).env("KEELSON_HEALTH_LIMIT", limit);
+        command.arg("--root").arg(machine.root()).output().unwrap()
+    };
+    let said = "this machine is not healthy: systemd: systemd does not answer on the bus: ";
+    check(&check_health("0"), 1, said);
+    let report = machine.read("run/keelson/health.json");
+    for part in ["\"state\": \"unhealthy\"", "\"version\": \"1.2.3\"", "\"boot_id\": \"abcd\""] {
+        assert!(report.contains(part), "{report}");
+    }
+    check(&check_health("soon"), 1, "error: KEELSON_HEALTH_LIMIT=soon is no number of seconds");
+    check(&machine.call("keelson-health-check", &["--is-trial"]), 1, "the machine stays up: the boot loader");
+}
+
+#[test]
+fn the_banner_does_without_a_bus() {
+    let machine = Machine::new(&[
+        ("usr/lib/os-release", "NAME=Keelson\nVERSION_ID=1.2.3\n"),
+        ("etc/coreos/update.conf", "GROUP=alpha\nREBOOT_STRATEGY=off\n"),
+    ]);
+    let link = machine.root().join("keelson-motd");
+    symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
+    let socket = format!("unix:path={}", machine.root().join("absent").display());
+    let mut command = Command::new(link);
+    let output =
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", socket).arg("--root").arg(machine.root()).output().unwrap();
+    check(&output, 0, "Keelson alpha (1.2.3)\nUpdate Strategy: No Reboots\n");
 }

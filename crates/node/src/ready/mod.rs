@@ -19,6 +19,7 @@ use crate::address::{self, Network};
 use crate::root::Root;
 use manager::{Boot, Outcome};
 use report::Report;
+pub use report::boot_id;
 
 /// How long the address may come after the boot has finished.
 const ADDRESS_WAIT: Duration = Duration::from_secs(5);

@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
+use crate::os_release;
 use crate::root::Root;
 
-const OS_RELEASE: &str = "/usr/lib/os-release";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,16 +43,7 @@ pub fn boot_id(root: &Root) -> Result<String, BootIdError> {
 }
 
 pub fn version(root: &Root) -> Option<String> {
-    let text = match fs::read_to_string(root.at(OS_RELEASE)) {
-        Ok(text) => text,
-        Err(error) => {
-            eprintln!("can not read {OS_RELEASE}: {error}");
-            return None;
-        }
-    };
-    let value = text.lines().find_map(|line| line.strip_prefix("VERSION_ID="))?.trim();
-    let quote = |mark: char| value.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark));
-    Some(quote('"').or_else(|| quote('\'')).unwrap_or(value).to_owned())
+    os_release::value(root, "VERSION_ID")
 }
 
 #[cfg(test)]
@@ -78,23 +69,6 @@ mod tests {
         let expected = "{\"state\":\"ready\",\"version\":null,\"slot\":null,\"failed_units\":[],\
                         \"address\":null,\"boot_id\":\"0123\",\"startup_ms\":17}\n";
         assert_eq!(unknown.line().unwrap(), expected);
-    }
-
-    #[test]
-    fn version_is_read_as_a_shell_would() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::from(folder.path());
-        assert_eq!(version(&root), None);
-        fs::create_dir_all(root.at("/usr/lib")).unwrap();
-        for (text, expected) in [
-            ("NAME=x\nVERSION_ID=1.2\n", Some("1.2")),
-            ("VERSION_ID=\"1.2\"\n", Some("1.2")),
-            ("VERSION_ID='1.2'\n", Some("1.2")),
-            ("VERSION=1\n", None),
-        ] {
-            fs::write(root.at(OS_RELEASE), text).unwrap();
-            assert_eq!(version(&root).as_deref(), expected, "{text}");
-        }
     }
 
     #[test]

@@ -1,0 +1,277 @@
+//! The checks that are programs: executables below the folders `health.d`.
+//!
+//! `required.d` and `wanted.d` tell what a failure means; what lies in `health.d` itself is required. A name in
+//! `/etc` takes the place of the image's one, also as a link to `/dev/null`, which switches it off.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::check::Kind;
+use crate::root::Root;
+
+/// The later one wins.
+const FOLDERS: [&str; 2] = ["/usr/lib/keelson/health.d", "/etc/keelson/health.d"];
+const SUBFOLDERS: [(&str, Kind); 3] =
+    [("", Kind::Required), ("required.d", Kind::Required), ("wanted.d", Kind::Wanted)];
+/// More than this many bytes of what a check says are not kept.
+const OUTPUT_MAX: usize = 64 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// As people see it: `10-disk`, `wanted.d/20-dns`.
+    pub name: String,
+    pub kind: Kind,
+    pub path: PathBuf,
+    /// Something else than an executable stands there.
+    pub executable: bool,
+}
+
+/// All of them in the order of their names, required ones first.
+///
+/// # Errors
+/// A folder that is there can not be read.
+pub fn find(root: &Root) -> io::Result<Vec<Script>> {
+    let mut found = Vec::new();
+    for (below, kind) in SUBFOLDERS {
+        let mut scripts = BTreeMap::new();
+        for folder in FOLDERS {
+            for path in files(&root.at(folder).join(below))? {
+                let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+                scripts.insert(Path::new(below).join(name).display().to_string(), path);
+            }
+        }
+        for (name, path) in scripts {
+            let Ok(data) = fs::metadata(&path) else { continue };
+            if !data.is_file() {
+                continue;
+            }
+            let executable = data.permissions().mode() & 0o111 != 0;
+            found.push(Script { name, kind, path, executable });
+        }
+    }
+    Ok(found)
+}
+
+/// What is no folder and no editor's left-over.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type()?.is_dir() && !name.starts_with('.') && !name.ends_with('~') {
+            all.push(entry.path());
+        }
+    }
+    Ok(all)
+}
+
+/// How a check went.
+#[derive(Debug)]
+pub struct Ran {
+    /// What it said, in lines, on both of its streams.
+    pub output: String,
+    /// Why it counts as failed.
+    pub failure: Option<String>,
+}
+
+/// Runs one check for `limit` at most; then it and what it started is killed.
+pub fn run(path: &Path, limit: Duration) -> Ran {
+    match run_through(path, limit) {
+        Ok(ran) => ran,
+        Err(error) => Ran { output: String::new(), failure: Some(format!("can not be run: {error}")) },
+    }
+}
+
+fn run_through(path: &Path, limit: Duration) -> io::Result<Ran> {
+    let deadline = Instant::now() + limit;
+    let (mut reader, writer) = io::pipe()?;
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).current_dir("/");
+    let mut child = command.process_group(0).spawn()?;
+    // The command holds the pipe's other end.
+    drop(command);
+    let mut output = Vec::new();
+    let finished = follow(&child, &mut reader, deadline, &mut output);
+    // Also what it left behind in its group, which nobody waits for.
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // No such group: all of it has ended.
+        kill_process_group(group, Signal::KILL).ok();
+    }
+    let status = child.wait()?;
+    let failure =
+        if finished? { failure(status) } else { Some(format!("did not end in {} s", limit.as_secs_f32())) };
+    Ok(Ran { output: String::from_utf8_lossy(&output).into_owned(), failure })
+}
+
+/// Reads until the process ends; false where it did not in time.
+fn follow(
+    child: &Child,
+    reader: &mut PipeReader,
+    deadline: Instant,
+    output: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    rustix::io::ioctl_fionbio(&*reader, true)?;
+    let mut open = true;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let ended = {
+            let mut ends = vec![PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            // An end that nobody holds any more would wake each wait.
+            ends.extend(open.then(|| PollFd::new(reader.as_fd(), PollFlags::POLLIN)));
+            match poll(&mut ends, timeout) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            ends[0].any().unwrap_or_default()
+        };
+        open = open && drain(reader, output)?;
+        if ended {
+            return Ok(true);
+        }
+    }
+}
+
+/// What is there now; false at the end of it all.
+fn drain(reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<bool> {
+    let mut chunk = [0; 4096];
+    // As much as a pipe holds: one who writes for ever is not listened to for ever.
+    for _ in 0..64 {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(false),
+            Ok(length) => {
+                let room = OUTPUT_MAX.saturating_sub(output.len());
+                output.extend_from_slice(&chunk[..length.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+fn failure(status: ExitStatus) -> Option<String> {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(format!("exit status {code}")),
+        (None, Some(signal)) => Some(format!("killed by signal {signal}")),
+        (None, None) => Some("it ended in an unknown way".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn machine(scripts: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        for (path, text) in scripts {
+            let path = root.at(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        (folder, root)
+    }
+
+    #[test]
+    fn folders_tell_what_a_failure_means_and_etc_takes_the_image_s_place() {
+        let (_folder, root) = machine(&[
+            ("/usr/lib/keelson/health.d/20-image", ""),
+            ("/usr/lib/keelson/health.d/30-off", ""),
+            ("/usr/lib/keelson/health.d/wanted.d/10-dns", ""),
+            ("/etc/keelson/health.d/10-own", ""),
+            ("/etc/keelson/health.d/20-image", "echo mine"),
+            ("/etc/keelson/health.d/required.d/40-disk", ""),
+            ("/etc/keelson/health.d/50-left-over~", ""),
+            ("/etc/keelson/health.d/.hidden", ""),
+            ("/etc/keelson/health.d/60-plain", ""),
+            ("/etc/keelson/health.d/other.d/70-nobody", ""),
+        ]);
+        symlink("/dev/null", root.at("/etc/keelson/health.d/30-off")).unwrap();
+        symlink("/nowhere", root.at("/etc/keelson/health.d/80-dangling")).unwrap();
+        let plain = root.at("/etc/keelson/health.d/60-plain");
+        fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
+        let found = find(&root).unwrap();
+        let seen: Vec<_> =
+            found.iter().map(|script| (script.name.as_str(), script.kind, script.executable)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("10-own", Kind::Required, true),
+                ("20-image", Kind::Required, true),
+                ("60-plain", Kind::Required, false),
+                ("required.d/40-disk", Kind::Required, true),
+                ("wanted.d/10-dns", Kind::Wanted, true),
+            ]
+        );
+        assert_eq!(found[1].path, root.at("/etc/keelson/health.d/20-image"));
+        assert!(find(&Root::from(Path::new("/nowhere"))).unwrap().is_empty());
+    }
+
+    fn ran(text: &str, limit: Duration, output: &str, failure: Option<&str>) {
+        let (_folder, root) = machine(&[("/check", text)]);
+        let ran = run(&root.at("/check"), limit);
+        assert_eq!((ran.output.as_str(), ran.failure.as_deref()), (output, failure), "{text}");
+    }
+
+    const SOON: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn status_and_words_of_a_check_are_seen() {
+        ran("echo fine; echo and well >&2", SOON, "fine\nand well\n", None);
+        ran("echo full; exit 3", SOON, "full\n", Some("exit status 3"));
+        ran("kill -TERM $$", SOON, "", Some("killed by signal 15"));
+        let missing = run(Path::new("/nowhere"), SOON).failure.unwrap();
+        assert!(missing.starts_with("can not be run: "), "{missing}");
+    }
+
+    #[test]
+    fn a_check_that_hangs_is_killed_with_what_it_started() {
+        let began = Instant::now();
+        let limit = Duration::from_millis(300);
+        ran("echo waiting; sleep 1000 & sleep 1000", limit, "waiting\n", Some("did not end in 0.3 s"));
+        // What is left behind holds its streams: it is not waited for.
+        ran("sleep 1000 & exit 0", SOON, "", None);
+        assert!(began.elapsed() < SOON);
+    }
+
+    #[test]
+    fn a_check_that_talks_too_much_neither_hangs_nor_is_kept_whole() {
+        let (_folder, root) = machine(&[("/check", "yes | head -c 1000000")]);
+        let ran = run(&root.at("/check"), SOON);
+        assert_eq!((ran.output.len(), ran.failure), (OUTPUT_MAX, None));
+    }
+
+    #[test]
+    fn a_check_that_talks_for_ever_is_ended() {
+        let (_folder, root) = machine(&[("/check", "yes")]);
+        let ran = run(&root.at("/check"), Duration::from_millis(300));
+        assert_eq!(ran.failure.as_deref(), Some("did not end in 0.3 s"));
+    }
+}

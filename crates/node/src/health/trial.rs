@@ -1,0 +1,164 @@
+//! Whether this boot is a trial: the boot loader counted it, and another version is there to be taken instead.
+//!
+//! Only then may an unhealthy machine restart by itself. Everything else would be a machine that restarts in circles,
+//! or one that is out of reach because its neighbours are not up yet.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use update::entry::{Name, TRIES};
+
+use super::report;
+use crate::os_release;
+use crate::root::Root;
+
+/// Set by systemd-boot where it counted: the path of the boot image as it is now called, in UTF-16, behind the
+/// variable's attributes.
+const VARIABLE: &str = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const ATTRIBUTES: usize = 4;
+const IMAGES: &str = "/boot/EFI/Linux";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trial {
+    /// This version has not proved itself; the loader can take another one. Why, in a sentence.
+    Running(String),
+    /// It stays up whatever is found. Why, in a sentence.
+    Over(String),
+}
+
+/// Looks at the boot loader's word and the boot images.
+pub fn look(root: &Root) -> Trial {
+    let Some(path) = counted(root) else {
+        return Trial::Over("the boot loader does not count this version's tries".to_owned());
+    };
+    if report::is_healthy(root) {
+        return Trial::Over("this boot was found healthy before".to_owned());
+    }
+    let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
+    let Some(id) = os_release::value(root, "ID") else {
+        return Trial::Over("what this system is called can not be read".to_owned());
+    };
+    match Name::parse(&id, file) {
+        Some(name) => judge(&name, images(&root.at(IMAGES), &id)),
+        None => Trial::Over(format!("the boot loader counts {file}, which is no boot image of {id}")),
+    }
+}
+
+fn judge(current: &Name, images: io::Result<Vec<Name>>) -> Trial {
+    let Some(tries) = current.tries else {
+        return Trial::Over(format!("version {} has come up well before", current.version));
+    };
+    let this = format!("try {} of version {}, {} left", tries.done, current.version, tries.left);
+    match images {
+        Ok(images) => {
+            let other = images.into_iter().find(|name| name.version != current.version && !name.is_bad());
+            match other {
+                Some(other) => Trial::Running(format!("{this}; then version {} is taken", other.version)),
+                None => Trial::Over(format!("{this}; but there is no other version that could be taken")),
+            }
+        }
+        // The loader sees what this system can not: it gets its tries, and not one more.
+        Err(error) if tries.done <= TRIES => {
+            Trial::Running(format!("{this}; {IMAGES} can not be read: {error}"))
+        }
+        Err(error) => Trial::Over(format!("{this}; and {IMAGES} can not be read: {error}")),
+    }
+}
+
+/// The boot image's path, where the loader counted.
+fn counted(root: &Root) -> Option<String> {
+    let bytes = fs::read(root.at(VARIABLE)).ok()?;
+    let words = bytes.get(ATTRIBUTES..)?.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let words: Vec<u16> = words.take_while(|word| *word != 0).collect();
+    String::from_utf16(&words).ok()
+}
+
+fn images(folder: &Path, id: &str) -> io::Result<Vec<Name>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.extend(Name::parse(id, &entry?.file_name().to_string_lossy()));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The machine with this boot image, counted or not, and these images in its ESP (none: it can not be read).
+    fn check(booted: Option<&str>, images: Option<&[&str]>, expected: Result<&str, &str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        fs::create_dir_all(root.at("/usr/lib")).unwrap();
+        fs::write(root.at("/usr/lib/os-release"), "ID=keelson\nVERSION_ID=2.0.0\n").unwrap();
+        if let Some(booted) = booted {
+            let path = format!("\\EFI\\Linux\\{booted}");
+            let mut bytes = vec![6, 0, 0, 0];
+            bytes.extend(path.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+            fs::create_dir_all(root.at(VARIABLE).parent().unwrap()).unwrap();
+            fs::write(root.at(VARIABLE), bytes).unwrap();
+        }
+        if let Some(images) = images {
+            fs::create_dir_all(root.at(IMAGES)).unwrap();
+            for image in images {
+                fs::write(root.at(IMAGES).join(image), "").unwrap();
+            }
+        }
+        match (look(&root), expected) {
+            (Trial::Running(why), Ok(said)) | (Trial::Over(why), Err(said)) => {
+                assert!(why.contains(said), "{why}");
+            }
+            (seen, expected) => panic!("{seen:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_counted_boot_with_another_version_is_a_trial() {
+        let new = "keelson_2.0.0+2-1.efi";
+        check(
+            Some(new),
+            Some(&[new, "keelson_1.0.0.efi"]),
+            Ok("try 1 of version 2.0.0, 2 left; then version 1.0.0 is taken"),
+        );
+        check(Some(new), Some(&[new, "keelson_1.0.0+1-2.efi"]), Ok("then version 1.0.0 is taken"));
+        let last = "keelson_2.0.0+0-3.efi";
+        check(Some(last), Some(&[last, "keelson_1.0.0.efi"]), Ok("try 3 of version 2.0.0, 0 left"));
+    }
+
+    #[test]
+    fn without_another_version_a_machine_stays_up() {
+        let new = "keelson_2.0.0+2-1.efi";
+        check(Some(new), Some(&[new]), Err("there is no other version"));
+        check(Some(new), Some(&[new, "keelson_1.0.0+0-3.efi"]), Err("there is no other version"));
+        check(
+            Some(new),
+            Some(&[new, "keelson_2.0.0.efi", "other_1.0.0.efi"]),
+            Err("there is no other version"),
+        );
+        check(Some("keelson_2.0.0.efi"), Some(&["keelson_1.0.0.efi"]), Err("has come up well before"));
+        check(Some("other.efi"), Some(&["keelson_1.0.0.efi"]), Err("no boot image of keelson"));
+    }
+
+    #[test]
+    fn what_is_not_counted_is_no_trial() {
+        check(None, Some(&["keelson_1.0.0.efi"]), Err("does not count"));
+    }
+
+    #[test]
+    fn images_that_can_not_be_read_leave_the_loader_s_tries_and_no_more() {
+        check(Some("keelson_2.0.0+0-3.efi"), None, Ok("can not be read"));
+        check(Some("keelson_2.0.0+0-4.efi"), None, Err("can not be read"));
+    }
+
+    #[test]
+    fn a_boot_that_was_found_healthy_is_no_trial_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        fs::create_dir_all(root.at(VARIABLE).parent().unwrap()).unwrap();
+        fs::write(root.at(VARIABLE), [6, 0, 0, 0, b'x', 0]).unwrap();
+        fs::create_dir_all(root.at("/run/keelson")).unwrap();
+        fs::write(root.at("/run/keelson/health.json"), "{\"state\":\"healthy\"}").unwrap();
+        assert_eq!(look(&root), Trial::Over("this boot was found healthy before".into()));
+    }
+}

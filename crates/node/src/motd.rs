@@ -1,0 +1,167 @@
+//! `keelson-motd`: what a person who logs in should know at once (the update contract's 2.7).
+//!
+//! It is run at each login, so it asks systemd one question, waits a moment for the answer at most, and never fails.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use serde::Deserialize;
+use update::conf::{self, File};
+
+use crate::health::{self, Health};
+use crate::os_release;
+use crate::root::Root;
+use crate::systemd::{self, ManagerProxy};
+
+/// A login waits for systemd no longer than this.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Where settings stand: the first file that has one counts.
+const SETTINGS: [&str; 3] =
+    ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf", "/usr/share/coreos/release"];
+/// A unit of this name that is a link to nowhere is masked.
+const MASKS: [&str; 2] = ["/etc/systemd/system/locksmithd.service", "/run/systemd/system/locksmithd.service"];
+const STATUS: &str = "/run/update-engine/status.json";
+/// What counts where nothing is set.
+const GROUP: &str = "stable";
+const STRATEGY: &str = "reboot";
+
+/// Prints the version, how it is updated, and what is wrong with this machine.
+#[derive(Parser)]
+#[command(name = "keelson-motd")]
+struct Flags {
+    #[arg(long, hide = true, default_value = "/")]
+    root: Root,
+}
+
+/// What is read of the update agent's status.
+#[derive(Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    last_error: Option<String>,
+}
+
+pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
+    let flags = Flags::parse_from(words);
+    let failed =
+        systemd::ask(
+            ANSWER,
+            |bus| async move { systemd::failed_units(&ManagerProxy::new(&bus).await?).await },
+        );
+    // Without an answer there is nothing to say: a login is not the place to complain of it.
+    print!("{}", text(&flags.root, &failed.unwrap_or_default()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(root: &Root, failed: &[String]) -> String {
+    let files: Vec<_> = SETTINGS
+        .iter()
+        .filter_map(|path| {
+            Some(File { path: (*path).to_owned(), text: fs::read_to_string(root.at(path)).ok()? })
+        })
+        .collect();
+    let setting =
+        |key: &str, usual: &str| conf::find(&files, key).map_or(usual.to_owned(), |found| found.value);
+    let name = os_release::value(root, "NAME").unwrap_or_else(|| "Linux".to_owned());
+    let version = os_release::value(root, "VERSION_ID").unwrap_or_else(|| "unknown".to_owned());
+    let mut lines = vec![format!("{name} {} ({version})", setting("GROUP", GROUP))];
+    let masked = MASKS
+        .iter()
+        .any(|path| fs::read_link(root.at(path)).is_ok_and(|target| target == Path::new("/dev/null")));
+    let strategy = setting("REBOOT_STRATEGY", STRATEGY);
+    let strategy = if masked || strategy == "off" { "No Reboots" } else { &strategy };
+    lines.push(format!("Update Strategy: {strategy}"));
+    if !failed.is_empty() {
+        lines.push(format!("Failed Units: {}", failed.len()));
+        lines.extend(failed.iter().map(|unit| format!("  {unit}")));
+    }
+    lines.extend(last_error(root).map(|error| format!("Last update failed: {error}")));
+    if let Some(brief) = health::brief(root).filter(|brief| brief.state == Health::Unhealthy) {
+        lines.push(format!("Not healthy: {}", brief.why.unwrap_or_default()));
+    }
+    // What a terminal would take for a command is none.
+    let plain = |line: String| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    lines.into_iter().map(|line| plain(line) + "\n").collect()
+}
+
+fn last_error(root: &Root) -> Option<String> {
+    let status: Status = serde_json::from_slice(&fs::read(root.at(STATUS)).ok()?).ok()?;
+    status.last_error.filter(|error| !error.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const IMAGE: [(&str, &str); 3] = [
+        ("/usr/lib/os-release", "NAME=\"Keelson\"\nVERSION_ID=9999.1.0\n"),
+        ("/usr/share/coreos/update.conf", "SERVER=http://x/\nREBOOT_STRATEGY=best-effort\n"),
+        ("/etc/coreos/update.conf", "GROUP=alpha\n"),
+    ];
+
+    fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        for (path, text) in IMAGE.iter().chain(files) {
+            let path = root.at(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        (folder, root)
+    }
+
+    fn check(files: &[(&str, &str)], failed: &[&str], expected: &str) {
+        let (_folder, root) = machine(files);
+        let failed: Vec<_> = failed.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(text(&root, &failed), expected);
+    }
+
+    #[test]
+    fn a_machine_without_trouble_has_two_lines() {
+        check(&[], &[], "Keelson alpha (9999.1.0)\nUpdate Strategy: best-effort\n");
+        let off = [("/etc/coreos/update.conf", "GROUP=beta\nREBOOT_STRATEGY=off\n")];
+        check(&off, &[], "Keelson beta (9999.1.0)\nUpdate Strategy: No Reboots\n");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        check(
+            &[
+                (STATUS, "{\"last_error\":\"no space in /boot\\u001b[31m\",\"new\":1}"),
+                (
+                    "/run/keelson/health.json",
+                    "{\"state\":\"unhealthy\",\"why\":\"kv: etcd.service is failed\",\"checks\":[]}",
+                ),
+            ],
+            &["a.service", "b.mount"],
+            "Keelson alpha (9999.1.0)\nUpdate Strategy: best-effort\nFailed Units: 2\n  a.service\n  b.mount\n\
+             Last update failed: no space in /boot [31m\nNot healthy: kv: etcd.service is failed\n",
+        );
+    }
+
+    #[test]
+    fn what_is_well_or_unreadable_is_not_told() {
+        for (status, health) in
+            [("{\"last_error\":null}", "{\"state\":\"healthy\",\"why\":null}"), ("{", "{\"state\":\"odd\"}")]
+        {
+            check(
+                &[(STATUS, status), ("/run/keelson/health.json", health)],
+                &[],
+                "Keelson alpha (9999.1.0)\nUpdate Strategy: best-effort\n",
+            );
+        }
+    }
+
+    #[test]
+    fn a_masked_daemon_reboots_nothing() {
+        let (_folder, root) = machine(&[("/etc/systemd/system/x", "")]);
+        symlink("/dev/null", root.at("/etc/systemd/system/locksmithd.service")).unwrap();
+        assert_eq!(text(&root, &[]), "Keelson alpha (9999.1.0)\nUpdate Strategy: No Reboots\n");
+    }
+}
