@@ -52,6 +52,7 @@ pub static ALL: &[Scenario] = &[
     updates::alone::UPDATE,
     updates::power::POWER,
     updates::power::POWER_LONG,
+    updates::roll::ROLL,
     locksmith::commands::COMMANDS,
     locksmith::unhealthy::UNHEALTHY,
     locksmith::one_at_a_time::ONE_AT_A_TIME,

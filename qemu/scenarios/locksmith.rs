@@ -1,12 +1,12 @@
 //! The reboot lock on whole machines: who reboots when, and what becomes of what ran there.
 
-mod boots;
+pub(super) mod boots;
 pub mod commands;
 pub mod one_at_a_time;
 pub mod unhealthy;
 
 /// locksmithd runs in a container too, and waits for nobody who is logged in: the tests are.
-const UNIT: &str = "    \
+pub(super) const UNIT: &str = "    \
 - name: locksmithd.service
       command: restart
       drop-ins:

@@ -1,7 +1,9 @@
 //! Updates on whole machines: into the other slot, back from what does not come up, and cut off.
 
 pub mod alone;
+mod channel;
 pub mod power;
+pub mod roll;
 mod versions;
 
 use std::time::Duration;

@@ -45,6 +45,11 @@ impl Keys {
         };
         Ok(Self { release: read("release")?, channel: read("channel")?, folder: folder.to_owned() })
     }
+
+    /// The secret key of channels.
+    pub fn channel_key(&self) -> PathBuf {
+        self.folder.join("channel.key")
+    }
 }
 
 fn other(error: impl std::error::Error) -> Failure {
