@@ -19,8 +19,8 @@ const FOLDER: &str = "/media/releases";
 const APPLIED: Duration = Duration::from_secs(900);
 /// Three boots in vain and one that works.
 const FELL_BACK: Duration = Duration::from_secs(900);
-/// From ready to found good.
-const PROVEN: Duration = Duration::from_secs(300);
+/// From ready to found good: a version on trial has to hold for two minutes.
+const PROVEN: Duration = Duration::from_secs(900);
 
 /// Makes the machine trust the scenario's keys, and nothing reboots by itself.
 fn trust(machine: &Machine<'_>, keys: &Keys) -> Result<(), Failure> {
