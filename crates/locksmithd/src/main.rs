@@ -6,12 +6,10 @@ mod ctl;
 mod daemon;
 mod hands;
 mod limits;
+mod version;
 
 use std::path::Path;
 use std::process::ExitCode;
-
-/// The version whose behaviour this is: scripts look at it.
-pub(crate) const VERSION: &str = "0.6.2";
 
 fn main() -> ExitCode {
     let mut words = Vec::new();

@@ -10,7 +10,7 @@ use super::commands::COMMANDS;
 use super::failure::Failure;
 use super::session::Session;
 use super::stdout::say;
-use crate::VERSION;
+use crate::version::VERSION;
 
 const PROGRAM: Program<Run> = Program {
     name: "locksmithctl",

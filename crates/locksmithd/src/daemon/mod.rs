@@ -11,7 +11,7 @@ use locksmith::{DAEMON_FLAGS, Daemon, FLAGS};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use crate::VERSION;
+use crate::version::VERSION;
 
 /// Libraries whose daily business is nobody's news.
 const QUIET: [&str; 3] = ["hyper", "rustls", "zbus"];
