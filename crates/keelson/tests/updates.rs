@@ -127,7 +127,8 @@ fn a_release_goes_through_the_channels() {
     write_release(&at.join("3.0.0"), "3.0.0");
     let server = Server::start(at);
     let published: Value =
-        serde_json::from_str(&done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--json"])).unwrap();
+        serde_json::from_str(&done(at, &server, &["publish", "--channel", "alpha", "2.0.0", "--json"]))
+            .unwrap();
     assert_eq!((&published["version"], &published["channel"]), (&"2.0.0".into(), &"alpha".into()));
     assert_eq!(done(at, &server, &["publish", "--channel", "alpha", "2.0.0"]), "channel alpha has 2.0.0\n");
     assert!(server.check("m1", "1.0.0").contains("<manifest version=\"2.0.0\">"));
@@ -140,20 +141,32 @@ fn a_release_goes_through_the_channels() {
     assert!(done(at, &server, &["channel", "list"]).contains("it hangs"));
     done(at, &server, &["channel", "resume", "alpha"]);
     done(at, &server, &["channel", "set", "alpha", "2.0.0"]);
-    let words = ["channel", "rollout", "alpha", "--percent", "0", "--wave", "60:10", "--wave", "120:100", "--json"];
+    let words =
+        ["channel", "rollout", "alpha", "--percent", "0", "--wave", "60:10", "--wave", "120:100", "--json"];
     let policy: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
     assert_eq!((&policy["percent"], &policy["waves"][1]["percent"]), (&0.into(), &100.into()));
     assert!(server.check("m9", "1.0.0").contains("keelson-reason=\"not-in-share\""));
     assert!(done(at, &server, &["channel", "machines"]).contains("its turn comes with a later wave"));
-    assert!(done(at, &server, &["channel", "activity"]).contains("channel alpha: 3.0.0 -> 2.0.0; machines that run"));
+    assert!(
+        done(at, &server, &["channel", "activity"])
+            .contains("channel alpha: 3.0.0 -> 2.0.0; machines that run")
+    );
 
     let failed = |words: &[&str], code: i32, expect: &str| {
         let (found, stdout, stderr) = run(at, &server, words);
         assert!(found == Some(code) && stdout.is_empty() && stderr.contains(expect), "{words:?}: {stderr}");
     };
-    failed(&["publish", "--channel", "stable", "2.0.0"], 1, "error: cannot publish 2.0.0 to stable: version 2.0.0 is signed for alpha, beta");
+    failed(
+        &["publish", "--channel", "stable", "2.0.0"],
+        1,
+        "error: cannot publish 2.0.0 to stable: version 2.0.0 is signed for alpha, beta",
+    );
     failed(&["publish", "--channel", "alpha", "9.0.0"], 1, "there is no version 9.0.0");
-    failed(&["publish", "--channel", "alpha", "none"], 2, "no folder with release.json in it, and no version");
+    failed(
+        &["publish", "--channel", "alpha", "none"],
+        2,
+        "no folder with release.json in it, and no version",
+    );
     failed(&["channel", "promote", "gamma", "beta"], 1, "there is no channel gamma");
     failed(&["channel", "rollout", "alpha", "--window", "Mon 1:00-2:00"], 1, "want a timezone");
     failed(&["channel", "rollout", "alpha", "--wave", "x"], 1, "is no wave");
@@ -189,7 +202,8 @@ fn fake_machines_update() {
     write_release(&at.join("2.0.0"), "2.0.0");
     let server = Server::start(at);
     let url = format!("http://{}/v1/update/", server.address);
-    let words = ["fake-machines", "--url", &url, "--version", "1.0.0", "--min-sleep", "0.1", "--max-sleep", "0.1"];
+    let words =
+        ["fake-machines", "--url", &url, "--version", "1.0.0", "--min-sleep", "0.1", "--max-sleep", "0.1"];
     let mut fake = keelson(at).args(words).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(fake.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "{fake-client-000}: noupdate");
@@ -200,7 +214,8 @@ fn fake_machines_update() {
     fake.kill().unwrap();
     fake.wait().unwrap();
     assert!(done(at, &server, &["channel", "machines", "--status", "complete"]).contains("2.0.0"));
-    let words = ["fake-machines", "--url", &url, "--count", "50", "--load", "1", "--connections", "4", "--json"];
+    let words =
+        ["fake-machines", "--url", &url, "--count", "50", "--load", "1", "--connections", "4", "--json"];
     let figures: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
     assert!(figures["checks"].as_u64() > Some(50) && figures["failed"] == 0, "{figures}");
 }

@@ -54,7 +54,8 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let data = flags.data.clone().unwrap_or_else(|| context.state_dir.join(FOLDER));
     let app =
         App { id: flags.app_id.clone(), name: "Keelson".to_owned(), product_id: Some("keelson".to_owned()) };
-    let made = || super::keys::folder().ok().map(|folder| folder.join("channel.key")).filter(|key| key.is_file());
+    let made =
+        || super::keys::folder().ok().map(|folder| folder.join("channel.key")).filter(|key| key.is_file());
     let signer = flags.key.clone().or_else(made);
     let settings = Settings { data: data.clone(), public_url: flags.public_url.clone(), key: signer, app };
     let opened = Server::open(settings).await;
