@@ -101,7 +101,11 @@ fn main() {
     }
     let told = |micros: u64| format!("{:.1} ms", micros as f64 / 1000.0);
     let machines = format!("channel server, {MACHINES} machines");
-    figure(&format!("{machines}: checks a second, as fast as it answers"), ">= 2,000", format!("{:.0}", fastest.per_second));
+    figure(
+        &format!("{machines}: checks a second, as fast as it answers"),
+        ">= 2,000",
+        format!("{:.0}", fastest.per_second),
+    );
     figure(&format!("{machines}: p99 at {RATE:.0} checks a second"), "<= 20 ms", told(paced.p99));
     figure(&format!("{machines}: memory at most"), "<= 100 MiB", format!("{:.0} MiB", serving.memory()));
 }

@@ -37,7 +37,7 @@ pub enum ApiError {
     Version(String),
     #[error(transparent)]
     Track(#[from] rollout::NoTrack),
-    #[error(transparent)]
+    #[error("{}", causes(.0))]
     Operate(#[from] OperateError),
     #[error("{}", causes(.0))]
     Files(#[from] FilesError),

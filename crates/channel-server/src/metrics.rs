@@ -18,25 +18,19 @@ pub struct Metrics {
     pub sent_bytes: IntCounter,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        // invariant: the names and labels below are fit for Prometheus, whatever they are made with
-        #[allow(clippy::expect_used)]
-        let many = |name: &str, help: &str, label: &str| {
-            IntCounterVec::new(Opts::new(name, help), &[label]).expect("a fit name")
-        };
-        #[allow(clippy::expect_used)]
-        let one = |name: &str, help: &str| IntCounter::new(name, help).expect("a fit name");
-        Self {
-            checks: many("keelson_updates_checks_total", "Update checks by what came of them", "answer"),
-            events: many("keelson_updates_events_total", "Events of machines by type and result", "event"),
-            malformed: one("keelson_updates_malformed_total", "Requests that were no Omaha"),
-            sent_bytes: one("keelson_updates_file_bytes_total", "Bytes of release files sent"),
-        }
-    }
-}
-
 impl Metrics {
+    /// # Errors
+    /// Never in practice: the names are fit for Prometheus.
+    pub fn new() -> prometheus::Result<Self> {
+        let many = |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
+        Ok(Self {
+            checks: many("keelson_updates_checks_total", "Update checks by what came of them", "answer")?,
+            events: many("keelson_updates_events_total", "Events of machines by what they tell", "event")?,
+            malformed: IntCounter::new("keelson_updates_malformed_total", "Requests that were no Omaha")?,
+            sent_bytes: IntCounter::new("keelson_updates_file_bytes_total", "Bytes of release files sent")?,
+        })
+    }
+
     /// # Errors
     /// Never in practice: each name is registered once.
     pub fn text(&self, fleet: &Fleet) -> prometheus::Result<Vec<u8>> {

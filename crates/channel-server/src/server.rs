@@ -44,6 +44,8 @@ pub enum OpenError {
     App(#[from] rollout::OperateError),
     #[error("the key {0}")]
     Key(PathBuf, #[source] std::io::Error),
+    #[error("cannot count")]
+    Metrics(#[from] prometheus::Error),
     #[error("a key of releases is none")]
     NoKey(#[from] release::KeyError),
 }
@@ -83,7 +85,7 @@ impl Server {
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
             keys: keys(&settings.data.join(KEYS))?,
-            metrics: Metrics::default(),
+            metrics: Metrics::new()?,
             followers: Semaphore::new(FOLLOWERS),
             readers: std::sync::Arc::new(Semaphore::new(READERS)),
             store,

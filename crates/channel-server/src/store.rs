@@ -7,6 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, WithoutTls};
@@ -40,11 +41,23 @@ pub enum StoreError {
 type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 type Done = oneshot::Sender<Result<(), Arc<heed::Error>>>;
 
-/// Clones share it.
-#[derive(Clone)]
 pub struct Store {
-    batches: mpsc::Sender<(Changes, Option<Done>)>,
-    _lock: Arc<File>,
+    /// Taken only at the end.
+    batches: Option<mpsc::Sender<(Changes, Option<Done>)>>,
+    writer: Option<JoinHandle<()>>,
+    _lock: File,
+}
+
+/// The folder is let go when everything is written.
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop(self.batches.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the database broke down");
+        }
+    }
 }
 
 /// What was found in the database.
@@ -80,16 +93,16 @@ impl Store {
             })
             .map_err(failed)?
             .unwrap_commit();
-        // invariant: LMDB's unnamed database is always there.
-        #[allow(clippy::expect_used)]
-        let records = records.expect("the unnamed database exists");
+        let unnamed =
+            || StoreError::Damaged(path.clone(), String::new(), "LMDB's own table is missing".to_owned());
+        let records = records.ok_or_else(unnamed)?;
         let found = load(&env, records, &path)?;
         let (batches, waiting) = mpsc::channel(BATCHES);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || write_all(&env, records, waiting))
             .map_err(in_folder)?;
-        Ok((Self { batches, _lock: Arc::new(lock) }, found))
+        Ok((Self { batches: Some(batches), writer: Some(writer), _lock: lock }, found))
     }
 
     /// On disk on return.
@@ -101,7 +114,8 @@ impl Store {
             return Ok(());
         }
         let (done, written) = oneshot::channel();
-        self.batches.send((changes, Some(done))).await.map_err(|_| StoreError::Ended)?;
+        let batches = self.batches.as_ref().ok_or(StoreError::Ended)?;
+        batches.send((changes, Some(done))).await.map_err(|_| StoreError::Ended)?;
         let written = written.await.map_err(|_| StoreError::Ended)?;
         written.map_err(|error| StoreError::Written(error.to_string()))
     }

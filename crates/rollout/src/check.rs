@@ -42,7 +42,11 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The group is what the machine follows, whatever channel it takes from.
-    Update { version: Version, arch: String, group: Track },
+    Update {
+        version: Version,
+        arch: String,
+        group: Track,
+    },
     Nothing(Reason),
 }
 
@@ -94,7 +98,9 @@ impl Fleet {
                 self.refuse(id, track, machine, reason, now);
                 Verdict::Nothing(reason)
             }
-            Decided::Again(version) => Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() },
+            Decided::Again(version) => {
+                Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() }
+            }
             Decided::Grant(version) => {
                 self.grant(id, track, machine, &version, now);
                 Verdict::Update { version, arch: track.arch().to_owned(), group: track.clone() }

@@ -1,4 +1,6 @@
 //! What operators do. Each is refused whole or done whole, and stands in the activity.
+//!
+//! Long because it is a list: one short function for each thing that an operator can do.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ struct Case {
 /// A browser without a window.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     Case {
         about: "owners",
         package: "host",
@@ -69,6 +69,24 @@ const CASES: [Case; 7] = [
         target: &["--test", "page"],
         test: "what_is_no_config_and_a_server_that_is_gone_are_told",
         file: "crates/validator/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "channel page",
+        package: "channel-server",
+        target: &["--test", "page"],
+        test: "an_operator_watches_promotes_pauses_and_rolls_back",
+        file: "crates/channel-server/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "channel page's edges",
+        package: "channel-server",
+        target: &["--test", "page"],
+        test: "a_viewer_sees_and_a_server_that_is_gone_is_told",
+        file: "crates/channel-server/tests/page.rs",
         root: None,
         program: Some(BROWSER),
     },
