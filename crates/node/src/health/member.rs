@@ -132,7 +132,9 @@ fn ask(place: SocketAddr) -> io::Result<Answer> {
     let deadline = Instant::now() + ANSWER;
     let mut stream = TcpStream::connect_timeout(&place, ANSWER)?;
     stream.set_write_timeout(Some(ANSWER))?;
-    write!(stream, "GET /health HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: a server may answer, and close, before it has read a second one.
+    let request = format!("GET /health HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 1024];
     while (bytes.len() as u64) < ANSWER_MAX {
