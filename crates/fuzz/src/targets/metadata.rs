@@ -99,7 +99,7 @@ fn check(metadata: &Metadata) {
     }
     // Those of two documents, and what an item each may add.
     assert!(metadata.notes.len() <= 2 * MAX_METADATA_NOTES + MAX_METADATA_KEYS + 4);
-    let merged = merge(Checked::default(), metadata);
+    let merged = merge(Checked::default(), metadata, None);
     let is_name = |name: &str| {
         name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
