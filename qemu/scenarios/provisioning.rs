@@ -99,6 +99,7 @@ pub const PARTS_AND_NETWORK: Scenario = Scenario {
     name: "parts-and-network",
     about: "of multipart user-data scripts run one after the other; a cloud's network becomes files that networkd knows",
     user_data: Some(PARTS),
+    long_on: &[Qemu],
     run: parts_and_network,
     ..USUAL
 };

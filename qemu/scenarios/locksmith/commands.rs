@@ -3,6 +3,8 @@
 use machines::machine::Machine;
 
 use super::super::kv::{FORMED, SOON, USER_DATA, shows};
+use machines::cluster::BackendKind::Qemu;
+
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -11,6 +13,7 @@ pub const COMMANDS: Scenario = Scenario {
     about: "locksmithctl prints what it always printed, and the key is locksmith's to the byte",
     nodes: 1,
     user_data: Some(USER_DATA),
+    long_on: &[Qemu],
     run: commands,
     ..USUAL
 };

@@ -6,12 +6,15 @@ use machines::machine::Machine;
 
 use super::super::kv::shows;
 use super::host::{log_in, new_key};
+use machines::cluster::BackendKind::Qemu;
+
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const FROM_FILE: Scenario = Scenario {
     name: "from-file",
     about: "coreos-cloudinit -from-file=cloud-config.yaml applies name, users, keys, files and units, once (A5)",
+    long_on: &[Qemu],
     run: from_file,
     ..USUAL
 };

@@ -7,12 +7,15 @@ use machines::cluster::HOST_NAME;
 
 use super::super::kv::SOON;
 use super::host::Running;
+use machines::cluster::BackendKind::Qemu;
+
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const VALIDATOR: Scenario = Scenario {
     name: "validator",
     about: "errors and warnings of a cloud-config are told with their lines, by -validate and by the web validator (A8)",
+    long_on: &[Qemu],
     run: validator,
     ..USUAL
 };

@@ -3,13 +3,13 @@
 use machines::cluster::BackendKind::Qemu;
 
 use super::versions::{Fault, Keys, release};
-use super::{APPLIED, FELL_BACK, FOLDER, apply, proven, runs, seen, trust, verified};
+use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, proven, runs, seen, trust, verified};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const UPDATE: Scenario = Scenario {
     name: "update",
-    about: "a machine goes to the next version, falls back from one that does not boot, and goes back by hand",
+    about: "a machine whose plug is pulled in the middle goes to the next version all the same, and falls back from one that does not boot",
     on: &[Qemu],
     shared: &[FOLDER],
     run: update,
@@ -36,7 +36,12 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     trust(&machine, &keys)?;
     proven(&machine, first)?;
 
-    // To the next one.
+    // To the next one, after the plug was pulled in the middle.
+    begin(&machine, SECOND)?;
+    machine.wait_until_succeeds("sudo test -e /boot/EFI/Linux/.keelson-update.tmp", APPLIED)?;
+    machine.crash()?;
+    machine.start()?;
+    runs(&machine, first)?;
     apply(&machine, SECOND)?;
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status.contains("UPDATED_NEED_REBOOT\nNEW_VERSION=9999.2.0\n"), "it waits for a reboot", &status)?;

@@ -14,6 +14,7 @@ pub const POWER: Scenario = Scenario {
     about: "a machine whose plug is pulled at any moment of an update boots, and the next attempt ends well",
     on: &[Qemu],
     shared: &[FOLDER],
+    long_on: &[Qemu],
     run: |stage| power(stage, 3),
     ..USUAL
 };
