@@ -12,7 +12,8 @@ use super::check::{Check, State};
 use crate::root::Root;
 
 const NAME: &str = "kv";
-/// Longer than the member itself takes to find out that it has no majority.
+/// For all places together: one that hangs must not hold up the next round. Longer than the member itself takes to
+/// find out that it has no majority.
 const ANSWER: Duration = Duration::from_secs(8);
 const ANSWER_MAX: u64 = 4096;
 /// The state `LISTEN` in /proc/net/tcp.
@@ -50,14 +51,19 @@ pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
         Err(error) => return failed(format!("where {name} listens can not be read: {error}")),
     };
     let mut said = Vec::new();
+    let deadline = Instant::now() + ANSWER;
     for place in &places {
-        match ask(*place) {
+        match ask(*place, deadline) {
             Ok(Answer::Healthy) => {
                 return Check::new(NAME, State::Passed, format!("{name} is healthy at {place}"));
             }
             Ok(Answer::Ill) => return failed(format!("{name} says at {place} that it is not healthy")),
             Ok(Answer::Tls) => said.push(format!("{place}: TLS")),
             Ok(Answer::Other(line)) => said.push(format!("{place}: {line}")),
+            Err(error) if is_late(&error) => {
+                said.push(format!("{place}: nothing in {} s", ANSWER.as_secs()));
+                break;
+            }
             Err(error) => said.push(format!("{place}: {error}")),
         }
     }
@@ -128,21 +134,25 @@ enum Answer {
     Other(String),
 }
 
-fn ask(place: SocketAddr) -> io::Result<Answer> {
-    let deadline = Instant::now() + ANSWER;
-    let mut stream = TcpStream::connect_timeout(&place, ANSWER)?;
-    stream.set_write_timeout(Some(ANSWER))?;
+/// What a socket says whose time is over: the first one where it was reading.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn ask(place: SocketAddr, deadline: Instant) -> io::Result<Answer> {
+    let left = || match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        left => Ok(left),
+    };
+    let mut stream = TcpStream::connect_timeout(&place, left()?)?;
+    stream.set_write_timeout(Some(left()?))?;
     // In one piece: a server may answer, and close, before it has read a second one.
     let request = format!("GET /health HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 1024];
     while (bytes.len() as u64) < ANSWER_MAX {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
+        stream.set_read_timeout(Some(left()?))?;
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(length) => bytes.extend_from_slice(&chunk[..length]),
@@ -244,6 +254,25 @@ mod tests {
         asked(&[PEER, GOOD], State::Passed, "is healthy");
         asked(&[PEER, ILL], State::Failed, "not healthy");
         asked(&[b"\x15\x03\x03\x00\x02\x02\x32", ILL], State::Failed, "not healthy");
+    }
+
+    #[test]
+    fn a_member_that_hangs_costs_its_time_once() {
+        let (_folder, root) = machine(&[]);
+        // Their connections are taken by the kernel, and read by nobody.
+        let hung = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+        let mut table = HEAD.to_owned();
+        for (at, listener) in hung.iter().enumerate() {
+            let port = listener.local_addr().unwrap().port();
+            symlink(format!("socket:[{}]", 500 + at), root.at(format!("/proc/{PID}/fd/{}", 1 + at))).unwrap();
+            table += &format!("   0: 0100007F:{port:04X} 00000000:0000 0A 0:0 0:0 0 101 0 {} 1\n", 500 + at);
+        }
+        fs::write(root.at(format!("/proc/{PID}/net/tcp")), table).unwrap();
+        let began = Instant::now();
+        let check = check(&root, Some(&unit("active", true)));
+        assert!(check.why.ends_with(": nothing in 8 s)"), "{check:?}");
+        assert_eq!(check.why.matches("127.0.0.1").count(), 1, "{check:?}");
+        assert!(began.elapsed() < 2 * ANSWER);
     }
 
     #[test]
