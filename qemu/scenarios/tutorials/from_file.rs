@@ -107,7 +107,7 @@ fn from_file(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.reboot()?;
     machine.wait_until_succeeds("test -e /etc/packed", SETTLED)?;
     // The metadata of `up` has another name, and comes sooner or later than the file.
-    machine.succeed("systemctl start user-config.target")?;
+    machine.succeed("sudo systemctl start user-config.target")?;
     shows(&machine, "cat /proc/sys/kernel/hostname /etc/hostname", "by-hand\nby-hand\n")?;
     changed_in_place(&machine)?;
     a_script_that_fails(&machine)
