@@ -1,6 +1,8 @@
 //! The programs as processes: locksmithctl against a store in memory, locksmithd on a bus of its own between stand-ins
 //! of systemd, logind, the update agent, the cluster manager and a FleetLock server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
 mod bus;
 mod commands;
 mod daemon;
