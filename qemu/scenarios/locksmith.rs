@@ -17,3 +17,6 @@ const UNIT: &str = "    \
             [Service]
             Environment=LOCKSMITHD_LOGIN_DELAY=0s LOCKSMITHD_RETRY_INTERVAL=1s
 ";
+
+/// Tells a machine's locksmithd that a reboot is needed. The command itself may see the end of the boot.
+const SEND: &str = "sudo systemd-run --quiet locksmithctl send-need-reboot";

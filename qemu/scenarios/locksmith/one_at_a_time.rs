@@ -7,7 +7,7 @@ use machines::cluster::BackendKind::{Nspawn, Qemu};
 use super::super::fleet::beats::{Beats, FOLDER, SERVICE};
 use super::super::fleet::cluster::{Member, put, start_each, three, ttl, user_data, wait_for_machines};
 use super::super::kv::{NODES, SOON, shows};
-use super::{UNIT, boots};
+use super::{SEND, UNIT, boots};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -56,10 +56,8 @@ fn one_at_a_time(stage: &Stage<'_>) -> Result<(), Failure> {
     beats.wait(&names, &all, SOON)?;
 
     std::thread::scope(|scope| {
-        let told: Vec<_> = members
-            .iter()
-            .map(|member| scope.spawn(|| member.machine.succeed("sudo locksmithctl send-need-reboot")))
-            .collect();
+        let told: Vec<_> =
+            members.iter().map(|member| scope.spawn(|| member.machine.succeed(SEND))).collect();
         told.into_iter().try_for_each(|one| match one.join() {
             Ok(done) => done.map(drop).map_err(Failure::from),
             Err(_) => Err(Failure::Expected("a command that ends".to_owned())),

@@ -3,7 +3,7 @@
 use machines::cluster::BackendKind::Qemu;
 
 use super::super::kv::{FORMED, SOON, shows};
-use super::UNIT;
+use super::{SEND, UNIT};
 use crate::failure::Failure;
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -63,7 +63,7 @@ fn unhealthy(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.succeed("grep -x STRATEGY=etcd-lock /run/update-engine/coordinator.conf")?;
     let boot = machine.succeed("cat /proc/sys/kernel/random/boot_id")?;
     let id = machine.succeed("cat /etc/machine-id")?.trim().to_owned();
-    machine.succeed("sudo touch /var/lib/bad && sync && sudo locksmithctl send-need-reboot")?;
+    machine.succeed(&format!("sudo touch /var/lib/bad && sync && {SEND}"))?;
     let other = format!("test \"$(cat /proc/sys/kernel/random/boot_id)\" != {}", boot.trim());
     machine.wait_until_succeeds(&other, stage.boot_limit())?;
     machine.wait_for_unit("etcd.service", FORMED)?;
