@@ -258,9 +258,10 @@ impl<'a> Ground<'a> {
     /// Destroys all units, and waits until nothing is left of them; fleetd runs on all machines again.
     pub fn clear(&self) -> Result<(), Failure> {
         const LEFT: &str = "fleetctl list-unit-files --no-legend && fleetctl list-units --no-legend";
-        self.fleetctl(
-            "list-unit-files --no-legend --fields=unit | xargs --no-run-if-empty fleetctl destroy",
-        )?;
+        // The store may be electing a leader: the test before may have taken that away.
+        let destroy =
+            "fleetctl list-unit-files --no-legend --fields=unit | xargs --no-run-if-empty fleetctl destroy";
+        self.typed().wait_until_succeeds(destroy, self.limit)?;
         self.until("no unit", || Ok(self.typed().succeed(LEFT)?), String::is_empty)?;
         let tidy = |member: &Member<'a>| -> Result<(), Failure> {
             let left = member.machine.succeed("sudo systemctl start fleet.service && ls /run/fleet/units")?;
