@@ -5,6 +5,8 @@ use std::time::Duration;
 use machines::cluster::BackendKind::Nspawn;
 use machines::process::Process;
 
+use machines::cluster::BackendKind::Qemu;
+
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -40,6 +42,7 @@ pub const HELLO: Scenario = Scenario {
     name: "hello",
     about: "the tutorials' hello.service runs a container, and its lines are in the journal",
     user_data: Some(HELLO_USER_DATA),
+    long_on: &[Qemu],
     run: hello,
     ..USUAL
 };

@@ -63,6 +63,7 @@ pub const PROVISION: Scenario = Scenario {
     name: "provision",
     about: "changed user-data is applied to a machine that runs, and again when it boots",
     user_data: Some("#cloud-config\nhostname: core-01\n"),
+    long_on: &[Qemu],
     run: provision,
     ..USUAL
 };

@@ -12,6 +12,7 @@ pub const UPDATE: Scenario = Scenario {
     about: "a machine whose plug is pulled in the middle goes to the next version all the same, and falls back from one that does not boot",
     on: &[Qemu],
     shared: &[FOLDER],
+    long_on: &[Qemu],
     run: update,
     ..USUAL
 };
