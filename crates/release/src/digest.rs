@@ -25,15 +25,6 @@ impl Digest {
     pub fn finished(hasher: Sha256) -> Self {
         Self(hasher.finalize().into())
     }
-
-    /// The two halves as the UUIDs of the partitions that a root hash names (Discoverable Partitions): the slot's,
-    /// and that of its hash tree.
-    #[must_use]
-    pub fn partition_uuids(&self) -> [String; 2] {
-        let digits = self.to_string();
-        [&digits[..32], &digits[32..]]
-            .map(|half| [&half[..8], &half[8..12], &half[12..16], &half[16..20], &half[20..]].join("-"))
-    }
 }
 
 impl fmt::Display for Digest {
@@ -93,15 +84,5 @@ mod tests {
         for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"A".repeat(64), &"g".repeat(64)] {
             assert_eq!(bad.parse::<Digest>(), Err(DigestError), "{bad}");
         }
-    }
-
-    #[test]
-    fn partitions_are_named_by_the_halves_of_a_root_hash() {
-        let digest: Digest =
-            "00112233445566778899aabbccddeeffffeeddccbbaa99887766554433221100".parse().unwrap();
-        assert_eq!(
-            digest.partition_uuids(),
-            ["00112233-4455-6677-8899-aabbccddeeff", "ffeeddcc-bbaa-9988-7766-554433221100"]
-        );
     }
 }

@@ -170,7 +170,7 @@ fn fresh(
 }
 
 fn fits(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
-    if !same_product(&release.appid, facts.appid) {
+    if !omaha::same_app(&release.appid, facts.appid) {
         return Err(Refusal::Product(release.appid.clone()));
     }
     if release.board != facts.board {
@@ -208,14 +208,6 @@ fn forward(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
         return Err(Refusal::Banned { version, reason });
     }
     Ok(())
-}
-
-/// With or without braces, in any case.
-fn same_product(one: &str, other: &str) -> bool {
-    fn bare(text: &str) -> &str {
-        text.trim_start_matches('{').trim_end_matches('}')
-    }
-    bare(one).eq_ignore_ascii_case(bare(other))
 }
 
 #[cfg(test)]
