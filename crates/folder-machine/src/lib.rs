@@ -103,11 +103,11 @@ impl Images {
         }
         let salt = Digest([9; 32]);
         let uuid = "00112233-4455-8677-8899-aabbccddeeff";
-        let bytes = u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap().to_be_bytes();
-        let mut hasher = Hasher::new(&Parameters { salt: salt.0.to_vec(), uuid: bytes }, USR as u64).unwrap();
+        let mut verity = Verity { root_hash: Digest([0; 32]), salt, uuid: uuid.into() };
+        let mut hasher = Hasher::new(&Parameters::of(&verity).unwrap(), USR as u64).unwrap();
         hasher.update(&usr);
         let tree = hasher.finish().unwrap();
-        let verity = Verity { root_hash: tree.root, salt, uuid: uuid.into() };
+        verity.root_hash = tree.root;
         let uki = boot_image(&version, tree.root);
         Self { uki, verity, tree: tree.parts().flatten().copied().collect(), usr, version }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use payload::verity::Parameters;
 use payload::{
     Apply, Digest, Expected, FromDisk, GrowingFile, Index, Input, Old, Options, Packed, Part, Partition,
-    ReadAt, pack, pack_delta, read_back,
+    ReadAt, pack, pack_delta, read_back_tree,
 };
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
@@ -202,11 +202,10 @@ fn check_once(index: &str, target: &str, folder: &str) {
         Parameters { salt: superblock[88..88 + salt].to_vec(), uuid: superblock[16..32].try_into().unwrap() };
     let root: Digest =
         fs::read_to_string(Path::new(folder).join("root-hash")).unwrap().trim().parse().unwrap();
-    let expected =
-        Expected { role: "usr", size: image.size, sha256: image.sha256, verity: Some((&parameters, root)) };
+    let expected = Expected { role: "usr", size: image.size, digest: root };
     let began = Instant::now();
-    let tree =
-        read_back(&expected, FromDisk::open(Path::new(target)).unwrap(), &mut |_| true).unwrap().unwrap();
+    let from = FromDisk::open(Path::new(target)).unwrap();
+    let tree = read_back_tree(&expected, &parameters, from, &mut |_| true).unwrap();
     let written = Path::new(target).with_extension("verity");
     tree.write(&GrowingFile::open(&written).unwrap()).unwrap();
     tree.compare(FromDisk::open(&written).unwrap()).unwrap();

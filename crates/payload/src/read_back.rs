@@ -1,18 +1,18 @@
-//! Reads an image back and holds it against what was signed: its digest, and the root of its verity tree.
+//! Reads an image back and holds it against what was signed: by the root of its verity tree, which stands for each of its
+//! bytes, or by its digest where it has no tree.
 //!
-//! It reads once, a few mebibytes at a time. Where the bytes come from is the caller's: [`FromDisk`] for what the disk
-//! has.
+//! It reads and hashes once, a few mebibytes at a time. Where the bytes come from is the caller's: [`FromDisk`] for what
+//! the disk has.
 //!
 //! [`FromDisk`]: crate::place::FromDisk
 
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::verity::{self, Parameters, Tree, VerityError};
+use crate::verity::{Hasher, Parameters, Tree, VerityError};
 use release::Digest;
 
 const PIECE_BYTES: usize = 1 << 20;
@@ -25,7 +25,7 @@ pub enum ReadBackError {
     Read { role: String, offset: u64, source: io::Error },
     #[error("what is read back of {role} is not what was written: its SHA-256 is {got}, not {wanted}")]
     WrongHash { role: String, wanted: Digest, got: Digest },
-    #[error("what is read back of {role} has the verity root {got}, not {wanted}")]
+    #[error("what is read back of {role} is not what was written: its verity root is {got}, not {wanted}")]
     WrongRoot { role: String, wanted: Digest, got: Digest },
     #[error(transparent)]
     Verity(#[from] VerityError),
@@ -33,132 +33,81 @@ pub enum ReadBackError {
     Cancelled,
 }
 
-/// What an image has to be, as its release says.
+/// An image as its release has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub role: &'a str,
     /// In bytes; what follows is not looked at.
     pub size: u64,
-    pub sha256: Digest,
-    /// How its tree is made, and the tree's root.
-    pub verity: Option<(&'a Parameters, Digest)>,
+    /// Its SHA-256, or its tree's root.
+    pub digest: Digest,
 }
 
 /// Reads all of the image from `from`. `watch` is told after each piece how many bytes are done; it says false to
-/// cancel. The tree is there where one was expected.
+/// cancel.
 pub fn read_back(
     expected: &Expected<'_>,
     from: impl Read,
     watch: &mut dyn FnMut(u64) -> bool,
-) -> Result<Option<Tree>, ReadBackError> {
-    let hasher = expected.verity.map(|(parameters, _)| verity::Hasher::new(parameters, expected.size));
-    let hasher = hasher.transpose()?;
-    let (got, tree) = thread::scope(|scope| {
-        let mut lines = Vec::new();
-        let (line, pieces) = Line::new();
-        lines.push(line);
-        let whole = scope.spawn(move || {
-            let mut hasher = Sha256::new();
-            pieces.each(|piece| hasher.update(piece));
-            Digest::finished(hasher)
-        });
-        let tree = hasher.map(|mut hasher| {
-            let (line, pieces) = Line::new();
-            lines.push(line);
-            scope.spawn(move || {
-                pieces.each(|piece| hasher.update(piece));
-                hasher.finish()
-            })
-        });
-        let passed = pass(expected, from, &mut lines, watch);
-        drop(lines);
-        // invariant: hashing does not panic; if it did, nothing would be right.
-        let joined = (whole.join(), tree.map(thread::ScopedJoinHandle::join).transpose());
-        passed?;
-        match joined {
-            (Ok(whole), Ok(tree)) => Ok::<_, ReadBackError>((whole, tree.transpose()?)),
-            (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
-        }
-    })?;
-    if got != expected.sha256 {
-        return Err(ReadBackError::WrongHash { role: expected.role.into(), wanted: expected.sha256, got });
-    }
-    match (&tree, expected.verity) {
-        (Some(tree), Some((_, wanted))) if tree.root != wanted => {
-            Err(ReadBackError::WrongRoot { role: expected.role.into(), wanted, got: tree.root })
-        }
-        _ => Ok(tree),
-    }
+) -> Result<(), ReadBackError> {
+    let hasher = pass(expected, from, Sha256::new(), |hasher, piece| hasher.update(piece), watch)?;
+    let (role, wanted, got) = (expected.role, expected.digest, Digest::finished(hasher));
+    if got == wanted { Ok(()) } else { Err(ReadBackError::WrongHash { role: role.into(), wanted, got }) }
 }
 
-/// Reads, and gives each piece to each line.
-fn pass(
+/// The same for an image with a tree, which it gives.
+pub fn read_back_tree(
+    expected: &Expected<'_>,
+    parameters: &Parameters,
+    from: impl Read,
+    watch: &mut dyn FnMut(u64) -> bool,
+) -> Result<Tree, ReadBackError> {
+    let hasher = Hasher::new(parameters, expected.size)?;
+    let tree = pass(expected, from, hasher, Hasher::update, watch)?.finish()?;
+    let (role, wanted, got) = (expected.role, expected.digest, tree.root);
+    if got == wanted { Ok(tree) } else { Err(ReadBackError::WrongRoot { role: role.into(), wanted, got }) }
+}
+
+/// Reads, and hashes beside it.
+fn pass<H: Send>(
     expected: &Expected<'_>,
     mut from: impl Read,
-    lines: &mut [Line],
+    mut hasher: H,
+    update: impl Fn(&mut H, &[u8]) + Send,
     watch: &mut dyn FnMut(u64) -> bool,
-) -> Result<(), ReadBackError> {
-    let mut ring: [Arc<Vec<u8>>; PIECES] = std::array::from_fn(|_| Arc::new(vec![0; PIECE_BYTES]));
-    let mut done = 0;
-    for number in 0.. {
-        let left = expected.size - done;
-        if left == 0 {
-            break;
+) -> Result<H, ReadBackError> {
+    thread::scope(|scope| {
+        let (give, taken) = sync_channel::<Vec<u8>>(PIECES);
+        let (give_back, spare) = sync_channel(PIECES);
+        let hashing = scope.spawn(move || {
+            for piece in taken {
+                update(&mut hasher, &piece);
+                // Nobody wants it where reading has ended.
+                give_back.send(piece).ok();
+            }
+            hasher
+        });
+        let mut done = 0;
+        for number in 0.. {
+            let left = expected.size - done;
+            if left == 0 {
+                break;
+            }
+            // A hashing thread that is gone has panicked, which shows when it is joined.
+            let mut piece = if number < PIECES { Vec::new() } else { spare.recv().unwrap_or_default() };
+            piece.resize(usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES), 0);
+            from.read_exact(&mut piece).map_err(|source| ReadBackError::Read {
+                role: expected.role.into(),
+                offset: done,
+                source,
+            })?;
+            done += piece.len() as u64;
+            give.send(piece).ok();
+            if !watch(done) {
+                return Err(ReadBackError::Cancelled);
+            }
         }
-        if number >= PIECES {
-            lines.iter().for_each(Line::wait);
-        }
-        // invariant: all lines are done with the piece that was here; a copy would be right too.
-        let piece = Arc::make_mut(&mut ring[number % PIECES]);
-        piece.resize(usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES), 0);
-        from.read_exact(piece).map_err(|source| ReadBackError::Read {
-            role: expected.role.into(),
-            offset: done,
-            source,
-        })?;
-        done += piece.len() as u64;
-        lines.iter().for_each(|line| line.give(&ring[number % PIECES]));
-        if !watch(done) {
-            return Err(ReadBackError::Cancelled);
-        }
-    }
-    Ok(())
-}
-
-/// To a thread that takes pieces in order.
-struct Line {
-    pieces: SyncSender<Arc<Vec<u8>>>,
-    done: Receiver<()>,
-}
-
-struct Pieces {
-    pieces: Receiver<Arc<Vec<u8>>>,
-    done: SyncSender<()>,
-}
-
-impl Line {
-    fn new() -> (Self, Pieces) {
-        let (sender, pieces) = sync_channel(PIECES);
-        let (done, receiver) = sync_channel(PIECES + 1);
-        (Self { pieces: sender, done: receiver }, Pieces { pieces, done })
-    }
-
-    /// A thread that is gone has panicked, which shows when it is joined.
-    fn give(&self, piece: &Arc<Vec<u8>>) {
-        self.pieces.send(piece.clone()).ok();
-    }
-
-    fn wait(&self) {
-        self.done.recv().ok();
-    }
-}
-
-impl Pieces {
-    fn each(self, mut take: impl FnMut(&[u8])) {
-        for piece in self.pieces {
-            take(&piece);
-            drop(piece);
-            self.done.send(()).ok();
-        }
-    }
+        drop(give);
+        hashing.join().map_err(|panic| std::panic::resume_unwind(panic))
+    })
 }

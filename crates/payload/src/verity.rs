@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use sha2::{Digest as _, Sha256};
 
 use crate::place::Target;
-use release::Digest;
+use release::{Digest, Verity};
 
 pub const BLOCK_BYTES: usize = 4096;
 /// Where the superblock has room for one.
@@ -26,8 +26,20 @@ pub struct Parameters {
     pub uuid: [u8; 16],
 }
 
+impl Parameters {
+    /// Those of a release's image.
+    pub fn of(verity: &Verity) -> Result<Self, VerityError> {
+        let digits = verity.uuid.replace('-', "");
+        let number = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
+        let uuid = number.ok_or_else(|| VerityError::Uuid(verity.uuid.clone()))?.to_be_bytes();
+        Ok(Self { salt: verity.salt.0.to_vec(), uuid })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum VerityError {
+    #[error("`{0}` is no UUID")]
+    Uuid(String),
     #[error("a salt of {0} bytes is longer than {MAX_SALT_BYTES}")]
     Salt(usize),
     #[error("an image of {0} bytes is not made of blocks of {BLOCK_BYTES}")]

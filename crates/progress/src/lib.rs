@@ -4,13 +4,18 @@
 //! live line; elsewhere only its end is printed. It must never decide anything: work that runs
 //! quietly runs the same.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Columns that a step's name takes.
 const NAME_WIDTH: usize = 10;
 const TICK: Duration = Duration::from_millis(120);
+
+/// The terminal's live lines: of steps that run beside each other each has its own.
+static LIVE: LazyLock<MultiProgress> =
+    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
 /// Where steps are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +30,10 @@ impl Progress {
     /// Starts the step called `name`; it ends with [`Step::done`] or, unsuccessfully, when dropped.
     #[must_use]
     pub fn step(self, name: &str) -> Step {
-        let target = match self {
-            Self::Shown => ProgressDrawTarget::stderr(),
-            Self::Quiet => ProgressDrawTarget::hidden(),
+        let bar = match self {
+            Self::Shown => LIVE.add(ProgressBar::no_length()),
+            Self::Quiet => ProgressBar::hidden(),
         };
-        let bar = ProgressBar::with_draw_target(None, target);
         // invariant: the template is a literal that indicatif accepts, as `live_line_is_valid` shows.
         bar.set_style(
             ProgressStyle::with_template(LIVE_LINE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
@@ -42,7 +46,7 @@ impl Progress {
     /// A remark that stands above the running steps.
     pub fn note(self, text: &str) {
         if self == Self::Shown {
-            eprintln!(" {text}");
+            LIVE.suspend(|| eprintln!(" {text}"));
         }
     }
 }
@@ -69,7 +73,8 @@ impl Step {
         let elapsed = self.started.elapsed();
         self.bar.finish_and_clear();
         if self.shown == Progress::Shown {
-            eprintln!(" {:<NAME_WIDTH$}{result:<62} {}", self.name, duration(elapsed));
+            let line = format!(" {:<NAME_WIDTH$}{result:<62} {}", self.name, duration(elapsed));
+            LIVE.suspend(|| eprintln!("{line}"));
         }
         elapsed
     }

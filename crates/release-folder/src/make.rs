@@ -5,9 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use payload::verity::Parameters;
 use payload::{
-    Apply, ApplyError, GrowingFile, Index, Input, Old, Options, PackError, Packed, Packing, Part, apply,
-    pack, pack_delta,
+    Apply, ApplyError, Expected, GrowingFile, Index, Input, Old, Options, PackError, Packed, Packing, Part,
+    ReadBackError, apply, pack, pack_delta, read_back_tree,
 };
 use release::{
     Blob, Delta, Digest, Image, Images, Keys, MAX_RELEASE, MAX_SIGNATURE, MetadataError, NameError, Payload,
@@ -74,6 +75,9 @@ pub enum MakeError {
     OldDamaged { folder: PathBuf, what: String },
     #[error("the older release in {folder} can not be unpacked")]
     OldApply { folder: PathBuf, source: Box<ApplyError> },
+    /// Machines would refuse what was written.
+    #[error("the hash tree that is said to belong to {path} does not")]
+    Tree { path: PathBuf, source: ReadBackError },
     #[error("{0} is there and holds another release: it is never overwritten")]
     Exists(PathBuf),
 }
@@ -103,6 +107,7 @@ pub fn make(
     if path.exists() {
         return Err(MakeError::Exists(path));
     }
+    check_tree(images)?;
     fs::create_dir_all(folder).map_err(|source| MakeError::Write { path: folder.to_owned(), source })?;
     let inputs = [Input { role: "usr", path: images.usr }, Input { role: "uki", path: images.uki }];
     let work = folder.join("work");
@@ -142,6 +147,19 @@ pub fn make(
     // Last: a folder that has it is whole.
     put(&path, &bytes)?;
     Ok(Made { folder: folder.to_owned(), release })
+}
+
+fn check_tree(images: &Files<'_>) -> Result<(), MakeError> {
+    let path = || images.usr.to_owned();
+    let read = |source| MakeError::Read { path: path(), source };
+    let file = File::open(images.usr).map_err(read)?;
+    let size = file.metadata().map_err(read)?.len();
+    let expected = Expected { role: "usr", size, digest: images.verity.root_hash };
+    let parameters = Parameters::of(&images.verity).map_err(ReadBackError::from);
+    parameters
+        .and_then(|parameters| read_back_tree(&expected, &parameters, file, &mut |_| true))
+        .map_err(|source| MakeError::Tree { path: path(), source })?;
+    Ok(())
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), MakeError> {

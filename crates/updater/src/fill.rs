@@ -10,7 +10,7 @@ use omaha::ErrorCode;
 use payload::verity::Parameters;
 use payload::{
     Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
-    read_back,
+    read_back, read_back_tree,
 };
 use release::{Digest, Payload, Release};
 use update::method::Method;
@@ -100,28 +100,19 @@ pub fn fill(
     download(method, release, origin, targets, &uki, look, watch)?;
     drop(uki);
     watch.operation(Operation::Verifying);
-    let verity = &release.images.verity;
-    let parameters = Parameters { salt: verity.salt.0.to_vec(), uuid: uuid(&verity.uuid)? };
-    let usr = Expected {
-        role: "usr",
-        size: release.images.usr.size,
-        sha256: release.images.usr.sha256,
-        verity: Some((&parameters, verity.root_hash)),
-    };
+    let images = &release.images;
+    let parameters = Parameters::of(&images.verity).map_err(|error| {
+        let message = format!("release.json: {}", causes::chain(&error));
+        Failure::text(Kind::Refused, code::MANIFEST, message)
+    })?;
+    let usr = Expected { role: "usr", size: images.usr.size, digest: images.verity.root_hash };
+    let uki = Expected { role: "uki", size: images.uki.size, digest: images.uki.sha256 };
     let mut go_on = |_| !watch.cancelled();
     let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
-    let tree = read_back(&usr, from, &mut go_on).map_err(not_verified)?;
-    let boot_image = Expected {
-        role: "uki",
-        size: release.images.uki.size,
-        sha256: release.images.uki.sha256,
-        verity: None,
-    };
+    let tree = read_back_tree(&usr, &parameters, from, &mut go_on).map_err(not_verified)?;
     let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
-    read_back(&boot_image, from, &mut go_on).map_err(not_verified)?;
+    read_back(&uki, from, &mut go_on).map_err(not_verified)?;
     watch.operation(Operation::Finalizing);
-    // `read_back` gives a tree where one was expected.
-    let Some(tree) = tree else { return Ok(()) };
     let failed = |error| Failure::new(Kind::Machine, ErrorCode::NEW_ROOTFS_VERIFICATION, &error);
     tree.write(targets.verity).map_err(failed)?;
     let from = targets.verity.reader().map_err(|error| write_failed("the slot's hash tree", &error))?;
@@ -228,14 +219,4 @@ fn not_verified(error: ReadBackError) -> Failure {
 
 fn write_failed(what: &str, error: &io::Error) -> Failure {
     Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} can not be opened: {error}"))
-}
-
-/// Of a UUID's text, in its order.
-fn uuid(text: &str) -> Result<[u8; 16], Failure> {
-    let digits: String = text.chars().filter(|letter| *letter != '-').collect();
-    let number = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten();
-    number.map(u128::to_be_bytes).ok_or_else(|| {
-        let message = format!("release.json: `{text}` is no UUID");
-        Failure::text(Kind::Refused, code::MANIFEST, message)
-    })
 }

@@ -27,6 +27,16 @@ pub fn cargo(root: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// `cargo test` for the ignored tests of `targets` (`--test NAME`), as they were compiled for all tests.
+///
+/// Of the whole workspace: for one package alone cargo chooses other features of what that depends on, and compiles
+/// all of it once more.
+pub fn ignored_tests(root: &Path, targets: &[&str]) -> Command {
+    let mut command = cargo(root, &["test", "--locked", "--workspace"]);
+    command.args(targets).args(["--", "--ignored"]);
+    command
+}
+
 /// Shows the command line, runs it with this process's own output.
 pub fn show(command: &mut Command) -> anyhow::Result<Ended> {
     announce(command);

@@ -16,10 +16,10 @@ pub const UNHEALTHY: Scenario = Scenario {
     ..USUAL
 };
 
-/// A boot is good unless `/var/lib/bad` is there.
+/// A boot is good unless `/var/lib/bad` is there. The target alone starts the check: a run of coreos-cloudinit that
+/// started it would fail with it, and count as one more failed unit after it is mended.
 const CHECK: &str = "    \
 - name: check.service
-      command: start
       content: |
         [Unit]
         Before=boot-complete.target

@@ -1,12 +1,18 @@
 //! `keelson test`: runs scenarios, each on machines of its own.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use anyhow::bail;
 use machines::cluster::BackendKind;
+use progress::Progress;
 use scenarios::{Outcome, Run, Scenario};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::context::{Context, interrupt};
 use crate::failure::WrongUse;
@@ -24,6 +30,9 @@ pub struct Flags {
     /// Also those that take minutes
     #[arg(long)]
     long: bool,
+    /// How many run at a time, each on machines of its own
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    jobs: NonZeroUsize,
     /// Only show what there is
     #[arg(long)]
     list: bool,
@@ -58,43 +67,75 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         background: context.background.clone(),
         cancel,
     };
-    let mut results = Vec::new();
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for scenario in chosen {
-        for backend in scenario.on.iter().filter(|backend| flags.runs(scenario, **backend)) {
-            if run.cancel.load(std::sync::atomic::Ordering::Relaxed) {
-                bail!("interrupted");
-            }
-            let step = context.progress.step("test");
-            step.set(format!("{} on {backend}", scenario.name));
-            let begun = std::time::Instant::now();
-            let outcome = scenarios::run(&run, scenario, *backend);
-            let name = format!("{} on {backend}", scenario.name);
-            let said = match &outcome {
-                Outcome::Passed => format!("{name} passed"),
-                Outcome::Failed { why, kept } => format!("{name} FAILED: {why}\n   kept: {}", kept.display()),
-                Outcome::Skipped { why } => format!("{name} skipped: {why}"),
-            };
-            step.done(&said);
-            match &outcome {
-                Outcome::Passed => passed += 1,
-                Outcome::Failed { .. } => failed += 1,
-                Outcome::Skipped { .. } => skipped += 1,
-            }
-            results.push(
-                json!({ "scenario": scenario.name, "on": backend, "seconds": begun.elapsed().as_secs_f64(),
-                "outcome": outcome }),
-            );
-        }
+    let ran = run_all(&run, &chosen, flags, context.progress);
+    if run.cancel.load(Ordering::Relaxed) {
+        bail!("interrupted");
     }
+    let count = |is: fn(&Outcome) -> bool| ran.iter().filter(|one| is(&one.outcome)).count();
+    let passed = count(|outcome| matches!(outcome, Outcome::Passed));
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
+    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
     if context.json {
+        let scenarios: Vec<_> = ran.iter().map(Ran::to_json).collect();
         output::print_json(
-            &json!({ "passed": passed, "failed": failed, "skipped": skipped, "scenarios": results }),
+            &json!({ "passed": passed, "failed": failed, "skipped": skipped, "scenarios": scenarios }),
         )?;
     } else {
         output::print(format!("{passed} passed, {failed} failed, {skipped} skipped\n"))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Ran {
+    scenario: &'static str,
+    on: BackendKind,
+    seconds: f64,
+    outcome: Outcome,
+}
+
+impl Ran {
+    fn to_json(&self) -> Value {
+        json!({ "scenario": self.scenario, "on": self.on, "seconds": self.seconds, "outcome": self.outcome })
+    }
+}
+
+/// In the order in which they ended; what an interrupt left out is missing.
+fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Progress) -> Vec<Ran> {
+    let on = |scenario: &&'static Scenario| scenario.on.iter().map(|on| (*scenario, *on)).collect::<Vec<_>>();
+    let mut all: Vec<_> = chosen.iter().flat_map(on).collect();
+    all.retain(|(scenario, on)| flags.runs(scenario, *on));
+    let (next, ran) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        while let Some((scenario, on)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if run.cancel.load(Ordering::Relaxed) {
+                return;
+            }
+            let one = run_one(run, scenario, *on, progress);
+            // A worker that panicked has pushed all or nothing.
+            ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..flags.jobs.get() {
+            scope.spawn(worker);
+        }
+    });
+    ran.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn run_one(run: &Run, scenario: &Scenario, on: BackendKind, progress: Progress) -> Ran {
+    let step = progress.step("test");
+    let name = format!("{} on {on}", scenario.name);
+    step.set(name.clone());
+    let begun = Instant::now();
+    let outcome = scenarios::run(run, scenario, on);
+    let said = match &outcome {
+        Outcome::Passed => format!("{name} passed"),
+        Outcome::Failed { why, kept } => format!("{name} FAILED: {why}\n   kept: {}", kept.display()),
+        Outcome::Skipped { why } => format!("{name} skipped: {why}"),
+    };
+    step.done(&said);
+    Ran { scenario: scenario.name, on, seconds: begun.elapsed().as_secs_f64(), outcome }
 }
 
 fn choose(flags: &Flags) -> anyhow::Result<Vec<&'static Scenario>> {

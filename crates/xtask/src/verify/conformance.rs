@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::result::{State, StepResult};
 use crate::built;
-use crate::command::{Ended, cargo, show, show_and_read};
+use crate::command::{Ended, ignored_tests, show, show_and_read};
 use crate::reference::Reference;
 use crate::workspace::Workspace;
 
@@ -64,9 +64,9 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
 }
 
 fn build(root: &Path) -> Result<Programs> {
-    let words = ["--package", "etcd", "--package", "conformance", "--package", "etcd-http"];
-    let targets = ["--bin", "etcd", "--bin", "conformance", "--example", "local"];
-    let built = built::build(root, &[words, targets].concat())?;
+    // Of the whole workspace, as for all tests: with other features all would be compiled once more.
+    let words = ["--workspace", "--bin", "etcd", "--bin", "conformance", "--example", "local"];
+    let built = built::build(root, &words)?;
     let etcd = built::named(&built, "etcd")?.to_path_buf();
     let folder = etcd.ancestors().nth(2).unwrap_or(root).join("conformance");
     Ok(Programs {
@@ -98,9 +98,8 @@ fn judge(ended: &Ended) -> State {
 
 /// Ours and Debian's `etcdctl`, each on Debian's etcd and on ours.
 fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
-    let words = ["test", "--locked", "--package", "etcdctl", "--test", "command_line", "--"];
-    let mut command = cargo(root, &words);
-    command.args(["--ignored", "--test-threads", AT_ONCE]);
+    let mut command = ignored_tests(root, &["--test", "command_line"]);
+    command.args(["reference::", "--test-threads", AT_ONCE]);
     command.env(Reference::VARIABLE, &reference.etcd);
     let ended = show(command.env("KEELSON_REFERENCE_ETCDCTL", &reference.etcdctl))?;
     Ok(match ended.code {

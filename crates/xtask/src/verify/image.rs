@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::result::State;
-use crate::command::{cargo, show};
+use crate::command::{ignored_tests, show};
 use crate::keelson;
 use crate::workspace::Workspace;
 
@@ -32,8 +32,7 @@ pub fn run(workspace: &Workspace, long: bool) -> Result<State> {
 }
 
 fn run_tests(root: &Path, keelson: &Path, folder: &Path, long: bool) -> Result<State> {
-    let words = ["test", "--locked", "--package", "image", "--test", "builds", "--", "--ignored"];
-    let mut command = cargo(root, &words);
+    let mut command = ignored_tests(root, &["--test", "builds"]);
     // They share a first build: one process, one after the other.
     command.args(["--test-threads", "1"]);
     if !long {

@@ -35,6 +35,11 @@ struct Outcome {
     why: Option<String>,
 }
 
+/// Scenarios at a time. On nspawn nodes they mostly wait; emulated machines have no processor to spare.
+fn jobs(back_end: &str) -> &'static str {
+    if back_end == "nspawn" { "2" } else { "1" }
+}
+
 /// Every scenario on `back_end` (`nspawn` or `qemu`); `long` adds the soaks among them.
 pub fn run(workspace: &Workspace, back_end: &str, long: bool) -> Result<State> {
     if !workspace.has_package(PACKAGE) {
@@ -42,7 +47,7 @@ pub fn run(workspace: &Workspace, back_end: &str, long: bool) -> Result<State> {
     }
     // Without names keelson runs all that there are.
     let mut words = vec!["run", "--locked", "--quiet", "--profile", "tool", "--package", PACKAGE, "--"];
-    words.extend(["--json", "test", "--on", back_end]);
+    words.extend(["--json", "test", "--on", back_end, "--jobs", jobs(back_end)]);
     if long {
         words.push("--long");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::result::{State, judge};
-use crate::command::{cargo, show};
+use crate::command::{ignored_tests, show};
 use crate::workspace::Workspace;
 
 /// Each with the package that has it.
@@ -23,8 +23,7 @@ pub fn run(workspace: &Workspace) -> Result<State> {
     if let Some(why) = missing(nix::unistd::geteuid().is_root(), |path| path.exists()) {
         return Ok(State::Skipped(why));
     }
-    let words = ["test", "--locked", "--package", "fleetctl", "--test", "command_line", "--", "--ignored"];
-    Ok(judge(&show(cargo(&workspace.root, &words).arg("ssh::"))?))
+    Ok(judge(&show(ignored_tests(&workspace.root, &["--test", "command_line"]).arg("ssh::"))?))
 }
 
 fn missing(root: bool, exists: impl Fn(&Path) -> bool) -> Option<String> {

@@ -6,13 +6,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::result::{State, StepResult};
-use crate::command::{cargo, show_and_read};
+use crate::command::{ignored_tests, show_and_read};
 use crate::workspace::Workspace;
 
 struct Case {
     about: &'static str,
-    package: &'static str,
-    /// Which of the package's test programs has it, in cargo's words.
+    /// Which test programs have it, in cargo's words: one of its name for each package.
     target: &'static [&'static str],
     /// The test with its module, and its file: a filter that fits no test passes.
     test: &'static str,
@@ -29,7 +28,6 @@ const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-she
 const CASES: [Case; 9] = [
     Case {
         about: "owners",
-        package: "host",
         target: &["--lib"],
         test: "files::tests::owners_and_directories_in_a_users_home",
         file: "crates/host/src/files_tests.rs",
@@ -38,7 +36,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "keepers",
-        package: "machines",
         target: &["--lib"],
         test: "nspawn::warden::tests::what_a_killed_keeper_kept_is_gone",
         file: "crates/machines/src/nspawn/warden.rs",
@@ -47,7 +44,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "certificates",
-        package: "coreos-cloudinit",
         target: &["--test", "certificates"],
         test: "every_certificate_of_a_file_is_trusted_and_nothing_else_of_it",
         file: "crates/coreos-cloudinit/tests/certificates.rs",
@@ -56,7 +52,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "page",
-        package: "validator",
         target: &["--test", "page"],
         test: "a_config_is_pasted_judged_and_fixed",
         file: "crates/validator/tests/page.rs",
@@ -65,7 +60,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "page's edges",
-        package: "validator",
         target: &["--test", "page"],
         test: "what_is_no_config_and_a_server_that_is_gone_are_told",
         file: "crates/validator/tests/page.rs",
@@ -74,7 +68,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "channel page",
-        package: "channel-server",
         target: &["--test", "page"],
         test: "an_operator_watches_promotes_pauses_and_rolls_back",
         file: "crates/channel-server/tests/page.rs",
@@ -83,7 +76,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "channel page's edges",
-        package: "channel-server",
         target: &["--test", "page"],
         test: "a_viewer_sees_and_a_server_that_is_gone_is_told",
         file: "crates/channel-server/tests/page.rs",
@@ -92,7 +84,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "bad units",
-        package: "xtask",
         target: &["--bins"],
         test: "tidy::unit_files::tests::a_bad_unit_is_found_and_a_good_one_passes",
         file: "crates/xtask/src/tidy/unit_files.rs",
@@ -101,7 +92,6 @@ const CASES: [Case; 9] = [
     },
     Case {
         about: "bad scripts",
-        package: "xtask",
         target: &["--bins"],
         test: "tidy::shell_scripts::tests::a_bad_script_is_found",
         file: "crates/xtask/src/tidy/shell_scripts.rs",
@@ -135,9 +125,7 @@ impl Case {
     }
 
     fn run(&self, root: &Path) -> Result<State> {
-        let mut command = cargo(root, &["test", "--locked", "--package", self.package]);
-        command.args(self.target).args(["--", "--ignored", "--exact", self.test]);
-        let ended = show_and_read(&mut command)?;
+        let ended = show_and_read(ignored_tests(root, self.target).args(["--exact", self.test]))?;
         if !ended.success {
             eprint!("{}", ended.stdout);
         }
