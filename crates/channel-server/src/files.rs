@@ -63,6 +63,10 @@ pub struct Files {
     uploads: PathBuf,
 }
 
+fn below(root: &Path, place: &Place) -> PathBuf {
+    root.join(&place.app).join(&place.arch).join(place.version.to_string())
+}
+
 impl Files {
     /// # Errors
     /// The folders can not be made.
@@ -76,7 +80,12 @@ impl Files {
 
     fn folder(&self, place: &Place, is_upload: bool) -> PathBuf {
         let root = if is_upload { &self.uploads } else { &self.releases };
-        root.join(&place.app).join(&place.arch).join(place.version.to_string())
+        below(root, place)
+    }
+
+    /// Where the files of a release are that is whole, in the folder of a server.
+    pub fn release(data: &Path, place: &Place) -> PathBuf {
+        below(&data.join(RELEASES), place)
     }
 
     /// A file of a release that is here whole.
