@@ -61,15 +61,9 @@ pub fn current<'a>(fleet: &'a Fleet, app: &str, track: &Track) -> Result<(&'a st
 ///
 /// # Errors
 /// The database can not be read or is damaged, or there is no such release in the folder.
-pub fn look(
-    data: &Path,
-    app: &str,
-    channel: &str,
-    version: Option<&Version>,
-) -> Result<PathBuf, LookError> {
+pub fn look(data: &Path, app: &str, channel: &str, version: Option<&Version>) -> Result<PathBuf, LookError> {
     let fleet = Store::look(data)?.fleet;
-    let track: Track =
-        channel.parse().map_err(|why| LookError::Name { channel: channel.to_owned(), why })?;
+    let track: Track = channel.parse().map_err(|why| LookError::Name { channel: channel.to_owned(), why })?;
     let (key, package) = match version {
         None => current(&fleet, app, &track)?,
         Some(version) => {

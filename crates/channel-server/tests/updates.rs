@@ -138,7 +138,9 @@ fn a_channel_says_what_it_has() {
     online.add("online.pub", &std::fs::read_to_string(server.data.join("online.pub")).unwrap()).unwrap();
     online.verify(word.1.as_bytes(), &signature).unwrap();
     assert_eq!(Timestamp::parse(word.1.as_bytes()).unwrap().version.to_string(), "2.0.0");
-    assert!(get("keelson/gamma/timestamp.json").1.contains("no channel gamma: there are alpha, beta, stable"));
+    assert!(
+        get("keelson/gamma/timestamp.json").1.contains("no channel gamma: there are alpha, beta, stable")
+    );
     assert!(get("other/alpha/timestamp.json").1.contains("no application other"));
     server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
     let banned = (404, "channel alpha has 2.0.0, which is banned: it hangs\n".to_owned());

@@ -171,7 +171,6 @@ pub fn provide(
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<Option<Image>> {
     let named = wanted.server.map(Source::named).transpose()?;
-    let version = wanted.version.map(str::parse::<Version>).transpose().context("$image_version")?;
     let Some(checkout) = crate::provide::find_checkout()? else {
         return match named {
             // What disks are laid out by, and with, is the checkout's.
@@ -183,6 +182,7 @@ pub fn provide(
     let source = named.or_else(|| Source::usual(context, &about.update.appid, wanted));
     let Some(source) = source else { return Ok(None) };
     image::release::check_channel(wanted.channel)?;
+    let version = wanted.version.map(str::parse::<Version>).transpose().context("$image_version")?;
     let asked = Asked { appid: &about.update.appid, board: &about.board, channel: wanted.channel };
     let published = source.published(asked, version.as_ref(), &authorities(wanted, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
