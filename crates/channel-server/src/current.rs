@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rollout::{Fleet, Package, Track};
 use semver::Version;
 
-use crate::files::{Files, Place};
+use crate::place::{Place, RELEASES};
 use crate::store::{Store, StoreError};
 
 /// Why a channel has nothing for a new machine.
@@ -77,5 +77,5 @@ pub fn look(data: &Path, app: &str, channel: &str, version: Option<&Version>) ->
         return Err(LookError::Elsewhere { version, at });
     }
     let place = Place { app: key.to_owned(), arch: track.arch().to_owned(), version };
-    Ok(Files::release(data, &place))
+    Ok(place.below(&data.join(RELEASES)))
 }

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::body::{Answer, Body, text};
 use crate::current::current;
-use crate::files::{Place, send};
+use crate::files::send;
 use crate::limits::PIECES;
+use crate::place::Place;
 use crate::range::{Part, part};
 use crate::server::{Server, now};
 use crate::update::timestamp;

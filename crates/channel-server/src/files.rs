@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::limits::{FILE_BYTES, PIECE};
+use crate::place::{Place, RELEASES};
 
-const RELEASES: &str = "releases";
 const UPLOADS: &str = "uploads";
 const UNFINISHED: &str = ".part";
 
@@ -49,22 +49,10 @@ pub enum FilesError {
     BrokenOff,
 }
 
-/// Where one release belongs: application, architecture, version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    pub app: String,
-    pub arch: String,
-    pub version: Version,
-}
-
 #[derive(Debug, Clone)]
 pub struct Files {
     releases: PathBuf,
     uploads: PathBuf,
-}
-
-fn below(root: &Path, place: &Place) -> PathBuf {
-    root.join(&place.app).join(&place.arch).join(place.version.to_string())
 }
 
 impl Files {
@@ -80,12 +68,7 @@ impl Files {
 
     fn folder(&self, place: &Place, is_upload: bool) -> PathBuf {
         let root = if is_upload { &self.uploads } else { &self.releases };
-        below(root, place)
-    }
-
-    /// Where the files of a release are that is whole, in the folder of a server.
-    pub fn release(data: &Path, place: &Place) -> PathBuf {
-        below(&data.join(RELEASES), place)
+        place.below(root)
     }
 
     /// A file of a release that is here whole.

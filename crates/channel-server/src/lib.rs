@@ -15,6 +15,7 @@ mod look;
 mod metrics;
 mod overview;
 mod page;
+mod place;
 mod range;
 mod route;
 mod serve;

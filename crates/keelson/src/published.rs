@@ -26,9 +26,8 @@ use updater::{
 };
 
 use crate::context::Context;
-use crate::failure::WrongUse;
 use crate::provide::{checkout, keep, keep_tree, mounts_erofs};
-use crate::update_server::FOLDER;
+use crate::update_server::{FOLDER, Source};
 use crate::verbs::keys;
 
 /// Below the user's cache.
@@ -45,9 +44,8 @@ pub struct Wanted<'a> {
     pub channel: &'a str,
     /// That version, and not the one that the channel has now.
     pub version: Option<&'a str>,
-    /// A URL, or the data folder of a server; without one that of a server on this machine, if the channel has a
-    /// version there.
-    pub server: Option<&'a str>,
+    /// Without one that of a server on this machine, if the channel has a version there.
+    pub server: Option<&'a Source>,
     /// Folder with `release` and `channel`.
     pub keys: Option<&'a Path>,
     pub on: BackendKind,
@@ -101,67 +99,41 @@ impl PublishedError {
     }
 }
 
-/// Where a channel is looked for.
-enum Source {
-    Url(String),
-    /// The data folder of a server.
-    Folder(PathBuf),
+/// The folder of a server that ran here without words, if the channel has a version there.
+fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Source> {
+    let data = context.state_dir.join(FOLDER);
+    // A database is made by its first server.
+    if !data.join("database").is_dir() {
+        return None;
+    }
+    match channel_server::look(&data, appid, wanted.channel, None) {
+        Ok(_) => Some(Source::Folder(data)),
+        Err(LookError::Nothing(_)) => None,
+        Err(error) => {
+            let why = causes::chain(&error);
+            context.progress.note(&format!("warning: {} is not looked at: {why}", data.display()));
+            None
+        }
+    }
 }
 
-impl Source {
-    fn named(text: &str) -> anyhow::Result<Self> {
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return Ok(Self::Url(text.trim_end_matches('/').to_owned()));
+fn published(
+    source: &Source,
+    asked: Asked<'_>,
+    version: Option<&Version>,
+    keys: &Authorities,
+) -> Result<Published, PublishedError> {
+    let (channel, server) = (asked.channel.to_owned(), source.name());
+    let found = match source {
+        Source::Url(url) => {
+            Published::of_server(&format!("{url}/files/{APP}"), version, asked, keys, PATIENCE)
         }
-        match std::path::absolute(text) {
-            Ok(folder) if folder.is_dir() => Ok(Self::Folder(folder)),
-            _ => Err(WrongUse(format!("--update-server: {text} is no http:// or https:// URL, and no folder")).into()),
-        }
-    }
-
-    /// The folder of a server that ran here without words, if the channel has a version there.
-    fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Self> {
-        let data = context.state_dir.join(FOLDER);
-        // A database is made by its first server.
-        if !data.join("database").is_dir() {
-            return None;
-        }
-        match channel_server::look(&data, appid, wanted.channel, None) {
-            Ok(_) => Some(Self::Folder(data)),
-            Err(LookError::Nothing(_)) => None,
-            Err(error) => {
-                let why = causes::chain(&error);
-                context.progress.note(&format!("warning: {} is not looked at: {why}", data.display()));
-                None
-            }
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Url(url) => url.clone(),
-            Self::Folder(folder) => crate::output::with_home(folder),
-        }
-    }
-
-    fn published(
-        &self,
-        asked: Asked<'_>,
-        version: Option<&Version>,
-        keys: &Authorities,
-    ) -> Result<Published, PublishedError> {
-        let (channel, server) = (asked.channel.to_owned(), self.name());
-        let found = match self {
-            Self::Url(url) => {
-                Published::of_server(&format!("{url}/files/{APP}"), version, asked, keys, PATIENCE)
-            }
-            Self::Folder(data) => match channel_server::look(data, asked.appid, &channel, version) {
-                Ok(folder) => Published::of_folder(&folder, asked, keys),
-                Err(error) => return Err(PublishedError::Folder { channel, server, source: Box::new(error) }),
-            },
-        };
-        found.map_err(|source| PublishedError::Server { channel, server, source })
-    }
+        Source::Folder(data) => match channel_server::look(data, asked.appid, &channel, version) {
+            Ok(folder) => Published::of_folder(&folder, asked, keys),
+            Err(error) => return Err(PublishedError::Folder { channel, server, source: Box::new(error) }),
+        },
+    };
+    found.map_err(|source| PublishedError::Server { channel, server, source })
 }
 
 /// The image of the version that the channel has; none where no server is known that has one.
@@ -170,7 +142,7 @@ pub fn provide(
     wanted: Wanted<'_>,
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<Option<Image>> {
-    let named = wanted.server.map(Source::named).transpose()?;
+    let named = wanted.server.cloned();
     let Some(checkout) = crate::provide::find_checkout()? else {
         return match named {
             // What disks are laid out by, and with, is the checkout's.
@@ -179,12 +151,12 @@ pub fn provide(
         };
     };
     let about = Release::read(&checkout.join("os/release.toml"))?;
-    let source = named.or_else(|| Source::usual(context, &about.update.appid, wanted));
+    let source = named.or_else(|| usual(context, &about.update.appid, wanted));
     let Some(source) = source else { return Ok(None) };
     image::release::check_channel(wanted.channel)?;
     let version = wanted.version.map(str::parse::<Version>).transpose().context("$image_version")?;
     let asked = Asked { appid: &about.update.appid, board: &about.board, channel: wanted.channel };
-    let published = source.published(asked, version.as_ref(), &authorities(wanted, &checkout)?)?;
+    let published = published(&source, asked, version.as_ref(), &authorities(wanted, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
     let folder = user_cache().join(CACHE);

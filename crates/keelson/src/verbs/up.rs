@@ -38,20 +38,8 @@ pub struct Flags {
     /// Number of machines [default: 3, or config.rb's]
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
-    /// Image to boot: a disk that `image build` wrote, or its folder
-    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
-    image: Option<PathBuf>,
-    /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout
-    /// [default: alpha]
-    #[arg(long, value_name = "C")]
-    channel: Option<String>,
-    /// Channel server, or the data folder of one [default: that of a server on this machine]
-    #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER")]
-    update_server: Option<String>,
-    /// Folder with the public keys of who may sign what a channel has: release/*.pub, channel/*.pub [default: those
-    /// of `keelson keys` and of the checkout]
-    #[arg(long, value_name = "DIR")]
-    keys: Option<PathBuf>,
+    #[command(flatten)]
+    image: image::Flags,
     /// Cloud-config or script for the machines [default: ./user-data, or the sample]
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
@@ -95,7 +83,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let lock = context.lock("up", &cancel)?;
     satisfy(context, flags)?;
     let begun = Instant::now();
-    let (image, from) = image::find(context, flags, &config, &cancel)?;
+    let (image, from) = image::find(context, &flags.image, flags.on, &config, &cancel)?;
     let told = from.told(&image);
     let build = begun.elapsed();
     let (asked, background) = (asked(flags, &config), context.background.clone());

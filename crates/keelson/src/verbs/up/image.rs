@@ -1,16 +1,36 @@
 //! The image of `up`: a file that is named, what a channel has, or what the checkout describes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use machines::cluster::BackendKind;
 use machines::image::Image;
 use serde_json::{Value, json};
 
-use super::Flags;
 use crate::config_rb::ConfigRb;
 use crate::context::Context;
 use crate::provide::{self, Wanted};
 use crate::published;
+use crate::update_server::{Source, source};
+
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Image to boot: a disk that `image build` wrote, or its folder
+    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
+    image: Option<PathBuf>,
+    /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout
+    /// [default: alpha]
+    #[arg(long, value_name = "C")]
+    channel: Option<String>,
+    /// Channel server, or the data folder of one [default: that of a server on this machine]
+    #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER", value_parser = source)]
+    update_server: Option<Source>,
+    /// Folder with the public keys of who may sign what a channel has: release/*.pub, channel/*.pub [default: those
+    /// of `keelson keys` and of the checkout]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+}
 
 /// Where an image is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +56,7 @@ impl From {
 pub fn find(
     context: &Context,
     flags: &Flags,
+    on: BackendKind,
     config: &ConfigRb,
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<(Image, From)> {
@@ -45,9 +66,9 @@ pub fn find(
         let wanted = published::Wanted {
             channel,
             version: config.image_version.as_deref(),
-            server: flags.update_server.as_deref(),
+            server: flags.update_server.as_ref(),
             keys: flags.keys.as_deref(),
-            on: flags.on,
+            on,
             keep_in: layout.root(),
         };
         if let Some(image) = published::provide(context, wanted, cancel)? {
@@ -60,7 +81,7 @@ pub fn find(
     let wanted = Wanted {
         named: flags.image.as_deref(),
         channel,
-        on: Some(flags.on),
+        on: Some(on),
         keep_in: Some(layout.root()),
     };
     let image = provide::provide(context, wanted, cancel)?;
