@@ -21,9 +21,7 @@ use machines::cluster::BackendKind;
 use machines::image::Image;
 use progress::Step;
 use release::Version;
-use updater::{
-    Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, add_keys,
-};
+use updater::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, add_keys};
 
 use crate::context::Context;
 use crate::provide::{checkout, keep, keep_tree, mounts_erofs};
@@ -162,7 +160,8 @@ pub fn provide(
     let folder = user_cache().join(CACHE);
     let work = Work::open(&folder, cancel, || context.progress.note("waiting for another keelson's fetch"))?;
     let step = context.progress.step("image");
-    let making = Making { checkout: &checkout, about: &about, tools: &tools, work: &work, published: &published };
+    let making =
+        Making { checkout: &checkout, about: &about, tools: &tools, work: &work, published: &published };
     let made = making.image(wanted, cancel, &step, &source);
     let (image, how) = made.map_err(|error| explained(error, &[&folder, wanted.keep_in]))?;
     step.done(&format!("{} of {}, published at {} ({how})", image.version, image.channel, source.name()));
@@ -207,7 +206,8 @@ impl Making<'_> {
         source: &Source,
     ) -> anyhow::Result<(Image, String)> {
         let release = &self.published.release;
-        let (hash, uki_digest) = (self.published.root_hash().to_string(), release.images.uki.sha256.to_string());
+        let (hash, uki_digest) =
+            (self.published.root_hash().to_string(), release.images.uki.sha256.to_string());
         let key = Key::new("published").with(&release.version.to_string()).with(&hash).with(&uki_digest);
         let folder = self.work.continued("images", &key)?;
         let [usr, verity, uki] = ["usr.erofs", "usr.verity", "uki.efi"].map(|name| folder.join(name));

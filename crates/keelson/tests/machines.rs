@@ -13,9 +13,7 @@ use folder_machine::{Images, Machine, Releases, release, releases};
 use serde_json::Value;
 use update::status::Operation;
 use update::trust::Wish;
-use updater::{
-    Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, add_keys,
-};
+use updater::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, add_keys};
 
 struct Quiet;
 
@@ -172,7 +170,8 @@ fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
     let Releases { made, new, .. } = &*releases;
     let server = Server::start();
     let trusted = keys(&releases.keys);
-    let refused = |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
+    let refused =
+        |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
     assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
     server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
     // Neither is a rollout for it.

@@ -78,12 +78,8 @@ pub fn find(
             "channel {channel}: no channel server that has a version is known, this checkout is built"
         ));
     }
-    let wanted = Wanted {
-        named: flags.image.as_deref(),
-        channel,
-        on: Some(on),
-        keep_in: Some(layout.root()),
-    };
+    let wanted =
+        Wanted { named: flags.image.as_deref(), channel, on: Some(on), keep_in: Some(layout.root()) };
     let image = provide::provide(context, wanted, cancel)?;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         let warning = format!("warning: $image_version is {version}, the image is {}", image.version);
