@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::body::{Answer, failed, json as json_answer};
-use crate::files::{FilesError, Place};
+use crate::files::FilesError;
 use crate::limits::{PIECE_TIME, PIECES};
+use crate::place::Place;
 use crate::server::{Server, now, zones};
 
 /// A request to the API: its path behind `/api/`, cut at slashes and decoded.

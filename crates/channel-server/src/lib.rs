@@ -5,6 +5,7 @@
 
 mod api;
 mod body;
+mod current;
 mod download;
 mod events;
 pub mod fake;
@@ -14,6 +15,7 @@ mod look;
 mod metrics;
 mod overview;
 mod page;
+mod place;
 mod range;
 mod route;
 mod serve;
@@ -23,6 +25,7 @@ mod store;
 mod token;
 mod update;
 
+pub use current::{LookError, Nothing, look};
 pub use files::FilesError;
 pub use serve::serve;
 pub use server::{OpenError, Server, Settings};

@@ -31,6 +31,7 @@ pub enum Verb {
     /// Boot machines and wait until they are ready
     #[command(after_help = "Examples:\n  keelson up\n  keelson up --nodes 1 --memory 2048\n  \
         keelson up --user-data my-config.yaml --on nspawn\n  keelson up --provision\n  \
+        keelson up --channel beta --update-server http://127.0.0.1:8041\n  \
         keelson up --image keelson-9999.1.0-alpha.qcow2")]
     Up(verbs::up::Flags),
     /// Show the machines of the cluster

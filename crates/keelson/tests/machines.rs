@@ -7,11 +7,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use folder_machine::{Machine, releases};
+use std::time::Duration;
+
+use folder_machine::{Images, Machine, Releases, release, releases};
 use serde_json::Value;
 use update::status::Operation;
 use update::trust::Wish;
-use updater::{Checked, Done, Watch};
+use updater::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, add_keys};
 
 struct Quiet;
 
@@ -105,4 +107,136 @@ fn a_published_version_reaches_a_machine_and_one_that_fails_is_told() {
     assert_eq!(machine.next(), "keelson_2.0.0.efi");
     let told = server.done(&["channel", "activity"]);
     assert!(told.contains("booted 3.0.0 and went back"), "{told}");
+}
+
+const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
+const PATIENCE: Patience = Patience { attempts: 2, pause: Duration::from_millis(10) };
+
+/// Counts what is fetched, and stops at some point.
+#[derive(Default)]
+struct Counting {
+    fetched: std::sync::atomic::AtomicU64,
+    stop_at: Option<u64>,
+}
+
+impl Watch for Counting {
+    fn operation(&self, _: Operation) {}
+    fn found(&self, _: &str, _: u64) {}
+    fn progress(&self, done: u64, _: u64) {
+        self.fetched.store(done, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn cancelled(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.fetched() >= at)
+    }
+}
+
+impl Counting {
+    fn fetched(&self) -> u64 {
+        self.fetched.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What a machine is made of that is not there yet.
+struct Fetched(tempfile::TempDir);
+
+impl Fetched {
+    fn fetch(&self, published: &Published, watch: &Counting) -> Result<(), Failure> {
+        let [usr, verity, uki] = ["usr", "verity", "uki"].map(|name| self.0.path().join(name));
+        published.fetch(Files { usr: &usr, verity: &verity, uki: &uki }, watch)
+    }
+
+    fn is(&self, images: &Images) -> bool {
+        [("usr", &images.usr), ("verity", &images.tree), ("uki", &images.uki)]
+            .into_iter()
+            .all(|(name, wanted)| std::fs::read(self.0.path().join(name)).unwrap() == *wanted)
+    }
+}
+
+fn keys(folder: &Path) -> Authorities {
+    let mut keys = Authorities::default();
+    add_keys(&mut keys, std::iter::once(folder.to_path_buf())).unwrap();
+    keys
+}
+
+fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
+    let asked = Asked { appid: APP, board: "amd64-usr", channel };
+    Published::of_server(&format!("{}files/keelson", server.url), None, asked, keys, PATIENCE)
+}
+
+/// What `up --channel` makes disks of.
+#[test]
+fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
+    let releases = releases();
+    let Releases { made, new, .. } = &*releases;
+    let server = Server::start();
+    let trusted = keys(&releases.keys);
+    let refused =
+        |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
+    assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
+    server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    // Neither is a rollout for it.
+    server.done(&["channel", "pause", "alpha"]);
+    assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
+    let foreign = tempfile::tempdir().unwrap();
+    release_folder::make_keys(foreign.path(), "foreign").unwrap();
+    assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
+    assert!(refused("alpha", &Authorities::default()).contains("there is no key"));
+    let found = published(&server, "alpha", &trusted).unwrap();
+    assert_eq!(found.release.version, new.version);
+
+    let fetched = Fetched(tempfile::tempdir().unwrap());
+    let half = Counting { stop_at: Some(found.release.full.blob.size / 2), ..Counting::default() };
+    fetched.fetch(&found, &half).unwrap_err();
+    let rest = Counting::default();
+    fetched.fetch(&found, &rest).unwrap();
+    assert!(fetched.is(new), "what was published, to the byte");
+    let blob = found.release.full.blob.size;
+    assert!(rest.fetched() < blob, "{} of {blob} bytes: what was there is not fetched again", rest.fetched());
+    let nothing = Counting::default();
+    fetched.fetch(&found, &nothing).unwrap();
+    assert_eq!(nothing.fetched(), 0);
+    let usr = fetched.0.path().join("usr");
+    let mut bytes = std::fs::read(&usr).unwrap();
+    bytes[20_000_000] ^= 1;
+    std::fs::write(&usr, bytes).unwrap();
+    let mended = Counting::default();
+    fetched.fetch(&found, &mended).unwrap();
+    assert!(fetched.is(new) && mended.fetched() > 0 && mended.fetched() < blob);
+    // As a server's folder has it, which may be running.
+    let data = server.folder.path().join(".local/state/keelson/updates");
+    let folder = channel_server::look(&data, APP, "alpha", None).unwrap();
+    let asked = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
+    let found = Published::of_folder(&folder, asked, &trusted).unwrap();
+    let copy = Fetched(tempfile::tempdir().unwrap());
+    copy.fetch(&found, &Counting::default()).unwrap();
+    assert!(copy.is(new));
+    let other = Asked { channel: "beta", ..asked };
+    assert!(Published::of_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
+}
+
+#[test]
+fn a_changed_byte_of_what_is_published_is_never_used() {
+    let releases = releases();
+    let folder = tempfile::tempdir().unwrap();
+    let made = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
+    let server = Server::start();
+    server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    let trusted = keys(&releases.keys);
+    let at = server.folder.path().join(".local/state/keelson/updates/releases");
+    let blob = files(&at).into_iter().find(|path| path.extension().is_some_and(|is| is == "blob")).unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let found = published(&server, "alpha", &trusted).unwrap();
+    let fetched = Fetched(tempfile::tempdir().unwrap());
+    let failure = fetched.fetch(&found, &Counting::default()).unwrap_err();
+    assert!(failure.message.contains("is not what was signed"), "{failure}");
+    assert!(!fetched.is(&releases.new));
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }

@@ -23,7 +23,8 @@ pub struct Facts<'a> {
     pub appid: &'a str,
     pub board: &'a str,
     pub channel: &'a str,
-    pub running: &'a Version,
+    /// None where there is no machine yet: its first version is not newer than anything.
+    pub running: Option<&'a Version>,
     /// Seconds since 1970, by the machine's clock.
     pub now: u64,
     /// Seconds since 1970, of the running image.
@@ -191,15 +192,17 @@ fn forward(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
     if !facts.wish.downgrade {
         // What was seen in an epoch that a stolen key belongs to says nothing: it may have been any number.
         let of_epoch = facts.seen.version.iter().filter(|_| facts.seen.epoch == release.epoch);
-        for than in of_epoch.chain([facts.running]) {
+        for than in of_epoch.chain(facts.running) {
             if version < than {
                 return Err(Refusal::Older { offered: version.clone(), than: than.clone() });
             }
         }
     }
-    if let Some(from) = release.min_from.as_ref().filter(|from| facts.running < *from) {
+    if let (Some(from), Some(running)) = (&release.min_from, facts.running)
+        && running < from
+    {
         let (version, from) = (version.clone(), from.clone());
-        return Err(Refusal::TooFar { version, from, running: facts.running.clone() });
+        return Err(Refusal::TooFar { version, from, running: running.clone() });
     }
     let root_hash = release.images.verity.root_hash;
     if let Some(ban) = facts.bans.iter().find(|ban| ban.root_hash == root_hash).filter(|_| !facts.wish.retry)

@@ -1,7 +1,7 @@
 //! One attempt from beginning to end, and what else changes the slots.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use omaha::{ErrorCode, Event, EventResult, EventType};
@@ -127,25 +127,14 @@ impl Updater {
             appid: &self.identity.appid,
             board: &self.identity.board,
             channel: &settings.group,
-            running: &self.identity.version,
+            running: Some(&self.identity.version),
             now: now(),
             build_time: self.identity.build_time,
             seen: self.memory.seen().map_err(memory_failed)?,
             bans: &bans,
             wish,
         };
-        let accepted = judge(offer, &keys, &facts).map_err(|refusal| {
-            let code = match refusal {
-                Refusal::Signature { .. } => ErrorCode::PAYLOAD_PUBLIC_KEY,
-                Refusal::Metadata(_) => code::MANIFEST,
-                Refusal::Mixed => ErrorCode::PAYLOAD_HASH_MISMATCH,
-                Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
-                    ErrorCode::DEFERRED_PER_POLICY
-                }
-                _ => ErrorCode::IGNORED_PER_POLICY,
-            };
-            Failure::new(Kind::Refused, code, &refusal)
-        })?;
+        let accepted = judge(offer, &keys, &facts).map_err(|refusal| not_taken(&refusal))?;
         if accepted.clock_is_wrong {
             tracing::warn!("the clock is before the time that this version was built: expiry is not judged");
         }
@@ -157,15 +146,8 @@ impl Updater {
     fn keys(&self, settings: &Settings) -> Result<Authorities, Failure> {
         let mut keys = Authorities::default();
         let own = settings.allow_local_keys.then_some("etc/keelson/keys.d");
-        for folder in ["usr/share/keelson/keys"].into_iter().chain(own) {
-            for (kind, to) in [("release", &mut keys.release), ("channel", &mut keys.channel)] {
-                for path in public_keys(&self.places.at(folder).join(kind)) {
-                    let text = fs::read_to_string(&path).unwrap_or_default();
-                    let added = to.add(&path.display().to_string(), &text);
-                    added.map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
-                }
-            }
-        }
+        let folders = ["usr/share/keelson/keys"].into_iter().chain(own).map(|folder| self.places.at(folder));
+        add_keys(&mut keys, folders)?;
         Ok(keys)
     }
 
@@ -251,8 +233,36 @@ pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure
     })
 }
 
+/// The failure that a refused offer is.
+pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
+    let code = match refusal {
+        Refusal::Signature { .. } => ErrorCode::PAYLOAD_PUBLIC_KEY,
+        Refusal::Metadata(_) => code::MANIFEST,
+        Refusal::Mixed => ErrorCode::PAYLOAD_HASH_MISMATCH,
+        Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
+            ErrorCode::DEFERRED_PER_POLICY
+        }
+        _ => ErrorCode::IGNORED_PER_POLICY,
+    };
+    Failure::new(Kind::Refused, code, refusal)
+}
+
+/// Adds the `.pub` files in `release` and `channel` of each folder; a folder need not be there.
+pub fn add_keys(keys: &mut Authorities, folders: impl Iterator<Item = PathBuf>) -> Result<(), Failure> {
+    for folder in folders {
+        for (kind, to) in [("release", &mut keys.release), ("channel", &mut keys.channel)] {
+            for path in public_keys(&folder.join(kind)) {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let added = to.add(&path.display().to_string(), &text);
+                added.map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// `.pub` files of a folder, in the order of their names; none where it is not there.
-fn public_keys(folder: &Path) -> Vec<std::path::PathBuf> {
+fn public_keys(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use release::{FileName, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files};
 
 use crate::error::{Failure, Kind};
-use crate::web::Web;
+use crate::web::{Patience, Web};
 
 /// A place that has a release.
 pub enum Origin {
@@ -23,6 +23,12 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Files below a URL.
+    #[must_use]
+    pub fn at_url(url: &str, patience: Patience) -> Self {
+        Self::Server { web: Web::new(patience, None), code_bases: vec![url.to_owned()] }
+    }
+
     /// What a path of the machine leads to.
     pub fn at_path(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();

@@ -12,7 +12,7 @@ use crate::output;
 use crate::provide::checkout;
 
 /// Where nodes have the keys that they trust, in the checkout's picture of them.
-const PINNED: &str = "os/rootfs/usr/share/keelson/keys";
+pub const PINNED: &str = "os/rootfs/usr/share/keelson/keys";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {

@@ -95,7 +95,7 @@ impl World {
                 appid: "6E7F4B0C-3c5e-4f0e-8f0b-2b0d6f1c9a54",
                 board: "amd64-usr",
                 channel: "alpha",
-                running: &self.running,
+                running: Some(&self.running),
                 now: self.now,
                 build_time: BUILT,
                 seen: self.seen.clone(),
