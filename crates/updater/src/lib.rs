@@ -15,6 +15,7 @@ mod question;
 mod settings;
 mod slots;
 mod throttle;
+mod trusted;
 mod watch;
 mod web;
 
