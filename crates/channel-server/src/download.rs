@@ -1,4 +1,4 @@
-//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, whole or from where it broke off.
+//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, and the sets of keys, whole or from where it broke off.
 
 use std::sync::Arc;
 
@@ -57,6 +57,9 @@ pub async fn download(
         };
         let is_signature = name.as_str() == files::TIMESTAMP_SIGNATURE;
         let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
+        return crate::body::answer(StatusCode::OK, OCTETS, bytes);
+    }
+    if let Some(bytes) = server.key_sets.file(&app, name.as_str()) {
         return crate::body::answer(StatusCode::OK, OCTETS, bytes);
     }
     let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());

@@ -9,6 +9,7 @@ mod download;
 mod events;
 pub mod fake;
 mod files;
+mod key_sets;
 mod limits;
 mod look;
 mod metrics;
@@ -24,6 +25,7 @@ mod token;
 mod update;
 
 pub use files::FilesError;
+pub use key_sets::KeySetError;
 pub use serve::serve;
 pub use server::{OpenError, Server, Settings};
 pub use signing::{PUBLIC as PUBLIC_KEY, SigningError};
