@@ -1,25 +1,26 @@
 //! `keelson keys`: makes the keys that releases and channels are signed with, and the sets that say which these are.
 
+mod place;
 mod sets;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use release::files;
-use release_folder::{Standing, begin, latest, make_keys};
+use release_folder::{begin, latest, make_keys};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::output;
 use crate::provide::checkout;
 
+pub use place::folder;
+use place::{DAY, EXPIRES, From, complete, now};
 pub use sets::send;
 
 /// The set that nodes begin with, in the checkout's picture of them.
 const PINNED: &str = "os/rootfs/usr/share/keelson/keys";
-const DAY: u64 = 24 * 3600;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -42,9 +43,6 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = EXPIRES)]
     expires_days: u64,
 }
-
-/// Three years.
-const EXPIRES: u64 = 1095;
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
@@ -72,29 +70,6 @@ enum Verb {
     },
 }
 
-/// Where the sets are.
-#[derive(Debug, clap::Args)]
-pub struct From {
-    /// Folder of the keys [default: ~/.config/keelson/keys]
-    #[arg(long, value_name = "DIR")]
-    keys: Option<PathBuf>,
-}
-
-impl From {
-    fn folder(&self) -> anyhow::Result<PathBuf> {
-        self.keys.clone().map_or_else(folder, Ok)
-    }
-}
-
-/// Where keys are where nothing else is said.
-pub fn folder() -> anyhow::Result<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
-    Ok(config
-        .context("neither XDG_CONFIG_HOME nor HOME is set: --out DIR says where keys are")?
-        .join("keelson/keys"))
-}
-
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     match &flags.verb {
         None => begun(context, flags)?,
@@ -108,11 +83,6 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Seconds since 1970.
-fn now() -> anyhow::Result<u64> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs())
 }
 
 fn begun(context: &Context, flags: &Flags) -> anyhow::Result<()> {
@@ -164,10 +134,4 @@ fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {
         .and_then(|()| std::fs::copy(&newest.path, &path))
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
-}
-
-fn complete(standing: &Standing) -> anyhow::Result<()> {
-    let missing = standing.missing().join("; ");
-    ensure!(standing.is_complete(), "set {} is not signed yet: {missing}", standing.set.epoch);
-    Ok(())
 }

@@ -7,7 +7,7 @@ use release::{FileName, Role, files};
 use release_folder::{Change, Replace, Standing, collect, latest, sets, standing};
 use serde_json::{Value, json};
 
-use super::{DAY, EXPIRES, From, complete, now};
+use super::place::{DAY, EXPIRES, From, complete, now};
 use crate::context::Context;
 use crate::failure::WrongUse;
 use crate::output;
