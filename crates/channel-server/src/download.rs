@@ -1,4 +1,4 @@
-//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, whole or from where it broke off; and
+//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, and the sets of keys, whole or from where it broke off; and
 //! `/files/APP/GROUP/timestamp.json`: what the channel has now, for who makes new machines.
 
 use std::sync::Arc;
@@ -58,6 +58,9 @@ pub async fn download(
             Some(release) => said(server, &track, &version, &release, name.as_str()).await,
             None => not_here(),
         };
+    }
+    if let Some(bytes) = server.key_sets.file(&app, name.as_str()) {
+        return crate::body::answer(StatusCode::OK, OCTETS, bytes);
     }
     let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
     let mut all = std::iter::once(&package.payload).chain(&package.further);

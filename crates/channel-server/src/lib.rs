@@ -10,6 +10,7 @@ mod download;
 mod events;
 pub mod fake;
 mod files;
+mod key_sets;
 mod limits;
 mod look;
 mod metrics;
@@ -27,6 +28,7 @@ mod update;
 
 pub use current::{LookError, Nothing, look};
 pub use files::FilesError;
+pub use key_sets::KeySetError;
 pub use serve::serve;
 pub use server::{OpenError, Server, Settings};
 pub use signing::{PUBLIC as PUBLIC_KEY, SigningError};

@@ -66,8 +66,9 @@ pub enum Verb {
     Test(verbs::test::Flags),
     /// Certificates of a cluster that speaks TLS
     Ca(verbs::ca::Flags),
-    /// Make the keys that releases and channels are signed with
-    #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme")]
+    /// Make the keys that releases and channels are signed with, and change them
+    #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme\n  \
+        keelson keys rotate --replace release && keelson keys publish")]
     Keys(verbs::keys::Flags),
     /// Build a version, and pack and sign it for machines that run another
     #[command(after_help = "Examples:\n  keelson release --version 9999.2.0\n  \

@@ -21,12 +21,13 @@ use machines::cluster::BackendKind;
 use machines::image::Image;
 use progress::Step;
 use release::Version;
-use updater::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, add_keys};
+use release_folder::latest_complete;
+use updater::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed};
 
 use crate::context::Context;
 use crate::provide::{checkout, keep, keep_tree, mounts_erofs};
 use crate::update_server::{FOLDER, Source};
-use crate::verbs::keys;
+use crate::verbs::keys::place;
 
 /// Below the user's cache.
 const CACHE: &str = "channels";
@@ -179,13 +180,12 @@ fn explained(error: anyhow::Error, folders: &[&Path]) -> anyhow::Error {
 
 /// Who may sign: those that are named, else the user's own and those that the checkout's images trust.
 fn authorities(wanted: Wanted<'_>, checkout: &Path) -> anyhow::Result<Authorities> {
-    let folders = match wanted.keys {
+    let folders: Vec<_> = match wanted.keys {
         Some(folder) => vec![folder.to_path_buf()],
-        None => keys::folder().into_iter().chain([checkout.join(keys::PINNED)]).collect(),
+        None => place::folder().into_iter().chain([checkout.join(place::PINNED)]).collect(),
     };
-    let mut authorities = Authorities::default();
-    add_keys(&mut authorities, folders.into_iter())?;
-    Ok(authorities)
+    let sets = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
+    Ok(believed(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
 }
 
 struct Making<'a> {

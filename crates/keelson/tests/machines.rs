@@ -5,15 +5,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use folder_machine::{Images, Machine, Releases, release, releases};
+use release_folder::latest_complete;
 use serde_json::Value;
 use update::status::Operation;
 use update::trust::Wish;
-use updater::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, add_keys};
+use updater::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed};
 
 struct Quiet;
 
@@ -42,8 +42,11 @@ struct Server {
 impl Server {
     /// With the releases' own channel key.
     fn start() -> Self {
+        Self::with_key(&releases().keys.join("channel.key"))
+    }
+
+    fn with_key(key: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = releases().keys.join("channel.key");
         let mut child = keelson(folder.path())
             .args(["serve-updates", "--listen", "127.0.0.1:0", "--json", "--key", key.to_str().unwrap()])
             .stdout(Stdio::piped())
@@ -59,10 +62,20 @@ impl Server {
     }
 
     fn done(&self, words: &[&str]) -> String {
-        let mut command = keelson(self.folder.path());
-        let output = command.env("KEELSON_UPDATE_SERVER", &self.url).args(words).output().unwrap();
+        let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fails(&self, words: &[&str], expect: &str) {
+        let output = self.run(words);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.contains(expect), "{words:?}: {error}");
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = keelson(self.folder.path());
+        command.env("KEELSON_UPDATE_SERVER", &self.url).args(words).output().unwrap()
     }
 
     fn check(&self, machine: &Machine) -> Checked {
@@ -153,9 +166,7 @@ impl Fetched {
 }
 
 fn keys(folder: &Path) -> Authorities {
-    let mut keys = Authorities::default();
-    add_keys(&mut keys, std::iter::once(folder.to_path_buf())).unwrap();
-    keys
+    believed(&[folder.to_path_buf()], None).unwrap()
 }
 
 fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
@@ -239,4 +250,72 @@ fn a_changed_byte_of_what_is_published_is_never_used() {
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The operator's release key was stolen: two of the three root keys, which lie in different places, take it out. The
+/// machine follows, refuses what the old key signed, and takes what the new one signs.
+#[test]
+fn an_operator_rotates_and_a_machine_follows() {
+    let releases = releases();
+    let work = tempfile::tempdir().unwrap();
+    let (keys, safe) = (work.path().join("keys"), work.path().join("safe"));
+    let at = |path: &Path| path.to_str().unwrap().to_owned();
+    let run = |words: &[&str]| -> String {
+        let output = keelson(work.path()).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["keys", "--out", &at(&keys), "--name", "test"]);
+    let signed_by = |name: &str| {
+        let folder = work.path().join(name);
+        release(&releases.new, &keys, &[], &folder);
+        at(&folder)
+    };
+    // Two of the root keys are elsewhere.
+    std::fs::create_dir(&safe).unwrap();
+    for name in ["root-2.key", "root-3.key"] {
+        std::fs::rename(keys.join(name), safe.join(name)).unwrap();
+    }
+    let machine = Machine::new();
+    machine.pin(&std::fs::read(keys.join("keys.1.json")).unwrap());
+    let server = Server::with_key(&keys.join("channel.key"));
+    let old = signed_by("old");
+    server.done(&["publish", "--channel", "alpha", &old]);
+    server.done(&["keys", "publish", "--keys", &at(&keys)]);
+
+    let told = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release"]);
+    assert!(told.contains("1 of root-2, root-3 (root keys of set 1) have to sign"), "{told}");
+    server.fails(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not signed yet");
+    // It goes to the other place and is signed there; what comes back is the signature.
+    for name in ["keys.1.json", "keys.2.json"] {
+        std::fs::copy(keys.join(name), safe.join(name)).unwrap();
+    }
+    let set = at(&safe.join("keys.2.json"));
+    run(&["keys", "sign", &set, "--key", &at(&safe.join("root-3.key"))]);
+    let (set, signature) = (at(&keys.join("keys.2.json")), at(&safe.join("keys.2.json.sig")));
+    let told = run(&["keys", "sign", &set, "--collect", &signature]);
+    assert!(
+        told.contains("signed by root-1, root-3 of set 1") && told.contains("Next: keelson keys publish")
+    );
+    let told = server.done(&["keys", "publish", "--keys", &at(&keys)]);
+    assert_eq!(told, "machines follow to set 2 with their next offer\n");
+
+    let failure = server.check(&machine).done.unwrap_err();
+    assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
+    assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
+    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    // The same version again, signed by the new key, on another server: what was published never changes.
+    let other = Server::with_key(&keys.join("channel.key"));
+    other.done(&["keys", "publish", "--keys", &at(&keys)]);
+    other.fails(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
+    other.done(&["publish", "--channel", "alpha", &signed_by("new")]);
+    let checked = other.check(&machine);
+    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
+    machine.assert_sound();
+    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    // Nor is a new machine made of what the old key signed, whose public half still lies there.
+    let trusted = believed(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
+    let failure = published(&server, "alpha", &trusted).err().unwrap();
+    assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
+    published(&other, "alpha", &trusted).unwrap();
 }

@@ -1,7 +1,7 @@
 //! One attempt from beginning to end, and what else changes the slots.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use omaha::{ErrorCode, Event, EventResult, EventType};
@@ -9,7 +9,7 @@ use release::{Digest, Release, Version, files};
 use update::method;
 use update::slots::Machine;
 use update::status::Operation;
-use update::trust::{Accepted, Authorities, Ban, Facts, Offer, Refusal, Wish, judge};
+use update::trust::{Accepted, Ban, Facts, Offer, Refusal, Wish, judge};
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::fill;
@@ -62,6 +62,7 @@ impl Updater {
             let message = format!("{} can not be read: {error}", path.display());
             Failure::text(Kind::Refused, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
+        self.follow_keys(&origin, &|name| origin.has(name))?;
         let offer = offer(&origin, false)?;
         let accepted = self.judge(&offer, settings, wish)?;
         self.install(&accepted, &origin, watch, &mut |_| {})
@@ -121,7 +122,7 @@ impl Updater {
     }
 
     pub(crate) fn judge(&self, offer: &Offer, settings: &Settings, wish: Wish) -> Result<Accepted, Failure> {
-        let keys = self.keys(settings)?;
+        let authorities = self.authorities(settings)?;
         let bans = self.memory.bans().map_err(memory_failed)?;
         let facts = Facts {
             appid: &self.identity.appid,
@@ -134,21 +135,12 @@ impl Updater {
             bans: &bans,
             wish,
         };
-        let accepted = judge(offer, &keys, &facts).map_err(|refusal| not_taken(&refusal))?;
+        let accepted = judge(offer, &authorities, &facts).map_err(|refusal| not_taken(&refusal))?;
         if accepted.clock_is_wrong {
             tracing::warn!("the clock is before the time that this version was built: expiry is not judged");
         }
         self.memory.see(&accepted.seen).map_err(memory_failed)?;
         Ok(accepted)
-    }
-
-    /// The image's own keys, and the owner's where the owner says so.
-    fn keys(&self, settings: &Settings) -> Result<Authorities, Failure> {
-        let mut keys = Authorities::default();
-        let own = settings.allow_local_keys.then_some("etc/keelson/keys.d");
-        let folders = ["usr/share/keelson/keys"].into_iter().chain(own).map(|folder| self.places.at(folder));
-        add_keys(&mut keys, folders)?;
-        Ok(keys)
     }
 
     pub(crate) fn install(
@@ -236,7 +228,9 @@ pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure
 /// The failure that a refused offer is.
 pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
     let code = match refusal {
-        Refusal::Signature { .. } => ErrorCode::PAYLOAD_PUBLIC_KEY,
+        Refusal::Signature { .. } | Refusal::KeysExpired { .. } | Refusal::KeysLost { .. } => {
+            ErrorCode::PAYLOAD_PUBLIC_KEY
+        }
         Refusal::Metadata(_) => code::MANIFEST,
         Refusal::Mixed => ErrorCode::PAYLOAD_HASH_MISMATCH,
         Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
@@ -245,29 +239,6 @@ pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
         _ => ErrorCode::IGNORED_PER_POLICY,
     };
     Failure::new(Kind::Refused, code, refusal)
-}
-
-/// Adds the `.pub` files in `release` and `channel` of each folder; a folder need not be there.
-pub fn add_keys(keys: &mut Authorities, folders: impl Iterator<Item = PathBuf>) -> Result<(), Failure> {
-    for folder in folders {
-        for (kind, to) in [("release", &mut keys.release), ("channel", &mut keys.channel)] {
-            for path in public_keys(&folder.join(kind)) {
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                let added = to.add(&path.display().to_string(), &text);
-                added.map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `.pub` files of a folder, in the order of their names; none where it is not there.
-fn public_keys(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));
-    paths.sort();
-    paths
 }
 
 /// Seconds since 1970.

@@ -5,7 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use release::{FileName, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files};
+use release::{
+    FileName, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files,
+};
 
 use crate::error::{Failure, Kind};
 use crate::web::{Patience, Web};
@@ -40,13 +42,20 @@ impl Origin {
         let limit = match name {
             files::RELEASE => MAX_RELEASE,
             files::TIMESTAMP => MAX_TIMESTAMP,
+            name if files::epoch_of(name).is_some() => MAX_KEY_SET,
+            name if name.strip_suffix(".sig").and_then(files::epoch_of).is_some() => MAX_KEY_SET_SIGNATURES,
             _ => MAX_SIGNATURE,
         };
         limit as u64
     }
 
+    /// Whether a folder or bundle has this file.
+    pub fn has(&self, name: &str) -> bool {
+        self.open(name).is_ok()
+    }
+
     /// A file of the metadata, as served.
-    pub fn metadata(&self, name: &'static str) -> Result<Vec<u8>, Failure> {
+    pub fn metadata(&self, name: &str) -> Result<Vec<u8>, Failure> {
         self.small(name, Self::limit(name))
     }
 

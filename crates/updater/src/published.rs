@@ -57,7 +57,7 @@ impl Published {
         let signature = String::from_utf8_lossy(&signature).into_owned();
         // It says where to look; whether it counts is judged with all the rest.
         let refused = |why| not_taken(&Refusal::Signature { file: files::TIMESTAMP, why });
-        keys.channel.verify(&word, &signature).map_err(refused)?;
+        keys.channel_word(&word, &signature).map_err(refused)?;
         let told = Timestamp::parse(&word).map_err(|error| not_taken(&error.into()))?;
         Self::judged(at(&told.version), Some((word, signature)), asked, keys)
     }

@@ -14,7 +14,9 @@ use crate::provide::{self, Wanted};
 use crate::published;
 use crate::update_server::{Source, source};
 
+// Its group would have the same name as the verb's own.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Flags {
     /// Image to boot: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
