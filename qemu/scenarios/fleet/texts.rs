@@ -1,6 +1,7 @@
 //! What systemd has read of a unit is what the unit's file says now, although its files are read again only where
 //! that is needed: it takes long, and systemd does nothing else meanwhile.
 
+use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 
 use super::super::kv::SOON;
@@ -12,6 +13,7 @@ pub const TEXTS: Scenario = Scenario {
     name: "fleet-texts",
     about: "new units start without a reload of systemd's, and each runs by the text that it has now",
     user_data: Some(super::TUTORIAL),
+    long_on: &[Qemu],
     run: texts,
     ..USUAL
 };
