@@ -16,6 +16,8 @@ use crate::command::{cargo, show, succeed};
 const ROUNDS: usize = 5;
 const TARGET_RATIO: &str = ">= 50 times faster than cloud-init's stages";
 const COMMAND: &str = "cargo xtask bench cloudinit";
+/// What Keelson's own nodes are made of: their systemd starts what either program asks for.
+const SUITE: &str = "trixie";
 const PACKAGES: &str = "systemd-sysv,dbus,cloud-init,time";
 /// Boot, rounds, and the end.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -43,36 +45,45 @@ pub fn figures(root: &Path) -> Result<Vec<Figure>> {
 
 /// A tree with cloud-init, made once.
 fn debian(folder: &Path) -> Result<PathBuf> {
-    let tree = folder.join("tree");
+    let tree = folder.join(SUITE);
     if tree.exists() {
         return Ok(tree);
     }
     fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
-    let release = fs::read_to_string("/etc/os-release").context("can not read /etc/os-release")?;
-    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let unfinished = folder.join("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).context("can not remove what an earlier run left")?;
     }
     let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite.unwrap_or("stable")]);
-    command.arg(&unfinished).args(sources()?);
+    command.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
+    command.arg(&unfinished).args(sources(folder)?);
     let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
     succeed(made).context("mmdebstrap")?;
     fs::rename(&unfinished, &tree).context("can not name the tree")?;
     Ok(tree)
 }
 
-/// Where the host's packages come from.
-fn sources() -> Result<Vec<PathBuf>> {
+/// Where the host's packages come from, with [`SUITE`] in place of the host's: copies in `folder`.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let release = fs::read_to_string("/etc/os-release").context("can not read /etc/os-release")?;
+    let host = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let host = host.context("/etc/os-release names no VERSION_CODENAME")?;
     let mut found = vec![PathBuf::from("/etc/apt/sources.list")];
     for entry in fs::read_dir("/etc/apt/sources.list.d").context("can not list apt's sources")? {
         found.push(entry.context("can not list apt's sources")?.path());
     }
-    let is_one = |path: &PathBuf| {
+    found.retain(|path| {
         path.is_file() && path.extension().is_some_and(|end| end == "list" || end == "sources")
-    };
-    Ok(found.into_iter().filter(is_one).collect())
+    });
+    let mut copies = Vec::new();
+    for path in found {
+        let text = fs::read_to_string(&path).with_context(|| format!("can not read {}", path.display()))?;
+        let copy = folder.join(path.file_name().context("a file has a name")?);
+        fs::write(&copy, text.replace(host, SUITE))
+            .with_context(|| format!("can not write {}", copy.display()))?;
+        copies.push(copy);
+    }
+    Ok(copies)
 }
 
 fn furnish(tree: &Path, program: &Path) -> Result<()> {
@@ -86,6 +97,8 @@ fn furnish(tree: &Path, program: &Path) -> Result<()> {
     write("inside.sh", include_bytes!("cloudinit/inside.sh"), 0o755)?;
     write("stages.sh", include_bytes!("cloudinit/stages.sh"), 0o755)?;
     write("user-data", include_bytes!("cloudinit/user-data"), 0o644)?;
+    // The same effect in cloud-init's own words: it has no `coreos.units`.
+    write("user-data.cloud-init", include_bytes!("cloudinit/user-data.cloud-init"), 0o644)?;
     write("thousand", thousand().as_bytes(), 0o644)?;
     write("var/lib/cloud/seed/nocloud/user-data", b"", 0o644)?;
     // It runs when it is told to, not at this boot.

@@ -39,7 +39,7 @@ fresh() {
 
 for _ in $(seq "$rounds"); do
     fresh
-    cp /user-data "$seed/user-data"
+    cp /user-data.cloud-init "$seed/user-data"
     timed cloud-init /stages.sh
     fresh
     timed coreos-cloudinit /coreos-cloudinit -from-file=/user-data

@@ -5,4 +5,4 @@ cloud-init init --local
 cloud-init init
 cloud-init modules --mode=config
 cloud-init modules --mode=final
-grep -q Hello /etc/motd && [ "$(hostname)" = core-01 ]
+grep -q Hello /etc/motd && [ "$(hostname)" = core-01 ] && systemctl --quiet is-active hello.service
