@@ -10,8 +10,8 @@ use cloudinit::plan::{Action, FileWrite, Part, Step};
 use host::files::{self, DIRECTORY_MODE, Request, Staged};
 use host::{FileError, Outcome, Root, accounts};
 
-/// Each has two files open.
-const MAX_FILES: usize = 64;
+/// Each has two files open, of the 1,024 that a process may have.
+const MAX_FILES: usize = 256;
 /// They stand beside those that they replace.
 const MAX_BYTES: usize = 8 << 20;
 
