@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::command::{show_and_read, succeed};
+use crate::command::{show, show_and_read, succeed};
 use crate::{interrupt, workspace};
 use figure::{Figure, rows};
 
@@ -157,6 +157,7 @@ fn boot_in(
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let command = format!("cargo keelson ssh {name} -- {}", words.join(" "));
         figures.push(unasked::figure(&on_node(&words)?, command)?);
+        figures.push(unasked_boots(program, cluster, &name)?);
     }
     if machines == 1 && back_end == "qemu" {
         let used = used_memory(&on_node(&["free", "-m"])?)?;
@@ -168,6 +169,24 @@ fn boot_in(
         });
     }
     Ok(figures)
+}
+
+/// The machine's boots with the units of cloud-config and without, in turn: its load changes less from one to the next
+/// than from day to day.
+fn unasked_boots(program: &Path, cluster: &str, name: &str) -> Result<Figure> {
+    let on_node = |words: &[&str]| inside(program, cluster, name, words);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..unasked::ROUNDS {
+        for (verb, times) in [("mask", &mut without), ("unmask", &mut with)] {
+            on_node(&unasked::switch(verb))?;
+            let words = ["--cluster", cluster, "--quiet", "reboot", name];
+            succeed(show(&mut keelson(program, &words))?)?;
+            // Until nothing is left to start.
+            on_node(&["systemctl", "is-system-running", "--wait"])?;
+            times.push(unasked::whole_boot(&on_node(&unasked::WHOLE_BOOT)?)?);
+        }
+    }
+    Ok(unasked::added(with, without))
 }
 
 /// The column `used` of the line `Mem:` that `free -m` prints.
