@@ -50,6 +50,7 @@ pub static ALL: &[Scenario] = &[
     kv_faults::BAD_DISK,
     kv_faults::CLOCK,
     updates::alone::UPDATE,
+    updates::alone::UPDATE_BROKEN,
     updates::power::POWER,
     updates::power::POWER_LONG,
     updates::roll::ROLL,

@@ -7,8 +7,10 @@ use etcd_http::SetLogLevel;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-/// Libraries whose daily business is nobody's news.
-const QUIET: [&str; 3] = ["openraft", "hyper", "rustls"];
+/// Libraries whose daily business is nobody's news, and what of them is. openraft warns of each request that a member
+/// does not answer, twenty to forty times a second: the member's links tell once that it is away.
+const QUIET: [(&str, Level); 3] =
+    [("openraft", Level::ERROR), ("hyper", Level::WARN), ("rustls", Level::WARN)];
 
 /// Sets up the log; gives what changes its level: false for a level that there is not.
 pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
@@ -20,8 +22,7 @@ pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
 
 /// `etcdserver=DEBUG,raft=WARN`: names of the original's packages match none of ours and are let pass.
 fn targets(level: Level, packages: &str) -> Targets {
-    let quiet =
-        QUIET.iter().map(|name| (*name, if level >= Level::DEBUG { Level::INFO } else { Level::WARN }));
+    let quiet = QUIET.map(|(name, usual)| (name, if level >= Level::DEBUG { Level::INFO } else { usual }));
     let given = packages.split(',').filter_map(|pair| {
         let (name, level) = pair.split_once('=')?;
         Some((name.to_owned(), level_of(level)?))
@@ -50,7 +51,11 @@ mod tests {
         let info = targets(Level::INFO, "member=DEBUG,raft=WARN,noise,x=loud");
         assert!(info.would_enable("member", &Level::DEBUG));
         assert!(!info.would_enable("etcd", &Level::DEBUG));
-        assert!(!info.would_enable("openraft::core", &Level::INFO));
+        assert!(!info.would_enable("openraft::core", &Level::WARN));
+        assert!(
+            info.would_enable("openraft::core", &Level::ERROR) && info.would_enable("hyper", &Level::WARN)
+        );
+        assert!(targets(Level::DEBUG, "").would_enable("openraft::core", &Level::WARN));
         assert!(targets(Level::DEBUG, "").would_enable("etcd", &Level::DEBUG));
         assert_eq!(level_of("loud"), None);
     }

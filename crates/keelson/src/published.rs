@@ -77,7 +77,7 @@ impl PublishedError {
                  keys` and of this checkout count"
                     .to_owned(),
             ),
-            Self::Server { channel, source, .. } if source.message.contains("HTTP status 404") => {
+            Self::Server { channel, source, .. } if source.http_status == Some(404) => {
                 Some(publish(channel))
             }
             Self::Server { source, .. } if matches!(source.kind, Kind::Passing | Kind::Busy) => Some(

@@ -26,11 +26,13 @@ pub struct Failure {
     pub message: String,
     /// The version that was to be installed, where there was one.
     pub version: Option<String>,
+    /// What a server answered instead of a file.
+    pub http_status: Option<u16>,
 }
 
 impl Failure {
     pub fn new(kind: Kind, code: ErrorCode, error: &dyn std::error::Error) -> Self {
-        Self { kind, code, message: causes::chain(error), version: None }
+        Self { kind, code, message: causes::chain(error), version: None, http_status: None }
     }
 
     /// Whether it is that no trusted key signed what came.
@@ -41,7 +43,7 @@ impl Failure {
 
     #[must_use]
     pub fn text(kind: Kind, code: ErrorCode, message: String) -> Self {
-        Self { kind, code, message, version: None }
+        Self { kind, code, message, version: None, http_status: None }
     }
 }
 

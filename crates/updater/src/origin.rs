@@ -73,7 +73,10 @@ impl Origin {
                 for base in code_bases {
                     match web.get(&omaha::file_url(base, name), limit) {
                         Ok(bytes) => return Ok(bytes),
-                        Err(error) => last = failed(causes::chain(&error)),
+                        Err(error) => {
+                            last = failed(causes::chain(&error));
+                            last.http_status = error.status();
+                        }
                     }
                 }
                 Err(last)

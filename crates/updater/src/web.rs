@@ -43,6 +43,17 @@ pub enum WebError {
     TooLong { url: String, limit: u64 },
 }
 
+impl WebError {
+    /// What the server answered instead of a file.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            Self::Transport { .. } | Self::Range { .. } | Self::TooLong { .. } => None,
+        }
+    }
+}
+
 /// Asks as the machine's environment says: proxies from it, the machine's own certificates.
 #[derive(Clone)]
 pub struct Web {

@@ -1,6 +1,9 @@
-//! One machine: to the next version, back from one that does not boot, and back by hand.
+//! One machine: to the next version, and back from each kind of version that is not good.
+
+use std::time::{Duration, Instant};
 
 use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
 
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, proven, runs, seen, trust, verified};
@@ -15,6 +18,14 @@ pub const UPDATE: Scenario = Scenario {
     long_on: &[Qemu],
     run: update,
     ..USUAL
+};
+
+pub const UPDATE_BROKEN: Scenario = Scenario {
+    name: "update-broken",
+    about: "a machine leaves a version that boots and is unhealthy, and one that panics a minute after its start",
+    on: &[],
+    run: broken,
+    ..UPDATE
 };
 
 const SECOND: &str = "9999.2.0";
@@ -60,17 +71,67 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     ];
     expect(rows == wanted, &format!("{wanted:?}"), &slots)?;
 
-    // To one that does not boot, and back without anybody's help.
     apply(&machine, BROKEN)?;
+    left_alone(stage, &machine)?;
+    fell_back(&machine, BROKEN, SECOND)?;
+    let kept = machine.read("/var/lib/kept")?;
+    expect(kept == "kept\n", "kept", &kept)
+}
+
+/// Reboots into a version that does not get as far as to say that it is ready, and waits for the one that does.
+fn left_alone(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let mark = machines::ready::mark(&stage.site.layout().node(machine.name()).ready());
     // It may go before it says so.
     drop(machine.execute("sudo systemctl --no-block reboot"));
     stage.site.wait_ready(machine.name(), &mark, FELL_BACK)?;
-    runs(&machine, SECOND)?;
-    let status = "sudo update-agent status";
-    machine.wait_until_succeeds(&format!("{status} | grep '{BROKEN}: it did not come up'"), APPLIED)?;
-    let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", seen(BROKEN)))?;
-    expect(again.contains("is not wanted on this machine"), "a ban", &again)?;
-    let kept = machine.read("/var/lib/kept")?;
-    expect(kept == "kept\n", "kept", &kept)
+    Ok(())
+}
+
+/// What the machine knows of the version that it left.
+fn fell_back(machine: &Machine<'_>, from: &str, to: &str) -> Result<(), Failure> {
+    runs(machine, to)?;
+    machine.wait_until_succeeds(
+        &format!("sudo update-agent status | grep '{from}: it did not come up'"),
+        APPLIED,
+    )?;
+    let again = machine.fail(&format!("sudo update-agent apply {} 2>&1", seen(from)))?;
+    expect(again.contains("is not wanted on this machine"), "a ban", &again)
+}
+
+fn broken(stage: &Stage<'_>) -> Result<(), Failure> {
+    let releases = stage.shared(1);
+    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
+    release(stage.run, &keys, SECOND, Fault::Unhealthy, &[], &releases)?;
+    release(stage.run, &keys, BROKEN, Fault::Panics, &[], &releases)?;
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let first = stage.run.image.version.as_str();
+    trust(&machine, &keys)?;
+    // An unhealthy version has a minute to get well. One that panics after a minute must not be good before: it has the
+    // two that every version has.
+    machine.write(
+        "/etc/systemd/system/keelson-health-check.service.d/10-test.conf",
+        b"[Service]\nEnvironment=KEELSON_HEALTH_LIMIT=60\n",
+    )?;
+    proven(&machine, first)?;
+    for version in [SECOND, BROKEN] {
+        apply(&machine, version)?;
+        // All of them are as ready as a good one before they fail.
+        drop(machine.execute("sudo systemctl --no-block reboot"));
+        let deadline = Instant::now() + FELL_BACK;
+        while !left(&machine, version) {
+            expect(Instant::now() < deadline, "the version before", &format!("not within {FELL_BACK:?}"))?;
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        fell_back(&machine, version, first)?;
+        let boots = machine.succeed("sudo journalctl --list-boots --quiet --no-pager | wc -l")?;
+        eprintln!("{version} was left; {} boots are in the journal", boots.trim());
+    }
+    Ok(())
+}
+
+/// The machine answers, and knows that it left this version.
+fn left(machine: &Machine<'_>, version: &str) -> bool {
+    let noted = format!("{version}: it did not come up");
+    machine.execute("sudo update-agent status").is_ok_and(|said| said.stdout.contains(&noted))
 }

@@ -27,7 +27,18 @@ pub enum Fault {
     None,
     /// Its `/usr` is what was signed, and no file system.
     DoesNotBoot,
+    /// A unit that every boot starts fails.
+    Unhealthy,
+    /// The kernel dies of it a minute after it is up.
+    Panics,
 }
+
+/// A unit that every boot starts and that nothing has to wait for: here a version is broken.
+const UNIT: &str = include_str!("../../../units/usr/lib/systemd/system/coreos-setup-environment.service");
+const PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environment ";
+const NO_PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environmenT ";
+const PANIC: &str = "[Unit]\nDescription=A minute, and then the end\n[Service]\n\
+    ExecStart=/usr/bin/bash -c 'sleep 60; echo c >/proc/sysrq-trigger'\n";
 
 /// Who signs, and what machines have to know of it.
 pub struct Keys {
@@ -108,16 +119,32 @@ pub fn release(
     fs::remove_dir_all(&work).map_err(failed)
 }
 
-/// A copy in which the version has another number everywhere: the image is not compressed.
+/// A copy in which the version has another number everywhere, and the fault: the image is not compressed.
 fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) -> io::Result<()> {
     let mut bytes = fs::read(from)?;
     replace(&mut bytes, old, new);
-    if fault == Fault::DoesNotBoot
-        && let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4)
-    {
-        magic.fill(0);
+    match fault {
+        Fault::None => {}
+        Fault::DoesNotBoot => {
+            if let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4) {
+                magic.fill(0);
+            }
+        }
+        Fault::Unhealthy => change_unit(&mut bytes, UNIT.replace(PROGRAM, NO_PROGRAM))?,
+        Fault::Panics => change_unit(&mut bytes, PANIC.to_owned())?,
     }
     fs::write(to, bytes)
+}
+
+/// Puts another text in the place of [`UNIT`]'s, as long as it with empty lines.
+fn change_unit(bytes: &mut [u8], mut text: String) -> io::Result<()> {
+    text.extend(std::iter::repeat_n('\n', UNIT.len().saturating_sub(text.len())));
+    let at = memmem::find(bytes, UNIT.as_bytes());
+    match at.and_then(|at| bytes.get_mut(at..at + UNIT.len())) {
+        Some(place) if text.len() == UNIT.len() && text != UNIT => place.copy_from_slice(text.as_bytes()),
+        _ => return Err(io::Error::other("coreos-setup-environment.service is not as the image has it")),
+    }
+    Ok(())
 }
 
 fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {

@@ -43,6 +43,30 @@ fn empty_ledger(cluster: &conformance::backend::Cluster) -> Result<(), conforman
     Ok(())
 }
 
+/// Long enough for a hundred heartbeats that nobody answers.
+const AWAY: Duration = Duration::from_secs(3);
+/// Lines of the log meanwhile.
+const FEW: usize = 10;
+
+#[test]
+fn a_member_that_is_away_is_told_once() {
+    let mut cluster = three();
+    let away = others(&cluster, must(cluster.leader()))[0];
+    must(cluster.kill(away));
+    std::thread::sleep(AWAY);
+    let leader = must(cluster.leader());
+    let log = cluster.log(leader);
+    let told: Vec<_> = log.lines().skip_while(|line| !line.contains("became inactive")).collect();
+    assert!((1..=FEW).contains(&told.len()), "{} lines: {log}", told.len());
+    must(cluster.run(away));
+    let deadline = Instant::now() + RECOVERY;
+    let is_back = |log: &str| log.rfind("became active") > log.rfind("became inactive");
+    while !is_back(&cluster.log(leader)) {
+        assert!(Instant::now() < deadline, "nothing of its return: {}", cluster.log(leader));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn all_members_stopped_and_started_again_lose_nothing() {
     let mut cluster = three();

@@ -127,17 +127,24 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let mut pause = REDIAL_PAUSE.0;
+        // Told when it changes, in the original's words: a member may be away for days.
+        let mut was_active = None;
         while !self.requests.is_closed() {
+            let member = self.target.lock().member_id;
             match self.connect().await {
                 Ok((stream, disk)) => {
                     pause = REDIAL_PAUSE.0;
+                    if was_active.replace(true) != Some(true) {
+                        tracing::info!("peer {member:x} became active");
+                    }
                     self.connected.store(true, Ordering::Relaxed);
                     self.converse(stream, disk).await;
                     self.connected.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    let target = self.target.lock().clone();
-                    tracing::debug!(member = %format!("{:x}", target.member_id), %error, "no peer");
+                    if was_active.replace(false) != Some(false) {
+                        tracing::warn!("peer {member:x} became inactive: {}", causes::chain(&error));
+                    }
                     self.refuse_for(pause).await;
                     pause = (pause * 2).min(REDIAL_PAUSE.1);
                 }
