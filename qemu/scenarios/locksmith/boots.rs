@@ -17,7 +17,7 @@ pub fn unit(stores: &[String]) -> String {
         Restart=always
         ExecStart=/usr/bin/bash -c 'boot=$$(cat /proc/sys/kernel/random/boot_id); \\
           me=$$(cat /etc/machine-id); while :; do said=\"$$EPOCHREALTIME $$boot\"; \\
-          for store in {urls}; do if curl -sf -m 1 -o /dev/null -X PUT $$store/v2/keys/written/$$me -d value=x; \\
+          for store in {urls}; do if curl -sf -m 2 -o /dev/null -X PUT $$store/v2/keys/written/$$me -d value=x; \\
           then said=\"$$EPOCHREALTIME $$boot written\"; break; fi; done; \\
           echo \"$$said\" >>/home/core/beats/boots-$$me; sleep 0.2; done'
 "
