@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 
+use crate::enrolment::{EnrolmentError, Order, SigningKey, put_keys};
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
 use crate::release::Release;
@@ -28,15 +29,10 @@ pub enum DiskError {
     Tool(#[from] ToolError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Keys(#[from] EnrolmentError),
     #[error("veritysetup gave no root hash")]
     RootHash,
-}
-
-/// A signing key and its certificate, both PEM.
-#[derive(Debug, Clone)]
-pub struct SigningKey {
-    pub key: PathBuf,
-    pub certificate: PathBuf,
 }
 
 /// What a disk is made of.
@@ -173,6 +169,8 @@ fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<
             let mut sbsign = command(parts.tools, "sbsign")?;
             sbsign.arg("--key").arg(&sign.key).arg("--cert").arg(&sign.certificate);
             run(sbsign.arg("--output").arg(&loader).arg(&unsigned))?;
+            let order = Order { sign, base: parts.base, epoch: parts.release.epoch, tools: parts.tools };
+            put_keys(&order, &folder.join("keys"), esp)?;
         }
     }
     let loader = fs::read(&loader).at(&loader)?;
