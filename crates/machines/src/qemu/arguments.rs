@@ -27,10 +27,18 @@ pub fn arguments(
     let mut all = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["-name", &format!("{}/{}", cluster.name, node.name), "-uuid", &node.uuid]);
-    add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]);
+    add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+    add(&["-machine", if cluster.secure_boot { "q35,smm=on" } else { "q35" }]);
+    if cluster.secure_boot {
+        // Only the firmware itself writes its variables; and it has no way back from S3 that keeps them so.
+        add(&["-global", "cfi.pflash01.secure=on", "-global", "ICH9-LPC.disable_s3=1"]);
+    }
     add(&acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
-    add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::CODE)]);
+    add(&[
+        "-drive",
+        &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
+    ]);
     add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
     add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
@@ -136,6 +144,16 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(text, GOLDEN);
+    }
+
+    #[test]
+    fn with_secure_boot_only_the_firmware_writes_its_variables() {
+        let mut cluster = cluster();
+        assert!(!GOLDEN.contains("smm") && !GOLDEN.contains("secboot"), "only who asks for it has it");
+        cluster.secure_boot = true;
+        let text = lines(&cluster, "/state", &Acceleration::Kvm);
+        assert!(text.contains("-machine q35,smm=on\n-global cfi.pflash01.secure=on\n"), "{text}");
+        assert!(text.contains("readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd\n"), "{text}");
     }
 
     #[test]
