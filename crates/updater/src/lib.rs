@@ -12,6 +12,7 @@ mod memory;
 mod origin;
 mod places;
 mod question;
+mod secure_boot;
 mod settings;
 mod slots;
 mod throttle;
