@@ -4,6 +4,7 @@ pub mod alone;
 mod channel;
 pub mod power;
 pub mod roll;
+pub mod secure_boot;
 mod versions;
 
 use std::time::Duration;
