@@ -16,8 +16,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::body::{Answer, failed, json as json_answer};
-use crate::files::{FilesError, Place};
+use crate::files::FilesError;
+use crate::key_sets::KeySetError;
 use crate::limits::{PIECE_TIME, PIECES};
+use crate::place::Place;
 use crate::server::{Server, now, zones};
 
 /// A request to the API: its path behind `/api/`, cut at slashes and decoded.
@@ -41,6 +43,8 @@ pub enum ApiError {
     Operate(#[from] OperateError),
     #[error("{}", causes(.0))]
     Files(#[from] FilesError),
+    #[error("{}", causes(.0))]
+    KeySet(#[from] KeySetError),
     #[error("{what} {text:?} can not be")]
     Text { what: &'static str, text: String },
     #[error("what was done could not be kept: {0}")]
@@ -79,9 +83,13 @@ impl ApiError {
                 | OperateError::Empty(_),
             )
             | Self::Files(FilesError::Different(_) | FilesError::Missing(_)) => StatusCode::CONFLICT,
-            Self::Files(FilesError::Io(..)) | Self::Kept(_) | Self::BrokeOff => {
-                StatusCode::INTERNAL_SERVER_ERROR
+            Self::KeySet(KeySetError::Different(_) | KeySetError::Older { .. } | KeySetError::Full(_)) => {
+                StatusCode::CONFLICT
             }
+            Self::KeySet(KeySetError::Io(..))
+            | Self::Files(FilesError::Io(..))
+            | Self::Kept(_)
+            | Self::BrokeOff => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -137,6 +145,15 @@ struct Publish {
     channel: Option<Track>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKeySet {
+    /// The text of `keys.N.json`.
+    set: String,
+    /// The text of `keys.N.json.sig`.
+    signatures: String,
+}
+
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { body })?)
 }
@@ -155,6 +172,9 @@ fn version_and_arch(text: &str) -> Result<(Version, String), ApiError> {
 pub async fn change(server: &Arc<Server>, call: &Call<'_>) -> Result<Value, ApiError> {
     if let (&Method::POST, ["apps", app, "packages"]) = (call.method, &call.words[..]) {
         return publish(server, app, read(call.body)?).await;
+    }
+    if let (&Method::POST, ["apps", app, "keys"]) = (call.method, &call.words[..]) {
+        return take_keys(server, app, read(call.body)?).await;
     }
     let (done, urgent) = {
         let mut fleet = server.fleet.lock();
@@ -230,9 +250,13 @@ fn operate(fleet: &mut Fleet, call: &Call<'_>) -> Result<Value, ApiError> {
     Ok(json!({ "ok": true }))
 }
 
-fn place(server: &Server, app: &str, arch: &str, version: Version) -> Result<Place, ApiError> {
+fn app_key(server: &Server, app: &str) -> Result<String, ApiError> {
     let key = server.fleet.lock().app(app).map(|(key, _)| key.to_owned());
-    let app = key.ok_or_else(|| OperateError::NoApp(app.to_owned()))?;
+    Ok(key.ok_or_else(|| OperateError::NoApp(app.to_owned()))?)
+}
+
+fn place(server: &Server, app: &str, arch: &str, version: Version) -> Result<Place, ApiError> {
+    let app = app_key(server, app)?;
     if !is_word(arch) {
         return Err(ApiError::Text { what: "arch", text: arch.to_owned() });
     }
@@ -247,7 +271,8 @@ async fn publish(server: &Arc<Server>, app: &str, publish: Publish) -> Result<Va
     let place = place(server, app, &publish.arch, publish.version)?;
     let (shared, there) = (server.clone(), place.clone());
     let finished = tokio::task::spawn_blocking(move || {
-        shared.files.finish(&there, &shared.keys, publish.files_at, now())
+        let of_set = shared.key_sets.release_keys(&there.app);
+        shared.files.finish(&there, of_set.as_ref().unwrap_or(&shared.keys), publish.files_at, now())
     });
     let package = finished.await.map_err(|_| ApiError::BrokeOff)??;
     let version = package.version.clone();
@@ -265,6 +290,30 @@ async fn publish(server: &Arc<Server>, app: &str, publish: Publish) -> Result<Va
     server.keep(urgent).await?;
     done?;
     Ok(json!({ "ok": true, "version": version, "channel": publish.channel }))
+}
+
+/// A set of keys that machines are to follow. Also says whether the online key is one of its channel keys: where not,
+/// machines that followed take no word of this server.
+async fn take_keys(server: &Arc<Server>, app: &str, new: NewKeySet) -> Result<Value, ApiError> {
+    let app = app_key(server, app)?;
+    let shared = server.clone();
+    let taken = tokio::task::spawn_blocking(move || {
+        let epoch = shared.key_sets.take(&app, &new.set, &new.signatures)?;
+        Ok::<_, KeySetError>((epoch, shared.key_sets.newest(&app)))
+    });
+    let (epoch, newest) = taken.await.map_err(|_| ApiError::BrokeOff)??;
+    let own = server.signer.lock().public();
+    let counts = newest.is_none_or(|set| set.channel.iter().any(|key| Some(&key.key) == own.as_ref()));
+    tracing::info!(epoch, online_key_counts = counts, "a set of keys was published");
+    Ok(json!({ "ok": true, "epoch": epoch, "online_key_counts": counts }))
+}
+
+/// `GET /api/apps/APP/keys`: the numbers of the sets that are here, and the newest.
+pub fn key_sets(server: &Server, app: &str) -> Result<Value, ApiError> {
+    let app = app_key(server, app)?;
+    let files = server.key_sets.files(&app);
+    let epochs: Vec<_> = files.iter().filter_map(|(name, _)| release::files::epoch_of(name)).collect();
+    Ok(json!({ "epochs": epochs, "newest": server.key_sets.newest(&app) }))
 }
 
 fn is_url(text: &str) -> bool {

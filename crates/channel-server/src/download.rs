@@ -1,4 +1,5 @@
-//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, whole or from where it broke off.
+//! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, and the sets of keys, whole or from where it broke off; and
+//! `/files/APP/GROUP/timestamp.json`: what the channel has now, for who makes new machines.
 
 use std::sync::Arc;
 
@@ -13,8 +14,10 @@ use semver::Version;
 use tokio::sync::mpsc;
 
 use crate::body::{Answer, Body, text};
-use crate::files::{Place, send};
+use crate::current::current;
+use crate::files::send;
 use crate::limits::PIECES;
+use crate::place::Place;
 use crate::range::{Part, part};
 use crate::server::{Server, now};
 use crate::update::timestamp;
@@ -29,6 +32,9 @@ pub async fn download(
     headers: &HeaderMap,
 ) -> Answer {
     let not_here = || text(StatusCode::NOT_FOUND, "there is no such file\n");
+    if let [app, group, name] = words {
+        return channels_word(server, app, group, name).await;
+    }
     let [app, group, version, name] = words else { return not_here() };
     let (Ok(track), Ok(version), Ok(name)) =
         (group.parse::<Track>(), version.parse::<Version>(), name.parse::<FileName>())
@@ -48,15 +54,12 @@ pub async fn download(
     let is_timestamp = [files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name.as_str());
     if is_timestamp {
         // A channel does not speak of what it does not have.
-        let release = package.release_sha256.as_ref().filter(|_| offered);
-        let Some(release) = release.and_then(|digest| digest.parse::<Digest>().ok()) else {
-            return not_here();
+        return match package.release_sha256.filter(|_| offered) {
+            Some(release) => said(server, &track, &version, &release, name.as_str()).await,
+            None => not_here(),
         };
-        let Some(signed) = timestamp(server, &track, &version, release, now()).await else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "the timestamp can not be signed at the moment\n");
-        };
-        let is_signature = name.as_str() == files::TIMESTAMP_SIGNATURE;
-        let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
+    }
+    if let Some(bytes) = server.key_sets.file(&app, name.as_str()) {
         return crate::body::answer(StatusCode::OK, OCTETS, bytes);
     }
     let is_metadata = [files::RELEASE, files::RELEASE_SIGNATURE].contains(&name.as_str());
@@ -71,6 +74,35 @@ pub async fn download(
     let tag = known.map(|file| format!("\"{}\"", file.sha256));
     let place = Place { app, arch: track.arch().to_owned(), version };
     serve(server, &place, &name, tag, method, headers).await
+}
+
+/// The signed word about a channel, by whichever version it has.
+async fn channels_word(server: &Server, app: &str, group: &str, name: &str) -> Answer {
+    let not_here = |why: &dyn std::fmt::Display| text(StatusCode::NOT_FOUND, format!("{why}\n"));
+    let Ok(track) = group.parse::<Track>() else { return not_here(&"there is no such channel") };
+    if ![files::TIMESTAMP, files::TIMESTAMP_SIGNATURE].contains(&name) {
+        return not_here(&"there is no such file");
+    }
+    let found = current(&server.fleet.lock(), app, &track)
+        .map(|(_, package)| (package.version.clone(), package.release_sha256.clone()));
+    match found {
+        Ok((version, Some(release))) => said(server, &track, &version, &release, name).await,
+        Ok((version, None)) => not_here(&format_args!("version {version} has no signed metadata")),
+        Err(nothing) => not_here(&nothing),
+    }
+}
+
+async fn said(server: &Server, track: &Track, version: &Version, release: &str, name: &str) -> Answer {
+    let signed = match release.parse::<Digest>() {
+        Ok(release) => timestamp(server, track, version, release, now()).await,
+        Err(_) => None,
+    };
+    let Some(signed) = signed else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the timestamp can not be signed at the moment\n");
+    };
+    let is_signature = name == files::TIMESTAMP_SIGNATURE;
+    let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
+    crate::body::answer(StatusCode::OK, OCTETS, bytes)
 }
 
 fn elsewhere_at(url: &str) -> Answer {

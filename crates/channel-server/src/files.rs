@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::limits::{FILE_BYTES, PIECE};
+use crate::place::{Place, RELEASES};
 
-const RELEASES: &str = "releases";
 const UPLOADS: &str = "uploads";
 const UNFINISHED: &str = ".part";
 
@@ -49,14 +49,6 @@ pub enum FilesError {
     BrokenOff,
 }
 
-/// Where one release belongs: application, architecture, version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    pub app: String,
-    pub arch: String,
-    pub version: Version,
-}
-
 #[derive(Debug, Clone)]
 pub struct Files {
     releases: PathBuf,
@@ -76,7 +68,7 @@ impl Files {
 
     fn folder(&self, place: &Place, is_upload: bool) -> PathBuf {
         let root = if is_upload { &self.uploads } else { &self.releases };
-        root.join(&place.app).join(&place.arch).join(place.version.to_string())
+        place.below(root)
     }
 
     /// A file of a release that is here whole.

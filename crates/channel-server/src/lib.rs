@@ -5,15 +5,18 @@
 
 mod api;
 mod body;
+mod current;
 mod download;
 mod events;
 pub mod fake;
 mod files;
+mod key_sets;
 mod limits;
 mod look;
 mod metrics;
 mod overview;
 mod page;
+mod place;
 mod range;
 mod route;
 mod serve;
@@ -23,7 +26,9 @@ mod store;
 mod token;
 mod update;
 
+pub use current::{LookError, Nothing, look};
 pub use files::FilesError;
+pub use key_sets::KeySetError;
 pub use serve::serve;
 pub use server::{OpenError, Server, Settings};
 pub use signing::{PUBLIC as PUBLIC_KEY, SigningError};

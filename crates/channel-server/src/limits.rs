@@ -39,5 +39,7 @@ pub const READERS: usize = 256;
 pub const TIMESTAMP_LIFE: u64 = 7 * 24 * 3600;
 /// Seconds after which one is made anew.
 pub const TIMESTAMP_AGE: u64 = 6 * 3600;
+/// Sets of keys of one application.
+pub const KEY_SETS: usize = 256;
 /// Entries of one answer.
 pub const PAGE: usize = 1000;

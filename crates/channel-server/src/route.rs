@@ -105,6 +105,7 @@ async fn guarded(server: &Arc<Server>, request: Request<Incoming>, words: &[&str
             let is_admin = server.tokens.role(request.headers()) == Some(Role::Admin);
             json_answer(StatusCode::OK, &json!({ "role": if is_admin { "admin" } else { "viewer" } }))
         }
+        ["apps", app, "keys"] if is_get => api::answered(api::key_sets(server, app)),
         ["apps", _, "uploads", ..] if is_get => api::answered(api::sent(server, words).await),
         ["apps", _, "uploads", ..] if request.method() == Method::PUT => {
             api::answered(api::upload(server, words, request.into_body()).await)

@@ -11,6 +11,7 @@ use rollout::{App, Fleet, Record, Track};
 use tokio::sync::{Semaphore, watch};
 
 use crate::files::{Files, FilesError};
+use crate::key_sets::{KeySetError, KeySets};
 use crate::limits::{FOLLOWERS, READERS};
 use crate::metrics::Metrics;
 use crate::signing::{Signer, SigningError};
@@ -44,6 +45,8 @@ pub enum OpenError {
     App(#[from] rollout::OperateError),
     #[error("the key {0}")]
     Key(PathBuf, #[source] std::io::Error),
+    #[error("cannot open the sets of keys")]
+    KeySets(#[from] KeySetError),
     #[error("cannot count")]
     Metrics(#[from] prometheus::Error),
     #[error("a key of releases is none")]
@@ -56,7 +59,8 @@ pub struct Server {
     pub signer: Mutex<Signer>,
     pub tokens: Tokens,
     pub files: Files,
-    /// Of who signs releases. Without any, what is uploaded is checked by the machines alone.
+    pub key_sets: KeySets,
+    /// Of who signs releases, where no set of keys says it. Without any, what is uploaded is checked by the machines alone.
     pub keys: Keys,
     pub metrics: Metrics,
     pub followers: Semaphore,
@@ -84,6 +88,7 @@ impl Server {
             signer: Mutex::new(Signer::open(&settings.data, settings.key.as_deref(), found.issued)?),
             tokens: Tokens::open(&settings.data)?,
             files: Files::open(&settings.data)?,
+            key_sets: KeySets::open(&settings.data)?,
             keys: keys(&settings.data.join(KEYS))?,
             metrics: Metrics::new()?,
             followers: Semaphore::new(FOLLOWERS),

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
-use release::{Digest, MetadataError, SCHEMA, Timestamp};
+use release::{Digest, KeyText, MetadataError, SCHEMA, Timestamp};
 use semver::Version;
 
 use crate::limits::{TIMESTAMP_AGE, TIMESTAMP_LIFE};
@@ -118,6 +118,12 @@ impl Signer {
         });
         self.made.insert(place, signed.clone());
         Ok(signed)
+    }
+
+    /// The public half of the key, as sets of keys name it.
+    pub fn public(&self) -> Option<KeyText> {
+        let text = self.public.to_box().ok()?.to_string();
+        KeyText::of_file(&text).ok()
     }
 
     /// The newest time that was signed.

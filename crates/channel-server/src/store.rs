@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use heed::types::Bytes as Raw;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use rollout::{Fleet, Loaded, Record, Track};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,8 @@ use crate::limits::{BATCHES, DATABASE_BYTES};
 
 /// The highest time that a timestamp was issued at.
 const ISSUED: &[u8] = b"!issued";
+/// In a server's folder.
+const DATABASE: &str = "database";
 const SEPARATOR: char = '\0';
 
 #[derive(Debug, thiserror::Error)]
@@ -79,23 +81,14 @@ impl Store {
             TryLockError::WouldBlock => StoreError::InUse(folder.to_owned()),
             TryLockError::Error(error) => in_folder(error),
         })?;
-        let path = folder.join("database");
+        let path = folder.join(DATABASE);
         fs::create_dir_all(&path).map_err(in_folder)?;
         let failed = |error| StoreError::Database(path.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(DATABASE_BYTES);
-        // SAFETY: the folder is on a local disk, and nobody else opens it: the lock above is held until the end.
+        // SAFETY: the folder is on a local disk, and nobody else writes to it: the lock above is held until the end.
         let env = unsafe { options.open(&path) }.map_err(failed)?;
-        let txn = env.read_txn().map_err(failed)?;
-        let records: Option<Database<Raw, Raw>> = env
-            .open_databases_and_commit(txn, |opener, txn| {
-                opener.open_database(txn, None).map(CommitOrAbort::<_, ()>::Commit)
-            })
-            .map_err(failed)?
-            .unwrap_commit();
-        let unnamed =
-            || StoreError::Damaged(path.clone(), String::new(), "LMDB's own table is missing".to_owned());
-        let records = records.ok_or_else(unnamed)?;
+        let records = records(&env, &path)?;
         let found = load(&env, records, &path)?;
         let (batches, waiting) = mpsc::channel(BATCHES);
         let writer = std::thread::Builder::new()
@@ -103,6 +96,22 @@ impl Store {
             .spawn(move || write_all(&env, records, waiting))
             .map_err(in_folder)?;
         Ok((Self { batches: Some(batches), writer: Some(writer), _lock: lock }, found))
+    }
+
+    /// What the database in `folder` has at this moment, beside a server that may be running. Writes nothing but its
+    /// place in LMDB's table of readers.
+    ///
+    /// # Errors
+    /// There is no database, or it is damaged.
+    pub fn look(folder: &Path) -> Result<Found, StoreError> {
+        let path = folder.join(DATABASE);
+        let failed = |error| StoreError::Database(path.clone(), error);
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(DATABASE_BYTES);
+        // SAFETY: a reader's view is one commit, which no writer changes while LMDB's own lock file knows the reader;
+        // this process has no other one of that folder open.
+        let env = unsafe { options.flags(EnvFlags::READ_ONLY).open(&path) }.map_err(failed)?;
+        load(&env, records(&env, &path)?, &path)
     }
 
     /// On disk on return.
@@ -119,6 +128,21 @@ impl Store {
         let written = written.await.map_err(|_| StoreError::Ended)?;
         written.map_err(|error| StoreError::Written(error.to_string()))
     }
+}
+
+/// The table of all records.
+fn records(env: &Env<WithoutTls>, path: &Path) -> Result<Database<'static, Raw, Raw>, StoreError> {
+    let failed = |error| StoreError::Database(path.to_owned(), error);
+    let txn = env.read_txn().map_err(failed)?;
+    let records: Option<Database<Raw, Raw>> = env
+        .open_databases_and_commit(txn, |opener, txn| {
+            opener.open_database(txn, None).map(CommitOrAbort::<_, ()>::Commit)
+        })
+        .map_err(failed)?
+        .unwrap_commit();
+    let unnamed =
+        || StoreError::Damaged(path.to_owned(), String::new(), "LMDB's own table is missing".to_owned());
+    records.ok_or_else(unnamed)
 }
 
 pub fn issued(at: u64) -> (Vec<u8>, Option<Vec<u8>>) {

@@ -157,6 +157,9 @@ async fn offer(
             // It may be signed anew before it is fetched: its signature vouches for it.
             packages.push(metadata(name, None, size));
         }
+        for (name, size) in server.key_sets.files(app) {
+            packages.push(metadata(&name, None, u64::try_from(size).unwrap_or_default()));
+        }
     }
     let manifest = Manifest {
         version: package.version.to_string(),

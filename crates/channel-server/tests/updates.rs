@@ -4,6 +4,7 @@
 
 mod support;
 
+use channel_server::{LookError, Nothing, look};
 use omaha::{Answer, AppStatus, Event, EventResult, EventType, UpdateStatus};
 use release::{Keys, Timestamp};
 use sha2::Digest as _;
@@ -119,6 +120,46 @@ fn what_was_answered_outlives_a_restart_and_the_place_of_a_machine_too() {
     assert!(told.as_array().unwrap().iter().any(|entry| entry["text"] == "channel alpha: nothing -> 2.0.0"));
 }
 
+/// For who makes new machines: by no token, and whatever is decided about machines that are there.
+#[test]
+fn a_channel_says_what_it_has() {
+    let (mut server, signer) = (Server::start(), keys());
+    let get = |path: &str| {
+        let reply = server.raw("GET", &format!("/files/{path}"), "", b"");
+        (reply.status, reply.text())
+    };
+    let nothing = (404, "nothing is published in channel alpha\n".to_owned());
+    assert_eq!(get("keelson/alpha/timestamp.json"), nothing);
+    server.publish("2.0.0", "alpha", &signer);
+    server.done("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"a test"}"#);
+    let word = get("keelson/alpha/timestamp.json");
+    let signature = get("keelson/alpha/timestamp.json.sig").1;
+    let mut online = Keys::default();
+    online.add("online.pub", &std::fs::read_to_string(server.data.join("online.pub")).unwrap()).unwrap();
+    online.verify(word.1.as_bytes(), &signature).unwrap();
+    assert_eq!(Timestamp::parse(word.1.as_bytes()).unwrap().version.to_string(), "2.0.0");
+    assert!(
+        get("keelson/gamma/timestamp.json").1.contains("no channel gamma: there are alpha, beta, stable")
+    );
+    assert!(get("other/alpha/timestamp.json").1.contains("no application other"));
+    server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
+    let banned = (404, "channel alpha has 2.0.0, which is banned: it hangs\n".to_owned());
+    assert_eq!(get("keelson/alpha/timestamp.json"), banned);
+    server.done("DELETE", "/api/apps/keelson/packages/2.0.0/ban", "");
+    // The same from the folder; one process opens a database once.
+    server.stop();
+    let look = |channel: &str, version: Option<&str>| {
+        let version = version.map(|version| version.parse().unwrap());
+        look(&server.data, "keelson", channel, version.as_ref())
+    };
+    let folder = look("alpha", None).unwrap();
+    assert!(folder.join("release.json").is_file(), "{}", folder.display());
+    assert_eq!(look("stable", Some("2.0.0")).unwrap(), folder);
+    assert!(matches!(look("stable", None), Err(LookError::Nothing(Nothing::Empty(_)))));
+    assert!(matches!(look("gamma", None), Err(LookError::Nothing(Nothing::Channel { .. }))));
+    assert!(matches!(look("stable", Some("3.0.0")), Err(LookError::Nothing(_))));
+}
+
 #[test]
 fn a_download_goes_on_where_it_broke_off() {
     let server = Server::start();
@@ -148,6 +189,8 @@ fn a_download_goes_on_where_it_broke_off() {
         "/files/other/alpha/2.0.0/usr.full",
         // beta does not have it: nobody says that it does.
         "/files/keelson/beta/2.0.0/timestamp.json",
+        "/files/keelson/beta/timestamp.json",
+        "/files/keelson/alpha/release.json",
     ] {
         assert_eq!(server.raw("GET", missing, "", b"").status, 404, "{missing}");
     }

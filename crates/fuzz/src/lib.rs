@@ -26,6 +26,7 @@ pub static ALL: &[Target] = &[
     targets::config::TARGET,
     targets::discovery::TARGET,
     targets::http::TARGET,
+    targets::key_sets::TARGET,
     targets::lock::TARGET,
     targets::log::TARGET,
     targets::metadata::TARGET,

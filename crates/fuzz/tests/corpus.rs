@@ -179,6 +179,7 @@ targets! {
     config soak_config
     discovery soak_discovery
     http soak_http
+    key_sets soak_key_sets
     lock soak_lock
     log soak_log
     metadata soak_metadata

@@ -20,6 +20,11 @@ use crate::tree::{At, TreeError, lay_over, make_folder, put, walk};
 const ROOT_HASH_DIGITS: usize = 64;
 /// How often systemd-boot tries a new version before it goes back.
 const BOOT_TRIES: u32 = 3;
+/// The names of a slot's parts in their folder.
+const USR: &str = "usr.erofs";
+const VERITY: &str = "usr.verity";
+/// The boot loader in a tree that has it: the system's packages, or the tools.
+pub const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -53,7 +58,7 @@ pub struct Parts<'a> {
 
 /// `usr.erofs`, `usr.verity` and `root-hash` in `folder`.
 pub fn make_usr(system: &Path, release: &Release, tools: &Sandbox, folder: &Path) -> Result<(), DiskError> {
-    let (data, verity) = (folder.join("usr.erofs"), folder.join("usr.verity"));
+    let (data, verity) = (folder.join(USR), folder.join(VERITY));
     run(command(tools, "mkfs.erofs")?
         .args(["--quiet", "--all-root", "-x-1", "-T"])
         .arg(release.epoch.to_string())
@@ -88,49 +93,102 @@ pub fn verity_uuid(release: &Release) -> String {
 pub fn root_hash(folder: &Path) -> Result<String, DiskError> {
     let path = folder.join("root-hash");
     let hash = fs::read_to_string(&path).at(&path)?.trim().to_owned();
-    if hash.len() == ROOT_HASH_DIGITS && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(hash)
-    } else {
-        Err(DiskError::RootHash)
-    }
+    if is_root_hash(&hash) { Ok(hash) } else { Err(DiskError::RootHash) }
 }
 
-/// Makes `disk.raw` in `folder` from the `usr` folder that [`make_usr`] filled.
+fn is_root_hash(text: &str) -> bool {
+    text.len() == ROOT_HASH_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Makes `disk.raw` in `folder` from the `usr` folder that [`make_usr`] filled, with its boot image `uki.efi`.
 pub fn make_disk(parts: &Parts<'_>, usr: &Path, folder: &Path) -> Result<(), DiskError> {
     let hash = root_hash(usr)?;
+    let (uki, loader) = (folder.join("uki.efi"), folder.join("loader.efi"));
+    make_uki(parts, &hash, &uki)?;
+    make_loader(parts, &loader)?;
+    let Release { id, version, epoch, .. } = parts.release;
+    let full_version = parts.release.full_version();
+    let layout = Layout {
+        checkout: parts.checkout,
+        id,
+        version,
+        full_version: &full_version,
+        epoch: *epoch,
+        root_hash: &hash,
+        channel: parts.channel,
+        usr: &usr.join(USR),
+        verity: &usr.join(VERITY),
+        uki: &uki,
+        loader: &loader,
+        tools: parts.tools,
+    };
+    lay_out(&layout, folder)
+}
+
+/// A version's finished parts, and how they come to stand on a disk.
+#[derive(Debug)]
+pub struct Layout<'a> {
+    /// The checkout, for `image/`.
+    pub checkout: &'a Path,
+    /// How boot images' names begin.
+    pub id: &'a str,
+    /// Three numbers.
+    pub version: &'a str,
+    /// With its mark.
+    pub full_version: &'a str,
+    /// Seconds since 1970: the time of all files.
+    pub epoch: u64,
+    /// 64 hex digits.
+    pub root_hash: &'a str,
+    pub channel: &'a str,
+    pub usr: &'a Path,
+    pub verity: &'a Path,
+    /// The boot image.
+    pub uki: &'a Path,
+    /// The boot loader.
+    pub loader: &'a Path,
+    pub tools: &'a Sandbox,
+}
+
+/// Makes `disk.raw` in `folder`. The same parts give the same bytes, whoever made them.
+pub fn lay_out(layout: &Layout<'_>, folder: &Path) -> Result<(), DiskError> {
+    let hash = layout.root_hash;
+    if !is_root_hash(hash) {
+        return Err(DiskError::RootHash);
+    }
     let (esp, oem, definitions) = (folder.join("esp"), folder.join("oem"), folder.join("repart.d"));
-    make_esp(parts, &hash, folder, &esp)?;
+    fill_esp(layout, &esp)?;
     make_folder(&oem)?;
-    put(&oem.join("update.conf"), format!("GROUP={}\n", parts.channel).as_bytes(), 0o644)?;
-    date(&esp, parts.release.epoch)?;
-    date(&oem, parts.release.epoch)?;
+    put(&oem.join("update.conf"), format!("GROUP={}\n", layout.channel).as_bytes(), 0o644)?;
+    date(&esp, layout.epoch)?;
+    date(&oem, layout.epoch)?;
     let (usr_uuid, verity_uuid) = (partition_uuid(&hash[..32]), partition_uuid(&hash[32..]));
-    let source = parts.checkout.join("image/repart.d");
+    let source = layout.checkout.join("image/repart.d");
     for name in walk(&source)? {
         let file = source.join(&name);
         let text = fs::read_to_string(&file)
             .at(&file)?
             .replace("@ESP@", &esp.to_string_lossy())
             .replace("@OEM@", &oem.to_string_lossy())
-            .replace("@USR@", &usr.join("usr.erofs").to_string_lossy())
-            .replace("@VERITY@", &usr.join("usr.verity").to_string_lossy())
+            .replace("@USR@", &layout.usr.to_string_lossy())
+            .replace("@VERITY@", &layout.verity.to_string_lossy())
             .replace("@USR_UUID@", &usr_uuid)
             .replace("@VERITY_UUID@", &verity_uuid);
         put(&definitions.join(&name), text.as_bytes(), 0o644)?;
     }
-    let seed = uuid("disk", &parts.release.full_version());
-    run(command(parts.tools, "systemd-repart")?
+    let seed = uuid("disk", layout.full_version);
+    run(command(layout.tools, "systemd-repart")?
         .args(["--offline=yes", "--empty=create", "--size=auto", "--dry-run=no", "--no-pager"])
         .arg(format!("--seed={seed}"))
         .arg(format!("--definitions={}", definitions.display()))
         .arg(folder.join("disk.raw"))
-        .env("SOURCE_DATE_EPOCH", parts.release.epoch.to_string())
+        .env("SOURCE_DATE_EPOCH", layout.epoch.to_string())
         .env("SYSTEMD_REPART_MKFS_OPTIONS_EXT4", format!("-E hash_seed={seed}"))
         .env("TZ", "UTC"))?;
     Ok(())
 }
 
-fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<(), DiskError> {
+fn make_uki(parts: &Parts<'_>, hash: &str, uki: &Path) -> Result<(), DiskError> {
     let kernel = kernel_folder(parts.base)?;
     let words = parts.checkout.join("os/cmdline");
     let mut line: Vec<String> = fs::read_to_string(&words)
@@ -141,8 +199,6 @@ fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<
         .collect();
     line.push(format!("usrhash={hash}"));
     let os_release = parts.system.join("usr/lib/os-release");
-    let name = format!("{}_{}+{BOOT_TRIES}-0.efi", parts.release.id, parts.release.version);
-    let uki = folder.join("uki.efi");
     let mut ukify = command(parts.tools, "ukify")?;
     ukify
         .arg("build")
@@ -160,23 +216,31 @@ fn make_esp(parts: &Parts<'_>, hash: &str, folder: &Path, esp: &Path) -> Result<
             .arg(format!("--secureboot-certificate={}", sign.certificate.display()));
     }
     run(&mut ukify)?;
-    lay_over(&parts.checkout.join("image/esp"), esp)?;
-    let loader = folder.join("loader.efi");
-    let unsigned = parts.base.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi");
+    Ok(())
+}
+
+fn make_loader(parts: &Parts<'_>, loader: &Path) -> Result<(), DiskError> {
+    let unsigned = parts.base.join(BOOT_LOADER);
     match parts.sign {
-        None => put(&loader, &fs::read(&unsigned).at(&unsigned)?, 0o644)?,
+        None => put(loader, &fs::read(&unsigned).at(&unsigned)?, 0o644)?,
         Some(sign) => {
             let mut sbsign = command(parts.tools, "sbsign")?;
             sbsign.arg("--key").arg(&sign.key).arg("--cert").arg(&sign.certificate);
-            run(sbsign.arg("--output").arg(&loader).arg(&unsigned))?;
+            run(sbsign.arg("--output").arg(loader).arg(&unsigned))?;
             let order = Order { sign, base: parts.base, epoch: parts.release.epoch, tools: parts.tools };
             put_keys(&order, &folder.join("keys"), esp)?;
         }
     }
-    let loader = fs::read(&loader).at(&loader)?;
+    Ok(())
+}
+
+fn fill_esp(layout: &Layout<'_>, esp: &Path) -> Result<(), DiskError> {
+    let name = format!("{}_{}+{BOOT_TRIES}-0.efi", layout.id, layout.version);
+    lay_over(&layout.checkout.join("image/esp"), esp)?;
+    let loader = fs::read(layout.loader).at(layout.loader)?;
     put(&esp.join("EFI/BOOT/BOOTX64.EFI"), &loader, 0o644)?;
     put(&esp.join("EFI/systemd/systemd-bootx64.efi"), &loader, 0o644)?;
-    put(&esp.join("EFI/Linux").join(name), &fs::read(&uki).at(&uki)?, 0o644)?;
+    put(&esp.join("EFI/Linux").join(name), &fs::read(layout.uki).at(layout.uki)?, 0o644)?;
     Ok(())
 }
 

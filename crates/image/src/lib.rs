@@ -17,6 +17,7 @@ pub mod formats;
 pub mod full_disk;
 pub mod initrd;
 pub mod kernel;
+pub mod laid_out;
 pub mod lock;
 pub mod mirror;
 pub mod options;

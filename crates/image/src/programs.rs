@@ -67,6 +67,12 @@ pub fn build(programs: &[Program], checkout: &Path, told: &dyn Fn(&str)) -> Resu
         command.args(["--package", &program.package]);
     }
     command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", mapped_paths(checkout).join("\x1f"));
+    // Where keelson itself was run by cargo: build scripts ask to run again when these change.
+    for (name, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+            command.env_remove(name);
+        }
+    }
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -5,6 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use nix::unistd::{Whence, lseek};
+use sha2::{Digest, Sha256};
+
+use crate::fetch::hex;
+
+/// Read at once for a digest; larger than any file system's own block.
+const DIGEST_BLOCK: usize = 1 << 18;
 
 /// Copies data and leaves holes.
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
@@ -30,6 +36,39 @@ pub fn copy_part(from: &Path, start: u64, length: u64, to: &Path) -> io::Result<
         at = lseek(&source, data, Whence::SeekHole)?.min(end);
         copy_range(&mut source, &target, (data, at), first)?;
     }
+}
+
+/// SHA-256 of the content, in hexadecimal, for comparing it with itself: of blocks that are not zeros, each with its
+/// place. A hole and zeros count the same, and holes are not read.
+pub fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut hash = Sha256::new_with_prefix(length.to_le_bytes());
+    let end = i64::try_from(length).map_err(io::Error::other)?;
+    let block = i64::try_from(DIGEST_BLOCK).map_err(io::Error::other)?;
+    let (mut at, mut buffer) = (0, vec![0; DIGEST_BLOCK]);
+    while at < end {
+        let data = match lseek(&file, at, Whence::SeekData) {
+            Ok(data) => data,
+            Err(nix::errno::Errno::ENXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let hole = lseek(&file, data, Whence::SeekHole)?;
+        // Where data begins and ends is the file system's: blocks are counted from the file's own beginning.
+        at = data - data % block;
+        file.seek(SeekFrom::Start(at.unsigned_abs()))?;
+        while at < hole {
+            let rest = usize::try_from(end - at).unwrap_or(DIGEST_BLOCK).min(DIGEST_BLOCK);
+            let bytes = &mut buffer[..rest];
+            file.read_exact(bytes)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                hash.update(at.to_le_bytes());
+                hash.update(&*bytes);
+            }
+            at += block;
+        }
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 /// Copies from one place of the source to another to the same places of the target, counted from `first`.
@@ -59,6 +98,30 @@ mod tests {
         copy_sparse(&from, &to).unwrap();
         assert_eq!(sha256_of(&from).unwrap(), sha256_of(&to).unwrap());
         assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn a_digest_goes_by_the_content_and_not_by_the_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (holes, zeros) = (folder.path().join("a"), folder.path().join("b"));
+        let mut content = vec![0; 3 << 20];
+        content[700_000..700_004].copy_from_slice(b"data");
+        content[(3 << 20) - 1] = 7;
+        std::fs::write(&zeros, &content).unwrap();
+        let file = File::create(&holes).unwrap();
+        file.set_len(3 << 20).unwrap();
+        let put = |at: u64, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
+        put(700_000, b"data");
+        put((3 << 20) - 1, &[7]);
+        let first = digest(&holes).unwrap();
+        assert_eq!(first, digest(&zeros).unwrap());
+        for (at, before) in [(0, 0), (700_001, b'a'), (2 << 20, 0), ((3 << 20) - 1, 7)] {
+            put(at, &[before ^ 1]);
+            assert_ne!(digest(&holes).unwrap(), first, "{at}");
+            put(at, &[before]);
+        }
+        file.set_len((3 << 20) + 1).unwrap();
+        assert_ne!(digest(&holes).unwrap(), first);
     }
 
     #[test]

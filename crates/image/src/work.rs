@@ -117,6 +117,18 @@ impl Work {
         Ok((place, false))
     }
 
+    /// The folder of `kind` for `key`, empty if it is new, for who fills it bit by bit: what a fill that was cut left
+    /// there stays. Whether it is whole is the filler's to say.
+    pub fn continued(&self, kind: &str, key: &Key) -> Result<PathBuf, TreeError> {
+        let shelf = self.folder.join(kind);
+        let place = shelf.join(key.name());
+        make_folder(&place)?;
+        let now = filetime_now();
+        nix::sys::stat::utimes(&place, &now, &now).map_err(io::Error::from).at(&place)?;
+        self.forget_old(&shelf)?;
+        Ok(place)
+    }
+
     fn forget_old(&self, shelf: &Path) -> Result<(), TreeError> {
         let mut results = Vec::new();
         for entry in fs::read_dir(shelf).at(shelf)? {
@@ -202,6 +214,23 @@ mod tests {
         drop(work);
         open(false).unwrap();
         assert!(!folder.path().join("kind/partial").exists());
+    }
+
+    #[test]
+    fn what_is_filled_bit_by_bit_outlives_a_cut_and_few_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+        let fill = |name: &str| open().continued("kind", &Key::new(name)).unwrap();
+        let first = fill("1");
+        fs::write(first.join("half"), "").unwrap();
+        assert!(fill("1").join("half").exists());
+        for name in ["2", "1", "3"] {
+            // Its age is the file system's, in ticks of some milliseconds.
+            std::thread::sleep(Duration::from_millis(20));
+            fill(name);
+        }
+        assert!(first.join("half").exists());
+        assert_eq!(fs::read_dir(folder.path().join("kind")).unwrap().count(), KEPT_RESULTS);
     }
 
     #[test]

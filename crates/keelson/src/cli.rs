@@ -31,6 +31,7 @@ pub enum Verb {
     /// Boot machines and wait until they are ready
     #[command(after_help = "Examples:\n  keelson up\n  keelson up --nodes 1 --memory 2048\n  \
         keelson up --user-data my-config.yaml --on nspawn\n  keelson up --provision\n  \
+        keelson up --channel beta --update-server http://127.0.0.1:8041\n  \
         keelson up --image keelson-9999.1.0-alpha.qcow2")]
     Up(verbs::up::Flags),
     /// Show the machines of the cluster
@@ -65,8 +66,9 @@ pub enum Verb {
     Test(verbs::test::Flags),
     /// Certificates of a cluster that speaks TLS
     Ca(verbs::ca::Flags),
-    /// Make the keys that releases and channels are signed with
-    #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme")]
+    /// Make the keys that releases and channels are signed with, and change them
+    #[command(after_help = "Examples:\n  keelson keys\n  keelson keys --pin --name acme\n  \
+        keelson keys rotate --replace release && keelson keys publish")]
     Keys(verbs::keys::Flags),
     /// Build a version, and pack and sign it for machines that run another
     #[command(after_help = "Examples:\n  keelson release --version 9999.2.0\n  \

@@ -11,6 +11,8 @@ use machines::image::ImageError;
 use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
 
+use crate::published::PublishedError;
+
 const FAILED: u8 = 1;
 const WRONG_USE: u8 = 2;
 
@@ -60,6 +62,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<BackendError>()
             && let Some(hint) = backend(error)
         {
+            return Some(hint);
+        }
+        if let Some(hint) = cause.downcast_ref().and_then(PublishedError::hint) {
             return Some(hint);
         }
         if cause.downcast_ref::<ImageError>().is_some() {

@@ -8,6 +8,7 @@ mod global;
 mod image;
 mod output;
 mod provide;
+mod published;
 mod update_server;
 mod verbs;
 

@@ -151,15 +151,18 @@ fn lacking(host: &Path, on: Option<BackendKind>) -> Vec<&'static str> {
 }
 
 /// Whether the kernel has the file system of `/usr`. One that could load it on demand is not asked.
-fn mounts_erofs() -> bool {
+pub fn mounts_erofs() -> bool {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     known.lines().any(|line| line.trim() == "erofs")
 }
 
 /// Keeps a file of the build in `folder`: a later build clears its own folder, and a machine must outlive that.
-fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+pub fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let extension = file.extension().context("a file without an extension")?;
     let kept = folder.join(format!("{KEPT}{}.{}", key_of(file)?, extension.to_string_lossy()));
+    if is_made_anew(file, &kept) {
+        std::fs::remove_file(&kept).with_context(|| format!("cannot replace {}", kept.display()))?;
+    }
     if !kept.exists() && std::fs::hard_link(file, &kept).is_err() {
         let partial = kept.with_extension("partial");
         copy_sparse(file, &partial)
@@ -169,8 +172,15 @@ fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(kept)
 }
 
+/// Whether what was linked to is not there any more, and its like is: one that was found damaged, say.
+fn is_made_anew(file: &Path, kept: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(file), Ok(kept)) = (file.metadata(), kept.metadata()) else { return false };
+    file.dev() == kept.dev() && file.ino() != kept.ino()
+}
+
 /// The same for a folder, where its files can be linked to; elsewhere it stays the build's.
-fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+pub fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let key = tree.file_name().context("a folder without a name")?.to_string_lossy();
     let kept = folder.join(format!("{KEPT}{key}.{KEPT_TREE}"));
     if kept.exists() {
@@ -294,6 +304,11 @@ mod tests {
             names(folder.path()),
             expected.into_iter().filter(|name| *name != "image-old.tree").collect::<Vec<_>>()
         );
+        std::fs::rename(at("KEY/disk.raw"), at("damaged")).unwrap();
+        std::fs::write(at("KEY/disk.raw"), "new").unwrap();
+        std::fs::write(at("damaged"), "old").unwrap();
+        keep(&at("KEY/disk.raw"), folder.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "new", "what was made anew is kept anew");
         // What the build clears, the cluster still has.
         for name in ["KEY", "TREE"] {
             std::fs::remove_dir_all(at(name)).unwrap();

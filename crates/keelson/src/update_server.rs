@@ -40,6 +40,34 @@ pub struct Reached {
     app: String,
 }
 
+/// Where a channel is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Url(String),
+    /// The data folder of a server.
+    Folder(PathBuf),
+}
+
+impl Source {
+    pub fn name(&self) -> String {
+        match self {
+            Self::Url(url) => url.clone(),
+            Self::Folder(folder) => crate::output::with_home(folder),
+        }
+    }
+}
+
+/// Reads what `--update-server` names.
+pub fn source(text: &str) -> Result<Source, String> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(Source::Url(text.trim_end_matches('/').to_owned()));
+    }
+    match std::path::absolute(text) {
+        Ok(folder) if folder.is_dir() => Ok(Source::Folder(folder)),
+        _ => Err("it is no http:// or https:// URL, and no folder".to_owned()),
+    }
+}
+
 /// Why the server did not do it, in its own words.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]

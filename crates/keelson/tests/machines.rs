@@ -5,13 +5,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use folder_machine::{Machine, releases};
+use folder_machine::{Images, Machine, Releases, release, releases};
+use release_folder::latest_complete;
 use serde_json::Value;
 use update::status::Operation;
 use update::trust::Wish;
-use updater::{Checked, Done, Watch};
+use updater::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed};
 
 struct Quiet;
 
@@ -40,8 +42,11 @@ struct Server {
 impl Server {
     /// With the releases' own channel key.
     fn start() -> Self {
+        Self::with_key(&releases().keys.join("channel.key"))
+    }
+
+    fn with_key(key: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = releases().keys.join("channel.key");
         let mut child = keelson(folder.path())
             .args(["serve-updates", "--listen", "127.0.0.1:0", "--json", "--key", key.to_str().unwrap()])
             .stdout(Stdio::piped())
@@ -57,10 +62,20 @@ impl Server {
     }
 
     fn done(&self, words: &[&str]) -> String {
-        let mut command = keelson(self.folder.path());
-        let output = command.env("KEELSON_UPDATE_SERVER", &self.url).args(words).output().unwrap();
+        let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fails(&self, words: &[&str], expect: &str) {
+        let output = self.run(words);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.contains(expect), "{words:?}: {error}");
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = keelson(self.folder.path());
+        command.env("KEELSON_UPDATE_SERVER", &self.url).args(words).output().unwrap()
     }
 
     fn check(&self, machine: &Machine) -> Checked {
@@ -105,4 +120,202 @@ fn a_published_version_reaches_a_machine_and_one_that_fails_is_told() {
     assert_eq!(machine.next(), "keelson_2.0.0.efi");
     let told = server.done(&["channel", "activity"]);
     assert!(told.contains("booted 3.0.0 and went back"), "{told}");
+}
+
+const APP: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
+const PATIENCE: Patience = Patience { attempts: 2, pause: Duration::from_millis(10) };
+
+/// Counts what is fetched, and stops at some point.
+#[derive(Default)]
+struct Counting {
+    fetched: std::sync::atomic::AtomicU64,
+    stop_at: Option<u64>,
+}
+
+impl Watch for Counting {
+    fn operation(&self, _: Operation) {}
+    fn found(&self, _: &str, _: u64) {}
+    fn progress(&self, done: u64, _: u64) {
+        self.fetched.store(done, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn cancelled(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.fetched() >= at)
+    }
+}
+
+impl Counting {
+    fn fetched(&self) -> u64 {
+        self.fetched.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What a machine is made of that is not there yet.
+struct Fetched(tempfile::TempDir);
+
+impl Fetched {
+    fn fetch(&self, published: &Published, watch: &Counting) -> Result<(), Failure> {
+        let [usr, verity, uki] = ["usr", "verity", "uki"].map(|name| self.0.path().join(name));
+        published.fetch(Files { usr: &usr, verity: &verity, uki: &uki }, watch)
+    }
+
+    fn is(&self, images: &Images) -> bool {
+        [("usr", &images.usr), ("verity", &images.tree), ("uki", &images.uki)]
+            .into_iter()
+            .all(|(name, wanted)| std::fs::read(self.0.path().join(name)).unwrap() == *wanted)
+    }
+}
+
+fn keys(folder: &Path) -> Authorities {
+    believed(&[folder.to_path_buf()], None).unwrap()
+}
+
+fn published(server: &Server, channel: &str, keys: &Authorities) -> Result<Published, Failure> {
+    let asked = Asked { appid: APP, board: "amd64-usr", channel };
+    Published::of_server(&format!("{}files/keelson", server.url), None, asked, keys, PATIENCE)
+}
+
+/// What `up --channel` makes disks of.
+#[test]
+fn a_published_version_is_fetched_for_machines_that_are_not_there_yet() {
+    let releases = releases();
+    let Releases { made, new, .. } = &*releases;
+    let server = Server::start();
+    let trusted = keys(&releases.keys);
+    let refused =
+        |channel: &str, keys: &Authorities| published(&server, channel, keys).err().unwrap().message;
+    assert!(refused("alpha", &trusted).contains("nothing is published in channel alpha"));
+    server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    // Neither is a rollout for it.
+    server.done(&["channel", "pause", "alpha"]);
+    assert!(refused("gamma", &trusted).contains("there is no channel gamma"));
+    let foreign = tempfile::tempdir().unwrap();
+    release_folder::make_keys(foreign.path(), "foreign").unwrap();
+    assert!(refused("alpha", &keys(foreign.path())).contains("no trusted key made this signature"));
+    assert!(refused("alpha", &Authorities::default()).contains("there is no key"));
+    let found = published(&server, "alpha", &trusted).unwrap();
+    assert_eq!(found.release.version, new.version);
+
+    let fetched = Fetched(tempfile::tempdir().unwrap());
+    let half = Counting { stop_at: Some(found.release.full.blob.size / 2), ..Counting::default() };
+    fetched.fetch(&found, &half).unwrap_err();
+    let rest = Counting::default();
+    fetched.fetch(&found, &rest).unwrap();
+    assert!(fetched.is(new), "what was published, to the byte");
+    let blob = found.release.full.blob.size;
+    assert!(rest.fetched() < blob, "{} of {blob} bytes: what was there is not fetched again", rest.fetched());
+    let nothing = Counting::default();
+    fetched.fetch(&found, &nothing).unwrap();
+    assert_eq!(nothing.fetched(), 0);
+    let usr = fetched.0.path().join("usr");
+    let mut bytes = std::fs::read(&usr).unwrap();
+    bytes[20_000_000] ^= 1;
+    std::fs::write(&usr, bytes).unwrap();
+    let mended = Counting::default();
+    fetched.fetch(&found, &mended).unwrap();
+    assert!(fetched.is(new) && mended.fetched() > 0 && mended.fetched() < blob);
+    // As a server's folder has it, which may be running.
+    let data = server.folder.path().join(".local/state/keelson/updates");
+    let folder = channel_server::look(&data, APP, "alpha", None).unwrap();
+    let asked = Asked { appid: APP, board: "amd64-usr", channel: "alpha" };
+    let found = Published::of_folder(&folder, asked, &trusted).unwrap();
+    let copy = Fetched(tempfile::tempdir().unwrap());
+    copy.fetch(&found, &Counting::default()).unwrap();
+    assert!(copy.is(new));
+    let other = Asked { channel: "beta", ..asked };
+    assert!(Published::of_folder(&folder, other, &trusted).is_err(), "it is signed for alpha alone");
+}
+
+#[test]
+fn a_changed_byte_of_what_is_published_is_never_used() {
+    let releases = releases();
+    let folder = tempfile::tempdir().unwrap();
+    let made = release(&releases.new, &releases.keys, &[], &folder.path().join("3.0.0"));
+    let server = Server::start();
+    server.done(&["publish", "--channel", "alpha", made.folder.to_str().unwrap()]);
+    let trusted = keys(&releases.keys);
+    let at = server.folder.path().join(".local/state/keelson/updates/releases");
+    let blob = files(&at).into_iter().find(|path| path.extension().is_some_and(|is| is == "blob")).unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let found = published(&server, "alpha", &trusted).unwrap();
+    let fetched = Fetched(tempfile::tempdir().unwrap());
+    let failure = fetched.fetch(&found, &Counting::default()).unwrap_err();
+    assert!(failure.message.contains("is not what was signed"), "{failure}");
+    assert!(!fetched.is(&releases.new));
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The operator's release key was stolen: two of the three root keys, which lie in different places, take it out. The
+/// machine follows, refuses what the old key signed, and takes what the new one signs.
+#[test]
+fn an_operator_rotates_and_a_machine_follows() {
+    let releases = releases();
+    let work = tempfile::tempdir().unwrap();
+    let (keys, safe) = (work.path().join("keys"), work.path().join("safe"));
+    let at = |path: &Path| path.to_str().unwrap().to_owned();
+    let run = |words: &[&str]| -> String {
+        let output = keelson(work.path()).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["keys", "--out", &at(&keys), "--name", "test"]);
+    let signed_by = |name: &str| {
+        let folder = work.path().join(name);
+        release(&releases.new, &keys, &[], &folder);
+        at(&folder)
+    };
+    // Two of the root keys are elsewhere.
+    std::fs::create_dir(&safe).unwrap();
+    for name in ["root-2.key", "root-3.key"] {
+        std::fs::rename(keys.join(name), safe.join(name)).unwrap();
+    }
+    let machine = Machine::new();
+    machine.pin(&std::fs::read(keys.join("keys.1.json")).unwrap());
+    let server = Server::with_key(&keys.join("channel.key"));
+    let old = signed_by("old");
+    server.done(&["publish", "--channel", "alpha", &old]);
+    server.done(&["keys", "publish", "--keys", &at(&keys)]);
+
+    let told = run(&["keys", "rotate", "--keys", &at(&keys), "--replace", "release"]);
+    assert!(told.contains("1 of root-2, root-3 (root keys of set 1) have to sign"), "{told}");
+    server.fails(&["keys", "publish", "--keys", &at(&keys)], "set 2 is not signed yet");
+    // It goes to the other place and is signed there; what comes back is the signature.
+    for name in ["keys.1.json", "keys.2.json"] {
+        std::fs::copy(keys.join(name), safe.join(name)).unwrap();
+    }
+    let set = at(&safe.join("keys.2.json"));
+    run(&["keys", "sign", &set, "--key", &at(&safe.join("root-3.key"))]);
+    let (set, signature) = (at(&keys.join("keys.2.json")), at(&safe.join("keys.2.json.sig")));
+    let told = run(&["keys", "sign", &set, "--collect", &signature]);
+    assert!(
+        told.contains("signed by root-1, root-3 of set 1") && told.contains("Next: keelson keys publish")
+    );
+    let told = server.done(&["keys", "publish", "--keys", &at(&keys)]);
+    assert_eq!(told, "machines follow to set 2 with their next offer\n");
+
+    let failure = server.check(&machine).done.unwrap_err();
+    assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
+    assert_eq!(machine.updater().key_set().unwrap().unwrap().epoch, 2);
+    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    // The same version again, signed by the new key, on another server: what was published never changes.
+    let other = Server::with_key(&keys.join("channel.key"));
+    other.done(&["keys", "publish", "--keys", &at(&keys)]);
+    other.fails(&["publish", "--channel", "alpha", &old], "not signed by a key that this server knows");
+    other.done(&["publish", "--channel", "alpha", &signed_by("new")]);
+    let checked = other.check(&machine);
+    assert!(matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
+    machine.assert_sound();
+    assert_eq!(machine.next(), "keelson_3.0.0+3-0.efi");
+    // Nor is a new machine made of what the old key signed, whose public half still lies there.
+    let trusted = believed(std::slice::from_ref(&keys), latest_complete(&keys).unwrap()).unwrap();
+    let failure = published(&server, "alpha", &trusted).err().unwrap();
+    assert!(failure.message.contains("release.json: no trusted key made this signature"), "{failure}");
+    published(&other, "alpha", &trusted).unwrap();
 }

@@ -149,6 +149,18 @@ fn superblock(parameters: &Parameters, blocks: u64) -> Vec<u8> {
     bytes
 }
 
+/// Bytes of the tree over an image of `size` bytes, its superblock among them.
+#[must_use]
+pub fn tree_bytes(size: u64) -> u64 {
+    let block = BLOCK_BYTES as u64;
+    let (mut blocks, mut all) = (size.div_ceil(block), 1);
+    while blocks > 1 {
+        blocks = (blocks * DIGEST_BYTES as u64).div_ceil(block);
+        all += blocks;
+    }
+    all * block
+}
+
 /// The whole content of a verity partition.
 #[derive(Debug, Clone)]
 pub struct Tree {

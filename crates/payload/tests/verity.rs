@@ -8,7 +8,7 @@
 
 use std::io::Cursor;
 
-use payload::verity::{BLOCK_BYTES, Hasher, Parameters, Tree, VerityError};
+use payload::verity::{BLOCK_BYTES, Hasher, Parameters, Tree, VerityError, tree_bytes};
 use payload::{Digest, GrowingFile, ReadAt};
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +41,7 @@ fn check(blocks: u32, salt: &str, root: &str, whole: &str) {
         let digest = tree.parts().fold(Sha256::new(), |hasher, part| hasher.chain_update(part));
         assert_eq!(tree.root.to_string(), root, "{blocks} blocks in pieces of {piece}");
         assert_eq!(Digest(digest.finalize().into()).to_string(), whole, "{blocks} blocks");
+        assert_eq!(tree.size(), tree_bytes(image.len() as u64));
         assert_eq!(tree.size(), tree.parts().map(|part| part.len() as u64).sum::<u64>());
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use minisign::{KeyPair, SecretKey, SecretKeyBox};
+use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
+use release::KeyText;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -44,20 +45,29 @@ pub fn make_keys(folder: &Path, name: &str) -> Result<MadeKeys, KeysError> {
         made.push((kind, secret));
     }
     for (kind, secret) in &made {
-        let pair =
-            KeyPair::generate_unencrypted_keypair().map_err(|error| KeysError::Make(error.to_string()))?;
-        let text =
-            |made: Result<String, minisign::PError>| made.map_err(|error| KeysError::Make(error.to_string()));
-        let comment = format!("Keelson's {kind} key {name}");
-        let secret_text = text(pair.sk.to_box(Some(&comment)).map(SecretKeyBox::into_string))?;
-        let public_text = text(pair.pk.to_box().map(minisign::PublicKeyBox::into_string))?;
-        put(secret, &secret_text, 0o600)?;
-        put(&folder.join(kind).join(format!("{name}.pub")), &public_text, 0o644)?;
+        let public = folder.join(kind).join(format!("{name}.pub"));
+        make_pair(secret, &public, &format!("Keelson's {kind} key {name}"))?;
     }
     Ok(MadeKeys { release: folder.join("release.key"), channel: folder.join("channel.key") })
 }
 
-fn put(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
+/// Makes one pair, its secret half for its owner alone.
+pub fn make_pair(secret: &Path, public: &Path, comment: &str) -> Result<(), KeysError> {
+    for path in [secret, public] {
+        if path.exists() {
+            return Err(KeysError::Exists(path.to_owned()));
+        }
+    }
+    let pair = KeyPair::generate_unencrypted_keypair().map_err(|error| KeysError::Make(error.to_string()))?;
+    let text =
+        |made: Result<String, minisign::PError>| made.map_err(|error| KeysError::Make(error.to_string()));
+    let secret_text = text(pair.sk.to_box(Some(comment)).map(SecretKeyBox::into_string))?;
+    let public_text = text(pair.pk.to_box().map(minisign::PublicKeyBox::into_string))?;
+    put(secret, &secret_text, 0o600)?;
+    put(public, &public_text, 0o644)
+}
+
+pub fn put(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     folder
         .and_then(|()| whole_file::replace(path, text.as_bytes(), mode))
@@ -78,6 +88,13 @@ impl Secret {
             Err(_) => boxed()?.into_secret_key(None).map_err(wrong)?,
         };
         Ok(Self(key))
+    }
+
+    /// What others know it by.
+    pub fn public(&self) -> Result<KeyText, KeysError> {
+        let public = PublicKey::from_secret_key(&self.0).and_then(|public| public.to_box());
+        let text = public.map_err(|error| KeysError::Make(error.to_string()))?.to_string();
+        KeyText::of_file(&text).map_err(|error| KeysError::Make(error.to_string()))
     }
 
     /// The text of a signature's file. `about` is signed too, and shown by minisign.

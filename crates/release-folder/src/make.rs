@@ -15,6 +15,7 @@ use release::{
     Release, SCHEMA, SEGMENTS, SignatureError, Verity, Version, files,
 };
 
+use crate::key_sets::{SetsError, sets};
 use crate::keys::{KeysError, Secret};
 
 /// The images of a version.
@@ -67,6 +68,8 @@ pub enum MakeError {
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Keys(#[from] KeysError),
+    #[error(transparent)]
+    Sets(#[from] SetsError),
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("the older release in {folder}")]
@@ -275,13 +278,18 @@ fn unpack(folder: &Path, release: &Release, paths: &[PathBuf; 2]) -> Result<(), 
 }
 
 impl Made {
-    /// One file with all of it, for a stick: `keelson-VERSION.kup`, an uncompressed tar file.
+    /// One file with all of it, and the sets of keys beside it, for a stick: `keelson-VERSION.kup`, an uncompressed tar
+    /// file.
     pub fn bundle(&self, path: &Path) -> Result<(), MakeError> {
         let failed = |source| MakeError::Write { path: path.to_owned(), source };
         let partial = path.with_extension("part");
         let mut archive = tar::Builder::new(File::create(&partial).map_err(failed)?);
         let blobs = self.release.blobs().map(|blob| blob.url.as_str());
-        for name in [files::RELEASE, files::RELEASE_SIGNATURE].into_iter().chain(blobs) {
+        let sets = sets(&self.folder)?;
+        let sets: Vec<_> =
+            sets.iter().flat_map(|set| [files::keys(set.epoch), files::keys_signatures(set.epoch)]).collect();
+        let sets = sets.iter().map(String::as_str);
+        for name in [files::RELEASE, files::RELEASE_SIGNATURE].into_iter().chain(sets).chain(blobs) {
             archive.append_path_with_name(self.folder.join(name), name).map_err(failed)?;
         }
         archive.into_inner().and_then(|file| file.sync_all()).map_err(failed)?;

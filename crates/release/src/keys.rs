@@ -4,6 +4,9 @@ use std::fmt;
 
 use minisign_verify::{PublicKey, Signature};
 
+/// A signature's file has so many lines.
+const LINES: usize = 4;
+
 /// One public key, and where it is from.
 pub struct Key {
     /// For messages: the file's name.
@@ -47,6 +50,11 @@ impl Keys {
         Ok(())
     }
 
+    /// Adds a key that was read before.
+    pub(crate) fn push(&mut self, name: String, key: PublicKey) {
+        self.0.push(Key { name, key });
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -70,6 +78,23 @@ impl Keys {
             .find(|key| key.key.verify(bytes, &signature, false).is_ok())
             .ok_or(SignatureError::NotTrusted)
     }
+
+    /// Of each key, in their order, whether it signed exactly `bytes`. `signatures` are texts of `.sig` files, one
+    /// behind the other.
+    pub fn signed(&self, bytes: &[u8], signatures: &str) -> Result<Vec<bool>, SignatureError> {
+        let signatures = split(signatures);
+        let decoded: Result<Vec<_>, _> = signatures.iter().map(|text| Signature::decode(text)).collect();
+        let decoded = decoded.map_err(|error| SignatureError::Malformed(error.to_string()))?;
+        let by = |key: &Key| decoded.iter().any(|signature| key.key.verify(bytes, signature, false).is_ok());
+        Ok(self.0.iter().map(by).collect())
+    }
+}
+
+/// Texts of `.sig` files that stand one behind the other, each with its end; the last may lack lines.
+#[must_use]
+pub fn split(signatures: &str) -> Vec<String> {
+    let lines: Vec<&str> = signatures.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.chunks(LINES).map(|lines| lines.join("\n") + "\n").collect()
 }
 
 #[cfg(test)]

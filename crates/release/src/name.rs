@@ -24,7 +24,7 @@ impl FileName {
 
 impl fmt::Display for FileName {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(&self.0)
+        to.pad(&self.0)
     }
 }
 

@@ -10,6 +10,8 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use release::Role;
+use time::OffsetDateTime;
 use update::slots::Machine;
 use update::status::Operation;
 use update::trust::Wish;
@@ -22,7 +24,7 @@ use crate::tempo::patience;
 #[command(
     name = "update-agent",
     version,
-    after_help = "Examples:\n  update-agent status\n  update-agent apply /media/usb/keelson-2.kup\n  \
+    after_help = "Examples:\n  update-agent status\n  update-agent keys\n  update-agent apply /media/usb/keelson-2.kup\n  \
                   update-agent rollback && systemctl reboot\n  update-agent hold \"until the audit is over\"\n\n\
                   Checks and downloads are update-engine.service's; `update_engine_client -update` asks for one now."
 )]
@@ -41,6 +43,12 @@ enum Command {
     },
     /// The two slots and the boot images, in the order that the machine would boot them
     Slots {
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whose signatures this machine believes: the set of keys that counts, and until when
+    Keys {
         /// One JSON document
         #[arg(long)]
         json: bool,
@@ -104,6 +112,7 @@ fn act(places: &Places, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Status { json } => return status(places, &updater, json),
         Command::Slots { json } => return slots(&updater.look()?, json),
+        Command::Keys { json } => return keys(&updater, &Settings::read(places), json),
         Command::Apply { path, allow_downgrade, retry } => {
             let wish = Wish { downgrade: allow_downgrade, retry };
             let shown = Shown::default();
@@ -180,6 +189,7 @@ fn status(places: &Places, updater: &Updater, json: bool) -> anyhow::Result<()> 
         ("Version", word("version")),
         ("Channel", word("group")),
         ("Server", word("server")),
+        ("Keys", updater.key_set()?.map(|set| format!("set {}, until {}", set.epoch, date(set.expires)))),
         ("Operation", word("operation")),
         ("Last result", word("last_result")),
         ("Last failure", word("last_error")),
@@ -193,6 +203,39 @@ fn status(places: &Places, updater: &Updater, json: bool) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()> {
+    let set = updater.key_set()?;
+    let local = settings.allow_local_keys;
+    if json {
+        println!("{:#}", serde_json::json!({ "set": set, "local_keys": local }));
+        return Ok(());
+    }
+    match &set {
+        Some(set) => {
+            let until = if set.expires < now() { "counted until" } else { "counts until" };
+            println!("Set {}, {until} {}", set.epoch, date(set.expires));
+            println!("The next one wants {} of its root keys.", set.threshold);
+            for role in Role::ALL {
+                for key in set.of(role) {
+                    println!("{:<8} {:<16} {}", role.name(), key.name, key.key.as_str());
+                }
+            }
+        }
+        None => println!("No set: the image names single keys, which only another image changes."),
+    }
+    if local {
+        println!("Those in /etc/keelson/keys.d count too.");
+    }
+    Ok(())
+}
+
+/// `2027-01-31`.
+fn date(seconds: u64) -> String {
+    let time =
+        i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.map_or_else(|| "the end of time".to_owned(), |time| time.date().to_string())
 }
 
 fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {

@@ -140,7 +140,9 @@ impl Engine {
         };
         let hold = self.updater.memory.hold().ok().flatten().map(|hold| hold.reason);
         let bans = self.updater.memory.bans().unwrap_or_default();
+        let keys = self.updater.key_set().ok().flatten();
         self.file(|file| {
+            file.key_set = keys.map(|set| set.epoch);
             file.server = server;
             file.group = settings.group;
             file.pending = pending;

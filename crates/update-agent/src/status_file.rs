@@ -10,6 +10,8 @@ pub struct StatusFile {
     /// That runs.
     pub version: String,
     pub group: String,
+    /// The number of the set of keys that counts; None where there is none.
+    pub key_set: Option<u64>,
     /// A URL, or why no server is asked.
     pub server: String,
     pub last_checked: i64,

@@ -6,6 +6,7 @@
 
 pub mod conf;
 pub mod entry;
+pub mod key_sets;
 pub mod method;
 pub mod schedule;
 pub mod slots;

@@ -1,7 +1,7 @@
 //! Whether an offer is taken: signatures, freshness, and that nothing goes back (the contract's 5).
 
 use release::{
-    Digest, Keys, MetadataError, Release, SignatureError, Timestamp, Version, files::RELEASE,
+    Digest, KeySet, Keys, MetadataError, Release, Role, SignatureError, Timestamp, Version, files::RELEASE,
     files::TIMESTAMP,
 };
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,8 @@ pub struct Facts<'a> {
     pub appid: &'a str,
     pub board: &'a str,
     pub channel: &'a str,
-    pub running: &'a Version,
+    /// None where there is no machine yet: its first version is not newer than anything.
+    pub running: Option<&'a Version>,
     /// Seconds since 1970, by the machine's clock.
     pub now: u64,
     /// Seconds since 1970, of the running image.
@@ -45,11 +46,27 @@ pub struct Wish {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
+    /// The set of keys that the rest was accepted under: 0 where there is none. The next set begins anew, as what a
+    /// stolen key signed may have been any number.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub keys: u64,
     pub epoch: u64,
     /// In that epoch.
     pub version: Option<Version>,
     /// The latest time that a timestamp was issued at, in seconds since 1970.
     pub issued: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(keys: &u64) -> bool {
+    *keys == 0
+}
+
+impl Seen {
+    /// What of it counts under the set of keys `keys`.
+    fn under(&self, keys: u64) -> Self {
+        if self.keys < keys { Self { keys, ..Self::default() } } else { self.clone() }
+    }
 }
 
 /// A version that failed on this machine, or that its operator does not want.
@@ -71,6 +88,10 @@ pub enum Refusal {
     Signature { file: &'static str, why: SignatureError },
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    #[error("key set {epoch} counted until {expires} (seconds since 1970), and no newer one was seen")]
+    KeysExpired { epoch: u64, expires: u64 },
+    #[error("key set {seen} counted here, and of it nothing is left but its number: set {known} is older")]
+    KeysLost { seen: u64, known: u64 },
     #[error("the release is of product {0}, this machine is another")]
     Product(String),
     #[error("the release is for board {0}")]
@@ -109,25 +130,72 @@ pub struct Accepted {
 
 /// Who may sign what.
 #[derive(Debug, Default)]
-pub struct Authorities {
+pub struct Signers {
     /// For releases.
     pub release: Keys,
     /// For what a channel has.
     pub channel: Keys,
 }
 
+impl Signers {
+    /// Those that a set names.
+    #[must_use]
+    pub fn of(set: &KeySet) -> Self {
+        Self { release: set.keys(Role::Release), channel: set.keys(Role::Channel) }
+    }
+}
+
+/// All whom a machine believes.
+#[derive(Debug, Default)]
+pub struct Authorities {
+    /// Named by the image, or by the set of keys.
+    pub given: Signers,
+    /// That set.
+    pub set: Option<InForce>,
+    /// The operator's own. No set speaks of them.
+    pub local: Signers,
+}
+
+impl Authorities {
+    /// Whether one whom they name for channels signed `bytes`. Whether that counts is for [`judge`].
+    pub fn channel_word(&self, bytes: &[u8], signature: &str) -> Result<(), SignatureError> {
+        signer(self, |signers| &signers.channel, bytes, signature).map(drop)
+    }
+}
+
+/// The set of keys that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    pub epoch: u64,
+    /// Seconds since 1970.
+    pub expires: u64,
+}
+
+impl InForce {
+    #[must_use]
+    pub fn of(set: &KeySet) -> Self {
+        Self { epoch: set.epoch, expires: set.expires }
+    }
+}
+
 /// Judges `offer`. Nothing of it is read before its signature holds, and nothing is to be kept before all holds.
-pub fn judge(offer: &Offer, keys: &Authorities, facts: &Facts<'_>) -> Result<Accepted, Refusal> {
-    keys.release
-        .verify(&offer.release, &offer.release_signature)
-        .map_err(|why| Refusal::Signature { file: RELEASE, why })?;
-    let release = Release::parse(&offer.release)?;
+pub fn judge(offer: &Offer, authorities: &Authorities, facts: &Facts<'_>) -> Result<Accepted, Refusal> {
+    let keys = authorities.set.map_or(0, |set| set.epoch);
+    let facts = &Facts { seen: facts.seen.under(keys), ..facts.clone() };
     let clock_is_wrong = facts.now < facts.build_time;
     let now = facts.now.max(facts.build_time).max(facts.seen.issued);
+    let signed = |file, kind: fn(&Signers) -> &Keys, bytes: &[u8], signature: &str| {
+        let by = signer(authorities, kind, bytes, signature);
+        match by.map_err(|why| Refusal::Signature { file, why })? {
+            By::Local => Ok(()),
+            By::Given => counts(authorities.set, facts.seen.keys, (!clock_is_wrong).then_some(now)),
+        }
+    };
+    signed(RELEASE, |signers| &signers.release, &offer.release, &offer.release_signature)?;
+    let release = Release::parse(&offer.release)?;
     let mut seen = facts.seen.clone();
     if let Some((bytes, signature)) = &offer.timestamp {
-        let refused = |why| Refusal::Signature { file: TIMESTAMP, why };
-        keys.channel.verify(bytes, signature).map_err(refused)?;
+        signed(TIMESTAMP, |signers| &signers.channel, bytes, signature)?;
         let timestamp = Timestamp::parse(bytes)?;
         fresh(&timestamp, offer, facts, now, clock_is_wrong)?;
         seen.issued = seen.issued.max(timestamp.issued);
@@ -144,6 +212,40 @@ pub fn judge(offer: &Offer, keys: &Authorities, facts: &Facts<'_>) -> Result<Acc
         seen.version = Some(release.version.clone());
     }
     Ok(Accepted { release, seen, clock_is_wrong })
+}
+
+/// Whose key it was.
+enum By {
+    Local,
+    Given,
+}
+
+fn signer(
+    authorities: &Authorities,
+    kind: fn(&Signers) -> &Keys,
+    bytes: &[u8],
+    signature: &str,
+) -> Result<By, SignatureError> {
+    let [local, given] = [kind(&authorities.local), kind(&authorities.given)];
+    match local.verify(bytes, signature) {
+        Ok(_) => Ok(By::Local),
+        Err(SignatureError::NotTrusted) if given.is_empty() => Err(SignatureError::NotTrusted),
+        Err(_) => given.verify(bytes, signature).map(|_| By::Given),
+    }
+}
+
+/// Whether the keys that the image or a set names count at this time: None where it is not known.
+fn counts(set: Option<InForce>, seen: u64, now: Option<u64>) -> Result<(), Refusal> {
+    let known = set.map_or(0, |set| set.epoch);
+    if known < seen {
+        return Err(Refusal::KeysLost { seen, known });
+    }
+    match (set, now) {
+        (Some(InForce { epoch, expires }), Some(now)) if now > expires => {
+            Err(Refusal::KeysExpired { epoch, expires })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn fresh(
@@ -191,15 +293,17 @@ fn forward(release: &Release, facts: &Facts<'_>) -> Result<(), Refusal> {
     if !facts.wish.downgrade {
         // What was seen in an epoch that a stolen key belongs to says nothing: it may have been any number.
         let of_epoch = facts.seen.version.iter().filter(|_| facts.seen.epoch == release.epoch);
-        for than in of_epoch.chain([facts.running]) {
+        for than in of_epoch.chain(facts.running) {
             if version < than {
                 return Err(Refusal::Older { offered: version.clone(), than: than.clone() });
             }
         }
     }
-    if let Some(from) = release.min_from.as_ref().filter(|from| facts.running < *from) {
+    if let (Some(from), Some(running)) = (&release.min_from, facts.running)
+        && running < from
+    {
         let (version, from) = (version.clone(), from.clone());
-        return Err(Refusal::TooFar { version, from, running: facts.running.clone() });
+        return Err(Refusal::TooFar { version, from, running: running.clone() });
     }
     let root_hash = release.images.verity.root_hash;
     if let Some(ban) = facts.bans.iter().find(|ban| ban.root_hash == root_hash).filter(|_| !facts.wish.retry)

@@ -9,7 +9,7 @@ use release::{Digest, Release, Version, files};
 use update::method;
 use update::slots::Machine;
 use update::status::Operation;
-use update::trust::{Accepted, Authorities, Ban, Facts, Offer, Refusal, Wish, judge};
+use update::trust::{Accepted, Ban, Facts, Offer, Refusal, Wish, judge};
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::fill;
@@ -63,6 +63,7 @@ impl Updater {
             let message = format!("{} can not be read: {error}", path.display());
             Failure::text(Kind::Refused, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
+        self.follow_keys(&origin, &|name| origin.has(name))?;
         let offer = offer(&origin, false)?;
         let accepted = self.judge(&offer, settings, wish)?;
         self.install(&accepted, &origin, watch, &mut |_| {})
@@ -122,52 +123,25 @@ impl Updater {
     }
 
     pub(crate) fn judge(&self, offer: &Offer, settings: &Settings, wish: Wish) -> Result<Accepted, Failure> {
-        let keys = self.keys(settings)?;
+        let authorities = self.authorities(settings)?;
         let bans = self.memory.bans().map_err(memory_failed)?;
         let facts = Facts {
             appid: &self.identity.appid,
             board: &self.identity.board,
             channel: &settings.group,
-            running: &self.identity.version,
+            running: Some(&self.identity.version),
             now: now(),
             build_time: self.identity.build_time,
             seen: self.memory.seen().map_err(memory_failed)?,
             bans: &bans,
             wish,
         };
-        let accepted = judge(offer, &keys, &facts).map_err(|refusal| {
-            let code = match refusal {
-                Refusal::Signature { .. } => ErrorCode::PAYLOAD_PUBLIC_KEY,
-                Refusal::Metadata(_) => code::MANIFEST,
-                Refusal::Mixed => ErrorCode::PAYLOAD_HASH_MISMATCH,
-                Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
-                    ErrorCode::DEFERRED_PER_POLICY
-                }
-                _ => ErrorCode::IGNORED_PER_POLICY,
-            };
-            Failure::new(Kind::Refused, code, &refusal)
-        })?;
+        let accepted = judge(offer, &authorities, &facts).map_err(|refusal| not_taken(&refusal))?;
         if accepted.clock_is_wrong {
             tracing::warn!("the clock is before the time that this version was built: expiry is not judged");
         }
         self.memory.see(&accepted.seen).map_err(memory_failed)?;
         Ok(accepted)
-    }
-
-    /// The image's own keys, and the owner's where the owner says so.
-    fn keys(&self, settings: &Settings) -> Result<Authorities, Failure> {
-        let mut keys = Authorities::default();
-        let own = settings.allow_local_keys.then_some("etc/keelson/keys.d");
-        for folder in ["usr/share/keelson/keys"].into_iter().chain(own) {
-            for (kind, to) in [("release", &mut keys.release), ("channel", &mut keys.channel)] {
-                for path in public_keys(&self.places.at(folder).join(kind)) {
-                    let text = fs::read_to_string(&path).unwrap_or_default();
-                    let added = to.add(&path.display().to_string(), &text);
-                    added.map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
-                }
-            }
-        }
-        Ok(keys)
     }
 
     pub(crate) fn install(
@@ -252,13 +226,20 @@ pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure
     })
 }
 
-/// `.pub` files of a folder, in the order of their names; none where it is not there.
-fn public_keys(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));
-    paths.sort();
-    paths
+/// The failure that a refused offer is.
+pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
+    let code = match refusal {
+        Refusal::Signature { .. } | Refusal::KeysExpired { .. } | Refusal::KeysLost { .. } => {
+            ErrorCode::PAYLOAD_PUBLIC_KEY
+        }
+        Refusal::Metadata(_) => code::MANIFEST,
+        Refusal::Mixed => ErrorCode::PAYLOAD_HASH_MISMATCH,
+        Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
+            ErrorCode::DEFERRED_PER_POLICY
+        }
+        _ => ErrorCode::IGNORED_PER_POLICY,
+    };
+    Failure::new(Kind::Refused, code, refusal)
 }
 
 /// Seconds since 1970.

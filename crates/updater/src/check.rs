@@ -92,13 +92,15 @@ impl Talk<'_> {
             Answer::Update(found) => found,
         };
         *poll_interval = found.poll_interval;
+        let origin = Origin::Server { web: self.web.clone(), code_bases: found.urls.to_vec() };
+        // Whether or not this version is wanted: a key that was stolen counts no longer than it has to.
+        self.updater.follow_keys(&origin, &|name| found.file(name).is_some())?;
         if pending.as_deref() == Some(found.version) {
             return Ok(Done::UpToDate(None));
         }
         if let Some(hold) = memory.hold().map_err(memory_failed)?.filter(|_| !self.interactive) {
             return Ok(Done::Held { version: found.version.to_owned(), reason: hold.reason });
         }
-        let origin = Origin::Server { web: self.web.clone(), code_bases: found.urls.to_vec() };
         for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
             if found.file(name).is_none() {
                 let message = format!("the server offers version {} without {name}", found.version);

@@ -33,6 +33,12 @@ impl Failure {
         Self { kind, code, message: causes::chain(error), version: None }
     }
 
+    /// Whether it is that no trusted key signed what came.
+    #[must_use]
+    pub fn is_signature(&self) -> bool {
+        self.code == ErrorCode::PAYLOAD_PUBLIC_KEY
+    }
+
     #[must_use]
     pub fn text(kind: Kind, code: ErrorCode, message: String) -> Self {
         Self { kind, code, message, version: None }

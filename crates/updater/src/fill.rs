@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use disk_slots::gpt::Partition;
 use omaha::ErrorCode;
-use payload::verity::Parameters;
+use payload::verity::{Parameters, Tree, VerityError};
 use payload::{
     Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
     read_back, read_back_tree,
@@ -38,6 +38,13 @@ impl Slot {
         let (path, offset) = if device.exists() { (device, 0) } else { (disk, partition.offset) };
         let file = File::options().read(true).write(true).open(path)?;
         Ok(Self { path: path.to_owned(), file, offset, bytes: partition.bytes })
+    }
+
+    /// A file of so many bytes, made where it is not there: what it holds already is kept.
+    pub fn file(path: &Path, bytes: u64) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.set_len(bytes)?;
+        Ok(Self { path: path.to_owned(), file, offset: 0, bytes })
     }
 
     /// What the disk has, past the page cache where that can be.
@@ -83,8 +90,14 @@ pub struct Targets<'a> {
     /// The boot image's temporary file.
     pub uki: &'a Path,
     /// What runs, for a difference to it.
-    pub old_usr: &'a Slot,
-    pub old_uki: &'a Path,
+    pub old: Option<Old<'a>>,
+}
+
+/// An older version's images.
+#[derive(Clone, Copy)]
+pub struct Old<'a> {
+    pub usr: &'a Slot,
+    pub uki: &'a Path,
 }
 
 /// Fills all of it and reads it back. `look` is for a second attempt: what is there already is kept.
@@ -100,6 +113,19 @@ pub fn fill(
     download(method, release, origin, targets, &uki, look, watch)?;
     drop(uki);
     watch.operation(Operation::Verifying);
+    let tree = read_images(release, targets, watch)?;
+    watch.operation(Operation::Finalizing);
+    tree.write(targets.verity).map_err(|error| tree_failed(&error))?;
+    compare_tree(&tree, targets)
+}
+
+/// Whether all of it is there, as it was signed: an error where it is not.
+pub fn read_all(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<(), Failure> {
+    compare_tree(&read_images(release, targets, watch)?, targets)
+}
+
+/// Reads both images back; the hash tree of `usr`, which is the signed one.
+fn read_images(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<Tree, Failure> {
     let images = &release.images;
     let parameters = Parameters::of(&images.verity).map_err(|error| {
         let message = format!("release.json: {}", causes::chain(&error));
@@ -112,11 +138,16 @@ pub fn fill(
     let tree = read_back_tree(&usr, &parameters, from, &mut go_on).map_err(not_verified)?;
     let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
     read_back(&uki, from, &mut go_on).map_err(not_verified)?;
-    watch.operation(Operation::Finalizing);
-    let failed = |error| Failure::new(Kind::Machine, ErrorCode::NEW_ROOTFS_VERIFICATION, &error);
-    tree.write(targets.verity).map_err(failed)?;
+    Ok(tree)
+}
+
+fn compare_tree(tree: &Tree, targets: &Targets<'_>) -> Result<(), Failure> {
     let from = targets.verity.reader().map_err(|error| write_failed("the slot's hash tree", &error))?;
-    tree.compare(from).map_err(failed)
+    tree.compare(from).map_err(|error| tree_failed(&error))
+}
+
+fn tree_failed(error: &VerityError) -> Failure {
+    Failure::new(Kind::Machine, ErrorCode::NEW_ROOTFS_VERIFICATION, error)
 }
 
 fn download(
@@ -133,15 +164,11 @@ fn download(
         Method::Full(_) => None,
         Method::Delta(_) => Some(fetch_index(origin, &release.full, release)?),
     };
-    let old_uki = File::open(targets.old_uki).ok();
-    let is_delta = full.is_some();
+    let old = targets.old.filter(|_| full.is_some());
+    let old_uki = old.and_then(|old| File::open(old.uki).ok());
     let parts = [
-        Part { role: "usr", target: targets.usr, old: is_delta.then_some(targets.old_usr as &dyn ReadAt) },
-        Part {
-            role: "uki",
-            target: uki,
-            old: old_uki.as_ref().filter(|_| is_delta).map(|old| old as &dyn ReadAt),
-        },
+        Part { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
+        Part { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
     ];
     let cancelled = || watch.cancelled();
     let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
@@ -217,6 +244,6 @@ fn not_verified(error: ReadBackError) -> Failure {
     Failure::new(kind, ErrorCode::NEW_ROOTFS_VERIFICATION, &error)
 }
 
-fn write_failed(what: &str, error: &io::Error) -> Failure {
+pub fn write_failed(what: &str, error: &io::Error) -> Failure {
     Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} can not be opened: {error}"))
 }

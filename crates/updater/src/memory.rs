@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use release::{Digest, Version};
+use release::{Digest, KeySet, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use update::trust::{Ban, Seen};
@@ -64,6 +64,23 @@ impl Memory {
 
     pub fn see(&self, seen: &Seen) -> Result<(), MemoryError> {
         self.write(SEEN, seen)
+    }
+
+    /// The newest set of keys that counted here. One that can not be read is an error, as above: it says which keys
+    /// are no good any more.
+    pub fn key_set(&self) -> Result<Option<KeySet>, MemoryError> {
+        let path = self.0.memory(files::KEYS);
+        let Some(bytes) = bytes(&path)? else { return Ok(None) };
+        let set = KeySet::parse(&bytes);
+        set.map(Some).map_err(|error| MemoryError::Damaged { path, why: error.to_string() })
+    }
+
+    pub fn set_key_set(&self, set: &KeySet) -> Result<(), MemoryError> {
+        let path = self.0.memory(files::KEYS);
+        match set.to_bytes() {
+            Ok(bytes) => put(path, &bytes),
+            Err(error) => Err(MemoryError::Write { path, source: io::Error::other(error) }),
+        }
     }
 
     pub fn bans(&self) -> Result<Vec<Ban>, MemoryError> {
@@ -126,11 +143,7 @@ impl Memory {
 
     fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, MemoryError> {
         let path = self.0.memory(file);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(MemoryError::Read { path, source }),
-        };
+        let Some(bytes) = bytes(&path)? else { return Ok(None) };
         let value = serde_json::from_slice(&bytes);
         value.map(Some).map_err(|error| MemoryError::Damaged { path, why: error.to_string() })
     }
@@ -141,6 +154,15 @@ impl Memory {
             .map_err(|error| MemoryError::Write { path: path.clone(), source: error.into() })?;
         bytes.push(b'\n');
         put(path, &bytes)
+    }
+}
+
+/// None where it is not there.
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, MemoryError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(MemoryError::Read { path: path.to_owned(), source }),
     }
 }
 
@@ -169,12 +191,19 @@ mod tests {
         let places = Places::new(root.path());
         let memory = Memory::new(&places);
         assert_eq!(memory.seen().unwrap(), Seen::default());
-        let seen = Seen { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5 };
+        let seen = Seen { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, keys: 2 };
         memory.see(&seen).unwrap();
         assert_eq!(memory.seen().unwrap(), seen);
+        // As versions wrote it that knew of no sets of keys.
+        fs::write(places.memory(SEEN), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
+        assert_eq!(memory.seen().unwrap(), Seen { keys: 0, ..seen.clone() });
         fs::write(places.memory(SEEN), "{\"epoch\":1,").unwrap();
         let error = memory.seen().unwrap_err().to_string();
         assert!(error.contains("trust.json is not what was written there"), "{error}");
+        assert_eq!(memory.key_set().unwrap(), None);
+        fs::write(places.memory(files::KEYS), "{").unwrap();
+        let error = memory.key_set().unwrap_err().to_string();
+        assert!(error.contains("keys.json is not what was written there"), "{error}");
         assert_eq!(memory.previous_version().unwrap(), None);
         memory.set_previous_version("").unwrap();
         assert_eq!(memory.previous_version().unwrap().as_deref(), Some(""));

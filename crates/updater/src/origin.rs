@@ -5,10 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use release::{FileName, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files};
+use release::{
+    FileName, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files,
+};
 
 use crate::error::{Failure, Kind};
-use crate::web::Web;
+use crate::web::{Patience, Web};
 
 /// A place that has a release.
 pub enum Origin {
@@ -23,6 +25,12 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Files below a URL.
+    #[must_use]
+    pub fn at_url(url: &str, patience: Patience) -> Self {
+        Self::Server { web: Web::new(patience, None), code_bases: vec![url.to_owned()] }
+    }
+
     /// What a path of the machine leads to.
     pub fn at_path(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
@@ -34,13 +42,20 @@ impl Origin {
         let limit = match name {
             files::RELEASE => MAX_RELEASE,
             files::TIMESTAMP => MAX_TIMESTAMP,
+            name if files::epoch_of(name).is_some() => MAX_KEY_SET,
+            name if name.strip_suffix(".sig").and_then(files::epoch_of).is_some() => MAX_KEY_SET_SIGNATURES,
             _ => MAX_SIGNATURE,
         };
         limit as u64
     }
 
+    /// Whether a folder or bundle has this file.
+    pub fn has(&self, name: &str) -> bool {
+        self.open(name).is_ok()
+    }
+
     /// A file of the metadata, as served.
-    pub fn metadata(&self, name: &'static str) -> Result<Vec<u8>, Failure> {
+    pub fn metadata(&self, name: &str) -> Result<Vec<u8>, Failure> {
         self.small(name, Self::limit(name))
     }
 

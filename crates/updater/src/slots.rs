@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use update::slots::{Machine, Step};
 
 use crate::error::{Failure, Kind, code};
-use crate::fill::{Slot, Targets};
+use crate::fill::{Old, Slot, Targets};
 use crate::places::Places;
 
 /// The slots, for as long as nobody else may change them.
@@ -72,7 +72,8 @@ impl Slots {
         let outcome = carry_out(steps, disk, esp, |slot, file| {
             let ([usr, verity], [old_usr, _]) = (open(slot)?, open(running)?);
             let uki = temporary.path(file);
-            filled(&Targets { usr: &usr, verity: &verity, uki: &uki, old_usr: &old_usr, old_uki: &old_uki })
+            let old = Some(Old { usr: &old_usr, uki: &old_uki });
+            filled(&Targets { usr: &usr, verity: &verity, uki: &uki, old })
         });
         outcome.map_err(|error| match error {
             CarryOutError::Fill(failure) => failure,

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::command::{cargo, show, show_and_read, succeed};
+use crate::command::{show_and_read, succeed};
 use crate::{interrupt, workspace};
 use figure::{Figure, rows};
 
@@ -73,8 +73,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
         _ => {}
     }
     // Compiling keelson is no part of any figure.
-    let build = ["build", "--locked", "--quiet", "--profile", "tool", "--package", "keelson"];
-    succeed(show(&mut cargo(&root, &build))?).context("can not build keelson")?;
+    let program = crate::keelson::build(&root)?;
     let chosen = |topic| topics.is_empty() || topics.contains(&topic);
     let (mut figures, mut failures) = (Vec::new(), Vec::new());
     if chosen(Topic::Image) {
@@ -85,7 +84,7 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
     }
     if chosen(Topic::Boot) {
         for (back_end, machines, target) in BOOTS {
-            match boot(&root, back_end, machines, target) {
+            match boot(&program, back_end, machines, target) {
                 Ok(found) => figures.extend(found),
                 Err(error) => failures.push(format!("{machines} on {back_end}: {error:#}")),
             }
@@ -105,11 +104,11 @@ fn is_alone(topic: &Topic) -> bool {
     matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload | Topic::Updates)
 }
 
-fn boot(root: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {
+fn boot(program: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {
     let cluster = format!("bench-{back_end}-{machines}");
-    let figures = boot_in(root, &cluster, back_end, machines, target);
+    let figures = boot_in(program, &cluster, back_end, machines, target);
     // Also after a failure or Ctrl-C: a benchmark leaves no machine behind.
-    let removed = keelson(root, &["--cluster", &cluster, "--quiet", "destroy"])
+    let removed = keelson(program, &["--cluster", &cluster, "--quiet", "destroy"])
         .stdout(Stdio::null())
         .status()
         .with_context(|| format!("can not destroy cluster {cluster}"))?;
@@ -122,7 +121,7 @@ fn boot(root: &Path, back_end: &str, machines: u32, target: &'static str) -> Res
 }
 
 fn boot_in(
-    root: &Path,
+    program: &Path,
     cluster: &str,
     back_end: &str,
     machines: u32,
@@ -132,9 +131,9 @@ fn boot_in(
     // Not the sample: what docker and its service take is another figure.
     let up = ["--cluster", cluster, "up", "--nodes", &count, "--on", back_end, "--user-data", NO_USER_DATA];
     let started = Instant::now();
-    let report = ask(root, &up)?;
+    let report = ask(program, &up)?;
     let name = report["nodes"][0]["name"].as_str().context("up --json has no node")?.to_owned();
-    let on_node = |words: &[&str]| inside(root, cluster, &name, words);
+    let on_node = |words: &[&str]| inside(program, cluster, &name, words);
     on_node(&["true"])?;
     let until_ssh = started.elapsed();
     let build = Duration::try_from_secs_f64(report["seconds"]["build"].as_f64().unwrap_or(0.0))?;
@@ -178,25 +177,24 @@ fn used_memory(free: &str) -> Result<u64> {
     used.parse().with_context(|| format!("`{used}` in the line Mem: of free -m is no number"))
 }
 
-fn keelson(root: &Path, words: &[&str]) -> Command {
-    let mut command =
-        cargo(root, &["run", "--locked", "--quiet", "--profile", "tool", "--package", "keelson"]);
-    command.arg("--").args(words);
+fn keelson(program: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words);
     command
 }
 
 /// What keelson prints as JSON.
-fn ask(root: &Path, words: &[&str]) -> Result<Value> {
+fn ask(program: &Path, words: &[&str]) -> Result<Value> {
     let mut all = vec!["--json"];
     all.extend(words);
-    let ended = succeed(show_and_read(&mut keelson(root, &all))?)?;
+    let ended = succeed(show_and_read(&mut keelson(program, &all))?)?;
     serde_json::from_str(&ended.stdout).context("keelson printed no JSON document")
 }
 
-fn inside(root: &Path, cluster: &str, name: &str, words: &[&str]) -> Result<String> {
+fn inside(program: &Path, cluster: &str, name: &str, words: &[&str]) -> Result<String> {
     let mut all = vec!["--cluster", cluster, "ssh", name, "--"];
     all.extend(words);
-    Ok(succeed(show_and_read(&mut keelson(root, &all))?)?.stdout)
+    Ok(succeed(show_and_read(&mut keelson(program, &all))?)?.stdout)
 }
 
 #[cfg(test)]

@@ -17,12 +17,21 @@ pub struct Ended {
     pub stdout: String,
 }
 
+/// What the cargo that runs this program tells it about itself. Build scripts (ring's) ask to run again when it
+/// changes, and all that depends on them would be compiled again.
+const OF_OUTER_CARGO: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// `cargo` with these words, in `root`, unable to rewrite golden files.
 pub fn cargo(root: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words).current_dir(root);
     for name in REWRITING {
         command.env_remove(name);
+    }
+    for (name, _) in std::env::vars_os() {
+        if OF_OUTER_CARGO.iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+            command.env_remove(name);
+        }
     }
     command
 }

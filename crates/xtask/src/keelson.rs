@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::built;
 
 pub fn build(root: &Path) -> Result<PathBuf> {
-    let programs = built::build(root, &["--profile", "tool", "--package", "keelson"])?;
+    // Of the whole workspace, as for all tests: with other features all would be compiled once more.
+    let programs = built::build(root, &["--workspace", "--bin", "keelson"])?;
     built::named(&programs, "keelson").map(Path::to_path_buf)
 }

@@ -1,21 +1,20 @@
 //! The power goes while a version is written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use machines::cluster::BackendKind::Qemu;
 
 use super::versions::{Fault, Keys, release};
-use super::{FOLDER, apply, begin, proven, runs, trust};
+use super::{APPLIED, FOLDER, apply, begin, proven, runs, trust, version};
 use crate::failure::Failure;
 use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const POWER: Scenario = Scenario {
     name: "update-power",
-    about: "a machine whose plug is pulled at any moment of an update boots, and the next attempt ends well",
+    about: "a machine whose plug is pulled while it writes, reads back or arms a version boots, and the next attempt ends well",
     on: &[Qemu],
     shared: &[FOLDER],
-    long_on: &[Qemu],
-    run: |stage| power(stage, 3),
+    run: in_each_phase,
     ..USUAL
 };
 
@@ -23,43 +22,78 @@ pub const POWER_LONG: Scenario = Scenario {
     name: "update-power-long",
     about: "the same at twenty moments",
     long_on: &[Qemu],
-    run: |stage| power(stage, 20),
+    run: at_many_moments,
     ..POWER
 };
 
 const NEXT: &str = "9999.2.0";
+const MOMENTS: u32 = 20;
+/// What `update-agent apply` says when a phase has begun; it tells the percentage every ten seconds.
+const PHASES: [&str; 3] = ["[2-9][0-9] %", "reading back", "finishing"];
 
-fn power(stage: &Stage<'_>, moments: u32) -> Result<(), Failure> {
-    let releases = stage.shared(1);
+/// A machine that could take the next version now.
+fn ready(stage: &Stage<'_>) -> Result<(), Failure> {
     let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
-    release(stage.run, &keys, NEXT, Fault::None, &[], &releases)?;
+    release(stage.run, &keys, NEXT, Fault::None, &[], &stage.shared(1))?;
     stage.boot()?;
     let machine = stage.machine(1);
-    let first = stage.run.image.version.as_str();
     trust(&machine, &keys)?;
-    proven(&machine, first)?;
+    proven(&machine, &stage.run.image.version)
+}
+
+fn in_each_phase(stage: &Stage<'_>) -> Result<(), Failure> {
+    ready(stage)?;
+    let machine = stage.machine(1);
+    for phase in PHASES {
+        begin(&machine, NEXT)?;
+        // The machine itself waits: a phase may be over before the next question comes.
+        let journal = "journalctl --boot --unit=apply.service --output=cat --lines=all --follow";
+        let said = format!("sudo timeout 60 bash -c \"grep -qE '{phase}' < <({journal})\"");
+        machine.wait_until_succeeds(&said, APPLIED)?;
+        let found = cut(stage)?;
+        eprintln!("cut after `{phase}`: {found} came up");
+        if found == NEXT {
+            // It was armed already: the last write was over.
+            return proven(&machine, NEXT);
+        }
+    }
+    apply(&machine, NEXT)?;
+    machine.reboot()?;
+    runs(&machine, NEXT)
+}
+
+/// Pulls the plug; what runs then, which is one of the two versions.
+fn cut(stage: &Stage<'_>) -> Result<String, Failure> {
+    let machine = stage.machine(1);
+    machine.crash()?;
+    machine.start()?;
+    let found = version(&machine)?;
+    if found != NEXT {
+        runs(&machine, &stage.run.image.version)?;
+    }
+    Ok(found)
+}
+
+fn at_many_moments(stage: &Stage<'_>) -> Result<(), Failure> {
+    ready(stage)?;
+    let machine = stage.machine(1);
     // How long it takes here, by one that is let be.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     apply(&machine, NEXT)?;
     let whole = begun.elapsed();
     machine.succeed("sudo update_engine_client -reset_status")?;
-    for moment in 0..moments {
-        // Another version in the slot, so that all of it is written each time.
+    for moment in 1..=MOMENTS {
+        // Nothing of it is in the slot, so that all of it is written each time.
         machine.succeed(
             "sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=1M count=400 conv=fsync status=none",
         )?;
         machine.succeed("sudo rm -f /var/lib/keelson/update/attempts.json")?;
         begin(&machine, NEXT)?;
-        let part = f64::from(moment + 1) / f64::from(moments + 1);
+        let part = f64::from(moment) / f64::from(MOMENTS + 1);
         std::thread::sleep(whole.mul_f64(part).max(Duration::from_millis(500)));
-        machine.crash()?;
-        machine.start()?;
-        // The old one, or the new one where the plug was pulled after the last write.
-        let found = super::version(&machine)?;
-        if found == NEXT {
-            return Ok(());
+        if cut(stage)? == NEXT {
+            return proven(&machine, NEXT);
         }
-        runs(&machine, first)?;
     }
     apply(&machine, NEXT)?;
     machine.reboot()?;

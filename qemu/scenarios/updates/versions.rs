@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use image::enrolment::SigningKey;
+use memchr::memmem;
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys as Known, Verity, Version};
 use release_folder::{About, Files, Order, Secret, make, make_keys};
@@ -89,7 +90,8 @@ pub fn release(
     let mut boot_image = boot_image(&run.image.raw)?;
     replace(&mut boot_image, numbers.0, numbers.1);
     let word = b"usrhash=";
-    let at = find(&boot_image, word).ok_or_else(|| Failure::Expected("a boot image with usrhash=".into()))?;
+    let at = memmem::find(&boot_image, word)
+        .ok_or_else(|| Failure::Expected("a boot image with usrhash=".into()))?;
     boot_image[at + word.len()..][..64].copy_from_slice(root_hash.to_string().as_bytes());
     fs::write(&uki, boot_image).map_err(failed)?;
     if let Some(key) = &keys.secure_boot {
@@ -132,15 +134,10 @@ fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) ->
     fs::write(to, bytes)
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
-}
-
 fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
-    let mut from = 0;
-    while let Some(at) = bytes.get(from..).and_then(|rest| find(rest, old)) {
-        bytes[from + at..][..new.len()].copy_from_slice(new);
-        from += at + old.len();
+    let places: Vec<_> = memmem::find_iter(bytes, old).collect();
+    for at in places {
+        bytes[at..][..new.len()].copy_from_slice(new);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod discovery;
 pub mod http;
+pub mod key_sets;
 pub mod lock;
 pub mod log;
 pub mod metadata;

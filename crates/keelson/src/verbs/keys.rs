@@ -1,72 +1,134 @@
-//! `keelson keys`: makes the keys that releases and channels are signed with.
+//! `keelson keys`: makes the keys that releases and channels are signed with, and the sets that say which these are.
+
+pub mod place;
+mod sets;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use release_folder::{MadeKeys, make_keys};
+use release::files;
+use release_folder::{begin, latest, make_keys};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::output;
 use crate::provide::checkout;
 
-/// Where nodes have the keys that they trust, in the checkout's picture of them.
-const PINNED: &str = "os/rootfs/usr/share/keelson/keys";
+pub use place::folder;
+use place::{DAY, EXPIRES, From, PINNED, complete, now};
+pub use sets::send;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Flags {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Folder of the secret keys [default: ~/.config/keelson/keys]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Names the public keys
     #[arg(long, value_name = "NAME", default_value = "own")]
     name: String,
-    /// Put the public keys into this checkout, so that the images built from it trust them
+    /// Put the set into this checkout, so that the images built from it begin with it
     #[arg(long)]
     pin: bool,
+    /// Make only root keys, and the first set, for keys that are there already
+    #[arg(long)]
+    roots: bool,
+    /// Days until machines take nothing more without a newer set
+    #[arg(long, value_name = "N", default_value_t = EXPIRES)]
+    expires_days: u64,
 }
 
-/// Where keys are where nothing else is said.
-pub fn folder() -> anyhow::Result<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
-    Ok(config
-        .context("neither XDG_CONFIG_HOME nor HOME is set: --out DIR says where keys are")?
-        .join("keelson/keys"))
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make the next set: with a key replaced, added or revoked, or only for longer
+    #[command(after_help = "Examples:\n  keelson keys rotate --replace release\n  \
+        keelson keys rotate --revoke release/own --add release=second.pub\n  \
+        keelson keys rotate --replace root-2 --key /media/safe/root-3.key")]
+    Rotate(sets::Rotate),
+    /// Sign a set with a root key, or collect what others signed
+    #[command(after_help = "Examples:\n  keelson keys sign keys.2.json --key /media/safe/root-2.key\n  \
+        keelson keys sign keys.2.json --collect from-alice/keys.2.json.sig")]
+    Sign(sets::Sign),
+    /// Show a set: its keys, until when it counts, and whose signatures it wants
+    #[command(after_help = "Examples:\n  keelson keys show\n  keelson keys show keys.2.json --json")]
+    Show(sets::Show),
+    /// Send the sets to the channel server: machines follow them with the next offer
+    #[command(after_help = "Examples:\n  keelson keys publish\n  \
+        keelson keys publish --server https://updates.example.net --token-file token")]
+    Publish(sets::Publish),
+    /// Put the newest set into this checkout: the images built from now on begin with it
+    #[command(after_help = "Example:\n  keelson keys pin")]
+    Pin {
+        #[command(flatten)]
+        from: From,
+    },
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let folder = flags.out.clone().map_or_else(folder, Ok)?;
-    let pinned = flags.pin.then(|| checkout().map(|checkout| checkout.join(PINNED))).transpose()?;
-    let MadeKeys { release, channel } = make_keys(&folder, &flags.name)?;
-    if let Some(pinned) = &pinned {
-        for kind in ["release", "channel"] {
-            let file = format!("{kind}/{}.pub", flags.name);
-            let to = pinned.join(&file);
-            std::fs::create_dir_all(pinned.join(kind))
-                .and_then(|()| std::fs::copy(folder.join(&file), &to))
-                .with_context(|| format!("cannot write {}", to.display()))?;
+    match &flags.verb {
+        None => begun(context, flags)?,
+        Some(Verb::Rotate(flags)) => sets::rotate(context, flags)?,
+        Some(Verb::Sign(flags)) => sets::sign(context, flags)?,
+        Some(Verb::Show(flags)) => sets::show(context, flags)?,
+        Some(Verb::Publish(flags)) => sets::publish(context, flags)?,
+        Some(Verb::Pin { from }) => {
+            let pinned = pin(&from.folder()?, &checkout()?.join(PINNED))?;
+            output::print(format!("Images built from now on begin with it: {}\n", pinned.display()))?;
         }
     }
-    if context.json {
-        output::print_json(&json!({ "release": release, "channel": channel, "pinned": pinned }))?;
-    } else {
-        let pin = match pinned {
-            Some(folder) => format!("Images built from now on trust them: {}\n", folder.display()),
-            None => format!(
-                "Machines trust them when {0}/release and {0}/channel stand in the image (--pin), or below\n\
-                 /etc/keelson/keys.d with ALLOW_LOCAL_KEYS=yes in /etc/coreos/update.conf.\n",
-                folder.display()
-            ),
-        };
-        output::print(format!(
-            "{}  signs releases: keep it off every server, and a copy in a safe\n\
-             {}  signs what a channel has: the channel server's\n{pin}\n\
-             Next: keelson release --version V\n",
-            release.display(),
-            channel.display()
-        ))?;
-    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn begun(context: &Context, flags: &Flags) -> anyhow::Result<()> {
+    let folder = flags.out.clone().map_or_else(folder, Ok)?;
+    let pinned = flags.pin.then(|| checkout().map(|checkout| checkout.join(PINNED))).transpose()?;
+    if !flags.roots {
+        make_keys(&folder, &flags.name)?;
+    }
+    let now = now()?;
+    let first = begin(&folder, now, now + DAY * flags.expires_days)?;
+    let pinned = pinned.map(|to| pin(&folder, &to)).transpose()?;
+    let key = |name: &str| folder.join(format!("{name}.key"));
+    if context.json {
+        let root: Vec<_> = first.set.root.iter().map(|root| key(root.name.as_str())).collect();
+        return output::print_json(&json!({
+            "release": key("release"), "channel": key("channel"), "root": root, "set": first.path,
+            "pinned": pinned,
+        }));
+    }
+    let pin = match pinned {
+        Some(path) => format!("Images built from now on begin with it: {}\n", path.display()),
+        None => format!(
+            "Images begin with it when it stands in the checkout (keelson keys pin). Machines of other images trust\n\
+             {0}/release and {0}/channel below /etc/keelson/keys.d, with ALLOW_LOCAL_KEYS=yes in\n\
+             /etc/coreos/update.conf.\n",
+            folder.display()
+        ),
+    };
+    output::print(format!(
+        "{}  signs releases: keep it off every server, and a copy in a safe\n\
+         {}  signs what a channel has: the channel server's\n\
+         {}/root-1.key, root-2.key, root-3.key  two of them replace any of these keys: keep them apart from each\n\
+         other, off every server and off this machine\n\
+         {}  the first set, which names them all\n{pin}\n\
+         Next: keelson release --version V\n",
+        key("release").display(),
+        key("channel").display(),
+        folder.display(),
+        first.path.display()
+    ))
+}
+
+/// Copies the newest set into the checkout.
+fn pin(folder: &Path, to: &Path) -> anyhow::Result<PathBuf> {
+    let newest = latest(folder)?;
+    complete(&newest)?;
+    let path = to.join(files::KEYS);
+    std::fs::create_dir_all(to)
+        .and_then(|()| std::fs::copy(&newest.path, &path))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }

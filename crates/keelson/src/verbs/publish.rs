@@ -72,6 +72,8 @@ fn send(context: &Context, server: &UpdateServer, flags: &Flags, folder: &Path) 
         bail!("version {} is signed for {allowed}, not for {}", release.version, flags.channel);
     }
     let (version, arch) = (release.version.to_string(), architecture(&release.board));
+    // The server judges the release by them.
+    super::keys::send(context, server, folder)?;
     let sent = server.get(&["uploads", arch, &version], &[])?;
     if sent["published"] != true {
         let is_there =

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::disk::{verity_salt, verity_uuid};
-use release::{Digest, Keys, Release, Verity, Version};
+use release::{Digest, KeySet, Keys, Release, Verity, Version};
 use release_folder::{About, Files, Made, Order, Secret, Step, make};
 use serde_json::json;
 
@@ -64,6 +64,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
     let secret = Secret::read(&key).context("a release wants a key: `keelson keys` makes one")?;
+    if let Some(note) = not_in_set(&key, &secret)? {
+        context.progress.note(&note);
+    }
     let mut options = Options::for_checkout(&checkout);
     options.version.clone_from(&flags.version);
     options.sign = flags.sign.as_deref().map(crate::image::signing_key).transpose()?;
@@ -96,6 +99,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             Step::Delta(from) => step.set(format!("difference to {from} {percent} %")),
         }
     })?;
+    // Machines that run it for the first time may know of older keys only.
+    release_folder::copy(key.parent().unwrap_or(Path::new(".")), &out)?;
     let bundle = match flags.bundle {
         true => {
             let path = out.with_file_name(format!("keelson-{}.kup", built.version));
@@ -107,6 +112,22 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     step.done(&summary(&made.release));
     tell(context, flags, &built.version, &made, bundle.as_deref())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A key that machines do not believe any more, or not yet, where the folder has sets of keys.
+fn not_in_set(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
+    let folder = key.parent().unwrap_or(Path::new("."));
+    let Some(last) = release_folder::sets(folder)?.pop() else { return Ok(None) };
+    let (set, public) = (KeySet::parse(&last.bytes)?, secret.public()?);
+    let is_in = set.release.iter().any(|named| named.key == public);
+    let note = || {
+        format!(
+            "{} is no release key of set {}: machines that follow it refuse the release",
+            key.display(),
+            set.epoch
+        )
+    };
+    Ok((!is_in).then(note))
 }
 
 /// What machines will download.

@@ -1,24 +1,24 @@
 //! `keelson up`: from a checkout to machines that answer, step by step.
 
 mod boots;
+mod image;
 mod made;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
 use machines::asked::Asked;
 use machines::cluster::{BackendKind, Datasource, SharedFolder, Wish};
-use machines::image::Image;
 use machines::limits::USER_DATA_MAX;
 use machines::process::Process;
 use machines::site::Site;
 use machines::store::read_limited;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use boots::Boots;
 
@@ -26,7 +26,7 @@ use super::doctor;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
 use crate::failure::WrongUse;
-use crate::provide::{self, Wanted};
+use crate::provide;
 use crate::{global, output};
 
 /// Used where the user has no user-data of their own; in the checkout.
@@ -39,12 +39,8 @@ pub struct Flags {
     /// Number of machines [default: 3, or config.rb's]
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
-    /// Image to boot: a disk that `image build` wrote, or its folder
-    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
-    image: Option<PathBuf>,
-    /// Channel of the image [default: alpha]
-    #[arg(long, value_name = "C")]
-    channel: Option<String>,
+    #[command(flatten)]
+    image: image::Flags,
     /// Cloud-config or script for the machines [default: ./user-data, or the sample]
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
@@ -91,7 +87,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let lock = context.lock("up", &cancel)?;
     satisfy(context, flags)?;
     let begun = Instant::now();
-    let image = built(context, flags, &config, &cancel)?;
+    let (image, from) = image::find(context, &flags.image, flags.on, &config, &cancel)?;
+    let told = from.told(&image);
     let build = begun.elapsed();
     made::check_image(context.layout()?.load()?.as_ref(), &image, &wish)?;
     let (asked, background) = (asked(flags, &config), context.background.clone());
@@ -109,7 +106,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     forget(&site)?;
     let begun = Instant::now();
     boot(context, &site, user_data.as_deref(), flags)?;
-    finish(context, &site, build, begun.elapsed())
+    finish(context, &site, told, (build, begun.elapsed()))
 }
 
 /// Removes what the cluster's folder keeps of images that its machines do not need any more.
@@ -227,35 +224,6 @@ fn user_data(flags: &Flags) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn built(
-    context: &Context,
-    flags: &Flags,
-    config: &ConfigRb,
-    cancel: &Arc<AtomicBool>,
-) -> anyhow::Result<Image> {
-    let channel = flags.channel.as_ref().or(config.update_channel.as_ref());
-    let layout = context.layout()?;
-    let channel_name = channel.map(String::as_str);
-    let wanted = Wanted {
-        named: flags.image.as_deref(),
-        channel: channel_name,
-        on: Some(flags.on),
-        keep_in: Some(layout.root()),
-    };
-    let image = provide::provide(context, wanted, cancel)?;
-    if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
-        context
-            .progress
-            .note(&format!("warning: $image_version is {version}, the image is {}", image.version));
-    }
-    if let Some(channel) = channel.filter(|channel| **channel != image.channel) {
-        context
-            .progress
-            .note(&format!("warning: channel {channel} was asked for, the image is of {}", image.channel));
-    }
-    Ok(image)
-}
-
 fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags) -> anyhow::Result<()> {
     let changed = user_data.map(|content| site.set_user_data(content)).transpose()?.unwrap_or(false);
     let running: Vec<String> =
@@ -312,11 +280,17 @@ impl Reprovision {
     }
 }
 
-fn finish(context: &Context, site: &Site, build: Duration, boot: Duration) -> anyhow::Result<ExitCode> {
+fn finish(
+    context: &Context,
+    site: &Site,
+    image: Value,
+    (build, boot): (Duration, Duration),
+) -> anyhow::Result<ExitCode> {
     let nodes = site.status();
     if context.json {
         let mut value = output::status_json(&site.cluster(), &nodes);
         value["seconds"] = json!({ "build": build.as_secs_f64(), "boot": boot.as_secs_f64() });
+        value["image"] = image;
         output::print_json(&value)?;
         return Ok(ExitCode::SUCCESS);
     }

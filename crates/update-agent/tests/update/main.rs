@@ -4,6 +4,7 @@
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used)]
 
+mod rotation;
 mod server;
 
 use std::fs;

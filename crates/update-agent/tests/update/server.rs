@@ -170,6 +170,12 @@ impl Shared {
         for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
             packages.push(package(name, 1));
         }
+        for entry in fs::read_dir(&self.folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.starts_with("keys.") {
+                packages.push(package(&name, 1));
+            }
+        }
         let sha256 = omaha::Sha256(release.full.blob.sha256.0);
         UpdateCheck {
             status: UpdateStatus::Ok,

@@ -50,15 +50,15 @@ impl World {
         let [release_key, channel_key] =
             std::array::from_fn(|_| KeyPair::generate_unencrypted_keypair().unwrap());
         let mut keys = Authorities::default();
-        keys.release.add("release.pub", &release_key.pk.to_box().unwrap().to_string()).unwrap();
-        keys.channel.add("channel.pub", &channel_key.pk.to_box().unwrap().to_string()).unwrap();
+        keys.given.release.add("release.pub", &release_key.pk.to_box().unwrap().to_string()).unwrap();
+        keys.given.channel.add("channel.pub", &channel_key.pk.to_box().unwrap().to_string()).unwrap();
         Self {
             release_key,
             channel_key,
             keys,
             running: Version::new(1, 0, 0),
             bans: Vec::new(),
-            seen: Seen { epoch: 1, version: Some(Version::new(1, 0, 0)), issued: BUILT },
+            seen: Seen { epoch: 1, version: Some(Version::new(1, 0, 0)), issued: BUILT, keys: 0 },
             now: BUILT + DAY,
             wish: Wish::default(),
         }
@@ -95,7 +95,7 @@ impl World {
                 appid: "6E7F4B0C-3c5e-4f0e-8f0b-2b0d6f1c9a54",
                 board: "amd64-usr",
                 channel: "alpha",
-                running: &self.running,
+                running: Some(&self.running),
                 now: self.now,
                 build_time: BUILT,
                 seen: self.seen.clone(),
@@ -133,7 +133,8 @@ fn a_release_of_the_channel_is_taken_and_remembered() {
     let world = World::new();
     let accepted = world.judge(&world.offer(&release())).unwrap();
     assert_eq!(accepted.release, release());
-    assert_eq!(accepted.seen, Seen { epoch: 1, version: Some(Version::new(2, 0, 0)), issued: BUILT + DAY });
+    let version = Some(Version::new(2, 0, 0));
+    assert_eq!(accepted.seen, Seen { epoch: 1, version, issued: BUILT + DAY, keys: 0 });
     assert!(!accepted.clock_is_wrong);
 }
 
@@ -186,7 +187,7 @@ fn a_huge_version_of_a_stolen_key_does_not_last_into_the_next_epoch() {
     let next = Release { epoch: 2, ..release() };
     let accepted = world.judge(&world.offer(&next)).unwrap();
     assert_eq!((accepted.seen.epoch, accepted.seen.version), (2, Some(Version::new(2, 0, 0))));
-    world.seen = Seen { epoch: 2, version: None, issued: BUILT };
+    world.seen = Seen { epoch: 2, version: None, issued: BUILT, keys: 0 };
     says(&world.refuses(&world.offer(&release())), "epoch 1 of the signing keys, 2 was seen");
 }
 
@@ -270,4 +271,67 @@ fn a_file_needs_no_word_of_a_server() {
     let world = World::new();
     let offer = Offer { timestamp: None, ..world.offer(&release()) };
     assert_eq!(world.judge(&offer).unwrap().seen.issued, BUILT);
+}
+
+/// The world's keys, as set `epoch` names them.
+fn under_set(world: &mut World, epoch: u64) {
+    world.keys.set = Some(InForce { epoch, expires: BUILT + 50 * DAY });
+}
+
+#[test]
+fn what_a_stolen_key_signed_does_not_last_into_the_next_set_of_keys() {
+    let mut world = World::new();
+    under_set(&mut world, 2);
+    // Each of these numbers stops every honest release for good.
+    world.seen =
+        Seen { keys: 2, epoch: u64::MAX, version: Some(Version::new(99_999, 0, 0)), issued: u64::MAX };
+    let offer = world.offer(&release());
+    world.refuses(&offer);
+    under_set(&mut world, 3);
+    let accepted = world.judge(&offer).unwrap();
+    let version = Some(Version::new(2, 0, 0));
+    assert_eq!(accepted.seen, Seen { keys: 3, epoch: 1, version, issued: BUILT + DAY });
+    // What runs counts still.
+    world.running = Version::new(3, 0, 0);
+    says(&world.refuses(&offer), "2.0.0 is older than 3.0.0");
+}
+
+#[test]
+fn an_old_set_of_keys_begins_nothing_anew() {
+    let mut world = World::new();
+    under_set(&mut world, 2);
+    world.seen = Seen { keys: 2, version: Some(Version::new(2, 5, 0)), epoch: 1, issued: BUILT };
+    let offer = world.offer(&release());
+    says(&world.refuses(&offer), "2.0.0 is older than 2.5.0");
+    // The file of set 2 was lost or taken away: its number was not.
+    let refused = "key set 2 counted here, and of it nothing is left but its number: set ";
+    under_set(&mut world, 1);
+    says(&world.refuses(&offer), &format!("{refused}1 is older"));
+    world.keys.set = None;
+    says(&world.refuses(&offer), &format!("{refused}0 is older"));
+}
+
+#[test]
+fn a_set_of_keys_that_is_out_of_date_signs_nothing_more() {
+    let mut world = World::new();
+    under_set(&mut world, 2);
+    let offer = Offer { timestamp: None, ..world.offer(&release()) };
+    world.judge(&offer).unwrap();
+    world.now = BUILT + 51 * DAY;
+    says(&world.refuses(&offer), "key set 2 counted until");
+    world.now = 5;
+    world.judge(&offer).unwrap();
+}
+
+#[test]
+fn an_operator_s_own_keys_count_whatever_becomes_of_the_set() {
+    let mut world = World::new();
+    let offer = Offer { timestamp: None, ..world.offer(&release()) };
+    world.keys.local = std::mem::take(&mut world.keys.given);
+    under_set(&mut world, 1);
+    world.now = BUILT + 51 * DAY;
+    world.judge(&offer).unwrap();
+    world.seen.keys = 2;
+    let accepted = world.judge(&offer).unwrap();
+    assert_eq!(accepted.seen.keys, 2);
 }

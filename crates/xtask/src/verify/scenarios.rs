@@ -2,11 +2,14 @@
 //!
 //! What counts is keelson's own JSON: a scenario that this host can not run is skipped, not passed.
 
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::result::State;
-use crate::command::{cargo, show_and_read};
+use crate::command::show_and_read;
+use crate::keelson;
 use crate::reference::Reference;
 use crate::workspace::Workspace;
 
@@ -37,7 +40,7 @@ struct Outcome {
 
 /// Scenarios at a time. On nspawn nodes they mostly wait; emulated machines have no processor to spare.
 fn jobs(back_end: &str) -> &'static str {
-    if back_end == "nspawn" { "2" } else { "1" }
+    if back_end == "nspawn" { "3" } else { "1" }
 }
 
 /// Every scenario on `back_end` (`nspawn` or `qemu`); `long` adds the soaks among them.
@@ -46,12 +49,12 @@ pub fn run(workspace: &Workspace, back_end: &str, long: bool) -> Result<State> {
         return Ok(State::Skipped(format!("crate {PACKAGE} is not in this checkout")));
     }
     // Without names keelson runs all that there are.
-    let mut words = vec!["run", "--locked", "--quiet", "--profile", "tool", "--package", PACKAGE, "--"];
-    words.extend(["--json", "test", "--on", back_end, "--jobs", jobs(back_end)]);
+    let mut command = Command::new(keelson::build(&workspace.root)?);
+    command.args(["--json", "test", "--on", back_end, "--jobs", jobs(back_end)]);
+    command.current_dir(&workspace.root);
     if long {
-        words.push("--long");
+        command.arg("--long");
     }
-    let mut command = cargo(&workspace.root, &words);
     // Where it is not to be had, the scenario that wants it says so.
     if let Ok(reference) = Reference::of_target(&workspace.root) {
         command.env(Reference::VARIABLE, reference.etcd);

@@ -1,0 +1,130 @@
+//! Sets of keys at the channel server: taken one behind the other, offered to machines, kept over a restart.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use channel_server::Settings;
+use minisign::KeyPair;
+use omaha::Answer;
+use release::{KeySet, KeyText, NamedKey, SCHEMA, files};
+use rollout::App;
+use serde_json::json;
+use support::{Reply, Server, keys, machine, write_release};
+
+const PATH: &str = "/api/apps/keelson/keys";
+
+fn named(name: &str, pair: &KeyPair) -> NamedKey {
+    let key = KeyText::of_file(&pair.pk.to_box().unwrap().to_string()).unwrap();
+    NamedKey { name: name.parse().unwrap(), key }
+}
+
+struct Operator {
+    roots: [KeyPair; 3],
+    channel: KeyPair,
+}
+
+impl Operator {
+    fn new() -> Self {
+        Self { roots: std::array::from_fn(|_| keys()), channel: keys() }
+    }
+
+    fn set(&self, epoch: u64, release: &KeyPair) -> String {
+        let [one, two, three] = &self.roots;
+        let set = KeySet {
+            schema: SCHEMA,
+            epoch,
+            issued: 100,
+            expires: 4_000_000_000,
+            threshold: 2,
+            root: vec![named("one", one), named("two", two), named("three", three)],
+            release: vec![named("own", release)],
+            channel: vec![named("own", &self.channel)],
+        };
+        String::from_utf8(set.to_bytes().unwrap()).unwrap()
+    }
+
+    /// Signed by so many of the root keys.
+    fn send(&self, server: &Server, set: &str, signers: usize) -> Reply {
+        let sign = |pair: &KeyPair| {
+            minisign::sign(None, &pair.sk, set.as_bytes(), Some("t"), None).unwrap().to_string()
+        };
+        let signatures: String = self.roots.iter().take(signers).map(sign).collect();
+        server.as_admin("POST", PATH, &json!({ "set": set, "signatures": signatures }).to_string())
+    }
+}
+
+#[track_caller]
+fn refused(reply: &Reply, status: u16, expect: &str) {
+    assert!(reply.status == status && reply.text().contains(expect), "{} {}", reply.status, reply.text());
+}
+
+#[test]
+fn sets_are_taken_as_machines_take_them_and_offered_with_what_a_channel_has() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::open(data.path());
+    let (operator, first, second) = (Operator::new(), keys(), keys());
+    let [one, two, three] =
+        [(1, &first), (2, &second), (3, &second)].map(|(epoch, key)| operator.set(epoch, key));
+    refused(&operator.send(&server, &one, 1), 400, "wants 2 root keys of set 1 that signed it, and has one");
+    let taken = operator.send(&server, &one, 2);
+    assert_eq!(taken.json(), json!({ "ok": true, "epoch": 1, "online_key_counts": false }));
+    // Once more is fine, another text under the number is not.
+    assert_eq!(operator.send(&server, &one, 3).status, 200);
+    refused(&operator.send(&server, &operator.set(1, &second), 2), 409, "what was published never changes");
+    refused(&operator.send(&server, &three, 2), 400, "behind key set 1 comes 2, and this is 3");
+    refused(&operator.send(&server, &two, 1), 400, "wants 2 root keys of set 1");
+    refused(&operator.send(&server, "{}", 2), 400, "missing field");
+    server.publish("2.0.0", "alpha", &first);
+    assert_eq!(operator.send(&server, &two, 2).status, 200);
+    // From now on the old key publishes nothing.
+    let folder = tempfile::tempdir().unwrap();
+    write_release(folder.path(), "3.0.0", &first);
+    server.send(folder.path(), "3.0.0");
+    let publish =
+        || server.as_admin("POST", "/api/apps/keelson/packages", r#"{"version":"3.0.0","arch":"amd64"}"#);
+    refused(&publish(), 400, "not signed by a key that this server knows");
+    write_release(folder.path(), "3.0.0", &second);
+    server.send(folder.path(), "3.0.0");
+    assert_eq!(publish().status, 200);
+
+    server.stop();
+    let server = Server::open(data.path());
+    let response = server.omaha(machine("m", "1.0.0", "alpha"));
+    let Answer::Update(offer) = response.answer().unwrap() else { panic!("{response:?}") };
+    let base = offer.urls[0].strip_prefix(&server.url("")).unwrap().to_owned();
+    for (epoch, set) in [(1, &one), (2, &two)] {
+        for name in [files::keys(epoch), files::keys_signatures(epoch)] {
+            let package = offer.file(&name).unwrap();
+            let reply = server.raw("GET", &omaha::file_url(&base, &name), "", b"");
+            assert_eq!((reply.status, reply.body.len() as u64), (200, package.size), "{name}");
+            assert!(name.ends_with(".sig") || reply.text() == *set, "{name}");
+        }
+    }
+    assert!(offer.file("keys.3.json").is_none());
+    assert_eq!(server.raw("GET", &omaha::file_url(&base, "keys.3.json"), "", b"").status, 404);
+    let told = server.done("GET", PATH, "");
+    assert_eq!((&told["epochs"], &told["newest"]["epoch"]), (&json!([1, 2]), &json!(2)));
+    assert_eq!(
+        server.raw("POST", PATH, &format!("Authorization: Bearer {}\r\n", server.viewer()), b"{}").status,
+        403
+    );
+}
+
+#[test]
+fn a_damaged_set_is_told_and_not_served() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::open(data.path());
+    let (operator, key) = (Operator::new(), keys());
+    assert_eq!(operator.send(&server, &operator.set(1, &key), 2).status, 200);
+    server.stop();
+    let path = data.path().join("key-sets/e96281a6-d1af-4bde-9a0a-97b76e56dc57/keys.1.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"issued\": 100", "\"issued\": 101")).unwrap();
+    let app = App { id: support::APP.into(), name: "Keelson".into(), product_id: None };
+    let settings = Settings { data: data.path().to_owned(), public_url: None, key: None, app };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(channel_server::Server::open(settings)).err().unwrap();
+    let error = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.ends_with("keys.1.json is not what was written there"), "{error}");
+}

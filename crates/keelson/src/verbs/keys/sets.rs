@@ -1,0 +1,191 @@
+//! What becomes of a set of keys: made, signed in several places, shown, sent to the channel server.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use release::{FileName, Role, files};
+use release_folder::{Change, Replace, Standing, collect, latest, sets, standing};
+use serde_json::{Value, json};
+
+use super::place::{DAY, EXPIRES, From, complete, now};
+use crate::context::Context;
+use crate::failure::WrongUse;
+use crate::output;
+use crate::update_server::{Reached, UpdateServer};
+
+#[derive(Debug, clap::Args)]
+pub struct Rotate {
+    #[command(flatten)]
+    from: From,
+    /// Make a new key in the place of this one of the folder: release, channel, root-1, ...
+    #[arg(long, value_name = "KEY", value_parser = replaced)]
+    replace: Vec<Replace>,
+    /// Take a key out: release/own, channel/own, root/root-1
+    #[arg(long, value_name = "ROLE/NAME", value_parser = revoked)]
+    revoke: Vec<(Role, String)>,
+    /// Put a key in: release=second.pub
+    #[arg(long, value_name = "ROLE=FILE", value_parser = added)]
+    add: Vec<(Role, PathBuf)>,
+    /// So many root keys sign the set after it
+    #[arg(long, value_name = "N")]
+    threshold: Option<usize>,
+    /// A root key that is not in the folder, to sign with
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// Days until machines take nothing more without a newer set
+    #[arg(long, value_name = "N", default_value_t = EXPIRES)]
+    expires_days: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    /// The set, keys.N.json; the one before it stands beside it
+    #[arg(value_name = "FILE")]
+    set: PathBuf,
+    /// Root key to sign with
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// Signatures of the same set that were made elsewhere
+    #[arg(long, value_name = "FILE")]
+    collect: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    #[command(flatten)]
+    from: From,
+    /// The set, keys.N.json [default: the newest in the folder]
+    #[arg(value_name = "FILE")]
+    set: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Publish {
+    #[command(flatten)]
+    from: From,
+    #[command(flatten)]
+    reached: Reached,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let found = Role::ALL.into_iter().find(|role| role.name() == text);
+    found.ok_or_else(|| format!("`{text}` is no kind of key: root, release and channel are"))
+}
+
+fn replaced(text: &str) -> Result<Replace, String> {
+    let kind = text.split_once('-').map_or(text, |(kind, _)| kind);
+    let name: FileName = text.parse().map_err(|error: release::NameError| error.to_string())?;
+    Ok(Replace { role: role(kind)?, file: name.to_string() })
+}
+
+fn revoked(text: &str) -> Result<(Role, String), String> {
+    let (kind, name) = text.split_once('/').ok_or("it wants ROLE/NAME, as `keelson keys show` has them")?;
+    Ok((role(kind)?, name.to_owned()))
+}
+
+fn added(text: &str) -> Result<(Role, PathBuf), String> {
+    let (kind, path) = text.split_once('=').ok_or("it wants ROLE=FILE, as release=second.pub")?;
+    Ok((role(kind)?, path.into()))
+}
+
+pub fn rotate(context: &Context, flags: &Rotate) -> anyhow::Result<()> {
+    let change = Change {
+        replace: flags.replace.clone(),
+        revoke: flags.revoke.clone(),
+        add: flags.add.clone(),
+        threshold: flags.threshold,
+        signers: flags.key.clone(),
+    };
+    let now = now()?;
+    let folder = flags.from.folder()?;
+    let made = release_folder::rotate(&folder, &change, now, now + DAY * flags.expires_days)?;
+    tell(context, &made)
+}
+
+pub fn sign(context: &Context, flags: &Sign) -> anyhow::Result<()> {
+    if flags.key.is_empty() && flags.collect.is_empty() {
+        return Err(WrongUse("--key signs, --collect takes what others signed: one is wanted".into()).into());
+    }
+    for key in &flags.key {
+        release_folder::sign(&flags.set, key)?;
+    }
+    tell(context, &collect(&flags.set, &flags.collect)?)
+}
+
+pub fn show(context: &Context, flags: &Show) -> anyhow::Result<()> {
+    let shown = match &flags.set {
+        Some(path) => standing(path)?,
+        None => latest(&flags.from.folder()?)?,
+    };
+    tell(context, &shown)
+}
+
+pub fn publish(context: &Context, flags: &Publish) -> anyhow::Result<()> {
+    let folder = flags.from.folder()?;
+    complete(&latest(&folder)?)?;
+    let server = UpdateServer::open(context, &flags.reached)?;
+    let sent = send(context, &server, &folder)?;
+    if context.json {
+        return output::print_json(&sent);
+    }
+    output::print(format!("machines follow to set {} with their next offer\n", sent["epoch"]))
+}
+
+/// Sends the sets of a folder, the oldest first; what the server says to the last, or null where there is none.
+pub fn send(context: &Context, server: &UpdateServer, folder: &Path) -> anyhow::Result<Value> {
+    let sets = sets(folder)?;
+    let Some(last) = sets.last() else { return Ok(Value::Null) };
+    let there = server.get(&["keys"], &[])?;
+    let first = there["epochs"].get(0).and_then(Value::as_u64).unwrap_or(0);
+    let mut said = json!({ "epoch": last.epoch });
+    for set in sets.iter().filter(|set| set.epoch >= first) {
+        let step = context.progress.step(&files::keys(set.epoch));
+        let text = String::from_utf8_lossy(&set.bytes);
+        said = server.post(&["keys"], &json!({ "set": text, "signatures": set.signatures }))?;
+        step.done("sent");
+    }
+    if said["online_key_counts"] == false {
+        let key = "the server signs what channels have with a key that the set does not name, and machines that \
+                   follow will not believe it: start it again with the new channel.key";
+        context.progress.note(key);
+    }
+    Ok(said)
+}
+
+fn tell(context: &Context, standing: &Standing) -> anyhow::Result<()> {
+    let Standing { path, set, previous, own } = standing;
+    let missing = standing.missing();
+    if context.json {
+        return output::print_json(&json!({
+            "path": path, "set": set, "missing": missing,
+            "signed_by": own, "signed_by_previous": previous.as_ref().map(|(_, found)| found),
+        }));
+    }
+    let left = set.expires.saturating_sub(now()?) / DAY;
+    let mut text = format!("{}\nset {}, counts for {left} more days\n", path.display(), set.epoch);
+    for role in Role::ALL {
+        for key in set.of(role) {
+            let signed = if role == Role::Root && own.contains(&key.name) { "  signed" } else { "" };
+            writeln!(text, "  {:<8} {:<16} {}{signed}", role.name(), key.name, key.key.as_str())?;
+        }
+    }
+    match previous {
+        Some((previous, found)) if !found.is_empty() => {
+            let names: Vec<_> = found.iter().map(FileName::as_str).collect();
+            writeln!(text, "signed by {} of set {}", names.join(", "), previous.epoch)?;
+        }
+        _ => {}
+    }
+    for line in &missing {
+        writeln!(text, "{line}")?;
+    }
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    match missing.is_empty() {
+        true => text += "\nNext: keelson keys publish, and keelson keys pin for the images of tomorrow\n",
+        false => writeln!(
+            text,
+            "\nNext, where such a key is, with the set before it beside it:\n  keelson keys sign {file} --key FILE"
+        )?,
+    }
+    output::print(text)
+}

@@ -1,0 +1,95 @@
+//! The image of `up`: a file that is named, what a channel has, or what the checkout describes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use machines::cluster::BackendKind;
+use machines::image::Image;
+use serde_json::{Value, json};
+
+use crate::config_rb::ConfigRb;
+use crate::context::Context;
+use crate::provide::{self, Wanted};
+use crate::published;
+use crate::update_server::{Source, source};
+
+// Its group would have the same name as the verb's own.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub struct Flags {
+    /// Image to boot: a disk that `image build` wrote, or its folder
+    #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
+    image: Option<PathBuf>,
+    /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout
+    /// [default: alpha]
+    #[arg(long, value_name = "C")]
+    channel: Option<String>,
+    /// Channel server, or the data folder of one [default: that of a server on this machine]
+    #[arg(long, value_name = "URL|DIR", env = "KEELSON_UPDATE_SERVER", value_parser = source)]
+    update_server: Option<Source>,
+    /// Folder with the public keys of who may sign what a channel has: release/*.pub, channel/*.pub [default: those
+    /// of `keelson keys` and of the checkout]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+}
+
+/// Where an image is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    File,
+    Channel,
+    Checkout,
+}
+
+impl From {
+    /// For `--json`.
+    pub fn told(self, image: &Image) -> Value {
+        let from = match self {
+            Self::File => "file",
+            Self::Channel => "channel",
+            Self::Checkout => "checkout",
+        };
+        json!({ "version": image.version, "channel": image.channel, "from": from })
+    }
+}
+
+/// Finds or makes it, and says what is not as it was asked for.
+pub fn find(
+    context: &Context,
+    flags: &Flags,
+    on: BackendKind,
+    config: &ConfigRb,
+    cancel: &Arc<AtomicBool>,
+) -> anyhow::Result<(Image, From)> {
+    let channel = flags.channel.as_ref().or(config.update_channel.as_ref()).map(String::as_str);
+    let layout = context.layout()?;
+    if let (None, Some(channel)) = (&flags.image, channel) {
+        let wanted = published::Wanted {
+            channel,
+            version: config.image_version.as_deref(),
+            server: flags.update_server.as_ref(),
+            keys: flags.keys.as_deref(),
+            on,
+            keep_in: layout.root(),
+        };
+        if let Some(image) = published::provide(context, wanted, cancel)? {
+            return Ok((image, From::Channel));
+        }
+        context.progress.note(&format!(
+            "channel {channel}: no channel server that has a version is known, this checkout is built"
+        ));
+    }
+    let wanted =
+        Wanted { named: flags.image.as_deref(), channel, on: Some(on), keep_in: Some(layout.root()) };
+    let image = provide::provide(context, wanted, cancel)?;
+    if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
+        let warning = format!("warning: $image_version is {version}, the image is {}", image.version);
+        context.progress.note(&warning);
+    }
+    if let Some(channel) = channel.filter(|channel| **channel != image.channel) {
+        let warning = format!("warning: channel {channel} was asked for, the image is of {}", image.channel);
+        context.progress.note(&warning);
+    }
+    Ok((image, if flags.image.is_some() { From::File } else { From::Checkout }))
+}
