@@ -7,6 +7,7 @@ mod failure;
 mod runner;
 mod scenario;
 mod scenarios;
+mod signing;
 
 pub use failure::Failure;
 pub use runner::run;

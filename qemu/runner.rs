@@ -13,6 +13,7 @@ use machines::store::{Layout, StoreError};
 
 use crate::failure::Failure;
 use crate::scenario::{self, Outcome, Run, Scenario, Stage};
+use crate::signing;
 
 /// Runs one scenario on one back end, and removes its machines if it passes.
 #[must_use]
@@ -23,6 +24,12 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
         Ok(layout) => layout,
         Err(error) => return failed(error.into()),
     };
+    let signed = match signed_run(run, scenario, &layout) {
+        Ok(signed) => signed,
+        Err(Failure::NotHere(why)) => return Outcome::Skipped { why },
+        Err(failure) => return kept(failure.chain(), None),
+    };
+    let run = signed.as_ref().unwrap_or(run);
     let site = match set_up(run, scenario, backend, layout.clone()) {
         Ok(site) => site,
         Err(SiteError::Open(error @ BackendError::Root)) => {
@@ -55,6 +62,19 @@ pub fn run(run: &Run, scenario: &Scenario, backend: BackendKind) -> Outcome {
     }
 }
 
+/// The run with an image that is signed, where the scenario wants one.
+fn signed_run(run: &Run, scenario: &Scenario, layout: &Layout) -> Result<Option<Run>, Failure> {
+    if !scenario.secure_boot {
+        return Ok(None);
+    }
+    let key = signing::key(run)?;
+    let raw = signing::image(run, &key, &layout.root().join("signed"))?;
+    let mut run = run.clone();
+    // What is signed stands on the boot partition: /usr is the same.
+    run.image.raw = raw;
+    Ok(Some(run))
+}
+
 /// Where the scenario's machines are.
 fn layout(run: &Run, scenario: &Scenario, backend: BackendKind) -> Result<Layout, StoreError> {
     // One name a process, so that two test runs do not meet.
@@ -74,6 +94,7 @@ fn set_up(run: &Run, scenario: &Scenario, backend: BackendKind, layout: Layout) 
         datasource: scenario.datasource,
         shared: shared_folders(&layout, scenario)?,
         tls: scenario.tls,
+        secure_boot: scenario.secure_boot,
         qemu_words: scenario.qemu_words.iter().map(|word| (*word).to_owned()).collect(),
         ..Wish::default()
     };

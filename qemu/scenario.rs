@@ -79,6 +79,8 @@ pub struct Scenario {
     pub shared: &'static [&'static str],
     /// The key-value store speaks TLS.
     pub tls: bool,
+    /// The image is signed, and the firmware runs only what is.
+    pub secure_boot: bool,
     /// Further words of QEMU's command line.
     pub qemu_words: &'static [&'static str],
     pub run: fn(&Stage<'_>) -> Result<(), Failure>,
@@ -95,6 +97,7 @@ pub const USUAL: Scenario = Scenario {
     datasource: Datasource::ConfigDrive,
     shared: &[],
     tls: false,
+    secure_boot: false,
     qemu_words: &[],
     run: |_| Ok(()),
 };

@@ -54,6 +54,7 @@ pub static ALL: &[Scenario] = &[
     updates::power::POWER,
     updates::power::POWER_LONG,
     updates::roll::ROLL,
+    updates::secure_boot::SECURE_BOOT,
     locksmith::commands::COMMANDS,
     locksmith::unhealthy::UNHEALTHY,
     locksmith::one_at_a_time::ONE_AT_A_TIME,

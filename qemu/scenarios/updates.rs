@@ -4,6 +4,7 @@ pub mod alone;
 mod channel;
 pub mod power;
 pub mod roll;
+pub mod secure_boot;
 mod versions;
 
 use std::time::Duration;
@@ -17,8 +18,8 @@ use versions::Keys;
 const FOLDER: &str = "/media/releases";
 /// An emulated machine writes and reads back half a gibibyte.
 const APPLIED: Duration = Duration::from_secs(900);
-/// Three boots in vain and one that works.
-const FELL_BACK: Duration = Duration::from_secs(900);
+/// Three boots in vain, each of which waits three minutes for what does not come, and one that works.
+const FELL_BACK: Duration = Duration::from_secs(1200);
 /// From ready to found good.
 const PROVEN: Duration = Duration::from_secs(600);
 

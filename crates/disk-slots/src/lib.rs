@@ -12,6 +12,7 @@ mod disk;
 mod esp;
 pub mod gpt;
 pub mod look;
+pub mod signed;
 mod system;
 
 pub use boot_image::root_hash_of;

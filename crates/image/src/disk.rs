@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 
+use crate::enrolment::{EnrolmentError, Order, SigningKey, put_keys};
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
 use crate::release::Release;
@@ -33,15 +34,10 @@ pub enum DiskError {
     Tool(#[from] ToolError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Keys(#[from] EnrolmentError),
     #[error("veritysetup gave no root hash")]
     RootHash,
-}
-
-/// A signing key and its certificate, both PEM.
-#[derive(Debug, Clone)]
-pub struct SigningKey {
-    pub key: PathBuf,
-    pub certificate: PathBuf,
 }
 
 /// What a disk is made of.
@@ -110,6 +106,11 @@ pub fn make_disk(parts: &Parts<'_>, usr: &Path, folder: &Path) -> Result<(), Dis
     let (uki, loader) = (folder.join("uki.efi"), folder.join("loader.efi"));
     make_uki(parts, &hash, &uki)?;
     make_loader(parts, &loader)?;
+    let keys = folder.join("keys");
+    if let Some(sign) = parts.sign {
+        let order = Order { sign, base: parts.base, epoch: parts.release.epoch, tools: parts.tools };
+        put_keys(&order, &folder.join("bootctl"), &keys)?;
+    }
     let Release { id, version, epoch, .. } = parts.release;
     let full_version = parts.release.full_version();
     let layout = Layout {
@@ -124,6 +125,7 @@ pub fn make_disk(parts: &Parts<'_>, usr: &Path, folder: &Path) -> Result<(), Dis
         verity: &usr.join(VERITY),
         uki: &uki,
         loader: &loader,
+        keys: parts.sign.map(|_| &*keys),
         tools: parts.tools,
     };
     lay_out(&layout, folder)
@@ -151,6 +153,8 @@ pub struct Layout<'a> {
     pub uki: &'a Path,
     /// The boot loader.
     pub loader: &'a Path,
+    /// What else stands on the boot partition: the keys to enrol.
+    pub keys: Option<&'a Path>,
     pub tools: &'a Sandbox,
 }
 
@@ -239,6 +243,9 @@ fn make_loader(parts: &Parts<'_>, loader: &Path) -> Result<(), DiskError> {
 fn fill_esp(layout: &Layout<'_>, esp: &Path) -> Result<(), DiskError> {
     let name = format!("{}_{}+{BOOT_TRIES}-0.efi", layout.id, layout.version);
     lay_over(&layout.checkout.join("image/esp"), esp)?;
+    if let Some(keys) = layout.keys {
+        lay_over(keys, esp)?;
+    }
     let loader = fs::read(layout.loader).at(layout.loader)?;
     put(&esp.join("EFI/BOOT/BOOTX64.EFI"), &loader, 0o644)?;
     put(&esp.join("EFI/systemd/systemd-bootx64.efi"), &loader, 0o644)?;

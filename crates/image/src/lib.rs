@@ -10,6 +10,7 @@ mod built;
 pub mod diff;
 pub mod disk;
 pub mod docker_archive;
+pub mod enrolment;
 pub mod fetch;
 pub mod finished;
 pub mod formats;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::disk::SigningKey;
+use crate::enrolment::SigningKey;
 
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -13,7 +13,7 @@ pub const UNPACKING: &str = sources!("unpack" "kernel" "tree");
 pub const COMPOSING: &str = sources!("system" "kernel" "sbom" "docker_archive" "release" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");
 /// `/usr` with its hashes, and the disk.
-pub const DISK: &str = sources!("disk" "kernel" "release" "tree");
+pub const DISK: &str = sources!("disk" "enrolment" "kernel" "release" "tree");
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use sandbox::Sandbox;
 
 use crate::tool::{ToolError, run};
@@ -96,6 +97,14 @@ fn find(program: &Path, trust: &Trust, tools: &Sandbox) -> Result<Finding, ToolE
     Ok(Finding::Foreign(who))
 }
 
+/// The bytes of a PEM certificate; none where the text is not one.
+pub fn der(pem: &str) -> Vec<u8> {
+    let body =
+        pem.split_once("-----BEGIN CERTIFICATE-----").and_then(|(_, rest)| rest.split_once("-----END"));
+    let text: String = body.map(|(body, _)| body.split_whitespace().collect()).unwrap_or_default();
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
+}
+
 /// What a tool said, whether it was content or not.
 fn said(outcome: Result<String, ToolError>) -> Result<String, ToolError> {
     match outcome {
@@ -124,6 +133,13 @@ mod tests {
         assert_eq!(signer(signed).as_deref(), Some("/CN=two"));
         assert_eq!(signer("No signature table present\n"), None);
         assert_eq!(signer("signature 1\n").as_deref(), Some("an unknown key"));
+    }
+
+    #[test]
+    fn a_certificate_is_found_in_its_text() {
+        let text = "subject=x\n-----BEGIN CERTIFICATE-----\nAQID\nBAUG\n-----END CERTIFICATE-----\n";
+        assert_eq!(der(text), [1, 2, 3, 4, 5, 6]);
+        assert!(der("AQID").is_empty() && der(&text.replace("AQID", "A!ID")).is_empty());
     }
 
     #[test]

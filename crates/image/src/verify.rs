@@ -9,6 +9,7 @@ use object::{Object, ObjectSection};
 use sandbox::{Sandbox, SandboxError};
 use serde::Serialize;
 
+use crate::enrolment;
 use crate::fetch::sha256_of;
 use crate::formats::{Record, record_path};
 use crate::signature::{self, Trust};
@@ -196,6 +197,7 @@ impl Disk {
             checks.push(self.check_verity(hash)?);
         }
         checks.push(self.check_signatures(uki, trust)?);
+        checks.push(self.check_keys(trust)?);
         checks.push(self.check_record(file)?);
         Ok(checks)
     }
@@ -244,6 +246,44 @@ impl Disk {
         }
         let (holds, detail) = signature::look(&programs, &seen, &self.tools)?;
         Ok(check("signature", holds, detail))
+    }
+
+    /// Which of the keys that a machine in setup mode enrols stand on the ESP.
+    pub fn keys(&self) -> Result<Vec<&'static str>, VerifyError> {
+        let folder = format!("::{}", enrolment::FOLDER);
+        let listing = match run(self.tools.command("mdir")?.args(["-b", "-i", &self.esp()?, &folder])) {
+            // No such folder: an image that is not signed.
+            Err(ToolError::Failed { .. }) => String::new(),
+            listing => listing?,
+        };
+        let stands = |name: &&str| listing.lines().any(|line| line.rsplit('/').next() == Some(name));
+        Ok(enrolment::FILES.into_iter().filter(stands).collect())
+    }
+
+    /// All of the keys to enrol or none, and nobody's who is not trusted.
+    fn check_keys(&self, trust: &Trust) -> Result<Check, VerifyError> {
+        let (name, found) = ("keys to enrol", self.keys()?);
+        if found.is_empty() {
+            return Ok(check(name, true, "none: no machine learns from it whom to trust".to_owned()));
+        }
+        let missing: Vec<&str> = enrolment::FILES.into_iter().filter(|key| !found.contains(key)).collect();
+        if !missing.is_empty() {
+            return Ok(check(name, false, format!("without {}", missing.join(" "))));
+        }
+        let mut trusted = Vec::new();
+        for certificate in &trust.certificates {
+            trusted.push(signature::der(&fs::read_to_string(certificate).at(certificate)?));
+        }
+        for key in &found {
+            let file = self.copy_of_esp(&format!("::{}/{key}", enrolment::FOLDER), key)?;
+            let content = fs::read(&file).at(&file)?;
+            let holds =
+                |der: &Vec<u8>| !der.is_empty() && content.windows(der.len()).any(|part| part == &**der);
+            if !trusted.is_empty() && !trusted.iter().any(holds) {
+                return Ok(check(name, false, format!("{key} is of somebody who is not trusted")));
+            }
+        }
+        Ok(check(name, true, found.join(" ")))
     }
 
     /// The raw disk against the record of its build.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use image::build::{LockedTools, Options, build};
 use image::diff::{Change, diff};
-use image::disk::SigningKey;
+use image::enrolment::SigningKey;
 use image::formats::{Format, finish};
 use image::lock::{Lock, Request};
 use image::mirror::Mirrors;

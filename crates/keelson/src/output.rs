@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-use machines::cluster::NodeStatus;
+use machines::cluster::{Cluster, NodeStatus};
 use serde_json::{Value, json};
 
 /// Results for stdout. A reader that has had enough (`keelson ... | head`) is no failure.
@@ -61,8 +61,13 @@ pub fn failed_units(nodes: &[NodeStatus]) -> String {
     failed.map(|node| format!("{}: failed units: {}\n", node.name, node.failed_units.join(", "))).collect()
 }
 
-pub fn status_json(cluster: &str, nodes: &[NodeStatus]) -> Value {
-    json!({ "cluster": cluster, "nodes": nodes })
+/// What all machines of a cluster have in common, where it is not the usual.
+pub fn peculiarities(cluster: &Cluster) -> &'static str {
+    if cluster.secure_boot { "Secure Boot: the firmware runs only what is signed\n" } else { "" }
+}
+
+pub fn status_json(cluster: &Cluster, nodes: &[NodeStatus]) -> Value {
+    json!({ "cluster": cluster.name, "secure_boot": cluster.secure_boot, "nodes": nodes })
 }
 
 /// A path as a person writes it.
@@ -95,6 +100,25 @@ mod tests {
         }
     }
 
+    fn cluster() -> Cluster {
+        let image = serde_json::from_value(json!({
+            "version": "1", "channel": "alpha", "raw": "/r", "usr_tree": "/u", "usr_erofs": "/e", "tools": "/"
+        }));
+        Cluster::new("default", &machines::cluster::Wish::default(), image.unwrap())
+    }
+
+    #[test]
+    fn secure_boot_is_told_where_it_is_on() {
+        let mut cluster = cluster();
+        assert_eq!(
+            (peculiarities(&cluster), &status_json(&cluster, &[])["secure_boot"]),
+            ("", &json!(false))
+        );
+        cluster.secure_boot = true;
+        assert!(peculiarities(&cluster).starts_with("Secure Boot"));
+        assert_eq!(status_json(&cluster, &[])["secure_boot"], true);
+    }
+
     #[test]
     fn the_table_and_the_document_have_the_contract_s_columns_and_names() {
         let text = status_table(&[node(NodeState::Ready), node(NodeState::Stopped)]);
@@ -102,11 +126,11 @@ mod tests {
                       core-01  ready    10.77.0.11  127.0.0.1:52211  9999.1.0  a\n\
                       core-01  stopped  10.77.0.11  -                -         -";
         assert_eq!(text, expect);
-        let value = status_json("default", &[node(NodeState::Ready)]);
+        let value = status_json(&cluster(), &[node(NodeState::Ready)]);
         assert_eq!(value["nodes"][0]["ssh"], json!({"host": "127.0.0.1", "port": 52211}));
         for name in ["name", "state", "address", "version", "slot", "pid"] {
             assert!(value["nodes"][0].get(name).is_some(), "{name}");
         }
-        assert_eq!(status_json("d", &[node(NodeState::Stopped)])["nodes"][0]["state"], "stopped");
+        assert_eq!(status_json(&cluster(), &[node(NodeState::Stopped)])["nodes"][0]["state"], "stopped");
     }
 }

@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 use image::build::{Built, LockedTools, Options, build};
+use image::enrolment::FILES;
 use image::finished::{Taken, disk_of, name_of, take};
 use image::sparse::copy_sparse;
 use image::tree::{clone_by_links, remove};
+use image::verify::Disk;
 use machines::cluster::BackendKind;
 use machines::image::{Image, ImageError, MANIFEST};
 
@@ -82,6 +84,12 @@ pub fn manifest(named: &Path) -> anyhow::Result<Option<Image>> {
         Err(ImageError::Format { .. }) if disk_of(named).is_ok() => Ok(None),
         read => Ok(Some(read?)),
     }
+}
+
+/// Whether machines in setup mode learn from the image whose signatures to trust.
+pub fn has_keys(image: &Image) -> anyhow::Result<bool> {
+    let found = Disk::open(&image.raw, &image.tools)?.keys()?;
+    Ok(found.len() == FILES.len())
 }
 
 /// Takes apart the finished disk that is named.

@@ -241,6 +241,8 @@ impl Making<'_> {
             verity: &verity,
             uki: &uki,
             loader: &self.tools.path.join(BOOT_LOADER),
+            // A channel has no loader that is signed, and no keys: its images are for machines without Secure Boot.
+            keys: None,
             tools: &tools,
         };
         let tools_key = self.tools.path.file_name().unwrap_or_default().to_string_lossy();

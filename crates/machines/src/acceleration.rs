@@ -80,7 +80,8 @@ fn probe(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError> {
     let mut command = tools.command("qemu-system-x86_64")?;
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "256"]);
     command.args(Acceleration::Kvm.arguments());
-    command.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::CODE)]);
+    command
+        .args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(false))]);
     command.args(["-drive", &format!("if=pflash,unit=1,format=raw,file={}", variables.display())]);
     command.args(["-serial", &format!("file:{}", serial.display())]);
     let output = File::create(&errors).map_err(made)?;

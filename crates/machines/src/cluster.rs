@@ -66,6 +66,9 @@ pub struct Cluster {
     /// The key-value store speaks TLS, with certificates of the cluster's own authority.
     #[serde(default)]
     pub tls: bool,
+    /// The firmware runs only what is signed, once a machine has taken its image's keys.
+    #[serde(default)]
+    pub secure_boot: bool,
     #[serde(default)]
     pub shared: Vec<SharedFolder>,
     #[serde(default)]
@@ -87,6 +90,7 @@ impl Cluster {
             services: vec![],
             discovery: None,
             tls: wish.tls,
+            secure_boot: wish.secure_boot,
             shared: vec![],
             qemu_words: vec![],
         };

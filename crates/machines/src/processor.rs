@@ -20,12 +20,21 @@ impl Acceleration {
     }
 
     /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, and
-    /// without svm, which would have each guest load its own KVM.
+    /// without svm, which would have each guest load its own KVM. On a busy host its guests wait for their disks longer
+    /// than systemd's 90 s, and would take a good version for one that does not boot: systemd's stub adds the word to
+    /// the kernel's.
     #[must_use]
-    pub fn arguments(&self) -> [&'static str; 4] {
+    pub fn arguments(&self) -> &'static [&'static str] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            Self::Tcg { .. } => &[
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max,-la57,-svm",
+                "-smbios",
+                "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.default_device_timeout_sec=180",
+            ],
         }
     }
 }

@@ -118,6 +118,8 @@ pub struct Wish {
     pub shared: Vec<SharedFolder>,
     /// The key-value store speaks TLS. Only when a cluster is made.
     pub tls: bool,
+    /// The firmware runs only what is signed; the image brings the keys. Only when a cluster is made.
+    pub secure_boot: bool,
     /// Further words of QEMU's command line, for tests of odd machines.
     pub qemu_words: Vec<String>,
 }
@@ -134,6 +136,7 @@ impl Default for Wish {
             forwards: Vec::new(),
             shared: Vec::new(),
             tls: false,
+            secure_boot: false,
             qemu_words: Vec::new(),
         }
     }
@@ -155,6 +158,8 @@ pub enum WishError {
     PortsMeet(u16, u16, usize),
     #[error("host port {0} is too high for {1} nodes: each has the port of the one before it plus 1")]
     PortTooHigh(u16, usize),
+    #[error("containers have no firmware that could check signatures (--on qemu)")]
+    SecureBoot,
     #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
     Backend { name: String, has: BackendKind, wish: BackendKind },
 }
@@ -176,6 +181,9 @@ impl Wish {
         }
         if self.cpus == 0 || self.cpus > 64 {
             return Err(WishError::Cpus(self.cpus));
+        }
+        if self.secure_boot && self.backend == BackendKind::Nspawn {
+            return Err(WishError::SecureBoot);
         }
         self.check_forwards()?;
         self.shared.iter().try_for_each(SharedFolder::check)
@@ -216,6 +224,9 @@ mod tests {
         check(Wish { nodes: 0, ..Wish::default() }, Err(WishError::Nodes(0)));
         check(Wish { nodes: 233, ..Wish::default() }, Err(WishError::Nodes(233)));
         check(Wish { memory_mib: 64, ..Wish::default() }, Err(WishError::Memory(64)));
+        let secure = |backend| Wish { backend, secure_boot: true, ..Wish::default() };
+        check(secure(BackendKind::Qemu), Ok(()));
+        check(secure(BackendKind::Nspawn), Err(WishError::SecureBoot));
         let prefix = |text: &str| Wish { name_prefix: text.into(), ..Wish::default() };
         check(prefix("../x"), Err(WishError::Prefix("../x".into())));
         check(prefix(""), Err(WishError::Prefix(String::new())));

@@ -17,6 +17,7 @@ use crate::identity::Identity;
 use crate::memory::{Attempts, Memory, put, remove};
 use crate::origin::Origin;
 use crate::places::Places;
+use crate::secure_boot;
 use crate::settings::Settings;
 use crate::slots::{Slots, refused};
 use crate::watch::Watch;
@@ -186,7 +187,7 @@ impl Updater {
         slots.carry_out(&steps, |targets| {
             fill(release, method, origin, targets, again, watch)?;
             tell(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
-            Ok(())
+            secure_boot::check(&self.places, targets)
         })?;
         // Not before: an attempt that failed would look like a version that was booted and fell back.
         self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;

@@ -13,6 +13,7 @@ mod origin;
 mod places;
 mod published;
 mod question;
+mod secure_boot;
 mod settings;
 mod slots;
 mod throttle;

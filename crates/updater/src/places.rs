@@ -60,6 +60,18 @@ impl Places {
         self.at("run/update-engine/status.json")
     }
 
+    /// The firmware's variable that says whether it runs only what is signed.
+    #[must_use]
+    pub fn secure_boot(&self) -> PathBuf {
+        self.at("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
+    }
+
+    /// The one that says whose signatures it takes.
+    #[must_use]
+    pub fn known_signers(&self) -> PathBuf {
+        self.at("sys/firmware/efi/efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f")
+    }
+
     /// Where the boot partition is mounted.
     #[must_use]
     pub fn boot(&self) -> PathBuf {

@@ -23,7 +23,6 @@ pub const UPDATE: Scenario = Scenario {
 pub const UPDATE_BROKEN: Scenario = Scenario {
     name: "update-broken",
     about: "a machine leaves a version that boots and is unhealthy, and one that panics a minute after its start",
-    on: &[],
     run: broken,
     ..UPDATE
 };

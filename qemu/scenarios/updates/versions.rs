@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use image::enrolment::SigningKey;
 use memchr::memmem;
 use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys as Known, Verity, Version};
@@ -11,6 +12,7 @@ use release_folder::{About, Files, Order, Secret, make, make_keys};
 
 use crate::failure::{Failure, expect};
 use crate::scenario::Run;
+use crate::signing::sign_again;
 
 /// What the image under test calls itself.
 const APPID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
@@ -31,6 +33,8 @@ pub enum Fault {
     Unhealthy,
     /// The kernel dies of it a minute after it is up.
     Panics,
+    /// Its boot image is not signed for Secure Boot.
+    NotSigned,
 }
 
 /// A unit that every boot starts and that nothing has to wait for: here a version is broken.
@@ -46,6 +50,8 @@ pub struct Keys {
     /// Texts of public keys.
     pub release: String,
     pub channel: String,
+    /// Signs boot images for Secure Boot.
+    pub secure_boot: Option<SigningKey>,
 }
 
 impl Keys {
@@ -55,7 +61,12 @@ impl Keys {
             let path = folder.join(kind).join("test.pub");
             fs::read_to_string(&path).map_err(|source| Failure::Disk { path, source })
         };
-        Ok(Self { release: read("release")?, channel: read("channel")?, folder: folder.to_owned() })
+        Ok(Self {
+            release: read("release")?,
+            channel: read("channel")?,
+            secure_boot: None,
+            folder: folder.to_owned(),
+        })
     }
 
     /// The secret key of channels.
@@ -94,6 +105,9 @@ pub fn release(
         .ok_or_else(|| Failure::Expected("a boot image with usrhash=".into()))?;
     boot_image[at + word.len()..][..64].copy_from_slice(root_hash.to_string().as_bytes());
     fs::write(&uki, boot_image).map_err(failed)?;
+    if let Some(key) = &keys.secure_boot {
+        sign_again(run, &uki, Some(key).filter(|_| fault != Fault::NotSigned))?;
+    }
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let about = About {
@@ -124,7 +138,8 @@ fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) ->
     let mut bytes = fs::read(from)?;
     replace(&mut bytes, old, new);
     match fault {
-        Fault::None => {}
+        // What is not signed is the boot image.
+        Fault::None | Fault::NotSigned => {}
         Fault::DoesNotBoot => {
             if let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4) {
                 magic.fill(0);

@@ -118,7 +118,7 @@ fn a_signature_is_checked_and_one_by_another_key_or_none_is_found() {
     let none: [&str; 0] = [];
     assert_eq!(failed(&signed), none, "nobody is named who must have signed it");
     assert_eq!(failed_with(&signed, &["--certificate", &ours]), none);
-    assert_eq!(failed_with(&signed, &["--certificate", &other]), ["signature"]);
+    assert_eq!(failed_with(&signed, &["--certificate", &other]), ["signature", "keys to enrol"]);
     assert_eq!(failed_with(&signed, &["--certificate", &other, "--certificate", &ours]), none);
     let unsigned = first().finished.path("raw");
     assert_eq!(failed_with(&unsigned, &["--require-signature"]), ["signature"]);

@@ -16,7 +16,7 @@ pub fn down(context: &Context) -> anyhow::Result<ExitCode> {
     site.down()?;
     step.done("all machines are off; keelson up boots them again");
     if context.json {
-        output::print_json(&output::status_json(&context.cluster, &site.status()))?;
+        output::print_json(&output::status_json(&site.cluster(), &site.status()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

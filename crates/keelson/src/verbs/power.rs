@@ -24,7 +24,7 @@ pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     site.crash(&flags.name)?;
     step.done(&format!("{} is off", flags.name));
     if context.json {
-        output::print_json(&output::status_json(&context.cluster, &site.status()))?;
+        output::print_json(&output::status_json(&site.cluster(), &site.status()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

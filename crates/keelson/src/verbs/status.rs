@@ -11,9 +11,10 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let cluster = context.load()?;
     let nodes = status::of(&context.layout()?, &cluster);
     if context.json {
-        output::print_json(&output::status_json(&context.cluster, &nodes))?;
+        output::print_json(&output::status_json(&cluster, &nodes))?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::print(format!("{}\n{}", output::status_table(&nodes), output::failed_units(&nodes)))?;
+    let (table, failed) = (output::status_table(&nodes), output::failed_units(&nodes));
+    output::print(format!("{table}\n{}{failed}", output::peculiarities(&cluster)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 mod boots;
 mod image;
+mod made;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,6 +63,9 @@ pub struct Flags {
     /// TLS with client certificates between all members of etcd and their clients, when the machines are made
     #[arg(long)]
     tls: bool,
+    /// Machines whose firmware runs only what is signed, when they are made; the image must be (image build --sign)
+    #[arg(long)]
+    secure_boot: bool,
     /// Apply the user-data to machines that run already: what is as it says stays as it is
     #[arg(long)]
     provision: bool,
@@ -86,17 +90,13 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (image, from) = image::find(context, &flags.image, flags.on, &config, &cancel)?;
     let told = from.told(&image);
     let build = begun.elapsed();
+    made::check_image(context.layout()?.load()?.as_ref(), &image, &wish)?;
     let (asked, background) = (asked(flags, &config), context.background.clone());
     let site = Site::create(context.layout()?, lock, image, &wish, &asked, background, cancel)?;
     for ignored in site.ignored() {
         context.progress.note(&format!("warning: {ignored}"));
     }
-    if flags.tls && !site.cluster().tls {
-        bail!(
-            "the machines of {} were made without TLS; only new ones can have it (keelson destroy)",
-            context.cluster
-        );
-    }
+    made::check_machines(&site.cluster(), &wish)?;
     if let Some(url) = &flags.discovery {
         site.use_discovery(url)?;
     }
@@ -170,6 +170,7 @@ fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
         datasource: flags.datasource.unwrap_or(usual.datasource),
         forwards: config.forwarded_ports.clone(),
         tls: flags.tls,
+        secure_boot: flags.secure_boot,
         ..usual
     }
 }
@@ -287,7 +288,7 @@ fn finish(
 ) -> anyhow::Result<ExitCode> {
     let nodes = site.status();
     if context.json {
-        let mut value = output::status_json(&context.cluster, &nodes);
+        let mut value = output::status_json(&site.cluster(), &nodes);
         value["seconds"] = json!({ "build": build.as_secs_f64(), "boot": boot.as_secs_f64() });
         value["image"] = image;
         output::print_json(&value)?;
@@ -301,12 +302,13 @@ fn finish(
     let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
     output::print(format!(
-        "\n{}\n\n{}Log in          {keelson} ssh {first}\n\
+        "\n{}\n\n{}{}Log in          {keelson} ssh {first}\n\
          Then try        etcdctl set /message Hello ; fleetctl list-machines\n\
          Run a service   fleetctl start /usr/share/keelson/examples/myapp.service\n\
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),
+        output::peculiarities(&site.cluster()),
         output::failed_units(&nodes),
         output::with_home(context.layout()?.root())
     ))?;

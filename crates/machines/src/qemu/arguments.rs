@@ -27,10 +27,14 @@ pub fn arguments(
     let mut all = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["-name", &format!("{}/{}", cluster.name, node.name), "-uuid", &node.uuid]);
-    add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]);
-    add(&acceleration.arguments());
+    add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+    add(machine(cluster.secure_boot));
+    add(acceleration.arguments());
     add(&["-smp", &node.cpus.to_string(), "-m", &node.memory_mib.to_string()]);
-    add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::CODE)]);
+    add(&[
+        "-drive",
+        &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", firmware::code(cluster.secure_boot)),
+    ]);
     add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", value(&files.variables()))]);
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
     add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
@@ -92,6 +96,21 @@ pub fn arguments(
     all
 }
 
+/// With Secure Boot only the firmware itself writes its variables; and it has no way back from S3 that keeps them so.
+fn machine(secure_boot: bool) -> &'static [&'static str] {
+    match secure_boot {
+        false => &["-machine", "q35"],
+        true => &[
+            "-machine",
+            "q35,smm=on",
+            "-global",
+            "cfi.pflash01.secure=on",
+            "-global",
+            "ICH9-LPC.disable_s3=1",
+        ],
+    }
+}
+
 /// A path as the value of an option: QEMU takes a doubled comma for one.
 fn value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
@@ -136,6 +155,16 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(text, GOLDEN);
+    }
+
+    #[test]
+    fn with_secure_boot_only_the_firmware_writes_its_variables() {
+        let mut cluster = cluster();
+        assert!(!GOLDEN.contains("smm") && !GOLDEN.contains("secboot"), "only who asks for it has it");
+        cluster.secure_boot = true;
+        let text = lines(&cluster, "/state", &Acceleration::Kvm);
+        assert!(text.contains("-machine q35,smm=on\n-global cfi.pflash01.secure=on\n"), "{text}");
+        assert!(text.contains("readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd\n"), "{text}");
     }
 
     #[test]

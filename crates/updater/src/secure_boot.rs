@@ -1,0 +1,58 @@
+//! Where the firmware runs only what is signed: no version is armed that it would not start.
+//!
+//! Nothing would fall back from such a one: systemd-boot counts a try, the firmware says no, and waits for a key.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use disk_slots::signed::{Finding, Signers};
+
+use crate::error::{Failure, Kind, code};
+use crate::fill::Targets;
+use crate::places::Places;
+
+/// Bytes of attributes before a variable's content, in Linux's efivarfs.
+const ATTRIBUTES: usize = 4;
+
+/// Refuses a boot image that this machine's firmware does not know, where it knows the running one.
+pub fn check(places: &Places, targets: &Targets<'_>) -> Result<(), Failure> {
+    let (Some(signers), Some(old)) = (enforced(places), targets.old) else { return Ok(()) };
+    let running = find(&signers, old.uki);
+    if !matches!(running, Ok(Finding::Known)) {
+        // It was started all the same: the firmware knows more than this does, by an authority above a signer, say.
+        tracing::warn!(found = ?running, "whether Secure Boot lets the new version start is not known here");
+        return Ok(());
+    }
+    let why = match find(&signers, targets.uki) {
+        Ok(Finding::Known) => return Ok(()),
+        Ok(Finding::Unsigned) => "is not signed".to_owned(),
+        Ok(Finding::Changed) => "was changed after it was signed".to_owned(),
+        Ok(Finding::Unknown) => "is signed by nobody whom the firmware knows".to_owned(),
+        Err(error) => format!("can not be read ({error})"),
+    };
+    let message = format!("Secure Boot is on, and would not start this version: its boot image {why}");
+    Err(Failure::text(Kind::Refused, code::KERNEL_DEVICE, message))
+}
+
+/// Whom the firmware knows, where it runs nothing else.
+fn enforced(places: &Places) -> Option<Signers> {
+    if variable(&places.secure_boot())? != [1] {
+        return None;
+    }
+    let known = variable(&places.known_signers());
+    if known.is_none() {
+        tracing::warn!("Secure Boot is on, and whom the firmware knows can not be read");
+    }
+    known.map(|lists| Signers::read(&lists))
+}
+
+/// A variable's content; none where there is no such variable.
+fn variable(path: &Path) -> Option<Vec<u8>> {
+    let mut content = fs::read(path).ok()?;
+    (content.len() >= ATTRIBUTES).then(|| content.split_off(ATTRIBUTES))
+}
+
+fn find(signers: &Signers, image: &Path) -> io::Result<Finding> {
+    signers.find(&mut File::open(image)?)
+}

@@ -1,0 +1,70 @@
+//! Secure Boot: keys that a machine takes from its image, and updates with and without a signature by them.
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::versions::{Fault, Keys, release};
+use super::{APPLIED, FOLDER, apply, begin, proven, runs, trust, verified};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+use crate::signing;
+
+pub const SECURE_BOOT: Scenario = Scenario {
+    name: "secure-boot",
+    about: "a machine takes the keys of its image, runs only what they sign, goes to the next version, and refuses one that is not signed",
+    on: &[Qemu],
+    shared: &[FOLDER],
+    long_on: &[Qemu],
+    secure_boot: true,
+    run: secure_boot,
+    ..USUAL
+};
+
+const SIGNED: &str = "9999.2.0";
+const NOT_SIGNED: &str = "9999.3.0";
+
+fn secure_boot(stage: &Stage<'_>) -> Result<(), Failure> {
+    let releases = stage.shared(1);
+    let mut keys = Keys::make(&stage.site.layout().root().join("keys"))?;
+    keys.secure_boot = Some(signing::key(stage.run)?);
+    release(stage.run, &keys, SIGNED, Fault::None, &[], &releases)?;
+    release(stage.run, &keys, NOT_SIGNED, Fault::NotSigned, &[SIGNED], &releases)?;
+    // Its firmware has no keys: systemd-boot enrols those of the image, and restarts.
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let first = stage.run.image.version.as_str();
+    enforced(&machine)?;
+    trust(&machine, &keys)?;
+    proven(&machine, first)?;
+
+    apply(&machine, SIGNED)?;
+    machine.reboot()?;
+    runs(&machine, SIGNED)?;
+    verified(&machine)?;
+    enforced(&machine)?;
+    proven(&machine, SIGNED)?;
+
+    // In order but for that: nothing would fall back from what the firmware does not start.
+    begin(&machine, NOT_SIGNED)?;
+    machine
+        .wait_until_succeeds("systemctl is-active apply.service | grep -E '^(active|failed)$'", APPLIED)?;
+    let said =
+        machine.succeed("sudo journalctl --unit=apply.service --boot --no-pager --lines=20 --output=cat")?;
+    let why = "Secure Boot is on, and would not start this version: its boot image is not signed";
+    expect(said.contains(why), why, &said)?;
+    let images = machine.succeed("sudo ls /boot/EFI/Linux")?;
+    expect(!images.contains(NOT_SIGNED), "no boot image of what was refused", &images)?;
+    machine.reboot()?;
+    runs(&machine, SIGNED)?;
+    enforced(&machine)
+}
+
+/// By the firmware's own variables.
+fn enforced(machine: &Machine<'_>) -> Result<(), Failure> {
+    for (name, wanted) in [("SecureBoot", "1"), ("SetupMode", "0")] {
+        let file = format!("/sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+        let found = machine.succeed(&format!("od --address-radix=n --format=u1 --skip-bytes=4 {file}"))?;
+        expect(found.trim() == wanted, &format!("{name} {wanted}"), &found)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What is signed for Secure Boot, with a key of the tests' own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use image::enrolment::SigningKey;
+use machines::tools::Tools;
+use serde::Deserialize;
+
+use crate::failure::{Failure, expect};
+use crate::scenario::Run;
+
+/// The key's folder, beside the clusters'.
+const FOLDER: &str = "test-signing";
+
+/// The key, made once for all runs: the image that is signed with it is built once too.
+pub(crate) fn key(run: &Run) -> Result<SigningKey, Failure> {
+    let folder = run.state.join(FOLDER);
+    let at = |folder: &Path| SigningKey { key: folder.join("key.pem"), certificate: folder.join("key.crt") };
+    if !folder.exists() {
+        let unfinished = run.state.join(format!("{FOLDER}-{}", std::process::id()));
+        let failed = |source| Failure::Disk { path: unfinished.clone(), source };
+        std::fs::create_dir_all(&unfinished).map_err(failed)?;
+        let SigningKey { key, certificate } = at(&unfinished);
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650"]);
+        openssl.args(["-subj", "/CN=Secure Boot of Keelson's tests", "-keyout"]).arg(key);
+        let Ok(output) = openssl.arg("-out").arg(certificate).stdin(Stdio::null()).output() else {
+            std::fs::remove_dir_all(&unfinished).map_err(failed)?;
+            return Err(Failure::NotHere("this host has no openssl to make a key with".to_owned()));
+        };
+        expect(output.status.success(), "a key", &String::from_utf8_lossy(&output.stderr))?;
+        // Another run may have been quicker: one of the two stays.
+        if std::fs::rename(&unfinished, &folder).is_err() {
+            std::fs::remove_dir_all(&unfinished).map_err(failed)?;
+        }
+    }
+    Ok(at(&folder))
+}
+
+/// What `image build --json` says, as far as it is of interest.
+#[derive(Deserialize)]
+struct Built {
+    version: String,
+    files: Vec<BuiltFile>,
+}
+
+#[derive(Deserialize)]
+struct BuiltFile {
+    path: PathBuf,
+}
+
+/// Builds the image under test, signed, into `out`, as its user would: its disk.
+pub(crate) fn image(run: &Run, key: &SigningKey, out: &Path) -> Result<PathBuf, Failure> {
+    let program = &run.background.program;
+    let output = Command::new(program)
+        .args(["--json", "image", "build", "--format", "raw", "--sign"])
+        .arg(&key.key)
+        .arg("--out")
+        .arg(out)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| Failure::Disk { path: program.clone(), source })?;
+    expect(output.status.success(), "a signed image", &String::from_utf8_lossy(&output.stderr))?;
+    let built: Built =
+        serde_json::from_slice(&output.stdout).map_err(|error| Failure::Expected(error.to_string()))?;
+    let wanted = format!("the checkout's image to be the one under test, {}", run.image.version);
+    expect(built.version == run.image.version, &wanted, &built.version)?;
+    let file = built.files.into_iter().next();
+    file.map(|file| file.path).ok_or_else(|| Failure::Expected("a disk".to_owned()))
+}
+
+/// Takes a boot image's signature away, which does not hold any more, and signs it anew if there is a key.
+pub(crate) fn sign_again(run: &Run, file: &Path, key: Option<&SigningKey>) -> Result<(), Failure> {
+    let key_folder = key.and_then(|key| key.key.parent());
+    let shared: Vec<PathBuf> = file.parent().into_iter().chain(key_folder).map(Path::to_owned).collect();
+    let tools =
+        Tools::open(&run.image.tools, &shared).map_err(|error| Failure::Expected(error.to_string()))?;
+    let with = |program: &str, words: &[&std::ffi::OsStr]| {
+        let mut command = tools.command(program).map_err(|error| Failure::Expected(error.to_string()))?;
+        let output = command.args(words).stdin(Stdio::null()).output();
+        let output = output.map_err(|source| Failure::Disk { path: program.into(), source })?;
+        expect(output.status.success(), program, &String::from_utf8_lossy(&output.stderr))
+    };
+    with("sbattach", &["--remove".as_ref(), file.as_os_str()])?;
+    let Some(SigningKey { key, certificate }) = key else { return Ok(()) };
+    let [key, certificate, file] = [key.as_path(), certificate, file].map(Path::as_os_str);
+    with("sbsign", &["--key".as_ref(), key, "--cert".as_ref(), certificate, "--output".as_ref(), file, file])
+}
