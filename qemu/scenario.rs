@@ -71,7 +71,8 @@ pub struct Scenario {
     pub about: &'static str,
     pub nodes: usize,
     pub on: &'static [BackendKind],
-    /// Where it takes minutes too many for every run: there it runs with `--long`, or by its name.
+    /// Where it takes minutes too many for every run, or shows what others that do run there show too: there it runs
+    /// with `--long`, or by its name.
     pub long_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
+use machines::cluster::BackendKind::Qemu;
+
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -14,6 +16,7 @@ pub const LAN: Scenario = Scenario {
     name: "lan",
     about: "machines reach each other on their LAN by address and by name",
     nodes: 2,
+    long_on: &[Qemu],
     run: lan,
     ..USUAL
 };

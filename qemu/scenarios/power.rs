@@ -43,6 +43,7 @@ fn crash_keeps_data(stage: &Stage<'_>) -> Result<(), Failure> {
 pub const REBOOTS: Scenario = Scenario {
     name: "reboot",
     about: "a machine that is told to reboot is not ready, and then ready again, in another boot",
+    long_on: &[Qemu],
     run: reboots,
     ..USUAL
 };
@@ -76,6 +77,7 @@ fn reboots(stage: &Stage<'_>) -> Result<(), Failure> {
 pub const KILLED: Scenario = Scenario {
     name: "killed",
     about: "a machine whose process on the host is killed is off with all that it ran, and comes back",
+    long_on: &[Qemu],
     run: killed,
     ..USUAL
 };

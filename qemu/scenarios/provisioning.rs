@@ -16,6 +16,7 @@ pub const NETWORK_AND_TRUST: Scenario = Scenario {
     name: "network-and-trust",
     about: "cloud-config sets the host name, static IPv4 and IPv6 addresses, a proxy and a trusted certificate",
     user_data: Some(include_str!("../user-data/network.yaml")),
+    long_on: &[Qemu],
     run: network_and_trust,
     ..USUAL
 };
@@ -43,6 +44,7 @@ pub const BAD_USER_DATA: Scenario = Scenario {
     name: "bad-user-data",
     about: "with user-data that is not YAML a machine boots, its ssh key works, and the journal names the line",
     user_data: Some(BAD),
+    long_on: &[Qemu],
     run: bad_user_data,
     ..USUAL
 };

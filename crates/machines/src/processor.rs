@@ -20,21 +20,22 @@ impl Acceleration {
     }
 
     /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, and
-    /// without svm, which would have each guest load its own KVM. On a busy host its guests wait for their disks longer
-    /// than systemd's 90 s, and would take a good version for one that does not boot: systemd's stub adds the word to
-    /// the kernel's.
+    /// without svm, which would have each guest load its own KVM.
     #[must_use]
     pub fn arguments(&self) -> &'static [&'static str] {
         match self {
             Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg { .. } => &[
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max,-la57,-svm",
-                "-smbios",
-                "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.default_device_timeout_sec=180",
-            ],
+            Self::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"],
+        }
+    }
+
+    /// What the kernel is told more. On a busy host TCG's guests wait for their disks longer than systemd's 90 s, and
+    /// would take a good version for one that does not boot.
+    #[must_use]
+    pub fn kernel_words(&self) -> Option<&'static str> {
+        match self {
+            Self::Kvm => None,
+            Self::Tcg { .. } => Some("systemd.default_device_timeout_sec=180"),
         }
     }
 }

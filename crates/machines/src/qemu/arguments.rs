@@ -93,7 +93,20 @@ pub fn arguments(
         add(&["-smbios", &format!("type=11,path={path}")]);
     }
     all.extend(cluster.qemu_words.iter().cloned());
+    if let Some(words) = acceleration.kernel_words() {
+        tell_kernel(&mut all, words);
+    }
     all
+}
+
+/// Adds to what systemd's stub adds to the kernel's words. The stub reads one string of them and no second, so that
+/// ours go in front of those that the machine was given by who asked for it, whose count where both say something.
+fn tell_kernel(all: &mut Vec<String>, words: &str) {
+    const STRING: &str = "value=io.systemd.stub.kernel-cmdline-extra=";
+    match all.iter_mut().find(|word| word.starts_with("type=11,") && word.contains(STRING)) {
+        Some(given) => *given = given.replacen(STRING, &format!("{STRING}{words} "), 1),
+        None => all.extend(["-smbios".to_owned(), format!("type=11,{STRING}{words}")]),
+    }
 }
 
 /// With Secure Boot only the firmware itself writes its variables; and it has no way back from S3 that keeps them so.
@@ -165,6 +178,23 @@ mod tests {
         let text = lines(&cluster, "/state", &Acceleration::Kvm);
         assert!(text.contains("-machine q35,smm=on\n-global cfi.pflash01.secure=on\n"), "{text}");
         assert!(text.contains("readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd\n"), "{text}");
+    }
+
+    #[test]
+    fn words_for_the_kernel_are_one_string_for_the_stub() {
+        let tcg = Acceleration::Tcg { why: "no /dev/kvm".into() };
+        let mut cluster = cluster();
+        cluster.qemu_words =
+            ["-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=keelson.autologin"]
+                .map(str::to_owned)
+                .to_vec();
+        let text = lines(&cluster, "/state", &tcg);
+        let strings: Vec<_> = text.lines().filter(|line| line.contains("kernel-cmdline-extra")).collect();
+        let both = "-smbios type=11,value=io.systemd.stub.kernel-cmdline-extra=\
+                    systemd.default_device_timeout_sec=180 keelson.autologin";
+        assert_eq!(strings, [both], "the stub would read the first of two and no other");
+        let given = lines(&cluster, "/state", &Acceleration::Kvm);
+        assert!(given.contains("kernel-cmdline-extra=keelson.autologin\n"), "{given}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It runs all chosen steps even after one failed, and must never write to a tracked file.
 
 mod conformance;
+mod examples;
 mod image;
 mod licences;
 mod result;

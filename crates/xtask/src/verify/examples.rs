@@ -1,0 +1,69 @@
+//! Whether the documentation has examples that rustdoc would run.
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+/// Words after a fence with which rustdoc takes a block for text, as far as we use them.
+const TEXT: [&str; 6] = ["text", "json", "toml", "yaml", "sh", "console"];
+
+pub fn are_in(workspace: &Workspace) -> Result<bool> {
+    let sources = workspace.files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    for file in sources {
+        if has_any(&workspace.read(file)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Rather one too many: what is none costs time only. A block stands between fences, or is indented after an empty
+/// line; documentation may also come from another file.
+fn has_any(source: &str) -> bool {
+    let mut in_block = false;
+    let mut before = "";
+    for line in source.lines().map(str::trim_start) {
+        if line.starts_with("#[doc =") || line.starts_with("#![doc =") || line.starts_with("/**") {
+            return true;
+        }
+        let Some(text) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else {
+            (in_block, before) = (false, "");
+            continue;
+        };
+        let fence = text.trim_start().strip_prefix("```").or_else(|| text.trim_start().strip_prefix("~~~"));
+        match fence {
+            Some(words) if !in_block && !TEXT.contains(&words.trim()) => return true,
+            Some(_) => in_block = !in_block,
+            None if !in_block && before.trim().is_empty() && text.starts_with("     ") => return true,
+            None => {}
+        }
+        before = text;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rustdoc_would_run_is_seen() {
+        for none in [
+            "/// Adds.\n///\n/// - one\n///   of two\nfn add() {}",
+            "//! ```json\n//! {\"a\":\n//!\n//!      1}\n//! ```\n",
+            "    // ```\nlet fence = \"```\";",
+        ] {
+            assert!(!has_any(none), "{none}");
+        }
+        for one in [
+            "/// Adds.\n/// ```\n/// add();\n/// ```\n",
+            "    //! ~~~no_run\n",
+            "/// ```text\n/// ```\n/// ```should_panic\n",
+            "/// Adds.\n///\n///     add();\n",
+            "#![doc = include_str!(\"../README.md\")]",
+            "/** Adds. */",
+        ] {
+            assert!(has_any(one), "{one}");
+        }
+    }
+}
