@@ -25,7 +25,7 @@ pub fn follow(server: &Arc<Server>) -> Answer {
         let mut news = shared.news();
         loop {
             news.borrow_and_update();
-            let picture = overview(&shared.fleet.lock());
+            let picture = overview(&shared.fleet.lock(), &shared.key_sets);
             if send.send(Ok(Bytes::from(format!("event: overview\ndata: {picture}\n\n")))).await.is_err() {
                 return;
             }

@@ -25,6 +25,8 @@ pub const FLUSH: Duration = Duration::from_secs(2);
 /// How often grants are looked through for those whose time is over.
 pub const TICK: Duration = Duration::from_secs(5);
 pub const FORGET: Duration = Duration::from_secs(3600);
+/// A set of keys that ends sooner, in seconds, is warned of: machines that are off for a season have to see the next one.
+pub const KEY_SET_ENDS_SOON: u64 = 90 * 86_400;
 /// Of the database: address space, not disk.
 pub const DATABASE_BYTES: usize = 4 << 30;
 /// Changes that wait to be written; who adds to more waits.

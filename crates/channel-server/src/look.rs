@@ -7,6 +7,7 @@ use rollout::{Application, Fleet, Machine, Track};
 use serde_json::{Value, json};
 
 use crate::api::ApiError;
+use crate::key_sets::KeySets;
 use crate::limits::PAGE;
 use crate::overview;
 
@@ -29,12 +30,13 @@ impl Query {
 }
 
 /// `words` are the parts of the path behind `/api/`.
-pub fn look(fleet: &Fleet, words: &[&str], query: &Query) -> Result<Value, ApiError> {
+pub fn look(fleet: &Fleet, sets: &KeySets, words: &[&str], query: &Query) -> Result<Value, ApiError> {
     match words {
-        ["overview"] => return Ok(overview::overview(fleet)),
+        ["overview"] => return Ok(overview::overview(fleet, sets)),
         ["activity"] => return Ok(activity(fleet, query)),
         ["apps"] => {
-            let apps: Vec<Value> = fleet.apps().map(|(key, app)| overview::application(key, app)).collect();
+            let apps: Vec<Value> =
+                fleet.apps().map(|(key, app)| overview::application(key, app, sets)).collect();
             return Ok(json!({ "applications": apps, "totalCount": apps.len() }));
         }
         _ => {}
@@ -42,7 +44,7 @@ pub fn look(fleet: &Fleet, words: &[&str], query: &Query) -> Result<Value, ApiEr
     let ["apps", id, rest @ ..] = words else { return Err(ApiError::NotHere) };
     let (key, app) = fleet.app(id).ok_or_else(|| rollout::OperateError::NoApp((*id).to_owned()))?;
     match rest {
-        [] => Ok(overview::application(key, app)),
+        [] => Ok(overview::application(key, app, sets)),
         ["channels"] => Ok(json!(app.channels.values().collect::<Vec<_>>())),
         ["channels", channel] => {
             let channel: Track = channel.parse()?;

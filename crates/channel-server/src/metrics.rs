@@ -6,6 +6,8 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use rollout::Fleet;
 
+use crate::key_sets::KeySets;
+
 /// Labels with more values than this are told as `other`: machines say what they like.
 const VERSIONS: usize = 64;
 
@@ -33,7 +35,7 @@ impl Metrics {
 
     /// # Errors
     /// Never in practice: each name is registered once.
-    pub fn text(&self, fleet: &Fleet) -> prometheus::Result<Vec<u8>> {
+    pub fn text(&self, fleet: &Fleet, sets: &KeySets) -> prometheus::Result<Vec<u8>> {
         let registry = Registry::new();
         let counters: [Box<dyn Collector>; 4] = [
             Box::new(self.checks.clone()),
@@ -55,8 +57,16 @@ impl Metrics {
         let failed =
             gauge("keelson_updates_failed", "Machines that failed in this rollout", &["app", "group"])?;
         let paused = gauge("keelson_updates_paused", "1 where a group is paused", &["app", "group"])?;
-        for (_, app) in fleet.apps() {
+        let set_ends = gauge(
+            "keelson_updates_key_set_expiry_timestamp_seconds",
+            "When the newest set of keys ends",
+            &["app"],
+        )?;
+        for (key, app) in fleet.apps() {
             let name = app.app.product_id.as_ref().unwrap_or(&app.app.name);
+            if let Some(set) = sets.newest(key) {
+                set_ends.with_label_values(&[name]).set(i64::try_from(set.expires).unwrap_or(i64::MAX));
+            }
             for (track, state) in &app.groups {
                 let group = track.to_string();
                 let mut counted: BTreeMap<&str, usize> = BTreeMap::new();

@@ -2,23 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use release::KeySet;
 use rollout::{Application, Fleet, GroupState, Machine, Package, Reason};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::key_sets::KeySets;
+use crate::limits::KEY_SET_ENDS_SOON;
 use crate::server::now;
 
 /// Entries of the activity that come with the whole.
 const NEWEST: usize = 40;
 
 /// Everything that the page shows but the machines.
-pub fn overview(fleet: &Fleet) -> Value {
-    let apps: Vec<Value> = fleet.apps().map(|(key, app)| application(key, app)).collect();
+pub fn overview(fleet: &Fleet, sets: &KeySets) -> Value {
+    let apps: Vec<Value> = fleet.apps().map(|(key, app)| application(key, app, sets)).collect();
     let activity: Vec<_> = fleet.activity().rev().take(NEWEST).collect();
     json!({ "now": now(), "apps": apps, "activity": activity })
 }
 
-pub fn application(key: &str, app: &Application) -> Value {
+pub fn application(key: &str, app: &Application, sets: &KeySets) -> Value {
     json!({
         "now": now(),
         "key": key,
@@ -29,7 +32,23 @@ pub fn application(key: &str, app: &Application) -> Value {
         "channels": app.channels.values().collect::<Vec<_>>(),
         "groups": app.groups.values().map(group).collect::<Vec<_>>(),
         "packages": app.packages.values().rev().map(package).collect::<Vec<_>>(),
+        "key_set": sets.newest(key).map(|set| key_set(&set, now())),
     })
+}
+
+/// The keys that count now. Once their time is over machines take no version until there is a newer set.
+fn key_set(set: &KeySet, now: u64) -> Value {
+    let warning = match set.expires.saturating_sub(now) {
+        0 => Some(format!(
+            "The time of key set {} is over: machines take nothing until there is a newer one.",
+            set.epoch
+        )),
+        left if left < KEY_SET_ENDS_SOON => {
+            Some(format!("The time of key set {} is over in {} days.", set.epoch, left / 86_400))
+        }
+        _ => None,
+    };
+    json!({ "epoch": set.epoch, "expires": set.expires, "warning": warning })
 }
 
 pub fn group(state: &GroupState) -> Value {

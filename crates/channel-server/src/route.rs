@@ -68,7 +68,7 @@ async fn routed(server: &Arc<Server>, request: Request<Incoming>, from: IpAddr) 
         ["config"] if is_get => {
             json_answer(StatusCode::OK, &json!({ "title": "Keelson channels", "auth_mode": "token" }))
         }
-        ["metrics"] if is_get => match server.metrics.text(&server.fleet.lock()) {
+        ["metrics"] if is_get => match server.metrics.text(&server.fleet.lock(), &server.key_sets) {
             Ok(bytes) => crate::body::answer(StatusCode::OK, "text/plain; version=0.0.4", bytes),
             Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, error),
         },
@@ -112,7 +112,7 @@ async fn guarded(server: &Arc<Server>, request: Request<Incoming>, words: &[&str
         }
         _ if is_get => {
             let query = Query::read(request.uri().query().unwrap_or_default());
-            let looked = look(&server.fleet.lock(), words, &query);
+            let looked = look(&server.fleet.lock(), &server.key_sets, words, &query);
             api::answered(looked)
         }
         _ => {

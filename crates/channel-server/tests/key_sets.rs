@@ -4,12 +4,14 @@
 
 mod support;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use channel_server::Settings;
 use minisign::KeyPair;
 use omaha::Answer;
 use release::{KeySet, KeyText, NamedKey, SCHEMA, files};
 use rollout::App;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Reply, Server, keys, machine, write_release};
 
 const PATH: &str = "/api/apps/keelson/keys";
@@ -30,12 +32,16 @@ impl Operator {
     }
 
     fn set(&self, epoch: u64, release: &KeyPair) -> String {
+        self.set_until(4_000_000_000, epoch, release)
+    }
+
+    fn set_until(&self, expires: u64, epoch: u64, release: &KeyPair) -> String {
         let [one, two, three] = &self.roots;
         let set = KeySet {
             schema: SCHEMA,
             epoch,
             issued: 100,
-            expires: 4_000_000_000,
+            expires,
             threshold: 2,
             root: vec![named("one", one), named("two", two), named("three", three)],
             release: vec![named("own", release)],
@@ -109,6 +115,25 @@ fn sets_are_taken_as_machines_take_them_and_offered_with_what_a_channel_has() {
         server.raw("POST", PATH, &format!("Authorization: Bearer {}\r\n", server.viewer()), b"{}").status,
         403
     );
+}
+
+#[test]
+fn a_set_that_ends_soon_is_warned_of() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::open(data.path());
+    let (operator, key) = (Operator::new(), keys());
+    let told = || server.done("GET", "/api/apps/keelson", "")["key_set"].clone();
+    assert_eq!(told(), Value::Null);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let soon = now + 11 * 86_400;
+    assert_eq!(operator.send(&server, &operator.set_until(soon - 3600, 1, &key), 2).status, 200);
+    let warning = "The time of key set 1 is over in 10 days.";
+    assert_eq!(told(), json!({ "epoch": 1, "expires": soon - 3600, "warning": warning }));
+    assert_eq!(operator.send(&server, &operator.set(2, &key), 2).status, 200);
+    assert_eq!(told(), json!({ "epoch": 2, "expires": 4_000_000_000_u64, "warning": null }));
+    let metrics = server.raw("GET", "/metrics", "", b"").text();
+    let line = "keelson_updates_key_set_expiry_timestamp_seconds{app=\"keelson\"} 4000000000\n";
+    assert!(metrics.contains(line), "{metrics}");
 }
 
 #[test]

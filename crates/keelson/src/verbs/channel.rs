@@ -210,6 +210,9 @@ fn list(context: &Context, server: &UpdateServer) -> anyhow::Result<ExitCode> {
     let head = ["GROUP", "CHANNEL", "THERE", "ON THE WAY", "FAILED", "SHARE", "PAUSED"];
     text.push_str(&output::table(&head, &groups.collect::<Vec<_>>()));
     output::print(format!("{text}\n"))?;
+    if let Some(warning) = app["key_set"]["warning"].as_str() {
+        context.progress.note(&format!("warning: {warning} `keelson keys rotate` makes the next one"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
