@@ -179,9 +179,7 @@ fn a_follower_far_behind_gets_a_snapshot() {
     const KEPT: u64 = 50;
     let mut cluster = Cluster::empty(3);
     cluster.kept_entries = KEPT;
-    for id in 1..=3 {
-        cluster.start(id);
-    }
+    cluster.start_new();
     let leader = cluster.leader();
     let late = cluster.follower();
     cluster.kill(late);

@@ -63,20 +63,26 @@ impl Cluster {
 
     fn new(members: u64) -> Self {
         let mut cluster = Self::empty(members);
-        for id in 1..=members {
-            cluster.start(id);
+        cluster.start_new();
+        cluster
+    }
+
+    /// Starts all members, and returns when what a new cluster records by itself is over: later indexes are the
+    /// test's.
+    fn start_new(&mut self) {
+        let ids: Vec<u64> = self.initial.iter().map(|member| member.id).collect();
+        for id in &ids {
+            self.start(*id);
         }
-        let leader = cluster.leader();
-        // What a new cluster records by itself is over: later indexes are the test's.
+        let leader = self.leader();
         wait_for("the new cluster's record", || {
-            cluster.member(leader).read(|store| {
+            self.member(leader).read(|store| {
                 let membership = store.membership();
                 let named = membership.members().filter(|member| !member.name.is_empty()).count();
-                let done = named as u64 == members && membership.cluster_version().is_some();
+                let done = named == ids.len() && membership.cluster_version().is_some();
                 done.then_some(())
             })
         });
-        cluster
     }
 
     fn data_dir(&self, id: u64) -> std::path::PathBuf {
