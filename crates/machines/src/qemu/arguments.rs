@@ -39,19 +39,9 @@ pub fn arguments(
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", value(&files.disk()))]);
     add(&["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
     add(&["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
-    let mut user = "user,id=user".to_owned();
-    let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
-    for (host, guest) in [(node.ssh_port, 22)].into_iter().chain(forwards) {
-        // invariant: writing to a String can not fail.
-        write!(user, ",hostfwd=tcp:127.0.0.1:{host}-:{guest}").unwrap_or_default();
+    for words in network(layout, node) {
+        add(&words.each_ref().map(String::as_str));
     }
-    add(&["-netdev", &user, "-device", "virtio-net-pci,netdev=user,romfile="]);
-    let socket = value(&lan::socket(&layout.lan(), &node.name));
-    add(&[
-        "-netdev",
-        &format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500"),
-    ]);
-    add(&["-device", &format!("virtio-net-pci,netdev=lan,mac={},romfile=", node.mac)]);
     add(&[
         "-chardev",
         &format!(
@@ -97,6 +87,23 @@ pub fn arguments(
         tell_kernel(&mut all, words);
     }
     all
+}
+
+/// The two networks: QEMU's own, which leads out and has the forwarded ports, and the cluster's LAN.
+fn network(layout: &Layout, node: &Node) -> [[String; 4]; 2] {
+    let mut user = "user,id=user".to_owned();
+    let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
+    for (host, guest) in [(node.ssh_port, 22)].into_iter().chain(forwards) {
+        // invariant: writing to a String can not fail.
+        write!(user, ",hostfwd=tcp:127.0.0.1:{host}-:{guest}").unwrap_or_default();
+    }
+    let socket = value(&lan::socket(&layout.lan(), &node.name));
+    let lan = format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500");
+    [(user, "netdev=user".to_owned()), (lan, format!("netdev=lan,mac={}", node.mac))].map(
+        |(netdev, device)| {
+            ["-netdev".to_owned(), netdev, "-device".to_owned(), format!("virtio-net-pci,{device},romfile=")]
+        },
+    )
 }
 
 /// Adds to what systemd's stub adds to the kernel's words. The stub reads one string of them and no second, so that
