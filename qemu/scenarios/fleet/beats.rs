@@ -1,6 +1,7 @@
 //! Units that write down when they run, in a folder that the machines and the test share: a unit that runs on two
 //! machines at a time is seen, also where each machine believes to be right.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,10 +13,12 @@ pub const FOLDER: &str = "/home/core/beats";
 
 /// The `[Service]` of such a unit. Each of its processes has a file of its own, also after a boot that gives their
 /// numbers anew, and writes the time five times a second. It runs on while it is being stopped: who takes it for down
-/// too early starts it too early elsewhere.
+/// too early starts it too early elsewhere. It waits by reading what nobody writes: a `sleep` each time is a process, and
+/// an emulated machine is slow at those.
 pub const SERVICE: &str = "\
 [Service]
-ExecStart=/usr/bin/bash -c 'while :; do echo $$EPOCHREALTIME >>/home/core/beats/%n,%m,$$INVOCATION_ID-$$$$; sleep 0.2; done'
+ExecStart=/usr/bin/bash -c 'exec 3<> <(:); while :; do echo $$EPOCHREALTIME; read -t 0.2 -u 3; done \
+  >>/home/core/beats/%n,%m,$$INVOCATION_ID-$$$$'
 ExecStop=/usr/bin/sleep 0.5
 ";
 
@@ -138,6 +141,21 @@ impl Beats {
             expect(Instant::now() < deadline, &wanted, &listed(&runs))?;
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// Each of the units has left a machine for another one.
+    pub fn moved(&self, units: &[String]) -> Result<(), Failure> {
+        let runs = self.runs()?;
+        for unit in units {
+            let places: BTreeSet<_> =
+                runs.iter().filter(|run| run.unit == *unit).map(|run| &run.machine).collect();
+            expect(
+                places.len() > 1,
+                &format!("{unit} to have moved"),
+                &format!("{} machines", places.len()),
+            )?;
+        }
+        Ok(())
     }
 
     /// No unit ever ran on two machines at a time, nor twice on one.

@@ -8,6 +8,7 @@ use machines::ready::Mark;
 use machines::site::Site;
 
 use super::super::kv::{FORMED, NODES, SOON, shows};
+use super::beats::{Beats, SERVICE};
 use crate::failure::{Failure, expect};
 use crate::scenario::Stage;
 
@@ -170,4 +171,15 @@ pub fn start_each(asked: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result
         wanted.iter().map(|(unit, member)| format!("Unit {unit}.service launched on {}\n", member.place()));
     let each = format!("for unit in {}; do fleetctl start $unit || exit 1; done", units.join(" "));
     shows(asked, &each, &lines.collect::<String>())
+}
+
+/// A unit on each machine that writes down when it runs: their names.
+pub fn beat_on_each(members: &[Member<'_>; NODES], beats: &Beats) -> Result<Vec<String>, Failure> {
+    let [first, second, third] = members;
+    put(&second.machine, "beat@.service", SERVICE)?;
+    start_each(&second.machine, &[("beat@1", first), ("beat@2", second), ("beat@3", third)])?;
+    let names: Vec<_> = (1..=NODES).map(|number| format!("beat@{number}.service")).collect();
+    let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+    beats.wait(&names, &all, SOON)?;
+    Ok(names)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 
 use super::super::fleet::beats::{Beats, FOLDER, SERVICE};
-use super::super::fleet::cluster::{Member, put, start_each, three, ttl, user_data, wait_for_machines};
+use super::super::fleet::cluster::{Member, beat_on_each, put, three, ttl, user_data, wait_for_machines};
 use super::super::kv::{NODES, SOON, shows};
 use super::{SEND, UNIT, boots};
 use crate::failure::{Failure, expect};
@@ -32,11 +32,7 @@ fn longest_silence(stage: &Stage<'_>) -> Duration {
 }
 
 fn one_at_a_time(stage: &Stage<'_>) -> Result<(), Failure> {
-    let mut stores = Vec::new();
-    for number in 1..=NODES {
-        stores.push(stage.machine(number).node()?.address.to_string());
-    }
-    let units = format!("{UNIT}{}", boots::unit(&stores));
+    let units = format!("{UNIT}{}", boots::WRITER);
     let data = user_data(&[format!("agent-ttl: {}s", ttl(stage).as_secs())], &units);
     stage.site.set_user_data(data.as_bytes())?;
     let members = three(stage)?;
@@ -47,13 +43,7 @@ fn one_at_a_time(stage: &Stage<'_>) -> Result<(), Failure> {
         let file = "sort /run/update-engine/coordinator.conf";
         shows(&member.machine, file, "NAME=locksmithd\nSTATE=running\nSTRATEGY=best-effort\n")?;
     }
-    let [first, second, third] = &members;
-    let typed = &second.machine;
-    put(typed, "beat@.service", SERVICE)?;
-    start_each(typed, &[("beat@1", first), ("beat@2", second), ("beat@3", third)])?;
-    let names: Vec<_> = (1..=3).map(|number| format!("beat@{number}.service")).collect();
-    let all: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
-    beats.wait(&names, &all, SOON)?;
+    let names = beat_on_each(&members, &beats)?;
 
     std::thread::scope(|scope| {
         let told: Vec<_> =
@@ -103,6 +93,7 @@ fn settled(
     let counts: Vec<_> = seen.boots.values().map(Vec::len).collect();
     expect(counts == [2; NODES], "each machine to reboot once", &format!("{counts:?} boots"))?;
     seen.one_at_a_time()?;
+    eprintln!("{seen}");
     let silence = seen.longest_silence();
     let allowed = longest_silence(stage);
     expect(
@@ -110,15 +101,10 @@ fn settled(
         &format!("a write to the store every {allowed:?}"),
         &format!("none for {silence:?}"),
     )?;
-    eprintln!("the longest time without a write: {silence:?}");
     beats.wait(names, &all, SOON)?;
     beats.never_twice()?;
     // Each unit left its machine before that went down.
-    let runs = beats.runs()?;
-    for name in names {
-        let places = runs.iter().filter(|run| run.unit == *name).count();
-        expect(places > 1, &format!("{name} to have moved"), &format!("{places} runs"))?;
-    }
+    beats.moved(names)?;
     // And machines take units again: of six, each gets some.
     start_anywhere(&members[0])?;
     let more: Vec<_> = (4..=9).map(|number| format!("beat@{number}.service")).collect();

@@ -1,11 +1,14 @@
 //! A cluster takes versions from its channel, one machine after the other.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use machines::cluster::BackendKind::Qemu;
 
-use super::super::fleet::beats::FOLDER as BEATS;
-use super::super::fleet::cluster::{Member, three, ttl, user_data};
+use super::super::fleet::beats::{Beats, FOLDER};
+use super::super::fleet::cluster::{Member, beat_on_each, three, ttl, user_data};
 use super::super::kv::NODES;
 use super::super::locksmith::{UNIT, boots};
 use super::channel::Channel;
@@ -16,19 +19,22 @@ use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const ROLL: Scenario = Scenario {
     name: "update-roll",
-    about: "three machines take a version from their channel one at a time, and of a broken one only the first",
+    about: "three machines take two versions from their channel, one at a time, and of a broken one only the first",
     nodes: NODES,
     on: &[Qemu],
     long_on: &[Qemu],
-    shared: &[BEATS],
+    shared: &[FOLDER],
     run: roll,
     ..USUAL
 };
 
 const SECOND: &str = "9999.2.0";
-const BROKEN: &str = "9999.3.0";
+const THIRD: &str = "9999.3.0";
+const BROKEN: &str = "9999.4.0";
 /// Three machines, each written, rebooted and found good.
 const ROLLED: Duration = Duration::from_secs(3600);
+/// They ask every half minute.
+const ASKED: Duration = Duration::from_secs(300);
 /// A write to the store is refused for so long at most.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -36,7 +42,8 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     let root = stage.site.layout().root();
     let (keys, releases) = (Keys::make(&root.join("keys"))?, root.join("releases"));
     release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::DoesNotBoot, &[SECOND], &releases)?;
+    release(stage.run, &keys, THIRD, Fault::None, &[SECOND], &releases)?;
+    release(stage.run, &keys, BROKEN, Fault::DoesNotBoot, &[THIRD], &releases)?;
     let channel = Channel::open(stage, &keys)?;
     let folder = |version: &str| releases.join(version).display().to_string();
     stage.site.set_user_data(data(stage, &keys, &channel)?.as_bytes())?;
@@ -46,21 +53,27 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
         proven(&member.machine, first)?;
     }
 
-    channel.done(&["publish", "--channel", "alpha", &folder(SECOND)])?;
-    until(ROLLED, "all machines on the second version", || all_run(&members, SECOND))?;
-    for member in &members {
-        proven(&member.machine, SECOND)?;
+    let beats = Beats::new(&stage.shared(1));
+    let units = beat_on_each(&members, &beats)?;
+    for version in [SECOND, THIRD] {
+        let before = Instant::now();
+        channel.done(&["publish", "--channel", "alpha", &folder(version)])?;
+        until(ROLLED, &format!("all machines on {version}"), || all_run(&members, version))?;
+        eprintln!("all machines on {version} after {:.0?}", before.elapsed());
+        for member in &members {
+            proven(&member.machine, version)?;
+        }
     }
     let seen = boots::read(&stage.shared(1))?;
+    eprintln!("{seen}");
     seen.one_at_a_time()?;
     let silence = seen.longest_silence();
-    eprintln!("the longest time without a write: {silence:?}");
     expect(silence <= SILENCE, &format!("a write every {SILENCE:?}"), &format!("none for {silence:?}"))?;
-    let machines = channel.done(&["channel", "machines", "--json"])?;
-    let told: serde_json::Value = serde_json::from_str(&machines).unwrap_or_default();
-    let instances = told["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let complete = instances.iter().filter(|instance| instance["status"] == "complete").count();
-    expect(complete == NODES, "three that are complete", &machines)?;
+    beats.never_twice()?;
+    beats.moved(&units)?;
+    let machines = told(&channel)?;
+    let complete = machines.iter().filter(|machine| machine["status"] == "complete").count();
+    expect(complete == NODES, "three that are complete", &format!("{machines:?}"))?;
 
     // One machine tries it, falls back and tells; that stops it for the others.
     channel.done(&["channel", "rollout", "alpha", "--at-once", "1", "--max-failures", "1"])?;
@@ -68,13 +81,19 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     until(ROLLED, "a machine that went back", || {
         Ok(channel.done(&["channel", "activity"])?.contains("and went back"))
     })?;
-    until(ROLLED, "all machines on the second version again", || all_run(&members, SECOND))?;
+    until(ROLLED, "all machines on the third version again", || all_run(&members, THIRD))?;
     let groups = channel.done(&["channel", "list", "--json"])?;
     let why = format!("1 of 1 machines failed with {BROKEN}");
     expect(groups.contains(&why), &why, &groups)?;
-    // Two rounds of checks later nobody else has tried it.
-    std::thread::sleep(Duration::from_secs(120));
-    expect(all_run(&members, SECOND)?, "all machines still on the second version", "another one")?;
+    // What a check begins is over at the next one: two rounds of them later nobody else has tried it.
+    for _ in 0..2 {
+        let before = last_checks(&channel)?;
+        until(ASKED, "each machine to ask again", || {
+            let now = last_checks(&channel)?;
+            Ok(before.iter().all(|(machine, asked)| now.get(machine).is_some_and(|again| again > asked)))
+        })?;
+    }
+    expect(all_run(&members, THIRD)?, "all machines still on the third version", "another one")?;
     let banned = "sudo update-agent status | grep -c 'did not come up'; true";
     let mut count = 0;
     for member in &members {
@@ -83,17 +102,30 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(count == 1, "one machine that bans it", &count.to_string())
 }
 
+/// The machines, as the channel server tells of them.
+fn told(channel: &Channel) -> Result<Vec<Value>, Failure> {
+    let said = channel.done(&["channel", "machines", "--json"])?;
+    let told: Value = serde_json::from_str(&said).unwrap_or_default();
+    let machines = told["instances"].as_array().cloned().unwrap_or_default();
+    expect(machines.len() == NODES, "three machines", &said)?;
+    Ok(machines)
+}
+
+/// When each machine asked for the last time, in seconds since 1970.
+fn last_checks(channel: &Channel) -> Result<BTreeMap<String, u64>, Failure> {
+    let asked = |machine: Value| Some((machine["id"].as_str()?.to_owned(), machine["last_check"].as_u64()?));
+    let checks: BTreeMap<_, _> = told(channel)?.into_iter().filter_map(asked).collect();
+    expect(checks.len() == NODES, "three machines that have asked", &format!("{checks:?}"))?;
+    Ok(checks)
+}
+
 /// Everything that a machine needs to follow the channel.
 fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Failure> {
-    let mut stores = Vec::new();
-    for number in 1..=NODES {
-        stores.push(stage.machine(number).node()?.address.to_string());
-    }
     let units = format!(
         "{UNIT}{}    - name: update-engine.service\n      command: restart\n      drop-ins:\n        - name: 10-test.conf\n          \
          content: |\n            [Service]\n            Environment=UPDATE_ENGINE_FIRST_CHECK=30 \
          UPDATE_ENGINE_INTERVAL=30 UPDATE_ENGINE_FUZZ=10\n",
-        boots::unit(&stores)
+        boots::WRITER
     );
     let file = |path: &str, content: &str| {
         let lines: String = content.lines().map(|line| format!("      {line}\n")).collect();
