@@ -22,6 +22,9 @@ use crate::words::words;
 /// What a node works with.
 pub struct World<S, H, P> {
     pub store: S,
+    /// The same store, asked with more patience: for what keeps this machine's place, its presence and its lease. An
+    /// answer that takes long is better there than none, and units stop for want of one.
+    pub patient_store: S,
     pub hands: H,
     pub peers: P,
     /// Is told what the next start on this machine has to know.
@@ -53,7 +56,7 @@ impl<S: Store, H: Hands> Node<S, H> {
         let known = Arc::new(Known::default());
         let sent = settings.remembered.as_ref().map(|memory| memory.sent);
         let contact = Arc::new(Contact::new(sent));
-        let World { store, hands, peers, remember, remember_units } = world;
+        let World { store, patient_store, hands, peers, remember, remember_units } = world;
         let (words, speaker) = words(store.clone(), &settings);
         let agent = Agent {
             store: store.clone(),
@@ -68,6 +71,7 @@ impl<S: Store, H: Hands> Node<S, H> {
         };
         let engine = Engine {
             store: store.clone(),
+            patient_store: patient_store.clone(),
             settings: settings.clone(),
             known: known.clone(),
             contact: contact.clone(),
@@ -86,6 +90,7 @@ impl<S: Store, H: Hands> Node<S, H> {
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
             let words = agent.words.clone();
             async move {
+                let store = patient_store;
                 let presence =
                     Presence { store, settings: &settings, known: &known, contact: &contact, words };
                 presence.keep().await;

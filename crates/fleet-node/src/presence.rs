@@ -2,7 +2,7 @@
 
 use cluster::Capacity;
 use cluster::registry::{Key, MachineObject};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::contact::Contact;
@@ -118,15 +118,18 @@ impl<S: Store> Presence<'_, S> {
 
     /// Until one does not succeed in time.
     async fn beat(&self, mut written: String) -> Lost {
+        let mut sent = Instant::now();
         loop {
-            sleep(self.settings.beat()).await;
+            // From when it was sent, as its time runs: a slow answer makes the next one no later.
+            sleep_until(sent + self.settings.beat()).await;
             let until = Instant::now() + self.settings.patience();
             loop {
+                sent = Instant::now();
                 match self.beat_once(&mut written).await {
                     Ok(()) => break,
                     Err(StoreError::Away(why)) if Instant::now() < until => {
                         tracing::warn!("a heartbeat failed: {why}");
-                        sleep(self.settings.pause()).await;
+                        sleep_until(sent + self.settings.pause()).await;
                     }
                     Err(StoreError::Away(_)) => return Lost::Store,
                     Err(_) => return Lost::Registration,
@@ -149,10 +152,11 @@ impl<S: Store> Presence<'_, S> {
             self.store.put(&key, &object, Some(ttl), Only::Present).await?;
             *written = object;
         }
+        // Others go by this alone; what follows tells them more.
+        self.contact.beat_succeeded(sent);
         for (key, value) in self.companions() {
             self.store.refresh(&key, &value, ttl).await?;
         }
-        self.contact.beat_succeeded(sent);
         Ok(())
     }
 }

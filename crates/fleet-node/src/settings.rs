@@ -85,7 +85,7 @@ impl Settings {
         self.ttl / 3
     }
 
-    /// Between two tries.
+    /// Between the beginnings of two tries.
     pub fn pause(&self) -> Duration {
         self.ttl / 12
     }

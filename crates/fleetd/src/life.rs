@@ -188,8 +188,12 @@ impl Process {
                 tracing::warn!("what the next start has to know: {error:#}");
             }
         };
+        let settings = self.settings(config);
+        let timeout = config.etcd.request_timeout;
         let world = World {
-            store: store::open(&config.etcd)?,
+            store: store::open(&config.etcd, timeout)?,
+            // As long as until the next try.
+            patient_store: store::open(&config.etcd, timeout.max(settings.pause()))?,
             hands: Systemd(units),
             peers: Asker { port: config.partition_port },
             remember: Arc::new(move |memory: &fleet_node::Memory| {
@@ -197,7 +201,7 @@ impl Process {
             }),
             remember_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
         };
-        let node = Node::start(self.settings(config), self.metrics.clone(), world);
+        let node = Node::start(settings, self.metrics.clone(), world);
         let answerer = node.answer_to_peers();
         let has_store = move || {
             let answerer = answerer.clone();

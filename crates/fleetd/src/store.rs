@@ -1,12 +1,14 @@
 //! The way to etcd.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use etcd_client::{Client, Config as ClientConfig, Credentials, Endpoint, Order, TlsFiles};
 use fleet_config::Etcd;
 use fleet_node::EtcdStore;
 
-/// Opens no connection yet.
-pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
+/// Opens no connection yet. A request without an answer for `timeout` has failed.
+pub fn open(etcd: &Etcd, timeout: Duration) -> anyhow::Result<EtcdStore> {
     let endpoints: Vec<Endpoint> = etcd
         .servers
         .iter()
@@ -22,7 +24,7 @@ pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
         certificate: etcd.cert_file.clone(),
         key: etcd.key_file.clone(),
     };
-    config.request_timeout = etcd.request_timeout;
+    config.request_timeout = timeout;
     let client = Client::new(config).context("TLS towards etcd")?;
-    Ok(EtcdStore::new(client, &etcd.key_prefix, etcd.request_timeout))
+    Ok(EtcdStore::new(client, &etcd.key_prefix, timeout))
 }

@@ -19,6 +19,8 @@ pub enum Step {
     Readdress { id: u64, node: PeerNode },
     /// Recorded as removed for good.
     Remove { id: u64 },
+    /// The second half of a change whose leader did not get to it: nothing else changes before.
+    LeaveJoint,
 }
 
 /// What the leader knows.
@@ -37,7 +39,7 @@ pub struct Observed<'a> {
 pub fn plan(observed: &Observed<'_>) -> Option<Step> {
     let Observed { members, raft, matched, last_index, lag } = observed;
     if raft.get_joint_config().len() != 1 {
-        return None;
+        return Some(Step::LeaveJoint);
     }
     let removed = raft.nodes().map(|(id, _)| *id).find(|id| members.is_removed(*id));
     if let Some(id) = removed {
@@ -102,6 +104,13 @@ mod tests {
         check(&[1, 4], &[], raft(&[1], &[4]), None);
         check(&[1, 2], &[2], raft(&[1, 2], &[]), Some(Step::Remove { id: 2 }));
         check(&[1, 2, 3], &[2], raft(&[1, 2], &[3]), Some(Step::Remove { id: 2 }));
+    }
+
+    #[test]
+    fn half_a_change_is_ended_before_another_one_begins() {
+        let voters = [[1].into(), [1, 3].into()];
+        let joint = Membership::new(voters.to_vec(), BTreeMap::from([(1, node(1)), (3, node(3))])).unwrap();
+        check(&[1, 3], &[3], joint, Some(Step::LeaveJoint));
     }
 
     #[test]

@@ -217,6 +217,8 @@ impl Upkeep {
         let change = match step {
             Step::AddLearner { id, node } => ChangeMembers::AddNodes(BTreeMap::from([(*id, node.clone())])),
             Step::Promote { id } => ChangeMembers::AddVoterIds(BTreeSet::from([*id])),
+            // Adds nobody to the newer half, which then is the whole.
+            Step::LeaveJoint => ChangeMembers::AddVoterIds(BTreeSet::new()),
             Step::Readdress { id, node } => ChangeMembers::SetNodes(BTreeMap::from([(*id, node.clone())])),
             Step::Remove { id } => {
                 let metrics = self.raft.metrics();

@@ -23,6 +23,7 @@ use crate::store::{Only, Store, StoreError};
 #[derive(Clone)]
 pub struct Engine<S> {
     pub store: S,
+    pub patient_store: S,
     pub settings: Arc<Settings>,
     pub known: Arc<Known>,
     pub contact: Arc<Contact>,

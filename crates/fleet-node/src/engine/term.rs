@@ -84,7 +84,8 @@ impl<S: Store> Engine<S> {
     async fn renew(&self, index: u64) -> Result<u64, StoreError> {
         let value = Lease::ours(self.settings.me.clone()).encode();
         let ttl = Some(self.settings.lease_ttl());
-        self.store.put(&Key::EngineLeader, &value, ttl, Only::Index(index)).await
+        // Unheard, it would be done all the same, and the index that is known no longer the lease's.
+        self.patient_store.put(&Key::EngineLeader, &value, ttl, Only::Index(index)).await
     }
 
     async fn permit(&self, unit: &UnitName, rollout: &cluster::registry::Rollout) {

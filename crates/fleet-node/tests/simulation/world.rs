@@ -135,6 +135,7 @@ impl World {
         let (memory, launched) = (place.machine.memory.clone(), place.machine.launched.clone());
         let parts = Parts {
             store: place.link.clone(),
+            patient_store: place.link.clone(),
             hands: place.machine.clone(),
             peers: self.lan.of(&place.id),
             remember: Arc::new(move |now: &fleet_node::Memory| *memory.lock().unwrap() = Some(now.clone())),

@@ -315,7 +315,8 @@ async fn listen(mut read: ReadHalf<BoxedStream>, heard: Heard) {
         loop {
             match take_frame(&mut buffer) {
                 Ok(Some(frame)) if frame.kind == message::FAILED => {
-                    tracing::warn!(
+                    // Who asked knows it, and what to do: as a rule it asks again.
+                    tracing::debug!(
                         reason = %String::from_utf8_lossy(&frame.contents),
                         "a member could not handle a request"
                     );
