@@ -18,10 +18,8 @@ use crate::peers::Peers;
 use crate::raft_types::{Batch, LeaderId};
 use crate::state_machine::Raft;
 
-/// A leader that can not take a batch now is asked again after this long, and each time after twice as long: as a
-/// rule it is handing over, or has lost its followers, and who asks it again and again takes time from that.
+/// A leader that can not take a batch now is asked again after this long.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
 /// Whether a batch was appended by this leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +76,8 @@ impl Proposer {
         }
     }
 
-    async fn submit(mut self, batch: Batch, leader: LeaderId) {
+    async fn submit(self, batch: Batch, leader: LeaderId) {
         let sequence = batch.id().sequence;
-        let mut pause = RETRY_PAUSE;
         let own = leader.node_id == self.peers.identity().member_id;
         loop {
             let taken = if own {
@@ -88,14 +85,11 @@ impl Proposer {
             } else {
                 self.forward(&batch, leader).await
             };
-            if taken || !self.applied.proposals.is_in_flight(sequence) {
+            let over = self.leadership.borrow().leader != Some(leader);
+            if taken || over || !self.applied.proposals.is_in_flight(sequence) {
                 return;
             }
-            let over = self.leadership.wait_for(|now| now.leader != Some(leader));
-            if tokio::time::timeout(pause, over).await.is_ok() {
-                return;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
