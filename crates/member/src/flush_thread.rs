@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::disk_times::DiskTimes;
 use crate::hands::{Background, Hands, Join};
-use crate::limits::FULL_DISK_PAUSE;
+use crate::limits::{FULL_DISK_PAUSE, SLOW_FLUSH};
 use crate::raft_types::Types;
 use crate::room::Room;
 
@@ -134,7 +134,11 @@ impl<D: Disk> Flushing<D> {
             let (last, began) = (self.log.bounds().last, Instant::now());
             match flush_once(&mut flusher, &self.flushes, &mut waiting) {
                 Flush::Done { maintain: wanted } => {
-                    self.times.log_flushed(began.elapsed(), last);
+                    let took = began.elapsed();
+                    self.times.log_flushed(took, last);
+                    if took > SLOW_FLUSH {
+                        tracing::warn!(seconds = took.as_secs_f64(), "the disk was slow to flush the log");
+                    }
                     no_room = None;
                     if wanted {
                         self.maintain();

@@ -12,6 +12,7 @@ use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::append_request;
 use crate::applied::Applied;
 use crate::hands::{Background, blocking};
 use crate::leadership::Leadership;
@@ -269,7 +270,7 @@ impl MemberConversation {
             match kind {
                 message::APPEND => {
                     let request = message::read_append(contents).map_err(malformed)?;
-                    let answer = raft.append_entries(request).await.map_err(text)?;
+                    let answer = append_request::answer(&raft, request).await?;
                     Ok(message::append_answer(&answer))
                 }
                 message::VOTE => {

@@ -4,6 +4,7 @@
 //! applied here.
 
 mod alone;
+mod append_request;
 mod applied;
 mod checkpoint;
 mod cluster_time;

@@ -40,6 +40,8 @@ pub const PROPOSE_TIME: Duration = Duration::from_secs(1);
 /// The same for the question up to where a quorum read must see.
 pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
 
+/// A flush of the log that takes longer is told of: all writes wait for it.
+pub const SLOW_FLUSH: Duration = Duration::from_secs(1);
 /// A full disk is looked at again after this long.
 pub const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 /// A leader whose disk has no room for this long hands over to a member that has some.

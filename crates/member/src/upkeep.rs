@@ -287,3 +287,70 @@ impl Upkeep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Member as Running;
+    use crate::config::InitialMember;
+    use crate::hands::RealHands;
+    use crate::log_store::LogStore;
+    use crate::peer::network::TcpNetwork;
+    use crate::raft_types::{Entry, LeaderId, LogId, Membership, Payload, PeerNode, Vote};
+
+    const OWN: u64 = 1;
+    /// Far more than it takes.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    async fn start(config: &MemberConfig) -> Running {
+        Running::start(config.clone(), Arc::new(TcpNetwork::default())).await.unwrap()
+    }
+
+    fn configurations(member: &Running) -> usize {
+        let metrics = member.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().len()
+    }
+
+    /// The log of a leader that was lost between the two halves of a change.
+    async fn begin_a_change(config: &MemberConfig) {
+        let hands = Arc::new(RealHands);
+        let times = Arc::clone(&config.disk_times);
+        let opened = LogStore::open(&hands, &config.log_dir(), config.log_segment_bytes, times);
+        let (log, _flush_thread) = opened.unwrap();
+        let (last, vote) = (log.last_log_id().unwrap().unwrap(), log.vote().unwrap());
+        let leader_id = LeaderId { term: vote.leader_id.term + 1, node_id: OWN };
+        let nodes = BTreeMap::from([(OWN, PeerNode { peer_urls: config.peer_urls.clone() })]);
+        let joint = Membership::new(vec![[OWN].into(), [OWN].into()], nodes).unwrap();
+        assert_eq!(joint.get_joint_config().len(), 2);
+        let log_id = LogId { leader_id, index: last.index + 1 };
+        let entry = Entry { log_id, payload: Payload::Membership(joint) };
+        log.overwrite(Vote { leader_id, committed: false }, &entry).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_a_change_of_voters_is_ended_by_the_next_leader() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = MemberConfig::new(folder.path().join("m1"), 0xc1, OWN, "m1");
+        config.peer_urls = vec!["http://127.0.0.1:1".to_owned()];
+        let initial = InitialMember { id: OWN, name: "m1".to_owned(), peer_urls: config.peer_urls.clone() };
+        config.start = Start::New(vec![initial]);
+        let member = start(&config).await;
+        member.barrier().await.unwrap();
+        member.stop().await;
+        drop(member);
+
+        begin_a_change(&config).await;
+        let member = start(&config).await;
+        let ended = async {
+            while configurations(&member) != 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, ended).await.unwrap();
+        member.propose(&Command::SetClusterVersion { version: "2.3.0".to_owned() }).await.unwrap();
+        member.stop().await;
+    }
+}

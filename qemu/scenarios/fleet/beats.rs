@@ -158,6 +158,14 @@ impl Beats {
         Ok(())
     }
 
+    /// What ended on a machine and was started on the same one next.
+    pub fn in_place(&self) -> Result<Vec<(Run, Run)>, Failure> {
+        let runs = self.runs()?;
+        let next = runs.iter().zip(runs.iter().skip(1));
+        let same = next.filter(|(one, next)| one.unit == next.unit && one.machine == next.machine);
+        Ok(same.map(|(one, next)| (one.clone(), next.clone())).collect())
+    }
+
     /// No unit ever ran on two machines at a time, nor twice on one.
     pub fn never_twice(&self) -> Result<(), Failure> {
         let runs = self.runs()?;

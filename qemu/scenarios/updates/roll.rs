@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
 
 use super::super::fleet::beats::{Beats, FOLDER};
 use super::super::fleet::cluster::{Member, beat_on_each, three, ttl, user_data};
@@ -64,6 +65,11 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
             proven(&member.machine, version)?;
         }
     }
+    for member in &members {
+        let (full, delta) = (to_fetch(&member.machine, SECOND)?, to_fetch(&member.machine, THIRD)?);
+        eprintln!("{SECOND}: {full} bytes to fetch, {THIRD}: {delta}");
+        expect(delta * 4 < full, "a delta to the third version", &format!("{delta} of {full} bytes"))?;
+    }
     let seen = boots::read(&stage.shared(1))?;
     eprintln!("{seen}");
     seen.one_at_a_time()?;
@@ -71,6 +77,9 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(silence <= SILENCE, &format!("a write every {SILENCE:?}"), &format!("none for {silence:?}"))?;
     beats.never_twice()?;
     beats.moved(&units)?;
+    for (before, after) in beats.in_place()? {
+        eprintln!("stopped and started again where it was: {before}; {after}");
+    }
     let machines = told(&channel)?;
     let complete = machines.iter().filter(|machine| machine["status"] == "complete").count();
     expect(complete == NODES, "three that are complete", &format!("{machines:?}"))?;
@@ -100,6 +109,17 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
         count += member.machine.succeed(banned)?.trim().parse::<usize>().unwrap_or(0);
     }
     expect(count == 1, "one machine that bans it", &count.to_string())
+}
+
+/// The bytes that a machine set out to fetch for a version.
+fn to_fetch(machine: &Machine<'_>, version: &str) -> Result<u64, Failure> {
+    let said = machine.succeed("sudo journalctl --unit=update-engine --output=cat --quiet --no-pager")?;
+    let begins = format!("installing version {version}, ");
+    let mut bytes =
+        said.lines().filter_map(|line| line.strip_prefix(&begins)?.split(' ').next()?.parse().ok());
+    let bytes: Option<u64> = bytes.next_back();
+    expect(bytes.is_some(), &begins, &said)?;
+    Ok(bytes.unwrap_or_default())
 }
 
 /// The machines, as the channel server tells of them.

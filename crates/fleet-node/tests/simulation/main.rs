@@ -1,5 +1,5 @@
-//! Whole clusters in one thread, from a seed: machines crash, are cut off, lose their fleetd; the store goes away
-//! and loses answers; units come, change and go. No unit may ever run twice, and in the end all that is asked for
+//! Whole clusters in one thread, from a seed: machines crash, are cut off, lose their fleetd; the store goes away,
+//! is slow and loses answers; units come, change and go. No unit may ever run twice, and in the end all that is asked for
 //! runs. Time does not pass: it is tokio's own, which jumps to the next thing that waits. The time of day is set to
 //! and fro meanwhile.
 //!
@@ -14,6 +14,7 @@ mod machine;
 mod restarts;
 mod restless;
 mod scale;
+mod slow_store;
 mod store;
 mod wall_clock;
 mod world;

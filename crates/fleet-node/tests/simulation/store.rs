@@ -1,6 +1,7 @@
 //! The store of the simulation: one history, reached over links that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use unit_file::UnitName;
 
 /// As etcd remembers.
 const HISTORY: usize = 1000;
-/// A request that nobody answers.
+/// So long a request waits for its answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// Microseconds, each way.
+const FAST: Range<u64> = 50..2_000;
 
 #[derive(Clone)]
 pub struct Service {
@@ -200,11 +203,31 @@ pub struct Link {
     pub cut: Arc<Mutex<bool>>,
     /// Who follows hears nothing any more after a cut, as on a connection whose other end is gone without a word.
     pub deafens: bool,
+    /// Microseconds that a request takes until it is carried out, and its answer back.
+    pace: Arc<Mutex<Range<u64>>>,
+    timeout: Duration,
 }
 
 impl Link {
     pub fn to(service: &Service) -> Self {
-        Self { service: service.clone(), cut: Arc::default(), deafens: false }
+        Self {
+            service: service.clone(),
+            cut: Arc::default(),
+            deafens: false,
+            pace: Arc::new(Mutex::new(FAST)),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// `None`: as fast as usual.
+    pub fn set_slow(&self, each_way_millis: Option<Range<u64>>) {
+        let slow = each_way_millis.map(|millis| millis.start * 1_000..millis.end * 1_000);
+        *self.pace.lock().unwrap() = slow.unwrap_or(FAST);
+    }
+
+    /// The same way, for requests that wait longer.
+    pub fn patient(&self, timeout: Duration) -> Self {
+        Self { timeout: timeout.max(TIMEOUT), ..self.clone() }
     }
 
     fn is_cut(&self) -> bool {
@@ -216,18 +239,21 @@ impl Link {
         about: About,
         work: impl FnOnce(&mut Keys) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
+        let pace = self.pace.lock().unwrap().clone();
         let (there, back, lost) = {
             let mut keys = self.service.keys();
-            let mut micros = || Duration::from_micros(keys.chance.u64(50..2000));
+            let mut micros = || Duration::from_micros(keys.chance.u64(pace.clone()));
             let (there, back) = (micros(), micros());
             let lossy = keys.lossy;
             (there, back, keys.chance.u32(0..100) < lossy)
         };
         if self.is_cut() {
-            sleep(TIMEOUT).await;
+            sleep(self.timeout).await;
             return Err(StoreError::Away("cut".into()));
         }
-        sleep(there).await;
+        // Who gives up has it carried out all the same.
+        let waited = there.min(self.timeout);
+        sleep(waited).await;
         let (outcome, index) = {
             let mut keys = self.service.keys();
             keys.expire();
@@ -235,17 +261,17 @@ impl Link {
             (work(&mut keys), keys.index)
         };
         self.service.news.send_if_modified(|known| std::mem::replace(known, index) != index);
-        sleep(back).await;
+        let left = self.timeout - waited;
+        sleep(back.min(left)).await;
         if self.is_cut() || lost {
-            sleep(TIMEOUT).await;
+            sleep(left.saturating_sub(back)).await;
             return Err(StoreError::Away("the answer was lost".into()));
+        }
+        if back >= left {
+            return Err(StoreError::Away("no answer in time".into()));
         }
         outcome
     }
-}
-
-fn path(key: &Key) -> String {
-    key.path()
 }
 
 impl Store for Link {
@@ -266,7 +292,7 @@ impl Store for Link {
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
         self.ask(About::writing(key), |keys| {
-            Ok(keys.entries.get(&path(key)).map(|entry| Stored {
+            Ok(keys.entries.get(&key.path()).map(|entry| Stored {
                 value: entry.value.clone(),
                 index: entry.index,
                 remaining: entry.expires.map(|at| at.saturating_duration_since(Instant::now())),
@@ -283,7 +309,7 @@ impl Store for Link {
         only: Only,
     ) -> Result<u64, StoreError> {
         self.ask(About::writing(key), |keys| {
-            let path = path(key);
+            let path = key.path();
             keys.holds(&path, &only)?;
             let index = keys.event(&path, Some(value));
             let expires = ttl.map(|ttl| Instant::now() + ttl);
@@ -295,7 +321,7 @@ impl Store for Link {
 
     async fn refresh(&self, key: &Key, _: &str, ttl: Duration) -> Result<(), StoreError> {
         self.ask(About::renewing(key), |keys| {
-            let path = path(key);
+            let path = key.path();
             keys.holds(&path, &Only::Present)?;
             keys.index += 1;
             let index = keys.index;
@@ -308,7 +334,7 @@ impl Store for Link {
 
     async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
         self.ask(About::writing(key), |keys| {
-            let path = path(key);
+            let path = key.path();
             keys.holds(&path, &Only::Present)?;
             keys.holds(&path, &only)?;
             keys.remove(&path);

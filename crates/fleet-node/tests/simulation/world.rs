@@ -135,7 +135,7 @@ impl World {
         let (memory, launched) = (place.machine.memory.clone(), place.machine.launched.clone());
         let parts = Parts {
             store: place.link.clone(),
-            patient_store: place.link.clone(),
+            patient_store: place.link.patient(settings.pause()),
             hands: place.machine.clone(),
             peers: self.lan.of(&place.id),
             remember: Arc::new(move |now: &fleet_node::Memory| *memory.lock().unwrap() = Some(now.clone())),
@@ -174,7 +174,7 @@ impl World {
 
     pub async fn trouble(&mut self) {
         let number = self.chance.usize(0..self.places.len());
-        match self.chance.u32(0..11) {
+        match self.chance.u32(0..12) {
             0 => self.cut_off(number, true).await,
             1 => self.cut_off(number, false).await,
             2 => self.store_away().await,
@@ -196,6 +196,11 @@ impl World {
             6 | 7 => self.change().await,
             8 => self.ask_otherwise().await,
             9 => self.drain_in_a_hurry(number).await,
+            10 => {
+                let slowest = self.chance.u64(100..3_000);
+                self.tell(&format!("the way of {number} to the store takes up to {slowest} ms"));
+                self.places[number].link.set_slow(Some(0..slowest));
+            }
             _ => {
                 let lossy = self.chance.u32(0..20);
                 self.tell(&format!("{lossy} of a hundred answers are lost"));
@@ -205,6 +210,7 @@ impl World {
         let wait = Duration::from_millis(self.chance.u64(0..60_000));
         sleep(wait).await;
         self.service.set_lossy(0);
+        self.places[number].link.set_slow(None);
     }
 
     async fn cut_off(&mut self, number: usize, also_lan: bool) {

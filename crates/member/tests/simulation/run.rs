@@ -26,6 +26,8 @@ const WRITERS: usize = 3;
 const WATCHERS: usize = 2;
 /// Of milliseconds: how long there are faults.
 const LOAD: std::ops::Range<u64> = 3_000..8_000;
+/// Of all disks, for a while.
+const SLOW_FLUSH: u64 = 1_500;
 /// Virtual milliseconds until all is as if nothing had been.
 pub const RECOVERY: u64 = 30_000;
 
@@ -64,6 +66,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     // Whether a cluster can be founded under faults is another question.
     world.run_until(RECOVERY, "a leader", |world| world.leader().map(drop).ok_or("none".into()))?;
     world.run_for(500)?;
+    slow_disks(&mut world)?;
     for _ in 0..random.u64(LOAD) {
         world.tick()?;
         faults.step(&mut world);
@@ -93,6 +96,26 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
         faults.done,
         world.now()
     ))
+}
+
+/// Disks that take far longer for a flush than the leader's lease lasts slow down writes. Quorum reads need no flush,
+/// and the leader keeps its place.
+fn slow_disks(world: &mut World) -> Result<(), String> {
+    let term = |world: &World| world.machines.iter().map(|one| Some(one.member()?.status().term)).max();
+    world.surroundings.trace.tell(format_args!("all disks take {SLOW_FLUSH} ms"));
+    world.machines.iter().for_each(|machine| machine.pace.set_steady(SLOW_FLUSH));
+    let (before, end) = (term(world), world.now() + 3 * SLOW_FLUSH);
+    while world.now() < end {
+        let began = world.now();
+        verdict::all_serve(world)?;
+        let took = world.now() - began;
+        if took > SLOW_FLUSH / 2 {
+            return Err(format!("quorum reads took {took} ms where disks take {SLOW_FLUSH} ms"));
+        }
+    }
+    world.machines.iter().for_each(|machine| machine.pace.set(2));
+    let after = term(world);
+    if before == after { Ok(()) } else { Err(format!("slow disks led from term {before:?} to {after:?}")) }
 }
 
 fn build(random: &mut Rng, folder: &Path, trace: &Arc<Trace>) -> World {

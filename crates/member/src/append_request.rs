@@ -1,0 +1,45 @@
+//! A leader's append requests. An answer must never claim an entry that is not on this disk yet.
+
+use std::pin::pin;
+
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+
+use crate::raft_types::{LogId, Types, Vote};
+use crate::state_machine::Raft;
+
+/// Gives a request to raft and returns its answer.
+///
+/// openraft's answer to a heartbeat waits until all that came before it is on disk, and its leader gives a heartbeat no
+/// longer than until the next one. A disk that takes longer than that to flush would cost the leader its lease, and
+/// with it each write would be refused that comes meanwhile. So a request without entries is answered as soon as raft
+/// has heard it, if what it says to match is on disk: that is all that the answer claims.
+pub async fn answer(
+    raft: &Raft,
+    request: AppendEntriesRequest<Types>,
+) -> Result<AppendEntriesResponse<Types>, String> {
+    let text = |error: &dyn std::error::Error| error.to_string();
+    if !request.entries.is_empty() {
+        return raft.append_entries(request).await.map_err(|error| text(&error));
+    }
+    let (vote, matching) = (request.vote, request.prev_log_id);
+    let mut answered = pin!(raft.append_entries(request));
+    // Raft handles one after the other: when it shows its state, it has heard the request.
+    let heard = raft.with_raft_state(move |state| *state.vote_ref() == vote);
+    tokio::select! {
+        // A refusal waits for nothing: it is there before the state is.
+        biased;
+        answer = &mut answered => return answer.map_err(|error| text(&error)),
+        heard = heard => {
+            if heard.map_err(|error| text(&error))? && is_on_disk(raft, vote, matching) {
+                return Ok(AppendEntriesResponse::Success);
+            }
+        }
+    }
+    answered.await.map_err(|error| text(&error))
+}
+
+/// Whether the log is flushed up to `matching`, as the leader of `vote` wrote it.
+fn is_on_disk(raft: &Raft, vote: Vote, matching: Option<LogId>) -> bool {
+    let flushed = raft.watch_log_progress().get();
+    flushed.is_some_and(|flushed| flushed.vote == vote && flushed.last_log_id >= matching)
+}
