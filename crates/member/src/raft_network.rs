@@ -25,6 +25,7 @@ use crate::peer::link::{Answer, Link, LinkError};
 use crate::peer::message;
 use crate::peers::Peers;
 use crate::raft_types::{LogId, PeerNode, SnapshotMeta, Types, Vote};
+use crate::runtime::PATIENCE;
 use crate::state_machine::{MemberSnapshot, SnapshotData};
 use crate::transfer::Pieces;
 
@@ -62,6 +63,11 @@ fn rpc_error(error: LinkError) -> RPCError<Types> {
         LinkError::Unreachable => RPCError::Unreachable(Unreachable::new(&error)),
         _ => RPCError::Network(NetworkError::new(&error)),
     }
+}
+
+/// As long as openraft waits.
+fn patience(option: &RPCOption) -> Duration {
+    option.hard_ttl() * PATIENCE
 }
 
 fn unreadable(error: crate::codec::DecodeError) -> RPCError<Types> {
@@ -195,7 +201,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
         let contents = message::append(&request);
-        let limit = option.soft_ttl();
+        let limit = patience(&option);
         let answer = self.call(message::APPEND, contents, RPCTypes::AppendEntries, limit).await?;
         message::read_append_answer(answer).map_err(unreadable)
     }
@@ -221,13 +227,13 @@ impl RaftNetworkV2<Types> for PeerClient {
 
     async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
         let contents = message::vote(&request);
-        let answer = self.call(message::VOTE, contents, RPCTypes::Vote, option.soft_ttl()).await?;
+        let answer = self.call(message::VOTE, contents, RPCTypes::Vote, patience(&option)).await?;
         message::read_vote_answer(answer).map_err(unreadable)
     }
 
     async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
         let contents = message::vote(&request);
-        let answer = self.call(message::PRE_VOTE, contents, RPCTypes::Vote, option.soft_ttl()).await?;
+        let answer = self.call(message::PRE_VOTE, contents, RPCTypes::Vote, patience(&option)).await?;
         message::read_vote_answer(answer).map_err(unreadable)
     }
 
@@ -263,7 +269,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Rpc<TransferLeaderResponse<Types>> {
         let contents = message::transfer(&request);
-        let limit = option.soft_ttl();
+        let limit = patience(&option);
         let answer = self.call(message::TRANSFER, contents, RPCTypes::TransferLeader, limit).await?;
         message::read_transfer_answer(answer).map_err(unreadable)
     }

@@ -1,5 +1,6 @@
 //! The runtime that openraft runs on: tokio, except that a sleep shorter than tokio's clock can
-//! measure is a yield. It must never sleep longer than asked for the sake of timer granularity.
+//! measure is a yield, and that it waits longer for other members' answers. It must never sleep longer than asked for
+//! the sake of timer granularity.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +14,12 @@ use openraft_rt_tokio::{TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, Tokio
 /// openraft gathers completed flushes for one microsecond; tokio would make a millisecond of that,
 /// which is many times what the flush itself takes.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(500);
+
+/// How many times longer than openraft says it waits for an answer. It gives a heartbeat's answer no longer than until
+/// the next heartbeat. Where answers take longer than that, between distant members or on busy machines, a leader that
+/// has nothing to write loses its lease and never has it again: it refuses all writes and quorum reads. So much of a
+/// lease (five heartbeats, usually) leaves time for the next one. openraft waits so for nothing but answers.
+pub const PATIENCE: u32 = 4;
 
 pub enum Sleep {
     Yield(bool),
@@ -78,7 +85,7 @@ impl AsyncRuntime for Runtime {
         duration: Duration,
         future: F,
     ) -> Self::Timeout<R, F> {
-        TokioRuntime::timeout(duration, future)
+        TokioRuntime::timeout(duration * PATIENCE, future)
     }
 
     fn timeout_at<R, F: Future<Output = R> + OptionalSend>(

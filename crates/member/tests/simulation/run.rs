@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use conformance::history::{Operation, Seen, Written};
 use fastrand::Rng;
+use kv::Command;
 use member::{InitialMember, MemberConfig, Start};
 use parking_lot::Mutex;
 use raft_log::simulated::Fate;
 
 use super::clients::Client;
 use super::faults::Faults;
+use super::history::put;
 use super::ledger::{Writer, write_what_expires};
 use super::machine::Machine;
-use super::network::Wires;
+use super::network::{FAIR, Place, Weather, Wires};
 use super::trace::Trace;
 use super::verdict;
 use super::watchers::Watcher;
@@ -28,6 +30,10 @@ const WATCHERS: usize = 2;
 const LOAD: std::ops::Range<u64> = 3_000..8_000;
 /// Of all disks, for a while.
 const SLOW_FLUSH: u64 = 1_500;
+/// Each way between two members, in milliseconds: to and fro it is twice the pause between heartbeats.
+const FAR: (u64, u64) = (45, 55);
+const IDLE: u64 = 2_000;
+const FAR_READ: u64 = 600;
 /// Virtual milliseconds until all is as if nothing had been.
 pub const RECOVERY: u64 = 30_000;
 
@@ -80,6 +86,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     world.run_for(1_000)?;
     world.surroundings.end();
     world.run_for(3_000)?;
+    far_apart(&mut world)?;
     verdict::all_watched(&mut world, &told)?;
     // What was acknowledged needs none of those who run.
     for machine in &mut world.machines {
@@ -116,6 +123,29 @@ fn slow_disks(world: &mut World) -> Result<(), String> {
     world.machines.iter().for_each(|machine| machine.pace.set(2));
     let after = term(world);
     if before == after { Ok(()) } else { Err(format!("slow disks led from term {before:?} to {after:?}")) }
+}
+
+/// Members whose answers take longer than the pause between two heartbeats serve all the same, also after a while in
+/// which nothing was written.
+fn far_apart(world: &mut World) -> Result<(), String> {
+    let (shortest, longest) = FAR;
+    world.surroundings.trace.tell(format_args!("each way takes {shortest} to {longest} ms"));
+    world.surroundings.wires.set_weather(Weather { shortest, longest, ..FAIR });
+    world.run_for(IDLE)?;
+    let began = world.now();
+    verdict::all_serve(world)?;
+    let took = world.now() - began;
+    if took > FAR_READ {
+        return Err(format!("quorum reads took {took} ms where each way takes up to {longest} ms"));
+    }
+    world.run_for(IDLE)?;
+    let place = world.surroundings.wires.place(1).ok_or("the first member is gone")?;
+    let Place { member, runtime } = place;
+    let writing = runtime.spawn(async move { member.propose(&Command::Put(put("/far", 1))).await });
+    let written = |_: &World| if writing.is_finished() { Ok(()) } else { Err("it waits".to_owned()) };
+    world.run_until(FAR_READ, "a write", written)?;
+    world.surroundings.wires.set_weather(FAIR);
+    Ok(())
 }
 
 fn build(random: &mut Rng, folder: &Path, trace: &Arc<Trace>) -> World {
