@@ -2,7 +2,9 @@
 
 use std::pin::pin;
 
+use openraft::RaftState;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use tokio::sync::oneshot;
 
 use crate::raft_types::{LogId, Types, Vote};
 use crate::state_machine::Raft;
@@ -24,18 +26,29 @@ pub async fn answer(
     let (vote, matching) = (request.vote, request.prev_log_id);
     let mut answered = pin!(raft.append_entries(request));
     // Raft handles one after the other: when it shows its state, it has heard the request.
-    let heard = raft.with_raft_state(move |state| *state.vote_ref() == vote);
+    let heard = heard(raft, vote);
     tokio::select! {
         // A refusal waits for nothing: it is there before the state is.
         biased;
         answer = &mut answered => return answer.map_err(|error| text(&error)),
         heard = heard => {
-            if heard.map_err(|error| text(&error))? && is_on_disk(raft, vote, matching) {
+            if heard? && is_on_disk(raft, vote, matching) {
                 return Ok(AppendEntriesResponse::Success);
             }
         }
     }
     answered.await.map_err(|error| text(&error))
+}
+
+/// Whether this is raft's vote by now.
+async fn heard(raft: &Raft, vote: Vote) -> Result<bool, String> {
+    let (told, is_ours) = oneshot::channel();
+    // Nobody listens any more where the answer was there first: `with_raft_state` would log an error.
+    let tell = move |state: &RaftState<Types>| {
+        told.send(*state.vote_ref() == vote).ok();
+    };
+    raft.external_request(tell).await.map_err(|error| error.to_string())?;
+    is_ours.await.map_err(|error| error.to_string())
 }
 
 /// Whether the log is flushed up to `matching`, as the leader of `vote` wrote it.

@@ -2,7 +2,6 @@
 //! a batch to another leadership than the one that it was made for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
@@ -11,15 +10,12 @@ use tokio::sync::watch;
 
 use crate::applied::Applied;
 use crate::leadership::Leadership;
-use crate::limits::PROPOSE_TIME;
+use crate::limits::{ASK_AGAIN_PAUSE, PROPOSE_TIME};
 use crate::peer::link::LinkError;
 use crate::peer::message::{self, Propose};
 use crate::peers::Peers;
 use crate::raft_types::{Batch, LeaderId};
 use crate::state_machine::Raft;
-
-/// A leader that can not take a batch now is asked again after this long.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether a batch was appended by this leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +85,7 @@ impl Proposer {
             if taken || over || !self.applied.proposals.is_in_flight(sequence) {
                 return;
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            tokio::time::sleep(ASK_AGAIN_PAUSE).await;
         }
     }
 

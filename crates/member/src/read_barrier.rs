@@ -2,7 +2,6 @@
 //! that began before the read came.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_api::Unavailable;
@@ -12,15 +11,13 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::applied::Applied;
 use crate::leadership::Leadership;
-use crate::limits::{READ_INDEX_TIME, WAITING_READS};
+use crate::limits::{ASK_AGAIN_PAUSE, READ_INDEX_TIME, WAITING_READS};
 use crate::peer::message;
 use crate::peers::Peers;
 use crate::raft_types::LeaderId;
 use crate::state_machine::Raft;
 
 type Answer = oneshot::Sender<()>;
-
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub struct Waiting {
@@ -95,7 +92,7 @@ impl ReadBarrier {
                 return Some(0);
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY_PAUSE) => {}
+                () = tokio::time::sleep(ASK_AGAIN_PAUSE) => {}
                 changed = self.leadership.changed() => changed.ok()?,
             }
         }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::JobState;
 use tokio::time::sleep;
-use unit_file::{UnitFile, UnitName};
 
 use crate::world::{TTL, World};
 
@@ -16,18 +14,8 @@ fn units_run_on_while_their_fleetd_is_another_one() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(2, fastrand::Rng::with_seed(5), false);
-        (0..2).for_each(|number| world.start(number));
-        sleep(Duration::from_secs(5)).await;
-        let requests = world.places[0].node.as_ref().unwrap().requests();
-        let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 9\n").unwrap();
-        for number in 0..UNITS {
-            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
-            requests.create(&name, &file, JobState::Launched).await.unwrap();
-        }
-        sleep(Duration::from_secs(10)).await;
+        let mut world = World::at_rest(2, UNITS).await;
         let before = world.ledger.running();
-        assert_eq!((before.len(), world.ledger.starts()), (UNITS, UNITS));
         for number in 0..2 {
             world.kill(number);
             sleep(Duration::from_secs(3)).await;

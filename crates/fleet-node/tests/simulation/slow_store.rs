@@ -1,11 +1,8 @@
 //! A store that answers one machine, and takes its time.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use cluster::JobState;
 use tokio::time::sleep;
-use unit_file::{UnitFile, UnitName};
 
 use crate::world::{TTL, World};
 
@@ -20,19 +17,8 @@ fn units_run_on_where_the_store_is_slow() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(3, fastrand::Rng::with_seed(5), false);
-        (0..3).for_each(|number| world.start(number));
-        sleep(Duration::from_secs(5)).await;
-        let requests = world.places[0].node.as_ref().unwrap().requests();
-        let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 9\n").unwrap();
-        for number in 0..UNITS {
-            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
-            requests.create(&name, &file, JobState::Launched).await.unwrap();
-        }
-        sleep(Duration::from_secs(10)).await;
+        let world = World::at_rest(3, UNITS).await;
         let before = world.ledger.running();
-        assert_eq!((before.len(), world.ledger.starts()), (UNITS, UNITS));
-
         world.places[0].link.set_slow(Some(SLOW));
         for _ in 0..10 {
             sleep(TTL).await;

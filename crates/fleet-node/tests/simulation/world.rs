@@ -98,6 +98,21 @@ impl World {
         }
     }
 
+    /// Each of the units runs on one of the machines.
+    pub async fn at_rest(machines: usize, units: usize) -> Self {
+        let mut world = Self::of(machines, fastrand::Rng::with_seed(5), false);
+        (0..machines).for_each(|number| world.start(number));
+        sleep(Duration::from_secs(5)).await;
+        for number in 0..units {
+            let name = format!("unit{number}.service");
+            world.asked.insert(name.clone(), (unit_text("", 0), JobState::Launched));
+            world.submit(&name).await;
+        }
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!((world.ledger.running().len(), world.ledger.starts()), (units, units));
+        world
+    }
+
     fn tell(&self, text: &str) {
         if self.told {
             eprintln!("{:9.3} {text}", self.begun.elapsed().as_secs_f64());

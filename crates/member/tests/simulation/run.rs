@@ -33,7 +33,7 @@ const SLOW_FLUSH: u64 = 1_500;
 /// Each way between two members, in milliseconds: to and fro it is twice the pause between heartbeats.
 const FAR: (u64, u64) = (45, 55);
 const IDLE: u64 = 2_000;
-const FAR_READ: u64 = 600;
+const FAR_ANSWER: u64 = 600;
 /// Virtual milliseconds until all is as if nothing had been.
 pub const RECOVERY: u64 = 30_000;
 
@@ -135,7 +135,7 @@ fn far_apart(world: &mut World) -> Result<(), String> {
     let began = world.now();
     verdict::all_serve(world)?;
     let took = world.now() - began;
-    if took > FAR_READ {
+    if took > FAR_ANSWER {
         return Err(format!("quorum reads took {took} ms where each way takes up to {longest} ms"));
     }
     world.run_for(IDLE)?;
@@ -143,7 +143,7 @@ fn far_apart(world: &mut World) -> Result<(), String> {
     let Place { member, runtime } = place;
     let writing = runtime.spawn(async move { member.propose(&Command::Put(put("/far", 1))).await });
     let written = |_: &World| if writing.is_finished() { Ok(()) } else { Err("it waits".to_owned()) };
-    world.run_until(FAR_READ, "a write", written)?;
+    world.run_until(FAR_ANSWER, "a write", written)?;
     world.surroundings.wires.set_weather(FAIR);
     Ok(())
 }
