@@ -31,6 +31,8 @@ pub struct Weather {
 }
 
 pub const FAIR: Weather = Weather { shortest: 0, longest: 2, lost: 5_000, again: 250 };
+/// For what a parcel that comes late would spoil.
+pub const LOSSLESS: Weather = Weather { lost: u64::MAX, ..FAIR };
 
 /// What is called at a member's machine.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use super::faults::Faults;
 use super::history::put;
 use super::ledger::{Writer, write_what_expires};
 use super::machine::Machine;
-use super::network::{FAIR, Place, Weather, Wires};
+use super::network::{FAIR, LOSSLESS, Place, Weather, Wires};
 use super::trace::Trace;
 use super::verdict;
 use super::watchers::Watcher;
@@ -111,6 +111,7 @@ fn slow_disks(world: &mut World) -> Result<(), String> {
     let term = |world: &World| world.machines.iter().map(|one| Some(one.member()?.status().term)).max();
     world.surroundings.trace.tell(format_args!("all disks take {SLOW_FLUSH} ms"));
     world.machines.iter().for_each(|machine| machine.pace.set_steady(SLOW_FLUSH));
+    world.surroundings.wires.set_weather(LOSSLESS);
     let (before, end) = (term(world), world.now() + 3 * SLOW_FLUSH);
     while world.now() < end {
         let began = world.now();
@@ -121,6 +122,7 @@ fn slow_disks(world: &mut World) -> Result<(), String> {
         }
     }
     world.machines.iter().for_each(|machine| machine.pace.set(2));
+    world.surroundings.wires.set_weather(FAIR);
     let after = term(world);
     if before == after { Ok(()) } else { Err(format!("slow disks led from term {before:?} to {after:?}")) }
 }
@@ -130,7 +132,7 @@ fn slow_disks(world: &mut World) -> Result<(), String> {
 fn far_apart(world: &mut World) -> Result<(), String> {
     let (shortest, longest) = FAR;
     world.surroundings.trace.tell(format_args!("each way takes {shortest} to {longest} ms"));
-    world.surroundings.wires.set_weather(Weather { shortest, longest, ..FAIR });
+    world.surroundings.wires.set_weather(Weather { shortest, longest, ..LOSSLESS });
     world.run_for(IDLE)?;
     let began = world.now();
     verdict::all_serve(world)?;
