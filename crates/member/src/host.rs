@@ -304,11 +304,17 @@ impl MemberConversation {
             Acceptance::Settled => return done(),
         }
         let (raft, accepted) = (self.raft.clone(), Arc::clone(&self.accepted));
-        Box::pin(async move {
+        let taking = async move {
             let (leader, id) = (request.leader, request.batch.id());
             let taken = append(&raft, request.batch, leader).await?;
             accepted.lock().settle(leader, id, taken);
-            match taken {
+            Ok::<_, String>(taken)
+        };
+        // Not a part of the conversation: one that broke off would leave the batch on its way for ever, and its origin
+        // could bring nothing more into the log.
+        let taking = tokio::spawn(taking);
+        Box::pin(async move {
+            match taking.await.map_err(text)?? {
                 Taken::Appended => Ok(Bytes::new()),
                 Taken::Refused => Err("the leader can not take the batch now".to_owned()),
             }
