@@ -19,9 +19,8 @@ pub async fn answer(
     raft: &Raft,
     request: AppendEntriesRequest<Types>,
 ) -> Result<AppendEntriesResponse<Types>, String> {
-    let text = |error: &dyn std::error::Error| error.to_string();
     if !request.entries.is_empty() {
-        return raft.append_entries(request).await.map_err(|error| text(&error));
+        return raft.append_entries(request).await.map_err(|error| error.to_string());
     }
     let (vote, matching) = (request.vote, request.prev_log_id);
     let mut answered = pin!(raft.append_entries(request));
@@ -30,14 +29,14 @@ pub async fn answer(
     tokio::select! {
         // A refusal waits for nothing: it is there before the state is.
         biased;
-        answer = &mut answered => return answer.map_err(|error| text(&error)),
+        answer = &mut answered => return answer.map_err(|error| error.to_string()),
         heard = heard => {
             if heard? && is_on_disk(raft, vote, matching) {
                 return Ok(AppendEntriesResponse::Success);
             }
         }
     }
-    answered.await.map_err(|error| text(&error))
+    answered.await.map_err(|error| error.to_string())
 }
 
 /// Whether this is raft's vote by now.

@@ -2,7 +2,6 @@
 //! snapshots. It must never append a batch for another leadership than the one it was made for,
 //! nor the same batch twice.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,90 +11,20 @@ use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::accepted::{Acceptance, Accepted};
 use crate::append_request;
 use crate::applied::Applied;
 use crate::hands::{Background, blocking};
 use crate::leadership::Leadership;
 use crate::peer::hello::{Hello, Refused, Welcome};
-use crate::peer::message::{self, PingAnswer, Propose};
+use crate::peer::message::{self, PingAnswer};
 use crate::peer::serve::{Conversation, Handling, Host};
 use crate::peers::Peers;
 use crate::proposer::{Taken, append};
-use crate::raft_types::{BatchId, LeaderId, SnapshotMeta, Vote};
+use crate::raft_types::{SnapshotMeta, Vote};
 use crate::room::Room;
 use crate::state_machine::{Raft, SnapshotData, StateMachine};
 use crate::transfer::Replacement;
-
-/// Batches of other members that the present leadership was given.
-#[derive(Default)]
-pub struct Accepted {
-    leader: Option<LeaderId>,
-    by_origin: HashMap<(u64, u64), Origin>,
-}
-
-#[derive(Default)]
-struct Origin {
-    /// Everything below is settled for its origin, and will not come again in good faith.
-    oldest: u64,
-    /// Whether what becomes of each is certain by now.
-    sequences: BTreeMap<u64, bool>,
-}
-
-/// What a leadership knows of a batch that it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acceptance {
-    New,
-    /// It came before, and is on its way into the log.
-    Pending,
-    /// It came before, or came too late to matter.
-    Settled,
-}
-
-impl Accepted {
-    /// Whether this batch is new to this leadership; from now on it is not.
-    pub fn accept(&mut self, request: &Propose) -> Acceptance {
-        let leader = Some(request.leader);
-        if self.leader != leader {
-            if leader < self.leader {
-                return Acceptance::Settled;
-            }
-            *self = Self { leader, by_origin: HashMap::new() };
-        }
-        let id = request.batch.id();
-        let origin = self.by_origin.entry((id.origin, id.incarnation)).or_default();
-        if request.oldest > origin.oldest {
-            origin.oldest = request.oldest;
-            origin.sequences = origin.sequences.split_off(&request.oldest);
-        }
-        if id.sequence < origin.oldest {
-            return Acceptance::Settled;
-        }
-        match origin.sequences.get(&id.sequence) {
-            Some(true) => Acceptance::Settled,
-            Some(false) => Acceptance::Pending,
-            None => {
-                origin.sequences.insert(id.sequence, false);
-                Acceptance::New
-            }
-        }
-    }
-
-    /// What became of a new batch: one that was refused may come again.
-    fn settle(&mut self, leader: LeaderId, id: BatchId, taken: Taken) {
-        if self.leader != Some(leader) {
-            return;
-        }
-        let Some(origin) = self.by_origin.get_mut(&(id.origin, id.incarnation)) else { return };
-        match taken {
-            Taken::Refused => drop(origin.sequences.remove(&id.sequence)),
-            Taken::Appended => {
-                if let Some(settled) = origin.sequences.get_mut(&id.sequence) {
-                    *settled = true;
-                }
-            }
-        }
-    }
-}
 
 /// What the conversations of all peers share.
 pub struct MemberHost {
@@ -338,45 +267,35 @@ fn text(error: impl std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kv::Command;
+
     use super::*;
-    use crate::raft_types::Batch;
+    use crate::lone::{self, OWN};
+    use crate::peer::message::Propose;
+    use crate::raft_types::{Batch, BatchId};
+    use crate::upkeep::encode;
 
-    fn request(term: u64, oldest: u64, sequence: u64) -> Propose {
-        let id = BatchId { origin: 7, incarnation: 1, sequence };
-        let commands = [Bytes::new()];
-        let leader = LeaderId { term, node_id: 1 };
-        Propose { leader, oldest, batch: Batch::new(id, commands.iter()) }
-    }
-
-    #[test]
-    fn a_batch_is_new_once_in_a_leadership_in_any_order() {
-        let mut accepted = Accepted::default();
-        assert_eq!(accepted.accept(&request(1, 0, 1)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::Pending);
-        let first = request(1, 0, 0);
-        accepted.settle(first.leader, first.batch.id(), Taken::Appended);
-        assert_eq!(accepted.accept(&first), Acceptance::Settled);
-        assert_eq!(accepted.accept(&request(2, 0, 1)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 5)), Acceptance::Settled);
-    }
-
-    #[test]
-    fn a_refused_batch_may_come_again() {
-        let mut accepted = Accepted::default();
-        let batch = request(1, 0, 0);
-        assert_eq!(accepted.accept(&batch), Acceptance::New);
-        accepted.settle(batch.leader, batch.batch.id(), Taken::Refused);
-        assert_eq!(accepted.accept(&batch), Acceptance::New);
-    }
-
-    #[test]
-    fn a_late_copy_of_a_settled_batch_is_not_new() {
-        let mut accepted = Accepted::default();
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 3, 4)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::Settled);
-        assert_eq!(accepted.accept(&request(1, 0, 2)), Acceptance::Settled);
-        assert_eq!(accepted.accept(&request(1, 3, 3)), Acceptance::New);
+    /// Its sender asks again over the next connection, and must hear what became of it.
+    #[tokio::test]
+    async fn a_batch_is_decided_on_though_the_conversation_breaks_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = lone::config(folder.path());
+        let member = lone::start(&config).await;
+        let versions = (1, 1);
+        let hello = Hello { versions, cluster_id: config.cluster_id, from: 7, to: OWN, disk: 0 };
+        let leader = member.inner.leadership.borrow().leader.unwrap();
+        let commands = [encode(&Command::SetClusterVersion { version: "2.3.0".to_owned() })];
+        let id = BatchId { origin: 7, incarnation: 1, sequence: 0 };
+        let batch = Batch::new(id, commands.iter());
+        let request = message::propose(&Propose { leader, oldest: 0, batch });
+        let ask = || member.inner.host.converse(&hello).handle(message::PROPOSE, request.clone());
+        drop(ask());
+        let settled = async {
+            while ask().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), settled).await.unwrap();
+        member.stop().await;
     }
 }

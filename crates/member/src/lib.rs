@@ -3,6 +3,7 @@
 //! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
 //! applied here.
 
+mod accepted;
 mod alone;
 mod append_request;
 mod applied;
@@ -23,6 +24,8 @@ mod identity;
 mod leadership;
 pub mod limits;
 mod log_store;
+#[cfg(test)]
+mod lone;
 mod member;
 mod membership;
 mod peer;

@@ -15,6 +15,7 @@ use raft_log::disk::Disk;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::accepted::Accepted;
 use crate::alone;
 use crate::applied::Applied;
 use crate::checkpoint::{self, CheckpointError};
@@ -22,7 +23,7 @@ use crate::cluster_time::ClusterTime;
 use crate::config::{MemberConfig, Start};
 use crate::flush_thread::FlushThread;
 use crate::hands::{Background, Hands, RealHands};
-use crate::host::{Accepted, MemberHost};
+use crate::host::MemberHost;
 use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
 use crate::log_store::{LogStore, OpenLogError};

@@ -293,26 +293,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Member as Running;
-    use crate::config::InitialMember;
     use crate::hands::RealHands;
     use crate::log_store::LogStore;
-    use crate::peer::network::TcpNetwork;
-    use crate::raft_types::{Entry, LeaderId, LogId, Membership, Payload, PeerNode, Vote};
+    use crate::lone::{self, OWN};
+    use crate::raft_types::{Entry, LeaderId, LogId, Membership, Payload, PeerNode, Types, Vote};
 
-    const OWN: u64 = 1;
     /// Far more than it takes.
     const DEADLINE: Duration = Duration::from_secs(30);
-
-    async fn start(config: &MemberConfig) -> Running {
-        Running::start(config.clone(), Arc::new(TcpNetwork::default())).await.unwrap()
-    }
-
-    fn configurations(member: &Running) -> usize {
-        let metrics = member.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        metrics.membership_config.membership().get_joint_config().len()
-    }
 
     /// The log of a leader that was lost between the two halves of a change.
     async fn begin_a_change(config: &MemberConfig) {
@@ -333,23 +320,15 @@ mod tests {
     #[tokio::test]
     async fn half_a_change_of_voters_is_ended_by_the_next_leader() {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = MemberConfig::new(folder.path().join("m1"), 0xc1, OWN, "m1");
-        config.peer_urls = vec!["http://127.0.0.1:1".to_owned()];
-        let initial = InitialMember { id: OWN, name: "m1".to_owned(), peer_urls: config.peer_urls.clone() };
-        config.start = Start::New(vec![initial]);
-        let member = start(&config).await;
-        member.barrier().await.unwrap();
-        member.stop().await;
-        drop(member);
+        let config = lone::config(folder.path());
+        lone::start(&config).await.stop().await;
 
         begin_a_change(&config).await;
-        let member = start(&config).await;
-        let ended = async {
-            while configurations(&member) != 1 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        let member = lone::start(&config).await;
+        let one = |metrics: &openraft::RaftMetrics<Types>| {
+            metrics.membership_config.membership().get_joint_config().len() == 1
         };
-        tokio::time::timeout(DEADLINE, ended).await.unwrap();
+        member.inner.raft.wait(Some(DEADLINE)).metrics(one, "one configuration").await.unwrap();
         member.propose(&Command::SetClusterVersion { version: "2.3.0".to_owned() }).await.unwrap();
         member.stop().await;
     }

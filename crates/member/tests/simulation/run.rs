@@ -147,6 +147,8 @@ fn far_apart(world: &mut World) -> Result<(), String> {
         let writing = runtime.spawn(async move { member.propose(&Command::Put(put("/far", id))).await });
         let written = |_: &World| if writing.is_finished() { Ok(()) } else { Err("it waits".to_owned()) };
         world.run_until(FAR_ANSWER, &format!("a write at member {id}"), written)?;
+        let outcome = world.clients.block_on(writing).map_err(|error| error.to_string())?;
+        outcome.map_err(|error| format!("a write at member {id}: {error}"))?;
     }
     world.surroundings.wires.set_weather(FAIR);
     Ok(())
