@@ -268,6 +268,25 @@ fn found_before() {
     ]);
 }
 
+/// h.service leaves its machine and replaces a.service where it comes to: what makes room in a pass makes it for
+/// all that can not leave earlier.
+#[test]
+fn room_is_for_machines_where_nothing_changed_too() {
+    let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };
+    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    run(&[
+        machine(1, 5, 0),
+        machine(3, 0, 2),
+        unit(0, 0, 0),
+        machine(2, 0, 0),
+        unit(0, 0, 1),
+        Fact::Pass,
+        unit(1, 0, 1),
+        unit(9, 20, 1),
+        Fact::Target { name: 9, machine: Some(1) },
+    ]);
+}
+
 /// d.service is replaced by a unit of the lost machine, and where it comes to it replaces a.service.
 #[test]
 fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {

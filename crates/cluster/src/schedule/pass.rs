@@ -28,8 +28,12 @@ impl Scheduler {
         moving.extend(&self.unchecked);
         // Last, so that nothing leaves for room that is taken in the same pass.
         let mut reserved = Vec::new();
-        for slot in self.in_order(&moving) {
-            self.send_away(slot, &mut reserved, &mut tasks);
+        let by_id: Vec<_> = self.slots.values().copied().collect();
+        for slot in by_id {
+            // What left one machine made room for what could not leave the next, though nothing changed there.
+            if self.retry || moving.contains(&slot) {
+                self.send_away(slot, &mut reserved, &mut tasks);
+            }
         }
         for name in reserved {
             self.unplace(&name);
