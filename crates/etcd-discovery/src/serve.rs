@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use etcd_http::tls::accept;
 use http_serve::{Limits, Stopped, requests};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::limits::{GRACE, HEAD_TIMEOUT, MAX_CONNECTIONS, SYNC};
 use crate::metrics::Metrics;
@@ -25,10 +26,12 @@ pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop
     });
     let limits = Limits { connections: MAX_CONNECTIONS, grace: GRACE };
     let each = |stream, from, stopped| connection(stream, from, service.clone(), stopped);
-    tokio::select! {
-        () = http_serve::serve(listener, limits, stop, each) => {}
-        () = expire(&service.store) => {}
-    }
+    let (serving, ended) = oneshot::channel::<()>();
+    let serve = async {
+        http_serve::serve(listener, limits, stop, each).await;
+        drop(serving);
+    };
+    tokio::join!(serve, expire(&service.store, ended));
 }
 
 async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, stopped: Stopped) {
@@ -45,13 +48,16 @@ async fn connection(stream: TcpStream, from: SocketAddr, service: Arc<Service>, 
     }
 }
 
-/// Never ends.
-async fn expire(store: &Store) {
+/// Until the other half of `ended` is gone. What was begun is finished: a flush goes on where nobody waits for it, and
+/// the file would be in use after the end.
+async fn expire(store: &Store, mut ended: oneshot::Receiver<()>) {
     let mut tick = tokio::time::interval(SYNC);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        sync(store).await;
+        tokio::select! {
+            _ = &mut ended => return,
+            _ = tick.tick() => sync(store).await,
+        }
     }
 }
 

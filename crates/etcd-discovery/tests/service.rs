@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,10 +30,14 @@ struct Running {
 
 impl Running {
     async fn start(tokens: Tokens) -> Self {
+        Self::over(Store::own(tokens)).await
+    }
+
+    async fn over(store: Store) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, Store::own(tokens), Settings::default(), async {
+        let task = tokio::spawn(serve(listener, store, Settings::default(), async {
             stopped.await.unwrap_or(());
         }));
         Self { base, stop, task, client: Client::builder(TokioExecutor::new()).build_http() }
@@ -264,6 +269,31 @@ async fn tokens_survive_a_restart_and_a_cut_at_every_byte_of_the_last_write() {
     let service = Running::start(Tokens::open(&last).unwrap()).await;
     assert_eq!(service.ask("GET", &format!("/{token}/b"), None).await.0, 200, "nothing cut, nothing lost");
     service.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_begun_is_over_when_the_service_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = Arc::new(Mutex::new(Tokens::open(&folder.path().join("tokens")).unwrap()));
+    let (held, hold) = std::sync::mpsc::channel::<()>();
+    let (taken, is_taken) = oneshot::channel();
+    let holder = tokens.clone();
+    let holding = std::thread::spawn(move || {
+        let _guard = holder.lock().unwrap();
+        taken.send(()).unwrap();
+        hold.recv().unwrap();
+    });
+    is_taken.await.unwrap();
+    // Its first look for what has expired is at its start, and waits for the tokens.
+    let service = Running::over(Store::Own(tokens.clone())).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut stopping = tokio::spawn(service.stop());
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut stopping).await;
+    assert!(early.is_err(), "it ended, and its look for what has expired goes on");
+    held.send(()).unwrap();
+    stopping.await.unwrap();
+    holding.join().unwrap();
+    assert_eq!(Arc::strong_count(&tokens), 1);
 }
 
 #[tokio::test]
