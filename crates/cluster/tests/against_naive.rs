@@ -7,7 +7,7 @@ mod naive;
 
 use std::collections::BTreeSet;
 
-use cluster::schedule::{Reason, Scheduler, Standing, Task};
+use cluster::schedule::{Obstacle, Reason, Scheduler, Standing, Task};
 use cluster::{Cordon, JobState, Machine, MachineId, Unit};
 use naive::{Naive, Step, World, conflict, step};
 use proptest::prelude::*;
@@ -244,8 +244,19 @@ fn lose(facts: &[Fact], lost: usize) {
     tell(&Fact::Gone { number: lost }, &mut world, &mut scheduler);
     let mut moved = BTreeSet::new();
     for task in pass(&mut world, &mut scheduler) {
-        // What the lost machine's units replace where they come to goes with them, and what that replaces elsewhere.
-        let cause = if let Reason::Replaced(by) = task.reason() { by } else { task.unit() };
+        // What the lost machine's units replace where they come to goes with them, what that replaces elsewhere, and
+        // what has to be beside it.
+        let behind = match task.reason() {
+            Reason::Unable(_, obstacle) => match &**obstacle {
+                Obstacle::Peer { peer, .. } => {
+                    before.units.get_key_value(peer.as_str()).map(|(name, _)| name)
+                }
+                _ => None,
+            },
+            Reason::Replaced(by) => Some(by),
+            _ => None,
+        };
+        let cause = behind.unwrap_or(task.unit());
         let target = &before.units[cause].target;
         let lost_its_own = target.is_none() || *target == Some(machine_id(lost));
         assert!(lost_its_own || moved.contains(cause), "{task}");
@@ -307,6 +318,16 @@ fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
         unit(2, 12),
     ];
     lose(&facts, 2);
+}
+
+/// b.service is replaced by a unit of the lost machine, and d.service has to be where b.service is.
+#[test]
+fn a_lost_machine_moves_what_follows_what_is_replaced() {
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
+    let facts =
+        [unit(3, 8), machine(1, 1), unit(2, 21), unit(1, 0), machine(3, 0), unit(4, 20), machine(0, 2)];
+    lose(&facts, 3);
 }
 
 proptest! {
