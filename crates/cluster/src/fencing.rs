@@ -47,18 +47,29 @@ pub enum Decision {
 }
 
 impl Facts {
+    /// When the others last said that they are without a store, where no beat succeeded since.
+    fn without_since(&self) -> Option<Duration> {
+        match self.others {
+            Others::Some { all_without: Some(asked) } if asked > self.sent => Some(asked),
+            _ => None,
+        }
+    }
+
     /// Nobody takes anything over within a TTL from here.
     fn safe_from(&self) -> Duration {
-        match self.others {
-            Others::Some { all_without: Some(asked) } => self.sent.max(asked),
-            _ => self.sent,
-        }
+        self.without_since().unwrap_or(self.sent)
     }
 
     /// From here on the others are asked: a beat, which comes each half TTL, is overdue. One that comes in time
     /// is answered before: in a healthy cluster nobody asks, as each question goes to all.
+    ///
+    /// Where all were without a store they are asked again sooner. It comes back at one machine earlier than at
+    /// another, and how long this one may wait for it counts from the others' last word.
     fn ask_at(&self) -> Duration {
-        self.safe_from() + self.ttl * 11 / 20
+        match self.without_since() {
+            Some(asked) => asked + self.ttl / 5,
+            None => self.sent + self.ttl * 11 / 20,
+        }
     }
 
     /// From here on units are stopped.
@@ -124,8 +135,8 @@ mod tests {
         check(500, Others::None, Decision::RunOn { until: at(530) });
         // Their word is good for as long as a beat would be.
         let others = Others::Some { all_without: Some(at(500)) };
-        check(501, others, Decision::RunOn { until: at(533) });
-        check(533, others, Decision::Ask { until: at(540) });
+        check(501, others, Decision::RunOn { until: at(512) });
+        check(512, others, Decision::Ask { until: at(540) });
         check(540, others, Decision::Stop { kill_at: at(554) });
         // An old word takes nothing from a newer beat.
         check(14, Others::Some { all_without: Some(Duration::ZERO) }, Decision::RunOn { until: at(33) });

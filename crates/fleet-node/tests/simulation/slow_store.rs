@@ -1,6 +1,7 @@
-//! A store that answers one machine, and takes its time.
+//! A store that answers the machines at different times.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -27,6 +28,32 @@ fn units_run_on_where_the_store_is_slow() {
         world.places[0].link.set_slow(None);
         sleep(TTL).await;
         assert_eq!(world.ledger.running(), before);
+        assert_eq!(world.ledger.starts(), UNITS);
+        assert_eq!(world.faults(), Vec::<String>::new());
+    });
+}
+
+/// As where etcd is started again on one machine after the other. However long it was away: whoever has it first takes
+/// nobody for dead, and the others hear of it while they wait for theirs.
+#[test]
+fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let world = World::at_rest(3, UNITS).await;
+        let before = world.ledger.running();
+        let cut = |number: usize, cut: bool| *world.places[number].link.cut.lock().unwrap() = cut;
+        for away in 0..20 {
+            (0..3).for_each(|number| cut(number, true));
+            sleep(TTL * 2 + Duration::from_secs(away)).await;
+            for number in 0..3 {
+                cut(number, false);
+                sleep(TTL / 7).await;
+                assert_eq!(world.ledger.running(), before, "{away} s more, open again at {number}");
+            }
+            sleep(TTL * 2).await;
+            assert_eq!(world.ledger.running(), before, "{away} s more, open again at all");
+        }
         assert_eq!(world.ledger.starts(), UNITS);
         assert_eq!(world.faults(), Vec::<String>::new());
     });
