@@ -18,6 +18,7 @@ mod ledger;
 mod machine;
 mod network;
 mod process;
+mod quiet;
 mod run;
 mod stream;
 mod trace;

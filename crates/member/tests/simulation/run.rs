@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use conformance::history::{Operation, Seen, Written};
 use fastrand::Rng;
-use kv::Command;
 use member::{InitialMember, MemberConfig, Start};
 use parking_lot::Mutex;
 use raft_log::simulated::Fate;
 
 use super::clients::Client;
 use super::faults::Faults;
-use super::history::put;
 use super::ledger::{Writer, write_what_expires};
 use super::machine::Machine;
-use super::network::{FAIR, LOSSLESS, Place, Weather, Wires};
+use super::network::Wires;
+use super::quiet;
 use super::trace::Trace;
 use super::verdict;
 use super::watchers::Watcher;
@@ -28,14 +27,6 @@ const WRITERS: usize = 3;
 const WATCHERS: usize = 2;
 /// Of milliseconds: how long there are faults.
 const LOAD: std::ops::Range<u64> = 3_000..8_000;
-/// Of all disks, for a while.
-const SLOW_FLUSH: u64 = 1_500;
-/// Quorum reads that waited for a flush each would be three or four.
-const SLOW_ROUNDS: u32 = 50;
-/// Each way between two members, in milliseconds: to and fro it is twice the pause between heartbeats.
-const FAR: (u64, u64) = (45, 55);
-const IDLE: u64 = 2_000;
-const FAR_ANSWER: u64 = 2_000;
 /// Virtual milliseconds until all is as if nothing had been.
 pub const RECOVERY: u64 = 30_000;
 
@@ -74,7 +65,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     // Whether a cluster can be founded under faults is another question.
     world.run_until(RECOVERY, "a leader", |world| world.leader().map(drop).ok_or("none".into()))?;
     world.run_for(500)?;
-    slow_disks(&mut world)?;
+    quiet::slow_disks(&mut world)?;
     for _ in 0..random.u64(LOAD) {
         world.tick()?;
         faults.step(&mut world);
@@ -88,7 +79,8 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     world.run_for(1_000)?;
     world.surroundings.end();
     world.run_for(3_000)?;
-    far_apart(&mut world)?;
+    quiet::far_apart(&mut world)?;
+    quiet::one_at_a_time(&mut world, &mut random.fork())?;
     verdict::all_watched(&mut world, &told)?;
     // What was acknowledged needs none of those who run.
     for machine in &mut world.machines {
@@ -105,53 +97,6 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
         faults.done,
         world.now()
     ))
-}
-
-/// Disks that take far longer for a flush than the leader's lease lasts slow down writes. A quorum read needs no flush
-/// but the one that is under way where its member is behind: without it each one would wait.
-fn slow_disks(world: &mut World) -> Result<(), String> {
-    world.surroundings.trace.tell(format_args!("all disks take {SLOW_FLUSH} ms"));
-    world.machines.iter().for_each(|machine| machine.pace.set_steady(SLOW_FLUSH));
-    world.surroundings.wires.set_weather(LOSSLESS);
-    let end = world.now() + 3 * SLOW_FLUSH;
-    let mut rounds = 0;
-    while world.now() < end {
-        verdict::all_serve(world)?;
-        rounds += 1;
-    }
-    world.machines.iter().for_each(|machine| machine.pace.set(2));
-    world.surroundings.wires.set_weather(FAIR);
-    if rounds < SLOW_ROUNDS {
-        return Err(format!("{rounds} rounds of quorum reads while disks take {SLOW_FLUSH} ms, three times"));
-    }
-    Ok(())
-}
-
-/// Members whose answers take longer than the pause between two heartbeats serve all the same, also after a while in
-/// which nothing was written.
-fn far_apart(world: &mut World) -> Result<(), String> {
-    let (shortest, longest) = FAR;
-    world.surroundings.trace.tell(format_args!("each way takes {shortest} to {longest} ms"));
-    world.surroundings.wires.set_weather(Weather { shortest, longest, ..LOSSLESS });
-    world.run_for(IDLE)?;
-    let began = world.now();
-    verdict::all_serve(world)?;
-    let took = world.now() - began;
-    if took > FAR_ANSWER {
-        return Err(format!("quorum reads took {took} ms where each way takes up to {longest} ms"));
-    }
-    world.run_for(IDLE)?;
-    for id in 1..=world.surroundings.members {
-        let place = world.surroundings.wires.place(id).ok_or_else(|| format!("member {id} is gone"))?;
-        let Place { member, runtime } = place;
-        let writing = runtime.spawn(async move { member.propose(&Command::Put(put("/far", id))).await });
-        let written = |_: &World| if writing.is_finished() { Ok(()) } else { Err("it waits".to_owned()) };
-        world.run_until(FAR_ANSWER, &format!("a write at member {id}"), written)?;
-        let outcome = world.clients.block_on(writing).map_err(|error| error.to_string())?;
-        outcome.map_err(|error| format!("a write at member {id}: {error}"))?;
-    }
-    world.surroundings.wires.set_weather(FAIR);
-    Ok(())
 }
 
 fn build(random: &mut Rng, folder: &Path, trace: &Arc<Trace>) -> World {

@@ -6,6 +6,7 @@ mod conformance;
 mod examples;
 mod image;
 mod licences;
+mod random;
 mod result;
 mod scenarios;
 mod ssh;

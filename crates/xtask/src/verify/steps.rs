@@ -5,13 +5,16 @@
 use anyhow::Result;
 
 use super::result::{State, StepResult, judge};
-use super::{conformance, examples, image, licences, scenarios, ssh, wants};
+use super::{conformance, examples, image, licences, random, scenarios, ssh, wants};
 use crate::command::{cargo, has_cargo_plugin, show};
 use crate::tidy;
 use crate::workspace::Workspace;
 
 /// nextest's exit code for a filter that matches no test.
 const NO_TESTS: i32 = 4;
+
+/// How long tests draw by chance in the long run.
+const CHANCE: &str = "15m";
 
 /// What a step is given, besides the checkout.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +42,11 @@ pub const STEPS: [Step; 13] = [
     Step { name: "image", about: "whole images: the same bytes, faults, damage", run: images },
     Step { name: "scenarios-nspawn", about: "qemu/scenarios on nspawn nodes", run: nspawn },
     Step { name: "scenarios-qemu", about: "qemu/scenarios on QEMU machines", run: qemu },
-    Step { name: "soaks", about: "ignored tests named soak (--long)", run: soaks },
+    Step {
+        name: "soaks",
+        about: "ignored tests named soak, and chance again and again (--long)",
+        run: soaks,
+    },
 ];
 
 fn format(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
@@ -130,12 +137,19 @@ fn soaks(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
             State::Skipped("no cargo-nextest here (cargo install --locked cargo-nextest)".into()),
         );
     }
-    let words = ["nextest", "run", "--locked", "--workspace", "--run-ignored", "only", "-E", "test(soak)"];
-    let ended = show(&mut cargo(root, &words))?;
-    if ended.code == Some(NO_TESTS) {
-        return one("soaks", State::Skipped("there is no ignored test named soak".into()));
+    let run = |words: &[&str]| -> Result<State> {
+        let ended =
+            show(&mut cargo(root, &[&["nextest", "run", "--locked", "--workspace"], words].concat()))?;
+        Ok(match ended.code {
+            Some(NO_TESTS) => State::Skipped("there is no such test".into()),
+            _ => judge(&ended),
+        })
+    };
+    let mut results = one("soaks", run(&["--run-ignored", "only", "-E", "test(soak)"])?)?;
+    if let Some(filter) = random::filter(workspace)? {
+        results.extend(one("soaks: chance", run(&["--stress-duration", CHANCE, "-E", &filter])?)?);
     }
-    one("soaks", judge(&ended))
+    Ok(results)
 }
 
 fn one(name: &str, state: State) -> Result<Vec<StepResult>> {
