@@ -69,7 +69,12 @@ impl<'a> WriteBehind<'a> {
     pub(crate) fn give(&mut self, order: Order<'a>) -> Result<(), WriteFailed> {
         let (role, offset) = (order.role.to_owned(), order.offset);
         self.under_way += 1;
-        self.orders.send(order).map_err(|_| gone(role, offset))
+        self.orders.send(order).map_err(|_| self.why(role, offset))
+    }
+
+    /// Why nobody takes orders any more: an earlier one failed.
+    fn why(&mut self, role: String, offset: u64) -> WriteFailed {
+        self.outcomes.iter().find_map(|outcome| outcome.result.err()).unwrap_or_else(|| gone(role, offset))
     }
 
     /// Waits until all that was given is written.
@@ -117,4 +122,72 @@ fn write(order: &Order<'_>) -> io::Result<()> {
         order.target.sync()?;
     }
     order.finish.map_or(Ok(()), |size| order.target.finish(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::place::ReadAt;
+
+    struct FullDisk;
+
+    impl ReadAt for FullDisk {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    impl Target for FullDisk {
+        fn capacity(&self) -> io::Result<u64> {
+            Ok(u64::MAX)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn finish(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Whenever the next segment comes: before the failure, or when the thread has ended because of it.
+    #[test]
+    fn the_first_failure_is_what_is_told() {
+        for pause in [0, 50].map(Duration::from_millis) {
+            std::thread::scope(|scope| {
+                let mut writer = WriteBehind::start(scope, 1);
+                let mut give = |offset| {
+                    let buffer = writer.buffer(&mut |_| {})?;
+                    let (role, finish) = ("usr", None);
+                    writer.give(Order {
+                        target: &FullDisk,
+                        role,
+                        offset,
+                        buffer,
+                        length: 1,
+                        finish,
+                        write: true,
+                    })
+                };
+                assert!(give(7).is_ok());
+                std::thread::sleep(pause);
+                let failed = give(8).and_then(|()| give(9)).unwrap_err();
+                assert_eq!(
+                    (failed.role.as_str(), failed.offset, failed.source.kind()),
+                    ("usr", 7, io::ErrorKind::StorageFull)
+                );
+            });
+        }
+    }
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Columns that a step's name takes.
-const NAME_WIDTH: usize = 10;
+/// Columns that a step's name takes, or more where it is longer.
+const NAME_WIDTH: usize = 9;
+/// Columns of a step's name and result.
+const TEXT_WIDTH: usize = 72;
 const TICK: Duration = Duration::from_millis(120);
 
 /// The terminal's live lines: of steps that run beside each other each has its own.
@@ -38,7 +40,7 @@ impl Progress {
         bar.set_style(
             ProgressStyle::with_template(LIVE_LINE).unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
-        bar.set_prefix(format!("{name:<NAME_WIDTH$}"));
+        bar.set_prefix(format!("{name:<NAME_WIDTH$} "));
         bar.enable_steady_tick(TICK);
         Step { name: name.to_owned(), shown: self, started: Instant::now(), bar }
     }
@@ -73,8 +75,7 @@ impl Step {
         let elapsed = self.started.elapsed();
         self.bar.finish_and_clear();
         if self.shown == Progress::Shown {
-            let line = format!(" {:<NAME_WIDTH$}{result:<62} {}", self.name, duration(elapsed));
-            LIVE.suspend(|| eprintln!("{line}"));
+            LIVE.suspend(|| eprintln!("{}", line(&self.name, result, elapsed)));
         }
         elapsed
     }
@@ -84,6 +85,12 @@ impl Drop for Step {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A finished step's.
+fn line(name: &str, result: &str, elapsed: Duration) -> String {
+    let text = format!("{name:<NAME_WIDTH$} {result}");
+    format!(" {text:<TEXT_WIDTH$} {}", duration(elapsed))
 }
 
 /// `1.2 s` below ten seconds, `41 s` below two minutes, `3 min 12 s` above.
@@ -106,6 +113,17 @@ mod tests {
     #[test]
     fn live_line_is_valid() {
         ProgressStyle::with_template(LIVE_LINE).unwrap();
+    }
+
+    #[test]
+    fn names_and_results_stand_apart() {
+        let check = |name, expect: &str| {
+            let line = line(name, "sent", Duration::ZERO);
+            assert!(line.starts_with(&format!("{expect}   ")), "{line}");
+            assert_eq!(line.len(), 80);
+        };
+        check("image", " image     sent");
+        check("release.json", " release.json sent");
     }
 
     #[test]
