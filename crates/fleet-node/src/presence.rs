@@ -118,18 +118,18 @@ impl<S: Store> Presence<'_, S> {
 
     /// Until one does not succeed in time.
     async fn beat(&self, mut written: String) -> Lost {
-        let mut sent = Instant::now();
+        let mut tried = Instant::now();
         loop {
-            // From when it was sent, as its time runs: a slow answer makes the next one no later.
-            sleep_until(sent + self.settings.beat()).await;
+            // From when it was tried, as its time runs: a slow answer makes the next one no later.
+            sleep_until(tried + self.settings.beat()).await;
             let until = Instant::now() + self.settings.patience();
             loop {
-                sent = Instant::now();
+                tried = Instant::now();
                 match self.beat_once(&mut written).await {
                     Ok(()) => break,
                     Err(StoreError::Away(why)) if Instant::now() < until => {
                         tracing::warn!("a heartbeat failed: {why}");
-                        sleep_until(sent + self.settings.pause()).await;
+                        sleep_until(tried + self.settings.pause()).await;
                     }
                     Err(StoreError::Away(_)) => return Lost::Store,
                     Err(_) => return Lost::Registration,

@@ -10,6 +10,7 @@ use machines::cluster::WishError;
 use machines::image::ImageError;
 use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
+use release_folder::KeysError;
 
 use crate::published::PublishedError;
 
@@ -71,6 +72,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             return Some(
                 "--image wants a disk that keelson image build wrote (raw or qcow2), or the folder of one; without it \
                  keelson up boots what the checkout describes"
+                    .to_owned(),
+            );
+        }
+        if let Some(KeysError::Exists(_)) = cause.downcast_ref() {
+            return Some(
+                "the keys that are there sign already: keelson keys pin puts their set into this checkout, keelson keys \
+                 rotate replaces one, --out makes others in another folder"
                     .to_owned(),
             );
         }

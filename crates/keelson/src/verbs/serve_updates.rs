@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use channel_server::{ADMIN_TOKEN, PUBLIC_KEY, Server, Settings};
+use machines::cluster::HOST_NAME;
 use rollout::App;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -18,6 +19,8 @@ use crate::update_server::{ADDRESS, FOLDER};
 
 /// As `os/release.toml` has it.
 const APP_ID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
+/// Where machines ask, behind the server's address.
+const UPDATE: &str = "/v1/update/";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -67,14 +70,19 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let url = format!("http://{address}/");
     let (token, key) = (data.join(ADMIN_TOKEN), data.join(PUBLIC_KEY));
+    let by = flags.public_url.as_deref().unwrap_or(&url);
+    let update = format!("{}{UPDATE}", by.trim_end_matches('/'));
     if context.json {
-        let update = format!("{url}v1/update/");
         output::print_json(&json!({ "url": url, "update": update, "token_file": token, "online_key": key }))?;
     } else {
         output::print(format!("{url}\n"))?;
         eprintln!("The page is there; its token is in {}", output::with_home(&token));
-        eprintln!("On the machines: SERVER={url}v1/update/ in /etc/coreos/update.conf");
-        eprintln!("Publish:         keelson publish --channel alpha FOLDER --server http://{address}");
+        eprintln!("On the machines: SERVER={update} in /etc/coreos/update.conf");
+        if flags.public_url.is_none() && (address.ip().is_loopback() || address.ip().is_unspecified()) {
+            let port = address.port();
+            eprintln!("                 (on those of keelson up: SERVER=http://{HOST_NAME}:{port}{UPDATE})");
+        }
+        eprintln!("Publish:         keelson publish --channel alpha VERSION --server http://{address}");
     }
     let stop = async move {
         tokio::select! {
