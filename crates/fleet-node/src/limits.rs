@@ -24,8 +24,13 @@ pub const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 pub const SETTLE: Duration = Duration::from_secs(5);
 /// Between two looks for texts that nobody has used for a day.
 pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a request's answer waits for this node to see what was written: less than its client waits for it.
+/// How long a client's request is worked at, and its answer then waits for this node to see what was written: less than the
+/// three seconds that fleetctl waits.
+pub const WORKED_AT: Duration = Duration::from_millis(2500);
+/// How long the engine waits to see what it wrote.
 pub const SEEN: Duration = Duration::from_secs(2);
+/// Between two questions to a store that does not answer them.
+pub const ASKED_AGAIN: Duration = Duration::from_millis(200);
 /// What is told within this time is looked at in one pass.
 pub const TOGETHER: Duration = Duration::from_millis(5);
 /// A unit that is starting for less is told to be active only: it costs one write less, and most are.

@@ -1,4 +1,5 @@
-//! What clients ask to be changed. Each returns when this node has seen it itself: who asks next, sees it.
+//! What clients ask to be changed. Each returns when this node has seen it itself: who asks next, sees it. A store that
+//! does not answer is asked again for as long as a client waits: a disk that is slow for a moment fails nobody's request.
 
 use std::sync::Arc;
 
@@ -6,11 +7,11 @@ use cluster::registry::{Key, Write, of_new_unit};
 use cluster::schedule::{Reason, Relocation};
 use cluster::{Cordon, JobState, MachineId};
 use fleet_api::additions::Plan;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 use unit_file::{UnitFile, UnitName};
 
 use crate::known::Known;
-use crate::limits::SEEN;
+use crate::limits::{ASKED_AGAIN, WORKED_AT};
 use crate::metrics::Metrics;
 use crate::store::{Only, Store, StoreError};
 
@@ -30,27 +31,30 @@ impl<S: Store> Requests<S> {
         file: &UnitFile,
         desired: JobState,
     ) -> Result<(), StoreError> {
+        let mut work = Work::begin();
         let mut index = 0;
         for write in of_new_unit(name, file, desired) {
             index = match write {
                 Write::Create { key, value } => {
-                    match self.store.put(&key, &value, None, Only::Absent).await {
-                        // The same text, of another unit or of old.
+                    match work.ask(|| self.store.put(&key, &value, None, Only::Absent)).await {
+                        // The same text, of another unit or of old, or written when nobody heard the answer.
                         Err(StoreError::Refused(_)) => index,
                         written => written?,
                     }
                 }
-                Write::Set { key, value } => self.store.put(&key, &value, None, Only::Always).await?,
+                Write::Set { key, value } => {
+                    work.ask(|| self.store.put(&key, &value, None, Only::Always)).await?
+                }
                 Write::Swap { .. } | Write::DeleteIf { .. } => index,
             };
         }
-        self.seen(index).await;
+        self.seen(index, &work).await;
         // It may have been deleted at this very moment, being old and unused.
         if self.known.look(|view| view.hash(name).is_some() && view.file(name).is_none()) {
             let [text, ..] = of_new_unit(name, file, desired);
             if let Write::Create { key, value } = text {
-                let index = self.store.put(&key, &value, None, Only::Always).await?;
-                self.seen(index).await;
+                let index = work.ask(|| self.store.put(&key, &value, None, Only::Always)).await?;
+                self.seen(index, &work).await;
             }
         }
         Ok(())
@@ -61,8 +65,13 @@ impl<S: Store> Requests<S> {
     }
 
     pub async fn destroy(&self, name: &UnitName) -> Result<(), StoreError> {
-        let index = self.store.delete_job(name).await?;
-        self.seen(index).await;
+        let mut work = Work::begin();
+        match work.ask(|| self.store.delete_job(name)).await {
+            Ok(index) => self.seen(index, &work).await,
+            // It is gone, and it may have been us, a second ago, when nobody heard the answer.
+            Err(StoreError::Refused(_)) if work.unsure => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -74,9 +83,10 @@ impl<S: Store> Requests<S> {
     pub async fn set_cordon(&self, machine: &MachineId, cordon: Cordon) -> Result<(), StoreError> {
         let key = Key::MachineCordon(machine.clone());
         let Some(value) = cordon.encode() else {
-            return match self.store.delete(&key, Only::Always).await {
+            let mut work = Work::begin();
+            return match work.ask(|| self.store.delete(&key, Only::Always)).await {
                 Ok(index) => {
-                    self.seen(index).await;
+                    self.seen(index, &work).await;
                     Ok(())
                 }
                 // It was open.
@@ -92,17 +102,18 @@ impl<S: Store> Requests<S> {
         let (plan, moves) = self
             .known
             .look_and_ask(|_, scheduler| (fleet_answers::rebalance(scheduler), scheduler.rebalance()));
+        let mut work = Work::begin();
         for Relocation { unit, from, to, overlap } in moves {
             let (key, only) = (Key::Target(unit.clone()), Only::Value(from.to_string()));
             let moved = match overlap {
-                true => self.store.put(&key, to.as_str(), None, only).await,
-                false => self.store.delete(&key, only).await,
+                true => work.ask(|| self.store.put(&key, to.as_str(), None, only.clone())).await,
+                false => work.ask(|| self.store.delete(&key, only.clone())).await,
             };
             match moved {
                 Ok(_) => {
                     tracing::info!("Unscheduled Job({unit}) from Machine({from}): {}", Reason::Rebalance)
                 }
-                // It has moved, or gone, meanwhile.
+                // It has moved, or gone, meanwhile; or it was us, when nobody heard the answer.
                 Err(StoreError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -111,15 +122,50 @@ impl<S: Store> Requests<S> {
     }
 
     async fn put(&self, key: &Key, value: &str) -> Result<(), StoreError> {
-        let index = self.store.put(key, value, None, Only::Always).await?;
-        self.seen(index).await;
+        let mut work = Work::begin();
+        let index = work.ask(|| self.store.put(key, value, None, Only::Always)).await?;
+        self.seen(index, &work).await;
         Ok(())
     }
 
     /// Where the watch is slow, the answer does not wait for ever: what was written is written.
-    async fn seen(&self, index: u64) {
-        if timeout(SEEN, self.known.reached(index)).await.is_err() {
-            tracing::debug!("write {index} was not seen within {SEEN:?}");
+    async fn seen(&self, index: u64, work: &Work) {
+        if timeout_at(work.until, self.known.reached(index)).await.is_err() {
+            tracing::debug!("write {index} was not seen in time");
         }
+    }
+}
+
+/// One client's request.
+struct Work {
+    until: Instant,
+    /// What was asked without an answer may have been done.
+    unsure: bool,
+}
+
+impl Work {
+    fn begin() -> Self {
+        Self { until: Instant::now() + WORKED_AT, unsure: false }
+    }
+
+    /// Asks the store, and again where it does not answer. What is asked twice must do no more than once.
+    async fn ask<T, F>(&mut self, ask: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut outcome = ask().await;
+        while let Err(StoreError::Away(why)) = &outcome {
+            tracing::debug!("the store does not answer a client's request: {why}");
+            self.unsure = true;
+            if Instant::now() + ASKED_AGAIN >= self.until {
+                break;
+            }
+            sleep(ASKED_AGAIN).await;
+            match timeout_at(self.until, ask()).await {
+                Ok(answer) => outcome = answer,
+                Err(_) => break,
+            }
+        }
+        outcome
     }
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod all_at_once;
+mod clients;
 mod dead;
 mod ledger;
 mod machine;

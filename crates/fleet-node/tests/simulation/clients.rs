@@ -1,0 +1,90 @@
+//! What clients ask while the store does not answer.
+
+use std::time::Duration;
+
+use cluster::{Cordon, JobState, MachineId};
+use fleet_node::{Requests, StoreError};
+use tokio::time::{Instant, sleep};
+use unit_file::{UnitFile, UnitName};
+
+use crate::store::Link;
+use crate::world::World;
+
+const UNITS: usize = 3;
+/// As a disk that is slow for a moment: longer than one question to the store may take.
+const MOMENT: Duration = Duration::from_millis(1500);
+/// What fleetctl waits for an answer.
+const CLIENT: Duration = Duration::from_secs(3);
+
+fn requests(world: &World) -> Requests<Link> {
+    world.places[0].node.as_ref().unwrap().requests()
+}
+
+async fn through(
+    world: &World,
+    silence: fn(&World, bool),
+    asked: impl Future<Output = Result<(), StoreError>>,
+) {
+    let begun = Instant::now();
+    silence(world, true);
+    let (outcome, ()) = tokio::join!(asked, async {
+        sleep(MOMENT).await;
+        silence(world, false);
+    });
+    assert_eq!(outcome, Ok(()));
+    assert!(begun.elapsed() < CLIENT, "{:?}", begun.elapsed());
+}
+
+fn run(test: impl AsyncFnOnce(World)) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async { test(World::at_rest(3, UNITS).await).await });
+}
+
+/// Each request once, through such a silence; what it did is to be known here so long after its answer.
+async fn each(world: &World, silence: fn(&World, bool), known_after: Duration) {
+    let requests = requests(world);
+    let machine = MachineId::new(&world.places[1].id);
+    let name = UnitName::parse("late.service").unwrap();
+    let file = UnitFile::from_text("[Service]\nExecStart=/bin/true\n").unwrap();
+    let desired = async || {
+        sleep(known_after).await;
+        requests.known.look(|view| view.unit(&name).map(|unit| unit.desired))
+    };
+    through(world, silence, requests.create(&name, &file, JobState::Inactive)).await;
+    assert_eq!(desired().await, Some(JobState::Inactive));
+    through(world, silence, requests.set_desired(&name, JobState::Loaded)).await;
+    assert_eq!(desired().await, Some(JobState::Loaded));
+    through(world, silence, requests.destroy(&name)).await;
+    assert_eq!(desired().await, None);
+    for cordon in [Cordon::Cordoned, Cordon::Open] {
+        through(world, silence, requests.set_cordon(&machine, cordon)).await;
+    }
+    let again = requests.destroy(&name).await;
+    assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn a_moment_in_which_requests_do_not_arrive_fails_none() {
+    // What follows the store was cut off, too, and comes back by itself.
+    run(async |world| each(&world, |world, on| world.service.set_down(on), CLIENT).await);
+}
+
+#[test]
+fn a_moment_in_which_answers_are_lost_fails_none_and_does_none_twice() {
+    let lose = |world: &World, on| world.service.set_lossy(if on { 100 } else { 0 });
+    run(async |world| each(&world, lose, Duration::ZERO).await);
+}
+
+#[test]
+fn a_store_that_stays_away_is_told_before_the_client_gives_up() {
+    run(async |world| {
+        world.service.set_down(true);
+        let begun = Instant::now();
+        let name = UnitName::parse("unit0.service").unwrap();
+        let outcome = requests(&world).set_desired(&name, JobState::Loaded).await;
+        assert!(matches!(outcome, Err(StoreError::Away(_))), "{outcome:?}");
+        assert!(begun.elapsed() < CLIENT, "{:?}", begun.elapsed());
+    });
+}
