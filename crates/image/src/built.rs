@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::release::Release;
-use crate::work::Work;
+use crate::tree::TreeError;
+use crate::work::{InUse, Work};
 
 /// What a build left behind; all paths are in the work folder, which is locked for as long as this lives: the next
 /// build may clear them.
@@ -26,6 +27,16 @@ pub struct Built {
     /// Seconds a step, in order.
     pub seconds: Vec<(String, f64)>,
     pub(crate) _work: Work,
+}
+
+impl Built {
+    /// Other builds, which go on when this is dropped, clear nothing that it names for as long as what is returned
+    /// lives.
+    pub fn in_use(&self) -> Result<Vec<InUse>, TreeError> {
+        let files = [&self.raw, &self.usr_erofs].into_iter().filter_map(|file| file.parent());
+        let folders = [&self.usr_tree, &self.tools].map(PathBuf::as_path);
+        files.chain(folders).map(InUse::new).collect()
+    }
 }
 
 #[cfg(test)]

@@ -137,7 +137,36 @@ impl Work {
         }
         results.sort();
         let surplus = results.len().saturating_sub(KEPT_RESULTS);
-        results.into_iter().take(surplus).try_for_each(|(_, path)| remove(&path))
+        for (_, path) in results.into_iter().take(surplus) {
+            if let Some(_unused) = lock_result(&path, FlockArg::LockExclusiveNonblock).at(&path)? {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A result that no build clears for as long as this lives, in whatever process.
+#[derive(Debug)]
+pub struct InUse {
+    _lock: Flock<File>,
+}
+
+impl InUse {
+    /// For who has the work folder: without it a build may be clearing the result.
+    pub(crate) fn new(result: &Path) -> Result<Self, TreeError> {
+        let lock = lock_result(result, FlockArg::LockSharedNonblock).at(result)?;
+        let lock = lock.ok_or(io::ErrorKind::WouldBlock.into()).at(result)?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+/// None where another's lock is in the way.
+fn lock_result(folder: &Path, how: FlockArg) -> io::Result<Option<Flock<File>>> {
+    match Flock::lock(File::open(folder)?, how) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error.into()),
     }
 }
 
@@ -231,6 +260,28 @@ mod tests {
         }
         assert!(first.join("half").exists());
         assert_eq!(fs::read_dir(folder.path().join("kind")).unwrap().count(), KEPT_RESULTS);
+    }
+
+    #[test]
+    fn what_is_in_use_outlives_any_number_of_builds() {
+        let folder = tempfile::tempdir().unwrap();
+        let build = |name: &str| {
+            let work = Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+            // Its age is the file system's, in ticks of some milliseconds.
+            std::thread::sleep(Duration::from_millis(20));
+            let (place, _) = work.result::<TreeError>("kind", &Key::new(name), |_| Ok(())).unwrap();
+            (InUse::new(&place).unwrap(), place)
+        };
+        let (in_use, first) = build("1");
+        let (_, second) = build("2");
+        for name in ["3", "4"] {
+            build(name);
+            assert!(first.exists(), "it was in use when {name} was made");
+        }
+        assert!(!second.exists());
+        drop(in_use);
+        build("5");
+        assert!(!first.exists());
     }
 
     #[test]

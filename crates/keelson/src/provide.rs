@@ -11,6 +11,7 @@ use image::finished::{Taken, disk_of, name_of, take};
 use image::sparse::copy_sparse;
 use image::tree::{clone_by_links, remove};
 use image::verify::Disk;
+use image::work::InUse;
 use machines::cluster::BackendKind;
 use machines::image::{Image, ImageError, MANIFEST};
 
@@ -41,17 +42,25 @@ pub struct Wanted<'a> {
     pub channel: Option<&'a str>,
     /// Only on this back end.
     pub on: Option<BackendKind>,
-    /// The cluster's folder, which keeps what its machines are laid over; none where they end with this program.
+    /// The cluster's folder, which keeps what its machines are laid over; none where they end with what is provided.
     pub keep_in: Option<&'a Path>,
 }
 
+/// An image, which no build clears for as long as this lives.
+#[derive(Debug)]
+pub struct Provided {
+    pub image: Image,
+    _in_use: Vec<InUse>,
+}
+
 /// The image that `up` and `test` boot.
-pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) -> anyhow::Result<Image> {
+pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) -> anyhow::Result<Provided> {
     if let Some(named) = wanted.named {
-        return match manifest(named)? {
-            Some(image) => Ok(image),
-            None => from_file(context, named, wanted),
+        let image = match manifest(named)? {
+            Some(image) => image,
+            None => from_file(context, named, wanted)?,
         };
+        return Ok(Provided { image, _in_use: Vec::new() });
     }
     let mut options = Options::for_checkout(&checkout()?);
     options.renew_gone = true;
@@ -60,7 +69,7 @@ pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) 
         channel.clone_into(&mut options.channel);
     }
     let built = build(&options, context.progress)?;
-    // While `built` lives, no other build clears its files.
+    let in_use = built.in_use()?;
     let kept =
         |file: &Path| wanted.keep_in.map_or_else(|| Ok(file.to_path_buf()), |folder| keep(file, folder));
     let (raw, usr_erofs) = (kept(&built.raw)?, kept(&built.usr_erofs)?);
@@ -70,7 +79,8 @@ pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) 
         None => built.usr_tree.clone(),
     };
     let Built { version, channel, tools, .. } = built;
-    Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
+    let image = Image { version, channel, raw, usr_tree, usr_erofs, tools };
+    Ok(Provided { image, _in_use: in_use })
 }
 
 /// The image whose `image.json` is named; none where a disk is.

@@ -61,8 +61,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     let cancel = interrupt()?;
     let wanted = Wanted { named: flags.image.as_deref(), channel: None, on: flags.on, keep_in: None };
+    let provided = provide::provide(context, wanted, &cancel)?;
     let run = Run {
-        image: provide::provide(context, wanted, &cancel)?,
+        image: provided.image.clone(),
         state: context.state_dir.clone(),
         background: context.background.clone(),
         cancel,

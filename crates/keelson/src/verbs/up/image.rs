@@ -82,7 +82,7 @@ pub fn find(
     }
     let wanted =
         Wanted { named: flags.image.as_deref(), channel, on: Some(on), keep_in: Some(layout.root()) };
-    let image = provide::provide(context, wanted, cancel)?;
+    let image = provide::provide(context, wanted, cancel)?.image;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         let warning = format!("warning: $image_version is {version}, the image is {}", image.version);
         context.progress.note(&warning);
