@@ -17,12 +17,14 @@ const HELLO_USER_DATA: &str = include_str!("../user-data/hello.yaml");
 
 pub const BOOTS: Scenario = Scenario {
     name: "boots",
-    about: "a machine comes up with nothing failed, /usr read-only erofs, and ssh and sudo working",
+    about: "a machine comes up with nothing failed, /usr read-only erofs, ssh and sudo working, and knows where to ask for updates",
     run: boots,
     ..USUAL
 };
 
 fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
+    let server = "http://host.keelson:8041/v1/update/";
+    stage.site.use_updates(server)?;
     stage.boot()?;
     let machine = stage.machine(1);
     let failed = machine.succeed("systemctl --failed --no-legend --plain")?;
@@ -35,7 +37,9 @@ fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
     let name = machine.succeed("hostname")?;
     expect(name.trim() == machine.name(), machine.name(), &name)?;
     let user = machine.succeed("id -un; sudo id -un")?;
-    expect(user.split_ascii_whitespace().eq(["core", "root"]), "core, and root by sudo", &user)
+    expect(user.split_ascii_whitespace().eq(["core", "root"]), "core, and root by sudo", &user)?;
+    let told = machine.read("/run/coreos/update.conf")?;
+    expect(told.trim() == format!("SERVER={server}"), server, &told)
 }
 
 pub const HELLO: Scenario = Scenario {

@@ -62,12 +62,22 @@ pub fn failed_units(nodes: &[NodeStatus]) -> String {
 }
 
 /// What all machines of a cluster have in common, where it is not the usual.
-pub fn peculiarities(cluster: &Cluster) -> &'static str {
-    if cluster.secure_boot { "Secure Boot: the firmware runs only what is signed\n" } else { "" }
+pub fn peculiarities(cluster: &Cluster) -> String {
+    let mut lines = String::new();
+    if cluster.secure_boot {
+        lines.push_str("Secure Boot: the firmware runs only what is signed\n");
+    }
+    if let Some(server) = &cluster.update_server {
+        lines.extend(["Updates: asked of ", server, ", where /etc/coreos/update.conf says no other\n"]);
+    }
+    lines
 }
 
 pub fn status_json(cluster: &Cluster, nodes: &[NodeStatus]) -> Value {
-    json!({ "cluster": cluster.name, "secure_boot": cluster.secure_boot, "nodes": nodes })
+    json!({
+        "cluster": cluster.name, "secure_boot": cluster.secure_boot, "update_server": cluster.update_server,
+        "nodes": nodes
+    })
 }
 
 /// A path as a person writes it.
@@ -108,14 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn secure_boot_is_told_where_it_is_on() {
+    fn what_is_not_as_usual_is_told() {
         let mut cluster = cluster();
         assert_eq!(
             (peculiarities(&cluster), &status_json(&cluster, &[])["secure_boot"]),
-            ("", &json!(false))
+            (String::new(), &json!(false))
         );
         cluster.secure_boot = true;
         assert!(peculiarities(&cluster).starts_with("Secure Boot"));
+        cluster.update_server = Some("http://a/v1/update/".to_owned());
+        assert!(peculiarities(&cluster).contains("\nUpdates: asked of http://a/v1/update/, "));
         assert_eq!(status_json(&cluster, &[])["secure_boot"], true);
     }
 

@@ -1,16 +1,21 @@
 //! The API of a channel server, as verbs use it.
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use machines::cluster::HOST_NAME;
+use machines::store::read_limited;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use url::{Host, Url};
 
 use crate::context::Context;
 
@@ -18,12 +23,17 @@ use crate::context::Context;
 pub const ADDRESS: &str = "127.0.0.1:8041";
 /// Below the state folder: what it keeps.
 pub const FOLDER: &str = "updates";
+/// In that: what it was last reached by.
+const REACHED_BY: &str = "url";
+/// Where machines ask, behind the server's address.
+const UPDATE: &str = "v1/update/";
 const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
 const CERTIFICATES_PATH: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CONNECT_TIME: Duration = Duration::from_secs(30);
 /// For an answer behind the last byte of a file: the server reads all of a release again when it is published.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 const ANSWER_BYTES: u64 = 64 << 20;
+const URL_BYTES: u64 = 4096;
 /// Of one word of a path.
 const WORD: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
@@ -55,6 +65,55 @@ impl Source {
             Self::Folder(folder) => crate::output::with_home(folder),
         }
     }
+
+    /// Where machines of this host ask it; none where no server has ever run in the folder.
+    pub fn for_machines(&self) -> anyhow::Result<Option<String>> {
+        let url = match self {
+            Self::Url(url) => url.clone(),
+            Self::Folder(folder) => {
+                let file = folder.join(REACHED_BY);
+                match read_limited(&file, URL_BYTES) {
+                    Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                    Err(error) => {
+                        return Err(error).with_context(|| format!("can not read {}", file.display()));
+                    }
+                }
+            }
+        };
+        let url = Url::parse(url.trim()).with_context(|| format!("the URL of {}", self.name()))?;
+        Ok(Some(asked_by_machines(&url).into()))
+    }
+}
+
+/// Notes in the server's folder what it is reached by.
+pub fn note_url(data: &Path, url: &Url) -> anyhow::Result<()> {
+    let file = data.join(REACHED_BY);
+    std::fs::write(&file, format!("{url}\n")).with_context(|| format!("can not write {}", file.display()))
+}
+
+/// Where to ask a server for updates that is reached by `url`.
+pub fn asked(url: &Url) -> Url {
+    let mut asked = url.clone();
+    asked.set_path(&format!("{}/{UPDATE}", url.path().trim_end_matches('/')));
+    asked
+}
+
+/// The same from machines of `keelson up`: this host's loopback is not theirs.
+pub fn asked_by_machines(url: &Url) -> Url {
+    let mut asked = asked(url);
+    let is_here = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    let here = match url.host() {
+        Some(Host::Ipv4(address)) => is_here(address.into()),
+        Some(Host::Ipv6(address)) => is_here(address.into()),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if here {
+        // invariant: it is a name, and http has hosts.
+        asked.set_host(Some(HOST_NAME)).unwrap_or_default();
+    }
+    asked
 }
 
 /// Reads what `--update-server` names.
@@ -174,4 +233,43 @@ fn encryption(url: &str) -> anyhow::Result<TlsConfig> {
         .root_certs(RootCerts::Specific(Arc::new(certificates.collect())))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_ask_this_host_by_its_name_there() {
+        for (url, here, machines) in [
+            ("http://127.0.0.1:8041/", "http://127.0.0.1:8041", "http://host.keelson:8041"),
+            ("http://localhost", "http://localhost", "http://host.keelson"),
+            ("http://0.0.0.0:1", "http://0.0.0.0:1", "http://host.keelson:1"),
+            ("http://[::1]:1", "http://[::1]:1", "http://host.keelson:1"),
+            ("https://a.example/b/", "https://a.example/b", "https://a.example/b"),
+            ("http://192.0.2.7:80", "http://192.0.2.7", "http://192.0.2.7"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(asked(&url).as_str(), format!("{here}/v1/update/"));
+            assert_eq!(asked_by_machines(&url).as_str(), format!("{machines}/v1/update/"));
+        }
+    }
+
+    #[test]
+    fn of_a_folder_it_is_what_its_server_was_reached_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Folder(folder.path().to_path_buf());
+        assert_eq!(source.for_machines().unwrap(), None, "no server has run there");
+        for (url, machines) in [
+            ("http://127.0.0.1:4711/", "http://host.keelson:4711/v1/update/"),
+            ("https://a.example/", "https://a.example/v1/update/"),
+        ] {
+            note_url(folder.path(), &Url::parse(url).unwrap()).unwrap();
+            assert_eq!(source.for_machines().unwrap().as_deref(), Some(machines));
+            assert_eq!(Source::Url(url.to_owned()).for_machines().unwrap().as_deref(), Some(machines));
+        }
+        std::fs::write(folder.path().join(REACHED_BY), "").unwrap();
+        let error = format!("{:#}", source.for_machines().unwrap_err());
+        assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+    }
 }

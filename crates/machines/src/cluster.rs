@@ -63,6 +63,9 @@ pub struct Cluster {
     /// Where the members of the key-value store meet; none until a node first starts.
     #[serde(default)]
     pub discovery: Option<Discovery>,
+    /// Where nodes ask for updates that were told nothing else: `http://HOST/v1/update/`.
+    #[serde(default)]
+    pub update_server: Option<String>,
     /// The key-value store speaks TLS, with certificates of the cluster's own authority.
     #[serde(default)]
     pub tls: bool,
@@ -89,6 +92,7 @@ impl Cluster {
             lan: None,
             services: vec![],
             discovery: None,
+            update_server: None,
             tls: wish.tls,
             secure_boot: wish.secure_boot,
             shared: vec![],

@@ -34,6 +34,9 @@ pub const FLEET: &str = "fleet.conf";
 /// Variables that count least for the node's `locksmithd`.
 pub const LOCKSMITH: &str = "locksmith.environment";
 
+/// Settings of the node's updates, from its next start; what stands in its `/etc/coreos/update.conf` counts more.
+pub const UPDATE: &str = "update.conf";
+
 /// All credentials of a node: name and content.
 #[must_use]
 pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
@@ -45,6 +48,9 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
     if let Some(discovery) = &cluster.discovery {
         let tls = if cluster.tls { certificates::variables() } else { String::new() };
         all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n{tls}", discovery.url)));
+    }
+    if let Some(server) = &cluster.update_server {
+        all.push((UPDATE.to_owned(), format!("SERVER={server}\n")));
     }
     if cluster.tls {
         all.push((FLEET.to_owned(), certificates::fleet_settings()));
@@ -102,6 +108,17 @@ mod tests {
     use super::*;
     use crate::cluster::Wish;
     use crate::cluster::tests::image;
+
+    #[test]
+    fn where_to_ask_for_updates_is_told_where_it_was_said() {
+        let mut cluster = Cluster::new("default", &Wish::default(), image());
+        let told = |cluster: &Cluster| {
+            all(cluster, &cluster.nodes[0]).into_iter().find(|(name, _)| name == UPDATE).map(|(_, text)| text)
+        };
+        assert_eq!(told(&cluster), None);
+        cluster.update_server = Some("http://a/v1/update/".to_owned());
+        assert_eq!(told(&cluster).as_deref(), Some("SERVER=http://a/v1/update/\n"));
+    }
 
     #[test]
     fn who_asks_a_store_of_tls_is_told_by_the_files_that_a_node_gets() {

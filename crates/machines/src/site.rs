@@ -199,6 +199,13 @@ impl Site {
         Ok(())
     }
 
+    /// Tells the nodes where to ask for updates, each from its next start: `url` ends in `/v1/update/`.
+    pub fn use_updates(&self, url: &str) -> Result<(), SiteError> {
+        let mut state = self.state();
+        state.update_server = Some(url.to_owned());
+        Ok(self.layout.save(&state)?)
+    }
+
     /// Nodes that are made from now on have their disks from another raw image.
     pub fn replace_image(&self, raw: &std::path::Path) -> Result<(), SiteError> {
         let mut state = self.state();

@@ -21,8 +21,12 @@ use crate::systemd::{self, ManagerProxy};
 /// A login waits for systemd no longer than this.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Where settings stand: the first file that has one counts.
-const SETTINGS: [&str; 3] =
-    ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf", "/usr/share/coreos/release"];
+const SETTINGS: [&str; 4] = [
+    "/etc/coreos/update.conf",
+    "/run/coreos/update.conf",
+    "/usr/share/coreos/update.conf",
+    "/usr/share/coreos/release",
+];
 /// A unit of this name that is a link to nowhere is masked.
 const MASKS: [&str; 2] = ["/etc/systemd/system/locksmithd.service", "/run/systemd/system/locksmithd.service"];
 const STATUS: &str = "/run/update-engine/status.json";

@@ -25,9 +25,14 @@ impl Places {
 
     /// `update.conf` and what else has its keys: the first that has one counts.
     #[must_use]
-    pub fn settings(&self) -> [PathBuf; 3] {
-        ["etc/coreos/update.conf", "usr/share/coreos/update.conf", "usr/share/coreos/release"]
-            .map(|path| self.at(path))
+    pub fn settings(&self) -> [PathBuf; 4] {
+        [
+            "etc/coreos/update.conf",
+            "run/coreos/update.conf",
+            "usr/share/coreos/update.conf",
+            "usr/share/coreos/release",
+        ]
+        .map(|path| self.at(path))
     }
 
     /// What the original's own files hold, one value each.

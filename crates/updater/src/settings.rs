@@ -50,8 +50,7 @@ impl Settings {
                 Err(error) => warnings.push(format!("{} is not read: {error}", path.display())),
             }
         }
-        let (_, images) = files.split_at(files.len().min(usize::from(is_own(&files, places))));
-        let built_in = find(images, "SERVER");
+        let built_in = find(images(&files, places), "SERVER");
         let server = find(&files, "SERVER");
         let own_server =
             server.as_ref().map(|found| &found.value) != built_in.as_ref().map(|found| &found.value);
@@ -69,10 +68,11 @@ impl Settings {
     }
 }
 
-/// Whether the first file is the owner's and not the image's.
-fn is_own(files: &[File], places: &Places) -> bool {
-    let [own, ..] = places.settings();
-    files.first().is_some_and(|file| file.path == own.display().to_string())
+/// The image's own, behind what the machine has from elsewhere.
+fn images<'a>(files: &'a [File], places: &Places) -> &'a [File] {
+    let usr = places.at("usr/").display().to_string();
+    let others = files.iter().take_while(|file| !file.path.starts_with(&usr)).count();
+    &files[others..]
 }
 
 fn read_server(found: Option<Found>) -> Server {
@@ -98,10 +98,13 @@ mod tests {
     use super::*;
 
     fn read(own: Option<&str>, image: &str) -> Settings {
+        read_all([own, None, Some(image), Some("COREOS_RELEASE_BOARD=x\n")])
+    }
+
+    fn read_all(texts: [Option<&str>; 4]) -> Settings {
         let root = tempfile::tempdir().unwrap();
         let places = Places::new(root.path());
-        for (path, text) in places.settings().iter().zip([own, Some(image), Some("COREOS_RELEASE_BOARD=x\n")])
-        {
+        for (path, text) in places.settings().iter().zip(texts) {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             if let Some(text) = text {
                 fs::write(path, text).unwrap();
@@ -122,6 +125,18 @@ mod tests {
         assert_eq!(settings.rate_limit, Some(1000));
         assert!(!read(Some("GROUP=\n"), image).own_server);
         assert_eq!(read(Some("GROUP=\n"), image).group, "stable");
+    }
+
+    #[test]
+    fn what_the_host_tells_counts_between_both() {
+        let (told, image) =
+            (Some("SERVER=http://host.keelson:8041/v1/update/\n"), Some("SERVER=\nGROUP=beta\n"));
+        let settings = read_all([Some("GROUP=alpha\n"), told, image, None]);
+        assert_eq!(settings.server, Server::Url("http://host.keelson:8041/v1/update/".into()));
+        assert_eq!((settings.group.as_str(), settings.own_server), ("alpha", true));
+        assert!(!read_all([None, image, image, None]).own_server, "the same as the image's");
+        let own = Some("SERVER=http://b/\n");
+        assert_eq!(read_all([own, told, image, None]).server, Server::Url("http://b/".into()));
     }
 
     #[test]

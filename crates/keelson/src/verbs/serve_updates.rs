@@ -7,20 +7,18 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use channel_server::{ADMIN_TOKEN, PUBLIC_KEY, Server, Settings};
-use machines::cluster::HOST_NAME;
 use rollout::App;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 use crate::context::Context;
 use crate::output;
-use crate::update_server::{ADDRESS, FOLDER};
+use crate::update_server::{self, ADDRESS, FOLDER};
 
 /// As `os/release.toml` has it.
 const APP_ID: &str = "{6e7f4b0c-3c5e-4f0e-8f0b-2b0d6f1c9a54}";
-/// Where machines ask, behind the server's address.
-const UPDATE: &str = "/v1/update/";
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -32,7 +30,7 @@ pub struct Flags {
     data: Option<PathBuf>,
     /// What machines reach it by, where that is not what they call it (a proxy, TLS)
     #[arg(long, value_name = "URL", value_parser = url)]
-    public_url: Option<String>,
+    public_url: Option<Url>,
     /// Key that signs what channels have; `keelson keys` makes one [default: ~/.config/keelson/keys/channel.key, or
     /// one that the server makes for itself]
     #[arg(long, value_name = "FILE")]
@@ -42,11 +40,9 @@ pub struct Flags {
     app_id: String,
 }
 
-fn url(text: &str) -> Result<String, String> {
-    match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
-        Some(rest) if !rest.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(text.to_owned())
-        }
+fn url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(url),
         _ => Err("it wants http://HOST or https://HOST".to_owned()),
     }
 }
@@ -60,7 +56,12 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let made =
         || super::keys::folder().ok().map(|folder| folder.join("channel.key")).filter(|key| key.is_file());
     let signer = flags.key.clone().or_else(made);
-    let settings = Settings { data: data.clone(), public_url: flags.public_url.clone(), key: signer, app };
+    let settings = Settings {
+        data: data.clone(),
+        public_url: flags.public_url.as_ref().map(Url::to_string),
+        key: signer,
+        app,
+    };
     let opened = Server::open(settings).await;
     let server = Arc::new(opened.with_context(|| format!("cannot serve from {}", data.display()))?);
     let listener = TcpListener::bind(flags.listen).await.with_context(|| {
@@ -68,19 +69,21 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     })?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let address = listener.local_addr()?;
-    let url = format!("http://{address}/");
+    let url = Url::parse(&format!("http://{address}/"))?;
     let (token, key) = (data.join(ADMIN_TOKEN), data.join(PUBLIC_KEY));
-    let by = flags.public_url.as_deref().unwrap_or(&url);
-    let update = format!("{}{UPDATE}", by.trim_end_matches('/'));
+    let by = flags.public_url.as_ref().unwrap_or(&url);
+    update_server::note_url(&data, by)?;
+    let (update, here) = (update_server::asked(by), update_server::asked_by_machines(by));
     if context.json {
-        output::print_json(&json!({ "url": url, "update": update, "token_file": token, "online_key": key }))?;
+        output::print_json(
+            &json!({ "url": url.as_str(), "update": update.as_str(), "token_file": token, "online_key": key }),
+        )?;
     } else {
         output::print(format!("{url}\n"))?;
         eprintln!("The page is there; its token is in {}", output::with_home(&token));
         eprintln!("On the machines: SERVER={update} in /etc/coreos/update.conf");
-        if flags.public_url.is_none() && (address.ip().is_loopback() || address.ip().is_unspecified()) {
-            let port = address.port();
-            eprintln!("                 (on those of keelson up: SERVER=http://{HOST_NAME}:{port}{UPDATE})");
+        if here != update {
+            eprintln!("                 (on those of keelson up: SERVER={here}; --channel C tells them)");
         }
         eprintln!("Publish:         keelson publish --channel alpha VERSION --server http://{address}");
     }

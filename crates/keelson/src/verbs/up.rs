@@ -90,6 +90,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (image, from) = image::find(context, &flags.image, flags.on, &config, &cancel)?;
     let told = from.told(&image);
     let build = begun.elapsed();
+    let server = image::server(context, &flags.image, &config)?;
     made::check_image(context.layout()?.load()?.as_ref(), &image, &wish)?;
     let (asked, background) = (asked(flags, &config), context.background.clone());
     let site = Site::create(context.layout()?, lock, image, &wish, &asked, background, cancel)?;
@@ -99,6 +100,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     made::check_machines(&site.cluster(), &wish)?;
     if let Some(url) = &flags.discovery {
         site.use_discovery(url)?;
+    }
+    if let Some(server) = &server {
+        site.use_updates(server)?;
     }
     if let Some(Acceleration::Tcg { why }) = site.acceleration()? {
         context.progress.note(&format!("machines are emulated: {why}"));

@@ -12,7 +12,7 @@ use crate::config_rb::ConfigRb;
 use crate::context::Context;
 use crate::provide::{self, Wanted};
 use crate::published;
-use crate::update_server::{Source, source};
+use crate::update_server::{FOLDER, Source, source};
 
 // Its group would have the same name as the verb's own.
 #[derive(Debug, clap::Args)]
@@ -21,8 +21,8 @@ pub struct Flags {
     /// Image to boot: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
-    /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout
-    /// [default: alpha]
+    /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout;
+    /// the machines ask that server for updates [default: alpha, and nobody is asked]
     #[arg(long, value_name = "C")]
     channel: Option<String>,
     /// Channel server, or the data folder of one [default: that of a server on this machine]
@@ -52,6 +52,13 @@ impl From {
         };
         json!({ "version": image.version, "channel": image.channel, "from": from })
     }
+}
+
+/// Where machines of a channel ask for what it has next; none where nobody asked for a channel, or no server is known.
+pub fn server(context: &Context, flags: &Flags, config: &ConfigRb) -> anyhow::Result<Option<String>> {
+    let of_channel = flags.channel.is_some() || config.update_channel.is_some();
+    let usual = || of_channel.then(|| Source::Folder(context.state_dir.join(FOLDER)));
+    flags.update_server.clone().or_else(usual).map_or(Ok(None), |source| source.for_machines())
 }
 
 /// Finds or makes it, and says what is not as it was asked for.
