@@ -1,6 +1,6 @@
 //! Runs the programs that a check consists of, in the open: each command line is shown, its output passes through.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -34,6 +34,11 @@ pub fn cargo(root: &Path, words: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// Cargo's target folder of the checkout at `root`.
+pub fn target_folder(root: &Path) -> PathBuf {
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// `cargo test` for the ignored tests of `targets` (`--test NAME`), as they were compiled for all tests.

@@ -17,9 +17,12 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use verify::Verdict;
 
-/// Exit code of a command line that can not be meant.
+/// Exit code of a command line that is refused.
 const WRONG_USE: u8 = 2;
+/// Exit code of a `verify` in which nothing failed and something did not run.
+const INCOMPLETE: u8 = 3;
 
 /// Checks of the Keelson checkout.
 #[derive(Parser)]
@@ -33,6 +36,8 @@ struct Flags {
 enum Verb {
     /// Runs every check, or the named ones; writes to no tracked file
     Verify(verify::Flags),
+    /// Takes the times of the last `verify` into .ci/costs.json
+    Record(verify::RecordFlags),
     /// Formats, and applies what clippy can mend by itself
     FixAll,
     /// Measures the figures of docs/benchmarks.md and prints its rows
@@ -51,7 +56,11 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Flags::parse().verb {
-        Verb::Verify(flags) => verify::run(&flags),
+        Verb::Verify(flags) => match verify::run(&flags) {
+            Ok(Verdict::Incomplete) => return ExitCode::from(INCOMPLETE),
+            other => other.map(|verdict| verdict == Verdict::Verified),
+        },
+        Verb::Record(flags) => verify::record(&flags).map(|()| true),
         Verb::FixAll => fix_all::run(),
         Verb::Fuzz(flags) => fuzz::run(&workspace::root(), &flags),
         Verb::Bench { topics, words } => bench::run(&topics, &words),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{show, succeed};
+use crate::command::{show, succeed, target_folder};
 
 const PACKAGES: [&str; 2] = ["etcd-server", "etcd-client"];
 
@@ -24,8 +24,7 @@ impl Reference {
 
     /// Below cargo's target folder, of which a folder for the conformance suite is kept.
     pub fn of_target(root: &Path) -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        Self::find_or_fetch(&root.join(target).join("conformance/debian"))
+        Self::find_or_fetch(&target_folder(root).join("conformance/debian"))
     }
 
     /// An error says why they are not to be had on this host.

@@ -66,8 +66,13 @@ impl Workspace {
         Ok(Self { root: root.to_path_buf(), packages: metadata.packages, files: list(root)? })
     }
 
-    pub fn has_package(&self, name: &str) -> bool {
-        self.packages.iter().any(|package| package.name == name)
+    /// The package in whose folder a file of the checkout is.
+    pub fn package_of(&self, file: &Path) -> Option<&Package> {
+        let path = self.root.join(file);
+        self.packages
+            .iter()
+            .filter(|package| package.manifest_path.parent().is_some_and(|folder| path.starts_with(folder)))
+            .max_by_key(|package| package.manifest_path.as_os_str().len())
     }
 
     /// The path as a finding shows it.
@@ -195,7 +200,10 @@ mod tests {
     #[test]
     fn this_checkout_loads() {
         let workspace = Workspace::load(&root()).unwrap();
-        assert!(workspace.has_package("xtask"));
+        assert!(workspace.packages.iter().any(|package| package.name == "xtask"));
+        let file = Path::new("crates/xtask/src/workspace.rs");
+        assert_eq!(workspace.package_of(file).unwrap().name, "xtask");
+        assert!(workspace.package_of(Path::new("docs/updates.md")).is_none());
         assert!(workspace.files.contains(&PathBuf::from("crates/xtask/src/workspace.rs")));
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use machines::cluster::BackendKind;
@@ -33,6 +33,9 @@ pub struct Flags {
     /// How many run at a time, each on machines of its own
     #[arg(long, value_name = "NUMBER", default_value = "1")]
     jobs: NonZeroUsize,
+    /// Start no scenario after this time; those that remain count as skipped
+    #[arg(long, value_name = "SECONDS")]
+    start_within: Option<u64>,
     /// Only show what there is
     #[arg(long)]
     list: bool,
@@ -106,12 +109,18 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
     let mut all: Vec<_> = chosen.iter().flat_map(on).collect();
     all.retain(|(scenario, on)| flags.runs(scenario, *on));
     let (next, ran) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let last_start = flags.start_within.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let worker = || {
         while let Some((scenario, on)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
             if run.cancel.load(Ordering::Relaxed) {
                 return;
             }
-            let one = run_one(run, scenario, *on, progress);
+            let one = if last_start.is_some_and(|last| Instant::now() > last) {
+                let why = "no time left on a host this slow".to_owned();
+                Ran { scenario: scenario.name, on: *on, seconds: 0.0, outcome: Outcome::Skipped { why } }
+            } else {
+                run_one(run, scenario, *on, progress)
+            };
             // A worker that panicked has pushed all or nothing.
             ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
         }

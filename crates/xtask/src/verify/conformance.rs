@@ -34,7 +34,7 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
     let reference = Reference::find_or_fetch(&programs.folder.join("debian"));
     let mut results = Vec::new();
     let mut add = |name: &str, state: State| {
-        results.push(StepResult { name: format!("conformance: {name}"), state, took: None });
+        results.push(StepResult::new(format!("conformance: {name}"), state));
     };
     add("model", runner(&programs, "model", &programs.local, &[])?);
     for kind in ["one", "three"] {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::result::State;
+use super::result::{Skip, StepResult, judge};
 use crate::command::{ignored_tests, show};
 use crate::keelson;
 use crate::workspace::Workspace;
@@ -18,42 +18,46 @@ const LONG: &str = "same_bytes::two_whole_checkouts";
 /// Where there is room for some gigabytes; `/tmp` may be memory.
 const ROOM: &str = "/var/tmp";
 
-/// `long` adds the build of two whole checkouts, cargo's work included.
-pub fn run(workspace: &Workspace, long: bool) -> Result<State> {
+/// The usual tests, the build of two whole checkouts with cargo's work, or both.
+pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult> {
     let root = &workspace.root;
     let keelson = keelson::build(root)?;
     let folder = Path::new(ROOM).join(format!("keelson-builds-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("can not make {}", folder.display()))?;
     // Another user builds in there too.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("can not open the folder")?;
-    let outcome = run_tests(root, &keelson, &folder, long);
+    let outcome = run_tests(root, &keelson, &folder, usual, long);
     fs::remove_dir_all(&folder).with_context(|| format!("can not remove {}", folder.display()))?;
     outcome
 }
 
-fn run_tests(root: &Path, keelson: &Path, folder: &Path, long: bool) -> Result<State> {
+fn run_tests(root: &Path, keelson: &Path, folder: &Path, usual: bool, long: bool) -> Result<StepResult> {
     let mut command = ignored_tests(root, &["--test", "builds"]);
     // They share a first build, in one process. Each has gigabytes for a while, and the tools know two processors.
     command.args(["--test-threads", "2"]);
-    if !long {
-        command.args(["--skip", LONG]);
-    }
+    match (usual, long) {
+        (true, false) => command.args(["--skip", LONG]),
+        (false, true) => command.arg(LONG),
+        _ => &mut command,
+    };
     let ended = show(command.env("KEELSON", keelson).env("KEELSON_BUILDS", folder))?;
-    Ok(match ended.code {
-        Some(0) => State::Passed(skipped(folder)?),
-        Some(code) => State::Failed(format!("exit code {code}")),
-        None => State::Failed("ended by a signal".into()),
-    })
+    let mut result = StepResult::new("image", judge(&ended));
+    result.skipped = skipped(folder)?;
+    Ok(result)
 }
 
-/// What the tests could not try on this host, and why.
-fn skipped(folder: &Path) -> Result<String> {
+/// What the tests could not check on this host, one `TEST: REASON` a line.
+fn skipped(folder: &Path) -> Result<Vec<Skip>> {
     let list = folder.join("skipped");
     if !list.exists() {
-        return Ok(String::new());
+        return Ok(Vec::new());
     }
-    let text = fs::read_to_string(&list).context("can not read what was skipped")?;
-    Ok(format!("skipped: {}", text.trim().replace('\n', "; ")))
+    let text = fs::read_to_string(&list).context("cannot read what was skipped")?;
+    let skip = |line: &str| {
+        let (test, reason) = line.split_once(": ").unwrap_or(("", line));
+        Skip { part: format!("image/{test}"), reason: reason.to_owned() }
+    };
+    Ok(text.lines().map(skip).collect())
 }
 
 #[cfg(test)]
@@ -63,8 +67,10 @@ mod tests {
     #[test]
     fn what_was_skipped_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(skipped(folder.path()).unwrap(), "");
+        assert!(skipped(folder.path()).unwrap().is_empty());
         fs::write(folder.path().join("skipped"), "a: no root\nb: no mirror\n").unwrap();
-        assert_eq!(skipped(folder.path()).unwrap(), "skipped: a: no root; b: no mirror");
+        let found = skipped(folder.path()).unwrap();
+        let expected = [("image/a", "no root"), ("image/b", "no mirror")];
+        assert!(found.iter().map(|skip| (&*skip.part, &*skip.reason)).eq(expected), "{found:?}");
     }
 }

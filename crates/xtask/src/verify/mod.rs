@@ -1,46 +1,73 @@
-//! `cargo verify`: every check that a change has to pass, in one table at the end.
+//! `cargo verify`: the checks that a change has to pass, with a table at the end.
 //!
-//! It runs all chosen steps even after one failed, and must never write to a tracked file.
+//! It runs all chosen steps even after one failed, never writes to a tracked file, and never counts what did not run as
+//! passed.
 
 mod conformance;
 mod examples;
 mod image;
+mod junit;
 mod licences;
+mod may_not_run;
+mod parts;
+mod plan;
 mod random;
+mod record;
+mod report;
 mod result;
+mod rotation;
+mod run;
 mod scenarios;
+mod soaks;
 mod ssh;
 mod steps;
+mod touched;
 mod wants;
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::command::target_folder;
 use crate::interrupt;
 use crate::workspace::{self, Workspace};
+use may_not_run::Allowed;
+use plan::Size;
+pub use record::{Flags as RecordFlags, record};
+use report::Report;
 use result::{State, StepResult};
-use steps::{STEPS, Step, Wishes};
+use run::{Run, Step};
+use steps::STEPS;
 
 const EXAMPLES: &str = "Examples:
-  cargo verify                     everything that this host can run
+  cargo verify                     what every change needs
   cargo verify tidy format         two steps
-  cargo verify --skip scenarios    all but the machines
-  cargo verify --long              with the soaks";
+  cargo verify --skip scenarios    without booted nodes
+  cargo verify scenarios-qemu      the usual scenarios on QEMU machines
+  cargo verify --ci                what .ci/run runs
+  cargo verify --all               everything: hours
+
+Exit codes: 0 verified, 1 failed, 2 wrong use, 3 nothing failed, but something was not verified";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Flags {
-    /// Steps to run, by name or group (`scenarios`); all without any
+    /// Steps to run, by name or group (`scenarios`); with their usual parts
     #[arg(value_name = "STEP")]
     only: Vec<String>,
     /// A step or group to leave out
     #[arg(long, value_name = "STEP")]
     skip: Vec<String>,
-    /// Adds what takes long: soaks, a whole second checkout
+    /// Also what the change touches since the commit in .ci/verified, and a tenth of the rest; strict
+    #[arg(long, conflicts_with = "all")]
+    ci: bool,
+    /// Every part of every step
+    #[arg(long, alias = "long")]
+    all: bool,
+    /// Fails where a part does not run, unless .ci/may-not-run.toml lists it with its reason
     #[arg(long)]
-    long: bool,
+    strict: bool,
     /// Lists the steps
     #[arg(long)]
     list: bool,
@@ -53,65 +80,143 @@ pub struct UnknownStep {
     known: String,
 }
 
-/// True when nothing failed.
-pub fn run(flags: &Flags) -> Result<bool> {
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Verified,
+    Failed,
+    /// Nothing failed, and something did not run.
+    Incomplete,
+}
+
+pub fn run(flags: &Flags) -> Result<Verdict> {
     if flags.list {
         for step in &STEPS {
             println!("{:<18}{}", step.name, step.about);
         }
-        return Ok(true);
+        return Ok(Verdict::Verified);
     }
     let chosen = choose(&flags.only, &flags.skip)?;
     interrupt::watch()?;
     let workspace = Workspace::load(&workspace::root())?;
+    let allowed = Allowed::read(&workspace.root)?;
+    let run = Run::new(&workspace, size(flags), chosen, !flags.only.is_empty())?;
+    if run.size == Size::All {
+        announce_all(&run);
+    }
     let mut results = Vec::new();
-    let mut to_repeat = Vec::new();
-    for step in &STEPS {
-        if !chosen.contains(&step.name) {
-            continue;
-        }
-        let of_step = run_step(step, &workspace, Wishes { long: flags.long });
-        if of_step.iter().any(|result| matches!(result.state, State::Failed(_))) {
-            to_repeat.push(step.name);
-        }
-        results.extend(of_step);
+    for step in &run.chosen {
+        results.extend(run_step(step, &run));
+        run.calibrate(&results);
     }
-    println!("\n{}", result::table(&results));
-    if to_repeat.is_empty() {
-        return Ok(true);
+    let report = Report::new(&results, &run.costs, name(run.size), touched::head(&workspace.root)?);
+    write(&report, &workspace)?;
+    let verdict = verdict(&results, &allowed, flags.strict || flags.ci);
+    println!("\n{}", report.text());
+    println!("{}", next(&run, &results, verdict));
+    println!(" {}{}", report.coverage(), scope(&run));
+    Ok(verdict)
+}
+
+fn size(flags: &Flags) -> Size {
+    match (flags.ci, flags.all) {
+        (true, _) => Size::Ci,
+        (_, true) => Size::All,
+        _ => Size::Change,
     }
-    let word = if interrupt::seen() {
-        "interrupted; go on with"
-    } else {
-        "next: mend it (`cargo fix-all` may), then"
-    };
-    println!(" {word}  cargo verify {}", to_repeat.join(" "));
-    Ok(false)
+}
+
+fn name(size: Size) -> &'static str {
+    match size {
+        Size::Change => "change",
+        Size::Ci => "ci",
+        Size::All => "all",
+    }
+}
+
+/// What a run of everything takes, before it begins.
+fn announce_all(run: &Run<'_>) {
+    let hours = run.costs.values().sum::<f64>() / 3600.0;
+    eprintln!("everything takes about {hours:.1} h by {}", run::COSTS);
+}
+
+/// What this size leaves out by design.
+fn scope(run: &Run<'_>) -> String {
+    match run.size {
+        _ if run.named => "; the named steps only".to_owned(),
+        Size::Change => "; QEMU scenarios, image tests, soaks: with --ci or --all".to_owned(),
+        Size::Ci => format!("; slice {} of {}", run.number % rotation::SLICES + 1, rotation::SLICES),
+        Size::All => String::new(),
+    }
+}
+
+fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
+    let failed: Vec<&str> = run
+        .chosen
+        .iter()
+        .filter(|step| results.iter().any(|result| result.failed() && of_step(result, step)))
+        .map(|step| step.name)
+        .collect();
+    match verdict {
+        Verdict::Failed if interrupt::seen() => {
+            format!(" interrupted; go on with  cargo verify {}", failed.join(" "))
+        }
+        Verdict::Failed if failed.is_empty() => {
+            format!(" strict: a part did not run and {} does not list it", may_not_run::FILE)
+        }
+        Verdict::Failed => {
+            format!(" next: fix it (`cargo fix-all` may), then  cargo verify {}", failed.join(" "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Whether a line of the table is one of this step.
+fn of_step(result: &StepResult, step: &Step) -> bool {
+    result.name.strip_prefix(step.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+fn verdict(results: &[StepResult], allowed: &Allowed, strict: bool) -> Verdict {
+    let not_run = results.iter().flat_map(StepResult::not_run);
+    let missing = not_run.filter(|skip| !allowed.allows(skip)).count();
+    match (results.iter().any(StepResult::failed), missing) {
+        (true, _) => Verdict::Failed,
+        (false, 0) => Verdict::Verified,
+        (false, _) if strict => Verdict::Failed,
+        (false, _) => Verdict::Incomplete,
+    }
+}
+
+fn write(report: &Report<'_>, workspace: &Workspace) -> Result<()> {
+    let path = target_folder(&workspace.root).join(report::FILE);
+    let folder = path.parent().unwrap_or(&path);
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let text = serde_json::to_string_pretty(report)?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A step that breaks off counts as failed, and the others still run.
-fn run_step(step: &Step, workspace: &Workspace, wishes: Wishes) -> Vec<StepResult> {
-    let failed =
-        |cause: String| StepResult { name: step.name.into(), state: State::Failed(cause), took: None };
+fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
+    let failed = |cause: String| StepResult::new(step.name, State::Failed(cause));
     if interrupt::seen() {
         return vec![failed("not run: interrupted".into())];
     }
     eprintln!("\n== {}: {}", step.name, step.about);
     let started = Instant::now();
-    let mut results =
-        (step.run)(workspace, wishes).unwrap_or_else(|error| vec![failed(format!("{error:#}"))]);
+    let mut results = (step.run)(run).unwrap_or_else(|error| vec![failed(format!("{error:#}"))]);
     if interrupt::seen() {
         results = vec![failed("interrupted".into())];
     }
-    // Rules of one step share its time: the first line shows it.
-    if let Some(first) = results.first_mut() {
+    // Results without a time of their own share the step's: the first line shows it.
+    let timed = results.iter().any(|result| result.took.is_some());
+    if let Some(first) = results.first_mut().filter(|_| !timed) {
         first.took = Some(started.elapsed());
     }
     results
 }
 
-/// The names of the steps that were asked for.
-fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static str>, UnknownStep> {
+/// The steps that were asked for.
+fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static Step>, UnknownStep> {
     let known = |wanted: &str| STEPS.iter().any(|step| selects(wanted, step.name));
     if let Some(unknown) = only.iter().chain(skip).find(|wanted| !known(wanted)) {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
@@ -119,7 +224,7 @@ fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static str>, Unknown
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| selects(wanted, name));
     let left_out = |name: &str| skip.iter().any(|wanted| selects(wanted, name));
-    Ok(STEPS.iter().map(|step| step.name).filter(|name| wanted(name) && !left_out(name)).collect())
+    Ok(STEPS.iter().filter(|step| wanted(step.name) && !left_out(step.name)).collect())
 }
 
 /// Whether `wanted` is the step's name, or its group.
@@ -132,8 +237,9 @@ mod tests {
     use super::*;
 
     fn check(only: &[&str], skip: &[&str], expected: &[&str]) {
-        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(choose(&owned(only), &owned(skip)).unwrap(), expected);
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let chosen = choose(&owned(only), &owned(skip)).unwrap();
+        assert!(chosen.iter().map(|step| step.name).eq(expected.iter().copied()), "{expected:?}");
     }
 
     #[test]
@@ -141,28 +247,29 @@ mod tests {
         check(&["tidy", "format"], &[], &["format", "tidy"]);
         check(&["scenarios"], &[], &["scenarios-nspawn", "scenarios-qemu"]);
         check(&["scenarios"], &["scenarios-qemu"], &["scenarios-nspawn"]);
-        check(
-            &[],
-            &["scenarios"],
-            &[
-                "format",
-                "tidy",
-                "clippy",
-                "tests",
-                "docs",
-                "licences",
-                "wants",
-                "ssh",
-                "conformance",
-                "image",
-                "soaks",
-            ],
-        );
+        let all: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        check(&[], &[], &all);
     }
 
     #[test]
     fn an_unknown_step_is_refused() {
-        let error = choose(&["scen".into()], &[]).unwrap_err().to_string();
+        let error = choose(&["scen".into()], &[]).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("no step is called scen: there are format, tidy,"), "{error}");
+    }
+
+    #[test]
+    fn what_did_not_run_is_no_success() {
+        let passed = || StepResult::new("tests", State::Passed(String::new()));
+        let skipped = || StepResult::new("ssh", State::Skipped("no sshd".into()));
+        let failed = || StepResult::new("docs", State::Failed("exit code 1".into()));
+        let nothing = Allowed::read(std::path::Path::new("/nonexistent")).unwrap();
+        for (results, strict, expect) in [
+            (vec![passed()], true, Verdict::Verified),
+            (vec![passed(), skipped()], false, Verdict::Incomplete),
+            (vec![passed(), skipped()], true, Verdict::Failed),
+            (vec![failed(), skipped()], false, Verdict::Failed),
+        ] {
+            assert_eq!(verdict(&results, &nothing, strict), expect, "{results:?}");
+        }
     }
 }

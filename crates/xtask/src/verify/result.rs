@@ -1,57 +1,90 @@
-//! How a step ended, and the table of all of them.
+//! What a step of `cargo verify` reports, and how it ends.
 
-use std::fmt::Write as _;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::command::Ended;
 
+/// How one step, or one rule of a step, ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// With what there is to say about it, or nothing.
+    /// With a remark, or an empty one. Shown as `partial` where [`StepResult::skipped`] has entries.
     Passed(String),
     Failed(String),
-    /// With the reason: never counted as passed.
+    /// Nothing of it ran, for this reason.
     Skipped(String),
 }
 
-#[derive(Debug, Clone)]
+/// A part of a step that did not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skip {
+    /// `STEP/PART`, as `.ci/may-not-run.toml` lists it.
+    pub part: String,
+    pub reason: String,
+}
+
+/// One test, scenario or other part that ran.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Timed {
+    /// `STEP/PART`.
+    pub part: String,
+    pub seconds: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepResult {
     pub name: String,
     pub state: State,
-    /// `None` for what did not run on its own.
+    /// `None` where the time is that of another line.
     pub took: Option<Duration>,
+    /// Parts that did not run, though the step did.
+    pub skipped: Vec<Skip>,
+    pub timed: Vec<Timed>,
 }
 
-/// The lines that end `cargo verify`: one a step, then the counts.
-pub fn table(results: &[StepResult]) -> String {
-    let width = results.iter().map(|result| result.name.len()).max().unwrap_or(0);
-    let mut text = String::new();
-    for result in results {
-        let (word, remark) = match &result.state {
-            State::Passed(remark) => ("passed", remark),
-            State::Failed(remark) => ("FAILED", remark),
-            State::Skipped(reason) => ("skipped", reason),
-        };
-        let time = result.took.map_or(String::new(), |took| format!("{:.1} s", took.as_secs_f64()));
-        let line = format!(" {:<width$}  {word:<7}  {time:>8}  {remark}", result.name);
-        // invariant: writing to a String does not fail.
-        writeln!(text, "{}", line.trim_end()).unwrap_or_default();
+impl StepResult {
+    pub fn new(name: impl Into<String>, state: State) -> Self {
+        Self { name: name.into(), state, took: None, skipped: Vec::new(), timed: Vec::new() }
     }
-    let count = |wanted: fn(&State) -> bool| results.iter().filter(|result| wanted(&result.state)).count();
-    let passed = count(|state| matches!(state, State::Passed(_)));
-    let failed = count(|state| matches!(state, State::Failed(_)));
-    let skipped = count(|state| matches!(state, State::Skipped(_)));
-    let total: Duration = results.iter().filter_map(|result| result.took).sum();
-    let total = total.as_secs_f64();
-    text + &format!("\n {passed} passed, {failed} failed, {skipped} skipped, {total:.1} s\n")
+
+    pub fn failed(&self) -> bool {
+        matches!(self.state, State::Failed(_))
+    }
+
+    /// Everything of this result that did not run.
+    pub fn not_run(&self) -> Vec<Skip> {
+        match &self.state {
+            State::Skipped(reason) if self.skipped.is_empty() => {
+                vec![Skip { part: self.name.clone(), reason: reason.clone() }]
+            }
+            _ => self.skipped.clone(),
+        }
+    }
+
+    /// One word for the table.
+    pub fn outcome(&self) -> &'static str {
+        match &self.state {
+            State::Failed(_) => "FAILED",
+            State::Skipped(_) => "skipped",
+            State::Passed(_) if self.skipped.is_empty() => "passed",
+            State::Passed(_) => "partial",
+        }
+    }
+
+    pub fn remark(&self) -> &str {
+        match &self.state {
+            State::Passed(remark) | State::Failed(remark) | State::Skipped(remark) => remark,
+        }
+    }
 }
 
-/// What the end of a child says of a step.
+/// The state that a child's exit stands for.
 pub fn judge(ended: &Ended) -> State {
     match ended.code {
         _ if ended.success => State::Passed(String::new()),
         Some(code) => State::Failed(format!("exit code {code}")),
-        None => State::Failed("ended by a signal".into()),
+        None => State::Failed("terminated by a signal".into()),
     }
 }
 
@@ -59,25 +92,15 @@ pub fn judge(ended: &Ended) -> State {
 mod tests {
     use super::*;
 
-    fn result(name: &str, state: State, seconds: Option<u64>) -> StepResult {
-        StepResult { name: name.into(), state, took: seconds.map(Duration::from_secs) }
-    }
-
     #[test]
-    fn skipped_is_shown_with_its_reason_and_counted_apart() {
-        let shown = table(&[
-            result("format", State::Passed(String::new()), Some(1)),
-            result("tidy: shell", State::Skipped("no shellcheck here".into()), None),
-            result("tests", State::Failed("exit code 100".into()), Some(12)),
-        ]);
-        let expected = [
-            " format       passed      1.0 s",
-            " tidy: shell  skipped            no shellcheck here",
-            " tests        FAILED     12.0 s  exit code 100",
-            "",
-            " 1 passed, 1 failed, 1 skipped, 13.0 s",
-            "",
-        ];
-        assert_eq!(shown, expected.join("\n"));
+    fn a_step_with_a_skipped_part_is_not_passed() {
+        let mut result = StepResult::new("tests", State::Passed(String::new()));
+        assert_eq!((result.outcome(), result.not_run().len()), ("passed", 0));
+        result.skipped.push(Skip { part: "tests/a".into(), reason: "no root".into() });
+        assert_eq!((result.outcome(), result.not_run().len()), ("partial", 1));
+        result.state = State::Failed("exit code 1".into());
+        assert_eq!(result.outcome(), "FAILED");
+        let whole = StepResult::new("ssh", State::Skipped("no sshd".into()));
+        assert_eq!(whole.not_run(), [Skip { part: "ssh".into(), reason: "no sshd".into() }]);
     }
 }

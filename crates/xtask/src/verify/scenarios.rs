@@ -1,20 +1,19 @@
 //! Runs the scenarios of `qemu/` on one back end, through `cargo keelson test`.
 //!
-//! What counts is keelson's own JSON: a scenario that this host can not run is skipped, not passed.
+//! Keelson's own JSON decides: a scenario that this host cannot run is skipped, not passed.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::result::State;
-use crate::command::show_and_read;
+use super::parts::{Part, Scenario, of_scenarios};
+use super::result::{Skip, State, StepResult, Timed};
+use super::run::{Run, Selected};
+use crate::command::{show_and_read, succeed};
 use crate::keelson;
 use crate::reference::Reference;
-use crate::workspace::Workspace;
-
-/// The program that runs scenarios.
-const PACKAGE: &str = "keelson";
 
 /// What `keelson test --json` prints: the counts are its contract, the list says why.
 #[derive(Debug, Deserialize)]
@@ -29,6 +28,8 @@ struct Report {
 #[derive(Debug, Deserialize)]
 struct Ran {
     scenario: String,
+    #[serde(default)]
+    seconds: f64,
     outcome: Outcome,
 }
 
@@ -40,62 +41,87 @@ struct Outcome {
 
 /// Scenarios at a time. On nspawn nodes they mostly wait; emulated machines have no processor to spare.
 fn jobs(back_end: &str) -> &'static str {
-    if back_end == "nspawn" { "3" } else { "1" }
+    if back_end == "nspawn" { "4" } else { "1" }
 }
 
-/// Every scenario on `back_end` (`nspawn` or `qemu`); `long` adds the soaks among them.
-pub fn run(workspace: &Workspace, back_end: &str, long: bool) -> Result<State> {
-    if !workspace.has_package(PACKAGE) {
-        return Ok(State::Skipped(format!("crate {PACKAGE} is not in this checkout")));
+/// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
+pub fn parts(run: &Run<'_>, back_end: &str, step: &str) -> Result<Vec<Part>> {
+    Ok(of_scenarios(&list(&run.workspace.root)?, back_end, step))
+}
+
+fn list(root: &Path) -> Result<Vec<Scenario>> {
+    let mut command = Command::new(keelson::build(root)?);
+    let listed = succeed(show_and_read(command.args(["--json", "test", "--list"]).current_dir(root))?)?;
+    serde_json::from_str(&listed.stdout).context("keelson test --list --json printed something else")
+}
+
+/// Runs the selected scenarios; no result where none is.
+pub fn run(run: &Run<'_>, back_end: &str, step: &str, selected: Selected) -> Result<Vec<StepResult>> {
+    let Selected { names, skipped } = selected;
+    if names.is_empty() && skipped.is_empty() {
+        return Ok(Vec::new());
     }
-    // Without names keelson runs all that there are.
-    let mut command = Command::new(keelson::build(&workspace.root)?);
+    let mut result = if names.is_empty() {
+        StepResult::new(step, State::Skipped("no time left".to_owned()))
+    } else {
+        run_named(run, back_end, step, &names)?
+    };
+    result.skipped.extend(skipped);
+    Ok(vec![result])
+}
+
+fn run_named(run: &Run<'_>, back_end: &str, step: &str, names: &[String]) -> Result<StepResult> {
+    let root = &run.workspace.root;
+    let mut command = Command::new(keelson::build(root)?);
     command.args(["--json", "test", "--on", back_end, "--jobs", jobs(back_end)]);
-    command.current_dir(&workspace.root);
-    if long {
-        command.arg("--long");
+    if let Some(seconds) = run.seconds_left() {
+        command.args(["--start-within", &seconds.to_string()]);
     }
-    // Where it is not to be had, the scenario that wants it says so.
-    if let Ok(reference) = Reference::of_target(&workspace.root) {
+    command.args(names).current_dir(root);
+    // Where Debian's etcd is not available, the scenario that needs it reports that.
+    if let Ok(reference) = Reference::of_target(root) {
         command.env(Reference::VARIABLE, reference.etcd);
     }
     let ended = show_and_read(&mut command)?;
-    judge(ended.success, ended.code, &ended.stdout)
+    judge(step, ended.success, ended.code, &ended.stdout)
 }
 
-fn judge(success: bool, code: Option<i32>, stdout: &str) -> Result<State> {
+fn judge(step: &str, success: bool, code: Option<i32>, stdout: &str) -> Result<StepResult> {
     let code = code.map_or("none (a signal)".into(), |code| code.to_string());
     if stdout.trim().is_empty() {
-        return Ok(State::Failed(format!("keelson test gave no result, exit code {code}")));
+        let state = State::Failed(format!("keelson test printed no result, exit code {code}"));
+        return Ok(StepResult::new(step, state));
     }
     let report: Report =
         serde_json::from_str(stdout).context("keelson test --json printed something else")?;
     let counts = format!("{} passed, {} failed, {} skipped", report.passed, report.failed, report.skipped);
-    Ok(match &report {
-        Report { failed: 1.., .. } => State::Failed(counts + &reasons(&report, "failed")),
+    let part = |ran: &Ran| format!("{step}/{}", ran.scenario);
+    let why = |ran: &Ran| ran.outcome.why.clone().unwrap_or_else(|| "no reason was given".to_owned());
+    let of = |result: &'static str| report.scenarios.iter().filter(move |ran| ran.outcome.result == result);
+    let state = match &report {
+        Report { failed: 1.., .. } => {
+            let reasons: String =
+                of("failed").map(|ran| format!("; {}: {}", ran.scenario, why(ran))).collect();
+            State::Failed(counts + &reasons)
+        }
         _ if !success => State::Failed(format!("{counts}, exit code {code}")),
-        Report { passed: 0, skipped: 0, .. } => State::Failed("there was no scenario to run".into()),
-        Report { passed: 0, .. } => State::Skipped(counts + &reasons(&report, "skipped")),
-        Report { .. } => State::Passed(counts + &reasons(&report, "skipped")),
-    })
-}
-
-/// `; NAME: why` for each scenario with that result.
-fn reasons(report: &Report, result: &str) -> String {
-    let those = report.scenarios.iter().filter(|ran| ran.outcome.result == result);
-    those
-        .map(|ran| {
-            format!("; {}: {}", ran.scenario, ran.outcome.why.as_deref().unwrap_or("no reason was given"))
-        })
-        .collect()
+        Report { passed: 0, skipped: 0, .. } => State::Failed("no scenario ran".into()),
+        Report { passed: 0, .. } => State::Skipped(counts),
+        Report { .. } => State::Passed(counts),
+    };
+    let mut result = StepResult::new(step, state);
+    result.skipped = of("skipped").map(|ran| Skip { part: part(ran), reason: why(ran) }).collect();
+    result.timed = of("passed").map(|ran| Timed { part: part(ran), seconds: ran.seconds }).collect();
+    Ok(result)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(success: bool, stdout: &str, expected: State) {
-        assert_eq!(judge(success, Some(i32::from(!success)), stdout).unwrap(), expected);
+    fn check(success: bool, stdout: &str, expected: State, not_run: usize) {
+        let result = judge("scenarios", success, Some(i32::from(!success)), stdout).unwrap();
+        assert_eq!((result.state.clone(), result.not_run().len()), (expected, not_run));
     }
 
     #[test]
@@ -104,12 +130,22 @@ mod tests {
             true,
             r#"{"passed":3,"failed":0,"skipped":0}"#,
             State::Passed("3 passed, 0 failed, 0 skipped".into()),
+            0,
         );
         check(
             true,
             r#"{"passed":0,"failed":0,"skipped":1,"scenarios":[{"scenario":"boots","on":"nspawn",
                 "seconds":0.1,"outcome":{"result":"skipped","why":"needs root"}}]}"#,
-            State::Skipped("0 passed, 0 failed, 1 skipped; boots: needs root".into()),
+            State::Skipped("0 passed, 0 failed, 1 skipped".into()),
+            1,
+        );
+        check(
+            true,
+            r#"{"passed":1,"failed":0,"skipped":1,"scenarios":[
+                {"scenario":"boots","outcome":{"result":"passed"}},
+                {"scenario":"lan","outcome":{"result":"skipped","why":"no time"}}]}"#,
+            State::Passed("1 passed, 0 failed, 1 skipped".into()),
+            1,
         );
         check(
             false,
@@ -117,23 +153,21 @@ mod tests {
                 {"scenario":"boots","outcome":{"result":"passed"}},
                 {"scenario":"lan","outcome":{"result":"failed","why":"no answer","kept":"/x"}}]}"#,
             State::Failed("1 passed, 1 failed, 0 skipped; lan: no answer".into()),
+            0,
         );
         check(
             false,
             r#"{"passed":1,"failed":0,"skipped":0}"#,
             State::Failed("1 passed, 0 failed, 0 skipped, exit code 1".into()),
+            0,
         );
-        check(
-            true,
-            r#"{"passed":0,"failed":0,"skipped":0}"#,
-            State::Failed("there was no scenario to run".into()),
-        );
-        check(false, "", State::Failed("keelson test gave no result, exit code 1".into()));
+        check(true, r#"{"passed":0,"failed":0,"skipped":0}"#, State::Failed("no scenario ran".into()), 0);
+        check(false, "", State::Failed("keelson test printed no result, exit code 1".into()), 0);
     }
 
     #[test]
     fn a_report_of_another_shape_is_an_error() {
-        assert!(judge(true, Some(0), r#"{"passed":1}"#).is_err());
-        assert!(judge(true, Some(0), "all fine").is_err());
+        assert!(judge("scenarios", true, Some(0), r#"{"passed":1}"#).is_err());
+        assert!(judge("scenarios", true, Some(0), "all fine").is_err());
     }
 }

@@ -1,99 +1,235 @@
-//! The steps of `cargo verify`. Each runs what the same words on a command line would run.
+//! The steps of `cargo verify`. Each runs what the same arguments on a command line would run.
 //!
-//! Cargo is always told `--locked`: a step must not write the lock file.
+//! Cargo always gets `--locked`: a step must not write the lock file.
 
-use anyhow::Result;
+use std::time::Instant;
 
-use super::result::{State, StepResult, judge};
-use super::{conformance, examples, image, licences, random, scenarios, ssh, wants};
-use crate::command::{cargo, has_cargo_plugin, show};
+use anyhow::{Context, Result};
+
+use super::parts::{Kind, Part};
+use super::plan::Size;
+use super::result::{State, StepResult, Timed, judge};
+use super::run::{Run, Step};
+use super::touched::Area;
+use super::{conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
+use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::tidy;
 use crate::workspace::Workspace;
 
-/// nextest's exit code for a filter that matches no test.
-const NO_TESTS: i32 = 4;
+/// A step of the quick ones, which every run takes whole.
+const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run: |_| Ok(Vec::new()) };
 
-/// How long tests draw by chance in the long run.
-const CHANCE: &str = "15m";
+const BOOT: &str = "boot";
+const NSPAWN: &str = "scenarios-nspawn";
+const QEMU: &str = "scenarios-qemu";
+const SOAKS: &str = "soaks";
 
-/// What a step is given, besides the checkout.
-#[derive(Debug, Clone, Copy)]
-pub struct Wishes {
-    pub long: bool,
-}
-
-pub struct Step {
-    pub name: &'static str,
-    pub about: &'static str,
-    pub run: fn(&Workspace, Wishes) -> Result<Vec<StepResult>>,
-}
-
-/// From fast to real; a name's part before `-` selects the group.
-pub const STEPS: [Step; 13] = [
-    Step { name: "format", about: "rustfmt's own opinion", run: format },
-    Step { name: "tidy", about: "the rules of the house", run: tidy_rules },
-    Step { name: "clippy", about: "all targets, warnings are errors", run: clippy },
-    Step { name: "tests", about: "unit, golden and documentation tests", run: tests },
-    Step { name: "docs", about: "rustdoc, warnings are errors", run: docs },
-    Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed },
-    Step { name: "wants", about: "tests that want root or a program: each tells what it misses", run: needy },
-    Step { name: "ssh", about: "fleetctl over a real SSH server", run: shells },
-    Step { name: "conformance", about: "etcd's contract, beside Debian's etcd", run: store },
-    Step { name: "image", about: "whole images: the same bytes, faults, damage", run: images },
-    Step { name: "scenarios-nspawn", about: "qemu/scenarios on nspawn nodes", run: nspawn },
-    Step { name: "scenarios-qemu", about: "qemu/scenarios on QEMU machines", run: qemu },
+/// In the order in which they run: the most telling first. A name's part before `-` selects the group.
+pub static STEPS: [Step; 14] = [
+    Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
+    Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
+    Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
+    Step { name: "tests", about: "unit, golden and simulation tests", run: tests, ..ALWAYS },
     Step {
-        name: "soaks",
-        about: "ignored tests named soak, and chance again and again (--long)",
-        run: soaks,
+        name: BOOT,
+        about: "the disk image in QEMU, firmware to login, /usr verified",
+        parts: |run| Ok(boot_parts(scenarios::parts(run, "qemu", BOOT)?)),
+        run: |run| scenarios::run(run, "qemu", BOOT, run.select(BOOT)?),
+    },
+    Step {
+        name: NSPAWN,
+        about: "qemu/scenarios on nspawn nodes",
+        parts: |run| scenarios::parts(run, "nspawn", NSPAWN),
+        run: |run| scenarios::run(run, "nspawn", NSPAWN, run.select(NSPAWN)?),
+    },
+    Step { name: "clippy", about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
+    Step { name: "wants", about: "tests that need root or a program of the host", run: needy, ..ALWAYS },
+    Step {
+        name: QEMU,
+        about: "qemu/scenarios on QEMU machines",
+        parts: |run| Ok(without_boot(scenarios::parts(run, "qemu", QEMU)?)),
+        run: |run| scenarios::run(run, "qemu", QEMU, run.select(QEMU)?),
+    },
+    Step {
+        name: "image",
+        about: "whole images: the same bytes, faults, damage",
+        parts: |_| Ok(image_parts()),
+        run: images,
+    },
+    Step {
+        name: "conformance",
+        about: "etcd's contract, beside Debian's etcd",
+        parts: |_| Ok(whole("conformance", &["etcd", "etcdctl", "conformance"])),
+        run: store,
+    },
+    Step {
+        name: "ssh",
+        about: "fleetctl over a real SSH server",
+        parts: |_| Ok(whole("ssh", &["fleetctl"])),
+        run: shells,
+    },
+    Step {
+        name: "docs",
+        about: "rustdoc, warnings are errors",
+        parts: |_| Ok(vec![Part::new("docs/all", Kind::Touched(SOURCES))]),
+        run: docs,
+    },
+    Step {
+        name: SOAKS,
+        about: "tests named soak, randomized tests again and again",
+        parts: |run| soaks::parts(run, SOAKS),
+        run: |run| soaks::run(run, SOAKS, run.select(SOAKS)?),
     },
 ];
 
-fn format(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    one("format", judge(&show(&mut cargo(&workspace.root, &["fmt", "--all", "--check"]))?))
+const SOURCES: Area = Area { packages: &[], paths: &["crates/", "qemu/"] };
+const IMAGES: Area = Area { packages: &["image", "sandbox"], paths: &["os/", "image/"] };
+const IMAGE_USUAL: &str = "usual";
+const IMAGE_LONG: &str = "two-checkouts";
+
+fn whole(step: &str, packages: &'static [&'static str]) -> Vec<Part> {
+    vec![Part::new(format!("{step}/all"), Kind::Touched(Area { packages, paths: &[] }))]
 }
 
-fn clippy(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    let words = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    one("clippy", judge(&show(&mut cargo(&workspace.root, &words))?))
+fn image_parts() -> Vec<Part> {
+    vec![
+        Part::new(format!("image/{IMAGE_USUAL}"), Kind::Touched(IMAGES)),
+        Part::new(format!("image/{IMAGE_LONG}"), Kind::Long),
+    ]
 }
 
-fn tests(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    let root = &workspace.root;
-    // Examples of a package are programs for benchmarks, which clippy has checked.
-    let words = ["--locked", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
-    let runner: &[&str] = if has_cargo_plugin(root, "nextest") { &["nextest", "run"] } else { &["test"] };
-    let units = show(&mut cargo(root, &[runner, &words].concat()))?;
+/// Of QEMU's scenarios the one that every run takes.
+fn boot_parts(parts: Vec<Part>) -> Vec<Part> {
+    parts.into_iter().filter(|part| part.kind == Kind::Always).collect()
+}
+
+fn without_boot(parts: Vec<Part>) -> Vec<Part> {
+    parts.into_iter().filter(|part| part.kind != Kind::Always).collect()
+}
+
+fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
+}
+
+fn clippy(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    one("clippy", judge(&show(&mut cargo(&run.workspace.root, &arguments))?))
+}
+
+/// What nextest and `cargo test` get alike. Examples of a package are programs for benchmarks, which clippy checks.
+const TESTS: [&str; 5] = ["--locked", "--workspace", "--lib", "--bins", "--tests"];
+
+/// Compiling is a line of its own: it depends on what was compiled before, the tests' time does not.
+fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    let root = &run.workspace.root;
+    let nextest = has_cargo_plugin(root, "nextest");
+    let began = Instant::now();
+    let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    let compiled = judge(&show(&mut cargo(root, &[runner, &["--no-run"], &TESTS].concat()))?);
+    let mut build = StepResult::new("tests: compile", compiled);
+    build.took = Some(began.elapsed());
+    if build.failed() {
+        return Ok(vec![build]);
+    }
+    let began = Instant::now();
+    let ended = show(&mut cargo(root, &[runner, &["--no-fail-fast"], &TESTS].concat()))?;
+    let mut result = StepResult::new("tests", judge(&ended));
+    if nextest {
+        read_report(run.workspace, &mut result)?;
+    } else {
+        result.state = with_remark(result.state, "no cargo-nextest here: skips and times are not known");
+    }
     // Neither runs the examples in documentation, and cargo compiles much of the workspace with other features for
     // them: for nothing where there is none.
-    if !units.success || !examples::are_in(workspace)? {
-        return one("tests", judge(&units));
+    if ended.success && examples::are_in(run.workspace)? {
+        result.state = judge(&show(&mut cargo(root, &["test", "--locked", "--workspace", "--doc"]))?);
     }
-    one("tests", judge(&show(&mut cargo(root, &["test", "--locked", "--workspace", "--doc"]))?))
+    result.took = Some(began.elapsed());
+    Ok(vec![build, result])
 }
 
-fn docs(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    let mut command = cargo(&workspace.root, &["doc", "--locked", "--workspace", "--no-deps"]);
-    one("docs", judge(&show(command.env("RUSTDOCFLAGS", "-D warnings"))?))
+fn with_remark(state: State, remark: &str) -> State {
+    match state {
+        State::Passed(_) => State::Passed(remark.to_owned()),
+        other => other,
+    }
 }
 
-fn allowed(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    one("licences", licences::run(workspace)?)
+/// Times, and the tests that skipped themselves, from nextest's report.
+fn read_report(workspace: &Workspace, result: &mut StepResult) -> Result<()> {
+    let path = target_folder(&workspace.root).join(junit::FILE);
+    let xml = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let ran = junit::read(&xml, &result.name)?;
+    if ran.tests.is_empty() && !result.failed() {
+        result.state = State::Failed("no test ran".to_owned());
+    }
+    result.timed = ran.tests;
+    result.skipped = ran.skipped;
+    Ok(())
 }
 
-fn needy(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    wants::run(workspace)
+fn docs(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    selected(run, "docs", |_| {
+        let mut command = cargo(&run.workspace.root, &["doc", "--locked", "--workspace", "--no-deps"]);
+        Ok(vec![StepResult::new("docs", judge(&show(command.env("RUSTDOCFLAGS", "-D warnings"))?))])
+    })
 }
 
-fn shells(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    one("ssh", ssh::run(workspace)?)
+fn allowed(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    one("licences", licences::run(run.workspace)?)
 }
 
-fn tidy_rules(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
+fn needy(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    wants::run(run.workspace)
+}
+
+fn shells(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    selected(run, "ssh", |_| one("ssh", ssh::run(run.workspace)?))
+}
+
+fn store(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    selected(run, "conformance", |_| conformance::run(run.workspace))
+}
+
+fn images(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    selected(run, "image", |names| {
+        let has = |name: &str| names.iter().any(|part| part == name);
+        Ok(vec![image::run(run.workspace, has(IMAGE_USUAL), has(IMAGE_LONG))?])
+    })
+}
+
+/// Runs a step where any of its parts is selected; what has to be left out is said by its last result.
+fn selected(
+    run: &Run<'_>,
+    name: &str,
+    work: impl Fn(&[String]) -> Result<Vec<StepResult>>,
+) -> Result<Vec<StepResult>> {
+    let selected = run.select(name)?;
+    let out_of_time = run.size == Size::Ci && run.seconds_left() == Some(0);
+    let mut results = Vec::new();
+    let began = Instant::now();
+    if out_of_time && !selected.names.is_empty() {
+        results.push(StepResult::new(name, State::Skipped("no time left on a host this slow".to_owned())));
+    } else if !selected.names.is_empty() {
+        results = work(&selected.names)?;
+        if let ([part], Some(last)) = (&*selected.names, results.last_mut()) {
+            let part = format!("{name}/{part}");
+            last.timed.push(Timed { part, seconds: began.elapsed().as_secs_f64() });
+        }
+    } else if !selected.skipped.is_empty() {
+        results.push(StepResult::new(name, State::Skipped("no time left".to_owned())));
+    }
+    if let Some(last) = results.last_mut() {
+        last.skipped.extend(selected.skipped);
+    }
+    Ok(results)
+}
+
+fn tidy_rules(run: &Run<'_>) -> Result<Vec<StepResult>> {
     let mut results = Vec::new();
     for rule in &tidy::RULES {
         let name = format!("tidy: {}", rule.name);
-        let state = match (rule.check)(workspace)? {
+        let state = match (rule.check)(run.workspace)? {
             tidy::Outcome::Skipped(reason) => State::Skipped(reason),
             tidy::Outcome::Checked { findings, note } if findings.is_empty() => {
                 State::Passed(note.unwrap_or_default())
@@ -105,53 +241,11 @@ fn tidy_rules(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
                 State::Failed(format!("{} found, shown above", findings.len()))
             }
         };
-        results.push(StepResult { name, state, took: None });
-    }
-    Ok(results)
-}
-
-fn store(workspace: &Workspace, _: Wishes) -> Result<Vec<StepResult>> {
-    conformance::run(workspace)
-}
-
-fn images(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
-    one("image", image::run(workspace, wishes.long)?)
-}
-
-fn nspawn(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
-    one("scenarios-nspawn", scenarios::run(workspace, "nspawn", wishes.long)?)
-}
-
-fn qemu(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
-    one("scenarios-qemu", scenarios::run(workspace, "qemu", wishes.long)?)
-}
-
-fn soaks(workspace: &Workspace, wishes: Wishes) -> Result<Vec<StepResult>> {
-    let root = &workspace.root;
-    if !wishes.long {
-        return one("soaks", State::Skipped("only with --long".into()));
-    }
-    if !has_cargo_plugin(root, "nextest") {
-        return one(
-            "soaks",
-            State::Skipped("no cargo-nextest here (cargo install --locked cargo-nextest)".into()),
-        );
-    }
-    let run = |words: &[&str]| -> Result<State> {
-        let ended =
-            show(&mut cargo(root, &[&["nextest", "run", "--locked", "--workspace"], words].concat()))?;
-        Ok(match ended.code {
-            Some(NO_TESTS) => State::Skipped("there is no such test".into()),
-            _ => judge(&ended),
-        })
-    };
-    let mut results = one("soaks", run(&["--run-ignored", "only", "-E", "test(soak)"])?)?;
-    if let Some(filter) = random::filter(workspace)? {
-        results.extend(one("soaks: chance", run(&["--stress-duration", CHANCE, "-E", &filter])?)?);
+        results.push(StepResult::new(name, state));
     }
     Ok(results)
 }
 
 fn one(name: &str, state: State) -> Result<Vec<StepResult>> {
-    Ok(vec![StepResult { name: name.into(), state, took: None }])
+    Ok(vec![StepResult::new(name, state)])
 }

@@ -2,6 +2,7 @@
 //! by itself. What it misses is told, and it is not run: a test that returned early would count as passed.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -106,11 +107,14 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
     let has = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
     let mut results = Vec::new();
     for case in &CASES {
+        let began = Instant::now();
         let state = match case.missing(root, has) {
             Some(why) => State::Skipped(why),
             None => case.run(&workspace.root)?,
         };
-        results.push(StepResult { name: format!("wants: {}", case.about), state, took: None });
+        let mut result = StepResult::new(format!("wants: {}", case.about), state);
+        result.took = Some(began.elapsed());
+        results.push(result);
     }
     Ok(results)
 }

@@ -1,0 +1,65 @@
+//! What nextest writes about the tests that it ran: names, times, and which of them skipped themselves.
+//!
+//! Its format is JUnit's XML; `.config/nextest.toml` turns it on and keeps the output of passed tests.
+
+use anyhow::{Context, Result};
+use roxmltree::Document;
+
+use super::result::{Skip, Timed};
+
+/// Below cargo's target folder.
+pub const FILE: &str = "nextest/default/junit.xml";
+/// How a test that returns early begins its line on stderr: `SKIPPED: NAME: REASON`.
+const SKIPPED: &str = "SKIPPED: ";
+
+#[derive(Debug, Default)]
+pub struct Ran {
+    pub tests: Vec<Timed>,
+    pub skipped: Vec<Skip>,
+}
+
+/// Reads the report; parts are named `STEP/PACKAGE::TEST`.
+pub fn read(xml: &str, step: &str) -> Result<Ran> {
+    let document = Document::parse(xml).context("nextest's report is malformed")?;
+    let mut ran = Ran::default();
+    for case in document.descendants().filter(|node| node.has_tag_name("testcase")) {
+        let attribute = |name| case.attribute(name).unwrap_or_default();
+        let part = format!("{step}/{}::{}", attribute("classname"), attribute("name"));
+        let seconds = attribute("time").parse().with_context(|| format!("{part} has no time"))?;
+        let output = case
+            .descendants()
+            .filter(|node| ["system-err", "system-out"].iter().any(|name| node.has_tag_name(*name)));
+        let lines = output.filter_map(|node| node.text()).flat_map(str::lines);
+        ran.skipped.extend(lines.filter_map(|line| {
+            let reason = line.trim().strip_prefix(SKIPPED)?;
+            Some(Skip { part: part.clone(), reason: reason.to_owned() })
+        }));
+        ran.tests.push(Timed { part, seconds });
+    }
+    Ok(ran)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_skips_are_read() {
+        let ran = read(
+            r#"<?xml version="1.0" encoding="UTF-8"?><testsuites><testsuite name="kv::garbage">
+            <testcase name="a" classname="kv::garbage" time="1.250"><system-err>noise
+SKIPPED: a: no user namespaces here
+</system-err></testcase>
+            <testcase name="b" classname="kv" time="0.010"><system-out>SKIP</system-out></testcase>
+            </testsuite></testsuites>"#,
+            "tests",
+        )
+        .unwrap();
+        assert_eq!(ran.tests[0], Timed { part: "tests/kv::garbage::a".into(), seconds: 1.25 });
+        assert_eq!(ran.tests.len(), 2);
+        let expected =
+            [Skip { part: "tests/kv::garbage::a".into(), reason: "a: no user namespaces here".into() }];
+        assert_eq!(ran.skipped, expected);
+        assert!(read("<testsuites>", "tests").is_err());
+    }
+}

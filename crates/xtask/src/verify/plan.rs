@@ -1,0 +1,163 @@
+//! Which parts a run takes, and which it leaves out for lack of time. Pure: facts in, a plan out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::parts::{EVERY_MACHINE, Kind, Part};
+use super::rotation::slice;
+use super::touched::Touched;
+
+/// How much of the checks a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// `cargo verify`: what every change needs.
+    Change,
+    /// `cargo verify --ci`: also what the change touches, and a slice of the rest.
+    Ci,
+    /// `cargo verify --all`.
+    All,
+}
+
+/// What a CI run is planned to take on a host of ordinary speed, in seconds.
+pub const TARGET: f64 = 45.0 * 60.0;
+/// When a CI run starts no optional part any more: CI ends a run after 90 minutes.
+pub const LIMIT: f64 = 78.0 * 60.0;
+/// For parts without a recorded time, in seconds.
+const UNKNOWN: f64 = 150.0;
+
+/// Seconds that parts and steps took on the reference host, from `.ci/costs.json`.
+pub type Costs = BTreeMap<String, f64>;
+
+/// The time that a run has left.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// Seconds since the run began.
+    pub elapsed: f64,
+    /// How many times longer than recorded this run's parts took so far; at least 1.
+    pub slowdown: f64,
+}
+
+/// Why a part is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// The change touches it, and it does not fit before [`LIMIT`].
+    Touched,
+    /// It is of the rotating slice, and does not fit before [`TARGET`], scaled by the host.
+    Slice,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub run: BTreeSet<String>,
+    pub left_out: BTreeMap<String, LeftOut>,
+}
+
+/// The plan of a CI run: what every change needs, what it touches, and slice `number` of the rest.
+pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, clock: Clock) -> Plan {
+    let cost = |id: &str| costs.get(id).copied().unwrap_or(UNKNOWN);
+    let is_touched = |part: &Part| match part.kind {
+        Kind::Touched(area) => {
+            touched.touches(area) || part.step().starts_with("scenarios") && touched.touches(EVERY_MACHINE)
+        }
+        Kind::Always | Kind::Long => false,
+    };
+    let mut plan = Plan::default();
+    plan.run.extend(parts.iter().filter(|part| part.kind == Kind::Always).map(|part| part.id.clone()));
+    let mut at = clock.elapsed;
+    let mut fit = |id: &str, limit: f64, why: LeftOut| {
+        let after = at + cost(id) * clock.slowdown;
+        if after > limit {
+            plan.left_out.insert(id.to_owned(), why);
+        } else {
+            at = after;
+            plan.run.insert(id.to_owned());
+        }
+    };
+    let touched_parts: Vec<&Part> = parts.iter().filter(|part| is_touched(part)).collect();
+    for part in &touched_parts {
+        fit(&part.id, LIMIT, LeftOut::Touched);
+    }
+    // The slice is one of everything that can rotate, so that a part which is touched today keeps its turn.
+    let rotating: Vec<String> =
+        parts.iter().filter(|part| part.kind != Kind::Always).map(|part| part.id.clone()).collect();
+    let until = (TARGET * clock.slowdown).min(LIMIT);
+    for id in slice(&rotating, cost, number) {
+        if !touched_parts.iter().any(|part| part.id == id) {
+            fit(&id, until, LeftOut::Slice);
+        }
+    }
+    plan
+}
+
+/// The plan of the other sizes; `named` says whether a step was named on the command line.
+pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&str) -> bool) -> Plan {
+    let runs = |part: &Part| match part.kind {
+        Kind::Always => true,
+        Kind::Touched(_) => size == Size::All || named(part.step()),
+        Kind::Long => size == Size::All,
+    };
+    Plan {
+        run: parts.iter().filter(|part| runs(part)).map(|part| part.id.clone()).collect(),
+        left_out: BTreeMap::new(),
+    }
+}
+
+/// Seconds that these parts take by the record.
+pub fn expected(run: &BTreeSet<String>, costs: &Costs) -> f64 {
+    run.iter().map(|id| costs.get(id).copied().unwrap_or(UNKNOWN)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::touched::Area;
+    use super::*;
+
+    const AREA: Area = Area { packages: &["etcd"], paths: &[] };
+
+    fn parts() -> Vec<Part> {
+        let mut parts = vec![Part::new("tests/all", Kind::Always)];
+        parts.extend((0..4).map(|number| Part::new(format!("conformance/{number}"), Kind::Touched(AREA))));
+        parts.extend((0..36).map(|number| Part::new(format!("soaks/{number}"), Kind::Long)));
+        parts
+    }
+
+    fn touching(packages: &[&str]) -> Touched {
+        let packages = packages.iter().map(|name| (*name).to_owned()).collect();
+        Touched::Some { files: BTreeSet::new(), packages }
+    }
+
+    fn check(touched: &Touched, clock: Clock, expect: (usize, usize, usize)) {
+        let plan = of_ci(&parts(), touched, 9, &Costs::new(), clock);
+        let left = |why| plan.left_out.values().filter(|left| **left == why).count();
+        assert_eq!((plan.run.len(), left(LeftOut::Touched), left(LeftOut::Slice)), expect, "{plan:?}");
+    }
+
+    #[test]
+    fn a_ci_run_takes_what_is_touched_and_a_slice() {
+        let early = Clock { elapsed: 1000.0, slowdown: 1.0 };
+        check(&touching(&[]), early, (5, 0, 0));
+        let both = of_ci(&parts(), &touching(&["etcd"]), 9, &Costs::new(), early);
+        assert!(both.run.is_superset(&(0..4).map(|number| format!("conformance/{number}")).collect()));
+        let all: BTreeSet<_> = (0..10)
+            .flat_map(|number| of_ci(&parts(), &touching(&[]), number, &Costs::new(), early).run)
+            .collect();
+        assert_eq!(all.len(), 41, "ten runs take every part");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_named() {
+        // 45 minutes are over: no slice; touched parts run until minute 78.
+        check(&touching(&["etcd"]), Clock { elapsed: 2700.0, slowdown: 1.0 }, (5, 0, 4));
+        check(&touching(&["etcd"]), Clock { elapsed: 4500.0, slowdown: 1.0 }, (2, 3, 4));
+        // A slow host gets more time, up to the limit.
+        check(&touching(&[]), Clock { elapsed: 2700.0, slowdown: 3.0 }, (5, 0, 0));
+    }
+
+    #[test]
+    fn a_named_step_runs_its_usual_parts() {
+        let run = |size, named: &str| of_size(&parts(), size, |step| step == named).run.len();
+        assert_eq!(run(Size::Change, ""), 1);
+        assert_eq!(run(Size::Change, "conformance"), 5);
+        assert_eq!(run(Size::Change, "soaks"), 1);
+        assert_eq!(run(Size::All, ""), 41);
+    }
+}

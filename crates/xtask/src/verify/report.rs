@@ -1,0 +1,201 @@
+//! The end of `cargo verify`: a table of steps, the slowest parts, what got slower, and what was not verified. Kept as JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::plan::Costs;
+use super::result::{Skip, State, StepResult, Timed};
+
+/// Below cargo's target folder.
+pub const FILE: &str = "verify/report.json";
+const SLOWEST: usize = 20;
+/// A step that took this many times its recorded share of the run is named.
+const SLOWER: f64 = 1.3;
+/// Shorter steps vary too much to be compared, in seconds.
+const COMPARED: f64 = 10.0;
+
+/// What `target/verify/report.json` holds.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    pub commit: Option<String>,
+    /// `change`, `ci` or `all`.
+    pub size: &'static str,
+    pub seconds: f64,
+    /// This run's seconds over the recorded ones, for the steps that have a record.
+    pub slowdown: f64,
+    pub steps: Vec<StepLine<'a>>,
+    /// Every part that ran, slowest first.
+    pub parts: Vec<&'a Timed>,
+    pub slower: Vec<String>,
+    pub not_run: Vec<Skip>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StepLine<'a> {
+    pub name: &'a str,
+    pub outcome: &'static str,
+    pub seconds: Option<f64>,
+    pub remark: &'a str,
+}
+
+impl<'a> Report<'a> {
+    pub fn new(results: &'a [StepResult], costs: &Costs, size: &'static str, commit: Option<String>) -> Self {
+        let mut parts: Vec<&Timed> = results.iter().flat_map(|result| &result.timed).collect();
+        parts.sort_by(|one, other| other.seconds.total_cmp(&one.seconds));
+        let steps = results.iter().map(|result| StepLine {
+            name: &result.name,
+            outcome: result.outcome(),
+            seconds: result.took.map(|took| took.as_secs_f64()),
+            remark: result.remark(),
+        });
+        Self {
+            commit,
+            size,
+            seconds: total(results).as_secs_f64(),
+            slowdown: slowdown(results, costs),
+            steps: steps.collect(),
+            parts,
+            slower: slower(results, costs),
+            not_run: results.iter().flat_map(StepResult::not_run).collect(),
+        }
+    }
+
+    /// The lines that end the run.
+    pub fn text(&self) -> String {
+        let mut text = table(&self.steps);
+        if !self.parts.is_empty() {
+            text += &format!("\n slowest {} of {}\n", SLOWEST.min(self.parts.len()), self.parts.len());
+        }
+        for part in self.parts.iter().take(SLOWEST) {
+            // invariant: writing to a String does not fail.
+            writeln!(text, " {:>8.1} s  {}", part.seconds, part.part).unwrap_or_default();
+        }
+        for line in &self.slower {
+            writeln!(text, "\n slower than recorded: {line}").unwrap_or_default();
+        }
+        if !self.not_run.is_empty() {
+            text += "\n not verified\n";
+        }
+        for skip in &self.not_run {
+            writeln!(text, "   {}: {}", skip.part, skip.reason).unwrap_or_default();
+        }
+        text
+    }
+
+    /// The very last line: what was covered, and what was not.
+    pub fn coverage(&self) -> String {
+        let count =
+            |outcomes: &[&str]| self.steps.iter().filter(|step| outcomes.contains(&step.outcome)).count();
+        format!(
+            "{} steps and {} parts verified in {:.0} s, {} failed; not verified: {}",
+            count(&["passed", "partial"]),
+            self.parts.len(),
+            self.seconds,
+            count(&["FAILED"]),
+            self.not_run.len(),
+        )
+    }
+}
+
+fn total(results: &[StepResult]) -> Duration {
+    results.iter().filter_map(|result| result.took).sum()
+}
+
+fn table(steps: &[StepLine<'_>]) -> String {
+    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for step in steps {
+        let time = step.seconds.map_or(String::new(), |seconds| format!("{seconds:.1} s"));
+        let line = format!(" {:<width$}  {:<7}  {time:>8}  {}", step.name, step.outcome, step.remark);
+        // invariant: writing to a String does not fail.
+        writeln!(text, "{}", line.trim_end()).unwrap_or_default();
+    }
+    text
+}
+
+/// Steps that passed, took long enough to be compared, and have a record: seconds now, seconds recorded.
+fn compared<'a>(results: &'a [StepResult], costs: &Costs) -> Vec<(&'a str, f64, f64)> {
+    results
+        .iter()
+        .filter(|result| matches!(result.state, State::Passed(_)))
+        .filter_map(|result| {
+            let recorded = costs.get(&result.name).copied().filter(|seconds| *seconds >= COMPARED)?;
+            Some((result.name.as_str(), result.took?.as_secs_f64(), recorded))
+        })
+        .collect()
+}
+
+/// How many times longer than recorded the run's steps took, all together; 1 where nothing is recorded.
+pub fn slowdown(results: &[StepResult], costs: &Costs) -> f64 {
+    let compared = compared(results, costs);
+    let (now, recorded) =
+        compared.iter().fold((0.0, 0.0), |(now, recorded), step| (now + step.1, recorded + step.2));
+    if recorded > 0.0 { now / recorded } else { 1.0 }
+}
+
+/// Steps whose share of the run grew: independent of the host's speed.
+fn slower(results: &[StepResult], costs: &Costs) -> Vec<String> {
+    let slowdown = slowdown(results, costs);
+    let compared = compared(results, costs);
+    let grown = compared.into_iter().filter(|(_, now, recorded)| *now > recorded * slowdown * SLOWER);
+    grown
+        .map(|(name, now, recorded)| {
+            format!(
+                "{name}: {now:.0} s, {:.0} s expected on this host ({recorded:.0} s recorded)",
+                recorded * slowdown
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(name: &str, state: State, seconds: u64) -> StepResult {
+        StepResult { took: Some(Duration::from_secs(seconds)), ..StepResult::new(name, state) }
+    }
+
+    fn passed(name: &str, seconds: u64) -> StepResult {
+        result(name, State::Passed(String::new()), seconds)
+    }
+
+    fn costs(recorded: &[(&str, f64)]) -> Costs {
+        recorded.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect()
+    }
+
+    #[test]
+    fn the_end_of_a_run_names_everything() {
+        let mut tests = passed("tests", 12);
+        tests.timed.push(Timed { part: "tests/kv::b".into(), seconds: 0.5 });
+        tests.timed.push(Timed { part: "tests/kv::a".into(), seconds: 7.25 });
+        tests.skipped.push(Skip { part: "tests/kv::c".into(), reason: "no namespaces".into() });
+        let results = [
+            passed("format", 1),
+            tests,
+            StepResult::new("ssh", State::Skipped("no sshd".into())),
+            result("docs", State::Failed("exit code 1".into()), 3),
+        ];
+        let report = Report::new(&results, &Costs::new(), "change", None);
+        let expected = " format  passed      1.0 s\n tests   partial    12.0 s\n ssh     skipped            no sshd\n \
+            docs    FAILED      3.0 s  exit code 1\n\n slowest 2 of 2\n      7.2 s  tests/kv::a\n      0.5 s  \
+            tests/kv::b\n\n not verified\n   tests/kv::c: no namespaces\n   ssh: no sshd\n";
+        assert_eq!(report.text(), expected);
+        let expected = "2 steps and 2 parts verified in 16 s, 1 failed; not verified: 2";
+        assert_eq!(report.coverage(), expected);
+    }
+
+    #[test]
+    fn a_slow_host_is_told_from_a_slow_step() {
+        let costs = costs(&[("clippy", 100.0), ("tests", 100.0), ("image", 100.0), ("format", 1.0)]);
+        let even = [passed("clippy", 300), passed("tests", 320), passed("image", 280), passed("format", 90)];
+        assert!((slowdown(&even, &costs) - 3.0).abs() < 0.01);
+        assert!(slower(&even, &costs).is_empty());
+        let one = [passed("clippy", 100), passed("tests", 250), passed("image", 100)];
+        let found = slower(&one, &costs);
+        assert!(found.len() == 1 && found[0].starts_with("tests: 250 s, 150 s expected"), "{found:?}");
+        assert!((slowdown(&[passed("new", 9)], &costs) - 1.0).abs() < f64::EPSILON);
+    }
+}

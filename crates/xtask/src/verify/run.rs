@@ -1,0 +1,181 @@
+//! One run of `cargo verify`: its size, the steps that were named, its time, and the parts that it takes.
+
+use std::cell::{Cell, OnceCell};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::parts::Part;
+use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Plan, Size};
+use super::report;
+use super::result::{Skip, StepResult};
+use super::touched::{self, Touched};
+use crate::workspace::Workspace;
+
+/// Recorded seconds of steps and parts; written by `cargo xtask record`.
+pub const COSTS: &str = ".ci/costs.json";
+/// Reasons of [`Skip`]s that `.ci/may-not-run.toml` refers to.
+const SLOW_HOST: &str = "no time left on a host";
+const NO_TIME: &str = "no time left in this run";
+/// From this slowdown on a host counts as slow.
+const SLOW: f64 = 1.5;
+
+pub struct Step {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// The parts that not every run takes; none where the whole step always runs.
+    pub parts: fn(&Run<'_>) -> Result<Vec<Part>>,
+    pub run: fn(&Run<'_>) -> Result<Vec<StepResult>>,
+}
+
+pub struct Run<'a> {
+    pub workspace: &'a Workspace,
+    pub size: Size,
+    pub chosen: Vec<&'static Step>,
+    /// Whether steps were named on the command line.
+    pub named: bool,
+    pub costs: Costs,
+    /// Which run this is, for the rotation and for seeds.
+    pub number: u64,
+    began: Instant,
+    slowdown: Cell<f64>,
+    plan: OnceCell<Plan>,
+}
+
+/// The parts that a step runs, and those that it has to leave out.
+#[derive(Debug, Default)]
+pub struct Selected {
+    /// Without the step's name.
+    pub names: Vec<String>,
+    pub skipped: Vec<Skip>,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(
+        workspace: &'a Workspace,
+        size: Size,
+        chosen: Vec<&'static Step>,
+        named: bool,
+    ) -> Result<Self> {
+        let number = match touched::run_number(&workspace.root)? {
+            Some(number) => number,
+            None => of_hash(touched::head(&workspace.root)?.as_deref().unwrap_or_default()),
+        };
+        Ok(Self {
+            workspace,
+            size,
+            chosen,
+            named,
+            costs: costs(workspace)?,
+            number,
+            began: Instant::now(),
+            slowdown: Cell::new(1.0),
+            plan: OnceCell::new(),
+        })
+    }
+
+    /// Takes the speed of this host from the steps that ran.
+    pub fn calibrate(&self, results: &[StepResult]) {
+        self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
+    }
+
+    /// Seconds until no optional part starts any more.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let left = (LIMIT - self.began.elapsed().as_secs_f64()).max(0.0);
+        // invariant: not negative, and far below 2^63.
+        (self.size == Size::Ci).then_some(left as u64)
+    }
+
+    /// The parts of the step of this name that this run takes.
+    pub fn select(&self, step: &str) -> Result<Selected> {
+        if self.size == Size::Ci && !self.named {
+            return Ok(self.of_plan(self.ci_plan()?, step));
+        }
+        let mut parts = Vec::new();
+        for found in self.chosen.iter().filter(|chosen| chosen.name == step) {
+            parts.extend((found.parts)(self)?);
+        }
+        Ok(self.of_plan(&plan::of_size(&parts, self.size, |_| self.named), step))
+    }
+
+    fn of_plan(&self, plan: &Plan, step: &str) -> Selected {
+        let name_of = |id: &str| id.strip_prefix(step)?.strip_prefix('/').map(str::to_owned);
+        let skip = |(id, why): (&String, &LeftOut)| {
+            name_of(id)?;
+            let slowdown = self.slowdown.get();
+            let reason = match why {
+                LeftOut::Touched if slowdown >= SLOW => format!("{SLOW_HOST} {slowdown:.1} times slower"),
+                LeftOut::Touched => "no time left, though the change touches it".to_owned(),
+                LeftOut::Slice => format!("{NO_TIME}: a later one takes it"),
+            };
+            Some(Skip { part: id.clone(), reason })
+        };
+        Selected {
+            names: plan.run.iter().filter_map(|id| name_of(id)).collect(),
+            skipped: plan.left_out.iter().filter_map(skip).collect(),
+        }
+    }
+
+    /// Made when the first step asks for it: what ran before tells how fast the host is.
+    fn ci_plan(&self) -> Result<&Plan> {
+        if let Some(plan) = self.plan.get() {
+            return Ok(plan);
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        for step in &self.chosen {
+            parts.extend((step.parts)(self).with_context(|| format!("parts of {}", step.name))?);
+        }
+        let touched = Touched::of(self.workspace)?;
+        let clock = Clock { elapsed: self.began.elapsed().as_secs_f64(), slowdown: self.slowdown.get() };
+        let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock);
+        self.announce(&plan, &touched, parts.len());
+        Ok(self.plan.get_or_init(|| plan))
+    }
+
+    fn announce(&self, plan: &Plan, touched: &Touched, all: usize) {
+        match touched {
+            Touched::Everything(why) => eprintln!("touched: everything ({why})"),
+            Touched::Some { files, packages } => {
+                eprintln!("touched: {} files, {} packages", files.len(), packages.len());
+            }
+        }
+        eprintln!(
+            "plan: {} of {all} parts, slice {} of {}, {:.0} min by the record, this host takes {:.2} times that",
+            plan.run.len(),
+            self.number % super::rotation::SLICES + 1,
+            super::rotation::SLICES,
+            plan::expected(&plan.run, &self.costs) / 60.0,
+            self.slowdown.get(),
+        );
+    }
+}
+
+fn costs(workspace: &Workspace) -> Result<Costs> {
+    let path = workspace.root.join(COSTS);
+    if !path.exists() {
+        return Ok(Costs::new());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{COSTS} is malformed"))
+}
+
+/// A number from a commit's id, for clones whose history does not tell the run's number.
+fn of_hash(commit: &str) -> u64 {
+    u64::from_str_radix(commit.get(..8).unwrap_or("0"), 16).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_gives_a_number() {
+        assert_eq!(of_hash("0000001fabc"), 31);
+        assert_eq!(of_hash(""), 0);
+    }
+
+    #[test]
+    fn the_recorded_costs_are_valid() {
+        costs(&Workspace::load(&crate::workspace::root()).unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,145 @@
+//! Tests that take minutes: the ignored ones whose name contains `soak`, and randomized tests again and again.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use super::parts::{Kind, Part};
+use super::plan::Size;
+use super::random;
+use super::result::{State, StepResult, Timed, judge};
+use super::run::{Run, Selected};
+use crate::command::{cargo, has_cargo_plugin, show, show_and_read, succeed};
+
+const FILTER: &str = "test(soak)";
+/// The part that runs randomized tests again and again.
+const RANDOM: &str = "random-inputs";
+/// For how long: with `--all`, and in the rotation.
+const RANDOM_LONG: &str = "15m";
+const RANDOM_CI: &str = "2m";
+/// Which seeds a simulation takes.
+const SEEDS: &str = "KEELSON_SEEDS";
+/// The soak that takes seeds, and how many of them it gets in the rotation; later runs get later ones.
+const SEEDED: &str = "member::simulation";
+const SEEDS_CI: u64 = 150;
+/// How long each fuzz target runs in the rotation, in seconds; without it minutes.
+const FUZZ_SECONDS: (&str, &str) = ("KEELSON_FUZZ_SECONDS", "45");
+
+/// The part of `cargo nextest list --message-format json` that names tests.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "rust-suites")]
+    suites: BTreeMap<String, Suite>,
+}
+
+#[derive(Deserialize)]
+struct Suite {
+    testcases: BTreeMap<String, Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    #[serde(rename = "filter-match")]
+    matched: Match,
+}
+
+#[derive(Deserialize)]
+struct Match {
+    status: String,
+}
+
+/// `SUITE::TEST` for each soak.
+pub fn parts(run: &Run<'_>, step: &str) -> Result<Vec<Part>> {
+    let root = &run.workspace.root;
+    if !has_cargo_plugin(root, "nextest") {
+        return Ok(Vec::new());
+    }
+    let arguments = ["nextest", "list", "--locked", "--workspace", "--lib", "--bins", "--tests"];
+    let mut command = cargo(root, &arguments);
+    command.args(["--run-ignored", "only", "--message-format", "json", "-E", FILTER]);
+    let listed = succeed(show_and_read(&mut command)?).context("cargo nextest list")?;
+    let mut names = names(&listed.stdout)?;
+    names.push(RANDOM.to_owned());
+    Ok(names.into_iter().map(|name| Part::new(format!("{step}/{name}"), Kind::Long)).collect())
+}
+
+fn names(json: &str) -> Result<Vec<String>> {
+    let listed: Listed = serde_json::from_str(json).context("cargo nextest list printed something else")?;
+    let of_suite = |(suite, cases): (String, Suite)| {
+        let matching = cases.testcases.into_iter().filter(|(_, case)| case.matched.status == "matches");
+        matching.map(|(test, _)| format!("{suite}::{test}")).collect::<Vec<_>>()
+    };
+    Ok(listed.suites.into_iter().flat_map(of_suite).collect())
+}
+
+/// Each selected part by itself, so that each has its time.
+pub fn run(run: &Run<'_>, step: &str, selected: Selected) -> Result<Vec<StepResult>> {
+    if selected.names.is_empty() && selected.skipped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut result = StepResult::new(step, State::Passed(format!("{} of them", selected.names.len())));
+    result.skipped = selected.skipped;
+    let mut failed = Vec::new();
+    for name in &selected.names {
+        let began = std::time::Instant::now();
+        if let State::Failed(_) = one(run, name)? {
+            failed.push(name.as_str());
+        }
+        result.timed.push(Timed { part: format!("{step}/{name}"), seconds: began.elapsed().as_secs_f64() });
+    }
+    if !failed.is_empty() {
+        result.state = State::Failed(failed.join(", "));
+    }
+    Ok(vec![result])
+}
+
+fn one(run: &Run<'_>, name: &str) -> Result<State> {
+    let whole = run.size == Size::All;
+    let arguments = ["nextest", "run", "--locked", "--workspace", "--lib", "--bins", "--tests"];
+    let mut command = cargo(&run.workspace.root, &arguments);
+    if name == RANDOM {
+        let Some(filter) = random::filter(run.workspace)? else { return Ok(State::Passed(String::new())) };
+        command.args(["--stress-duration", if whole { RANDOM_LONG } else { RANDOM_CI }, "-E", &filter]);
+    } else {
+        command.args(["--run-ignored", "only", "-E", &filter(name)]);
+        if !whole {
+            command.env(FUZZ_SECONDS.0, FUZZ_SECONDS.1);
+            if name.starts_with(SEEDED) {
+                let first = 1 + run.number * SEEDS_CI;
+                command.env(SEEDS, format!("{first}..{}", first + SEEDS_CI));
+            }
+        }
+    }
+    Ok(judge(&show(&mut command)?))
+}
+
+/// nextest's filter for the one test of that name; suites are `PACKAGE` or `PACKAGE::BINARY`.
+fn filter(name: &str) -> String {
+    let test = name.rfind("soak").map_or(name, |at| &name[at..]);
+    let package = name.split("::").next().unwrap_or_default();
+    format!("package(={package}) & test(/(^|::){test}$/)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soaks_are_listed_by_suite() {
+        let json = r#"{"rust-build-meta":{},"test-count":2,"rust-suites":{
+            "etcd::faults":{"package-name":"etcd","testcases":{
+                "killed::soak_members":{"ignored":true,"filter-match":{"status":"matches"}},
+                "killed::all":{"ignored":false,"filter-match":{"status":"mismatch","reason":"expression"}}}},
+            "fuzz::corpus":{"testcases":{"soak_http":{"filter-match":{"status":"matches"}}}}}}"#;
+        assert_eq!(names(json).unwrap(), ["etcd::faults::killed::soak_members", "fuzz::corpus::soak_http"]);
+        assert!(names("{}").is_err());
+    }
+
+    #[test]
+    fn one_test_is_selected() {
+        assert_eq!(
+            filter("etcd::faults::killed::soak_members"),
+            "package(=etcd) & test(/(^|::)soak_members$/)"
+        );
+    }
+}
