@@ -13,6 +13,7 @@ mod module_circles;
 mod module_tree;
 mod pure_layers;
 mod shell_scripts;
+mod unit_exposure;
 mod unit_files;
 
 pub use finding::Outcome;
@@ -25,7 +26,7 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 11] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
@@ -35,6 +36,7 @@ pub const RULES: [Rule; 10] = [
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
     Rule { name: "unit-files", check: unit_files::check },
+    Rule { name: "unit-exposure", check: unit_exposure::check },
     Rule { name: "shell-scripts", check: shell_scripts::check },
 ];
 

@@ -39,7 +39,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::Checked { findings, note })
 }
 
-fn is_unit(file: &Path) -> bool {
+pub(super) fn is_unit(file: &Path) -> bool {
     let below_system = file.parent().is_some_and(|folder| folder.ends_with("systemd/system"));
     let kind = file.extension().unwrap_or_default();
     below_system && KINDS.iter().any(|known| kind == *known)

@@ -26,7 +26,7 @@ struct Case {
 /// A browser without a window.
 const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     Case {
         about: "owners",
         target: &["--lib"],
@@ -88,6 +88,14 @@ const CASES: [Case; 9] = [
         target: &["--bins"],
         test: "tidy::unit_files::tests::a_bad_unit_is_found_and_a_good_one_passes",
         file: "crates/xtask/src/tidy/unit_files.rs",
+        root: None,
+        program: Some(("systemd-analyze", "systemd")),
+    },
+    Case {
+        about: "open units",
+        target: &["--bins"],
+        test: "tidy::unit_exposure::tests::an_open_service_is_found",
+        file: "crates/xtask/src/tidy/unit_exposure.rs",
         root: None,
         program: Some(("systemd-analyze", "systemd")),
     },

@@ -1,0 +1,119 @@
+//! Services of ours are confined: `systemd-analyze security` gives each an exposure of at most [`LIMIT`].
+//!
+//! A service that runs what others wrote, or whose task is to change any part of a machine, is listed with its reason.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::finding::{Finding, Outcome};
+use super::unit_files::is_unit;
+use crate::workspace::Workspace;
+
+/// Where the units of our services are; `os/` and `image/` hold what adapts Debian's.
+const UNITS: &str = "units";
+const PROGRAM: &str = "systemd-analyze";
+/// From 0.0 (confined) to 10.0, as systemd rates it: up to 3.0 is `OK`.
+const LIMIT: f64 = 3.0;
+const PROVISIONS: &str = "writes any file, creates users and controls any unit: cloud-config demands it";
+/// By the beginning of `ExecStart=`, and why these are not confined.
+const UNCONFINED: [(&str, &str); 4] = [
+    ("/usr/bin/coreos-cloudinit", PROVISIONS),
+    ("/usr/lib/keelson/coreos-setup-environment", "runs the platform's own program"),
+    ("/usr/lib/keelson/keelson-health-check", "runs the operator's checks"),
+    ("/bin/sh -c 'systemctl --no-block reboot", "restarts the machine in emergency mode"),
+];
+
+pub fn check(workspace: &Workspace) -> Result<Outcome> {
+    if Command::new(PROGRAM).arg("--version").output().is_err() {
+        return Ok(Outcome::Skipped(format!("no {PROGRAM} here (apt-get install systemd)")));
+    }
+    let services = workspace.files.iter().filter(|file| file.starts_with(UNITS) && is_unit(file));
+    let services = services.filter(|file| is_service(file));
+    let (mut findings, mut rated) = (Vec::new(), Vec::new());
+    for unit in services {
+        if unconfined(&workspace.read(unit)?).is_some() {
+            continue;
+        }
+        let exposure = exposure(&workspace.root.join(unit))?;
+        let place = unit.display().to_string();
+        match exposure {
+            None => findings.push(Finding::new(place, format!("{PROGRAM} does not rate it"))),
+            Some(exposure) if exposure > LIMIT => {
+                let message = format!("exposure {exposure}, at most {LIMIT}: see `{PROGRAM} security`");
+                findings.push(Finding::new(place, message));
+            }
+            Some(exposure) => {
+                rated.push(format!("{} {exposure}", unit.file_stem().unwrap_or_default().to_string_lossy()));
+            }
+        }
+    }
+    Ok(Outcome::Checked { findings, note: Some(format!("exposure: {}", rated.join(", "))) })
+}
+
+fn is_service(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "service")
+}
+
+/// Why a unit with this text is not confined, where it is one of those.
+fn unconfined(text: &str) -> Option<&'static str> {
+    let starts = |line: &str| {
+        let command = line.strip_prefix("ExecStart=")?;
+        UNCONFINED.iter().find(|(begin, _)| command.starts_with(begin)).map(|(_, reason)| *reason)
+    };
+    text.lines().find_map(starts)
+}
+
+/// What `systemd-analyze security` rates the unit file with; it needs no running systemd for that.
+fn exposure(path: &Path) -> Result<Option<f64>> {
+    let output = Command::new(PROGRAM)
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(path)
+        .env("LC_ALL", "C")
+        .env("SYSTEMD_EMOJI", "0")
+        .output()
+        .with_context(|| format!("cannot start {PROGRAM}"))?;
+    Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The number in `Overall exposure level for etcd.service: 1.6 OK`.
+fn parse(text: &str) -> Option<f64> {
+    let (_, rating) = text.rsplit_once("Overall exposure level for ")?;
+    rating.split_once(": ")?.1.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::testing::with_files;
+
+    #[test]
+    fn the_rating_is_read() {
+        let text = "  NAME   DESCRIPTION\n\n-> Overall exposure level for etcd.service: 1.6 OK\n";
+        assert_eq!(parse(text), Some(1.6));
+        assert_eq!(parse("Failed to load unit"), None);
+    }
+
+    #[test]
+    fn only_listed_programs_are_unconfined() {
+        assert_eq!(
+            unconfined("[Service]\nExecStart=/usr/bin/coreos-cloudinit --oem=${OEM}\n"),
+            Some(PROVISIONS)
+        );
+        assert_eq!(unconfined("[Service]\nExecStart=/usr/bin/etcd\n"), None);
+    }
+
+    #[test]
+    #[ignore = "wants systemd-analyze: cargo verify wants"]
+    fn an_open_service_is_found() {
+        let made = with_files(&[(
+            "units/usr/lib/systemd/system/open.service",
+            "[Service]\nExecStart=/usr/bin/open\n",
+        )]);
+        let Outcome::Checked { findings, .. } = check(&made.workspace).unwrap() else {
+            panic!("nothing was checked")
+        };
+        assert!(findings[0].to_string().contains("exposure 9."), "{findings:?}");
+    }
+}
