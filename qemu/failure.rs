@@ -16,6 +16,8 @@ pub enum Failure {
     NotHere(String),
     #[error("can not change the disk {path}")]
     Disk { path: std::path::PathBuf, source: std::io::Error },
+    #[error("cannot measure how fast this host is")]
+    Calibration(#[source] std::io::Error),
     #[error("no partition table was found in {path}")]
     Partitions { path: std::path::PathBuf, source: gpt::GptError },
 }

@@ -3,6 +3,7 @@
 //! Each scenario has machines of its own. One that fails keeps their journals, consoles and disks in a
 //! folder that it names. A back end that can not run on a host makes a scenario skipped, never passed.
 
+mod calibration;
 mod failure;
 mod runner;
 mod scenario;

@@ -35,6 +35,12 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Whether the machines are emulated: slower than the host, by far.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
+        self.site.is_emulated()
+    }
+
     /// The machine with this number, from 1.
     #[must_use]
     pub fn machine(&self, number: usize) -> Machine<'a> {

@@ -149,7 +149,9 @@ impl Site {
         &self.layout
     }
 
-    fn emulated(&self) -> bool {
+    /// Whether machines run without KVM; nspawn's containers are no machines of their own.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
         // Who can not tell has no machine to reset.
         self.acceleration().is_ok_and(|found| matches!(found, Some(Acceleration::Tcg { .. })))
     }
@@ -298,7 +300,7 @@ impl Site {
         let patience = Patience { limit, cancel: &self.cancel };
         let mut stalls = Stalls::from_now(&files.console_log());
         let mut look = || {
-            if self.emulated()
+            if self.is_emulated()
                 && let Some(stall) = stalls.another()
             {
                 let processors = self.backend.processors(&node);

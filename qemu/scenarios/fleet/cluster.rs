@@ -9,6 +9,7 @@ use machines::site::Site;
 
 use super::super::kv::{FORMED, NODES, SOON, shows};
 use super::beats::{Beats, SERVICE};
+use crate::calibration::{Limit, Slowdown};
 use crate::failure::{Failure, expect};
 use crate::scenario::Stage;
 
@@ -39,12 +40,15 @@ pub fn ttl(stage: &Stage<'_>) -> Duration {
     }
 }
 
-/// What a cluster may take, beyond its TTL, until the last unit runs elsewhere.
-pub fn grace(stage: &Stage<'_>) -> Duration {
-    match stage.backend {
-        BackendKind::Nspawn => Duration::from_secs(8),
-        BackendKind::Qemu => Duration::from_secs(60),
-    }
+/// How long the engine's lease lives: five times the default `engine_reconcile_interval`.
+const LEASE: Duration = Duration::from_secs(10);
+/// Beyond TTL and lease, until the last unit of a machine that is unreachable runs elsewhere.
+const GRACE: Limit = Limit { promised: Duration::from_secs(1), emulated: Duration::from_secs(15) };
+
+/// From the moment that a machine is unreachable to the start of its last unit elsewhere. If it held the engine's
+/// lease, that has to end as well.
+pub fn taken_over(stage: &Stage<'_>, slowdown: Slowdown) -> Duration {
+    ttl(stage).max(LEASE) + GRACE.on(stage, slowdown, "units elsewhere after TTL or lease")
 }
 
 /// Cloud-config of a machine with etcd and fleet: lines below `coreos.fleet`, and further units.

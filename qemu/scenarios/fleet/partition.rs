@@ -5,7 +5,8 @@ use machines::machine::Machine;
 
 use super::super::kv::{NODES, SOON};
 use super::beats::{Beats, FOLDER, Run, SERVICE, doubles, now};
-use super::cluster::{Member, form_with, grace, impatient, put, start_each, ttl, wait_for_machines};
+use super::cluster::{Member, form_with, impatient, put, start_each, taken_over, ttl, wait_for_machines};
+use crate::calibration::Slowdown;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -24,6 +25,7 @@ const STUBBORN: &str = "stubborn.service";
 const EVERYWHERE: &str = "everywhere.service";
 
 fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
+    let slowdown = Slowdown::measured()?;
     let members = form_with(stage, &impatient(stage))?;
     let [alone, second, third] = &members;
     let beats = Beats::new(&stage.shared(1));
@@ -38,10 +40,11 @@ fn partition(stage: &Stage<'_>) -> Result<(), Failure> {
 
     let cut = now();
     alone.machine.partition()?;
-    let moved = beats.wait(&units, &all[1..], ttl(stage) + grace(stage) + SOON)?;
+    let moved = beats.wait(&units, &all[1..], ttl(stage) + SOON)?;
     let last = moved.iter().map(|run| run.first).max().unwrap_or_default().saturating_sub(cut);
-    let promised = ttl(stage) + grace(stage);
-    expect(last <= promised, &format!("all units elsewhere within {promised:?}"), &format!("{last:?}"))?;
+    let limit = taken_over(stage, slowdown.until_now(stage)?);
+    eprintln!("the last unit runs elsewhere after {last:.1?}");
+    expect(last <= limit, &format!("all units elsewhere within {limit:?}"), &format!("{last:?}"))?;
     only_the_stubborn_one_runs_twice(&beats)?;
     let took_over = moved.iter().map(|run| run.first).min().unwrap_or_default();
     let goes_on = |run: &Run| run.unit == EVERYWHERE && run.machine == alone.id && run.last >= took_over;

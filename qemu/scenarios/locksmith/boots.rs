@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::calibration::{Limit, Slowdown};
 use crate::failure::{Failure, expect};
+use crate::scenario::Stage;
 
 /// Four times a second, to the machine's own store and over one connection: processes that come and go cost an emulated
 /// machine more than the store does. Its lines are `TIME BOOT`, and `TIME BOOT written` where the store took the write.
@@ -21,18 +23,37 @@ pub const WRITER: &str = r#"    - name: writer.service
           echo "$$EPOCHREALTIME $$boot$$said"; done >>/home/core/beats/boots-$$me'
 "#;
 
-/// So many of the longest silences are told.
+/// Entries of each list that [`Seen`] prints.
 const SHOWN: usize = 8;
+/// A machine whose last line is older than this, at the end of the recording, has stopped writing. Clocks of emulated
+/// machines differ by a second.
+const FRESH: Duration = Duration::from_secs(4);
+/// Between two writes of one running machine. On emulated machines 1.0 s to 3.3 s were measured for the whole store.
+const SILENCE: Limit = Limit { promised: Duration::from_secs(2), emulated: Duration::from_secs(6) };
+/// From the writer's start in a later boot to its first write: the member itself starts meanwhile.
+const REJOIN: Limit = Limit { promised: Duration::from_secs(10), emulated: Duration::from_secs(120) };
 
-/// What one machine wrote: its boots in their order, each from its first line to its last.
-pub type Boots = Vec<(Duration, Duration)>;
+/// One boot of a machine as its writer recorded it.
+#[derive(Debug)]
+pub struct Boot {
+    pub first: Duration,
+    pub last: Duration,
+    /// Writes that the store took; ascending.
+    writes: Vec<Duration>,
+}
+
+/// An interval in which a machine's writes were not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Silence<'a> {
+    machine: &'a str,
+    from: Duration,
+    lasted: Duration,
+}
 
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// By machine id.
-    pub boots: BTreeMap<String, Boots>,
-    /// When a write to the store was done, from any machine; ascending.
-    pub writes: Vec<Duration>,
+    /// By machine id; the boots of each in their order.
+    pub boots: BTreeMap<String, Vec<Boot>>,
 }
 
 pub fn read(folder: &Path) -> Result<Seen, Failure> {
@@ -45,43 +66,42 @@ pub fn read(folder: &Path) -> Result<Seen, Failure> {
         let content = std::fs::read_to_string(entry.path()).map_err(failed)?;
         seen.take(machine, &content);
     }
-    seen.writes.sort_unstable();
     Ok(seen)
 }
 
 impl Seen {
     fn take(&mut self, machine: &str, content: &str) {
         let boots = self.boots.entry(machine.to_owned()).or_default();
-        let mut last = "";
+        let mut id = "";
         // A line whose end is missing is being written.
         for line in content.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            let words: Vec<_> = line.split(' ').collect();
-            let (Some(time), Some(boot)) = (words.first().and_then(|word| word.parse().ok()), words.get(1))
+            let fields: Vec<_> = line.split(' ').collect();
+            let (Some(time), Some(boot)) =
+                (fields.first().and_then(|field| field.parse().ok()), fields.get(1))
             else {
                 continue;
             };
             let time = Duration::from_secs_f64(time);
-            if *boot == last {
-                if let Some(run) = boots.last_mut() {
-                    run.1 = time;
-                }
-            } else {
-                boots.push((time, time));
-                last = boot;
+            if *boot != id {
+                boots.push(Boot { first: time, last: time, writes: Vec::new() });
+                id = boot;
             }
-            if words.get(2) == Some(&"written") {
-                self.writes.push(time);
+            if let Some(boot) = boots.last_mut() {
+                boot.last = time;
+                if fields.get(2) == Some(&"written") {
+                    boot.writes.push(time);
+                }
             }
         }
     }
 
-    /// From when to when each machine was away, by the time that it went.
+    /// When each machine was down: from the last line of a boot to the first line of the next; by its beginning.
     pub fn away(&self) -> Vec<(String, Duration, Duration)> {
         let mut away: Vec<_> = self
             .boots
             .iter()
             .flat_map(|(machine, boots)| {
-                boots.windows(2).map(move |pair| (machine.clone(), pair[0].1, pair[1].0))
+                boots.windows(2).map(move |pair| (machine.clone(), pair[0].last, pair[1].first))
             })
             .collect();
         away.sort_by_key(|(_, from, _)| *from);
@@ -101,33 +121,116 @@ impl Seen {
         expect(apart, "machines away one after the other", &shown.join(", "))
     }
 
-    /// The longest time between two writes that the store took.
-    pub fn longest_silence(&self) -> Duration {
-        self.silences().first().map_or(Duration::MAX, |(_, silence)| *silence)
+    /// Each machine could write whenever it ran, but for the start of its own member after a reboot.
+    pub fn each_could_write(&self, stage: &Stage<'_>, slowdown: Slowdown) -> Result<(), Failure> {
+        for (limit, what, found) in [
+            (SILENCE, "longest time without a write on a running machine", self.silences()),
+            (REJOIN, "first write after a reboot", self.rejoins()),
+        ] {
+            within(limit.on(stage, slowdown, what), what, &found)?;
+        }
+        Ok(())
     }
 
-    /// From when for how long the store took no write; the longest first.
-    fn silences(&self) -> Vec<(Duration, Duration)> {
-        let mut all: Vec<_> =
-            self.writes.windows(2).map(|pair| (pair[0], pair[1].saturating_sub(pair[0]))).collect();
-        all.sort_by_key(|(_, silence)| std::cmp::Reverse(*silence));
-        all
+    /// The last line of any machine.
+    fn end(&self) -> Duration {
+        self.boots.values().filter_map(|boots| Some(boots.last()?.last)).max().unwrap_or_default()
+    }
+
+    /// The boots of each machine, with the moment to which each one counts: to its last line, and the last one to the
+    /// end of the recording where the machine's own lines end earlier.
+    fn until(&self) -> impl Iterator<Item = (&str, usize, &Boot, Duration)> {
+        let end = self.end();
+        self.boots.iter().flat_map(move |(machine, boots)| {
+            boots.iter().enumerate().map(move |(number, boot)| {
+                let stopped = number + 1 == boots.len() && end.saturating_sub(boot.last) > FRESH;
+                (machine.as_str(), number, boot, if stopped { end } else { boot.last })
+            })
+        })
+    }
+
+    /// Between the writes of one boot of one machine, and from its last write on; the longest first. A reboot
+    /// interrupts: a machine is down from its last line with one boot id to its first line with the next.
+    fn silences(&self) -> Vec<Silence<'_>> {
+        longest_first(self.until().flat_map(|(machine, _, boot, until)| {
+            let ends = boot.writes.iter().skip(1).copied().chain([until]);
+            boot.writes.iter().zip(ends).map(move |(from, to)| Silence::new(machine, *from, to))
+        }))
+    }
+
+    /// The longest time without a write of any machine.
+    fn store_silence(&self) -> Duration {
+        let mut writes: Vec<_> = self.writes().collect();
+        writes.sort_unstable();
+        writes.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default()
+    }
+
+    /// Of all machines, in no order.
+    fn writes(&self) -> impl Iterator<Item = Duration> {
+        self.boots.values().flatten().flat_map(|boot| boot.writes.iter().copied())
+    }
+
+    /// From the first line of each later boot to its first write; the longest first. The first boot of a machine forms
+    /// the cluster.
+    fn rejoins(&self) -> Vec<Silence<'_>> {
+        longest_first(self.until().filter(|(_, number, ..)| *number > 0).map(|(machine, _, boot, until)| {
+            Silence::new(machine, boot.first, boot.writes.first().copied().unwrap_or(until))
+        }))
     }
 }
 
-/// The longest silences, and when machines were away, in seconds since the first write.
+impl<'a> Silence<'a> {
+    fn new(machine: &'a str, from: Duration, to: Duration) -> Self {
+        Self { machine, from, lasted: to.saturating_sub(from) }
+    }
+}
+
+/// The worst machine decides. Without any interval nothing was recorded, which is a failure too.
+fn within(allowed: Duration, what: &str, longest_first: &[Silence<'_>]) -> Result<(), Failure> {
+    let worst = longest_first.first();
+    let shown = worst.map_or("no recording".to_owned(), ToString::to_string);
+    expect(
+        worst.is_some_and(|worst| worst.lasted <= allowed),
+        &format!("{what}: {allowed:?} at most"),
+        &shown,
+    )
+}
+
+fn longest_first<'a>(all: impl Iterator<Item = Silence<'a>>) -> Vec<Silence<'a>> {
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(|silence| std::cmp::Reverse(silence.lasted));
+    all
+}
+
+impl fmt::Display for Silence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.1} s on {:.8} at {:.0}",
+            self.lasted.as_secs_f64(),
+            self.machine,
+            self.from.as_secs_f64()
+        )
+    }
+}
+
+/// The longest silences of all machines, the rejoins, and when machines were down, in seconds since the first write.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = |time: Duration| {
-            time.saturating_sub(self.writes.first().copied().unwrap_or_default()).as_secs_f64()
-        };
-        write!(f, "{} writes; longest without any:", self.writes.len())?;
-        for (from, silence) in self.silences().into_iter().take(SHOWN) {
-            write!(f, " {:.1} s at {:.0};", silence.as_secs_f64(), since(from))?;
+        let first = self.writes().min().unwrap_or_default();
+        let store = self.store_silence().as_secs_f64();
+        write!(f, "{} writes, {store:.1} s at most without any", self.writes().count())?;
+        for (what, all) in [("longest of a machine", self.silences()), ("rejoined after", self.rejoins())] {
+            write!(f, "; {what}:")?;
+            for silence in all.into_iter().take(SHOWN) {
+                let since = Silence { from: silence.from.saturating_sub(first), ..silence };
+                write!(f, " {since},")?;
+            }
         }
-        write!(f, " away:")?;
+        write!(f, "; away:")?;
         for (machine, from, to) in self.away() {
-            write!(f, " {machine:.8} from {:.0} to {:.0};", since(from), since(to))?;
+            let since = |time: Duration| time.saturating_sub(first).as_secs_f64();
+            write!(f, " {machine:.8} from {:.0} to {:.0},", since(from), since(to))?;
         }
         Ok(())
     }
@@ -137,22 +240,71 @@ impl fmt::Display for Seen {
 mod tests {
     use super::*;
 
+    fn seen(machines: &[(&str, &str)]) -> Seen {
+        let mut seen = Seen::default();
+        machines.iter().for_each(|(machine, content)| seen.take(machine, content));
+        seen
+    }
+
+    fn check(found: &[Silence<'_>], expect: &[(&str, f64, f64)]) {
+        let found: Vec<_> =
+            found.iter().map(|one| (one.machine, one.from.as_secs_f64(), one.lasted.as_secs_f64())).collect();
+        assert_eq!(found, expect);
+    }
+
     #[test]
     fn boots_and_writes() {
-        let mut seen = Seen::default();
-        seen.take("a", "1.0 x\n1.5 x written\n9.0 y written\n9.5 y\n9.7");
-        seen.take("b", "1.0 z\n10.0 z\n12.0 w\n13.0 w written\n");
+        let mut seen = seen(&[
+            ("a", "1.0 x\n1.5 x written\n9.0 y\n9.25 y written\n9.5 y\n9.7"),
+            ("b", "1.0 z\n10.0 z\n12.0 w\n13.0 w written\n"),
+        ]);
         assert_eq!(seen.boots["a"].len(), 2);
         let seconds: Vec<_> =
             seen.away().iter().map(|(m, f, t)| (m.clone(), f.as_secs_f64(), t.as_secs_f64())).collect();
         assert_eq!(seconds, [("a".to_owned(), 1.5, 9.0), ("b".to_owned(), 10.0, 12.0)]);
         assert!(seen.one_at_a_time().is_ok());
-        assert_eq!(seen.longest_silence(), Duration::from_millis(7500));
-        assert_eq!(
-            seen.to_string(),
-            "3 writes; longest without any: 7.5 s at 0; 4.0 s at 8; away: a from 0 to 8; b from 8 to 10;"
-        );
         seen.take("c", "1.0 x\n8.9 x\n30.0 y\n");
         assert!(seen.one_at_a_time().is_err());
+    }
+
+    #[test]
+    fn a_machine_that_is_refused_is_seen_beside_one_that_writes() {
+        let refused = "1 x written\n2 x\n3 x\n4 x\n5 x\n6 x written\n";
+        let writes: String =
+            (4..=24).map(|quarter| format!("{} z written\n", f64::from(quarter) / 4.0)).collect();
+        let seen = seen(&[("a", refused), ("b", &writes)]);
+        check(&seen.silences()[..2], &[("a", 1.0, 5.0), ("b", 1.0, 0.25)]);
+        assert_eq!(seen.store_silence(), Duration::from_millis(250), "the store as a whole does not show it");
+        assert!(within(Duration::from_secs(5), "a write", &seen.silences()).is_ok());
+        let failure = within(Duration::from_secs(4), "a write", &seen.silences()).unwrap_err();
+        assert_eq!(failure.to_string(), "expected a write: 4s at most; seen: 5.0 s on a at 1");
+        assert!(within(Duration::MAX, "a write", &[]).is_err());
+    }
+
+    #[test]
+    fn a_machine_is_excused_only_while_it_is_down() {
+        let seen =
+            seen(&[("a", "1 x written\n2 x written\n2.5 x\n60 y\n61 y\n64 y written\n64.5 y written\n")]);
+        check(&seen.silences(), &[("a", 1.0, 1.0), ("a", 2.0, 0.5), ("a", 64.0, 0.5), ("a", 64.5, 0.0)]);
+        check(&seen.rejoins(), &[("a", 60.0, 4.0)]);
+        assert_eq!(
+            seen.to_string(),
+            "4 writes, 62.0 s at most without any; longest of a machine: 1.0 s on a at 0, 0.5 s on a at 1, 0.5 s on a at 63, 0.0 s on a at 64,; \
+             rejoined after: 4.0 s on a at 59,; away: a from 2 to 59,"
+        );
+    }
+
+    #[test]
+    fn a_machine_that_never_writes_again_counts_to_the_end() {
+        let goes_on = "1 z written\n50 z written\n";
+        // Refused to the end of its lines, without any lines, and in a boot without any write.
+        let all = seen(&[("a", "1 x written\n2 x\n49 x\n"), ("b", goes_on)]);
+        check(&all.silences()[..2], &[("b", 1.0, 49.0), ("a", 1.0, 48.0)]);
+        let all = seen(&[("a", "1 x written\n2 x\n"), ("b", goes_on)]);
+        check(&all.silences()[..1], &[("a", 1.0, 49.0)]);
+        let all = seen(&[("a", "1 x written\n10 y\n20 y\n"), ("b", goes_on)]);
+        check(&all.rejoins(), &[("a", 10.0, 40.0)]);
+        // The first boot forms the cluster.
+        check(&seen(&[("a", "1 x\n30 x written\n")]).rejoins(), &[]);
     }
 }

@@ -8,6 +8,7 @@ use super::super::fleet::beats::{Beats, FOLDER, SERVICE};
 use super::super::fleet::cluster::{Member, beat_on_each, put, three, ttl, user_data, wait_for_machines};
 use super::super::kv::{NODES, SOON, shows};
 use super::{SEND, UNIT, boots};
+use crate::calibration::Slowdown;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -26,12 +27,8 @@ fn limit(stage: &Stage<'_>) -> Duration {
     Duration::from_secs(if stage.backend == Nspawn { 300 } else { 1800 })
 }
 
-/// A member that goes hands over; one that is slow to be noticed costs an election.
-fn longest_silence(stage: &Stage<'_>) -> Duration {
-    Duration::from_secs(if stage.backend == Nspawn { 5 } else { 20 })
-}
-
 fn one_at_a_time(stage: &Stage<'_>) -> Result<(), Failure> {
+    let slowdown = Slowdown::measured()?;
     let units = format!("{UNIT}{}", boots::WRITER);
     let data = user_data(&[format!("agent-ttl: {}s", ttl(stage).as_secs())], &units);
     stage.site.set_user_data(data.as_bytes())?;
@@ -64,11 +61,12 @@ fn one_at_a_time(stage: &Stage<'_>) -> Result<(), Failure> {
         expect(Instant::now() < deadline, "two boots of each machine", &boots.join(", "))?;
         std::thread::sleep(Duration::from_secs(1));
     }
-    settled(stage, &members, &beats, &names)
+    settled(stage, slowdown, &members, &beats, &names)
 }
 
 fn settled(
     stage: &Stage<'_>,
+    slowdown: Slowdown,
     members: &[Member<'_>; NODES],
     beats: &Beats,
     names: &[String],
@@ -94,13 +92,7 @@ fn settled(
     expect(counts == [2; NODES], "each machine to reboot once", &format!("{counts:?} boots"))?;
     seen.one_at_a_time()?;
     eprintln!("{seen}");
-    let silence = seen.longest_silence();
-    let allowed = longest_silence(stage);
-    expect(
-        silence <= allowed,
-        &format!("a write to the store every {allowed:?}"),
-        &format!("none for {silence:?}"),
-    )?;
+    seen.each_could_write(stage, slowdown.until_now(stage)?)?;
     beats.wait(names, &all, SOON)?;
     beats.never_twice()?;
     // Each unit left its machine before that went down.

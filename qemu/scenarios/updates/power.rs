@@ -56,8 +56,9 @@ fn in_each_phase(stage: &Stage<'_>) -> Result<(), Failure> {
         let found = cut(stage)?;
         eprintln!("cut after `{phase}`: {found} came up");
         if found == NEXT {
-            // It was armed already: the last write was over.
-            return proven(&machine, NEXT);
+            // It was armed already. The phases that follow are cut all the same.
+            back(stage, &machine)?;
+            empty_slot(&machine)?;
         }
     }
     apply(&machine, NEXT)?;
@@ -87,11 +88,7 @@ fn at_many_moments(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.succeed("sudo update_engine_client -reset_status")?;
     let mut before_the_last = 0;
     for moment in 1..=MOMENTS {
-        // Nothing of it is in the slot, so that all of it is written each time.
-        machine.succeed(
-            "sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=1M count=400 conv=fsync status=none",
-        )?;
-        machine.succeed("sudo rm -f /var/lib/keelson/update/attempts.json")?;
+        empty_slot(&machine)?;
         begin(&machine, NEXT)?;
         let part = f64::from(moment) / f64::from(MOMENTS + 1);
         std::thread::sleep(whole.mul_f64(part).max(Duration::from_millis(500)));
@@ -108,6 +105,15 @@ fn at_many_moments(stage: &Stage<'_>) -> Result<(), Failure> {
     apply(&machine, NEXT)?;
     machine.reboot()?;
     runs(&machine, NEXT)
+}
+
+/// Leaves nothing of the next version in its slot, so that an attempt writes all of it.
+fn empty_slot(machine: &Machine<'_>) -> Result<(), Failure> {
+    machine.succeed(
+        "sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=1M count=400 conv=fsync status=none",
+    )?;
+    machine.succeed("sudo rm -f /var/lib/keelson/update/attempts.json")?;
+    Ok(())
 }
 
 /// From the next version to the first one, which may take the next one again.

@@ -15,6 +15,7 @@ use super::super::locksmith::{UNIT, boots};
 use super::channel::Channel;
 use super::versions::{Fault, Keys, release};
 use super::{proven, version};
+use crate::calibration::Slowdown;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -36,10 +37,9 @@ const BROKEN: &str = "9999.4.0";
 const ROLLED: Duration = Duration::from_secs(3600);
 /// They ask every half minute.
 const ASKED: Duration = Duration::from_secs(300);
-/// A write to the store is refused for so long at most.
-const SILENCE: Duration = Duration::from_secs(20);
 
 fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
+    let slowdown = Slowdown::measured()?;
     let root = stage.site.layout().root();
     let (keys, releases) = (Keys::make(&root.join("keys"))?, root.join("releases"));
     release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
@@ -73,8 +73,7 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     let seen = boots::read(&stage.shared(1))?;
     eprintln!("{seen}");
     seen.one_at_a_time()?;
-    let silence = seen.longest_silence();
-    expect(silence <= SILENCE, &format!("a write every {SILENCE:?}"), &format!("none for {silence:?}"))?;
+    seen.each_could_write(stage, slowdown.until_now(stage)?)?;
     beats.never_twice()?;
     beats.moved(&units)?;
     for (before, after) in beats.in_place()? {
