@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Nspawn;
-use machines::process::Process;
-
 use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+use machines::process::Process;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
@@ -39,7 +39,37 @@ fn boots(stage: &Stage<'_>) -> Result<(), Failure> {
     let user = machine.succeed("id -un; sudo id -un")?;
     expect(user.split_ascii_whitespace().eq(["core", "root"]), "core, and root by sudo", &user)?;
     let told = machine.read("/run/coreos/update.conf")?;
-    expect(told.trim() == format!("SERVER={server}"), server, &told)
+    expect(told.trim() == format!("SERVER={server}"), server, &told)?;
+    if stage.backend == Qemu {
+        verified(&machine)?;
+    }
+    waits_for_nothing_slow(&machine)
+}
+
+/// `/usr` is what dm-verity checks against the root hash of the boot image.
+fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
+    let source = machine.succeed("findmnt -no SOURCE /usr")?;
+    expect(source.trim() == "/dev/mapper/usr", "/dev/mapper/usr", &source)?;
+    let uuid = machine.succeed("cat /sys/block/$(basename $(readlink -f /dev/mapper/usr))/dm/uuid")?;
+    expect(uuid.starts_with("CRYPT-VERITY-"), "a verity device", &uuid)?;
+    // The UUIDs of the partitions are the two halves of the root hash.
+    let halves = "hash=$(grep -oE 'usrhash=[0-9a-f]{64}' /proc/cmdline | cut -d= -f2); \
+        lsblk -no PARTUUID | tr -d - | xargs | grep -e ${hash:0:32}.*${hash:32}";
+    machine.succeed(halves)?;
+    Ok(())
+}
+
+/// Units that take as long as a network, a registry or other machines do.
+const SLOW: [&str; 6] =
+    ["network-online.target", "docker.service", "cloudinit", "user-config", "etcd", "fleet.service"];
+
+/// The boot's critical chain has none of [`SLOW`]: the login prompt waits for this machine only.
+fn waits_for_nothing_slow(machine: &Machine<'_>) -> Result<(), Failure> {
+    let chain = machine.succeed("systemd-analyze critical-chain --no-pager multi-user.target")?;
+    eprintln!("{chain}");
+    let slow = SLOW.iter().find(|unit| chain.contains(**unit));
+    expect(slow.is_none(), "a critical chain without units that wait for others", &chain)?;
+    expect(chain.contains("multi-user.target @"), "a critical chain", &chain)
 }
 
 pub const HELLO: Scenario = Scenario {

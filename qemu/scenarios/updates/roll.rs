@@ -1,6 +1,7 @@
 //! A cluster takes versions from its channel, one machine after the other.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use super::super::fleet::cluster::{Member, beat_on_each, three, ttl, user_data};
 use super::super::kv::NODES;
 use super::super::locksmith::{UNIT, boots};
 use super::channel::Channel;
-use super::versions::{Fault, Keys, release};
+use super::versions::{Fault, Keys, release, release_of_running};
 use super::{proven, version};
 use crate::calibration::Slowdown;
 use crate::failure::{Failure, expect};
@@ -21,54 +22,98 @@ use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const ROLL: Scenario = Scenario {
     name: "update-roll",
-    about: "three machines take two versions from their channel, one at a time, and of a broken one only the first",
+    about: "three machines take a version from their channel, one at a time, and serve meanwhile",
     nodes: NODES,
     on: &[Qemu],
     long_on: &[Qemu],
     shared: &[FOLDER],
-    run: roll,
+    run: |stage| roll(stage, Payload::Full),
     ..USUAL
 };
 
-const SECOND: &str = "9999.2.0";
-const THIRD: &str = "9999.3.0";
-const BROKEN: &str = "9999.4.0";
+pub const ROLL_DELTA: Scenario = Scenario {
+    name: "update-roll-delta",
+    about: "three machines take a version by its delta, one at a time, and serve meanwhile",
+    run: |stage| roll(stage, Payload::Delta),
+    ..ROLL
+};
+
+pub const ROLL_BROKEN: Scenario = Scenario {
+    name: "update-roll-broken",
+    about: "of a version that does not boot only the first machine tries it, falls back and stops the rollout",
+    run: roll_broken,
+    ..ROLL
+};
+
+const NEXT: &str = "9999.2.0";
 /// Three machines, each written, rebooted and found good.
 const ROLLED: Duration = Duration::from_secs(3600);
 /// They ask every half minute.
 const ASKED: Duration = Duration::from_secs(300);
 
-fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
-    let slowdown = Slowdown::measured()?;
-    let root = stage.site.layout().root();
-    let (keys, releases) = (Keys::make(&root.join("keys"))?, root.join("releases"));
-    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
-    release(stage.run, &keys, THIRD, Fault::None, &[SECOND], &releases)?;
-    release(stage.run, &keys, BROKEN, Fault::DoesNotBoot, &[THIRD], &releases)?;
-    let channel = Channel::open(stage, &keys)?;
-    let folder = |version: &str| releases.join(version).display().to_string();
-    stage.site.set_user_data(data(stage, &keys, &channel)?.as_bytes())?;
-    let members = three(stage)?;
-    let first = stage.run.image.version.as_str();
-    for member in &members {
-        proven(&member.machine, first)?;
+/// What machines fetch of the next version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Payload {
+    Full,
+    Delta,
+}
+
+/// A channel without a version, and three machines that follow it, each found good.
+struct Rollout<'a> {
+    keys: Keys,
+    releases: PathBuf,
+    channel: Channel,
+    members: [Member<'a>; NODES],
+}
+
+impl<'a> Rollout<'a> {
+    fn begin(stage: &Stage<'a>) -> Result<Self, Failure> {
+        let root = stage.site.layout().root();
+        let (keys, releases) = (Keys::make(&root.join("keys"))?, root.join("releases"));
+        let channel = Channel::open(stage, &keys)?;
+        stage.site.set_user_data(data(stage, &keys, &channel)?.as_bytes())?;
+        let members = three(stage)?;
+        for member in &members {
+            proven(&member.machine, &stage.run.image.version)?;
+        }
+        Ok(Self { keys, releases, channel, members })
     }
 
-    let beats = Beats::new(&stage.shared(1));
-    let units = beat_on_each(&members, &beats)?;
-    for version in [SECOND, THIRD] {
-        let before = Instant::now();
-        channel.done(&["publish", "--channel", "alpha", &folder(version)])?;
-        until(ROLLED, &format!("all machines on {version}"), || all_run(&members, version))?;
-        eprintln!("all machines on {version} after {:.0?}", before.elapsed());
-        for member in &members {
-            proven(&member.machine, version)?;
-        }
+    fn publish(&self, version: &str) -> Result<(), Failure> {
+        let folder = self.releases.join(version).display().to_string();
+        self.channel.done(&["publish", "--channel", "alpha", &folder]).map(|_| ())
     }
-    for member in &members {
-        let (full, delta) = (to_fetch(&member.machine, SECOND)?, to_fetch(&member.machine, THIRD)?);
-        eprintln!("{SECOND}: {full} bytes to fetch, {THIRD}: {delta}");
-        expect(delta * 4 < full, "a delta to the third version", &format!("{delta} of {full} bytes"))?;
+}
+
+fn roll(stage: &Stage<'_>, payload: Payload) -> Result<(), Failure> {
+    let slowdown = Slowdown::measured()?;
+    let rollout = Rollout::begin(stage)?;
+    let Rollout { keys, releases, channel, members } = &rollout;
+    let running = stage.run.image.version.as_str();
+    let older: &[&str] = match payload {
+        Payload::Full => &[],
+        Payload::Delta => {
+            release_of_running(stage.run, keys, releases)?;
+            &[running]
+        }
+    };
+    release(stage.run, keys, NEXT, Fault::None, older, releases)?;
+
+    let beats = Beats::new(&stage.shared(1));
+    let units = beat_on_each(members, &beats)?;
+    let before = Instant::now();
+    rollout.publish(NEXT)?;
+    until(ROLLED, &format!("all machines on {NEXT}"), || all_run(members, NEXT))?;
+    eprintln!("all machines on {NEXT} after {:.0?}", before.elapsed());
+    let image = std::fs::metadata(&stage.run.image.usr_erofs);
+    let path = stage.run.image.usr_erofs.clone();
+    let image = image.map_err(|source| Failure::Disk { path, source })?.len();
+    for member in members {
+        proven(&member.machine, NEXT)?;
+        let bytes = to_fetch(&member.machine, NEXT)?;
+        eprintln!("{NEXT}: {bytes} bytes to fetch");
+        let small = bytes * 10 < image;
+        expect(small == (payload == Payload::Delta), &format!("{payload:?}"), &format!("{bytes} bytes"))?;
     }
     let seen = boots::read(&stage.shared(1))?;
     eprintln!("{seen}");
@@ -79,32 +124,38 @@ fn roll(stage: &Stage<'_>) -> Result<(), Failure> {
     for (before, after) in beats.in_place()? {
         eprintln!("stopped and started again where it was: {before}; {after}");
     }
-    let machines = told(&channel)?;
+    let machines = told(channel)?;
     let complete = machines.iter().filter(|machine| machine["status"] == "complete").count();
-    expect(complete == NODES, "three that are complete", &format!("{machines:?}"))?;
+    expect(complete == NODES, "three that are complete", &format!("{machines:?}"))
+}
 
-    // One machine tries it, falls back and tells; that stops it for the others.
+/// One machine tries it, falls back and reports; that stops it for the others.
+fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
+    let rollout = Rollout::begin(stage)?;
+    let Rollout { keys, releases, channel, members } = &rollout;
+    let running = stage.run.image.version.as_str();
+    release(stage.run, keys, NEXT, Fault::DoesNotBoot, &[], releases)?;
     channel.done(&["channel", "rollout", "alpha", "--at-once", "1", "--max-failures", "1"])?;
-    channel.done(&["publish", "--channel", "alpha", &folder(BROKEN)])?;
+    rollout.publish(NEXT)?;
     until(ROLLED, "a machine that went back", || {
         Ok(channel.done(&["channel", "activity"])?.contains("and went back"))
     })?;
-    until(ROLLED, "all machines on the third version again", || all_run(&members, THIRD))?;
+    until(ROLLED, &format!("all machines on {running} again"), || all_run(members, running))?;
     let groups = channel.done(&["channel", "list", "--json"])?;
-    let why = format!("1 of 1 machines failed with {BROKEN}");
+    let why = format!("1 of 1 machines failed with {NEXT}");
     expect(groups.contains(&why), &why, &groups)?;
     // What a check begins is over at the next one: two rounds of them later nobody else has tried it.
     for _ in 0..2 {
-        let before = last_checks(&channel)?;
+        let before = last_checks(channel)?;
         until(ASKED, "each machine to ask again", || {
-            let now = last_checks(&channel)?;
+            let now = last_checks(channel)?;
             Ok(before.iter().all(|(machine, asked)| now.get(machine).is_some_and(|again| again > asked)))
         })?;
     }
-    expect(all_run(&members, THIRD)?, "all machines still on the third version", "another one")?;
+    expect(all_run(members, running)?, &format!("all machines still on {running}"), "another one")?;
     let banned = "sudo update-agent status | grep -c 'did not come up'; true";
     let mut count = 0;
-    for member in &members {
+    for member in members {
         count += member.machine.succeed(banned)?.trim().parse::<usize>().unwrap_or(0);
     }
     expect(count == 1, "one machine that bans it", &count.to_string())

@@ -22,6 +22,10 @@ const QUICK: i32 = 1;
 /// Where erofs has its superblock.
 const SUPERBLOCK: usize = 1024;
 const CHUNK: usize = 4 << 20;
+const VERITY_PARTITION: &str = "USR-A-verity";
+/// Offsets in dm-verity's superblock.
+const UUID: usize = 16;
+const SALT: usize = 88;
 
 /// What is wrong with a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +104,41 @@ pub fn release(
     let root_hash = root_hash(&usr, &parameters).map_err(failed)?;
     let mut boot_image = boot_image(&run.image.raw)?;
     replace(&mut boot_image, numbers.0, numbers.1);
-    let word = b"usrhash=";
-    let at = memmem::find(&boot_image, word)
-        .ok_or_else(|| Failure::Expected("a boot image with usrhash=".into()))?;
-    boot_image[at + word.len()..][..64].copy_from_slice(root_hash.to_string().as_bytes());
+    let at = root_hash_at(&boot_image)?;
+    boot_image[at..][..64].copy_from_slice(root_hash.to_string().as_bytes());
     fs::write(&uki, boot_image).map_err(failed)?;
     if let Some(key) = &keys.secure_boot {
         sign_again(run, &uki, Some(key).filter(|_| fault != Fault::NotSigned))?;
     }
+    let verity =
+        Verity { root_hash, salt: Digest([7; 32]), uuid: "08080808-0808-0808-0808-080808080808".to_owned() };
+    make_release(keys, version, &Files { usr: &usr, uki: &uki, verity }, older, releases)?;
+    fs::remove_dir_all(&work).map_err(failed)
+}
+
+/// Makes a release of the very version that machines run from their first boot: deltas can start from it.
+pub fn release_of_running(run: &Run, keys: &Keys, releases: &Path) -> Result<(), Failure> {
+    let work = releases.join(format!(".{}", run.image.version));
+    let failed = |source| Failure::Disk { path: work.clone(), source };
+    fs::create_dir_all(&work).map_err(failed)?;
+    let boot_image = boot_image(&run.image.raw)?;
+    let at = root_hash_at(&boot_image)?;
+    let hash = String::from_utf8_lossy(&boot_image[at..][..64]).into_owned();
+    let uki = work.join("uki");
+    fs::write(&uki, boot_image).map_err(failed)?;
+    let verity = verity_of_disk(&run.image.raw, hash.parse().map_err(other)?)?;
+    let files = Files { usr: &run.image.usr_erofs, uki: &uki, verity };
+    make_release(keys, &run.image.version, &files, &[], releases)?;
+    fs::remove_dir_all(&work).map_err(failed)
+}
+
+fn make_release(
+    keys: &Keys,
+    version: &str,
+    images: &Files<'_>,
+    older: &[&str],
+    releases: &Path,
+) -> Result<(), Failure> {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let about = About {
@@ -121,16 +152,38 @@ pub fn release(
         min_from: None,
         notes_url: None,
     };
-    let verity =
-        Verity { root_hash, salt: Digest([7; 32]), uuid: "08080808-0808-0808-0808-080808080808".to_owned() };
     let secret = Secret::read(&keys.folder.join("release.key")).map_err(other)?;
     let mut known = Known::default();
     known.add("test", &keys.release).map_err(other)?;
     let older: Vec<PathBuf> = older.iter().map(|version| releases.join(version)).collect();
-    let images = Files { usr: &usr, uki: &uki, verity };
+    let images = images.clone();
     let order = Order { images, about, secret: &secret, older: &older, keys: &known, level: QUICK };
-    make(&order, &releases.join(version), &mut |_, _| ()).map_err(other)?;
-    fs::remove_dir_all(&work).map_err(failed)
+    make(&order, &releases.join(version), &mut |_, _| ()).map(|_| ()).map_err(other)
+}
+
+/// Where a boot image's command line has the root hash of its `/usr`: 64 hexadecimal digits.
+fn root_hash_at(boot_image: &[u8]) -> Result<usize, Failure> {
+    let key = b"usrhash=";
+    let at = memmem::find(boot_image, key);
+    at.map(|at| at + key.len())
+        .filter(|at| boot_image.len() >= at + 64)
+        .ok_or_else(|| Failure::Expected("a boot image with usrhash=".into()))
+}
+
+/// Salt and UUID of the hash tree in slot A of a raw disk, from dm-verity's superblock.
+fn verity_of_disk(raw: &Path, root_hash: Digest) -> Result<Verity, Failure> {
+    let failed = |source| Failure::Disk { path: raw.to_owned(), source };
+    let mut file = File::open(raw).map_err(failed)?;
+    let start = partition(raw, VERITY_PARTITION)?;
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    let mut superblock = [0; 512];
+    file.read_exact(&mut superblock).map_err(failed)?;
+    expect(superblock.starts_with(b"verity\0\0"), "dm-verity's superblock", "another one")?;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let salt = hex(&superblock[SALT..SALT + 32]).parse().map_err(other)?;
+    let uuid = hex(&superblock[UUID..UUID + 16]);
+    let uuid = [&uuid[..8], &uuid[8..12], &uuid[12..16], &uuid[16..20], &uuid[20..]].join("-");
+    Ok(Verity { root_hash, salt, uuid })
 }
 
 /// A copy in which the version has another number everywhere, and the fault: the image is not compressed.
@@ -183,14 +236,18 @@ fn root_hash(usr: &Path, parameters: &Parameters) -> io::Result<Digest> {
     }
 }
 
+/// Where the partition of that name begins on a raw disk, in bytes.
+fn partition(raw: &Path, name: &str) -> Result<u64, Failure> {
+    let wrong = |source| Failure::Partitions { path: raw.to_owned(), source };
+    let table = gpt::GptConfig::new().writable(false).open(raw).map_err(wrong)?;
+    let found = table.partitions().values().find(|part| part.name == name);
+    found.map(|part| part.first_lba * 512).ok_or_else(|| Failure::Expected(format!("a partition {name}")))
+}
+
 /// The boot image of a raw disk.
 fn boot_image(raw: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |source| Failure::Disk { path: raw.to_owned(), source };
-    let wrong = |source| Failure::Partitions { path: raw.to_owned(), source };
-    let table = gpt::GptConfig::new().writable(false).open(raw).map_err(wrong)?;
-    let esp = table.partitions().values().find(|part| part.name == "EFI-SYSTEM");
-    let start =
-        esp.map(|esp| esp.first_lba * 512).ok_or_else(|| Failure::Expected("a boot partition".into()))?;
+    let start = partition(raw, "EFI-SYSTEM")?;
     let mut file = File::open(raw).map_err(failed)?;
     file.seek(SeekFrom::Start(start)).map_err(failed)?;
     let system = fatfs::FileSystem::new(Part { file, start }, fatfs::FsOptions::new()).map_err(failed)?;
