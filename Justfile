@@ -4,7 +4,7 @@
 default:
     @just --list
 
-# every check; `just verify tidy`, `just verify --skip scenarios`
+# the checks of a change; `just verify tidy`, `just verify --all`
 verify *ARGS:
     cargo verify {{ARGS}}
 

@@ -157,7 +157,7 @@ macro_rules! targets {
             }
 
             #[test]
-            #[ignore = "minutes: cargo verify --long"]
+            #[ignore = "minutes: cargo verify --all soaks"]
             fn $soak() {
                 check(stringify!($name), LONG, None);
             }

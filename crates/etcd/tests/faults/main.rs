@@ -1,6 +1,6 @@
 //! Real `etcd` processes under faults: what was acknowledged is kept, histories are linearizable, watches whole.
 //!
-//! The short run has fixed seeds; the tests named soak (`cargo verify --long`) go through many. docs/reliability.md
+//! The short run has fixed seeds; the tests named soak (`cargo verify --all soaks`) go through many. docs/reliability.md
 //! says which test holds which promise.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]

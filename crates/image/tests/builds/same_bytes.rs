@@ -62,7 +62,7 @@ fn an_unprivileged_user() {
 
 /// Two checkouts with all that belongs to them, cargo's work included.
 #[test]
-#[ignore = "builds whole images and all programs twice: cargo verify --long image"]
+#[ignore = "builds whole images and all programs twice: cargo verify --all image"]
 fn two_whole_checkouts() {
     let mut hashes = Vec::new();
     for place in ["one", "the/other/one"] {
