@@ -3,6 +3,7 @@
 //! A rule only reads. What it can not check on this host it must report as skipped, with the reason.
 
 mod contract_tests;
+mod equal_features;
 mod file_sizes;
 mod finding;
 mod forbidden_names;
@@ -25,7 +26,7 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 11] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
@@ -34,6 +35,7 @@ pub const RULES: [Rule; 10] = [
     Rule { name: "licences", check: licences::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
+    Rule { name: "equal-features", check: equal_features::check },
     Rule { name: "unit-files", check: unit_files::check },
     Rule { name: "shell-scripts", check: shell_scripts::check },
 ];
