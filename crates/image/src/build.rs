@@ -141,6 +141,7 @@ impl<'a> Build<'a> {
         if let Some(version) = &options.version {
             release = release.with_version(version)?;
         }
+        release.profile = options.profile;
         let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
         let work = Work::open(&options.work, &options.cancel, || {
             progress.note("waiting for another build in this folder")
@@ -152,8 +153,8 @@ impl<'a> Build<'a> {
         let checkout = self.options.checkout.as_path();
         let programs = programs::read(&checkout.join("os/programs.toml"))?;
         let step = self.progress.step("services");
-        let built = programs::build(&programs, checkout, &|line| step.set(line))?;
-        let took = step.done(&format!("{} programs built", programs.len()));
+        let built = programs::build(&programs, checkout, self.release.profile, &|line| step.set(line))?;
+        let took = step.done(&format!("{} programs built ({})", programs.len(), self.release.profile));
         self.note("services", took)?;
 
         let step = self.progress.step("packages");

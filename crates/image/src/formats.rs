@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::built::Built;
 use crate::fetch::sha256_of;
 use crate::full_disk::FullDisk;
+use crate::programs::Profile;
 use crate::sparse::copy_sparse;
 use crate::tool::{ToolError, run};
 use crate::tree::{At, TreeError, make_folder};
@@ -62,6 +63,9 @@ pub struct FinishedFile {
 pub struct Record {
     pub version: String,
     pub channel: String,
+    /// How its programs were compiled.
+    #[serde(default)]
+    pub profile: Profile,
     pub usr_root_hash: String,
     /// Of the raw disk.
     pub disk_sha256: String,
@@ -125,6 +129,7 @@ fn write_all(built: &Built, formats: &[Format], lock: &Path, out: &Path) -> Resu
     let record = Record {
         version: built.version.clone(),
         channel: built.channel.clone(),
+        profile: built.release.profile,
         usr_root_hash: built.usr_root_hash.clone(),
         disk_sha256,
         lock_sha256: sha256_of(lock).at(lock)?,

@@ -28,6 +28,7 @@ pub mod resolve;
 pub mod sbom;
 pub mod signature;
 pub mod sparse;
+mod strip;
 pub mod system;
 pub mod tool;
 pub mod tree;

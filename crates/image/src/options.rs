@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::enrolment::SigningKey;
+use crate::programs::Profile;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -17,6 +18,7 @@ pub struct Options {
     pub cache: PathBuf,
     pub version: Option<String>,
     pub channel: String,
+    pub profile: Profile,
     pub sign: Option<SigningKey>,
     /// Where a locked package is gone from every mirror: resolve it anew and mark the version, instead of stopping.
     pub renew_gone: bool,
@@ -33,6 +35,7 @@ impl Options {
             cache: user_cache().join("debs"),
             version: None,
             channel: "alpha".to_owned(),
+            profile: Profile::Node,
             sign: None,
             renew_gone: false,
             cancel: Arc::default(),

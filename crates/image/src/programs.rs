@@ -1,17 +1,70 @@
 //! The programs of this repository that go into the image: `os/programs.toml`, built by cargo.
 //!
-//! Their bytes must not depend on where the checkout lies: paths are mapped away.
+//! The bytes of what is shipped must not depend on where the checkout lies: paths are mapped away.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// Cargo's profile for them, see the top `Cargo.toml`.
-const PROFILE: &str = "node";
+/// How the programs are compiled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Cargo's profile `node`: optimized, and the same bytes wherever the checkout is. What is shipped.
+    #[default]
+    Node,
+    /// Cargo's profile `dev`, in the same target folder as `cargo keelson` and the tests, which share what is compiled.
+    Quick,
+}
+
+impl Profile {
+    /// As command lines, `os-release` and records have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Quick => "quick",
+        }
+    }
+
+    /// Cargo's name of the profile.
+    fn of_cargo(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Quick => "dev",
+        }
+    }
+
+    /// Cargo's folder of the profile, in the target folder.
+    #[must_use]
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Quick => "debug",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [Self::Node, Self::Quick].into_iter().find(|profile| profile.name() == name);
+        known.ok_or_else(|| format!("`{name}` is no profile; there are node and quick"))
+    }
+}
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,21 +105,30 @@ pub fn read(path: &Path) -> Result<Vec<Program>, ProgramsError> {
     Ok(list.program)
 }
 
-/// Builds them and returns the folder in which they lie. `told` gets cargo's lines.
-pub fn build(programs: &[Program], checkout: &Path, told: &dyn Fn(&str)) -> Result<PathBuf, ProgramsError> {
+/// Builds them and returns their folder. `told` gets cargo's lines.
+pub fn build(
+    programs: &[Program],
+    checkout: &Path,
+    profile: Profile,
+    told: &dyn Fn(&str),
+) -> Result<PathBuf, ProgramsError> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
+    let folder = target.join(profile.folder());
     if programs.is_empty() {
-        return Ok(target.join(PROFILE));
+        return Ok(folder);
     }
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(checkout)
-        .args(["build", "--locked", "--profile", PROFILE, "--target-dir"])
+        .args(["build", "--locked", "--profile", profile.of_cargo(), "--target-dir"])
         .arg(&target);
     for program in programs {
         command.args(["--package", &program.package]);
     }
-    command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", mapped_paths(checkout).join("\x1f"));
+    // With flags of its own a quick build would share nothing.
+    if profile == Profile::Node {
+        command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", mapped_paths(checkout).join("\x1f"));
+    }
     // Where keelson itself was run by cargo: build scripts ask to run again when these change.
     for (name, _) in env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
@@ -89,7 +151,7 @@ pub fn build(programs: &[Program], checkout: &Path, told: &dyn Fn(&str)) -> Resu
         }
     }
     if child.wait().map_err(ProgramsError::Cargo)?.success() {
-        Ok(target.join(PROFILE))
+        Ok(folder)
     } else {
         let errors = log.len().saturating_sub(30);
         Err(ProgramsError::Build(log[errors..].join("\n")))

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::programs::Profile;
+
+/// The field of `os-release` that names the profile.
+const VARIANT: &str = "VARIANT_ID";
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
@@ -26,6 +31,9 @@ pub struct Release {
     /// Says that this build differs from what the lock pins; empty for a build that does not.
     #[serde(skip)]
     pub mark: String,
+    /// How its programs are compiled.
+    #[serde(skip)]
+    pub profile: Profile,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -88,11 +96,17 @@ impl Release {
     pub fn os_release(&self) -> String {
         let Self { name, id, id_like, version, codename, board, home_url, bug_report_url, .. } = self;
         let full = self.full_version();
+        // What is shipped is no variant.
+        let variant = match self.profile {
+            Profile::Node => String::new(),
+            other => format!("{VARIANT}={other}\n"),
+        };
         format!(
             "NAME=\"{name}\"\nID={id}\nID_LIKE=\"{id_like}\"\nVERSION={full}\nVERSION_ID={version}\n\
              IMAGE_ID={id}\nIMAGE_VERSION={full}\nPRETTY_NAME=\"{name} {full} ({codename})\"\n\
              VERSION_CODENAME={}\nANSI_COLOR=\"38;5;75\"\nHOME_URL=\"{home_url}\"\n\
-             BUG_REPORT_URL=\"{bug_report_url}\"\nCOREOS_BOARD=\"{board}\"\nDEFAULT_HOSTNAME=localhost\n",
+             BUG_REPORT_URL=\"{bug_report_url}\"\nCOREOS_BOARD=\"{board}\"\nDEFAULT_HOSTNAME=localhost\n\
+             {variant}",
             codename.to_lowercase(),
         )
     }
@@ -124,6 +138,12 @@ impl Release {
     }
 }
 
+/// The profile in the text of an image's `os-release`.
+pub fn profile_in(os_release: &str) -> Result<Profile, String> {
+    let variant = os_release.lines().find_map(|line| line.strip_prefix(VARIANT)?.strip_prefix('='));
+    variant.map_or(Ok(Profile::Node), str::parse)
+}
+
 /// A channel's name as it stands in file names and update requests.
 pub fn check_channel(channel: &str) -> Result<(), ReleaseError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
@@ -145,6 +165,14 @@ mod tests {
         release.mark = "relocked".into();
         assert!(release.os_release().contains("\nVERSION=1.2.3+relocked\nVERSION_ID=1.2.3\n"));
         assert!(!release.update_conf().contains("GROUP"));
+        assert!(!release.os_release().contains("VARIANT"), "what is shipped is no variant");
+        assert_eq!(profile_in(&release.os_release()), Ok(Profile::Node));
+        let shipped = format!("{release:?}");
+        release.profile = Profile::Quick;
+        assert_ne!(format!("{release:?}"), shipped, "it is part of the key of what is made of a release");
+        assert!(release.os_release().ends_with("\nVARIANT_ID=quick\n"));
+        assert_eq!(profile_in(&release.os_release()), Ok(Profile::Quick));
+        assert!(profile_in("VARIANT_ID=other\n").is_err());
         assert!(release.with_version("1.2").is_err());
     }
 }

@@ -6,7 +6,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use globset::Glob;
 use sandbox::Sandbox;
@@ -15,9 +15,10 @@ use crate::docker_archive::busybox_archive;
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
 use crate::lock::Lock;
-use crate::programs::Program;
+use crate::programs::{Profile, Program};
 use crate::release::Release;
 use crate::sbom::{BuiltProgram, sbom};
+use crate::strip::{NotElf, cut_to_segments};
 use crate::tool::{ToolError, command, run};
 use crate::tree::{
     At, FACTORY_ETC, TreeError, clone_by_links, lay_over, make_folder, put, put_link, remove, walk,
@@ -44,6 +45,8 @@ pub enum SystemError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Tool(#[from] ToolError),
+    #[error("cannot strip {path}")]
+    Program { path: PathBuf, source: NotElf },
     #[error("os/modes:{line}: {problem}")]
     Modes { line: usize, problem: String },
     #[error("cannot make the busybox container image")]
@@ -91,7 +94,11 @@ fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram
     let mut built = Vec::new();
     for program in inputs.programs {
         let file = inputs.built.join(&program.binary);
-        let content = fs::read(&file).at(&file)?;
+        let mut content = fs::read(&file).at(&file)?;
+        if inputs.release.profile == Profile::Quick {
+            cut_to_segments(&mut content)
+                .map_err(|source| SystemError::Program { path: file.clone(), source })?;
+        }
         built.push(BuiltProgram { name: program.binary.clone(), sha256: sha256(&content) });
         put(&tree.join(&program.path), &content, 0o755)?;
         for link in &program.links {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::enrolment;
 use crate::fetch::sha256_of;
 use crate::formats::{Record, record_path};
+use crate::release::profile_in;
 use crate::signature::{self, Trust};
 use crate::sparse::{copy_part, copy_sparse};
 use crate::tool::{ToolError, run};
@@ -190,6 +191,10 @@ impl Disk {
             cmdline.split_whitespace().find_map(|word| word.strip_prefix("usrhash=")).unwrap_or_default();
         let whole = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         checks.push(check("unified kernel image", whole, format!("{name}: {cmdline}")));
+        checks.push(match profile_in(&section(&uki, ".osrel")) {
+            Ok(profile) => check("profile of the programs", true, profile.to_string()),
+            Err(unknown) => check("profile of the programs", false, unknown),
+        });
         if whole {
             let (data, tree) = (self.partition("USR-A")?, self.partition("USR-A-verity")?);
             let named = data.uuid == hash[..32] && tree.uuid == hash[32..];

@@ -121,6 +121,24 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
+    fn what_is_tried_out_is_built_quickly_and_what_is_shipped_is_not() {
+        let check = |words: &[&str], expect: &str| {
+            let command = Cli::command();
+            let matches = command.get_matches_from([&["keelson"], words].concat());
+            let (mut name, mut verb) = matches.subcommand().unwrap();
+            while let Some(below) = verb.subcommand() {
+                (name, verb) = below;
+            }
+            let profile = verb.get_one::<image::programs::Profile>("profile").unwrap();
+            assert_eq!(profile.name(), expect, "{name}");
+        };
+        check(&["up"], "quick");
+        check(&["test"], "quick");
+        check(&["image", "build"], "node");
+        check(&["up", "--profile", "node"], "node");
+    }
+
+    #[test]
     fn flags_do_not_collide_and_every_verb_shows_an_example() {
         let mut command = Cli::command();
         command.build();

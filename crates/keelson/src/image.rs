@@ -10,6 +10,7 @@ use image::enrolment::SigningKey;
 use image::formats::{Format, finish};
 use image::lock::{Lock, Request};
 use image::mirror::Mirrors;
+use image::programs::Profile;
 use image::release::Release;
 use image::resolve::resolve;
 use image::signature::Trust;
@@ -64,6 +65,9 @@ struct BuildFlags {
     /// Channel that the image follows
     #[arg(long, value_name = "C", default_value = "alpha")]
     channel: String,
+    /// How the programs are compiled: node, as they are shipped, or quick, for trying out
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::Node)]
+    profile: Profile,
     /// Formats to write, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "qcow2,raw")]
     format: Vec<Format>,
@@ -117,6 +121,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     }
     options.version.clone_from(&flags.version);
     options.channel.clone_from(&flags.channel);
+    options.profile = flags.profile;
     options.sign = flags.sign.as_deref().map(signing_key).transpose()?;
     options.cancel = interrupt()?;
     let begun = std::time::Instant::now();
@@ -139,7 +144,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
             seconds[step] = json!(time);
         }
         output::print_json(&json!({
-            "version": record.version, "channel": record.channel, "files": record.files,
+            "version": record.version, "channel": record.channel, "profile": record.profile, "files": record.files,
             "usr_root_hash": record.usr_root_hash, "seconds": seconds,
         }))?;
         return Ok(ExitCode::SUCCESS);

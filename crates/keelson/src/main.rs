@@ -9,6 +9,7 @@ mod image;
 mod output;
 mod provide;
 mod published;
+mod server_url;
 mod update_server;
 mod verbs;
 

@@ -61,6 +61,26 @@ pub fn failed_units(nodes: &[NodeStatus]) -> String {
     failed.map(|node| format!("{}: failed units: {}\n", node.name, node.failed_units.join(", "))).collect()
 }
 
+/// How the programs of the machines that are up were compiled.
+pub fn profiles(nodes: &[NodeStatus]) -> String {
+    let mut found: Vec<&str> = nodes.iter().filter_map(|node| node.profile.as_deref()).collect();
+    found.sort_unstable();
+    found.dedup();
+    match &*found {
+        [] => String::new(),
+        [one] => format!("Profile: {one}\n"),
+        several => {
+            let of = |profile: &str| -> Vec<&str> {
+                let nodes = nodes.iter().filter(|node| node.profile.as_deref() == Some(profile));
+                nodes.map(|node| node.name.as_str()).collect()
+            };
+            let lists: Vec<_> =
+                several.iter().map(|profile| format!("{profile} ({})", of(profile).join(", "))).collect();
+            format!("Profile: {}\n", lists.join(", "))
+        }
+    }
+}
+
 /// What all machines of a cluster have in common, where it is not the usual.
 pub fn peculiarities(cluster: &Cluster) -> String {
     let mut lines = String::new();
@@ -103,6 +123,7 @@ mod tests {
             address: Ipv4Addr::new(10, 77, 0, 11),
             ssh: up.then_some(Endpoint { host: Ipv4Addr::LOCALHOST, port: 52211 }),
             version: up.then(|| "9999.1.0".into()),
+            profile: up.then(|| "quick".into()),
             slot: up.then(|| "a".into()),
             pid: up.then_some(7),
             failed_units: vec![],
@@ -132,6 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn the_profile_is_said_once_or_of_each_machine() {
+        let named = |name: &str, profile: &str| NodeStatus {
+            name: name.into(),
+            profile: Some(profile.into()),
+            ..node(NodeState::Ready)
+        };
+        assert_eq!(profiles(&[node(NodeState::Stopped)]), "");
+        assert_eq!(profiles(&[node(NodeState::Ready), node(NodeState::Stopped)]), "Profile: quick\n");
+        let mixed = [named("a", "quick"), named("b", "node"), named("c", "quick")];
+        assert_eq!(profiles(&mixed), "Profile: node (b), quick (a, c)\n");
+    }
+
+    #[test]
     fn the_table_and_the_document_have_the_contract_s_columns_and_names() {
         let text = status_table(&[node(NodeState::Ready), node(NodeState::Stopped)]);
         let expect = "NAME     STATE    ADDRESS     SSH              VERSION   SLOT\n\
@@ -140,7 +174,7 @@ mod tests {
         assert_eq!(text, expect);
         let value = status_json(&cluster(), &[node(NodeState::Ready)]);
         assert_eq!(value["nodes"][0]["ssh"], json!({"host": "127.0.0.1", "port": 52211}));
-        for name in ["name", "state", "address", "version", "slot", "pid"] {
+        for name in ["name", "state", "address", "version", "profile", "slot", "pid"] {
             assert!(value["nodes"][0].get(name).is_some(), "{name}");
         }
         assert_eq!(status_json(&cluster(), &[node(NodeState::Stopped)])["nodes"][0]["state"], "stopped");

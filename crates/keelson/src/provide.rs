@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use image::build::{Built, LockedTools, Options, build};
 use image::enrolment::FILES;
 use image::finished::{Taken, disk_of, name_of, take};
+use image::programs::Profile;
 use image::sparse::copy_sparse;
 use image::tree::{clone_by_links, remove};
 use image::verify::Disk;
@@ -40,6 +41,8 @@ pub struct Wanted<'a> {
     /// A file or folder; without one it is built from the checkout.
     pub named: Option<&'a Path>,
     pub channel: Option<&'a str>,
+    /// How the programs are compiled where it is built.
+    pub profile: Profile,
     /// Only on this back end.
     pub on: Option<BackendKind>,
     /// The cluster's folder, which keeps what its machines are laid over; none where they end with what is provided.
@@ -64,6 +67,7 @@ pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) 
     }
     let mut options = Options::for_checkout(&checkout()?);
     options.renew_gone = true;
+    options.profile = wanted.profile;
     options.cancel = Arc::clone(cancel);
     if let Some(channel) = wanted.channel {
         channel.clone_into(&mut options.channel);

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +14,9 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use url::{Host, Url};
 
 use crate::context::Context;
+use crate::server_url::ServerUrl;
 
 /// Where a server listens that `serve-updates` starts without words.
 pub const ADDRESS: &str = "127.0.0.1:8041";
@@ -81,39 +80,26 @@ impl Source {
                 }
             }
         };
-        let url = Url::parse(url.trim()).with_context(|| format!("the URL of {}", self.name()))?;
-        Ok(Some(asked_by_machines(&url).into()))
+        let url = url.trim().parse().with_context(|| format!("the URL of {}", self.name()))?;
+        Ok(Some(asked_by_machines(&url).to_string()))
     }
 }
 
 /// Notes in the server's folder what it is reached by.
-pub fn note_url(data: &Path, url: &Url) -> anyhow::Result<()> {
+pub fn note_url(data: &Path, url: &ServerUrl) -> anyhow::Result<()> {
     let file = data.join(REACHED_BY);
     std::fs::write(&file, format!("{url}\n")).with_context(|| format!("can not write {}", file.display()))
 }
 
 /// Where to ask a server for updates that is reached by `url`.
-pub fn asked(url: &Url) -> Url {
-    let mut asked = url.clone();
-    asked.set_path(&format!("{}/{UPDATE}", url.path().trim_end_matches('/')));
-    asked
+pub fn asked(url: &ServerUrl) -> ServerUrl {
+    url.below(UPDATE)
 }
 
 /// The same from machines of `keelson up`: this host's loopback is not theirs.
-pub fn asked_by_machines(url: &Url) -> Url {
-    let mut asked = asked(url);
-    let is_here = |address: IpAddr| address.is_loopback() || address.is_unspecified();
-    let here = match url.host() {
-        Some(Host::Ipv4(address)) => is_here(address.into()),
-        Some(Host::Ipv6(address)) => is_here(address.into()),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if here {
-        // invariant: it is a name, and http has hosts.
-        asked.set_host(Some(HOST_NAME)).unwrap_or_default();
-    }
-    asked
+pub fn asked_by_machines(url: &ServerUrl) -> ServerUrl {
+    let asked = asked(url);
+    if url.is_loopback() { asked.on(HOST_NAME) } else { asked }
 }
 
 /// Reads what `--update-server` names.
@@ -249,9 +235,9 @@ mod tests {
             ("https://a.example/b/", "https://a.example/b", "https://a.example/b"),
             ("http://192.0.2.7:80", "http://192.0.2.7", "http://192.0.2.7"),
         ] {
-            let url = Url::parse(url).unwrap();
-            assert_eq!(asked(&url).as_str(), format!("{here}/v1/update/"));
-            assert_eq!(asked_by_machines(&url).as_str(), format!("{machines}/v1/update/"));
+            let url: ServerUrl = url.parse().unwrap();
+            assert_eq!(asked(&url).to_string(), format!("{here}/v1/update/"));
+            assert_eq!(asked_by_machines(&url).to_string(), format!("{machines}/v1/update/"));
         }
     }
 
@@ -264,7 +250,7 @@ mod tests {
             ("http://127.0.0.1:4711/", "http://host.keelson:4711/v1/update/"),
             ("https://a.example/", "https://a.example/v1/update/"),
         ] {
-            note_url(folder.path(), &Url::parse(url).unwrap()).unwrap();
+            note_url(folder.path(), &url.parse().unwrap()).unwrap();
             assert_eq!(source.for_machines().unwrap().as_deref(), Some(machines));
             assert_eq!(Source::Url(url.to_owned()).for_machines().unwrap().as_deref(), Some(machines));
         }

@@ -203,6 +203,8 @@ pub struct NodeStatus {
     pub address: Ipv4Addr,
     pub ssh: Option<Endpoint>,
     pub version: Option<String>,
+    /// How its image's programs were compiled: `node` for what is shipped, `quick`.
+    pub profile: Option<String>,
     pub slot: Option<String>,
     pub pid: Option<i32>,
     pub failed_units: Vec<String>,

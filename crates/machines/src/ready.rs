@@ -25,6 +25,9 @@ pub struct Ready {
     pub state: String,
     #[serde(default)]
     pub version: Option<String>,
+    /// How its image's programs were compiled; none where the node does not say so.
+    #[serde(default)]
+    pub profile: Option<String>,
     #[serde(default)]
     pub slot: Option<String>,
     #[serde(default)]
@@ -180,11 +183,13 @@ mod tests {
         assert!(matches!(wait(&path, &before, process, stopped, &mut || {}), Err(ReadyError::Interrupted)));
         let ready = std::thread::scope(|scope| {
             let waiter = scope.spawn(|| wait(&path, &before, process, long, &mut || {}));
-            std::fs::write(folder.path().join("new"), "{\"state\":\"new\",\"slot\":\"b\"}\n").unwrap();
+            let line = "{\"state\":\"new\",\"profile\":\"quick\",\"slot\":\"b\"}\n";
+            std::fs::write(folder.path().join("new"), line).unwrap();
             std::fs::rename(folder.path().join("new"), &path).unwrap();
             waiter.join().unwrap().unwrap()
         });
         assert_eq!((ready.state.as_str(), ready.slot.as_deref()), ("new", Some("b")));
+        assert_eq!(ready.profile.as_deref(), Some("quick"));
         process.kill().unwrap();
         assert!(matches!(wait(&path, &mark(&path), process, long, &mut || {}), Err(ReadyError::Ended)));
     }

@@ -22,6 +22,7 @@ pub fn of(layout: &Layout, cluster: &Cluster) -> Vec<NodeStatus> {
                 address: node.address,
                 ssh: process.map(|_| Endpoint { host: Ipv4Addr::LOCALHOST, port: node.ssh_port }),
                 version: ready.as_ref().and_then(|ready| ready.version.clone()),
+                profile: ready.as_ref().and_then(|ready| ready.profile.clone()),
                 slot: ready.as_ref().and_then(|ready| ready.slot.clone()),
                 pid: process.map(|process| process.pid),
                 failed_units: ready.map(|ready| ready.failed_units).unwrap_or_default(),

@@ -3,14 +3,18 @@
 //! It keeps the order in which the records are to be tried, and leaves out what can be no host. It must never
 //! decide what a missing record means: that no service is there is an answer like any other, as an error.
 
-use std::net::SocketAddr;
+mod query;
+mod settings;
 
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
-use hickory_resolver::proto::rr::rdata::SRV;
-use hickory_resolver::{TokioResolver, system_conf};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use query::{Record, ask};
+use settings::Settings;
+
+pub use query::QueryError;
 
 #[cfg(test)]
 mod tests;
@@ -27,13 +31,13 @@ pub struct Service {
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     #[error("the machine's resolvers (/etc/resolv.conf)")]
-    Settings(#[source] Box<NetError>),
+    Settings(#[source] io::Error),
     #[error("lookup {0}: no such host")]
     NoSuchHost(Asked),
     #[error("lookup {0}: i/o timeout")]
     TimedOut(Asked),
     #[error("lookup {0}")]
-    Failed(Asked, #[source] Box<NetError>),
+    Failed(Asked, #[source] QueryError),
 }
 
 /// A name, and who was asked where that is known.
@@ -56,66 +60,75 @@ impl std::fmt::Display for Asked {
 /// Who is asked. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Resolver {
-    inner: TokioResolver,
-    only: Option<SocketAddr>,
+    settings: Arc<Settings>,
 }
 
+/// Where the machine's settings are.
+const SETTINGS: &str = "/etc/resolv.conf";
+
 impl Resolver {
-    /// As this machine is set up now. Needs a tokio runtime.
+    /// As this machine is set up now.
     pub fn of_this_machine() -> Result<Self, LookupError> {
-        let (config, options) = system_conf::read_system_conf().map_err(settings)?;
-        Self::with(config, options)
+        Settings::read(Path::new(SETTINGS)).map(Self::with).map_err(LookupError::Settings)
     }
 
-    fn with(config: ResolverConfig, options: ResolverOpts) -> Result<Self, LookupError> {
-        let only = match config.name_servers() {
-            [server] => server.connections.first().map(|way| SocketAddr::new(server.ip, way.port)),
-            _ => None,
-        };
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let inner = builder.with_options(options).build().map_err(settings)?;
-        Ok(Self { inner, only })
+    fn with(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings) }
     }
 
     /// `_SERVICE._tcp.DOMAIN`: its places, the first to be tried first. By priority, then by weight; without the
-    /// dice that RFC 2782 throws among weights, so that all who ask see one order.
+    /// dice that RFC 2782 throws among weights, so that all who ask see one order. Needs a tokio runtime.
     pub async fn services(&self, service: &str, domain: &str) -> Result<Vec<Service>, LookupError> {
         let name = format!("_{service}._tcp.{domain}");
-        let found = self.inner.srv_lookup(name.as_str()).await;
-        let asked = Asked { name, server: self.only };
-        let found = match found {
-            Ok(found) => found,
-            Err(error) if error.is_no_records_found() => return Err(LookupError::NoSuchHost(asked)),
-            Err(NetError::Timeout) => return Err(LookupError::TimedOut(asked)),
-            Err(error) => return Err(LookupError::Failed(asked, Box::new(error))),
+        let mut records = Vec::new();
+        for name in self.settings.names(&name) {
+            records = self.records(&name).await?;
+            if !records.is_empty() {
+                break;
+            }
+        }
+        records.sort_by_cached_key(order);
+        let services: Vec<_> = records.iter().filter_map(place).collect();
+        if services.is_empty() { Err(LookupError::NoSuchHost(self.asked(&name))) } else { Ok(services) }
+    }
+
+    /// What the first server says that answers.
+    async fn records(&self, name: &str) -> Result<Vec<Record>, LookupError> {
+        let Settings { servers, timeout, attempts, .. } = &*self.settings;
+        let mut error = LookupError::TimedOut(self.asked(name));
+        for _ in 0..*attempts {
+            for server in servers {
+                match tokio::time::timeout(*timeout, ask(*server, name)).await {
+                    Ok(Ok(records)) => return Ok(records),
+                    Ok(Err(failed)) => error = LookupError::Failed(self.asked(name), failed),
+                    Err(_) => error = LookupError::TimedOut(self.asked(name)),
+                }
+            }
+        }
+        Err(error)
+    }
+
+    fn asked(&self, name: &str) -> Asked {
+        let server = match &*self.settings.servers {
+            [only] => Some(*only),
+            _ => None,
         };
-        let mut records: Vec<&SRV> =
-            found.answers().iter().filter_map(|record| service_of(&record.data)).collect();
-        records
-            .sort_by_key(|record| (record.priority, u16::MAX - record.weight, &record.target, record.port));
-        let services: Vec<_> = records.into_iter().filter_map(place).collect();
-        if services.is_empty() { Err(LookupError::NoSuchHost(asked)) } else { Ok(services) }
+        Asked { name: name.to_owned(), server }
     }
 }
 
-fn settings(error: NetError) -> LookupError {
-    LookupError::Settings(Box::new(error))
-}
-
-fn service_of(data: &RData) -> Option<&SRV> {
-    match data {
-        RData::SRV(record) => Some(record),
-        // An alias on the way.
-        _ => None,
-    }
+/// Records alike in priority and weight are ordered as RFC 4034 (6.1) orders names.
+fn order(record: &Record) -> (u16, u16, Vec<Vec<u8>>, u16) {
+    let target = record.target.iter().rev().map(|label| label.to_ascii_lowercase()).collect();
+    (record.priority, u16::MAX - record.weight, target, record.port)
 }
 
 /// None for the target `.`, which says that there is no such service, and for names that no host has: they go
 /// into URLs and lists.
-fn place(record: &SRV) -> Option<Service> {
-    let host = record.target.to_ascii();
-    let host = host.trim_end_matches('.');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_host = !host.is_empty() && host.bytes().all(plain);
-    is_host.then(|| Service { host: host.to_owned(), port: record.port })
+fn place(record: &Record) -> Option<Service> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let labels = &record.target;
+    let is_host = !labels.is_empty() && labels.iter().flatten().all(plain);
+    let host = || String::from_utf8_lossy(&labels.join(&b'.')).into_owned();
+    is_host.then(|| Service { host: host(), port: record.port })
 }

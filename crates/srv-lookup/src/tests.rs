@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::RecordType;
+use simple_dns::RCODE;
 
 use super::Resolver;
+use super::settings::Settings;
 
 #[path = "../tests/kit/zone.rs"]
 mod zone;
@@ -14,14 +13,13 @@ mod zone;
 use zone::{Says, Zone};
 
 fn resolver(zone: &Zone) -> Resolver {
-    let ways = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut way| {
-        way.port = zone.address.port();
-        way
-    });
-    let server = NameServerConfig::new(zone.address.ip(), true, ways.to_vec());
-    let mut options = ResolverOpts::default();
-    (options.timeout, options.attempts) = (Duration::from_millis(300), 1);
-    Resolver::with(ResolverConfig::from_parts(None, Vec::new(), vec![server]), options).unwrap()
+    Resolver::with(Settings {
+        servers: vec![zone.address],
+        search: Vec::new(),
+        dots: 1,
+        timeout: Duration::from_millis(300),
+        attempts: 1,
+    })
 }
 
 /// What is found, one place a line; or the error.
@@ -37,7 +35,7 @@ async fn found(zone: &Zone, service: &str) -> String {
 
 fn zone() -> Zone {
     Zone::serve("127.0.0.1:0", |name, kind| {
-        assert_eq!(kind, RecordType::SRV, "{name}");
+        assert_eq!(kind, "SRV", "{name}");
         let owned = |(priority, weight, port, target): (u16, u16, u16, &str)| {
             (priority, weight, port, target.to_owned())
         };
@@ -57,9 +55,9 @@ fn zone() -> Zone {
                 Says::Services([(0, 0, 1, "a,b=http://x.test."), (0, 0, 1, "good.test.")].map(owned).to_vec())
             }
             "_empty._tcp.example.test" => Says::Services(Vec::new()),
-            "_broken._tcp.example.test" => Says::Code(ResponseCode::ServFail),
+            "_broken._tcp.example.test" => Says::Code(RCODE::ServerFailure),
             "_silent._tcp.example.test" => Says::Silence,
-            _ => Says::Code(ResponseCode::NXDomain),
+            _ => Says::Code(RCODE::NameError),
         }
     })
 }

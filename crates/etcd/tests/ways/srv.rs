@@ -1,8 +1,7 @@
 //! `-discovery-srv`: members that DNS names.
 
 use conformance::backend::{in_own_namespaces, resolve_on_loopback};
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::RecordType;
+use simple_dns::RCODE;
 
 use crate::process::{Etcd, get, put, try_get};
 use crate::zone::{Says, Zone};
@@ -10,16 +9,16 @@ use crate::zone::{Says, Zone};
 /// `m1.cluster.test` to `m3.cluster.test` at 127.0.0.1 to 127.0.0.3.
 fn zone() -> Zone {
     Zone::serve("127.0.0.1:53", |name, kind| match (name, kind) {
-        ("_etcd-server._tcp.cluster.test", RecordType::SRV) => {
+        ("_etcd-server._tcp.cluster.test", "SRV") => {
             let record = |number| (0, 0, 2380, format!("m{number}.cluster.test."));
             Says::Services((1..=3).map(record).collect())
         }
         (name, kind) => {
             let host = name.strip_suffix(".cluster.test").and_then(|host| host.strip_prefix('m'));
             match (host.and_then(|number| number.parse().ok()), kind) {
-                (Some(number @ 1..=3), RecordType::A) => Says::Address([127, 0, 0, number].into()),
-                (Some(1..=3), _) => Says::Code(ResponseCode::NoError),
-                _ => Says::Code(ResponseCode::NXDomain),
+                (Some(number @ 1..=3), "A") => Says::Address([127, 0, 0, number].into()),
+                (Some(1..=3), _) => Says::Code(RCODE::NoError),
+                _ => Says::Code(RCODE::NameError),
             }
         }
     })

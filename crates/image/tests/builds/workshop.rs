@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use image::build::{Options, fill_cache};
-use image::programs;
+use image::programs::{self, Profile};
 use image::tree::{clone_by_links, make_folder, walk};
 use progress::Progress;
 
@@ -58,7 +58,7 @@ pub fn workshop() -> &'static Workshop {
         copy(&checkout.join("os"), &folder.join("locked/os"));
         lock.write(&folder.join("locked/os/packages.lock")).unwrap();
         let list = programs::read(&checkout.join("os/programs.toml")).unwrap();
-        let built = programs::build(&list, &checkout, &|_| ()).unwrap();
+        let built = programs::build(&list, &checkout, Profile::Node, &|_| ()).unwrap();
         let shop = Workshop {
             programs: folder.join("programs"),
             cache: folder.join("cache"),

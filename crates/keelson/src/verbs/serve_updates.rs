@@ -11,10 +11,10 @@ use rollout::App;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use url::Url;
 
 use crate::context::Context;
 use crate::output;
+use crate::server_url::ServerUrl;
 use crate::update_server::{self, ADDRESS, FOLDER};
 
 /// As `os/release.toml` has it.
@@ -29,8 +29,8 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// What machines reach it by, where that is not what they call it (a proxy, TLS)
-    #[arg(long, value_name = "URL", value_parser = url)]
-    public_url: Option<Url>,
+    #[arg(long, value_name = "URL")]
+    public_url: Option<ServerUrl>,
     /// Key that signs what channels have; `keelson keys` makes one [default: ~/.config/keelson/keys/channel.key, or
     /// one that the server makes for itself]
     #[arg(long, value_name = "FILE")]
@@ -38,13 +38,6 @@ pub struct Flags {
     /// The application that it begins with
     #[arg(long, value_name = "UUID", default_value = APP_ID)]
     app_id: String,
-}
-
-fn url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(url),
-        _ => Err("it wants http://HOST or https://HOST".to_owned()),
-    }
 }
 
 /// Until it is interrupted.
@@ -58,7 +51,7 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let signer = flags.key.clone().or_else(made);
     let settings = Settings {
         data: data.clone(),
-        public_url: flags.public_url.as_ref().map(Url::to_string),
+        public_url: flags.public_url.as_ref().map(ServerUrl::to_string),
         key: signer,
         app,
     };
@@ -69,14 +62,14 @@ pub async fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     })?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let address = listener.local_addr()?;
-    let url = Url::parse(&format!("http://{address}/"))?;
+    let url: ServerUrl = format!("http://{address}/").parse()?;
     let (token, key) = (data.join(ADMIN_TOKEN), data.join(PUBLIC_KEY));
     let by = flags.public_url.as_ref().unwrap_or(&url);
     update_server::note_url(&data, by)?;
     let (update, here) = (update_server::asked(by), update_server::asked_by_machines(by));
     if context.json {
         output::print_json(
-            &json!({ "url": url.as_str(), "update": update.as_str(), "token_file": token, "online_key": key }),
+            &json!({ "url": url.to_string(), "update": update.to_string(), "token_file": token, "online_key": key }),
         )?;
     } else {
         output::print(format!("{url}\n"))?;

@@ -15,6 +15,10 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (table, failed) = (output::status_table(&nodes), output::failed_units(&nodes));
-    output::print(format!("{table}\n{}{failed}", output::peculiarities(&cluster)))?;
+    output::print(format!(
+        "{table}\n{}{}{failed}",
+        output::peculiarities(&cluster),
+        output::profiles(&nodes)
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

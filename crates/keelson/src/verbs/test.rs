@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use image::programs::Profile;
 use machines::cluster::BackendKind;
 use progress::Progress;
 use scenarios::{Outcome, Run, Scenario};
@@ -42,6 +43,9 @@ pub struct Flags {
     /// Image to test: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
+    /// How the programs are compiled where this checkout is built: quick, or node as they are shipped
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::Quick)]
+    profile: Profile,
 }
 
 impl Flags {
@@ -63,7 +67,13 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         return Err(WrongUse("no such scenario is for this back end".to_owned()).into());
     }
     let cancel = interrupt()?;
-    let wanted = Wanted { named: flags.image.as_deref(), channel: None, on: flags.on, keep_in: None };
+    let wanted = Wanted {
+        named: flags.image.as_deref(),
+        channel: None,
+        profile: flags.profile,
+        on: flags.on,
+        keep_in: None,
+    };
     let provided = provide::provide(context, wanted, &cancel)?;
     let run = Run {
         image: provided.image.clone(),

@@ -306,13 +306,14 @@ fn finish(
     let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
     output::print(format!(
-        "\n{}\n\n{}{}Log in          {keelson} ssh {first}\n\
+        "\n{}\n\n{}{}{}Log in          {keelson} ssh {first}\n\
          Then try        etcdctl set /message Hello ; fleetctl list-machines\n\
          Run a service   fleetctl start /usr/share/keelson/examples/myapp.service\n\
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),
         output::peculiarities(&site.cluster()),
+        output::profiles(&nodes),
         output::failed_units(&nodes),
         output::with_home(context.layout()?.root())
     ))?;

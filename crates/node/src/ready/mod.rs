@@ -79,6 +79,7 @@ fn observe(root: &Root, boot: Boot) -> Result<Report> {
     Ok(Report {
         state: "ready",
         version: report::version(root),
+        profile: report::profile(root),
         slot: slot::slot(root),
         failed_units: boot.failed_units,
         address: found.map(|found| found.address),

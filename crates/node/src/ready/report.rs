@@ -9,6 +9,8 @@ use serde::Serialize;
 use crate::os_release;
 use crate::root::Root;
 
+/// The profile of images that are shipped.
+const SHIPPED: &str = "node";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,6 +18,8 @@ pub struct Report {
     pub state: &'static str,
     /// `VERSION_ID` of the image.
     pub version: Option<String>,
+    /// `VARIANT_ID` of the image: the profile of its programs; what is shipped names none, and is `node`.
+    pub profile: Option<String>,
     /// `a` or `b`; none in a container.
     pub slot: Option<char>,
     pub failed_units: Vec<String>,
@@ -46,6 +50,12 @@ pub fn version(root: &Root) -> Option<String> {
     os_release::value(root, "VERSION_ID")
 }
 
+/// None where the image names nothing of itself.
+pub fn profile(root: &Root) -> Option<String> {
+    version(root)?;
+    Some(os_release::value(root, "VARIANT_ID").unwrap_or_else(|| SHIPPED.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,20 +65,40 @@ mod tests {
         let report = Report {
             state: "ready",
             version: Some("9999.1.0".into()),
+            profile: Some("quick".into()),
             slot: Some('a'),
             failed_units: vec!["x.service".into()],
             address: Some(Ipv4Addr::new(10, 77, 0, 11)),
             boot_id: "0123".into(),
             startup_ms: 17,
         };
-        let expected = "{\"state\":\"ready\",\"version\":\"9999.1.0\",\"slot\":\"a\",\
+        let expected = "{\"state\":\"ready\",\"version\":\"9999.1.0\",\"profile\":\"quick\",\"slot\":\"a\",\
                         \"failed_units\":[\"x.service\"],\"address\":\"10.77.0.11\",\"boot_id\":\"0123\",\
                         \"startup_ms\":17}\n";
         assert_eq!(report.line().unwrap(), expected);
-        let unknown = Report { version: None, slot: None, address: None, failed_units: Vec::new(), ..report };
-        let expected = "{\"state\":\"ready\",\"version\":null,\"slot\":null,\"failed_units\":[],\
-                        \"address\":null,\"boot_id\":\"0123\",\"startup_ms\":17}\n";
+        let unknown = Report {
+            version: None,
+            profile: None,
+            slot: None,
+            address: None,
+            failed_units: Vec::new(),
+            ..report
+        };
+        let expected = "{\"state\":\"ready\",\"version\":null,\"profile\":null,\"slot\":null,\
+                        \"failed_units\":[],\"address\":null,\"boot_id\":\"0123\",\"startup_ms\":17}\n";
         assert_eq!(unknown.line().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_image_without_a_variant_is_one_that_is_shipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        assert_eq!(profile(&root), None);
+        fs::create_dir_all(root.at("/usr/lib")).unwrap();
+        for (variant, expected) in [("", "node"), ("VARIANT_ID=quick\n", "quick")] {
+            fs::write(root.at(os_release::OS_RELEASE), format!("VERSION_ID=1.2.3\n{variant}")).unwrap();
+            assert_eq!(profile(&root).as_deref(), Some(expected), "{variant}");
+        }
     }
 
     #[test]

@@ -5,9 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, SRV};
-use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use simple_dns::rdata::{A, RData, SRV};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord};
 
 /// What one may send over UDP to who did not ask for more.
 const DATAGRAM: usize = 512;
@@ -18,7 +17,7 @@ pub enum Says {
     Services(Vec<(u16, u16, u16, String)>),
     #[allow(dead_code, reason = "not every test that has this kit asks for addresses")]
     Address(Ipv4Addr),
-    Code(ResponseCode),
+    Code(RCODE),
     /// Nothing at all.
     Silence,
 }
@@ -28,11 +27,12 @@ pub struct Zone {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-type Answers = Arc<dyn Fn(&str, RecordType) -> Says + Send + Sync>;
+type Answers = Arc<dyn Fn(&str, &str) -> Says + Send + Sync>;
 
 impl Zone {
-    /// Serves until the test's process ends. Names come to `answers` without a dot at their end.
-    pub fn serve(at: &str, answers: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static) -> Zone {
+    /// Serves until the test's process ends. Names come to `answers` without a dot at their end, with the type that is
+    /// asked for, as `SRV`.
+    pub fn serve(at: &str, answers: impl Fn(&str, &str) -> Says + Send + Sync + 'static) -> Zone {
         // A port that is free for both: the second is tried until it fits the first.
         let (udp, tcp) = (0..50)
             .find_map(|_| {
@@ -64,11 +64,13 @@ fn datagrams(socket: &UdpSocket, asked: &Mutex<Vec<String>>, answers: &Answers) 
     let mut buffer = [0; 4096];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
-        let Some(answer) = answer("udp", &buffer[..length], asked, answers) else { continue };
-        let bytes = match answer.to_vec().unwrap() {
-            bytes if bytes.len() > DATAGRAM => answer.truncate().to_vec().unwrap(),
-            bytes => bytes,
-        };
+        let question = &buffer[..length];
+        let Some(mut bytes) = answer("udp", question, asked, answers) else { continue };
+        if bytes.len() > DATAGRAM {
+            let mut short = Packet::parse(question).unwrap().into_reply();
+            short.set_flags(PacketFlag::TRUNCATION);
+            bytes = short.build_bytes_vec().unwrap();
+        }
         socket.send_to(&bytes, from).unwrap();
     }
 }
@@ -79,36 +81,34 @@ fn stream_of(mut stream: TcpStream, asked: &Mutex<Vec<String>>, answers: &Answer
     stream.read_exact(&mut length).unwrap();
     let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut question).unwrap();
-    let Some(answer) = answer("tcp", &question, asked, answers) else { return };
-    let bytes = answer.to_vec().unwrap();
+    let Some(bytes) = answer("tcp", &question, asked, answers) else { return };
     stream.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&bytes).unwrap();
 }
 
-fn answer(way: &str, question: &[u8], asked: &Mutex<Vec<String>>, answers: &Answers) -> Option<Message> {
-    let question = Message::from_vec(question).unwrap();
-    let query = question.queries[0].clone();
-    let text = query.name().to_ascii();
-    let text = text.trim_end_matches('.');
-    asked.lock().unwrap().push(format!("{way} {} {text}", query.query_type()));
-    let mut out = Message::response(question.metadata.id, OpCode::Query);
-    out.metadata.recursion_desired = question.metadata.recursion_desired;
-    out.metadata.recursion_available = true;
-    out.add_query(query.clone());
-    let record = |data| Record::from_rdata(query.name().clone(), 60, data);
-    match answers(text, query.query_type()) {
+fn answer(way: &str, question: &[u8], asked: &Mutex<Vec<String>>, answers: &Answers) -> Option<Vec<u8>> {
+    let mut out = Packet::parse(question).unwrap().into_reply();
+    out.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::RECURSION_AVAILABLE);
+    let query = out.questions[0].clone();
+    let text = query.qname.to_string();
+    let kind = match query.qtype {
+        QTYPE::TYPE(kind) => format!("{kind:?}"),
+        other => format!("{other:?}"),
+    };
+    asked.lock().unwrap().push(format!("{way} {kind} {text}"));
+    let record = |data| ResourceRecord::new(query.qname.clone(), CLASS::IN, 60, data);
+    let said = answers(&text, &kind);
+    match &said {
         Says::Services(services) => {
             for (priority, weight, port, target) in services {
-                let labels = target.split('.').filter(|label| !label.is_empty());
-                let target = Name::from_labels(labels.map(str::as_bytes)).unwrap();
-                out.add_answer(record(RData::SRV(SRV::new(priority, weight, port, target))));
+                let target = Name::new(target.trim_end_matches('.')).unwrap();
+                let srv = SRV { priority: *priority, weight: *weight, port: *port, target };
+                out.answers.push(record(RData::SRV(srv)));
             }
         }
-        Says::Address(address) => {
-            out.add_answer(record(RData::A(A(address))));
-        }
-        Says::Code(code) => out.metadata.response_code = code,
+        Says::Address(address) => out.answers.push(record(RData::A(A { address: (*address).into() }))),
+        Says::Code(code) => *out.rcode_mut() = *code,
         Says::Silence => return None,
     }
-    Some(out)
+    Some(out.build_bytes_vec().unwrap())
 }

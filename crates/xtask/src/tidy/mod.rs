@@ -3,6 +3,7 @@
 //! A rule only reads. What it can not check on this host it must report as skipped, with the reason.
 
 mod contract_tests;
+mod equal_features;
 mod file_sizes;
 mod finding;
 mod forbidden_names;
@@ -35,6 +36,7 @@ pub const RULES: [Rule; 11] = [
     Rule { name: "licences", check: licences::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
+    Rule { name: "equal-features", check: equal_features::check },
     Rule { name: "unit-files", check: unit_files::check },
     Rule { name: "unit-exposure", check: unit_exposure::check },
     Rule { name: "shell-scripts", check: shell_scripts::check },

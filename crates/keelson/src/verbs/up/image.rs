@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use image::programs::Profile;
 use machines::cluster::BackendKind;
 use machines::image::Image;
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ pub struct Flags {
     /// Image to boot: a disk that `image build` wrote, or its folder
     #[arg(long, value_name = "FILE", env = "KEELSON_IMAGE")]
     image: Option<PathBuf>,
+    /// How the programs are compiled where this checkout is built: quick, or node as they are shipped
+    #[arg(long, value_name = "PROFILE", default_value_t = Profile::Quick)]
+    profile: Profile,
     /// Channel: the version that it has, where a channel server is known that has one, else built from the checkout;
     /// the machines ask that server for updates [default: alpha, and nobody is asked]
     #[arg(long, value_name = "C")]
@@ -87,8 +91,13 @@ pub fn find(
             "channel {channel}: no channel server that has a version is known, this checkout is built"
         ));
     }
-    let wanted =
-        Wanted { named: flags.image.as_deref(), channel, on: Some(on), keep_in: Some(layout.root()) };
+    let wanted = Wanted {
+        named: flags.image.as_deref(),
+        channel,
+        profile: flags.profile,
+        on: Some(on),
+        keep_in: Some(layout.root()),
+    };
     let image = provide::provide(context, wanted, cancel)?.image;
     if let Some(version) = config.image_version.as_ref().filter(|version| **version != image.version) {
         let warning = format!("warning: $image_version is {version}, the image is {}", image.version);

@@ -1,0 +1,113 @@
+//! A quick image is compiled from what `cargo keelson` is compiled from, which cargo uses again only where both need the
+//! same features of a package.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::finding::{Finding, Outcome};
+use crate::command::cargo;
+use crate::workspace::Workspace;
+
+/// What builds images.
+const BUILDER: &str = "keelson";
+const PROGRAMS: &str = "os/programs.toml";
+/// Packages that nearly nothing else depends on, or that one side compiles for build scripts, which are compiled with other
+/// settings: to compile them twice takes seconds.
+const TWICE: [&str; 5] = ["phf_shared", "regex-automata", "regex-syntax", "uuid", "winnow"];
+
+#[derive(Deserialize)]
+struct Programs {
+    program: Vec<Program>,
+}
+
+#[derive(Deserialize)]
+struct Program {
+    package: String,
+}
+
+pub fn check(workspace: &Workspace) -> Result<Outcome> {
+    if !workspace.has_package(BUILDER) {
+        return Ok(Outcome::Skipped(format!("there is no package {BUILDER}")));
+    }
+    let programs: Programs = toml::from_str(&workspace.read(Path::new(PROGRAMS))?).context(PROGRAMS)?;
+    let packages: Vec<&str> = programs.program.iter().map(|program| program.package.as_str()).collect();
+    let builder = features(&tree(&workspace.root, &[BUILDER])?);
+    let programs = features(&tree(&workspace.root, &packages)?);
+    Ok(Outcome::of(differences(&builder, &programs)))
+}
+
+/// A line for each package that is compiled: `NAME vVERSION|FEATURE,FEATURE`.
+fn tree(root: &Path, packages: &[&str]) -> Result<String> {
+    let mut command = cargo(root, &["tree", "--locked", "--edges", "normal,build", "--prefix", "none"]);
+    command.args(["--format", "{p}|{f}"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    let output = command.output().context("can not start cargo tree")?;
+    if !output.status.success() {
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Of each package the sets of features with which it is compiled: one for programs, one for what runs in compilers.
+fn features(tree: &str) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (package, features) in tree.lines().filter_map(|line| line.split_once('|')) {
+        let (features, sets) =
+            (features.trim_end_matches(" (*)"), found.entry(package.to_owned()).or_default());
+        if !sets.iter().any(|set| set == features) {
+            sets.push(features.to_owned());
+        }
+    }
+    found
+}
+
+fn differences(
+    builder: &BTreeMap<String, Vec<String>>,
+    programs: &BTreeMap<String, Vec<String>>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (package, with) in builder {
+        let name = package.split(' ').next().unwrap_or(package);
+        let Some(needed) = programs.get(package).filter(|_| !TWICE.contains(&name)) else { continue };
+        if !with.iter().any(|set| needed.contains(set)) {
+            let (with, needed) = (with.join(" | "), needed.join(" | "));
+            let message = format!(
+                "{package} is compiled twice: for {BUILDER} with [{with}], for the node's programs with [{needed}]: make \
+                 the features equal in the workspace's Cargo.toml, or name the package in crates/{BUILDER}/Cargo.toml"
+            );
+            findings.push(Finding::new("Cargo.toml", message));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(builder: &str, programs: &str, expect: &[&str]) {
+        let found = differences(&features(builder), &features(programs));
+        assert_eq!(found.len(), expect.len(), "{found:?}");
+        for (finding, package) in found.iter().zip(expect) {
+            assert!(finding.message.starts_with(package), "{finding}");
+        }
+    }
+
+    #[test]
+    fn other_features_of_a_common_package_are_found() {
+        check("a v1.0.0|std\nb v1.0.0|", "a v1.0.0|alloc,std\nb v1.0.0|x (*)\n", &["a v1.0.0 ", "b v1.0.0 "]);
+    }
+
+    #[test]
+    fn the_same_features_another_version_and_what_only_one_has_pass() {
+        check("a v1.0.0|std\na v1.0.0|std (*)\n", "a v1.0.0|std (*)\n", &[]);
+        check("a v1.0.0|std", "a v2.0.0|\nb v1.0.0|\n", &[]);
+        check("a v1.0.0|std\na v1.0.0|\n", "a v1.0.0|\n", &[]);
+        check("uuid v1.0.0|std", "uuid v1.0.0|\n", &[]);
+    }
+}
