@@ -12,6 +12,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Names a folder with the compiled programs of a quick image: whoever compiled them with other programs, as
+/// `cargo verify` does with its tests, need not have cargo compile them with other features once more.
+pub const COMPILED: &str = "KEELSON_PROGRAMS";
+
 /// How the programs are compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -116,6 +120,9 @@ pub fn build(
     let folder = target.join(profile.folder());
     if programs.is_empty() {
         return Ok(folder);
+    }
+    if let Some(compiled) = env::var_os(COMPILED).filter(|_| profile == Profile::Quick) {
+        return Ok(checkout.join(compiled));
     }
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command

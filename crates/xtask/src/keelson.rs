@@ -1,14 +1,63 @@
-//! Builds the `keelson` program, for checks that run it elsewhere than in this checkout.
+//! Builds the `keelson` program and the node's programs, for checks that run them elsewhere than in this checkout.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::Deserialize;
 
 use crate::built;
 
+/// Names the folder of the node's programs to `keelson`, which else has cargo compile them.
+const PROGRAMS: &str = "KEELSON_PROGRAMS";
+const LIST: &str = "os/programs.toml";
+
+#[derive(Deserialize)]
+struct Programs {
+    program: Vec<Program>,
+}
+
+#[derive(Deserialize)]
+struct Program {
+    binary: String,
+}
+
+/// The program.
 pub fn build(root: &Path) -> Result<PathBuf> {
+    let mut arguments = vec!["--workspace".to_owned(), "--bin".to_owned(), "keelson".to_owned()];
+    for program in programs(root)? {
+        arguments.extend(["--bin".to_owned(), program]);
+    }
     // Of the whole workspace, and beside an example, for which cargo chooses the features that tests have: with others
     // all would be compiled once more.
-    let programs = built::build(root, &["--workspace", "--bin", "keelson", "--example", "local"])?;
-    built::named(&programs, "keelson").map(Path::to_path_buf)
+    arguments.extend(["--example".to_owned(), "local".to_owned()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let built = built::build(root, &arguments)?;
+    built::named(&built, "keelson").map(Path::to_path_buf)
+}
+
+/// The program as a command that takes the node's programs from beside it.
+pub fn command(root: &Path) -> Result<Command> {
+    let program = build(root)?;
+    let mut command = Command::new(&program);
+    command.env(PROGRAMS, program.parent().unwrap_or(root)).current_dir(root);
+    Ok(command)
+}
+
+/// The node's programs, by `os/programs.toml`.
+fn programs(root: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(root.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
+    let list: Programs = toml::from_str(&text).with_context(|| format!("{LIST} is malformed"))?;
+    Ok(list.program.into_iter().map(|program| program.binary).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_programs_are_known() {
+        let programs = programs(&crate::workspace::root()).unwrap();
+        assert!(programs.iter().any(|name| name == "etcd") && programs.iter().any(|name| name == "fleetd"));
+    }
 }

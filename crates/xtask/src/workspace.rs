@@ -66,6 +66,10 @@ impl Workspace {
         Ok(Self { root: root.to_path_buf(), packages: metadata.packages, files: list(root)? })
     }
 
+    pub fn has_package(&self, name: &str) -> bool {
+        self.packages.iter().any(|package| package.name == name)
+    }
+
     /// The package in whose folder a file of the checkout is.
     pub fn package_of(&self, file: &Path) -> Option<&Package> {
         let path = self.root.join(file);
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn this_checkout_loads() {
         let workspace = Workspace::load(&root()).unwrap();
-        assert!(workspace.packages.iter().any(|package| package.name == "xtask"));
+        assert!(workspace.has_package("xtask"));
         let file = Path::new("crates/xtask/src/workspace.rs");
         assert_eq!(workspace.package_of(file).unwrap().name, "xtask");
         assert!(workspace.package_of(Path::new("docs/updates.md")).is_none());

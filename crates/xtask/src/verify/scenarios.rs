@@ -3,7 +3,6 @@
 //! Keelson's own JSON decides: a scenario that this host cannot run is skipped, not passed.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -14,6 +13,13 @@ use super::run::{Run, Selected};
 use crate::command::{show_and_read, succeed};
 use crate::keelson;
 use crate::reference::Reference;
+
+/// The profiles of the node's programs: compiled with the tests, and as releases have them.
+const QUICK: &str = "quick";
+const SHIPPED_PROFILE: &str = "node";
+/// One scenario for each program of the node.
+const SHIPPED: [&str; 6] =
+    ["boots", "etcd-tutorial", "from-file", "provision", "fleet", "locksmith-one-at-a-time"];
 
 /// What `keelson test --json` prints: the counts are its contract, the list says why.
 #[derive(Debug, Deserialize)]
@@ -50,8 +56,8 @@ pub fn parts(run: &Run<'_>, back_end: &str, step: &str) -> Result<Vec<Part>> {
 }
 
 fn list(root: &Path) -> Result<Vec<Scenario>> {
-    let mut command = Command::new(keelson::build(root)?);
-    let listed = succeed(show_and_read(command.args(["--json", "test", "--list"]).current_dir(root))?)?;
+    let mut command = keelson::command(root)?;
+    let listed = succeed(show_and_read(command.args(["--json", "test", "--list"]))?)?;
     serde_json::from_str(&listed.stdout).context("keelson test --list --json printed something else")
 }
 
@@ -64,20 +70,31 @@ pub fn run(run: &Run<'_>, back_end: &str, step: &str, selected: Selected) -> Res
     let mut result = if names.is_empty() {
         StepResult::new(step, State::Skipped("no time left".to_owned()))
     } else {
-        run_named(run, back_end, step, &names)?
+        run_named(run, back_end, step, &names, QUICK)?
     };
     result.skipped.extend(skipped);
     Ok(vec![result])
 }
 
-fn run_named(run: &Run<'_>, back_end: &str, step: &str, names: &[String]) -> Result<StepResult> {
+/// Some scenarios on nspawn nodes, with the programs as they are shipped.
+pub fn run_shipped(run: &Run<'_>, step: &str) -> Result<StepResult> {
+    run_named(run, "nspawn", step, &SHIPPED.map(str::to_owned), SHIPPED_PROFILE)
+}
+
+fn run_named(
+    run: &Run<'_>,
+    back_end: &str,
+    step: &str,
+    names: &[String],
+    profile: &str,
+) -> Result<StepResult> {
     let root = &run.workspace.root;
-    let mut command = Command::new(keelson::build(root)?);
-    command.args(["--json", "test", "--on", back_end, "--jobs", jobs(back_end)]);
+    let mut command = keelson::command(root)?;
+    command.args(["--json", "test", "--on", back_end, "--jobs", jobs(back_end), "--profile", profile]);
     if let Some(seconds) = run.seconds_left() {
         command.args(["--start-within", &seconds.to_string()]);
     }
-    command.args(names).current_dir(root);
+    command.args(names);
     // Where Debian's etcd is not available, the scenario that needs it reports that.
     if let Ok(reference) = Reference::of_target(root) {
         command.env(Reference::VARIABLE, reference.etcd);

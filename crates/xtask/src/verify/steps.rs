@@ -22,10 +22,11 @@ const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run:
 const BOOT: &str = "boot";
 const NSPAWN: &str = "scenarios-nspawn";
 const QEMU: &str = "scenarios-qemu";
+const SHIPPED: &str = "shipped";
 const SOAKS: &str = "soaks";
 
 /// In the order in which they run: the most telling first. A name's part before `-` selects the group.
-pub static STEPS: [Step; 14] = [
+pub static STEPS: [Step; 15] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
@@ -55,6 +56,12 @@ pub static STEPS: [Step; 14] = [
         about: "whole images: the same bytes, faults, damage",
         parts: |_| Ok(image_parts()),
         run: images,
+    },
+    Step {
+        name: SHIPPED,
+        about: "scenarios with the programs as releases have them",
+        parts: |_| Ok(vec![Part::new(format!("{SHIPPED}/nspawn"), Kind::Long)]),
+        run: |run| selected(run, SHIPPED, |_| Ok(vec![scenarios::run_shipped(run, SHIPPED)?])),
     },
     Step {
         name: "conformance",
