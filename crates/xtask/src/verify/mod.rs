@@ -107,7 +107,7 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     let mut results = Vec::new();
     for step in &run.chosen {
         results.extend(run_step(step, &run));
-        run.calibrate(&results);
+        run.finished(step.name, &results);
     }
     let report = Report::new(&results, &run.costs, name(run.size), touched::head(&workspace.root)?);
     write(&report, &workspace)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::parts::{EVERY_MACHINE, Kind, Part};
-use super::rotation::slice;
+use super::rotation::{SLICES, slice};
 use super::touched::Touched;
 
 /// How much of the checks a run takes.
@@ -30,7 +30,7 @@ pub type Costs = BTreeMap<String, f64>;
 /// The time that a run has left.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// Seconds since the run began.
+    /// Seconds that the run takes without any optional part.
     pub elapsed: f64,
     /// How many times longer than recorded this run's parts took so far; at least 1.
     pub slowdown: f64,
@@ -80,7 +80,13 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     let rotating: Vec<String> =
         parts.iter().filter(|part| part.kind != Kind::Always).map(|part| part.id.clone()).collect();
     let until = (TARGET * clock.slowdown).min(LIMIT);
-    for id in slice(&rotating, cost, number) {
+    let mut turn: Vec<String> = slice(&rotating, cost, number).into_iter().collect();
+    if !turn.is_empty() {
+        // What a slice leaves out for lack of time comes first in another round.
+        let first = usize::try_from(number / SLICES).unwrap_or(0) % turn.len();
+        turn.rotate_left(first);
+    }
+    for id in turn {
         if !touched_parts.iter().any(|part| part.id == id) {
             fit(&id, until, LeftOut::Slice);
         }

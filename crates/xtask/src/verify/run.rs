@@ -1,11 +1,12 @@
 //! One run of `cargo verify`: its size, the steps that were named, its time, and the parts that it takes.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::parts::Part;
+use super::parts::{Kind, Part};
 use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Plan, Size};
 use super::report;
 use super::result::{Skip, StepResult};
@@ -39,6 +40,7 @@ pub struct Run<'a> {
     pub number: u64,
     began: Instant,
     slowdown: Cell<f64>,
+    finished: RefCell<BTreeSet<&'static str>>,
     plan: OnceCell<Plan>,
 }
 
@@ -70,12 +72,14 @@ impl<'a> Run<'a> {
             number,
             began: Instant::now(),
             slowdown: Cell::new(1.0),
+            finished: RefCell::default(),
             plan: OnceCell::new(),
         })
     }
 
-    /// Takes the speed of this host from the steps that ran.
-    pub fn calibrate(&self, results: &[StepResult]) {
+    /// Notes that a step ran, and takes the speed of this host from all that did.
+    pub fn finished(&self, step: &'static str, results: &[StepResult]) {
+        self.finished.borrow_mut().insert(step);
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
@@ -122,11 +126,19 @@ impl<'a> Run<'a> {
             return Ok(plan);
         }
         let mut parts: Vec<Part> = Vec::new();
+        let mut to_come = 0.0;
         for step in &self.chosen {
-            parts.extend((step.parts)(self).with_context(|| format!("parts of {}", step.name))?);
+            let of_step = (step.parts)(self).with_context(|| format!("parts of {}", step.name))?;
+            let always = of_step.is_empty() || of_step.iter().any(|part| part.kind == Kind::Always);
+            if always && !self.finished.borrow().contains(step.name) {
+                to_come += self.costs.get(step.name).copied().unwrap_or(0.0);
+            }
+            parts.extend(of_step);
         }
         let touched = Touched::of(self.workspace)?;
-        let clock = Clock { elapsed: self.began.elapsed().as_secs_f64(), slowdown: self.slowdown.get() };
+        let slowdown = self.slowdown.get();
+        let elapsed = self.began.elapsed().as_secs_f64() + to_come * slowdown;
+        let clock = Clock { elapsed, slowdown };
         let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock);
         self.announce(&plan, &touched, parts.len());
         Ok(self.plan.get_or_init(|| plan))
