@@ -100,14 +100,18 @@ fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         }
     }
     let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let held = count(|outcome| *outcome == Outcome::Held);
+    let too_few = flags.filter.is_empty() && held < run::FEWEST;
+    if too_few {
+        println!("FAILED: fewer than {} held", run::FEWEST);
+    }
     println!(
-        "{} held, {} differ as marked, {} not asked of `{}`, {failed} failed",
-        count(|outcome| *outcome == Outcome::Held),
+        "{held} held, {} differ as marked, {} not asked of `{}`, {failed} failed",
         count(|outcome| *outcome == Outcome::DiffersAsMarked),
         count(|outcome| *outcome == Outcome::NotAsked),
         flags.on.name(),
     );
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 && !too_few { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn try_client(client: Client, folder: &Path, cluster: &Cluster) -> Result<ExitCode, Failure> {

@@ -1,4 +1,4 @@
-//! Histories of the reference under faults. Not run where Debian's etcd is missing: see `reference.rs`.
+//! Histories of Debian's etcd under faults: recorder and checker hold for another server than ours.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -24,7 +24,7 @@ fn reference(members: usize) -> Cluster {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server"]
+#[ignore = "needs Debian's etcd-server: cargo verify conformance"]
 fn reference_history_with_its_leader_killed_is_linearizable() {
     let mut cluster = reference(3);
     let history = record(&mut cluster, &recording(), |cluster| {
@@ -48,7 +48,7 @@ fn reference_history_with_its_leader_killed_is_linearizable() {
 
 /// The same recording with one answer changed must be rejected: the check can fail.
 #[test]
-#[ignore = "needs Debian's etcd-server"]
+#[ignore = "needs Debian's etcd-server: cargo verify conformance"]
 fn reference_history_with_a_forged_answer_is_rejected() {
     let mut cluster = reference(1);
     let mut history = record(&mut cluster, &recording(), |_| {

@@ -11,8 +11,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
-/// Each target gets as long in the usual run; the soaks take minutes.
+/// Mutations of each target in a test run, unless [`SECONDS`] sets another time; the soaks take minutes.
 const SHORT: Duration = Duration::from_secs(2);
+const SECONDS: &str = "KEELSON_FUZZ_SECONDS";
 const LONG: Duration = Duration::from_secs(180);
 const CASES: u32 = 200;
 /// An input that takes longer hangs.
@@ -108,6 +109,11 @@ fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
     if began.elapsed() > HANG { Err(format!("it took {:?}", began.elapsed())) } else { Ok(()) }
 }
 
+fn short() -> Duration {
+    let given = std::env::var(SECONDS).ok();
+    given.map_or(SHORT, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
+}
+
 /// The same mutations each time where a seed is given, as far as the time lets it come.
 fn check(name: &str, time: Duration, seed: Option<u64>) {
     let target = named(name).unwrap();
@@ -146,6 +152,7 @@ fn check(name: &str, time: Duration, seed: Option<u64>) {
         }
     }
     println!("{name}: {} kept inputs and seeds, {} mutations of them", all.len(), tried.get());
+    assert!(tried.get() > 0, "{name}: no mutation was tried within {time:?}");
 }
 
 macro_rules! targets {
@@ -153,7 +160,7 @@ macro_rules! targets {
         $(
             #[test]
             fn $name() {
-                check(stringify!($name), SHORT, Some(1));
+                check(stringify!($name), short(), Some(1));
             }
 
             #[test]

@@ -107,8 +107,9 @@ fn a_second_process_or_handle_is_told() {
 
 /// What the killed process runs: appends and flushes for ever, and prints what is acknowledged.
 #[test]
+#[ignore = "started by a_killed_process_loses_nothing_that_it_acknowledged"]
 fn child_that_appends_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = std::env::var_os(FOLDER).expect(FOLDER);
     let (log, mut flusher) = open(Path::new(&folder), 10_000).expect("a log");
     let mut next = log.bounds().last.map_or(0, |last| last + 1);
     loop {
@@ -132,7 +133,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     let mut before = 0;
     for round in 0..KILLS {
         let mut child = Command::new(&program)
-            .args(["--exact", "child_that_appends_until_it_is_killed", "--nocapture"])
+            .args(["--ignored", "--exact", "child_that_appends_until_it_is_killed", "--nocapture"])
             .env(FOLDER, &path)
             .stdout(Stdio::piped())
             .spawn()

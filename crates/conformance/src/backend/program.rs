@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where Debian's package puts it; our own program has the same name, so no search path is asked.
-const REFERENCE: &str = "/usr/bin/etcd";
+/// Where Debian's package puts it, and the variable that names another place. Our own program has the same name, so no
+/// search path is used.
+const REFERENCE: (&str, &str) = ("/usr/bin/etcd", "KEELSON_REFERENCE_ETCD");
 const MEMBER: &str = "--name {name} --data-dir {data} --listen-client-urls http://{client} \
     --advertise-client-urls http://{client} --listen-peer-urls http://{peer} \
     --initial-advertise-peer-urls http://{peer} --initial-cluster {cluster}";
@@ -34,7 +35,8 @@ impl Program {
 
     /// Debian's `etcd-server`, with its v2 side on.
     pub fn reference() -> Self {
-        Self::new(REFERENCE, &format!("{MEMBER} --enable-v2 --logger zap --log-level error"))
+        let path = std::env::var_os(REFERENCE.1).unwrap_or_else(|| REFERENCE.0.into());
+        Self::new(path, &format!("{MEMBER} --enable-v2 --logger zap --log-level error"))
     }
 
     /// The same, where it was unpacked to elsewhere.

@@ -43,15 +43,15 @@ fn of_program() -> [u64; 4] {
     rights(&String::from_utf8(said.stdout).unwrap())
 }
 
-/// Whether the kernel can keep a thread from files at all.
-fn has_landlock() -> bool {
+/// Whether the kernel can keep a thread from files at all; reports `test` as skipped otherwise.
+fn has_landlock(test: &str) -> bool {
     let has = thread::spawn(|| {
         prctl::set_no_new_privs().unwrap();
         files::only_read(false, &[]).unwrap()
     });
     let has = has.join().unwrap();
     if !has {
-        eprintln!("not shown: this kernel has no Landlock");
+        eprintln!("SKIPPED: rights::tests::{test}: this kernel has no Landlock");
     }
     has
 }
@@ -87,7 +87,8 @@ fn another_users_file_is_read_and_not_written() {
     fs::write(&path, "theirs").unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     if std::os::unix::fs::chown(&path, Some(4321), Some(4321)).is_err() {
-        eprintln!("not shown: only root can make another user's file");
+        let test = "rights::tests::another_users_file_is_read_and_not_written";
+        eprintln!("SKIPPED: {test}: only root can create a file of another user");
         return;
     }
     let (content, written) =
@@ -116,7 +117,7 @@ fn changes(folder: &Path) -> Vec<(&'static str, bool)> {
 
 #[test]
 fn a_thread_that_reads_writes_no_file() {
-    if !has_landlock() {
+    if !has_landlock("a_thread_that_reads_writes_no_file") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -161,7 +162,7 @@ fn only_who_needs_programs_starts_any_and_these_write_no_file() {
     assert!(refused(read(start).unwrap()));
     assert!(reading(&with_programs(), &log(), start).unwrap().unwrap().success());
     assert!(refused(reading(&with_programs(), &log(), || parsing(&log(), start).unwrap()).unwrap()));
-    if !has_landlock() {
+    if !has_landlock("only_who_needs_programs_starts_any_and_these_write_no_file") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

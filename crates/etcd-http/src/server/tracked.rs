@@ -15,13 +15,15 @@ use tokio_rustls::server::TlsStream;
 
 /// A client's stream.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Waits for something to read without a buffer to read it into; where that can't be known: ready.
+    /// Waits for something to read without a buffer to read it into; where that cannot be known: ready.
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Wire for TcpStream {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_ready(context)
+        // Readiness alone may be a false positive, and is one for each accepted socket since tokio 1.54: peeking clears it.
+        let mut byte = [0];
+        self.poll_peek(context, &mut ReadBuf::new(&mut byte)).map_ok(drop)
     }
 }
 

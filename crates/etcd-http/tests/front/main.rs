@@ -4,6 +4,7 @@
 
 mod auth;
 mod endpoints;
+mod idle;
 mod keys;
 mod proxy;
 mod script;

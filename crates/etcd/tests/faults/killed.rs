@@ -45,7 +45,7 @@ fn members_killed_at_random_moments_lose_nothing() {
 }
 
 #[test]
-#[ignore = "many seeds"]
+#[ignore = "many seeds: cargo verify --all soaks"]
 fn soak_members_killed_at_random_moments() {
     soak(|seed| one_after_the_other(seed, 10));
 }
@@ -56,7 +56,7 @@ fn all_members_killed_at_once_lose_nothing() {
 }
 
 #[test]
-#[ignore = "many seeds"]
+#[ignore = "many seeds: cargo verify --all soaks"]
 fn soak_all_members_killed_at_once() {
     soak(|seed| all_at_once(seed, 6));
 }

@@ -36,7 +36,7 @@ fn members_added_and_removed_lose_nothing() {
 }
 
 #[test]
-#[ignore = "many seeds"]
+#[ignore = "many seeds: cargo verify --all soaks"]
 fn soak_members_added_and_removed() {
     soak(|seed| come_and_go(seed, 2));
 }

@@ -66,7 +66,7 @@ fn a_leader_that_is_not_heard_does_not_stop_the_cluster() {
 }
 
 #[test]
-#[ignore = "many seeds"]
+#[ignore = "many seeds: cargo verify --all soaks"]
 fn soak_partitions() {
     in_own_namespaces("partitioned::soak_partitions", || {
         let mut cluster = must(Cluster::start_in(must(Network::new(3)), &plan(3, "--snapshot-count 200")));

@@ -29,7 +29,7 @@ fn a_paused_leader_wakes_up_as_none() {
 }
 
 #[test]
-#[ignore = "many seeds"]
+#[ignore = "many seeds: cargo verify --all soaks"]
 fn soak_paused_members() {
     soak(|seed| paused(seed, 6));
 }

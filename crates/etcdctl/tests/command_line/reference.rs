@@ -68,37 +68,37 @@ fn check(name: &str, ours: Site) {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn keys() {
     check("keys", Site::Three);
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn listings() {
     check("listings", Site::Three);
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn formats() {
     check("formats", Site::Three);
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn debug() {
     check("debug", Site::Alone);
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn members() {
     check("cluster", Site::Alone);
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn users_and_roles() {
     check("auth", Site::Three);
 }
@@ -139,7 +139,7 @@ fn lines_then_interrupt(mut child: Child, lines: usize) -> String {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn watch_once() {
     let scene = |program: &Program, server: &mut Etcd| {
         let child = program.start(&["watch", "/w"]);
@@ -153,7 +153,7 @@ fn watch_once() {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn watch_for_ever() {
     let scene = |program: &Program, server: &mut Etcd| {
         let child = program.start(&["watch", "--recursive", "--forever", "/w"]);
@@ -173,7 +173,7 @@ fn watch_for_ever() {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn exec_watch() {
     let scene = |program: &Program, server: &mut Etcd| {
         let script = "echo \"$ETCD_WATCH_ACTION $ETCD_WATCH_KEY $ETCD_WATCH_VALUE\"";
@@ -186,7 +186,7 @@ fn exec_watch() {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn history_that_is_gone() {
     let scene = |program: &Program, server: &mut Etcd| {
         let before = server.facts().index;
@@ -203,7 +203,7 @@ fn history_that_is_gone() {
 }
 
 #[test]
-#[ignore = "needs Debian's etcd-server and etcd-client, and our own etcd built"]
+#[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
 fn a_member_joins_and_leaves() {
     let scene = |program: &Program, server: &mut Etcd| {
         let facts = server.facts();

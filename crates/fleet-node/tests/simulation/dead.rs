@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use cluster::JobState;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
 use crate::world::{TTL, World};
 
 const UNITS: usize = 40;
+/// How long the engine's lease lives: five times the engine's interval.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Each unit is taken off the dead machine, then given another one: never the second before the first.
 #[test]
@@ -37,4 +39,50 @@ fn units_go_to_others_in_order() {
         assert_eq!(refused, Vec::<String>::new());
         assert_eq!(world.faults(), Vec::<String>::new());
     });
+}
+
+/// Whichever machine dies, whenever it dies, the engine's leader too.
+#[test]
+fn units_run_elsewhere_within_the_ttl_and_a_second() {
+    let mut worst = Duration::ZERO;
+    for ttl in [Duration::from_secs(6), TTL] {
+        for (dies, moment) in (0..3).flat_map(|dies| (0..8).map(move |moment| (dies, moment))) {
+            let took = taken_over(ttl, dies, Duration::from_millis(moment * 1730));
+            let promised = ttl.max(LEASE) + Duration::from_secs(1);
+            assert!(took <= promised, "TTL {ttl:?}: machine {dies} at {moment}: {took:?}, not {promised:?}");
+            worst = worst.max(took.saturating_sub(ttl.max(LEASE)));
+        }
+    }
+    println!("{worst:?} after TTL or lease at worst");
+}
+
+/// From a machine's death to the start of the last of its units elsewhere.
+fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let seed = moment.as_millis() as u64;
+        let mut world = World::of(3, fastrand::Rng::with_seed(seed), false);
+        world.ttl = ttl;
+        (0..3).for_each(|number| world.start(number));
+        sleep(ttl).await;
+        let requests = world.places[0].node.as_ref().unwrap().requests();
+        let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 9\n").unwrap();
+        for number in 0..6 {
+            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
+            requests.create(&name, &file, JobState::Launched).await.unwrap();
+        }
+        sleep(Duration::from_secs(10) + moment).await;
+        assert_eq!(world.ledger.running().len(), 6);
+        world.kill(dies);
+        world.places[dies].machine.crash();
+        let died = Instant::now();
+        assert!(world.ledger.running().len() < 6, "nothing was on it");
+        while world.ledger.running().len() < 6 {
+            assert!(died.elapsed() < ttl * 9, "{:?}", world.ledger.running());
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(world.faults(), Vec::<String>::new());
+        died.elapsed()
+    })
 }

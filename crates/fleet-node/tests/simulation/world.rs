@@ -40,6 +40,8 @@ pub struct World {
     /// What operators have asked for, and what each unit's text is.
     asked: BTreeMap<String, (String, JobState)>,
     faults: Vec<String>,
+    /// Of machines that are started from now on.
+    pub ttl: Duration,
 }
 
 /// Texts of units, by what they ask for.
@@ -95,6 +97,7 @@ impl World {
             starts: Arc::default(),
             asked: BTreeMap::new(),
             faults: Vec::new(),
+            ttl: TTL,
         }
     }
 
@@ -135,7 +138,7 @@ impl World {
             metadata: BTreeMap::from([("number".to_owned(), number.to_string())]),
             capacity: cluster::Capacity::default(),
             version: "1.0.0".into(),
-            ttl: TTL,
+            ttl: self.ttl,
             engine_interval: Duration::from_secs(2),
             disable_engine: false,
             disable_watches: false,

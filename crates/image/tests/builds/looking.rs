@@ -107,7 +107,8 @@ fn key(name: &str) -> Option<PathBuf> {
 #[ignore = "builds whole images: cargo verify image"]
 fn a_signature_is_checked_and_one_by_another_key_or_none_is_found() {
     let (Some(ours), Some(other)) = (key("ours"), key("other")) else {
-        skip("signatures: this host has no openssl to make keys with");
+        let test = "looking::a_signature_is_checked_and_one_by_another_key_or_none_is_found";
+        skip(test, "this host has no openssl to make keys with");
         return;
     };
     let words = vec!["--sign".to_owned(), ours.to_str().unwrap().to_owned()];

@@ -108,7 +108,8 @@ fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
     };
     match fill_cache(&options, Progress::Shown) {
         Err(BuildError::Fetch(FetchError::Download { .. })) => {
-            skip("a_package_that_every_mirror_dropped_is_taken_anew: no mirror answers");
+            let test = "packages::a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked";
+            skip(test, "no mirror answers");
             return;
         }
         Err(BuildError::Fetch(FetchError::Gone(gone))) => assert_eq!(gone[0].name, VICTIM),

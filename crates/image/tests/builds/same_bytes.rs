@@ -42,7 +42,8 @@ fn another_folder_umask_time_zone_and_language() {
 #[ignore = "builds whole images: cargo verify image"]
 fn an_unprivileged_user() {
     if !nix::unistd::geteuid().is_root() {
-        skip("an_unprivileged_user: only root can become another user; all of these builds had no root");
+        let reason = "only root can become another user; all of these builds had no root";
+        skip("same_bytes::an_unprivileged_user", reason);
         return;
     }
     let place = folder().join("nobody");

@@ -31,11 +31,12 @@ pub fn folder() -> PathBuf {
     PathBuf::from(given.expect("KEELSON_BUILDS names an empty folder; run these by `cargo verify image`"))
 }
 
-/// Says why a test could not be run here; `cargo verify` shows it.
-pub fn skip(why: &str) {
+/// Reports why a test cannot run on this host: on stderr, and in the list that `cargo verify` shows.
+pub fn skip(test: &str, reason: &str) {
     use std::io::Write as _;
+    eprintln!("SKIPPED: {test}: {reason}");
     let mut list = File::options().create(true).append(true).open(folder().join("skipped")).unwrap();
-    writeln!(list, "{why}").unwrap();
+    writeln!(list, "{test}: {reason}").unwrap();
 }
 
 /// What all builds share.

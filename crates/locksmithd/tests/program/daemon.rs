@@ -113,7 +113,8 @@ fn an_inhibitor_keeps_the_machine_up_and_the_lock_free() {
 #[test]
 fn root_may_say_that_a_reboot_is_needed_and_others_may_not() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: it needs two users, so it runs as root only");
+        let test = "daemon::root_may_say_that_a_reboot_is_needed_and_others_may_not";
+        eprintln!("SKIPPED: {test}: only root can run a program as another user");
         return;
     }
     let machine = Machine::new();

@@ -59,7 +59,7 @@ fn a_few_seeds_hold() {
 }
 
 #[test]
-#[ignore = "thousands of seeds"]
+#[ignore = "thousands of seeds: cargo verify --all soaks"]
 fn soak_many_seeds_hold() {
     must_hold(process::asked_seeds().unwrap_or(MANY));
 }

@@ -7,6 +7,7 @@ mod equal_features;
 mod file_sizes;
 mod finding;
 mod forbidden_names;
+mod ignored_tests;
 mod layers;
 mod licences;
 mod lock_hosts;
@@ -27,7 +28,7 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 12] = [
+pub const RULES: [Rule; 13] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
@@ -37,6 +38,7 @@ pub const RULES: [Rule; 12] = [
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
     Rule { name: "equal-features", check: equal_features::check },
+    Rule { name: "ignored-tests", check: ignored_tests::check },
     Rule { name: "unit-files", check: unit_files::check },
     Rule { name: "unit-exposure", check: unit_exposure::check },
     Rule { name: "shell-scripts", check: shell_scripts::check },
@@ -57,7 +59,7 @@ mod tests {
                     let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
                     assert!(lines.is_empty(), "{}:\n{}", rule.name, lines.join("\n"));
                 }
-                Outcome::Skipped(reason) => eprintln!("{} skipped: {reason}", rule.name),
+                Outcome::Skipped(reason) => eprintln!("SKIPPED: tidy::{}: {reason}", rule.name),
             }
         }
     }
