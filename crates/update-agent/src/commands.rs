@@ -10,8 +10,9 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use release::Role;
-use time::OffsetDateTime;
 use update::slots::Machine;
 use update::status::Operation;
 use update::trust::Wish;
@@ -233,9 +234,8 @@ fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()
 
 /// `2027-01-31`.
 fn date(seconds: u64) -> String {
-    let time =
-        i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    time.map_or_else(|| "the end of time".to_owned(), |time| time.date().to_string())
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| "the end of time".to_owned(), |time| time.to_zoned(TimeZone::UTC).date().to_string())
 }
 
 fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
