@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use time::OffsetDateTime;
-use time::macros::format_description;
+use jiff::Zoned;
 use update::status::lines;
 use zbus::export::futures_core::Stream;
 
@@ -249,9 +248,7 @@ fn fail(text: &str) -> ExitCode {
 
 /// A line as glog writes it, to stderr.
 fn say(severity: char, text: &str) {
-    let form = format_description!("[month][day] [hour]:[minute]:[second].[subsecond digits:6]");
-    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
-    let stamp = now.format(form).unwrap_or_default();
+    let stamp = Zoned::now().strftime("%m%d %H:%M:%S.%6f").to_string();
     eprintln!("{severity}{stamp} {:>5} update_engine_client] {text}", std::process::id());
 }
 

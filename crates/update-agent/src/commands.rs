@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use command_line::table;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use release::Role;
-use time::OffsetDateTime;
 use update::slots::Machine;
 use update::status::Operation;
 use update::trust::Wish;
@@ -233,9 +233,8 @@ fn keys(updater: &Updater, settings: &Settings, json: bool) -> anyhow::Result<()
 
 /// `2027-01-31`.
 fn date(seconds: u64) -> String {
-    let time =
-        i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    time.map_or_else(|| "the end of time".to_owned(), |time| time.date().to_string())
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| "the end of time".to_owned(), |time| time.to_zoned(TimeZone::UTC).date().to_string())
 }
 
 fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
@@ -269,15 +268,13 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
         println!("{:#}", serde_json::json!({ "slots": slots, "entries": entries }));
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["SLOT", "VERSION", "PRIORITY", "TRIES", "SUCCESSFUL", "RUNNING"]);
+    let mut rows = Vec::new();
     for slot in &machine.slots {
         let found = order.iter().position(|entry| entry.root_hash == Some(slot.root_hash));
         let entry = found.and_then(|at| order.get(at));
         // As `cgpt show` had it: the highest is booted first, and 0 is nothing to boot.
         let priority = found.map_or(0, |at| order.len() - at);
-        table.add_row([
+        rows.push(vec![
             slot.name.to_string(),
             entry.map_or("-".to_owned(), |entry| entry.name.version.to_string()),
             priority.to_string(),
@@ -286,10 +283,7 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
             if slot.root_hash == machine.running { "yes" } else { "" }.to_owned(),
         ]);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.lines().for_each(|line| println!("{}", line.trim_end()));
+    println!("{}", table(&["SLOT", "VERSION", "PRIORITY", "TRIES", "SUCCESSFUL", "RUNNING"], &rows));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use command_line::{Flag, Given, Takes};
 use etcd_client::{Client, Set};
-use time::OffsetDateTime;
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::snapshot::{self, Key, Snapshot, SnapshotError};
@@ -81,7 +81,7 @@ fn keys_at(snapshot: &Snapshot, file: &str, at: &str) -> Result<Vec<Key>, Failur
 }
 
 async fn set_all(client: &Client, keys: Vec<Key>, at_once: usize) -> Result<(), Failure> {
-    let now = OffsetDateTime::now_utc();
+    let now = Timestamp::now();
     let mut running = JoinSet::new();
     for key in keys {
         if running.len() >= at_once {
@@ -117,9 +117,9 @@ struct Ttl {
     extended: bool,
 }
 
-fn ttl(key: &Key, now: OffsetDateTime) -> Ttl {
+fn ttl(key: &Key, now: Timestamp) -> Ttl {
     let Some(expires) = key.expires else { return Ttl { time: None, extended: false } };
-    let left = Duration::try_from(expires - now).unwrap_or_default();
+    let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
     // A part of a second is one.
     let whole = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
     Ttl { time: Some(whole.max(SHORTEST_TTL)), extended: whole < SHORTEST_TTL }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The year of a node that never expires: Go's zero time.
-const NEVER: i32 = 1;
+const NEVER: i16 = 1;
 /// Of the first line of a `.ss` file: a CRC-32 in hex of all that follows it.
 const CHECKSUM_DIGITS: usize = 8;
 
@@ -33,7 +33,7 @@ pub enum SnapshotError {
 pub struct Key {
     pub path: String,
     pub value: String,
-    pub expires: Option<OffsetDateTime>,
+    pub expires: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -109,13 +109,13 @@ impl Node {
     }
 }
 
-fn expiry(path: &str, text: &str) -> Result<Option<OffsetDateTime>, SnapshotError> {
+fn expiry(path: &str, text: &str) -> Result<Option<Timestamp>, SnapshotError> {
     if text.is_empty() {
         return Ok(None);
     }
     let wrong = |_| SnapshotError::Time { path: path.to_owned(), text: text.to_owned() };
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(wrong)?;
-    Ok((time.year() != NEVER).then_some(time))
+    let time: Timestamp = text.parse().map_err(wrong)?;
+    Ok((time.to_zoned(TimeZone::UTC).year() != NEVER).then_some(time))
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     fn shown(snapshot: &Snapshot, path: &str) -> String {
         let keys = snapshot.keys(path).map(Result::unwrap).unwrap_or_default();
         let lines = keys.iter().map(|key| {
-            let expires = key.expires.map(|time| format!(" until {}", time.unix_timestamp()));
+            let expires = key.expires.map(|time| format!(" until {}", time.as_second()));
             format!("{}={}{}", key.path, key.value, expires.unwrap_or_default())
         });
         lines.collect::<Vec<_>>().join("; ")
