@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
-pub use command_line::table;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 use machines::cluster::{Cluster, NodeStatus};
 use serde_json::{Value, json};
 
@@ -19,6 +20,20 @@ pub fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
 
 pub fn print_json(value: &Value) -> anyhow::Result<()> {
     print(format!("{value:#}\n"))
+}
+
+/// A table without lines, its columns two spaces apart.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 pub fn status_table(nodes: &[NodeStatus]) -> String {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::table;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use release::Role;
@@ -268,13 +269,15 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
         println!("{:#}", serde_json::json!({ "slots": slots, "entries": entries }));
         return Ok(());
     }
-    let mut rows = Vec::new();
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["SLOT", "VERSION", "PRIORITY", "TRIES", "SUCCESSFUL", "RUNNING"]);
     for slot in &machine.slots {
         let found = order.iter().position(|entry| entry.root_hash == Some(slot.root_hash));
         let entry = found.and_then(|at| order.get(at));
         // As `cgpt show` had it: the highest is booted first, and 0 is nothing to boot.
         let priority = found.map_or(0, |at| order.len() - at);
-        rows.push(vec![
+        table.add_row([
             slot.name.to_string(),
             entry.map_or("-".to_owned(), |entry| entry.name.version.to_string()),
             priority.to_string(),
@@ -283,7 +286,10 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
             if slot.root_hash == machine.running { "yes" } else { "" }.to_owned(),
         ]);
     }
-    println!("{}", table(&["SLOT", "VERSION", "PRIORITY", "TRIES", "SUCCESSFUL", "RUNNING"], &rows));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().for_each(|line| println!("{}", line.trim_end()));
     Ok(())
 }
 
