@@ -35,9 +35,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
 fn wrong(reason: &str, signature: &str) -> Option<&'static str> {
     let is_soak = signature.split('(').next().is_some_and(|name| name.contains(SOAK));
     match (is_soak, reason.ends_with(SOAKS)) {
-        (true, false) => {
-            Some("a test named soak is run by `cargo verify --all soaks`: say so in its reason")
-        }
+        (true, false) => Some("a test named soak is run by `cargo verify --all soaks`: say so in its reason"),
         (false, true) => Some("the soaks are the tests whose names contain `soak`: this one is not run"),
         (true, true) => None,
         (false, false) if reason.contains(STEP) || reason.starts_with(STARTED_BY) => None,

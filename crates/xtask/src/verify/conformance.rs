@@ -53,9 +53,10 @@ pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
                 add(&format!("{name} on reference"), state);
             }
             add("etcdctl", etcdctl(root, reference)?);
+            add("checkers", checkers(root, reference)?);
         }
         Err(why) => {
-            for name in ["reference", "python on reference", "rust on reference", "etcdctl"] {
+            for name in ["reference", "python on reference", "rust on reference", "etcdctl", "checkers"] {
                 add(name, State::Skipped(format!("{why:#}")));
             }
         }
@@ -107,6 +108,12 @@ fn etcdctl(root: &Path, reference: &Reference) -> Result<State> {
         Some(code) => State::Failed(format!("exit code {code}")),
         None => State::Failed("ended by a signal".into()),
     })
+}
+
+/// The suite's own checkers, against three members of Debian's etcd: they accept its histories, and reject a forged one.
+fn checkers(root: &Path, reference: &Reference) -> Result<State> {
+    let mut command = ignored_tests(root, &["--test", "reference", "--test", "histories"]);
+    Ok(super::result::judge(&show(command.env(Reference::VARIABLE, &reference.etcd))?))
 }
 
 #[cfg(test)]
