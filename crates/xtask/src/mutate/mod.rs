@@ -105,7 +105,11 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
         println!("{report}");
         reports.push(report);
     }
-    reports.extend(skipped.into_iter().map(|mutant| Report::new(mutant, Outcome::Skipped, Duration::ZERO)));
+    for mutant in skipped {
+        let report = Report::new(mutant, Outcome::Skipped, Duration::ZERO);
+        println!("{report}");
+        reports.push(report);
+    }
     if let Some(file) = &flags.json {
         let text = report::json(&reports)?;
         std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
