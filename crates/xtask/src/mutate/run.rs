@@ -18,6 +18,8 @@ const SLOWER: u32 = 10;
 const LEAST: Duration = Duration::from_secs(120);
 /// Without a mutation.
 const BASELINE: Duration = Duration::from_secs(1200);
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
 /// Between two checks of a running child.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -134,14 +136,18 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
     let mut child = command.stdout(file).stderr(copy).spawn().context("cannot start cargo")?;
     interrupt::child_started(child.id());
     let started = Instant::now();
-    let mut ended_early = false;
+    let mut terminated: Option<Instant> = None;
     let status = loop {
         if let Some(status) = child.try_wait().context("cannot wait for cargo")? {
             break status;
         }
-        if !ended_early && limit.is_some_and(|limit| started.elapsed() > limit) {
-            ended_early = true;
-            interrupt::end_tree(i32::try_from(child.id()).unwrap_or(0));
+        match terminated {
+            None if limit.is_some_and(|limit| started.elapsed() > limit) => {
+                terminated = Some(Instant::now());
+                interrupt::end_tree(i32::try_from(child.id()).unwrap_or(0));
+            }
+            Some(since) if since.elapsed() > GRACE => child.kill().context("cannot kill cargo")?,
+            _ => {}
         }
         std::thread::sleep(POLL);
     };
@@ -149,7 +155,7 @@ fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<
     if interrupt::seen() {
         bail!("interrupted");
     }
-    Ok((!ended_early).then_some(status))
+    Ok(terminated.is_none().then_some(status))
 }
 
 #[cfg(test)]
