@@ -87,7 +87,7 @@ fn a_stale_or_unknown_mutant_is_named() {
         let mut bad = good.clone();
         change(&mut bad);
         let wrong = wrong(&workspace, &bad).unwrap_or_default();
-        assert!(wrong.contains(expect), "{wrong}");
+        assert!(wrong.contains(expect), "{expect}: {wrong:?}");
     };
     assert_eq!(wrong(&workspace, &good), None);
     check(&|bad| bad.changes[0].find = "no such snippet".into(), "contains the snippet 0 times");
