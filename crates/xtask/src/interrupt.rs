@@ -30,7 +30,7 @@ pub fn watch() -> anyhow::Result<()> {
 }
 
 /// Ends `process` and all below it: cargo does not pass SIGTERM on to what it runs.
-fn end_tree(process: i32) {
+pub fn end_tree(process: i32) {
     let mut waiting = vec![process];
     while let Some(process) = waiting.pop() {
         // Read before the parent ends: its children would be nobody's then. A process without the file is gone.

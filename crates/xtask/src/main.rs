@@ -9,6 +9,7 @@ mod fix_all;
 mod fuzz;
 mod interrupt;
 mod keelson;
+mod mutate;
 mod reference;
 mod tidy;
 mod verify;
@@ -52,6 +53,7 @@ enum Verb {
     },
     /// Looks for inputs that break a target of crates/fuzz, guided by coverage
     Fuzz(fuzz::Flags),
+    Mutate(mutate::Flags),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Record(flags) => verify::record(&flags).map(|()| true),
         Verb::FixAll => fix_all::run(),
         Verb::Fuzz(flags) => fuzz::run(&workspace::root(), &flags),
+        Verb::Mutate(flags) => mutate::run(&workspace::root(), &flags),
         Verb::Bench { topics, words } => bench::run(&topics, &words),
     };
     match outcome {
@@ -70,7 +73,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<verify::UnknownStep>() { ExitCode::from(WRONG_USE) } else { ExitCode::FAILURE }
+            let wrong_use = error.is::<verify::UnknownStep>() || error.is::<mutate::UnknownMutant>();
+            if wrong_use { ExitCode::from(WRONG_USE) } else { ExitCode::FAILURE }
         }
     }
 }

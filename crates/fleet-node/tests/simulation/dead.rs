@@ -1,8 +1,8 @@
-//! Units of a machine that dies.
+//! Units of a machine that dies, or is cut off.
 
 use std::time::Duration;
 
-use cluster::JobState;
+use cluster::{Cordon, JobState, MachineId};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
@@ -85,4 +85,27 @@ fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
         assert_eq!(world.faults(), Vec::<String>::new());
         died.elapsed()
     })
+}
+
+/// What a machine publishes of its units outlives its presence, whenever it was renewed last: until it must have stopped
+/// them, no other machine gets them.
+#[test]
+fn a_machine_that_is_cut_off_while_it_is_drained_holds_its_units() {
+    for second in (0..TTL.as_secs()).step_by(3) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let world = World::at_rest(2, UNITS).await;
+            sleep(Duration::from_secs(second)).await;
+            *world.places[0].link.cut.lock().unwrap() = true;
+            let requests = world.places[1].node.as_ref().unwrap().requests();
+            let id = MachineId::new(&world.places[0].id);
+            requests.set_cordon(&id, Cordon::Draining).await.unwrap();
+            sleep(TTL * 3).await;
+            assert_eq!(world.faults(), Vec::<String>::new(), "cut off after {second} s");
+            let running = world.ledger.running();
+            assert_eq!(running.len(), UNITS);
+            assert!(running.values().all(|on| on.iter().eq([&1])), "{running:?}");
+        });
+    }
 }

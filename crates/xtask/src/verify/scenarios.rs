@@ -47,7 +47,7 @@ struct Outcome {
 
 /// Scenarios at a time. On nspawn nodes they mostly wait; emulated machines have no processor to spare.
 fn jobs(back_end: &str) -> &'static str {
-    if back_end == "nspawn" { "4" } else { "1" }
+    if back_end == "nspawn" { "3" } else { "1" }
 }
 
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.

@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
-use super::run::{Run, Step};
+use super::run::{Run, Selected, Step};
 use super::touched::Area;
 use super::{conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
-use crate::tidy;
 use crate::workspace::Workspace;
+use crate::{mutate, tidy};
 
 /// A step of the quick ones, which every run takes whole.
 const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run: |_| Ok(Vec::new()) };
@@ -24,9 +24,10 @@ const NSPAWN: &str = "scenarios-nspawn";
 const QEMU: &str = "scenarios-qemu";
 const SHIPPED: &str = "shipped";
 const SOAKS: &str = "soaks";
+const MUTANTS: &str = "mutants";
 
 /// In the order in which they run: the most telling first. A name's part before `-` selects the group.
-pub static STEPS: [Step; 15] = [
+pub static STEPS: [Step; 16] = [
     Step { name: "format", about: "rustfmt", run: format, ..ALWAYS },
     Step { name: "tidy", about: "the project's own lints", run: tidy_rules, ..ALWAYS },
     Step { name: "licences", about: "deny.toml: licences, bans, sources", run: allowed, ..ALWAYS },
@@ -82,6 +83,12 @@ pub static STEPS: [Step; 15] = [
         run: docs,
     },
     Step {
+        name: MUTANTS,
+        about: "the tests that must fail against each kept mutant",
+        parts: mutant_parts,
+        run: mutants,
+    },
+    Step {
         name: SOAKS,
         about: "tests named soak, randomized tests again and again",
         parts: |run| soaks::parts(run, SOAKS),
@@ -103,6 +110,35 @@ fn image_parts() -> Vec<Part> {
         Part::new(format!("image/{IMAGE_USUAL}"), Kind::Touched(IMAGES)),
         Part::new(format!("image/{IMAGE_LONG}"), Kind::Long),
     ]
+}
+
+fn mutant_parts(run: &Run<'_>) -> Result<Vec<Part>> {
+    let areas = mutate::areas(&run.workspace.root)?;
+    Ok(areas.into_iter().map(|area| Part::new(format!("{MUTANTS}/{area}"), Kind::Long)).collect())
+}
+
+fn mutants(run: &Run<'_>) -> Result<Vec<StepResult>> {
+    let Selected { names, skipped } = run.select(MUTANTS)?;
+    if names.is_empty() && skipped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut result = StepResult::new(MUTANTS, State::Passed(format!("{} areas", names.len())));
+    result.skipped = skipped;
+    let mut failed = Vec::new();
+    for area in names {
+        let began = Instant::now();
+        let caught = mutate::run_area(&run.workspace.root, &area)?;
+        result
+            .timed
+            .push(Timed { part: format!("{MUTANTS}/{area}"), seconds: began.elapsed().as_secs_f64() });
+        if !caught {
+            failed.push(area);
+        }
+    }
+    if !failed.is_empty() {
+        result.state = State::Failed(failed.join(", "));
+    }
+    Ok(vec![result])
 }
 
 /// Of QEMU's scenarios the one that every run takes.

@@ -1,0 +1,203 @@
+//! A copy of the checkout's sources, for mutations.
+//!
+//! Only the copy is ever written to. Files keep their modification time where their content is unchanged, so that cargo
+//! compiles only what a mutation touches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A folder with the copy, its build and its logs. One process at a time has it.
+pub struct Copy {
+    source: PathBuf,
+    work: PathBuf,
+    /// Locked until this is dropped.
+    _lock: File,
+}
+
+/// A mutation in place.
+pub struct Applied {
+    before: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Copy {
+    /// Locks the folder `work` for a copy of the checkout `source`.
+    pub fn open(source: &Path, work: &Path) -> Result<Self> {
+        fs::create_dir_all(work).with_context(|| format!("cannot create {}", work.display()))?;
+        let path = work.join("lock");
+        let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("another run of mutate uses {}", work.display()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        let copy = Self { source: source.to_path_buf(), work: work.to_path_buf(), _lock: lock };
+        for folder in [copy.checkout(), copy.build(), copy.logs()] {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(copy)
+    }
+
+    pub fn checkout(&self) -> PathBuf {
+        self.work.join("checkout")
+    }
+
+    /// Cargo's target folder for the copy.
+    pub fn build(&self) -> PathBuf {
+        self.work.join("build")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.work.join("logs")
+    }
+
+    /// Makes the copy equal to the checkout: its tracked files, and new ones that are not ignored.
+    pub fn sync(&self) -> Result<()> {
+        let to = self.checkout();
+        let files = sources(&self.source)?;
+        for file in crate::workspace::list(&to)? {
+            if !files.contains(&file) {
+                let stray = to.join(file);
+                fs::remove_file(&stray).with_context(|| format!("cannot remove {}", stray.display()))?;
+            }
+        }
+        for file in &files {
+            let (from, to) = (self.source.join(file), to.join(file));
+            copy_file(&from, &to)
+                .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes these texts, by their paths below the checkout, into the copy.
+    pub fn apply(&self, files: &BTreeMap<PathBuf, String>) -> Result<Applied> {
+        let mut before = BTreeMap::new();
+        for (file, text) in files {
+            let path = self.checkout().join(file);
+            let old = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            before.insert(path.clone(), old);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(Applied { before })
+    }
+}
+
+impl Applied {
+    pub fn restore(self) -> Result<()> {
+        for (path, bytes) in self.before {
+            fs::write(&path, bytes).with_context(|| format!("cannot restore {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The checkout's files as git knows them, without those that are deleted.
+fn sources(root: &Path) -> Result<BTreeSet<PathBuf>> {
+    let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").args(words).current_dir(root).output().context("cannot start git")?;
+    if !output.status.success() {
+        bail!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let files = names.map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+    Ok(files.filter(|file| root.join(file).symlink_metadata().is_ok()).collect())
+}
+
+/// Writes only where the content differs. A link is made anew.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    if from.symlink_metadata()?.is_symlink() {
+        match fs::remove_file(to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return std::os::unix::fs::symlink(fs::read_link(from)?, to),
+        }
+    }
+    let same = to.symlink_metadata().is_ok_and(|about| about.is_file()) && fs::read(to)? == fs::read(from)?;
+    if same && fs::metadata(from)?.permissions() == fs::metadata(to)?.permissions() {
+        return Ok(());
+    }
+    // A plain copy, never a hard link: a mutation would write into the checkout.
+    fs::copy(from, to).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn git(root: &Path, words: &[&str]) {
+        let done = Command::new("git").args(words).current_dir(root).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    /// A checkout with one tracked file and one ignored one, and its copy.
+    fn made() -> (tempfile::TempDir, Copy) {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        fs::create_dir_all(source.join("src")).unwrap();
+        git(&source, &["init", "--quiet"]);
+        for (file, text) in [(".gitignore", "/target\n"), ("src/a.rs", "one\n")] {
+            fs::write(source.join(file), text).unwrap();
+        }
+        std::os::unix::fs::symlink("a.rs", source.join("src/link")).unwrap();
+        git(&source, &["add", "."]);
+        let copy = Copy::open(&source, &source.join("target/mutate")).unwrap();
+        copy.sync().unwrap();
+        (folder, copy)
+    }
+
+    fn text(copy: &Copy, file: &str) -> String {
+        fs::read_to_string(copy.checkout().join(file)).unwrap()
+    }
+
+    #[test]
+    fn a_mutation_is_written_to_the_copy_alone() {
+        let (_folder, copy) = made();
+        let applied = copy.apply(&[("src/a.rs".into(), "two\n".to_owned())].into()).unwrap();
+        assert_eq!(text(&copy, "src/a.rs"), "two\n");
+        assert_eq!(text(&copy, "src/link"), "two\n");
+        assert_eq!(fs::read_to_string(copy.source.join("src/a.rs")).unwrap(), "one\n");
+        applied.restore().unwrap();
+        assert_eq!(text(&copy, "src/a.rs"), "one\n");
+    }
+
+    #[test]
+    fn a_sync_undoes_what_a_killed_run_left() {
+        let (_folder, copy) = made();
+        let killed = copy.apply(&[("src/a.rs".into(), "two\n".to_owned())].into()).unwrap();
+        drop(killed);
+        fs::write(copy.checkout().join("stray"), "").unwrap();
+        fs::write(copy.source.join("src/new.rs"), "new\n").unwrap();
+        copy.sync().unwrap();
+        assert_eq!(text(&copy, "src/a.rs"), "one\n");
+        assert_eq!(text(&copy, "src/new.rs"), "new\n");
+        assert!(!copy.checkout().join("stray").exists());
+        fs::remove_file(copy.source.join("src/new.rs")).unwrap();
+        copy.sync().unwrap();
+        assert!(!copy.checkout().join("src/new.rs").exists());
+    }
+
+    #[test]
+    fn an_unchanged_file_keeps_its_time() {
+        let (_folder, copy) = made();
+        let time = || fs::metadata(copy.checkout().join("src/a.rs")).unwrap().modified().unwrap();
+        let before = time();
+        copy.sync().unwrap();
+        assert_eq!(time(), before);
+    }
+
+    #[test]
+    fn a_second_run_is_refused() {
+        let (_folder, copy) = made();
+        let error = Copy::open(&copy.source, &copy.work).err().map(|error| error.to_string());
+        assert!(error.as_ref().is_some_and(|text| text.starts_with("another run of mutate")), "{error:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! What became of each mutant, as lines and as JSON.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::mutant::Mutant;
+
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every test failed, for the expected reason.
+    Caught,
+    /// These tests passed with the mutation in place.
+    Survived(Vec<String>),
+    /// A snippet no longer describes one place of the tree.
+    Stale(String),
+    /// See this log.
+    DoesNotCompile(PathBuf),
+    /// The tests failed, but not for the expected reason: why, and the log.
+    OtherFailure(String, PathBuf),
+    TimedOut(Duration),
+    /// The tests do not pass without the mutation, or do not exist.
+    NoBaseline(String),
+    /// It is slow, and `--long` is not set.
+    Skipped,
+}
+
+pub struct Report {
+    pub name: String,
+    pub promise: String,
+    pub outcome: Outcome,
+    pub took: Duration,
+}
+
+impl Report {
+    pub fn new(mutant: &Mutant, outcome: Outcome, took: Duration) -> Self {
+        Self { name: mutant.name.clone(), promise: mutant.promise.clone(), outcome, took }
+    }
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Caught => "caught",
+            Self::Survived(_) => "survived",
+            Self::Stale(_) => "stale",
+            Self::DoesNotCompile(_) => "does not compile",
+            Self::OtherFailure(..) => "failed otherwise",
+            Self::TimedOut(_) => "timed out",
+            Self::NoBaseline(_) => "no baseline",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// In the order of the summary.
+const WORDS: [&str; 8] = [
+    "caught",
+    "survived",
+    "stale",
+    "does not compile",
+    "failed otherwise",
+    "timed out",
+    "no baseline",
+    "skipped",
+];
+/// These are shown even where there are none.
+const ALWAYS: usize = 3;
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word();
+        match self {
+            Self::Caught => to.write_str(word),
+            Self::Survived(passed) => write!(to, "SURVIVED: {} passed", passed.join(", ")),
+            Self::Stale(why) | Self::NoBaseline(why) => write!(to, "{word}: {why}"),
+            Self::DoesNotCompile(log) => write!(to, "{word}: {}", log.display()),
+            Self::OtherFailure(why, log) => write!(to, "{word}: {why} ({})", log.display()),
+            Self::TimedOut(limit) => write!(to, "{word} after {} s", limit.as_secs()),
+            Self::Skipped => write!(to, "{word}: slow (--long)"),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, promise, outcome, took } = self;
+        write!(to, "{name} [{:.1} s] {outcome}\n    {promise}", took.as_secs_f32())
+    }
+}
+
+/// `N caught, N survived, N stale`, and the other outcomes where there are any.
+pub fn summary(reports: &[Report]) -> String {
+    let mut parts = Vec::new();
+    for (index, word) in WORDS.iter().enumerate() {
+        let count = reports.iter().filter(|report| report.outcome.word() == *word).count();
+        if index < ALWAYS || count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    parts.join(", ")
+}
+
+pub fn json(reports: &[Report]) -> serde_json::Result<String> {
+    let mutants: Vec<_> = reports
+        .iter()
+        .map(|Report { name, promise, outcome, took }| {
+            let (word, detail) = (outcome.word(), outcome.to_string());
+            json!({ "name": name, "promise": promise, "outcome": word, "detail": detail,
+                "seconds": took.as_secs_f32() })
+        })
+        .collect();
+    serde_json::to_string_pretty(&json!({ "mutants": mutants, "summary": summary(reports) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: Outcome) -> Report {
+        Report { name: "a/b".into(), promise: "It holds.".into(), outcome, took: Duration::from_millis(1500) }
+    }
+
+    #[test]
+    fn the_summary_counts_every_outcome() {
+        let reports = [Outcome::Caught, Outcome::Caught, Outcome::Survived(vec!["t".into()])].map(report);
+        assert_eq!(summary(&reports), "2 caught, 1 survived, 0 stale");
+        let reports = [Outcome::DoesNotCompile("log".into()), Outcome::Skipped].map(report);
+        assert_eq!(summary(&reports), "0 caught, 0 survived, 0 stale, 1 does not compile, 1 skipped");
+    }
+
+    #[test]
+    fn a_line_and_a_document_say_the_same() {
+        let report = report(Outcome::Survived(vec!["t::one".into()]));
+        assert_eq!(report.to_string(), "a/b [1.5 s] SURVIVED: t::one passed\n    It holds.");
+        let document: serde_json::Value = serde_json::from_str(&json(&[report]).unwrap()).unwrap();
+        let expected = json!({ "name": "a/b", "promise": "It holds.", "outcome": "survived",
+            "detail": "SURVIVED: t::one passed", "seconds": 1.5 });
+        assert_eq!(document["mutants"][0], expected);
+        assert_eq!(document["summary"], "0 caught, 1 survived, 0 stale");
+    }
+}

@@ -1,0 +1,237 @@
+//! Compiles a test program in the copy, runs the named tests, and reads their results.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::mutant::{Mutant, TestCommand};
+use super::report::Outcome;
+use crate::command::cargo;
+use crate::interrupt;
+
+/// A mutated test may take this many times as long as the unmutated one.
+const SLOWER: u32 = 10;
+/// And never has less than this.
+const LEAST: Duration = Duration::from_secs(120);
+/// Without a mutation.
+const BASELINE: Duration = Duration::from_secs(1200);
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
+/// Between two checks of a running child.
+const POLL: Duration = Duration::from_millis(20);
+
+pub struct Runner {
+    pub checkout: PathBuf,
+    /// Cargo's target folder.
+    pub build: PathBuf,
+    pub logs: PathBuf,
+}
+
+pub enum Compiled {
+    Yes,
+    No { log: PathBuf },
+}
+
+/// The results that a test program prints at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Results {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Runner {
+    pub fn compile(&self, command: &TestCommand, log: &str) -> Result<Compiled> {
+        let log = self.logs.join(format!("{log}.compile.log"));
+        let mut cargo = self.cargo(command);
+        cargo.arg("--no-run");
+        let ended = finish(&mut cargo, &log, None)?;
+        Ok(if ended.is_some_and(|status| status.success()) { Compiled::Yes } else { Compiled::No { log } })
+    }
+
+    /// How long `tests` take without a mutation, or why they prove nothing.
+    pub fn baseline(
+        &self,
+        command: &TestCommand,
+        tests: &[&str],
+        log: &str,
+    ) -> Result<Result<Duration, String>> {
+        let log = self.logs.join(format!("{log}.log"));
+        let started = Instant::now();
+        let ended = finish(self.cargo(command).args(["--", "--exact"]).args(tests), &log, Some(BASELINE))?;
+        let took = started.elapsed();
+        let shown = log.display();
+        let Some(results) = results(&read(&log)?).filter(|_| ended.is_some()) else {
+            return Ok(Err(format!("the unmutated tests printed no result: {shown}")));
+        };
+        if !results.failed.is_empty() {
+            return Ok(Err(format!("unmutated tests fail ({}): {shown}", results.failed.join(", "))));
+        }
+        if results.passed != tests.len() {
+            return Ok(Err(format!("{} of {} tests exist and ran: {shown}", results.passed, tests.len())));
+        }
+        Ok(Ok(took))
+    }
+
+    /// The verdict on a mutation that is in place and compiled.
+    pub fn mutated(&self, mutant: &Mutant, unmutated: Duration, log: &str) -> Result<Outcome> {
+        let log = self.logs.join(format!("{log}.log"));
+        let limit = LEAST.max(unmutated * SLOWER);
+        let mut cargo = self.cargo(&mutant.command());
+        let ended = finish(cargo.args(["--", "--exact"]).args(&mutant.tests), &log, Some(limit))?;
+        if ended.is_none() {
+            return Ok(Outcome::TimedOut(limit));
+        }
+        Ok(verdict(mutant, &read(&log)?, &log))
+    }
+
+    fn cargo(&self, command: &TestCommand) -> Command {
+        let mut cargo = cargo(&self.checkout, &["test", "--locked", "--package", &command.package]);
+        cargo.args(command.target.flags());
+        cargo.env("CARGO_TARGET_DIR", &self.build).env("CARGO_TERM_COLOR", "never").envs(&command.env);
+        cargo
+    }
+}
+
+/// Caught is only a mutant whose tests all failed, and said what is expected.
+fn verdict(mutant: &Mutant, output: &str, log: &Path) -> Outcome {
+    let Some(results) = results(output) else {
+        return Outcome::OtherFailure("the test program printed no result".to_owned(), log.to_path_buf());
+    };
+    let passed: Vec<_> = mutant.tests.iter().filter(|test| !results.failed.contains(test)).cloned().collect();
+    if !passed.is_empty() {
+        return Outcome::Survived(passed);
+    }
+    if !output.contains(&mutant.expect) {
+        let why = format!("the output does not contain {:?}", mutant.expect);
+        return Outcome::OtherFailure(why, log.to_path_buf());
+    }
+    Outcome::Caught
+}
+
+/// None where the program did not come to its end.
+fn results(output: &str) -> Option<Results> {
+    let lines: Vec<_> = output.lines().collect();
+    let end = lines.iter().rposition(|line| line.starts_with("test result: "))?;
+    let passed = lines[end].split_whitespace().collect::<Vec<_>>();
+    let passed = passed.windows(2).find(|pair| pair[1] == "passed;")?[0].parse().ok()?;
+    // The names come last, behind the second `failures:`.
+    let names = lines[..end].iter().rposition(|line| *line == "failures:");
+    let failed = names.map_or(&[][..], |at| &lines[at + 1..end]);
+    let failed = failed.iter().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned).collect();
+    Some(Results { passed, failed })
+}
+
+fn read(log: &Path) -> Result<String> {
+    let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Runs `command` with its output in `log`. None where it exceeded `limit` and was ended.
+fn finish(command: &mut Command, log: &Path, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let copy = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
+    let mut child = command.stdout(file).stderr(copy).spawn().context("cannot start cargo")?;
+    interrupt::child_started(child.id());
+    let started = Instant::now();
+    let mut terminated: Option<Instant> = None;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("cannot wait for cargo")? {
+            break status;
+        }
+        match terminated {
+            None if limit.is_some_and(|limit| started.elapsed() > limit) => {
+                terminated = Some(Instant::now());
+                interrupt::end_tree(i32::try_from(child.id()).unwrap_or(0));
+            }
+            Some(since) if since.elapsed() > GRACE => child.kill().context("cannot kill cargo")?,
+            _ => {}
+        }
+        std::thread::sleep(POLL);
+    };
+    interrupt::child_ended();
+    if interrupt::seen() {
+        bail!("interrupted");
+    }
+    Ok(terminated.is_none().then_some(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: &str = "running 2 tests\n\
+        test a::one ... FAILED\n\
+        test a::two ... ok\n\
+        \n\
+        failures:\n\
+        \n\
+        ---- a::one stdout ----\n\
+        assertion failed: was written twice\n\
+        \n\
+        failures:\n    \
+            a::one\n\
+        \n\
+        test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.00s\n";
+
+    fn mutant(tests: &[&str], expect: &str) -> Mutant {
+        Mutant {
+            name: "a/b".into(),
+            promise: String::new(),
+            package: "a".into(),
+            target: super::super::mutant::Target::Lib,
+            tests: tests.iter().map(|test| (*test).to_owned()).collect(),
+            expect: expect.into(),
+            env: [].into(),
+            slow: false,
+            changes: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn check(tests: &[&str], expect: &str, output: &str, outcome: &str) {
+        let got = verdict(&mutant(tests, expect), output, Path::new("log"));
+        assert_eq!(got.to_string(), outcome);
+    }
+
+    #[test]
+    fn only_the_expected_failure_of_every_test_is_a_catch() {
+        check(&["a::one"], "written twice", FAILED, "caught");
+        check(&["a::one", "a::two"], "written twice", FAILED, "SURVIVED: a::two passed");
+        check(
+            &["a::one"],
+            "not linearizable",
+            FAILED,
+            "failed otherwise: the output does not contain \"not linearizable\" (log)",
+        );
+        let ok = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        check(&["a::one"], "written twice", ok, "SURVIVED: a::one passed");
+        let killed = "running 1 test\nwas written twice\n";
+        check(
+            &["a::one"],
+            "written twice",
+            killed,
+            "failed otherwise: the test program printed no result (log)",
+        );
+    }
+
+    #[test]
+    fn passed_tests_are_counted() {
+        let got = results(FAILED).unwrap();
+        assert_eq!(got, Results { passed: 1, failed: vec!["a::one".to_owned()] });
+    }
+
+    #[test]
+    fn a_child_that_exceeds_its_limit_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut hangs = Command::new("sh");
+        hangs.args(["-c", "echo started; sleep 600 & wait"]);
+        assert_eq!(finish(&mut hangs, &log, Some(Duration::from_millis(200))).unwrap(), None);
+        assert_eq!(read(&log).unwrap(), "started\n");
+        let status = finish(Command::new("sh").args(["-c", "exit 3"]), &log, Some(LEAST)).unwrap();
+        assert_eq!(status.and_then(|status| status.code()), Some(3));
+    }
+}
