@@ -1,21 +1,14 @@
 //! Certificates: from the flags' paths to what listeners and callers use.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use etcd_config::config::Tls;
 use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
-
-/// The bundle of authorities that this machine trusts, where the variable names no other.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
-const AUTHORITIES_VARIABLE: &str = "SSL_CERT_FILE";
 
 /// The files of one side; none where it has no certificate.
 fn files(tls: &Tls) -> Option<TlsFiles> {
@@ -75,13 +68,11 @@ pub fn for_client(tls: &Tls) -> Option<etcd_client::TlsFiles> {
 /// Towards the world: we trust whom this machine trusts.
 pub fn towards_world() -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    let bundle = env::var_os(AUTHORITIES_VARIABLE).map_or_else(|| AUTHORITIES.into(), PathBuf::from);
-    let found = CertificateDer::pem_file_iter(&bundle).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
-        // Some bundles hold certificates of forms that rustls refuses: those are no roots then.
-        Ok(found) => drop(roots.add_parsable_certificates(found)),
-        Err(error) => tracing::debug!(%error, "{} cannot be read", bundle.display()),
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "an authority of this machine can not be read");
     }
+    roots.add_parsable_certificates(found.certs);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .context("TLS versions")?
