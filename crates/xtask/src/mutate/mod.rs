@@ -82,7 +82,7 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     if flags.list {
         for mutant in &chosen {
             let note = if mutant.slow { " (slow)" } else { "" };
-            println!("{:<44}{}{note}", mutant.name, mutant.promise);
+            println!("{:<54}{}{note}", mutant.name, mutant.promise);
         }
         return Ok(true);
     }
