@@ -6,6 +6,7 @@
 
 mod doors;
 mod group;
+mod inotify;
 mod inside;
 pub mod keeper;
 mod plan;
@@ -52,6 +53,10 @@ impl Nspawn {
     pub fn new(layout: Layout, command: KeeperCommand) -> Result<Self, BackendError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(BackendError::Root);
+        }
+        // A host that refuses runs a few nodes all the same.
+        if let Err(error) = inotify::raise(Path::new(inotify::LIMIT)) {
+            eprintln!("warning: {} stays as it is, enough for ten nodes: {error}", inotify::LIMIT);
         }
         Ok(Self { layout, command })
     }

@@ -140,11 +140,16 @@ impl<'a> Run<'a> {
         let elapsed = self.began.elapsed().as_secs_f64() + to_come * slowdown;
         let clock = Clock { elapsed, slowdown };
         let plan = plan::of_ci(&parts, &touched, self.number, &self.costs, clock);
-        self.announce(&plan, &touched, parts.len());
+        let optional: BTreeSet<String> = parts
+            .iter()
+            .filter(|part| part.kind != Kind::Always && plan.run.contains(&part.id))
+            .map(|part| part.id.clone())
+            .collect();
+        self.announce(&optional, plan.left_out.len(), &touched);
         Ok(self.plan.get_or_init(|| plan))
     }
 
-    fn announce(&self, plan: &Plan, touched: &Touched, all: usize) {
+    fn announce(&self, optional: &BTreeSet<String>, left_out: usize, touched: &Touched) {
         match touched {
             Touched::Everything(why) => eprintln!("touched: everything ({why})"),
             Touched::Some { files, packages } => {
@@ -152,11 +157,12 @@ impl<'a> Run<'a> {
             }
         }
         eprintln!(
-            "plan: {} of {all} parts, slice {} of {}, {:.0} min by the record, this host takes {:.2} times that",
-            plan.run.len(),
+            "plan: besides what every run does, {} parts (slice {} of {}), {:.0} min by the record; {left_out} left out; \
+             this host takes {:.2} times as long as recorded",
+            optional.len(),
             self.number % super::rotation::SLICES + 1,
             super::rotation::SLICES,
-            plan::expected(&plan.run, &self.costs) / 60.0,
+            plan::expected(optional, &self.costs) / 60.0,
             self.slowdown.get(),
         );
     }
