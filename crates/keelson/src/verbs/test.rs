@@ -126,7 +126,7 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
                 return;
             }
             let one = if last_start.is_some_and(|last| Instant::now() > last) {
-                let why = "no time left on a host this slow".to_owned();
+                let why = "not started: the time of --start-within is over".to_owned();
                 Ran { scenario: scenario.name, on: *on, seconds: 0.0, outcome: Outcome::Skipped { why } }
             } else {
                 run_one(run, scenario, *on, progress)

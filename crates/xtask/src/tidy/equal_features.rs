@@ -46,7 +46,7 @@ fn tree(root: &Path, packages: &[&str]) -> Result<String> {
     for package in packages {
         command.args(["--package", package]);
     }
-    let output = command.output().context("can not start cargo tree")?;
+    let output = command.output().context("cannot start cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }

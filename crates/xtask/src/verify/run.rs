@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::parts::{Kind, Part};
 use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Plan, Size};
 use super::report;
-use super::result::{Skip, StepResult};
+use super::result::{Skip, State, StepResult, Timed};
 use super::touched::{self, Touched};
 use crate::workspace::Workspace;
 
@@ -83,6 +83,16 @@ impl<'a> Run<'a> {
         self.slowdown.set(report::slowdown(results, &self.costs).max(1.0));
     }
 
+    /// Why a part that the run should take does not start: only a slow host excuses it.
+    pub fn out_of_time(&self) -> String {
+        let slowdown = self.slowdown.get();
+        if slowdown >= SLOW {
+            format!("{SLOW_HOST} {slowdown:.1} times slower than recorded")
+        } else {
+            "no time left, though the host is not slow".to_owned()
+        }
+    }
+
     /// Seconds until no optional part starts any more.
     pub fn seconds_left(&self) -> Option<u64> {
         let left = (LIMIT - self.began.elapsed().as_secs_f64()).max(0.0);
@@ -102,14 +112,37 @@ impl<'a> Run<'a> {
         Ok(self.of_plan(&plan::of_size(&parts, self.size, |_| self.named), step))
     }
 
+    /// Runs the selected parts of a step one after the other, each with its time; no result where none is selected.
+    pub fn each_part(&self, step: &str, part: impl Fn(&str) -> Result<bool>) -> Result<Vec<StepResult>> {
+        let Selected { names, skipped } = self.select(step)?;
+        if names.is_empty() && skipped.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut result = StepResult::new(step, State::Skipped(NO_TIME.to_owned()));
+        result.skipped = skipped;
+        let mut failed = Vec::new();
+        for name in &names {
+            let began = Instant::now();
+            if !part(name)? {
+                failed.push(name.as_str());
+            }
+            let seconds = began.elapsed().as_secs_f64();
+            result.timed.push(Timed { part: format!("{step}/{name}"), seconds });
+        }
+        if !failed.is_empty() {
+            result.state = State::Failed(failed.join(", "));
+        } else if !names.is_empty() {
+            result.state = State::Passed(format!("{} parts", names.len()));
+        }
+        Ok(vec![result])
+    }
+
     fn of_plan(&self, plan: &Plan, step: &str) -> Selected {
         let name_of = |id: &str| id.strip_prefix(step)?.strip_prefix('/').map(str::to_owned);
         let skip = |(id, why): (&String, &LeftOut)| {
             name_of(id)?;
-            let slowdown = self.slowdown.get();
             let reason = match why {
-                LeftOut::Touched if slowdown >= SLOW => format!("{SLOW_HOST} {slowdown:.1} times slower"),
-                LeftOut::Touched => "no time left, though the change touches it".to_owned(),
+                LeftOut::Touched => self.out_of_time(),
                 LeftOut::Slice => format!("{NO_TIME}: a later one takes it"),
             };
             Some(Skip { part: id.clone(), reason })

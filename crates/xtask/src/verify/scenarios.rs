@@ -100,7 +100,11 @@ fn run_named(
         command.env(Reference::VARIABLE, reference.etcd);
     }
     let ended = show_and_read(&mut command)?;
-    judge(step, ended.success, ended.code, &ended.stdout)
+    let mut result = judge(step, ended.success, ended.code, &ended.stdout)?;
+    for skip in result.skipped.iter_mut().filter(|skip| skip.reason.contains("--start-within")) {
+        skip.reason = run.out_of_time();
+    }
+    Ok(result)
 }
 
 fn judge(step: &str, success: bool, code: Option<i32>, stdout: &str) -> Result<StepResult> {

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::random;
-use super::result::{State, StepResult, Timed, judge};
-use super::run::{Run, Selected};
+use super::run::Run;
 use crate::command::{cargo, has_cargo_plugin, show, show_and_read, succeed};
 
 const FILTER: &str = "test(soak)";
@@ -72,33 +71,13 @@ fn names(json: &str) -> Result<Vec<String>> {
     Ok(listed.suites.into_iter().flat_map(of_suite).collect())
 }
 
-/// Each selected part by itself, so that each has its time.
-pub fn run(run: &Run<'_>, step: &str, selected: Selected) -> Result<Vec<StepResult>> {
-    if selected.names.is_empty() && selected.skipped.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut result = StepResult::new(step, State::Passed(format!("{} of them", selected.names.len())));
-    result.skipped = selected.skipped;
-    let mut failed = Vec::new();
-    for name in &selected.names {
-        let began = std::time::Instant::now();
-        if let State::Failed(_) = one(run, name)? {
-            failed.push(name.as_str());
-        }
-        result.timed.push(Timed { part: format!("{step}/{name}"), seconds: began.elapsed().as_secs_f64() });
-    }
-    if !failed.is_empty() {
-        result.state = State::Failed(failed.join(", "));
-    }
-    Ok(vec![result])
-}
-
-fn one(run: &Run<'_>, name: &str) -> Result<State> {
+/// Runs one part. True when it passes.
+pub fn run(run: &Run<'_>, name: &str) -> Result<bool> {
     let whole = run.size == Size::All;
     let arguments = ["nextest", "run", "--locked", "--workspace", "--lib", "--bins", "--tests"];
     let mut command = cargo(&run.workspace.root, &arguments);
     if name == RANDOM {
-        let Some(filter) = random::filter(run.workspace)? else { return Ok(State::Passed(String::new())) };
+        let Some(filter) = random::filter(run.workspace)? else { return Ok(true) };
         command.args(["--stress-duration", if whole { RANDOM_LONG } else { RANDOM_CI }, "-E", &filter]);
     } else {
         command.args(["--run-ignored", "only", "-E", &filter(name)]);
@@ -110,7 +89,7 @@ fn one(run: &Run<'_>, name: &str) -> Result<State> {
             }
         }
     }
-    Ok(judge(&show(&mut command)?))
+    Ok(show(&mut command)?.success)
 }
 
 /// nextest's filter for the one test of that name; suites are `PACKAGE` or `PACKAGE::BINARY`.

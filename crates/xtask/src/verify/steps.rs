@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
-use super::run::{Run, Selected, Step};
+use super::run::{Run, Step};
 use super::touched::Area;
 use super::{conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
@@ -92,7 +92,7 @@ pub static STEPS: [Step; 16] = [
         name: SOAKS,
         about: "tests named soak, randomized tests again and again",
         parts: |run| soaks::parts(run, SOAKS),
-        run: |run| soaks::run(run, SOAKS, run.select(SOAKS)?),
+        run: |run| run.each_part(SOAKS, |name| soaks::run(run, name)),
     },
 ];
 
@@ -118,27 +118,7 @@ fn mutant_parts(run: &Run<'_>) -> Result<Vec<Part>> {
 }
 
 fn mutants(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    let Selected { names, skipped } = run.select(MUTANTS)?;
-    if names.is_empty() && skipped.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut result = StepResult::new(MUTANTS, State::Passed(format!("{} areas", names.len())));
-    result.skipped = skipped;
-    let mut failed = Vec::new();
-    for area in names {
-        let began = Instant::now();
-        let caught = mutate::run_area(&run.workspace.root, &area)?;
-        result
-            .timed
-            .push(Timed { part: format!("{MUTANTS}/{area}"), seconds: began.elapsed().as_secs_f64() });
-        if !caught {
-            failed.push(area);
-        }
-    }
-    if !failed.is_empty() {
-        result.state = State::Failed(failed.join(", "));
-    }
-    Ok(vec![result])
+    run.each_part(MUTANTS, |area| mutate::run_area(&run.workspace.root, area))
 }
 
 /// Of QEMU's scenarios the one that every run takes.
@@ -252,7 +232,7 @@ fn selected(
     let mut results = Vec::new();
     let began = Instant::now();
     if out_of_time && !selected.names.is_empty() {
-        results.push(StepResult::new(name, State::Skipped("no time left on a host this slow".to_owned())));
+        results.push(StepResult::new(name, State::Skipped(run.out_of_time())));
     } else if !selected.names.is_empty() {
         results = work(&selected.names)?;
         if let ([part], Some(last)) = (&*selected.names, results.last_mut()) {
