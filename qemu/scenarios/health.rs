@@ -45,9 +45,10 @@ fn banner(machine: &Machine<'_>) -> Result<String, Failure> {
     Ok(machine.succeed("bash -lic true 2>/dev/null")?)
 }
 
-/// Checks this machine once more, from the beginning.
+/// Checks this machine once more, from the beginning: with no earlier start that counts against systemd's limit of five in
+/// ten seconds.
 const AGAIN: &str = "sudo systemctl stop boot-complete.target keelson-health-check.service; \
-    sudo systemctl start boot-complete.target";
+    sudo systemctl reset-failed keelson-health-check.service; sudo systemctl start boot-complete.target";
 
 fn is_good(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.succeed(AGAIN)?;

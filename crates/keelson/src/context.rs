@@ -80,12 +80,13 @@ impl Context {
     }
 }
 
-/// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
+/// A flag that Ctrl-C and SIGTERM set. The second Ctrl-C ends the program at once; the second SIGTERM does not, since
+/// who ends a process group and its parent passes the signal on sends two, and machines would be left running.
 pub fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&flag))
+        .context("signal handler")?;
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
-            .context("signal handler")?;
         signal_hook::flag::register(signal, Arc::clone(&flag)).context("signal handler")?;
     }
     Ok(flag)

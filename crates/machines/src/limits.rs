@@ -19,6 +19,10 @@ pub const SOCKET_PATH_MAX: usize = 107;
 /// Bytes before the number in a node's name: with `-01` and the socket's own name it must leave room, in
 /// [`SOCKET_PATH_MAX`], for a home folder and the longest name of a cluster.
 pub const NAME_PREFIX_MAX: usize = 16;
+/// What ssh appends to the path of a shared connection's socket until it is listened on.
+pub const SSH_SOCKET_SUFFIX: usize = 17;
+/// How long a shared connection stays without a command.
+pub const SSH_PERSIST: Duration = Duration::from_secs(120);
 /// Largest frame that QEMU sends over a stream netdev (its NET_BUFSIZE).
 pub const FRAME_MAX: usize = 4096 + 65536;
 /// Frames that wait for one port; more are dropped, as a real switch does.

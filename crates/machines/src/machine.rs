@@ -100,7 +100,11 @@ impl<'a> Machine<'a> {
 
     /// Runs a shell command as `core`; any exit code is an answer.
     pub fn execute(&self, command: &str) -> Result<Output, WordError> {
-        ssh::run(self.site.layout(), &self.node()?, command, b"", limits::COMMAND)
+        self.execute_with(command, b"")
+    }
+
+    fn execute_with(&self, command: &str, input: &[u8]) -> Result<Output, WordError> {
+        ssh::run_shared(self.site.layout(), &self.node()?, command, input, limits::COMMAND)
             .map_err(|source| WordError::Ssh { node: self.name.clone(), source })
     }
 
@@ -192,8 +196,7 @@ impl<'a> Machine<'a> {
     /// Writes a file in the node.
     pub fn write(&self, path: &str, content: &[u8]) -> Result<(), WordError> {
         let command = format!("sudo sh -c 'cat >\"$0\" && sync' '{path}'");
-        let output = ssh::run(self.site.layout(), &self.node()?, &command, content, limits::COMMAND)
-            .map_err(|source| WordError::Ssh { node: self.name.clone(), source })?;
+        let output = self.execute_with(&command, content)?;
         if output.code == 0 {
             return Ok(());
         }

@@ -54,10 +54,6 @@ impl Nspawn {
         if !nix::unistd::geteuid().is_root() {
             return Err(BackendError::Root);
         }
-        // A host that refuses runs a few nodes all the same.
-        if let Err(error) = inotify::raise(Path::new(inotify::LIMIT)) {
-            eprintln!("warning: {} stays as it is, enough for ten nodes: {error}", inotify::LIMIT);
-        }
         Ok(Self { layout, command })
     }
 
@@ -139,6 +135,10 @@ impl Backend for Nspawn {
     fn start(&self, cluster: &Cluster, node: &Node) -> Result<Process, BackendError> {
         check_ports(node)?;
         check_image(&cluster.image)?;
+        // A host that refuses runs a few nodes all the same.
+        if let Err(error) = inotify::raise(Path::new(inotify::LIMIT)) {
+            eprintln!("warning: {} stays as it is, enough for ten nodes: {error}", inotify::LIMIT);
+        }
         let files = self.layout.node(&node.name);
         let keeper = self.keeper(cluster, node);
         let made = |path: PathBuf| move |source| BackendError::Make { path, source };

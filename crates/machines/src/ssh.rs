@@ -5,12 +5,14 @@
 //! a node new keys.
 
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cluster::Node;
+use crate::cluster::{Node, fnv};
 use crate::limits;
 use crate::process::Process;
+use crate::ready;
 use crate::store::Layout;
 
 /// The user that the image has.
@@ -55,7 +57,50 @@ pub fn run(
     input: &[u8],
     limit: Duration,
 ) -> Result<Output, RunError> {
-    let mut ssh = command(layout, node, &["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()]);
+    run_with(layout, node, &[], shell, input, limit)
+}
+
+/// As [`run`], over one connection for all commands of a boot (OpenSSH's multiplexing): a login takes an emulated node most
+/// of a second, a command on a connection that stands a twentieth of that.
+pub fn run_shared(
+    layout: &Layout,
+    node: &Node,
+    shell: &str,
+    input: &[u8],
+    limit: Duration,
+) -> Result<Output, RunError> {
+    let options = shared_socket(layout, node).map(|socket| sharing(&socket)).unwrap_or_default();
+    run_with(layout, node, &options, shell, input, limit)
+}
+
+/// Another one for each boot: a connection to the boot before hangs until its keep-alive messages fail. None where the
+/// path is too long for a socket.
+fn shared_socket(layout: &Layout, node: &Node) -> Option<PathBuf> {
+    let files = layout.node(&node.name);
+    let boot = fnv(&format!("{:?} {:?}", node.process, ready::mark(&files.ready())));
+    let socket = files.root().join(format!("ssh-{:08x}", boot & 0xffff_ffff));
+    (socket.as_os_str().len() + limits::SSH_SOCKET_SUFFIX <= limits::SOCKET_PATH_MAX).then_some(socket)
+}
+
+fn sharing(socket: &Path) -> Vec<String> {
+    // ssh expands `%` in a path.
+    let socket = socket.display().to_string().replace('%', "%%");
+    let persist = format!("ControlPersist={}", limits::SSH_PERSIST.as_secs());
+    let options = ["ControlMaster=auto".to_owned(), format!("ControlPath=\"{socket}\""), persist];
+    options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect()
+}
+
+fn run_with(
+    layout: &Layout,
+    node: &Node,
+    options: &[String],
+    shell: &str,
+    input: &[u8],
+    limit: Duration,
+) -> Result<Output, RunError> {
+    let mut words = vec!["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()];
+    words.extend_from_slice(options);
+    let mut ssh = command(layout, node, &words);
     ssh.arg(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().map_err(RunError::Spawn)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -88,4 +133,48 @@ fn text(stream: Option<impl Read>) -> io::Result<String> {
         stream.read_to_end(&mut bytes)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Cluster, Wish, tests::image};
+
+    #[test]
+    fn each_boot_has_a_connection_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), "a").unwrap();
+        let mut node = Cluster::new("a", &Wish::default(), image()).nodes.remove(0);
+        let ready = layout.node(&node.name).ready();
+        std::fs::create_dir_all(ready.parent().unwrap()).unwrap();
+        let mut sockets = Vec::new();
+        for line in ["", "{\"state\":\"running\"}\n", "{\"state\":\"restarting\"}\n"] {
+            let before = std::fs::read_to_string(&ready).unwrap_or_default();
+            std::fs::write(&ready, before + line).unwrap();
+            sockets.push(shared_socket(&layout, &node).unwrap());
+            assert_eq!(shared_socket(&layout, &node).as_ref(), sockets.last(), "it is the boot's");
+        }
+        node.process = Some(Process { pid: 7, started: 9 });
+        sockets.push(shared_socket(&layout, &node).unwrap());
+        sockets.sort();
+        sockets.dedup();
+        assert_eq!(sockets.len(), 4, "{sockets:?}");
+    }
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_not_used() {
+        let node = Cluster::new("a", &Wish::default(), image()).nodes.remove(0);
+        let socket = |length: usize| {
+            let layout = Layout::new(&Path::new("/").join("x".repeat(length)), "a").unwrap();
+            shared_socket(&layout, &node)
+        };
+        assert!(socket(20).is_some());
+        assert_eq!(socket(70), None);
+    }
+
+    #[test]
+    fn paths_are_written_as_ssh_reads_them() {
+        let options = sharing(Path::new("/a b/100%/ssh-1"));
+        assert_eq!(options[3], "ControlPath=\"/a b/100%%/ssh-1\"");
+    }
 }

@@ -11,6 +11,7 @@ mod interrupt;
 mod keelson;
 mod mutate;
 mod reference;
+mod root_rights;
 mod tidy;
 mod verify;
 mod workspace;

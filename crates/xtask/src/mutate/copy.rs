@@ -49,7 +49,7 @@ impl Copy {
         self.work.join("checkout")
     }
 
-    /// Cargo's target folder for the copy.
+    /// Cargo's target folder for the copy: mutated programs must not replace the checkout's.
     pub fn build(&self) -> PathBuf {
         self.work.join("build")
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::command::target_folder;
 use crate::interrupt;
 use copy::Copy;
 use mutant::{Mutant, TestCommand};
@@ -43,9 +44,6 @@ pub struct Flags {
     /// Runs the K-th of N parts
     #[arg(long, value_name = "K/N")]
     slice: Option<Slice>,
-    /// Includes the mutants that are marked slow
-    #[arg(long)]
-    long: bool,
     /// Writes the results as one JSON document
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -81,13 +79,12 @@ pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
     let chosen = choose(&all, &flags.names, flags.slice)?;
     if flags.list {
         for mutant in &chosen {
-            let note = if mutant.slow { " (slow)" } else { "" };
-            println!("{:<54}{}{note}", mutant.name, mutant.promise);
+            println!("{:<54}{}", mutant.name, mutant.promise);
         }
         return Ok(true);
     }
     interrupt::watch()?;
-    run_chosen(root, chosen, flags)
+    run_chosen(root, chosen, flags.json.as_deref())
 }
 
 /// The areas, which are the first halves of names.
@@ -98,18 +95,19 @@ pub fn areas(root: &Path) -> Result<BTreeSet<String>> {
 
 /// Runs the mutants of one area, for a program that watches for signals already. True when every one is caught.
 pub fn run_area(root: &Path, area: &str) -> Result<bool> {
-    let flags = Flags { names: vec![area.to_owned()], list: false, slice: None, long: false, json: None };
     let all = mutant::load(&root.join(MUTANTS))?;
-    run_chosen(root, choose(&all, &flags.names, None)?, &flags)
+    run_chosen(root, choose(&all, &[area.to_owned()], None)?, None)
 }
 
-fn run_chosen(root: &Path, chosen: Vec<&Mutant>, flags: &Flags) -> Result<bool> {
-    // One that is named is wanted, slow or not.
-    let runs = |mutant: &Mutant| flags.long || !mutant.slow || flags.names.contains(&mutant.name);
-    let (chosen, skipped): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|mutant| runs(mutant));
+fn run_chosen(root: &Path, chosen: Vec<&Mutant>, json: Option<&Path>) -> Result<bool> {
     let copy = Copy::open(root, &root.join(WORK))?;
     copy.sync()?;
-    let runner = Runner { checkout: copy.checkout(), build: copy.build(), logs: copy.logs() };
+    let runner = Runner {
+        checkout: copy.checkout(),
+        build: copy.build(),
+        shared_build: target_folder(root),
+        logs: copy.logs(),
+    };
     let mut reports = Vec::new();
     let baselines = baselines(&runner, &chosen)?;
     for mutant in chosen {
@@ -122,12 +120,7 @@ fn run_chosen(root: &Path, chosen: Vec<&Mutant>, flags: &Flags) -> Result<bool> 
         println!("{report}");
         reports.push(report);
     }
-    for mutant in skipped {
-        let report = Report::new(mutant, Outcome::Skipped, Duration::ZERO);
-        println!("{report}");
-        reports.push(report);
-    }
-    if let Some(file) = &flags.json {
+    if let Some(file) = json {
         let text = report::json(&reports)?;
         std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
@@ -135,7 +128,7 @@ fn run_chosen(root: &Path, chosen: Vec<&Mutant>, flags: &Flags) -> Result<bool> 
     if interrupt::seen() {
         bail!("interrupted");
     }
-    Ok(reports.iter().all(|report| matches!(report.outcome, Outcome::Caught | Outcome::Skipped)))
+    Ok(reports.iter().all(|report| matches!(report.outcome, Outcome::Caught)))
 }
 
 /// The mutants that `names` and `slice` select, sorted by name.

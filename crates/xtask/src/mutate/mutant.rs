@@ -28,9 +28,6 @@ pub struct Mutant {
     pub expect: String,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Runs with `--long` only.
-    #[serde(default)]
-    pub slow: bool,
     #[serde(rename = "change")]
     pub changes: Vec<Change>,
 }

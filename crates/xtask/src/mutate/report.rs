@@ -23,8 +23,6 @@ pub enum Outcome {
     TimedOut(Duration),
     /// The tests do not pass without the mutation, or do not exist.
     NoBaseline(String),
-    /// It is slow, and `--long` is not set.
-    Skipped,
 }
 
 pub struct Report {
@@ -50,22 +48,13 @@ impl Outcome {
             Self::OtherFailure(..) => "failed otherwise",
             Self::TimedOut(_) => "timed out",
             Self::NoBaseline(_) => "no baseline",
-            Self::Skipped => "skipped",
         }
     }
 }
 
 /// In the order of the summary.
-const WORDS: [&str; 8] = [
-    "caught",
-    "survived",
-    "stale",
-    "does not compile",
-    "failed otherwise",
-    "timed out",
-    "no baseline",
-    "skipped",
-];
+const WORDS: [&str; 7] =
+    ["caught", "survived", "stale", "does not compile", "failed otherwise", "timed out", "no baseline"];
 /// These are shown even where there are none.
 const ALWAYS: usize = 3;
 
@@ -79,7 +68,6 @@ impl fmt::Display for Outcome {
             Self::DoesNotCompile(log) => write!(to, "{word}: {}", log.display()),
             Self::OtherFailure(why, log) => write!(to, "{word}: {why} ({})", log.display()),
             Self::TimedOut(limit) => write!(to, "{word} after {} s", limit.as_secs()),
-            Self::Skipped => write!(to, "{word}: slow (--long)"),
         }
     }
 }
@@ -127,8 +115,8 @@ mod tests {
     fn the_summary_counts_every_outcome() {
         let reports = [Outcome::Caught, Outcome::Caught, Outcome::Survived(vec!["t".into()])].map(report);
         assert_eq!(summary(&reports), "2 caught, 1 survived, 0 stale");
-        let reports = [Outcome::DoesNotCompile("log".into()), Outcome::Skipped].map(report);
-        assert_eq!(summary(&reports), "0 caught, 0 survived, 0 stale, 1 does not compile, 1 skipped");
+        let reports = [Outcome::DoesNotCompile("log".into()), Outcome::Caught].map(report);
+        assert_eq!(summary(&reports), "1 caught, 0 survived, 0 stale, 1 does not compile");
     }
 
     #[test]

@@ -25,8 +25,10 @@ const POLL: Duration = Duration::from_millis(20);
 
 pub struct Runner {
     pub checkout: PathBuf,
-    /// Cargo's target folder.
+    /// Cargo's target folder, for finished programs.
     pub build: PathBuf,
+    /// Cargo's build folder, for all else: the checkout's own has the dependencies compiled already.
+    pub shared_build: PathBuf,
     pub logs: PathBuf,
 }
 
@@ -90,7 +92,8 @@ impl Runner {
     fn cargo(&self, command: &TestCommand) -> Command {
         let mut cargo = cargo(&self.checkout, &["test", "--locked", "--package", &command.package]);
         cargo.args(command.target.flags());
-        cargo.env("CARGO_TARGET_DIR", &self.build).env("CARGO_TERM_COLOR", "never").envs(&command.env);
+        cargo.env("CARGO_TARGET_DIR", &self.build).env("CARGO_BUILD_BUILD_DIR", &self.shared_build);
+        cargo.env("CARGO_TERM_COLOR", "never").envs(&command.env);
         cargo
     }
 }
@@ -185,7 +188,6 @@ mod tests {
             tests: tests.iter().map(|test| (*test).to_owned()).collect(),
             expect: expect.into(),
             env: [].into(),
-            slow: false,
             changes: Vec::new(),
         }
     }

@@ -46,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   cargo verify --skip scenarios    without booted nodes
   cargo verify scenarios-qemu      the usual scenarios on QEMU machines
   cargo verify --ci                what .ci/run runs
+  cargo verify --ci --plan         which parts that is, and what they take
   cargo verify --all               everything: hours
 
 Exit codes: 0 verified, 1 failed, 2 wrong use, 3 nothing failed, but something was not verified";
@@ -53,7 +54,7 @@ Exit codes: 0 verified, 1 failed, 2 wrong use, 3 nothing failed, but something w
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Flags {
-    /// Steps to run, by name or group (`scenarios`); with their usual parts
+    /// Steps to run, by name or group (`scenarios`); with their usual parts, or the long ones where there are no others
     #[arg(value_name = "STEP")]
     only: Vec<String>,
     /// A step or group to leave out
@@ -71,6 +72,9 @@ pub struct Flags {
     /// Lists the steps
     #[arg(long)]
     list: bool,
+    /// Shows what would run, with the recorded times, and runs nothing
+    #[arg(long)]
+    plan: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +105,10 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     let workspace = Workspace::load(&workspace::root())?;
     let allowed = Allowed::read(&workspace.root)?;
     let run = Run::new(&workspace, size(flags), chosen, !flags.only.is_empty())?;
+    if flags.plan {
+        print!("{}", run.shown()?);
+        return Ok(Verdict::Verified);
+    }
     if run.size == Size::All {
         announce_all(&run);
     }

@@ -94,12 +94,15 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     plan
 }
 
-/// The plan of the other sizes; `named` says whether a step was named on the command line.
+/// The plan of the other sizes; `named` says whether a step was named on the command line. A named step runs its usual
+/// parts, and the long ones where it has no others.
 pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&str) -> bool) -> Plan {
+    let has_usual: BTreeSet<&str> =
+        parts.iter().filter(|part| part.kind != Kind::Long).map(Part::step).collect();
     let runs = |part: &Part| match part.kind {
         Kind::Always => true,
         Kind::Touched(_) => size == Size::All || named(part.step()),
-        Kind::Long => size == Size::All,
+        Kind::Long => size == Size::All || named(part.step()) && !has_usual.contains(part.step()),
     };
     Plan {
         run: parts.iter().filter(|part| runs(part)).map(|part| part.id.clone()).collect(),
@@ -163,7 +166,7 @@ mod tests {
         let run = |size, named: &str| of_size(&parts(), size, |step| step == named).run.len();
         assert_eq!(run(Size::Change, ""), 1);
         assert_eq!(run(Size::Change, "conformance"), 5);
-        assert_eq!(run(Size::Change, "soaks"), 1);
+        assert_eq!(run(Size::Change, "soaks"), 37, "it has long parts only");
         assert_eq!(run(Size::All, ""), 41);
     }
 }

@@ -122,6 +122,10 @@ impl<'a> Run<'a> {
         result.skipped = skipped;
         let mut failed = Vec::new();
         for name in &names {
+            if self.seconds_left() == Some(0) {
+                result.skipped.push(Skip { part: format!("{step}/{name}"), reason: self.out_of_time() });
+                continue;
+            }
             let began = Instant::now();
             if !part(name)? {
                 failed.push(name.as_str());
@@ -131,10 +135,31 @@ impl<'a> Run<'a> {
         }
         if !failed.is_empty() {
             result.state = State::Failed(failed.join(", "));
-        } else if !names.is_empty() {
-            result.state = State::Passed(format!("{} parts", names.len()));
+        } else if !result.timed.is_empty() {
+            result.state = State::Passed(format!("{} parts", result.timed.len()));
         }
         Ok(vec![result])
+    }
+
+    /// One line for each step or part that would run, with its recorded seconds, and the sum.
+    pub fn shown(&self) -> Result<String> {
+        let mut rows: Vec<String> = Vec::new();
+        for step in &self.chosen {
+            let has_parts = !(step.parts)(self)?.is_empty();
+            let names = if has_parts { self.select(step.name)?.names } else { Vec::new() };
+            rows.extend(names.iter().map(|name| format!("{}/{name}", step.name)));
+            // The compiler's time, and what else is no part's.
+            let compile = format!("{}: compile", step.name);
+            rows.extend((!has_parts).then(|| step.name.to_owned()));
+            rows.extend(self.costs.contains_key(&compile).then_some(compile));
+        }
+        let seconds = |row: &String| self.costs.get(row).copied();
+        let line = |row: &String| match seconds(row) {
+            Some(seconds) => format!("{seconds:>9.0} s  {row}\n"),
+            None => format!("{:>11}  {row}\n", "?"),
+        };
+        let minutes = rows.iter().filter_map(seconds).sum::<f64>() / 60.0;
+        Ok(rows.iter().map(line).collect::<String>() + &format!("{minutes:>7.0} min  one after the other\n"))
     }
 
     fn of_plan(&self, plan: &Plan, step: &str) -> Selected {
@@ -217,12 +242,58 @@ fn of_hash(commit: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::may_not_run::Allowed;
     use super::*;
 
     #[test]
     fn a_commit_gives_a_number() {
         assert_eq!(of_hash("0000001fabc"), 31);
         assert_eq!(of_hash(""), 0);
+    }
+
+    fn parts_of_three(_: &Run<'_>) -> Result<Vec<Part>> {
+        Ok(["a", "b", "c"].map(|name| Part::new(format!("three/{name}"), Kind::Long)).into())
+    }
+
+    static THREE: Step = Step { name: "three", about: "", parts: parts_of_three, run: |_| Ok(Vec::new()) };
+
+    fn check_each_part(size: Size, began: Option<Instant>, passed: usize, skipped: usize, state: &State) {
+        let workspace = Workspace::load(&crate::workspace::root()).unwrap();
+        let mut run = Run::new(&workspace, size, vec![&THREE], true).unwrap();
+        run.began = began.unwrap_or(run.began);
+        let results = run.each_part("three", |name| Ok(name != "b")).unwrap();
+        let [result] = &*results else { panic!("{results:?}") };
+        assert_eq!((result.timed.len(), result.skipped.len()), (passed, skipped), "{result:?}");
+        assert_eq!(&result.state, state);
+    }
+
+    #[test]
+    fn each_part_runs_though_one_fails_and_none_starts_after_the_limit() {
+        check_each_part(Size::All, None, 3, 0, &State::Failed("b".into()));
+        let long_ago = Instant::now().checked_sub(Duration::from_secs_f64(LIMIT + 1.0));
+        check_each_part(Size::Ci, long_ago, 0, 3, &State::Skipped(NO_TIME.into()));
+    }
+
+    #[test]
+    fn only_a_slow_host_and_the_rotation_excuse_what_is_left_out() {
+        let workspace = Workspace::load(&crate::workspace::root()).unwrap();
+        let allowed = Allowed::read(&workspace.root).unwrap();
+        let run = Run::new(&workspace, Size::Ci, vec![&THREE], false).unwrap();
+        let left_out =
+            [("three/b", LeftOut::Touched), ("three/c", LeftOut::Slice), ("other/a", LeftOut::Touched)];
+        let plan = Plan {
+            run: ["three/a", "other/b"].map(str::to_owned).into(),
+            left_out: left_out.map(|(id, why)| (id.to_owned(), why)).into(),
+        };
+        for (slowdown, expect) in [(1.0, [false, true]), (SLOW, [true, true])] {
+            run.slowdown.set(slowdown);
+            let selected = run.of_plan(&plan, "three");
+            assert_eq!(selected.names, ["a"]);
+            let excused: Vec<bool> = selected.skipped.iter().map(|skip| allowed.allows(skip)).collect();
+            assert_eq!(excused, expect, "{:?}", selected.skipped);
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Keelson's own JSON decides: a scenario that this host cannot run is skipped, not passed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -10,9 +11,10 @@ use serde::Deserialize;
 use super::parts::{Part, Scenario, of_scenarios};
 use super::result::{Skip, State, StepResult, Timed};
 use super::run::{Run, Selected};
-use crate::command::{show_and_read, succeed};
+use crate::command::{show_and_read, succeed, target_folder};
 use crate::keelson;
 use crate::reference::Reference;
+use crate::root_rights::RootRights;
 
 /// The profiles of the node's programs: compiled with the tests, and as releases have them.
 const QUICK: &str = "quick";
@@ -47,7 +49,7 @@ struct Outcome {
 
 /// Scenarios at a time. On nspawn nodes they mostly wait; emulated machines have no processor to spare.
 fn jobs(back_end: &str) -> &'static str {
-    if back_end == "nspawn" { "3" } else { "1" }
+    if back_end == "nspawn" { "4" } else { "1" }
 }
 
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
@@ -89,22 +91,56 @@ fn run_named(
     profile: &str,
 ) -> Result<StepResult> {
     let root = &run.workspace.root;
-    let mut command = keelson::command(root)?;
-    command.args(["--json", "test", "--on", back_end, "--jobs", jobs(back_end), "--profile", profile]);
+    // Where Debian's etcd is not available, the scenario that needs it reports that.
+    let reference = Reference::of_target(root).ok().map(|reference| reference.etcd);
+    let reference = reference.as_deref().map(|etcd| (Reference::VARIABLE, etcd));
+    let mut command = match RootRights::of_this_process() {
+        RootRights::Sudo if back_end == "nspawn" => by_sudo(root, profile, reference)?,
+        _ => {
+            let mut command = keelson::command(root)?;
+            command.args(["--json", "test", "--profile", profile]).envs(reference);
+            command
+        }
+    };
+    command.args(["--on", back_end, "--jobs", jobs(back_end)]);
     if let Some(seconds) = run.seconds_left() {
         command.args(["--start-within", &seconds.to_string()]);
     }
-    command.args(names);
-    // Where Debian's etcd is not available, the scenario that needs it reports that.
-    if let Ok(reference) = Reference::of_target(root) {
-        command.env(Reference::VARIABLE, reference.etcd);
-    }
-    let ended = show_and_read(&mut command)?;
+    let ended = show_and_read(command.args(names))?;
     let mut result = judge(step, ended.success, ended.code, &ended.stdout)?;
     for skip in result.skipped.iter_mut().filter(|skip| skip.reason.contains("--start-within")) {
         skip.reason = run.out_of_time();
     }
     Ok(result)
+}
+
+/// `keelson test` as root. The image is built by this process, since root would leave files in the checkout that its owner
+/// cannot write, and root takes it apart with its owners in a folder of its own.
+fn by_sudo(root: &Path, profile: &str, reference: Option<(&str, &Path)>) -> Result<Command> {
+    let out = target_folder(root).join("verify/image");
+    let mut build = keelson::command(root)?;
+    build.args(["--json", "image", "build", "--profile", profile, "--format", "raw", "--out"]).arg(&out);
+    let built = succeed(show_and_read(&mut build)?).context("keelson image build")?;
+    let built: Built =
+        serde_json::from_str(&built.stdout).context("keelson image build --json printed something else")?;
+    let image = built.files.first().context("keelson image build wrote no file")?;
+    let state = PathBuf::from(format!("/var/tmp/keelson-verify-{}", nix::unistd::geteuid()));
+    let variables: Vec<(&str, &Path)> =
+        [("KEELSON_STATE_DIR", &*state)].into_iter().chain(reference).collect();
+    let mut command = RootRights::Sudo.command(&keelson::build(root)?, &variables);
+    command.current_dir(root).args(["--json", "test", "--image"]).arg(&image.path);
+    Ok(command)
+}
+
+/// What `keelson image build --json` prints.
+#[derive(Debug, Deserialize)]
+struct Built {
+    files: Vec<BuiltFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct BuiltFile {
+    path: PathBuf,
 }
 
 fn judge(step: &str, success: bool, code: Option<i32>, stdout: &str) -> Result<StepResult> {

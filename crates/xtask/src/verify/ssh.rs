@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::result::{State, judge};
 use crate::command::{ignored_tests, show};
+use crate::root_rights::RootRights;
 use crate::workspace::Workspace;
 
 /// Each with the package that has it.
@@ -20,10 +21,13 @@ const PROGRAMS: [(&str, &str); 6] = [
 ];
 
 pub fn run(workspace: &Workspace) -> Result<State> {
-    if let Some(why) = missing(nix::unistd::geteuid().is_root(), |path| path.exists()) {
+    let rights = RootRights::of_this_process();
+    if let Some(why) = missing(rights.are_there(), |path| path.exists()) {
         return Ok(State::Skipped(why));
     }
-    Ok(judge(&show(ignored_tests(&workspace.root, &["--test", "command_line"]).arg("ssh::"))?))
+    let mut command = ignored_tests(&workspace.root, &["--test", "command_line"]);
+    rights.run_tests(&mut command);
+    Ok(judge(&show(command.arg("ssh::"))?))
 }
 
 fn missing(root: bool, exists: impl Fn(&Path) -> bool) -> Option<String> {

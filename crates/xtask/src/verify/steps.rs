@@ -155,7 +155,11 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
         return Ok(vec![build]);
     }
     let began = Instant::now();
-    let ended = show(&mut cargo(root, &[runner, &["--no-fail-fast"], &TESTS].concat()))?;
+    let mut command = cargo(root, &[runner, &["--no-fail-fast"], &TESTS].concat());
+    if nextest {
+        command.args(["--test-threads", &test_threads().to_string()]);
+    }
+    let ended = show(&mut command)?;
     let mut result = StepResult::new("tests", judge(&ended));
     if nextest {
         read_report(run.workspace, &mut result)?;
@@ -169,6 +173,12 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     }
     result.took = Some(began.elapsed());
     Ok(vec![build, result])
+}
+
+/// Three for two processors: one each leaves them idle for a third of the time, since many tests wait for deadlines.
+fn test_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors + processors.div_ceil(2)
 }
 
 fn with_remark(state: State, remark: &str) -> State {

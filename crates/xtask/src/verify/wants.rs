@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::result::{State, StepResult};
 use crate::command::{ignored_tests, show_and_read};
+use crate::root_rights::RootRights;
 use crate::workspace::Workspace;
 
 struct Case {
@@ -110,15 +111,15 @@ const CASES: [Case; 10] = [
 ];
 
 pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
-    let root = nix::unistd::geteuid().is_root();
+    let rights = RootRights::of_this_process();
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let has = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
     let mut results = Vec::new();
     for case in &CASES {
         let began = Instant::now();
-        let state = match case.missing(root, has) {
+        let state = match case.missing(rights.are_there(), has) {
             Some(why) => State::Skipped(why),
-            None => case.run(&workspace.root)?,
+            None => case.run(&workspace.root, rights)?,
         };
         let mut result = StepResult::new(format!("wants: {}", case.about), state);
         result.took = Some(began.elapsed());
@@ -136,8 +137,12 @@ impl Case {
         Some(format!("no {program} here (apt-get install --no-install-recommends {package})"))
     }
 
-    fn run(&self, root: &Path) -> Result<State> {
-        let ended = show_and_read(ignored_tests(root, self.target).args(["--exact", self.test]))?;
+    fn run(&self, root: &Path, rights: RootRights) -> Result<State> {
+        let mut command = ignored_tests(root, self.target);
+        if self.root.is_some() {
+            rights.run_tests(&mut command);
+        }
+        let ended = show_and_read(command.args(["--exact", self.test]))?;
         if !ended.success {
             eprint!("{}", ended.stdout);
         }

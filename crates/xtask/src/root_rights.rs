@@ -1,0 +1,89 @@
+//! Root for the checks that need it: this process, or `sudo` where it asks for no password.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What cargo runs the programs of tests by, on the one platform that images are built on.
+const RUNNER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
+
+/// How a check gets root on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootRights {
+    Own,
+    Sudo,
+    None,
+}
+
+impl RootRights {
+    pub fn of_this_process() -> Self {
+        let sudo = || {
+            let mut command = Command::new("sudo");
+            command.args(["--non-interactive", "true"]).stdin(Stdio::null());
+            command.output().is_ok_and(|output| output.status.success())
+        };
+        Self::of(nix::unistd::geteuid().is_root(), sudo)
+    }
+
+    fn of(is_root: bool, sudo: impl FnOnce() -> bool) -> Self {
+        match is_root {
+            true => Self::Own,
+            false if sudo() => Self::Sudo,
+            false => Self::None,
+        }
+    }
+
+    pub fn are_there(self) -> bool {
+        self != Self::None
+    }
+
+    /// Has a `cargo test` run what it compiled with these rights.
+    pub fn run_tests(self, cargo: &mut Command) {
+        if self == Self::Sudo {
+            cargo.env(RUNNER, "sudo --non-interactive --preserve-env");
+        }
+    }
+
+    /// `program` as a command that runs with these rights. sudo keeps no environment but what `variables` names, and
+    /// `PATH`.
+    pub fn command(self, program: &Path, variables: &[(&str, &Path)]) -> Command {
+        if self != Self::Sudo {
+            let mut command = Command::new(program);
+            command.envs(variables.iter().copied());
+            return command;
+        }
+        let mut command = Command::new("sudo");
+        command.args(["--non-interactive", "env"]);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        for (name, value) in variables.iter().copied().chain([("PATH", Path::new(&path))]) {
+            command.arg(format!("{name}={}", value.display()));
+        }
+        command.arg(program);
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sudo_is_asked_where_the_process_is_not_root() {
+        assert_eq!(RootRights::of(true, || unreachable!("root asks nobody")), RootRights::Own);
+        assert_eq!(RootRights::of(false, || true), RootRights::Sudo);
+        assert_eq!(RootRights::of(false, || false), RootRights::None);
+    }
+
+    #[test]
+    fn a_command_keeps_its_variables() {
+        let words = |rights: RootRights| {
+            let command = rights.command(Path::new("/k"), &[("KEELSON_X", Path::new("/x"))]);
+            let words = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            (command.get_program().to_string_lossy().into_owned(), words)
+        };
+        assert_eq!(words(RootRights::Own), ("/k".to_owned(), Vec::<String>::new()));
+        let (program, sudo) = words(RootRights::Sudo);
+        assert_eq!(program, "sudo");
+        assert_eq!(sudo[..3], ["--non-interactive", "env", "KEELSON_X=/x"]);
+        assert_eq!(sudo.last().unwrap(), "/k");
+    }
+}
