@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub struct Flags {
     /// Also those that take minutes
     #[arg(long)]
     long: bool,
-    /// How many run at a time, each on machines of its own
+    /// How many run at a time, each on machines of its own; on QEMU one of several machines runs alone
     #[arg(long, value_name = "NUMBER", default_value = "1")]
     jobs: NonZeroUsize,
     /// Start no scenario after this time; those that remain count as skipped
@@ -118,10 +118,14 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
     let on = |scenario: &&'static Scenario| scenario.on.iter().map(|on| (*scenario, *on)).collect::<Vec<_>>();
     let mut all: Vec<_> = chosen.iter().flat_map(on).collect();
     all.retain(|(scenario, on)| flags.runs(scenario, *on));
+    // Those that run alone come together, so that the others seldom wait for one to end.
+    all.sort_by_key(|(scenario, on)| slots(scenario, *on, flags.jobs) > 1);
     let (next, ran) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let free = Slots::new(flags.jobs.get());
     let last_start = flags.start_within.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let worker = || {
         while let Some((scenario, on)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let _taken = free.take(slots(scenario, *on, flags.jobs));
             if run.cancel.load(Ordering::Relaxed) {
                 return;
             }
@@ -132,7 +136,7 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
                 run_one(run, scenario, *on, progress)
             };
             // A worker that panicked has pushed all or nothing.
-            ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
+            ran.lock().unwrap_or_else(PoisonError::into_inner).push(one);
         }
     };
     thread::scope(|scope| {
@@ -140,7 +144,45 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
             scope.spawn(worker);
         }
     });
-    ran.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    ran.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many of `jobs` slots a scenario takes. Emulated machines have a processor each, and several take all of the host.
+fn slots(scenario: &Scenario, on: BackendKind, jobs: NonZeroUsize) -> usize {
+    if on == BackendKind::Qemu && scenario.nodes > 1 { jobs.get() } else { 1 }
+}
+
+/// Slots that workers take and give back.
+struct Slots {
+    free: Mutex<usize>,
+    given_back: Condvar,
+}
+
+/// Gives its slots back when it is dropped.
+struct Taken<'a> {
+    slots: &'a Slots,
+    count: usize,
+}
+
+impl Slots {
+    fn new(count: usize) -> Self {
+        Self { free: Mutex::new(count), given_back: Condvar::new() }
+    }
+
+    /// Waits until `count` slots are free.
+    fn take(&self, count: usize) -> Taken<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.given_back.wait_while(free, |free| *free < count);
+        *free.unwrap_or_else(PoisonError::into_inner) -= count;
+        Taken { slots: self, count }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.slots.free.lock().unwrap_or_else(PoisonError::into_inner) += self.count;
+        self.slots.given_back.notify_all();
+    }
 }
 
 fn run_one(run: &Run, scenario: &Scenario, on: BackendKind, progress: Progress) -> Ran {
@@ -197,4 +239,36 @@ fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
         })
         .collect();
     output::print(output::table(&["SCENARIO", "ON", "", "SHOWS THAT"], &rows) + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_emulated_machines_have_the_host_to_themselves() {
+        let jobs = NonZeroUsize::new(3).unwrap();
+        let of = |nodes| Scenario { nodes, ..scenarios::ALL[0] };
+        assert_eq!(slots(&of(1), BackendKind::Qemu, jobs), 1);
+        assert_eq!(slots(&of(2), BackendKind::Qemu, jobs), 3);
+        assert_eq!(slots(&of(5), BackendKind::Nspawn, jobs), 1);
+    }
+
+    #[test]
+    fn who_wants_all_slots_waits_for_the_others() {
+        let (free, running, most) = (Slots::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for count in [1, 2, 1, 2, 1, 1] {
+                let (free, running, most) = (&free, &running, &most);
+                scope.spawn(move || {
+                    let _taken = free.take(count);
+                    let now = running.fetch_add(count, Ordering::SeqCst) + count;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(5));
+                    running.fetch_sub(count, Ordering::SeqCst);
+                });
+            }
+        });
+        assert_eq!((most.into_inner(), *free.free.lock().unwrap()), (2, 2));
+    }
 }
