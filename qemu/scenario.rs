@@ -76,6 +76,8 @@ pub struct Scenario {
     /// Completes the sentence "shows that ...".
     pub about: &'static str,
     pub nodes: usize,
+    /// Machines that it boots in a cluster of its own, as a user does.
+    pub others: usize,
     pub on: &'static [BackendKind],
     /// Where it takes minutes too many for every run, or shows what others that do run there show too: there it runs
     /// with `--long`, or by its name.
@@ -98,6 +100,7 @@ pub const USUAL: Scenario = Scenario {
     name: "",
     about: "",
     nodes: 1,
+    others: 0,
     on: &[BackendKind::Nspawn, BackendKind::Qemu],
     long_on: &[],
     user_data: None,

@@ -165,7 +165,7 @@ impl<'a> Machine<'a> {
                     output: both(output),
                 });
             }
-            std::thread::sleep(limits::RETRY);
+            self.pause(limits::RETRY)?;
         }
     }
 
@@ -184,7 +184,7 @@ impl<'a> Machine<'a> {
                 let state = format!("{state}\n{}", both(status));
                 return Err(WordError::Unit { node: self.name.clone(), unit: unit.into(), state });
             }
-            std::thread::sleep(limits::RETRY);
+            self.pause(limits::RETRY)?;
         }
     }
 
@@ -226,8 +226,15 @@ impl<'a> Machine<'a> {
                 let command = format!("console shows {text}");
                 return Err(WordError::Never { node: self.name.clone(), command, limit, code: 1, output });
             }
-            std::thread::sleep(limits::TICK);
+            self.pause(limits::TICK)?;
         }
+        Ok(())
+    }
+
+    /// Between two looks at what is waited for; ends the wait after Ctrl-C.
+    fn pause(&self, time: Duration) -> Result<(), WordError> {
+        self.site.check_cancelled()?;
+        std::thread::sleep(time);
         Ok(())
     }
 }

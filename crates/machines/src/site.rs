@@ -284,7 +284,7 @@ impl Site {
         })
     }
 
-    fn check_cancelled(&self) -> Result<(), SiteError> {
+    pub(crate) fn check_cancelled(&self) -> Result<(), SiteError> {
         if self.cancel.load(std::sync::atomic::Ordering::Relaxed) {
             Err(SiteError::Interrupted)
         } else {

@@ -15,6 +15,7 @@ pub const CONFIG_RB: Scenario = Scenario {
     name: "config-rb",
     about: "with config.rb and user-data made of the samples, up boots three machines, status lists them, up --provision \
             brings changed user-data, and ssh -A forwards the agent (A3; of channels, that of the image)",
+    others: NODES,
     long_on: &[Qemu],
     run: config_rb,
     ..USUAL

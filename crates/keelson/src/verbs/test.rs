@@ -149,7 +149,7 @@ fn run_all(run: &Run, chosen: &[&'static Scenario], flags: &Flags, progress: Pro
 
 /// How many of `jobs` slots a scenario takes. Emulated machines have a processor each, and several take all of the host.
 fn slots(scenario: &Scenario, on: BackendKind, jobs: NonZeroUsize) -> usize {
-    if on == BackendKind::Qemu && scenario.nodes > 1 { jobs.get() } else { 1 }
+    if on == BackendKind::Qemu && scenario.nodes + scenario.others > 1 { jobs.get() } else { 1 }
 }
 
 /// Slots that workers take and give back.
