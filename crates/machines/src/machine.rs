@@ -104,7 +104,7 @@ impl<'a> Machine<'a> {
     }
 
     fn execute_with(&self, command: &str, input: &[u8]) -> Result<Output, WordError> {
-        ssh::run_shared(self.site.layout(), &self.node()?, command, input, limits::COMMAND)
+        ssh::run(self.site.layout(), &self.node()?, ssh::Connection::Shared, command, input, limits::COMMAND)
             .map_err(|source| WordError::Ssh { node: self.name.clone(), source })
     }
 

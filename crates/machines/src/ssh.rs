@@ -49,28 +49,13 @@ pub enum RunError {
     Late { command: String, limit: Duration },
 }
 
-/// Runs a shell command in a node, with `input` as its standard input. Code 255 is ssh's own failure.
-pub fn run(
-    layout: &Layout,
-    node: &Node,
-    shell: &str,
-    input: &[u8],
-    limit: Duration,
-) -> Result<Output, RunError> {
-    run_with(layout, node, &[], shell, input, limit)
-}
-
-/// As [`run`], over one connection for all commands of a boot (OpenSSH's multiplexing): a login takes an emulated node most
-/// of a second, a command on a connection that stands a twentieth of that.
-pub fn run_shared(
-    layout: &Layout,
-    node: &Node,
-    shell: &str,
-    input: &[u8],
-    limit: Duration,
-) -> Result<Output, RunError> {
-    let options = shared_socket(layout, node).map(|socket| sharing(&socket)).unwrap_or_default();
-    run_with(layout, node, &options, shell, input, limit)
+/// What a command travels over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    Own,
+    /// One for all commands of a boot (OpenSSH's multiplexing): a login takes an emulated node most of a second, a
+    /// command on a connection that stands a twentieth of that.
+    Shared,
 }
 
 /// Another one for each boot: a connection to the boot before hangs until its keep-alive messages fail. None where the
@@ -90,16 +75,21 @@ fn sharing(socket: &Path) -> Vec<String> {
     options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect()
 }
 
-fn run_with(
+/// Runs a shell command in a node, with `input` as its standard input. Code 255 is ssh's own failure.
+pub fn run(
     layout: &Layout,
     node: &Node,
-    options: &[String],
+    over: Connection,
     shell: &str,
     input: &[u8],
     limit: Duration,
 ) -> Result<Output, RunError> {
     let mut words = vec!["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()];
-    words.extend_from_slice(options);
+    if over == Connection::Shared
+        && let Some(socket) = shared_socket(layout, node)
+    {
+        words.extend(sharing(&socket));
+    }
     let mut ssh = command(layout, node, &words);
     ssh.arg(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().map_err(RunError::Spawn)?;

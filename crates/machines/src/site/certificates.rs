@@ -69,8 +69,15 @@ impl Site {
                 "sudo sh -c 'cd {FOLDER} && umask 077 && cat >{file}.new && chown --reference={file} {file}.new \
                  && chmod --reference={file} {file}.new && mv {file}.new {file}'"
             );
-            let output = ssh::run(&self.layout, node, &command, content.as_bytes(), limits::COMMAND)
-                .map_err(|source| SiteError::Ssh { node: node.name.clone(), source })?;
+            let output = ssh::run(
+                &self.layout,
+                node,
+                ssh::Connection::Own,
+                &command,
+                content.as_bytes(),
+                limits::COMMAND,
+            )
+            .map_err(|source| SiteError::Ssh { node: node.name.clone(), source })?;
             if output.code != 0 {
                 let said = output.stderr.trim().to_owned();
                 let (node, code) = (node.name.clone(), output.code);

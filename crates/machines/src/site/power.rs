@@ -45,7 +45,14 @@ impl Site {
         let process = node.process.filter(|process| process.alive());
         let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let before = ready::mark(&self.layout.node(name).ready());
-        let asked = ssh::run(&self.layout, &node, "sudo systemctl reboot --no-block", b"", limits::COMMAND);
+        let asked = ssh::run(
+            &self.layout,
+            &node,
+            ssh::Connection::Own,
+            "sudo systemctl reboot --no-block",
+            b"",
+            limits::COMMAND,
+        );
         if !asked.is_ok_and(|output| output.code == 0) {
             self.backend
                 .reset(&node, process)

@@ -44,7 +44,7 @@ impl Site {
             .renew(&node, &self.drive(&node)?)
             .map_err(|source| SiteError::Backend { node: name.to_owned(), source })?;
         let content = self.user_data()?.unwrap_or_default();
-        let output = ssh::run(&self.layout, &node, COMMAND, &content, limit)
+        let output = ssh::run(&self.layout, &node, ssh::Connection::Own, COMMAND, &content, limit)
             .map_err(|source| SiteError::Ssh { node: name.to_owned(), source })?;
         if output.code == 0 {
             return Ok(());

@@ -43,8 +43,9 @@ impl Site {
             );
             let deadline = Instant::now() + limits::CERTIFICATES_SEEN;
             loop {
-                let answer = ssh::run(&self.layout, node, &command, b"", limits::COMMAND)
-                    .map_err(|source| SiteError::Ssh { node: node.name.clone(), source })?;
+                let answer =
+                    ssh::run(&self.layout, node, ssh::Connection::Own, &command, b"", limits::COMMAND)
+                        .map_err(|source| SiteError::Ssh { node: node.name.clone(), source })?;
                 if expected.is_met(&answer.stdout) {
                     break;
                 }
