@@ -20,7 +20,7 @@ pub const RESTORE: Scenario = Scenario {
 
 const BACKUP: &str = "sudo cp /run/acknowledged /home/core/before && \
     sudo etcdctl backup --data-dir /var/lib/etcd --backup-dir /home/core/backup";
-const SAME: &str = "etcdctl ls --quorum /load | sed 's#.*/##' | sort >/tmp/have; \
+const SAME: &str = "etcdctl ls --quorum /load >/tmp/listed || exit 1; sed 's#.*/##' /tmp/listed | sort >/tmp/have; \
     sort /home/core/before | comm -23 - /tmp/have";
 
 fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -42,6 +42,8 @@ fn restore(stage: &Stage<'_>) -> Result<(), Failure> {
     }
     keeper.succeed("sudo etcdctl restore --backup-dir /home/core/backup && sudo systemctl start etcd")?;
     keeper.wait_for_unit("etcd.service", FORMED)?;
+    // A member is ready before it has published where clients reach it, without which etcdctl asks nobody.
+    keeper.wait_until_succeeds("etcdctl ls --quorum /load", SOON)?;
     shows(keeper, SAME, "")?;
     for machine in &machines[1..] {
         join(machine, keeper)?;

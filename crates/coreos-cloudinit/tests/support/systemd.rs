@@ -1,6 +1,7 @@
 //! A bus of our own, and on it a systemd that writes down what it is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -211,7 +212,8 @@ impl FakeSystemd {
             .spawn()
             .expect("dbus-daemon (package dbus-daemon) is needed");
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !machine.bus_path().exists() {
+        // Its file is there before it listens.
+        while UnixStream::connect(machine.bus_path()).is_err() {
             assert!(Instant::now() < deadline && bus.try_wait().unwrap().is_none(), "the bus does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
