@@ -95,13 +95,12 @@ fn run_named(
     // Where Debian's etcd is not available, the scenario that needs it reports that.
     let reference = Reference::of_target(root).ok().map(|reference| reference.etcd);
     let reference = reference.as_deref().map(|etcd| (Reference::VARIABLE, etcd));
-    let mut command = match RootRights::of_this_process() {
-        RootRights::Sudo if back_end == "nspawn" => by_sudo(root, profile, reference)?,
-        _ => {
-            let mut command = keelson::command(root)?;
-            command.args(["--json", "test", "--profile", profile]).envs(reference);
-            command
-        }
+    let mut command = if back_end == "nspawn" && RootRights::of_this_process() == RootRights::Sudo {
+        by_sudo(root, profile, reference)?
+    } else {
+        let mut command = keelson::command(root)?;
+        command.args(["--json", "test", "--profile", profile]).envs(reference);
+        command
     };
     command.args(["--on", back_end, "--jobs", jobs(back_end)]);
     if let Some(seconds) = run.seconds_left() {
