@@ -3,7 +3,8 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use progress::{Progress, Step};
@@ -123,6 +124,14 @@ pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, Build
     Ok(LockedTools { path, _work: build.work })
 }
 
+/// What the packages became.
+struct Trees {
+    tools_tree: PathBuf,
+    tools: Sandbox,
+    base: PathBuf,
+    base_key: Key,
+}
+
 struct Build<'a> {
     options: &'a Options,
     progress: Progress,
@@ -152,32 +161,7 @@ impl<'a> Build<'a> {
     fn run(mut self) -> Result<Built, BuildError> {
         let checkout = self.options.checkout.as_path();
         let programs = programs::read(&checkout.join("os/programs.toml"))?;
-        let step = self.progress.step("services");
-        let built = programs::build(&programs, checkout, self.release.profile, &|line| step.set(line))?;
-        let took = step.done(&format!("{} programs built ({})", programs.len(), self.release.profile));
-        self.note("services", took)?;
-
-        let step = self.progress.step("packages");
-        let cache = DebCache::open(&self.options.cache)?;
-        let filled = self.fill(&cache, &step)?;
-        let source = match filled.downloaded {
-            0 => "cache".to_owned(),
-            count => format!("{count} downloaded"),
-        };
-        let took = step.done(&format!("{} present, {} MiB ({source})", filled.packages, filled.bytes >> 20));
-        self.note("packages", took)?;
-
-        let started = Instant::now();
-        let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
-        let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
-        // The key may stand anywhere.
-        let signing = self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]);
-        let tools = signing.filter_map(|file| file.parent()).fold(tools, Sandbox::share);
-        let base_key = self.key_of_packages(Tree::System)?;
-        let index = |tree: &Path| Ok(index_modules(tree, &tools)?);
-        let base = self.unpacked(Tree::System, &cache, index)?;
-        self.note("trees", started.elapsed())?;
-
+        let (built, Trees { tools_tree, tools, base, base_key }) = self.programs_and_trees(&programs)?;
         let (system, system_key, initrd) = self.system(&programs, &built, &base, &base_key, &tools)?;
         let step = self.progress.step("image");
         let release = &self.release;
@@ -218,6 +202,55 @@ impl<'a> Build<'a> {
             seconds: self.seconds,
             _work: self.work,
         })
+    }
+
+    /// The programs are compiled while the packages are fetched and unpacked: the one waits for the processors, the other
+    /// for the network and the disk. What fails first ends both.
+    fn programs_and_trees(&mut self, programs: &[programs::Program]) -> Result<(PathBuf, Trees), BuildError> {
+        let (checkout, profile, progress) =
+            (self.options.checkout.as_path(), self.release.profile, self.progress);
+        let stop = AtomicBool::new(false);
+        let compile = || {
+            let step = progress.step("services");
+            let built = programs::build(programs, checkout, profile, &stop, &|line| step.set(line))?;
+            let took = step.done(&format!("{} programs built ({profile})", programs.len()));
+            Ok::<_, BuildError>((built, took))
+        };
+        let (compiled, trees) = thread::scope(|scope| {
+            let compiled = scope.spawn(compile);
+            let trees = self.trees();
+            stop.store(trees.is_err(), Ordering::Relaxed);
+            (compiled.join(), trees)
+        });
+        let trees = trees?;
+        // A panic there is none of this thread's results.
+        let (built, took) = compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        self.note("services", took)?;
+        Ok((built, trees))
+    }
+
+    fn trees(&mut self) -> Result<Trees, BuildError> {
+        let step = self.progress.step("packages");
+        let cache = DebCache::open(&self.options.cache)?;
+        let filled = self.fill(&cache, &step)?;
+        let source = match filled.downloaded {
+            0 => "cache".to_owned(),
+            count => format!("{count} downloaded"),
+        };
+        let took = step.done(&format!("{} present, {} MiB ({source})", filled.packages, filled.bytes >> 20));
+        self.note("packages", took)?;
+
+        let started = Instant::now();
+        let tools_tree = self.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
+        let tools = Sandbox::new(&tools_tree)?.share(&self.options.checkout).share(self.work.folder());
+        // The key may stand anywhere.
+        let signing = self.options.sign.iter().flat_map(|sign| [&sign.key, &sign.certificate]);
+        let tools = signing.filter_map(|file| file.parent()).fold(tools, Sandbox::share);
+        let base_key = self.key_of_packages(Tree::System)?;
+        let index = |tree: &Path| Ok(index_modules(tree, &tools)?);
+        let base = self.unpacked(Tree::System, &cache, index)?;
+        self.note("trees", started.elapsed())?;
+        Ok(Trees { tools_tree, tools, base, base_key })
     }
 
     /// The node's tree and the initrd.

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
 use crate::lock::Archive;
@@ -32,25 +33,29 @@ pub enum MirrorError {
 impl Mirrors {
     /// Asks the environment and the host's apt.
     pub fn of_this_machine() -> Result<Self, MirrorError> {
-        let output = Command::new("apt-get")
-            .args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
-            .output();
-        let targets = match output {
-            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-            Err(_) if env::var_os("KEELSON_MIRROR").is_some() => String::new(),
+        // Fetches nothing and wants no root. Unlike `indextargets` it knows sources that were never fetched: a container's,
+        // and a cloud image's before its first update.
+        let output = Command::new("apt-get").args(["update", "--print-uris"]).output();
+        let uris = match output {
+            Ok(output) => repositories(&String::from_utf8_lossy(&output.stdout), |list| {
+                std::fs::read_to_string(list).unwrap_or_default()
+            }),
+            Err(_) if env::var_os("KEELSON_MIRROR").is_some() => BTreeSet::new(),
             Err(error) => return Err(MirrorError::Apt(error)),
         };
-        Self::choose(&targets, |name| env::var(name).ok())
+        Self::choose(&uris, |name| env::var(name).ok())
     }
 
-    fn choose(targets: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, MirrorError> {
+    fn choose(
+        uris: &BTreeSet<String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, MirrorError> {
         let listed = |name: &str| -> Vec<String> {
             variable(name).unwrap_or_default().split_whitespace().map(with_slash).collect()
         };
         let mut mirrors =
             Self { main: listed("KEELSON_MIRROR"), security: listed("KEELSON_SECURITY_MIRROR") };
-        let unique: BTreeSet<&str> = targets.lines().collect();
-        for uri in unique {
+        for uri in uris {
             match last_segment(uri) {
                 "debian" => mirrors.main.push(with_slash(uri)),
                 "debian-security" => mirrors.security.push(with_slash(uri)),
@@ -77,6 +82,25 @@ impl Mirrors {
     }
 }
 
+/// Of the lines of `--print-uris`, the repositories' own URIs. A list of mirrors is read by `read`.
+fn repositories(printed: &str, read: impl Fn(&Path) -> String) -> BTreeSet<String> {
+    let quoted = printed.lines().filter_map(|line| line.strip_prefix('\'')?.split_once('\''));
+    let mut uris = BTreeSet::new();
+    for repository in quoted.filter_map(|(uri, _)| Some(uri.split_once("/dists/")?.0)) {
+        match repository.strip_prefix("mirror+file:") {
+            // Each line has a URI, and perhaps further words.
+            Some(list) => {
+                let text = read(Path::new(list));
+                uris.extend(
+                    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned),
+                );
+            }
+            None => drop(uris.insert(repository.to_owned())),
+        }
+    }
+    uris
+}
+
 fn with_slash(uri: &str) -> String {
     format!("{}/", uri.trim_end_matches('/'))
 }
@@ -91,14 +115,12 @@ mod tests {
 
     #[test]
     fn the_settings_come_first_and_snapshots_last() {
-        let mirrors = Mirrors::choose(
-            "http://m.invalid/debian/\nhttp://m.invalid/debian/\nhttp://m.invalid/debian-security\nhttp://x.invalid/node\n",
-            |name| match name {
-                "KEELSON_MIRROR" => Some("http://own.invalid/debian".into()),
-                "KEELSON_SNAPSHOT" => Some("http://snap.invalid/debian-security/".into()),
-                _ => None,
-            },
-        )
+        let uris = ["http://m.invalid/debian/", "http://m.invalid/debian-security", "http://x.invalid/node"];
+        let mirrors = Mirrors::choose(&uris.map(str::to_owned).into(), |name| match name {
+            "KEELSON_MIRROR" => Some("http://own.invalid/debian".into()),
+            "KEELSON_SNAPSHOT" => Some("http://snap.invalid/debian-security/".into()),
+            _ => None,
+        })
         .unwrap();
         assert_eq!(mirrors.main, ["http://own.invalid/debian/", "http://m.invalid/debian/"]);
         assert_eq!(
@@ -107,9 +129,24 @@ mod tests {
         );
     }
 
+    /// As apt prints them of sources that were never fetched; a cloud image's are lists of mirrors.
+    #[test]
+    fn sources_that_were_never_fetched_are_known() {
+        let printed = "'http://m.invalid/debian/dists/bookworm/InRelease' m_InRelease 0 \n\
+            'http://m.invalid/debian/dists/bookworm/main/binary-amd64/Packages.xz' m_Packages 0 \n\
+            'mirror+file:/etc/apt/mirrors/debian-security.list/dists/x-security/InRelease' l_InRelease 0 \n\
+            E: some error\n";
+        let read = |list: &Path| {
+            assert_eq!(list, Path::new("/etc/apt/mirrors/debian-security.list"));
+            "https://s.invalid/debian-security\tpriority:1\n\n".to_owned()
+        };
+        let uris: Vec<String> = repositories(printed, read).into_iter().collect();
+        assert_eq!(uris, ["http://m.invalid/debian", "https://s.invalid/debian-security"]);
+    }
+
     #[test]
     fn a_machine_without_debian_mirrors_is_told_what_to_set() {
-        let error = Mirrors::choose("http://x.invalid/ubuntu\n", |_| None).unwrap_err();
+        let error = Mirrors::choose(&["http://x.invalid/ubuntu".to_owned()].into(), |_| None).unwrap_err();
         assert!(error.to_string().contains("KEELSON_MIRROR="));
     }
 }

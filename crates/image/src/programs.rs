@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -109,11 +110,12 @@ pub fn read(path: &Path) -> Result<Vec<Program>, ProgramsError> {
     Ok(list.program)
 }
 
-/// Builds them and returns their folder. `told` gets cargo's lines.
+/// Builds them and returns their folder. `told` gets cargo's lines. Once `stop` is set cargo is killed at its next line.
 pub fn build(
     programs: &[Program],
     checkout: &Path,
     profile: Profile,
+    stop: &AtomicBool,
     told: &dyn Fn(&str),
 ) -> Result<PathBuf, ProgramsError> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
@@ -153,6 +155,9 @@ pub fn build(
         use std::io::BufRead as _;
         for line in io::BufReader::new(stderr).lines() {
             let line = line.map_err(ProgramsError::Cargo)?;
+            if stop.load(Ordering::Relaxed) {
+                child.kill().map_err(ProgramsError::Cargo)?;
+            }
             told(line.trim());
             log.push(line);
         }

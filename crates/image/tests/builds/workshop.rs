@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,8 @@ pub fn workshop() -> &'static Workshop {
         copy(&checkout.join("os"), &folder.join("locked/os"));
         lock.write(&folder.join("locked/os/packages.lock")).unwrap();
         let list = programs::read(&checkout.join("os/programs.toml")).unwrap();
-        let built = programs::build(&list, &checkout, Profile::Node, &|_| ()).unwrap();
+        let built =
+            programs::build(&list, &checkout, Profile::Node, &AtomicBool::new(false), &|_| ()).unwrap();
         let shop = Workshop {
             programs: folder.join("programs"),
             cache: folder.join("cache"),
