@@ -7,7 +7,6 @@ use machines::machine::Machine;
 
 use super::super::kv::{NODES, SOON, shows};
 use super::cluster::{Member, put, three};
-use crate::calibration::{Limit, Slowdown};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -23,10 +22,11 @@ pub const LIMITS: Scenario = Scenario {
 
 /// A unit's text has no more bytes.
 const LONGEST: usize = 1024 * 1024;
+/// And on an emulated machine, where the store takes a megabyte for longer than fleetd's 2.5 s.
+const LONGEST_EMULATED: usize = LONGEST / 8;
 const STEADY: &str = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 
 fn limits(stage: &Stage<'_>) -> Result<(), Failure> {
-    let slowdown = Slowdown::measured()?;
     let [one, two, three] = three(stage)?;
     let typed = &three.machine;
     let before = stored(typed)?;
@@ -36,7 +36,7 @@ fn limits(stage: &Stage<'_>) -> Result<(), Failure> {
         ("lines", bad_lines(typed)),
         ("length", too_long(typed)),
         ("store", nothing()),
-        ("longest", longest(typed, &one, request_timeout(stage, slowdown))),
+        ("longest", longest(typed, &one, longest_on(stage))),
         ("hopeless", hopeless(typed, &two, busy(stage))),
     ];
     // All of them, whatever becomes of those before.
@@ -131,29 +131,21 @@ fn too_long(machine: &Machine<'_>) -> Result<(), Failure> {
     refuses(machine, "fleetctl submit long.service", said)
 }
 
-/// What fleetctl gives a request by default, and on an emulated machine, where a megabyte takes longer.
-const REQUEST: Limit = Limit { promised: Duration::from_secs(3), emulated: Duration::from_secs(30) };
-
-/// What goes before the commands, so that fleetctl waits that long. None where the default serves.
-fn request_timeout(stage: &Stage<'_>, slowdown: Slowdown) -> String {
-    if !stage.is_emulated() {
-        return String::new();
-    }
-    let limit = REQUEST.on(stage, slowdown, "a request");
-    format!("export FLEETCTL_REQUEST_TIMEOUT={:.1}; ", limit.as_secs_f64())
+fn longest_on(stage: &Stage<'_>) -> usize {
+    if stage.is_emulated() { LONGEST_EMULATED } else { LONGEST }
 }
 
 /// As long as may be: it is stored, shown and run as any other one.
-fn longest(typed: &Machine<'_>, place: &Member<'_>, timeout: String) -> Result<(), Failure> {
-    put(typed, "long.service", &text(LONGEST))?;
-    shows(typed, &format!("{timeout}fleetctl submit long.service"), "")?;
-    let cat = format!("{timeout}fleetctl cat long.service | cmp - long.service && wc -c <long.service");
-    shows(typed, &cat, "1048576\n")?;
+fn longest(typed: &Machine<'_>, place: &Member<'_>, bytes: usize) -> Result<(), Failure> {
+    put(typed, "long.service", &text(bytes))?;
+    shows(typed, "fleetctl submit long.service", "")?;
+    let cat = "fleetctl cat long.service | cmp - long.service && wc -c <long.service";
+    shows(typed, cat, &format!("{bytes}\n"))?;
     let there = format!("Unit long.service launched on {}\n", place.place());
-    shows(typed, &format!("{timeout}fleetctl start long.service"), &there)?;
+    shows(typed, "fleetctl start long.service", &there)?;
     is_shown(typed, "long.service", "loaded\tactive\trunning")?;
     let whole = "systemctl is-active long.service && stat --format=%s /run/fleet/units/long.service";
-    shows(&place.machine, whole, "active\n1048576\n")?;
+    shows(&place.machine, whole, &format!("active\n{bytes}\n"))?;
     shows(typed, "fleetctl destroy long.service", "Destroyed long.service\n")?;
     place.machine.fail("systemctl is-active long.service || ls /run/fleet/units/long.service")?;
     Ok(())
