@@ -35,11 +35,26 @@ pub struct Finding {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
+    /// Only the original says so: here it is not true.
+    #[serde(skip)]
+    pub of_original: bool,
 }
 
 impl Finding {
     pub fn new(kind: Severity, place: Place, message: impl Into<String>) -> Self {
-        Self { kind, line: place.line, column: place.column, message: message.into(), fix: None }
+        Self {
+            kind,
+            line: place.line,
+            column: place.column,
+            message: message.into(),
+            fix: None,
+            of_original: false,
+        }
+    }
+
+    pub(crate) fn of_original(mut self) -> Self {
+        self.of_original = true;
+        self
     }
 
     pub(crate) fn with_fix(mut self, fix: Option<Fix>) -> Self {

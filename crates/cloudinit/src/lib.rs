@@ -34,4 +34,4 @@ pub use finding::{Finding, Severity};
 pub use fix::Fix;
 pub use preview::{Preview, preview};
 pub use schema::json_schema;
-pub use validate::{validate, validate_decoded};
+pub use validate::{validate, validate_as_original, validate_decoded};

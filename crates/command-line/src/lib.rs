@@ -9,9 +9,11 @@ mod duration;
 mod flag;
 mod given;
 mod help;
+mod suggestion;
 
 pub use command::{Below, Command, Program};
 pub use completion::{SHELLS, UnknownShell, script as completion};
 pub use flag::{Flag, HELP, Takes};
 pub use given::{BadFlag, Given, anywhere, around_arguments, before_arguments, first_argument};
 pub use help::{command as command_page, program as program_page};
+pub use suggestion::nearest;

@@ -8,7 +8,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use cloudinit::check::Refusal;
 use cloudinit::convert::{self, ConvertError};
 use cloudinit::meaning::{Meaning, Tokens, interpret};
@@ -132,6 +132,9 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let root = Root::open(&request.root)?;
+    if root.is_machine() && !nix::unistd::Uid::effective().is_root() {
+        bail!("only root may change this machine: run it with sudo, or with -plan to see what it would do");
+    }
     let (fetched, metadata) = reading(request, log, || {
         let (fetched, memory) = fetch(request, Patience::Wait, log)?;
         let metadata = fetch_metadata(&fetched, &memory, log)?;
@@ -263,7 +266,8 @@ fn prepare(
     metadata: Metadata,
     log: &Log,
 ) -> anyhow::Result<Prepared> {
-    let addresses = metadata.addresses.clone().or(observe::environment_addresses(log));
+    let given = observe::environment_addresses(root, log).context("can not look at the machine")?;
+    let addresses = metadata.addresses.clone().or(given);
     let tokens = Tokens::Addresses(&addresses);
     let meaning =
         rights::parsing(log, || interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told)))?;
@@ -303,13 +307,14 @@ fn decide(
     (metadata, addresses): (&Metadata, &Addresses),
     log: &Log,
 ) -> anyhow::Result<Plan> {
-    let named = files::read(root, NAMED_PATH, MAX_STAMP_BYTES)?;
+    let named = files::read(root, NAMED_PATH, MAX_STAMP_BYTES);
+    let named = observe::permitted(NAMED_PATH, named, log)?;
     let named = named.as_deref().and_then(|named| str::from_utf8(named).ok());
     let mut checked = merge(meaning.checked, metadata, named);
     if let Some(format) = request.convert_network {
         checked.network = rights::parsing(log, || network(format, metadata, log))??;
     }
-    let facts = observe::facts(root, &checked).context("can not look at the machine")?;
+    let facts = observe::facts(root, &checked, log).context("can not look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
     let mut plan = plan::plan(&checked, addresses, &facts, &settings);
     plan::add_scripts(&mut plan, &checked.system.commands, &meaning.scripts);

@@ -1,13 +1,13 @@
 //! From the words of the command line to the command that they name.
 
 use command_line::{
-    BadFlag, Given, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
+    BadFlag, Given, Program, SHELLS, around_arguments, before_arguments, command_page, completion, nearest,
     program_page,
 };
 
 use crate::command::{Command, Run};
 use crate::commands::COMMANDS;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::global::{self, Global};
 use crate::session::Session;
 use crate::stdout::say;
@@ -46,7 +46,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     };
     match find(&COMMANDS, name) {
         Some(command) => dispatch(&given, vec![command.name], command, rest, &environment),
-        None => no_topic(name),
+        None => no_topic(name, &COMMANDS),
     }
 }
 
@@ -82,7 +82,7 @@ fn dispatch(
             Some((name, rest)) => match find(below, name) {
                 Some(next) => dispatch(global, [path, vec![next.name]].concat(), next, rest, environment),
                 None if name == "help" || name == "h" => help_below(&path, command, rest),
-                None => no_topic(name),
+                None => no_topic(name, below),
             },
         },
         Run::Does(work) => {
@@ -108,9 +108,18 @@ fn incorrect(BadFlag(cause): &BadFlag, page: &str) -> Result<(), Failure> {
     Err(Failure::usage(cause.clone()))
 }
 
+/// What version 3 of the API calls them, and what they are called elsewhere.
+const ALSO_CALLED: [(&str, &str); 4] = [("put", "set"), ("delete", "rm"), ("del", "rm"), ("list", "ls")];
+
 /// Always was a success.
-fn no_topic(name: &str) -> Result<(), Failure> {
-    say(&format!("No help topic for '{name}'\n"))
+fn no_topic(name: &str, known: &[&'static Command]) -> Result<(), Failure> {
+    say(&format!("No help topic for '{name}'\n"))?;
+    let meant = ALSO_CALLED.into_iter().find(|(called, _)| *called == name).map(|(_, meant)| meant);
+    let meant = meant.filter(|meant| known.iter().any(|command| command.name == *meant));
+    match meant.or_else(|| nearest(name, known.iter().map(|command| command.name))) {
+        Some(meant) => Err(Failure::new(Exit::Success, format!("hint: did you mean '{meant}'?"))),
+        None => Ok(()),
+    }
 }
 
 fn show_help(given: &Given) -> Result<(), Failure> {
@@ -118,7 +127,7 @@ fn show_help(given: &Given) -> Result<(), Failure> {
         None => say(&program_page(&PROGRAM)),
         Some((name, rest)) => match find(&COMMANDS, name) {
             Some(command) => help_below(&[command.name], command, rest),
-            None => no_topic(name),
+            None => no_topic(name, &COMMANDS),
         },
     }
 }
@@ -129,7 +138,7 @@ fn help_below(path: &[&'static str], command: &'static Command, words: &[String]
         None => say(&command_page(&PROGRAM, path, command)),
         Some((name, rest)) => match find(command.below(), name) {
             Some(next) => help_below(&[path, &[next.name]].concat(), next, rest),
-            None => no_topic(name),
+            None => no_topic(name, command.below()),
         },
     }
 }

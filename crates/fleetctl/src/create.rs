@@ -153,6 +153,10 @@ fn check(file: &UnitFile, name: &UnitName) -> Result<(), Failure> {
         None => Ok(()),
         Some(finding) => Err(match finding.place {
             Some(place) => creating(format_args!("{}\n{name}: {place}", finding.message)),
+            // The original's name of them.
+            None if finding.message.ends_with(" Peers") => {
+                creating(format_args!("{}\nhint: MachineOf names a unit's peers", finding.message))
+            }
             None => creating(&finding.message),
         }),
     }

@@ -2,7 +2,7 @@
 
 use command_line::{
     BadFlag, Flag, Given, HELP, Program, SHELLS, anywhere, before_arguments, command_page, completion,
-    first_argument, program_page,
+    first_argument, nearest, program_page,
 };
 
 use crate::command::{Command, Run};
@@ -36,9 +36,7 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
     };
     let name = words[place].as_str();
     let Some(command) = find(name) else {
-        return Err(Failure::usage(format!(
-            "fleetctl: unknown subcommand: {name:?}\nRun 'fleetctl help' for usage."
-        )));
+        return Err(unknown(name));
     };
     let flags: Vec<Flag> = global::FLAGS.iter().chain(command.flags).copied().collect();
     let rest = [&words[..place], &words[place + 1..]].concat();
@@ -52,6 +50,14 @@ pub fn run(words: &[String]) -> Result<(), Failure> {
         Ok(given) => start(command, &given),
         Err(bad) => Err(misused(&bad, &page())),
     }
+}
+
+fn unknown(name: &str) -> Failure {
+    let mut text = format!("fleetctl: unknown subcommand: {name:?}\nRun 'fleetctl help' for usage.");
+    if let Some(meant) = nearest(name, COMMANDS.iter().map(|command| command.name)) {
+        text.push_str(&format!("\nhint: did you mean {meant:?}?"));
+    }
+    Failure::usage(text)
 }
 
 fn without_command(words: &[String]) -> Result<(), Failure> {
@@ -111,9 +117,7 @@ fn help(given: &Given) -> Result<(), Failure> {
         None => say(&program_page(&PROGRAM)),
         Some(name) => match find(name) {
             Some(command) => say(&command_page(&PROGRAM, &[command.name], command)),
-            None => Err(Failure::usage(format!(
-                "fleetctl: unknown subcommand: {name:?}\nRun 'fleetctl help' for usage."
-            ))),
+            None => Err(unknown(name)),
         },
     }
 }

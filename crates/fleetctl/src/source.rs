@@ -77,6 +77,9 @@ pub async fn of_new(registry: &Registry, argument: &str, name: &UnitName) -> Res
 /// What can be done about a text that is too long.
 const LONG: &str = "keep long content in a file on the machines, and let the unit name it";
 
+/// The shortest unit that does something.
+const EXAMPLE: &str = "[Service]\nExecStart=/usr/bin/sleep 60";
+
 /// As much of a file as tells whether it is too long.
 fn begin(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -106,6 +109,12 @@ fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
         )));
     }
     let read = UnitFile::from_bytes(&bytes);
+    if read.as_ref().is_ok_and(|file| file.options().is_empty()) {
+        return Err(failed(&format_args!(
+            "no option in any [Section]\n{}: write one, as in\n{EXAMPLE}",
+            path.display()
+        )));
+    }
     // The first line is what the original says; where it is stands below.
     read.map(Some)
         .map_err(|error| failed(&format_args!("{}\n{}: {}", error.problem, path.display(), error.place)))
@@ -119,7 +128,7 @@ mod tests {
     fn a_text_that_is_too_long() {
         let folder = tempfile::tempdir().unwrap();
         let (path, name) = (folder.path().join("a.service"), UnitName::parse("a.service").unwrap());
-        let longest = format!("[S]\n{}", "\n".repeat(UNIT_BYTES - 4));
+        let longest = format!("[S]\nA=b\n{}", "\n".repeat(UNIT_BYTES - 8));
         std::fs::write(&path, &longest).unwrap();
         assert!(read(&path, &name).is_ok_and(|source| source.is_some()));
         std::fs::write(&path, longest + "\n").unwrap();
@@ -130,6 +139,17 @@ mod tests {
             path.display()
         );
         assert_eq!(failure.text, Some(said));
+    }
+
+    #[test]
+    fn a_text_that_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, name) = (folder.path().join("a.service"), UnitName::parse("a.service").unwrap());
+        for text in ["", "# nothing yet\n", "[Service]\n"] {
+            std::fs::write(&path, text).unwrap();
+            let Err(failure) = read(&path, &name) else { panic!("{text:?} was taken") };
+            assert!(failure.text.is_some_and(|said| said.contains("no option in any [Section]")), "{text:?}");
+        }
     }
 
     #[test]

@@ -49,8 +49,16 @@ pub fn all(cluster: &Cluster, node: &Node) -> Vec<(String, String)> {
         let tls = if cluster.tls { certificates::variables() } else { String::new() };
         all.push((ETCD.to_owned(), format!("ETCD_DISCOVERY={}\n{tls}", discovery.url)));
     }
+    let mut updates = String::new();
+    // A machine has its channel on its own disk.
+    if cluster.backend == BackendKind::Nspawn {
+        updates.extend(["GROUP=", &cluster.image.channel, "\n"]);
+    }
     if let Some(server) = &cluster.update_server {
-        all.push((UPDATE.to_owned(), format!("SERVER={server}\n")));
+        updates.extend(["SERVER=", server, "\n"]);
+    }
+    if !updates.is_empty() {
+        all.push((UPDATE.to_owned(), updates));
     }
     if cluster.tls {
         all.push((FLEET.to_owned(), certificates::fleet_settings()));

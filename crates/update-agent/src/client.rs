@@ -1,5 +1,6 @@
 //! `update_engine_client`, word for word (the contract's 2.4).
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ Usage: update_engine_client [FLAG]
 
 Flags have one dash or two. More, as progress, failures, slots and going back: update-agent --help
 ";
+/// systemd writes it in containers, where the daemon does not run.
+const CONTAINER: &str = "/run/systemd/container";
 /// Attempts to reach the daemon, and between them.
 const ATTEMPTS: u32 = 4;
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -178,6 +181,13 @@ async fn reach() -> Option<ManagerProxy<'static>> {
         match manager.await {
             Ok(manager) => return Some(manager),
             Err(error) => say('E', &format!("Error getting dbus proxy for com.coreos.update1: {error}")),
+        }
+        if Path::new(CONTAINER).exists() {
+            say(
+                'E',
+                "This machine is a container, which takes no updates: its host gives it the image that it runs.",
+            );
+            return None;
         }
         if attempt < ATTEMPTS {
             tokio::time::sleep(BETWEEN).await;

@@ -1,7 +1,7 @@
 //! What is said of one text.
 
 use cloudinit::plan::{Plan, lines};
-use cloudinit::{Finding, Severity, preview, validate};
+use cloudinit::{Finding, Severity, preview, validate_as_original};
 use serde::{Serialize, Serializer};
 
 /// As the classic API has it: `null` where there is nothing to say, and no more than three fields.
@@ -39,7 +39,7 @@ impl Serialize for Steps<'_> {
 /// # Errors
 /// Never in practice: every value is text or a number.
 pub fn classic(text: &[u8]) -> serde_json::Result<String> {
-    let findings = validate(text);
+    let findings = validate_as_original(text);
     let result = findings.iter().map(|finding| ClassicFinding {
         kind: finding.kind,
         line: finding.line,

@@ -56,6 +56,8 @@ pub struct Key {
     pub name: &'static str,
     pub want: Want,
     pub deprecated: Option<&'static str>,
+    /// Why the original calls it deprecated, where this system has it.
+    pub not_shipped: Option<&'static str>,
     /// Whether a non-empty text is allowed.
     pub allowed: Option<Allowed>,
     /// The environment variable's name where it is not the prefix and the key in upper case.
@@ -66,11 +68,24 @@ pub struct Key {
 
 impl Key {
     const fn new(name: &'static str, want: Want) -> Self {
-        Self { name, want, deprecated: None, allowed: None, variable: None, zero_counts: false }
+        Self {
+            name,
+            want,
+            deprecated: None,
+            not_shipped: None,
+            allowed: None,
+            variable: None,
+            zero_counts: false,
+        }
     }
 
     const fn deprecated(mut self, reason: &'static str) -> Self {
         self.deprecated = Some(reason);
+        self
+    }
+
+    const fn not_shipped(mut self, reason: &'static str) -> Self {
+        self.not_shipped = Some(reason);
         self
     }
 
@@ -132,10 +147,10 @@ const NTP: &[Key] = &[boolean("enabled"), Key::new("servers", Want::Texts), Key:
 const CA_CERTS: &[Key] = &[Key::new("trusted", Want::Texts)];
 
 pub const COREOS: &[Key] = &[
-    Key::new("etcd", Want::Mapping(ETCD.keys)).deprecated(NOT_SHIPPED_ETCD),
-    Key::new("etcd2", Want::Mapping(ETCD2.keys)).deprecated(NOT_SHIPPED_ETCD2),
+    Key::new("etcd", Want::Mapping(ETCD.keys)).not_shipped(NOT_SHIPPED_ETCD),
+    Key::new("etcd2", Want::Mapping(ETCD2.keys)).not_shipped(NOT_SHIPPED_ETCD2),
     Key::new("flannel", Want::Mapping(FLANNEL.keys)),
-    Key::new("fleet", Want::Mapping(FLEET.keys)).deprecated(NOT_SHIPPED_FLEET),
+    Key::new("fleet", Want::Mapping(FLEET.keys)).not_shipped(NOT_SHIPPED_FLEET),
     Key::new("locksmith", Want::Mapping(LOCKSMITH.keys)),
     Key::new("oem", Want::Mapping(OEM)),
     Key::new("update", Want::Mapping(UPDATE)),

@@ -4,23 +4,37 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Allowed {
     pub test: fn(&str) -> bool,
+    /// All of them, where they are few.
+    pub choices: &'static [&'static str],
     /// The same as a regular expression, for the JSON schema.
     pub pattern: &'static str,
 }
 
-pub const PERMISSIONS: Allowed = Allowed { test: permissions, pattern: "^(0o)?([0-7]{3,4}|0[0-7]{4})$" };
+const ENCODINGS: &[&str] = &["base64", "b64", "gzip", "gz", "gzip+base64", "gzip+b64", "gz+base64", "gz+b64"];
+const COMMANDS: &[&str] =
+    &["start", "stop", "restart", "reload", "try-restart", "reload-or-restart", "reload-or-try-restart"];
+const REBOOT_STRATEGIES: &[&str] = &["etcd-lock", "reboot", "off"];
+const PROXIES: &[&str] = &["on", "off", "readonly"];
+
+pub const PERMISSIONS: Allowed =
+    Allowed { test: permissions, choices: &[], pattern: "^(0o)?([0-7]{3,4}|0[0-7]{4})$" };
 pub const ENCODING: Allowed =
-    Allowed { test: encoding, pattern: "^(b64|base64|(gz|gzip)([+](b64|base64))?)?$" };
-pub const COMMAND: Allowed =
-    Allowed { test: command, pattern: "^(start|stop|(try-)?restart|reload(-or(-try)?-restart)?)$" };
-pub const REBOOT_STRATEGY: Allowed = Allowed { test: reboot_strategy, pattern: "^(etcd-lock|reboot|off)$" };
-pub const PROXY: Allowed = Allowed { test: proxy, pattern: "^(on|off|readonly)$" };
+    Allowed { test: encoding, choices: ENCODINGS, pattern: "^(b64|base64|(gz|gzip)([+](b64|base64))?)?$" };
+pub const COMMAND: Allowed = Allowed {
+    test: command,
+    choices: COMMANDS,
+    pattern: "^(start|stop|(try-)?restart|reload(-or(-try)?-restart)?)$",
+};
+pub const REBOOT_STRATEGY: Allowed =
+    Allowed { test: reboot_strategy, choices: REBOOT_STRATEGIES, pattern: "^(etcd-lock|reboot|off)$" };
+pub const PROXY: Allowed = Allowed { test: proxy, choices: PROXIES, pattern: "^(on|off|readonly)$" };
 pub const WINDOW_START: Allowed = Allowed {
     test: window_start,
+    choices: &[],
     pattern: "^(([Ss][Uu][Nn]|[Mm][Oo][Nn]|[Tt][Uu][Ee]|[Ww][Ee][Dd]|[Tt][Hh][Uu]|[Ff][Rr][Ii]|[Ss][Aa][Tt]) )?0*(1?[0-9]|2[0-3]):0*[1-5]?[0-9]$",
 };
 pub const WINDOW_LENGTH: Allowed =
-    Allowed { test: window_length, pattern: "^[-+]?([0-9]*([.][0-9]*)?[a-z]+)+$" };
+    Allowed { test: window_length, choices: &[], pattern: "^[-+]?([0-9]*([.][0-9]*)?[a-z]+)+$" };
 
 /// `^0?[0-7]{3,4}$`, also with the prefix `0o`.
 pub fn permissions(text: &str) -> bool {
@@ -44,24 +58,15 @@ pub fn encoding(text: &str) -> bool {
 }
 
 pub fn command(text: &str) -> bool {
-    matches!(
-        text,
-        "start"
-            | "stop"
-            | "restart"
-            | "reload"
-            | "try-restart"
-            | "reload-or-restart"
-            | "reload-or-try-restart"
-    )
+    COMMANDS.contains(&text)
 }
 
 pub fn reboot_strategy(text: &str) -> bool {
-    matches!(text, "etcd-lock" | "reboot" | "off")
+    REBOOT_STRATEGIES.contains(&text)
 }
 
 pub fn proxy(text: &str) -> bool {
-    matches!(text, "on" | "off" | "readonly")
+    PROXIES.contains(&text)
 }
 
 /// An optional day and a blank, then `H:M`.

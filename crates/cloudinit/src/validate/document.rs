@@ -23,6 +23,20 @@ pub fn validate(raw: &[u8]) -> Vec<Finding> {
 
 /// As [`validate`], for user-data that is decoded already.
 pub fn validate_decoded(user_data: &UserData) -> Vec<Finding> {
+    let mut findings = all(user_data);
+    findings.retain(|finding| !finding.of_original);
+    findings
+}
+
+/// As [`validate`], with what only the original says, of keys that it did not ship any more at its end.
+pub fn validate_as_original(raw: &[u8]) -> Vec<Finding> {
+    match decode(raw.to_vec()) {
+        Ok(user_data) => all(&user_data),
+        Err(error) => vec![Finding::new(Severity::Error, Place::START, error.to_string())],
+    }
+}
+
+fn all(user_data: &UserData) -> Vec<Finding> {
     let mut findings = Vec::new();
     if user_data.was_base64 {
         findings.push(Finding::new(Severity::Warning, Place::START, "user-data is base64 encoded"));

@@ -11,5 +11,5 @@ mod secrets;
 mod units;
 mod walk;
 
-pub use document::{validate, validate_decoded};
+pub use document::{validate, validate_as_original, validate_decoded};
 pub(crate) use rules::without_tokens;

@@ -36,6 +36,7 @@ pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
     for unit in &config.units {
         units::check(unit, findings);
     }
+    units::check_names(&config.units, findings);
     for variable in config.services.iter().flat_map(|options| &options.variables) {
         if variable.name == DISCOVERY {
             discovery(&variable.value, findings);

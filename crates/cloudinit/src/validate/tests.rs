@@ -49,10 +49,8 @@ fn types() {
             "line 3: warning: incorrect type for \"users\" (want []struct)",
             "line 4: warning: incorrect type for \"ssh_authorized_keys[0]\" (want string)",
             "line 4: warning: incorrect type for \"ssh_authorized_keys[1]\" (want string)",
-            "line 6: warning: deprecated key \"etcd2\" (etcd2 is no longer shipped in Container Linux)",
             "line 7: warning: incorrect type for \"debug\" (want bool)",
             "line 8: warning: incorrect type for \"max_wals\" (want int)",
-            "line 9: warning: deprecated key \"fleet\" (fleet is no longer shipped in Container Linux)",
             "line 9: warning: incorrect type for \"fleet\" (want struct)",
             "line 10: warning: incorrect type for \"units[0]\" (want struct)",
             "line 10: warning: incorrect type for \"enable\" (want bool)",
@@ -84,6 +82,7 @@ fn values() {
             "line 3: warning: path \"a\" is not absolute",
             "line 4: warning: permissions 420 are read as octal (did you mean 0644?)",
             "line 6: error: invalid value rot13",
+            "line 6: info: encoding is one of base64, b64, gzip, gz, gzip+base64, gzip+b64, gz+base64, gz+b64",
             "line 7: error: content cannot be decoded as \"rot13\"",
             "line 10: warning: content is not standard base64 with padding",
             "line 11: error: hostname \"a b\" has characters other than letters, digits, '-' and '.'",
@@ -97,8 +96,8 @@ fn values() {
             "line 3: info: write_files doesn't belong under coreos",
             "line 5: error: invalid value go",
             "line 5: warning: unit has no name",
+            "line 5: info: command is one of start, stop, restart, reload, try-restart, reload-or-restart, reload-or-try-restart",
             "line 6: warning: unrecognized key \"contents\" (did you mean \"content\"?)",
-            "line 7: warning: deprecated key \"etcd\" (etcd is no longer shipped in Container Linux)",
             "line 8: warning: discovery URL is not valid",
             "line 9: info: $private_ip4 is not replaced (did you mean $private_ipv4?)",
             "line 11: error: invalid value 25:00",
@@ -165,12 +164,6 @@ fn secrets_that_everybody_can_read() {
 
 #[test]
 fn ports_that_are_used_twice() {
-    let deprecated = |line: u32, block: &str| {
-        format!(
-            "line {line}: warning: deprecated key \"{block}\" ({block} is no longer shipped in Container Linux)"
-        )
-    };
-    let etcd2 = deprecated(3, "etcd2");
     let twice = "line 5: warning: port 2379 is used twice (first at line 4)";
     for (client, peer, expect) in [
         ("http://0.0.0.0:2379", "http://$private_ipv4:2379/", true),
@@ -183,21 +176,20 @@ fn ports_that_are_used_twice() {
         let text = format!(
             "#cloud-config\ncoreos:\n  etcd2:\n    listen-client-urls: {client}\n    listen-peer-urls: {peer}\n"
         );
-        let all = [&*etcd2, twice];
-        check(&text, &all[..if expect { 2 } else { 1 }]);
+        check(&text, &[twice][..usize::from(expect)]);
     }
     check(
         "#cloud-config\ncoreos:\n  etcd: {addr: '$public_ipv4:4001', bind_addr: '0.0.0.0:4001', peer_addr: '$public_ipv4:4001'}\n",
-        &[
-            "line 3: warning: deprecated key \"etcd\" (etcd is no longer shipped in Container Linux)",
-            "line 3: warning: port 4001 is used twice (first at line 3)",
-        ],
+        &["line 3: warning: port 4001 is used twice (first at line 3)"],
     );
     check(
         "#cloud-config\ncoreos:\n  units:\n  - name: a.socket\n    content: |\n      [Socket]\n      ListenStream=2375\n      \
          ListenDatagram=2375\n      ListenStream=/run/x\n  - name: b.socket\n    content: |\n      [Socket]\n      \
          ListenStream=127.0.0.1:2375\n  - name: c.service\n    content: |\n      [Service]\n      ListenStream=2375\n",
-        &["line 11: warning: port 2375 is used twice (first at line 5)"],
+        &[
+            "line 11: warning: port 2375 is used twice (first at line 5)",
+            "line 15: warning: service has no ExecStart: systemd will not start it",
+        ],
     );
 }
 
@@ -209,8 +201,10 @@ fn units_that_can_not_do_what_is_meant() {
          - name: c.service\n    enable: true\n    content: |\n      # first\n      Description=x\n      [Unit]\n      \
          After=multi-user.target\n",
         &[
+            "line 6: warning: service has no ExecStart: systemd will not start it",
             "line 6: warning: unit is started here but waits for multi-user.target, which waits for this run",
             "line 10: warning: drop-in content has a line outside of any section",
+            "line 13: warning: service has no ExecStart: systemd will not start it",
             "line 13: warning: unit content has a line outside of any section",
             "line 13: warning: unit is to be enabled but has no [Install] section",
         ],
@@ -365,4 +359,34 @@ fn fixes_end_their_findings() {
     for text in ["hello", "a: b\n", "#Cloud-Config\nx: y\n"] {
         assert!(validate(text.as_bytes()).iter().all(|finding| finding.fix.is_none()), "{text}");
     }
+}
+
+#[test]
+fn what_only_the_original_says_is_for_its_web_api() {
+    let text = "#cloud-config\ncoreos:\n  etcd: {name: a}\n  etcd2: {name: a}\n  fleet: {metadata: a=b}\n";
+    check(text, &[]);
+    let all: Vec<String> = validate_as_original(text.as_bytes()).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        all,
+        [
+            "line 3: warning: deprecated key \"etcd\" (etcd is no longer shipped in Container Linux)",
+            "line 4: warning: deprecated key \"etcd2\" (etcd2 is no longer shipped in Container Linux)",
+            "line 5: warning: deprecated key \"fleet\" (fleet is no longer shipped in Container Linux)",
+        ]
+    );
+}
+
+#[test]
+fn units_that_can_not_be_started_and_units_that_are_there_twice() {
+    let unit = |name: &str, content: &str| format!("  - name: {name}\n    content: \"{content}\"\n");
+    let begin = "#cloud-config\ncoreos:\n  units:\n".to_owned();
+    let nothing = "line 5: warning: service has no ExecStart: systemd will not start it";
+    check(&(begin.clone() + &unit("a.service", "[Unit]\\nDescription=a")), &[nothing]);
+    check(&(begin.clone() + &unit("a.service", "[Service]\\nExecStop=/a")), &[]);
+    check(&(begin.clone() + &unit("a.timer", "[Timer]\\nOnBootSec=1")), &[]);
+    let drop_in = "    drop_ins: [{name: a.conf, content: \"[Service]\\nExecStart=/a\"}]\n";
+    check(&(begin.clone() + &unit("a.service", "[Unit]") + drop_in), &[]);
+    let twice =
+        begin + &unit("a.service", "[Service]\\nExecStart=/a") + "  - name: a.service\n    command: start\n";
+    check(&twice, &["line 6: warning: unit a.service is there twice (first at line 4)"]);
 }

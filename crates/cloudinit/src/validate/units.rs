@@ -1,5 +1,8 @@
 //! Texts of units.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use crate::config::{Text, Unit};
 use crate::finding::{Finding, Severity};
 use crate::yaml::Place;
@@ -12,6 +15,8 @@ const WAITS_FOR_THIS_RUN: [&str; 5] = [
     "default.target",
     "user-configdrive.service",
 ];
+/// Settings of which systemd wants one in a service.
+const RUNS: [&str; 3] = ["ExecStart", "ExecStop", "SuccessAction"];
 /// Commands whose job is waited for.
 const STARTING: [&str; 3] = ["start", "restart", "reload-or-restart"];
 
@@ -27,6 +32,12 @@ pub(super) fn check(unit: &Unit, findings: &mut Vec<Finding>) {
         }
     }
     let Some(content) = &unit.content else { return };
+    if let Some(name) = &unit.name
+        && name.text.ends_with(".service")
+        && does_nothing(unit, content)
+    {
+        warn(content.place, "service has no ExecStart: systemd will not start it", findings);
+    }
     if is_outside_of_sections(content) {
         warn(content.place, "unit content has a line outside of any section", findings);
     }
@@ -39,6 +50,32 @@ pub(super) fn check(unit: &Unit, findings: &mut Vec<Finding>) {
         let message = format!("unit is started here but waits for {target}, which waits for this run");
         warn(content.place, message, findings);
     }
+}
+
+/// Units with the name of an earlier one: the later one wins, which is rarely meant.
+pub(super) fn check_names(units: &[Unit], findings: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for name in units.iter().filter_map(|unit| unit.name.as_ref()) {
+        match seen.entry(&name.text) {
+            Entry::Occupied(first) => {
+                let message = format!("unit {} is there twice (first at line {})", name.text, first.get());
+                warn(name.place, message, findings);
+            }
+            Entry::Vacant(first) => {
+                first.insert(name.place.line);
+            }
+        }
+    }
+}
+
+/// Nothing of it, drop-ins included, says what is run.
+fn does_nothing(unit: &Unit, content: &Text) -> bool {
+    let drop_ins = unit.drop_ins.iter().filter_map(|drop_in| drop_in.content.as_ref());
+    let mut lines = drop_ins.chain([content]).flat_map(|text| text.text.lines());
+    !lines.any(|line| {
+        let key = line.split_once('=').map(|(key, _)| key.trim());
+        key.is_some_and(|key| RUNS.contains(&key))
+    })
 }
 
 fn is_outside_of_sections(content: &Text) -> bool {

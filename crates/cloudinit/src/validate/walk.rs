@@ -62,10 +62,11 @@ fn unrecognized(entry: &Entry, keys: &[Key]) -> Finding {
 }
 
 fn check_entry(entry: &Entry, key: &Key, findings: &mut Vec<Finding>) {
-    if let Some(reason) = key.deprecated {
-        let message = format!("deprecated key {:?} ({reason})", key.name);
-        findings.push(Finding::new(Severity::Warning, entry.place, message));
-    }
+    let deprecated = |reason| {
+        Finding::new(Severity::Warning, entry.place, format!("deprecated key {:?} ({reason})", key.name))
+    };
+    findings.extend(key.deprecated.map(deprecated));
+    findings.extend(key.not_shipped.map(|reason| deprecated(reason).of_original()));
     check_type(&entry.node, key.name, key.want, entry.place, findings);
     if let (Some(allowed), Some(scalar)) = (key.allowed, entry.node.scalar())
         && scalar.resolve() != ScalarType::Null
@@ -74,6 +75,10 @@ fn check_entry(entry: &Entry, key: &Key, findings: &mut Vec<Finding>) {
     {
         let message = format!("invalid value {}", scalar.text);
         findings.push(Finding::new(Severity::Error, entry.place, message));
+        if !allowed.choices.is_empty() {
+            let message = format!("{} is one of {}", key.name, allowed.choices.join(", "));
+            findings.push(Finding::new(Severity::Info, entry.place, message));
+        }
     }
 }
 

@@ -42,8 +42,14 @@ struct Report {
 /// Asks all sources at the same time, each again and again, until one is there.
 ///
 /// # Errors
-/// None is there in time, or none that is not can ever be.
+/// None is there in time, or none that is not can ever be, as where the only one is a file that is not there.
 pub fn choose(sources: &[Source], patience: Patience, log: &Log) -> Result<Chosen, DatasourceError> {
+    // A file that is put there later is what path units are for; among several sources it is waited for.
+    if let [only @ Source::File(path)] = sources
+        && !path.exists()
+    {
+        return Err(DatasourceError::NoneNow(only.missing()));
+    }
     let (sender, reports) = channel();
     let decided = Arc::new(AtomicBool::new(false));
     for (place, source) in sources.iter().cloned().enumerate() {

@@ -21,6 +21,9 @@ fn words_that_are_missing_or_wrong() {
     check(&["import", "--snap", "/no/such"], "err| cannot read snapshot file /no/such\nexit 1\n");
     check(&["bogus"], "out| No help topic for 'bogus'\n");
     check(&["member", "bogus"], "out| No help topic for 'bogus'\n");
+    check(&["put", "/a", "b"], "out| No help topic for 'put'\nerr| hint: did you mean 'set'?\n");
+    check(&["gett", "/a"], "out| No help topic for 'gett'\nerr| hint: did you mean 'get'?\n");
+    check(&["member", "lsit"], "out| No help topic for 'lsit'\nerr| hint: did you mean 'list'?\n");
     check(&["--version"], "out| etcdctl version 2.3.8\n");
     check(&["-v"], "out| etcdctl version 2.3.8\n");
     check(&["--ca-file", "/no/such", "get", "/a"], "err| open /no/such: no such file or directory\nexit 1\n");
