@@ -8,6 +8,7 @@ use machines::asked::Asked;
 use machines::backend::BackendError;
 use machines::cluster::{BackendKind, SharedFolder, Wish};
 use machines::machine::Machine;
+use machines::ready::Limit;
 use machines::site::{Site, SiteError};
 use machines::store::{Layout, StoreError};
 
@@ -127,7 +128,7 @@ fn keep(run: &Run, site: Option<&Site>) -> PathBuf {
     let Some(site) = site else { return run.state.clone() };
     let folder: &Path = site.layout().root();
     for status in site.status().into_iter().filter(|status| status.pid.is_some()) {
-        let machine = Machine::new(site, &status.name, Duration::ZERO);
+        let machine = Machine::new(site, &status.name, Limit::Total(Duration::ZERO));
         if let Err(error) = machine.keep_journal(folder) {
             eprintln!("the journal of {} could not be kept: {error}", status.name);
         }

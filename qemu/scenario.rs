@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// How long a machine may take to get ready: emulated ones on a busy host are slow.
+/// A boot's usual time, and more for a busy host. Whether a machine gets ready is no matter of a time.
 const BOOT_QEMU: Duration = Duration::from_secs(480);
 const BOOT_NSPAWN: Duration = Duration::from_secs(120);
 
@@ -26,7 +26,7 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// How long a machine of this back end may take to get ready.
+    /// How long something may take that a boot of this back end is a part of.
     #[must_use]
     pub fn boot_limit(&self) -> Duration {
         match self.backend {
@@ -44,7 +44,7 @@ impl<'a> Stage<'a> {
     /// The machine with this number, from 1.
     #[must_use]
     pub fn machine(&self, number: usize) -> Machine<'a> {
-        Machine::new(self.site, &format!("core-{number:02}"), self.boot_limit())
+        Machine::new(self.site, &format!("core-{number:02}"), self.site.patience())
     }
 
     /// This side of the shared folder with this number, from 1.
@@ -56,7 +56,7 @@ impl<'a> Stage<'a> {
     /// Boots all machines at once and waits until they are ready; how long each took.
     pub fn boot(&self) -> Result<Vec<Duration>, Failure> {
         let times = std::sync::Mutex::new(Vec::new());
-        self.site.up(self.boot_limit(), &|event| {
+        self.site.up(self.site.patience(), &|event| {
             if let Event::Ready { after, .. } = event {
                 times.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(after);
             }

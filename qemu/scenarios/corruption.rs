@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use image::sparse::copy_sparse;
 use machines::cluster::BackendKind::Qemu;
+use machines::ready::{Limit, Mark};
 
 use crate::failure::{Failure, expect};
 use crate::scenario::{Run, Scenario, Stage, USUAL};
@@ -50,7 +51,7 @@ fn flipped_byte(stage: &Stage<'_>) -> Result<(), Failure> {
     for number in [1, 2] {
         let machine = stage.machine(number);
         machine.wait_for_console("corrupted", TOLD)?;
-        let ready = stage.site.wait_ready(machine.name(), &machines::ready::Mark::default(), WATCHED);
+        let ready = stage.site.wait_ready(machine.name(), &Mark::default(), Limit::Total(WATCHED));
         expect(ready.is_err(), "a machine that does not get ready", "it is ready")?;
         expect(!machine.console().contains("login:"), "no login prompt", "the console offers a login")?;
     }

@@ -12,7 +12,7 @@ use machines::store::{Layout, Lock};
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::global::Global;
+use crate::global::{DEFAULT_CLUSTER, Global};
 
 pub struct Context {
     pub json: bool,
@@ -36,6 +36,16 @@ impl Context {
         Ok(Self { json: global.json, progress, state_dir, cluster: global.cluster.clone(), background })
     }
 
+    /// How this program is called, with the cluster where that is not the default one.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
+        match self.cluster.as_str() {
+            DEFAULT_CLUSTER => keelson.to_owned(),
+            other => format!("{keelson} --cluster {other}"),
+        }
+    }
+
     /// Where the cluster's files are. Verbs that need no machines do without it: a folder that is no good for
     /// them must not stop a build.
     pub fn layout(&self) -> anyhow::Result<Layout> {
@@ -45,7 +55,7 @@ impl Context {
     /// The state of the cluster, which must exist, and what runs for it though nobody has written that down.
     pub fn load(&self) -> anyhow::Result<Cluster> {
         let layout = self.layout()?;
-        let mut cluster = layout.load()?.ok_or_else(|| SiteError::NoCluster(self.cluster.clone()))?;
+        let mut cluster = layout.load()?.ok_or_else(|| SiteError::no_cluster(&layout))?;
         adopt(&layout, &mut cluster, &self.background);
         Ok(cluster)
     }

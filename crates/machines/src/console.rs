@@ -74,9 +74,9 @@ impl Phase {
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::Firmware => "[##--------] firmware",
-            Self::Kernel => "[#####-----] kernel and services",
-            Self::Login => "[########--] last services",
+            Self::Firmware => "firmware",
+            Self::Kernel => "kernel and initrd",
+            Self::Login => "last services",
         })
     }
 }
@@ -89,7 +89,7 @@ pub fn waited_for(log: &Path) -> Option<String> {
 }
 
 /// `A start job is running for X (12s / 1min)` and `Job X/start running (12s / no limit)`.
-fn job(line: &str) -> Option<String> {
+pub(crate) fn job(line: &str) -> Option<String> {
     let rest = match line.split_once("start job is running for ") {
         Some((_, rest)) => rest,
         None => line.split_once("Job ")?.1.split_once("/start running").map(|(unit, _)| unit)?,
@@ -99,7 +99,7 @@ fn job(line: &str) -> Option<String> {
 }
 
 /// Text without escape sequences and carriage returns.
-fn plain(bytes: &[u8]) -> String {
+pub(crate) fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -53,6 +53,11 @@ pub const TAIL_LINES: usize = 10;
 /// Longest readiness line of a node.
 pub const READY_LINE_MAX: u64 = 64 * 1024;
 
+/// Different lines of a booting machine that count as movement.
+pub const MOVEMENTS_MAX: usize = 4096;
+/// A machine on which nothing has changed for so long is given up; emulated ones are silent for minutes on a slow host.
+pub const SILENCE: Duration = Duration::from_secs(180);
+pub const SILENCE_EMULATED: Duration = Duration::from_secs(600);
 /// How often a wait looks for Ctrl-C.
 pub const TICK: Duration = Duration::from_millis(200);
 /// How often logs are looked at.

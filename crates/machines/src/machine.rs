@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::backend::DiskFault;
 use crate::cluster::Node;
 use crate::limits;
-use crate::ready::Ready;
+use crate::ready::{Limit, Ready};
 use crate::site::{Site, SiteError};
 use crate::ssh::{self, Output, RunError};
 
@@ -42,13 +42,13 @@ fn said(output: &str) -> String {
 pub struct Machine<'a> {
     site: &'a Site,
     name: String,
-    boot: Duration,
+    boot: Limit,
 }
 
 impl<'a> Machine<'a> {
-    /// `boot` is how long this kind of machine may take to get ready.
+    /// `boot` is how long it is waited for until it is ready.
     #[must_use]
-    pub fn new(site: &'a Site, name: &str, boot: Duration) -> Self {
+    pub fn new(site: &'a Site, name: &str, boot: Limit) -> Self {
         Self { site, name: name.to_owned(), boot }
     }
 

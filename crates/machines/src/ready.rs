@@ -48,6 +48,8 @@ pub struct Mark {
 pub enum ReadyError {
     #[error("it was not ready after {} s", .limit.as_secs())]
     Late { limit: Duration },
+    #[error("nothing has changed on it for {} s", .limit.as_secs())]
+    Silent { limit: Duration },
     #[error("its process ended before it was ready")]
     Ended,
     #[error("interrupted")]
@@ -68,6 +70,19 @@ pub fn mark(path: &Path) -> Mark {
 
 /// What this side writes when a machine was reset: what it said before is not true any more.
 const WITHDRAWN: &str = "restarting";
+/// What a machine says while the jobs of its boot are at work.
+const STARTING: &str = "starting";
+
+/// How far a boot has come.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Starting {
+    state: String,
+    /// Jobs that are left.
+    pub jobs: usize,
+    /// The units of those that are at work, the first few of them.
+    #[serde(default)]
+    pub running: Vec<String>,
+}
 
 /// Takes back that the node is ready, where it has said so.
 pub fn withdraw(path: &Path) -> std::io::Result<()> {
@@ -80,46 +95,73 @@ pub fn withdraw(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The last whole line that says something; nothing where that was taken back.
+/// The last whole line that says something; nothing where that was taken back, or the machine is not ready yet.
 #[must_use]
 pub fn last(path: &Path) -> Option<Ready> {
+    parse(&tail(path)?)
+}
+
+/// What a machine that is not ready yet says of its boot.
+#[must_use]
+pub fn starting(path: &Path) -> Option<Starting> {
+    let starting: Starting = last_line(&tail(path)?)?;
+    (starting.state == STARTING).then_some(starting)
+}
+
+fn tail(path: &Path) -> Option<Vec<u8>> {
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(limits::READY_LINE_MAX))).ok()?;
     let mut bytes = Vec::new();
     file.take(limits::READY_LINE_MAX).read_to_end(&mut bytes).ok()?;
-    parse(&bytes)
+    Some(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Option<Ready> {
+    let ready: Ready = last_line(bytes)?;
+    (ready.state != WITHDRAWN && ready.state != STARTING).then_some(ready)
+}
+
+/// The last one that is such a value.
+fn last_line<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     // A line without its end may still be growing.
     let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
     let mut lines = bytes[..end].split(|byte| *byte == b'\n').rev();
-    let ready: Ready = lines.find_map(|line| serde_json::from_slice(line).ok())?;
-    (ready.state != WITHDRAWN).then_some(ready)
+    lines.find_map(|line| serde_json::from_slice(line).ok())
+}
+
+/// How long a node is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// So long in all.
+    Total(Duration),
+    /// While something changes on it: it is given up when nothing has for so long.
+    Silence(Duration),
 }
 
 /// Until when, and whether somebody pressed Ctrl-C.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience<'a> {
-    pub limit: Duration,
+    pub limit: Limit,
     pub cancel: &'a AtomicBool,
 }
 
-/// Waits for a line that is newer than `before`; calls `look` now and then, for whoever watches the node.
+/// Waits for a line that is newer than `before`; calls `look` now and then, which says whether something has changed on
+/// the node.
 pub fn wait(
     path: &Path,
     before: &Mark,
     process: Process,
     patience: Patience<'_>,
-    look: &mut dyn FnMut(),
+    look: &mut dyn FnMut() -> bool,
 ) -> Result<Ready, ReadyError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let failed = |source: nix::Error| ReadyError::Watch { path: folder.to_path_buf(), source: source.into() };
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
     let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
     watch.add_watch(folder, events).map_err(failed)?;
-    let deadline = Instant::now() + patience.limit;
+    let begun = Instant::now();
+    let mut changed = begun;
     loop {
         if mark(path) != *before
             && let Some(ready) = last(path)
@@ -132,10 +174,18 @@ pub fn wait(
         if patience.cancel.load(Ordering::Relaxed) {
             return Err(ReadyError::Interrupted);
         }
-        look();
-        let left = deadline.saturating_duration_since(Instant::now());
+        if look() {
+            changed = Instant::now();
+        }
+        let left = match patience.limit {
+            Limit::Total(limit) => limit.saturating_sub(begun.elapsed()),
+            Limit::Silence(limit) => limit.saturating_sub(changed.elapsed()),
+        };
         if left.is_zero() {
-            return Err(ReadyError::Late { limit: patience.limit });
+            return Err(match patience.limit {
+                Limit::Total(limit) => ReadyError::Late { limit },
+                Limit::Silence(limit) => ReadyError::Silent { limit },
+            });
         }
         let timeout = PollTimeout::try_from(left.min(limits::TICK)).unwrap_or(PollTimeout::ZERO);
         let mut wait = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
@@ -164,6 +214,23 @@ mod tests {
         check("noise\n{\"state\":\"a\"}\nnoise\n", Some("a"));
         check("{\"state\":\"a\"}\n{\"state\":\"restarting\"}\n", None);
         check("{\"state\":\"restarting\"}\n{\"state\":\"b\"}\n", Some("b"));
+        check("{\"state\":\"starting\",\"jobs\":3}\n", None);
+    }
+
+    /// More than the limit passes in all, and never without a change.
+    #[test]
+    fn a_machine_that_changes_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready.json");
+        let mut sleep = Command::new("sleep");
+        sleep.arg("100");
+        let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
+        let (begun, lasts) = (Instant::now(), 4 * limits::TICK);
+        let patience = Patience { limit: Limit::Silence(2 * limits::TICK), cancel: &AtomicBool::new(false) };
+        let ended = wait(&path, &Mark::default(), process, patience, &mut || begun.elapsed() < lasts);
+        assert!(matches!(ended, Err(ReadyError::Silent { .. })));
+        assert!(begun.elapsed() >= lasts);
+        process.kill().unwrap();
     }
 
     #[test]
@@ -176,13 +243,21 @@ mod tests {
         sleep.arg("100");
         let process = Process::spawn(sleep, &folder.path().join("log")).unwrap();
         let (go, stop) = (AtomicBool::new(false), AtomicBool::new(true));
-        let short = Patience { limit: Duration::from_millis(50), cancel: &go };
-        assert!(matches!(wait(&path, &before, process, short, &mut || {}), Err(ReadyError::Late { .. })));
-        let long = Patience { limit: Duration::from_secs(20), cancel: &go };
+        let short = Patience { limit: Limit::Total(Duration::from_millis(50)), cancel: &go };
+        assert!(matches!(wait(&path, &before, process, short, &mut || true), Err(ReadyError::Late { .. })));
+        let silent = Patience { limit: Limit::Silence(Duration::from_millis(50)), cancel: &go };
+        assert!(matches!(
+            wait(&path, &before, process, silent, &mut || false),
+            Err(ReadyError::Silent { .. })
+        ));
+        let long = Patience { limit: Limit::Total(Duration::from_secs(20)), cancel: &go };
         let stopped = Patience { cancel: &stop, ..long };
-        assert!(matches!(wait(&path, &before, process, stopped, &mut || {}), Err(ReadyError::Interrupted)));
+        assert!(matches!(
+            wait(&path, &before, process, stopped, &mut || false),
+            Err(ReadyError::Interrupted)
+        ));
         let ready = std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| wait(&path, &before, process, long, &mut || {}));
+            let waiter = scope.spawn(|| wait(&path, &before, process, long, &mut || false));
             let line = "{\"state\":\"new\",\"profile\":\"quick\",\"slot\":\"b\"}\n";
             std::fs::write(folder.path().join("new"), line).unwrap();
             std::fs::rename(folder.path().join("new"), &path).unwrap();
@@ -191,6 +266,6 @@ mod tests {
         assert_eq!((ready.state.as_str(), ready.slot.as_deref()), ("new", Some("b")));
         assert_eq!(ready.profile.as_deref(), Some("quick"));
         process.kill().unwrap();
-        assert!(matches!(wait(&path, &mark(&path), process, long, &mut || {}), Err(ReadyError::Ended)));
+        assert!(matches!(wait(&path, &mark(&path), process, long, &mut || false), Err(ReadyError::Ended)));
     }
 }

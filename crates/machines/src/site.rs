@@ -4,11 +4,13 @@
 //! killed leaves a state by which the next one finds all processes; what it had not written yet is found by its
 //! command line (`found`).
 
+mod boot;
 mod certificates;
 mod damaged;
 mod discovery;
 mod error;
 mod found;
+mod movement;
 mod power;
 mod provision;
 mod shown;
@@ -18,7 +20,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::asked::Asked;
 use crate::backend::{Backend, DiskFault, free_port};
@@ -29,22 +31,29 @@ use crate::nspawn::{KeeperCommand, Nspawn};
 use crate::process::Process;
 use crate::processor::Acceleration;
 use crate::qemu::Qemu;
-use crate::ready::{self, Mark, Patience, Ready, ReadyError};
+use crate::status;
 use crate::store::{Layout, Lock};
-use crate::{console, limits, status};
 
 pub use crate::background::Background;
 pub use certificates::Rotate;
 pub use damaged::destroy_damaged;
 pub use error::{NotReady, SiteError};
 pub use found::adopt;
-use stalls::Stalls;
 
 /// What happens while nodes boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    Started { node: String, console: PathBuf },
-    Ready { node: String, after: Duration },
+    /// It is waited for; `started` where it did not run before.
+    Booting {
+        node: String,
+        console: PathBuf,
+        ready: PathBuf,
+        started: bool,
+    },
+    Ready {
+        node: String,
+        after: Duration,
+    },
 }
 
 pub type Watcher<'a> = &'a (dyn Fn(Event) + Sync);
@@ -67,8 +76,7 @@ impl Site {
         background: Background,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, SiteError> {
-        let name = || layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let cluster = layout.load()?.ok_or_else(|| SiteError::NoCluster(name()))?;
+        let cluster = layout.load()?.ok_or_else(|| SiteError::no_cluster(&layout))?;
         Self::with(layout, lock, cluster, background, cancel)
     }
 
@@ -215,110 +223,12 @@ impl Site {
         Ok(self.layout.save(&state)?)
     }
 
-    /// Starts every node that is stopped and waits until all are ready. On Ctrl-C what was started here
-    /// is switched off again.
-    pub fn up(&self, limit: Duration, watch: Watcher<'_>) -> Result<(), SiteError> {
-        let names: Vec<String> = self.state().nodes.iter().map(|node| node.name.clone()).collect();
-        let mut waits = Vec::new();
-        let done =
-            self.start_all(&names, &mut waits, watch).and_then(|()| self.wait_all(&waits, limit, watch));
-        if matches!(done, Err(SiteError::Interrupted)) {
-            for (name, _) in waits.iter().filter(|(_, started)| started.is_some()) {
-                self.crash(name)?;
-            }
-        }
-        let runs = self.state().nodes.iter().any(|node| node.process.is_some_and(Process::alive));
-        if done.is_err() && !runs {
-            self.stop_helpers()?;
-        }
-        done
-    }
-
-    fn start_all(
-        &self,
-        names: &[String],
-        waits: &mut Vec<(String, Option<Instant>)>,
-        watch: Watcher<'_>,
-    ) -> Result<(), SiteError> {
-        for name in names {
-            let node = self.node(name)?;
-            if node.process.is_some_and(Process::alive) {
-                if ready::last(&self.layout.node(name).ready()).is_none() {
-                    waits.push((name.clone(), None));
-                }
-                continue;
-            }
-            self.check_cancelled()?;
-            waits.push((name.clone(), Some(Instant::now())));
-            self.switch_on(name, true)?;
-            let console = self.layout.node(name).console_log();
-            watch(Event::Started { node: name.clone(), console });
-        }
-        Ok(())
-    }
-
-    fn wait_all(
-        &self,
-        waits: &[(String, Option<Instant>)],
-        limit: Duration,
-        watch: Watcher<'_>,
-    ) -> Result<(), SiteError> {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = waits
-                .iter()
-                .map(|(name, since)| {
-                    scope.spawn(move || {
-                        let begun = since.unwrap_or_else(Instant::now);
-                        self.wait_ready(name, &Mark::default(), limit)?;
-                        watch(Event::Ready { node: name.clone(), after: begun.elapsed() });
-                        Ok(())
-                    })
-                })
-                .collect();
-            let mut failed = None;
-            for thread in threads {
-                let done = thread.join().unwrap_or(Err(SiteError::Interrupted));
-                failed = failed.or(done.err());
-            }
-            failed.map_or(Ok(()), Err)
-        })
-    }
-
     pub(crate) fn check_cancelled(&self) -> Result<(), SiteError> {
         if self.cancel.load(std::sync::atomic::Ordering::Relaxed) {
             Err(SiteError::Interrupted)
         } else {
             Ok(())
         }
-    }
-
-    /// Waits for a readiness line that is newer than `before`.
-    pub fn wait_ready(&self, name: &str, before: &Mark, limit: Duration) -> Result<Ready, SiteError> {
-        let node = self.node(name)?;
-        let process = node.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
-        let files = self.layout.node(name);
-        let patience = Patience { limit, cancel: &self.cancel };
-        let mut stalls = Stalls::from_now(&files.console_log());
-        let mut look = || {
-            if self.is_emulated()
-                && let Some(stall) = stalls.another()
-            {
-                let processors = self.backend.processors(&node);
-                let reset = self.backend.reset(&node, process);
-                stall.note(&files.process_log(), processors.as_deref(), reset);
-            }
-        };
-        ready::wait(&files.ready(), before, process, patience, &mut look).map_err(|why| match why {
-            ReadyError::Interrupted => SiteError::Interrupted,
-            why => SiteError::from(Box::new(NotReady {
-                node: name.to_owned(),
-                why,
-                shown: console::tail(&files.console_log(), limits::TAIL_LINES),
-                unit: console::waited_for(&files.console_log()),
-                remark: self.backend.remark(&node),
-                console: files.console_log(),
-            })),
-        })
     }
 
     /// Switches a stopped node on, without waiting for it. With `fresh` its config drive is written anew.

@@ -16,6 +16,8 @@ use crate::limits;
 const HOLDER: &str = "keelson ";
 /// Where a node's readiness lines arrive, in the node's folder.
 pub(crate) const READY: &str = "host/ready.json";
+/// A cluster's state, in its folder.
+pub(crate) const STATE: &str = "cluster.json";
 /// Of a cluster's folder.
 const FOLDER_MODE: u32 = 0o700;
 /// Of the files in it.
@@ -91,7 +93,7 @@ impl Layout {
 
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.root.join("cluster.json")
+        self.root.join(STATE)
     }
 
     #[must_use]

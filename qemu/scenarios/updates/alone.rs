@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
+use machines::ready::Limit;
 
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, proven, runs, seen, trust, verified};
@@ -82,7 +83,7 @@ fn left_alone(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
     let mark = machines::ready::mark(&stage.site.layout().node(machine.name()).ready());
     // It may go before it says so.
     drop(machine.execute("sudo systemctl --no-block reboot"));
-    stage.site.wait_ready(machine.name(), &mark, FELL_BACK)?;
+    stage.site.wait_ready(machine.name(), &mark, Limit::Total(FELL_BACK))?;
     Ok(())
 }
 

@@ -1,21 +1,20 @@
 //! `keelson crash`, `reboot` and `start`: the power switch of one machine.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use machines::ready::Ready;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::global::Waiting;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
     /// Machine
     name: String,
-    /// Seconds that it may take to get ready
-    #[arg(long, value_name = "S", default_value_t = 300)]
-    timeout: u64,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -33,7 +32,7 @@ pub fn reboot(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("reboot");
     step.set(flags.name.clone());
     let site = context.open("reboot")?;
-    let ready = site.reboot(&flags.name, Duration::from_secs(flags.timeout))?;
+    let ready = site.reboot(&flags.name, flags.waiting.limit(&site))?;
     finish(context, flags, &ready, step)
 }
 
@@ -41,7 +40,7 @@ pub fn start(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("start");
     step.set(flags.name.clone());
     let site = context.open("start")?;
-    let ready = site.start(&flags.name, Duration::from_secs(flags.timeout))?;
+    let ready = site.start(&flags.name, flags.waiting.limit(&site))?;
     finish(context, flags, &ready, step)
 }
 

@@ -1,9 +1,13 @@
 //! `keelson up`: from a checkout to machines that answer, step by step.
 
 mod boots;
+mod expected;
 mod image;
+mod late;
 mod made;
+mod user_data;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,23 +18,22 @@ use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
 use machines::asked::Asked;
 use machines::cluster::{BackendKind, Datasource, SharedFolder, Wish};
-use machines::limits::USER_DATA_MAX;
 use machines::process::Process;
 use machines::site::Site;
 use machines::store::read_limited;
 use serde_json::{Value, json};
 
 use boots::Boots;
+use expected::{Kind, Times};
 
 use super::doctor;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
 use crate::failure::WrongUse;
+use crate::global::{self, Waiting};
+use crate::output;
 use crate::provide;
-use crate::{global, output};
 
-/// Used where the user has no user-data of their own; in the checkout.
-const SAMPLE: &str = "cloud-config/user-data.sample";
 /// How often the line of booting machines changes.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
@@ -69,9 +72,11 @@ pub struct Flags {
     /// Apply the user-data to machines that run already: what is as it says stays as it is
     #[arg(long)]
     provision: bool,
-    /// Seconds that the machines may take to get ready
-    #[arg(long, value_name = "S", default_value_t = 300)]
-    timeout: u64,
+    /// Boot the machines also where they can not use the user-data
+    #[arg(long)]
+    no_validate: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -79,7 +84,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut wish = wish(flags, &config);
     wish.shared = shared(&config)?;
     wish.check()?;
-    let user_data = user_data(flags)?;
+    let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
     if wish.datasource == Datasource::FwCfg && user_data.is_none() {
         return Err(WrongUse("--datasource fw-cfg needs user-data".to_owned()).into());
     }
@@ -209,53 +214,53 @@ fn usual_cpus(usual: u32, nodes: usize, cores: usize) -> u32 {
     u32::try_from(cores / nodes.max(1)).unwrap_or(usual).clamp(1, usual)
 }
 
-/// The file that was named, else the one in this folder, else the sample of the checkout that this is in.
-fn user_data(flags: &Flags) -> anyhow::Result<Option<Vec<u8>>> {
-    let sample = provide::find_checkout()?.map(|checkout| checkout.join(SAMPLE));
-    let usual = [Some(PathBuf::from("user-data")), sample];
-    let path = match &flags.user_data {
-        Some(path) => path,
-        None => match usual.iter().flatten().find(|path| path.exists()) {
-            Some(path) => path,
-            None => return Ok(None),
-        },
-    };
-    let bytes =
-        read_limited(path, USER_DATA_MAX + 1).with_context(|| format!("can not read {}", path.display()))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > USER_DATA_MAX {
-        bail!("{} has more than {USER_DATA_MAX} bytes", path.display());
-    }
-    Ok(Some(bytes))
-}
-
 fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags) -> anyhow::Result<()> {
     let changed = user_data.map(|content| site.set_user_data(content)).transpose()?.unwrap_or(false);
     let running: Vec<String> =
         site.status().into_iter().filter(|node| node.pid.is_some()).map(|node| node.name).collect();
     let total = site.cluster().nodes.len();
+    let kind = Kind::of(site.cluster().backend, site.is_emulated());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut times = Times::read(&context.state_dir);
+    let starting = total.saturating_sub(running.len());
+    if starting > 0 {
+        let expected = times.expected(kind, starting, cores);
+        context.progress.note(&format!("expected  {}", expected::line(kind, starting, expected)));
+    }
     let step = context.progress.step("boot");
     let boots = Mutex::new(Boots::new(total, running.len()));
     let state = || boots.lock().unwrap_or_else(PoisonError::into_inner);
     let done = AtomicBool::new(false);
+    let is_terminal = std::io::stderr().is_terminal();
     let up = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 step.set(state().line());
+                if !is_terminal {
+                    state().news().iter().for_each(|line| context.progress.note(line));
+                }
                 std::thread::sleep(SHOWN_EVERY);
             }
         });
-        let up = site.up(Duration::from_secs(flags.timeout), &|event| state().note(event));
+        let up = site.up(flags.waiting.limit(site), &|event| state().note(event));
         done.store(true, Ordering::Relaxed);
         up
     });
-    up?;
-    step.done(&format!("{} started, {} ran already", state().started, running.len()));
+    if let Err(error) = up {
+        return Err(late::late(context, site, error));
+    }
+    let started = state().started;
+    let took = step.done(&format!("{started} started, {} ran already", running.len()));
+    if started > 0 {
+        times.note(kind, started, cores, took);
+        times.write(&context.state_dir).context("can not remember how long it took")?;
+    }
     let what = Reprovision::of(flags.provision, changed, running.len());
     if what == Reprovision::Now {
         let step = context.progress.step("provision");
         for name in &running {
             step.set(name.clone());
-            site.provision(name, Duration::from_secs(flags.timeout))?;
+            site.provision(name, flags.waiting.of_step())?;
         }
         step.done(&format!("user-data applied to {} machines", running.len()));
     } else if what == Reprovision::Tell {
@@ -303,18 +308,20 @@ fn finish(
         nodes.len(),
         progress::duration(boot).trim()
     ));
-    let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
+    let keelson = context.command();
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
     output::print(format!(
         "\n{}\n\n{}{}{}Log in          {keelson} ssh {first}\n\
          Then try        etcdctl set /message Hello ; fleetctl list-machines\n\
-         Run a service   fleetctl start /usr/share/keelson/examples/myapp.service\n\
+         Run a service   fleetctl start /usr/share/keelson/examples/tour.service\n\
+         Your own keys   ssh-add {} ; {keelson} ssh {first} -- -A\n\
          Stop, remove    {keelson} down | destroy\n\
          Consoles, logs  {}/\n",
         output::status_table(&nodes),
         output::peculiarities(&site.cluster()),
         output::profiles(&nodes),
         output::failed_units(&nodes),
+        output::with_home(&context.layout()?.key()),
         output::with_home(context.layout()?.root())
     ))?;
     Ok(ExitCode::SUCCESS)

@@ -10,12 +10,12 @@ use crate::lan::LanError;
 use crate::process::ProcessError;
 use crate::ready::ReadyError;
 use crate::ssh;
-use crate::store::StoreError;
+use crate::store::{Layout, STATE, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    #[error("there is no cluster {0} (keelson up makes it)")]
-    NoCluster(String),
+    #[error("there is no cluster {name}{} (keelson up makes it)", others(.has))]
+    NoCluster { name: String, has: Vec<String> },
     #[error("there is no node {name}; there are {}", .has.join(", "))]
     NoNode { name: String, has: Vec<String> },
     #[error("{0} is not running (keelson start {0})")]
@@ -62,6 +62,25 @@ pub enum SiteError {
     Lan(#[from] LanError),
     #[error(transparent)]
     Process(#[from] ProcessError),
+}
+
+impl SiteError {
+    /// With the names of the clusters beside the one that is not there.
+    #[must_use]
+    pub fn no_cluster(layout: &Layout) -> Self {
+        let name = layout.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let beside = layout.root().parent().and_then(|folder| std::fs::read_dir(folder).ok());
+        let folders = beside.into_iter().flatten().filter_map(Result::ok);
+        let clusters = folders.filter(|folder| folder.path().join(STATE).exists());
+        let mut has: Vec<String> =
+            clusters.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+        has.sort();
+        Self::NoCluster { name, has }
+    }
+}
+
+fn others(has: &[String]) -> String {
+    if has.is_empty() { String::new() } else { format!("; there is {} (--cluster NAME)", has.join(", ")) }
 }
 
 /// A node that did not come up, with what is known about why.

@@ -1,16 +1,14 @@
 //! The power switches of a site's nodes: on, off in order, off at once, again.
 
-use std::time::Duration;
-
 use super::{Site, SiteError};
 use crate::cluster::Node;
 use crate::process::Process;
-use crate::ready::{self, Mark, Ready};
+use crate::ready::{self, Limit, Mark, Ready};
 use crate::{limits, ssh};
 
 impl Site {
     /// Boots a stopped node and waits until it is ready.
-    pub fn start(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
+    pub fn start(&self, name: &str, limit: Limit) -> Result<Ready, SiteError> {
         if self.node(name)?.process.is_some_and(Process::alive) {
             return Err(SiteError::Running(name.to_owned()));
         }
@@ -40,7 +38,7 @@ impl Site {
     }
 
     /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
-    pub fn reboot(&self, name: &str, limit: Duration) -> Result<Ready, SiteError> {
+    pub fn reboot(&self, name: &str, limit: Limit) -> Result<Ready, SiteError> {
         let node = self.node(name)?;
         let process = node.process.filter(|process| process.alive());
         let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;

@@ -40,6 +40,24 @@ pub fn deliver(root: &Root, line: &str) -> Result<Vec<String>, DeliverError> {
     Ok(told)
 }
 
+/// Tells how far the boot has come. Nobody depends on it: where it can not be told at once, it is not.
+pub fn tell(root: &Root, line: &str) {
+    let shared = root.at(SHARED);
+    if shared.is_dir()
+        && let Err(error) = replace(&shared.join(FILE), line.as_bytes(), FILE_MODE)
+    {
+        eprintln!("{}: {error}", shared.display());
+    }
+    let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
+    let port = OpenOptions::new().append(true).custom_flags(flags).open(root.at(PORT));
+    let told = port.and_then(|mut port| port.write_all(line.as_bytes()));
+    match told {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {}
+        Err(error) => eprintln!("{PORT}: {error}"),
+    }
+}
+
 fn write_port(port: &PathBuf, line: &str) -> io::Result<()> {
     let mut port = OpenOptions::new().append(true).custom_flags(nix::libc::O_NOCTTY).open(port)?;
     // One write: the host must not see half of the line as a whole one.

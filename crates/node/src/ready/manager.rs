@@ -2,14 +2,21 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::Duration;
 
 use zbus::export::futures_core::Stream;
 use zbus::wire::OwnedObjectPath;
+
+/// Between two looks at the jobs: each takes some milliseconds of an emulated processor.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// One unit as `ListUnitsFiltered` gives it: name, description, load, active and sub state, followed unit,
 /// path, job id, job type, job path.
 type UnitRow =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// One job as `ListJobs` gives it: id, unit, type, state, job path, unit path.
+type JobRow = (u32, String, String, String, OwnedObjectPath, OwnedObjectPath);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -20,6 +27,7 @@ trait Manager {
     /// Without it systemd sends no signals.
     fn subscribe(&self) -> zbus::Result<()>;
     fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<UnitRow>>;
+    fn list_jobs(&self) -> zbus::Result<Vec<JobRow>>;
 
     #[zbus(signal)]
     fn startup_finished(
@@ -66,8 +74,16 @@ pub enum WaitError {
     Closed(String),
 }
 
-/// Returns when no job of the boot is left.
-pub async fn wait(bus: &zbus::Connection) -> Result<Outcome, WaitError> {
+/// The jobs of a boot that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jobs {
+    pub left: usize,
+    /// The units of those that are at work, sorted.
+    pub running: Vec<String>,
+}
+
+/// Returns when no job of the boot is left. Calls `tell` with those that are, each time that they are others.
+pub async fn wait(bus: &zbus::Connection, tell: impl Fn(&Jobs)) -> Result<Outcome, WaitError> {
     let manager = ManagerProxy::new(bus).await?;
     // The signal is asked for before the state: a boot that ends in between is not missed.
     let mut finished = manager.receive_startup_finished().await?;
@@ -79,9 +95,33 @@ pub async fn wait(bus: &zbus::Connection) -> Result<Outcome, WaitError> {
             "stopping" => return Ok(Outcome::Stopping),
             _ => {}
         }
-        if poll_fn(|context| Pin::new(&mut finished).poll_next(context)).await.is_none() {
-            return Err(WaitError::Closed(state));
+        let signal = poll_fn(|context| Pin::new(&mut finished).poll_next(context));
+        tokio::select! {
+            signal = signal => if signal.is_none() {
+                return Err(WaitError::Closed(state));
+            },
+            error = tell_jobs(&manager, &tell) => return Err(error.into()),
         }
+    }
+}
+
+/// Never ends but by an error.
+async fn tell_jobs(manager: &ManagerProxy<'_>, tell: impl Fn(&Jobs)) -> zbus::Error {
+    let mut told = None;
+    loop {
+        let rows = match manager.list_jobs().await {
+            Ok(rows) => rows,
+            Err(error) => return error,
+        };
+        let at_work = rows.iter().filter(|row| row.3 == "running");
+        let mut running: Vec<String> = at_work.map(|row| row.1.clone()).collect();
+        running.sort();
+        let jobs = Jobs { left: rows.len(), running };
+        if told.as_ref() != Some(&jobs) {
+            tell(&jobs);
+            told = Some(jobs);
+        }
+        tokio::time::sleep(TELL_EVERY).await;
     }
 }
 
@@ -131,6 +171,18 @@ mod tests {
                 ((*name).to_owned(), a, b, c, d, e, none(), 0, String::new(), none())
             };
             self.failed.iter().map(row).collect()
+        }
+
+        fn list_jobs(&self) -> Vec<JobRow> {
+            let none = || OwnedObjectPath::try_from("/").unwrap();
+            let row = |id, unit: &str, state: &str| {
+                (id, unit.to_owned(), "start".to_owned(), state.to_owned(), none(), none())
+            };
+            vec![
+                row(1, "b.service", "running"),
+                row(2, "c.target", "waiting"),
+                row(3, "a.service", "running"),
+            ]
         }
 
         #[zbus(signal)]
@@ -199,8 +251,12 @@ mod tests {
                     Made::startup_finished(&emitter, 0, 0, 1, 2, 3, 6).await.unwrap();
                 }
             };
-            let (outcome, ()) = tokio::join!(wait(&client), tell);
+            let told = std::cell::RefCell::new(Vec::new());
+            let (outcome, ()) =
+                tokio::join!(wait(&client, |jobs| told.borrow_mut().push(jobs.clone())), tell);
             assert_eq!(&outcome.unwrap(), expected);
+            let jobs = Jobs { left: 3, running: vec!["a.service".into(), "b.service".into()] };
+            assert!(told.into_inner().iter().all(|told| *told == jobs));
         });
     }
 

@@ -17,12 +17,14 @@ use clap::Parser;
 
 use crate::address::{self, Network};
 use crate::root::Root;
-use manager::{Boot, Outcome};
-use report::Report;
+use manager::{Boot, Jobs, Outcome};
 pub use report::boot_id;
+use report::{Report, Starting};
 
 /// How long the address may come after the boot has finished.
 const ADDRESS_WAIT: Duration = Duration::from_secs(5);
+/// Units at work that the host is told of.
+const RUNNING_MAX: usize = 4;
 
 /// Waits until the boot has finished, and reports it to the host.
 ///
@@ -40,7 +42,12 @@ struct Flags {
 
 pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(words);
-    let boot = match boot()? {
+    let tell = |jobs: &Jobs| {
+        if !flags.print {
+            tell(&flags.root, jobs);
+        }
+    };
+    let boot = match boot(tell)? {
         Outcome::Finished(boot) => boot,
         Outcome::Stopping => {
             eprintln!("the system stops before its boot has finished: nothing to report");
@@ -63,12 +70,20 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn tell(root: &Root, jobs: &Jobs) {
+    let running = &jobs.running[..jobs.running.len().min(RUNNING_MAX)];
+    match (Starting { state: "starting", jobs: jobs.left, running }).line() {
+        Ok(line) => deliver::tell(root, &line),
+        Err(error) => eprintln!("can not write the jobs as JSON: {error}"),
+    }
+}
+
 /// Asks systemd, on one thread.
-fn boot() -> Result<Outcome> {
+fn boot(tell: impl Fn(&Jobs)) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let bus = zbus::Connection::system().await.context("can not reach the system bus")?;
-        manager::wait(&bus).await.context("systemd does not say how the boot went")
+        manager::wait(&bus, tell).await.context("systemd does not say how the boot went")
     })
 }
 

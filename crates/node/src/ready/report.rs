@@ -30,6 +30,22 @@ pub struct Report {
     pub startup_ms: u64,
 }
 
+/// What is told before: the jobs that are left.
+#[derive(Debug, Serialize)]
+pub struct Starting<'a> {
+    pub state: &'static str,
+    pub jobs: usize,
+    /// The first few of those that are at work.
+    pub running: &'a [String],
+}
+
+impl Starting<'_> {
+    /// One line, with its end.
+    pub fn line(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("can not read the boot id in {BOOT_ID}")]
 pub struct BootIdError(#[source] io::Error);

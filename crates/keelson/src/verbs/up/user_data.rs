@@ -1,0 +1,59 @@
+//! What machines are given: read, and judged before any of them boots.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use cloudinit::{Finding, Severity};
+use machines::limits::USER_DATA_MAX;
+use machines::store::read_limited;
+
+use crate::context::Context;
+use crate::provide;
+
+/// Used where the user has no user-data of their own; in the checkout.
+const SAMPLE: &str = "cloud-config/user-data.sample";
+
+/// The file that was named, else the one in this folder, else the sample of the checkout that this is in.
+pub fn read(context: &Context, named: Option<&Path>, validate: bool) -> anyhow::Result<Option<Vec<u8>>> {
+    let sample = provide::find_checkout()?.map(|checkout| checkout.join(SAMPLE));
+    let usual = [Some(PathBuf::from("user-data")), sample];
+    let path = match named {
+        Some(path) => path,
+        None => match usual.iter().flatten().find(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(None),
+        },
+    };
+    let bytes =
+        read_limited(path, USER_DATA_MAX + 1).with_context(|| format!("can not read {}", path.display()))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > USER_DATA_MAX {
+        bail!("{} has more than {USER_DATA_MAX} bytes", path.display());
+    }
+    if validate {
+        check(context, path, &bytes)?;
+    }
+    Ok(Some(bytes))
+}
+
+/// Machines would boot with what they can not use, and say so only in their journals.
+fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()> {
+    let findings = cloudinit::validate(user_data);
+    let shown = |finding: &Finding| {
+        let Finding { kind, line, column, message, .. } = finding;
+        format!("{}:{line}:{column}: {kind}: {message}", path.display())
+    };
+    let (errors, others): (Vec<_>, Vec<_>) =
+        findings.iter().partition(|finding| finding.kind == Severity::Error);
+    if errors.is_empty() {
+        others.into_iter().for_each(|finding| context.progress.note(&shown(finding)));
+        return Ok(());
+    }
+    let errors: Vec<String> = errors.into_iter().map(shown).collect();
+    bail!(
+        "no machine can use this user-data\n{}\nhint: `{} validate {}` shows the lines; with --no-validate the machines \
+         boot all the same",
+        errors.join("\n"),
+        context.command(),
+        path.display()
+    )
+}

@@ -1,0 +1,123 @@
+//! Whether a node that is waited for comes any further: what it shows on its console, and what `keelson-ready` says of
+//! the jobs of its boot.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::{console, limits, ready};
+
+/// Read in small steps by whoever waits. A line that was shown before is no movement, numbers aside: a boot that begins
+/// again and again, or a service that is restarted for ever, comes no further.
+pub struct Movement {
+    console: PathBuf,
+    ready: PathBuf,
+    /// Up to where the console was read.
+    read: u64,
+    seen: HashSet<String>,
+}
+
+impl Movement {
+    /// What the console has from now on counts.
+    pub fn from_now(console: &Path, ready: &Path) -> Self {
+        let read = std::fs::metadata(console).map_or(0, |data| data.len());
+        Self { console: console.to_owned(), ready: ready.to_owned(), read, seen: HashSet::new() }
+    }
+
+    /// Whether anything was shown since the last look that was not shown before.
+    pub fn has_moved(&mut self) -> bool {
+        let shown = console::plain(&self.new_bytes());
+        let of_console = shown.lines().filter(|line| !line.trim().is_empty() && console::job(line).is_none());
+        let mut lines: Vec<String> = of_console.map(without_numbers).collect();
+        // Their numbers are what counts of these.
+        lines.extend(ready::starting(&self.ready).map(|starting| format!("{starting:?}")));
+        let mut moved = false;
+        for line in lines {
+            if self.seen.len() < limits::MOVEMENTS_MAX {
+                moved |= self.seen.insert(line);
+            }
+        }
+        moved
+    }
+
+    /// It was reset: what it showed before it may show again.
+    pub fn begins_again(&mut self) {
+        self.seen.clear();
+    }
+
+    fn new_bytes(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let Ok(mut file) = File::open(&self.console) else { return bytes };
+        let length = file.metadata().map_or(0, |data| data.len());
+        // The middle of a long log is left out now and then, which makes it shorter.
+        let from = if length < self.read { 0 } else { self.read };
+        let from = from.max(length.saturating_sub(limits::TAIL_BYTES));
+        self.read = length;
+        if file.seek(SeekFrom::Start(from)).is_err()
+            || file.take(limits::TAIL_BYTES).read_to_end(&mut bytes).is_err()
+        {
+            bytes.clear();
+        }
+        bytes
+    }
+}
+
+fn without_numbers(line: &str) -> String {
+    line.chars().filter(|char| !char.is_ascii_digit()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn add(&self, name: &str, text: &str) {
+            let mut file = File::options().create(true).append(true).open(self.at(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_movement_and_what_comes_again_is_none() {
+        let machine = Machine(tempfile::tempdir().unwrap());
+        machine.add("console", "of the boot before\n");
+        let mut movement = Movement::from_now(&machine.at("console"), &machine.at("ready"));
+        assert!(!movement.has_moved());
+        for (text, expected) in [
+            ("[ 1.2] systemd[1]: begins\r\n", true),
+            ("[ 7.3] systemd[1]: begins\r\n", false),
+            ("\r\n", false),
+            ("[ *** ] A start job is running for Wait for Network (12s / no limit)\r", false),
+            ("core-01 login: ", true),
+        ] {
+            machine.add("console", text);
+            assert_eq!(movement.has_moved(), expected, "{text:?}");
+            assert!(!movement.has_moved(), "{text:?}");
+        }
+        movement.begins_again();
+        machine.add("console", "[ 1.2] systemd[1]: begins\r\n");
+        assert!(movement.has_moved());
+    }
+
+    #[test]
+    fn fewer_jobs_are_movement() {
+        let machine = Machine(tempfile::tempdir().unwrap());
+        let mut movement = Movement::from_now(&machine.at("console"), &machine.at("ready"));
+        for (jobs, expected) in [(9, true), (9, false), (8, true), (9, false), (8, false), (7, true)] {
+            machine.add(
+                "ready",
+                &format!("{{\"state\":\"starting\",\"jobs\":{jobs},\"running\":[\"a.service\"]}}\n"),
+            );
+            assert_eq!(movement.has_moved(), expected, "{jobs}");
+        }
+    }
+}
