@@ -13,6 +13,7 @@ pub mod machine_dies;
 pub mod on_etcd;
 pub mod partition;
 pub mod reference;
+pub mod refused;
 pub mod restarts;
 pub mod soak;
 pub mod templates;

@@ -7,3 +7,4 @@ pub mod from_file;
 mod host;
 pub mod vagrant;
 pub mod validator;
+pub mod walk;

@@ -14,6 +14,7 @@ pub mod rollout;
 pub mod schedule;
 mod unit;
 
+pub use fleet_api::additions::{Refusal, RefusalScope, RefusedStep};
 pub use job_state::{JobState, JobStateError};
 pub use limits::{MEMORY_OF_A_UNIT, UNIT_LOAD};
 pub use machine::{Capacity, Cordon, Machine, MachineId};

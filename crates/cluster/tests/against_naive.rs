@@ -1,5 +1,6 @@
 //! The scheduler against a naive model, over random histories of facts: the same tasks from scratch and after
 //! any history, no constraint ever broken, no place overlooked, and nothing moved without need.
+//! Long because each kind of fact is made, told to both and checked here.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -8,7 +9,7 @@ mod naive;
 use std::collections::BTreeSet;
 
 use cluster::schedule::{Obstacle, Reason, Scheduler, Standing, Task};
-use cluster::{Cordon, JobState, Machine, MachineId, Unit};
+use cluster::{Cordon, JobState, Machine, MachineId, Refusal, RefusalScope, RefusedStep, Unit};
 use naive::{Naive, Step, World, conflict, step};
 use proptest::prelude::*;
 use unit_file::{Requirements, UnitFile, UnitName};
@@ -83,8 +84,17 @@ enum Fact {
         machine: usize,
         held: bool,
     },
+    Refused {
+        name: usize,
+        machine: usize,
+        scope: Option<RefusalScope>,
+    },
     Pass,
 }
+
+/// `None` takes a refusal back.
+const SCOPES: [Option<RefusalScope>; 4] =
+    [None, Some(RefusalScope::Machine), Some(RefusalScope::Machine), Some(RefusalScope::Unit)];
 
 fn fact() -> impl Strategy<Value = Fact> {
     let (name, machine) = (0..NAMES.len(), 0..5_usize);
@@ -97,7 +107,10 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => name.clone().prop_map(|name| Fact::Destroyed { name }),
         2 => (name.clone(), prop::option::of(machine.clone()))
             .prop_map(|(name, machine)| Fact::Target { name, machine }),
-        2 => (name, machine, any::<bool>()).prop_map(|(name, machine, held)| Fact::Held { name, machine, held }),
+        2 => (name.clone(), machine.clone(), any::<bool>())
+            .prop_map(|(name, machine, held)| Fact::Held { name, machine, held }),
+        2 => (name, machine, 0..SCOPES.len())
+            .prop_map(|(name, machine, scope)| Fact::Refused { name, machine, scope: SCOPES[scope] }),
         4 => Just(Fact::Pass),
     ]
 }
@@ -170,6 +183,16 @@ fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
                 world.held.remove(&(name, machine));
             }
         }
+        Fact::Refused { name: number, machine, scope } => {
+            let (name, machine) = (name(*number), machine_id(*machine));
+            let refusal =
+                scope.map(|scope| Refusal { cause: "it is masked".into(), scope, step: RefusedStep::Load });
+            scheduler.set_refused(&name, &machine, refusal.as_ref());
+            world.refused.remove(&(name.clone(), machine.clone()));
+            if let Some(refusal) = refusal.filter(|refusal| refusal.scope == RefusalScope::Machine) {
+                world.refused.insert((name, machine), refusal);
+            }
+        }
         Fact::Pass => {}
     }
 }
@@ -201,7 +224,8 @@ fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
     }
     let left: BTreeSet<_> = tasks.iter().map(Task::unit).collect();
     // What is sent away leaves room, for the next pass.
-    let sent = |task: &Task| matches!(task.reason(), Reason::Replaced(_) | Reason::Draining(_));
+    let sent =
+        |task: &Task| matches!(task.reason(), Reason::Replaced(_) | Reason::Draining(_) | Reason::Refused(_));
     let room = tasks.iter().any(sent);
     for unit in world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global) {
         let explanation = scheduler.explain(unit.name.as_str()).unwrap();
@@ -258,7 +282,9 @@ fn lose(facts: &[Fact], lost: usize) {
         };
         let cause = behind.unwrap_or(task.unit());
         let target = &before.units[cause].target;
-        let lost_its_own = target.is_none() || *target == Some(machine_id(lost));
+        // What was refused takes room that others leave.
+        let refused = matches!(task.reason(), Reason::Refused(_)) && !moved.is_empty();
+        let lost_its_own = target.is_none() || *target == Some(machine_id(lost)) || refused;
         assert!(lost_its_own || moved.contains(cause), "{task}");
         moved.insert(task.unit().clone());
     }

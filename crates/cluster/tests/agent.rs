@@ -201,6 +201,7 @@ fn a_unit_that_may_overlap_waits_for_its_successor() {
         sub: "x".into(),
         machine: MachineId::new("other"),
         hash: hash(1),
+        refusal: None,
     };
     view.put("states/a.service/other", &state("activating").encode()).unwrap();
     assert_eq!(belongs(&view, &here), ["a.service Some(Handover)"]);
@@ -220,6 +221,7 @@ fn a_text_that_may_not_overlap_waits_for_the_other_machine_s_end() {
         sub: "x".into(),
         machine: MachineId::new("other"),
         hash: hash(1),
+        refusal: None,
     };
     view.put("states/a.service/other", &state.encode()).unwrap();
     assert_eq!(belongs(&view, &["a.service"]), ["a.service None"], "the other one is dead");

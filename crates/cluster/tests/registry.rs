@@ -1,4 +1,5 @@
 //! Keys and values to the byte, and the view that is made of them.
+//! Long because they are one contract.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -10,7 +11,7 @@ use cluster::registry::{
     UnitState, View, Write, of_new_unit, of_task,
 };
 use cluster::schedule::Scheduler;
-use cluster::{Capacity, Cordon, JobState, MachineId};
+use cluster::{Capacity, Cordon, JobState, MachineId, Refusal, RefusalScope, RefusedStep};
 use proptest::prelude::*;
 use unit_file::{UnitFile, UnitHash, UnitName};
 
@@ -64,6 +65,7 @@ fn bytes_of_the_original() {
         sub: "running".into(),
         machine: MachineId::new("113f16a7"),
         hash: hello(),
+        refusal: None,
     };
     let text = format!(
         r#"{{"loadState":"loaded","activeState":"active","subState":"running","machineState":{{"ID":"113f16a7","PublicIP":"","Metadata":null,"Capabilities":null,"Version":""}},"unitHash":"{HELLO}"}}"#
@@ -139,6 +141,7 @@ fn pairs() -> Vec<(String, String)> {
         sub: "running".into(),
         machine: MachineId::new("m1"),
         hash: file.hash(),
+        refusal: None,
     };
     pairs.push(("job/a.service/target".into(), "m1".into()));
     pairs.push(("states/a.service/m1".into(), state.encode()));
@@ -150,6 +153,90 @@ fn view(pairs: &[(String, String)]) -> View {
     let (view, errors) = View::read(pairs.iter().map(|(path, value)| (path.as_str(), value.as_str())));
     assert_eq!(errors, []);
     view
+}
+
+fn refused(cause: &str, step: RefusedStep, hash: UnitHash, load: &str) -> String {
+    let refusal = Refusal { cause: cause.into(), scope: RefusalScope::Machine, step };
+    let state = UnitState {
+        load: load.into(),
+        active: "inactive".into(),
+        sub: "dead".into(),
+        machine: MachineId::new("m1"),
+        hash,
+        refusal: Some(refusal),
+    };
+    assert_eq!(UnitState::decode(&state.encode()), Ok(state.clone()));
+    state.encode()
+}
+
+/// What a machine could not load it does not have: another one may. What it could not start it has.
+#[test]
+fn a_refusal_is_no_hold_and_no_launch() {
+    let mut view = view(&pairs());
+    let unit = name("a.service");
+    let hash = view.hash(&unit).unwrap();
+    let (m1, m2) = (MachineId::new("m1"), MachineId::new("m2"));
+    let seen = |view: &View| (view.current_state(&unit).unwrap(), view.is_elsewhere(&unit, &m2));
+    assert_eq!(seen(&view), (JobState::Launched, true));
+    // The claim of the last try stands.
+    view.put("states/a.service/m1", &refused("masked", RefusedStep::Load, hash, "masked")).unwrap();
+    assert_eq!(seen(&view), (JobState::Inactive, false));
+    view.put("states/a.service/m1", &refused("no", RefusedStep::Start, hash, "loaded")).unwrap();
+    assert_eq!(seen(&view), (JobState::Loaded, true));
+    view.put("states/a.service/m1", &refused("no", RefusedStep::Start, hash, "not-found")).unwrap();
+    assert_eq!(seen(&view), (JobState::Inactive, false));
+    assert_eq!(view.refusal(&unit, &m1).unwrap().to_string(), "the machine can not start it: no");
+    // It was about another text.
+    view.put("states/a.service/m1", &refused("no", RefusedStep::Load, hello(), "error")).unwrap();
+    assert_eq!(view.refusal(&unit, &m1), None);
+}
+
+/// A newer fleetd may say more than this one knows; it is no reason to read nothing of the state.
+#[test]
+fn a_scope_that_is_not_known_is_taken_for_a_temporary_one() {
+    let text = refused("no", RefusedStep::Load, hello(), "error").replace(r#""machine""#, r#""cluster""#);
+    let refusal = UnitState::decode(&text).unwrap().refusal.unwrap();
+    assert_eq!(refusal.scope, RefusalScope::Temporary);
+    assert!(!refusal.lasts());
+}
+
+/// The unit leaves a machine that refuses it, where another one takes it, and comes back with a new text.
+#[test]
+fn a_unit_leaves_a_machine_that_refuses_it() {
+    let mut view = view(&pairs());
+    let unit = name("a.service");
+    let refusal = refused("masked", RefusedStep::Load, view.hash(&unit).unwrap(), "masked");
+    let mut scheduler = Scheduler::new();
+    for subject in view.subjects() {
+        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+    }
+    scheduler.pass();
+    for subject in view.put("states/a.service/m1", &refusal).unwrap() {
+        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+    }
+    let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
+    assert_eq!(tasks, ["unschedule a.service from m1: Machine(m1) can not run it"]);
+    // As its machine does once it has seen that.
+    for path in ["job/a.service/target", "job/a.service/job-state"] {
+        for subject in view.delete(path) {
+            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        }
+    }
+    let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
+    assert_eq!(tasks, ["schedule a.service to m2: target state launched and unit not scheduled"]);
+    let explained = scheduler.explain("a.service").unwrap();
+    let of_m1 = explained.candidates.iter().find(|candidate| candidate.machine.as_str() == "m1").unwrap();
+    assert_eq!(of_m1.obstacles[0].to_string(), "the machine can not load it: masked");
+
+    let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 2\n").unwrap();
+    for write in of_new_unit(&unit, &file, JobState::Launched) {
+        let (Write::Set { key, value } | Write::Create { key, value }) = write else { panic!("{write:?}") };
+        for subject in view.put(&key.path(), &value).unwrap() {
+            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        }
+    }
+    let explained = scheduler.explain("a.service").unwrap();
+    assert!(explained.candidates.iter().all(|candidate| candidate.obstacles.is_empty()));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! fleetd answers its clients so; fleetctl, where it works on the store itself, answers itself. This crate must never
 //! decide anything that the scheduler decides.
 
+mod explained;
 mod machines;
 mod planned;
 mod units;
 
+pub use explained::explanation;
 pub use machines::machines;
-pub use planned::{PlanError, explanation, plan, rebalance, scheduler};
-pub use units::{state, states, unit, units};
+pub use planned::{PlanError, plan, rebalance, scheduler};
+pub use units::{listed, state, states, unit, units};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use cluster::registry::View;
-use cluster::schedule::{Reason, Scheduler, Standing, Task};
+use cluster::schedule::{Reason, Scheduler, Task};
 use cluster::{JobState, JobStateError, Unit};
-use fleet_api::additions::{Explanation, Plan, Step, Verdict};
+use fleet_api::additions::{Plan, Step};
 use unit_file::{NameError, Requirements, UnitName};
 
 /// One that knows what the view knows, with every machine whose presence has ended taken for dead.
@@ -15,38 +15,6 @@ pub fn scheduler(view: &View) -> Scheduler {
         view.feed(&subject, &BTreeMap::new(), &mut scheduler);
     }
     scheduler
-}
-
-/// `None` for a unit that nobody knows.
-pub fn explanation(scheduler: &Scheduler, name: &str) -> Option<Explanation> {
-    let explained = scheduler.explain(name)?;
-    let mut machines: Vec<Verdict> = explained
-        .candidates
-        .iter()
-        .map(|candidate| Verdict {
-            eligible: candidate.obstacles.is_empty(),
-            load: candidate.load,
-            machine_id: candidate.machine.to_string(),
-            reasons: candidate.obstacles.iter().map(ToString::to_string).collect(),
-        })
-        .collect();
-    machines.sort_by(|one, other| one.machine_id.cmp(&other.machine_id));
-    let remedies = match explained.standing {
-        Standing::On(_) | Standing::Global(_) | Standing::NotAskedFor => Vec::new(),
-        _ => explained.remedies(),
-    };
-    let machine_id = match &explained.standing {
-        Standing::On(machine) => machine.to_string(),
-        _ => String::new(),
-    };
-    let said = explained.message().unwrap_or_else(|| explained.standing.to_string());
-    Some(Explanation {
-        hints: remedies.iter().map(|(machine, remedy)| format!("Machine({machine}): {remedy}")).collect(),
-        machine_id,
-        machines,
-        name: name.to_owned(),
-        summary: format!("{name}: {said}"),
-    })
 }
 
 /// Why a plan can not be made.

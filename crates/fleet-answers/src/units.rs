@@ -30,8 +30,16 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
 
 /// Of present machines, by unit, then machine: what a machine said outlives it by a while.
 pub fn states(view: &View) -> Vec<UnitState> {
-    let present = view.states().filter(|(_, known)| view.machine_object(&known.machine).is_some());
+    let present = listed(view).filter(|(_, known)| view.machine_object(&known.machine).is_some());
     present.map(|(name, known)| state(name, known)).collect()
+}
+
+/// What lists show, by unit, then machine: without machines that do not take a unit where another one has it.
+pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &cluster::registry::UnitState)> {
+    view.states().filter(|(name, known)| {
+        let is_target = || view.unit(name).is_some_and(|unit| unit.target.as_ref() == Some(&known.machine));
+        known.is_loaded() || is_target() || !view.is_elsewhere(name, &known.machine)
+    })
 }
 
 /// What one machine says of one unit.
@@ -40,6 +48,7 @@ pub fn state(name: &UnitName, known: &cluster::registry::UnitState) -> UnitState
         hash: known.hash.to_string(),
         machine_id: known.machine.to_string(),
         name: name.to_string(),
+        refusal: known.refusal.clone(),
         systemd_active_state: known.active.clone(),
         systemd_load_state: known.load.clone(),
         systemd_sub_state: known.sub.clone(),

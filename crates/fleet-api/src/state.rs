@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::additions::Refusal;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UnitState {
@@ -12,6 +14,9 @@ pub struct UnitState {
     pub machine_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Ours: why the machine does not load or start it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub systemd_active_state: String,
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
-use fleet_api::additions::Cordon;
+use fleet_api::additions::{Cordon, Refusal, RefusalScope, RefusedStep};
 use fleet_api::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,8 +44,21 @@ fn answers_to_the_byte() {
             systemd_active_state: "active".into(),
             systemd_load_state: "loaded".into(),
             systemd_sub_state: "running".into(),
+            refusal: None,
         },
         r#"{"hash":"HEX40","machineID":"ID","name":"N","systemdActiveState":"active","systemdLoadState":"loaded","systemdSubState":"running"}"#,
+    );
+    check(
+        &UnitState {
+            name: "N".into(),
+            refusal: Some(Refusal {
+                cause: "masked".into(),
+                scope: RefusalScope::Machine,
+                step: RefusedStep::Load,
+            }),
+            ..UnitState::default()
+        },
+        r#"{"name":"N","refusal":{"cause":"masked","scope":"machine","step":"load"}}"#,
     );
     let mut machine = Machine { id: "ID".into(), primary_ip: "172.17.8.101".into(), ..Machine::default() };
     check(&machine, r#"{"id":"ID","primaryIP":"172.17.8.101"}"#);

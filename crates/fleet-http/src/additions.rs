@@ -53,7 +53,7 @@ fn explanation<B: Backend>(front: &Front<B>, name: &str) -> Answered {
     let name = UnitName::parse(name).map_err(|_| no_unit())?;
     let explained = front.look(|view, scheduler| {
         view.unit(&name)?;
-        fleet_answers::explanation(scheduler, name.as_str())
+        fleet_answers::explanation(view, scheduler, &name)
     })?;
     json(&explained.ok_or_else(no_unit)?)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cluster::MachineId;
+use cluster::{MachineId, RefusalScope};
 use unit_file::{UnitFile, UnitName};
 
 /// Units of one folder, as systemd has them. Cheap to clone.
@@ -67,6 +67,8 @@ pub struct HandsError {
     pub text: String,
     /// What `list-units` shows in LOAD where a unit can not be loaded: `error`, `masked`.
     pub load: &'static str,
+    /// Where the same would happen again.
+    pub scope: RefusalScope,
 }
 
 /// Whether [`Hands::reload`] has to come before what was loaded is used, and what was unloaded is forgotten.

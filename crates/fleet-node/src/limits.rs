@@ -10,8 +10,12 @@ pub const PENDING: usize = 65_536;
 pub const AT_A_TIME: usize = 16;
 /// Between two looks of the agent although nothing was told.
 pub const AGENT_INTERVAL: Duration = Duration::from_secs(5);
-/// A unit that could not be loaded, started or unloaded is left alone for this time: the next look of the agent tries it again.
+/// A unit that could not be loaded, started or unloaded is left alone for this time: the next look of the agent tries it
+/// again. Where the same would happen again, the time doubles with each try.
 pub const REFUSED_FOR: Duration = Duration::from_millis(2500);
+pub const REFUSED_FOR_LONGEST: Duration = Duration::from_secs(300);
+/// So long a machine says that it can not run a unit that went elsewhere: then the unit may come back.
+pub const REFUSAL_KEPT: Duration = Duration::from_secs(300);
 /// Between two questions to systemd for all states.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two readings of everything, at least, and for each machine in the cluster.

@@ -60,13 +60,15 @@ pub async fn bring(
     until(registry, goals, Patience::of(given)).await
 }
 
-/// A unit that was started and has failed since is started again when that is asked for.
+/// A unit that was started and has failed since, or could not be started, is started again when that is asked for.
 async fn needs_a_push(registry: &Registry, asked: Asked, unit: &Unit) -> bool {
     if asked.state != JobState::Launched || unit.desired_state != JobState::Launched.as_str() {
         return false;
     }
     match registry.states_of(&unit.name).await {
-        Ok(states) => states.iter().any(|state| state.systemd_active_state == "failed"),
+        Ok(states) => {
+            states.iter().any(|state| state.systemd_active_state == "failed" || state.refusal.is_some())
+        }
         Err(_) => false,
     }
 }

@@ -131,7 +131,8 @@ impl Keys {
     }
 
     pub async fn explain(&self, name: &str) -> Result<Explanation, Error> {
-        answers::explanation(&answers::scheduler(&self.view().await?), name).ok_or_else(missing)
+        let (view, name) = (self.view().await?, UnitName::parse(name).map_err(told)?);
+        answers::explanation(&view, &answers::scheduler(&view), &name).ok_or_else(missing)
     }
 
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Error> {

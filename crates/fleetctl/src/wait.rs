@@ -1,13 +1,14 @@
 //! Waiting until units are in the state that was asked for.
 
-use std::io::IsTerminal as _;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use command_line::{Flag, Given, Takes};
-use fleet_api::{JobState, Unit};
+use fleet_api::{JobState, Unit, UnitState};
 
 use crate::failure::Failure;
 use crate::legend::Machines;
+use crate::reason::{Reason, reason};
 use crate::registry::Registry;
 use crate::stdout::say;
 
@@ -31,8 +32,12 @@ const PART: u32 = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// After this time somebody at a terminal is told what is waited for.
-const SILENCE: Duration = Duration::from_secs(10);
+/// After this time the user is told what is waited for, and each time that changes.
+const SILENCE: Duration = Duration::from_secs(3);
+/// A unit that stays blocked for so long is not waited for, unless a limit says until when.
+const BLOCKED: Duration = Duration::from_secs(5);
+/// Units that are explained at a time, of those that are waited for.
+const EXPLAINED: usize = 10;
 
 /// What is waited for.
 #[derive(Debug, Clone)]
@@ -68,7 +73,8 @@ impl Patience {
 pub async fn until(registry: &Registry, goals: Vec<Goal>, patience: Patience) -> Result<(), Failure> {
     let mut watch = Watch::new(registry, false);
     let all = goals.clone();
-    late(&watch.for_states(goals, patience.limit).await?)?;
+    let late = watch.for_states(goals, patience.limit).await?;
+    watch.fail_for(&late, patience.limit)?;
     match patience.active {
         None => Ok(()),
         Some(limit) => watch.for_activity(all, limit).await,
@@ -77,29 +83,25 @@ pub async fn until(registry: &Registry, goals: Vec<Goal>, patience: Patience) ->
 
 /// Waits for all, and says nothing when they are there.
 pub async fn quietly(registry: &Registry, goals: Vec<Goal>, patience: Patience) -> Result<(), Failure> {
-    late(&Watch::new(registry, true).for_states(goals, patience.limit).await?)
-}
-
-fn late(late: &[Goal]) -> Result<(), Failure> {
-    if late.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<String> = late
-        .iter()
-        .map(|goal| {
-            let Goal { name, state, .. } = goal;
-            format!("Error waiting for units: timed out waiting for unit {name} to report state {state}")
-        })
-        .collect();
-    Err(Failure::new(lines.join("\n")))
+    let mut watch = Watch::new(registry, true);
+    let late = watch.for_states(goals, patience.limit).await?;
+    watch.fail_for(&late, patience.limit)
 }
 
 struct Watch<'a> {
     registry: &'a Registry,
     machines: Machines,
     begin: Instant,
-    told: bool,
+    /// By unit: what was last said of it.
+    told: BTreeMap<String, String>,
+    blocked: BTreeMap<String, Blocked>,
     quiet: bool,
+}
+
+/// A unit that comes no further by itself.
+struct Blocked {
+    since: Instant,
+    reason: Reason,
 }
 
 /// Between looks, from when the first one was made.
@@ -131,7 +133,8 @@ fn pause_after(waited: Duration) -> Duration {
 
 impl Watch<'_> {
     fn new(registry: &Registry, quiet: bool) -> Watch<'_> {
-        Watch { registry, machines: Machines::default(), begin: Instant::now(), told: false, quiet }
+        let (told, blocked) = (BTreeMap::new(), BTreeMap::new());
+        Watch { registry, machines: Machines::default(), begin: Instant::now(), told, blocked, quiet }
     }
 
     /// Gives those that are not there in time.
@@ -144,7 +147,7 @@ impl Watch<'_> {
         while !goals.is_empty() {
             let names: Vec<&str> = goals.iter().map(|goal| goal.name.as_str()).collect();
             if let Ok(units) = self.registry.units_named(&names).await {
-                let mut left = Vec::new();
+                let (mut left, mut explained) = (Vec::new(), 0);
                 for goal in goals {
                     let Some(unit) = units.iter().find(|unit| unit.name == goal.name) else {
                         return Err(Failure::new(format!(
@@ -155,13 +158,17 @@ impl Watch<'_> {
                     if self.is_there(&goal, unit).await {
                         self.announce(&goal, unit).await?;
                     } else {
-                        self.explain_silence(unit);
+                        if self.begin.elapsed() >= SILENCE && explained < EXPLAINED {
+                            explained += 1;
+                            self.explain(&goal, unit, limit).await;
+                        }
                         left.push(goal);
                     }
                 }
                 goals = left;
             }
-            if !goals.is_empty() && !pauses.next().await {
+            let hopeless = limit.is_none() && goals.iter().all(|goal| self.is_hopeless(goal));
+            if !goals.is_empty() && (hopeless || !pauses.next().await) {
                 break;
             }
         }
@@ -202,19 +209,64 @@ impl Watch<'_> {
         self.machines.legend(machine, false)
     }
 
-    fn explain_silence(&mut self, unit: &Unit) {
-        if self.told || self.begin.elapsed() < SILENCE {
+    /// Says what is waited for, where that is news.
+    async fn explain(&mut self, goal: &Goal, unit: &Unit, limit: Option<Duration>) {
+        if goal.state == JobState::Inactive {
+            return self.tell(&goal.name, "its machine has not stopped it yet", limit);
+        }
+        if self.machines.get(&unit.machine_id).is_none()
+            && let Ok(list) = self.registry.machines().await
+        {
+            self.machines = Machines::new(list);
+        }
+        let reason = reason(self.registry, &self.machines, unit).await;
+        self.tell(&goal.name, &reason.text, limit);
+        if reason.blocked {
+            let since = self.blocked.get(&goal.name).map_or_else(Instant::now, |blocked| blocked.since);
+            self.blocked.insert(goal.name.clone(), Blocked { since, reason });
+        } else {
+            self.blocked.remove(&goal.name);
+        }
+    }
+
+    fn tell(&mut self, name: &str, text: &str, limit: Option<Duration>) {
+        if self.told.get(name).is_some_and(|before| before == text) {
             return;
         }
-        self.told = true;
-        if std::io::stderr().is_terminal() {
-            let reason = match unit.scheduling_message.as_str() {
-                "" if unit.machine_id.is_empty() => "it has no machine yet",
-                "" => "its machine has not reported it yet",
-                said => said,
-            };
-            eprintln!("Waiting for unit {}: {reason}", unit.name);
+        let until = match limit {
+            _ if self.told.contains_key(name) => String::new(),
+            Some(limit) => format!(" (for at most {} s)", limit.as_secs()),
+            None => " (until ctrl-C, which takes nothing back)".to_owned(),
+        };
+        eprintln!("Waiting for unit {name}{until}: {text}");
+        self.told.insert(name.to_owned(), text.to_owned());
+    }
+
+    fn is_hopeless(&self, goal: &Goal) -> bool {
+        self.blocked.get(&goal.name).is_some_and(|blocked| blocked.since.elapsed() >= BLOCKED)
+    }
+
+    /// What is said of units that were waited for in vain.
+    fn fail_for(&self, late: &[Goal], limit: Option<Duration>) -> Result<(), Failure> {
+        if late.is_empty() {
+            return Ok(());
         }
+        let mut lines = Vec::new();
+        for Goal { name, state, .. } in late {
+            let blocked = self.blocked.get(name);
+            let Some(Blocked { reason, .. }) = blocked.filter(|_| limit.is_none()) else {
+                let timed_out = format!("timed out waiting for unit {name} to report state {state}");
+                lines.push(format!("Error waiting for units: {timed_out}"));
+                lines.extend(blocked.map(|blocked| blocked.reason.text.clone()));
+                continue;
+            };
+            lines.push(format!("Error waiting for units: unit {name} is not {state}: {}", reason.text));
+            lines.extend(reason.hints.iter().map(|hint| format!("hint: {hint}")));
+            lines.push(format!(
+                "hint: it stays asked for; `fleetctl unload --no-block {name}` takes that back"
+            ));
+        }
+        Err(Failure::new(lines.join("\n")))
     }
 
     async fn for_activity(&mut self, goals: Vec<Goal>, limit: Option<Duration>) -> Result<(), Failure> {
@@ -223,7 +275,7 @@ impl Watch<'_> {
         loop {
             let mut still = Vec::new();
             for goal in left {
-                if !self.is_active(&goal.name).await? {
+                if !self.is_active(&goal.name, limit).await? {
                     still.push(goal);
                 }
             }
@@ -239,7 +291,7 @@ impl Watch<'_> {
     }
 
     /// On some machine. One where it failed ends the wait.
-    async fn is_active(&mut self, name: &str) -> Result<bool, Failure> {
+    async fn is_active(&mut self, name: &str, limit: Option<Duration>) -> Result<bool, Failure> {
         let Ok(states) = self.registry.states_of(name).await else { return Ok(false) };
         if let Some(failed) = states.iter().find(|state| state.systemd_active_state == "failed") {
             let legend = self.legend(&failed.machine_id).await;
@@ -248,9 +300,25 @@ impl Watch<'_> {
                 failed.systemd_load_state, failed.systemd_active_state, failed.systemd_sub_state
             )));
         }
-        Ok(states
-            .iter()
-            .any(|state| state.systemd_active_state == "active" && state.systemd_load_state == "loaded"))
+        let active = |state: &UnitState| {
+            state.systemd_active_state == "active" && state.systemd_load_state == "loaded"
+        };
+        if states.iter().any(active) {
+            return Ok(true);
+        }
+        if self.begin.elapsed() >= SILENCE {
+            let said = match states.first() {
+                None => "its machine has not reported it yet".to_owned(),
+                Some(state) => format!(
+                    "on {}: {} {}",
+                    self.legend(&state.machine_id).await,
+                    state.systemd_active_state,
+                    state.systemd_sub_state
+                ),
+            };
+            self.tell(name, &said, limit);
+        }
+        Ok(false)
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use cluster::RefusalScope;
 use fleet_node::{Hands, HandsChange, HandsError, Reread, SystemdState};
 use systemd_units::{Change, Error, Units};
 use tokio::sync::mpsc;
 use unit_file::{UnitFile, UnitName};
+
+use crate::verify;
 
 /// Changes that wait to be read.
 const WAITING: usize = 1024;
@@ -13,12 +16,37 @@ const WAITING: usize = 1024;
 #[derive(Clone)]
 pub struct Systemd(pub Units);
 
+/// By the ends of systemd's names of errors: what is wrong with the unit's text.
+const OF_UNIT: [&str; 3] = ["BadUnitSetting", "OnlyByDependency", "JobTypeNotApplicable"];
+/// And what is only so on this machine: another unit that is missing here, or masked.
+const OF_MACHINE: [&str; 4] = ["NoSuchUnit", "LoadFailed", "UnitMasked", "UnitGenerated"];
+
 fn told(error: &Error) -> HandsError {
     let load = match error {
         Error::Clash { .. } => "masked",
         _ => "error",
     };
-    HandsError { text: error.to_string(), load }
+    // With its causes: `Enable` says only by them what is the matter.
+    let text = format!("{:#}", anyhow::Error::new(error.clone()));
+    HandsError { text, load, scope: scope(error) }
+}
+
+fn is_bad_setting(error: &Error) -> bool {
+    matches!(error, Error::Refused { name, .. } if name == "org.freedesktop.systemd1.BadUnitSetting")
+}
+
+fn scope(error: &Error) -> RefusalScope {
+    match error {
+        Error::Clash { .. } => RefusalScope::Machine,
+        Error::Name { .. } | Error::NothingToEnable => RefusalScope::Unit,
+        Error::Enable { source, .. } => scope(source),
+        Error::Refused { name, .. } => match name.strip_prefix("org.freedesktop.systemd1.") {
+            Some(name) if OF_UNIT.contains(&name) => RefusalScope::Unit,
+            Some(name) if OF_MACHINE.contains(&name) => RefusalScope::Machine,
+            _ => RefusalScope::Temporary,
+        },
+        _ => RefusalScope::Temporary,
+    }
 }
 
 fn state(state: systemd_units::SystemdState) -> SystemdState {
@@ -54,7 +82,14 @@ impl Hands for Systemd {
     }
 
     async fn start(&self, name: &UnitName) -> Result<(), HandsError> {
-        self.0.start(name).await.map(drop).map_err(|error| told(&error))
+        let Err(error) = self.0.start(name).await else { return Ok(()) };
+        let mut told = told(&error);
+        if is_bad_setting(&error)
+            && let Some(findings) = verify::findings(&self.0.file(name), name).await
+        {
+            told.text = format!("systemd finds its unit file bad: {findings}");
+        }
+        Err(told)
     }
 
     async fn stop(&self, name: &UnitName) -> Result<(), HandsError> {

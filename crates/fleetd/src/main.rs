@@ -9,6 +9,7 @@ mod machine;
 mod memory;
 mod peers;
 mod store;
+mod verify;
 
 use std::process::ExitCode;
 

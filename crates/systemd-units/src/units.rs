@@ -2,7 +2,7 @@
 //! files of their own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -88,6 +88,11 @@ impl Units {
     /// unit is logged and comes without any option, so that it is not what anybody asked for.
     pub async fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
         self.with_folder(Folder::found).await
+    }
+
+    /// Where the unit's file is, or would be.
+    pub fn file(&self, name: &UnitName) -> PathBuf {
+        self.0.folder.file(name)
     }
 
     /// systemd reads its unit files again.

@@ -26,18 +26,18 @@ fn docker(stage: &Stage<'_>) -> Result<(), Failure> {
     let members = form(stage)?;
     let Some(member) = members.first() else { return Ok(()) };
     let machine = &member.machine;
-    let started = format!("Unit myapp.service launched on {}\n", member.place());
-    shows(machine, "fleetctl start /usr/share/keelson/examples/myapp.service", &started)?;
+    let started = format!("Unit tour.service launched on {}\n", member.place());
+    shows(machine, "fleetctl start /usr/share/keelson/examples/tour.service", &started)?;
     machine.wait_until_succeeds("fleetctl list-units | grep -P 'active\\trunning'", STARTED)?;
-    machine.wait_until_succeeds("fleetctl journal myapp.service | grep 'Hello World'", STARTED)?;
+    machine.wait_until_succeeds("fleetctl journal tour.service | grep 'Hello World'", STARTED)?;
     let running = machine.succeed("docker ps --format '{{.Names}} {{.Image}}'")?;
-    expect(running == "myapp busybox\n", "its container", &running)?;
-    shows(machine, "fleetctl stop myapp.service", &started.replace("launched", "loaded"))?;
+    expect(running == "tour busybox\n", "its container", &running)?;
+    shows(machine, "fleetctl stop tour.service", &started.replace("launched", "loaded"))?;
     // The tutorials' shell does not hear SIGTERM: docker kills it after ten seconds, and whether its client ends with
     // the code of that, which is a failure, or by systemd's own SIGTERM, is a race here as there.
     let ended = "fleetctl list-units | grep -P '(inactive\\tdead|failed\\tfailed)'";
     machine.wait_until_succeeds(ended, STARTED)?;
     shows(machine, "docker ps --quiet", "")?;
-    shows(machine, "fleetctl destroy myapp.service", "Destroyed myapp.service\n")?;
+    shows(machine, "fleetctl destroy tour.service", "Destroyed tour.service\n")?;
     shows(machine, "fleetctl list-unit-files", "UNIT\tHASH\tDSTATE\tSTATE\tTARGET\n")
 }

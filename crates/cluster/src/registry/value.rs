@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleet_api::additions::{Refusal, RefusedStep};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use unit_file::UnitHash;
@@ -127,7 +128,12 @@ pub struct UnitState {
     pub sub: String,
     pub machine: MachineId,
     pub hash: UnitHash,
+    /// Ours: why the machine does not load or start it.
+    pub refusal: Option<Refusal>,
 }
+
+/// systemd's load state of a unit that has no file.
+const NOT_FOUND: &str = "not-found";
 
 #[derive(Serialize, Deserialize)]
 struct StateJson {
@@ -141,6 +147,8 @@ struct StateJson {
     machine: MachineJson,
     #[serde(rename = "unitHash")]
     hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Refusal>,
 }
 
 impl UnitState {
@@ -157,7 +165,20 @@ impl UnitState {
                 version: String::new(),
             },
             hash: self.hash.to_string(),
+            refusal: self.refusal.clone(),
         })
+    }
+
+    /// What a machine says of a unit that it was made to remove and does not take again.
+    pub fn not_here(machine: MachineId, hash: UnitHash, refusal: Refusal) -> Self {
+        let (load, active, sub) = (NOT_FOUND.into(), "inactive".into(), "dead".into());
+        Self { load, active, sub, machine, hash, refusal: Some(refusal) }
+    }
+
+    /// Whether the machine has the unit's file.
+    pub fn is_loaded(&self) -> bool {
+        let refused_at_start = |refusal: &Refusal| refusal.step == RefusedStep::Start;
+        self.refusal.as_ref().is_none_or(refused_at_start) && self.load != NOT_FOUND
     }
 
     /// The cause in words, where it is no such value; one without machine or hash is none.
@@ -168,7 +189,8 @@ impl UnitState {
         }
         let hash = json.hash.parse().map_err(|error: unit_file::HashError| error.to_string())?;
         let machine = MachineId::new(&json.machine.id);
-        Ok(Self { load: json.load, active: json.active, sub: json.sub, machine, hash })
+        let StateJson { load, active, sub, refusal, .. } = json;
+        Ok(Self { load, active, sub, machine, hash, refusal })
     }
 }
 

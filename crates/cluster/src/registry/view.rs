@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleet_api::additions::Refusal;
 use unit_file::{Requirements, UnitFile, UnitHash, UnitName};
 
 use crate::job_state::JobState;
@@ -83,21 +84,33 @@ impl View {
         Some(Subject::State(name.clone(), claimer))
     }
 
-    /// Whether a machine says that it has the unit, or is about to have it: it publishes a state, or claims to have
-    /// launched it. Of a global unit such a claim says nothing.
+    /// Whether a machine says that it has the unit, or is about to have it: it publishes the state of a loaded unit, or
+    /// claims to have launched it. Of a global unit such a claim says nothing.
     fn is_held(&self, name: &UnitName, id: &MachineId) -> bool {
         let claims = || {
             let job = self.jobs.get(name).filter(|job| job.launched_by.as_ref() == Some(id));
             job.is_some_and(|job| job.wanted.as_ref().is_some_and(|wanted| !wanted.global))
         };
-        self.state(name, id).is_some() || claims()
+        self.state(name, id).is_some_and(UnitState::is_loaded) || claims()
     }
 
     /// Whether a machine that is present, other than this one, says that it has the unit.
     pub fn is_elsewhere(&self, name: &UnitName, id: &MachineId) -> bool {
+        let mut others = self.states_of(name).filter(|(holder, _)| *holder != id);
+        others.any(|(holder, state)| state.is_loaded() && self.is_present(holder))
+    }
+
+    /// What machines say of a unit, by their ids.
+    pub fn states_of(&self, name: &UnitName) -> impl Iterator<Item = (&MachineId, &UnitState)> {
         let first = (name.clone(), MachineId::new(""));
-        let mut of_it = self.states.range(first..).map(|(key, _)| key).take_while(|(unit, _)| unit == name);
-        of_it.any(|(_, holder)| holder != id && self.is_present(holder))
+        let of_it = self.states.range(first..).take_while(move |((unit, _), _)| unit == name);
+        of_it.map(|((_, id), state)| (id, state))
+    }
+
+    /// Why a machine does not run a unit, where it says so of the text that the unit has now.
+    pub fn refusal(&self, name: &UnitName, id: &MachineId) -> Option<&Refusal> {
+        let state = self.state(name, id).filter(|state| Some(state.hash) == self.hash(name))?;
+        state.refusal.as_ref()
     }
 
     fn take(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
@@ -288,11 +301,20 @@ impl View {
                 Some(machine) => scheduler.set_machine(machine),
                 None => scheduler.remove_machine(id),
             },
-            Subject::Unit(name) => match self.unit(name) {
-                Some(unit) => scheduler.set_unit(unit),
-                None => scheduler.remove_unit(name),
-            },
-            Subject::State(name, id) => scheduler.set_held(name, id, self.is_held(name, id)),
+            Subject::Unit(name) => {
+                // A new text was refused by nobody yet.
+                for (id, _) in self.states_of(name) {
+                    scheduler.set_refused(name, id, self.refusal(name, id));
+                }
+                match self.unit(name) {
+                    Some(unit) => scheduler.set_unit(unit),
+                    None => scheduler.remove_unit(name),
+                }
+            }
+            Subject::State(name, id) => {
+                scheduler.set_held(name, id, self.is_held(name, id));
+                scheduler.set_refused(name, id, self.refusal(name, id));
+            }
             Subject::Lease | Subject::EngineVersion => {}
         }
     }
@@ -363,10 +385,12 @@ impl View {
         if job.wanted.as_ref()?.global {
             return None;
         }
-        let Some(target) = job.target.as_ref().filter(|target| self.state(name, target).is_some()) else {
+        let there = job.target.as_ref().and_then(|target| Some((target, self.state(name, target)?)));
+        let Some((target, state)) = there.filter(|(_, state)| state.is_loaded()) else {
             return Some(JobState::Inactive);
         };
-        let launched = job.launched_by.as_ref() == Some(target);
+        // The claim is made before each new try.
+        let launched = state.refusal.is_none() && job.launched_by.as_ref() == Some(target);
         Some(if launched { JobState::Launched } else { JobState::Loaded })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 
+use fleet_api::additions::{Refusal, RefusalScope};
 use unit_file::UnitName;
 
 use crate::machine::{Machine, MachineId};
@@ -64,6 +65,8 @@ pub struct Scheduler {
     pub(super) followers: HashMap<String, BTreeSet<UnitName>>,
     /// Of all units, also of those that are not known yet, or no more.
     held: BTreeMap<UnitName, BTreeSet<MachineId>>,
+    /// What machines said that only they can not run. Of all units, as `held`.
+    refused: BTreeMap<UnitName, BTreeMap<MachineId, Refusal>>,
     /// Units asked for whose machine is not present.
     pub(super) homeless: BTreeMap<MachineId, BTreeSet<UnitName>>,
     /// Units with a target that should have none.
@@ -212,6 +215,39 @@ impl Scheduler {
         if self.globals.contains(name) {
             self.stale.extend(self.slots.get(machine));
         }
+    }
+
+    /// A machine says that it can not load or start a unit, or no longer says so. Only what is the machine's fault
+    /// makes a difference: what is the unit's would be refused by any other machine, too.
+    pub fn set_refused(&mut self, name: &UnitName, machine: &MachineId, refusal: Option<&Refusal>) {
+        let refusal = refusal.filter(|refusal| refusal.scope == RefusalScope::Machine);
+        if self.refusal(name, machine) == refusal {
+            return;
+        }
+        let refusals = self.refused.entry(name.clone()).or_default();
+        match refusal {
+            Some(refusal) => drop(refusals.insert(machine.clone(), refusal.clone())),
+            None => drop(refusals.remove(machine)),
+        }
+        if refusals.is_empty() {
+            self.refused.remove(name);
+        }
+        self.unchecked.extend(self.slots.get(machine));
+        if self.waiting.contains(name) {
+            self.ready.insert(name.clone());
+        }
+    }
+
+    pub(super) fn refusal(&self, name: &UnitName, machine: &MachineId) -> Option<&Refusal> {
+        self.refused.get(name)?.get(machine)
+    }
+
+    pub(super) fn is_any_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    pub(super) fn is_refused_somewhere(&self, name: &UnitName) -> bool {
+        self.refused.contains_key(name)
     }
 
     fn add_unit(&mut self, unit: Unit) {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Bound::{Included, Unbounded};
 use std::ops::ControlFlow;
 
+use fleet_api::additions::Refusal;
 use unit_file::UnitName;
 
 use crate::machine::{Cordon, MachineId};
@@ -32,6 +33,7 @@ pub(super) enum Block<'a> {
     /// Another machine has not stopped it yet.
     Held(&'a MachineId),
     Replaced(&'a UnitName),
+    Refused(&'a Refusal),
 }
 
 /// What is in the way, with all that a reader needs. Texts that the original has are its.
@@ -80,6 +82,10 @@ pub enum Obstacle {
     /// By a unit that is there, while another machine may take it.
     Replaced {
         by: UnitName,
+    },
+    /// The machine could not load or start it.
+    Refused {
+        refusal: Refusal,
     },
 }
 
@@ -174,6 +180,9 @@ impl Scheduler {
         let leaving = self.holders(state).next().is_some();
         if let Some(by) = self.replacer(state, machine).filter(|_| leaving) {
             see(Block::Replaced(by))?;
+        }
+        if let Some(refusal) = self.refusal(&state.unit.name, &facts.id) {
+            see(Block::Refused(refusal))?;
         }
         ControlFlow::Continue(())
     }
@@ -285,6 +294,7 @@ impl Scheduler {
             Block::Cpu(free) => Obstacle::Cpu { wanted: state.unit.wanted.cpu.unwrap_or(0), free },
             Block::Held(by) => Obstacle::Held { by: by.clone() },
             Block::Replaced(by) => Obstacle::Replaced { by: by.clone() },
+            Block::Refused(refusal) => Obstacle::Refused { refusal: refusal.clone() },
         }
     }
 
@@ -343,6 +353,7 @@ impl fmt::Display for Obstacle {
             }
             Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
             Self::Replaced { by } => write!(f, "Unit({by}) replaces it there"),
+            Self::Refused { refusal } => write!(f, "{refusal}"),
         }
     }
 }

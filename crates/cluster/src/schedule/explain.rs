@@ -168,6 +168,14 @@ impl Explanation {
         texts.join("; ")
     }
 
+    /// Whether it stays nowhere until somebody changes the unit, another one or a machine: every machine has something
+    /// against it that does not pass by itself.
+    pub fn is_blocked(&self) -> bool {
+        let lasts = |candidate: &Candidate| candidate.obstacles.iter().any(Obstacle::lasts);
+        self.standing == Standing::Nowhere
+            && (!self.circle.is_empty() || !self.candidates.is_empty() && self.candidates.iter().all(lasts))
+    }
+
     /// What would be enough to get it somewhere: the machines with a single obstacle, and what removes it.
     pub fn remedies(&self) -> Vec<(MachineId, String)> {
         self.candidates
@@ -185,6 +193,23 @@ impl Obstacle {
         match (self, other) {
             (Self::Conflict { unit, .. }, Self::Conflict { unit: other, .. }) => unit == other,
             _ => false,
+        }
+    }
+
+    /// Whether it stays until somebody does something. A peer that is nowhere may be about to be scheduled.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::Peer { at, .. } => at.is_some(),
+            Self::Away | Self::Draining | Self::Held { .. } | Self::Replaced { .. } => false,
+            Self::Machine { .. }
+            | Self::Metadata { .. }
+            | Self::Conflict { .. }
+            | Self::Pinned { .. }
+            | Self::Cordoned
+            | Self::Units { .. }
+            | Self::Memory { .. }
+            | Self::Cpu { .. }
+            | Self::Refused { .. } => true,
         }
     }
 
@@ -206,6 +231,7 @@ impl Obstacle {
             Self::Cpu { .. } => "lower CPURequest, or move other units elsewhere".into(),
             Self::Held { by } => format!("wait until Machine({by}) has stopped it"),
             Self::Replaced { by } => format!("unload {by}, or wait until this machine has stopped it"),
+            Self::Refused { .. } => "mend what it names on the machine, or give the unit another name".into(),
         }
     }
 }

@@ -96,12 +96,12 @@ impl Scheduler {
         }
     }
 
-    /// Units that are replaced by a neighbour, or whose machine is being drained, leave where another machine
-    /// takes them.
+    /// Units that are replaced by a neighbour, or whose machine is being drained or can not run them, leave where another
+    /// machine takes them.
     fn send_away(&mut self, slot: Slot, reserved: &mut Vec<UnitName>, tasks: &mut Vec<Task>) {
         let Some(machine) = self.machine(slot) else { return };
         let draining = machine.machine.cordon == Cordon::Draining;
-        if !draining && machine.replacing.is_empty() {
+        if !draining && machine.replacing.is_empty() && !self.is_any_refused() {
             return;
         }
         let id = machine.machine.id.clone();
@@ -111,6 +111,7 @@ impl Scheduler {
             let reason = match self.replacer(state, machine) {
                 Some(by) => Reason::Replaced(by.clone()),
                 None if draining => Reason::Draining(id.clone()),
+                None if self.refusal(&name, &id).is_some() => Reason::Refused(id.clone()),
                 None => continue,
             };
             let Some(to) = self.choose(state, Some(slot)) else { continue };
@@ -215,7 +216,8 @@ impl Scheduler {
         let bound = wanted.machine_id.is_some()
             || wanted.pinned
             || !wanted.peers.is_empty()
-            || self.holders(state).next().is_some();
+            || self.holders(state).next().is_some()
+            || self.is_refused_somewhere(&state.unit.name);
         (!bound).then(|| {
             (
                 state.conflicts.clone(),

@@ -47,6 +47,8 @@ pub enum Reason {
     /// A unit beside it that replaces it.
     Replaced(UnitName),
     Draining(MachineId),
+    /// The machine could not load or start it, and another one may.
+    Refused(MachineId),
     NotScheduled(JobState),
     Rebalance,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Reason {
             }
             Self::Replaced(by) => write!(f, "Unit({by}) replaces it"),
             Self::Draining(machine) => write!(f, "Machine({machine}) is being drained"),
+            Self::Refused(machine) => write!(f, "Machine({machine}) can not run it"),
             Self::NotScheduled(state) => write!(f, "target state {state} and unit not scheduled"),
             Self::Rebalance => f.write_str("a less loaded machine is eligible"),
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::schedule::{Scheduler, Task};
-use cluster::{Cordon, Machine, MachineId, Unit};
+use cluster::{Cordon, Machine, MachineId, Refusal, Unit};
 use unit_file::UnitName;
 
 /// What the store says.
@@ -13,6 +13,8 @@ pub struct World {
     pub machines: BTreeMap<MachineId, Machine>,
     pub units: BTreeMap<UnitName, Unit>,
     pub held: BTreeSet<(UnitName, MachineId)>,
+    /// By machines for a reason of their own.
+    pub refused: BTreeMap<(UnitName, MachineId), Refusal>,
 }
 
 /// A task without its reason: what is done, unit, machine, second machine.
@@ -33,6 +35,9 @@ impl World {
         let mut scheduler = Scheduler::new();
         for (unit, machine) in &self.held {
             scheduler.set_held(unit, machine, true);
+        }
+        for ((unit, machine), refusal) in &self.refused {
+            scheduler.set_refused(unit, machine, Some(refusal));
         }
         for unit in self.units.values() {
             scheduler.set_unit(unit.clone());
@@ -188,6 +193,7 @@ impl Naive {
         };
         let held = self.world.held.iter().filter(|(name, _)| unit.target.is_none() && *name == unit.name);
         self.fits(unit, id)
+            && !self.is_refused(unit, id)
             && !machine.away
             && machine.cordon == Cordon::Open
             && machine.capacity.units.is_none_or(|limit| (on.len() as u64) < limit)
@@ -196,6 +202,10 @@ impl Naive {
             && held
                 .map(|(_, holder)| holder)
                 .all(|holder| holder == id || !self.world.machines.contains_key(holder))
+    }
+
+    fn is_refused(&self, unit: &Unit, id: &MachineId) -> bool {
+        self.world.refused.contains_key(&(unit.name.clone(), id.clone()))
     }
 
     fn is_held(&self, unit: &Unit) -> bool {
@@ -249,7 +259,7 @@ impl Naive {
         let draining = self.world.machines[id].cordon == Cordon::Draining;
         for name in self.regular(id) {
             let unit = self.unit(&name).clone();
-            if !draining && !self.replacer(&unit, id) {
+            if !draining && !self.replacer(&unit, id) && !self.is_refused(&unit, id) {
                 continue;
             }
             let Some(to) = self.choose(&unit, Some(id)) else { continue };

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Explanation {
+    /// It stays as it is until somebody changes the unit or a machine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub blocked: bool,
     /// What would have to change for it to run, one sentence each; empty where it has a machine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
@@ -27,7 +30,7 @@ pub struct Verdict {
     pub load: u64,
     #[serde(rename = "machineID")]
     pub machine_id: String,
-    /// Of a machine that is not eligible: why, one sentence each.
+    /// Why the machine is not eligible, or does not run the unit that it has, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }

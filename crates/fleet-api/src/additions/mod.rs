@@ -13,18 +13,20 @@
 //!
 //! Errors are the original's documents; an unknown unit is 404 `unit does not exist`, one that is on no machine 409.
 //!
-//! In the original's own answers there are two fields more, left out where they say nothing:
-//! [`crate::Unit::scheduling_message`] and [`crate::Machine::cordon`]. A `PUT` of `launched` to a unit that is
+//! In the original's own answers there are three fields more, left out where they say nothing:
+//! [`crate::Unit::scheduling_message`], [`crate::UnitState::refusal`] and [`crate::Machine::cordon`]. A `PUT` of `launched` to a unit that is
 //! launched already starts it again on its machine where systemd says `failed` there.
 
 mod cordon;
 mod explanation;
 mod plan;
+mod refusal;
 mod status;
 
 pub use cordon::{Cordon, CordonRequest};
 pub use explanation::{Explanation, Verdict};
 pub use plan::{Plan, PlanRequest, RebalanceRequest, Step};
+pub use refusal::{Refusal, RefusalScope, RefusedStep};
 pub use status::{MachineStatus, StatusReport};
 
 /// What all additions' paths begin with.

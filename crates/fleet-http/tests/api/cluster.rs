@@ -135,6 +135,7 @@ impl Store {
                     sub: sub.into(),
                     machine: id.clone(),
                     hash: self.view.hash(&unit.name).unwrap(),
+                    refusal: None,
                 };
                 self.put(&key, &state.encode());
                 match launched {

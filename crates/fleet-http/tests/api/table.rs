@@ -200,7 +200,7 @@ fn additions() {
     addition(
         "GET /units/stuck.service/explanation",
         "",
-        r#"200 {"hints":["Machine(113f16a7e3c54b1da5d60f4f1e2d3c4b): change MachineID to this machine, or remove it","Machine(20fd3ecb1a2b4c5d8e9f001122334455): change MachineID to this machine, or remove it"],"machines":[{"eligible":false,"load":2000,"machineID":"113f16a7e3c54b1da5d60f4f1e2d3c4b","reasons":["agent ID does not match required \"nope\""]},{"eligible":false,"load":2000,"machineID":"20fd3ecb1a2b4c5d8e9f001122334455","reasons":["agent ID does not match required \"nope\""]}],"name":"stuck.service","summary":"stuck.service: no machine is eligible: agent ID does not match required \"nope\" (on 2 machines)"}"#,
+        r#"200 {"blocked":true,"hints":["Machine(113f16a7e3c54b1da5d60f4f1e2d3c4b): change MachineID to this machine, or remove it","Machine(20fd3ecb1a2b4c5d8e9f001122334455): change MachineID to this machine, or remove it"],"machines":[{"eligible":false,"load":2000,"machineID":"113f16a7e3c54b1da5d60f4f1e2d3c4b","reasons":["agent ID does not match required \"nope\""]},{"eligible":false,"load":2000,"machineID":"20fd3ecb1a2b4c5d8e9f001122334455","reasons":["agent ID does not match required \"nope\""]}],"name":"stuck.service","summary":"stuck.service: no machine is eligible: agent ID does not match required \"nope\" (on 2 machines)"}"#,
     );
     addition("GET /units/nope.service/explanation", "", &error(404, "unit does not exist"));
     addition("POST /plan", r#"{"units":[]}"#, "200 {}");

@@ -6,6 +6,8 @@
 mod fenced;
 mod pass;
 mod purge;
+mod refusals;
+mod refuse;
 mod there;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,15 +133,16 @@ impl<S: Store, H: Hands> Agent<S, H> {
     async fn concerns_me(&self, news: &News) -> bool {
         let News::Changed { subjects, again } = news else { return true };
         if let Some(name) = again
-            && self.there.is_there(name)
+            && self.there.has(name)
         {
+            self.there.refusals(|refusals| refusals.try_now(name));
             self.start_again(name).await;
         }
         let me = &self.settings.me;
         subjects.iter().any(|subject| match subject {
             Subject::Machine(id) => id == me,
             Subject::Unit(name) => {
-                self.there.is_there(name)
+                self.there.has(name)
                     || self.known.look(|view| {
                         view.unit(name)
                             .is_some_and(|unit| unit.wanted.global || unit.target.as_ref() == Some(me))
@@ -188,7 +191,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
     /// Publishes what systemd says of a unit that is here.
     fn tell(&self, name: &UnitName, state: &SystemdState) {
         if let Some(hash) = self.there.hash(name) {
-            let (key, value) = (self.state_key(name), self.state_value(state, hash));
+            let (key, value) = (self.state_key(name), self.state_value(name, state, hash));
             match state.active.as_str() {
                 // What failed and is started again and again is never active for long, nor anything else.
                 "activating" if !state.sub.starts_with(AUTO_RESTART) => {
@@ -203,9 +206,10 @@ impl<S: Store, H: Hands> Agent<S, H> {
         Key::State(name.clone(), self.settings.me.clone())
     }
 
-    fn state_value(&self, state: &SystemdState, hash: UnitHash) -> String {
+    fn state_value(&self, name: &UnitName, state: &SystemdState, hash: UnitHash) -> String {
         let SystemdState { load, active, sub } = state.clone();
-        UnitState { load, active, sub, machine: self.settings.me.clone(), hash }.encode()
+        let refusal = self.refusal(name, hash);
+        UnitState { load, active, sub, machine: self.settings.me.clone(), hash, refusal }.encode()
     }
 
     /// Units assigned to this machine that another one might take over: those a fence is for.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 
-use cluster::JobState;
 use cluster::agent::{Task, Wanted, reconcile, wanted};
 use cluster::fencing::{Facts, Others, may_start};
-use cluster::registry::Key;
+use cluster::registry::{Key, UnitState};
+use cluster::{JobState, RefusedStep};
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use unit_file::{UnitHash, UnitName};
 
 use crate::agent::Agent;
-use crate::agent::there::Way;
+use crate::agent::refusals::Refusals;
 use crate::contact::Fence;
 use crate::hands::{Hands, HandsError, Reread, SystemdState};
 use crate::limits::AT_A_TIME;
@@ -34,6 +34,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
             });
             wanted(view, &machine, &here)
         });
+        self.withdraw_refusals(&wanted);
         let tasks = reconcile(&wanted, &found);
         let (mut loads, mut starts) = (Vec::new(), Vec::new());
         for task in tasks {
@@ -94,11 +95,15 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     /// Whether it was just tried in vain.
     fn was_refused(&self, task: &Task, name: &UnitName, wanted: &BTreeMap<UnitName, Wanted>) -> bool {
-        let (way, hash) = match task {
-            Task::Load { .. } | Task::Start { .. } => (Way::Up, wanted.get(name).map(|wanted| wanted.hash)),
-            _ => (Way::Down, self.there.hash(name)),
-        };
-        hash.is_some_and(|hash| self.there.was_refused(name, way, hash))
+        match task {
+            Task::Load { .. } | Task::Start { .. } => wanted.get(name).is_some_and(|wanted| {
+                let of = |refusals: &mut Refusals| {
+                    refusals.of(name, wanted.hash).is_some_and(|refused| !refused.is_due())
+                };
+                self.there.refusals(of)
+            }),
+            _ => self.there.hash(name).is_some_and(|hash| self.there.is_stuck(name, hash)),
+        }
     }
 
     /// Units that an earlier start has launched and that run on: what was said of them is said again.
@@ -108,7 +113,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
                 let Some(hash) = self.there.hash(&name) else { return };
                 if self.hold_again(&name).await {
                     let state = self.state_now(&name).await;
-                    self.words.say(self.state_key(&name), self.state_value(&state, hash));
+                    self.words.say(self.state_key(&name), self.state_value(&name, &state, hash));
                     self.there.greeted(&name);
                 }
             })
@@ -156,20 +161,16 @@ impl<S: Store, H: Hands> Agent<S, H> {
         let reread = match self.hands.load(&name, &file).await {
             Ok(reread) => reread,
             Err(error) => {
-                tracing::error!("Failed to load Unit({name}): {error}");
-                self.metrics.failed(&task);
-                self.there.refused(&name, Way::Up, wanted.hash);
-                let state = state_of(error.load, "inactive", "dead");
-                self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
-                drop(self.words.take_back(Key::JobState(name)));
+                self.refuse_load(&name, wanted.hash, &task, &error);
                 return None;
             }
         };
         self.there.loaded(&name, wanted.hash);
+        self.accept(&name, wanted.hash, RefusedStep::Load);
         // What follows systemd tells what changes; a unit that is only loaded, or runs already, may not change.
         if adopted || wanted.desired != JobState::Launched {
             let state = self.state_now(&name).await;
-            self.words.say(self.state_key(&name), self.state_value(&state, wanted.hash));
+            self.words.say(self.state_key(&name), self.state_value(&name, &state, wanted.hash));
         }
         self.done(&task);
         Some((name, reread))
@@ -189,7 +190,10 @@ impl<S: Store, H: Hands> Agent<S, H> {
             return Hold { key: Key::JobState(name.clone()), value: self.settings.me.to_string() };
         }
         let state = self.state_now(name).await;
-        Hold { key: self.state_key(name), value: self.state_value(&state, hash) }
+        // Without what was refused before: that would be no hold.
+        let SystemdState { load, active, sub } = state;
+        let state = UnitState { load, active, sub, machine: self.settings.me.clone(), hash, refusal: None };
+        Hold { key: self.state_key(name), value: state.encode() }
     }
 
     /// True once the store has the word, and nothing that happened before it has taken the unit away.
@@ -206,7 +210,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         })
     }
 
-    async fn state_now(&self, name: &UnitName) -> SystemdState {
+    pub(super) async fn state_now(&self, name: &UnitName) -> SystemdState {
         if !self.there.is_there(name) {
             return state_of("loaded", "inactive", "dead");
         }
@@ -235,11 +239,11 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     async fn start_now(&self, name: &UnitName) -> bool {
         if let Err(error) = self.hands.start(name).await {
-            tracing::error!("Failed to start Unit({name}): {error}");
-            if let Some(hash) = self.there.hash(name) {
-                self.there.refused(name, Way::Up, hash);
-            }
+            self.refuse_start(name, &error).await;
             return false;
+        }
+        if let Some(hash) = self.there.hash(name) {
+            self.accept(name, hash, RefusedStep::Start);
         }
         self.there.set_state(name, JobState::Launched);
         true
@@ -285,13 +289,17 @@ impl<S: Store, H: Hands> Agent<S, H> {
                 tracing::error!("Failed to unload Unit({name}): {error}");
                 self.metrics.failed(task);
                 if let Some(hash) = self.there.hash(name) {
-                    self.there.refused(name, Way::Down, hash);
+                    self.there.stuck(name, hash);
                 }
                 return;
             }
         }
+        let hash = self.there.hash(name);
         self.there.gone(name);
-        self.take_back_words(name).await;
+        match hash {
+            Some(hash) => self.leave(name, hash).await,
+            None => self.take_back_words(name).await,
+        }
         self.done(task);
     }
 

@@ -8,6 +8,7 @@ use cluster::agent::Found;
 use tokio::time::Instant;
 use unit_file::{UnitHash, UnitName};
 
+use crate::agent::refusals::Refusals;
 use crate::limits::REFUSED_FOR;
 
 #[derive(Default)]
@@ -23,15 +24,9 @@ struct Units {
     told: BTreeMap<UnitName, UnitHash>,
     /// systemd may have read something else than what is there now.
     reload: bool,
-    /// Units, by their texts, that could not be brought there, and when.
-    refused: BTreeMap<(UnitName, Way), (UnitHash, Instant)>,
-}
-
-/// Where a task brings a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
-    Up,
-    Down,
+    refusals: Refusals,
+    /// Units, by their texts, that could not be unloaded, and when.
+    stuck: BTreeMap<UnitName, (UnitHash, Instant)>,
 }
 
 impl There {
@@ -75,16 +70,22 @@ impl There {
         self.units().found.insert(name.clone(), Found { hash, state: JobState::Loaded });
     }
 
-    pub fn refused(&self, name: &UnitName, way: Way, hash: UnitHash) {
+    /// What could not be loaded or started, and why.
+    pub fn refusals<R>(&self, look: impl FnOnce(&mut Refusals) -> R) -> R {
+        look(&mut self.units().refusals)
+    }
+
+    /// It could not be unloaded.
+    pub fn stuck(&self, name: &UnitName, hash: UnitHash) {
         let mut units = self.units();
-        units.refused.retain(|_, (_, when)| when.elapsed() < REFUSED_FOR);
-        units.refused.insert((name.clone(), way), (hash, Instant::now()));
+        units.stuck.retain(|_, (_, when)| when.elapsed() < REFUSED_FOR);
+        units.stuck.insert(name.clone(), (hash, Instant::now()));
     }
 
     /// Whether that was just now. To try it is news by itself, of which no further try may come.
-    pub fn was_refused(&self, name: &UnitName, way: Way, hash: UnitHash) -> bool {
-        let refused = self.units().refused.get(&(name.clone(), way)).copied();
-        refused.is_some_and(|(of, when)| of == hash && when.elapsed() < REFUSED_FOR)
+    pub fn is_stuck(&self, name: &UnitName, hash: UnitHash) -> bool {
+        let stuck = self.units().stuck.get(name).copied();
+        stuck.is_some_and(|(of, when)| of == hash && when.elapsed() < REFUSED_FOR)
     }
 
     pub fn set_state(&self, name: &UnitName, state: JobState) {
@@ -101,6 +102,12 @@ impl There {
 
     pub fn is_there(&self, name: &UnitName) -> bool {
         self.units().found.contains_key(name)
+    }
+
+    /// Whether it is there, or was refused.
+    pub fn has(&self, name: &UnitName) -> bool {
+        let units = self.units();
+        units.found.contains_key(name) || units.refusals.has(name)
     }
 
     pub fn hash(&self, name: &UnitName) -> Option<UnitHash> {

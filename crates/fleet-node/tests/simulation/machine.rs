@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use cluster::RefusalScope;
 use fleet_node::{Answerer, Hands, HandsChange, HandsError, Memory, Peer, Peers, Reread, SystemdState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -32,6 +33,8 @@ struct Systemd {
     boot: u64,
     refused: usize,
     refuses_all: bool,
+    /// Units that the machine has by itself: it takes none of the cluster's of the name.
+    own: BTreeSet<UnitName>,
 }
 
 struct Unit {
@@ -53,7 +56,8 @@ enum Known {
 impl Machine {
     pub fn new(number: usize, ledger: Ledger, chance: fastrand::Rng) -> Self {
         let (units, remains, listeners) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        let systemd = Systemd { units, remains, listeners, chance, boot: 0, refused: 0, refuses_all: false };
+        let (refused, refuses_all, own) = (0, false, BTreeSet::new());
+        let systemd = Systemd { units, remains, listeners, chance, boot: 0, refused, refuses_all, own };
         Self {
             number,
             ledger,
@@ -103,11 +107,27 @@ impl Machine {
     /// Units are named after what systemd does not do with them.
     fn refuses(&self, what: &str, name: &UnitName) -> Result<(), HandsError> {
         let mut systemd = self.systemd();
-        if !systemd.refuses_all && !name.as_str().starts_with(&format!("refused-{what}")) {
+        let scope = if what == "load" && systemd.own.contains(name) {
+            RefusalScope::Machine
+        } else if name.as_str().starts_with(&format!("refused-{what}")) {
+            RefusalScope::Unit
+        } else if systemd.refuses_all {
+            RefusalScope::Temporary
+        } else {
             return Ok(());
-        }
+        };
         systemd.refused += 1;
-        Err(HandsError { text: format!("{what} is refused"), load: "error" })
+        Err(HandsError { text: format!("{what} is refused"), load: "error", scope })
+    }
+
+    /// Whether the machine has a unit of that name by itself.
+    pub fn set_own(&self, name: &UnitName, own: bool) {
+        let mut systemd = self.systemd();
+        if own {
+            systemd.own.insert(name.clone())
+        } else {
+            systemd.own.remove(name)
+        };
     }
 
     /// Whether it does nothing at all.

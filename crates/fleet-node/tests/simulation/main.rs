@@ -12,6 +12,7 @@ mod clients;
 mod dead;
 mod ledger;
 mod machine;
+mod refused;
 mod restarts;
 mod restless;
 mod scale;

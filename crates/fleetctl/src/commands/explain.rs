@@ -56,7 +56,8 @@ fn text(explanation: &Explanation, full: bool) -> String {
             if verdict.eligible { "yes" } else { "no" }.to_owned(),
             verdict.load.to_string(),
             match (verdict.machine_id == explanation.machine_id, verdict.reasons.is_empty()) {
-                (true, _) => "it is here".to_owned(),
+                (true, true) => "it is here".to_owned(),
+                (true, false) => format!("it is here: {}", verdict.reasons.join("; ")),
                 (false, true) => "-".to_owned(),
                 (false, false) => verdict.reasons.join("; "),
             },

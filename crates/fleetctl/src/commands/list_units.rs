@@ -17,11 +17,14 @@ pub const COMMAND: Command = Command {
     name: "list-units",
     arguments: "",
     summary: "list the units that machines have, and what systemd says of them",
-    description: &["Fields: active, hash, load, machine, sub, unit."],
+    description: &[
+        "Fields: active, hash, load, machine, reason, sub, unit. The reason is why a machine does not load or start it.",
+    ],
     flags: &[FULL, NO_LEGEND, fields(FIELDS), JSON, WATCH],
     examples: &[
         ("fleetctl list-units", "all, by name, then by machine"),
         ("fleetctl list-units --no-legend --fields=unit,active", "for a script"),
+        ("fleetctl list-units --fields=unit,load,reason", "why units are not loaded"),
         ("fleetctl list-units --watch", "as they change"),
     ],
     run: Run::Does(|session, given| Box::pin(run(session, given))),
@@ -44,6 +47,10 @@ const COLUMNS: &[Column<Row>] = &[
     },
     Column { name: "load", cell: |row, _| or_dash(&row.state.systemd_load_state) },
     Column { name: "machine", cell: |row, full| or_dash(if full { &row.full } else { &row.short }) },
+    Column {
+        name: "reason",
+        cell: |row, _| or_dash(row.state.refusal.as_ref().map_or("", |refusal| refusal.cause.as_str())),
+    },
     Column { name: "sub", cell: |row, _| or_dash(&row.state.systemd_sub_state) },
     Column { name: "unit", cell: |row, _| row.state.name.clone() },
 ];

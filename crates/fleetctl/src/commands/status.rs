@@ -3,12 +3,14 @@
 use std::io::IsTerminal as _;
 
 use command_line::Given;
-use fleet_api::Unit;
+use fleet_api::{JobState, Unit};
 
 use crate::access::has_keys;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
+use crate::legend::Machines;
 use crate::lookup::{is_global, names, unit};
+use crate::reason::reason;
 use crate::registry::Registry;
 use crate::remote::{SSH_PORT, ended, is_here, output};
 use crate::session::Session;
@@ -35,7 +37,11 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
         let Some(unit) = unit(&registry, &name).await? else {
             return Err(Failure::new(format!("Unit {name} does not exist.")));
         };
-        for machine in machines_of(&registry, &unit).await? {
+        let machines = match machines_of(&registry, &unit).await? {
+            found if found.is_empty() => return Err(nowhere(&registry, &unit).await),
+            found => found,
+        };
+        for machine in machines {
             if !first {
                 say("\n")?;
             }
@@ -46,19 +52,26 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
+/// With the reason, where the unit was asked for.
+async fn nowhere(registry: &Registry, unit: &Unit) -> Failure {
+    let said = format!("Unit {} does not appear to be loaded.", unit.name);
+    if unit.desired_state == JobState::Inactive.as_str() {
+        return Failure::new(said);
+    }
+    let machines = registry.machines().await.map(Machines::new).unwrap_or_default();
+    Failure::new(format!("{said}\n{}", reason(registry, &machines, unit).await.text))
+}
+
+/// Empty where it is on none.
 async fn machines_of(registry: &Registry, unit: &Unit) -> Result<Vec<String>, Failure> {
     let name = &unit.name;
-    let nowhere = || Failure::new(format!("Unit {name} does not appear to be loaded."));
     if !is_global(unit) {
         let there = unit.current_state != "inactive" && !unit.machine_id.is_empty();
-        return if there { Ok(vec![unit.machine_id.clone()]) } else { Err(nowhere()) };
+        return Ok(if there { vec![unit.machine_id.clone()] } else { Vec::new() });
     }
     let states = registry.states_of(name).await;
     let states =
         states.map_err(|error| Failure::new(format!("Error retrieving states of unit {name}: {error}")))?;
-    if states.is_empty() {
-        return Err(nowhere());
-    }
     Ok(states.into_iter().map(|state| state.machine_id).collect())
 }
 

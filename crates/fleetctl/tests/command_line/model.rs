@@ -210,6 +210,7 @@ impl Model {
                 systemd_active_state: active.into(),
                 systemd_load_state: "loaded".into(),
                 systemd_sub_state: sub.into(),
+                refusal: None,
             };
             if stored.wanted.global && stored.unit.desired_state != "inactive" {
                 let hash = stored.unit.file().hash().to_string();
@@ -239,7 +240,10 @@ impl Model {
         } else {
             (format!("{name} is on {machine_id}"), Vec::new())
         };
-        Explanation { hints, machine_id, machines: self.verdicts(name), name: name.to_owned(), summary }
+        let machines = self.verdicts(name);
+        // On a machine, or on none that it waits for.
+        let blocked = machine_id.is_empty() && stored.unit.desired_state != "inactive";
+        Explanation { blocked, hints, machine_id, machines, name: name.to_owned(), summary }
     }
 
     /// Each new unit, and what its text would change.

@@ -1,0 +1,78 @@
+//! Why a unit is where it is, or nowhere, in the API's words: what the scheduler says, and what the machines said that
+//! were to run it.
+
+use std::collections::BTreeMap;
+
+use cluster::registry::View;
+use cluster::schedule::{Candidate, Scheduler, Standing};
+use cluster::{MachineId, Refusal, RefusalScope};
+use fleet_api::additions::{Explanation, Verdict};
+use unit_file::UnitName;
+
+/// `None` for a unit that nobody knows.
+pub fn explanation(view: &View, scheduler: &Scheduler, name: &UnitName) -> Option<Explanation> {
+    let explained = scheduler.explain(name.as_str())?;
+    let there = match &explained.standing {
+        Standing::On(machine) => Some(machine),
+        _ => None,
+    };
+    let refusals: BTreeMap<&MachineId, &Refusal> =
+        view.states_of(name).filter_map(|(id, _)| Some((id, view.refusal(name, id)?))).collect();
+    let mut machines: Vec<Verdict> =
+        explained.candidates.iter().map(|one| verdict(one, refusals.get(&one.machine).copied())).collect();
+    machines.sort_by(|one, other| one.machine_id.cmp(&other.machine_id));
+    let refused = there.and_then(|machine| refusals.get(machine).copied());
+    let may_move = || {
+        let others = explained.candidates.iter().filter(|one| Some(&one.machine) != there);
+        others.into_iter().any(|one| one.obstacles.is_empty())
+    };
+    let stuck = refused.is_some_and(|refusal| match refusal.scope {
+        RefusalScope::Unit => true,
+        RefusalScope::Machine => !may_move(),
+        RefusalScope::Temporary => false,
+    });
+    let mut hints: Vec<String> = match explained.standing {
+        Standing::On(_) | Standing::Global(_) | Standing::NotAskedFor => Vec::new(),
+        _ => explained
+            .remedies()
+            .iter()
+            .map(|(machine, remedy)| format!("Machine({machine}): {remedy}"))
+            .collect(),
+    };
+    hints.extend(refused.map(|refusal| remedy(name, refusal).to_owned()));
+    let said = match refused {
+        Some(refusal) => format!("{}, but {refusal}", explained.standing),
+        None => explained.message().unwrap_or_else(|| explained.standing.to_string()),
+    };
+    Some(Explanation {
+        blocked: stuck || explained.is_blocked(),
+        hints,
+        machine_id: there.map(ToString::to_string).unwrap_or_default(),
+        machines,
+        name: name.to_string(),
+        summary: format!("{name}: {said}"),
+    })
+}
+
+fn verdict(candidate: &Candidate, refusal: Option<&Refusal>) -> Verdict {
+    let mut reasons: Vec<String> = candidate.obstacles.iter().map(ToString::to_string).collect();
+    let refused = refusal.map(ToString::to_string).filter(|text| !reasons.contains(text));
+    reasons.extend(refused);
+    Verdict {
+        eligible: reasons.is_empty(),
+        load: candidate.load,
+        machine_id: candidate.machine.to_string(),
+        reasons,
+    }
+}
+
+/// What would make the machine that has the unit run it.
+fn remedy(name: &UnitName, refusal: &Refusal) -> String {
+    match refusal.scope {
+        RefusalScope::Unit => format!("correct the unit file, then `fleetctl start --replace {name}`"),
+        RefusalScope::Machine => {
+            format!("mend what the machine says, then `fleetctl start {name}`; or give the unit another name")
+        }
+        RefusalScope::Temporary => "it is tried again every few seconds".to_owned(),
+    }
+}

@@ -1,0 +1,121 @@
+//! What a newcomer types beside the tutorials' own lines, wrong words and wrong files included: each is answered at
+//! once, with what to do.
+
+use machines::cluster::BackendKind::{Nspawn, Qemu};
+use machines::machine::Machine;
+
+use super::super::kv::FORMED;
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const WALK: Scenario = Scenario {
+    name: "walk",
+    about: "a newcomer's slips are answered at once, each with what to do about it",
+    user_data: Some(USER_DATA),
+    long_on: &[Qemu],
+    run: walk,
+    ..USUAL
+};
+
+const USER_DATA: &str = "\
+#cloud-config
+
+coreos:
+  units:
+    - name: etcd.service
+      command: start
+    - name: fleet.service
+      command: start
+";
+
+/// None of these has to wait for anything.
+const AT_ONCE: &str = "timeout 20";
+
+fn walk(stage: &Stage<'_>) -> Result<(), Failure> {
+    stage.boot()?;
+    let machine = stage.machine(1);
+    for unit in ["etcd.service", "fleet.service"] {
+        machine.wait_for_unit(unit, FORMED)?;
+    }
+    cloudinit(&machine)?;
+    validate(&machine)?;
+    words(&machine)?;
+    login(stage, &machine)
+}
+
+/// What a command says on both outputs, which has to end with that code.
+fn says(machine: &Machine<'_>, command: &str, code: i32) -> Result<String, Failure> {
+    let output = machine.execute(&format!("({AT_ONCE} {command}) 2>&1"))?;
+    let seen = format!("{}\n{}", output.code, output.stdout);
+    expect(output.code == code, &format!("`{command}` to end with {code}"), &seen)?;
+    Ok(output.stdout)
+}
+
+fn contains(machine: &Machine<'_>, command: &str, code: i32, texts: &[&str]) -> Result<(), Failure> {
+    let said = says(machine, command, code)?;
+    for text in texts {
+        expect(said.contains(text), &format!("`{command}` to say {text:?}"), &said)?;
+    }
+    Ok(())
+}
+
+fn cloudinit(machine: &Machine<'_>) -> Result<(), Failure> {
+    let address = machine.node()?.address;
+    let config = "#cloud-config\nwrite_files:\n  - path: /etc/my-address\n    content: $private_ipv4\n";
+    machine.write("/home/core/mine.yaml", config.as_bytes())?;
+    // As core, who may look at everything that is public.
+    let planned = says(machine, "coreos-cloudinit -plan -from-file mine.yaml", 0)?;
+    expect(planned.contains("\"path\":\"/etc/my-address\""), "the step", &planned)?;
+    contains(machine, "coreos-cloudinit -from-file=mine.yaml", 1, &["run it with sudo"])?;
+    contains(machine, "coreos-cloudinit -plan -from-file=nosuch.yaml", 1, &["nosuch.yaml is not there"])?;
+    contains(machine, "sudo coreos-cloudinit -from-file=nosuch.yaml", 1, &["nosuch.yaml is not there"])?;
+    says(machine, "sudo coreos-cloudinit -from-file=mine.yaml", 0)?;
+    let written = machine.succeed("cat /etc/my-address")?;
+    expect(written.trim() == address.to_string(), "the machine's address", &written)
+}
+
+fn validate(machine: &Machine<'_>) -> Result<(), Failure> {
+    let config = "#cloud-config\ncoreos:\n  etcd2: {name: a}\n  fleet: {metadata: disk=ssd}\n";
+    machine.write("/home/core/good.yaml", config.as_bytes())?;
+    let said = says(machine, "coreos-cloudinit -validate -from-file=good.yaml", 0)?;
+    expect(!said.contains("deprecated"), "nothing of what this system has", &said)?;
+    let config = "#cloud-config\ncoreos:\n  etcd2: {discovery: 'https://discovery.etcd.io/<token>'}\n  units:\n\
+                  \x20   - name: a.service\n      command: go\n      content: |\n        [Unit]\n\
+                  \x20       Description=a\n    - name: a.service\n      command: start\n";
+    machine.write("/home/core/bad.yaml", config.as_bytes())?;
+    let texts = [
+        "line 3: warning: discovery URL still has a placeholder for its token",
+        "line 6: error: invalid value go",
+        "line 6: info: command is one of start, stop, restart",
+        "warning: service has no ExecStart: systemd will not start it",
+        "line 10: warning: unit a.service is there twice (first at line 5)",
+    ];
+    contains(machine, "coreos-cloudinit -validate -from-file=bad.yaml", 1, &texts)
+}
+
+fn words(machine: &Machine<'_>) -> Result<(), Failure> {
+    contains(machine, "etcdctl put /a b", 0, &["No help topic for 'put'\n", "did you mean 'set'?"])?;
+    contains(machine, "etcdctl gett /a", 0, &["did you mean 'get'?"])?;
+    contains(
+        machine,
+        "fleetctl list_machines",
+        2,
+        &["unknown subcommand", "did you mean \"list-machines\"?"],
+    )?;
+    machine.write(
+        "/home/core/both.service",
+        b"[Service]\nExecStart=/a\n[X-Fleet]\nGlobal=true\nMachineOf=b.service\n",
+    )?;
+    contains(machine, "fleetctl submit both.service", 1, &["MachineOf names a unit's peers"])?;
+    machine.write("/home/core/bare.service", b"# nothing yet\n")?;
+    contains(machine, "fleetctl start bare.service", 1, &["bare.service", "no option in any [Section]"])
+}
+
+fn login(stage: &Stage<'_>, machine: &Machine<'_>) -> Result<(), Failure> {
+    let channel = stage.site.cluster().image.channel;
+    contains(machine, "/usr/lib/keelson/keelson-motd", 0, &[&format!(" {channel} (")])?;
+    if stage.backend == Nspawn {
+        contains(machine, "update_engine_client -status", 1, &["container, which takes no updates"])?;
+    }
+    Ok(())
+}
