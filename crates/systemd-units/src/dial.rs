@@ -1,6 +1,7 @@
 //! Where systemd is met.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use zbus::Connection;
@@ -13,6 +14,19 @@ pub enum Bus {
     System,
     /// The user's own.
     Session,
+}
+
+impl Bus {
+    /// Where its systemd looks for units that last until the next boot.
+    pub(crate) fn links(self) -> PathBuf {
+        match self {
+            Self::System => "/run/systemd/system".into(),
+            Self::Session => {
+                let runtime = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
+                PathBuf::from(runtime).join("systemd/user")
+            }
+        }
+    }
 }
 
 pub type Dialing<'a> = Pin<Box<dyn Future<Output = zbus::Result<Connection>> + Send + 'a>>;

@@ -13,6 +13,8 @@ use unit_file::{UNIT_BYTES, UnitFile, UnitName};
 use crate::error::Error;
 use crate::limits::STRANGERS;
 
+/// The section that says by whom a unit is wanted.
+pub(crate) const INSTALL: &str = "Install";
 const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
@@ -97,6 +99,12 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::file("read", path, source)),
         }
+    }
+
+    /// Whether other units may want it by its `[Install]` section; so it is where the file can not be read.
+    pub fn installs(&self, name: &UnitName) -> Result<bool, Error> {
+        let Some(content) = self.content(name)? else { return Ok(true) };
+        Ok(UnitFile::from_bytes(&content).map_or(true, |file| file.has_section(INSTALL)))
     }
 
     pub fn write(&self, name: &UnitName, content: &[u8]) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod error;
 mod folder;
 mod jobs;
 mod limits;
+mod links;
 mod listener;
 mod load;
 mod manager;

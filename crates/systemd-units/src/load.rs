@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use unit_file::{UnitFile, UnitName};
 
 use crate::error::Error;
+use crate::folder::INSTALL;
 use crate::manager::Row;
 use crate::reread::Reread;
 use crate::session::Session;
 use crate::takes::{check, takes};
 use crate::units::Units;
 
-const INSTALL: &str = "Install";
 /// A load state, as systemd names it.
 const NOT_FOUND: &str = "not-found";
 /// Where the files of masked units lead.
@@ -89,7 +89,8 @@ impl Units {
     }
 
     async fn link(&self, session: &Session, name: &UnitName, file: &UnitFile) -> Result<(), Error> {
-        session.link(name, &self.0.folder.file(name)).await?;
+        let (links, unit) = (self.0.links.clone(), name.clone());
+        self.with_folder(move |folder| links.make(&unit, &folder.file(&unit))).await?;
         if !file.has_section(INSTALL) {
             return Ok(());
         }
@@ -106,12 +107,15 @@ impl Units {
         if before.is_none()
             && let Err(error) = session.disable(name).await
         {
-            tracing::warn!("the link of {name} may be left behind: {error}");
+            tracing::warn!("links to {name} may be left behind: {error}");
         }
-        let unit = name.clone();
+        let (links, unit) = (self.0.links.clone(), name.clone());
         let undone = self.with_folder(move |folder| match before {
             Some(content) => folder.write(&unit, &content),
-            None => folder.remove(&unit),
+            None => {
+                links.remove(&unit, &folder.file(&unit))?;
+                folder.remove(&unit)
+            }
         });
         if let Err(error) = undone.await {
             tracing::warn!("the file of {name} may be left behind: {error}");

@@ -1,6 +1,6 @@
 //! What systemd's manager is asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,12 +46,6 @@ impl Session {
         // It is never closed.
         let _permit = self.in_flight.acquire().await.ok();
         call.ask(&self.connection, body).await
-    }
-
-    pub async fn link(&self, unit: &UnitName, file: &Path) -> Result<(), Error> {
-        let call = Call::manager("LinkUnitFiles", unit.as_str());
-        let _: Links = self.ask(call, &(vec![file.to_string_lossy()], RUNTIME, FORCE)).await?;
-        Ok(())
     }
 
     /// By its `[Install]` section; whether that says anything.

@@ -13,6 +13,7 @@ use crate::dial::{Bus, Dial};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::limits::REFUSED_FOR;
+use crate::links::Links;
 use crate::session::Session;
 use crate::state::SystemdState;
 use crate::takes::{check, takes};
@@ -26,6 +27,7 @@ pub struct Units(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub folder: Arc<Folder>,
+    pub links: Links,
     pub watchers: Arc<Watchers>,
     dial: Box<dyn Dial>,
     slot: Mutex<Slot>,
@@ -40,14 +42,15 @@ enum Slot {
 impl Units {
     /// Makes the folder where there is none. Connects when first needed, and again after the bus was lost.
     pub fn open(folder: &Path, bus: Bus) -> Result<Self, Error> {
-        Self::over(folder, Box::new(bus))
+        Self::over(folder, bus.links(), Box::new(bus))
     }
 
-    /// The same, by way of a bus of the caller's.
-    pub fn over(folder: &Path, dial: Box<dyn Dial>) -> Result<Self, Error> {
+    /// The same, with a bus and a folder of links of the caller's.
+    pub fn over(folder: &Path, links: PathBuf, dial: Box<dyn Dial>) -> Result<Self, Error> {
         let folder = Arc::new(Folder::open(folder)?);
         let (watchers, slot) = (Arc::default(), Mutex::new(Slot::Empty));
-        Ok(Self(Arc::new(Inner { folder, watchers, dial, slot })))
+        let links = Links::new(links);
+        Ok(Self(Arc::new(Inner { folder, links, watchers, dial, slot })))
     }
 
     /// The connection, made if there is none.

@@ -27,18 +27,26 @@ impl Units {
         if !is_known {
             return Ok(Reread::NotNeeded);
         }
+        let unit = name.clone();
+        let installs = self.with_folder(move |folder| folder.installs(&unit)).await?;
         let mut leaving = None;
         if takes(name) {
             self.stop_once(name).await?;
             leaving = Some(Leaving::new(self, name));
             let session = self.systemd().await?;
-            session.disable(name).await?;
+            if installs {
+                session.disable(name).await?;
+            }
             session.reset_failed(name).await?;
         }
-        let unit = name.clone();
-        self.with_folder(move |folder| folder.remove(&unit)).await?;
+        let (links, unit) = (self.0.links.clone(), name.clone());
+        self.with_folder(move |folder| {
+            links.remove(&unit, &folder.file(&unit))?;
+            folder.remove(&unit)
+        })
+        .await?;
         drop(leaving);
-        match takes(name) && self.is_forgotten(name).await {
+        match takes(name) && !installs && self.is_forgotten(name).await {
             true => Ok(Reread::NotNeeded),
             false => Ok(Reread::Needed),
         }

@@ -47,7 +47,11 @@ fn new_units(machine: &Machine<'_>) -> Result<(), Failure> {
     machine.succeed("fleetctl start new.service")?;
     runs(machine, "new.service", 1003)?;
     let after = reloads(machine)?;
-    expect(after == before, &format!("{before} reloads as before"), &after.to_string())
+    expect(after == before, &format!("{before} reloads as before"), &after.to_string())?;
+    // Else `systemctl status` of any unit begins with a warning.
+    let changed = machine
+        .succeed("systemctl show --property=NeedDaemonReload --value etcd.service new.service | xargs")?;
+    expect(changed.trim() == "no no", "no unit that systemd takes for changed", &changed)
 }
 
 /// A text that changes while systemd has the unit in its memory.

@@ -47,7 +47,7 @@ async fn test_systemd_unit_flow() {
     node.units.reload().await.unwrap();
     assert_eq!(node.units.found().await.unwrap(), BTreeMap::new());
     check(&node, &hello, "not-found inactive dead").await;
-    assert!(node.fake.state(|state| state.links.is_empty() && state.units.is_empty()));
+    assert!(node.fake.state(|state| state.links().is_empty() && state.units.is_empty()));
 }
 
 #[derive(Clone, Default)]
@@ -87,11 +87,10 @@ async fn errors_have_the_unit_the_call_and_the_words_of_systemd() {
         "StartUnit of hello.service: org.freedesktop.systemd1.NoSuchUnit: Unit hello.service not found.";
     assert_eq!(told(&refused), text);
     let words = ("org.freedesktop.DBus.Error.AccessDenied", "Permission denied");
-    node.fake.state(|state| state.refusals.insert("LinkUnitFiles hello.service".into(), words));
-    let refused = node.units.load(&name("hello.service"), &file(HELLO)).await.unwrap_err();
-    let text = "LinkUnitFiles of hello.service: org.freedesktop.DBus.Error.AccessDenied: Permission denied";
+    node.fake.state(|state| state.refusals.insert("StartUnit hello.service".into(), words));
+    let refused = node.units.start(&name("hello.service")).await.unwrap_err();
+    let text = "StartUnit of hello.service: org.freedesktop.DBus.Error.AccessDenied: Permission denied";
     assert_eq!(told(&refused), text);
-    assert_eq!(node.file("hello.service"), None);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn the_normalised_text_is_written_linked_and_enabled() {
     node.units.load(&name("a.service"), &file(NEW)).await.unwrap();
     assert_eq!(node.file("a.service").as_deref(), Some(NORMALISED));
     node.fake.state(|state| {
-        assert_eq!(state.links["a.service"], node.folder.join("a.service"));
+        assert_eq!(state.links()["a.service"], node.folder.join("a.service"));
         assert!(state.enabled.contains("a.service"));
     });
     node.units.load(&name("b.service"), &file(OLD)).await.unwrap();
@@ -43,7 +43,7 @@ async fn check_failure(refused: &str, nothing_to_enable: bool, before: Option<&s
     assert_eq!(told(&failed), error);
     assert_eq!(node.file("a.service").as_deref(), before);
     node.fake.state(|state| {
-        assert_eq!(state.links.contains_key("a.service"), before.is_some());
+        assert_eq!(state.links().contains_key("a.service"), before.is_some());
         assert!(state.enabled.is_empty());
     });
 }
@@ -54,23 +54,46 @@ async fn what_fails_is_undone() {
                   org.freedesktop.DBus.Error.FileNotFound: No such file";
     let nothing = "Failed to enable systemd unit a.service: its [Install] section names nothing that it could be \
                    enabled by";
-    let link = "LinkUnitFiles of a.service: org.freedesktop.DBus.Error.FileNotFound: No such file";
     for before in [None, Some(OLD)] {
         check_failure("EnableUnitFiles a.service", false, before, enable).await;
         check_failure("", true, before, nothing).await;
-        check_failure("LinkUnitFiles a.service", false, before, link).await;
     }
 }
 
 #[tokio::test]
 async fn a_bus_that_goes_away_leaves_no_half_loaded_unit() {
     let node = Node::new();
-    node.fake.state(|state| state.cut_at = Some("LinkUnitFiles a.service".into()));
-    let lost = node.units.load(&name("a.service"), &file(OLD)).await.unwrap_err();
-    assert!(matches!(lost, Error::Lost { .. }), "{lost}");
+    node.fake.state(|state| state.cut_at = Some("EnableUnitFiles a.service".into()));
+    let lost = node.units.load(&name("a.service"), &file(NEW)).await.unwrap_err();
+    assert!(told(&lost).contains("the connection to systemd was lost"), "{lost}");
     assert_eq!(node.file("a.service"), None);
+    assert!(node.fake.state(|state| state.links().is_empty()));
     node.units.load(&name("a.service"), &file(OLD)).await.unwrap();
     assert_eq!(node.file("a.service").as_deref(), Some(OLD));
+}
+
+#[tokio::test]
+async fn a_link_that_can_not_be_made_leaves_no_file() {
+    let node = Node::new();
+    let in_the_way = node.fake.state(|state| state.link_folder.join("a.service"));
+    fs::create_dir(&in_the_way).unwrap();
+    let failed = node.units.load(&name("a.service"), &file(OLD)).await.unwrap_err();
+    assert!(told(&failed).starts_with(&format!("can not link {}: ", in_the_way.display())), "{failed}");
+    assert_eq!(node.file("a.service"), None);
+    assert!(in_the_way.is_dir());
+}
+
+/// systemd, asked to change links, takes every unit for changed on disk until it reads all of them again.
+#[tokio::test]
+async fn systemd_is_not_asked_to_change_links_of_units_that_nobody_wants() {
+    let node = Node::new();
+    node.units.load(&name("a.service"), &file(OLD)).await.unwrap();
+    assert_eq!(node.fake.state(|state| state.links()["a.service"].clone()), node.folder.join("a.service"));
+    node.units.start(&name("a.service")).await.unwrap();
+    node.units.unload(&name("a.service")).await.unwrap();
+    assert!(node.fake.state(|state| state.links().is_empty()));
+    let calls = node.fake.state(|state| state.calls.clone());
+    assert!(!calls.iter().any(|call| call.contains("UnitFiles")), "{calls:?}");
 }
 
 /// A unit of the machine itself, in its load state and by its file, and one that is in the memory in an active state.
@@ -90,7 +113,7 @@ async fn check_clash(elsewhere: (&str, &'static str, &'static str), active: &str
         (Some(expected), Err(Error::Clash { unit, path })) => {
             assert_eq!((unit.as_str(), path.as_path()), ("a@1.service", Path::new(expected)));
             assert_eq!(node.file("a@1.service"), None);
-            assert_eq!(node.fake.calls("LinkUnitFiles"), 0);
+            assert!(node.fake.state(|state| state.links().is_empty()));
         }
         (expected, loaded) => panic!("{expected:?} was expected, {loaded:?} came"),
     }

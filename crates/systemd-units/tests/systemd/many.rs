@@ -16,14 +16,15 @@ fn names() -> Vec<unit_file::UnitName> {
 #[tokio::test]
 async fn a_thousand_units_come_and_go() {
     let node = Node::new();
-    let (units, names, text) = (&node.units, names(), file("[Service]\nExecStart=/bin/sleep 1\n"));
+    let (units, names, text) =
+        (&node.units, names(), file("[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=x.target\n"));
 
-    node.fake.state(|state| state.hold = Some(("LinkUnitFiles", AT_ONCE)));
+    node.fake.state(|state| state.hold = Some(("EnableUnitFiles", AT_ONCE)));
     let loading = try_join_all(names.iter().map(|name| units.load(name, &text)));
     loading.await.unwrap();
     node.fake.state(|state| state.hold = None);
     units.reload().await.unwrap();
-    assert_eq!((node.fake.calls("LinkUnitFiles"), node.fake.calls("Reload")), (UNITS, 1));
+    assert_eq!((node.fake.calls("EnableUnitFiles"), node.fake.calls("Reload")), (UNITS, 1));
     assert_eq!(units.found().await.unwrap().len(), UNITS);
 
     node.fake.state(|state| state.hold = Some(("StartUnit", AT_ONCE)));
@@ -56,7 +57,7 @@ async fn a_thousand_units_come_and_go() {
     let calls = node.fake.calls("DisableUnitFiles");
     assert!(calls <= UNITS / 2, "{calls}");
     assert_eq!(units.found().await.unwrap().len(), 0);
-    assert!(node.fake.state(|state| state.links.is_empty() && state.units.is_empty()));
+    assert!(node.fake.state(|state| state.links().is_empty() && state.units.is_empty()));
     assert_eq!(node.fake.state(|state| state.dials), 1);
 }
 

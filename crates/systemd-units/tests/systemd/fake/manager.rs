@@ -1,6 +1,7 @@
 //! What systemd's manager, and the bus itself, answer.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use zbus::message::Header;
 use zbus::{DynamicType, Message, OwnedObjectPath, Variant};
@@ -59,7 +60,7 @@ impl State {
                 self.subscribed = true;
                 Ok(answer(header, &()))
             }
-            "LinkUnitFiles" | "EnableUnitFiles" => Ok(self.files(header, method, message)),
+            "EnableUnitFiles" => Ok(self.enable(header, message)),
             "DisableUnitFiles" => self.disable(header, message),
             "Reload" => Ok(self.reload(header)),
             "StartUnit" => self.start(header, unit),
@@ -89,27 +90,13 @@ impl State {
         }
     }
 
-    fn files(&mut self, header: &Header<'_>, method: &str, message: &Message) -> Vec<Out> {
-        let body = message.body();
-        match method {
-            "LinkUnitFiles" => {
-                let (paths, runtime, force): (Vec<String>, bool, bool) = body.deserialize().unwrap();
-                assert!(runtime && force, "links would be kept, or old ones stay");
-                for path in paths.into_iter().map(PathBuf::from) {
-                    let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                    self.links.insert(name, path);
-                }
-                answer(header, &Links::new())
-            }
-            _ => {
-                let (names, runtime, force): (Vec<String>, bool, bool) = body.deserialize().unwrap();
-                assert!(runtime && force, "links would be kept, or old ones stay");
-                if !self.nothing_to_enable {
-                    self.enabled.extend(names);
-                }
-                answer(header, &(!self.nothing_to_enable, Links::new()))
-            }
+    fn enable(&mut self, header: &Header<'_>, message: &Message) -> Vec<Out> {
+        let (names, runtime, force): (Vec<String>, bool, bool) = message.body().deserialize().unwrap();
+        assert!(runtime && force, "links would be kept, or old ones stay");
+        if !self.nothing_to_enable {
+            self.enabled.extend(names);
         }
+        answer(header, &(!self.nothing_to_enable, Links::new()))
     }
 
     fn disable(&mut self, header: &Header<'_>, message: &Message) -> Answers {
@@ -119,7 +106,8 @@ impl State {
             return Err(("org.freedesktop.DBus.Error.AccessDenied", "Permission denied".to_owned()));
         }
         for name in names {
-            self.links.remove(&name);
+            // As it does with links to what is enabled.
+            fs::remove_file(self.link_folder.join(&name)).unwrap_or_default();
             self.enabled.remove(&name);
         }
         Ok(answer(header, &Links::new()))
@@ -222,7 +210,8 @@ impl State {
 
     fn property(&mut self, header: &Header<'_>, message: &Message) -> Vec<Out> {
         let path = header.path().unwrap().as_str();
-        let names = self.units.keys().chain(self.links.keys()).chain(self.elsewhere.keys());
+        let links = self.links();
+        let names = self.units.keys().chain(links.keys()).chain(self.elsewhere.keys());
         let unit = unit_of(path, names).unwrap_or_default();
         let (interface, property): (String, String) = message.body().deserialize().unwrap();
         let value = match property.as_str() {
@@ -244,11 +233,11 @@ impl State {
     /// What the files say of a unit.
     fn read(&self, unit: &str) -> Unit {
         let template = unit.split_once('@').map(|(prefix, _)| format!("{prefix}@.service"));
-        let link = self.links.get(unit).filter(|path| path.exists());
+        let link = fs::read_link(self.link_folder.join(unit)).ok().filter(|path| path.exists());
         if let Some((load, fragment)) = self.elsewhere.get(unit) {
             Unit::of(load, "inactive", Path::new(fragment))
         } else if let Some(path) = link {
-            Unit::of("loaded", "inactive", path)
+            Unit::of("loaded", "inactive", &path)
         } else if let Some((load, fragment)) = template.and_then(|name| self.elsewhere.get(&name)) {
             Unit::of(load, "inactive", Path::new(fragment))
         } else {

@@ -7,6 +7,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,8 @@ pub struct State {
     /// What was called, in order: `StopUnit a.service`.
     pub calls: Vec<String>,
     pub units: BTreeMap<String, Unit>,
-    pub links: BTreeMap<String, PathBuf>,
+    /// Where it looks for units of the folder.
+    pub link_folder: PathBuf,
     pub enabled: BTreeSet<String>,
     /// Units of the machine itself, by their load states and files.
     pub elsewhere: BTreeMap<String, (&'static str, &'static str)>,
@@ -97,6 +99,17 @@ pub enum Out {
 pub struct Fake {
     state: Arc<Mutex<State>>,
     news: Arc<Notify>,
+}
+
+impl State {
+    /// Where the links in its folder lead.
+    pub fn links(&self) -> BTreeMap<String, PathBuf> {
+        let entries = fs::read_dir(&self.link_folder).into_iter().flatten().map(Result::unwrap);
+        let link = |entry: fs::DirEntry| {
+            (entry.file_name().into_string().unwrap(), fs::read_link(entry.path()).unwrap())
+        };
+        entries.map(link).collect()
+    }
 }
 
 impl Fake {
@@ -147,7 +160,10 @@ impl Node {
         let kept = tempfile::tempdir().unwrap();
         let folder = kept.path().canonicalize().unwrap().join("units");
         let fake = Fake::default();
-        let units = Units::over(&folder, Box::new(fake.clone())).unwrap();
+        let links = kept.path().join("links");
+        fs::create_dir(&links).unwrap();
+        fake.state(|state| state.link_folder.clone_from(&links));
+        let units = Units::over(&folder, links, Box::new(fake.clone())).unwrap();
         Self { fake, units, folder, _kept: kept }
     }
 
@@ -158,9 +174,12 @@ impl Node {
     /// A unit that is loaded, as systemd sees it after a reload, and runs if it is `active`.
     pub fn put(&self, unit: &str, active: &str) {
         let path = self.folder.join(unit);
-        fs::write(&path, "[Service]\nExecStart=/bin/sleep 1\n").unwrap();
+        fs::write(&path, "[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=x.target\n").unwrap();
         self.fake.state(|state| {
-            state.links.insert(unit.to_owned(), path.clone());
+            let link = state.link_folder.join(unit);
+            if !link.is_symlink() {
+                symlink(&path, link).unwrap();
+            }
             state.units.insert(unit.to_owned(), Unit::of("loaded", active, &path));
         });
     }
