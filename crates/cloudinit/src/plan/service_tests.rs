@@ -1,6 +1,7 @@
 //! What each block of `coreos` tells its service: every field, in the order of contract 2.5.
 
 use super::*;
+use crate::plan::{Step, When};
 use crate::{check, config, yaml};
 
 /// A field's value, by the sort of it: text, integer, float or truth.
@@ -108,4 +109,27 @@ fn every_setting_in_the_order_of_the_contract() {
          t:etcd_password t:ip_masq t:subnet_file t:interface=FLANNELD_IFACE t:public_ip",
     );
     assert!(flannel.ends_with("FLANNELD_PUBLIC_IP=x"), "{flannel}");
+}
+
+/// A machine that runs already has what it was told in effect at once; one that boots has the service not started yet.
+#[test]
+fn services_that_run_are_restarted_with_their_new_options() {
+    let text = "coreos: {fleet: {metadata: a=b}, etcd: {name: a}, locksmith: {group: g}}";
+    let document = yaml::read(text.as_bytes()).unwrap();
+    let checked = check::check(&config::read(document.root.as_deref())).unwrap();
+    let settings = Settings { ssh_key_name: "k".into() };
+    let plan = plan(&checked, &Addresses::default(), &Facts::default(), &settings);
+    let written = |path: &str| {
+        let is_it = |step: &Step| matches!(&step.action, Action::Write(write) if write.path == path);
+        plan.steps.iter().position(is_it)
+    };
+    let mut restarted = Vec::new();
+    for (at, step) in plan.steps.iter().enumerate() {
+        if let Action::Unit { unit, command, when: When::Written(path) } = &step.action {
+            assert_eq!(command, "try-restart");
+            assert!(written(path).unwrap() < at, "{path}");
+            restarted.push(unit.as_str());
+        }
+    }
+    assert_eq!(restarted, ["fleet.service", "locksmithd.service"]);
 }

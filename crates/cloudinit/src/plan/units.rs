@@ -13,6 +13,13 @@ const UPDATE_UNIT: &str = "update-engine.service";
 const TIME_UNIT: &str = "systemd-timesyncd.service";
 const NETWORK_UNIT: &str = "systemd-networkd.service";
 
+/// Services that run with new options at once where they run already, each with its drop-in. Not etcd: who changes the
+/// options of all members would restart them one upon the other.
+const RESTARTED: [(&str, &str); 2] = [
+    ("fleet.service", "/run/systemd/system/fleet.service.d/20-cloudinit.conf"),
+    (LOCKSMITH_UNIT, "/run/systemd/system/locksmithd.service.d/20-cloudinit.conf"),
+];
+
 /// What makes the daemons look again.
 struct Changes {
     units: bool,
@@ -54,6 +61,16 @@ pub(super) fn plan(checked: &Checked, network_files: bool, deferred: Vec<Action>
     if !checked.system.time_servers.is_empty() {
         let when = When::Written(TIME_SERVERS_PATH);
         command(TIME_UNIT, "restart", when, "the time servers were written", plan);
+    }
+    for service in checked.services.iter().filter(|service| !service.variables.is_empty()) {
+        // What the strategy says of it comes below.
+        let is_told = strategy.is_some() && service.service.unit == Some(LOCKSMITH_UNIT);
+        if is_told {
+            continue;
+        }
+        if let Some((unit, path)) = RESTARTED.iter().find(|(unit, _)| service.service.unit == Some(unit)) {
+            command(unit, "try-restart", When::Written(path), "its options were written", plan);
+        }
     }
     commands(checked, strategy, plan);
 }
