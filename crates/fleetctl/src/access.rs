@@ -9,6 +9,10 @@ use crate::global::Ssh;
 /// What the acceptance list promises, before the original's longer text.
 const NO_AGENT: &str = "SSH_AUTH_SOCK environment variable must be set";
 
+/// What is not in the original's.
+const HINT: &str =
+    "hint: log in with your agent's keys (ssh -A, keelson ssh NAME -- -A), or give --ssh-identity-file FILE";
+
 pub fn settings(ssh: &Ssh) -> Settings {
     Settings {
         user: ssh.user.clone(),
@@ -26,7 +30,7 @@ fn agent() -> Option<PathBuf> {
 /// An error of SSH behind `prefix`.
 pub fn told(prefix: &str, error: &Error) -> String {
     match error {
-        Error::NoAgent => format!("{NO_AGENT}\n{prefix}{error}"),
+        Error::NoAgent => format!("{NO_AGENT}\n{prefix}{error}\n{HINT}"),
         other => format!("{prefix}{other}"),
     }
 }

@@ -16,7 +16,9 @@ pub const COMMAND: Command = Command {
     name: "journal",
     arguments: "UNIT",
     summary: "show what a unit wrote, from whichever machine runs it",
-    description: &["Where there is no SSH key to use, the machine is asked through the API."],
+    description: &[
+        "A unit of another machine is read over SSH: with an agent (ssh -A), or --ssh-identity-file.",
+    ],
     flags: &[
         Flag::new("lines", Takes::Number, "how many of the last lines").default("10"),
         Flag::switch("follow,f", "go on as new lines come, until ctrl-C"),

@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
     summary: "show what systemctl says of units, wherever they are",
     description: &[
         "Of a global unit: on every machine that has it. Ends with systemctl's exit code, 3 for inactive.",
-        "Where there is no SSH key to use, the machines are asked through the API.",
+        "Units of other machines are asked for over SSH: with an agent (ssh -A), or --ssh-identity-file.",
     ],
     flags: &[SSH_PORT],
     examples: &[("fleetctl status hello.service", "with the last lines of its journal")],
