@@ -24,12 +24,17 @@ const HOST_DIRECTORIES: [&str; 3] = ["/proc", "/dev", "/sys"];
 const ROOT_LINKS: [(&str, &str); 4] =
     [("usr/bin", "bin"), ("usr/sbin", "sbin"), ("usr/lib", "lib"), ("usr/lib64", "lib64")];
 
+/// Directories that hosts have, one of which is covered by the new root.
+const ROOTS: [&str; 5] = ["/mnt", "/media", "/srv", "/opt", "/boot"];
+
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     #[error("{0} is no tools tree: it has no usr/bin")]
     NoTree(PathBuf),
     #[error("path {0} holds a NUL byte")]
     Nul(PathBuf),
+    #[error("something is used below each of {}: one of them must be free", ROOTS.join(", "))]
+    NoRoot,
     #[error("shared folder {0} is not absolute")]
     Relative(PathBuf),
 }
@@ -94,9 +99,7 @@ struct MountPlan {
 
 impl MountPlan {
     fn new(tree: &Path, shared: &[PathBuf]) -> Result<Self, SandboxError> {
-        // The new root is a tmpfs on a directory that every host has and that is covered only in
-        // the child's own namespace.
-        let root = Path::new("/mnt");
+        let root = &root_beside(shared.iter().map(PathBuf::as_path).chain([tree]))?;
         let mut plan = Self {
             root: c_string(root)?,
             directories: Vec::new(),
@@ -107,14 +110,14 @@ impl MountPlan {
             rootless: !nix::unistd::geteuid().is_root(),
         };
         for name in ["usr", "etc"] {
-            plan.bind(&tree.join(name), &root.join(name), true)?;
+            plan.bind(&tree.join(name), root, Path::new(name), true)?;
         }
         for host in HOST_DIRECTORIES {
-            plan.bind(Path::new(host), &root.join(&host[1..]), false)?;
+            plan.bind(Path::new(host), root, Path::new(&host[1..]), false)?;
         }
         for folder in shared {
             let below = folder.strip_prefix("/").map_err(|_| SandboxError::Relative(folder.clone()))?;
-            plan.bind(folder, &root.join(below), false)?;
+            plan.bind(folder, root, below, false)?;
         }
         plan.directories.push(c_string(&root.join("var"))?);
         plan.directories.push(c_string(&root.join("var/tmp"))?);
@@ -124,8 +127,10 @@ impl MountPlan {
         Ok(plan)
     }
 
-    fn bind(&mut self, from: &Path, to: &Path, read_only: bool) -> Result<(), SandboxError> {
-        let mut ancestors: Vec<_> = to.ancestors().take_while(|path| *path != Path::new("/mnt")).collect();
+    /// `below` is where it stands in the new root.
+    fn bind(&mut self, from: &Path, root: &Path, below: &Path, read_only: bool) -> Result<(), SandboxError> {
+        let to = &root.join(below);
+        let mut ancestors: Vec<_> = to.ancestors().take_while(|path| *path != root).collect();
         ancestors.reverse();
         for ancestor in ancestors {
             self.directories.push(c_string(ancestor)?);
@@ -174,6 +179,15 @@ impl MountPlan {
     }
 }
 
+/// Where the new root is put: a tmpfs covers the directory, in the child's own namespace only. What is shown to programs
+/// must not stand below it.
+fn root_beside<'a>(shown: impl Iterator<Item = &'a Path>) -> Result<PathBuf, SandboxError> {
+    let shown: Vec<&Path> = shown.collect();
+    let is_free = |root: &&Path| root.is_dir() && !shown.iter().any(|path| path.starts_with(root));
+    let free = ROOTS.map(Path::new).into_iter().find(is_free);
+    free.map(Path::to_path_buf).ok_or(SandboxError::NoRoot)
+}
+
 fn write_map(path: &std::ffi::CStr, content: &[u8]) -> io::Result<()> {
     let file = nix::fcntl::open(path, nix::fcntl::OFlag::O_WRONLY, nix::sys::stat::Mode::empty())?;
     nix::unistd::write(&file, content)?;
@@ -183,4 +197,17 @@ fn write_map(path: &std::ffi::CStr, content: &[u8]) -> io::Result<()> {
 fn c_string(path: &Path) -> Result<CString, SandboxError> {
     let bytes: &OsStr = path.as_os_str();
     CString::new(bytes.as_bytes()).map_err(|_| SandboxError::Nul(path.to_path_buf()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_root_covers_nothing_that_is_shown() {
+        let root = |shown: &[&str]| root_beside(shown.iter().map(Path::new));
+        assert_eq!(root(&["/home/a", "/mnt-of-mine"]).unwrap(), Path::new("/mnt"));
+        assert_ne!(root(&["/home/a", "/mnt/c/Users/a"]).unwrap(), Path::new("/mnt"));
+        assert!(matches!(root(&ROOTS), Err(SandboxError::NoRoot)));
+    }
 }
