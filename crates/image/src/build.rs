@@ -152,8 +152,8 @@ impl<'a> Build<'a> {
         }
         release.profile = options.profile;
         let lock = Lock::read(&options.checkout.join("os/packages.lock"))?;
-        let work = Work::open(&options.work, &options.cancel, || {
-            progress.note("waiting for another build in this folder")
+        let work = Work::open(&options.work, &options.cancel, |holder| {
+            progress.note(&format!("waiting for {holder} that builds in {}", options.work.display()));
         })?;
         Ok(Self { options, progress, release, lock, work, seconds: Vec::new(), _modes: modes })
     }
@@ -389,7 +389,7 @@ mod tests {
     fn while_a_build_is_looked_at_no_other_one_has_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let stop = std::sync::atomic::AtomicBool::new(true);
-        let open = || Work::open(folder.path(), &stop, || ());
+        let open = || Work::open(folder.path(), &stop, |_| ());
         let built = Built::of_disk(folder.path(), Path::new("disk.raw"));
         assert!(matches!(open(), Err(WorkError::Stopped(_))));
         drop(built);

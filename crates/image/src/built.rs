@@ -60,7 +60,7 @@ impl Built {
             tools: PathBuf::new(),
             seconds: Vec::new(),
             // invariant: the folder is the test's own.
-            _work: Work::open(work, &never, || ()).unwrap(),
+            _work: Work::open(work, &never, |_| ()).unwrap(),
         }
     }
 }

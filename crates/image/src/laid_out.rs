@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn what_is_not_as_it_was_made_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
-        let work = Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+        let work = Work::open(folder.path(), &AtomicBool::new(false), |_| ()).unwrap();
         let made = Cell::new(0);
         let look = || {
             let make = |folder: &Path| {

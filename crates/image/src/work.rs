@@ -5,10 +5,10 @@
 //! too, and goes on where it was.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,17 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Puts everything on disk that a folder's file system has been given.
 type Flush = fn(&Path) -> io::Result<()>;
+
+/// Between two words of who is waited for.
+const TOLD_EACH: Duration = Duration::from_secs(30);
+
+/// Who has the lock, and for how long.
+fn holder(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let since = fs::metadata(path).and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+    let time = since.map(|since| format!(", for {} s", since.as_secs())).unwrap_or_default();
+    if text.is_empty() { "another keelson".to_owned() } else { format!("another keelson ({text}{time})") }
+}
 
 /// The open work folder; only one process has it at a time.
 #[derive(Debug)]
@@ -47,26 +58,33 @@ pub enum WorkError {
 }
 
 impl Work {
-    /// Waits, after calling `waiting`, where another build has the folder; until `stop` is set.
-    pub fn open(folder: &Path, stop: &AtomicBool, waiting: impl FnOnce()) -> Result<Self, WorkError> {
+    /// Waits where another build has the folder, until `stop` is set; `waiting` is told who that is at first, and each
+    /// half minute.
+    pub fn open(folder: &Path, stop: &AtomicBool, waiting: impl Fn(&str)) -> Result<Self, WorkError> {
         make_folder(folder)?;
         let path = folder.join("lock");
-        let mut file = File::create(&path).at(&path)?;
-        let mut waiting = Some(waiting);
-        let lock = loop {
+        // What it says of who has it is kept.
+        let options = || File::options().write(true).create(true).truncate(false).open(&path);
+        let mut file = options().at(&path)?;
+        let begun = Instant::now();
+        let mut told = 0;
+        let mut lock = loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => break lock,
                 Err((again, nix::errno::Errno::EWOULDBLOCK)) => file = again,
                 Err((_, error)) => return Err(WorkError::Lock { path, source: error.into() }),
             }
-            if let Some(waiting) = waiting.take() {
-                waiting();
+            if begun.elapsed() >= TOLD_EACH * told {
+                waiting(&holder(&path));
+                told += 1;
             }
             if stop.load(Ordering::Relaxed) {
                 return Err(WorkError::Stopped(folder.to_path_buf()));
             }
             std::thread::sleep(LOCK_INTERVAL);
         };
+        let text = format!("process {}", std::process::id());
+        lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes())).at(&path)?;
         let work = Self { folder: folder.to_path_buf(), _lock: lock, flush };
         // What a build left that was cut: nobody else is at it, and it takes room.
         for shelf in work.shelves()? {
@@ -225,7 +243,7 @@ mod tests {
     #[test]
     fn a_result_is_made_once_and_never_half() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |stop| Work::open(folder.path(), &AtomicBool::new(stop), || ());
+        let open = |stop| Work::open(folder.path(), &AtomicBool::new(stop), |_| ());
         let work = open(false).unwrap();
         assert!(matches!(open(true), Err(WorkError::Stopped(_))), "two have the folder");
         let key = Key::new("v1").with("input");
@@ -248,7 +266,7 @@ mod tests {
     #[test]
     fn what_is_filled_bit_by_bit_outlives_a_cut_and_few_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+        let open = || Work::open(folder.path(), &AtomicBool::new(false), |_| ()).unwrap();
         let fill = |name: &str| open().continued("kind", &Key::new(name)).unwrap();
         let first = fill("1");
         fs::write(first.join("half"), "").unwrap();
@@ -266,7 +284,7 @@ mod tests {
     fn what_is_in_use_outlives_any_number_of_builds() {
         let folder = tempfile::tempdir().unwrap();
         let build = |name: &str| {
-            let work = Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+            let work = Work::open(folder.path(), &AtomicBool::new(false), |_| ()).unwrap();
             // Its age is the file system's, in ticks of some milliseconds.
             std::thread::sleep(Duration::from_millis(20));
             let (place, _) = work.result::<TreeError>("kind", &Key::new(name), |_| Ok(())).unwrap();
@@ -287,7 +305,7 @@ mod tests {
     #[test]
     fn a_result_is_on_disk_before_it_has_its_name() {
         let folder = tempfile::tempdir().unwrap();
-        let mut work = Work::open(folder.path(), &AtomicBool::new(false), || ()).unwrap();
+        let mut work = Work::open(folder.path(), &AtomicBool::new(false), |_| ()).unwrap();
         let make = |partial: &Path| crate::tree::put(&partial.join("whole"), b"", 0o644);
         let key = Key::new("v1");
         work.flush = |partial| {

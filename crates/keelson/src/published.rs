@@ -159,7 +159,9 @@ pub fn provide(
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
     let folder = user_cache().join(CACHE);
-    let work = Work::open(&folder, cancel, || context.progress.note("waiting for another keelson's fetch"))?;
+    let work = Work::open(&folder, cancel, |holder| {
+        context.progress.note(&format!("waiting for {holder} that fetches into {}", folder.display()));
+    })?;
     let step = context.progress.step("image");
     let making =
         Making { checkout: &checkout, about: &about, tools: &tools, work: &work, published: &published };

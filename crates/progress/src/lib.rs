@@ -1,10 +1,10 @@
 //! The lines that long work shows: one a step, with what it found and how long it took.
 //!
 //! Everything goes to stderr, so that stdout stays for results. On a terminal a running step is a
-//! live line; elsewhere only its end is printed. It must never decide anything: work that runs
+//! live line; elsewhere its end is printed, and what it is at while it takes long. It must never decide anything: work that runs
 //! quietly runs the same.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,6 +14,9 @@ const NAME_WIDTH: usize = 9;
 /// Columns of a step's name and result.
 const TEXT_WIDTH: usize = 72;
 const TICK: Duration = Duration::from_millis(120);
+/// Where there is no terminal: a step says what it is at after so long, and then each half minute.
+const SILENCE: Duration = Duration::from_secs(3);
+const TOLD_EACH: Duration = Duration::from_secs(30);
 
 /// The terminal's live lines: of steps that run beside each other each has its own.
 static LIVE: LazyLock<MultiProgress> =
@@ -42,7 +45,7 @@ impl Progress {
         );
         bar.set_prefix(format!("{name:<NAME_WIDTH$} "));
         bar.enable_steady_tick(TICK);
-        Step { name: name.to_owned(), shown: self, started: Instant::now(), bar }
+        Step { name: name.to_owned(), shown: self, started: Instant::now(), bar, told: Mutex::default() }
     }
 
     /// A remark that stands above the running steps.
@@ -62,12 +65,28 @@ pub struct Step {
     shown: Progress,
     started: Instant,
     bar: ProgressBar,
+    /// When a line last said what it is at.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Step {
-    /// What the step is at, replacing what was said before.
+    /// What the step is at, replacing what was said before. Without a terminal it is a line, now and then.
     pub fn set(&self, detail: impl Into<String>) {
-        self.bar.set_message(detail.into());
+        let detail = detail.into();
+        if self.shown == Progress::Shown && self.bar.is_hidden() && self.is_time() {
+            eprintln!("{}", line(&self.name, &format!("... {detail}"), self.started.elapsed()));
+        }
+        self.bar.set_message(detail);
+    }
+
+    /// Whether it is so long that anything was said, and takes note of it.
+    fn is_time(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = told.map_or(self.started.elapsed() >= SILENCE, |told| told.elapsed() >= TOLD_EACH);
+        if is_time {
+            *told = Some(Instant::now());
+        }
+        is_time
     }
 
     /// Ends the step with its result and returns its duration.

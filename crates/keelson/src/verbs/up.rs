@@ -235,8 +235,9 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
     let up = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                step.set(state().line());
-                if !is_terminal {
+                if is_terminal {
+                    step.set(state().line());
+                } else {
                     state().news().iter().for_each(|line| context.progress.note(line));
                 }
                 std::thread::sleep(SHOWN_EVERY);
