@@ -9,6 +9,7 @@ mod fleet;
 mod image;
 mod kv;
 mod payload;
+mod phases;
 mod unasked;
 
 use std::path::Path;
@@ -39,6 +40,8 @@ pub enum Topic {
     Fleet,
     /// An update's payloads of real images: sizes, times, memory; only when named, alone
     Payload,
+    /// An emulated machine's boot, phase by phase: processor seconds; only when named, alone
+    Phases,
     /// The channel server under 10,000 machines that poll; only when named, alone
     Updates,
 }
@@ -63,12 +66,17 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
             print!("{}", rows(&figure::bench(&root, "channel-server", "updates", &[])?));
             return Ok(true);
         }
+        [Topic::Phases] => {
+            let program = crate::keelson::build(&root)?;
+            print!("{}", rows(&phases::figures(&program, &root)?));
+            return Ok(true);
+        }
         [Topic::Cloudinit] => {
             print!("{}", rows(&cloudinit::figures(&root)?));
             return Ok(true);
         }
         _ if topics.iter().any(is_alone) => {
-            bail!("`growth`, `fleet`, `cloudinit`, `payload` and `updates` are measured alone")
+            bail!("`growth`, `fleet`, `cloudinit`, `payload`, `phases` and `updates` are measured alone")
         }
         _ => {}
     }
@@ -101,7 +109,10 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
 }
 
 fn is_alone(topic: &Topic) -> bool {
-    matches!(topic, Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload | Topic::Updates)
+    matches!(
+        topic,
+        Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload | Topic::Phases | Topic::Updates
+    )
 }
 
 fn boot(program: &Path, back_end: &str, machines: u32, target: &'static str) -> Result<Vec<Figure>> {

@@ -1,0 +1,175 @@
+//! What an emulated machine's boot costs, phase by phase: processor seconds of its QEMU, and time.
+//!
+//! Processor seconds change less from day to day than times, and are what several machines share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::NO_USER_DATA;
+use super::figure::Figure;
+
+const ROUNDS: usize = 3;
+const CLUSTER: &str = "phases";
+/// Of the first machine, below the cluster's folder.
+const CONSOLE: &str = "core-01/console.log";
+const READY: &str = "core-01/host/ready.json";
+/// Between two looks at the machine.
+const LOOK: Duration = Duration::from_millis(50);
+/// What /proc counts processor time in, on every Linux of today.
+const TICKS_IN_A_SECOND: f64 = 100.0;
+/// What firmware and machine show at the end of each phase, and what that is called.
+const ENDS: [(&str, &str, &str); 3] = [
+    (CONSOLE, "BdsDxe: starting", "firmware"),
+    (READY, "\"state\":\"starting\"", "kernel, initrd, first units"),
+    (READY, "\"state\":\"ready\"", "provisioning and services"),
+];
+
+/// Since the machine was switched on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    processor: f64,
+    time: f64,
+}
+
+/// Each phase of a boot without user-data, and with the sample.
+pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
+    let sample = root.join("cloud-config/user-data.sample");
+    let sample = sample.to_str().context("the checkout's path is no text")?;
+    let mut figures = Vec::new();
+    for (what, user_data) in [("no user-data", NO_USER_DATA), ("the sample", sample)] {
+        let mut boots = Vec::new();
+        for round in 1..=ROUNDS {
+            eprintln!("boot {round} of {ROUNDS}, {what}");
+            boots.push(boot(program, user_data)?);
+        }
+        figures.extend(rows(what, user_data, &boots));
+    }
+    Ok(figures)
+}
+
+/// The median of each phase.
+fn rows(what: &str, user_data: &str, boots: &[[Cost; ENDS.len()]]) -> Vec<Figure> {
+    let median = |of: &dyn Fn(&[Cost; ENDS.len()]) -> f64| {
+        let mut all: Vec<f64> = boots.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or_default()
+    };
+    let row = |name: &str, processor: f64, time: f64| Figure {
+        what: format!("emulated boot, {what}: {name}"),
+        target: "".into(),
+        measured: format!("{processor:.1} s processor, {time:.1} s"),
+        command: format!(
+            "cargo xtask bench phases (up --nodes 1 --user-data {user_data}, {} boots)",
+            boots.len()
+        ),
+    };
+    let phase = |at: usize| {
+        let before = |boot: &[Cost; ENDS.len()]| if at == 0 { Cost::default() } else { boot[at - 1] };
+        let processor = median(&|boot| boot[at].processor - before(boot).processor);
+        row(ENDS[at].2, processor, median(&|boot| boot[at].time - before(boot).time))
+    };
+    let last = ENDS.len() - 1;
+    let whole = row("all until ready", median(&|boot| boot[last].processor), median(&|boot| boot[last].time));
+    (0..ENDS.len()).map(phase).chain([whole]).collect()
+}
+
+/// What the machine had cost at the end of each phase.
+fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
+    let folder = tempfile::tempdir().context("a folder for the machine")?;
+    let keelson = |words: &[&str]| {
+        let mut command = Command::new(program);
+        command.arg("--state-dir").arg(folder.path()).args(["--cluster", CLUSTER, "--quiet"]).args(words);
+        command.stdin(Stdio::null());
+        command
+    };
+    let mut up = keelson(&["up", "--nodes", "1", "--user-data", user_data])
+        .stdout(Stdio::null())
+        .spawn()
+        .context("can not run keelson")?;
+    let costs = watch(&folder.path().join(CLUSTER), || Ok(up.try_wait()?.is_some()));
+    let done = up.wait()?;
+    let removed = keelson(&["destroy"]).status().context("can not run keelson")?;
+    if !done.success() || !removed.success() {
+        bail!("the machine did not come up, or was not removed");
+    }
+    costs
+}
+
+/// Until the machine is ready.
+fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<[Cost; ENDS.len()]> {
+    let mut costs = [Cost::default(); ENDS.len()];
+    let mut begun: Option<Instant> = None;
+    let mut next = 0;
+    while let Some((file, shows, name)) = ENDS.get(next) {
+        let ended = has_ended()?;
+        if let Some(processor) = qemu(&cluster.join("cluster.json")).and_then(processor_time) {
+            let begun = *begun.get_or_insert_with(Instant::now);
+            // The console has bytes that are no text.
+            let shown = fs::read(cluster.join(file)).unwrap_or_default();
+            if String::from_utf8_lossy(&shown).contains(shows) {
+                costs[next] = Cost { processor, time: begun.elapsed().as_secs_f64() };
+                next += 1;
+                continue;
+            }
+        }
+        if ended {
+            bail!("the machine's boot has ended, and the end of its phase `{name}` was not seen");
+        }
+        sleep(LOOK);
+    }
+    Ok(costs)
+}
+
+/// The process of the first machine.
+fn qemu(state: &PathBuf) -> Option<u64> {
+    let state: Value = serde_json::from_slice(&fs::read(state).ok()?).ok()?;
+    state["nodes"][0]["process"]["pid"].as_u64()
+}
+
+/// All that the process has taken so far.
+fn processor_time(pid: u64) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may have blanks: the state is the third field, user and system time are 14 and 15.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / TICKS_IN_A_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read() {
+        let before = processor_time(std::process::id().into()).unwrap();
+        let begun = Instant::now();
+        let mut sum = 0u64;
+        while begun.elapsed() < Duration::from_millis(200) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        let used = processor_time(std::process::id().into()).unwrap() - before;
+        assert!(used > 0.02, "{used}");
+    }
+
+    #[test]
+    fn each_phase_counts_from_the_end_of_the_one_before() {
+        let cost = |processor, time| Cost { processor, time };
+        let boots = [[cost(5.0, 6.0), cost(25.0, 30.0), cost(40.0, 50.0)]];
+        let measured: Vec<String> = rows("x", "y", &boots).into_iter().map(|row| row.measured).collect();
+        assert_eq!(
+            measured,
+            [
+                "5.0 s processor, 6.0 s",
+                "20.0 s processor, 24.0 s",
+                "15.0 s processor, 20.0 s",
+                "40.0 s processor, 50.0 s"
+            ]
+        );
+    }
+}
