@@ -21,7 +21,7 @@ pub mod texts;
 pub mod workers;
 
 /// As the tutorials write it.
-const TUTORIAL: &str = "\
+pub(super) const TUTORIAL: &str = "\
 #cloud-config
 
 coreos:

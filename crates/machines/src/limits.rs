@@ -55,9 +55,14 @@ pub const READY_LINE_MAX: u64 = 64 * 1024;
 
 /// Different lines of a booting machine that count as movement.
 pub const MOVEMENTS_MAX: usize = 4096;
-/// A machine on which nothing has changed for so long is given up; emulated ones are silent for minutes on a slow host.
+/// Between two looks at a silent machine's processor time, and the share that is work: waiting takes less.
+pub const WORK_LOOK: Duration = Duration::from_secs(5);
+pub const WORK_SHARE: f64 = 0.1;
+/// Processor time that a boot may take without showing anything: an emulated kernel and initrd take 40 s.
+pub const WORK_UNSEEN: Duration = Duration::from_secs(200);
+/// Machines of which none changes for so long are given up; emulated ones may wait for a host that swaps.
 pub const SILENCE: Duration = Duration::from_secs(180);
-pub const SILENCE_EMULATED: Duration = Duration::from_secs(600);
+pub const SILENCE_EMULATED: Duration = Duration::from_secs(300);
 /// How often a wait looks for Ctrl-C.
 pub const TICK: Duration = Duration::from_millis(200);
 /// How often logs are looked at.

@@ -73,6 +73,15 @@ impl Process {
         start_time(self.pid) == Some(self.started)
     }
 
+    /// What its threads have taken of the processors so far.
+    #[must_use]
+    pub fn processor_time(self) -> Option<Duration> {
+        let fields = fields(self.pid)?;
+        let ticks =
+            fields.get(USER_TIME)?.parse::<u64>().ok()? + fields.get(SYSTEM_TIME)?.parse::<u64>().ok()?;
+        Some(Duration::from_millis(ticks * MILLIS_OF_A_TICK))
+    }
+
     pub fn signal(self, signal: Signal) -> Result<(), ProcessError> {
         if !self.alive() {
             return Ok(());
@@ -119,12 +128,24 @@ impl Process {
 }
 
 /// Field 22 of `/proc/PID/stat`, or nothing when there is no such process or it is a zombie.
-fn start_time(pid: i32) -> Option<u64> {
+/// Of the fields behind the name: the state is field 3 of `/proc/PID/stat`.
+const STATE: usize = 0;
+const USER_TIME: usize = 11;
+const SYSTEM_TIME: usize = 12;
+const START_TIME: usize = 19;
+/// Linux tells a hundred of them a second, on every machine.
+const MILLIS_OF_A_TICK: u64 = 10;
+
+fn fields(pid: i32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name (field 2) is in parentheses and may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+fn start_time(pid: i32) -> Option<u64> {
+    let fields = fields(pid)?;
+    let state = fields.get(STATE)?;
+    if matches!(state.as_str(), "Z" | "X") { None } else { fields.get(START_TIME)?.parse().ok() }
 }
 
 /// Last line of a log, for an error.

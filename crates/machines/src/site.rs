@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::asked::Asked;
 use crate::backend::{Backend, DiskFault, free_port};
@@ -65,6 +65,8 @@ pub struct Site {
     background: Background,
     cancel: Arc<AtomicBool>,
     ignored: Vec<String>,
+    /// When something last changed on a node that is waited for.
+    moved: Mutex<Instant>,
     _lock: Lock,
 }
 
@@ -138,7 +140,8 @@ impl Site {
             }
         };
         let cluster = Mutex::new(cluster);
-        Ok(Self { layout, cluster, backend, background, cancel, ignored: Vec::new(), _lock: lock })
+        let (ignored, moved) = (Vec::new(), Mutex::new(Instant::now()));
+        Ok(Self { layout, cluster, backend, background, cancel, ignored, moved, _lock: lock })
     }
 
     /// What was asked for when this was made and could not be had, each with what to do about it.

@@ -4,6 +4,7 @@
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 use machines::machine::Machine;
 
+use super::super::fleet::TUTORIAL;
 use super::super::kv::FORMED;
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
@@ -11,22 +12,11 @@ use crate::scenario::{Scenario, Stage, USUAL};
 pub const WALK: Scenario = Scenario {
     name: "walk",
     about: "a newcomer's slips are answered at once, each with what to do about it",
-    user_data: Some(USER_DATA),
+    user_data: Some(TUTORIAL),
     long_on: &[Qemu],
     run: walk,
     ..USUAL
 };
-
-const USER_DATA: &str = "\
-#cloud-config
-
-coreos:
-  units:
-    - name: etcd.service
-      command: start
-    - name: fleet.service
-      command: start
-";
 
 /// None of these has to wait for anything.
 const AT_ONCE: &str = "timeout 20";

@@ -1,5 +1,6 @@
 //! Booting a site's nodes, and waiting until they are ready.
 
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::movement::Movement;
@@ -87,6 +88,15 @@ impl Site {
         Limit::Silence(if self.is_emulated() { limits::SILENCE_EMULATED } else { limits::SILENCE })
     }
 
+    /// When something last changed on any node that is waited for; now, where it was just seen.
+    fn moved(&self, now: bool) -> Instant {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        if now {
+            *moved = Instant::now();
+        }
+        *moved
+    }
+
     /// Waits for a readiness line that is newer than `before`.
     pub fn wait_ready(&self, name: &str, before: &Mark, limit: Limit) -> Result<Ready, SiteError> {
         let node = self.node(name)?;
@@ -94,7 +104,8 @@ impl Site {
         let files = self.layout.node(name);
         let patience = Patience { limit, cancel: &self.cancel };
         let mut stalls = Stalls::from_now(&files.console_log());
-        let mut movement = Movement::from_now(&files.console_log(), &files.ready());
+        let mut movement = Movement::from_now(&files.console_log(), &files.ready(), process);
+        let mut seen = Instant::now();
         let mut look = || {
             if self.is_emulated()
                 && let Some(stall) = stalls.another()
@@ -105,7 +116,11 @@ impl Site {
                 movement.begins_again();
                 return true;
             }
-            movement.has_moved()
+            // A member of a store waits for the others, and changes nothing meanwhile.
+            let of_all = self.moved(movement.has_moved());
+            let changed = of_all > seen;
+            seen = of_all;
+            changed
         };
         ready::wait(&files.ready(), before, process, patience, &mut look).map_err(|why| match why {
             ReadyError::Interrupted => SiteError::Interrupted,

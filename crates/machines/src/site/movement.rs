@@ -1,11 +1,13 @@
-//! Whether a node that is waited for comes any further: what it shows on its console, and what `keelson-ready` says of
-//! the jobs of its boot.
+//! Whether a node that is waited for comes any further: what it shows on its console, what `keelson-ready` says of the
+//! jobs of its boot, and, while it shows nothing, whether it is at work: kernel and initrd are quiet.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use crate::process::Process;
 use crate::{console, limits, ready};
 
 /// Read in small steps by whoever waits. A line that was shown before is no movement, numbers aside: a boot that begins
@@ -16,17 +18,35 @@ pub struct Movement {
     /// Up to where the console was read.
     read: u64,
     seen: HashSet<String>,
+    work: Work,
+}
+
+/// The processor time of the node's process.
+struct Work {
+    process: Process,
+    last: (Instant, Duration),
+    /// Since something was shown.
+    unseen: Duration,
 }
 
 impl Movement {
     /// What the console has from now on counts.
-    pub fn from_now(console: &Path, ready: &Path) -> Self {
+    pub fn from_now(console: &Path, ready: &Path, process: Process) -> Self {
         let read = std::fs::metadata(console).map_or(0, |data| data.len());
-        Self { console: console.to_owned(), ready: ready.to_owned(), read, seen: HashSet::new() }
+        let (console, ready, seen) = (console.to_owned(), ready.to_owned(), HashSet::new());
+        Self { console, ready, read, seen, work: Work::from_now(process) }
     }
 
-    /// Whether anything was shown since the last look that was not shown before.
+    /// Whether anything was shown since the last look that was not shown before, or the node is at work without a word.
     pub fn has_moved(&mut self) -> bool {
+        let shown = self.has_shown();
+        if shown {
+            self.work.unseen = Duration::ZERO;
+        }
+        shown || self.work.goes_on()
+    }
+
+    fn has_shown(&mut self) -> bool {
         let shown = console::plain(&self.new_bytes());
         let of_console = shown.lines().filter(|line| !line.trim().is_empty() && console::job(line).is_none());
         let mut lines: Vec<String> = of_console.map(without_numbers).collect();
@@ -63,6 +83,34 @@ impl Movement {
     }
 }
 
+impl Work {
+    fn from_now(process: Process) -> Self {
+        let last = (Instant::now(), process.processor_time().unwrap_or_default());
+        Self { process, last, unseen: Duration::ZERO }
+    }
+
+    /// Whether it took a good share of a processor since the last look, and not yet more than a boot needs without
+    /// showing anything.
+    fn goes_on(&mut self) -> bool {
+        let (at, before) = self.last;
+        let passed = at.elapsed();
+        if passed < limits::WORK_LOOK {
+            return false;
+        }
+        let Some(now) = self.process.processor_time() else { return false };
+        self.last = (Instant::now(), now);
+        self.is_work(passed, now.saturating_sub(before))
+    }
+
+    fn is_work(&mut self, passed: Duration, taken: Duration) -> bool {
+        if taken < passed.mul_f64(limits::WORK_SHARE) {
+            return false;
+        }
+        self.unseen += taken;
+        self.unseen < limits::WORK_UNSEEN
+    }
+}
+
 fn without_numbers(line: &str) -> String {
     line.chars().filter(|char| !char.is_ascii_digit()).collect()
 }
@@ -80,6 +128,11 @@ mod tests {
             self.0.path().join(name)
         }
 
+        fn movement(&self) -> Movement {
+            let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+            Movement::from_now(&self.at("console"), &self.at("ready"), own)
+        }
+
         fn add(&self, name: &str, text: &str) {
             let mut file = File::options().create(true).append(true).open(self.at(name)).unwrap();
             file.write_all(text.as_bytes()).unwrap();
@@ -90,7 +143,7 @@ mod tests {
     fn what_is_new_is_movement_and_what_comes_again_is_none() {
         let machine = Machine(tempfile::tempdir().unwrap());
         machine.add("console", "of the boot before\n");
-        let mut movement = Movement::from_now(&machine.at("console"), &machine.at("ready"));
+        let mut movement = machine.movement();
         assert!(!movement.has_moved());
         for (text, expected) in [
             ("[ 1.2] systemd[1]: begins\r\n", true),
@@ -109,9 +162,26 @@ mod tests {
     }
 
     #[test]
+    fn work_without_a_word_is_movement_for_a_while() {
+        let machine = Machine(tempfile::tempdir().unwrap());
+        let mut movement = machine.movement();
+        let second = Duration::from_secs(1);
+        assert!(!movement.work.is_work(10 * second, second / 2), "who waits takes so much, too");
+        let unseen = limits::WORK_UNSEEN.as_secs();
+        assert_eq!(
+            (0..unseen).filter(|_| movement.work.is_work(2 * second, second)).count() as u64,
+            unseen - 1
+        );
+        assert!(!movement.work.is_work(2 * second, second));
+        machine.add("console", "something new\n");
+        assert!(movement.has_moved());
+        assert!(movement.work.is_work(2 * second, second));
+    }
+
+    #[test]
     fn fewer_jobs_are_movement() {
         let machine = Machine(tempfile::tempdir().unwrap());
-        let mut movement = Movement::from_now(&machine.at("console"), &machine.at("ready"));
+        let mut movement = machine.movement();
         for (jobs, expected) in [(9, true), (9, false), (8, true), (9, false), (8, false), (7, true)] {
             machine.add(
                 "ready",
