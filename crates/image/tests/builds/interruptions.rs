@@ -96,7 +96,7 @@ fn of_two_builds_in_one_work_folder_the_second_waits_and_says_so() {
     one.wait_until("the first is at work", |_| has_begun(&build.work.join("system/partial"), begun));
     let second = Build { out: build.out.with_file_name("second"), ..build.clone() };
     let mut two = second.start();
-    two.wait_until("the second waits", |two| two.said().contains("waiting for another build in this folder"));
+    two.wait_until("the second waits", |two| two.said().contains("waiting for another keelson (process"));
     assert!(one.child.try_wait().unwrap().is_none(), "the second waited for nobody: {}", one.said());
     let (one, two) = (one.end().expect_success(), two.end().expect_success());
     assert_eq!(one.sha256("raw"), two.sha256("raw"));
