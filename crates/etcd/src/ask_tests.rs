@@ -124,7 +124,7 @@ async fn a_proxy_that_refuses_or_is_not_there_is_named() {
     let error = asked("https://discovery.invalid:443", &url, Some(client)).await.err().unwrap();
     assert_eq!(error, format!("the proxy http://{address} answered 407 Proxy Authentication Required"));
     proxy.join().unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = loopback_port::reserve().unwrap();
     let error = asked("http://discovery.invalid:1", &nobody.to_string(), None).await.err().unwrap();
     assert!(error.starts_with(&format!("connecting to the proxy http://{nobody}: ")), "{error}");
 }

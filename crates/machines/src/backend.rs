@@ -125,7 +125,7 @@ pub fn free_port(wish: u16) -> io::Result<u16> {
     if wish != 0 && TcpListener::bind((Ipv4Addr::LOCALHOST, wish)).is_ok() {
         return Ok(wish);
     }
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(loopback_port::reserve()?.port())
 }
 
 #[cfg(test)]

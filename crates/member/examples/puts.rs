@@ -69,18 +69,14 @@ fn runtime(multi: bool) -> std::io::Result<Runtime> {
     }
 }
 
-/// Ports are free when they are taken here; the listeners take them again at once.
 fn reserve_ports(members: usize) -> std::io::Result<Vec<InitialMember>> {
-    let listeners =
-        (0..members).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-    let urls = listeners.iter().map(|listener| listener.local_addr());
-    let urls = urls.collect::<Result<Vec<_>, _>>()?;
+    let addresses = (0..members).map(|_| loopback_port::reserve()).collect::<Result<Vec<_>, _>>()?;
     let member = |(number, address): (usize, std::net::SocketAddr)| InitialMember {
         id: number as u64 + 1,
         name: format!("m{}", number + 1),
         peer_urls: vec![format!("http://{address}")],
     };
-    Ok(urls.into_iter().enumerate().map(member).collect())
+    Ok(addresses.into_iter().enumerate().map(member).collect())
 }
 
 fn config(folder: &Path, own: &InitialMember, initial: &[InitialMember]) -> MemberConfig {

@@ -3,7 +3,7 @@
 //! It never ends a process that it did not start, and leaves none behind.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -287,10 +287,7 @@ pub(super) fn log_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }
 
-/// Held all at once, so that they differ, and let go before the servers take them.
 pub(super) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let held = (0..count).map(bind).collect::<Result<Vec<_>, _>>().map_err(Failure::io("find free ports"))?;
-    let addresses = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
-    addresses.map_err(Failure::io("ask for a port's number"))
+    let reserved = (0..count).map(|_| loopback_port::reserve()).collect::<Result<Vec<_>, _>>();
+    reserved.map_err(Failure::io("find free ports"))
 }

@@ -1,7 +1,7 @@
 //! The proxy before members that come and go.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ struct Cluster {
 
 /// An address that nobody listens on yet.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    loopback_port::reserve().unwrap()
 }
 
 fn proxy_settings(peers: Vec<String>, saved: PathBuf, read_only: bool) -> ProxySettings {

@@ -3,7 +3,6 @@
 //! The server is Debian's `openssh-server`. It runs in a mount
 //! namespace of its own, where a user `core` is known.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,7 +51,7 @@ impl Stage {
         key(&root.join("host"), "ed25519");
         key(&root.join("user"), "ed25519");
         std::fs::copy(root.join("user.pub"), root.join("authorized")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = loopback_port::reserve().unwrap().port();
         let sshd = Running(start_sshd(root, port));
         let mut model = Model::of_three();
         // Its id is the only one that begins so; the address is the server's.

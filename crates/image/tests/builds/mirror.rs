@@ -45,8 +45,7 @@ pub fn only_mirror(lock: &Lock, manners: &[(&str, Manner)]) -> Vec<(&'static str
 
 /// The environment of a build whose only mirror does not answer.
 pub fn closed_port() -> Vec<(&'static str, OsString)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    environment(listener.local_addr().unwrap().port())
+    environment(loopback_port::reserve().unwrap().port())
 }
 
 /// apt without the host's sources, proxies and further settings.

@@ -225,9 +225,8 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_attempts_end() {
-        // Nobody listens: the port was given to this test and is closed again.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = Url::new(&format!("http://127.0.0.1:{port}/"));
+        let nobody = loopback_port::reserve().unwrap();
+        let url = Url::new(&format!("http://{nobody}/"));
         let client =
             Client::new(&url, Patience::Wait, Duration::from_secs(120), &Log::from_environment()).unwrap();
         let question = Question { method: Method::Get, url: &url, headers: &[], limit: 1 };

@@ -1,7 +1,8 @@
 //! Servers with their own folder and ports on loopback; they end with the value.
 
+use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,10 @@ use crate::transcript::Facts;
 
 /// Debian's server, and where to look for another one.
 const REFERENCE: (&str, &str) = ("/usr/bin/etcd", "KEELSON_REFERENCE_ETCD");
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For a server that runs and does not get there. One that ended is not waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// In the server's folder: what it writes to its error output.
+const LOG: &str = "log";
 const POLL: Duration = Duration::from_millis(20);
 /// As long as the conformance suite waits.
 const QUIET: Duration = Duration::from_millis(600);
@@ -41,7 +45,7 @@ impl Site {
     }
 }
 
-/// Addresses that are free.
+/// Addresses that no other test is given.
 pub struct Places {
     pub url: String,
     pub peer: String,
@@ -49,20 +53,19 @@ pub struct Places {
 
 impl Places {
     pub fn find() -> Places {
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [url, peer] = listeners.map(|one| format!("http://{}", one.local_addr().unwrap()));
+        let [url, peer] = [(); 2].map(|()| format!("http://{}", loopback_port::reserve().unwrap()));
         Places { url, peer }
     }
 }
 
 pub struct Etcd {
     site: Site,
-    child: Child,
+    child: RefCell<Child>,
     /// The other members.
     others: Vec<Etcd>,
     url: String,
     peer: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Etcd {
@@ -89,7 +92,7 @@ impl Etcd {
 
     /// The cluster writes records of its own when it starts; a case counts on the index that comes after them.
     fn wait_until_quiet(&self) {
-        let steady = std::cell::Cell::new((0, Instant::now()));
+        let steady = Cell::new((0, Instant::now()));
         self.wait("an index that stands still", |server| {
             let index = server.index();
             if index != steady.get().0 {
@@ -111,7 +114,7 @@ impl Etcd {
 
     fn spawn(site: Site, name: &str, places: &Places, cluster: &str, state: &str) -> Etcd {
         let folder = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let log = std::fs::File::create(folder.path().join(LOG)).unwrap();
         let mut command = Command::new(site.program());
         if site == Site::Debian {
             command.arg("--enable-v2");
@@ -135,7 +138,8 @@ impl Etcd {
                 )
             });
         let Places { url, peer } = places;
-        Etcd { site, child, others: Vec::new(), url: url.clone(), peer: peer.clone(), _folder: folder }
+        let child = RefCell::new(child);
+        Etcd { site, child, others: Vec::new(), url: url.clone(), peer: peer.clone(), folder }
     }
 
     pub fn facts(&self) -> Facts {
@@ -176,22 +180,39 @@ impl Etcd {
     fn wait(&self, what: &str, done: impl Fn(&Etcd) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
+            if let Some(member) = [self].into_iter().chain(&self.others).find(|member| member.ended()) {
+                panic!("waiting for {what} of {}: {} ended: {}", self.url, member.url, member.log());
+            }
             let seen = self.request("GET", "/v2/stats/store", "");
-            assert!(Instant::now() < deadline, "waited for {what} of {}; last seen: {seen}", self.url);
+            assert!(
+                Instant::now() < deadline,
+                "waited for {what} of {}; last seen: {seen}; its log: {}",
+                self.url,
+                self.log()
+            );
             std::thread::sleep(POLL);
         }
     }
 
+    fn ended(&self) -> bool {
+        self.child.borrow_mut().try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
+    }
+
     pub fn stop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let child = self.child.get_mut();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
 
 impl Drop for Etcd {
     fn drop(&mut self) {
         // It may have been stopped before.
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        if !self.ended() {
             self.stop();
         }
     }
