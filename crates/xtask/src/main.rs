@@ -74,7 +74,9 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let wrong_use = error.is::<verify::UnknownStep>() || error.is::<mutate::UnknownMutant>();
+            let wrong_use = error.is::<verify::UnknownStep>()
+                || error.is::<verify::UnknownPart>()
+                || error.is::<mutate::UnknownMutant>();
             if wrong_use { ExitCode::from(WRONG_USE) } else { ExitCode::FAILURE }
         }
     }

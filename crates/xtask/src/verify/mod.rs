@@ -37,6 +37,7 @@ use plan::Size;
 pub use record::{Flags as RecordFlags, record};
 use report::Report;
 use result::{State, StepResult};
+pub use run::UnknownPart;
 use run::{Run, Step};
 use steps::STEPS;
 
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   cargo verify tidy format         two steps
   cargo verify --skip scenarios    without booted nodes
   cargo verify scenarios-qemu      the usual scenarios on QEMU machines
+  cargo verify scenarios-qemu/kv   one of them
   cargo verify --ci                what .ci/run runs
   cargo verify --ci --plan         which parts that is, and what they take
   cargo verify --all               everything: hours
@@ -54,8 +56,9 @@ Exit codes: 0 verified, 1 failed, 2 wrong use, 3 nothing failed, but something w
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Flags {
-    /// Steps to run, by name or group (`scenarios`); with their usual parts, or the long ones where there are no others
-    #[arg(value_name = "STEP")]
+    /// Steps to run, by name or group (`scenarios`), with their usual parts, or the long ones where there are no others;
+    /// or single parts
+    #[arg(value_name = "STEP[/PART]")]
     only: Vec<String>,
     /// A step or group to leave out
     #[arg(long, value_name = "STEP")]
@@ -104,7 +107,8 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     interrupt::watch()?;
     let workspace = Workspace::load(&workspace::root())?;
     let allowed = Allowed::read(&workspace.root)?;
-    let run = Run::new(&workspace, size(flags), chosen, !flags.only.is_empty())?;
+    let run = Run::new(&workspace, size(flags), chosen, &flags.only)?;
+    run.check_named_parts()?;
     if flags.plan {
         print!("{}", run.shown()?);
         return Ok(Verdict::Verified);
@@ -117,7 +121,7 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
         results.extend(run_step(step, &run));
         run.finished(step.name, &results);
     }
-    let report = Report::new(&results, &run.costs, name(run.size), touched::head(&workspace.root)?);
+    let report = Report::new(&results, &run.costs, name(&run), touched::head(&workspace.root)?);
     write(&report, &workspace)?;
     let verdict = verdict(&results, &allowed, flags.strict || flags.ci);
     println!("\n{}", report.text());
@@ -134,8 +138,10 @@ fn size(flags: &Flags) -> Size {
     }
 }
 
-fn name(size: Size) -> &'static str {
-    match size {
+/// As [`Report::size`] has it.
+fn name(run: &Run<'_>) -> &'static str {
+    match run.size {
+        _ if run.chosen.iter().any(|step| run.parts_named(step.name)) => report::PARTS,
         Size::Change => "change",
         Size::Ci => "ci",
         Size::All => "all",
@@ -151,7 +157,7 @@ fn announce_all(run: &Run<'_>) {
 /// What this size leaves out by design.
 fn scope(run: &Run<'_>) -> String {
     match run.size {
-        _ if run.named => "; the named steps only".to_owned(),
+        _ if run.is_named() => "; the named steps only".to_owned(),
         Size::Change => "; QEMU scenarios, image tests, soaks: with --ci or --all".to_owned(),
         Size::Ci => format!("; slice {} of {}", run.number % rotation::SLICES + 1, rotation::SLICES),
         Size::All => String::new(),
@@ -159,12 +165,7 @@ fn scope(run: &Run<'_>) -> String {
 }
 
 fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
-    let failed: Vec<&str> = run
-        .chosen
-        .iter()
-        .filter(|step| results.iter().any(|result| result.failed() && of_step(result, step)))
-        .map(|step| step.name)
-        .collect();
+    let failed = to_run_again(&run.chosen, results);
     match verdict {
         Verdict::Failed if interrupt::seen() => {
             format!(" interrupted; go on with  cargo verify {}", failed.join(" "))
@@ -177,6 +178,18 @@ fn next(run: &Run<'_>, results: &[StepResult], verdict: Verdict) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// The steps that failed, or of a step its failed parts.
+fn to_run_again(chosen: &[&Step], results: &[StepResult]) -> Vec<String> {
+    let of = |step: &&Step| -> Vec<String> {
+        let failed = || results.iter().filter(|result| result.failed() && of_step(result, step));
+        if failed().any(|result| result.broken.is_empty()) {
+            return vec![step.name.to_owned()];
+        }
+        failed().flat_map(|result| result.broken.clone()).collect()
+    };
+    chosen.iter().flat_map(of).collect()
 }
 
 /// Whether a line of the table is one of this step.
@@ -226,6 +239,9 @@ fn run_step(step: &Step, run: &Run<'_>) -> Vec<StepResult> {
 /// The steps that were asked for.
 fn choose(only: &[String], skip: &[String]) -> Result<Vec<&'static Step>, UnknownStep> {
     let known = |wanted: &str| STEPS.iter().any(|step| selects(wanted, step.name));
+    let step_of =
+        |wanted: &'_ String| wanted.split_once('/').map_or(wanted.clone(), |(step, _)| step.to_owned());
+    let only: Vec<String> = only.iter().map(step_of).collect();
     if let Some(unknown) = only.iter().chain(skip).find(|wanted| !known(wanted)) {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
         return Err(UnknownStep { wanted: unknown.clone(), known: names.join(", ") });
@@ -257,12 +273,29 @@ mod tests {
         check(&["scenarios"], &["scenarios-qemu"], &["scenarios-nspawn"]);
         let all: Vec<_> = STEPS.iter().map(|step| step.name).collect();
         check(&[], &[], &all);
+        check(&["scenarios-qemu/kv", "docs"], &[], &["scenarios-qemu", "docs"]);
     }
 
     #[test]
     fn an_unknown_step_is_refused() {
         let error = choose(&["scen".into()], &[]).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("no step is called scen: there are format, tidy,"), "{error}");
+    }
+
+    #[test]
+    fn what_failed_is_named_to_be_run_again() {
+        let failed = |name: &str, broken: &[&str]| StepResult {
+            broken: broken.iter().map(|part| (*part).to_owned()).collect(),
+            ..StepResult::new(name, State::Failed(String::new()))
+        };
+        let chosen = choose(&["scenarios-qemu".into(), "conformance".into(), "docs".into()], &[]).unwrap();
+        let results = [
+            failed("scenarios-qemu", &["scenarios-qemu/kv", "scenarios-qemu/update"]),
+            failed("conformance: three", &[]),
+            StepResult::new("docs", State::Passed(String::new())),
+        ];
+        let expected = ["scenarios-qemu/kv", "scenarios-qemu/update", "conformance"];
+        assert_eq!(to_run_again(&chosen, &results), expected);
     }
 
     #[test]

@@ -94,15 +94,28 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
     plan
 }
 
-/// The plan of the other sizes; `named` says whether a step was named on the command line. A named step runs its usual
-/// parts, and the long ones where it has no others.
-pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&str) -> bool) -> Plan {
+/// What the command line says about a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Nothing,
+    /// Its step.
+    Step,
+    /// The part.
+    Part,
+    /// Other parts of its step.
+    Others,
+}
+
+/// The plan of the other sizes. A named step runs its usual parts, and the long ones where it has no others.
+pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&Part) -> Named) -> Plan {
     let has_usual: BTreeSet<&str> =
         parts.iter().filter(|part| part.kind != Kind::Long).map(Part::step).collect();
-    let runs = |part: &Part| match part.kind {
-        Kind::Always => true,
-        Kind::Touched(_) => size == Size::All || named(part.step()),
-        Kind::Long => size == Size::All || named(part.step()) && !has_usual.contains(part.step()),
+    let runs = |part: &Part| match (named(part), part.kind) {
+        (Named::Part, _) => true,
+        (Named::Others, _) => false,
+        (_, Kind::Always) => true,
+        (named, Kind::Touched(_)) => size == Size::All || named == Named::Step,
+        (named, Kind::Long) => size == Size::All || named == Named::Step && !has_usual.contains(part.step()),
     };
     Plan {
         run: parts.iter().filter(|part| runs(part)).map(|part| part.id.clone()).collect(),
@@ -163,10 +176,19 @@ mod tests {
 
     #[test]
     fn a_named_step_runs_its_usual_parts() {
-        let run = |size, named: &str| of_size(&parts(), size, |step| step == named).run.len();
+        let named = |name: &'static str| {
+            move |part: &Part| if part.step() == name { Named::Step } else { Named::Nothing }
+        };
+        let run = |size, name| of_size(&parts(), size, named(name)).run.len();
         assert_eq!(run(Size::Change, ""), 1);
         assert_eq!(run(Size::Change, "conformance"), 5);
         assert_eq!(run(Size::Change, "soaks"), 37, "it has long parts only");
         assert_eq!(run(Size::All, ""), 41);
+        let one = |part: &Part| match (part.step(), part.id.as_str()) {
+            (_, "soaks/7") => Named::Part,
+            ("soaks", _) => Named::Others,
+            _ => Named::Nothing,
+        };
+        assert!(of_size(&parts(), Size::Change, one).run.iter().eq(["soaks/7", "tests/all"]));
     }
 }

@@ -21,6 +21,7 @@ pub struct Flags {
 
 #[derive(Deserialize)]
 struct Report {
+    size: String,
     steps: Vec<Step>,
     parts: Vec<Part>,
 }
@@ -59,7 +60,9 @@ pub fn record(flags: &Flags) -> Result<()> {
 
 /// Tests of one program are no parts that a plan chooses: only their step is recorded.
 fn merge(mut costs: Costs, report: &Report) -> Costs {
-    let passed = report.steps.iter().filter(|step| step.outcome == "passed" || step.outcome == "partial");
+    let whole = report.size != report::PARTS;
+    let passed = |step: &&Step| whole && (step.outcome == "passed" || step.outcome == "partial");
+    let passed = report.steps.iter().filter(passed);
     let steps = passed.filter_map(|step| Some((step.name.clone(), step.seconds?)));
     let parts = report.parts.iter().filter(|part| !part.part.starts_with("tests/"));
     let parts = parts.map(|part| (part.part.clone(), part.seconds));
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn what_ran_is_recorded_and_the_rest_is_kept() {
         let report: Report = serde_json::from_str(
-            r#"{"steps":[{"name":"tests","outcome":"partial","seconds":300.4},
+            r#"{"size":"ci","steps":[{"name":"tests","outcome":"partial","seconds":300.4},
                 {"name":"docs","outcome":"FAILED","seconds":2.0},{"name":"ssh","outcome":"skipped","seconds":null}],
                 "parts":[{"part":"tests/kv::a","seconds":7.0},{"part":"scenarios-qemu/update","seconds":400.0},
                 {"part":"scenarios-nspawn/boots","seconds":0.2}]}"#,

@@ -10,6 +10,8 @@ use super::result::{Skip, State, StepResult, Timed};
 
 /// Below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
+/// A run of named parts: what its steps took is no step's time.
+pub const PARTS: &str = "parts";
 const SLOWEST: usize = 20;
 /// A step that took this many times its recorded share of the run is named.
 const SLOWER: f64 = 1.3;
@@ -20,7 +22,7 @@ const COMPARED: f64 = 10.0;
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     pub commit: Option<String>,
-    /// `change`, `ci` or `all`.
+    /// `change`, `ci` or `all`; [`PARTS`] where the command line names parts.
     pub size: &'static str,
     pub seconds: f64,
     /// This run's seconds over the recorded ones, for the steps that have a record.
@@ -115,14 +117,20 @@ fn table(steps: &[StepLine<'_>]) -> String {
     text
 }
 
-/// Steps that passed, took long enough to be compared, and have a record: seconds now, seconds recorded.
+/// Steps that passed, took long enough to be compared, and have a record: seconds now, seconds recorded. A step that runs
+/// other parts each time is compared by the parts that ran.
 fn compared<'a>(results: &'a [StepResult], costs: &Costs) -> Vec<(&'a str, f64, f64)> {
     results
         .iter()
         .filter(|result| matches!(result.state, State::Passed(_)))
         .filter_map(|result| {
-            let recorded = costs.get(&result.name).copied().filter(|seconds| *seconds >= COMPARED)?;
-            Some((result.name.as_str(), result.took?.as_secs_f64(), recorded))
+            let of_parts =
+                result.timed.iter().filter_map(|part| Some((part.seconds, *costs.get(&part.part)?)));
+            let (now, recorded) = match of_parts.reduce(|sum, part| (sum.0 + part.0, sum.1 + part.1)) {
+                Some(of_parts) => of_parts,
+                None => (result.took?.as_secs_f64(), costs.get(&result.name).copied()?),
+            };
+            (recorded >= COMPARED).then_some((result.name.as_str(), now, recorded))
         })
         .collect()
 }

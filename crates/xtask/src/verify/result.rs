@@ -41,11 +41,20 @@ pub struct StepResult {
     /// Parts that did not run, though the step did.
     pub skipped: Vec<Skip>,
     pub timed: Vec<Timed>,
+    /// `STEP/PART` of each part that failed; empty where the step has none, or failed as a whole.
+    pub broken: Vec<String>,
 }
 
 impl StepResult {
     pub fn new(name: impl Into<String>, state: State) -> Self {
-        Self { name: name.into(), state, took: None, skipped: Vec::new(), timed: Vec::new() }
+        Self {
+            name: name.into(),
+            state,
+            took: None,
+            skipped: Vec::new(),
+            timed: Vec::new(),
+            broken: Vec::new(),
+        }
     }
 
     pub fn failed(&self) -> bool {

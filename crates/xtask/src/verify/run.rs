@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::parts::{Kind, Part};
-use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Plan, Size};
+use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
 use super::report;
 use super::result::{Skip, State, StepResult, Timed};
 use super::touched::{self, Touched};
@@ -33,8 +33,8 @@ pub struct Run<'a> {
     pub workspace: &'a Workspace,
     pub size: Size,
     pub chosen: Vec<&'static Step>,
-    /// Whether steps were named on the command line.
-    pub named: bool,
+    /// The steps, groups and parts (`STEP/PART`) that the command line names.
+    named: &'a [String],
     pub costs: Costs,
     /// Which run this is, for the rotation and for seeds.
     pub number: u64,
@@ -42,6 +42,14 @@ pub struct Run<'a> {
     slowdown: Cell<f64>,
     finished: RefCell<BTreeSet<&'static str>>,
     plan: OnceCell<Plan>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{step} has no part {wanted}: there are {known}")]
+pub struct UnknownPart {
+    wanted: String,
+    step: String,
+    known: String,
 }
 
 /// The parts that a step runs, and those that it has to leave out.
@@ -57,7 +65,7 @@ impl<'a> Run<'a> {
         workspace: &'a Workspace,
         size: Size,
         chosen: Vec<&'static Step>,
-        named: bool,
+        named: &'a [String],
     ) -> Result<Self> {
         let number = match touched::run_number(&workspace.root)? {
             Some(number) => number,
@@ -75,6 +83,42 @@ impl<'a> Run<'a> {
             finished: RefCell::default(),
             plan: OnceCell::new(),
         })
+    }
+
+    pub fn is_named(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// Whether parts of this step are named, and not the step.
+    pub fn parts_named(&self, step: &str) -> bool {
+        self.named_parts(step).next().is_some()
+    }
+
+    fn named_parts(&self, step: &str) -> impl Iterator<Item = &'a str> {
+        let of_step = move |name: &&str| name.split_once('/').is_some_and(|(of, _)| of == step);
+        self.named.iter().map(String::as_str).filter(of_step)
+    }
+
+    /// Every named part is one that there is.
+    pub fn check_named_parts(&self) -> Result<(), anyhow::Error> {
+        for step in self.chosen.iter().filter(|step| self.parts_named(step.name)) {
+            let known: Vec<String> = (step.parts)(self)?.into_iter().map(|part| part.id).collect();
+            if let Some(wanted) = self.named_parts(step.name).find(|part| !known.iter().any(|id| id == part))
+            {
+                let step = step.name.to_owned();
+                return Err(UnknownPart { wanted: wanted.to_owned(), step, known: list(&known) }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self, part: &Part) -> Named {
+        match (self.named_parts(part.step()).any(|id| id == part.id), self.parts_named(part.step())) {
+            (true, _) => Named::Part,
+            (false, true) => Named::Others,
+            (false, false) if self.is_named() => Named::Step,
+            (false, false) => Named::Nothing,
+        }
     }
 
     /// Notes that a step ran, and takes the speed of this host from all that did.
@@ -102,14 +146,14 @@ impl<'a> Run<'a> {
 
     /// The parts of the step of this name that this run takes.
     pub fn select(&self, step: &str) -> Result<Selected> {
-        if self.size == Size::Ci && !self.named {
+        if self.size == Size::Ci && !self.is_named() {
             return Ok(self.of_plan(self.ci_plan()?, step));
         }
         let mut parts = Vec::new();
         for found in self.chosen.iter().filter(|chosen| chosen.name == step) {
             parts.extend((found.parts)(self)?);
         }
-        Ok(self.of_plan(&plan::of_size(&parts, self.size, |_| self.named), step))
+        Ok(self.of_plan(&plan::of_size(&parts, self.size, |part| self.named(part)), step))
     }
 
     /// Runs the selected parts of a step one after the other, each with its time; no result where none is selected.
@@ -134,6 +178,7 @@ impl<'a> Run<'a> {
             result.timed.push(Timed { part: format!("{step}/{name}"), seconds });
         }
         if !failed.is_empty() {
+            result.broken = failed.iter().map(|name| format!("{step}/{name}")).collect();
             result.state = State::Failed(failed.join(", "));
         } else if !result.timed.is_empty() {
             result.state = State::Passed(format!("{} parts", result.timed.len()));
@@ -226,6 +271,10 @@ impl<'a> Run<'a> {
     }
 }
 
+fn list(known: &[String]) -> String {
+    if known.is_empty() { "none, it runs whole".to_owned() } else { known.join(", ") }
+}
+
 fn costs(workspace: &Workspace) -> Result<Costs> {
     let path = workspace.root.join(COSTS);
     if !path.exists() {
@@ -261,7 +310,8 @@ mod tests {
 
     fn check_each_part(size: Size, began: Option<Instant>, passed: usize, skipped: usize, state: &State) {
         let workspace = Workspace::load(&crate::workspace::root()).unwrap();
-        let mut run = Run::new(&workspace, size, vec![&THREE], true).unwrap();
+        let named = ["three".to_owned()];
+        let mut run = Run::new(&workspace, size, vec![&THREE], &named).unwrap();
         run.began = began.unwrap_or(run.began);
         let results = run.each_part("three", |name| Ok(name != "b")).unwrap();
         let [result] = &*results else { panic!("{results:?}") };
@@ -277,10 +327,24 @@ mod tests {
     }
 
     #[test]
+    fn a_named_part_runs_alone_and_an_unknown_one_is_refused() {
+        let workspace = Workspace::load(&crate::workspace::root()).unwrap();
+        let named = ["three/b".to_owned()];
+        let run = Run::new(&workspace, Size::Change, vec![&THREE], &named).unwrap();
+        run.check_named_parts().unwrap();
+        assert_eq!(run.select("three").unwrap().names, ["b"]);
+        let named = ["three/d".to_owned()];
+        let run = Run::new(&workspace, Size::Change, vec![&THREE], &named).unwrap();
+        let error = run.check_named_parts().unwrap_err();
+        assert!(error.is::<UnknownPart>());
+        assert_eq!(error.to_string(), "three has no part three/d: there are three/a, three/b, three/c");
+    }
+
+    #[test]
     fn only_a_slow_host_and_the_rotation_excuse_what_is_left_out() {
         let workspace = Workspace::load(&crate::workspace::root()).unwrap();
         let allowed = Allowed::read(&workspace.root).unwrap();
-        let run = Run::new(&workspace, Size::Ci, vec![&THREE], false).unwrap();
+        let run = Run::new(&workspace, Size::Ci, vec![&THREE], &[]).unwrap();
         let left_out =
             [("three/b", LeftOut::Touched), ("three/c", LeftOut::Slice), ("other/a", LeftOut::Touched)];
         let plan = Plan {

@@ -168,6 +168,7 @@ fn judge(step: &str, success: bool, code: Option<i32>, stdout: &str) -> Result<S
     };
     let mut result = StepResult::new(step, state);
     result.skipped = of("skipped").map(|ran| Skip { part: part(ran), reason: why(ran) }).collect();
+    result.broken = of("failed").map(part).collect();
     result.timed = of("passed").map(|ran| Timed { part: part(ran), seconds: ran.seconds }).collect();
     Ok(result)
 }
@@ -218,6 +219,8 @@ mod tests {
             State::Failed("1 passed, 0 failed, 0 skipped, exit code 1".into()),
             0,
         );
+        let broken = r#"{"passed":0,"failed":1,"skipped":0,"scenarios":[{"scenario":"lan","outcome":{"result":"failed"}}]}"#;
+        assert_eq!(judge("scenarios", false, Some(1), broken).unwrap().broken, ["scenarios/lan"]);
         check(true, r#"{"passed":0,"failed":0,"skipped":0}"#, State::Failed("no scenario ran".into()), 0);
         check(false, "", State::Failed("keelson test printed no result, exit code 1".into()), 0);
     }
