@@ -4,6 +4,7 @@
 //! passed.
 
 mod conformance;
+mod dependencies;
 mod examples;
 mod image;
 mod junit;

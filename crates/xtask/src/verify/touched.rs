@@ -6,12 +6,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::workspace::Workspace;
+use super::dependencies::{self, Manifests};
+use crate::workspace::{Dependency, Package, Workspace};
 
 /// Holds the commit of the last green CI run. Every update of it moves the rotation on by one slice.
 pub const RECORD: &str = ".ci/verified";
 /// A change below these may change any program.
-const EVERYTHING: [&str; 5] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo/", "os/packages"];
+const EVERYTHING: [&str; 3] = ["rust-toolchain.toml", ".cargo/", "os/packages"];
+/// These may, too: it depends on what of them has changed.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "Cargo.lock"];
 
 /// What differs from the recorded commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,33 +50,63 @@ impl Touched {
         }
         let changed = git(root, &["diff", "--name-only", commit])?;
         let new = git(root, &["ls-files", "--others", "--exclude-standard"])?;
-        let files = changed.iter().chain(&new).flat_map(|text| text.lines()).map(PathBuf::from).collect();
-        Ok(Self::of_files(files, workspace))
+        let files: BTreeSet<_> =
+            changed.iter().chain(&new).flat_map(|text| text.lines()).map(PathBuf::from).collect();
+        let built_otherwise = if files.iter().any(|file| MANIFESTS.iter().any(|name| file == Path::new(name)))
+        {
+            let [before, now] = [Some(commit), None].map(|commit| manifests(root, commit));
+            let ([workspace_before, lock_before], [workspace, lock]) = (before?, now?);
+            dependencies::changed(
+                Manifests { workspace: &workspace_before, lock: &lock_before },
+                Manifests { workspace: &workspace, lock: &lock },
+            )?
+        } else {
+            Some(BTreeSet::new())
+        };
+        Ok(match built_otherwise {
+            Some(packages) => Self::of_files(files, &packages, workspace),
+            None => Self::Everything(format!("{} changed", MANIFESTS[0])),
+        })
     }
 
-    fn of_files(files: BTreeSet<PathBuf>, workspace: &Workspace) -> Self {
+    /// With the packages whose dependencies have changed.
+    fn of_files(files: BTreeSet<PathBuf>, built_otherwise: &BTreeSet<String>, workspace: &Workspace) -> Self {
         let whole = |file: &Path| EVERYTHING.iter().any(|prefix| is_below(file, prefix));
         if let Some(file) = files.iter().find(|file| whole(file)) {
             return Self::Everything(format!("{} changed", file.display()));
         }
-        let owner = |file: &PathBuf| workspace.package_of(file).map(|package| package.name.clone());
-        let mut packages: BTreeSet<String> = files.iter().filter_map(owner).collect();
-        loop {
-            let depends = |package: &&crate::workspace::Package| {
-                package.dependencies.iter().any(|dependency| packages.contains(&dependency.name))
-            };
-            let found: Vec<_> = workspace
-                .packages
-                .iter()
-                .filter(|package| !packages.contains(&package.name))
-                .filter(depends)
+        let owned_by = |files: &mut dyn Iterator<Item = &PathBuf>| -> BTreeSet<String> {
+            let owner = |file: &PathBuf| workspace.package_of(file).map(|package| package.name.clone());
+            files.filter_map(owner).collect()
+        };
+        let is_test = |file: &&PathBuf| {
+            let folder = workspace.package_of(file).and_then(|package| package.manifest_path.parent());
+            folder.is_some_and(|folder| workspace.root.join(file).starts_with(folder.join("tests")))
+        };
+        let mut packages = owned_by(&mut files.iter().filter(|file| !is_test(file)));
+        packages.extend(built_otherwise.iter().filter(|name| workspace.has_package(name)).cloned());
+        let depends = |package: &Package, on: &BTreeSet<String>, for_tests: bool| {
+            let is_dev = |dependency: &Dependency| dependency.kind.as_deref() == Some("dev");
+            let mut counts = package.dependencies.iter().filter(|one| for_tests || !is_dev(one));
+            counts.any(|dependency| on.contains(&dependency.name))
+        };
+        let dependents = |of: &BTreeSet<String>, for_tests: bool| -> Vec<String> {
+            let new = workspace.packages.iter().filter(|package| !of.contains(&package.name));
+            new.filter(|package| depends(package, of, for_tests))
                 .map(|package| package.name.clone())
-                .collect();
+                .collect()
+        };
+        loop {
+            let found = dependents(&packages, false);
             if found.is_empty() {
-                return Self::Some { files, packages };
+                break;
             }
             packages.extend(found);
         }
+        // What only a package's tests use changes the package for nobody else.
+        packages.extend(dependents(&packages, true));
+        packages.extend(owned_by(&mut files.iter().filter(is_test)));
+        Self::Some { files, packages }
     }
 
     pub fn touches(&self, area: Area) -> bool {
@@ -108,6 +141,17 @@ pub fn head(root: &Path) -> Result<Option<String>> {
     Ok(git(root, &["rev-parse", "HEAD"])?.map(|commit| commit.trim().to_owned()))
 }
 
+/// [`MANIFESTS`] of a commit, or of the working tree.
+fn manifests(root: &Path, commit: Option<&str>) -> Result<[String; 2]> {
+    let text = |name: &str| match commit {
+        Some(commit) => git(root, &["show", &format!("{commit}:{name}")])?
+            .with_context(|| format!("commit {commit} has no {name}")),
+        None => std::fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}")),
+    };
+    let [workspace, lock] = MANIFESTS.map(text);
+    Ok([workspace?, lock?])
+}
+
 /// What git prints; `None` where it fails.
 fn git(root: &Path, arguments: &[&str]) -> Result<Option<String>> {
     let output =
@@ -122,13 +166,14 @@ mod tests {
 
     fn touched(files: &[&str]) -> Touched {
         let mut made = testing::with_files(&[]);
-        made.workspace.packages = ["base", "middle", "top", "beside"]
+        made.workspace.packages = ["base", "middle", "top", "beside", "far"]
             .into_iter()
             .map(|name| {
                 let of: &[(&str, Option<&str>)] = match name {
                     "middle" => &[("base", None)],
                     "top" => &[("middle", None)],
                     "beside" => &[("top", Some("dev"))],
+                    "far" => &[("beside", None)],
                     _ => &[],
                 };
                 let mut package = testing::package(name, serde_json::json!(1), of);
@@ -136,7 +181,9 @@ mod tests {
                 package
             })
             .collect();
-        Touched::of_files(files.iter().map(PathBuf::from).collect(), &made.workspace)
+        let lock: BTreeSet<_> = ["middle", "tokio"].map(str::to_owned).into();
+        let built_otherwise = if files.contains(&"Cargo.lock") { lock } else { BTreeSet::new() };
+        Touched::of_files(files.iter().map(PathBuf::from).collect(), &built_otherwise, &made.workspace)
     }
 
     fn check(
@@ -163,11 +210,18 @@ mod tests {
         check(&["qemu/scenarios/fleet.rs"], &[], &["qemu/scenarios/fleet"], true);
         check(&["qemu/scenarios/kv.rs"], &[], &["qemu/scenarios/fleet"], false);
         check(&[], &["base", "top"], &["os/"], false);
+        check(&["Cargo.lock"], &["top"], &[], true);
+        check(&["Cargo.lock"], &["base"], &[], false);
+        check(&["crates/middle/tests/all.rs"], &["middle"], &[], true);
+        check(&["crates/middle/tests/all.rs"], &["top"], &[], false);
+        // It is only a dependency of tests.
+        check(&["crates/top/src/lib.rs"], &["beside"], &[], true);
+        check(&["crates/top/src/lib.rs"], &["far"], &[], false);
     }
 
     #[test]
     fn a_change_of_the_workspace_touches_everything() {
-        for file in ["Cargo.lock", "os/packages.lock", ".cargo/config.toml"] {
+        for file in ["rust-toolchain.toml", "os/packages.lock", ".cargo/config.toml"] {
             assert!(matches!(touched(&[file]), Touched::Everything(_)), "{file}");
         }
         assert!(matches!(touched(&["crates/base/Cargo.toml"]), Touched::Some { .. }));

@@ -1,0 +1,134 @@
+//! What a change of the workspace's `Cargo.toml` or of `Cargo.lock` touches: the packages whose dependencies it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+#[derive(Deserialize)]
+struct Lock {
+    package: Vec<Locked>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    source: Option<String>,
+    checksum: Option<String>,
+    /// `NAME`, or `NAME VERSION` where there are several of that name.
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
+/// The two files as they are or were.
+#[derive(Debug, Clone, Copy)]
+pub struct Manifests<'a> {
+    pub workspace: &'a str,
+    pub lock: &'a str,
+}
+
+/// The packages, by name, that one of the two texts builds otherwise than the other: with another dependency, or another
+/// version or feature of one. `None` where that can be any package.
+pub fn changed(before: Manifests<'_>, now: Manifests<'_>) -> Result<Option<BTreeSet<String>>> {
+    let Some(mut changed) = changed_dependencies(before.workspace, now.workspace)? else { return Ok(None) };
+    let [before, now] = [before.lock, now.lock].map(locked);
+    let (before, now) = (before?, now?);
+    changed.extend(now.difference(&before).map(|package| package.name.clone()));
+    loop {
+        let depends = |package: &&Locked| {
+            let names = package.dependencies.iter().map(|name| name.split(' ').next().unwrap_or_default());
+            !changed.contains(&package.name) && names.into_iter().any(|name| changed.contains(name))
+        };
+        let found: Vec<_> = now.iter().filter(depends).map(|package| package.name.clone()).collect();
+        if found.is_empty() {
+            return Ok(Some(changed));
+        }
+        changed.extend(found);
+    }
+}
+
+fn locked(text: &str) -> Result<BTreeSet<Locked>> {
+    let lock: Lock = toml::from_str(text).context("Cargo.lock is malformed")?;
+    Ok(lock.package.into_iter().collect())
+}
+
+/// The names of packages whose entry in `[workspace.dependencies]` differs; `None` where anything else does.
+fn changed_dependencies(before: &str, now: &str) -> Result<Option<BTreeSet<String>>> {
+    let [before, now] = [before, now].map(split);
+    let ((before, old), (now, new)) = (before?, now?);
+    if before != now {
+        return Ok(None);
+    }
+    let keys = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key));
+    let package = |key: &String| {
+        let named = [&new, &old].into_iter().filter_map(|all| all.get(key)?.get("package")?.as_str());
+        named.map(str::to_owned).chain([key.clone()]).collect::<Vec<_>>()
+    };
+    Ok(Some(keys.flat_map(package).collect()))
+}
+
+/// The manifest without the dependencies, and these.
+fn split(text: &str) -> Result<(Table, BTreeMap<String, Value>)> {
+    let mut manifest: Table = toml::from_str(text).context("Cargo.toml is malformed")?;
+    let workspace = manifest.get_mut("workspace").and_then(Value::as_table_mut);
+    let dependencies = workspace.and_then(|workspace| workspace.remove("dependencies"));
+    let dependencies = dependencies.and_then(|value| value.as_table().cloned()).unwrap_or_default();
+    Ok((manifest, dependencies.into_iter().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKSPACE: &str = "[workspace]\nmembers = [\"crates/*\"]\n[workspace.dependencies]\n\
+        tokio = \"1\"\nyaml = { package = \"yaml-ng\", version = \"1\" }\n[profile.dev]\ndebug = 1\n";
+    const LOCK: &str = r#"
+        [[package]]
+        name = "etcd"
+        version = "0.1.0"
+        dependencies = ["tokio"]
+        [[package]]
+        name = "mio"
+        version = "1.0.0"
+        [[package]]
+        name = "node"
+        version = "0.1.0"
+        dependencies = ["yaml-ng 1.0.0"]
+        [[package]]
+        name = "tokio"
+        version = "1.0.0"
+        dependencies = ["mio"]
+        [[package]]
+        name = "yaml-ng"
+        version = "1.0.0"
+        "#;
+
+    fn check(workspace: [&str; 2], lock: [&str; 2], expect: Option<&[&str]>) {
+        let before = Manifests { workspace: WORKSPACE, lock: LOCK };
+        let (workspace_now, lock_now) =
+            (WORKSPACE.replace(workspace[0], workspace[1]), LOCK.replace(lock[0], lock[1]));
+        let found = changed(before, Manifests { workspace: &workspace_now, lock: &lock_now }).unwrap();
+        let expect = expect.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(found, expect, "{workspace:?} {lock:?}");
+    }
+
+    #[test]
+    fn a_dependency_touches_what_is_built_with_it() {
+        const SAME: [&str; 2] = ["", ""];
+        check(SAME, SAME, Some(&[]));
+        check(["[profile", "# a comment\n[profile"], SAME, Some(&[]));
+        check(["tokio = \"1\"", "tokio = \"1.2\""], SAME, Some(&["etcd", "tokio"]));
+        check(["version = \"1\" }", "version = \"2\" }"], SAME, Some(&["node", "yaml", "yaml-ng"]));
+        let newer =
+            ["name = \"mio\"\n        version = \"1.0.0\"", "name = \"mio\"\n        version = \"1.0.1\""];
+        check(SAME, newer, Some(&["etcd", "mio", "tokio"]));
+        check(SAME, ["dependencies = [\"tokio\"]", ""], Some(&["etcd"]));
+    }
+
+    #[test]
+    fn a_profile_touches_everything() {
+        check(["debug = 1", "debug = 2"], ["", ""], None);
+    }
+}
