@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
-/// Mutations of each target in a test run, unless [`SECONDS`] sets another time; the soaks take minutes.
+/// How long a test run, and how long a soak, mutates each target, unless [`SECONDS`] sets another time.
 const SHORT: Duration = Duration::from_secs(2);
 const SECONDS: &str = "KEELSON_FUZZ_SECONDS";
 const LONG: Duration = Duration::from_secs(180);
@@ -109,9 +109,10 @@ fn once(target: &Target, bytes: &[u8]) -> Result<(), String> {
     if began.elapsed() > HANG { Err(format!("it took {:?}", began.elapsed())) } else { Ok(()) }
 }
 
-fn short() -> Duration {
+/// The time that was asked for, or else `usual`.
+fn time(usual: Duration) -> Duration {
     let given = std::env::var(SECONDS).ok();
-    given.map_or(SHORT, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
+    given.map_or(usual, |text| Duration::from_secs(text.parse().expect("KEELSON_FUZZ_SECONDS is a number")))
 }
 
 /// The same mutations each time where a seed is given, as far as the time lets it come.
@@ -160,13 +161,13 @@ macro_rules! targets {
         $(
             #[test]
             fn $name() {
-                check(stringify!($name), short(), Some(1));
+                check(stringify!($name), time(SHORT), Some(1));
             }
 
             #[test]
             #[ignore = "minutes: cargo verify --all soaks"]
             fn $soak() {
-                check(stringify!($name), LONG, None);
+                check(stringify!($name), time(LONG), None);
             }
         )*
 

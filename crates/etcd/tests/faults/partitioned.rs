@@ -7,7 +7,7 @@ use conformance::backend::{Cluster, Network, in_own_namespaces};
 use conformance::failure::Failure;
 use conformance::http::Request;
 
-use crate::setting::{RECOVERY, SOAK_SEEDS, SOME, ask, must, others, plan, under_load};
+use crate::setting::{RECOVERY, SOME, ask, must, others, plan, soak_seeds, under_load};
 
 const PARTED: Duration = Duration::from_millis(1000);
 
@@ -70,7 +70,7 @@ fn a_leader_that_is_not_heard_does_not_stop_the_cluster() {
 fn soak_partitions() {
     in_own_namespaces("partitioned::soak_partitions", || {
         let mut cluster = must(Cluster::start_in(must(Network::new(3)), &plan(3, "--snapshot-count 200")));
-        for seed in SOAK_SEEDS {
+        for seed in soak_seeds() {
             under_load(&mut cluster, seed, |cluster, ledger, random| {
                 for _ in 0..5 {
                     let cut = [Cut::Both, Cut::Deaf, Cut::Mute][random.usize(..3)];

@@ -16,7 +16,9 @@ pub const RECOVERY: Duration = Duration::from_secs(15);
 pub const SOME: u64 = 40;
 /// A proof about nothing proves nothing.
 const FEWEST: usize = 100;
-pub const SOAK_SEEDS: std::ops::Range<u64> = 100..125;
+const SOAK_SEEDS: std::ops::Range<u64> = 100..125;
+/// `from..to`: the seeds of a long run, instead of the usual ones.
+const SEEDS: &str = "KEELSON_SEEDS";
 const ASK: Duration = Duration::from_secs(12);
 
 pub fn program() -> Program {
@@ -38,9 +40,13 @@ pub fn must<T>(result: Result<T, Failure>) -> T {
 
 /// Once for each seed of a long run; the last seed printed is the one that failed.
 pub fn soak(once: impl Fn(u64)) {
-    for seed in SOAK_SEEDS {
-        once(seed);
-    }
+    soak_seeds().for_each(once);
+}
+
+pub fn soak_seeds() -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var(SEEDS) else { return SOAK_SEEDS };
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.unwrap_or_else(|| panic!("{SEEDS}={text}: expected from..to, as 7..8"))
 }
 
 pub fn ask(cluster: &Cluster, number: usize, request: &Request) -> Answer {

@@ -16,13 +16,14 @@ const RANDOM: &str = "random-inputs";
 /// For how long: with `--all`, and in the rotation.
 const RANDOM_LONG: &str = "15m";
 const RANDOM_CI: &str = "2m";
-/// Which seeds a simulation takes.
+/// Which seeds a soak takes.
 const SEEDS: &str = "KEELSON_SEEDS";
-/// The soak that takes seeds, and how many of them it gets in the rotation; later runs get later ones.
-const SEEDED: &str = "member::simulation";
-const SEEDS_CI: u64 = 150;
+/// The suites whose soaks take seeds, and how many of them each gets in the rotation; later runs get later ones.
+const SEEDED: [(&str, u64); 2] = [("member::simulation", 150), ("etcd::faults", 6)];
+/// The part with the soaks of all fuzz targets, two at a time.
+const FUZZ: &str = "fuzz::corpus";
 /// How long each fuzz target runs in the rotation, in seconds; without it minutes.
-const FUZZ_SECONDS: (&str, &str) = ("KEELSON_FUZZ_SECONDS", "45");
+const FUZZ_SECONDS: (&str, &str) = ("KEELSON_FUZZ_SECONDS", "30");
 
 /// The part of `cargo nextest list --message-format json` that names tests.
 #[derive(Deserialize)]
@@ -47,7 +48,7 @@ struct Match {
     status: String,
 }
 
-/// `SUITE::TEST` for each soak.
+/// `SUITE::TEST` for each soak, and one part for those of the fuzz targets.
 pub fn parts(run: &Run<'_>, step: &str) -> Result<Vec<Part>> {
     let root = &run.workspace.root;
     if !has_cargo_plugin(root, "nextest") {
@@ -68,7 +69,13 @@ fn names(json: &str) -> Result<Vec<String>> {
         let matching = cases.testcases.into_iter().filter(|(_, case)| case.matched.status == "matches");
         matching.map(|(test, _)| format!("{suite}::{test}")).collect::<Vec<_>>()
     };
-    Ok(listed.suites.into_iter().flat_map(of_suite).collect())
+    let mut names: Vec<String> = listed.suites.into_iter().flat_map(of_suite).collect();
+    let all = names.len();
+    names.retain(|name| !name.starts_with(FUZZ));
+    if names.len() < all {
+        names.push(FUZZ.to_owned());
+    }
+    Ok(names)
 }
 
 /// Runs one part. True when it passes.
@@ -80,20 +87,23 @@ pub fn run(run: &Run<'_>, name: &str) -> Result<bool> {
         let Some(filter) = random::filter(run.workspace)? else { return Ok(true) };
         command.args(["--stress-duration", if whole { RANDOM_LONG } else { RANDOM_CI }, "-E", &filter]);
     } else {
-        command.args(["--run-ignored", "only", "-E", &filter(name)]);
+        command.args(["--run-ignored", "only", "--test-threads", "2", "-E", &filter(name)]);
         if !whole {
             command.env(FUZZ_SECONDS.0, FUZZ_SECONDS.1);
-            if name.starts_with(SEEDED) {
-                let first = 1 + run.number * SEEDS_CI;
-                command.env(SEEDS, format!("{first}..{}", first + SEEDS_CI));
+            if let Some((_, count)) = SEEDED.iter().find(|(suite, _)| name.starts_with(suite)) {
+                let first = 1 + run.number * count;
+                command.env(SEEDS, format!("{first}..{}", first + count));
             }
         }
     }
     Ok(show(&mut command)?.success)
 }
 
-/// nextest's filter for the one test of that name; suites are `PACKAGE` or `PACKAGE::BINARY`.
+/// nextest's filter for a part; suites are `PACKAGE` or `PACKAGE::BINARY`.
 fn filter(name: &str) -> String {
+    if name == FUZZ {
+        return format!("package(=fuzz) & {FILTER}");
+    }
     let test = name.rfind("soak").map_or(name, |at| &name[at..]);
     let package = name.split("::").next().unwrap_or_default();
     format!("package(={package}) & test(/(^|::){test}$/)")
@@ -109,8 +119,9 @@ mod tests {
             "etcd::faults":{"package-name":"etcd","testcases":{
                 "killed::soak_members":{"ignored":true,"filter-match":{"status":"matches"}},
                 "killed::all":{"ignored":false,"filter-match":{"status":"mismatch","reason":"expression"}}}},
-            "fuzz::corpus":{"testcases":{"soak_http":{"filter-match":{"status":"matches"}}}}}}"#;
-        assert_eq!(names(json).unwrap(), ["etcd::faults::killed::soak_members", "fuzz::corpus::soak_http"]);
+            "fuzz::corpus":{"testcases":{"soak_http":{"filter-match":{"status":"matches"}},
+                "soak_log":{"filter-match":{"status":"matches"}}}}}}"#;
+        assert_eq!(names(json).unwrap(), ["etcd::faults::killed::soak_members", "fuzz::corpus"]);
         assert!(names("{}").is_err());
     }
 
@@ -120,5 +131,6 @@ mod tests {
             filter("etcd::faults::killed::soak_members"),
             "package(=etcd) & test(/(^|::)soak_members$/)"
         );
+        assert_eq!(filter("fuzz::corpus"), "package(=fuzz) & test(soak)");
     }
 }
