@@ -53,7 +53,7 @@ pub struct Plan {
 
 /// The plan of a CI run: what every change needs, what it touches, and slice `number` of the rest.
 pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, clock: Clock) -> Plan {
-    let cost = |id: &str| costs.get(id).copied().unwrap_or(UNKNOWN);
+    let cost = |id: &str| cost(costs, id);
     let is_touched = |part: &Part| match part.kind {
         Kind::Touched(area) => {
             touched.touches(area) || part.step().starts_with("scenarios") && touched.touches(EVERY_MACHINE)
@@ -125,7 +125,12 @@ pub fn of_size(parts: &[Part], size: Size, named: impl Fn(&Part) -> Named) -> Pl
 
 /// Seconds that these parts take by the record.
 pub fn expected(run: &BTreeSet<String>, costs: &Costs) -> f64 {
-    run.iter().map(|id| costs.get(id).copied().unwrap_or(UNKNOWN)).sum()
+    run.iter().map(|id| cost(costs, id)).sum()
+}
+
+/// Seconds that a part takes by the record.
+pub fn cost(costs: &Costs, id: &str) -> f64 {
+    costs.get(id).copied().unwrap_or(UNKNOWN)
 }
 
 #[cfg(test)]

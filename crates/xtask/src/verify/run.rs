@@ -10,6 +10,7 @@ use super::parts::{Kind, Part};
 use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
 use super::report;
 use super::result::{Skip, State, StepResult, Timed};
+use super::rotation::{SLICES, slice};
 use super::touched::{self, Touched};
 use crate::workspace::Workspace;
 
@@ -204,7 +205,33 @@ impl<'a> Run<'a> {
             None => format!("{:>11}  {row}\n", "?"),
         };
         let minutes = rows.iter().filter_map(seconds).sum::<f64>() / 60.0;
-        Ok(rows.iter().map(line).collect::<String>() + &format!("{minutes:>7.0} min  one after the other\n"))
+        let mut shown: String = rows.iter().map(line).collect();
+        shown += &format!("{minutes:>7.0} min  one after the other\n");
+        if self.size == Size::Ci && !self.is_named() {
+            let slices = self.slices()?;
+            let (least, most) = (
+                slices.iter().fold(f64::MAX, |a, b| a.min(*b)),
+                slices.iter().fold(0.0, |a: f64, b| a.max(*b)),
+            );
+            let all: f64 = slices.iter().sum();
+            shown += &format!(
+                "{:>7.0} min  a slice of the rotation, {least:.0} to {most:.0}\n",
+                all / slices.len() as f64
+            );
+        }
+        Ok(shown)
+    }
+
+    /// Minutes that each slice of the rotation takes by the record.
+    fn slices(&self) -> Result<Vec<f64>> {
+        let mut rotating: Vec<String> = Vec::new();
+        for step in &self.chosen {
+            let parts = (step.parts)(self)?.into_iter().filter(|part| part.kind != Kind::Always);
+            rotating.extend(parts.map(|part| part.id));
+        }
+        let cost = |id: &str| plan::cost(&self.costs, id);
+        let minutes = |number| slice(&rotating, cost, number).iter().map(|id| cost(id)).sum::<f64>() / 60.0;
+        Ok((0..SLICES).map(minutes).collect())
     }
 
     fn of_plan(&self, plan: &Plan, step: &str) -> Selected {
@@ -263,8 +290,8 @@ impl<'a> Run<'a> {
             "plan: besides what every run does, {} parts (slice {} of {}), {:.0} min by the record; {left_out} left out; \
              this host takes {:.2} times as long as recorded",
             optional.len(),
-            self.number % super::rotation::SLICES + 1,
-            super::rotation::SLICES,
+            self.number % SLICES + 1,
+            SLICES,
             plan::expected(optional, &self.costs) / 60.0,
             self.slowdown.get(),
         );
