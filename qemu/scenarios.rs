@@ -55,8 +55,6 @@ pub static ALL: &[Scenario] = &[
     updates::power::POWER,
     updates::power::POWER_1,
     updates::power::POWER_2,
-    updates::power::POWER_3,
-    updates::power::POWER_4,
     updates::roll::ROLL,
     updates::roll::ROLL_DELTA,
     updates::roll::ROLL_BROKEN,

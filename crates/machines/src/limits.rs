@@ -75,6 +75,8 @@ pub const QMP_ANSWER: Duration = Duration::from_secs(20);
 pub const SHUTDOWN: Duration = Duration::from_secs(45);
 /// Time for a killed process to disappear.
 pub const KILL: Duration = Duration::from_secs(10);
+/// Within it every thread of a process has obeyed SIGSTOP; only a disk that does not answer holds one up.
+pub const FREEZE: Duration = Duration::from_secs(60);
 /// Time in which a member of etcd has to use new certificates; it looks for them twice a second.
 pub const CERTIFICATES_SEEN: Duration = Duration::from_secs(30);
 /// Time in which a background process has to open its socket.

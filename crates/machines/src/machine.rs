@@ -76,6 +76,16 @@ impl<'a> Machine<'a> {
         Ok(self.site.crash(&self.name)?)
     }
 
+    /// Copies its disk to a new folder as a power cut at this moment would leave it. It runs on.
+    pub fn copy_disk_as_cut(&self, folder: &Path) -> Result<(), WordError> {
+        Ok(self.site.copy_disk_as_cut(&self.name, folder)?)
+    }
+
+    /// Pulls its plug and gives it a disk that was copied. The copy moves to the machine.
+    pub fn replace_disk(&self, folder: &Path) -> Result<(), WordError> {
+        Ok(self.site.replace_disk(&self.name, folder)?)
+    }
+
     pub fn shut_down(&self) -> Result<(), WordError> {
         Ok(self.site.stop(&self.node()?)?)
     }

@@ -37,6 +37,20 @@ pub enum ProcessError {
     Signal { pid: i32, source: io::Error },
     #[error("process {pid} is still there {} s after it was killed", limits::KILL.as_secs())]
     Stuck { pid: i32 },
+    #[error("process {pid} cannot be frozen: it has exited, or did not stop within {} s", limits::FREEZE.as_secs())]
+    NotFrozen { pid: i32 },
+}
+
+/// A process none of whose threads run. Dropped, it continues.
+#[derive(Debug)]
+pub struct Frozen(Process);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.signal(Signal::SIGCONT) {
+            eprintln!("{error}");
+        }
+    }
 }
 
 impl Process {
@@ -90,6 +104,30 @@ impl Process {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
             Err(error) => Err(ProcessError::Signal { pid: self.pid, source: error.into() }),
         }
+    }
+
+    /// Stops all of its threads until the returned value is dropped.
+    pub fn freeze(self) -> Result<Frozen, ProcessError> {
+        self.signal(Signal::SIGSTOP)?;
+        let frozen = Frozen(self);
+        let deadline = std::time::Instant::now() + limits::FREEZE;
+        // The signal stops a thread when it next leaves the kernel.
+        while !self.is_stopped() {
+            if !self.alive() || std::time::Instant::now() > deadline {
+                return Err(ProcessError::NotFrozen { pid: self.pid });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(frozen)
+    }
+
+    fn is_stopped(self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
+        let stopped = |state: Option<String>| state.is_some_and(|state| state == "T");
+        threads.flatten().all(|thread| {
+            let thread = thread.file_name().to_string_lossy().parse().ok();
+            stopped(thread.and_then(fields).and_then(|fields| fields.get(STATE).cloned()))
+        })
     }
 
     /// Kills it and waits until it is gone.
@@ -157,6 +195,30 @@ pub fn last_line(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frozen_process_continues() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = folder.path().join("count");
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do echo >>\"$0\"; done"]).arg(&count);
+        let process = Process::spawn(command, &folder.path().join("log")).unwrap();
+        let length = || std::fs::metadata(&count).map_or(0, |file| file.len());
+        let grows_from = |before: u64| {
+            let deadline = std::time::Instant::now() + limits::KILL;
+            while length() == before && std::time::Instant::now() < deadline {}
+            length() > before
+        };
+        assert!(grows_from(0));
+        let frozen = process.freeze().unwrap();
+        let before = length();
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(length(), before);
+        drop(frozen);
+        assert!(grows_from(before));
+        process.kill().unwrap();
+        assert!(matches!(process.freeze(), Err(ProcessError::NotFrozen { .. })));
+    }
 
     #[test]
     fn a_killed_process_is_gone_and_its_number_is_not_signalled_again() {

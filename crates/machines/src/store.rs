@@ -244,6 +244,12 @@ impl NodeLayout {
         self.root.join("firmware-variables.fd")
     }
 
+    /// What a QEMU node writes and finds again after a power cut.
+    #[must_use]
+    pub fn cut_survives(&self) -> [PathBuf; 2] {
+        [self.disk(), self.variables()]
+    }
+
     #[must_use]
     pub fn config_drive(&self) -> PathBuf {
         self.root.join("config-drive.img")

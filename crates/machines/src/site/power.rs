@@ -1,5 +1,7 @@
 //! The power switches of a site's nodes: on, off in order, off at once, again.
 
+use std::path::{Path, PathBuf};
+
 use super::{Site, SiteError};
 use crate::cluster::Node;
 use crate::process::Process;
@@ -35,6 +37,30 @@ impl Site {
         }
         self.change(name, |node| node.process = None)?;
         Ok(())
+    }
+
+    /// Copies the disk and the firmware's variables of a running node to a new folder, as a power cut at this moment
+    /// would leave them. Its process is stopped during the copy; writes that it has not made to the files are lost.
+    pub fn copy_disk_as_cut(&self, name: &str, folder: &Path) -> Result<(), SiteError> {
+        let process = self.node(name)?.process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
+        std::fs::create_dir(folder).map_err(|source| SiteError::Write { path: folder.to_owned(), source })?;
+        let frozen = process.freeze()?;
+        for file in self.layout.node(name).cut_survives() {
+            let copy = copied(folder, &file);
+            std::fs::copy(&file, &copy).map_err(|source| SiteError::Write { path: copy, source })?;
+        }
+        drop(frozen);
+        Ok(())
+    }
+
+    /// Pulls the plug of a node, and moves to it what [`Site::copy_disk_as_cut`] copied.
+    pub fn replace_disk(&self, name: &str, folder: &Path) -> Result<(), SiteError> {
+        self.crash(name)?;
+        for file in self.layout.node(name).cut_survives() {
+            std::fs::rename(copied(folder, &file), &file)
+                .map_err(|source| SiteError::Write { path: file, source })?;
+        }
+        std::fs::remove_dir(folder).map_err(|source| SiteError::Write { path: folder.to_owned(), source })
     }
 
     /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
@@ -91,4 +117,8 @@ impl Site {
         let path = self.layout.root().to_path_buf();
         std::fs::remove_dir_all(&path).map_err(|source| SiteError::Write { path, source })
     }
+}
+
+fn copied(folder: &Path, file: &Path) -> PathBuf {
+    folder.join(file.file_name().unwrap_or_default())
 }
