@@ -82,6 +82,8 @@ pub struct Scenario {
     /// Where it takes minutes too many for every run, or shows what others that do run there show too: there it runs
     /// with `--long`, or by its name.
     pub long_on: &'static [BackendKind],
+    /// Where a row runs it together with others ([`crate::scenarios::row`]): there it runs alone only by its name.
+    pub in_row_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,
     /// Where each folder stands that the host shares with the machines; [`Stage::shared`] is its other side.
@@ -103,6 +105,7 @@ pub const USUAL: Scenario = Scenario {
     others: 0,
     on: &[BackendKind::Nspawn, BackendKind::Qemu],
     long_on: &[],
+    in_row_on: &[],
     user_data: None,
     datasource: Datasource::ConfigDrive,
     shared: &[],

@@ -12,6 +12,7 @@ mod locksmith;
 mod network;
 mod power;
 mod provisioning;
+pub(crate) mod row;
 mod tutorials;
 mod updates;
 
@@ -82,6 +83,10 @@ pub static ALL: &[Scenario] = &[
     fleet::clock::CLOCK,
     fleet::crowd::CROWD,
     fleet::soak::SOAK,
+    row::MACHINE,
+    row::STORE,
+    row::FLEET,
+    row::MEMBERS,
     corruption::FLIPPED_BYTE,
     power::CUT_IN_FIRST_BOOT,
 ];
@@ -98,5 +103,14 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), ALL.len());
         assert!(ALL.iter().all(|scenario| !scenario.on.is_empty() && scenario.nodes > 0));
+    }
+
+    #[test]
+    fn what_runs_in_a_row_is_named_by_one() {
+        let rows: Vec<_> = ALL.iter().filter(|scenario| scenario.name.starts_with("row-")).collect();
+        for scenario in ALL.iter().filter(|scenario| !scenario.in_row_on.is_empty()) {
+            let names = |row: &&&Scenario| row.about.split([',', ' ']).any(|word| word == scenario.name);
+            assert_eq!(rows.iter().filter(names).count(), 1, "{}", scenario.name);
+        }
     }
 }

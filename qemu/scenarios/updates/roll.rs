@@ -206,11 +206,16 @@ fn data(stage: &Stage<'_>, keys: &Keys, channel: &Channel) -> Result<String, Fai
         channel.server()
     );
     Ok(format!(
-        "{}write_files:\n{}{}{}",
+        "{}write_files:\n{}{}{}{}",
         user_data(&[format!("agent-ttl: {}s", ttl(stage).as_secs())], &units),
         file("/etc/coreos/update.conf", &settings),
         file("/etc/keelson/keys.d/release/test.pub", &keys.release),
         file("/etc/keelson/keys.d/channel/test.pub", &keys.channel),
+        // A version on trial has to hold for two minutes; here for half a minute, as each machine waits for the one before.
+        file(
+            "/etc/systemd/system/keelson-health-check.service.d/10-test.conf",
+            "[Service]\nEnvironment=KEELSON_HEALTH_SETTLE=30\n",
+        ),
     ))
 }
 

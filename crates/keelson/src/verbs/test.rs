@@ -50,8 +50,9 @@ pub struct Flags {
 
 impl Flags {
     fn runs(&self, scenario: &Scenario, backend: BackendKind) -> bool {
-        let quick = self.long || !self.names.is_empty() || !scenario.long_on.contains(&backend);
-        quick && self.on.is_none_or(|on| on == backend)
+        let long = scenario.long_on.contains(&backend);
+        let chosen = !self.names.is_empty() || (self.long || !long) && !scenario.in_row_on.contains(&backend);
+        chosen && self.on.is_none_or(|on| on == backend)
     }
 }
 
@@ -216,26 +217,29 @@ fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
     if context.json {
         let all: Vec<_> = chosen
             .iter()
-            .map(|scenario| json!({ "name": scenario.name, "on": scenario.on, "long_on": scenario.long_on, "about": scenario.about }))
+            .map(|scenario| {
+                json!({
+                    "name": scenario.name,
+                    "on": scenario.on,
+                    "long_on": scenario.long_on,
+                    "in_row_on": scenario.in_row_on,
+                    "about": scenario.about,
+                })
+            })
             .collect();
         return output::print_json(&json!(all));
     }
     let rows: Vec<_> = chosen
         .iter()
         .map(|scenario| {
-            let on = scenario.on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            vec![
-                scenario.name.to_owned(),
-                on,
-                match scenario.long_on {
-                    [] => String::new(),
-                    on => format!(
-                        "long on {}",
-                        on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-                    ),
-                },
-                scenario.about.to_owned(),
-            ]
+            let names =
+                |on: &[BackendKind]| on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let note = match (scenario.in_row_on, scenario.long_on) {
+                ([], []) => String::new(),
+                ([], on) => format!("long on {}", names(on)),
+                (on, _) => format!("in a row on {}", names(on)),
+            };
+            vec![scenario.name.to_owned(), names(scenario.on), note, scenario.about.to_owned()]
         })
         .collect();
     output::print(output::table(&["SCENARIO", "ON", "", "SHOWS THAT"], &rows) + "\n")

@@ -82,13 +82,16 @@ pub struct Scenario {
     pub name: String,
     pub on: Vec<String>,
     pub long_on: Vec<String>,
+    /// Where a row of scenarios runs it, which is a part instead.
+    pub in_row_on: Vec<String>,
 }
 
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
 pub fn of_scenarios(list: &[Scenario], back_end: &str, step: &str) -> Vec<Part> {
-    let here = list.iter().filter(|scenario| scenario.on.iter().any(|on| on == back_end));
+    let has = |list: &[String]| list.iter().any(|on| on == back_end);
+    let here = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.in_row_on));
     here.map(|scenario| {
-        let kind = if scenario.long_on.iter().any(|on| on == back_end) {
+        let kind = if has(&scenario.long_on) {
             Kind::Long
         } else if back_end == "nspawn" || scenario.name == ALWAYS_ON_QEMU {
             Kind::Always
@@ -107,9 +110,10 @@ mod tests {
     #[test]
     fn scenarios_are_parts_by_back_end() {
         let list: Vec<Scenario> = serde_json::from_str(
-            r#"[{"name":"boots","on":["nspawn","qemu"],"long_on":[]},
-                {"name":"update","on":["qemu"],"long_on":[]},
-                {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"]}]"#,
+            r#"[{"name":"boots","on":["nspawn","qemu"],"long_on":[],"in_row_on":[]},
+                {"name":"update","on":["qemu"],"long_on":[],"in_row_on":[]},
+                {"name":"killed","on":["nspawn","qemu"],"long_on":["qemu"],"in_row_on":["qemu"]},
+                {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"],"in_row_on":[]}]"#,
         )
         .unwrap();
         let shown = |back_end: &str| -> Vec<(String, &str)> {
@@ -120,7 +124,9 @@ mod tests {
             };
             of_scenarios(&list, back_end, "s").into_iter().map(|part| (part.id, kind(part.kind))).collect()
         };
-        assert_eq!(shown("nspawn"), [("s/boots".into(), "always"), ("s/fleet".into(), "always")]);
+        let expected =
+            [("s/boots".into(), "always"), ("s/killed".into(), "always"), ("s/fleet".into(), "always")];
+        assert_eq!(shown("nspawn"), expected);
         let expected =
             [("s/boots".into(), "always"), ("s/update".into(), "touched"), ("s/fleet".into(), "long")];
         assert_eq!(shown("qemu"), expected);

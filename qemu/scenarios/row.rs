@@ -1,0 +1,199 @@
+//! Runs several scenarios on the same machines, which boot once: on emulated machines a boot takes as long as most
+//! scenarios.
+//!
+//! After each scenario, machines that are off are started, and its units, keys and files are removed. Then the state of
+//! the machines must be that of the first boot.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::kv::{FORMED, NODES, SOON, USER_DATA};
+use super::{fleet, kv, kv_faults, kv_recovery, power, tutorials};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const STORE: Scenario = Scenario {
+    name: "row-kv",
+    about: "kv-service-moves, kv-leader-dies, kv-bad-disk and kv-restore pass on the same machines",
+    nodes: NODES,
+    user_data: Some(USER_DATA),
+    // The last one replaces the cluster.
+    run: |stage| {
+        in_a_row(stage, &[&kv::MOVES, &kv::LEADER_DIES, &kv_faults::BAD_DISK, &kv_recovery::RESTORE])
+    },
+    ..ROW
+};
+
+pub const FLEET: Scenario = Scenario {
+    name: "row-fleet",
+    about: "fleet, fleet-limits and fleet-refused pass on the same machines",
+    nodes: NODES,
+    user_data: Some(fleet::TUTORIAL),
+    run: |stage| {
+        in_a_row(stage, &[&fleet::commands::COMMANDS, &fleet::limits::LIMITS, &fleet::refused::REFUSED])
+    },
+    ..ROW
+};
+
+pub const MEMBERS: Scenario = Scenario {
+    name: "row-members",
+    about: "fleet-bus, fleet-partition and fleet-machine-dies pass on the same machines",
+    nodes: NODES,
+    shared: fleet::partition::PARTITION.shared,
+    run: |stage| {
+        stage.site.set_user_data(fleet::cluster::impatient(stage).as_bytes())?;
+        in_a_row(stage, &[&fleet::bus::BUS, &fleet::partition::PARTITION, &fleet::machine_dies::MACHINE_DIES])
+    },
+    ..ROW
+};
+
+pub const MACHINE: Scenario = Scenario {
+    name: "row-machine",
+    about: "validator, reboot, killed and from-file pass on the same machine",
+    run: |stage| {
+        in_a_row(
+            stage,
+            &[
+                &tutorials::validator::VALIDATOR,
+                &power::REBOOTS,
+                &power::KILLED,
+                &tutorials::from_file::FROM_FILE,
+            ],
+        )
+    },
+    ..ROW
+};
+
+const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..USUAL };
+
+/// State of a machine: failed units, units that a scenario started, changes of `/etc`.
+const MACHINE_STATE: &str = "systemctl --failed --no-legend --plain; \
+    ls /run/systemd/transient | grep '\\.service$'; ls /run/fleet/units 2>/dev/null; sudo keelson-etc diff; true";
+/// State of the cluster: members and their health, keys, machines, units.
+const CLUSTER_STATE: &str = "if systemctl is-active --quiet etcd; then etcdctl cluster-health | sort; etcdctl ls; fi; \
+    if systemctl is-active --quiet fleet; then fleetctl list-machines; fleetctl list-unit-files --no-legend; fi";
+/// Files that scenarios write outside of `/etc`: all that are new in these folders, and some by name.
+const FILES: &str = "find /tmp /home/core -maxdepth 1 -type f 2>/dev/null | sort";
+const RUN_FILES: &str = "/run/acknowledged* /run/enough /run/routes";
+/// Services that the user-data of a row may start, and what prints a line for each machine that takes part.
+const SERVICES: [(&str, &str); 2] = [
+    ("etcd.service", "etcdctl cluster-health | grep ' is healthy: '"),
+    ("fleet.service", "fleetctl list-machines --no-legend"),
+];
+
+/// Runs scenarios on machines that boot once.
+fn in_a_row(stage: &Stage<'_>, scenarios: &[&Scenario]) -> Result<(), Failure> {
+    stage.boot()?;
+    let machines: Vec<_> = (1..=scenarios[0].nodes).map(|number| stage.machine(number)).collect();
+    let first = State::of(&machines)?;
+    for (index, scenario) in scenarios.iter().enumerate() {
+        let of = |failure: Failure| Failure::Expected(format!("{}: {}", scenario.name, failure.chain()));
+        let begun = Instant::now();
+        (scenario.run)(stage).map_err(of)?;
+        eprintln!("{} passed in {:.0?}", scenario.name, begun.elapsed());
+        if index + 1 < scenarios.len() {
+            clean_up(stage, scenario, &machines, &first)
+                .and_then(|()| first.wait_for(&machines))
+                .map_err(of)?;
+        }
+    }
+    Ok(())
+}
+
+/// The state of all machines after their boot.
+struct State {
+    /// The output of [`MACHINE_STATE`] and [`CLUSTER_STATE`], by machine.
+    shown: Vec<[String; 2]>,
+    files: Vec<BTreeSet<String>>,
+}
+
+impl State {
+    fn of(machines: &[Machine<'_>]) -> Result<Self, Failure> {
+        let mut state = Self { shown: Vec::new(), files: Vec::new() };
+        for (unit, members) in SERVICES {
+            for machine in machines {
+                if machine.execute(&format!("systemctl is-active {unit}"))?.stdout.trim() != "inactive" {
+                    machine.wait_for_unit(unit, FORMED)?;
+                    let all = format!("test $({members} | wc -l) = {}", machines.len());
+                    machine.wait_until_succeeds(&all, SOON)?;
+                }
+            }
+        }
+        for machine in machines {
+            state.shown.push([machine.succeed(MACHINE_STATE)?, machine.succeed(CLUSTER_STATE)?]);
+            state.files.push(files(machine)?);
+        }
+        Ok(state)
+    }
+
+    /// Waits until every machine has this state again: units may take a while to stop.
+    fn wait_for(&self, machines: &[Machine<'_>]) -> Result<(), Failure> {
+        for (machine, [own, of_cluster]) in machines.iter().zip(&self.shown) {
+            for (command, was) in [(MACHINE_STATE, own), (CLUSTER_STATE, of_cluster)] {
+                let deadline = Instant::now() + SOON;
+                loop {
+                    let is = machine.succeed(command)?;
+                    if is == *was {
+                        break;
+                    }
+                    let in_time = Instant::now() < deadline;
+                    expect(
+                        in_time,
+                        &format!("the first state of {}: {was:?}", machine.name()),
+                        &format!("{is:?}"),
+                    )?;
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn files(machine: &Machine<'_>) -> Result<BTreeSet<String>, Failure> {
+    Ok(machine.succeed(FILES)?.lines().map(str::to_owned).collect())
+}
+
+/// Removes what a scenario leaves on its machines.
+fn clean_up(
+    stage: &Stage<'_>,
+    scenario: &Scenario,
+    machines: &[Machine<'_>],
+    first: &State,
+) -> Result<(), Failure> {
+    for machine in machines {
+        if machine.node()?.process.is_none_or(|process| !process.alive()) {
+            machine.start()?;
+        }
+    }
+    machines[0].succeed(
+        "if systemctl is-active --quiet fleet; then \
+         fleetctl list-unit-files --no-legend --fields=unit | xargs -r fleetctl destroy; fi",
+    )?;
+    for (machine, before) in machines.iter().zip(&first.files) {
+        machine.succeed(
+            "for unit in $(ls /run/systemd/transient | grep '\\.service$'); do sudo systemctl stop $unit; done; \
+             sudo systemctl reset-failed",
+        )?;
+        machine.succeed(&format!("sudo rm -f {RUN_FILES}"))?;
+        let new: Vec<String> = files(machine)?.difference(before).cloned().collect();
+        if !new.is_empty() {
+            machine.succeed(&format!("sudo rm -f {}", new.join(" ")))?;
+        }
+    }
+    machines[0].succeed(
+        "if systemctl is-active --quiet etcd; then etcdctl ls | xargs -r -n 1 etcdctl rm --recursive; fi",
+    )?;
+    for number in 1..=scenario.shared.len() {
+        let path = stage.shared(number);
+        let failed = |source| Failure::Disk { path: path.clone(), source };
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
