@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Between two checks of a running child.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Tests by their full names, those that a usual run ignores too.
+const EXACTLY: [&str; 3] = ["--", "--include-ignored", "--exact"];
+
 pub struct Runner {
     pub checkout: PathBuf,
     /// Cargo's target folder, for finished programs.
@@ -62,7 +65,7 @@ impl Runner {
     ) -> Result<Result<Duration, String>> {
         let log = self.logs.join(format!("{log}.log"));
         let started = Instant::now();
-        let ended = finish(self.cargo(command).args(["--", "--exact"]).args(tests), &log, Some(BASELINE))?;
+        let ended = finish(self.cargo(command).args(EXACTLY).args(tests), &log, Some(BASELINE))?;
         let took = started.elapsed();
         let shown = log.display();
         let Some(results) = results(&read(&log)?).filter(|_| ended.is_some()) else {
@@ -82,7 +85,7 @@ impl Runner {
         let log = self.logs.join(format!("{log}.log"));
         let limit = LEAST.max(unmutated * SLOWER);
         let mut cargo = self.cargo(&mutant.command());
-        let ended = finish(cargo.args(["--", "--exact"]).args(&mutant.tests), &log, Some(limit))?;
+        let ended = finish(cargo.args(EXACTLY).args(&mutant.tests), &log, Some(limit))?;
         if ended.is_none() {
             return Ok(Outcome::TimedOut(limit));
         }
