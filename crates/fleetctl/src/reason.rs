@@ -1,8 +1,9 @@
 //! Why a unit is not where it was asked to be, in one line.
 
-use fleet_api::Unit;
 use fleet_api::additions::Explanation;
+use fleet_api::{JobState, Unit};
 
+use crate::failure::Failure;
 use crate::legend::Machines;
 use crate::registry::Registry;
 
@@ -23,6 +24,15 @@ pub async fn reason(registry: &Registry, machines: &Machines, unit: &Unit) -> Re
         Ok(explanation) => of(&explanation, machines),
         Err(_) => Reason { text: without_explanation(unit), blocked: false, hints: Vec::new() },
     }
+}
+
+/// A failure that says why the unit is not where it was asked to be; where it was not asked for, `said` alone.
+pub async fn failure(registry: &Registry, unit: &Unit, said: String) -> Failure {
+    if unit.desired_state == JobState::Inactive.as_str() {
+        return Failure::new(said);
+    }
+    let machines = registry.machines().await.map(Machines::new).unwrap_or_default();
+    Failure::new(format!("{said}\n{}", reason(registry, &machines, unit).await.text))
 }
 
 pub fn of(explanation: &Explanation, machines: &Machines) -> Reason {

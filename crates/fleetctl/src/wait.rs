@@ -92,10 +92,46 @@ struct Watch<'a> {
     registry: &'a Registry,
     machines: Machines,
     begin: Instant,
-    /// By unit: what was last said of it.
-    told: BTreeMap<String, String>,
+    notices: Notices,
+    /// When each unit was last explained.
+    explained: BTreeMap<String, Instant>,
     blocked: BTreeMap<String, Blocked>,
     quiet: bool,
+}
+
+/// What a command waits for, on standard error: after [`SILENCE`], and each time that it changes.
+#[derive(Debug)]
+pub struct Notices {
+    begin: Instant,
+    /// By subject: the last text.
+    told: BTreeMap<String, String>,
+}
+
+/// The subject of [`Notices::no_answer`]. No unit has this name.
+const SERVER: &str = "";
+
+impl Notices {
+    pub fn new() -> Self {
+        Self { begin: Instant::now(), told: BTreeMap::new() }
+    }
+
+    /// Prints `line` of a subject where `text` is new.
+    pub fn tell(&mut self, subject: &str, text: &str, line: impl FnOnce(bool) -> String) {
+        if self.begin.elapsed() < SILENCE || self.told.get(subject).is_some_and(|before| before == text) {
+            return;
+        }
+        let is_first = self.told.insert(subject.to_owned(), text.to_owned()).is_none();
+        eprintln!("{}", line(is_first));
+    }
+
+    pub fn no_answer(&mut self, error: &impl std::fmt::Display) {
+        let text = error.to_string();
+        self.tell(SERVER, &text, |_| format!("Waiting for fleetd to answer: {text}"));
+    }
+
+    pub fn answered(&mut self) {
+        self.told.remove(SERVER);
+    }
 }
 
 /// A unit that comes no further by itself.
@@ -133,8 +169,9 @@ fn pause_after(waited: Duration) -> Duration {
 
 impl Watch<'_> {
     fn new(registry: &Registry, quiet: bool) -> Watch<'_> {
-        let (told, blocked) = (BTreeMap::new(), BTreeMap::new());
-        Watch { registry, machines: Machines::default(), begin: Instant::now(), told, blocked, quiet }
+        let (explained, blocked, notices) = (BTreeMap::new(), BTreeMap::new(), Notices::new());
+        let machines = Machines::default();
+        Watch { registry, machines, begin: Instant::now(), notices, explained, blocked, quiet }
     }
 
     /// Gives those that are not there in time.
@@ -146,26 +183,13 @@ impl Watch<'_> {
         let pauses = Pauses::until(limit.map(|limit| self.begin + limit));
         while !goals.is_empty() {
             let names: Vec<&str> = goals.iter().map(|goal| goal.name.as_str()).collect();
-            if let Ok(units) = self.registry.units_named(&names).await {
-                let (mut left, mut explained) = (Vec::new(), 0);
-                for goal in goals {
-                    let Some(unit) = units.iter().find(|unit| unit.name == goal.name) else {
-                        return Err(Failure::new(format!(
-                            "Error waiting for units: unit {} does not exist any more",
-                            goal.name
-                        )));
-                    };
-                    if self.is_there(&goal, unit).await {
-                        self.announce(&goal, unit).await?;
-                    } else {
-                        if self.begin.elapsed() >= SILENCE && explained < EXPLAINED {
-                            explained += 1;
-                            self.explain(&goal, unit, limit).await;
-                        }
-                        left.push(goal);
-                    }
+            match self.registry.units_named(&names).await {
+                Ok(units) => {
+                    self.notices.answered();
+                    goals = self.late_ones(goals, &units).await?;
+                    self.explain_some(&goals, &units, limit).await;
                 }
-                goals = left;
+                Err(error) => self.notices.no_answer(&error),
             }
             let hopeless = limit.is_none() && goals.iter().all(|goal| self.is_hopeless(goal));
             if !goals.is_empty() && (hopeless || !pauses.next().await) {
@@ -173,6 +197,40 @@ impl Watch<'_> {
             }
         }
         Ok(goals)
+    }
+
+    /// Announces units that are in their state, and gives the others.
+    async fn late_ones(&mut self, goals: Vec<Goal>, units: &[Unit]) -> Result<Vec<Goal>, Failure> {
+        let mut late = Vec::new();
+        for goal in goals {
+            let Some(unit) = units.iter().find(|unit| unit.name == goal.name) else {
+                return Err(Failure::new(format!(
+                    "Error waiting for units: unit {} does not exist any more",
+                    goal.name
+                )));
+            };
+            if self.is_there(&goal, unit).await {
+                self.announce(&goal, unit).await?;
+            } else {
+                late.push(goal);
+            }
+        }
+        Ok(late)
+    }
+
+    /// Explains [`EXPLAINED`] units, those first that were not explained for the longest time.
+    async fn explain_some(&mut self, goals: &[Goal], units: &[Unit], limit: Option<Duration>) {
+        if self.begin.elapsed() < SILENCE {
+            return;
+        }
+        let mut due: Vec<&Goal> = goals.iter().collect();
+        due.sort_by_key(|goal| self.explained.get(&goal.name).copied());
+        for goal in due.into_iter().take(EXPLAINED) {
+            if let Some(unit) = units.iter().find(|unit| unit.name == goal.name) {
+                self.explain(goal, unit, limit).await;
+                self.explained.insert(goal.name.clone(), Instant::now());
+            }
+        }
     }
 
     async fn is_there(&self, goal: &Goal, unit: &Unit) -> bool {
@@ -230,16 +288,14 @@ impl Watch<'_> {
     }
 
     fn tell(&mut self, name: &str, text: &str, limit: Option<Duration>) {
-        if self.told.get(name).is_some_and(|before| before == text) {
-            return;
-        }
-        let until = match limit {
-            _ if self.told.contains_key(name) => String::new(),
-            Some(limit) => format!(" (for at most {} s)", limit.as_secs()),
-            None => " (until ctrl-C, which takes nothing back)".to_owned(),
-        };
-        eprintln!("Waiting for unit {name}{until}: {text}");
-        self.told.insert(name.to_owned(), text.to_owned());
+        self.notices.tell(name, text, |is_first| {
+            let until = match limit {
+                _ if !is_first => String::new(),
+                Some(limit) => format!(" (for at most {} s)", limit.as_secs()),
+                None => " (until ctrl-C, which takes nothing back)".to_owned(),
+            };
+            format!("Waiting for unit {name}{until}: {text}")
+        });
     }
 
     fn is_hopeless(&self, goal: &Goal) -> bool {
@@ -292,7 +348,14 @@ impl Watch<'_> {
 
     /// On some machine. One where it failed ends the wait.
     async fn is_active(&mut self, name: &str, limit: Option<Duration>) -> Result<bool, Failure> {
-        let Ok(states) = self.registry.states_of(name).await else { return Ok(false) };
+        let states = match self.registry.states_of(name).await {
+            Ok(states) => states,
+            Err(error) => {
+                self.notices.no_answer(&error);
+                return Ok(false);
+            }
+        };
+        self.notices.answered();
         if let Some(failed) = states.iter().find(|state| state.systemd_active_state == "failed") {
             let legend = self.legend(&failed.machine_id).await;
             return Err(Failure::new(format!(
@@ -306,18 +369,16 @@ impl Watch<'_> {
         if states.iter().any(active) {
             return Ok(true);
         }
-        if self.begin.elapsed() >= SILENCE {
-            let said = match states.first() {
-                None => "its machine has not reported it yet".to_owned(),
-                Some(state) => format!(
-                    "on {}: {} {}",
-                    self.legend(&state.machine_id).await,
-                    state.systemd_active_state,
-                    state.systemd_sub_state
-                ),
-            };
-            self.tell(name, &said, limit);
-        }
+        let said = match states.first() {
+            None => "its machine has not reported it yet".to_owned(),
+            Some(state) => format!(
+                "on {}: {} {}",
+                self.legend(&state.machine_id).await,
+                state.systemd_active_state,
+                state.systemd_sub_state
+            ),
+        };
+        self.tell(name, &said, limit);
         Ok(false)
     }
 }

@@ -7,13 +7,14 @@ use fleet_api::Unit;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
+use crate::legend::short_id;
 use crate::lookup::known;
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::stdout::say;
-use crate::wait::NO_BLOCK;
+use crate::wait::{NO_BLOCK, Notices};
 
-/// After this time the machines that still have it are left to themselves.
+/// The command does not wait longer for machines that still run a unit; they stop it in their own time.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,14 +49,28 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
 }
 
 async fn wait(registry: &Registry, units: &[&Unit]) {
-    let end = Instant::now() + PATIENCE;
-    for unit in units {
+    let (end, mut notices) = (Instant::now() + PATIENCE, Notices::new());
+    for Unit { name, .. } in units {
         loop {
-            match registry.states_of(&unit.name).await {
+            match registry.states_of(name).await {
                 Ok(states) if states.is_empty() => break,
-                _ if Instant::now() >= end => return,
-                _ => tokio::time::sleep(PAUSE).await,
+                Ok(states) => {
+                    let machines: Vec<_> =
+                        states.iter().map(|state| short_id(&state.machine_id, false)).collect();
+                    let machines = machines.join(" ");
+                    if Instant::now() >= end {
+                        eprintln!("WARNING: Unit {name} is not stopped yet on {machines}");
+                        break;
+                    }
+                    notices.tell(name, &machines, |_| {
+                        let limit = PATIENCE.as_secs();
+                        format!("Waiting for unit {name} (for at most {limit} s): it is not stopped yet on {machines}")
+                    });
+                }
+                Err(_) if Instant::now() >= end => return,
+                Err(error) => notices.no_answer(&error),
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

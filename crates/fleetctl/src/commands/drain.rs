@@ -13,7 +13,7 @@ use crate::legend::short_id;
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::stdout::say;
-use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, Patience};
+use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, Notices, Patience};
 
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -52,26 +52,31 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
 
 /// Waits until the machine has no unit any more that could be elsewhere.
 async fn empty(registry: &Registry, machine: &Machine, end: Option<Instant>) -> Result<(), Failure> {
+    let mut notices = Notices::new();
+    let id = short_id(&machine.id, false);
     loop {
-        // A server that does not answer for a moment is no reason to give up.
-        if let Ok(units) = registry.units().await {
-            let (stuck, moving): (Vec<&Unit>, Vec<&Unit>) = units
-                .iter()
-                .filter(|unit| unit.machine_id == machine.id)
-                .partition(|unit| !unit.scheduling_message.is_empty());
-            if moving.is_empty() {
-                for unit in stuck {
-                    eprintln!("WARNING: Unit {} stays: {}", unit.name, unit.scheduling_message);
+        match registry.units().await {
+            // A server that does not answer for a moment is no reason to give up.
+            Err(error) => notices.no_answer(&error),
+            Ok(units) => {
+                notices.answered();
+                let (stuck, moving): (Vec<&Unit>, Vec<&Unit>) = units
+                    .iter()
+                    .filter(|unit| unit.machine_id == machine.id)
+                    .partition(|unit| !unit.scheduling_message.is_empty());
+                if moving.is_empty() {
+                    for unit in stuck {
+                        eprintln!("WARNING: Unit {} stays: {}", unit.name, unit.scheduling_message);
+                    }
+                    return Ok(());
                 }
-                return Ok(());
-            }
-            if end.is_some_and(|end| Instant::now() >= end) {
                 let names: Vec<&str> = moving.iter().map(|unit| unit.name.as_str()).collect();
-                return Err(Failure::new(format!(
-                    "Error waiting for machine {}: timed out waiting for it to lose {}",
-                    short_id(&machine.id, false),
-                    names.join(" ")
-                )));
+                let names = names.join(" ");
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    let timed_out = format!("timed out waiting for it to lose {names}");
+                    return Err(Failure::new(format!("Error waiting for machine {id}: {timed_out}")));
+                }
+                notices.tell(&machine.id, &names, |_| format!("Waiting for machine {id} to lose {names}"));
             }
         }
         tokio::time::sleep(PAUSE).await;

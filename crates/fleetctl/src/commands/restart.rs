@@ -7,6 +7,7 @@ use crate::act::{Asked, Replaced, bring};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::lookup::{is_global, known};
+use crate::reason::failure;
 use crate::registry::Registry;
 use crate::remote::{SSH_PORT, run as run_there};
 use crate::session::Session;
@@ -42,7 +43,8 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
 async fn one(registry: &Registry, given: &Given, mut unit: Unit) -> Result<(), Failure> {
     let name = unit.name.clone();
     if unit.current_state == JobState::Inactive.as_str() {
-        return Err(Failure::new(format!("Unable to restart unit {name} in state inactive")));
+        let said = format!("Unable to restart unit {name} in state inactive");
+        return Err(failure(registry, &unit, said).await);
     }
     if unit.current_state == JobState::Launched.as_str() {
         let stopped = registry.set_desired(&name, JobState::Loaded.as_str()).await;

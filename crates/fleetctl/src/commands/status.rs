@@ -3,14 +3,13 @@
 use std::io::IsTerminal as _;
 
 use command_line::Given;
-use fleet_api::{JobState, Unit};
+use fleet_api::Unit;
 
 use crate::access::has_keys;
 use crate::command::{Command, Run};
 use crate::failure::Failure;
-use crate::legend::Machines;
 use crate::lookup::{is_global, names, unit};
-use crate::reason::reason;
+use crate::reason::failure;
 use crate::registry::Registry;
 use crate::remote::{SSH_PORT, ended, is_here, output};
 use crate::session::Session;
@@ -38,7 +37,10 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
             return Err(Failure::new(format!("Unit {name} does not exist.")));
         };
         let machines = match machines_of(&registry, &unit).await? {
-            found if found.is_empty() => return Err(nowhere(&registry, &unit).await),
+            found if found.is_empty() => {
+                let said = format!("Unit {} does not appear to be loaded.", unit.name);
+                return Err(failure(&registry, &unit, said).await);
+            }
             found => found,
         };
         for machine in machines {
@@ -50,16 +52,6 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// With the reason, where the unit was asked for.
-async fn nowhere(registry: &Registry, unit: &Unit) -> Failure {
-    let said = format!("Unit {} does not appear to be loaded.", unit.name);
-    if unit.desired_state == JobState::Inactive.as_str() {
-        return Failure::new(said);
-    }
-    let machines = registry.machines().await.map(Machines::new).unwrap_or_default();
-    Failure::new(format!("{said}\n{}", reason(registry, &machines, unit).await.text))
 }
 
 /// Empty where it is on none.

@@ -5,6 +5,7 @@
 //!     + [Service]
 //!     ! slow 3                   (a unit comes a step further at each third look)
 //!     ! refuse 503 TEXT          (what the server answers from now on; `! refuse` ends it)
+//!     ! accept 4                 (but only after so many more requests)
 //!     ! original                 (a server without the additions)
 //!     ! env NAME VALUE
 //!     $ start hello 'a b'
@@ -39,7 +40,11 @@ impl Stage {
         let mut manner = self.server.manner.lock().unwrap();
         match words[..] {
             ["slow", looks] => self.server.model.lock().unwrap().slowness = looks.parse().unwrap(),
-            ["refuse"] => manner.refusal = None,
+            ["refuse"] => (manner.refusal, manner.accepted) = (None, 0),
+            ["accept", requests] => {
+                let more: usize = requests.parse().unwrap();
+                manner.accepted = self.server.seen.lock().unwrap().len() + more;
+            }
             ["refuse", code, text] => {
                 let document = fleet_api::ErrorDocument::new(code.parse().unwrap(), text);
                 manner.refusal = Some((code.parse().unwrap(), fleet_api::encode(&document).unwrap()));
@@ -149,6 +154,7 @@ files!(
     restart,
     states,
     templates,
+    waits,
     without_keys,
     x_fleet,
 );

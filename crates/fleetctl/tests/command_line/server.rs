@@ -25,6 +25,8 @@ pub struct Manner {
     pub page: u16,
     /// Answers each request so.
     pub refusal: Option<(u16, String)>,
+    /// But the first ones, as many as had been seen by then.
+    pub accepted: usize,
     /// Lacks the additions.
     pub original: bool,
 }
@@ -47,7 +49,7 @@ impl Server {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server {
             model: Arc::new(Mutex::new(model)),
-            manner: Arc::new(Mutex::new(Manner { page: 100, refusal: None, original: false })),
+            manner: Arc::new(Mutex::new(Manner { page: 100, refusal: None, accepted: 0, original: false })),
             seen: Arc::default(),
             socket,
             address: tcp.local_addr().unwrap(),
@@ -93,9 +95,13 @@ impl Server {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        self.seen.lock().unwrap().push(format!("{} {}", head.method, head.uri));
+        let number = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.push(format!("{} {}", head.method, head.uri));
+            seen.len()
+        };
         let manner = self.manner.lock().unwrap().clone();
-        let (code, text) = match manner.refusal {
+        let (code, text) = match manner.refusal.filter(|_| number > manner.accepted) {
             Some(refusal) => refusal,
             None => {
                 let decoded: Vec<String> = head
