@@ -72,8 +72,9 @@ const ROW: Scenario = Scenario { on: &[Qemu], long_on: &[Qemu], ..USUAL };
 /// State of a machine: failed units, units that a scenario started, changes of `/etc`.
 const MACHINE_STATE: &str = "systemctl --failed --no-legend --plain; \
     ls /run/systemd/transient | grep '\\.service$'; ls /run/fleet/units 2>/dev/null; sudo keelson-etc diff; true";
-/// State of the cluster: members and their health, keys, machines, units.
-const CLUSTER_STATE: &str = "if systemctl is-active --quiet etcd; then etcdctl cluster-health | sort; etcdctl ls; fi; \
+/// State of the cluster: members and their health, keys, machines, units. The machines' own keys are those of locksmith.
+const CLUSTER_STATE: &str = "if systemctl is-active --quiet etcd; then etcdctl cluster-health | sort; \
+    etcdctl ls | grep -v '^/coreos.com$'; fi; \
     if systemctl is-active --quiet fleet; then fleetctl list-machines; fleetctl list-unit-files --no-legend; fi";
 /// Files that scenarios write outside of `/etc`: all that are new in these folders, and some by name.
 const FILES: &str = "find /tmp /home/core -maxdepth 1 -type f 2>/dev/null | sort";
@@ -185,7 +186,8 @@ fn clean_up(
         }
     }
     machines[0].succeed(
-        "if systemctl is-active --quiet etcd; then etcdctl ls | xargs -r -n 1 etcdctl rm --recursive; fi",
+        "if systemctl is-active --quiet etcd; then \
+         etcdctl ls | grep -v '^/coreos.com$' | xargs -r -n 1 etcdctl rm --recursive; fi",
     )?;
     for number in 1..=scenario.shared.len() {
         let path = stage.shared(number);

@@ -1,22 +1,27 @@
 //! The lines that long work shows: one a step, with what it found and how long it took.
 //!
 //! Everything goes to stderr, so that stdout stays for results. On a terminal a running step is a
-//! live line; elsewhere its end is printed, and what it is at while it takes long. It must never decide anything: work that runs
-//! quietly runs the same.
+//! live line; elsewhere its end is printed, and what it does while it takes long. It must never decide anything: work that
+//! runs quietly runs the same.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+mod notice;
+
+use std::io::{self, Write as _};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use notice::Notices;
 
 /// Columns that a step's name takes, or more where it is longer.
 const NAME_WIDTH: usize = 9;
 /// Columns of a step's name and result.
 const TEXT_WIDTH: usize = 72;
 const TICK: Duration = Duration::from_millis(120);
-/// Where there is no terminal: a step says what it is at after so long, and then each half minute.
+/// Without a terminal, a running step prints a line after this time, and then one in each interval.
 const SILENCE: Duration = Duration::from_secs(3);
-const TOLD_EACH: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The terminal's live lines: of steps that run beside each other each has its own.
 static LIVE: LazyLock<MultiProgress> =
@@ -45,7 +50,14 @@ impl Progress {
         );
         bar.set_prefix(format!("{name:<NAME_WIDTH$} "));
         bar.enable_steady_tick(TICK);
-        Step { name: name.to_owned(), shown: self, started: Instant::now(), bar, told: Mutex::default() }
+        let (step, started) = (name.to_owned(), Instant::now());
+        let notices = (self == Self::Shown && bar.is_hidden()).then(|| {
+            Notices::start(SILENCE, INTERVAL, move |detail| {
+                // Where standard error is closed, the work goes on without notices.
+                drop(writeln!(io::stderr(), "{}", line(&step, &format!("... {detail}"), started.elapsed())));
+            })
+        });
+        Step { name: name.to_owned(), shown: self, started, bar, notices }
     }
 
     /// A remark that stands above the running steps.
@@ -65,33 +77,24 @@ pub struct Step {
     shown: Progress,
     started: Instant,
     bar: ProgressBar,
-    /// When a line last said what it is at.
-    told: Mutex<Option<Instant>>,
+    /// Where there is no terminal.
+    notices: Option<Notices>,
 }
 
 impl Step {
-    /// What the step is at, replacing what was said before. Without a terminal it is a line, now and then.
+    /// What the step does now, in place of what was set before.
     pub fn set(&self, detail: impl Into<String>) {
         let detail = detail.into();
-        if self.shown == Progress::Shown && self.bar.is_hidden() && self.is_time() {
-            eprintln!("{}", line(&self.name, &format!("... {detail}"), self.started.elapsed()));
+        if let Some(notices) = &self.notices {
+            notices.set(&detail);
         }
         self.bar.set_message(detail);
     }
 
-    /// Whether it is so long that anything was said, and takes note of it.
-    fn is_time(&self) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = told.map_or(self.started.elapsed() >= SILENCE, |told| told.elapsed() >= TOLD_EACH);
-        if is_time {
-            *told = Some(Instant::now());
-        }
-        is_time
-    }
-
     /// Ends the step with its result and returns its duration.
-    pub fn done(self, result: &str) -> Duration {
+    pub fn done(mut self, result: &str) -> Duration {
         let elapsed = self.started.elapsed();
+        drop(self.notices.take());
         self.bar.finish_and_clear();
         if self.shown == Progress::Shown {
             LIVE.suspend(|| eprintln!("{}", line(&self.name, result, elapsed)));
