@@ -140,7 +140,10 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         let metadata = fetch_metadata(&fetched, &memory, log)?;
         Ok((fetched, metadata))
     })?;
-    let lock = lock::take(&root, LOCK_PATH, || log.info("Waiting for another run to end"))?;
+    let lock = lock::take(&root, LOCK_PATH, |holder| {
+        let process = holder.map(|id| format!(" (process {id})")).unwrap_or_default();
+        log.info(format!("Waiting for another run to end{process}"));
+    })?;
     if let Source::File(path) = &fetched.source {
         let seen = seen::File::new(path);
         if request.if_changed && seen.is(&root, &fetched.sha256)? {

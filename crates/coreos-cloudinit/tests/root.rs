@@ -312,14 +312,14 @@ fn scripts_are_stored_privately() {
 #[test]
 fn two_runs_are_one_after_the_other() {
     let machine = Machine::new();
-    machine.put("/run/coreos-cloudinit.lock", "");
+    machine.put("/run/coreos-cloudinit.lock", "4711");
     let file = std::fs::File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
     let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).unwrap();
     machine.put("/user-data", "#cloud-config\nhostname: a\n");
     let from = format!("-from-file={}", machine.path("/user-data").display());
     let mut run = machine.command(&[&from]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.ends_with("Waiting for another run to end")));
+    assert!(lines.any(|line| line.ends_with("Waiting for another run to end (process 4711)")));
     assert!(!machine.has("/etc/hostname"), "the second run did not wait");
     drop(held);
     assert!(lines.any(|line| line.ends_with("Set hostname to a")));

@@ -60,7 +60,7 @@ impl<S: Store> Presence<'_, S> {
     async fn register(&self) -> (String, u64) {
         tracing::info!("Establishing etcd connectivity");
         let mut backoff = Backoff::new(self.settings);
-        let (mut ours, mut told) = (false, false);
+        let (mut ours, mut told, mut failure) = (false, false, String::new());
         loop {
             // Where it is seen to be present, it is also seen what it holds.
             self.words.say_all_again().await;
@@ -85,7 +85,13 @@ impl<S: Store> Presence<'_, S> {
                         tracing::warn!("waiting until the presence under this machine's id ends: {why}");
                     }
                 }
-                Err(error) => tracing::debug!("registering: {error}"),
+                Err(error) => {
+                    let text = error.to_string();
+                    if text != failure {
+                        tracing::warn!("waiting for etcd to register this machine: {text}");
+                        failure = text;
+                    }
+                }
             }
             backoff.wait().await;
         }

@@ -29,8 +29,9 @@ const JOB_MODE: &str = "replace";
 const CALL_LIMIT: Duration = Duration::from_secs(25);
 /// A reload reads every unit file and runs generators.
 const RELOAD_LIMIT: Duration = Duration::from_secs(90);
-/// How often a waiting command says so.
-const STILL_WAITING: Duration = Duration::from_secs(30);
+/// A command that takes longer is reported, and then once an interval.
+const SILENCE: Duration = Duration::from_secs(3);
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 const SIGNAL_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
 #[derive(Debug, thiserror::Error)]
@@ -203,9 +204,9 @@ impl Systemd {
         self.runtime.block_on(async {
             let start = Instant::now();
             let end = start + limit;
-            let mut next_word = start + STILL_WAITING;
+            let mut next_report = start + SILENCE;
             loop {
-                match timeout_at(end.min(next_word), next_message(&mut removed)).await {
+                match timeout_at(end.min(next_report), next_message(&mut removed)).await {
                     Ok(None) => return Err(SystemdError::Lost),
                     Ok(Some(Err(source))) => return Err(call_error(&call, source)),
                     Ok(Some(Ok(message))) => {
@@ -216,7 +217,7 @@ impl Systemd {
                     Err(_) if Instant::now() >= end => return Err(SystemdError::TimedOut { call, limit }),
                     Err(_) => {
                         waiting(start.elapsed());
-                        next_word += STILL_WAITING;
+                        next_report += REPORT_INTERVAL;
                     }
                 }
             }

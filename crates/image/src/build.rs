@@ -119,7 +119,11 @@ pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, Build
     let mut build = Build::open(options, progress)?;
     let cache = DebCache::open(&options.cache)?;
     build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
-    cache.fill(&build.lock, &options.cancel, &|_, _| ())?;
+    let step = progress.step("packages");
+    let filled = cache.fill(&build.lock, &options.cancel, &|done, all| step.set(format!("{done} of {all}")))?;
+    if filled.downloaded > 0 {
+        step.done(&format!("{} of the tools present, {} downloaded", filled.packages, filled.downloaded));
+    }
     let path = build.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
     Ok(LockedTools { path, _work: build.work })
 }
