@@ -98,7 +98,8 @@ impl Hands<'_> {
     fn wait(&self, systemd: &Systemd, unit: &str, command: &str) -> Result<(), StepError> {
         let mut waiting = |so_far: Duration| {
             let (seconds, limit) = (so_far.as_secs(), COMMAND_LIMIT.as_secs());
-            let message = format!("still waiting for {command:?} on {unit:?} ({seconds} s, at most {limit} s)");
+            let message =
+                format!("still waiting for {command:?} on {unit:?} ({seconds} s, at most {limit} s)");
             self.settings.log.warning(message);
         };
         let result = systemd.run(unit, command, COMMAND_LIMIT, &mut waiting)?;

@@ -1,0 +1,89 @@
+//! The README's five minutes and the 2014 tutorial's first units, typed on machines of `up`'s default user-data.
+
+use std::time::Duration;
+
+use machines::cluster::BackendKind::Qemu;
+use machines::machine::Machine;
+
+use super::super::fleet::cluster::{Member, put, three};
+use super::super::kv::{NODES, health, shows};
+use crate::failure::{Failure, expect};
+use crate::scenario::{Scenario, Stage, USUAL};
+
+pub const TOUR: Scenario = Scenario {
+    name: "tour",
+    about: "the README's tour and then the tutorial's hello.service and myapp.service run on the default user-data",
+    nodes: NODES,
+    user_data: Some(include_str!("../../../cloud-config/user-data.sample")),
+    long_on: &[Qemu],
+    run: tour,
+    ..USUAL
+};
+
+/// As the tutorial has it, and under the name that its next chapter uses.
+const UNITS: [&str; 2] = ["hello.service", "myapp.service"];
+/// Docker's first start, on an emulated machine.
+const STARTED: Duration = Duration::from_secs(600);
+/// fleetctl exits by itself long before.
+const NEVER: &str = "timeout 300";
+
+fn unit(container: &str) -> String {
+    format!(
+        "[Unit]\nDescription=My Service\nAfter=docker.service\n\n[Service]\nTimeoutStartSec=0\n\
+         ExecStartPre=-/usr/bin/docker kill {container}\nExecStartPre=-/usr/bin/docker rm {container}\n\
+         ExecStartPre=-/usr/bin/docker pull busybox\n\
+         ExecStart=/usr/bin/docker run --name {container} busybox /bin/sh -c \
+         \"while true; do echo Hello World; sleep 1; done\"\nExecStop=/usr/bin/docker stop {container}\n"
+    )
+}
+
+fn tour(stage: &Stage<'_>) -> Result<(), Failure> {
+    let members = three(stage)?;
+    for member in &members {
+        let machine = &member.machine;
+        machine.wait_until_succeeds("journalctl -u sample.service -n 3 | grep 'Hello World'", STARTED)?;
+        let environment = format!("COREOS_PRIVATE_IPV4={0}\nCOREOS_PUBLIC_IPV4={0}\n", member.address);
+        shows(machine, "cat /etc/environment", &environment)?;
+    }
+    let (one, two) = (&stage.machine(1), &stage.machine(2));
+    shows(one, "etcdctl set /message Hello", "Hello\n")?;
+    shows(two, "etcdctl get /message", "Hello\n")?;
+    health(stage, two)?;
+
+    let example = "/usr/share/keelson/examples/tour.service";
+    starts(one, &members, "tour.service", example)?;
+    for name in UNITS {
+        let container = name.trim_end_matches(".service");
+        put(one, name, &unit(container))?;
+        starts(one, &members, name, name)?;
+    }
+    for name in UNITS {
+        shows(one, &format!("{NEVER} fleetctl destroy {name}"), &format!("Destroyed {name}\n"))?;
+    }
+    let listed = "fleetctl list-units --no-legend --fields=unit";
+    one.wait_until_succeeds(&format!("test \"$({listed})\" = tour.service"), STARTED)?;
+    let failed = one.succeed("systemctl --failed --no-legend --plain")?;
+    expect(failed.trim().is_empty(), "no failed unit", &failed)
+}
+
+/// `fleetctl start`, then the unit's row until it runs, and its output on its machine.
+fn starts(
+    typed: &Machine<'_>,
+    members: &[Member<'_>; NODES],
+    name: &str,
+    argument: &str,
+) -> Result<(), Failure> {
+    let said = typed.succeed(&format!("{NEVER} fleetctl start {argument}"))?;
+    let place = |member: &&Member<'_>| said == format!("Unit {name} launched on {}\n", member.place());
+    let Some(there) = members.iter().find(place) else {
+        return Err(Failure::Expected(format!(
+            "expected {name} launched on one of the machines; seen: {said}"
+        )));
+    };
+    let row = format!("{name}\t{}\tactive\trunning", there.place());
+    let listed = format!("fleetctl list-units --no-legend | tr -s '\\t' | grep -x \"$(printf '{row}')\"");
+    typed.wait_until_succeeds(&listed, STARTED)?;
+    let output = format!("journalctl -u {name} -n 3 | grep 'Hello World'");
+    there.machine.wait_until_succeeds(&output, STARTED)?;
+    Ok(())
+}
