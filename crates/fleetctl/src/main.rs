@@ -15,6 +15,7 @@ mod keys;
 mod legend;
 mod lists;
 mod lookup;
+mod notices;
 mod reason;
 mod registry;
 mod remote;

@@ -8,6 +8,7 @@ use fleet_api::{JobState, Unit, UnitState};
 
 use crate::failure::Failure;
 use crate::legend::Machines;
+use crate::notices::{Notices, SILENCE};
 use crate::reason::{Reason, reason};
 use crate::registry::Registry;
 use crate::stdout::say;
@@ -32,8 +33,6 @@ const PART: u32 = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// After this time the user is told what is waited for, and each time that changes.
-const SILENCE: Duration = Duration::from_secs(3);
 /// A unit that stays blocked for so long is not waited for, unless a limit says until when.
 const BLOCKED: Duration = Duration::from_secs(5);
 /// Units that are explained at a time, of those that are waited for.
@@ -97,41 +96,6 @@ struct Watch<'a> {
     explained: BTreeMap<String, Instant>,
     blocked: BTreeMap<String, Blocked>,
     quiet: bool,
-}
-
-/// What a command waits for, on standard error: after [`SILENCE`], and each time that it changes.
-#[derive(Debug)]
-pub struct Notices {
-    begin: Instant,
-    /// By subject: the last text.
-    told: BTreeMap<String, String>,
-}
-
-/// The subject of [`Notices::no_answer`]. No unit has this name.
-const SERVER: &str = "";
-
-impl Notices {
-    pub fn new() -> Self {
-        Self { begin: Instant::now(), told: BTreeMap::new() }
-    }
-
-    /// Prints `line` of a subject where `text` is new.
-    pub fn tell(&mut self, subject: &str, text: &str, line: impl FnOnce(bool) -> String) {
-        if self.begin.elapsed() < SILENCE || self.told.get(subject).is_some_and(|before| before == text) {
-            return;
-        }
-        let is_first = self.told.insert(subject.to_owned(), text.to_owned()).is_none();
-        eprintln!("{}", line(is_first));
-    }
-
-    pub fn no_answer(&mut self, error: &impl std::fmt::Display) {
-        let text = error.to_string();
-        self.tell(SERVER, &text, |_| format!("Waiting for fleetd to answer: {text}"));
-    }
-
-    pub fn answered(&mut self) {
-        self.told.remove(SERVER);
-    }
 }
 
 /// A unit that comes no further by itself.

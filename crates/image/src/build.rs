@@ -120,13 +120,10 @@ pub fn tools(options: &Options, progress: Progress) -> Result<LockedTools, Build
     let cache = DebCache::open(&options.cache)?;
     build.lock.packages.retain(|package| package.trees.contains(&Tree::Tools));
     let step = progress.step("packages");
-    let filled =
-        cache.fill(&build.lock, &options.cancel, &|done, all| step.set(format!("{done} of {all}")))?;
-    if filled.downloaded > 0 {
-        step.done(&format!("{} of the tools present, {} downloaded", filled.packages, filled.downloaded));
-    }
-    let path = build.unpacked(Tree::Tools, &cache, |_| Ok(()))?;
-    Ok(LockedTools { path, _work: build.work })
+    let told = |done, all| step.set(format!("{done} of {all}"));
+    cache.fill(&build.lock, &options.cancel, &told)?;
+    drop(step);
+    Ok(LockedTools { path: build.unpacked(Tree::Tools, &cache, |_| Ok(()))?, _work: build.work })
 }
 
 /// What the packages became.

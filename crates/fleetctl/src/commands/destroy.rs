@@ -9,10 +9,11 @@ use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::short_id;
 use crate::lookup::known;
+use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::stdout::say;
-use crate::wait::{NO_BLOCK, Notices};
+use crate::wait::NO_BLOCK;
 
 /// The command does not wait longer for machines that still run a unit; they stop it in their own time.
 const PATIENCE: Duration = Duration::from_secs(10);

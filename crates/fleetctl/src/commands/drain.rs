@@ -10,10 +10,11 @@ use super::cordon::{named, set};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::legend::short_id;
+use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::stdout::say;
-use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, Notices, Patience};
+use crate::wait::{BLOCK_ATTEMPTS, NO_BLOCK, Patience};
 
 const PAUSE: Duration = Duration::from_millis(250);
 
