@@ -3,6 +3,7 @@
 //! The server is Debian's `openssh-server`. It runs in a mount
 //! namespace of its own, where a user `core` is known.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -72,7 +73,8 @@ impl Stage {
         let socket = self.path("agent");
         let agent = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn();
         self._agent = Some(Running(agent.unwrap()));
-        wait_for("the agent", || Path::new(&socket).exists());
+        // The socket is there before it is listened on.
+        wait_for("the agent", || UnixStream::connect(&socket).is_ok());
         done(
             Command::new("ssh-add")
                 .args(["-q", &self.path("user")])
