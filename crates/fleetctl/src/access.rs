@@ -13,8 +13,9 @@ const NO_AGENT: &str = "SSH_AUTH_SOCK environment variable must be set";
 const HINT: &str =
     "hint: log in with your agent's keys (ssh -A, keelson ssh NAME -- -A), or give --ssh-identity-file FILE";
 
-pub fn settings(ssh: &Ssh) -> Settings {
+pub fn settings(ssh: &Ssh, forward_agent: bool) -> Settings {
     Settings {
+        forward_agent,
         user: ssh.user.clone(),
         timeout: ssh.timeout,
         identity: ssh.identity.clone(),

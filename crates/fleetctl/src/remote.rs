@@ -28,12 +28,16 @@ pub fn port(given: &Given) -> Result<u16, Failure> {
 }
 
 /// A connection to a machine; inside the tunnel's where there is one.
-pub async fn connect(session: &Session, host: &str, port: u16, prefix: &str) -> Result<Connection, Failure> {
-    let settings = settings(&session.global.ssh);
-    let address = Address::new(host, port);
+pub async fn connect(
+    session: &Session,
+    address: &Address,
+    forward_agent: bool,
+    prefix: &str,
+) -> Result<Connection, Failure> {
+    let settings = settings(&session.global.ssh, forward_agent);
     let opened = match session.tunnel().await? {
-        Some(tunnel) => tunnel.connection().through(&settings, &address).await,
-        None => Connection::open(&settings, &address).await,
+        Some(tunnel) => tunnel.connection().through(&settings, address).await,
+        None => Connection::open(&settings, address).await,
     };
     opened.map_err(|error| Failure::new(told(prefix, &error)))
 }
@@ -56,7 +60,7 @@ pub async fn run(
     }
     let connection = connected(session, registry, given, machine).await?;
     let command: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    let ran = connection.run(What::Command(&command.join(" ")), false).await;
+    let ran = connection.run(What::Command(&command.join(" "))).await;
     ran.map_err(|error| Failure::connection(told(PREFIX, &error)))
 }
 
@@ -91,7 +95,7 @@ async fn connected(
     if address.is_empty() {
         return Err(Failure::connection("Unable to determine address of machine."));
     }
-    connect(session, &address, port(given)?, PREFIX)
+    connect(session, &Address::new(&address, port(given)?), false, PREFIX)
         .await
         .map_err(|failure| Failure { exit: crate::failure::NO_CONNECTION, ..failure })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use etcd_client::{Config, Order};
-use fleet_client::{Client, Dial, Direct, Endpoint, Trace};
+use fleet_client::{Client, Dial, Direct, Endpoint, Trace, Transport};
 use tokio::sync::OnceCell;
 
 use crate::access::{settings, told};
@@ -32,7 +32,7 @@ impl Session {
     pub async fn tunnel(&self) -> Result<Option<Arc<Tunnel>>, Failure> {
         let open = async || {
             let Some(host) = &self.global.ssh.tunnel else { return Ok(None) };
-            let opened = Tunnel::open(host, &settings(&self.global.ssh)).await;
+            let opened = Tunnel::open(host, &settings(&self.global.ssh, self.asks_a_socket())).await;
             let prefix = "Unable to initialize client: failed initializing SSH client: ";
             let tunnel = opened.map_err(|error| Failure::new(told(prefix, &error)))?;
             Ok(Some(Arc::new(tunnel)))
@@ -88,6 +88,13 @@ impl Session {
         }
         let client = etcd_client::Client::new(config).map_err(unable)?;
         Ok(Keys::new(client, &self.global.key_prefix))
+    }
+
+    /// Then the program that reaches the socket from the tunnel's machine may use the agent, as with fleet.
+    fn asks_a_socket(&self) -> bool {
+        let first = self.global.endpoint.split(',').next().unwrap_or_default();
+        let endpoint = first.trim().parse::<Endpoint>();
+        endpoint.is_ok_and(|endpoint| matches!(endpoint.transport, Transport::Unix(_)))
     }
 
     async fn api(&self) -> Result<Registry, Failure> {

@@ -27,7 +27,7 @@ impl Dial for Tunnel {
                 // Old SSH servers forward no sockets: a program over there does it.
                 Transport::Unix(path) => {
                     let command = format!("fleetctl fd-forward {}", quoted(&path.to_string_lossy()));
-                    self.connection.command(&command, true).await
+                    self.connection.command(&command).await
                 }
                 Transport::Tcp { host, port } | Transport::Tls { host, port } => {
                     self.connection.tcp(host, *port).await

@@ -1,5 +1,6 @@
-//! Why there is no connection, or why it broke. Where the original had a text, it is that.
+//! Why there is no connection, or why it broke. Where fleet had a text, it is that.
 
+use std::io;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,8 @@ pub enum Error {
          https://github.com/coreos/fleet/blob/master/Documentation/using-the-client.md for help."
     )]
     NoAgent,
+    #[error("cannot run ssh (package openssh-client): {0}")]
+    Client(io::Error),
     #[error("dial unix {}: connect: {cause}", path.display())]
     Agent { path: PathBuf, cause: String },
     #[error("timed out while initiating SSH connection")]
@@ -27,12 +30,24 @@ pub enum Error {
         "ssh: handshake failed: ssh: unable to authenticate {user} with the {tried} key(s) that there are"
     )]
     Authentication { user: String, tried: usize },
+    /// OpenSSH's own message.
     #[error("ssh: {0}")]
-    Protocol(#[from] russh::Error),
+    Protocol(String),
     #[error("ssh: the other side refused to {0}")]
-    Refused(&'static str),
+    Refused(String),
     #[error("ssh: the connection ended before the command did")]
     Cut,
+    #[error("{}: cannot make a folder for ssh: {cause}", path.display())]
+    Folder { path: PathBuf, cause: io::Error },
+    /// A pipe, a file or a process of this machine.
+    #[error("ssh: {0}")]
+    Local(io::Error),
     #[error("terminal: {0}")]
-    Terminal(std::io::Error),
+    Terminal(io::Error),
+}
+
+/// As Go writes the system's errors: in lower case, without the number.
+pub fn lower_case(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

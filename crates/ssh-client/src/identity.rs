@@ -1,58 +1,86 @@
-//! The keys that show who we are.
+//! The keys of the user: whether a file has one, and how many the agent has.
 
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use russh::client::Handle;
-use russh::keys::agent::AgentIdentity;
-use russh::keys::agent::client::AgentClient;
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, load_secret_key};
+use crate::error::{Error, lower_case};
+use crate::limits::ANSWER_BYTES;
 
-use crate::error::Error;
-use crate::handler::Caller;
-use crate::limits::IDENTITIES;
-use crate::settings::Settings;
+/// How long an agent may take to list its keys.
+const AGENT_WAIT: Duration = Duration::from_secs(10);
 
-/// Tries the file's key, then the agent's.
-pub async fn prove(handle: &mut Handle<Caller>, settings: &Settings) -> Result<(), Error> {
-    let mut tried = 0;
-    if let Some(path) = &settings.identity {
-        let key = Arc::new(private_key(path)?);
-        let hash = rsa_hash(handle, key.algorithm().is_rsa()).await?;
-        tried += 1;
-        let with_hash = PrivateKeyWithHashAlg::new(key, hash);
-        if handle.authenticate_publickey(&settings.user, with_hash).await?.success() {
-            return Ok(());
-        }
+/// The agent's protocol: the request for its keys, and the answer to it.
+const REQUEST_IDENTITIES: u8 = 11;
+const IDENTITIES_ANSWER: u8 = 12;
+
+/// An error where the file has no private key, or one that needs a passphrase, about which `ssh` would say nothing.
+pub fn check(path: &Path) -> Result<(), Error> {
+    let absolute = std::path::absolute(path).map_err(Error::Local)?;
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-y", "-P", "", "-f"]).arg(&absolute).stdin(Stdio::null());
+    let output = command.output().map_err(Error::Client)?;
+    if output.status.success() {
+        return Ok(());
     }
-    if let Some(path) = &settings.agent {
-        let failed =
-            |error: russh::keys::Error| Error::Agent { path: path.clone(), cause: error.to_string() };
-        let mut agent = AgentClient::connect_uds(path).await.map_err(failed)?;
-        for identity in agent.request_identities().await.map_err(failed)?.into_iter().take(IDENTITIES) {
-            // Certificates need the user's own set-up of the other side; the key inside is tried as such.
-            let AgentIdentity::PublicKey { key, .. } = identity else { continue };
-            let hash = rsa_hash(handle, key.algorithm().is_rsa()).await?;
-            tried += 1;
-            let done = handle.authenticate_publickey_with(&settings.user, key, hash, &mut agent).await;
-            // An agent that declines one key may do with the next.
-            if done.is_ok_and(|done| done.success()) {
-                return Ok(());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let cause = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ssh-keygen cannot read it");
+    // `Load key "PATH": CAUSE`, or `PATH: CAUSE`.
+    let cause = cause.rsplit_once(": ").map_or(cause, |(_, cause)| cause).trim_end();
+    let cause = match cause {
+        "bad permissions" => "others may read it (chmod 600)",
+        other => other,
+    };
+    Err(Error::Identity { path: path.to_owned(), cause: cause.to_owned() })
+}
+
+/// How many keys the agent has.
+pub fn agent_keys(path: &Path) -> Result<usize, Error> {
+    listed(path).map_err(|error| Error::Agent { path: path.to_owned(), cause: lower_case(&error) })
+}
+
+fn listed(path: &Path) -> io::Result<usize> {
+    let mut agent = UnixStream::connect(path)?;
+    agent.set_read_timeout(Some(AGENT_WAIT))?;
+    agent.write_all(&[0, 0, 0, 1, REQUEST_IDENTITIES])?;
+    // The length, the kind, and the number of keys, which follow.
+    let mut answer = [0; 9];
+    agent.read_exact(&mut answer)?;
+    let [a, b, c, d, kind, count @ ..] = answer;
+    if kind != IDENTITIES_ANSWER {
+        return Err(io::Error::other("the agent does not list its keys"));
+    }
+    // Agents report an answer that is not read as an error.
+    let keys = u32::from_be_bytes([a, b, c, d]).saturating_sub(5);
+    io::copy(&mut agent.take(u64::from(keys).min(ANSWER_BYTES)), &mut io::sink())?;
+    Ok(u32::from_be_bytes(count) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_an_agent_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent");
+        assert!(
+            agent_keys(&path).unwrap_err().to_string().ends_with("agent: connect: no such file or directory")
+        );
+        let listener = UnixListener::bind(&path).unwrap();
+        let agent = std::thread::spawn(move || {
+            for answer in [&b"\0\0\0\x07\x0c\0\0\0\x02ab"[..], b"\0\0\0\x01\x05....", b""] {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; 5]).unwrap();
+                stream.write_all(answer).unwrap();
             }
-        }
+        });
+        assert_eq!(agent_keys(&path).unwrap(), 2);
+        assert!(agent_keys(&path).unwrap_err().to_string().ends_with("the agent does not list its keys"));
+        assert!(agent_keys(&path).is_err());
+        agent.join().unwrap();
     }
-    Err(Error::Authentication { user: settings.user.clone(), tried })
-}
-
-fn private_key(path: &Path) -> Result<PrivateKey, Error> {
-    load_secret_key(path, None)
-        .map_err(|error| Error::Identity { path: path.to_owned(), cause: error.to_string() })
-}
-
-/// What an RSA key signs with: SHA-1 only where the other side knows nothing else.
-async fn rsa_hash(handle: &Handle<Caller>, is_rsa: bool) -> Result<Option<HashAlg>, Error> {
-    if !is_rsa {
-        return Ok(None);
-    }
-    Ok(handle.best_supported_rsa_hash().await?.flatten())
 }

@@ -5,9 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use russh::keys::PublicKey;
-
 use crate::error::Error;
+use crate::host_key::HostKey;
 use crate::limits::KNOWN_HOSTS_BYTES;
 use crate::settings::Address;
 
@@ -25,18 +24,20 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct KnownHosts {
     path: PathBuf,
-    lines: Vec<Line>,
+    keys: Vec<Line>,
+    /// Of the file, those without a key too.
+    lines: usize,
 }
 
 #[derive(Debug)]
 struct Line {
     number: usize,
     hosts: Vec<String>,
-    key: PublicKey,
+    key: HostKey,
 }
 
 impl KnownHosts {
-    /// A file that is not there knows nobody. Lines that can not be used are passed over with a warning.
+    /// A file that does not exist knows no host. Lines that cannot be used are skipped with a warning.
     pub fn read(path: &Path) -> Result<KnownHosts, Error> {
         let failed = |error: io::Error| Error::KnownHosts { path: path.to_owned(), cause: error.to_string() };
         let mut text = String::new();
@@ -50,46 +51,46 @@ impl KnownHosts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        let mut lines = Vec::new();
+        let mut keys = Vec::new();
         for (at, line) in text.lines().enumerate() {
             match parsed(at + 1, line) {
-                Ok(line) => lines.extend(line),
+                Ok(line) => keys.extend(line),
                 Err(why) => {
                     eprintln!("WARNING: {}:{}: {why}, the line is passed over", path.display(), at + 1)
                 }
             }
         }
-        Ok(KnownHosts { path: path.to_owned(), lines })
+        Ok(KnownHosts { path: path.to_owned(), keys, lines: text.lines().count() })
     }
 
-    pub fn verdict(&self, address: &Address, key: &PublicKey) -> Verdict {
+    pub fn verdict(&self, address: &Address, key: &HostKey) -> Verdict {
         let mut of_host = self.of_host(address).peekable();
         let first = of_host.peek().map(|line| line.number);
         match first {
             None => Verdict::Unknown,
-            Some(_) if of_host.any(|line| line.key.key_data() == key.key_data()) => Verdict::Known,
+            Some(_) if of_host.any(|line| line.key == *key) => Verdict::Known,
             Some(line) => Verdict::Changed { line },
         }
     }
 
-    /// The keys that are known for the host: it is asked to show one of these kinds.
-    pub fn keys<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a PublicKey> {
+    /// The keys that are known for the host.
+    pub fn keys<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a HostKey> {
         self.of_host(address).map(|line| &line.key)
     }
 
     fn of_host<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a Line> {
         let name = address.to_string();
-        self.lines.iter().filter(move |line| line.hosts.contains(&name))
+        self.keys.iter().filter(move |line| line.hosts.contains(&name))
     }
 
     /// Trusts the key from now on.
-    pub fn add(&self, address: &Address, key: &PublicKey) -> Result<(), Error> {
-        let path = &self.path;
-        let failed = |cause: String| Error::KnownHosts { path: path.clone(), cause };
-        let key = key.to_openssh().map_err(|error| failed(error.to_string()))?;
-        // Without its comment.
-        let key: Vec<&str> = key.split_whitespace().take(2).collect();
-        append(path, &format!("{address} {}\n", key.join(" "))).map_err(|error| failed(error.to_string()))
+    pub fn add(&mut self, address: &Address, key: &HostKey) -> Result<(), Error> {
+        let failed =
+            |error: io::Error| Error::KnownHosts { path: self.path.clone(), cause: error.to_string() };
+        append(&self.path, &format!("{address} {key}\n")).map_err(failed)?;
+        self.lines += 1;
+        self.keys.push(Line { number: self.lines, hosts: vec![address.to_string()], key: key.clone() });
+        Ok(())
     }
 }
 
@@ -121,7 +122,7 @@ fn parsed(number: usize, line: &str) -> Result<Option<Line>, &'static str> {
         return Err("hashed host names are not supported");
     }
     let (hosts, key) = line.split_once(char::is_whitespace).ok_or("no key")?;
-    let key = PublicKey::from_openssh(key.trim()).map_err(|_| "no key that can be read")?;
+    let key = HostKey::parse(key).ok_or("no key that can be read")?;
     Ok(Some(Line { number, hosts: hosts.split(',').map(str::to_owned).collect(), key }))
 }
 
@@ -133,8 +134,8 @@ mod tests {
     const ONE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
     const TWO: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
-    fn key(text: &str) -> PublicKey {
-        PublicKey::from_openssh(text).unwrap()
+    fn key(text: &str) -> HostKey {
+        HostKey::parse(text).unwrap()
     }
 
     #[test]
@@ -166,7 +167,7 @@ mod tests {
         KnownHosts::read(&path).unwrap().add(&first, &key(ONE)).unwrap();
         KnownHosts::read(&path).unwrap().add(&second, &key(TWO)).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("a {ONE}\n[b]:2222 {TWO}\n"));
-        let hosts = KnownHosts::read(&path).unwrap();
+        let mut hosts = KnownHosts::read(&path).unwrap();
         assert_eq!(hosts.verdict(&first, &key(ONE)), Verdict::Known);
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(path.parent().unwrap()), 0o700);
@@ -174,5 +175,8 @@ mod tests {
         std::fs::write(&path, "x y").unwrap();
         hosts.add(&first, &key(ONE)).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("x y\na {ONE}\n"));
+        // Known without a second look at the file.
+        hosts.add(&Address::new("c", 22), &key(TWO)).unwrap();
+        assert_eq!(hosts.verdict(&Address::new("c", 22), &key(ONE)), Verdict::Changed { line: 4 });
     }
 }

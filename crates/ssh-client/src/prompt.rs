@@ -1,6 +1,8 @@
-//! Questions to whoever runs the program.
+//! Questions to the user.
 
 use std::io::{self, Read as _, Write as _};
+
+use crate::input::Unbuffered;
 
 /// Asks on standard error until standard input says yes or no; its end means no.
 pub fn yes(question: &str) -> io::Result<bool> {
@@ -19,11 +21,10 @@ pub fn yes(question: &str) -> io::Result<bool> {
 
 /// A byte at a time: what follows belongs to the command that is run then.
 fn line() -> io::Result<Option<String>> {
-    let mut input = io::stdin().lock();
     let mut line = Vec::new();
     let mut byte = [0];
     while line.len() < 1024 {
-        match input.read(&mut byte)? {
+        match Unbuffered(io::stdin()).read(&mut byte)? {
             0 if line.is_empty() => return Ok(None),
             0 => break,
             _ if byte[0] == b'\n' => break,

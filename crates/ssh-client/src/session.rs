@@ -1,17 +1,16 @@
-//! A command or a shell over there, with our standard input and output.
+//! A command or a shell on the other side, with our standard input and output.
 
-use std::io::{self, IsTerminal as _, Read as _};
-use std::sync::atomic::Ordering;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, PipeReader, PipeWriter, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use russh::client::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-
-use crate::connection::Connection;
+use crate::connection::{Connection, broken};
+use crate::control::{Control, Event};
 use crate::error::Error;
-use crate::limits::{INPUT_BUFFERS, INPUT_BYTES, OUTPUT_BYTES};
-use crate::terminal::{self, Raw};
+use crate::input::Until;
+use crate::limits::OUTPUT_BYTES;
+use crate::pump::{on_thread, pump};
+use crate::terminal::Raw;
 
 /// What runs over there.
 #[derive(Debug, Clone, Copy)]
@@ -23,112 +22,88 @@ pub enum What<'a> {
 
 const TERMINAL: &str = "xterm-256color";
 
-/// The code of what was ended by a signal, as ssh gives it.
+/// The code of a command that a signal ended, as ssh gives it.
 const SIGNALLED: u8 = 255;
-
-/// The extended data that is standard error.
-const STDERR: u32 = 1;
 
 impl Connection {
     /// Runs it to its end; gives its exit code.
-    pub async fn run(&self, what: What<'_>, forward_agent: bool) -> Result<u8, Error> {
-        let channel = self.handle.channel_open_session().await?;
-        if forward_agent && self.agent.is_some() {
-            self.progress.forwarding.store(true, Ordering::Relaxed);
-            channel.agent_forward(true).await?;
-        }
-        let mut raw = None;
-        match what {
-            What::Command(command) => channel.exec(true, command).await?,
-            What::Shell => {
-                if io::stdin().is_terminal() {
-                    let (columns, rows) = terminal::size();
-                    channel.request_pty(true, TERMINAL, columns, rows, 0, 0, &[]).await?;
-                    raw = Raw::begin().map_err(Error::Terminal)?;
-                }
-                channel.request_shell(true).await?;
-            }
-        }
-        let resized = signal(SignalKind::window_change()).map_err(Error::Terminal)?;
-        let (read, write) = channel.split();
-        let ended = exchange(read, write, resized, raw.is_some()).await;
-        drop(raw);
-        ended
+    ///
+    /// Of our own files `ssh` gets the terminal alone, whose modes and size it needs. It would set others to non-blocking, for
+    /// every process that has them.
+    pub async fn run(&self, what: What<'_>) -> Result<u8, Error> {
+        let terminal = matches!(what, What::Shell) && io::stdin().is_terminal();
+        let (input, typed) = if terminal { own_input() } else { piped_input() }?;
+        let (output, stdout) = io::pipe().map_err(Error::Local)?;
+        let (errors, stderr) = io::pipe().map_err(Error::Local)?;
+        let command = if let What::Command(command) = what { command } else { "" };
+        let files = [input, stdout.into(), stderr.into()];
+        let control = self.session(command, terminal.then_some(TERMINAL), files).await?;
+        // The other side has the terminal's modes by now.
+        let raw = terminal.then(Raw::begin).transpose().map_err(Error::Terminal)?;
+        let feeding = typed.map(feed).transpose().map_err(Error::Local)?;
+        // What was written before the connection broke is shown; where it cannot be shown, nothing is waited for.
+        let code = async { Ok::<_, Error>(self.exit_code(control).await) };
+        let ended = tokio::try_join!(code, show(output, io::stdout()), show(errors, io::stderr()));
+        drop((raw, feeding));
+        ended?.0
     }
 
-    /// Runs a command that is told nothing; gives its exit code and what it wrote, up to a limit. What it says on
+    /// Runs a command that reads nothing; gives its exit code and what it wrote, up to a limit. What it writes to
     /// standard error is shown.
     pub async fn output(&self, command: &str) -> Result<(u8, Vec<u8>), Error> {
-        let mut channel = self.handle.channel_open_session().await?;
-        channel.exec(true, command).await?;
-        channel.eof().await?;
-        let (mut code, mut output) = (None, Vec::new());
+        let input = File::open("/dev/null").map_err(Error::Local)?;
+        let (output, stdout) = io::pipe().map_err(Error::Local)?;
+        let (errors, stderr) = io::pipe().map_err(Error::Local)?;
+        let control = self.session(command, None, [input.into(), stdout.into(), stderr.into()]).await?;
+        let kept = async { on_thread(move || keep(output)).await.map_err(Error::Local) };
+        let code = self.exit_code(control);
+        let (code, kept, ()) = tokio::try_join!(code, kept, show(errors, io::stderr()))?;
+        Ok((code, kept))
+    }
+
+    async fn exit_code(&self, mut control: Control) -> Result<u8, Error> {
+        let mut code = None;
         loop {
-            match channel.wait().await {
-                Some(ChannelMsg::Data { data }) => {
-                    let room = OUTPUT_BYTES.saturating_sub(output.len());
-                    output.extend_from_slice(&data[..data.len().min(room)]);
-                }
-                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => show(&mut io::stderr(), &data)?,
-                Some(ChannelMsg::ExitStatus { exit_status }) => code = Some(exit_status.min(255) as u8),
-                Some(ChannelMsg::ExitSignal { .. }) => code = Some(SIGNALLED),
-                Some(ChannelMsg::Failure) => return Err(Error::Refused("run it")),
-                Some(ChannelMsg::Close) | None => return Ok((code.ok_or(Error::Cut)?, output)),
-                Some(_) => {}
+            match (control.event().await.map_err(Error::Local)?, code) {
+                (Event::Exit(value), _) => code = Some(value.min(255) as u8),
+                (Event::NoTerminal, _) => return Err(Error::Refused("give a terminal".to_owned())),
+                (Event::Closed, Some(code)) => return Ok(code),
+                (Event::Closed, None) => break,
             }
         }
+        // A master that still answers has seen the command end, and by a signal.
+        self.master.control().await.map_err(broken)?;
+        Ok(SIGNALLED)
     }
 }
 
-async fn exchange(
-    mut read: ChannelReadHalf,
-    write: ChannelWriteHalf<Msg>,
-    mut resized: Signal,
-    on_terminal: bool,
-) -> Result<u8, Error> {
-    let mut input = input();
-    let mut typing = true;
-    let mut code = None;
-    loop {
-        tokio::select! {
-            said = read.wait() => match said {
-                Some(ChannelMsg::Data { data }) => show(&mut io::stdout(), &data)?,
-                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => show(&mut io::stderr(), &data)?,
-                Some(ChannelMsg::ExitStatus { exit_status }) => code = Some(exit_status.min(255) as u8),
-                Some(ChannelMsg::ExitSignal { .. }) => code = Some(SIGNALLED),
-                Some(ChannelMsg::Failure) => return Err(Error::Refused("run it")),
-                Some(ChannelMsg::Close) | None => return code.ok_or(Error::Cut),
-                Some(_) => {}
-            },
-            typed = input.recv(), if typing => match typed {
-                Some(bytes) => write.data_bytes(bytes).await?,
-                None => {
-                    typing = false;
-                    write.eof().await?;
-                }
-            },
-            Some(()) = resized.recv(), if on_terminal => {
-                let (columns, rows) = terminal::size();
-                write.window_change(columns, rows, 0, 0).await?;
-            }
-        }
-    }
+type Input = (OwnedFd, Option<PipeWriter>);
+
+fn own_input() -> Result<Input, Error> {
+    Ok((io::stdin().as_fd().try_clone_to_owned().map_err(Error::Terminal)?, None))
 }
 
-fn show(to: &mut impl io::Write, bytes: &[u8]) -> Result<(), Error> {
-    to.write_all(bytes).and_then(|()| to.flush()).map_err(Error::Terminal)
+fn piped_input() -> Result<Input, Error> {
+    let (input, typed) = io::pipe().map_err(Error::Local)?;
+    Ok((input.into(), Some(typed)))
 }
 
-/// Standard input, read by a thread of its own: a read of a terminal can not be given up.
-fn input() -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(INPUT_BUFFERS);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; INPUT_BYTES];
-        while let Ok(length) = io::stdin().read(&mut buffer) {
-            if length == 0 || sender.blocking_send(buffer[..length].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+/// Passes our standard input on until the result is dropped.
+fn feed(typed: PipeWriter) -> io::Result<PipeWriter> {
+    let (until, stop) = io::pipe()?;
+    // Its end is the command's to notice, and so is an error of it.
+    std::thread::spawn(move || drop(pump(Until(io::stdin(), until), typed)));
+    Ok(stop)
+}
+
+async fn show(from: PipeReader, to: impl io::Write + Send + 'static) -> Result<(), Error> {
+    on_thread(move || pump(from, to)).await.map_err(Error::Terminal)
+}
+
+/// What is over the limit is read, so that the command ends.
+fn keep(mut output: PipeReader) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    output.by_ref().take(OUTPUT_BYTES).read_to_end(&mut kept)?;
+    pump(output, io::sink())?;
+    Ok(kept)
 }

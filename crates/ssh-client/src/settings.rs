@@ -7,12 +7,14 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub user: String,
-    /// For connecting and for each answer till the session stands; time that a person needs does not count.
+    /// For connecting, and for the login; time that the user needs for an answer does not count.
     pub timeout: Duration,
     /// A private key, tried before the agent's.
     pub identity: Option<PathBuf>,
     /// The agent's socket.
     pub agent: Option<PathBuf>,
+    /// Sessions may use the agent.
+    pub forward_agent: bool,
     /// `None`: any host key is taken, and none is kept.
     pub known_hosts: Option<PathBuf>,
 }

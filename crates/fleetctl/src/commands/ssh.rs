@@ -2,7 +2,7 @@
 
 use command_line::{Flag, Given, Takes};
 use fleet_api::Machine;
-use ssh_client::What;
+use ssh_client::{Address, What};
 use unit_file::name_of_argument;
 
 use crate::access::told;
@@ -60,11 +60,12 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     if address.is_empty() {
         return Err(Failure::new("Could not determine address of machine."));
     }
-    let connection = connect(session, &address, port(given)?, "Failed building SSH client: ").await?;
+    let (address, forward_agent) = (Address::new(&address, port(given)?), given.is_set("forward-agent"));
+    let connection = connect(session, &address, forward_agent, "Failed building SSH client: ").await?;
     let words = words.strip_prefix(&["--".to_owned()]).unwrap_or(words);
     let command = words.join(" ");
     let what = if words.is_empty() { What::Shell } else { What::Command(&command) };
-    let ran = connection.run(what, given.is_set("forward-agent")).await;
+    let ran = connection.run(what).await;
     ended(ran.map_err(|error| Failure::connection(told("Failed running command: ", &error)))?)
 }
 
