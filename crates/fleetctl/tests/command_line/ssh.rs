@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::sshd::{Stage, key};
 
+mod client;
+mod ends;
+
 /// TestKnownHostsVerification.
 #[test]
 #[ignore = "wants an SSH server and root: cargo verify ssh"]

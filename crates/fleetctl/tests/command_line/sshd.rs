@@ -129,7 +129,7 @@ impl Stage {
     }
 }
 
-fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !there() {
         assert!(Instant::now() < end, "{what} does not come up");

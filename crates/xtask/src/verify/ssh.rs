@@ -11,8 +11,9 @@ use crate::root_rights::RootRights;
 use crate::workspace::Workspace;
 
 /// Each with the package that has it.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("/usr/sbin/sshd", "openssh-server"),
+    ("/usr/bin/ssh", "openssh-client"),
     ("/usr/bin/ssh-agent", "openssh-client"),
     ("/usr/bin/ssh-add", "openssh-client"),
     ("/usr/bin/ssh-keygen", "openssh-client"),
