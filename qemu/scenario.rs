@@ -82,7 +82,7 @@ pub struct Scenario {
     /// Where it takes minutes too many for every run, or shows what others that do run there show too: there it runs
     /// with `--long`, or by its name.
     pub long_on: &'static [BackendKind],
-    /// Where a row runs it together with others ([`crate::scenarios::row`]): there it runs alone only by its name.
+    /// Where a row of scenarios (`scenarios/row.rs`) runs it; there it runs alone only by its name.
     pub in_row_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,

@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Output, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::program::transcript;
@@ -122,9 +122,18 @@ fn a_session_whose_server_goes_away() {
     );
 }
 
+/// Under nohup, and in the background of a shell, processes begin with these ignored, and so do their children.
+fn end_by_signals() {
+    for number in [Signal::SIGHUP, Signal::SIGINT] {
+        // SAFETY: no handler is installed, and this process has none for either.
+        unsafe { signal(number, SigHandler::SigDfl) }.unwrap();
+    }
+}
+
 #[test]
 #[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn signals_leave_nothing() {
+    end_by_signals();
     let stage = stage().known();
     let port = format!("--ssh-port={}", stage.port);
     let session = [&["ssh", &port, "feedbeef"], &SLEEP[..]].concat();
@@ -157,6 +166,7 @@ fn signals_leave_nothing() {
 #[test]
 #[ignore = "wants an SSH server and root: cargo verify ssh"]
 fn a_signal_at_the_question() {
+    end_by_signals();
     let stage = stage();
     let port = format!("--ssh-port={}", stage.port);
     let mut running = Running::start(&stage, &["ssh", &port, "feedbeef", "true"]);
