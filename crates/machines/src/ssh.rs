@@ -85,11 +85,8 @@ pub fn run(
     limit: Duration,
 ) -> Result<Output, RunError> {
     let mut words = vec!["-T".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()];
-    if over == Connection::Shared
-        && let Some(socket) = shared_socket(layout, node)
-    {
-        words.extend(sharing(&socket));
-    }
+    let socket = (over == Connection::Shared).then(|| shared_socket(layout, node)).flatten();
+    words.extend(socket.iter().flat_map(|socket| sharing(socket)));
     let mut ssh = command(layout, node, &words);
     ssh.arg(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().map_err(RunError::Spawn)?;
@@ -107,6 +104,9 @@ pub fn run(
         if !ended || Instant::now() > deadline + limits::KILL {
             child.kill().map_err(RunError::Io)?;
             child.wait().map_err(RunError::Io)?;
+            if socket.is_some() {
+                end_connection(layout, node, &words);
+            }
             return Err(RunError::Late { command: shell.to_owned(), limit });
         }
         let status = child.wait().map_err(RunError::Io)?;
@@ -115,6 +115,16 @@ pub fn run(
         };
         Ok(Output { code: status.code().unwrap_or(255), stdout: joined(out)?, stderr: joined(err)? })
     })
+}
+
+/// The process of a shared connection holds the output of a command whose own process was killed, and who reads it would
+/// wait as long as the command runs.
+fn end_connection(layout: &Layout, node: &Node, words: &[String]) {
+    let mut ssh = command(layout, node, &[words, &["-O".to_owned(), "exit".to_owned()]].concat());
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(error) = ssh.status() {
+        eprintln!("the connection to {} could not be closed: {error}", node.name);
+    }
 }
 
 fn text(stream: Option<impl Read>) -> io::Result<String> {
