@@ -105,13 +105,4 @@ mod tests {
         assert_eq!(names.len(), ALL.len());
         assert!(ALL.iter().all(|scenario| !scenario.on.is_empty() && scenario.nodes > 0));
     }
-
-    #[test]
-    fn what_runs_in_a_row_is_named_by_one() {
-        let rows: Vec<_> = ALL.iter().filter(|scenario| scenario.name.starts_with("row-")).collect();
-        for scenario in ALL.iter().filter(|scenario| !scenario.in_row_on.is_empty()) {
-            let names = |row: &&&Scenario| row.about.split([',', ' ']).any(|word| word == scenario.name);
-            assert_eq!(rows.iter().filter(names).count(), 1, "{}", scenario.name);
-        }
-    }
 }

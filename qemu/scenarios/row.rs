@@ -15,15 +15,21 @@ use super::{fleet, kv, kv_faults, kv_recovery, power, tutorials};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
+// The last one replaces the cluster.
+const IN_STORE: &[&Scenario] = &[&kv::MOVES, &kv::LEADER_DIES, &kv_faults::BAD_DISK, &kv_recovery::RESTORE];
+const IN_FLEET: &[&Scenario] =
+    &[&fleet::commands::COMMANDS, &fleet::limits::LIMITS, &fleet::refused::REFUSED];
+const IN_MEMBERS: &[&Scenario] =
+    &[&fleet::bus::BUS, &fleet::partition::PARTITION, &fleet::machine_dies::MACHINE_DIES];
+const IN_MACHINE: &[&Scenario] =
+    &[&tutorials::validator::VALIDATOR, &power::REBOOTS, &power::KILLED, &tutorials::from_file::FROM_FILE];
+
 pub const STORE: Scenario = Scenario {
     name: "row-kv",
     about: "kv-service-moves, kv-leader-dies, kv-bad-disk and kv-restore pass on the same machines",
     nodes: NODES,
     user_data: Some(USER_DATA),
-    // The last one replaces the cluster.
-    run: |stage| {
-        in_a_row(stage, &[&kv::MOVES, &kv::LEADER_DIES, &kv_faults::BAD_DISK, &kv_recovery::RESTORE])
-    },
+    run: |stage| in_a_row(stage, IN_STORE),
     ..ROW
 };
 
@@ -32,9 +38,7 @@ pub const FLEET: Scenario = Scenario {
     about: "fleet, fleet-limits and fleet-refused pass on the same machines",
     nodes: NODES,
     user_data: Some(fleet::TUTORIAL),
-    run: |stage| {
-        in_a_row(stage, &[&fleet::commands::COMMANDS, &fleet::limits::LIMITS, &fleet::refused::REFUSED])
-    },
+    run: |stage| in_a_row(stage, IN_FLEET),
     ..ROW
 };
 
@@ -45,7 +49,7 @@ pub const MEMBERS: Scenario = Scenario {
     shared: fleet::partition::PARTITION.shared,
     run: |stage| {
         stage.site.set_user_data(fleet::cluster::impatient(stage).as_bytes())?;
-        in_a_row(stage, &[&fleet::bus::BUS, &fleet::partition::PARTITION, &fleet::machine_dies::MACHINE_DIES])
+        in_a_row(stage, IN_MEMBERS)
     },
     ..ROW
 };
@@ -53,17 +57,7 @@ pub const MEMBERS: Scenario = Scenario {
 pub const MACHINE: Scenario = Scenario {
     name: "row-machine",
     about: "validator, reboot, killed and from-file pass on the same machine",
-    run: |stage| {
-        in_a_row(
-            stage,
-            &[
-                &tutorials::validator::VALIDATOR,
-                &power::REBOOTS,
-                &power::KILLED,
-                &tutorials::from_file::FROM_FILE,
-            ],
-        )
-    },
+    run: |stage| in_a_row(stage, IN_MACHINE),
     ..ROW
 };
 
@@ -198,4 +192,30 @@ fn clean_up(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ALL;
+    use super::*;
+
+    const ROWS: [(&Scenario, &[&Scenario]); 4] =
+        [(&STORE, IN_STORE), (&FLEET, IN_FLEET), (&MEMBERS, IN_MEMBERS), (&MACHINE, IN_MACHINE)];
+
+    #[test]
+    fn each_scenario_of_a_row_runs_in_one_on_machines_that_it_could_have_alone() {
+        for scenario in ALL.iter().filter(|scenario| scenario.in_row_on.contains(&Qemu)) {
+            let runs = |scenarios: &[&Scenario]| scenarios.iter().any(|one| one.name == scenario.name);
+            assert_eq!(ROWS.iter().filter(|(_, scenarios)| runs(scenarios)).count(), 1, "{}", scenario.name);
+        }
+        for (row, scenarios) in ROWS {
+            assert!(ALL.iter().any(|scenario| scenario.name == row.name), "{}", row.name);
+            for scenario in scenarios {
+                assert!(scenario.in_row_on.contains(&Qemu), "{} would run twice", scenario.name);
+                assert!(row.about.contains(scenario.name), "{}: {}", row.name, scenario.name);
+                let needs = |of: &Scenario| (of.nodes, of.shared, of.tls, of.secure_boot, of.qemu_words);
+                assert_eq!(needs(row), needs(scenario), "{}", scenario.name);
+            }
+        }
+    }
 }
