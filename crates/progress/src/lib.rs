@@ -53,7 +53,7 @@ impl Progress {
         let (step, started) = (name.to_owned(), Instant::now());
         let notices = (self == Self::Shown && bar.is_hidden()).then(|| {
             Notices::start(SILENCE, INTERVAL, move |detail| {
-                // Where standard error is closed, the work goes on without notices.
+                // Where standard error is closed, the work continues without notices.
                 drop(writeln!(io::stderr(), "{}", line(&step, &format!("... {detail}"), started.elapsed())));
             })
         });

@@ -20,7 +20,7 @@ pub fn pump(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     }
 }
 
-/// The result of `work`, which a thread does. The thread goes on where nobody waits for it any more.
+/// The result of `work`, which a thread does. The thread continues where its result is no longer awaited.
 pub async fn on_thread<T, W>(work: W) -> io::Result<T>
 where
     T: Send + 'static,

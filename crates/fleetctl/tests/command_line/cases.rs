@@ -5,7 +5,7 @@
 //!     + [Service]
 //!     ! slow 3                   (a unit comes a step further at each third look)
 //!     ! refuse 503 TEXT          (what the server answers from now on; `! refuse` ends it)
-//!     ! accept 4                 (but only after so many more requests)
+//!     ! accept 4                 (only after this number of further requests)
 //!     ! original                 (a server without the additions)
 //!     ! env NAME VALUE
 //!     $ start hello 'a b'
