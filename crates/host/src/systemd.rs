@@ -2,7 +2,8 @@
 //!
 //! It must never run `systemctl`. The face is blocking; inside is one small runtime on this thread.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -55,8 +56,22 @@ pub struct Systemd {
     // Field order: the connection must go before the runtime that its reader lives in.
     connection: Connection,
     runtime: Runtime,
-    /// systemd refuses a second subscription of the same client.
-    subscribed: Cell<bool>,
+    /// Once it is subscribed to: systemd refuses a second subscription of the same client.
+    jobs: RefCell<Option<Jobs>>,
+}
+
+/// Jobs that ended.
+struct Jobs {
+    removed: MessageStream,
+    /// Those that nobody has waited for yet.
+    results: HashMap<OwnedObjectPath, String>,
+}
+
+/// A command that systemd carries out.
+#[derive(Debug)]
+pub struct Job {
+    path: OwnedObjectPath,
+    began: Instant,
 }
 
 /// A program that runs as a unit of its own.
@@ -87,7 +102,7 @@ impl Systemd {
     pub fn connect() -> Result<Self, SystemdError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(SystemdError::Runtime)?;
         let connection = runtime.block_on(Connection::system()).map_err(SystemdError::Connect)?;
-        Ok(Self { connection, runtime, subscribed: Cell::new(false) })
+        Ok(Self { connection, runtime, jobs: RefCell::new(None) })
     }
 
     /// Makes systemd read the unit files again.
@@ -182,62 +197,72 @@ impl Systemd {
         self.manager(method(command)?, &(unit, JOB_MODE), CALL_LIMIT).map(drop)
     }
 
-    /// Gives the command and waits for its job; the job's result, such as `done` or `failed`. `waiting` is
-    /// called now and then with the time so far.
+    /// Gives the command; the job is to be waited for with [`Systemd::wait`].
     ///
     /// # Errors
-    /// systemd refuses, or the job is not over within `limit`. The job then goes on by itself.
-    pub fn run(
-        &self,
-        unit: &str,
-        command: &str,
-        limit: Duration,
-        waiting: &mut dyn FnMut(Duration),
-    ) -> Result<String, SystemdError> {
+    /// systemd refuses.
+    pub fn begin(&self, unit: &str, command: &str) -> Result<Job, SystemdError> {
         let method = method(command)?;
         let call = format!("{method} of {unit}");
         // Before the call, or a quick job could be over unseen.
-        let mut removed =
-            self.runtime.block_on(self.watch_jobs()).map_err(|source| call_error(&call, source))?;
+        self.runtime.block_on(self.watch_jobs()).map_err(|source| call_error(&call, source))?;
         let reply = self.manager(method, &(unit, JOB_MODE), CALL_LIMIT)?;
-        let job: OwnedObjectPath = reply.body().deserialize().map_err(|source| call_error(&call, source))?;
+        let path = reply.body().deserialize().map_err(|source| call_error(&call, source))?;
+        Ok(Job { path, began: Instant::now() })
+    }
+
+    /// The job's result, such as `done` or `failed`; `None` if it is not over within `limit`. It then goes on, and can be
+    /// waited for again. `waiting` is called now and then with the time since it began.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn wait(
+        &self,
+        job: &Job,
+        limit: Duration,
+        waiting: &mut dyn FnMut(Duration),
+    ) -> Result<Option<String>, SystemdError> {
+        let mut jobs = self.jobs.borrow_mut();
+        let Some(jobs) = jobs.as_mut() else { return Err(SystemdError::Lost) };
         self.runtime.block_on(async {
-            let start = Instant::now();
-            let end = start + limit;
-            let mut next_report = start + SILENCE;
+            let end = Instant::now() + limit;
+            let mut next_report = Instant::now().max(job.began + SILENCE);
             loop {
-                match timeout_at(end.min(next_report), next_message(&mut removed)).await {
+                if let Some(result) = jobs.results.remove(&job.path) {
+                    return Ok(Some(result));
+                }
+                match timeout_at(end.min(next_report), next_message(&mut jobs.removed)).await {
                     Ok(None) => return Err(SystemdError::Lost),
-                    Ok(Some(Err(source))) => return Err(call_error(&call, source)),
-                    Ok(Some(Ok(message))) => {
-                        if let Some(result) = job_result(&message, &job) {
-                            return Ok(result);
-                        }
+                    Ok(Some(message)) => {
+                        let message = message.map_err(|source| call_error("JobRemoved", source))?;
+                        // Of others, too: they may be waited for later.
+                        jobs.results.extend(job_result(&message));
                     }
-                    Err(_) if Instant::now() >= end => return Err(SystemdError::TimedOut { call, limit }),
+                    Err(_) if Instant::now() >= end => return Ok(None),
                     Err(_) => {
-                        waiting(start.elapsed());
-                        next_report += REPORT_INTERVAL;
+                        waiting(job.began.elapsed());
+                        next_report = Instant::now() + REPORT_INTERVAL;
                     }
                 }
             }
         })
     }
 
-    async fn watch_jobs(&self) -> zbus::Result<MessageStream> {
+    async fn watch_jobs(&self) -> zbus::Result<()> {
+        if self.jobs.borrow().is_some() {
+            return Ok(());
+        }
         let rule = MatchRule::builder()
             .msg_type(zbus::message::Type::Signal)
             .sender(DESTINATION)
             .interface(MANAGER)
             .member("JobRemoved")
             .build()?;
-        let stream = MessageStream::for_match_rule(rule, &self.connection, Some(SIGNAL_QUEUE)).await?;
+        let removed = MessageStream::for_match_rule(rule, &self.connection, Some(SIGNAL_QUEUE)).await?;
         // Without a subscriber systemd sends no signals at all.
-        if !self.subscribed.get() {
-            self.connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &()).await?;
-            self.subscribed.set(true);
-        }
-        Ok(stream)
+        self.connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &()).await?;
+        *self.jobs.borrow_mut() = Some(Jobs { removed, results: HashMap::new() });
+        Ok(())
     }
 
     /// Starts a program as a unit of its own and does not wait for it.
@@ -312,10 +337,10 @@ async fn next_message(stream: &mut MessageStream) -> Option<zbus::Result<Message
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
 
-/// The result, if the message says that `job` is over.
-fn job_result(message: &Message, job: &OwnedObjectPath) -> Option<String> {
+/// The job that the message says is over, and its result.
+fn job_result(message: &Message) -> Option<(OwnedObjectPath, String)> {
     let (_, path, _, result): (u32, OwnedObjectPath, String, String) = message.body().deserialize().ok()?;
-    (path == *job).then_some(result)
+    Some((path, result))
 }
 
 fn call_error(call: &str, source: zbus::Error) -> SystemdError {

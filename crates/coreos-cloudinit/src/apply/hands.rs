@@ -2,11 +2,13 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use cloudinit::plan;
 use host::systemd::Systemd;
 use host::{Outcome, Root, flush, leftovers};
 
+use super::postponed::Postponed;
 use super::stage::Ahead;
 use crate::datasource::Fetcher;
 use crate::log::Log;
@@ -57,6 +59,9 @@ pub(super) struct Hands<'a> {
     pub scripts: Vec<Stored>,
     pub fetcher: Fetcher,
     pub ahead: Ahead,
+    pub postponed: Vec<Postponed>,
+    /// Until when jobs of commands are waited for, from the first one on.
+    pub commands_end: OnceCell<Instant>,
     /// What was put into folders that are not flushed yet, or taken from them.
     pub touched: BTreeSet<String>,
     /// Folders that were looked through for what earlier runs left.
@@ -78,6 +83,8 @@ impl<'a> Hands<'a> {
             scripts: Vec::new(),
             fetcher: Fetcher::default(),
             ahead: Ahead::default(),
+            postponed: Vec::new(),
+            commands_end: OnceCell::new(),
             touched: BTreeSet::new(),
             tidied: BTreeSet::new(),
         }

@@ -7,6 +7,7 @@ mod files;
 mod hands;
 mod imports;
 mod network;
+mod postponed;
 mod scripts;
 mod stage;
 mod units;
@@ -43,6 +44,7 @@ pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
         }
     }
     hands.flush();
+    hands.settle();
     hands.applied
 }
 

@@ -1,16 +1,23 @@
 //! Units: masks, enabling, reloads, commands and their jobs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloudinit::plan::When;
 use host::Outcome;
 use host::files::{self, Unmasked};
-use host::systemd::Systemd;
+use host::systemd::{Job, Systemd};
 
 use super::hands::{Hands, Step, StepError};
+use super::postponed::Postponed;
 
 /// How long a unit's job may take before the next command is given.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// How long all of them may take: less than the `TimeoutSec=` of the units that run this, so that what follows is done.
+const COMMANDS_LIMIT: Duration = Duration::from_secs(8 * 60);
+/// Units that start when other machines answer: a discovery service, a majority of members.
+const CLUSTER_UNITS: [&str; 3] = ["etcd.service", "etcd2.service", "fleet.service"];
+/// How long the next command waits for one of them.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(60);
 
 impl Hands<'_> {
     pub(super) fn mask(&mut self, path: &str) -> Step {
@@ -85,7 +92,7 @@ impl Hands<'_> {
         if matches!(when, When::Implied | When::Written(_)) {
             systemd.queue(unit, command)?;
         } else {
-            self.wait(systemd, unit, command)?;
+            self.wait(unit, command)?;
         }
         let outcome = match command {
             "start" if was_active => Outcome::Unchanged,
@@ -95,16 +102,67 @@ impl Hands<'_> {
         Ok(outcome)
     }
 
-    fn wait(&self, systemd: &Systemd, unit: &str, command: &str) -> Result<(), StepError> {
+    /// Gives the command and waits for its job; not for long where the unit may wait for other machines.
+    fn wait(&mut self, unit: &str, command: &str) -> Result<(), StepError> {
+        let systemd = self.systemd()?;
+        let job = systemd.begin(unit, command)?;
+        // Where one waits for other machines, the next one waits for it.
+        let is_cluster = CLUSTER_UNITS.contains(&unit);
+        let limit = match (is_cluster, self.postponed.is_empty()) {
+            (true, true) => CLUSTER_LIMIT,
+            (true, false) => Duration::ZERO,
+            (false, _) => COMMAND_LIMIT,
+        };
+        let result = self.result(systemd, (unit, command), &job, limit)?;
+        if result.is_none() && is_cluster {
+            self.settings
+                .log
+                .warning(format!("{command:?} on {unit:?} is not over yet: other units do not wait for it"));
+            self.postponed.push(Postponed { unit: unit.to_owned(), command: command.to_owned(), job });
+            return Ok(());
+        }
+        self.ended((unit, command), result.as_deref())
+    }
+
+    /// Waits for the jobs that other units were not to wait for.
+    pub(super) fn settle(&mut self) {
+        for Postponed { unit, command, job } in std::mem::take(&mut self.postponed) {
+            let ended = self.systemd().and_then(|systemd| {
+                let result = self.result(systemd, (&unit, &command), &job, COMMAND_LIMIT)?;
+                self.ended((&unit, &command), result.as_deref())
+            });
+            if let Err(StepError(error)) = ended {
+                self.fail(format!("{command} {unit}"), error);
+            }
+        }
+    }
+
+    fn result(
+        &self,
+        systemd: &Systemd,
+        (unit, command): (&str, &str),
+        job: &Job,
+        limit: Duration,
+    ) -> Result<Option<String>, StepError> {
+        let end = *self.commands_end.get_or_init(|| Instant::now() + COMMANDS_LIMIT);
+        let end = end.min(Instant::now() + limit);
         let mut waiting = |so_far: Duration| {
-            let (seconds, limit) = (so_far.as_secs(), COMMAND_LIMIT.as_secs());
+            let left = end.saturating_duration_since(Instant::now()).as_secs();
+            let seconds = so_far.as_secs();
             let message =
-                format!("still waiting for {command:?} on {unit:?} ({seconds} s, at most {limit} s)");
+                format!("still waiting for {command:?} on {unit:?} ({seconds} s, at most {left} s more)");
             self.settings.log.warning(message);
         };
-        let result = systemd.run(unit, command, COMMAND_LIMIT, &mut waiting)?;
+        Ok(systemd.wait(job, end.saturating_duration_since(Instant::now()), &mut waiting)?)
+    }
+
+    /// `result`: `None` if the job is not over.
+    fn ended(&self, (unit, command): (&str, &str), result: Option<&str>) -> Result<(), StepError> {
+        let Some(result) = result else {
+            return Err(StepError("its job is not over, and goes on".to_owned()));
+        };
         self.info(format!("Result of {command:?} on {unit:?}: {result}"));
-        match result.as_str() {
+        match result {
             "done" | "skipped" => Ok(()),
             result => Err(StepError(format!("the job's result is {result}"))),
         }
