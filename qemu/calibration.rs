@@ -1,20 +1,12 @@
 //! Calibrates time limits to the host: a slower host gets proportionally longer limits.
 //!
-//! A limit never falls below its promise and never exceeds [`SLOWEST`] times it.
+//! A limit never falls below its promise.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::scenario::Stage;
-
-/// What [`work`] takes on the reference host: class A of `docs/benchmarks.md`, idle.
-const REFERENCE: Duration = Duration::from_micros(20_000);
-/// Cap of the factor: beyond it a missed limit is reported as a failure, however slow the host is.
-const SLOWEST: f64 = 4.0;
-/// What [`work`] compresses: longer than a slice of processor time, so that what else runs shows.
-const BYTES: usize = 4 << 20;
-/// An odd number, so that one of them is the median.
-const SAMPLES: usize = 9;
+pub use crate::slowdown::Slowdown;
 
 /// A promised time, and the limit for emulated machines (QEMU without KVM), for which nothing is promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,76 +41,17 @@ impl Limit {
     }
 }
 
-/// Time that this host takes for a fixed workload, relative to the reference host; between 1 and [`SLOWEST`].
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Slowdown(f64);
-
 impl Slowdown {
-    /// Measures the host: the median of [`SAMPLES`] runs of the workload.
-    pub fn measured() -> Result<Self, Failure> {
-        let text = text();
-        let samples = (0..SAMPLES).map(|_| work(&text)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::of(samples))
-    }
-
-    fn of(mut samples: Vec<Duration>) -> Self {
-        samples.sort_unstable();
-        let median = samples.get(samples.len() / 2).copied().unwrap_or_default();
-        Self(median.div_duration_f64(REFERENCE).clamp(1.0, SLOWEST))
-    }
-
     /// Measures again at the end of an interval, and returns the larger slowdown of both. Emulated machines load
     /// the host themselves: there the first measurement, taken before they boot, stands.
     pub fn until_now(self, stage: &Stage<'_>) -> Result<Self, Failure> {
         if stage.is_emulated() { Ok(self) } else { Ok(self.max(Self::measured()?)) }
     }
-
-    fn max(self, other: Self) -> Self {
-        Self(self.0.max(other.0))
-    }
-}
-
-/// Compresses [`BYTES`] with zstd, whose C code is optimized in every profile.
-fn work(text: &[u8]) -> Result<Duration, Failure> {
-    let began = Instant::now();
-    let packed = zstd::bulk::compress(text, 3).map_err(Failure::Calibration)?;
-    std::hint::black_box(packed);
-    Ok(began.elapsed())
-}
-
-/// Half-compressible input, the same on every host.
-fn text() -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(1);
-    let mut text = Vec::with_capacity(BYTES);
-    while text.len() < BYTES {
-        let word = random.u64(..).to_be_bytes();
-        text.extend_from_slice(&word);
-        text.extend_from_slice(b"the same");
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn times(factors: &[f64]) -> Vec<Duration> {
-        factors.iter().map(|factor| REFERENCE.mul_f64(*factor)).collect()
-    }
-
-    #[test]
-    fn the_median_counts_between_one_and_the_cap() {
-        for (samples, expect) in [
-            (&[0.5, 0.5, 0.5][..], 1.0),
-            (&[1.0, 1.0, 1.0], 1.0),
-            (&[9.0, 1.5, 1.0], 1.5),
-            (&[0.1, 3.0, 3.5], 3.0),
-            (&[40.0, 50.0, 60.0], SLOWEST),
-        ] {
-            let Slowdown(found) = Slowdown::of(times(samples));
-            assert!((found - expect).abs() < 1e-6, "{samples:?}: {found}, not {expect}");
-        }
-    }
 
     #[test]
     fn a_limit_grows_with_the_slowdown_and_is_reported() {
@@ -131,12 +64,5 @@ mod tests {
         assert_eq!(emulated, Duration::from_secs(5));
         assert!(notice.unwrap().contains("emulated machines"));
         assert_eq!(limit.chosen(true, Slowdown(2.0)).0, Duration::from_secs(10));
-    }
-
-    #[test]
-    fn a_measurement_is_within_its_bounds() {
-        let Slowdown(first) = Slowdown::measured().unwrap();
-        assert!((1.0..=SLOWEST).contains(&first), "{first}");
-        assert_eq!(Slowdown(1.0).max(Slowdown(3.0)), Slowdown(3.0).max(Slowdown(1.0)));
     }
 }

@@ -9,6 +9,7 @@ mod runner;
 mod scenario;
 mod scenarios;
 mod signing;
+mod slowdown;
 
 pub use failure::Failure;
 pub use runner::run;

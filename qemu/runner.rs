@@ -15,6 +15,7 @@ use machines::store::{Layout, StoreError};
 use crate::failure::Failure;
 use crate::scenario::{self, Outcome, Run, Scenario, Stage};
 use crate::signing;
+use crate::slowdown::slowdown;
 
 /// Runs one scenario on one back end, and removes its machines if it passes.
 #[must_use]
@@ -128,7 +129,7 @@ fn keep(run: &Run, site: Option<&Site>) -> PathBuf {
     let Some(site) = site else { return run.state.clone() };
     let folder: &Path = site.layout().root();
     for status in site.status().into_iter().filter(|status| status.pid.is_some()) {
-        let machine = Machine::new(site, &status.name, Limit::Total(Duration::ZERO));
+        let machine = Machine::new(site, &status.name, Limit::Total(Duration::ZERO), slowdown);
         if let Err(error) = machine.keep_journal(folder) {
             eprintln!("the journal of {} could not be kept: {error}", status.name);
         }

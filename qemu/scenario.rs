@@ -13,6 +13,7 @@ use machines::store::Layout;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::slowdown::slowdown;
 
 /// A boot's usual time, and more for a busy host. Whether a machine gets ready is no matter of a time.
 const BOOT_QEMU: Duration = Duration::from_secs(480);
@@ -44,7 +45,7 @@ impl<'a> Stage<'a> {
     /// The machine with this number, from 1.
     #[must_use]
     pub fn machine(&self, number: usize) -> Machine<'a> {
-        Machine::new(self.site, &format!("core-{number:02}"), self.site.patience())
+        Machine::new(self.site, &format!("core-{number:02}"), self.site.patience(), slowdown)
     }
 
     /// This side of the shared folder with this number, from 1.

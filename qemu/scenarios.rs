@@ -42,6 +42,7 @@ pub static ALL: &[Scenario] = &[
     tutorials::cluster::ETCD2,
     tutorials::vagrant::CONFIG_RB,
     tutorials::walk::WALK,
+    tutorials::walk::NO_DISCOVERY,
     tutorials::tour::TOUR,
     kv::KEYS,
     kv::MOVES,

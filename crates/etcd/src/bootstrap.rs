@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::ask::{AskError, Question, ask};
 use crate::peer_port::PeerPort;
 use crate::{data_dir, srv};
+use daemon::notify;
 
 /// The bootstrap failed: the lines for the log and for people.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,10 @@ pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Star
     loop {
         for command in std::mem::take(&mut commands) {
             match command {
-                Command::Log(line) => tracing::info!("{line}"),
+                Command::Log(line) => {
+                    tracing::info!("{line}");
+                    notify::status(&line);
+                }
                 Command::Start(start) => return Ok(start),
                 Command::Fail(lines) => return Err(Failed(lines)),
                 other => hands.begin(other),

@@ -12,13 +12,15 @@ use machines::store::{Layout, Lock};
 use progress::Progress;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::global::{DEFAULT_CLUSTER, Global};
+use crate::global::Global;
 
 pub struct Context {
     pub json: bool,
     pub progress: Progress,
     pub state_dir: PathBuf,
     pub cluster: String,
+    /// [`Global::command`].
+    pub command: String,
     pub background: Background,
 }
 
@@ -33,17 +35,8 @@ impl Context {
         let background =
             Background { program, lan: words("lan"), keeper: words("keeper"), discovery: words("discovery") };
         let progress = if global.quiet { Progress::Quiet } else { Progress::Shown };
-        Ok(Self { json: global.json, progress, state_dir, cluster: global.cluster.clone(), background })
-    }
-
-    /// How this program is called, with the cluster where that is not the default one.
-    #[must_use]
-    pub fn command(&self) -> String {
-        let keelson = if std::env::var_os("CARGO").is_some() { "cargo keelson" } else { "keelson" };
-        match self.cluster.as_str() {
-            DEFAULT_CLUSTER => keelson.to_owned(),
-            other => format!("{keelson} --cluster {other}"),
-        }
+        let (cluster, command) = (global.cluster.clone(), global.command());
+        Ok(Self { json: global.json, progress, state_dir, cluster, command, background })
     }
 
     /// Where the cluster's files are. Verbs that need no machines do without it: a folder that is no good for

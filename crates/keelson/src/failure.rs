@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use image::build::BuildError;
 use image::release::ReleaseError;
 use machines::backend::BackendError;
@@ -12,6 +13,7 @@ use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
 use release_folder::KeysError;
 
+use crate::cli::Cli;
 use crate::published::PublishedError;
 
 const FAILED: u8 = 1;
@@ -35,11 +37,33 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if wrong_use { WRONG_USE } else { FAILED })
 }
 
-pub fn print(error: &anyhow::Error) {
-    eprintln!("{}", chain(error));
+/// `command`: how this program is called for the same cluster.
+pub fn print(error: &anyhow::Error, command: &str) {
+    eprintln!("{}", as_called(&chain(error), command));
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", as_called(&hint, command));
     }
+}
+
+/// Errors name commands as the manual does. Here `keelson VERB` becomes what can be copied.
+fn as_called(text: &str, command: &str) -> String {
+    const NAME: &str = "keelson ";
+    let cli = Cli::command();
+    let is_command = |before: &str, after: &str| {
+        let verb: String =
+            after.chars().take_while(|char| char.is_ascii_lowercase() || *char == '-').collect();
+        let begins = before.is_empty() || before.ends_with([' ', '`', '(', '\n']);
+        begins && !before.ends_with("cargo ") && cli.find_subcommand(&verb).is_some()
+    };
+    let mut called = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(NAME) {
+        called += before;
+        called += if is_command(&called, after) { command } else { NAME.trim_end() };
+        called.push(' ');
+        rest = after;
+    }
+    called + rest
 }
 
 /// `error: what failed: why: root cause`.
@@ -118,6 +142,23 @@ fn backend(error: &BackendError) -> Option<String> {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn commands_are_shown_as_they_can_be_copied() {
+        for (text, expected) in [
+            ("keelson up makes it", "cargo keelson --cluster walk up makes it"),
+            (
+                "(keelson down, then keelson up)",
+                "(cargo keelson --cluster walk down, then cargo keelson --cluster walk up)",
+            ),
+            ("`keelson serve-updates`", "`cargo keelson --cluster walk serve-updates`"),
+            ("`cargo keelson up` goes on", "`cargo keelson up` goes on"),
+            ("/run/keelson up", "/run/keelson up"),
+            ("keelson nothing", "keelson nothing"),
+        ] {
+            assert_eq!(as_called(text, "cargo keelson --cluster walk"), expected);
+        }
+    }
 
     #[test]
     fn a_chain_is_one_line_without_repetition_and_ends_with_what_to_do() {

@@ -30,6 +30,24 @@ pub struct Global {
     pub quiet: bool,
 }
 
+impl Global {
+    /// How this program is called for the same cluster: with the flags that are not at their defaults.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let mut command = match std::env::var_os("CARGO") {
+            Some(_) => "cargo keelson".to_owned(),
+            None => "keelson".to_owned(),
+        };
+        if let Some(folder) = &self.state_dir {
+            command += &format!(" --state-dir {}", folder.display());
+        }
+        if self.cluster != DEFAULT_CLUSTER {
+            command += &format!(" --cluster {}", self.cluster);
+        }
+        command
+    }
+}
+
 /// How long machines are waited for.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Waiting {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            failure::print(&error);
+            failure::print(&error, &cli.global.command());
             failure::code(&error)
         }
     }

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+mod boots;
 pub mod ca;
 pub mod channel;
 pub mod console;
@@ -8,6 +9,7 @@ pub mod down;
 pub mod fake_machines;
 pub mod internal;
 pub mod keys;
+mod late;
 pub mod manual;
 pub mod power;
 pub mod publish;

@@ -234,3 +234,36 @@ fn validate_tells_place_and_exit_code() {
     let value: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
     assert!(value["errors"][0]["line"].as_u64().unwrap() >= 2, "{value}");
 }
+
+#[test]
+fn user_data_is_judged_before_anything_boots() {
+    let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
+    for (text, error, said) in [
+        (
+            "#cloud-config\ncoreos:\n  etcd2: {discovery: 'https://discovery.etcd.io/<token>'}\n",
+            "can not read the image manifest none",
+            "user-data:3:11: warning: discovery URL still has a placeholder for its token",
+        ),
+        (
+            "#cloud-config\nwrite_files:\n\t- path: /etc/x\n",
+            "no machine can use this user-data",
+            "user-data:3:",
+        ),
+        ("hostname: a\n", "no machine can use this user-data", "user-data:1:"),
+    ] {
+        std::fs::write(folder.path().join("user-data"), text).unwrap();
+        let output = keelson(folder.path(), &["--cluster", "walk", "up", "--image", "none"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}: {stderr}");
+        assert!(stderr.contains(error) && stderr.contains(said), "{text}: {stderr}");
+    }
+}
+
+#[test]
+fn hints_can_be_copied() {
+    check(
+        &["--cluster", "walk", "status"],
+        1,
+        "there is no cluster walk (keelson --cluster walk up makes it)",
+    );
+}

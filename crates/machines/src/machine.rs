@@ -43,13 +43,37 @@ pub struct Machine<'a> {
     site: &'a Site,
     name: String,
     boot: Limit,
+    slowdown: fn() -> f64,
+}
+
+/// When a wait is over. A limit that has passed is stretched once, by how slow the host is then.
+struct Deadline {
+    begun: Instant,
+    limit: Duration,
+    slowdown: Option<fn() -> f64>,
+}
+
+impl Deadline {
+    fn has_passed(&mut self) -> bool {
+        if self.begun.elapsed() < self.limit {
+            return false;
+        }
+        let Some(slowdown) = self.slowdown.take() else { return true };
+        self.limit = self.limit.mul_f64(slowdown().max(1.0));
+        self.begun.elapsed() >= self.limit
+    }
 }
 
 impl<'a> Machine<'a> {
-    /// `boot` is how long it is waited for until it is ready.
+    /// `boot` is how long it is waited for until it is ready; `slowdown` measures how many times as long as on the
+    /// host for which limits are given anything takes now.
     #[must_use]
-    pub fn new(site: &'a Site, name: &str, boot: Limit) -> Self {
-        Self { site, name: name.to_owned(), boot }
+    pub fn new(site: &'a Site, name: &str, boot: Limit, slowdown: fn() -> f64) -> Self {
+        Self { site, name: name.to_owned(), boot, slowdown }
+    }
+
+    fn deadline(&self, limit: Duration) -> Deadline {
+        Deadline { begun: Instant::now(), limit, slowdown: Some(self.slowdown) }
     }
 
     #[must_use]
@@ -63,7 +87,7 @@ impl<'a> Machine<'a> {
 
     /// Boots it and waits until it is ready.
     pub fn start(&self) -> Result<Ready, WordError> {
-        Ok(self.site.start(&self.name, self.boot)?)
+        Ok(self.site.start(&self.name, self.boot, &|_| {})?)
     }
 
     /// Switches it on and does not wait.
@@ -91,7 +115,7 @@ impl<'a> Machine<'a> {
     }
 
     pub fn reboot(&self) -> Result<Ready, WordError> {
-        Ok(self.site.reboot(&self.name, self.boot)?)
+        Ok(self.site.reboot(&self.name, self.boot, &|_| {})?)
     }
 
     /// Cuts it off the LAN; ssh still works.
@@ -159,18 +183,18 @@ impl<'a> Machine<'a> {
         limit: Duration,
         good: impl Fn(&Output) -> bool,
     ) -> Result<String, WordError> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = self.deadline(limit);
         loop {
             let output = self.execute(command)?;
             if good(&output) {
                 return Ok(output.stdout);
             }
-            if Instant::now() >= deadline {
+            if deadline.has_passed() {
                 let (node, code) = (self.name.clone(), output.code);
                 return Err(WordError::Never {
                     node,
                     command: command.into(),
-                    limit,
+                    limit: deadline.limit,
                     code,
                     output: both(output),
                 });
@@ -181,14 +205,14 @@ impl<'a> Machine<'a> {
 
     /// Waits until a unit is active; a failed one ends the wait at once, with its status.
     pub fn wait_for_unit(&self, unit: &str, limit: Duration) -> Result<(), WordError> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = self.deadline(limit);
         loop {
             let output = self.execute(&format!("systemctl is-active {unit}"))?;
             let state = output.stdout.trim().to_owned();
             if state == "active" {
                 return Ok(());
             }
-            if state == "failed" || Instant::now() >= deadline {
+            if state == "failed" || deadline.has_passed() {
                 let status =
                     self.execute(&format!("systemctl status --no-pager --full --lines=10 {unit}"))?;
                 let state = format!("{state}\n{}", both(status));
@@ -228,13 +252,19 @@ impl<'a> Machine<'a> {
 
     /// Waits until the console shows `text`, on a machine that need not get ready.
     pub fn wait_for_console(&self, text: &str, limit: Duration) -> Result<(), WordError> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = self.deadline(limit);
         while !self.console().contains(text) {
-            if Instant::now() >= deadline {
+            if deadline.has_passed() {
                 let log = self.site.layout().node(&self.name).console_log();
                 let output = crate::console::tail(&log, limits::TAIL_LINES).join("\n");
                 let command = format!("console shows {text}");
-                return Err(WordError::Never { node: self.name.clone(), command, limit, code: 1, output });
+                return Err(WordError::Never {
+                    node: self.name.clone(),
+                    command,
+                    limit: deadline.limit,
+                    code: 1,
+                    output,
+                });
             }
             self.pause(limits::TICK)?;
         }
@@ -253,4 +283,24 @@ fn both(output: Output) -> String {
     let mut text = output.stdout;
     text += &output.stderr;
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_stretched_once_by_what_the_host_takes() {
+        let of = |slowdown: fn() -> f64| {
+            let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+            Deadline { begun, limit: Duration::from_secs(4), slowdown: Some(slowdown) }
+        };
+        assert!(of(|| 1.0).has_passed());
+        assert!(of(|| 2.0).has_passed());
+        let mut slow = of(|| 3.0);
+        assert!(!slow.has_passed());
+        assert_eq!((slow.limit, slow.slowdown.is_some()), (Duration::from_secs(12), false));
+        slow.begun = slow.begun.checked_sub(Duration::from_secs(2)).unwrap();
+        assert!(slow.has_passed());
+    }
 }

@@ -82,6 +82,25 @@ pub struct Starting {
     /// The units of those that are at work, the first few of them.
     #[serde(default)]
     pub running: Vec<String>,
+    /// What one of them says that it does, where the boot stands still.
+    #[serde(default)]
+    pub status: Option<Status>,
+}
+
+/// `STATUS=` of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Status {
+    pub unit: String,
+    pub text: String,
+}
+
+impl Starting {
+    /// The unit that the boot waits for: one that says why, else the first.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        let says = self.status.as_ref().map(|status| &status.unit);
+        says.or(self.running.first()).map(String::as_str)
+    }
 }
 
 /// Takes back that the node is ready, where it has said so.

@@ -1,8 +1,11 @@
 //! What a newcomer types beside the tutorials' own lines, wrong words and wrong files included: each is answered at
 //! once, with what to do.
 
+use std::time::{Duration, Instant};
+
 use machines::cluster::BackendKind::{Nspawn, Qemu};
 use machines::machine::Machine;
+use machines::ready;
 
 use super::super::fleet::TUTORIAL;
 use super::super::kv::FORMED;
@@ -15,6 +18,20 @@ pub const WALK: Scenario = Scenario {
     user_data: Some(TUTORIAL),
     long_on: &[Qemu],
     run: walk,
+    ..USUAL
+};
+
+pub const NO_DISCOVERY: Scenario = Scenario {
+    name: "discovery-unreachable",
+    about: "a machine whose discovery service does not answer says so while it boots, and starts the units that need no \
+            etcd",
+    user_data: Some(
+        "#cloud-config\ncoreos:\n  etcd2: {discovery: 'http://127.0.0.1:9/token'}\n  units:\n\
+         \x20 - {name: etcd2.service, command: start}\n  - {name: fleet.service, command: start}\n\
+         \x20 - {name: alone.service, command: start, content: \"[Service]\\nExecStart=/bin/sleep inf\\n\"}\n",
+    ),
+    long_on: &[Qemu],
+    run: no_discovery,
     ..USUAL
 };
 
@@ -31,6 +48,25 @@ fn walk(stage: &Stage<'_>) -> Result<(), Failure> {
     validate(&machine)?;
     words(&machine)?;
     login(stage, &machine)
+}
+
+fn no_discovery(stage: &Stage<'_>) -> Result<(), Failure> {
+    let machine = stage.machine(1);
+    machine.power_on()?;
+    let says = || ready::starting(&stage.site.layout().node(machine.name()).ready())?.status;
+    let begun = Instant::now();
+    let status = loop {
+        let status = says();
+        if status.as_ref().is_some_and(|status| status.text.contains("retrying in")) {
+            break status;
+        }
+        expect(begun.elapsed() < FORMED, "what the boot waits for", &format!("{status:?}"))?;
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let unit = status.as_ref().map(|status| status.unit.as_str());
+    // etcd2.service is another name of it.
+    expect(unit == Some("etcd.service"), "etcd.service to be waited for", &format!("{status:?}"))?;
+    Ok(machine.wait_for_unit("alone.service", FORMED)?)
 }
 
 /// What a command says on both outputs, which has to end with that code.

@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use machines::ready::Ready;
+use machines::site::{Site, SiteError, Watcher};
 use serde_json::json;
 
+use super::boots::{Boots, shown};
+use super::late::late;
 use crate::context::Context;
 use crate::global::Waiting;
 use crate::output;
@@ -29,19 +32,25 @@ pub fn crash(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 pub fn reboot(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let step = context.progress.step("reboot");
-    step.set(flags.name.clone());
-    let site = context.open("reboot")?;
-    let ready = site.reboot(&flags.name, flags.waiting.limit(&site))?;
-    finish(context, flags, &ready, step)
+    boot(context, flags, "reboot", &|site, watch| site.reboot(&flags.name, flags.waiting.limit(site), watch))
 }
 
 pub fn start(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let step = context.progress.step("start");
+    boot(context, flags, "start", &|site, watch| site.start(&flags.name, flags.waiting.limit(site), watch))
+}
+
+fn boot(
+    context: &Context,
+    flags: &Flags,
+    what: &'static str,
+    run: &dyn Fn(&Site, Watcher<'_>) -> Result<Ready, SiteError>,
+) -> anyhow::Result<ExitCode> {
+    let step = context.progress.step(what);
     step.set(flags.name.clone());
-    let site = context.open("start")?;
-    let ready = site.start(&flags.name, flags.waiting.limit(&site))?;
-    finish(context, flags, &ready, step)
+    let site = context.open(what)?;
+    let boots = Boots::new(site.cluster().backend, 1, 0);
+    let (ready, _) = shown(context, &step, boots, &|watch| run(&site, watch));
+    finish(context, flags, &ready.map_err(|error| late(context, &site, error))?, step)
 }
 
 fn finish(context: &Context, flags: &Flags, ready: &Ready, step: progress::Step) -> anyhow::Result<ExitCode> {

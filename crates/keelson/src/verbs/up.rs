@@ -1,17 +1,12 @@
 //! `keelson up`: from a checkout to machines that answer, step by step.
 
-mod boots;
 mod expected;
 mod image;
-mod late;
 mod made;
 mod user_data;
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -23,19 +18,17 @@ use machines::site::Site;
 use machines::store::read_limited;
 use serde_json::{Value, json};
 
-use boots::Boots;
 use expected::{Kind, Times};
 
+use super::boots::{Boots, shown};
 use super::doctor;
+use super::late::late;
 use crate::config_rb::{self, ConfigRb};
 use crate::context::{Context, interrupt};
 use crate::failure::WrongUse;
 use crate::global::{self, Waiting};
 use crate::output;
 use crate::provide;
-
-/// How often the line of booting machines changes.
-const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -142,7 +135,7 @@ fn satisfy(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     }
     let lacks = missing(&report);
     if !lacks.is_empty() {
-        bail!("this host lacks {} (keelson doctor tells more)", lacks.join(", "));
+        bail!("this host lacks {} (`keelson doctor` shows more)", lacks.join(", "));
     }
     let installed = if before == 0 { String::new() } else { format!(" ({before} installed)") };
     step.done(&format!("{0} of {0}{installed}", report.needs.len()));
@@ -228,29 +221,11 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         context.progress.note(&format!("expected  {}", expected::line(kind, starting, expected)));
     }
     let step = context.progress.step("boot");
-    let boots = Mutex::new(Boots::new(total, running.len()));
-    let state = || boots.lock().unwrap_or_else(PoisonError::into_inner);
-    let done = AtomicBool::new(false);
-    let is_terminal = std::io::stderr().is_terminal();
-    let up = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                if is_terminal {
-                    step.set(state().line());
-                } else {
-                    state().news().iter().for_each(|line| context.progress.note(line));
-                }
-                std::thread::sleep(SHOWN_EVERY);
-            }
-        });
-        let up = site.up(flags.waiting.limit(site), &|event| state().note(event));
-        done.store(true, Ordering::Relaxed);
-        up
-    });
+    let boots = Boots::new(site.cluster().backend, total, running.len());
+    let (up, started) = shown(context, &step, boots, &|watch| site.up(flags.waiting.limit(site), watch));
     if let Err(error) = up {
-        return Err(late::late(context, site, error));
+        return Err(late(context, site, error));
     }
-    let started = state().started;
     let took = step.done(&format!("{started} started, {} ran already", running.len()));
     if started > 0 {
         times.note(kind, started, cores, took);
@@ -265,7 +240,8 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
         }
         step.done(&format!("user-data applied to {} machines", running.len()));
     } else if what == Reprovision::Tell {
-        context.progress.note("user-data has changed; keelson up --provision applies it to running machines");
+        let up = format!("{} up --provision", context.command);
+        context.progress.note(&format!("user-data has changed; `{up}` applies it to running machines"));
     }
     Ok(())
 }
@@ -309,7 +285,7 @@ fn finish(
         nodes.len(),
         progress::duration(boot).trim()
     ));
-    let keelson = context.command();
+    let keelson = &context.command;
     let first = nodes.first().map_or("core-01", |node| node.name.as_str());
     output::print(format!(
         "\n{}\n\n{}{}{}Log in          {keelson} ssh {first}\n\

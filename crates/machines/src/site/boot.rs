@@ -39,8 +39,8 @@ impl Site {
         for name in names {
             let node = self.node(name)?;
             let files = self.layout.node(name);
-            let (console, ready) = (files.console_log(), files.ready());
             if node.process.is_some_and(Process::alive) {
+                let (console, ready) = (files.console_log(), files.ready());
                 if ready::last(&ready).is_none() {
                     waits.push((name.clone(), None));
                     watch(Event::Booting { node: name.clone(), console, ready, started: false });
@@ -50,7 +50,7 @@ impl Site {
             self.check_cancelled()?;
             waits.push((name.clone(), Some(Instant::now())));
             self.switch_on(name, true)?;
-            watch(Event::Booting { node: name.clone(), console, ready, started: true });
+            watch(self.booting(name));
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Site {
                 why,
                 shown: console::tail(&files.console_log(), limits::TAIL_LINES),
                 unit: ready::starting(&files.ready())
-                    .and_then(|starting| starting.running.into_iter().next())
+                    .and_then(|starting| starting.unit().map(str::to_owned))
                     .or_else(|| console::waited_for(&files.console_log())),
                 remark: self.backend.remark(&node),
                 console: files.console_log(),

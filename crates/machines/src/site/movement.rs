@@ -51,7 +51,11 @@ impl Movement {
         let of_console = shown.lines().filter(|line| !line.trim().is_empty() && console::job(line).is_none());
         let mut lines: Vec<String> = of_console.map(without_numbers).collect();
         // Their numbers are what counts of these.
-        lines.extend(ready::starting(&self.ready).map(|starting| format!("{starting:?}")));
+        if let Some(ready::Starting { jobs, running, status, .. }) = ready::starting(&self.ready) {
+            lines.push(format!("{jobs} {running:?}"));
+            // A service that tries again and again counts its attempts.
+            lines.extend(status.map(|status| without_numbers(&status.text)));
+        }
         let mut moved = false;
         for line in lines {
             if self.seen.len() < limits::MOVEMENTS_MAX {

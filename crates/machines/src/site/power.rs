@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Site, SiteError};
+use super::{Event, Site, SiteError, Watcher};
 use crate::cluster::Node;
 use crate::process::Process;
 use crate::ready::{self, Limit, Mark, Ready};
@@ -10,16 +10,23 @@ use crate::{limits, ssh};
 
 impl Site {
     /// Boots a stopped node and waits until it is ready.
-    pub fn start(&self, name: &str, limit: Limit) -> Result<Ready, SiteError> {
+    pub fn start(&self, name: &str, limit: Limit, watch: Watcher<'_>) -> Result<Ready, SiteError> {
         if self.node(name)?.process.is_some_and(Process::alive) {
             return Err(SiteError::Running(name.to_owned()));
         }
         self.switch_on(name, true)?;
+        watch(self.booting(name));
         let done = self.wait_ready(name, &Mark::default(), limit);
         if matches!(done, Err(SiteError::Interrupted)) {
             self.crash(name)?;
         }
         done
+    }
+
+    pub(super) fn booting(&self, name: &str) -> Event {
+        let files = self.layout.node(name);
+        let (console, ready) = (files.console_log(), files.ready());
+        Event::Booting { node: name.to_owned(), console, ready, started: true }
     }
 
     /// Switches a stopped node on and comes back at once.
@@ -64,11 +71,12 @@ impl Site {
     }
 
     /// Reboots a node in order, by its reset button where it does not answer, and waits until it is ready.
-    pub fn reboot(&self, name: &str, limit: Limit) -> Result<Ready, SiteError> {
+    pub fn reboot(&self, name: &str, limit: Limit, watch: Watcher<'_>) -> Result<Ready, SiteError> {
         let node = self.node(name)?;
         let process = node.process.filter(|process| process.alive());
         let process = process.ok_or_else(|| SiteError::Stopped(name.to_owned()))?;
         let before = ready::mark(&self.layout.node(name).ready());
+        watch(self.booting(name));
         let asked = ssh::run(
             &self.layout,
             &node,

@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
+use serde::Serialize;
 use zbus::export::futures_core::Stream;
 use zbus::wire::OwnedObjectPath;
 
 /// Between two looks at the jobs: each takes some milliseconds of an emulated processor.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+const STATUS_MAX: usize = 200;
 
 /// One unit as `ListUnitsFiltered` gives it: name, description, load, active and sub state, followed unit,
 /// path, job id, job type, job path.
@@ -51,6 +53,12 @@ trait Manager {
     fn finish_timestamp_monotonic(&self) -> zbus::Result<u64>;
 }
 
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
+trait Service {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn status_text(&self) -> zbus::Result<String>;
+}
+
 /// How the boot went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
@@ -80,6 +88,15 @@ pub struct Jobs {
     pub left: usize,
     /// The units of those that are at work, sorted.
     pub running: Vec<String>,
+    /// What the first of them that says anything (`STATUS=` of sd_notify) waits for.
+    pub status: Option<Status>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub unit: String,
+    /// At most [`STATUS_MAX`] characters.
+    pub text: String,
 }
 
 /// Returns when no job of the boot is left. Calls `tell` with those that are, each time that they are others.
@@ -107,22 +124,38 @@ pub async fn wait(bus: &zbus::Connection, tell: impl Fn(&Jobs)) -> Result<Outcom
 
 /// Never ends but by an error.
 async fn tell_jobs(manager: &ManagerProxy<'_>, tell: impl Fn(&Jobs)) -> zbus::Error {
-    let mut told = None;
+    let mut told: Option<Jobs> = None;
     loop {
         let rows = match manager.list_jobs().await {
             Ok(rows) => rows,
             Err(error) => return error,
         };
-        let at_work = rows.iter().filter(|row| row.3 == "running");
-        let mut running: Vec<String> = at_work.map(|row| row.1.clone()).collect();
-        running.sort();
-        let jobs = Jobs { left: rows.len(), running };
+        let mut at_work: Vec<_> = rows.iter().filter(|row| row.3 == "running").collect();
+        at_work.sort_by(|one, other| one.1.cmp(&other.1));
+        let running: Vec<String> = at_work.iter().map(|row| row.1.clone()).collect();
+        // Not asked for while the boot goes on: each answer takes an emulated machine's time.
+        let stands = told.as_ref().is_some_and(|told| told.running == running);
+        let status = if stands { status(manager.inner().connection(), &at_work).await } else { None };
+        let jobs = Jobs { left: rows.len(), running, status };
         if told.as_ref() != Some(&jobs) {
             tell(&jobs);
             told = Some(jobs);
         }
         tokio::time::sleep(TELL_EVERY).await;
     }
+}
+
+/// Of the first job whose service has said what it does.
+async fn status(bus: &zbus::Connection, at_work: &[&JobRow]) -> Option<Status> {
+    for (_, unit, _, _, _, path) in at_work {
+        // Other units, and one that has just ended, have none.
+        let service = ServiceProxy::builder(bus).path(path).build().await.ok()?;
+        let text = service.status_text().await.unwrap_or_default();
+        if !text.is_empty() {
+            return Some(Status { unit: unit.clone(), text: text.chars().take(STATUS_MAX).collect() });
+        }
+    }
+    None
 }
 
 async fn boot(manager: &ManagerProxy<'_>) -> Result<Boot, WaitError> {
@@ -175,8 +208,9 @@ mod tests {
 
         fn list_jobs(&self) -> Vec<JobRow> {
             let none = || OwnedObjectPath::try_from("/").unwrap();
+            let path = |unit: &str| OwnedObjectPath::try_from(format!("/{}", &unit[..1])).unwrap();
             let row = |id, unit: &str, state: &str| {
-                (id, unit.to_owned(), "start".to_owned(), state.to_owned(), none(), none())
+                (id, unit.to_owned(), "start".to_owned(), state.to_owned(), none(), path(unit))
             };
             vec![
                 row(1, "b.service", "running"),
@@ -217,6 +251,17 @@ mod tests {
         }
     }
 
+    /// The service of `b.service`; `a.service` answers nothing.
+    struct Says;
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Service")]
+    impl Says {
+        #[zbus(property)]
+        fn status_text(&self) -> String {
+            "waiting for a majority".to_owned() + &" ".repeat(STATUS_MAX)
+        }
+    }
+
     /// What `wait` says when systemd is in the states of `then` one after the other, each told by a signal.
     fn check(
         first: &'static str,
@@ -240,6 +285,7 @@ mod tests {
                 .server(zbus::Guid::generate())
                 .p2p()
                 .serve_at(PATH, made)
+                .serve_at("/b", Says)
                 .build();
             let client = zbus::connection::Builder::unix_stream(here).p2p().build();
             let (server, client) = tokio::try_join!(server, client).unwrap();
@@ -255,8 +301,13 @@ mod tests {
             let (outcome, ()) =
                 tokio::join!(wait(&client, |jobs| told.borrow_mut().push(jobs.clone())), tell);
             assert_eq!(&outcome.unwrap(), expected);
-            let jobs = Jobs { left: 3, running: vec!["a.service".into(), "b.service".into()] };
-            assert!(told.into_inner().iter().all(|told| *told == jobs));
+            let running = vec!["a.service".into(), "b.service".into()];
+            let mut jobs = Jobs { left: 3, running, status: None };
+            for told in told.into_inner() {
+                assert_eq!(told, jobs);
+                let text = format!("{:200}", "waiting for a majority");
+                jobs.status = Some(Status { unit: "b.service".into(), text });
+            }
         });
     }
 

@@ -72,7 +72,8 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
 
 fn tell(root: &Root, jobs: &Jobs) {
     let running = &jobs.running[..jobs.running.len().min(RUNNING_MAX)];
-    match (Starting { state: "starting", jobs: jobs.left, running }).line() {
+    let status = jobs.status.as_ref();
+    match (Starting { state: "starting", jobs: jobs.left, running, status }).line() {
         Ok(line) => deliver::tell(root, &line),
         Err(error) => eprintln!("can not write the jobs as JSON: {error}"),
     }

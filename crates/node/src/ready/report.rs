@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
+use super::manager::Status;
 use crate::os_release;
 use crate::root::Root;
 
@@ -37,6 +38,9 @@ pub struct Starting<'a> {
     pub jobs: usize,
     /// The first few of those that are at work.
     pub running: &'a [String],
+    /// What one of them says that it does, where the boot stands still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<&'a Status>,
 }
 
 impl Starting<'_> {

@@ -53,7 +53,7 @@ fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()>
         "no machine can use this user-data\n{}\nhint: `{} validate {}` shows the lines; with --no-validate the machines \
          boot all the same",
         errors.join("\n"),
-        context.command(),
+        context.command,
         path.display()
     )
 }

@@ -19,7 +19,7 @@ pub fn late(context: &Context, site: &Site, error: SiteError) -> anyhow::Error {
     }
     let nodes = site.status();
     let ready = nodes.iter().filter(|node| node.state == NodeState::Ready).count();
-    let keelson = context.command();
+    let keelson = &context.command;
     anyhow::Error::from(SiteError::NotReady(error)).context(format!(
         "{ready} of {} machines are ready, and none was switched off; `{keelson} up` goes on waiting, \
          `{keelson} console NAME` shows one",

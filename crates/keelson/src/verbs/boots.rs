@@ -1,21 +1,58 @@
-//! What `up` shows while machines boot: how far each has come.
+//! What is shown while machines boot: how far each has come.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use machines::cluster::BackendKind;
 use machines::console::Phase;
 use machines::ready;
-use machines::site::Event;
+use machines::site::{Event, Watcher};
+use progress::Step;
+
+use crate::context::Context;
+
+/// How often the line of booting machines changes.
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
 /// Machines of which the line tells.
 const SHOWN_MAX: usize = 4;
 /// Where there is no terminal, a machine that is still in the same phase is told of again after this time.
 const TOLD_AGAIN: Duration = Duration::from_secs(30);
 
+/// What `run` returns, and how many machines it started. How far they are is shown while it runs: as the line of
+/// `step` in a terminal, else as lines.
+pub fn shown<T>(context: &Context, step: &Step, boots: Boots, run: &dyn Fn(Watcher<'_>) -> T) -> (T, usize) {
+    let boots = Mutex::new(boots);
+    let state = || boots.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = AtomicBool::new(false);
+    let is_terminal = std::io::stderr().is_terminal();
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if is_terminal {
+                    step.set(state().line());
+                } else {
+                    state().news().iter().for_each(|line| context.progress.note(line));
+                }
+                std::thread::sleep(SHOWN_EVERY);
+            }
+        });
+        let result = run(&|event| state().note(event));
+        done.store(true, Ordering::Relaxed);
+        result
+    });
+    let started = state().started;
+    (result, started)
+}
+
 /// What is known of machines while they boot.
 pub struct Boots {
+    backend: BackendKind,
     total: usize,
-    pub started: usize,
+    started: usize,
     ready: usize,
     waiting: Vec<Boot>,
 }
@@ -36,8 +73,8 @@ struct Boot {
 
 impl Boots {
     /// Of `total` machines `ready` ran before.
-    pub fn new(total: usize, ready: usize) -> Self {
-        Self { total, ready, started: 0, waiting: Vec::new() }
+    pub fn new(backend: BackendKind, total: usize, ready: usize) -> Self {
+        Self { backend, total, ready, started: 0, waiting: Vec::new() }
     }
 
     pub fn note(&mut self, event: Event) {
@@ -61,7 +98,7 @@ impl Boots {
     pub fn line(&mut self) -> String {
         let mut line = format!("{} of {} ready", self.ready, self.total);
         for boot in self.waiting.iter_mut().take(SHOWN_MAX) {
-            let (shown, _) = boot.stage();
+            let (shown, _) = boot.stage(self.backend);
             line += &format!("  {} {shown}", boot.node);
         }
         line
@@ -72,7 +109,7 @@ impl Boots {
         let ready = format!("{} of {} ready", self.ready, self.total);
         let mut lines = Vec::new();
         for boot in &mut self.waiting {
-            let (shown, kind) = boot.stage();
+            let (shown, kind) = boot.stage(self.backend);
             if boot.told.0 != kind || boot.told.1.elapsed() >= TOLD_AGAIN {
                 let seconds = boot.since.elapsed().as_secs();
                 lines.push(format!("{} {shown} ({seconds} s; {ready})", boot.node));
@@ -85,12 +122,22 @@ impl Boots {
 
 impl Boot {
     /// As it is shown, and without what changes all the time.
-    fn stage(&mut self) -> (String, String) {
+    fn stage(&mut self, backend: BackendKind) -> (String, String) {
         let Some(starting) = ready::starting(&self.ready) else {
-            let phase = Phase::of(&self.console, self.from).to_string();
+            let phase = match backend {
+                BackendKind::Qemu => Phase::of(&self.console, self.from).to_string(),
+                // A container has neither firmware nor kernel.
+                BackendKind::Nspawn => "systemd".to_owned(),
+            };
             return (phase.clone(), phase);
         };
         self.jobs = self.jobs.max(starting.jobs);
+        if let Some(ready::Status { unit, text }) = &starting.status {
+            let shown = format!("{unit}: {text}");
+            // Attempts are counted.
+            let kind = shown.chars().filter(|char| !char.is_ascii_digit()).collect();
+            return (shown, kind);
+        }
         if let Some(unit) = starting.running.iter().find(|unit| unit.contains("cloudinit")) {
             return (format!("provisioning: {unit}"), "provisioning".to_owned());
         }
@@ -108,7 +155,7 @@ mod tests {
     fn each_phase_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let (console, ready) = (folder.path().join("console"), folder.path().join("ready"));
-        let mut boots = Boots::new(2, 1);
+        let mut boots = Boots::new(BackendKind::Qemu, 2, 1);
         let (node, started) = ("core-01".to_owned(), true);
         boots.note(Event::Booting { node, console: console.clone(), ready: ready.clone(), started });
         assert_eq!(boots.news(), ["core-01 firmware (0 s; 1 of 2 ready)"]);
@@ -125,6 +172,11 @@ mod tests {
         says(3, "etcd.service");
         assert_eq!(boots.news(), ["core-01 unit 6 of 9: etcd.service (0 s; 1 of 2 ready)"]);
         assert_eq!(boots.line(), "1 of 2 ready  core-01 unit 6 of 9: etcd.service");
+        let status = "{\"state\":\"starting\",\"jobs\":3,\"running\":[\"a-cloudinit.service\",\"etcd.service\"],\
+                      \"status\":{\"unit\":\"etcd.service\",\"text\":\"waiting for a majority\"}}\n";
+        std::fs::write(&ready, status).unwrap();
+        assert_eq!(boots.news(), ["core-01 etcd.service: waiting for a majority (0 s; 1 of 2 ready)"]);
+        assert_eq!(ready::starting(&ready).unwrap().unit(), Some("etcd.service"));
         boots.note(Event::Ready { node: "core-01".into(), after: Duration::ZERO });
         assert_eq!((boots.line().as_str(), boots.news().len()), ("2 of 2 ready", 0));
     }
