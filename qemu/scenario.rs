@@ -83,8 +83,9 @@ pub struct Scenario {
     /// Where it takes minutes too many for every run, or shows what others that do run there show too: there it runs
     /// with `--long`, or by its name.
     pub long_on: &'static [BackendKind],
-    /// Where a row of scenarios (`scenarios/row.rs`) runs it; there it runs alone only by its name.
-    pub in_row_on: &'static [BackendKind],
+    /// Where it runs only by its name: a row (`scenarios/row.rs`) runs it there, or what it shows is the same everywhere
+    /// and is shown on nspawn by every run.
+    pub by_name_on: &'static [BackendKind],
     pub user_data: Option<&'static str>,
     pub datasource: Datasource,
     /// Where each folder stands that the host shares with the machines; [`Stage::shared`] is its other side.
@@ -106,7 +107,7 @@ pub const USUAL: Scenario = Scenario {
     others: 0,
     on: &[BackendKind::Nspawn, BackendKind::Qemu],
     long_on: &[],
-    in_row_on: &[],
+    by_name_on: &[],
     user_data: None,
     datasource: Datasource::ConfigDrive,
     shared: &[],

@@ -190,7 +190,7 @@ pub const MOVES: Scenario = Scenario {
     about: "a service that registers under a TTL moves to another machine, and who watches it is told the new place",
     nodes: NODES,
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: moves,
     ..USUAL
@@ -220,7 +220,7 @@ pub const LEADER_DIES: Scenario = Scenario {
     about: "the leader's process is killed, then its machine, under load: no acknowledged write is lost",
     nodes: NODES,
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: leader_dies,
     ..USUAL

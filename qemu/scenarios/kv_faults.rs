@@ -17,7 +17,7 @@ pub const BAD_DISK: Scenario = Scenario {
     // A container has no disk of its own to fail.
     on: &[Qemu],
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: bad_disk,
     ..USUAL

@@ -13,7 +13,7 @@ pub const RESTORE: Scenario = Scenario {
     about: "a backup that was made under load brings back, when all data is lost, what was acknowledged before it",
     nodes: NODES,
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     user_data: Some(USER_DATA),
     run: restore,
     ..USUAL

@@ -11,7 +11,7 @@ pub const WORKERS: Scenario = Scenario {
     name: "kv-workers",
     about: "workers without a member use the store of the one machine that has one, also after that restarts (A7; with units: fleet-workers)",
     nodes: 3,
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: workers,
     ..USUAL
 };

@@ -44,7 +44,7 @@ pub const REBOOTS: Scenario = Scenario {
     name: "reboot",
     about: "a machine that is told to reboot is not ready, and then ready again, in another boot",
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: reboots,
     ..USUAL
 };
@@ -79,7 +79,7 @@ pub const KILLED: Scenario = Scenario {
     name: "killed",
     about: "a machine whose process on the host is killed is off with all that it ran, and comes back",
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: killed,
     ..USUAL
 };

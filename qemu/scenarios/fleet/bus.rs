@@ -16,7 +16,7 @@ pub const BUS: Scenario = Scenario {
     nodes: NODES,
     shared: &[FOLDER],
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: bus,
     ..USUAL
 };

@@ -12,7 +12,7 @@ pub const COMMANDS: Scenario = Scenario {
     nodes: NODES,
     user_data: Some(super::TUTORIAL),
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: commands,
     ..USUAL
 };

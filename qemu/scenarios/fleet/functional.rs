@@ -25,7 +25,7 @@ pub const FUNCTIONAL: Scenario = Scenario {
     about: "the original's functional tests of clients, units and their places hold on up to three machines",
     nodes: NODES,
     shared: &[ground::UNITS],
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: |stage| on_three(&Ground::form(stage, |name| user_data(stage, name))?),
     ..USUAL
 };
@@ -45,7 +45,7 @@ pub const SERVER: Scenario = Scenario {
     about: "the original's functional tests of one fleetd hold whose store is on another machine, and can be cut off",
     nodes: 2,
     shared: &[ground::UNITS],
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: |stage| run(&server::form(stage)?, ON_ONE),
     ..USUAL
 };

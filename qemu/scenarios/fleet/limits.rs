@@ -16,7 +16,7 @@ pub const LIMITS: Scenario = Scenario {
     nodes: NODES,
     user_data: Some(super::TUTORIAL),
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: limits,
     ..USUAL
 };

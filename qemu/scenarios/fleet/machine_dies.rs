@@ -14,7 +14,7 @@ pub const MACHINE_DIES: Scenario = Scenario {
     nodes: NODES,
     shared: &[FOLDER],
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: machine_dies,
     ..USUAL
 };

@@ -15,7 +15,7 @@ pub const PARTITION: Scenario = Scenario {
     about: "a machine that is cut off has stopped its units before others start them",
     nodes: NODES,
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     shared: &[FOLDER],
     run: partition,
     ..USUAL

@@ -17,7 +17,7 @@ pub const REFERENCE: Scenario = Scenario {
     about: "the original's fleetctl does with our fleetd what the tutorials type, and sees what ours sees",
     nodes: NODES,
     shared: &[FOLDER],
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: reference,
     ..USUAL
 };

@@ -14,7 +14,7 @@ pub const REFUSED: Scenario = Scenario {
     nodes: NODES,
     user_data: Some(super::TUTORIAL),
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: refused,
     ..USUAL
 };

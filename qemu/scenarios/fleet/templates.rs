@@ -14,7 +14,7 @@ pub const TEMPLATES: Scenario = Scenario {
     name: "fleet-templates",
     about: "instances, globals and metadata are placed by the rules, and again by the rules when a machine dies",
     nodes: NODES,
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: templates,
     ..USUAL
 };

@@ -13,7 +13,7 @@ pub const TEXTS: Scenario = Scenario {
     name: "fleet-texts",
     about: "new units start without a reload of systemd's, and each runs by the text that it has now",
     user_data: Some(super::TUTORIAL),
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: texts,
     ..USUAL
 };

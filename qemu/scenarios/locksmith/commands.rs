@@ -13,7 +13,7 @@ pub const COMMANDS: Scenario = Scenario {
     about: "locksmithctl prints what it always printed, and the key is locksmith's to the byte",
     nodes: 1,
     user_data: Some(USER_DATA),
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: commands,
     ..USUAL
 };

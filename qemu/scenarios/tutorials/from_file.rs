@@ -15,7 +15,7 @@ pub const FROM_FILE: Scenario = Scenario {
     name: "from-file",
     about: "coreos-cloudinit -from-file=cloud-config.yaml applies name, users, keys, files and units, once (A5)",
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: from_file,
     ..USUAL
 };

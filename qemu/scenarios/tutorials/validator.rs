@@ -16,7 +16,7 @@ pub const VALIDATOR: Scenario = Scenario {
     name: "validator",
     about: "errors and warnings of a cloud-config are told with their lines, by -validate and by the web validator (A8)",
     long_on: &[Qemu],
-    in_row_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: validator,
     ..USUAL
 };

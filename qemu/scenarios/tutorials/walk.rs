@@ -30,7 +30,7 @@ pub const NO_DISCOVERY: Scenario = Scenario {
          \x20 - {name: etcd2.service, command: start}\n  - {name: fleet.service, command: start}\n\
          \x20 - {name: alone.service, command: start, content: \"[Service]\\nExecStart=/bin/sleep inf\\n\"}\n",
     ),
-    long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: no_discovery,
     ..USUAL
 };

@@ -134,7 +134,7 @@ fn roll_broken(stage: &Stage<'_>) -> Result<(), Failure> {
     let rollout = Rollout::begin(stage)?;
     let Rollout { keys, releases, channel, members } = &rollout;
     let running = stage.run.image.version.as_str();
-    release(stage.run, keys, NEXT, Fault::DoesNotBoot, &[], releases)?;
+    release(stage.run, keys, NEXT, Fault::NoInit, &[], releases)?;
     channel.done(&["channel", "rollout", "alpha", "--at-once", "1", "--max-failures", "1"])?;
     rollout.publish(NEXT)?;
     until(ROLLED, "a machine that went back", || {

@@ -33,6 +33,8 @@ pub enum Fault {
     None,
     /// Its `/usr` is what was signed, and no file system.
     DoesNotBoot,
+    /// Its kernel finds no program to start, and panics: it is left in seconds, where others wait for devices.
+    NoInit,
     /// A unit that every boot starts fails.
     Unhealthy,
     /// The kernel dies of it a minute after it is up.
@@ -45,6 +47,9 @@ pub enum Fault {
 const UNIT: &str = include_str!("../../../units/usr/lib/systemd/system/coreos-setup-environment.service");
 const PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environment ";
 const NO_PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environmenT ";
+/// A word of the command line that a boot can do without, and one that no boot can do with.
+const ANY_WORD: &[u8] = b"systemd.firstboot=off";
+const NO_INIT: &[u8] = b"rdinit=/no-such-file ";
 const PANIC: &str = "[Unit]\nDescription=A minute, and then the end\n[Service]\n\
     ExecStart=/usr/bin/bash -c 'sleep 60; echo c >/proc/sysrq-trigger'\n";
 
@@ -106,6 +111,14 @@ pub fn release(
     replace(&mut boot_image, numbers.0, numbers.1);
     let at = root_hash_at(&boot_image)?;
     boot_image[at..][..64].copy_from_slice(root_hash.to_string().as_bytes());
+    if fault == Fault::NoInit {
+        expect(
+            memmem::find(&boot_image, ANY_WORD).is_some(),
+            "a boot image without a first boot",
+            "another",
+        )?;
+        replace(&mut boot_image, ANY_WORD, NO_INIT);
+    }
     fs::write(&uki, boot_image).map_err(failed)?;
     if let Some(key) = &keys.secure_boot {
         sign_again(run, &uki, Some(key).filter(|_| fault != Fault::NotSigned))?;
@@ -191,8 +204,8 @@ fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) ->
     let mut bytes = fs::read(from)?;
     replace(&mut bytes, old, new);
     match fault {
-        // What is not signed is the boot image.
-        Fault::None | Fault::NotSigned => {}
+        // Of these, the boot image is at fault.
+        Fault::None | Fault::NotSigned | Fault::NoInit => {}
         Fault::DoesNotBoot => {
             if let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4) {
                 magic.fill(0);

@@ -51,7 +51,8 @@ pub struct Flags {
 impl Flags {
     fn runs(&self, scenario: &Scenario, backend: BackendKind) -> bool {
         let long = scenario.long_on.contains(&backend);
-        let chosen = !self.names.is_empty() || (self.long || !long) && !scenario.in_row_on.contains(&backend);
+        let chosen =
+            !self.names.is_empty() || (self.long || !long) && !scenario.by_name_on.contains(&backend);
         chosen && self.on.is_none_or(|on| on == backend)
     }
 }
@@ -222,7 +223,7 @@ fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
                     "name": scenario.name,
                     "on": scenario.on,
                     "long_on": scenario.long_on,
-                    "in_row_on": scenario.in_row_on,
+                    "by_name_on": scenario.by_name_on,
                     "about": scenario.about,
                 })
             })
@@ -234,10 +235,10 @@ fn list(context: &Context, chosen: &[&Scenario]) -> anyhow::Result<()> {
         .map(|scenario| {
             let names =
                 |on: &[BackendKind]| on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let note = match (scenario.in_row_on, scenario.long_on) {
+            let note = match (scenario.by_name_on, scenario.long_on) {
                 ([], []) => String::new(),
                 ([], on) => format!("long on {}", names(on)),
-                (on, _) => format!("in a row on {}", names(on)),
+                (on, _) => format!("by name on {}", names(on)),
             };
             vec![scenario.name.to_owned(), names(scenario.on), note, scenario.about.to_owned()]
         })

@@ -82,14 +82,14 @@ pub struct Scenario {
     pub name: String,
     pub on: Vec<String>,
     pub long_on: Vec<String>,
-    /// Where a row of scenarios runs it, which is a part instead.
-    pub in_row_on: Vec<String>,
+    /// Where it is no part: a row of scenarios runs it, or another back end.
+    pub by_name_on: Vec<String>,
 }
 
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
 pub fn of_scenarios(list: &[Scenario], back_end: &str, step: &str) -> Vec<Part> {
     let has = |list: &[String]| list.iter().any(|on| on == back_end);
-    let here = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.in_row_on));
+    let here = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.by_name_on));
     here.map(|scenario| {
         let kind = if has(&scenario.long_on) {
             Kind::Long
@@ -110,10 +110,10 @@ mod tests {
     #[test]
     fn scenarios_are_parts_by_back_end() {
         let list: Vec<Scenario> = serde_json::from_str(
-            r#"[{"name":"boots","on":["nspawn","qemu"],"long_on":[],"in_row_on":[]},
-                {"name":"update","on":["qemu"],"long_on":[],"in_row_on":[]},
-                {"name":"killed","on":["nspawn","qemu"],"long_on":["qemu"],"in_row_on":["qemu"]},
-                {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"],"in_row_on":[]}]"#,
+            r#"[{"name":"boots","on":["nspawn","qemu"],"long_on":[],"by_name_on":[]},
+                {"name":"update","on":["qemu"],"long_on":[],"by_name_on":[]},
+                {"name":"killed","on":["nspawn","qemu"],"long_on":["qemu"],"by_name_on":["qemu"]},
+                {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"],"by_name_on":[]}]"#,
         )
         .unwrap();
         let shown = |back_end: &str| -> Vec<(String, &str)> {
