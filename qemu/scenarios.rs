@@ -59,7 +59,6 @@ pub static ALL: &[Scenario] = &[
     updates::power::POWER_1,
     updates::power::POWER_2,
     updates::roll::ROLL,
-    updates::roll::ROLL_DELTA,
     updates::roll::ROLL_BROKEN,
     updates::secure_boot::SECURE_BOOT,
     locksmith::commands::COMMANDS,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::notify;
 use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
 use etcd_config::config::Founding;
 use etcd_config::data_dir::Contents;
@@ -20,7 +21,6 @@ use tokio::task::JoinSet;
 use crate::ask::{AskError, Question, ask};
 use crate::peer_port::PeerPort;
 use crate::{data_dir, srv};
-use daemon::notify;
 
 /// The bootstrap failed: the lines for the log and for people.
 #[derive(Debug, thiserror::Error)]

@@ -208,9 +208,8 @@ mod tests {
 
         fn list_jobs(&self) -> Vec<JobRow> {
             let none = || OwnedObjectPath::try_from("/").unwrap();
-            let path = |unit: &str| OwnedObjectPath::try_from(format!("/{}", &unit[..1])).unwrap();
             let row = |id, unit: &str, state: &str| {
-                (id, unit.to_owned(), "start".to_owned(), state.to_owned(), none(), path(unit))
+                (id, unit.to_owned(), "start".to_owned(), state.to_owned(), none(), none())
             };
             vec![
                 row(1, "b.service", "running"),
@@ -251,7 +250,7 @@ mod tests {
         }
     }
 
-    /// The service of `b.service`; `a.service` answers nothing.
+    /// A service that says what it does.
     struct Says;
 
     #[zbus::interface(name = "org.freedesktop.systemd1.Service")]
@@ -285,7 +284,6 @@ mod tests {
                 .server(zbus::Guid::generate())
                 .p2p()
                 .serve_at(PATH, made)
-                .serve_at("/b", Says)
                 .build();
             let client = zbus::connection::Builder::unix_stream(here).p2p().build();
             let (server, client) = tokio::try_join!(server, client).unwrap();
@@ -302,12 +300,32 @@ mod tests {
                 tokio::join!(wait(&client, |jobs| told.borrow_mut().push(jobs.clone())), tell);
             assert_eq!(&outcome.unwrap(), expected);
             let running = vec!["a.service".into(), "b.service".into()];
-            let mut jobs = Jobs { left: 3, running, status: None };
-            for told in told.into_inner() {
-                assert_eq!(told, jobs);
-                let text = format!("{:200}", "waiting for a majority");
-                jobs.status = Some(Status { unit: "b.service".into(), text });
-            }
+            let jobs = Jobs { left: 3, running, status: None };
+            assert!(told.into_inner().iter().all(|told| *told == jobs));
+        });
+    }
+
+    #[test]
+    fn the_first_status_of_a_job_at_work_counts() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (here, there) = UnixStream::pair().unwrap();
+            let server = zbus::connection::Builder::unix_stream(there)
+                .server(zbus::Guid::generate())
+                .p2p()
+                .serve_at("/b", Says)
+                .build();
+            let client = zbus::connection::Builder::unix_stream(here).p2p().build();
+            let (_server, client) = tokio::try_join!(server, client).unwrap();
+            let row = |unit: &str, path: &str| {
+                let path = OwnedObjectPath::try_from(path).unwrap();
+                (1, unit.to_owned(), "start".to_owned(), "running".to_owned(), path.clone(), path)
+            };
+            let (silent, says) = (row("a.service", "/a"), row("b.service", "/b"));
+            assert_eq!(status(&client, &[&silent]).await, None);
+            let found = status(&client, &[&silent, &says]).await.unwrap();
+            assert_eq!(found.unit, "b.service");
+            assert_eq!(found.text, format!("{:1$}", "waiting for a majority", STATUS_MAX));
         });
     }
 
