@@ -58,13 +58,15 @@ fn bad_user_data(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(named, "the journal to name line 4 of the user-data", &journal)
 }
 
-const CHANGED: &str = "#cloud-config\nwrite_files: [{path: /etc/changed, content: yes}]\n\
+/// With a key of the user's own, as most user-data has.
+const FIRST: &str = "#cloud-config\nhostname: core-01\nssh_authorized_keys: [ssh-ed25519 AAAA mine]\n";
+const CHANGED: &str = "#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA mine]\nwrite_files: [{path: /etc/changed, content: yes}]\n\
     coreos: {units: [{name: changed.service, command: start, content: \"[Service]\\nExecStart=/bin/sleep inf\\n\"}]}\n";
 
 pub const PROVISION: Scenario = Scenario {
     name: "provision",
-    about: "changed user-data is applied to a machine that runs, and again when it boots",
-    user_data: Some("#cloud-config\nhostname: core-01\n"),
+    about: "changed user-data is applied to a machine that runs, and again when it boots; who could log in still can",
+    user_data: Some(FIRST),
     long_on: &[Qemu],
     run: provision,
     ..USUAL

@@ -35,7 +35,10 @@ const LOCK_PATH: &str = "/run/coreos-cloudinit.lock";
 const PERSIST_PATH: &str = "/var/lib/coreos-install/user_data";
 /// The name that user-data gave the machine since it was started.
 const NAMED_PATH: &str = "/run/coreos-cloudinit/hostname";
+/// The keys that metadata gave `core` since the machine was started: names and texts, as JSON.
+const KEYS_PATH: &str = "/run/coreos-cloudinit/keys";
 const MAX_STAMP_BYTES: usize = private::MAX_STAMP_BYTES;
+const MAX_KEYS_BYTES: usize = 64 * 1024;
 
 /// What was fetched and found, before anything is decided.
 struct Fetched {
@@ -68,6 +71,8 @@ struct Prepared {
     instance: Option<String>,
     /// The machine's name in the user-data.
     named: Option<String>,
+    /// The metadata's keys, by name.
+    keys: Vec<(String, String)>,
 }
 
 /// Does work that only reads with the rights for that.
@@ -166,6 +171,10 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     }
     if let Some(name) = &prepared.named {
         private::note(&root, NAMED_PATH, name.as_bytes())?;
+    }
+    if !prepared.keys.is_empty() {
+        let keys = serde_json::to_vec(&prepared.keys).context("can not write the keys as JSON")?;
+        private::note(&root, KEYS_PATH, &keys)?;
     }
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
@@ -266,7 +275,7 @@ fn prepare(
     request: &Request,
     root: &Root,
     fetched: &Fetched,
-    metadata: Metadata,
+    mut metadata: Metadata,
     log: &Log,
 ) -> anyhow::Result<Prepared> {
     let given = observe::environment_addresses(root, log).context("can not look at the machine")?;
@@ -276,15 +285,34 @@ fn prepare(
         rights::parsing(log, || interpret(&fetched.user_data, tokens, &mut |told| log.pass_on(&told)))?;
     if meaning.foreign {
         let instance = metadata.instance;
-        let (plan, named) = (Plan::default(), None);
-        return Ok(Prepared { plan, malformed: false, refused: Vec::new(), foreign: true, instance, named });
+        return Ok(Prepared {
+            plan: Plan::default(),
+            malformed: false,
+            refused: Vec::new(),
+            foreign: true,
+            instance,
+            named: None,
+            keys: Vec::new(),
+        });
     }
     log.info("Merging cloud-config from meta-data and user-data");
     let malformed = meaning.malformed;
     let refused = meaning.checked.left_out.iter().map(|refusal| left_out(refusal, log)).collect();
     let named = meaning.checked.hostname.clone();
+    let keys = metadata.keys.clone();
+    // The user-data's keys take the place of all that stand under their name: of those of the metadata, too, which a file
+    // does not bring. Without them, whoever gave the machine its key could log in no more.
+    if keys.is_empty() && !meaning.checked.core_keys.is_empty() {
+        metadata.keys = kept_keys(root, log)?;
+    }
     let plan = decide(request, root, meaning, (&metadata, &addresses), log)?;
-    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, named })
+    Ok(Prepared { plan, malformed, refused, foreign: false, instance: metadata.instance, named, keys })
+}
+
+/// What metadata brought since the machine was started.
+fn kept_keys(root: &Root, log: &Log) -> anyhow::Result<Vec<(String, String)>> {
+    let kept = observe::permitted(KEYS_PATH, files::read(root, KEYS_PATH, MAX_KEYS_BYTES), log)?;
+    Ok(kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
 }
 
 /// Without its network a machine may not be reachable, so that half of one is not tried.

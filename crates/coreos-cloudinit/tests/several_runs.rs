@@ -67,3 +67,29 @@ fn user_data_names_the_machine_whatever_metadata_comes_later() {
     machine.start(&[&drive], &[], b"").expect(0, &[]);
     assert_eq!(name(), "from-metadata\n");
 }
+
+/// `keelson up --provision` applies a file: the key that the drive brought for the cluster's operator stays.
+#[test]
+fn the_metadatas_keys_stay_when_a_file_brings_others() {
+    let machine = Machine::new();
+    machine.put(
+        "/drive/openstack/latest/meta_data.json",
+        "{\"public_keys\": {\"cluster\": \"ssh-ed25519 AAAA cluster\"}}",
+    );
+    machine.put(
+        "/drive/openstack/latest/user_data",
+        "#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA mine]\n",
+    );
+    let drive = format!("-from-configdrive={}", machine.path("/drive").display());
+    let keys = || machine.read("/home/core/.ssh/authorized_keys.d/coreos-cloudinit");
+    machine.start(&[&drive], &[], b"").expect(0, &[]);
+    assert_eq!(keys(), "ssh-ed25519 AAAA mine\nssh-ed25519 AAAA cluster\n");
+    machine.run("#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA other]\n", &[]).expect(0, &[]);
+    assert_eq!(keys(), "ssh-ed25519 AAAA other\nssh-ed25519 AAAA cluster\n");
+    machine.run("#cloud-config\nhostname: a\n", &[]).expect(0, &[]);
+    assert_eq!(keys(), "ssh-ed25519 AAAA other\nssh-ed25519 AAAA cluster\n");
+    // Its memory ends with the boot.
+    std::fs::remove_dir_all(machine.path("/run")).unwrap();
+    machine.run("#cloud-config\nssh_authorized_keys: [ssh-ed25519 AAAA last]\n", &[]).expect(0, &[]);
+    assert_eq!(keys(), "ssh-ed25519 AAAA last\n");
+}
