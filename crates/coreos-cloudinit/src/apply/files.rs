@@ -107,7 +107,7 @@ impl Hands<'_> {
     fn added(&self, path: &str, more: &[u8]) -> Result<Vec<u8>, StepError> {
         let mut content = files::read(self.settings.root, path, MAX_FILE_BYTES)?.unwrap_or_default();
         let is_there = match (str::from_utf8(&content), str::from_utf8(more)) {
-            (Ok(content), Ok(more)) => content.contains(more),
+            (Ok(content), Ok(more)) => has_lines(content, more),
             _ => content.ends_with(more),
         };
         if !is_there {
@@ -158,6 +158,16 @@ fn unit_of_file(path: &str) -> Option<String> {
     Some(first.strip_suffix(".d").unwrap_or(first).to_owned())
 }
 
+/// Whether `text` was added before: it stands there in whole lines, or ends a file whose last line has no end.
+fn has_lines(content: &str, text: &str) -> bool {
+    let in_lines = content.match_indices(text).any(|(at, _)| {
+        let (before, after) = (&content[..at], &content[at + text.len()..]);
+        let begins = before.is_empty() || before.ends_with('\n');
+        begins && (text.ends_with('\n') || after.is_empty() || after.starts_with('\n'))
+    });
+    in_lines || !text.ends_with('\n') && content.ends_with(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +179,22 @@ mod tests {
         check("/run/systemd/system/a.timer", Some("a.timer"));
         check("/etc/systemd/network/a.network", None);
         check("/etc/hosts", None);
+    }
+
+    #[test]
+    fn what_is_appended_is_looked_for_in_whole_lines() {
+        for (content, lines, expected) in [
+            ("a\nPermitRootLogin no\n", "PermitRootLogin no\n", true),
+            ("PermitRootLogin no", "PermitRootLogin no", true),
+            ("#PermitRootLogin no\n", "PermitRootLogin no\n", false),
+            ("110.0.0.1 a\n", "10.0.0.1 a\n", false),
+            ("10.0.0.1 ab\n", "10.0.0.1 a", false),
+            ("#x\nx\n", "x\n", true),
+            ("xy", "y", true),
+            ("", "x\n", false),
+            ("a\n", "", true),
+        ] {
+            assert_eq!(has_lines(content, lines), expected, "{lines:?} in {content:?}");
+        }
     }
 }
