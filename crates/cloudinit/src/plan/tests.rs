@@ -238,3 +238,18 @@ fn users_with_a_number_and_without_a_password() {
         .collect();
     assert_eq!(got, ["a --create-home --uid 1500", "a !$6$x", "b --create-home"]);
 }
+
+/// `useradd` makes a group of the user's name, unless it is told another.
+#[test]
+fn the_group_of_an_earlier_user_is_there() {
+    let plan = planned(
+        "users: [{name: a}, {name: b, no-user-group: true}, {name: c, groups: [a, b]}]",
+        &Facts::default(),
+    );
+    let added = plan.steps.iter().find_map(|step| match &step.action {
+        Action::UserAdd { name, arguments } if name == "c" => Some(arguments.join(" ")),
+        _ => None,
+    });
+    assert_eq!(added.as_deref(), Some("--create-home --groups a"));
+    assert_eq!(plan.notes, ["Warning: group 'b' of user 'c' does not exist"]);
+}

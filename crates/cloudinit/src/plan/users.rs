@@ -28,6 +28,9 @@ pub(super) fn plan(checked: &Checked, facts: &Facts, settings: &Settings, plan: 
             let action = Action::UserAdd { name: account.name.clone(), arguments };
             plan.push(action, "named in users and not there yet");
             known.insert(account.name.clone());
+            if !account.no_user_group && account.primary_group.is_none() {
+                groups.insert(account.name.clone());
+            }
         }
         if let Some(hash) = &account.hash {
             let action = Action::Password { name: account.name.clone(), hash: Hash(hash.clone()) };
