@@ -99,6 +99,21 @@ fn systemd_reads_its_files_again_only_if_it_must() {
     assert_eq!(systemd.calls(), ["Reload"]);
 }
 
+/// As `reboot-strategy: reboot` does on a machine that was started with `off`.
+#[test]
+fn a_unit_that_was_masked_is_read_again_before_it_is_started() {
+    let machine = Machine::new();
+    let systemd = FakeSystemd::start(&machine, &[("loaded.service", "done")]);
+    let mask = machine.path("/run/systemd/system/loaded.service");
+    std::fs::create_dir_all(mask.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &mask).unwrap();
+    let unit = "#cloud-config\ncoreos: {units: [{name: loaded.service, runtime: true, command: start}]}";
+    machine.run(unit, &["-root-run"]).expect(0, &["Reloading systemd's units"]);
+    assert_eq!(systemd.calls(), ["Reload", "StartUnit loaded.service", "job of loaded.service: done"]);
+    machine.run(unit, &["-root-run"]).expect(0, &[]);
+    assert_eq!(systemd.calls(), ["StartUnit loaded.service", "job of loaded.service: done"]);
+}
+
 #[test]
 fn without_a_bus_the_rest_is_done() {
     let machine = Machine::new();

@@ -33,7 +33,13 @@ impl Hands<'_> {
         self.info(format!("Ensuring runtime unit file {:?} is unmasked", file_name(path)));
         match files::unmask(self.settings.root, path)? {
             Unmasked::Removed => {
-                self.changed_units.insert(file_name(path).to_owned());
+                let unit = file_name(path);
+                self.changed_units.insert(unit.to_owned());
+                // No reload is planned for it; systemd would go on refusing to start one that it has loaded.
+                if self.settings.may_run && self.systemd()?.needs_reload_for(unit) {
+                    self.reload()?;
+                    self.changed_units.remove(unit);
+                }
                 Ok(Outcome::Changed)
             }
             Unmasked::NotThere => Ok(Outcome::Unchanged),
