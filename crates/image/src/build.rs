@@ -324,14 +324,16 @@ impl<'a> Build<'a> {
             Err(FetchError::Gone(gone)) if self.options.renew_gone => gone,
             outcome => return Ok(outcome?),
         };
-        step.set(format!("{} are gone from every mirror: resolving them anew", gone.len()));
+        step.set(format!("{} are gone from every mirror: resolving all anew", gone.len()));
         let request = Request::read(&self.options.checkout.join("os/packages"))?;
         let newer = resolve(&request, &Mirrors::of_this_machine()?, &self.options.apt_folder())?;
-        let renewed = self.lock.renewed(&gone, &newer);
-        for change in renewed.changes_since(&self.lock) {
-            self.progress.note(&format!("gone from every mirror, taken anew: {change}"));
+        let gone = gone.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", ");
+        self.progress.note(&format!("gone from every mirror: {gone}; all packages are taken anew"));
+        for change in newer.changes_since(&self.lock) {
+            self.progress.note(&format!("taken anew: {change}"));
         }
-        self.lock = renewed;
+        // Not only those that are gone: packages of one source want each other's version, which nobody would check.
+        self.lock = newer;
         RENEWED_MARK.clone_into(&mut self.release.mark);
         Ok(cache.fill(&self.lock, &self.options.cancel, &told)?)
     }

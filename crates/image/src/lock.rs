@@ -2,7 +2,7 @@
 //!
 //! The lock names no host: a package is a pool path, and the mirrors are the machine's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,23 +141,6 @@ impl Lock {
         Self { packages: by_name.into_values().collect() }
     }
 
-    /// The same lock with the packages `gone` taken from `newer`. A gone package whose very name has changed
-    /// (kernels carry their version in it) makes room for what is new in `newer`.
-    #[must_use]
-    pub fn renewed(&self, gone: &[Package], newer: &Self) -> Self {
-        let is_gone = |package: &Package| gone.iter().any(|lost| lost.sha256 == package.sha256);
-        let known = |package: &Package| self.packages.iter().any(|old| old.name == package.name);
-        let lost = |package: &Package| gone.iter().any(|lost| lost.name == package.name);
-        let mut packages: Vec<Package> =
-            self.packages.iter().filter(|package| !is_gone(package)).cloned().collect();
-        // A newer kernel must not come beside the one that is still there.
-        let kept: BTreeSet<String> = packages.iter().map(|package| stem(&package.name)).collect();
-        let new = |package: &Package| !known(package) && !kept.contains(&stem(&package.name));
-        packages.extend(newer.packages.iter().filter(|package| lost(package) || new(package)).cloned());
-        packages.sort_by(|left, right| (&left.name, &left.version).cmp(&(&right.name, &right.version)));
-        Self { packages }
-    }
-
     /// Lines such as `curl 8.14.1-2 -> 8.14.1-3` that lead from `old` to `self`.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<String> {
@@ -249,14 +232,6 @@ impl Request {
     }
 }
 
-/// A package's name without the version that some carry in it: `linux-image-6.12.9+deb13-amd64` and its successor
-/// have the same. Numbers without a dot (`libssl3`) tell packages apart that may stand side by side.
-fn stem(name: &str) -> String {
-    let is_version =
-        |part: &str| part.starts_with(|first: char| first.is_ascii_digit()) && part.contains('.');
-    name.split('-').map(|part| if is_version(part) { "#" } else { part }).collect::<Vec<_>>().join("-")
-}
-
 /// Debian policy 5.6.1.
 fn is_package_name(word: &str) -> bool {
     word.len() > 1
@@ -302,26 +277,6 @@ mod tests {
         let new = Lock::merge(vec![(Tree::System, vec![package("a", "2"), package("c", "1")])]);
         assert_eq!(new.changes_since(&old), ["a 1 -> 2", "c 1 (new)", "b 1 (gone)"]);
         assert!(new.changes_since(&new).is_empty());
-    }
-
-    #[test]
-    fn only_what_is_gone_is_renewed() {
-        let lock = |names: [&str; 3], version: &str, first: usize| {
-            let mut lock =
-                Lock::merge(vec![(Tree::System, names.map(|name| package(name, version)).to_vec())]);
-            for (index, package) in lock.packages.iter_mut().enumerate() {
-                package.sha256 = format!("{:064}", first + index);
-            }
-            lock
-        };
-        let (old, new) = (lock(["a", "b", "kernel-1.1"], "1", 0), lock(["a", "b", "kernel-1.2"], "2", 3));
-        let renewed = old.renewed(&old.packages[1..], &new);
-        let names: Vec<_> =
-            renewed.packages.iter().map(|package| (&*package.name, &*package.version)).collect();
-        assert_eq!(names, [("a", "1"), ("b", "2"), ("kernel-1.2", "2")]);
-        assert_eq!(renewed.packages[1].sha256, new.packages[1].sha256);
-        let renewed = old.renewed(&old.packages[1..2], &new);
-        assert_eq!(renewed.changes_since(&old), ["b 1 -> 2"], "a second kernel came");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use image::build::{BuildError, Options, fill_cache};
 use image::fetch::FetchError;
-use image::lock::{Lock, Package};
+use image::lock::{Lock, Package, Request};
+use image::mirror::Mirrors;
+use image::resolve::resolve;
 use progress::Progress;
 
 use crate::mirror::{Manner, closed_port, only_mirror};
@@ -106,6 +108,8 @@ fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
         cache: Options::for_checkout(&checkout()).cache,
         ..Options::for_checkout(&build.checkout)
     };
+    let request = Request::read(&build.checkout.join("os/packages")).unwrap();
+    let apt = options.apt_folder();
     match fill_cache(&options, Progress::Shown) {
         Err(BuildError::Fetch(FetchError::Download { .. })) => {
             let test = "packages::a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked";
@@ -118,7 +122,10 @@ fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
     let renewed = fill_cache(&Options { renew_gone: true, ..options }, Progress::Shown).unwrap();
     assert!(renewed.version.ends_with("+renewed"), "{}", renewed.version);
     let changes = renewed.lock.changes_since(&old);
-    assert_eq!(changes.len(), 1, "more than the one was changed: {changes:?}");
-    assert!(changes[0].starts_with(&format!("{VICTIM} 0.1-1 -> ")), "{changes:?}");
+    let victim = format!("{VICTIM} 0.1-1 -> ");
+    assert!(changes.iter().any(|change| change.starts_with(&victim)), "{changes:?}");
+    // As apt resolves them today, and nothing of an older point release beside it.
+    let newest = resolve(&request, &Mirrors::of_this_machine().unwrap(), &apt).unwrap();
+    assert_eq!(renewed.lock, newest);
     assert_eq!(fs::read(&path).unwrap(), text, "the checkout's lock was written");
 }
