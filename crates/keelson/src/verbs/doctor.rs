@@ -34,6 +34,8 @@ pub struct Need {
     /// Debian package that brings it; empty where no package does.
     pub package: &'static str,
     pub why: &'static str,
+    /// What to type where it is missing; empty where nothing is known to help.
+    pub remedy: String,
     /// Only nspawn machines need it.
     #[serde(skip)]
     pub nspawn_only: bool,
@@ -42,6 +44,16 @@ pub struct Need {
 #[derive(Debug)]
 pub struct Report {
     pub needs: Vec<Need>,
+}
+
+impl Report {
+    /// A line for each thing that is missing: what to type for it.
+    pub fn remedies(&self) -> impl Iterator<Item = String> {
+        self.needs.iter().filter(|need| !need.present).map(|need| {
+            let Need { name, why, remedy, .. } = need;
+            if remedy.is_empty() { format!("{name}: missing ({why})") } else { format!("{name}: {remedy}") }
+        })
+    }
 }
 
 enum Check {
@@ -62,17 +74,23 @@ const NEEDS: [(&str, Check, &str, &str, bool); 7] = [
     ("/dev/loop-control", Check::File("/dev/loop-control"), "", "mounts /usr of nspawn machines", true),
 ];
 
+/// Settings, the value with which each forbids user namespaces, and one that allows them: Ubuntu's since 23.10, Debian's
+/// of old, the kernel's own.
+const FORBID_NAMESPACES: [(&str, &str, &str); 3] = [
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+    ("user.max_user_namespaces", "0", "10000"),
+];
+
 pub fn examine(backend: Option<BackendKind>) -> Report {
     let wanted = |nspawn_only: bool| !nspawn_only || backend != Some(BackendKind::Qemu);
     let needs = NEEDS
         .iter()
         .filter(|need| wanted(need.4))
-        .map(|(name, check, package, why, nspawn_only)| Need {
-            name,
-            present: check.holds(),
-            package,
-            why,
-            nspawn_only: *nspawn_only,
+        .map(|(name, check, package, why, nspawn_only)| {
+            let present = check.holds();
+            let remedy = if present { String::new() } else { check.remedy(package) };
+            Need { name, present, package, why, remedy, nspawn_only: *nspawn_only }
         })
         .collect();
     Report { needs }
@@ -84,6 +102,25 @@ impl Check {
             Self::Program(name) => program(name),
             Self::File(path) => Path::new(path).exists(),
             Self::Namespaces => namespaces(),
+        }
+    }
+
+    fn remedy(&self, package: &str) -> String {
+        match self {
+            Self::Program(_) => format!("sudo apt-get install {package}"),
+            Self::File(path) => {
+                // /dev/net/tun, /dev/loop-control: each is made by its module.
+                let name = path.rsplit('/').next().unwrap_or(path);
+                format!("sudo modprobe {}", name.trim_end_matches("-control"))
+            }
+            Self::Namespaces => {
+                let forbids = |(name, value, _): &&(&str, &str, &str)| {
+                    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+                    std::fs::read_to_string(path).is_ok_and(|set| set.trim() == *value)
+                };
+                let found = FORBID_NAMESPACES.iter().find(forbids);
+                found.map_or_else(String::new, |(name, _, allows)| format!("sudo sysctl -w {name}={allows}"))
+            }
         }
     }
 }
@@ -146,7 +183,9 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
         Acceleration::Kvm => "Machines run on KVM: a probe guest booted.".to_owned(),
         Acceleration::Tcg { why } => format!("Machines will be emulated: {why}."),
     };
-    output::print(format!("{}\n\n{machines}\n", output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows)))
+    let remedies: String = report.remedies().map(|line| format!("{line}\n")).collect();
+    let table = output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows);
+    output::print(format!("{table}\n\n{remedies}{machines}\n"))
 }
 
 /// Boots the probe guest where there are tools to do it with.
@@ -225,4 +264,37 @@ fn apt_get(words: &[&str]) -> anyhow::Result<Result<(), String>> {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().collect();
     Ok(Err(lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_what_to_type() {
+        let need = |name, present, remedy: &str| Need {
+            name,
+            present,
+            package: "",
+            why: "is needed",
+            remedy: remedy.to_owned(),
+            nspawn_only: false,
+        };
+        let program = Check::Program("ssh").remedy("openssh-client");
+        let device = Check::File("/dev/loop-control").remedy("");
+        let report = Report {
+            needs: vec![
+                need("ssh", false, &program),
+                need("mount", true, ""),
+                need("/dev/loop-control", false, &device),
+                need("namespaces", false, ""),
+            ],
+        };
+        let expected = [
+            "ssh: sudo apt-get install openssh-client",
+            "/dev/loop-control: sudo modprobe loop",
+            "namespaces: missing (is needed)",
+        ];
+        assert!(report.remedies().eq(expected), "{:?}", report.remedies().collect::<Vec<_>>());
+    }
 }

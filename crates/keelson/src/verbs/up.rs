@@ -135,7 +135,8 @@ fn satisfy(context: &Context, flags: &Flags) -> anyhow::Result<()> {
     }
     let lacks = missing(&report);
     if !lacks.is_empty() {
-        bail!("this host lacks {} (`keelson doctor` shows more)", lacks.join(", "));
+        let remedies: Vec<String> = report.remedies().collect();
+        bail!("this host lacks {}\n{}", lacks.join(", "), remedies.join("\n"));
     }
     let installed = if before == 0 { String::new() } else { format!(" ({before} installed)") };
     step.done(&format!("{0} of {0}{installed}", report.needs.len()));
