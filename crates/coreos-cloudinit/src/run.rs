@@ -169,13 +169,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         log.info("Nothing changed: -once, and this user-data was applied to this instance before");
         return Ok(true);
     }
-    if let Some(name) = &prepared.named {
-        private::note(&root, NAMED_PATH, name.as_bytes())?;
-    }
-    if !prepared.keys.is_empty() {
-        let keys = serde_json::to_vec(&prepared.keys).context("can not write the keys as JSON")?;
-        private::note(&root, KEYS_PATH, &keys)?;
-    }
+    remember(&root, &prepared)?;
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
     let mut applied = apply::apply(&prepared.plan, &settings, lock);
@@ -210,6 +204,18 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     };
     report::store(&root, &report)?;
     Ok(good)
+}
+
+/// What later runs of this boot have to know.
+fn remember(root: &Root, prepared: &Prepared) -> anyhow::Result<()> {
+    if let Some(name) = &prepared.named {
+        private::note(root, NAMED_PATH, name.as_bytes())?;
+    }
+    if !prepared.keys.is_empty() {
+        let keys = serde_json::to_vec(&prepared.keys).context("can not write the keys as JSON")?;
+        private::note(root, KEYS_PATH, &keys)?;
+    }
+    Ok(())
 }
 
 fn is_good(request: &Request, fetched: &Fetched, prepared: &Prepared) -> bool {

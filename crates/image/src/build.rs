@@ -327,10 +327,8 @@ impl<'a> Build<'a> {
         step.set(format!("{} are gone from every mirror: resolving all anew", gone.len()));
         let request = Request::read(&self.options.checkout.join("os/packages"))?;
         let newer = resolve(&request, &Mirrors::of_this_machine()?, &self.options.apt_folder())?;
-        let gone = gone.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", ");
-        self.progress.note(&format!("gone from every mirror: {gone}; all packages are taken anew"));
         for change in newer.changes_since(&self.lock) {
-            self.progress.note(&format!("taken anew: {change}"));
+            self.progress.note(&format!("some are gone from every mirror, all taken anew: {change}"));
         }
         // Not only those that are gone: packages of one source want each other's version, which nobody would check.
         self.lock = newer;
