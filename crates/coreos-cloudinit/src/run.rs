@@ -212,7 +212,7 @@ fn remember(root: &Root, prepared: &Prepared) -> anyhow::Result<()> {
         private::note(root, NAMED_PATH, name.as_bytes())?;
     }
     if !prepared.keys.is_empty() {
-        let keys = serde_json::to_vec(&prepared.keys).context("can not write the keys as JSON")?;
+        let keys = serde_json::to_vec(&prepared.keys).context("cannot write the keys as JSON")?;
         private::note(root, KEYS_PATH, &keys)?;
     }
     Ok(())

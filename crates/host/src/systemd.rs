@@ -211,7 +211,7 @@ impl Systemd {
         Ok(Job { path, began: Instant::now() })
     }
 
-    /// The job's result, such as `done` or `failed`; `None` if it is not over within `limit`. It then goes on, and can be
+    /// The job's result, such as `done` or `failed`; `None` if it has not finished within `limit`; it can then be
     /// waited for again. `waiting` is called now and then with the time since it began.
     ///
     /// # Errors

@@ -165,7 +165,7 @@ impl Hands<'_> {
     /// `result`: `None` if the job is not over.
     fn ended(&self, (unit, command): (&str, &str), result: Option<&str>) -> Result<(), StepError> {
         let Some(result) = result else {
-            return Err(StepError("its job is not over, and goes on".to_owned()));
+            return Err(StepError("the job is still running".to_owned()));
         };
         self.info(format!("Result of {command:?} on {unit:?}: {result}"));
         match result {
