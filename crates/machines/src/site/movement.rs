@@ -165,6 +165,25 @@ mod tests {
         assert!(movement.has_moved());
     }
 
+    /// Else a machine whose discovery service never answers would never be given up.
+    #[test]
+    fn a_service_that_tries_again_and_again_is_no_movement() {
+        let machine = Machine(tempfile::tempdir().unwrap());
+        let mut movement = machine.movement();
+        let mut says = |jobs: usize, text: &str| {
+            let status = format!("{{\"unit\":\"etcd.service\",\"text\":\"{text}\"}}");
+            let line = format!(
+                "{{\"state\":\"starting\",\"jobs\":{jobs},\"running\":[\"etcd.service\"],\"status\":{status}}}\n"
+            );
+            machine.add("ready", &line);
+            movement.has_moved()
+        };
+        assert!(says(5, "retrying in 4s"));
+        assert!(!says(5, "retrying in 8s"));
+        assert!(says(5, "found 1 peer(s)"));
+        assert!(says(4, "retrying in 16s"), "another job has ended");
+    }
+
     #[test]
     fn work_without_a_word_is_movement_for_a_while() {
         let machine = Machine(tempfile::tempdir().unwrap());

@@ -133,7 +133,7 @@ async fn tell_jobs(manager: &ManagerProxy<'_>, tell: impl Fn(&Jobs)) -> zbus::Er
         let mut at_work: Vec<_> = rows.iter().filter(|row| row.3 == "running").collect();
         at_work.sort_by(|one, other| one.1.cmp(&other.1));
         let running: Vec<String> = at_work.iter().map(|row| row.1.clone()).collect();
-        // Not asked for while the boot goes on: each answer takes an emulated machine's time.
+        // Only while the same jobs run: each answer costs processor time of an emulated machine.
         let stands = told.as_ref().is_some_and(|told| told.running == running);
         let status = if stands { status(manager.inner().connection(), &at_work).await } else { None };
         let jobs = Jobs { left: rows.len(), running, status };
@@ -149,7 +149,7 @@ async fn tell_jobs(manager: &ManagerProxy<'_>, tell: impl Fn(&Jobs)) -> zbus::Er
 async fn status(bus: &zbus::Connection, at_work: &[&JobRow]) -> Option<Status> {
     for (_, unit, _, _, _, path) in at_work {
         // Other units, and one that has just ended, have none.
-        let service = ServiceProxy::builder(bus).path(path).build().await.ok()?;
+        let Ok(service) = ServiceProxy::builder(bus).path(path).build().await else { continue };
         let text = service.status_text().await.unwrap_or_default();
         if !text.is_empty() {
             return Some(Status { unit: unit.clone(), text: text.chars().take(STATUS_MAX).collect() });
