@@ -327,9 +327,8 @@ impl<'a> Build<'a> {
         step.set(format!("{} are gone from every mirror: resolving all anew", gone.len()));
         let request = Request::read(&self.options.checkout.join("os/packages"))?;
         let newer = resolve(&request, &Mirrors::of_this_machine()?, &self.options.apt_folder())?;
-        for change in newer.changes_since(&self.lock) {
-            self.progress.note(&format!("some are gone from every mirror, all taken anew: {change}"));
-        }
+        let changes = newer.changes_since(&self.lock).join(", ");
+        self.progress.note(&format!("some packages are gone, all are resolved again: {changes}"));
         // Not only those that are gone: packages of one source want each other's version, which nobody would check.
         self.lock = newer;
         RENEWED_MARK.clone_into(&mut self.release.mark);

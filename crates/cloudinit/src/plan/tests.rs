@@ -239,7 +239,7 @@ fn users_with_a_number_and_without_a_password() {
     assert_eq!(got, ["a --create-home --uid 1500", "a !$6$x", "b --create-home"]);
 }
 
-/// `useradd` makes a group of the user's name, unless it is told another.
+/// `useradd` creates a group with the user's name, unless `--no-user-group` or `--gid` is given.
 #[test]
 fn the_group_of_an_earlier_user_is_there() {
     let plan = planned(
