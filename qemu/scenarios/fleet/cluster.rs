@@ -173,7 +173,9 @@ pub fn start_each(asked: &Machine<'_>, wanted: &[(&str, &Member<'_>)]) -> Result
     let units: Vec<_> = wanted.iter().map(|(unit, _)| *unit).collect();
     let lines =
         wanted.iter().map(|(unit, member)| format!("Unit {unit}.service launched on {}\n", member.place()));
-    let each = format!("for unit in {}; do fleetctl start $unit || exit 1; done", units.join(" "));
+    // An emulated machine on a busy host may take longer than the usual three seconds to answer.
+    let start = "fleetctl --request-timeout=60 start $unit";
+    let each = format!("for unit in {}; do {start} || exit 1; done", units.join(" "));
     shows(asked, &each, &lines.collect::<String>())
 }
 
