@@ -67,6 +67,7 @@ pub static ALL: &[Scenario] = &[
     fleet::commands::COMMANDS,
     fleet::templates::TEMPLATES,
     fleet::machine_dies::MACHINE_DIES,
+    fleet::member_hangs::MEMBER_HANGS,
     fleet::refused::REFUSED,
     fleet::partition::PARTITION,
     fleet::restarts::RESTARTS,

@@ -10,6 +10,7 @@ pub mod docker;
 pub mod functional;
 pub mod limits;
 pub mod machine_dies;
+pub mod member_hangs;
 pub mod on_etcd;
 pub mod partition;
 pub mod reference;

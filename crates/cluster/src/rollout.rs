@@ -16,6 +16,8 @@ pub struct Progress {
     pub hash: UnitHash,
     /// systemd's ActiveState.
     pub active: String,
+    /// The machine could not load or start it.
+    pub refused: bool,
     /// Since when it has been so, on the asker's clock.
     pub since: Duration,
 }
@@ -62,6 +64,9 @@ pub enum Waiting {
     ToSettle { until: Duration },
 }
 
+/// A unit that is to run and does not, for so many times as long as one must be active, is not going to be started.
+const ENDED: u32 = 6;
+
 /// The next step. Machines take their turn in the order of their ids.
 pub fn step(facts: &Facts<'_>) -> Step {
     // What was permitted for another text is not permitted for this one.
@@ -74,7 +79,7 @@ pub fn step(facts: &Facts<'_>) -> Step {
         let open = permitted.contains(machine);
         match judge(facts, progress) {
             Ok(()) => {}
-            Err(_) if progress.hash == facts.hash && progress.active == "failed" => {
+            Err(_) if progress.hash == facts.hash && (progress.refused || progress.active == "failed") => {
                 return Step::Halt { machine: machine.clone() };
             }
             Err(why) if open || why != Waiting::ForText => {
@@ -100,10 +105,12 @@ fn judge(facts: &Facts<'_>, progress: &Progress) -> Result<(), Waiting> {
     if !facts.launched {
         return Ok(());
     }
-    if progress.active != "active" {
-        return Err(Waiting::ForStart);
-    }
-    let until = progress.since + facts.settle;
+    let until = match progress.active.as_str() {
+        "active" => progress.since + facts.settle,
+        // It has done its work, or somebody has stopped it.
+        "inactive" if !progress.refused => progress.since + facts.settle * ENDED,
+        _ => return Err(Waiting::ForStart),
+    };
     if facts.now < until { Err(Waiting::ToSettle { until }) } else { Ok(()) }
 }
 
@@ -128,7 +135,9 @@ mod tests {
     ) {
         let machines = machines.iter().map(|(id, new, active, since)| {
             let hash = if *new { NEW } else { OLD };
-            (MachineId::new(id), Progress { hash, active: (*active).into(), since: at(*since) })
+            let refused = *active == "refused";
+            let active = if refused { "inactive" } else { active };
+            (MachineId::new(id), Progress { hash, active: active.into(), refused, since: at(*since) })
         });
         let machines = machines.collect();
         let written = Rollout { hash: of, machines: permitted.iter().map(|id| MachineId::new(id)).collect() };
@@ -178,5 +187,14 @@ mod tests {
         // Also one that was not waited for.
         let machines = [("a", false, "active", 9), ("b", true, "failed", 0)];
         check(60, &machines, &[], NEW, Step::Halt { machine: MachineId::new("b") });
+    }
+
+    #[test]
+    fn one_that_ends_or_is_stopped_does_not_stop_it_and_a_refused_one_does() {
+        let ended = [("a", true, "inactive", 9), ("b", false, "active", 0)];
+        check(13, &ended, &["a"], NEW, wait("a", Waiting::ToSettle { until: at(39) }));
+        check(39, &ended, &["a"], NEW, permit(&["a", "b"]));
+        let refused = [("a", true, "refused", 9), ("b", false, "active", 0)];
+        check(60, &refused, &["a"], NEW, Step::Halt { machine: MachineId::new("a") });
     }
 }

@@ -273,6 +273,20 @@ fn a_machine_that_is_away_keeps_its_units_and_gets_none() {
     assert_eq!(cluster.rest(), ["a.service m1", "b.service m2", "c.service m2"]);
 }
 
+/// A new leader may know nothing of it but its id.
+#[test]
+fn a_machine_that_is_away_keeps_units_whose_metadata_it_does_not_show() {
+    let mut cluster = Cluster::of("m1,az=x m2,az=y");
+    cluster.start("a.service", "MachineMetadata=az=x").rest();
+    let mut away = machine_of("m1");
+    away.away = true;
+    cluster.scheduler.set_machine(away);
+    assert_eq!(cluster.rest(), ["a.service m1"]);
+    // Back without it, it can not have the unit.
+    cluster.scheduler.set_machine(machine_of("m1"));
+    assert_eq!(cluster.rest(), ["a.service -"]);
+}
+
 /// No unit twice: nobody gets it before its machine has stopped it.
 #[test]
 fn a_unit_waits_until_its_machine_has_stopped_it() {
@@ -359,6 +373,23 @@ fn drain_and_cordon() {
     machine.cordon = Cordon::Draining;
     only.scheduler.set_machine(machine);
     assert_eq!(only.rest(), ["a.service m1"]);
+    assert_eq!(only.why("a.service").as_deref(), Some("no other machine is present"));
+}
+
+/// `drain` waits for what can leave, and no longer.
+#[test]
+fn a_unit_that_can_not_leave_a_drained_machine_says_why() {
+    let mut cluster = Cluster::of("m1,az=x m2,az=y");
+    cluster.start("a.service", "MachineMetadata=az=x").start("b.service", "").rest();
+    assert_eq!(cluster.why("a.service"), None);
+    let mut machine = machine_of("m1,az=x");
+    machine.cordon = Cordon::Draining;
+    cluster.scheduler.set_machine(machine);
+    cluster.rest();
+    let why = "no other machine is eligible: local Machine metadata insufficient: az is not x but y";
+    assert_eq!(cluster.why("a.service").as_deref(), Some(why));
+    assert_eq!(cluster.scheduler.message("a.service").as_deref(), Some(why));
+    assert_eq!(cluster.scheduler.message("b.service"), None);
 }
 
 #[test]

@@ -34,10 +34,24 @@ fn tell(states: &[NotifyState<'_>]) {
 /// Tells systemd twice in its limit that we live, as long as the runtime turns: what hangs is killed and started
 /// again. For ever.
 pub async fn stay_alive() {
+    stay_alive_while(|| true).await;
+}
+
+/// The same, where `lives` says so: else somebody else has to tell it by [`alive`].
+pub async fn stay_alive_while(lives: impl Fn() -> bool) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
     let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
     loop {
         beat.tick().await;
+        if lives() {
+            alive();
+        }
+    }
+}
+
+/// What does the service's work lives. Says nothing where systemd does not ask.
+pub fn alive() {
+    if sd_notify::watchdog_enabled().is_some() {
         tell(&[NotifyState::Watchdog]);
     }
 }

@@ -22,14 +22,15 @@ pub struct Client {
 struct Shared {
     wire: Wire,
     total_timeout: Duration,
-    endpoints: RwLock<Endpoints>,
+    retry_after_timeout: bool,
+    endpoints: Arc<RwLock<Endpoints>>,
 }
 
 #[derive(Clone)]
 struct Endpoints {
     list: Arc<[Endpoint]>,
     origins: Arc<[String]>,
-    /// The one that answered last.
+    /// The one that answered last; after one that let a request time out, the one behind it.
     preferred: usize,
 }
 
@@ -60,8 +61,23 @@ impl Client {
         let needed = config.endpoints.iter().any(Endpoint::is_https);
         let tls = config.tls.load(needed)?;
         let wire = Wire::new(tls, config.credentials.as_ref(), config.request_timeout, config.trace);
-        let endpoints = RwLock::new(Endpoints::new(config.endpoints, config.order));
-        Ok(Client { shared: Arc::new(Shared { wire, total_timeout: config.total_timeout, endpoints }) })
+        let (total_timeout, retry_after_timeout) = (config.total_timeout, config.retry_after_timeout);
+        let endpoints = Arc::new(RwLock::new(Endpoints::new(config.endpoints, config.order)));
+        Ok(Client { shared: Arc::new(Shared { wire, total_timeout, retry_after_timeout, endpoints }) })
+    }
+
+    /// A client with other timeouts on the same endpoints and connections: what one of them learns of an endpoint, both
+    /// go by.
+    pub fn with_timeouts(&self, request: Duration, total: Duration) -> Client {
+        let shared = &self.shared;
+        Client {
+            shared: Arc::new(Shared {
+                wire: shared.wire.with_request_timeout(request),
+                total_timeout: total,
+                retry_after_timeout: shared.retry_after_timeout,
+                endpoints: Arc::clone(&shared.endpoints),
+            }),
+        }
     }
 
     pub fn endpoints(&self) -> Vec<Endpoint> {
@@ -108,6 +124,18 @@ impl Client {
         }
     }
 
+    /// `silent` let a request time out that `began` with the endpoint preferred then: the next one is not held up by it,
+    /// unless another request has learned something newer meanwhile.
+    fn pass_over(&self, silent: &Endpoint, began: &Endpoints) {
+        let mut now = self.shared.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        let unchanged = Arc::ptr_eq(&now.list, &began.list) && now.preferred == began.preferred;
+        if let Some(at) = now.list.iter().position(|one| one == silent)
+            && (unchanged || now.preferred == at)
+        {
+            now.preferred = (at + 1) % now.list.len();
+        }
+    }
+
     /// A request with its whole answer, within the total time.
     pub(crate) async fn ask(&self, call: &Call) -> Result<(Endpoint, Reply), Error> {
         let mut attempts = Vec::new();
@@ -151,19 +179,24 @@ impl Client {
         attempts: &mut Vec<Attempt>,
         send: impl for<'a> Fn(&'a Wire, &'a Endpoint, &'a [String], &'a Call) -> Attempting<'a, T>,
     ) -> Result<(Endpoint, T), Error> {
-        let Endpoints { list, origins, preferred } = self.current();
-        if list.is_empty() {
+        let began = self.current();
+        if began.list.is_empty() {
             return Err(Error::NoEndpoints);
         }
-        let (before, after) = list.split_at(preferred);
+        let (before, after) = began.list.split_at(began.preferred);
         for endpoint in after.iter().chain(before) {
-            match send(&self.shared.wire, endpoint, &origins, call).await {
+            match send(&self.shared.wire, endpoint, &began.origins, call).await {
                 Ok(answer) => {
                     self.prefer(endpoint);
                     return Ok((endpoint.clone(), answer));
                 }
                 Err(reason) => {
-                    let stop = !call.repeatable && !reason.nothing_sent();
+                    if reason.timed_out() {
+                        self.pass_over(endpoint, &began);
+                    }
+                    let repeated =
+                        call.repeatable && (self.shared.retry_after_timeout || !reason.timed_out());
+                    let stop = !repeated && !reason.nothing_sent();
                     let attempt = Attempt { endpoint: endpoint.clone(), reason };
                     if stop {
                         return Err(Error::Undecided { attempt: Box::new(attempt) });

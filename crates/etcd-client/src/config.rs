@@ -60,6 +60,9 @@ pub struct Config {
     pub request_timeout: Duration,
     /// For all attempts of one request together, with the body of the answer. Not for watches.
     pub total_timeout: Duration,
+    /// Whether a request that an endpoint has let time out is sent to the next one. Where it is not, it fails as
+    /// [`Error::Undecided`](crate::Error::Undecided), and the next request begins at another endpoint.
+    pub retry_after_timeout: bool,
     pub trace: Option<Trace>,
 }
 
@@ -73,6 +76,7 @@ impl Config {
             tls: TlsFiles::default(),
             request_timeout: limits::REQUEST_TIMEOUT,
             total_timeout: limits::TOTAL_TIMEOUT,
+            retry_after_timeout: true,
             trace: None,
         }
     }

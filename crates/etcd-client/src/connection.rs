@@ -74,7 +74,7 @@ impl Connector {
         };
         match tokio::time::timeout(self.timeout, opening).await {
             Ok(opened) => opened,
-            Err(_) => Err(Reason::Connect(format!("dial tcp {host}:{port}: i/o timeout"))),
+            Err(_) => Err(Reason::ConnectTimeout { address: format!("{host}:{port}") }),
         }
     }
 }

@@ -10,6 +10,9 @@ pub enum Reason {
     /// No connection: nothing was sent.
     #[error("{0}")]
     Connect(String),
+    /// The same, and nobody has refused it either.
+    #[error("dial tcp {address}: i/o timeout")]
+    ConnectTimeout { address: String },
     /// The other side's certificate, or ours, was not accepted: nothing was sent.
     #[error("tls: {0}")]
     Tls(String),
@@ -36,7 +39,12 @@ pub enum Reason {
 impl Reason {
     /// Whether it is certain that the server did not get the request.
     pub fn nothing_sent(&self) -> bool {
-        matches!(self, Reason::Connect(_) | Reason::Tls(_) | Reason::Alert(_))
+        matches!(self, Reason::Connect(_) | Reason::ConnectTimeout { .. } | Reason::Tls(_) | Reason::Alert(_))
+    }
+
+    /// Whether the endpoint was waited for in vain.
+    pub fn timed_out(&self) -> bool {
+        matches!(self, Reason::ConnectTimeout { .. } | Reason::HeaderTimeout { .. })
     }
 }
 
@@ -73,7 +81,7 @@ pub enum Error {
     /// Every endpoint ended the handshake, the first of them with this alert.
     #[error("remote error: tls: {alert}")]
     Alert { alert: &'static str },
-    /// A write that must not be repeated was sent, and its answer did not come: it may have been done.
+    /// A request that must not be repeated was sent, and its answer did not come: a write may have been done.
     #[error("{attempt}")]
     Undecided { attempt: Box<Attempt> },
     /// The time for the whole request is over; what was tried till then.

@@ -80,6 +80,7 @@ pub fn index_of(headers: &HeaderMap) -> u64 {
 }
 
 /// The pool of connections and what each request is given.
+#[derive(Clone)]
 pub struct Wire {
     pool: Pool<Connector, Full<Bytes>>,
     authorization: Option<HeaderValue>,
@@ -111,6 +112,11 @@ impl Wire {
             value
         });
         Wire { pool, authorization, request_timeout, trace }
+    }
+
+    /// Over the same connections. The time in which one is opened stays.
+    pub fn with_request_timeout(&self, request_timeout: Duration) -> Wire {
+        Wire { request_timeout, ..self.clone() }
     }
 
     /// Sends `call`, follows redirections, and gives the answer as soon as its head is there.

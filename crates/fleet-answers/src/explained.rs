@@ -42,7 +42,11 @@ pub fn explanation(view: &View, scheduler: &Scheduler, name: &UnitName) -> Optio
     hints.extend(refused.map(|refusal| remedy(name, refusal).to_owned()));
     let said = match refused {
         Some(refusal) => format!("{}, but {refusal}", explained.standing),
-        None => explained.message().unwrap_or_else(|| explained.standing.to_string()),
+        None => match (explained.message(), there) {
+            (Some(stays), Some(_)) => format!("{}: {stays}", explained.standing),
+            (Some(message), None) => message,
+            (None, _) => explained.standing.to_string(),
+        },
     };
     Some(Explanation {
         blocked: stuck || explained.is_blocked(),

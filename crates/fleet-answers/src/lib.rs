@@ -10,5 +10,5 @@ mod units;
 
 pub use explained::explanation;
 pub use machines::machines;
-pub use planned::{PlanError, plan, rebalance, scheduler};
+pub use planned::{PlanError, plan, rebalance, relocations, scheduler};
 pub use units::{listed, state, states, unit, units};

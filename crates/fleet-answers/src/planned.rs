@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster::registry::View;
-use cluster::schedule::{Reason, Scheduler, Task};
+use cluster::schedule::{Reason, Relocation, Scheduler, Task};
 use cluster::{JobState, JobStateError, Unit};
 use fleet_api::additions::{Plan, Step};
 use unit_file::{NameError, Requirements, UnitName};
@@ -57,10 +57,15 @@ pub fn plan(view: &View, scheduler: &Scheduler, asked: &[fleet_api::Unit]) -> Re
 
 /// The moves that would make machines loaded alike.
 pub fn rebalance(scheduler: &Scheduler) -> Plan {
+    relocations(&scheduler.rebalance())
+}
+
+/// These moves, as a plan shows them.
+pub fn relocations(moves: &[Relocation]) -> Plan {
     let reason = Reason::Rebalance.to_string();
-    let moves = scheduler.rebalance().into_iter();
-    let steps =
-        moves.map(|one| step("move", &one.unit, one.from.to_string(), one.to.to_string(), reason.clone()));
+    let steps = moves
+        .iter()
+        .map(|one| step("move", &one.unit, one.from.to_string(), one.to.to_string(), reason.clone()));
     Plan { steps: steps.collect() }
 }
 

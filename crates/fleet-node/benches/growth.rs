@@ -6,9 +6,14 @@
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
+#[path = "../tests/simulation/about.rs"]
+mod about;
 #[path = "../tests/simulation/all_at_once.rs"]
 mod all_at_once;
 // The tests use more of them.
+#[allow(dead_code)]
+#[path = "../tests/simulation/lan.rs"]
+mod lan;
 #[allow(dead_code)]
 #[path = "../tests/simulation/ledger.rs"]
 mod ledger;
@@ -35,9 +40,9 @@ mod wall_clock {
 
 use std::path::Path;
 
+use about::About::{self, Claim, Lease, Order, Other, Presence, Reading, Renewal, State, Target};
 use all_at_once::{Seen, start};
 use conformance::load::{Chart, Line, Tone, plot};
-use store::About::{self, Claim, Lease, Order, Other, Presence, Reading, Renewal, State, Target};
 
 const MACHINES: [usize; 3] = [10, 100, 1_000];
 const UNITS_OF_A_MACHINE: usize = 10;

@@ -17,7 +17,7 @@ pub struct EtcdStore {
     client: Client,
     /// Begins and ends with a slash.
     prefix: String,
-    /// Of one request.
+    /// Until an endpoint begins to answer a request.
     timeout: Duration,
     /// Whether the service knows how to renew a TTL without an event; asked when that is first wanted.
     refreshes: Arc<OnceCell<bool>>,
@@ -28,21 +28,32 @@ pub struct EtcdWatch {
     prefix: String,
 }
 
-/// Reading everything takes longer than a request.
+/// An answer has as long to come to its end as to begin.
+const ANSWERING: u32 = 2;
+/// Reading everything takes longer.
 const READING: u32 = 10;
 
 impl EtcdStore {
+    /// `client` is to give up on an endpoint after `timeout`, and not to repeat the request: only who asked knows whether
+    /// it may be done twice.
     pub fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
         let prefix = match prefix.trim_matches('/') {
             "" => "/".to_owned(),
             inner => format!("/{inner}/"),
         };
+        let client = client.with_timeouts(timeout, timeout * READING);
         Self { client, prefix, timeout, refreshes: Arc::default() }
+    }
+
+    /// The same store, and the same endpoint of it, whose answers are waited for longer.
+    pub fn patient(&self, timeout: Duration) -> Self {
+        let client = self.client.with_timeouts(timeout, timeout * READING);
+        Self { client, timeout, ..self.clone() }
     }
 
     async fn knows_refresh(&self) -> Result<bool, StoreError> {
         let ask = || async {
-            let version = self.within(1, self.client.version()).await?;
+            let version = self.within(ANSWERING, self.client.version()).await?;
             Ok(knows_refresh(&version.server))
         };
         self.refreshes.get_or_try_init(ask).await.copied()
@@ -122,7 +133,7 @@ impl Store for EtcdStore {
                 answer => answer.map(Some),
             }
         };
-        let Some(answer) = self.within(1, asked).await? else { return Ok(None) };
+        let Some(answer) = self.within(ANSWERING, asked).await? else { return Ok(None) };
         let node = answer.node();
         let remaining = (node.expiration.is_some() || node.ttl != 0)
             .then(|| Duration::from_secs(u64::try_from(node.ttl).unwrap_or(0)));
@@ -144,7 +155,7 @@ impl Store for EtcdStore {
             Only::Value(value) => how.prev_value = Some(value),
             Only::Index(index) => how.prev_index = Some(index),
         }
-        let answer = self.within(1, self.client.set(&self.path(key), value, &how)).await?;
+        let answer = self.within(ANSWERING, self.client.set(&self.path(key), value, &how)).await?;
         Ok(answer.node().modified_index)
     }
 
@@ -152,7 +163,7 @@ impl Store for EtcdStore {
         if !self.knows_refresh().await? {
             return self.put(key, value, Some(ttl), Only::Present).await.map(drop);
         }
-        self.within(1, self.client.refresh(&self.path(key), ttl)).await.map(drop)
+        self.within(ANSWERING, self.client.refresh(&self.path(key), ttl)).await.map(drop)
     }
 
     async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {
@@ -162,14 +173,14 @@ impl Store for EtcdStore {
             Only::Value(value) => how.prev_value = Some(value),
             Only::Index(index) => how.prev_index = Some(index),
         }
-        let answer = self.within(1, self.client.delete(&self.path(key), &how)).await?;
+        let answer = self.within(ANSWERING, self.client.delete(&self.path(key), &how)).await?;
         Ok(answer.node().modified_index)
     }
 
     async fn delete_job(&self, name: &UnitName) -> Result<u64, StoreError> {
         let how = Delete { recursive: true, dir: true, ..Delete::default() };
         let path = format!("{}job/{name}", self.prefix);
-        let answer = self.within(1, self.client.delete(&path, &how)).await?;
+        let answer = self.within(ANSWERING, self.client.delete(&path, &how)).await?;
         Ok(answer.node().modified_index)
     }
 }

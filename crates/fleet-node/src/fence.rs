@@ -12,7 +12,11 @@ use tokio::time::{sleep, timeout};
 use crate::contact::{Contact, Fence, Standing};
 use crate::hands::{Peer, Peers};
 use crate::known::Known;
+use crate::limits::PULSE;
 use crate::settings::{Memory, Settings};
+
+/// Between two looks.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 pub struct Guard<'a, P> {
     pub peers: P,
@@ -21,6 +25,8 @@ pub struct Guard<'a, P> {
     pub contact: &'a Contact,
     /// Is told what the next start has to know, whenever it changes.
     pub remember: &'a (dyn Fn(&Memory) + Send + Sync),
+    /// Is called each [`PULSE`] at least, as long as this guard is at work.
+    pub alive: &'a (dyn Fn() + Send + Sync),
 }
 
 impl<P: Peers> Guard<'_, P> {
@@ -32,6 +38,7 @@ impl<P: Peers> Guard<'_, P> {
         let mut question = None;
         self.first_try(&mut standing).await;
         loop {
+            (self.alive)();
             let others = self.others(&mut met);
             let facts = self.facts(&others, all_without);
             if let Some(sent) = self.contact.standing().sent {
@@ -51,13 +58,13 @@ impl<P: Peers> Guard<'_, P> {
             self.contact.set_fence(fence);
             if matches!(decide(&facts), Decision::RunOn { .. }) {
                 // A beat that succeeds changes the time to look again.
-                let wait = until.saturating_sub(facts.now);
-                drop(timeout(wait.max(Duration::from_millis(1)), standing.changed()).await);
+                let wait = until.saturating_sub(facts.now).clamp(SHORTEST, PULSE);
+                drop(timeout(wait, standing.changed()).await);
                 question = None;
                 continue;
             }
             let now = self.settings.clock.now();
-            let wait = until.saturating_sub(now).max(Duration::from_millis(1));
+            let wait = until.saturating_sub(now).clamp(SHORTEST, PULSE);
             let (asked, answer) = question.get_or_insert_with(|| (now, self.ask(others)));
             let asked = *asked;
             // However long the others take: the time to look again is not missed, nor a beat.

@@ -55,9 +55,26 @@ async fn watch<S: Store>(store: &S, read: u64, known: &Known, settings: &Setting
     let mut watch = store.watch(read);
     let until = Instant::now() + resync_after(known, settings);
     let mut backoff = Backoff::new(settings);
-    while let Ok(change) = timeout_at(until, watch.next()).await {
+    let mut heard = Instant::now();
+    loop {
+        let Ok(change) = timeout_at(until.min(heard + silence(settings)), watch.next()).await else {
+            if Instant::now() >= until {
+                return;
+            }
+            // Without a leader nothing may happen for long.
+            if known.look(|view| view.lease().is_some()) {
+                tracing::warn!(
+                    "no event for {:?}, though the engine's lease stands: reading the registry again",
+                    silence(settings)
+                );
+                return;
+            }
+            heard = Instant::now();
+            continue;
+        };
         match change {
             Ok(change) => {
+                heard = Instant::now();
                 backoff.reset();
                 known.apply(&change);
             }
@@ -71,6 +88,12 @@ async fn watch<S: Store>(store: &S, read: u64, known: &Known, settings: &Setting
             }
         }
     }
+}
+
+/// A leader writes its lease each [`Settings::engine_interval`], and where it does not, the lease ends: a watch that hears
+/// of neither for so long hears nothing any more, as that of a member that hangs.
+fn silence(settings: &Settings) -> Duration {
+    settings.lease_ttl() * 3 / 2
 }
 
 /// All nodes together read everything about once a second, at different times.

@@ -31,6 +31,8 @@ pub struct World<S, H, P> {
     pub remember: Arc<dyn Fn(&Memory) + Send + Sync>,
     /// Is told which units were launched, with their texts.
     pub remember_units: RememberUnits,
+    /// Is called each second at least, as long as what guards this machine's units is at work.
+    pub alive: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// A running node. Its parts end when it is dropped; units run on.
@@ -56,7 +58,7 @@ impl<S: Store, H: Hands> Node<S, H> {
         let known = Arc::new(Known::default());
         let sent = settings.remembered.as_ref().map(|memory| memory.sent);
         let contact = Arc::new(Contact::new(sent));
-        let World { store, patient_store, hands, peers, remember, remember_units } = world;
+        let World { store, patient_store, hands, peers, remember, remember_units, alive } = world;
         let (words, speaker) = words(store.clone(), &settings);
         let agent = Agent {
             store: store.clone(),
@@ -99,8 +101,8 @@ impl<S: Store, H: Hands> Node<S, H> {
         guarding.spawn({
             let (settings, known, contact) = (settings.clone(), known.clone(), contact.clone());
             async move {
-                let remember = &*remember;
-                Guard { peers, settings: &settings, known: &known, contact: &contact, remember }
+                let (remember, alive) = (&*remember, &*alive);
+                Guard { peers, settings: &settings, known: &known, contact: &contact, remember, alive }
                     .watch_over()
                     .await;
             }

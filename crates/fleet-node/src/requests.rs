@@ -7,6 +7,7 @@ use cluster::registry::{Key, Write, of_new_unit};
 use cluster::schedule::{Reason, Relocation};
 use cluster::{Cordon, JobState, MachineId};
 use fleet_api::additions::Plan;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 use unit_file::{UnitFile, UnitName};
 
@@ -99,9 +100,13 @@ impl<S: Store> Requests<S> {
 
     /// Takes units off loaded machines; where they go then, the engine decides by the rules that gave the plan.
     pub async fn rebalance(&self) -> Result<Plan, StoreError> {
-        let (plan, moves) = self
-            .known
-            .look_and_ask(|_, scheduler| (fleet_answers::rebalance(scheduler), scheduler.rebalance()));
+        // Of a copy: with many machines it takes long, and beats and the fence wait for what is known.
+        let scheduler = self.known.look_and_ask(|_, scheduler| scheduler.clone());
+        let computed = spawn_blocking(move || {
+            let moves = scheduler.rebalance();
+            (fleet_answers::relocations(&moves), moves)
+        });
+        let (plan, moves) = computed.await.map_err(|error| StoreError::Away(error.to_string()))?;
         let mut work = Work::begin();
         for Relocation { unit, from, to, overlap } in moves {
             let (key, only) = (Key::Target(unit.clone()), Only::Value(from.to_string()));

@@ -62,6 +62,8 @@ struct Word {
     /// What the store has, as far as this machine knows.
     written: Option<String>,
     on_its_way: bool,
+    /// The store refused it when it was last written.
+    refused: bool,
     /// When it becomes due. Not while it is on its way.
     later: Option<Instant>,
     allowance: Allowance,
@@ -82,7 +84,7 @@ enum Work {
     Put(String),
     Delete,
     Refresh,
-    /// It failed for want of the store, and has waited.
+    /// It failed, and has waited.
     Nothing,
 }
 
@@ -289,9 +291,25 @@ impl<S: Store> Speaker<S> {
 
     fn ended(&mut self, key: Key, work: Work, outcome: Result<u64, StoreError>) {
         let Some(word) = self.words.get_mut(&key) else { return };
-        if let Err(StoreError::Away(why)) = outcome {
+        let failed = match (&work, &outcome) {
+            // What was written stands, or a renewal is refused next.
+            (Work::Refresh, Err(StoreError::Away(why))) => Some(why),
+            (_, Err(StoreError::Away(why))) => {
+                word.written = None;
+                Some(why)
+            }
+            // For want of a right to write, or because a directory is there: it would be refused again at once.
+            (Work::Put(_), Err(StoreError::Refused(why))) => {
+                word.written = None;
+                if !std::mem::replace(&mut word.refused, true) {
+                    tracing::error!("the store refuses {}: {why}", key.path());
+                }
+                Some(why)
+            }
+            _ => None,
+        };
+        if let Some(why) = failed {
             tracing::debug!("{}: {why}", key.path());
-            word.written = None;
             let pause = self.pause;
             self.tasks.spawn(async move {
                 sleep(pause).await;
@@ -304,6 +322,7 @@ impl<S: Store> Speaker<S> {
             (Work::Put(value), Ok(index)) => {
                 let current = word.value.as_ref() == Some(&value);
                 word.written = Some(value);
+                word.refused = false;
                 word.allowance.spend(Instant::now());
                 if current {
                     // Who asked may have stopped waiting.

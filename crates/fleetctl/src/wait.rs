@@ -201,12 +201,16 @@ impl Watch<'_> {
         if unit.current_state != goal.state.as_str() {
             return false;
         }
-        let Some(hash) = &goal.hash else { return true };
-        match self.registry.states_of(&unit.name).await {
-            Ok(states) => states
+        if goal.hash.is_none() && goal.state != JobState::Inactive {
+            return true;
+        }
+        let Ok(states) = self.registry.states_of(&unit.name).await else { return false };
+        match &goal.hash {
+            Some(hash) => states
                 .iter()
                 .any(|state| state.machine_id == unit.machine_id && state.hash.eq_ignore_ascii_case(hash)),
-            Err(_) => false,
+            // The unit is assigned to no machine as soon as that is asked for; its machine has to stop it yet.
+            None => states.iter().all(is_down),
         }
     }
 
@@ -345,6 +349,10 @@ impl Watch<'_> {
         self.tell(name, &said, limit);
         Ok(false)
     }
+}
+
+fn is_down(state: &UnitState) -> bool {
+    matches!(state.systemd_active_state.as_str(), "inactive" | "failed")
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use daemon::{Stop, notify};
 use fleet_config::{Config, Task, VERSION, file_wanted};
 use fleet_http::Settings as ApiSettings;
-use fleet_node::{Chance, Metrics, Node, Settings, World};
+use fleet_node::{Chance, EtcdStore, Metrics, Node, Settings, World};
 use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -40,10 +41,12 @@ pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Resu
         .enable_all()
         .build()
         .context("threads")?;
+    // A node tells systemd by itself that its guard is at work.
+    let guarded = Arc::new(AtomicBool::new(false));
     runtime.block_on(async {
         tokio::select! {
-            done = whole(args, config, log) => done,
-            () = notify::stay_alive() => Ok(()),
+            done = whole(args, config, log, guarded.clone()) => done,
+            () = notify::stay_alive_while(|| !guarded.load(Ordering::SeqCst)) => Ok(()),
         }
     })
 }
@@ -60,21 +63,34 @@ struct Process {
     starts: Starts,
     kept: Arc<Kept>,
     me: cluster::MachineId,
+    /// A node runs.
+    guarded: Arc<AtomicBool>,
+}
+
+/// What a configuration asks for and may not be had, as files of certificates.
+struct Means {
+    store: EtcdStore,
+    units: Units,
 }
 
 /// A node, and who answers other nodes for it.
 struct Running {
-    node: Node<fleet_node::EtcdStore, Systemd>,
+    node: Node<EtcdStore, Systemd>,
     answering: Option<JoinHandle<()>>,
 }
 
 /// Why a node ends.
 enum End {
     Stop,
-    Reload(Box<Config>),
+    Reload(Box<Config>, Box<Means>),
 }
 
-async fn whole(args: &[String], mut config: Config, log: daemon::log::Filter) -> anyhow::Result<()> {
+async fn whole(
+    args: &[String],
+    mut config: Config,
+    log: daemon::log::Filter,
+    guarded: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
     let me = machine::id()?;
     let stop = Stop::by_signal()?;
     let (mut hangup, mut user) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
@@ -89,9 +105,11 @@ async fn whole(args: &[String], mut config: Config, log: daemon::log::Filter) ->
         starts: Starts::begin(&folder("STATE_DIRECTORY", "/var/lib/fleet"))?,
         kept: Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet"))),
         me,
+        guarded,
     };
+    let mut means = Means::of(&config)?;
     loop {
-        let running = process.start(&config)?;
+        let running = process.start(&config, means);
         let serving = tokio::spawn(fleet_http::serve(
             listeners.copies()?,
             process.api.clone(),
@@ -104,15 +122,15 @@ async fn whole(args: &[String], mut config: Config, log: daemon::log::Filter) ->
                 notify::stopping();
                 config.purge_on_stop || machine::is_going_down().await
             }
-            End::Reload(_) => false,
+            End::Reload(..) => false,
         };
         // The next one serves on the same sockets; connections that are open end with this one.
         serving.abort();
         process.end(running, purge).await;
         match end {
             End::Stop => return Ok(()),
-            End::Reload(new) => {
-                config = *new;
+            End::Reload(new, its_means) => {
+                (config, means) = (*new, *its_means);
                 log.set(targets(&config));
             }
         }
@@ -151,8 +169,8 @@ async fn until_end(
             () = stop.clone().wait() => return End::Stop,
             _ = hangup.recv() => {
                 notify::reloading(machine::monotonic());
-                if let Some(config) = reloaded(args) {
-                    return End::Reload(config);
+                if let Some((config, means)) = reloaded(args) {
+                    return End::Reload(Box::new(config), Box::new(means));
                 }
                 notify::ready("the configuration is as it was: the new one is wrong");
             }
@@ -161,14 +179,20 @@ async fn until_end(
     }
 }
 
-/// None where the configuration is wrong: then the old one stays.
-fn reloaded(args: &[String]) -> Option<Box<Config>> {
+/// None where the configuration is wrong, or what it names can not be had: then the old one stays.
+fn reloaded(args: &[String]) -> Option<(Config, Means)> {
     let path = file_wanted(args).unwrap_or_default();
     tracing::info!("Reloading configuration from {}", path.display());
     match fleet_config::read(&facts::gather(args)) {
         Ok(Task::Run { config, warnings }) => {
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            Some(config)
+            match Means::of(&config) {
+                Ok(means) => Some((*config, means)),
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    None
+                }
+            }
         }
         Ok(Task::Print(_)) => None,
         Err(refusal) => {
@@ -178,10 +202,16 @@ fn reloaded(args: &[String]) -> Option<Box<Config>> {
     }
 }
 
-impl Process {
-    fn start(&self, config: &Config) -> anyhow::Result<Running> {
+impl Means {
+    fn of(config: &Config) -> anyhow::Result<Self> {
         let bus = if config.systemd_user { Bus::Session } else { Bus::System };
         let units = Units::open(&config.units_directory, bus).context("the folder of units")?;
+        Ok(Self { store: store::open(&config.etcd)?, units })
+    }
+}
+
+impl Process {
+    fn start(&self, config: &Config, means: Means) -> Running {
         let (kept, units_kept) = (self.kept.clone(), self.kept.clone());
         let told = |written: anyhow::Result<()>| {
             if let Err(error) = written {
@@ -189,17 +219,18 @@ impl Process {
             }
         };
         let settings = self.settings(config);
-        let timeout = config.etcd.request_timeout;
+        let Means { store, units } = means;
         let world = World {
-            store: store::open(&config.etcd, timeout)?,
             // As long as until the next try.
-            patient_store: store::open(&config.etcd, timeout.max(settings.pause()))?,
+            patient_store: store.patient(config.etcd.request_timeout.max(settings.pause())),
+            store,
             hands: Systemd(units),
             peers: Asker { port: config.partition_port },
             remember: Arc::new(move |memory: &fleet_node::Memory| {
                 told(kept.write_contact(memory));
             }),
             remember_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
+            alive: Arc::new(notify::alive),
         };
         let node = Node::start(settings, self.metrics.clone(), world);
         let answerer = node.answer_to_peers();
@@ -207,13 +238,15 @@ impl Process {
             let answerer = answerer.clone();
             async move { answerer.has_store().await }
         };
-        let answering = config.partition_port.map(|port| tokio::spawn(peers::answer(port, has_store)));
+        let answering =
+            config.partition_port.map(|port| tokio::spawn(peers::answer(port, self.me.clone(), has_store)));
         self.api.set(Some(Current {
             known: node.known().clone(),
             contact: node.contact().clone(),
             requests: node.requests(),
         }));
-        Ok(Running { node, answering })
+        self.guarded.store(true, Ordering::SeqCst);
+        Running { node, answering }
     }
 
     async fn end(&self, running: Running, purge: bool) {
@@ -221,6 +254,7 @@ impl Process {
         if let Some(answering) = running.answering {
             answering.abort();
         }
+        self.guarded.store(false, Ordering::SeqCst);
         running.node.stop(purge).await;
     }
 

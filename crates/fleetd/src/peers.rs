@@ -1,21 +1,26 @@
 //! Fleetd to fleetd, over UDP: "have you the store?"
 //!
-//! A question is its kind and eight bytes by which its answer is known; an answer is no longer than the question.
+//! A question is its kind, eight bytes by which its answer is known, and the id of the machine that is asked: at its
+//! address there may be another machine by now, or the one that asks. An answer is no longer than the question.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::MachineId;
 use fleet_node::{Peer, Peers};
 use futures_util::future::join_all;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-const QUESTION: &[u8; 7] = b"fleet1?";
-const HAS: &[u8; 7] = b"fleet1+";
-const HAS_NOT: &[u8; 7] = b"fleet1-";
-const LENGTH: usize = QUESTION.len() + 8;
+const QUESTION: &[u8; 7] = b"fleet2?";
+const HAS: &[u8; 7] = b"fleet2+";
+const HAS_NOT: &[u8; 7] = b"fleet2-";
+/// Of the bytes by which an answer is known.
+const NUMBER: usize = 8;
+/// No question of ours is longer: an id has 32 digits.
+const LONGEST: usize = 128;
 /// The other one asks the store first, for which it takes its time.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// A lost datagram is sent again.
@@ -39,7 +44,7 @@ impl Peers for Asker {
 
 async fn is_without(peer: &Peer, port: u16) -> bool {
     let Ok(address) = peer.address.parse::<IpAddr>() else { return false };
-    let asked = ask(SocketAddr::new(address, port));
+    let asked = ask(SocketAddr::new(address, port), &peer.id);
     match timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => answer == *HAS_NOT,
         Ok(Err(error)) => {
@@ -50,18 +55,18 @@ async fn is_without(peer: &Peer, port: u16) -> bool {
     }
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<[u8; 7]> {
+async fn ask(address: SocketAddr, id: &MachineId) -> std::io::Result<[u8; 7]> {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0)).await?;
     let number = getrandom::u64().map_err(std::io::Error::other)?.to_be_bytes();
-    let question = [QUESTION.as_slice(), &number].concat();
+    let question = [QUESTION.as_slice(), &number, id.as_str().as_bytes()].concat();
     loop {
         socket.send_to(&question, address).await?;
         let until = Instant::now() + AGAIN;
-        let mut answer = [0; LENGTH + 1];
+        let mut answer = [0; LONGEST];
         // From whichever of its addresses it answers: the number says who it is.
         while let Ok(read) = timeout_at(until, socket.recv_from(&mut answer)).await {
             let (length, _) = read?;
@@ -75,15 +80,19 @@ async fn ask(address: SocketAddr) -> std::io::Result<[u8; 7]> {
     }
 }
 
-/// Answers others, for ever. A port that can not be had is tried again: meanwhile others get no answer, and stop
+/// Answers what others ask this machine, `me`, for ever. A port that can not be had is tried again: meanwhile others get no answer, and stop
 /// their units in doubt.
-pub async fn answer<F: Future<Output = bool> + Send + 'static>(port: u16, has_store: impl Fn() -> F) {
+pub async fn answer<F: Future<Output = bool> + Send + 'static>(
+    port: u16,
+    me: MachineId,
+    has_store: impl Fn() -> F,
+) {
     loop {
         let error = match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-            Ok(socket) => answer_on(Arc::new(socket), &has_store).await,
+            Ok(socket) => answer_on(Arc::new(socket), &me, &has_store).await,
             // Without IPv6.
             Err(_) => match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).await {
-                Ok(socket) => answer_on(Arc::new(socket), &has_store).await,
+                Ok(socket) => answer_on(Arc::new(socket), &me, &has_store).await,
                 Err(error) => error,
             },
         };
@@ -94,22 +103,22 @@ pub async fn answer<F: Future<Output = bool> + Send + 'static>(port: u16, has_st
 
 async fn answer_on<F: Future<Output = bool> + Send + 'static>(
     socket: Arc<UdpSocket>,
+    me: &MachineId,
     has_store: &impl Fn() -> F,
 ) -> std::io::Error {
     let places = Arc::new(Semaphore::new(AT_A_TIME));
     loop {
-        let mut question = [0; LENGTH + 1];
+        let mut question = [0; LONGEST];
         let (length, from) = match socket.recv_from(&mut question).await {
             Ok(got) => got,
             Err(error) => return error,
         };
         // Where too many ask, who is not answered asks again.
-        let (true, Some(number), Ok(place)) =
-            (length == LENGTH, question[..LENGTH].strip_prefix(QUESTION), places.clone().try_acquire_owned())
+        let (Some(number), Ok(place)) = (asked(&question[..length], me), places.clone().try_acquire_owned())
         else {
             continue;
         };
-        let (number, socket, has_store) = (number.to_vec(), socket.clone(), has_store());
+        let (socket, has_store) = (socket.clone(), has_store());
         tokio::spawn(async move {
             let kind = if has_store.await { HAS } else { HAS_NOT };
             if let Err(error) = socket.send_to(&[kind.as_slice(), &number].concat(), from).await {
@@ -120,52 +129,77 @@ async fn answer_on<F: Future<Output = bool> + Send + 'static>(
     }
 }
 
+/// The number of a question to this machine.
+fn asked(question: &[u8], me: &MachineId) -> Option<[u8; NUMBER]> {
+    let (number, id) = question.strip_prefix(QUESTION)?.split_first_chunk::<NUMBER>()?;
+    (id == me.as_str().as_bytes()).then_some(*number)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use cluster::MachineId;
-
     use super::*;
+
+    fn peer(id: &str, address: &str) -> Peer {
+        Peer { id: MachineId::new(id), address: address.to_owned() }
+    }
+
+    /// A machine that answers at its port on every address of this host.
+    fn machine(id: &str, has: &Arc<AtomicBool>) -> (u16, tokio::task::JoinHandle<()>) {
+        let port = std::net::UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port();
+        let has = has.clone();
+        let answering = answer(port, MachineId::new(id), move || {
+            let has = has.clone();
+            async move { has.load(Ordering::SeqCst) }
+        });
+        (port, tokio::spawn(answering))
+    }
 
     #[tokio::test]
     async fn all_must_say_that_they_have_none() {
-        let port = std::net::UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port();
         let has = Arc::new(AtomicBool::new(false));
-        let answered = has.clone();
-        let answering = tokio::spawn(answer(port, move || {
-            let has = answered.clone();
-            async move { has.load(Ordering::SeqCst) }
-        }));
-        let peers = |addresses: &[&str]| -> Vec<Peer> {
-            let one = |address: &&str| Peer { id: MachineId::new(address), address: (*address).to_owned() };
-            addresses.iter().map(one).collect()
-        };
+        let (port, answering) = machine("a", &has);
         let asker = Asker { port: Some(port) };
-        assert!(asker.all_without(&peers(&["127.0.0.1", "127.0.0.2"])).await);
-        assert!(!asker.all_without(&peers(&["127.0.0.1", ""])).await, "one has no address");
-        assert!(!Asker { port: None }.all_without(&peers(&["127.0.0.1"])).await);
+        assert!(asker.all_without(&[peer("a", "127.0.0.1")]).await);
+        assert!(!asker.all_without(&[peer("a", "127.0.0.1"), peer("b", "")]).await, "one has no address");
+        assert!(!Asker { port: None }.all_without(&[peer("a", "127.0.0.1")]).await);
         has.store(true, Ordering::SeqCst);
-        assert!(!asker.all_without(&peers(&["127.0.0.1"])).await);
+        assert!(!asker.all_without(&[peer("a", "127.0.0.1")]).await);
         has.store(false, Ordering::SeqCst);
         answering.abort();
         assert!(answering.await.is_err());
-        assert!(!asker.all_without(&peers(&["127.0.0.1"])).await, "nobody answers");
+        assert!(!asker.all_without(&[peer("a", "127.0.0.1")]).await, "nobody answers");
+    }
+
+    /// Behind NAT each machine may be told to have the same address, and addresses are given to other machines.
+    #[tokio::test]
+    async fn a_machine_answers_for_itself_alone() {
+        let (port, answering) = machine("me", &Arc::default());
+        let asker = Asker { port: Some(port) };
+        assert!(!asker.all_without(&[peer("other", "127.0.0.1")]).await, "it has asked itself");
+        let both = [peer("me", "127.0.0.1"), peer("other", "127.0.0.1")];
+        assert!(!asker.all_without(&both).await, "two machines of one address");
+        answering.abort();
     }
 
     #[tokio::test]
     async fn strangers_get_no_answer() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let served = tokio::spawn(async move { answer_on(Arc::new(socket), &|| async { false }).await });
+        let me = MachineId::new("me");
+        let served = tokio::spawn(async move { answer_on(Arc::new(socket), &me, &|| async { false }).await });
         let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        for question in [&b"fleet1?1234567"[..], b"fleet1?123456789", b"fleet2?12345678", b""] {
+        let long = [b"fleet2?12345678".as_slice(), &[b'm'; 1000]].concat();
+        let questions: [&[u8]; 6] =
+            [b"fleet2?12345678", b"fleet2?12345678you", b"fleet1?12345678me", b"fleet2?1234567", b"", &long];
+        for question in questions {
             stranger.send_to(question, address).await.unwrap();
         }
-        stranger.send_to(b"fleet1?12345678", address).await.unwrap();
+        stranger.send_to(b"fleet2?12345678me", address).await.unwrap();
         let mut answer = [0; 64];
         let (length, _) = stranger.recv_from(&mut answer).await.unwrap();
-        assert_eq!(&answer[..length], b"fleet1-12345678");
+        assert_eq!(&answer[..length], b"fleet2-12345678");
         served.abort();
     }
 }

@@ -1,14 +1,13 @@
 //! The way to etcd.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use etcd_client::{Client, Config as ClientConfig, Credentials, Endpoint, Order, TlsFiles};
 use fleet_config::Etcd;
 use fleet_node::EtcdStore;
 
-/// Opens no connection yet. A request without an answer for `timeout` has failed.
-pub fn open(etcd: &Etcd, timeout: Duration) -> anyhow::Result<EtcdStore> {
+/// Opens no connection yet. A request that an endpoint does not answer for `etcd_request_timeout` has failed, and the
+/// next one goes to another endpoint.
+pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
     let endpoints: Vec<Endpoint> = etcd
         .servers
         .iter()
@@ -24,7 +23,8 @@ pub fn open(etcd: &Etcd, timeout: Duration) -> anyhow::Result<EtcdStore> {
         certificate: etcd.cert_file.clone(),
         key: etcd.key_file.clone(),
     };
-    config.request_timeout = timeout;
+    config.request_timeout = etcd.request_timeout;
+    config.retry_after_timeout = false;
     let client = Client::new(config).context("TLS towards etcd")?;
-    Ok(EtcdStore::new(client, &etcd.key_prefix, timeout))
+    Ok(EtcdStore::new(client, &etcd.key_prefix, etcd.request_timeout))
 }

@@ -115,7 +115,10 @@ pub fn form_with<'a>(stage: &Stage<'a>, user_data: &str) -> Result<[Member<'a>; 
 }
 
 pub fn three<'a>(stage: &Stage<'a>) -> Result<[Member<'a>; NODES], Failure> {
-    let members = form(stage)?;
+    all_three(form(stage)?)
+}
+
+pub fn all_three(members: Vec<Member<'_>>) -> Result<[Member<'_>; NODES], Failure> {
     let number = members.len();
     members.try_into().map_err(|_| Failure::Expected(format!("expected {NODES} machines; seen: {number}")))
 }

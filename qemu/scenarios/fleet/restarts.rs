@@ -68,6 +68,18 @@ fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(before == after, "the same fleetd after SIGHUP", &format!("{before}{after}"))?;
     three.machine.fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
 
+    // What can not be had ends nothing.
+    three.machine.succeed(
+        "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
+         sudo systemctl reload fleet.service",
+    )?;
+    three
+        .machine
+        .wait_until_succeeds("systemctl status fleet.service | grep 'the new one is wrong'", SOON)?;
+    undisturbed("after SIGHUP with a CA that is not there")?;
+    expect(three.machine.succeed(main)? == after, "the same fleetd as before", &after)?;
+    three.machine.succeed("sudo rm /etc/fleet/fleet.conf && sudo systemctl reload fleet.service")?;
+
     without_a_store(stage, &members)?;
     undisturbed("after the store was away")?;
     // Nothing was stopped and started in between either.

@@ -371,6 +371,11 @@ impl View {
         self.files.keys().filter(|hash| !self.users.contains_key(*hash)).copied()
     }
 
+    /// Whether any unit has this text.
+    pub fn is_used(&self, hash: UnitHash) -> bool {
+        self.users.contains_key(&hash)
+    }
+
     pub fn hash(&self, name: &UnitName) -> Option<UnitHash> {
         self.jobs.get(name)?.hash
     }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use unit_file::UnitName;
 
 use crate::job_state::JobState;
-use crate::machine::MachineId;
+use crate::machine::{Cordon, MachineId};
 use crate::schedule::cluster::{Scheduler, UnitState};
 use crate::schedule::eligibility::{Obstacle, Stage};
 
@@ -21,6 +21,8 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// Units that name each other in `MachineOf`, in a circle that this one waits for.
     pub circle: Vec<UnitName>,
+    /// It is on a machine that is being drained, and no other one takes it.
+    pub stays: bool,
 }
 
 /// Where the unit is.
@@ -63,14 +65,25 @@ impl Scheduler {
             standing,
             candidates: candidates.collect(),
             circle: self.circle(state),
+            stays: self.stays(state),
         })
+    }
+
+    /// Whether a unit stays on a machine that is being drained.
+    fn stays(&self, state: &UnitState) -> bool {
+        let draining = |slot: &usize| {
+            self.machine(*slot).is_some_and(|machine| machine.machine.cordon == Cordon::Draining)
+        };
+        state.place.filter(draining).is_some_and(|slot| self.choose(state, Some(slot)).is_none())
     }
 
     /// What [`Explanation::message`] says, without looking at every machine for a unit that has one: lists ask for
     /// each of their units.
     pub fn message(&self, name: &str) -> Option<String> {
-        match self.standing(self.units.get(name)?) {
+        let state = self.units.get(name)?;
+        match self.standing(state) {
             Standing::Nowhere | Standing::Lost(_) => self.explain(name)?.message(),
+            Standing::On(_) if self.stays(state) => self.explain(name)?.message(),
             _ => None,
         }
     }
@@ -147,16 +160,23 @@ impl Explanation {
                 Some(format!("circular MachineOf: {}", names.join(", ")))
             }
             Standing::Nowhere if self.candidates.is_empty() => Some("no machine is present".into()),
-            Standing::Nowhere => Some(format!("no machine is eligible: {}", self.summary())),
+            Standing::Nowhere => Some(format!("no machine is eligible: {}", self.summary(None))),
+            Standing::On(_) if self.stays && self.candidates.len() == 1 => {
+                Some("no other machine is present".into())
+            }
+            Standing::On(machine) if self.stays => {
+                Some(format!("no other machine is eligible: {}", self.summary(Some(machine))))
+            }
             Standing::Lost(_) => Some(self.standing.to_string()),
             _ => None,
         }
     }
 
-    /// How often each first obstacle is in the way, the most frequent first.
-    fn summary(&self) -> String {
+    /// How often each first obstacle is in the way, the most frequent first; without those of a machine.
+    fn summary(&self, without: Option<&MachineId>) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for obstacle in self.candidates.iter().filter_map(|candidate| candidate.obstacles.first()) {
+        let candidates = self.candidates.iter().filter(|candidate| Some(&candidate.machine) != without);
+        for obstacle in candidates.filter_map(|candidate| candidate.obstacles.first()) {
             *counts.entry(obstacle.to_string()).or_default() += 1;
         }
         let mut counts: Vec<_> = counts.into_iter().collect();

@@ -234,6 +234,9 @@ impl Naive {
     }
 
     fn check(&mut self, id: &MachineId) {
+        if self.world.machines[id].away {
+            return;
+        }
         loop {
             let before = self.steps.len();
             for name in self.regular(id).into_iter().rev() {

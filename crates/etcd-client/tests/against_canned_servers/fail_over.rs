@@ -110,6 +110,27 @@ async fn a_creation_is_sent_once() {
     assert_eq!(good.lines(), ["PUT /v2/keys/a"]);
 }
 
+/// Each request fails after its own time, and is not done twice; the next one goes to another endpoint, whichever client
+/// asks.
+#[tokio::test]
+async fn endpoints_that_hang_are_left_without_a_second_try() {
+    let hang = [(); 2].map(|()| Canned::start(&[Play::Silence]));
+    let good = Canned::start(&[FOUND]);
+    let mut config = config(&[&hang[0].url, &hang[1].url, &good.url]);
+    config.retry_after_timeout = false;
+    let quick = Client::new(config).unwrap();
+    let patient = quick.with_timeouts(Duration::from_millis(500), Duration::from_secs(10));
+    let error = quick.set("/a", "v", &Set { prev_index: Some(3), ..Set::default() }).await.unwrap_err();
+    assert!(matches!(error, Error::Undecided { .. }), "{error:?}");
+    let begin = Instant::now();
+    patient.get("/a", Get::default()).await.unwrap_err();
+    assert!(begin.elapsed() >= Duration::from_millis(500));
+    for client in [&quick, &patient] {
+        client.get("/a", Get::default()).await.unwrap();
+    }
+    assert_eq!([&hang[0], &hang[1], &good].map(|server| server.lines().len()), [1, 1, 2]);
+}
+
 #[tokio::test]
 async fn the_total_time_is_a_limit() {
     let silent: Vec<_> = (0..8).map(|_| Canned::start(&[Play::Silence])).collect();

@@ -111,7 +111,7 @@ async fn others(client: &Client, copy: &Copy) -> Vec<Other> {
 async fn ask(client: &Client, endpoint: &Endpoint) -> Answer {
     match client.health(endpoint).await {
         Ok(Health::Healthy) => return Answer::Healthy(endpoint.to_string()),
-        Err(Reason::Connect(_)) => return Answer::None,
+        Err(Reason::Connect(_) | Reason::ConnectTimeout { .. }) => return Answer::None,
         // One that looks for a majority may take its time to say that it has none.
         Ok(Health::Unhealthy) | Err(_) => {}
     }

@@ -1,13 +1,12 @@
 //! Stops units while the fence is up, whatever passes do meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cluster::JobState;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 use unit_file::UnitName;
 
 use crate::agent::Agent;
@@ -16,68 +15,113 @@ use crate::hands::Hands;
 use crate::limits::AT_A_TIME;
 use crate::store::Store;
 
-/// Between two looks at units that something else was done with when they were to be stopped, or that were killed.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Between two looks while the fence is up: what is down may be started again, by a timer or by another unit.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// systemd's answer on the units' states is waited for so long.
+const ANSWERED: Duration = Duration::from_secs(1);
+/// After a stop that failed.
+const STOP_AGAIN: Duration = Duration::from_secs(1);
+/// Units that start other units. They are stopped first: they would start again what was just stopped.
+const TRIGGERS: [&str; 3] = [".timer", ".path", ".socket"];
+
+/// What was done since the fence is up.
+#[derive(Default)]
+struct Fenced {
+    /// Their stop jobs run.
+    stopping: BTreeSet<UnitName>,
+    /// When a stop of them failed.
+    failed: BTreeMap<UnitName, Instant>,
+    /// Their failures are in the journal.
+    told: BTreeSet<UnitName>,
+}
 
 /// Never ends.
 pub async fn keep_fenced<S: Store, H: Hands>(agent: Agent<S, H>) {
     let mut standing = agent.contact.follow();
-    let mut tasks = JoinSet::new();
-    // Their stop jobs run.
-    let mut stopping = BTreeSet::new();
+    let mut stops = JoinSet::new();
+    let mut fenced = Fenced::default();
     loop {
         let fence = agent.contact.standing().fence;
-        let left: Vec<UnitName> = match fence {
-            Fence::Open => Vec::new(),
-            Fence::Stop | Fence::Kill => {
-                running(&agent).into_iter().filter(|name| !stopping.contains(name)).collect()
+        if fence == Fence::Open {
+            (fenced.failed, fenced.told) = (BTreeMap::new(), BTreeSet::new());
+        } else {
+            let running = running(&agent).await;
+            for name in due(&running, &fenced) {
+                // What is being started or stopped already has its turn first.
+                if agent.there.begin(&name) {
+                    fenced.stopping.insert(name.clone());
+                    stops.spawn(stop(agent.clone(), name));
+                }
             }
-        };
-        for name in &left {
-            // What is being started or stopped already has its turn first.
-            if agent.there.begin(name) {
-                stopping.insert(name.clone());
-                tasks.spawn(stop(agent.clone(), name.clone()));
+            if fence == Fence::Kill {
+                kill(&agent, running, &mut fenced.told).await;
             }
         }
-        if fence == Fence::Kill {
-            kill(&agent, running(&agent)).await;
-        }
-        let look_again = fence == Fence::Kill || !left.is_empty();
         tokio::select! {
             // The sender is the agent's own.
             changed = standing.changed() => debug_assert!(changed.is_ok()),
-            Some(Ok(name)) = tasks.join_next() => {
-                stopping.remove(&name);
-            }
-            () = sleep(LOOK_AGAIN), if look_again => {}
+            Some(Ok((name, failure))) = stops.join_next() => ended(name, failure, &mut fenced),
+            () = sleep(LOOK_AGAIN), if fence != Fence::Open => {}
         }
     }
 }
 
+fn ended(name: UnitName, failure: Option<String>, fenced: &mut Fenced) {
+    fenced.stopping.remove(&name);
+    let Some(why) = failure else { return };
+    if fenced.told.insert(name.clone()) {
+        tracing::error!("Failed to stop Unit({name}): {why}");
+    }
+    fenced.failed.insert(name, Instant::now());
+}
+
+/// Of these units those that are to be stopped now.
+fn due(running: &[UnitName], fenced: &Fenced) -> Vec<UnitName> {
+    let is_trigger = |name: &&UnitName| TRIGGERS.iter().any(|suffix| name.as_str().ends_with(suffix));
+    let is_due = |name: &&UnitName| {
+        let waits = fenced.failed.get(*name).is_some_and(|failed| failed.elapsed() < STOP_AGAIN);
+        !waits && !fenced.stopping.contains(*name)
+    };
+    // One that systemd does not stop holds up nothing.
+    let (triggers, others): (Vec<_>, Vec<_>) = running.iter().filter(is_due).partition(is_trigger);
+    let first = if triggers.is_empty() { others } else { triggers };
+    first.into_iter().cloned().collect()
+}
+
 /// Whoever stops them, and however long that would take.
-async fn kill<S: Store, H: Hands>(agent: &Agent<S, H>, names: Vec<UnitName>) {
-    iter(names)
-        .for_each_concurrent(AT_A_TIME, |name| async move {
-            if let Err(error) = agent.hands.kill(&name).await {
-                tracing::error!("Failed to kill Unit({name}): {error}");
-            }
-        })
-        .await;
+async fn kill<S: Store, H: Hands>(agent: &Agent<S, H>, names: Vec<UnitName>, told: &mut BTreeSet<UnitName>) {
+    let failures = iter(names).map(|name| async move { (agent.hands.kill(&name).await, name) });
+    let failures: Vec<_> = failures.buffer_unordered(AT_A_TIME).collect().await;
+    for (outcome, name) in failures {
+        if let Err(error) = outcome
+            && told.insert(name.clone())
+        {
+            tracing::error!("Failed to kill Unit({name}): {error}");
+        }
+    }
 }
 
-/// What may run of what others could take over; of adopted units that is not known.
-fn running<S: Store, H: Hands>(agent: &Agent<S, H>) -> Vec<UnitName> {
-    let takeable = agent.takeable().into_iter();
-    takeable.filter(|name| agent.there.state(name).is_some_and(|state| state != JobState::Loaded)).collect()
+/// What runs of what others could take over, by systemd's word, not by what fleetd did with it: a unit that is only loaded
+/// runs where a timer or another unit has started it. Where systemd does not say, any of them may run.
+async fn running<S: Store, H: Hands>(agent: &Agent<S, H>) -> Vec<UnitName> {
+    let names: Vec<UnitName> = agent.takeable().into_iter().collect();
+    if names.is_empty() {
+        return names;
+    }
+    let Ok(Ok(states)) = timeout(ANSWERED, agent.hands.states(&names)).await else { return names };
+    let runs = |name: &UnitName| {
+        states.get(name).is_some_and(|state| !matches!(state.active.as_str(), "inactive" | "failed"))
+    };
+    names.into_iter().filter(runs).collect()
 }
 
-async fn stop<S: Store, H: Hands>(agent: Agent<S, H>, name: UnitName) -> UnitName {
+/// And why it was not stopped.
+async fn stop<S: Store, H: Hands>(agent: Agent<S, H>, name: UnitName) -> (UnitName, Option<String>) {
     agent.will_stop(&name);
-    match agent.hands.stop(&name).await {
-        Ok(()) => agent.there.set_state(&name, JobState::Loaded),
-        Err(error) => tracing::error!("Failed to stop Unit({name}): {error}"),
+    let stopped = agent.hands.stop(&name).await;
+    if stopped.is_ok() {
+        agent.there.set_state(&name, cluster::JobState::Loaded);
     }
     agent.there.end(&name);
-    name
+    (name, stopped.err().map(|error| error.to_string()))
 }

@@ -3,37 +3,50 @@
 use std::time::Duration;
 
 use cluster::registry::{Garbage, Key};
+use tokio::time::timeout;
+use unit_file::UnitHash;
 
 use crate::engine::Engine;
-use crate::limits::GARBAGE_INTERVAL;
-use crate::store::{Only, Store};
+use crate::limits::{GARBAGE_INTERVAL, SEEN};
+use crate::store::{Only, Store, StoreError};
 
 #[derive(Default)]
 pub struct Collector {
     garbage: Garbage,
     next: Duration,
+    /// What may be deleted, as of the last look.
+    old: Vec<UnitHash>,
 }
 
 impl Collector {
-    /// Does nothing but once in a while.
+    /// Deletes one text at most: between two calls the lease is to be renewed.
     pub async fn step<S: Store>(&mut self, engine: &Engine<S>) {
         let now = engine.settings.clock.now();
-        if now < self.next {
-            return;
+        if now >= self.next {
+            self.next = now + GARBAGE_INTERVAL;
+            let unused: Vec<_> = engine.known.look(|view| view.unused().collect());
+            self.old = self.garbage.step(now, unused);
         }
-        self.next = now + GARBAGE_INTERVAL;
-        let unused: Vec<_> = engine.known.look(|view| view.unused().collect());
-        for hash in self.garbage.step(now, unused) {
-            let key = Key::Unit(hash);
-            // By its index: who has submitted it since then keeps it.
-            let stored = engine.store.get(&key).await;
-            let still_unused = engine.known.look(|view| view.unused().any(|unused| unused == hash));
-            if let (Ok(Some(stored)), true) = (stored, still_unused) {
-                match engine.store.delete(&key, Only::Index(stored.index)).await {
-                    Ok(_) => tracing::info!("deleted the text {hash}, which no unit has had for a day"),
-                    Err(error) => tracing::debug!("deleting the text {hash}: {error}"),
-                }
-            }
+        let Some(hash) = self.old.pop() else { return };
+        match delete(engine, hash).await {
+            Ok(true) => tracing::info!("deleted the text {hash}, which no unit has had for a day"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!("deleting the text {hash}: {error}"),
         }
     }
+}
+
+/// Whether it was deleted, and stays so.
+async fn delete<S: Store>(engine: &Engine<S>, hash: UnitHash) -> Result<bool, StoreError> {
+    let key = Key::Unit(hash);
+    let is_used = || engine.known.look(|view| view.is_used(hash));
+    let Some(stored) = engine.store.get(&key).await?.filter(|_| !is_used()) else { return Ok(false) };
+    let deleted = engine.store.delete(&key, Only::Index(stored.index)).await?;
+    // Who submitted a unit with this text meanwhile has found it there, and written nothing.
+    let seen = timeout(SEEN, engine.known.reached(deleted)).await;
+    if seen.is_ok() && !is_used() {
+        return Ok(true);
+    }
+    engine.store.put(&key, &stored.value, None, Only::Absent).await?;
+    Ok(false)
 }

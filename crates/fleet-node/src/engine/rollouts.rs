@@ -77,9 +77,10 @@ fn progress(
 ) -> BTreeMap<MachineId, Progress> {
     let of = |id: MachineId| {
         let state = view.state(name, &id)?;
-        let old = before.get(&id).filter(|old| old.hash == state.hash && old.active == state.active);
+        let (active, refused) = (state.active.clone(), state.refusal.is_some());
+        let old = before.get(&id).filter(|old| old.hash == state.hash && old.active == active);
         let since = old.map_or(now, |old| old.since);
-        Some((id, Progress { hash: state.hash, active: state.active.clone(), since }))
+        Some((id, Progress { hash: state.hash, active, refused, since }))
     };
     view.machines().filter_map(|machine| of(machine.id)).collect()
 }

@@ -9,7 +9,7 @@ use futures_util::stream::iter;
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
-use crate::store::About;
+use crate::about::About;
 use crate::world::World;
 
 /// Orders on their way at a time.

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use cluster::RefusalScope;
-use fleet_node::{Answerer, Hands, HandsChange, HandsError, Memory, Peer, Peers, Reread, SystemdState};
+use fleet_node::{Hands, HandsChange, HandsError, Memory, Reread, SystemdState};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitHash, UnitName};
 
 use crate::ledger::Ledger;
-use crate::store::Link;
 
 #[derive(Clone)]
 pub struct Machine {
@@ -102,6 +101,21 @@ impl Machine {
         systemd
             .listeners
             .retain(|listener| listener.try_send(HandsChange::State(name.clone(), state_of(active))).is_ok());
+        if name.as_str().ends_with(".timer") && active == "active" {
+            tokio::spawn(self.clone().trigger(boot, name.clone()));
+        }
+    }
+
+    /// A timer starts the service of its name again and again, whatever fleetd did with that.
+    async fn trigger(self, boot: u64, timer: UnitName) {
+        let service = UnitName::parse(&timer.as_str().replace(".timer", ".service")).unwrap();
+        let active = |name: &UnitName| self.systemd().units.get(name).map(|unit| unit.active);
+        while self.boot() == boot && active(&timer) == Some("active") {
+            if matches!(active(&service), Some("inactive" | "failed")) {
+                self.set(boot, &service, "active");
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Units are named after what systemd does not do with them.
@@ -326,66 +340,5 @@ impl Hands for Machine {
         let (sender, receiver) = mpsc::channel(1024);
         self.systemd().listeners.push(sender);
         receiver
-    }
-}
-
-/// The machines' own network: who answers for which machine, and between whom it is cut.
-#[derive(Clone, Default)]
-pub struct Lan(Arc<Mutex<Wires>>);
-
-#[derive(Default)]
-struct Wires {
-    answerers: BTreeMap<String, Answerer<Link>>,
-    cut: BTreeSet<String>,
-}
-
-impl Lan {
-    pub fn plug(&self, id: &str, answerer: Answerer<Link>) {
-        self.0.lock().unwrap().answerers.insert(id.to_owned(), answerer);
-    }
-
-    pub fn unplug(&self, id: &str) {
-        self.0.lock().unwrap().answerers.remove(id);
-    }
-
-    pub fn set_cut(&self, id: &str, cut: bool) {
-        let mut wires = self.0.lock().unwrap();
-        if cut {
-            wires.cut.insert(id.to_owned())
-        } else {
-            wires.cut.remove(id)
-        };
-    }
-
-    pub fn of(&self, id: &str) -> Wire {
-        Wire { lan: self.clone(), me: id.to_owned() }
-    }
-}
-
-#[derive(Clone)]
-pub struct Wire {
-    lan: Lan,
-    me: String,
-}
-
-impl Wire {
-    fn answerer(&self, id: &str) -> Option<Answerer<Link>> {
-        let wires = self.lan.0.lock().unwrap();
-        let cut = wires.cut.contains(&self.me) || wires.cut.contains(id);
-        wires.answerers.get(id).filter(|_| !cut).cloned()
-    }
-}
-
-impl Peers for Wire {
-    async fn all_without(&self, others: &[Peer]) -> bool {
-        let ask = async |peer: &Peer| {
-            sleep(Duration::from_micros(300)).await;
-            let Some(answerer) = self.answerer(peer.id.as_str()) else { return false };
-            !answerer.has_store().await && self.answerer(peer.id.as_str()).is_some()
-        };
-        let all = futures_util::future::join_all(others.iter().map(ask));
-        timeout(Duration::from_millis(2500), all)
-            .await
-            .is_ok_and(|without| without.into_iter().all(|one| one))
     }
 }

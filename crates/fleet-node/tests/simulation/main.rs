@@ -7,9 +7,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod about;
 mod all_at_once;
 mod clients;
 mod dead;
+mod deaf;
+mod fenced;
+mod garbage;
+mod lan;
 mod ledger;
 mod machine;
 mod refused;
@@ -24,7 +29,7 @@ mod world;
 use std::time::Duration;
 
 use cluster::JobState;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 use world::World;
 
@@ -66,41 +71,6 @@ fn machines_that_go_by_the_time_of_day_are_caught() {
     wall_clock::set_believed(true);
     assert!((1..=20).any(|seed| !run(seed, false).is_empty()));
     wall_clock::set_believed(false);
-}
-
-/// The way to the store was cut; when it is open again, everything is known at once, whatever became of what was
-/// waited for meanwhile.
-#[test]
-fn what_is_deaf_after_a_cut_is_asked_anew() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
-        world.places[0].link.deafens = true;
-        world.start(0);
-        sleep(Duration::from_secs(5)).await;
-        let cut = world.places[0].link.cut.clone();
-        *cut.lock().unwrap() = true;
-        sleep(Duration::from_secs(30)).await;
-        let node = world.places[0].node.as_ref().unwrap();
-        assert!(!node.contact().standing().is_serving());
-        *cut.lock().unwrap() = false;
-        let open = Instant::now();
-        while !node.contact().standing().is_serving() {
-            sleep(Duration::from_millis(10)).await;
-        }
-        // Long before everything is read again because of its age.
-        assert!(open.elapsed() < Duration::from_secs(5), "{:?}", open.elapsed());
-        let asked = Instant::now();
-        let (name, file) = (
-            UnitName::parse("a.service").unwrap(),
-            UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap(),
-        );
-        node.requests().create(&name, &file, JobState::Launched).await.unwrap();
-        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
-        sleep(Duration::from_secs(2)).await;
-        assert!(world.ledger.running().contains_key(&name));
-    });
 }
 
 /// A machine whose id another one has already: it does nothing in that one's place, and takes nothing of it along

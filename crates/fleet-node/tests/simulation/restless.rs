@@ -6,8 +6,8 @@ use cluster::JobState;
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
+use crate::about::About;
 use crate::machine::AUTO_RESTART;
-use crate::store::About;
 use crate::world::World;
 
 /// For so long it is started and ends, some fifty times a second.

@@ -1,7 +1,7 @@
 //! How much the store is asked as clusters grow.
 
+use crate::about::About::{self, Claim, Lease, Order, Other, Presence, Reading, State, Target};
 use crate::all_at_once::{Seen, start};
-use crate::store::About::{self, Claim, Lease, Order, Other, Presence, Reading, State, Target};
 
 /// One asks for it. Then three: one gives it a machine, one claims it, one tells that it is active.
 #[test]

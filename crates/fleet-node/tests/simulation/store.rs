@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use unit_file::UnitName;
 
+use crate::about::About;
+
 /// As etcd remembers.
 const HISTORY: usize = 1000;
 /// So long a request waits for its answer.
@@ -40,49 +42,6 @@ struct Keys {
     requests: BTreeMap<About, u64>,
     /// The keys that expire, in that order.
     ends: BTreeSet<(Instant, String)>,
-}
-
-/// What requests are counted as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum About {
-    /// A unit's desired state: a client's write.
-    Order,
-    /// The machine that the engine gives a unit.
-    Target,
-    /// A machine says that it will launch a unit.
-    Claim,
-    /// A machine tells what systemd says of a unit.
-    State,
-    /// A claim or a state is renewed.
-    Renewal,
-    /// A machine's beats.
-    Presence,
-    /// The engine's lease.
-    Lease,
-    /// Everything is read.
-    Reading,
-    Other,
-}
-
-impl About {
-    fn writing(key: &Key) -> Self {
-        match key {
-            Key::TargetState(_) => Self::Order,
-            Key::Target(_) => Self::Target,
-            Key::JobState(_) => Self::Claim,
-            Key::State(..) => Self::State,
-            Key::MachineObject(_) | Key::MachineInstance(_) | Key::MachineCapacity(_) => Self::Presence,
-            Key::EngineLeader => Self::Lease,
-            _ => Self::Other,
-        }
-    }
-
-    fn renewing(key: &Key) -> Self {
-        match Self::writing(key) {
-            Self::Claim | Self::State => Self::Renewal,
-            other => other,
-        }
-    }
 }
 
 struct Entry {
@@ -203,6 +162,8 @@ pub struct Link {
     pub cut: Arc<Mutex<bool>>,
     /// Who follows hears nothing any more after a cut, as on a connection whose other end is gone without a word.
     pub deafens: bool,
+    /// Watches that were begun before are deaf, though requests are answered.
+    deaf_before: Arc<Mutex<u64>>,
     /// Microseconds that a request takes until it is carried out, and its answer back.
     pace: Arc<Mutex<Range<u64>>>,
     timeout: Duration,
@@ -214,6 +175,7 @@ impl Link {
             service: service.clone(),
             cut: Arc::default(),
             deafens: false,
+            deaf_before: Arc::default(),
             pace: Arc::new(Mutex::new(FAST)),
             timeout: TIMEOUT,
         }
@@ -223,6 +185,11 @@ impl Link {
     pub fn set_slow(&self, each_way_millis: Option<Range<u64>>) {
         let slow = each_way_millis.map(|millis| millis.start * 1_000..millis.end * 1_000);
         *self.pace.lock().unwrap() = slow.unwrap_or(FAST);
+    }
+
+    /// As where the member that a watch is at hangs, and requests go to another one.
+    pub fn deafen(&self) {
+        *self.deaf_before.lock().unwrap() += 1;
     }
 
     /// The same way, for requests that wait longer.
@@ -287,7 +254,8 @@ impl Store for Link {
     }
 
     fn watch(&self, after: u64) -> Following {
-        Following { link: self.clone(), news: self.service.news.subscribe(), after }
+        let begun = *self.deaf_before.lock().unwrap();
+        Following { link: self.clone(), news: self.service.news.subscribe(), after, begun }
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
@@ -367,12 +335,16 @@ pub struct Following {
     link: Link,
     news: watch::Receiver<u64>,
     after: u64,
+    begun: u64,
 }
 
 impl Watch for Following {
     async fn next(&mut self) -> Result<Change, StoreError> {
         loop {
             self.news.borrow_and_update();
+            if self.begun < *self.link.deaf_before.lock().unwrap() {
+                return std::future::pending().await;
+            }
             if self.link.is_cut() {
                 if self.link.deafens {
                     return std::future::pending().await;

@@ -12,8 +12,9 @@ use fleet_node::{Chance, Metrics, Node, Requests, Settings, World as Parts};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
+use crate::lan::Lan;
 use crate::ledger::Ledger;
-use crate::machine::{Lan, Machine};
+use crate::machine::Machine;
 use crate::store::{Link, Service};
 use crate::wall_clock;
 
@@ -158,6 +159,7 @@ impl World {
             peers: self.lan.of(&place.id),
             remember: Arc::new(move |now: &fleet_node::Memory| *memory.lock().unwrap() = Some(now.clone())),
             remember_units: Arc::new(move |now| launched.lock().unwrap().clone_from(now)),
+            alive: Arc::new(|| ()),
         };
         let node = Node::start(settings, Arc::new(Metrics::new().unwrap()), parts);
         self.lan.plug(&place.id, node.answer_to_peers());
@@ -192,7 +194,7 @@ impl World {
 
     pub async fn trouble(&mut self) {
         let number = self.chance.usize(0..self.places.len());
-        match self.chance.u32(0..12) {
+        match self.chance.u32(0..13) {
             0 => self.cut_off(number, true).await,
             1 => self.cut_off(number, false).await,
             2 => self.store_away().await,
@@ -219,6 +221,10 @@ impl World {
                 self.tell(&format!("the way of {number} to the store takes up to {slowest} ms"));
                 self.places[number].link.set_slow(Some(0..slowest));
             }
+            11 => {
+                self.tell(&format!("{number} hears of no change any more"));
+                self.places[number].link.deafen();
+            }
             _ => {
                 let lossy = self.chance.u32(0..20);
                 self.tell(&format!("{lossy} of a hundred answers are lost"));
@@ -238,8 +244,13 @@ impl World {
         self.lan.set_cut(&id, also_lan);
         sleep(Duration::from_millis(self.chance.u64(500..120_000))).await;
         self.tell(&format!("{number} is back"));
-        *self.places[number].link.cut.lock().unwrap() = false;
-        self.lan.set_cut(&id, false);
+        self.set_cut(number, false);
+    }
+
+    /// From the store, and from the other machines.
+    pub fn set_cut(&self, number: usize, cut: bool) {
+        *self.places[number].link.cut.lock().unwrap() = cut;
+        self.lan.set_cut(&self.places[number].id, cut);
     }
 
     async fn store_away(&mut self) {
