@@ -93,11 +93,7 @@ impl Auth {
         if self.users.contains_key(name) {
             return Err(AuthError::UserExists { user: name.clone() });
         }
-        let mut roles = roles.clone();
-        if name == ROOT && !roles.iter().any(|role| role == ROOT) {
-            roles.push(ROOT.to_owned());
-        }
-        let user = User { name: name.clone(), password, roles };
+        let user = with_root_role(User { name: name.clone(), password, roles: roles.clone() });
         self.users.insert(name.clone(), user.clone());
         Ok((Change::User { created: true, user }, 1))
     }
@@ -124,7 +120,8 @@ impl Auth {
         if let Some(password) = password {
             user.password = password.clone();
         }
-        self.users.insert(name.clone(), user.clone());
+        // The answer has the roles as they were asked for, as etcd's does.
+        self.users.insert(name.clone(), with_root_role(user.clone()));
         Ok((Change::User { created: false, user }, 1))
     }
 
@@ -237,7 +234,9 @@ impl Auth {
     pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, ReadError> {
         let enabled = input.flag()?;
         let users = input.list(|input| {
-            Ok(User { name: input.text()?, password: PasswordHash(input.text()?), roles: input.texts()? })
+            let (name, password) = (input.text()?, PasswordHash(input.text()?));
+            // Of a store of before, in which root may have lost its role.
+            Ok(with_root_role(User { name, password, roles: input.texts()? }))
         })?;
         let roles = input.list(Reader::role)?;
         Ok(Self {
@@ -254,6 +253,14 @@ impl Default for Auth {
         let root = Role { name: ROOT.to_owned(), permissions: everything() };
         Self { enabled: false, users: BTreeMap::new(), roles: BTreeMap::from([(ROOT.to_owned(), root)]) }
     }
+}
+
+/// The user root has the root role, whatever is asked for: else nobody could switch auth off again.
+fn with_root_role(mut user: User) -> User {
+    if user.name == ROOT && !user.roles.iter().any(|role| role == ROOT) {
+        user.roles.push(ROOT.to_owned());
+    }
+    user
 }
 
 fn refuse_root_role(name: &str) -> Result<(), AuthError> {
@@ -295,13 +302,12 @@ fn patterns(role: &Role, access: Access) -> &[String] {
     }
 }
 
-/// An exact path, or a prefix before `*`. A recursive operation needs a prefix of all that is below.
+/// An exact path, or a prefix before `*`. A recursive operation needs a prefix of the directory itself: `/dir/*` covers
+/// what is below `/dir`, each by its own name, and not `/dir` with all of it.
 fn covers(pattern: &str, key: &Key, recursive: bool) -> bool {
     let path = key.as_bytes();
     match pattern.strip_suffix('*') {
-        Some(prefix) if path.starts_with(prefix.as_bytes()) => true,
-        // `/dir/*` covers what is below `/dir`.
-        Some(prefix) => recursive && prefix.strip_suffix('/').is_some_and(|dir| dir.as_bytes() == path),
+        Some(prefix) => path.starts_with(prefix.as_bytes()),
         None => !recursive && pattern.as_bytes() == path,
     }
 }

@@ -57,7 +57,7 @@ fn patterns_decide() {
     };
     check(Some("root"), "/", true, true, true);
     check(Some("u"), "/app", false, true, false);
-    check(Some("u"), "/app", true, true, true);
+    check(Some("u"), "/app", true, true, false);
     check(Some("u"), "/app/x", false, true, true);
     check(Some("u"), "/app/x", true, true, true);
     check(Some("u"), "/apple", false, true, false);
@@ -88,6 +88,27 @@ fn only_the_root_role_rules() {
     apply(&mut store, AuthCommand::Disable).unwrap();
     apply(&mut store, delete("root")).unwrap();
     assert_eq!(apply(&mut store, AuthCommand::Disable), Err(AuthError::AlreadyDisabled));
+}
+
+/// python-etcd takes the role from root each time that it writes it: nobody could get in again.
+#[test]
+fn root_keeps_its_role_whatever_is_asked_for() {
+    let mut store = Store::new();
+    let change = |password: Option<&str>, roles: &[&str], revoke: &[&str]| AuthCommand::PutUser {
+        name: "root".to_owned(),
+        password: password.map(|text| PasswordHash(text.to_owned())),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        grant: Vec::new(),
+        revoke: revoke.iter().map(|role| (*role).to_owned()).collect(),
+    };
+    apply(&mut store, change(Some("one"), &[], &[])).unwrap();
+    for _ in 0..2 {
+        apply(&mut store, change(Some("two"), &[], &["root"])).unwrap();
+        assert_eq!(store.auth().user("root").unwrap().roles, ["root"]);
+    }
+    apply(&mut store, AuthCommand::Enable).unwrap();
+    assert!(store.auth().is_root(Some("root")));
+    assert!(store.auth().allows(Some("root"), &Key::root(), true, Access::Write));
 }
 
 #[test]
