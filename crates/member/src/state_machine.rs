@@ -140,7 +140,11 @@ impl RaftStateMachine<Types> for StateMachine {
         .await??;
         self.applied.proposals.lose_in_flight();
         let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
-        Ok(blocking(&*self.hands, move || transfer::remove(&old)).await??)
+        // The new one is in use. What a backup has open meanwhile, the next start removes.
+        if let Err(error) = blocking(&*self.hands, move || transfer::remove(&old)).await? {
+            tracing::warn!(%error, "the state that was replaced stays on the disk");
+        }
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<MemberSnapshot>, io::Error> {

@@ -2,6 +2,7 @@
 //! environment beside the one in use. It must never hold a thread while the other side is waited for.
 
 use std::fs;
+use std::io;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,11 +63,12 @@ impl Pieces {
     }
 }
 
-/// Writes a new environment beside the one in use, from the records of a leader.
+/// Writes a new environment beside the one in use, from the records of a leader. Leaves nothing on the disk unless it is
+/// finished: a transfer may break off again and again.
 pub struct Replacement {
     part: PathBuf,
-    whole: PathBuf,
-    checkpoint: Checkpoint,
+    /// `None` once it is closed.
+    checkpoint: Option<Checkpoint>,
     sum: Sum,
 }
 
@@ -74,7 +76,6 @@ impl Replacement {
     pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
         let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
         let number = generation(&current.folder).unwrap_or_default() + 1;
-        let whole = root.join(format!("{PREFIX}{number:016x}"));
         // One that is still held for a sender that went away without a word must not be in the way.
         let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
         let part = root.join(format!("{PREFIX}{number:016x}-{begun:x}{UNFINISHED}"));
@@ -83,18 +84,26 @@ impl Replacement {
             fs::remove_dir_all(&part).map_err(in_folder)?;
         }
         fs::create_dir(&part).map_err(in_folder)?;
-        let checkpoint = Checkpoint::open(part.clone(), EnvFlags::empty())?;
+        // From here on it is removed whatever happens.
+        let mut replacement = Self { part: part.clone(), checkpoint: None, sum: Sum::default() };
+        let checkpoint = replacement.checkpoint.insert(Checkpoint::open(part, EnvFlags::empty())?);
         // SAFETY: without syncs a crash may leave it broken, but under the name of something
         // unfinished, which is removed at the next start; `complete` syncs all of it. Nobody else
         // has the environment yet.
         unsafe { checkpoint.env.set_flags(EnvFlags::NO_SYNC, FlagSetMode::Enable) }
             .map_err(|error| checkpoint.failed(error))?;
-        Ok(Self { checkpoint, part, whole, sum: Sum::default() })
+        Ok(replacement)
+    }
+
+    fn open(&self) -> Result<&Checkpoint, CheckpointError> {
+        let closed = || CheckpointError::Io(self.part.clone(), io::ErrorKind::NotConnected.into());
+        self.checkpoint.as_ref().ok_or_else(closed)
     }
 
     /// Writes the records of one piece.
     pub fn add(&mut self, piece: Bytes) -> Result<(), CheckpointError> {
-        let checkpoint = &self.checkpoint;
+        let mut sum = self.sum;
+        let checkpoint = self.open()?;
         let failed = |error| checkpoint.failed(error);
         let mut txn = checkpoint.env.write_txn().map_err(failed)?;
         let mut reader = Reader::new(piece);
@@ -105,14 +114,16 @@ impl Replacement {
             if read_key(&key).is_none() {
                 return Err(CheckpointError::Record(self.part.clone(), key.to_vec()));
             }
-            checkpoint.write(&mut txn, &mut self.sum, &key, Some(&value))?;
+            checkpoint.write(&mut txn, &mut sum, &key, Some(&value))?;
         }
-        txn.commit().map_err(failed)
+        txn.commit().map_err(failed)?;
+        self.sum = sum;
+        Ok(())
     }
 
     /// All pieces were added: says what they are the state of. All is on disk on return.
     pub fn complete(&self, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
-        let checkpoint = &self.checkpoint;
+        let checkpoint = self.open()?;
         let failed = |error| checkpoint.failed(error);
         let mut txn = checkpoint.env.write_txn().map_err(failed)?;
         checkpoint.put_meta(&mut txn, self.sum, meta)?;
@@ -121,19 +132,95 @@ impl Replacement {
     }
 
     /// Gives the environment its name, which makes it the one that a restart finds.
-    pub fn finish(self) -> Result<Checkpoint, CheckpointError> {
-        let Self { part, whole, checkpoint, .. } = self;
+    pub fn finish(mut self) -> Result<Checkpoint, CheckpointError> {
+        self.close();
+        let whole = self.newest()?;
         let in_folder = |error| CheckpointError::Io(whole.clone(), error);
-        let closing = checkpoint.env.clone().prepare_for_closing();
-        drop(checkpoint);
-        closing.wait();
-        fs::rename(&part, &whole).map_err(in_folder)?;
+        // The environment's file is on disk, its name in the folder not yet by POSIX.
+        sync_folder(&self.part).map_err(in_folder)?;
+        fs::rename(&self.part, &whole).map_err(in_folder)?;
         sync_folder(whole.parent().unwrap_or(&whole)).map_err(in_folder)?;
         Checkpoint::open(whole, EnvFlags::empty())
+    }
+
+    /// A name behind all that are there: another transfer may have been begun before this one, and finished.
+    fn newest(&self) -> Result<PathBuf, CheckpointError> {
+        let root = self.part.parent().unwrap_or(&self.part);
+        let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
+        let mut newest = 0;
+        for entry in fs::read_dir(root).map_err(in_folder)? {
+            let path = entry.map_err(in_folder)?.path();
+            newest = newest.max(generation(&path).unwrap_or_default());
+        }
+        Ok(root.join(format!("{PREFIX}{:016x}", newest + 1)))
+    }
+
+    fn close(&mut self) {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            let closing = checkpoint.env.clone().prepare_for_closing();
+            drop(checkpoint);
+            closing.wait();
+        }
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        self.close();
+        match fs::remove_dir_all(&self.part) {
+            Ok(()) => {
+                tracing::info!("removed a snapshot that was not received to its end: {}", self.part.display())
+            }
+            // It is finished.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The next start removes it.
+            Err(error) => tracing::warn!("{}: {error}", self.part.display()),
+        }
     }
 }
 
 /// Removes an environment that was replaced. Views of it stay readable until they are dropped.
 pub fn remove(old: &Checkpoint) -> Result<(), CheckpointError> {
     fs::remove_dir_all(&old.folder).map_err(|error| CheckpointError::Io(old.folder.clone(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint;
+
+    fn names(root: &std::path::Path) -> Vec<String> {
+        let entries = fs::read_dir(root).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_transfer_that_breaks_off_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let current = checkpoint::open(root.path()).unwrap();
+        let before = names(root.path());
+        for _ in 0..3 {
+            let mut replacement = Replacement::begin(&current).unwrap();
+            assert_eq!(names(root.path()).len(), before.len() + 1);
+            let mut piece = BytesMut::new();
+            codec::put_bytes(&mut piece, b"no record");
+            codec::put_bytes(&mut piece, b"");
+            replacement.add(piece.freeze()).unwrap_err();
+            drop(replacement);
+            assert_eq!(names(root.path()), before);
+        }
+    }
+
+    /// The slow one may be installed behind the quick one that was begun later.
+    #[test]
+    fn two_transfers_begun_from_one_state_have_two_names() {
+        let root = tempfile::tempdir().unwrap();
+        let current = checkpoint::open(root.path()).unwrap();
+        let transfers = [(); 2].map(|()| Replacement::begin(&current).unwrap());
+        let folders = transfers.map(|transfer| transfer.finish().unwrap().folder);
+        assert!(folders[0] < folders[1], "{folders:?}");
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -237,11 +238,34 @@ impl Keeper {
                 pending.add(number, request.answer);
                 put_frame(&mut out, request.kind, number, &request.contents);
             }
-            if write.write_all(&out).await.is_err() || write.flush().await.is_err() {
+            if !self.write(&mut write, &out, pending).await {
                 return;
             }
             out.clear();
         }
+    }
+
+    /// Writes all of it. False where the connection is broken, or the other side takes nothing for [`Pace::silence`]: what
+    /// a network has swallowed would be waited for until the kernel tries again, minutes after it is whole again.
+    async fn write(&self, write: &mut WriteHalf<BoxedStream>, mut out: &[u8], pending: &Pending) -> bool {
+        while !out.is_empty() {
+            let taken = match write.write(out).now_or_never() {
+                Some(taken) => taken,
+                None => match tokio::time::timeout(self.pace.silence, write.write(out)).await {
+                    Ok(taken) => {
+                        // It made room: a long message is on its way, behind which no ping is answered yet.
+                        pending.hear();
+                        taken
+                    }
+                    Err(_) => return false,
+                },
+            };
+            match taken {
+                Ok(0) | Err(_) => return false,
+                Ok(taken) => out = &out[taken..],
+            }
+        }
+        matches!(tokio::time::timeout(self.pace.silence, write.flush()).await, Ok(Ok(())))
     }
 }
 
@@ -280,6 +304,10 @@ impl Pending {
         let mut pings = self.pings.lock();
         let at = pings.iter().position(|(ping, _)| *ping == number)?;
         pings.remove(at).map(|(_, sent)| sent.elapsed())
+    }
+
+    fn hear(&self) {
+        *self.heard.lock() = Instant::now();
     }
 
     fn silent_for(&self) -> Duration {
@@ -337,7 +365,11 @@ async fn listen(mut read: ReadHalf<BoxedStream>, heard: Heard) {
         }
         match read.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => *pending.heard.lock() = Instant::now(),
+            Ok(_) => pending.hear(),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;
