@@ -236,6 +236,12 @@ fn by_policy(
             _ => Decided::Again(target.clone()),
         };
     }
+    // Its time was over before its reboot: it has its version, or has thrown it away and may fetch it again, and it takes
+    // no place for that.
+    let waits = |machine: &Machine| machine.waits_for_its_reboot();
+    if waits(machine) && machine.last_grant.as_ref().is_some_and(|(version, _)| version == target) {
+        return Decided::Again(target.clone());
+    }
     if !group.policy.is_open(now, zones) {
         return Decided::Nothing(Reason::Window);
     }
@@ -250,7 +256,8 @@ fn by_policy(
     let own_busy = machine.grant.as_ref().map(|grant| (grant.renewed, id.clone()));
     let busy = counts.busy.len() - usize::from(own_busy.is_some_and(|own| counts.busy.contains(&own)));
     let nobody_has_it = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
-    if group.policy.safe_mode && nobody_has_it && busy >= 1 {
+    let waiting = counts.installed.len() - usize::from(waits(machine));
+    if group.policy.safe_mode && nobody_has_it && busy + waiting >= 1 {
         return Decided::Nothing(Reason::SafeMode);
     }
     if group.policy.per_period().is_some_and(|most| recent >= most) {

@@ -15,6 +15,8 @@ pub struct Counts {
     pub(crate) recent: BTreeSet<(u64, Arc<str>)>,
     /// From when the time of each machine runs that is on its way.
     pub(crate) busy: BTreeSet<(u64, Arc<str>)>,
+    /// When each machine was heard of last that has installed a version, and whose time was over before it booted it.
+    pub(crate) installed: BTreeSet<(u64, Arc<str>)>,
 }
 
 /// What one machine adds.
@@ -25,6 +27,7 @@ pub(crate) struct Share {
     status: Status,
     recent: Option<u64>,
     busy: Option<u64>,
+    installed: Option<u64>,
 }
 
 impl Share {
@@ -35,6 +38,7 @@ impl Share {
             status: machine.status,
             recent: machine.last_grant.as_ref().map(|(_, at)| *at),
             busy: machine.grant.as_ref().map(|grant| grant.renewed),
+            installed: machine.waits_for_its_reboot().then_some(machine.last_seen),
         }
     }
 }
@@ -46,6 +50,7 @@ impl Counts {
         *self.statuses.entry(share.status).or_default() += 1;
         self.recent.extend(share.recent.map(|at| (at, id.clone())));
         self.busy.extend(share.busy.map(|at| (at, id.clone())));
+        self.installed.extend(share.installed.map(|at| (at, id.clone())));
     }
 
     pub(crate) fn remove(&mut self, id: &Arc<str>, share: &Share) {
@@ -57,6 +62,9 @@ impl Counts {
         }
         if let Some(at) = share.busy {
             self.busy.remove(&(at, id.clone()));
+        }
+        if let Some(at) = share.installed {
+            self.installed.remove(&(at, id.clone()));
         }
     }
 

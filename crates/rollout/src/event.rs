@@ -15,6 +15,15 @@ use crate::package::is_older;
 use crate::record::Record;
 use crate::track::Track;
 
+/// A machine's failure with a version.
+struct Failed {
+    version: Version,
+    code: ErrorCode,
+    /// It does not want the version again.
+    gave_up: bool,
+    text: String,
+}
+
 impl Fleet {
     pub(crate) fn event(&mut self, id: &str, track: &Track, machine: &Arc<str>, event: &Event, now: u64) {
         if event.result == EventResult::ERROR {
@@ -50,14 +59,42 @@ impl Fleet {
     }
 
     fn failed(&mut self, id: &str, track: &Track, machine: &Arc<str>, code: ErrorCode, now: u64) {
-        let Some(app) = self.apps.get_mut(id) else { return };
-        let Some(state) = app.groups.get_mut(track) else { return };
-        let Some(known) = app.machines.get(machine) else { return };
+        let Some(known) = self.apps.get(id).and_then(|app| app.machines.get(machine)) else { return };
         let gave_up = code.code() == ErrorCode::ROLLBACK.code();
         let granted = known.grant.as_ref().map(|grant| grant.version.clone());
         let last = known.last_grant.as_ref().map(|(version, _)| version.clone());
         // A rollback is told behind two boots, when the time of the grant may be over.
         let Some(version) = granted.or(if gave_up { last } else { None }) else { return };
+        let text = match gave_up {
+            true => format!("{machine} booted {version} and went back"),
+            false => format!("{machine} failed with {version}: error {code}"),
+        };
+        self.count_failure(id, track, machine, Failed { version, code, gave_up, text }, now);
+    }
+
+    /// The machine has installed a version and was not heard of since: it may be one that does not come up there, and
+    /// can not say so. Whether that counts against what the channel has now.
+    pub(crate) fn lost(&mut self, id: &str, track: &Track, machine: &Arc<str>, now: u64) -> bool {
+        let Some(app) = self.apps.get_mut(id) else { return false };
+        let rollout = app.groups.get(track).and_then(|state| state.group.rollout.as_ref());
+        let since = rollout.map_or(0, |rollout| rollout.since);
+        let granted = app.machines.get(machine).and_then(|known| known.last_grant.clone());
+        let Some((version, _)) = granted.filter(|(_, at)| *at >= since) else {
+            app.change(machine, |machine| machine.turn(Status::Undefined, None, now));
+            self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
+            return false;
+        };
+        let text = format!("{machine} has installed {version} and is not heard of since");
+        let failed = Failed { version, code: ErrorCode(1), gave_up: false, text };
+        self.count_failure(id, track, machine, failed, now);
+        true
+    }
+
+    fn count_failure(&mut self, id: &str, track: &Track, machine: &Arc<str>, failed: Failed, now: u64) {
+        let Failed { version, code, gave_up, text } = failed;
+        let Some(app) = self.apps.get_mut(id) else { return };
+        let Some(state) = app.groups.get_mut(track) else { return };
+        let Some(known) = app.machines.get(machine) else { return };
         let since = state.group.rollout.as_ref().map_or(0, |rollout| rollout.since);
         let is_first = !(known.has_failed(&version)
             && known.failure.as_ref().is_some_and(|failure| failure.at >= since));
@@ -83,10 +120,6 @@ impl Fleet {
         self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
         self.changed(Record::Group(id.to_owned(), track.clone()), true);
         if is_first {
-            let text = match gave_up {
-                true => format!("{machine} booted {version} and went back"),
-                false => format!("{machine} failed with {version}: error {code}"),
-            };
             let news = News::new(Severity::Warning, Kind::InstanceUpdateFailed, text);
             let version = Some(version.to_string());
             self.tell(
@@ -165,7 +198,7 @@ impl Fleet {
         let lost = app.change(machine, |machine| {
             let other = !boot_id.is_empty() && !machine.boot_id.is_empty() && machine.boot_id != boot_id;
             keep(&mut machine.boot_id, boot_id);
-            let lost = other && machine.status == Status::Installed && machine.grant.is_some();
+            let lost = other && machine.status == Status::Installed;
             if lost {
                 machine.grant = None;
                 machine.turn(Status::Undefined, None, now);

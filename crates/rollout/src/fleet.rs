@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::activity::{Entry, Kind, Severity};
 use crate::application::Application;
 use crate::group::{Paused, PausedBy};
-use crate::limits::ACTIVITY;
+use crate::limits::{ACTIVITY, LOST};
 use crate::machine::Status;
 use crate::record::{Loaded, Record, Value};
 use crate::timeline::Point;
@@ -23,6 +23,8 @@ pub struct Fleet {
     next: u64,
     /// What changed, and whether that must be on disk before anybody hears of it.
     changes: BTreeMap<Record, bool>,
+    /// Since when machines can be heard; 0 before the first one was, or the first [`Fleet::tick`].
+    hears_since: u64,
 }
 
 /// What a new entry says besides its place in the order.
@@ -231,13 +233,28 @@ impl Fleet {
         let mut timed_out = 0;
         for machine in &over {
             let vanished = app.change(machine, |machine| {
-                let vanished = machine.status != Status::Installed;
                 machine.grant = None;
-                machine.turn(Status::Undefined, None, now);
+                let vanished = machine.status != Status::Installed;
+                if vanished {
+                    machine.turn(Status::Undefined, None, now);
+                }
                 vanished
             });
             timed_out += u32::from(vanished == Some(true));
         }
+        // Nobody was heard while this server was down.
+        self.hears_since = if self.hears_since == 0 { now } else { self.hears_since.min(now) };
+        let silent = now.saturating_sub(LOST);
+        let lost: Vec<Arc<str>> = match app.groups.get(track) {
+            Some(state) if self.hears_since <= silent => {
+                let installed = state.counts.installed.iter();
+                installed
+                    .take_while(|(seen, _)| *seen <= silent)
+                    .map(|(_, machine)| machine.clone())
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
         let mut is_rollout_ahead = false;
         if let Some(rollout) = app.groups.get_mut(track).and_then(|state| state.group.rollout.as_mut()) {
             is_rollout_ahead = rollout.since > now;
@@ -254,6 +271,9 @@ impl Fleet {
         }
         for machine in ahead.iter().chain(&over) {
             self.changed(Record::Machine(id.to_owned(), machine.to_string()), false);
+        }
+        for machine in &lost {
+            timed_out += u32::from(self.lost(id, track, machine, now));
         }
         if timed_out > 0 {
             self.timed_out(id, track, timed_out, now);

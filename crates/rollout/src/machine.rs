@@ -159,6 +159,11 @@ impl Machine {
         self.failure.as_ref().is_some_and(|failure| failure.version.as_ref() == Some(version))
     }
 
+    /// It has installed a version, and has no place any more: it may wait for a window for long.
+    pub(crate) fn waits_for_its_reboot(&self) -> bool {
+        self.status == Status::Installed && self.grant.is_none()
+    }
+
     pub(crate) fn turn(&mut self, status: Status, code: Option<u32>, now: u64) {
         if self.status == status && code.is_none() {
             return;

@@ -147,6 +147,81 @@ fn one_machine_goes_first_in_safe_mode() {
     assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
 }
 
+/// Who is dead can not say so.
+#[test]
+fn machines_that_are_not_heard_of_after_they_installed_a_version_stop_it() {
+    let hour = 3600;
+    let lost = |policy: Policy, machines: &[&str]| {
+        let mut world = World::new(policy);
+        for machine in machines {
+            assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
+            world.install(machine, "1.0.0");
+        }
+        // Machines without the version ask on.
+        for _ in 0..4 {
+            world.now += hour;
+            world.check("z", "2.0.0").unwrap_err();
+        }
+        world
+    };
+    let mut world = lost(Policy { safe_mode: true, ..Policy::default() }, &["a"]);
+    assert_eq!(world.check("b", "1.0.0"), Err(Reason::Paused));
+    assert_eq!(world.group().paused.as_ref().unwrap().by, PausedBy::TimeOuts);
+    assert!(world.told().contains(&"a has installed 2.0.0 and is not heard of since"), "{:?}", world.told());
+    let policy = Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() };
+    let mut world = lost(policy, &["a", "b"]);
+    assert_eq!(world.check("c", "1.0.0"), Err(Reason::Paused));
+    let paused = world.group().paused.clone().unwrap();
+    assert_eq!((paused.by, paused.why.as_str()), (PausedBy::Failures, "2 of 2 machines failed with 2.0.0"));
+    // They were switched off, and come back with it.
+    assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Err(Reason::UpToDate));
+    assert_eq!(world.group().rollout.as_ref().unwrap().failed, 1);
+}
+
+#[test]
+fn a_machine_that_waits_for_its_window_is_not_lost_and_takes_no_place() {
+    let mut world = World::new(Policy { safe_mode: true, timeout: 3600, ..Policy::default() });
+    assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
+    world.install("a", "1.0.0");
+    assert_eq!(world.check("a", "1.0.0"), Err(Reason::UpdateInProgress));
+    for _ in 0..24 {
+        world.now += 2700;
+        // It has it, and passes that over. Until it has booted it nobody else tries it.
+        world.check("a", "1.0.0").map(|version| assert_eq!(version, "2.0.0")).unwrap_or_default();
+        assert_eq!(world.check("b", "1.0.0"), Err(Reason::SafeMode));
+    }
+    assert_eq!(world.group().paused, None);
+    let rollout = world.group().rollout.as_ref().unwrap();
+    assert_eq!((rollout.attempted, rollout.timed_out, rollout.failed), (1, 0, 0));
+    assert_eq!(world.machine("a").grant, None);
+    assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Err(Reason::UpToDate));
+    assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
+
+    // Where several may go at once, it holds up nobody.
+    let mut world = World::new(Policy { max_in_progress: Some(1), timeout: 3600, ..Policy::default() });
+    assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
+    world.install("a", "1.0.0");
+    world.now += 3600;
+    assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
+    assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
+    assert_eq!(world.machine("a").grant, None);
+}
+
+/// The machines' silence of a time in which nobody listened says nothing.
+#[test]
+fn a_server_that_was_down_takes_nobody_for_lost_at_once() {
+    let mut world = World::new(Policy { safe_mode: true, ..Policy::default() });
+    assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
+    world.install("a", "1.0.0");
+    world.now += 3600;
+    world.fleet.tick(world.now);
+    world.restart();
+    world.now += 24 * 3600;
+    assert_eq!(world.check("b", "1.0.0"), Err(Reason::SafeMode));
+    assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Err(Reason::UpToDate));
+    assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
+}
+
 #[test]
 fn failures_pause_the_group_and_a_version_that_was_given_up_does_not_come_again() {
     let mut world = World::new(Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() });

@@ -5,14 +5,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
 use omaha::{ErrorCode, Event, EventResult, EventType};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rollout::{Counts, Fleet, Loaded, Policy, Record, Wave};
+use rollout::{Counts, Policy, Wave};
 use semver::Version;
-use support::{World, track};
+use support::{Kept, World, track};
 
 const MACHINES: usize = 6;
 
@@ -73,46 +71,13 @@ fn policy() -> impl Strategy<Value = Policy> {
 struct Run {
     world: World,
     running: Vec<Version>,
-    kept: BTreeMap<Record, String>,
+    kept: Kept,
 }
 
 impl Run {
-    fn keep(&mut self) {
-        for record in self.world.fleet.take_changes().into_keys() {
-            match self.world.fleet.value(&record) {
-                Some(value) => {
-                    let json = serde_json::to_string(&value).unwrap();
-                    self.kept.insert(record, json);
-                }
-                None => drop(self.kept.remove(&record)),
-            }
-        }
-    }
-
-    fn loaded(&self) -> Fleet {
-        let (mut fleet, mut unplaced) = (Fleet::default(), Vec::new());
-        for (record, json) in &self.kept {
-            let json = json.as_str();
-            let loaded = match record.clone() {
-                Record::App(_) => Loaded::App(serde_json::from_str(json).unwrap()),
-                Record::Package(app, ..) => Loaded::Package(app, serde_json::from_str(json).unwrap()),
-                Record::Channel(app, _) => Loaded::Channel(app, serde_json::from_str(json).unwrap()),
-                Record::Group(app, _) => Loaded::Group(app, serde_json::from_str(json).unwrap()),
-                Record::Timeline(app, track) => {
-                    Loaded::Timeline(app, track, serde_json::from_str(json).unwrap())
-                }
-                Record::Machine(app, _) => Loaded::Machine(app, serde_json::from_str(json).unwrap()),
-                Record::Activity(_) => Loaded::Activity(serde_json::from_str(json).unwrap()),
-            };
-            fleet.load(loaded, &mut unplaced);
-        }
-        fleet.finish_loading(unplaced);
-        fleet
-    }
-
     fn step(&mut self, step: &Step) {
         if matches!(step, Step::Restart) {
-            self.world.fleet = self.loaded();
+            self.world.fleet = self.kept.loaded();
         }
         let (world, version) = (&mut self.world, |number: &u64| Version::new(*number, 0, 0));
         let name = |machine: &usize| format!("machine-{machine}");
@@ -184,8 +149,15 @@ impl Run {
         }
         let granted = app.machines.values().filter(|machine| machine.grant.is_some()).count();
         assert_eq!(counts.in_progress(), granted);
-        let has_step = |machine: &&rollout::Machine| [2, 5, 6, 7].contains(&machine.status.number());
-        assert_eq!(app.machines.values().filter(has_step).count(), granted, "a status without its grant");
+        for machine in app.machines.values() {
+            let fits = match machine.status.number() {
+                2 | 6 | 7 => machine.grant.is_some(),
+                // It may wait for its reboot for longer than it has a place.
+                5 => true,
+                _ => machine.grant.is_none(),
+            };
+            assert!(fits, "a status without its grant: {machine:?}");
+        }
     }
 
     /// Behind the longest time that anything may take, somebody new gets what there is.
@@ -208,16 +180,16 @@ proptest! {
     #[test]
     fn any_history(policy in policy(), steps in vec(step(), 1..120)) {
         let world = World::new(policy);
-        let mut run = Run { world, running: vec![Version::new(1, 0, 0); MACHINES], kept: BTreeMap::new() };
-        run.keep();
+        let mut run = Run { world, running: vec![Version::new(1, 0, 0); MACHINES], kept: Kept::default() };
+        run.kept.take(&mut run.world.fleet);
         let mut went_back = false;
         for step in &steps {
             run.step(step);
             went_back |= matches!(step, Step::Back(_));
-            run.keep();
+            run.kept.take(&mut run.world.fleet);
             run.hold(went_back);
         }
-        let (loaded, fleet) = (run.loaded(), &run.world.fleet);
+        let (loaded, fleet) = (run.kept.loaded(), &run.world.fleet);
         let (one, other) = (loaded.app("keelson").unwrap().1, fleet.app("keelson").unwrap().1);
         prop_assert_eq!(&one.machines, &other.machines);
         prop_assert_eq!(&one.channels, &other.channels);

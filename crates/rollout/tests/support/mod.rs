@@ -6,11 +6,14 @@
     reason = "each test program uses a part; a test stops at what it did not expect"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use omaha::{COREOS_APP_ID, ErrorCode, Event, EventResult, EventType};
-use rollout::{Answer, App, Contact, File, Fleet, Group, Machine, Package, Policy, Reason, Track, Verdict};
+use rollout::{
+    Answer, App, Contact, File, Fleet, Group, Loaded, Machine, Package, Policy, Reason, Record, Track,
+    Verdict,
+};
 
 pub const START: u64 = 1_795_000_000;
 
@@ -55,6 +58,45 @@ pub fn fleet() -> Fleet {
     fleet
 }
 
+/// What was told to be kept.
+#[derive(Debug, Default)]
+pub struct Kept(BTreeMap<Record, String>);
+
+impl Kept {
+    pub fn take(&mut self, fleet: &mut Fleet) {
+        for record in fleet.take_changes().into_keys() {
+            match fleet.value(&record) {
+                Some(value) => {
+                    let json = serde_json::to_string(&value).unwrap();
+                    self.0.insert(record, json);
+                }
+                None => drop(self.0.remove(&record)),
+            }
+        }
+    }
+
+    pub fn loaded(&self) -> Fleet {
+        let (mut fleet, mut unplaced) = (Fleet::default(), Vec::new());
+        for (record, json) in &self.0 {
+            let json = json.as_str();
+            let loaded = match record.clone() {
+                Record::App(_) => Loaded::App(serde_json::from_str(json).unwrap()),
+                Record::Package(app, ..) => Loaded::Package(app, serde_json::from_str(json).unwrap()),
+                Record::Channel(app, _) => Loaded::Channel(app, serde_json::from_str(json).unwrap()),
+                Record::Group(app, _) => Loaded::Group(app, serde_json::from_str(json).unwrap()),
+                Record::Timeline(app, track) => {
+                    Loaded::Timeline(app, track, serde_json::from_str(json).unwrap())
+                }
+                Record::Machine(app, _) => Loaded::Machine(app, serde_json::from_str(json).unwrap()),
+                Record::Activity(_) => Loaded::Activity(serde_json::from_str(json).unwrap()),
+            };
+            fleet.load(loaded, &mut unplaced);
+        }
+        fleet.finish_loading(unplaced);
+        fleet
+    }
+}
+
 pub struct World {
     pub fleet: Fleet,
     pub now: u64,
@@ -71,6 +113,13 @@ impl World {
 
     pub fn policy(&mut self, policy: Policy) {
         self.fleet.set_policy("keelson", &track("alpha"), policy, self.now, &zones).unwrap();
+    }
+
+    /// With what was told to be kept since the beginning.
+    pub fn restart(&mut self) {
+        let mut kept = Kept::default();
+        kept.take(&mut self.fleet);
+        self.fleet = kept.loaded();
     }
 
     pub fn point(&mut self, version: &str) {
