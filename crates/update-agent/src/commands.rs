@@ -116,7 +116,7 @@ fn act(places: &Places, command: Command) -> anyhow::Result<()> {
         Command::Keys { json } => return keys(&updater, &Settings::read(places), json),
         Command::Apply { path, allow_downgrade, retry } => {
             let wish = Wish { downgrade: allow_downgrade, retry };
-            let shown = Shown::default();
+            let shown = Shown { last: Mutex::default(), replaces: updater.pending().is_some() };
             match updater.apply(&Settings::read(places), &path, wish, &shown)? {
                 Done::Installed { version } => {
                     println!("Version {version} is installed and boots next: systemctl reboot");
@@ -294,8 +294,11 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
 }
 
 /// Progress on stderr: one line that changes on a terminal, else one every ten seconds.
-#[derive(Default)]
-struct Shown(Mutex<Option<Instant>>);
+struct Shown {
+    last: Mutex<Option<Instant>>,
+    /// Another version waits for a reboot, and is replaced.
+    replaces: bool,
+}
 
 impl Watch for Shown {
     fn operation(&self, operation: Operation) {
@@ -310,10 +313,14 @@ impl Watch for Shown {
 
     fn found(&self, version: &str, bytes: u64) {
         eprintln!(" version {version}, {} MiB", bytes >> 20);
+        // Before it is gone: nobody must restart for it meanwhile.
+        if self.replaces {
+            refresh();
+        }
     }
 
     fn progress(&self, done: u64, total: u64) {
-        let mut told = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut told = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let pause = Duration::from_millis(if std::io::stderr().is_terminal() { 200 } else { 10_000 });
         if told.is_some_and(|told| told.elapsed() < pause) && done < total {
             return;

@@ -90,7 +90,13 @@ impl Updater {
         let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let steps = slots.machine.forget_pending().map_err(refused)?;
         slots.change(&steps)?;
-        remove(self.places.completed()).map_err(memory_failed)
+        self.forget_completed()
+    }
+
+    /// Nothing waits for a reboot any more, and none will show that a version came up or fell back.
+    fn forget_completed(&self) -> Result<(), Failure> {
+        remove(self.places.completed()).map_err(memory_failed)?;
+        self.memory.set_previous_version("").map_err(memory_failed)
     }
 
     /// Notes the versions that used their tries up; those that are new here.
@@ -181,6 +187,10 @@ impl Updater {
         }
         // Before anything is written: what follows may end with the power.
         self.memory.set_attempts(&attempts).map_err(memory_failed)?;
+        // The first step takes the image of a version that waits: nobody must restart for it from here on.
+        if self.pending().is_some() {
+            self.forget_completed()?;
+        }
         watch.found(&release.version.to_string(), method.payload().blob.size);
         watch.operation(Operation::Downloading);
         tell(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
@@ -189,9 +199,10 @@ impl Updater {
             tell(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             secure_boot::check(&self.places, targets)
         })?;
-        // Not before: an attempt that failed would look like a version that was booted and fell back.
-        self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
+        // Last, and behind what says that it waits: an attempt that was cut off here would look like a version that was
+        // booted and fell back.
         self.mark_pending(&release.version)?;
+        self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
         self.memory.set_attempts(&Attempts::default()).map_err(memory_failed)?;
         tell(Event::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS));
         Ok(())

@@ -39,12 +39,20 @@ impl Updater {
         if let Err(failure) = &checked.done
             && failure.kind != Kind::Cancelled
         {
-            watch.operation(Operation::ReportingError);
+            show(self.pending().as_ref(), watch, Operation::ReportingError);
             if checked.answered {
                 talk.tell(Event::failed(talk.flagged(failure.code)));
             }
         }
         checked
+    }
+}
+
+/// What is shown of a check where no update waits for a reboot: one that waits goes on doing so, for whoever restarts the
+/// machine.
+fn show(pending: Option<&String>, watch: &dyn Watch, operation: Operation) {
+    if pending.is_none() {
+        watch.operation(operation);
     }
 }
 
@@ -65,11 +73,11 @@ impl Talk<'_> {
         poll_interval: &mut Option<u32>,
         answered: &mut bool,
     ) -> Result<Done, Failure> {
-        watch.operation(Operation::Checking);
+        let pending = self.updater.pending();
+        show(pending.as_ref(), watch, Operation::Checking);
         let memory = &self.updater.memory;
         let previous = memory.previous_version().map_err(memory_failed)?;
         let running = self.updater.identity.version.to_string();
-        let pending = self.updater.pending();
         let event = match previous.as_deref() {
             // Installed, and not booted yet.
             Some(_) if pending.is_some() => Event::rebooted(""),
@@ -108,7 +116,7 @@ impl Talk<'_> {
             }
         }
         let accepted = self.updater.judge(&offer(&origin, true)?, self.settings, wish)?;
-        watch.operation(Operation::Available);
+        show(pending.as_ref(), watch, Operation::Available);
         self.updater.install(&accepted, &origin, watch, &mut |event| self.tell(event))
     }
 

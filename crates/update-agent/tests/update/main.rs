@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use folder_machine::{Machine, releases};
+use folder_machine::{Images, Machine, release, releases};
 use server::{Fault, Server};
 use update::status::Operation;
 use update::trust::Wish;
@@ -217,6 +217,49 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     assert!(installed(&check(&machine, &server)));
     machine.assert_sound();
     assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
+}
+
+/// A restart would boot the old version, which would look like a version that fell back: the server gives it up then.
+#[test]
+fn a_version_that_waits_is_forgotten_before_its_image_goes() {
+    let machine = Machine::new();
+    assert!(installed(&check(&machine, &serve(Fault::None))));
+    let folder = machine.path("newer");
+    release(&Images::new("4.0.0"), &releases().keys, &[], &folder);
+    let server = Server::new(folder, releases().keys.clone(), Fault::Portal);
+    let failure = check(&machine, &server).done.unwrap_err();
+    assert!(failure.message.contains("please log in"), "{failure}");
+    assert_eq!(machine.updater().pending(), None);
+    assert_eq!(machine.next(), "keelson_2.0.0.efi");
+    server.set(Fault::NoUpdate);
+    check(&machine, &server);
+    assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
+}
+
+#[test]
+fn an_update_that_was_taken_back_has_not_fallen_back() {
+    let machine = Machine::new();
+    let server = serve(Fault::None);
+    assert!(installed(&check(&machine, &server)));
+    machine.updater().forget_pending().unwrap();
+    server.set(Fault::NoUpdate);
+    check(&machine, &server);
+    assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
+}
+
+/// locksmithd calls a reboot off that nothing waits for any more.
+#[test]
+fn while_a_version_waits_checks_show_nothing_else() {
+    let machine = Machine::new();
+    let server = serve(Fault::None);
+    assert!(installed(&check(&machine, &server)));
+    let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
+    for fault in [Fault::None, Fault::NoUpdate, Fault::Status(503)] {
+        server.set(fault);
+        let seen = Seen::default();
+        drop(machine.updater().check(&settings, false, Wish::default(), &seen));
+        assert_eq!(*seen.0.lock().unwrap(), []);
+    }
 }
 
 #[test]
