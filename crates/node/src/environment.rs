@@ -78,10 +78,18 @@ fn of_platform(root: &Root) -> Option<PathBuf> {
     (!is_own).then_some(program)
 }
 
-/// `text` with each key's first line replaced, and missing ones added at the end.
+/// `text` with each key's first line replaced, and missing ones added at the end. This program writes one address for both
+/// keys: a public one that differs is a platform's, or an operator's, who would get it back later in each boot, when the
+/// services that are enabled have read the other one.
 fn merge(text: &str, address: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for key in KEYS {
+    let value = |key: &str| {
+        let mut pairs = lines.iter().filter_map(|line| line.split_once('='));
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+    };
+    let [private, public] = KEYS.map(value);
+    let keeps_public = public.is_some() && public != private;
+    for key in KEYS.into_iter().filter(|key| !(keeps_public && *key == KEYS[1])) {
         let line = format!("{key}={address}");
         let place = lines.iter().position(|old| old.split_once('=').is_some_and(|(name, _)| name == key));
         match place {
@@ -107,9 +115,20 @@ mod tests {
         check("", both);
         check("PATH=/bin\r\n# note", &format!("PATH=/bin\n# note\n{both}"));
         check(
-            "COREOS_PUBLIC_IPV4=1.2.3.4\nA=b\nCOREOS_PUBLIC_IPV4=5.6.7.8\nCOREOS_PRIVATE_IPV6=::1\n",
-            "COREOS_PUBLIC_IPV4=10.77.0.11\nA=b\nCOREOS_PUBLIC_IPV4=5.6.7.8\nCOREOS_PRIVATE_IPV6=::1\n\
-             COREOS_PRIVATE_IPV4=10.77.0.11\n",
+            "COREOS_PRIVATE_IPV4=1.2.3.4\nA=b\nCOREOS_PUBLIC_IPV4=1.2.3.4\nCOREOS_PUBLIC_IPV4=5.6.7.8\n",
+            "COREOS_PRIVATE_IPV4=10.77.0.11\nA=b\nCOREOS_PUBLIC_IPV4=10.77.0.11\nCOREOS_PUBLIC_IPV4=5.6.7.8\n",
+        );
+    }
+
+    #[test]
+    fn a_public_address_of_another_is_kept() {
+        check(
+            "COREOS_PRIVATE_IPV4=10.77.0.9\nCOREOS_PUBLIC_IPV4=203.0.113.7\n",
+            "COREOS_PRIVATE_IPV4=10.77.0.11\nCOREOS_PUBLIC_IPV4=203.0.113.7\n",
+        );
+        check(
+            "COREOS_PUBLIC_IPV4=203.0.113.7\n",
+            "COREOS_PUBLIC_IPV4=203.0.113.7\nCOREOS_PRIVATE_IPV4=10.77.0.11\n",
         );
     }
 }

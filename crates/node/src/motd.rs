@@ -51,11 +51,9 @@ struct Status {
 
 pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(words);
-    let failed =
-        systemd::ask(
-            ANSWER,
-            |bus| async move { systemd::failed_units(&ManagerProxy::new(&bus).await?).await },
-        );
+    let failed = systemd::ask(ANSWER, |bus| async move {
+        systemd::failed_units(&bus, &ManagerProxy::new(&bus).await?).await
+    });
     // Without an answer there is nothing to say: a login is not the place to complain of it.
     print!("{}", text(&flags.root, &failed.unwrap_or_default()));
     Ok(ExitCode::SUCCESS)

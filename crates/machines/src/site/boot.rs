@@ -36,6 +36,9 @@ impl Site {
         waits: &mut Vec<(String, Option<Instant>)>,
         watch: Watcher<'_>,
     ) -> Result<(), SiteError> {
+        // Also where all machines run: these may have died beside them.
+        self.ensure_lan()?;
+        self.ensure_discovery()?;
         for name in names {
             let node = self.node(name)?;
             let files = self.layout.node(name);

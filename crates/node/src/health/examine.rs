@@ -13,7 +13,7 @@ use super::observe::Facts;
 use super::report::{self, Health, Report};
 use super::script::{self, Script};
 use super::settings::Settings;
-use super::{member, network, units};
+use super::{member, network, units, updater};
 use crate::os_release;
 use crate::ready;
 use crate::root::Root;
@@ -38,6 +38,8 @@ pub struct Examination<'a> {
     version: Option<String>,
     boot_id: String,
     good: Option<GoodBoot>,
+    /// How often services were started again by the last look, on trial.
+    restarts: BTreeMap<String, u32>,
     scripts: Vec<(Script, Option<Check>)>,
     /// What was said last of each check: only news is said again.
     said: BTreeMap<String, String>,
@@ -58,6 +60,7 @@ impl<'a> Examination<'a> {
             version: os_release::value(root, "VERSION_ID"),
             boot_id: ready::boot_id(root)?,
             good,
+            restarts: BTreeMap::new(),
             scripts: scripts.into_iter().map(|script| (script, None)).collect(),
             said: BTreeMap::new(),
         })
@@ -77,7 +80,12 @@ impl<'a> Examination<'a> {
             if let (0, Ok(facts)) = (round, &facts) {
                 deadline = self.deadline(facts.started);
             }
-            let checks = self.round(facts.as_ref());
+            let restarted = facts.as_ref().map(|facts| self.restarted(&facts.restarts)).unwrap_or_default();
+            if !restarted.is_empty() {
+                // What ends again and again is up in between.
+                to_settle = self.settings.settle;
+            }
+            let checks = self.round(facts.as_ref(), &restarted);
             match (report::why(&checks), facts) {
                 (None, Ok(_)) if !to_settle.is_zero() => {
                     let seconds = to_settle.as_secs();
@@ -104,17 +112,27 @@ impl<'a> Examination<'a> {
         unreachable!("the rounds have no end")
     }
 
+    /// Since the last look.
+    fn restarted(&mut self, restarts: &BTreeMap<String, u32>) -> Vec<String> {
+        let grew =
+            |(name, times): &(&String, &u32)| self.restarts.get(*name).is_some_and(|before| *times > before);
+        let restarted = restarts.iter().filter(grew).map(|(name, _)| name.clone()).collect();
+        self.restarts.clone_from(restarts);
+        restarted
+    }
+
     fn deadline(&self, started: Duration) -> Instant {
         let now = clock_gettime(ClockId::Monotonic);
         let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default());
         Instant::now() + self.settings.limit.saturating_sub(now.saturating_sub(started))
     }
 
-    fn round(&mut self, facts: Result<&Facts, &AskError>) -> Vec<Check> {
+    fn round(&mut self, facts: Result<&Facts, &AskError>, restarted: &[String]) -> Vec<Check> {
         let mut checks = match facts {
             Ok(facts) => vec![
                 units::boot(&facts.target, &facts.target_state, &facts.jobs),
-                units::check(self.good.as_ref(), &units::counted(&facts.failed_units)),
+                units::check(self.good.as_ref(), &units::counted(&facts.failed_units), restarted),
+                updater::check(facts.updater.as_ref()),
                 member::check(self.root, facts.member.as_ref()),
                 network::check(self.good.as_ref(), network::online(self.root)),
             ],
@@ -164,7 +182,14 @@ impl<'a> Examination<'a> {
             failed_units: units::counted(&facts.failed_units),
             online: network::online(self.root),
         };
-        good::write(self.root, &boot)?;
+        // A full disk is no reason to take another version: it would be as full.
+        if let Err(error) = good::write(self.root, &boot) {
+            self.journal.say(
+                Priority::Warning,
+                None,
+                &format!("this good boot is not remembered: {error:#}"),
+            );
+        }
         self.write(Health::Healthy, checks)?;
         let count = |state: State| checks.iter().filter(|check| check.state == state).count();
         let mut said = format!("this machine is healthy: {} checks passed", count(State::Passed));
@@ -225,6 +250,8 @@ mod tests {
             target_state: state.into(),
             jobs: vec!["late.service".into()],
             failed_units: failed.iter().map(|name| (*name).to_owned()).collect(),
+            restarts: BTreeMap::new(),
+            updater: None,
             member: None,
             started: Duration::from_secs(now.tv_sec.unsigned_abs()),
         }
@@ -282,7 +309,7 @@ mod tests {
         assert_eq!(first, (healthy(3), vec![]), "what failed in the first boot is usual");
         let report = machine.report();
         assert_eq!((&report["state"], &report["why"]), (&"healthy".into(), &serde_json::Value::Null));
-        assert_eq!(report["checks"][4]["why"], "fine");
+        assert_eq!(report["checks"][5]["why"], "fine");
 
         let worse = [("active", &["new.service", "old.service"] as &[_])];
         let (verdict, _) = machine.examine(false, Duration::ZERO, &worse);
@@ -331,6 +358,17 @@ mod tests {
         machine.script("10-own", "echo x >>own");
         assert_eq!(machine.examine(true, LIMIT, &[("active", &[])]), (healthy(3), vec![120]));
         assert_eq!(fs::read_to_string(machine.0.path().join("own")).unwrap(), "x\nx\n");
+
+        // What ends and is started again, like that which fails and waits to be, is not well.
+        let restarts = [1, 2, 2, 2].into_iter();
+        let mut restarts = restarts.map(|times| BTreeMap::from([("a.service".to_owned(), times)]));
+        let settings = Settings::from(|_| None).unwrap();
+        let journal = Journal::open(&machine.1);
+        let mut examination = Examination::new(&machine.1, settings, &journal, true).unwrap();
+        let mut pauses = Vec::new();
+        let observe = || Ok(Facts { restarts: restarts.next().unwrap(), ..facts("active", &[]) });
+        let verdict = examination.run(observe, |pause| pauses.push(pause.as_secs())).unwrap();
+        assert_eq!((verdict, pauses), (healthy(3), vec![120, 2, 120]));
 
         let turns = [("active", &[] as &[_]), ("active", &["new.service"])];
         let (verdict, _) = machine.examine(true, Duration::ZERO, &turns);

@@ -16,6 +16,7 @@ mod script;
 mod settings;
 mod trial;
 mod units;
+mod updater;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -57,9 +58,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         return Ok(restart(&journal, &trial));
     }
     let settings = Settings::from(|name| std::env::var(name).ok())?;
-    let mut examination =
-        Examination::new(&flags.root, settings, &journal, matches!(trial, Trial::Running(_)))?;
-    match examination.run(observe::observe, std::thread::sleep)? {
+    let on_trial = matches!(trial, Trial::Running(_));
+    let mut examination = Examination::new(&flags.root, settings, &journal, on_trial)?;
+    match examination.run(|| observe::observe(on_trial), std::thread::sleep)? {
         Verdict::Healthy(said) => {
             journal.say(Priority::Notice, None, &said);
             Ok(ExitCode::SUCCESS)

@@ -1,13 +1,16 @@
 //! What systemd knows of this boot, asked for in one go.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::systemd::{self, AskError, ManagerProxy, ServiceProxy, UnitProxy};
 
-use super::member;
+use super::{member, updater};
 
 /// systemd answers in milliseconds; on an emulated machine that is busy, in seconds.
 const ANSWER: Duration = Duration::from_secs(25);
+/// Its status is in its memory.
+const UPDATER_ANSWER: Duration = Duration::from_secs(10);
 /// The member's unit, by its two names.
 const MEMBER: [&str; 2] = ["etcd.service", "etcd2.service"];
 
@@ -17,13 +20,18 @@ pub struct Facts {
     pub target_state: String,
     /// Units that systemd is busy with, sorted.
     pub jobs: Vec<String>,
+    /// Those that wait to be started again after a failure, too.
     pub failed_units: Vec<String>,
+    /// How often each of the image's lasting services was started again, on trial.
+    pub restarts: BTreeMap<String, u32>,
+    pub updater: Option<updater::Unit>,
     pub member: Option<member::Unit>,
     /// systemd's own start, by the monotonic clock.
     pub started: Duration,
 }
 
-pub fn observe() -> Result<Facts, AskError> {
+/// `trial`: whether this version has to be found good.
+pub fn observe(trial: bool) -> Result<Facts, AskError> {
     systemd::ask(ANSWER, |bus| async move {
         let manager = ManagerProxy::new(&bus).await?;
         let target = manager.get_default_target().await?;
@@ -39,11 +47,37 @@ pub fn observe() -> Result<Facts, AskError> {
             target,
             target_state,
             jobs,
-            failed_units: systemd::failed_units(&manager).await?,
+            failed_units: systemd::failed_units(&bus, &manager).await?,
+            restarts: if trial { systemd::restarts(&bus, &manager).await? } else { BTreeMap::new() },
+            updater: updater_unit(&bus, &manager).await?,
             member: member_unit(&bus, &manager).await?,
             started: Duration::from_micros(manager.userspace_timestamp_monotonic().await?),
         })
     })
+}
+
+/// None where there is no such unit.
+async fn updater_unit(
+    bus: &zbus::Connection,
+    manager: &ManagerProxy<'_>,
+) -> zbus::Result<Option<updater::Unit>> {
+    let rows = manager.list_units_by_names(&[updater::UNIT]).await?;
+    let Some((_, _, load, active, sub, ..)) = rows.into_iter().next() else { return Ok(None) };
+    let answer = match active.as_str() {
+        "active" => Some(status_of_updater(bus).await),
+        _ => None,
+    };
+    Ok(Some(updater::Unit { load, active, sub, answer }))
+}
+
+async fn status_of_updater(bus: &zbus::Connection) -> Result<(), String> {
+    let (name, path, interface) = updater::OBJECT;
+    let asked = bus.call_method(Some(name), path, Some(interface), "GetStatus", &());
+    match tokio::time::timeout(UPDATER_ANSWER, asked).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("nothing in {} s", UPDATER_ANSWER.as_secs())),
+    }
 }
 
 /// None where there is no such unit, or a machine has it only in its image.

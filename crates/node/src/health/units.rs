@@ -26,7 +26,12 @@ pub fn counted(failed: &[String]) -> Vec<String> {
     failed.iter().filter(|name| !OWN.contains(&name.as_str())).cloned().collect()
 }
 
-pub fn check(good: Option<&GoodBoot>, failed: &[String]) -> Check {
+/// `restarted` were started again by themselves since the last look.
+pub fn check(good: Option<&GoodBoot>, failed: &[String], restarted: &[String]) -> Check {
+    if !restarted.is_empty() {
+        let why = format!("ended while they were looked at, and were started again: {}", listed(restarted));
+        return Check::new("units", State::Failed, why);
+    }
     let Some(good) = good else {
         let why = match failed {
             [] => "none failed".to_owned(),
@@ -63,7 +68,7 @@ mod tests {
 
     fn checked(before: Option<&[&str]>, now: &[&str], state: State, why: &str) {
         let good = before.map(|failed| GoodBoot { failed_units: names(failed), ..GoodBoot::default() });
-        let check = check(good.as_ref(), &counted(&names(now)));
+        let check = check(good.as_ref(), &counted(&names(now)), &[]);
         assert_eq!((check.state, check.why.as_str()), (state, why));
     }
 
