@@ -271,6 +271,7 @@ pub const TLS: Scenario = Scenario {
     about: "with TLS a client without a certificate is refused, and certificates change without a restart",
     nodes: NODES,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     user_data: Some(include_str!("../../cloud-config/user-data.sample")),
     tls: true,
     run: tls,

@@ -36,6 +36,7 @@ pub const MEMBERS: Scenario = Scenario {
     nodes: NODES + 1,
     shared: &[ground::UNITS],
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: |stage| run(&Ground::form(stage, |name| user_data(stage, name))?, ON_FOUR),
     ..USUAL
 };

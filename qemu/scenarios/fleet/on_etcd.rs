@@ -19,6 +19,7 @@ pub const ON_ETCD: Scenario = Scenario {
     nodes: NODES,
     shared: &[FOLDER],
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: on_etcd,
     ..USUAL
 };

@@ -13,6 +13,7 @@ pub const WORKERS: Scenario = Scenario {
     about: "machines without a member run units too: one with etcd as a proxy, one with etcd-servers alone (A7)",
     nodes: NODES,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: workers,
     ..USUAL
 };

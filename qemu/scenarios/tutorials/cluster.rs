@@ -27,6 +27,7 @@ pub const ETCD2: Scenario = Scenario {
     about: "the same with the user-data of 2015: etcd2, fleet's metadata, docker's API on a port (A1, A2, A4)",
     nodes: NODES,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: etcd2,
     ..USUAL
 };
