@@ -64,7 +64,7 @@ pub enum Waiting {
     ToSettle { until: Duration },
 }
 
-/// A unit that is to run and does not, for so many times as long as one must be active, is not going to be started.
+/// Multiples of the settle time after which an inactive unit counts as finished: it ended, or was stopped manually.
 const ENDED: u32 = 6;
 
 /// The next step. Machines take their turn in the order of their ids.
@@ -107,7 +107,6 @@ fn judge(facts: &Facts<'_>, progress: &Progress) -> Result<(), Waiting> {
     }
     let until = match progress.active.as_str() {
         "active" => progress.since + facts.settle,
-        // It has done its work, or somebody has stopped it.
         "inactive" if !progress.refused => progress.since + facts.settle * ENDED,
         _ => return Err(Waiting::ForStart),
     };

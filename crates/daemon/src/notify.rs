@@ -37,7 +37,7 @@ pub async fn stay_alive() {
     stay_alive_while(|| true).await;
 }
 
-/// The same, where `lives` says so: else somebody else has to tell it by [`alive`].
+/// [`stay_alive`] while `lives` returns true; otherwise the caller sends [`alive`].
 pub async fn stay_alive_while(lives: impl Fn() -> bool) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
     let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
@@ -49,7 +49,7 @@ pub async fn stay_alive_while(lives: impl Fn() -> bool) {
     }
 }
 
-/// What does the service's work lives. Says nothing where systemd does not ask.
+/// Sends one watchdog keep-alive, if the unit has a watchdog.
 pub fn alive() {
     if sd_notify::watchdog_enabled().is_some() {
         tell(&[NotifyState::Watchdog]);

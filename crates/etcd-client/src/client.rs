@@ -30,7 +30,7 @@ struct Shared {
 struct Endpoints {
     list: Arc<[Endpoint]>,
     origins: Arc<[String]>,
-    /// The one that answered last; after one that let a request time out, the one behind it.
+    /// The endpoint that answered last, or the one after an endpoint that timed out.
     preferred: usize,
 }
 
@@ -66,8 +66,7 @@ impl Client {
         Ok(Client { shared: Arc::new(Shared { wire, total_timeout, retry_after_timeout, endpoints }) })
     }
 
-    /// A client with other timeouts on the same endpoints and connections: what one of them learns of an endpoint, both
-    /// go by.
+    /// A client with other timeouts that shares endpoints, connections and the preferred endpoint with this one.
     pub fn with_timeouts(&self, request: Duration, total: Duration) -> Client {
         let shared = &self.shared;
         Client {
@@ -124,9 +123,9 @@ impl Client {
         }
     }
 
-    /// `silent` let a request time out that `began` with the endpoint preferred then: the next one is not held up by it,
-    /// unless another request has learned something newer meanwhile.
-    fn pass_over(&self, silent: &Endpoint, began: &Endpoints) {
+    /// Moves the preference to the endpoint after one that timed out, so that the next request does not wait for it. A
+    /// preference that changed since the request `began` stays.
+    fn demote(&self, silent: &Endpoint, began: &Endpoints) {
         let mut now = self.shared.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         let unchanged = Arc::ptr_eq(&now.list, &began.list) && now.preferred == began.preferred;
         if let Some(at) = now.list.iter().position(|one| one == silent)
@@ -192,7 +191,7 @@ impl Client {
                 }
                 Err(reason) => {
                     if reason.timed_out() {
-                        self.pass_over(endpoint, &began);
+                        self.demote(endpoint, &began);
                     }
                     let repeated =
                         call.repeatable && (self.shared.retry_after_timeout || !reason.timed_out());

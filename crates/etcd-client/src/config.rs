@@ -60,8 +60,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// For all attempts of one request together, with the body of the answer. Not for watches.
     pub total_timeout: Duration,
-    /// Whether a request that an endpoint has let time out is sent to the next one. Where it is not, it fails as
-    /// [`Error::Undecided`](crate::Error::Undecided), and the next request begins at another endpoint.
+    /// Whether a request that timed out at one endpoint is retried at the next. Without, it fails with
+    /// [`Error::Undecided`](crate::Error::Undecided), and the next request starts at another endpoint.
     pub retry_after_timeout: bool,
     pub trace: Option<Trace>,
 }

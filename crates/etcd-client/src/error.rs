@@ -10,7 +10,7 @@ pub enum Reason {
     /// No connection: nothing was sent.
     #[error("{0}")]
     Connect(String),
-    /// The same, and nobody has refused it either.
+    /// No connection within the timeout: nothing was sent.
     #[error("dial tcp {address}: i/o timeout")]
     ConnectTimeout { address: String },
     /// The other side's certificate, or ours, was not accepted: nothing was sent.
@@ -42,7 +42,7 @@ impl Reason {
         matches!(self, Reason::Connect(_) | Reason::ConnectTimeout { .. } | Reason::Tls(_) | Reason::Alert(_))
     }
 
-    /// Whether the endpoint was waited for in vain.
+    /// Whether the endpoint did not respond in time.
     pub fn timed_out(&self) -> bool {
         matches!(self, Reason::ConnectTimeout { .. } | Reason::HeaderTimeout { .. })
     }

@@ -17,7 +17,7 @@ pub struct EtcdStore {
     client: Client,
     /// Begins and ends with a slash.
     prefix: String,
-    /// Until an endpoint begins to answer a request.
+    /// Until the response header of a request.
     timeout: Duration,
     /// Whether the service knows how to renew a TTL without an event; asked when that is first wanted.
     refreshes: Arc<OnceCell<bool>>,
@@ -28,14 +28,13 @@ pub struct EtcdWatch {
     prefix: String,
 }
 
-/// An answer has as long to come to its end as to begin.
+/// The body of a response may take as long as its header.
 const ANSWERING: u32 = 2;
-/// Reading everything takes longer.
+/// A recursive read of the registry takes longer.
 const READING: u32 = 10;
 
 impl EtcdStore {
-    /// `client` is to give up on an endpoint after `timeout`, and not to repeat the request: only who asked knows whether
-    /// it may be done twice.
+    /// `client` must not retry after a timeout: only the caller knows whether a request is idempotent.
     pub fn new(client: Client, prefix: &str, timeout: Duration) -> Self {
         let prefix = match prefix.trim_matches('/') {
             "" => "/".to_owned(),
@@ -45,7 +44,7 @@ impl EtcdStore {
         Self { client, prefix, timeout, refreshes: Arc::default() }
     }
 
-    /// The same store, and the same endpoint of it, whose answers are waited for longer.
+    /// The same store, through the same preferred endpoint, with a longer timeout.
     pub fn patient(&self, timeout: Duration) -> Self {
         let client = self.client.with_timeouts(timeout, timeout * READING);
         Self { client, timeout, ..self.clone() }

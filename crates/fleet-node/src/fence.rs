@@ -15,7 +15,7 @@ use crate::known::Known;
 use crate::limits::PULSE;
 use crate::settings::{Memory, Settings};
 
-/// Between two looks.
+/// The shortest interval between two checks.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 pub struct Guard<'a, P> {
@@ -25,7 +25,7 @@ pub struct Guard<'a, P> {
     pub contact: &'a Contact,
     /// Is told what the next start has to know, whenever it changes.
     pub remember: &'a (dyn Fn(&Memory) + Send + Sync),
-    /// Is called each [`PULSE`] at least, as long as this guard is at work.
+    /// Keep-alive: called at least once each [`PULSE`] while the guard works.
     pub alive: &'a (dyn Fn() + Send + Sync),
 }
 

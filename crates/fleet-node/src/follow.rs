@@ -61,7 +61,7 @@ async fn watch<S: Store>(store: &S, read: u64, known: &Known, settings: &Setting
             if Instant::now() >= until {
                 return;
             }
-            // Without a leader nothing may happen for long.
+            // Without a leader there may be no event for long.
             if known.look(|view| view.lease().is_some()) {
                 tracing::warn!(
                     "no event for {:?}, though the engine's lease stands: reading the registry again",
@@ -90,8 +90,8 @@ async fn watch<S: Store>(store: &S, read: u64, known: &Known, settings: &Setting
     }
 }
 
-/// A leader writes its lease each [`Settings::engine_interval`], and where it does not, the lease ends: a watch that hears
-/// of neither for so long hears nothing any more, as that of a member that hangs.
+/// A leader renews its lease each [`Settings::engine_interval`], and the lease of a failed one expires: a watch without
+/// either event for this long is stale, as on a member that hangs.
 fn silence(settings: &Settings) -> Duration {
     settings.lease_ttl() * 3 / 2
 }

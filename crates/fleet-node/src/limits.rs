@@ -43,5 +43,5 @@ pub const PASSING: Duration = Duration::from_millis(400);
 pub const CHANGES_AT_ONCE: u32 = 8;
 /// After so many, one in this time: it is the rhythm in which the original looked.
 pub const CHANGE_EACH: Duration = Duration::from_secs(1);
-/// The guard shows so often, at least, that it is at work.
+/// The longest interval between two keep-alives of the guard.
 pub const PULSE: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ pub struct World<S, H, P> {
     pub remember: Arc<dyn Fn(&Memory) + Send + Sync>,
     /// Is told which units were launched, with their texts.
     pub remember_units: RememberUnits,
-    /// Is called each second at least, as long as what guards this machine's units is at work.
+    /// Keep-alive of the fence: called at least once a second while it works.
     pub alive: Arc<dyn Fn() + Send + Sync>,
 }
 

@@ -100,7 +100,7 @@ impl<S: Store> Requests<S> {
 
     /// Takes units off loaded machines; where they go then, the engine decides by the rules that gave the plan.
     pub async fn rebalance(&self) -> Result<Plan, StoreError> {
-        // Of a copy: with many machines it takes long, and beats and the fence wait for what is known.
+        // On a copy: with many machines it takes long, and heartbeats and the fence need the lock.
         let scheduler = self.known.look_and_ask(|_, scheduler| scheduler.clone());
         let computed = spawn_blocking(move || {
             let moves = scheduler.rebalance();

@@ -62,7 +62,7 @@ struct Word {
     /// What the store has, as far as this machine knows.
     written: Option<String>,
     on_its_way: bool,
-    /// The store refused it when it was last written.
+    /// The store rejected the last write.
     refused: bool,
     /// When it becomes due. Not while it is on its way.
     later: Option<Instant>,
@@ -292,17 +292,17 @@ impl<S: Store> Speaker<S> {
     fn ended(&mut self, key: Key, work: Work, outcome: Result<u64, StoreError>) {
         let Some(word) = self.words.get_mut(&key) else { return };
         let failed = match (&work, &outcome) {
-            // What was written stands, or a renewal is refused next.
+            // The key is still there, or the next renewal is rejected.
             (Work::Refresh, Err(StoreError::Away(why))) => Some(why),
             (_, Err(StoreError::Away(why))) => {
                 word.written = None;
                 Some(why)
             }
-            // For want of a right to write, or because a directory is there: it would be refused again at once.
+            // Missing permission, or a directory of that name: an immediate retry would be rejected as well.
             (Work::Put(_), Err(StoreError::Refused(why))) => {
                 word.written = None;
                 if !std::mem::replace(&mut word.refused, true) {
-                    tracing::error!("the store refuses {}: {why}", key.path());
+                    tracing::error!("cannot write {}: {why}", key.path());
                 }
                 Some(why)
             }

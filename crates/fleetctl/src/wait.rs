@@ -209,7 +209,7 @@ impl Watch<'_> {
             Some(hash) => states
                 .iter()
                 .any(|state| state.machine_id == unit.machine_id && state.hash.eq_ignore_ascii_case(hash)),
-            // The unit is assigned to no machine as soon as that is asked for; its machine has to stop it yet.
+            // The target is removed immediately; the machine may still be stopping the unit.
             None => states.iter().all(is_down),
         }
     }

@@ -67,8 +67,8 @@ struct Process {
     guarded: Arc<AtomicBool>,
 }
 
-/// What a configuration asks for and may not be had, as files of certificates.
-struct Means {
+/// Resources that a configuration names and that may be unavailable, such as certificates.
+struct Resources {
     store: EtcdStore,
     units: Units,
 }
@@ -82,7 +82,7 @@ struct Running {
 /// Why a node ends.
 enum End {
     Stop,
-    Reload(Box<Config>, Box<Means>),
+    Reload(Box<Config>, Box<Resources>),
 }
 
 async fn whole(
@@ -107,9 +107,9 @@ async fn whole(
         me,
         guarded,
     };
-    let mut means = Means::of(&config)?;
+    let mut resources = Resources::of(&config)?;
     loop {
-        let running = process.start(&config, means);
+        let running = process.start(&config, resources);
         let serving = tokio::spawn(fleet_http::serve(
             listeners.copies()?,
             process.api.clone(),
@@ -129,8 +129,8 @@ async fn whole(
         process.end(running, purge).await;
         match end {
             End::Stop => return Ok(()),
-            End::Reload(new, its_means) => {
-                (config, means) = (*new, *its_means);
+            End::Reload(new, new_resources) => {
+                (config, resources) = (*new, *new_resources);
                 log.set(targets(&config));
             }
         }
@@ -169,8 +169,8 @@ async fn until_end(
             () = stop.clone().wait() => return End::Stop,
             _ = hangup.recv() => {
                 notify::reloading(machine::monotonic());
-                if let Some((config, means)) = reloaded(args) {
-                    return End::Reload(Box::new(config), Box::new(means));
+                if let Some((config, resources)) = reloaded(args) {
+                    return End::Reload(Box::new(config), Box::new(resources));
                 }
                 notify::ready("the configuration is as it was: the new one is wrong");
             }
@@ -180,14 +180,14 @@ async fn until_end(
 }
 
 /// None where the configuration is wrong, or what it names can not be had: then the old one stays.
-fn reloaded(args: &[String]) -> Option<(Config, Means)> {
+fn reloaded(args: &[String]) -> Option<(Config, Resources)> {
     let path = file_wanted(args).unwrap_or_default();
     tracing::info!("Reloading configuration from {}", path.display());
     match fleet_config::read(&facts::gather(args)) {
         Ok(Task::Run { config, warnings }) => {
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            match Means::of(&config) {
-                Ok(means) => Some((*config, means)),
+            match Resources::of(&config) {
+                Ok(resources) => Some((*config, resources)),
                 Err(error) => {
                     tracing::error!("{error:#}");
                     None
@@ -202,7 +202,7 @@ fn reloaded(args: &[String]) -> Option<(Config, Means)> {
     }
 }
 
-impl Means {
+impl Resources {
     fn of(config: &Config) -> anyhow::Result<Self> {
         let bus = if config.systemd_user { Bus::Session } else { Bus::System };
         let units = Units::open(&config.units_directory, bus).context("the folder of units")?;
@@ -211,7 +211,7 @@ impl Means {
 }
 
 impl Process {
-    fn start(&self, config: &Config, means: Means) -> Running {
+    fn start(&self, config: &Config, resources: Resources) -> Running {
         let (kept, units_kept) = (self.kept.clone(), self.kept.clone());
         let told = |written: anyhow::Result<()>| {
             if let Err(error) = written {
@@ -219,7 +219,7 @@ impl Process {
             }
         };
         let settings = self.settings(config);
-        let Means { store, units } = means;
+        let Resources { store, units } = resources;
         let world = World {
             // As long as until the next try.
             patient_store: store.patient(config.etcd.request_timeout.max(settings.pause())),

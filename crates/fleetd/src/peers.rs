@@ -1,7 +1,7 @@
 //! Fleetd to fleetd, over UDP: "have you the store?"
 //!
-//! A question is its kind, eight bytes by which its answer is known, and the id of the machine that is asked: at its
-//! address there may be another machine by now, or the one that asks. An answer is no longer than the question.
+//! A request is its kind, a nonce of eight bytes, and the id of the machine that it is meant for: its address may belong to
+//! another machine by now, or to the sender. A response is no longer than the request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const QUESTION: &[u8; 7] = b"fleet2?";
 const HAS: &[u8; 7] = b"fleet2+";
 const HAS_NOT: &[u8; 7] = b"fleet2-";
-/// Of the bytes by which an answer is known.
+/// Length of the nonce.
 const NUMBER: usize = 8;
-/// No question of ours is longer: an id has 32 digits.
+/// Limit of a request: a machine id has 32 digits.
 const LONGEST: usize = 128;
 /// The other one asks the store first, for which it takes its time.
 const PATIENCE: Duration = Duration::from_millis(2500);

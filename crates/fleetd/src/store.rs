@@ -5,8 +5,7 @@ use etcd_client::{Client, Config as ClientConfig, Credentials, Endpoint, Order, 
 use fleet_config::Etcd;
 use fleet_node::EtcdStore;
 
-/// Opens no connection yet. A request that an endpoint does not answer for `etcd_request_timeout` has failed, and the
-/// next one goes to another endpoint.
+/// Opens no connection yet. A request fails after `etcd_request_timeout`, and the next one goes to another endpoint.
 pub fn open(etcd: &Etcd) -> anyhow::Result<EtcdStore> {
     let endpoints: Vec<Endpoint> = etcd
         .servers

@@ -120,7 +120,7 @@ impl Auth {
         if let Some(password) = password {
             user.password = password.clone();
         }
-        // The answer has the roles as they were asked for, as etcd's does.
+        // The response has the roles as requested, like etcd's.
         self.users.insert(name.clone(), with_root_role(user.clone()));
         Ok((Change::User { created: false, user }, 1))
     }
@@ -235,7 +235,7 @@ impl Auth {
         let enabled = input.flag()?;
         let users = input.list(|input| {
             let (name, password) = (input.text()?, PasswordHash(input.text()?));
-            // Of a store of before, in which root may have lost its role.
+            // Older versions stored root without its role.
             Ok(with_root_role(User { name, password, roles: input.texts()? }))
         })?;
         let roles = input.list(Reader::role)?;
@@ -255,7 +255,7 @@ impl Default for Auth {
     }
 }
 
-/// The user root has the root role, whatever is asked for: else nobody could switch auth off again.
+/// User root always has role root: without it nobody could disable auth any more.
 fn with_root_role(mut user: User) -> User {
     if user.name == ROOT && !user.roles.iter().any(|role| role == ROOT) {
         user.roles.push(ROOT.to_owned());

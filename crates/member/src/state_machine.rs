@@ -140,7 +140,7 @@ impl RaftStateMachine<Types> for StateMachine {
         .await??;
         self.applied.proposals.lose_in_flight();
         let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
-        // The new one is in use. What a backup has open meanwhile, the next start removes.
+        // The new state is in use. A backup may have the old one open; the next start removes it.
         if let Err(error) = blocking(&*self.hands, move || transfer::remove(&old)).await? {
             tracing::warn!(%error, "the state that was replaced stays on the disk");
         }

@@ -63,8 +63,8 @@ impl Pieces {
     }
 }
 
-/// Writes a new environment beside the one in use, from the records of a leader. Leaves nothing on the disk unless it is
-/// finished: a transfer may break off again and again.
+/// Writes a new environment beside the one in use, from the records of a leader. Removed on drop unless it is finished:
+/// transfers may fail repeatedly.
 pub struct Replacement {
     part: PathBuf,
     /// `None` once it is closed.
@@ -84,7 +84,7 @@ impl Replacement {
             fs::remove_dir_all(&part).map_err(in_folder)?;
         }
         fs::create_dir(&part).map_err(in_folder)?;
-        // From here on it is removed whatever happens.
+        // Removed on any error from here on.
         let mut replacement = Self { part: part.clone(), checkpoint: None, sum: Sum::default() };
         let checkpoint = replacement.checkpoint.insert(Checkpoint::open(part, EnvFlags::empty())?);
         // SAFETY: without syncs a crash may leave it broken, but under the name of something
@@ -136,14 +136,14 @@ impl Replacement {
         self.close();
         let whole = self.newest()?;
         let in_folder = |error| CheckpointError::Io(whole.clone(), error);
-        // The environment's file is on disk, its name in the folder not yet by POSIX.
+        // POSIX: the file is durable, its directory entry is not yet.
         sync_folder(&self.part).map_err(in_folder)?;
         fs::rename(&self.part, &whole).map_err(in_folder)?;
         sync_folder(whole.parent().unwrap_or(&whole)).map_err(in_folder)?;
         Checkpoint::open(whole, EnvFlags::empty())
     }
 
-    /// A name behind all that are there: another transfer may have been begun before this one, and finished.
+    /// The next free name: another transfer may have finished since this one began.
     fn newest(&self) -> Result<PathBuf, CheckpointError> {
         let root = self.part.parent().unwrap_or(&self.part);
         let in_folder = |error| CheckpointError::Io(root.to_owned(), error);

@@ -78,9 +78,8 @@ fn of_platform(root: &Root) -> Option<PathBuf> {
     (!is_own).then_some(program)
 }
 
-/// `text` with each key's first line replaced, and missing ones added at the end. This program writes one address for both
-/// keys: a public one that differs is a platform's, or an operator's, who would get it back later in each boot, when the
-/// services that are enabled have read the other one.
+/// `text` with each key's first line replaced, and missing ones added at the end. This program writes the same address
+/// to both keys: a public address that differs was set by a platform or an operator, and stays.
 fn merge(text: &str, address: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let value = |key: &str| {

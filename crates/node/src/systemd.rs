@@ -42,10 +42,10 @@ pub trait Service {
     /// 0 where none runs.
     #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
     fn main_pid(&self) -> zbus::Result<u32>;
-    /// How its last run ended: `success`, `exit-code`, `signal`, ...
+    /// Result of the last run: `success`, `exit-code`, `signal`, ...
     #[zbus(property(emits_changed_signal = "false"))]
     fn result(&self) -> zbus::Result<String>;
-    /// How often systemd has started it again by itself.
+    /// How often systemd restarted it.
     #[zbus(property(emits_changed_signal = "false"), name = "NRestarts")]
     fn restarts(&self) -> zbus::Result<u32>;
 }
@@ -94,7 +94,7 @@ where
     })
 }
 
-/// The failed units, and those that ended with a failure and wait to be started again; sorted.
+/// The failed units, and those that failed and wait for their restart; sorted.
 ///
 /// # Errors
 /// systemd does not answer.
@@ -116,7 +116,7 @@ pub async fn failed_units(bus: &zbus::Connection, manager: &ManagerProxy<'_>) ->
     Ok(names)
 }
 
-/// Services of the image that are to run on and on.
+/// Long-running services of the image.
 const LASTING: [&str; 13] = [
     "containerd.service",
     "dbus.service",
@@ -133,8 +133,8 @@ const LASTING: [&str; 13] = [
     "update-engine.service",
 ];
 
-/// How often systemd has started each of them again by itself. An operator's services may be meant to end. One question
-/// for each that runs, and no more: an emulated machine takes tens of milliseconds for one.
+/// How often systemd restarted each of them. Services of an operator may be meant to exit. One call for each that runs: on an
+/// emulated machine a call takes tens of milliseconds.
 ///
 /// # Errors
 /// systemd does not answer.

@@ -236,10 +236,10 @@ fn by_policy(
             _ => Decided::Again(target.clone()),
         };
     }
-    // Its time was over before its reboot: it has its version, or has thrown it away and may fetch it again, and it takes
-    // no place for that.
-    let waits = |machine: &Machine| machine.waits_for_its_reboot();
-    if waits(machine) && machine.last_grant.as_ref().is_some_and(|(version, _)| version == target) {
+    // The grant expired before the reboot. The machine ignores the offer, or has reset its update and needs it again; neither
+    // counts as in progress.
+    let pending = |machine: &Machine| machine.is_reboot_pending();
+    if pending(machine) && machine.last_grant.as_ref().is_some_and(|(version, _)| version == target) {
         return Decided::Again(target.clone());
     }
     if !group.policy.is_open(now, zones) {
@@ -256,7 +256,7 @@ fn by_policy(
     let own_busy = machine.grant.as_ref().map(|grant| (grant.renewed, id.clone()));
     let busy = counts.busy.len() - usize::from(own_busy.is_some_and(|own| counts.busy.contains(&own)));
     let nobody_has_it = group.rollout.as_ref().is_none_or(|rollout| rollout.succeeded == 0);
-    let waiting = counts.installed.len() - usize::from(waits(machine));
+    let waiting = counts.installed.len() - usize::from(pending(machine));
     if group.policy.safe_mode && nobody_has_it && busy + waiting >= 1 {
         return Decided::Nothing(Reason::SafeMode);
     }

@@ -15,7 +15,7 @@ pub struct Counts {
     pub(crate) recent: BTreeSet<(u64, Arc<str>)>,
     /// From when the time of each machine runs that is on its way.
     pub(crate) busy: BTreeSet<(u64, Arc<str>)>,
-    /// When each machine was heard of last that has installed a version, and whose time was over before it booted it.
+    /// Last contact of each machine whose reboot is pending and whose grant has expired.
     pub(crate) installed: BTreeSet<(u64, Arc<str>)>,
 }
 
@@ -38,7 +38,7 @@ impl Share {
             status: machine.status,
             recent: machine.last_grant.as_ref().map(|(_, at)| *at),
             busy: machine.grant.as_ref().map(|grant| grant.renewed),
-            installed: machine.waits_for_its_reboot().then_some(machine.last_seen),
+            installed: machine.is_reboot_pending().then_some(machine.last_seen),
         }
     }
 }

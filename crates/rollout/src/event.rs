@@ -19,7 +19,7 @@ use crate::track::Track;
 struct Failed {
     version: Version,
     code: ErrorCode,
-    /// It does not want the version again.
+    /// The machine rejects the version from now on.
     gave_up: bool,
     text: String,
 }
@@ -72,8 +72,8 @@ impl Fleet {
         self.count_failure(id, track, machine, Failed { version, code, gave_up, text }, now);
     }
 
-    /// The machine has installed a version and was not heard of since: it may be one that does not come up there, and
-    /// can not say so. Whether that counts against what the channel has now.
+    /// The machine installed a version and stopped reporting: the version may not boot there. Returns whether that counts
+    /// against the current rollout.
     pub(crate) fn lost(&mut self, id: &str, track: &Track, machine: &Arc<str>, now: u64) -> bool {
         let Some(app) = self.apps.get_mut(id) else { return false };
         let rollout = app.groups.get(track).and_then(|state| state.group.rollout.as_ref());
@@ -84,7 +84,7 @@ impl Fleet {
             self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
             return false;
         };
-        let text = format!("{machine} has installed {version} and is not heard of since");
+        let text = format!("{machine} installed {version} and stopped reporting");
         let failed = Failed { version, code: ErrorCode(1), gave_up: false, text };
         self.count_failure(id, track, machine, failed, now);
         true

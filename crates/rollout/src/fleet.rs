@@ -23,8 +23,8 @@ pub struct Fleet {
     next: u64,
     /// What changed, and whether that must be on disk before anybody hears of it.
     changes: BTreeMap<Record, bool>,
-    /// Since when machines can be heard; 0 before the first one was, or the first [`Fleet::tick`].
-    hears_since: u64,
+    /// Start of this process as the machines see it: first contact or first [`Fleet::tick`]; 0 before.
+    serving_since: u64,
 }
 
 /// What a new entry says besides its place in the order.
@@ -242,11 +242,11 @@ impl Fleet {
             });
             timed_out += u32::from(vanished == Some(true));
         }
-        // Nobody was heard while this server was down.
-        self.hears_since = if self.hears_since == 0 { now } else { self.hears_since.min(now) };
+        // Machines could not report while this server was down.
+        self.serving_since = if self.serving_since == 0 { now } else { self.serving_since.min(now) };
         let silent = now.saturating_sub(LOST);
         let lost: Vec<Arc<str>> = match app.groups.get(track) {
-            Some(state) if self.hears_since <= silent => {
+            Some(state) if self.serving_since <= silent => {
                 let installed = state.counts.installed.iter();
                 installed
                     .take_while(|(seen, _)| *seen <= silent)

@@ -22,6 +22,6 @@ pub const WAVES: usize = 32;
 pub const FLOORS: usize = 64;
 /// A limit from here on is none, as in the original.
 pub const UNLIMITED: u32 = 900_000;
-/// A machine that has installed a version and is not heard of for so long, in seconds, is lost: it asks each 40 to 50 minutes
-/// while it waits for its reboot, and minutes after that.
+/// Seconds without contact after which a machine that installed a version has failed. It checks every 40 to 50 minutes while
+/// the reboot is pending, and minutes after it.
 pub const LOST: u64 = 100 * 60;

@@ -159,8 +159,8 @@ impl Machine {
         self.failure.as_ref().is_some_and(|failure| failure.version.as_ref() == Some(version))
     }
 
-    /// It has installed a version, and has no place any more: it may wait for a window for long.
-    pub(crate) fn waits_for_its_reboot(&self) -> bool {
+    /// A version is installed and its grant has expired: the reboot may wait for a window for long.
+    pub(crate) fn is_reboot_pending(&self) -> bool {
         self.status == Status::Installed && self.grant.is_none()
     }
 

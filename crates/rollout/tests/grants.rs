@@ -167,7 +167,7 @@ fn machines_that_are_not_heard_of_after_they_installed_a_version_stop_it() {
     let mut world = lost(Policy { safe_mode: true, ..Policy::default() }, &["a"]);
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::Paused));
     assert_eq!(world.group().paused.as_ref().unwrap().by, PausedBy::TimeOuts);
-    assert!(world.told().contains(&"a has installed 2.0.0 and is not heard of since"), "{:?}", world.told());
+    assert!(world.told().contains(&"a installed 2.0.0 and stopped reporting"), "{:?}", world.told());
     let policy = Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() };
     let mut world = lost(policy, &["a", "b"]);
     assert_eq!(world.check("c", "1.0.0"), Err(Reason::Paused));

@@ -296,7 +296,7 @@ fn slots(machine: &Machine, json: bool) -> anyhow::Result<()> {
 /// Progress on stderr: one line that changes on a terminal, else one every ten seconds.
 struct Shown {
     last: Mutex<Option<Instant>>,
-    /// Another version waits for a reboot, and is replaced.
+    /// A pending version is replaced.
     replaces: bool,
 }
 
@@ -313,7 +313,7 @@ impl Watch for Shown {
 
     fn found(&self, version: &str, bytes: u64) {
         eprintln!(" version {version}, {} MiB", bytes >> 20);
-        // Before it is gone: nobody must restart for it meanwhile.
+        // The pending version is gone: locksmithd must not reboot for it.
         if self.replaces {
             refresh();
         }

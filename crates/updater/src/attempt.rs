@@ -93,7 +93,7 @@ impl Updater {
         self.forget_completed()
     }
 
-    /// Nothing waits for a reboot any more, and none will show that a version came up or fell back.
+    /// No reboot is pending any more, and the next boot does not report success or rollback.
     fn forget_completed(&self) -> Result<(), Failure> {
         remove(self.places.completed()).map_err(memory_failed)?;
         self.memory.set_previous_version("").map_err(memory_failed)
@@ -187,7 +187,7 @@ impl Updater {
         }
         // Before anything is written: what follows may end with the power.
         self.memory.set_attempts(&attempts).map_err(memory_failed)?;
-        // The first step takes the image of a version that waits: nobody must restart for it from here on.
+        // The first step removes the boot image of a pending version: no reboot must be requested for it from here on.
         if self.pending().is_some() {
             self.forget_completed()?;
         }
@@ -199,8 +199,7 @@ impl Updater {
             tell(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             secure_boot::check(&self.places, targets)
         })?;
-        // Last, and behind what says that it waits: an attempt that was cut off here would look like a version that was
-        // booted and fell back.
+        // After the pending mark: an attempt that is interrupted in between must not look like a rollback.
         self.mark_pending(&release.version)?;
         self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
         self.memory.set_attempts(&Attempts::default()).map_err(memory_failed)?;

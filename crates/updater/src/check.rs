@@ -48,8 +48,7 @@ impl Updater {
     }
 }
 
-/// What is shown of a check where no update waits for a reboot: one that waits goes on doing so, for whoever restarts the
-/// machine.
+/// Publishes the operation unless a reboot is pending: locksmithd cancels a reboot when the status changes.
 fn show(pending: Option<&String>, watch: &dyn Watch, operation: Operation) {
     if pending.is_none() {
         watch.operation(operation);

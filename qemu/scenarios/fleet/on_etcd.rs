@@ -51,6 +51,7 @@ pub const FUNCTIONAL: Scenario = Scenario {
     about: "the original's functional tests of clients, units and their places hold with Debian's etcd too",
     shared: &[ground::UNITS, FOLDER],
     long_on: &[Nspawn, Qemu],
+    by_name_on: &[],
     run: functional_on_etcd,
     ..ON_ETCD
 };

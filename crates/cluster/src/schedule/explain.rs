@@ -21,7 +21,7 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// Units that name each other in `MachineOf`, in a circle that this one waits for.
     pub circle: Vec<UnitName>,
-    /// It is on a machine that is being drained, and no other one takes it.
+    /// It is on a machine that is being drained, and no other machine is eligible.
     pub stays: bool,
 }
 
@@ -69,7 +69,7 @@ impl Scheduler {
         })
     }
 
-    /// Whether a unit stays on a machine that is being drained.
+    /// Whether no machine is eligible for a unit whose machine is being drained.
     fn stays(&self, state: &UnitState) -> bool {
         let draining = |slot: &usize| {
             self.machine(*slot).is_some_and(|machine| machine.machine.cordon == Cordon::Draining)

@@ -74,7 +74,8 @@ impl Scheduler {
     }
 
     /// Takes off what can not be there any more. Of two that conflict, the later name goes. Units whose peer
-    /// goes, go with it. A machine that is away keeps all of its units: its metadata may not be known, and it may run them.
+    /// goes, go with it. An unreachable machine keeps its units: its metadata may be
+    /// unknown, and it may still run them.
     fn check_machine(&mut self, slot: Slot, tasks: &mut Vec<Task>) {
         loop {
             let Some(machine) = self.machine(slot).filter(|machine| !machine.machine.away) else { return };

@@ -17,21 +17,21 @@ use crate::store::Store;
 
 /// Between two looks while the fence is up: what is down may be started again, by a timer or by another unit.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// systemd's answer on the units' states is waited for so long.
+/// Limit for systemd to report the units' states.
 const ANSWERED: Duration = Duration::from_secs(1);
 /// After a stop that failed.
 const STOP_AGAIN: Duration = Duration::from_secs(1);
-/// Units that start other units. They are stopped first: they would start again what was just stopped.
+/// Units that start other units. They are stopped first, since they would restart what was just stopped.
 const TRIGGERS: [&str; 3] = [".timer", ".path", ".socket"];
 
-/// What was done since the fence is up.
+/// Progress since the fence was raised.
 #[derive(Default)]
 struct Fenced {
-    /// Their stop jobs run.
+    /// Units whose stop job runs.
     stopping: BTreeSet<UnitName>,
-    /// When a stop of them failed.
+    /// When the last stop failed.
     failed: BTreeMap<UnitName, Instant>,
-    /// Their failures are in the journal.
+    /// Units whose failure was logged.
     told: BTreeSet<UnitName>,
 }
 
@@ -75,14 +75,14 @@ fn ended(name: UnitName, failure: Option<String>, fenced: &mut Fenced) {
     fenced.failed.insert(name, Instant::now());
 }
 
-/// Of these units those that are to be stopped now.
+/// The units to stop now.
 fn due(running: &[UnitName], fenced: &Fenced) -> Vec<UnitName> {
     let is_trigger = |name: &&UnitName| TRIGGERS.iter().any(|suffix| name.as_str().ends_with(suffix));
     let is_due = |name: &&UnitName| {
         let waits = fenced.failed.get(*name).is_some_and(|failed| failed.elapsed() < STOP_AGAIN);
         !waits && !fenced.stopping.contains(*name)
     };
-    // One that systemd does not stop holds up nothing.
+    // A trigger that cannot be stopped does not delay the others.
     let (triggers, others): (Vec<_>, Vec<_>) = running.iter().filter(is_due).partition(is_trigger);
     let first = if triggers.is_empty() { others } else { triggers };
     first.into_iter().cloned().collect()
@@ -101,8 +101,8 @@ async fn kill<S: Store, H: Hands>(agent: &Agent<S, H>, names: Vec<UnitName>, tol
     }
 }
 
-/// What runs of what others could take over, by systemd's word, not by what fleetd did with it: a unit that is only loaded
-/// runs where a timer or another unit has started it. Where systemd does not say, any of them may run.
+/// Takeable units that are active according to systemd, whatever fleetd did with them: a unit that is only loaded runs where a
+/// timer or another unit started it. All of them where systemd does not respond.
 async fn running<S: Store, H: Hands>(agent: &Agent<S, H>) -> Vec<UnitName> {
     let names: Vec<UnitName> = agent.takeable().into_iter().collect();
     if names.is_empty() {
@@ -115,7 +115,7 @@ async fn running<S: Store, H: Hands>(agent: &Agent<S, H>) -> Vec<UnitName> {
     names.into_iter().filter(runs).collect()
 }
 
-/// And why it was not stopped.
+/// The unit, and the error if it was not stopped.
 async fn stop<S: Store, H: Hands>(agent: Agent<S, H>, name: UnitName) -> (UnitName, Option<String>) {
     agent.will_stop(&name);
     let stopped = agent.hands.stop(&name).await;

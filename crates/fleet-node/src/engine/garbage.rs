@@ -14,12 +14,12 @@ use crate::store::{Only, Store, StoreError};
 pub struct Collector {
     garbage: Garbage,
     next: Duration,
-    /// What may be deleted, as of the last look.
+    /// Unit files to delete, as of the last scan.
     old: Vec<UnitHash>,
 }
 
 impl Collector {
-    /// Deletes one text at most: between two calls the lease is to be renewed.
+    /// Deletes one text at most: the lease is renewed between two calls.
     pub async fn step<S: Store>(&mut self, engine: &Engine<S>) {
         let now = engine.settings.clock.now();
         if now >= self.next {
@@ -36,13 +36,13 @@ impl Collector {
     }
 }
 
-/// Whether it was deleted, and stays so.
+/// Whether the text was deleted for good.
 async fn delete<S: Store>(engine: &Engine<S>, hash: UnitHash) -> Result<bool, StoreError> {
     let key = Key::Unit(hash);
     let is_used = || engine.known.look(|view| view.is_used(hash));
     let Some(stored) = engine.store.get(&key).await?.filter(|_| !is_used()) else { return Ok(false) };
     let deleted = engine.store.delete(&key, Only::Index(stored.index)).await?;
-    // Who submitted a unit with this text meanwhile has found it there, and written nothing.
+    // A client that submitted a unit with this text meanwhile found it present and did not write it.
     let seen = timeout(SEEN, engine.known.reached(deleted)).await;
     if seen.is_ok() && !is_used() {
         return Ok(true);

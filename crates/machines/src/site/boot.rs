@@ -36,7 +36,7 @@ impl Site {
         waits: &mut Vec<(String, Option<Instant>)>,
         watch: Watcher<'_>,
     ) -> Result<(), SiteError> {
-        // Also where all machines run: these may have died beside them.
+        // Even if all machines run: the helpers may have been killed.
         self.ensure_lan()?;
         self.ensure_discovery()?;
         for name in names {

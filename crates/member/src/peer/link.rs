@@ -245,15 +245,15 @@ impl Keeper {
         }
     }
 
-    /// Writes all of it. False where the connection is broken, or the other side takes nothing for [`Pace::silence`]: what
-    /// a network has swallowed would be waited for until the kernel tries again, minutes after it is whole again.
+    /// Writes all of it. False if the connection is broken, or makes no progress for [`Pace::silence`]: the kernel's
+    /// retransmission back-off would otherwise hold it for minutes after a partition has healed.
     async fn write(&self, write: &mut WriteHalf<BoxedStream>, mut out: &[u8], pending: &Pending) -> bool {
         while !out.is_empty() {
             let taken = match write.write(out).now_or_never() {
                 Some(taken) => taken,
                 None => match tokio::time::timeout(self.pace.silence, write.write(out)).await {
                     Ok(taken) => {
-                        // It made room: a long message is on its way, behind which no ping is answered yet.
+                        // Progress of a long message, behind which pings wait, is a sign of life.
                         pending.hear();
                         taken
                     }

@@ -82,7 +82,7 @@ impl<'a> Examination<'a> {
             }
             let restarted = facts.as_ref().map(|facts| self.restarted(&facts.restarts)).unwrap_or_default();
             if !restarted.is_empty() {
-                // What ends again and again is up in between.
+                // A service in a crash loop is active in between.
                 to_settle = self.settings.settle;
             }
             let checks = self.round(facts.as_ref(), &restarted);
@@ -94,7 +94,10 @@ impl<'a> Examination<'a> {
                     );
                     self.journal.say(Priority::Info, None, &line);
                     self.write(Health::Checking, &checks)?;
-                    pause(std::mem::take(&mut to_settle));
+                    let settle = std::mem::take(&mut to_settle);
+                    pause(settle);
+                    // On a slow machine the time may be over: the second check has time for retries as well.
+                    deadline = deadline.max(Instant::now() + settle.min(self.settings.limit));
                     self.forget();
                     continue;
                 }
@@ -182,13 +185,9 @@ impl<'a> Examination<'a> {
             failed_units: units::counted(&facts.failed_units),
             online: network::online(self.root),
         };
-        // A full disk is no reason to take another version: it would be as full.
+        // A full disk is no reason for a rollback: the other version has the same disk.
         if let Err(error) = good::write(self.root, &boot) {
-            self.journal.say(
-                Priority::Warning,
-                None,
-                &format!("this good boot is not remembered: {error:#}"),
-            );
+            self.journal.say(Priority::Warning, None, &format!("cannot record this good boot: {error:#}"));
         }
         self.write(Health::Healthy, checks)?;
         let count = |state: State| checks.iter().filter(|check| check.state == state).count();
@@ -359,7 +358,7 @@ mod tests {
         assert_eq!(machine.examine(true, LIMIT, &[("active", &[])]), (healthy(3), vec![120]));
         assert_eq!(fs::read_to_string(machine.0.path().join("own")).unwrap(), "x\nx\n");
 
-        // What ends and is started again, like that which fails and waits to be, is not well.
+        // A restart between the two checks begins the settle time anew.
         let restarts = [1, 2, 2, 2].into_iter();
         let mut restarts = restarts.map(|times| BTreeMap::from([("a.service".to_owned(), times)]));
         let settings = Settings::from(|_| None).unwrap();

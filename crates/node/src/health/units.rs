@@ -26,10 +26,10 @@ pub fn counted(failed: &[String]) -> Vec<String> {
     failed.iter().filter(|name| !OWN.contains(&name.as_str())).cloned().collect()
 }
 
-/// `restarted` were started again by themselves since the last look.
+/// `restarted`: services that systemd restarted since the last check.
 pub fn check(good: Option<&GoodBoot>, failed: &[String], restarted: &[String]) -> Check {
     if !restarted.is_empty() {
-        let why = format!("ended while they were looked at, and were started again: {}", listed(restarted));
+        let why = format!("restarted by systemd since the last check: {}", listed(restarted));
         return Check::new("units", State::Failed, why);
     }
     let Some(good) = good else {

@@ -1,4 +1,4 @@
-//! The update agent of this version: one that can not be replaced by a newer one is not good.
+//! The update agent of this version: a version that cannot be updated is not good.
 
 use super::check::{Check, State};
 
@@ -27,7 +27,7 @@ pub fn check(unit: Option<&Unit>) -> Check {
         (_, "inactive", _) => skipped(&format!("{UNIT} does not run")),
         (_, "active", Some(Ok(()))) => Check::new(NAME, State::Passed, format!("{UNIT} answers")),
         (_, "active", Some(Err(why))) => {
-            Check::new(NAME, State::Failed, format!("{UNIT} does not say its status: {why}"))
+            Check::new(NAME, State::Failed, format!("{UNIT} does not report its status: {why}"))
         }
         _ => Check::new(NAME, State::Failed, format!("{UNIT} is {} ({})", unit.active, unit.sub)),
     }
@@ -52,7 +52,7 @@ mod tests {
         let (state, why) = check("loaded", "active", "running", Some(Err("no such name".into())));
         assert_eq!(
             (state, why.as_str()),
-            (State::Failed, "update-engine.service does not say its status: no such name")
+            (State::Failed, "update-engine.service does not report its status: no such name")
         );
         assert_eq!(check("loaded", "failed", "failed", None).0, State::Failed);
         assert_eq!(check("loaded", "active", "running", Some(Ok(()))).0, State::Passed);
