@@ -282,7 +282,7 @@ fn a_machine_that_is_away_keeps_units_whose_metadata_it_does_not_show() {
     away.away = true;
     cluster.scheduler.set_machine(away);
     assert_eq!(cluster.rest(), ["a.service m1"]);
-    // Back without it, it can not have the unit.
+    // Present again without the metadata, it is not eligible.
     cluster.scheduler.set_machine(machine_of("m1"));
     assert_eq!(cluster.rest(), ["a.service -"]);
 }

@@ -40,8 +40,7 @@ impl EtcdStore {
             "" => "/".to_owned(),
             inner => format!("/{inner}/"),
         };
-        let client = client.with_timeouts(timeout, timeout * READING);
-        Self { client, prefix, timeout, refreshes: Arc::default() }
+        Self { client, prefix, timeout, refreshes: Arc::default() }.patient(timeout)
     }
 
     /// The same store, through the same preferred endpoint, with a longer timeout.

@@ -179,7 +179,7 @@ async fn until_end(
     }
 }
 
-/// None where the configuration is wrong, or what it names can not be had: then the old one stays.
+/// `None` if the configuration is invalid or a resource that it names is unavailable: the old one stays.
 fn reloaded(args: &[String]) -> Option<(Config, Resources)> {
     let path = file_wanted(args).unwrap_or_default();
     tracing::info!("Reloading configuration from {}", path.display());

@@ -80,8 +80,8 @@ async fn ask(address: SocketAddr, id: &MachineId) -> std::io::Result<[u8; 7]> {
     }
 }
 
-/// Answers what others ask this machine, `me`, for ever. A port that can not be had is tried again: meanwhile others get no answer, and stop
-/// their units in doubt.
+/// Answers requests to this machine, `me`, for ever. A port that cannot be bound is retried: meanwhile the other machines get
+/// no response, and stop their units in doubt.
 pub async fn answer<F: Future<Output = bool> + Send + 'static>(
     port: u16,
     me: MachineId,

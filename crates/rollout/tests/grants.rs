@@ -147,7 +147,7 @@ fn one_machine_goes_first_in_safe_mode() {
     assert_eq!(world.check("b", "1.0.0"), Ok("2.0.0".into()));
 }
 
-/// Who is dead can not say so.
+/// A version that does not boot cannot report its failure.
 #[test]
 fn machines_that_are_not_heard_of_after_they_installed_a_version_stop_it() {
     let hour = 3600;

@@ -58,7 +58,7 @@ pub fn fleet() -> Fleet {
     fleet
 }
 
-/// What was told to be kept.
+/// The records to persist.
 #[derive(Debug, Default)]
 pub struct Kept(BTreeMap<Record, String>);
 
@@ -115,7 +115,7 @@ impl World {
         self.fleet.set_policy("keelson", &track("alpha"), policy, self.now, &zones).unwrap();
     }
 
-    /// With what was told to be kept since the beginning.
+    /// With the records that were persisted since the beginning.
     pub fn restart(&mut self) {
         let mut kept = Kept::default();
         kept.take(&mut self.fleet);
