@@ -87,14 +87,18 @@ pub fn share_tag(index: usize) -> String {
     format!("share{index}")
 }
 
-/// `nofail`: a machine whose folder is gone has to come up, to say so.
+const SHARE_OPTIONS: &str =
+    "trans=virtio,version=9p2000.L,msize=262144,nofail,x-systemd.requires=modprobe@9pnet_virtio.service";
+
+/// The lines of fstab for the folders that the host shares. `nofail`: a machine whose folder is gone
+/// still has to come up. The module is loaded first: 9pnet_virtio registers its transport before it
+/// finds its devices, and a mount beside udev's load of the module fails with "no channels available".
 fn mounts(cluster: &Cluster) -> String {
     let mut lines = String::new();
     for (index, folder) in cluster.shared.iter().enumerate() {
         let (tag, guest) = (share_tag(index), &folder.guest);
         // invariant: writing to a String can not fail.
-        writeln!(lines, "{tag} {guest} 9p trans=virtio,version=9p2000.L,msize=262144,nofail 0 0")
-            .unwrap_or_default();
+        writeln!(lines, "{tag} {guest} 9p {SHARE_OPTIONS} 0 0").unwrap_or_default();
     }
     lines
 }
