@@ -4,6 +4,7 @@
 //! then it tells who the members are, and turns their connections into peer connections.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use etcd_config::bootstrap::Wish;
 use etcd_http::PeerFront;
@@ -14,6 +15,8 @@ use hyper::{Request, Response, StatusCode};
 use member::Member;
 
 use crate::backend::MemberBackend;
+
+const IDLE: Duration = Duration::from_secs(60);
 
 /// What is served once there is a member.
 struct Running {
@@ -79,6 +82,11 @@ impl Handler for PeerPort {
             // invariant: the head is made of constants.
             Err(_) => Reply::Answer(self.waiting()),
         }
+    }
+
+    /// This port has few places: who says nothing must not keep members from theirs.
+    fn idle_limit(&self) -> Option<Duration> {
+        Some(IDLE)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kv::watch::{Hub, Then};
 use kv::watch_queue::{Sender, Sent};
-use kv::{Command, Outcome, Store};
+use kv::{Outcome, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -112,6 +112,16 @@ impl Applied {
         removed && inner.membership.get_node(&member_id).is_none()
     }
 
+    /// Whether this is one of raft's configuration, or of the record of members.
+    pub fn is_member(&self, member_id: u64) -> bool {
+        let inner = self.inner.read();
+        inner.membership.get_node(&member_id).is_some() || inner.store.membership().get(member_id).is_some()
+    }
+
+    pub fn has_no_members(&self) -> bool {
+        self.inner.read().membership.nodes().next().is_none()
+    }
+
     /// Whether the state records a disk of the member, and that is another.
     pub fn has_other_disk(&self, member_id: u64, disk: u128) -> bool {
         let recorded = self.inner.read().store.membership().disk(member_id);
@@ -160,11 +170,7 @@ impl Applied {
     /// Applies one batch, tells watchers, then answers this member's own callers.
     pub fn apply_batch(&self, log_id: LogId, batch: &Batch) -> Result<(), UnreadableCommand> {
         let unreadable = |source| UnreadableCommand { index: log_id.index, source };
-        let mut commands = Vec::new();
-        for bytes in batch.commands() {
-            let mut rest = &bytes[..];
-            commands.push(Command::decode(&mut rest).map_err(unreadable)?);
-        }
+        let commands = batch.decode().map_err(unreadable)?;
         let id = batch.id();
         let ours = self.proposals.is_ours(&id);
         let mut outcomes = Vec::with_capacity(if ours { commands.len() } else { 0 });

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Clock;
 use crate::limits::{CLOCK_IS_WRONG, EXPIRY_PERIOD, FOLLOWING_THE_CLOCK, SLOW_ANSWER};
+use crate::noted_time::Before;
 
 /// What a member says of the time when it is asked whether it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub struct Told {
 pub struct ClusterTime {
     clock: Arc<dyn Clock>,
     own: u64,
+    before: Before,
     hand: Mutex<Hand>,
     /// Whether it is the cluster's, and not just what this machine's clock was set to at the start.
     settled: watch::Sender<bool>,
@@ -58,11 +60,11 @@ impl Hand {
 }
 
 impl ClusterTime {
-    /// Of the member `own`.
-    pub fn new(clock: Arc<dyn Clock>, own: u64) -> Self {
-        let (time, at) = (Timestamp::from(clock.now()), clock.even());
+    /// Of the member `own`, which knew this `before` its start.
+    pub fn new(clock: Arc<dyn Clock>, own: u64, before: Before) -> Self {
+        let (time, at) = (begins(before, &*clock), clock.even());
         let hand = Hand { time, at, leader: None, led_since: at, told_of_difference: false };
-        Self { clock, own, hand: Mutex::new(hand), settled: watch::Sender::new(false) }
+        Self { clock, own, before, hand: Mutex::new(hand), settled: watch::Sender::new(false) }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -79,6 +81,12 @@ impl ClusterTime {
 
     fn is_settled(&self) -> bool {
         *self.settled.borrow()
+    }
+
+    /// The time if it is the cluster's, and the moment of the clock's even time.
+    pub fn known(&self) -> Option<(Timestamp, Duration)> {
+        let at = self.clock.even();
+        self.is_settled().then(|| (self.hand.lock().now(at), at))
     }
 
     /// What others are told.
@@ -127,11 +135,15 @@ impl ClusterTime {
         hand.leader == Some(self.own) && !self.is_settled() && (alone || led_for >= EXPIRY_PERIOD)
     }
 
-    /// The cluster's time begins with what this machine's clock shows: a majority agreed that this member leads.
+    /// The cluster's time goes on from what this member knew before its start, or begins with what its machine's clock
+    /// shows: a majority agreed that it leads.
     pub fn begin(&self) {
         let mut hand = self.hand.lock();
         if !self.is_settled() {
-            hand.set(Timestamp::from(self.clock.now()), self.clock.even());
+            if !matches!(self.before, Before::Now(_)) {
+                // The clock may have been set since the start.
+                hand.set(begins(self.before, &*self.clock), self.clock.even());
+            }
             self.settled.send_replace(true);
         }
     }
@@ -158,6 +170,15 @@ impl ClusterTime {
         }
         hand.told_of_difference = differs;
         Some(time)
+    }
+}
+
+fn begins(before: Before, clock: &dyn Clock) -> Timestamp {
+    let wall = Timestamp::from(clock.now());
+    match before {
+        Before::Nothing => wall,
+        Before::Now(time) => time,
+        Before::AtLeast(time) => wall.max(time),
     }
 }
 
@@ -199,7 +220,30 @@ mod tests {
 
     fn machine() -> (Arc<Watch>, ClusterTime) {
         let watch = Arc::new(Watch::default());
-        (Arc::<Watch>::clone(&watch), ClusterTime::new(watch, OWN))
+        (Arc::<Watch>::clone(&watch), ClusterTime::new(watch, OWN, Before::Nothing))
+    }
+
+    /// The time that a lone member begins with, on a machine whose clock is set while it starts.
+    fn begun(before: Before, set: i64) -> Timestamp {
+        let watch = Arc::new(Watch::default());
+        let time = ClusterTime::new(Arc::<Watch>::clone(&watch) as Arc<dyn Clock>, OWN, before);
+        watch.set(set);
+        time.led_by(Some(OWN));
+        watch.pass(TICK);
+        time.begin();
+        time.known().unwrap().0
+    }
+
+    #[test]
+    fn a_restart_goes_on_from_what_was_known_before() {
+        let wall = Timestamp::from_unix_nanos(1_000_000 * 1_000_000_000);
+        let hour = Duration::from_secs(HOUR.unsigned_abs());
+        assert_eq!(begun(Before::Nothing, HOUR), wall.plus(hour).plus(TICK));
+        for set in [-HOUR, HOUR] {
+            assert_eq!(begun(Before::Now(wall.minus(hour)), set), wall.minus(hour).plus(TICK));
+        }
+        assert_eq!(begun(Before::AtLeast(wall), -HOUR), wall);
+        assert_eq!(begun(Before::AtLeast(wall), HOUR), wall.plus(hour).plus(TICK));
     }
 
     fn leader() -> (Arc<Watch>, ClusterTime) {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::disk_times::DiskTimes;
 use crate::peer_times::PeerTimes;
@@ -12,19 +14,14 @@ pub trait Clock: Send + Sync + 'static {
     /// What stands on the wall, and may be set.
     fn now(&self) -> SystemTime;
 
-    /// Time since some moment: it goes on evenly and nobody sets it.
+    /// Time since some moment, the same for all processes of one run of the machine: it goes on evenly and nobody
+    /// sets it.
     fn even(&self) -> Duration;
 }
 
 /// The machine's own clock.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemClock(Instant);
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
-}
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> SystemTime {
@@ -32,7 +29,8 @@ impl Clock for SystemClock {
     }
 
     fn even(&self) -> Duration {
-        self.0.elapsed()
+        let now = clock_gettime(ClockId::Monotonic);
+        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
     }
 }
 
@@ -101,7 +99,7 @@ impl MemberConfig {
             kept_entries: crate::limits::LOG_KEPT_ENTRIES,
             log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
             cluster_version: "2.3.0".to_owned(),
-            clock: Arc::new(SystemClock::default()),
+            clock: Arc::new(SystemClock),
             disk_times: Arc::new(()),
             peer_times: Arc::new(()),
         }

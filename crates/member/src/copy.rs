@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use kv::{Command, Store};
+use kv::Store;
 use raft_log::disk::Disk;
 use raft_log::{Log, Look, Purged, RealDisk};
 
@@ -268,9 +268,8 @@ fn apply_log(look: &Look<RealDisk>, next: u64, store: &mut Store) -> Result<Opti
             let entry = Reader::new(record.payload).entry(index);
             let entry = entry.map_err(|error| CopyError::Entry(index, error))?;
             if let Payload::Normal(batch) = &entry.payload {
-                for bytes in batch.commands() {
-                    let command = Command::decode(&mut &bytes[..]);
-                    store.apply(&command.map_err(|error| CopyError::Command(index, error))?);
+                for command in batch.decode().map_err(|error| CopyError::Command(index, error))? {
+                    store.apply(&command);
                 }
             }
             last = Some(entry.log_id);

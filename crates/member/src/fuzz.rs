@@ -65,7 +65,7 @@ impl Host for Called {
 }
 
 impl Conversation for Called {
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
         false
     }
 

@@ -52,6 +52,7 @@ impl Host for MemberHost {
         Box::new(MemberConversation {
             from: hello.from,
             disk: hello.disk,
+            met: self.peers.is_known(hello.from),
             peers: Arc::clone(&self.peers),
             room: self.room.clone(),
             applied: Arc::clone(&self.applied),
@@ -69,6 +70,8 @@ impl Host for MemberHost {
 struct MemberConversation {
     from: u64,
     disk: u128,
+    /// Whether its disk was compared with the one that it was met with before.
+    met: bool,
     peers: Arc<Peers>,
     room: Room,
     applied: Arc<Applied>,
@@ -133,7 +136,13 @@ fn done() -> Handling {
 impl Conversation for MemberConversation {
     /// A removed member learns it when it calls again. A removed leader goes on until it has
     /// handed over. So does one whose disk turned out to be another than the recorded one, at once.
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
+        if !self.met && self.peers.is_known(self.from) {
+            if !self.peers.meet(self.from, self.disk).unwrap_or(false) {
+                return true;
+            }
+            self.met = true;
+        }
         if self.applied.has_other_disk(self.from, self.disk) {
             return true;
         }
@@ -150,6 +159,8 @@ impl Conversation for MemberConversation {
                 Box::pin(async move { Ok(answer) })
             }
             message::OTHER_DISK => match message::read_other_disk(contents) {
+                // The port may be open to others than members: one frame of theirs must not end this one.
+                Ok(_) if !self.peers.may_refuse(self.from) => failed("a refusal of no member"),
                 Ok(disk) => {
                     self.peers.told_of_other_disk(self.from, disk);
                     done()
@@ -226,6 +237,12 @@ impl MemberConversation {
         if self.leadership.borrow().leader != Some(request.leader) {
             return failed("not the leader that the batch was made for");
         }
+        // Every member would stop at such an entry, and at each start again.
+        if let Err(error) = request.batch.decode() {
+            tracing::error!(%error, member = format_args!("{:x}", request.batch.id().origin),
+                "a member's batch of commands cannot be decoded, and is refused");
+            return failed("a batch that cannot be decoded");
+        }
         let acceptance = self.accepted.lock().accept(&request);
         match acceptance {
             Acceptance::New => {}
@@ -267,6 +284,7 @@ fn text(error: impl std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use etcd_api::Unavailable;
     use kv::Command;
 
     use super::*;
@@ -296,6 +314,51 @@ mod tests {
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(30), settled).await.unwrap();
+        member.stop().await;
+    }
+
+    /// Cluster and member ids stand in every answer to a client.
+    #[tokio::test]
+    async fn a_stranger_leaves_nothing_behind_and_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = lone::config(folder.path());
+        let member = lone::start(&config).await;
+        let disk = member.inner.peers.identity().disk;
+        for from in 100..200 {
+            let hello = Hello { versions: (1, 1), cluster_id: config.cluster_id, from, to: OWN, disk: 0 };
+            // It may be a leader that this member does not know yet.
+            member.inner.host.admit(&hello).unwrap();
+            let mut conversation = member.inner.host.converse(&hello);
+            assert!(!conversation.is_over());
+            let refusal = conversation.handle(message::OTHER_DISK, message::other_disk(disk)).await;
+            assert!(refusal.is_err());
+        }
+        assert!(member.inner.peers.stopping().borrow().is_none());
+        assert!(!config.data_dir.join("peer-disks").exists());
+        member.stop().await;
+    }
+
+    /// In the log it would stop every member for good.
+    #[tokio::test]
+    async fn a_batch_that_cannot_be_decoded_does_not_enter_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = lone::config(folder.path());
+        let member = lone::start(&config).await;
+        let hello = Hello { versions: (1, 1), cluster_id: config.cluster_id, from: 7, to: OWN, disk: 0 };
+        let leader = member.inner.leadership.borrow().leader.unwrap();
+        let good = Command::SetClusterVersion { version: "2.3.0".to_owned() };
+        let mut damaged = encode(&good).to_vec();
+        damaged[1] ^= 0x80;
+        let commands = [encode(&good), damaged.into()];
+        let id = BatchId { origin: 7, incarnation: 1, sequence: 0 };
+        let batch = Batch::new(id, commands.iter());
+        let request = message::propose(&Propose { leader, oldest: 0, batch });
+        let answer = member.inner.host.converse(&hello).handle(message::PROPOSE, request).await;
+        assert!(answer.unwrap_err().contains("cannot be decoded"));
+        // The same of this member's own.
+        let answer = member.inner.applied.proposals.push(vec![commands[1].clone()]).unwrap().remove(0);
+        assert_eq!(answer.await.unwrap().unwrap_err(), Unavailable::Cancelled);
+        member.propose(&good).await.unwrap();
         member.stop().await;
     }
 }

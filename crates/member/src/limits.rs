@@ -25,6 +25,8 @@ pub const PEER_QUEUE: usize = 1_024;
 pub const PINGS_IN_FLIGHT: usize = 16;
 /// Append requests that one leader keeps on their way to one follower.
 pub const APPENDS_IN_FLIGHT: usize = 32;
+/// A peer connection over which nothing comes is closed: members ping each other many times a second.
+pub const PEER_IDLE: Duration = Duration::from_secs(60);
 /// Connecting, TLS and the two hellos together.
 pub const DIAL_TIME: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two attempts to reach a member.
@@ -70,6 +72,11 @@ pub const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
 pub const FOLLOWING_THE_CLOCK: u32 = 50;
 /// What a member says of the time in an answer that took longer is not believed.
 pub const SLOW_ANSWER: Duration = Duration::from_secs(1);
+/// The time is noted for the next start where the last note would be off by this, or is this old.
+pub const NOTE_TIME_OFF: Duration = Duration::from_millis(50);
+pub const NOTE_TIME_PERIOD: Duration = Duration::from_secs(60);
+/// A note of another run of the machine that is further ahead of its clock is of a clock that was wrong.
+pub const MAX_TIME_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// A clock that differs by more from the cluster's time is worth a word.
 pub const CLOCK_IS_WRONG: Duration = Duration::from_secs(1);
 /// The leader compares the members with raft's configuration this often.

@@ -1,7 +1,7 @@
 //! The other members as this one reaches them: a link to each, who may be talked to, and what was
 //! measured. It must never talk to a removed member, or to one whose disk was replaced.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +35,16 @@ pub enum StopReason {
     Failed(String),
 }
 
+/// What a member knows of itself and the others before it talks to any.
+pub struct Known {
+    pub identity: Identity,
+    /// The members that it was told of at its start.
+    pub first: BTreeSet<u64>,
+    pub disks: PeerDisks,
+}
+
 pub struct Peers {
-    identity: Identity,
-    disks: PeerDisks,
+    known: Known,
     network: Arc<dyn Network>,
     pace: Pace,
     applied: Arc<Applied>,
@@ -96,8 +103,7 @@ impl Measured {
 
 impl Peers {
     pub fn new(
-        identity: Identity,
-        disks: PeerDisks,
+        known: Known,
         network: Arc<dyn Network>,
         pace: Pace,
         applied: Arc<Applied>,
@@ -105,8 +111,7 @@ impl Peers {
         time: Arc<ClusterTime>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            identity,
-            disks,
+            known,
             network,
             pace,
             applied,
@@ -120,7 +125,7 @@ impl Peers {
     }
 
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.known.identity
     }
 
     /// The time that all members go by.
@@ -216,9 +221,20 @@ impl Peers {
         members.all(|id| told.get(&id).is_some_and(|told| told.version >= VERSION_OF_DISKS))
     }
 
+    /// Whether this is a member by all that this one knows. One that is behind may be called by a leader that it does not
+    /// know yet.
+    pub fn is_known(&self, member: u64) -> bool {
+        self.known.first.contains(&member) || self.applied.is_member(member)
+    }
+
+    /// Whether this member's word that the disk is another counts. One whose data is lost knows nobody.
+    pub fn may_refuse(&self, member: u64) -> bool {
+        self.is_known(member) || self.applied.has_no_members()
+    }
+
     /// Whether `disk` is the one that `member` is recorded with, and that this member met it with.
-    fn meet(&self, member: u64, disk: u128) -> io::Result<bool> {
-        Ok(!self.applied.has_other_disk(member, disk) && self.disks.meet(member, disk)?)
+    pub fn meet(&self, member: u64, disk: u128) -> io::Result<bool> {
+        Ok(!self.applied.has_other_disk(member, disk) && self.known.disks.meet(member, disk)?)
     }
 
     fn met(&self, member: u64, version: u16) {
@@ -227,7 +243,7 @@ impl Peers {
 
     /// Another member does not talk to `disk`.
     pub fn told_of_other_disk(&self, by: u64, disk: u128) {
-        if disk == self.identity.disk {
+        if disk == self.known.identity.disk {
             tracing::error!(by = format!("{by:x}"), "a member refuses this one's disk");
             self.stop(StopReason::DiskReplaced);
         }
@@ -241,10 +257,10 @@ impl Peers {
             tracing::warn!(caller, cluster, reason = %refused, "a peer is refused");
             Err(refused)
         };
-        if hello.cluster_id != self.identity.cluster_id {
+        if hello.cluster_id != self.known.identity.cluster_id {
             return refused(Refused::OtherCluster);
         }
-        if hello.to != self.identity.member_id {
+        if hello.to != self.known.identity.member_id {
             return refused(Refused::OtherMember);
         }
         let Some(version) = common_version(hello.versions) else {
@@ -253,10 +269,17 @@ impl Peers {
         if self.applied.is_gone(hello.from) {
             return refused(Refused::Removed);
         }
-        match self.meet(hello.from, hello.disk) {
+        // What a stranger says of itself is not written down: anybody could fill the disk, or take a member's place.
+        let met = match self.is_known(hello.from) {
+            true => self.meet(hello.from, hello.disk),
+            false => Ok(!self.applied.has_other_disk(hello.from, hello.disk)),
+        };
+        match met {
             Ok(true) => {
-                self.met(hello.from, version);
-                Ok(Welcome { version, disk: self.identity.disk })
+                if self.is_known(hello.from) {
+                    self.met(hello.from, version);
+                }
+                Ok(Welcome { version, disk: self.known.identity.disk })
             }
             Ok(false) => refused(Refused::OtherDisk),
             Err(error) => {
@@ -271,10 +294,10 @@ impl Gate for Peers {
     fn hello(&self, to: u64) -> Hello {
         Hello {
             versions: VERSIONS,
-            cluster_id: self.identity.cluster_id,
-            from: self.identity.member_id,
+            cluster_id: self.known.identity.cluster_id,
+            from: self.known.identity.member_id,
             to,
-            disk: self.identity.disk,
+            disk: self.known.identity.disk,
         }
     }
 

@@ -184,6 +184,18 @@ impl Proposals {
         self.wake.notify_one();
     }
 
+    /// A batch that was given to no leader never will be.
+    pub fn cancel(&self, sequence: u64) {
+        let mut inner = self.inner.lock();
+        let Some(flight) = inner.in_flight.remove(&sequence) else { return };
+        inner.settle(flight.answers.len(), flight.size());
+        drop(inner);
+        self.wake.notify_one();
+        for answer in flight.answers {
+            answer.send(Err(Unavailable::Cancelled)).ok();
+        }
+    }
+
     /// Everything that waits is answered, and nothing is taken any more.
     pub fn stop(&self) {
         let mut inner = self.inner.lock();

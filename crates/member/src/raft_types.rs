@@ -1,9 +1,10 @@
 //! The types that openraft is used with. Commands stay encoded here: the log and the wire carry
-//! them as they are, and only the state machine decodes them.
+//! them as they are. A batch is decoded as a whole before it may enter the log, and when it is applied.
 
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kv::{Command, DecodeError};
 
 /// A member's peer URLs, as raft's configuration carries them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,6 +91,12 @@ impl Batch {
             at += 4 + length;
             self.0.slice(at - length..at)
         })
+    }
+
+    /// The commands themselves. What cannot be decoded must not enter the log: no member could apply it, nor anything
+    /// behind it.
+    pub fn decode(&self) -> Result<Vec<Command>, DecodeError> {
+        self.commands().map(|bytes| Command::decode(&mut &bytes[..])).collect()
     }
 
     pub fn bytes(&self) -> &Bytes {

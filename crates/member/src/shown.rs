@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::boot;
 use crate::codec::{self, Reader};
 use crate::raft_types::LogId;
 
 const NAME: &str = "shown";
 const MAGIC: u64 = u64::from_be_bytes(*b"KSSHOWN1");
-/// Tells one run of the machine from the next, which may have lost what was not flushed.
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 pub struct Shown {
     file: File,
     path: PathBuf,
+    /// Another run of the machine may have lost what was not flushed.
     boot: u128,
     /// The last place that readers may see; places that are applied once more are not noted again.
     last: Option<LogId>,
@@ -31,10 +31,7 @@ pub struct Shown {
 
 /// The place that readers saw last, if that is certain, and where the next ones are noted.
 pub fn open(data_dir: &Path) -> io::Result<(Shown, Option<LogId>)> {
-    let boot = fs::read_to_string(BOOT).ok();
-    let boot = boot.and_then(|boot| u128::from_str_radix(&boot.trim().replace('-', ""), 16).ok());
-    // Where the machine does not say it, no two starts are of one run.
-    let boot = boot.unwrap_or_else(rand::random);
+    let boot = boot::id();
     let path = data_dir.join(NAME);
     let last = match fs::read(&path) {
         Ok(bytes) => read(bytes.into(), boot),

@@ -28,9 +28,10 @@ use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
 use crate::log_store::{LogStore, OpenLogError};
 use crate::member::{Inner, Member};
+use crate::noted_time::{self, NotedTime};
 use crate::peer::link::Pace;
 use crate::peer::network::Network;
-use crate::peers::Peers;
+use crate::peers::{Known, Peers};
 use crate::proposals::Proposals;
 use crate::proposer::Proposer;
 use crate::raft_network::Networking;
@@ -107,8 +108,12 @@ impl Member {
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
         let times = Arc::clone(&config.peer_times);
-        let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id));
-        let peers = Peers::new(identity, disks, network, pace, Arc::clone(&applied), times, time);
+        let (noted_time, before_start) = noted_time::open(&config.data_dir, &*config.clock)?;
+        let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, before_start));
+        let (Start::New(listed) | Start::Join(listed)) = &config.start;
+        let first = listed.iter().map(|member| member.id).collect();
+        let known = Known { identity, first, disks };
+        let peers = Peers::new(known, network, pace, Arc::clone(&applied), times, time);
         let times = Arc::clone(&config.disk_times);
         let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
         let networking = Networking { peers: Arc::clone(&peers), hands: Arc::clone(&hands) };
@@ -120,7 +125,8 @@ impl Member {
         }
         elect_alone(&raft, config.member_id).await?;
         let resumed = before.is_some() && applied.meta().last_log_id >= before;
-        let parts = Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands };
+        let parts =
+            Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands, noted_time };
         let member = parts.assemble(flush_thread);
         if alone.is_some() {
             forget_others(&member).await;
@@ -270,11 +276,13 @@ struct Parts {
     started: Instant,
     resumed: bool,
     hands: Arc<dyn Background>,
+    noted_time: NotedTime,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands } = self;
+        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands, noted_time } =
+            self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -305,7 +313,7 @@ impl Parts {
             state_machine: state_machine.clone(),
             room: room.clone(),
         });
-        tasks.spawn(Arc::clone(&upkeep).expire());
+        tasks.spawn(Arc::clone(&upkeep).expire(noted_time));
         tasks.spawn(upkeep.run());
         let append_received = Arc::new(AtomicU64::new(0));
         let host = Arc::new(MemberHost {

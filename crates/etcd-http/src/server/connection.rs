@@ -17,7 +17,7 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::follow::{Followed, Following, follow};
 use super::handler::{Handler, NoError, Payload, Peer, Reply, TakeOver};
@@ -134,6 +134,8 @@ struct Rest<H> {
     peer: Peer,
     handler: Arc<H>,
     stop: Arc<Stop>,
+    /// Since when nothing was asked for, to the last `REST_TIME`.
+    quiet_since: Instant,
     /// Given back when the connection ends.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -146,12 +148,27 @@ impl<S: Wire, H: Handler> Line<S, H> {
         stop: Arc<Stop>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Box<Self> {
-        let rest = Rest { peer, handler, stop, _place: place };
+        let rest = Rest { peer, handler, stop, quiet_since: Instant::now(), _place: place };
         Box::new(Self { stream, ahead: Bytes::new(), rest })
     }
 
     /// Waits for the first byte, without a buffer: an idle connection costs its socket and little more.
     async fn began(&self) -> bool {
+        match self.rest.handler.idle_limit() {
+            Some(limit) => {
+                let until = self.rest.quiet_since + limit;
+                Box::pin(timeout_at(until, self.readable())).await.unwrap_or(false)
+            }
+            None => self.readable().await,
+        }
+    }
+
+    /// Whether nothing was asked for as long as the handler allows.
+    fn is_idle(&self) -> bool {
+        self.rest.handler.idle_limit().is_some_and(|limit| self.rest.quiet_since.elapsed() >= limit)
+    }
+
+    async fn readable(&self) -> bool {
         let mut drain = pin!(self.rest.stop.reached(Level::Drain));
         poll_fn(|context| {
             if drain.as_mut().poll(context).is_ready() {
@@ -168,7 +185,11 @@ enum Turn<S, H: Handler> {
     Over,
     Follow(Box<Line<S, H>>, Box<Followed<H::Chunks>>),
     /// Nothing was asked for a while: hyper's buffers are given back.
-    Rest(Box<Line<S, H>>),
+    Rest {
+        line: Box<Line<S, H>>,
+        /// Nor before, in all of this turn.
+        was_quiet: bool,
+    },
 }
 
 /// Serves one connection to its end.
@@ -180,9 +201,17 @@ pub(super) async fn drive<S: Wire, H: Handler>(line: Box<Line<S, H>>) {
         }
         match Box::pin(requests(line)).await {
             Turn::Over => return,
-            Turn::Rest(back) => line = back,
+            Turn::Rest { line: back, was_quiet } => {
+                line = back;
+                if !was_quiet {
+                    line.rest.quiet_since = Instant::now();
+                } else if line.is_idle() {
+                    return;
+                }
+            }
             Turn::Follow(back, followed) => {
                 line = back;
+                line.rest.quiet_since = Instant::now();
                 let ahead = std::mem::take(&mut line.ahead);
                 let (head, following) = Following::new(&ahead, *followed);
                 drop(ahead);
@@ -273,7 +302,9 @@ async fn requests<S: Wire, H: Handler>(line: Box<Line<S, H>>) -> Turn<S, H> {
     let ahead = join(parts.read_buf, ahead);
     match end {
         End::Over => Turn::Over,
-        End::Rest => Turn::Rest(Box::new(Line { stream, ahead, rest })),
+        End::Rest => {
+            Turn::Rest { line: Box::new(Line { stream, ahead, rest }), was_quiet: signs.written() == 0 }
+        }
         End::Taken(Taken::Follow(followed)) => Turn::Follow(Box::new(Line { stream, ahead, rest }), followed),
         End::Taken(Taken::Upgrade(head, take)) => {
             upgrade(stream, ahead, &head, take, &stop).await;

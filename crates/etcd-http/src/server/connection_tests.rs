@@ -10,7 +10,10 @@ use crate::body;
 use crate::server::Never;
 
 /// Answers with a large body, after reading what was sent.
-struct Large;
+#[derive(Default)]
+struct Large {
+    idle_limit: Option<Duration>,
+}
 
 const LARGE: usize = 1 << 20;
 
@@ -24,6 +27,10 @@ impl Handler for Large {
         };
         Reply::Answer(Response::new(body))
     }
+
+    fn idle_limit(&self) -> Option<Duration> {
+        self.idle_limit
+    }
 }
 
 fn peer() -> Peer {
@@ -32,8 +39,12 @@ fn peer() -> Peer {
 
 /// A connection with little room on its way to the client.
 fn connect() -> DuplexStream {
+    connect_to(Large::default())
+}
+
+fn connect_to(handler: Large) -> DuplexStream {
     let (client, server) = duplex(1 << 10);
-    tokio::spawn(drive(Line::new(server, peer(), Arc::new(Large), Arc::new(Stop::default()), None)));
+    tokio::spawn(drive(Line::new(server, peer(), Arc::new(handler), Arc::new(Stop::default()), None)));
     client
 }
 
@@ -93,6 +104,21 @@ async fn idle_connections_stay() {
         client.read_exact(&mut answer[..head_bytes]).await.unwrap();
         // Long enough for hyper to be put away and made anew.
         sleep(limits::REST_TIME * 5).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_where_their_number_is_small() {
+    let limit = limits::REST_TIME * 7;
+    for before in [Duration::ZERO, limit - limits::REST_TIME] {
+        let mut client = connect_to(Large { idle_limit: Some(limit) });
+        if !before.is_zero() {
+            sleep(before).await;
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        }
+        // Looked at when a rest ends.
+        let took = closes_after(&mut client).await;
+        assert!(took >= limit && took <= limit + limits::REST_TIME * 3, "{took:?}");
     }
 }
 

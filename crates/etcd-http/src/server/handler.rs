@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -32,6 +33,11 @@ pub trait Handler: Send + Sync + 'static {
     /// would otherwise hold a watch open that nobody reads.
     fn serves_half_closed(&self) -> bool {
         true
+    }
+
+    /// How long a connection may be without a request before it is closed, to a few `REST_TIME`s; None: for ever.
+    fn idle_limit(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::frame::{Frame, put_frame, take_frame};
 use super::hello::{Hello, HelloError, Refused, Welcome, answer_hello, hear_hello};
 use super::message;
 use super::network::BoxedStream;
-use crate::limits::{DIAL_TIME, PEER_QUEUE};
+use crate::limits::{DIAL_TIME, PEER_IDLE, PEER_QUEUE};
 
 pub type Handling = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
 
 /// What a member does with the requests of one connection.
 pub trait Conversation: Send {
     /// Whether the connection is to be closed. Asked when something came.
-    fn is_over(&self) -> bool;
+    fn is_over(&mut self) -> bool;
 
     /// Requests begin in the order in which they came.
     fn handle(&mut self, kind: u8, contents: Bytes) -> Handling;
@@ -56,6 +57,7 @@ pub async fn serve_peer(mut stream: BoxedStream, host: Arc<dyn Host>) -> Result<
     let mut handlings = FuturesUnordered::new();
     let mut received = BytesMut::with_capacity(16 << 10);
     let mut out = BytesMut::new();
+    let mut heard = Instant::now();
     loop {
         let room = handlings.len() < PEER_QUEUE;
         tokio::select! {
@@ -73,6 +75,7 @@ pub async fn serve_peer(mut stream: BoxedStream, host: Arc<dyn Host>) -> Result<
                 out.clear();
             }
             count = stream.read_buf(&mut received), if room => {
+                heard = Instant::now();
                 if count? == 0 || conversation.is_over() {
                     return Ok(());
                 }
@@ -80,6 +83,9 @@ pub async fn serve_peer(mut stream: BoxedStream, host: Arc<dyn Host>) -> Result<
                     let handling = conversation.handle(kind, contents);
                     handlings.push(async move { (number, kind, handling.await) });
                 }
+            }
+            () = tokio::time::sleep_until(heard + PEER_IDLE), if handlings.is_empty() => {
+                return Err(ServeError::Io(std::io::ErrorKind::TimedOut.into()));
             }
         }
     }

@@ -93,13 +93,11 @@ async fn live(place: Place, key: String, life: Duration, surroundings: Arc<Surro
     let until = began + life.saturating_sub(INACCURATE).as_millis() as u64;
     let left = until.saturating_sub(surroundings.trace.moments.millis());
     tokio::time::sleep(Duration::from_millis(left)).await;
-    // Where all went, nobody knows the time any more but the machines' clocks.
-    let told = surroundings.wires.gone_since(began.saturating_sub(SETTLES.as_millis() as u64)) < 2;
     let has_ended = |place: Place| {
         place.member.read(|store| store.index() >= outcome.index && store.get(&key_of(&key), false).is_err())
     };
     let ended = || (1..=surroundings.members).filter_map(|id| surroundings.wires.place(id)).any(has_ended);
-    if left > 0 && told && ended() {
+    if left > 0 && ended() {
         surroundings
             .fails(&format!("{key} lived {} ms of {life:?}", surroundings.trace.moments.millis() - began));
     }

@@ -54,8 +54,6 @@ struct State {
     places: BTreeMap<u64, Place>,
     /// Machines without power: they do not even say that nobody listens.
     dark: BTreeSet<u64>,
-    /// When members went, in milliseconds.
-    went: Vec<u64>,
     dials: Vec<Dial>,
     ways: BTreeMap<u64, Way>,
     next: u64,
@@ -113,7 +111,6 @@ impl Wires {
             stopped: BTreeSet::new(),
             places: BTreeMap::new(),
             dark: BTreeSet::new(),
-            went: Vec::new(),
             dials: Vec::new(),
             ways: BTreeMap::new(),
             next: 0,
@@ -139,17 +136,11 @@ impl Wires {
     pub fn detach(&self, id: u64, dark: bool) {
         let mut state = self.state.lock();
         let gone = state.places.remove(&id);
-        state.went.push(self.trace.moments.millis());
         if dark {
             state.dark.insert(id);
         }
         drop(state);
         drop(gone);
-    }
-
-    /// How many members were cut short from that millisecond on.
-    pub fn gone_since(&self, millis: u64) -> usize {
-        self.state.lock().went.iter().filter(|went| **went >= millis).count()
     }
 
     pub fn set_weather(&self, weather: Weather) {
