@@ -13,16 +13,15 @@ use crate::settings::{Store, read_store};
 use crate::strategy::Strategy;
 use crate::window::Window;
 
-/// With `REBOOT_STRATEGY=off` nothing else is looked at.
 #[derive(Debug)]
 pub enum Daemon {
-    Off,
+    /// `REBOOT_STRATEGY=off`: the rest only says where something may have to be given back, and need not be usable.
+    Off(Option<Box<DaemonSettings>>),
     Run(Box<DaemonSettings>),
 }
 
 #[derive(Debug, Clone)]
 pub struct DaemonSettings {
-    /// Not [`Strategy::Off`].
     pub strategy: Strategy,
     pub window: Option<Window>,
     pub store: Store,
@@ -57,27 +56,32 @@ pub fn daemon(flags: &Given, environment: Environment<'_>) -> Result<Daemon, Dae
         Some((place, text)) => text.parse().map_err(|error| refused(place, error))?,
         None => Strategy::default(),
     };
+    let settings = settings(&source, strategy).map(Box::new);
     if strategy == Strategy::Off {
-        return Ok(Daemon::Off);
+        return Ok(Daemon::Off(settings.ok()));
     }
-    let window = window(&source)?;
-    let store = read_store(&source)?;
+    settings.map(Daemon::Run)
+}
+
+fn settings(source: &Source<'_>, strategy: Strategy) -> Result<DaemonSettings, DaemonError> {
+    let window = window(source)?;
+    let store = read_store(source)?;
     let fleet_lock = match source.text("fleet-lock-url") {
         Some((place, url)) => {
             Some(FleetLock::new(&url, &store.group).map_err(|error| refused(place, error))?)
         }
         None => None,
     };
-    let drain = duration(&source, "drain-timeout", Duration::ZERO, Duration::from_secs(300))?;
-    Ok(Daemon::Run(Box::new(DaemonSettings {
+    let drain = duration(source, "drain-timeout", Duration::ZERO, Duration::from_secs(300))?;
+    Ok(DaemonSettings {
         strategy,
         window,
         store,
         fleet_lock,
         drain_timeout: (!drain.is_zero()).then_some(drain),
-        login_delay: duration(&source, "login-delay", Duration::ZERO, Duration::from_secs(300))?,
-        retry_interval: duration(&source, "retry-interval", LEAST_INTERVAL, Duration::from_secs(5))?,
-    })))
+        login_delay: duration(source, "login-delay", Duration::ZERO, Duration::from_secs(300))?,
+        retry_interval: duration(source, "retry-interval", LEAST_INTERVAL, Duration::from_secs(5))?,
+    })
 }
 
 /// The variables have no flag, and their names without a prefix are the ones that cloud-config writes.
@@ -129,7 +133,7 @@ mod tests {
         let environment =
             |name: &str| variables.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
         let got = match daemon(&flags, &environment) {
-            Ok(Daemon::Off) => "off".to_owned(),
+            Ok(Daemon::Off(_)) => "off".to_owned(),
             Ok(Daemon::Run(settings)) => {
                 let window = settings.window.map(|window| format!(" {window}"));
                 let lock = settings.fleet_lock.map(|lock| format!(" {} {}", lock.url, lock.group));

@@ -25,7 +25,7 @@ pub use engine::{EngineStatus, NEED_REBOOT, Sender};
 pub use fleet_lock::{FleetLock, Refusal as FleetLockRefusal, Request as FleetLockRequest};
 pub use given::{Environment, SettingError};
 pub use key::{Keys, KeysError};
-pub use life::{Acquired, Action, Event, Exit, Level, Life, Now, Rules};
+pub use life::{Acquired, Action, Event, Exit, Level, Life, NotLocked, Now, Rules};
 pub use limits::{CAS_ATTEMPTS, cas_pause};
 pub use notes::{Note, Notes};
 pub use semaphore::{Acquire, LockError, Semaphore, SemaphoreError};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_api::format_go_duration;
 
-use super::words::{Acquired, Action, Event, Exit, Level, Now, Rules};
+use super::words::{Acquired, Action, Event, Exit, Level, NotLocked, Now, Rules};
 use crate::coordinator::State;
 use crate::engine::{EngineStatus, Sender};
 use crate::limits::{LONGEST_INTERVAL, REBOOT_PATIENCE, WALL_CLOCK_LOOK};
@@ -20,7 +20,7 @@ pub struct Life {
     need: Option<Need>,
     /// The lock was got for the reboot that is on its way, and is to be given back where that comes to nothing.
     locked: bool,
-    /// An attempt to get the lock failed: it may have been got all the same.
+    /// What became of an attempt to get the lock is not known: it may have been got.
     unsure: bool,
     drained: bool,
     /// What is needed rests until then.
@@ -205,6 +205,9 @@ impl Life {
     }
 
     fn heard(&mut self, sender: Sender, status: &EngineStatus) -> Actions {
+        if self.rules.strategy == Strategy::Off {
+            return Vec::new();
+        }
         let on_the_way = matches!(self.phase, Phase::Sending | Phase::Rebooting { .. });
         if status.needs_reboot() {
             let planned = self.need.is_some();
@@ -271,6 +274,10 @@ impl Life {
             self.phase = Phase::Settling;
             return vec![Action::AskHealth];
         }
+        // Nobody else could reboot until this one does.
+        if (self.need.is_none() || self.till_window(now).is_some()) && self.may_have_lock() {
+            return self.go_back();
+        }
         if self.need.is_none() || self.rest.is_some_and(|rest| rest > now.running) {
             return Vec::new();
         }
@@ -294,7 +301,9 @@ impl Life {
             Event::Undrained(Err(why)) => {
                 self.settle_later(now, Some(format!("Taking units back failed: {why}.")))
             }
-            Event::Undrained(Ok(())) if self.rules.fleet_lock => vec![Action::Release],
+            Event::Undrained(Ok(())) if self.rules.fleet_lock || self.rules.owes_lock => {
+                vec![Action::Release]
+            }
             Event::Undrained(Ok(())) => match self.rules.strategy {
                 Strategy::EtcdLock => vec![Action::Release],
                 Strategy::BestEffort => vec![Action::AskEtcd],
@@ -329,6 +338,11 @@ impl Life {
     fn settled(&mut self, actions: Actions) -> Actions {
         self.phase = Phase::Idle;
         self.settle = None;
+        self.unsure = false;
+        let mut actions = actions;
+        if self.rules.strategy == Strategy::Off {
+            actions.push(Action::Exit(Exit::Success));
+        }
         actions
     }
 
@@ -360,12 +374,24 @@ impl Life {
         }
         let rest = self.rest_longer(now);
         self.phase = Phase::Idle;
-        if found == self.said_inhibitors {
-            return Vec::new();
+        let mut actions = Vec::new();
+        if found != self.said_inhibitors {
+            let text = format!("The reboot is inhibited: {}. Retrying in {}.", found.join("; "), shown(rest));
+            actions.push(log(Level::Notice, text));
+            self.said_inhibitors = found;
         }
-        let text = format!("The reboot is inhibited: {}. Retrying in {}.", found.join("; "), shown(rest));
-        self.said_inhibitors = found;
-        vec![log(Level::Notice, text)]
+        if self.may_have_lock() {
+            actions.extend(self.go_back());
+        }
+        actions
+    }
+
+    /// Whether the lock may have been got by an attempt whose end is not known. If so, it is taken for got. What a machine
+    /// has that is not settled belongs to an earlier boot.
+    fn may_have_lock(&mut self) -> bool {
+        let may = self.settle.is_none() && std::mem::take(&mut self.unsure);
+        self.locked |= may;
+        may
     }
 
     fn lock_or_not(&mut self, now: &Now, locks: bool) -> Actions {
@@ -378,16 +404,17 @@ impl Life {
         vec![Action::Lock { reason }]
     }
 
-    fn lock_ended(&mut self, now: &Now, done: Result<Acquired, String>) -> Actions {
+    fn lock_ended(&mut self, now: &Now, done: Result<Acquired, NotLocked>) -> Actions {
         match done {
             Ok(how) => {
                 // What it had before belongs to an earlier boot, which settling gives back, or to an operator.
-                let ours = self.settle.is_none() && std::mem::take(&mut self.unsure);
-                self.locked = how == Acquired::Now || ours;
+                self.locked = how == Acquired::Now;
+                self.may_have_lock();
                 self.may_go(now)
             }
-            Err(why) => {
-                self.unsure = true;
+            Err(not) => {
+                let (NotLocked::Refused(why) | NotLocked::Unknown(why)) = &not;
+                self.unsure |= matches!(not, NotLocked::Unknown(_));
                 self.phase = Phase::Idle;
                 let rest = self.rest_longer(now);
                 let text = format!("Failed to acquire lock: {why}. Retrying in {}.", shown(rest));

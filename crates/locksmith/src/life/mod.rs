@@ -11,4 +11,4 @@ mod tests;
 mod words;
 
 pub use machine::Life;
-pub use words::{Acquired, Action, Event, Exit, Level, Now, Rules};
+pub use words::{Acquired, Action, Event, Exit, Level, NotLocked, Now, Rules};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 
-use super::{Acquired, Action, Event, Level, Life, Now, Rules};
+use super::{Acquired, Action, Event, Level, Life, NotLocked, Now, Rules};
 use crate::engine::{EngineStatus, NEED_REBOOT, Sender};
 use crate::strategy::Strategy;
 use crate::window::Window;
@@ -25,6 +25,7 @@ fn rules(strategy: Strategy, window: Option<(&str, &str)>) -> Rules {
         strategy,
         window: window.map(|(start, length)| Window::parse(start, length).unwrap()),
         fleet_lock: false,
+        owes_lock: false,
         login_delay: Duration::from_secs(300),
         retry_interval: Duration::from_secs(5),
     }
@@ -33,6 +34,14 @@ fn rules(strategy: Strategy, window: Option<(&str, &str)>) -> Rules {
 fn status(operation: &str) -> EngineStatus {
     let version = if operation == NEED_REBOOT { "2.0.0" } else { "0.0.0" };
     EngineStatus { operation: operation.into(), new_version: version.into(), ..EngineStatus::default() }
+}
+
+fn taken() -> Event {
+    Event::Locked(Err(NotLocked::Refused("semaphore is at 0".into())))
+}
+
+fn timed_out() -> Event {
+    Event::Locked(Err(NotLocked::Unknown("timeout".into())))
 }
 
 fn need() -> Event {
@@ -159,16 +168,10 @@ fn the_whole_way() {
     let mut told = Told::settled(rules(Strategy::EtcdLock, None));
     told.then(need(), &["<reboot-planned>", "<AskInhibitors>"]);
     told.then(Event::Inhibitors(vec![]), &["<lock for update to 2.0.0>"]);
-    told.then(
-        Event::Locked(Err("semaphore is at 0".into())),
-        &["Warning: Failed to acquire lock: semaphore is at 0. Retrying in 10s."],
-    );
+    told.then(taken(), &["Warning: Failed to acquire lock: semaphore is at 0. Retrying in 10s."]);
     assert_eq!(told.sleeps("10s"), ["<AskInhibitors>"]);
     told.then(Event::Inhibitors(vec![]), &["<lock for update to 2.0.0>"]);
-    told.then(
-        Event::Locked(Err("semaphore is at 0".into())),
-        &["Warning: Failed to acquire lock: semaphore is at 0. Retrying in 20s."],
-    );
+    told.then(taken(), &["Warning: Failed to acquire lock: semaphore is at 0. Retrying in 20s."]);
     told.sleeps("20s");
     told.happens(Event::Inhibitors(vec![]));
     told.then(Event::Locked(Ok(Acquired::Now)), &["<Drain>"]);
@@ -266,14 +269,11 @@ fn a_window_that_closes_while_others_hold_the_lock_is_waited_for_again() {
     let mut told = Told::settled(rules(Strategy::EtcdLock, Some(("10:00", "20s"))));
     told.happens(need());
     told.happens(Event::Inhibitors(vec![]));
-    told.then(
-        Event::Locked(Err("semaphore is at 0".into())),
-        &["Warning: Failed to acquire lock: semaphore is at 0. Retrying in 10s."],
-    );
+    told.then(taken(), &["Warning: Failed to acquire lock: semaphore is at 0. Retrying in 10s."]);
     told.pass(Duration::from_secs(10));
     told.then(Event::Tick, &["<AskInhibitors>"]);
     told.happens(Event::Inhibitors(vec![]));
-    told.happens(Event::Locked(Err("semaphore is at 0".into())));
+    told.happens(taken());
     assert_eq!(told.sleeps("20s"), ["Waiting for 23h59m25s to reboot."]);
 }
 
@@ -403,7 +403,7 @@ fn an_unhealthy_machine_keeps_its_lock_though_getting_it_failed_once() {
     told.happens(Event::Started);
     told.happens(need());
     told.happens(Event::Inhibitors(vec![]));
-    told.happens(Event::Locked(Err("timeout".into())));
+    told.happens(timed_out());
     assert_eq!(told.sleeps("5s"), ["<AskHealth>"]);
     told.happens(Event::Health(Err("x".into())));
     told.pass(Duration::from_secs(3600));
@@ -421,11 +421,70 @@ fn a_lock_that_may_have_been_got_is_given_back() {
     let mut told = Told::settled(rules(Strategy::EtcdLock, Some(("10:00", "1h"))));
     told.happens(need());
     told.happens(Event::Inhibitors(vec![]));
-    told.happens(Event::Locked(Err("timeout".into())));
+    told.happens(timed_out());
     told.sleeps("10s");
     told.happens(Event::Inhibitors(vec![]));
     told.pass(Duration::from_secs(3600));
     told.then(Event::Locked(Ok(Acquired::Before)), &["The reboot window has closed meanwhile.", "<Release>"]);
+}
+
+#[test]
+fn a_lock_that_may_have_been_got_is_given_back_where_the_way_ends() {
+    let locking = |window| {
+        let mut told = Told::settled(rules(Strategy::EtcdLock, window));
+        told.happens(need());
+        told.happens(Event::Inhibitors(vec![]));
+        told
+    };
+    let failed = "Warning: Failed to acquire lock: timeout. Retrying in 10s.";
+    // The window shuts,
+    let mut told = locking(Some(("10:00", "1h")));
+    told.pass(Duration::from_secs(3600));
+    told.then(timed_out(), &[failed, "<Release>"]);
+    told.happens(Event::Released(Ok(true)));
+    // or during the rest,
+    let mut told = locking(Some(("10:00", "1h")));
+    told.then(timed_out(), &[failed]);
+    told.pass(Duration::from_secs(3600));
+    told.then(Event::Tick, &["<Release>"]);
+    // the update is called off,
+    let mut told = locking(None);
+    told.happens(timed_out());
+    let got = told.happens(Event::Status(Sender::Engine, status("UPDATE_STATUS_IDLE")));
+    assert_eq!(got.last().unwrap(), "<Release>");
+    // or somebody inhibits it.
+    let mut told = locking(None);
+    told.happens(timed_out());
+    told.sleeps("10s");
+    let got = told.happens(Event::Inhibitors(vec!["backup".into()]));
+    assert_eq!(got.last().unwrap(), "<Release>");
+    // One that others have is not ours to give back.
+    let mut told = locking(Some(("10:00", "1h")));
+    told.pass(Duration::from_secs(3600));
+    let got = told.happens(taken());
+    assert!(!got.contains(&"<Release>".to_owned()), "{got:?}");
+}
+
+#[test]
+fn a_change_of_strategy_gives_back_what_was_taken_before() {
+    for strategy in [Strategy::Reboot, Strategy::Off] {
+        let mut told = Told::new(Rules { owes_lock: true, ..rules(strategy, None) });
+        told.happens(Event::Started);
+        told.sleeps("5s");
+        told.then(Event::Health(Ok(())), &["<Undrain>"]);
+        told.then(Event::Undrained(Ok(())), &["<Release>"]);
+        let unlocked = "Unlocked existing lock for this machine";
+        let expect: &[&str] =
+            if strategy == Strategy::Off { &[unlocked, "<Exit(Success)>"] } else { &[unlocked] };
+        told.then(Event::Released(Ok(true)), expect);
+    }
+    // Only drained; nothing is planned meanwhile.
+    let mut told = Told::new(rules(Strategy::Off, None));
+    told.happens(Event::Started);
+    told.then(need(), &[]);
+    told.sleeps("5s");
+    told.happens(Event::Health(Ok(())));
+    told.then(Event::Undrained(Ok(())), &["<Exit(Success)>"]);
 }
 
 #[test]

@@ -21,11 +21,13 @@ pub struct Now {
 /// What does not change while a daemon lives.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Not [`Strategy::Off`].
+    /// With [`Strategy::Off`] nothing is done but to give back what an earlier daemon took, and then it ends.
     pub strategy: Strategy,
     pub window: Option<Window>,
     /// The lock is kept by a FleetLock server.
     pub fleet_lock: bool,
+    /// An earlier daemon of this machine may have got the lock, and did not give it back.
+    pub owes_lock: bool,
     pub login_delay: Duration,
     pub retry_interval: Duration,
 }
@@ -46,7 +48,7 @@ pub enum Event {
     /// Ends [`Action::AskInhibitors`]: one sentence each.
     Inhibitors(Vec<String>),
     /// Ends [`Action::Lock`].
-    Locked(Result<Acquired, String>),
+    Locked(Result<Acquired, NotLocked>),
     /// Ends [`Action::Release`]: whether it was held.
     Released(Result<bool, String>),
     /// Ends [`Action::Drain`], whatever came of it.
@@ -64,6 +66,15 @@ pub enum Acquired {
     Now,
     /// This machine had it before.
     Before,
+}
+
+/// Why the lock was not got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLocked {
+    /// For certain not.
+    Refused(String),
+    /// The answer was lost: it may have been got all the same.
+    Unknown(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,5 +110,6 @@ pub enum Level {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
+    Success,
     Failure,
 }

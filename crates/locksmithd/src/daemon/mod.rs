@@ -11,6 +11,7 @@ use locksmith::{DAEMON_FLAGS, Daemon, FLAGS};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
+use crate::hands::{machine, owed};
 use crate::version::VERSION;
 
 /// Libraries whose daily business is nobody's news.
@@ -45,8 +46,14 @@ pub fn main(words: &[String]) -> ExitCode {
         eprintln!("error: {}", causes::chain(&error));
         return ExitCode::FAILURE;
     }
+    let settings = match settings {
+        Ok(Daemon::Off(Some(settings))) if owed::anything(&machine::state_folder()) => {
+            Ok(Daemon::Run(settings))
+        }
+        settings => settings,
+    };
     match settings {
-        Ok(Daemon::Off) => {
+        Ok(Daemon::Off(_)) => {
             // systemd wants to hear that even of a service that ends at once.
             daemon::notify::ready("the reboot strategy is off");
             tracing::info!("Reboot strategy is \"off\" - locksmithd is exiting.");

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use daemon::{Stop, notify};
 use jiff::Zoned;
-use locksmith::{Action, DaemonSettings, Event, Exit, Level, Life, Now, Rules};
+use locksmith::{Action, DaemonSettings, Event, Exit, Level, Life, Now, Rules, Strategy};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::work::Hands;
 use crate::hands::coordinator::{Held, file};
 use crate::hands::engine::{News, listen};
+use crate::hands::machine;
+use crate::hands::owed::LockMark;
 
 /// News that wait to be looked at; more of them wait on the bus.
 const QUEUE: usize = 64;
@@ -46,6 +48,7 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
         strategy: settings.strategy,
         window: settings.window.clone(),
         fleet_lock: settings.fleet_lock.is_some(),
+        owes_lock: LockMark::in_folder(&machine::state_folder()).is_there(),
         login_delay: settings.login_delay,
         retry_interval: settings.retry_interval,
     };
@@ -54,7 +57,10 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let (news, mut heard) = mpsc::channel(QUEUE);
     let mut listening = tokio::spawn(listen(news));
     let (clock, mut life) = (Clock(Instant::now()), Life::new(rules));
-    notify::ready("waits for an update that needs a reboot");
+    notify::ready(match settings.strategy {
+        Strategy::Off => "the reboot strategy is off; gives back what was taken for a reboot",
+        _ => "waits for an update that needs a reboot",
+    });
     let mut event = Event::Started;
     loop {
         for action in life.step(&clock.now(), event) {
@@ -66,6 +72,10 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                     }
                 }
                 Action::Exit(Exit::Failure) => return Ok(ExitCode::FAILURE),
+                Action::Exit(Exit::Success) => {
+                    tracing::info!("Reboot strategy is \"off\" - locksmithd is exiting.");
+                    return Ok(ExitCode::SUCCESS);
+                }
                 work => hands.begin(work, done.clone()),
             }
         }

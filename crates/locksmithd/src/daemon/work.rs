@@ -7,14 +7,15 @@ use anyhow::Context as _;
 use etcd_client::TlsFiles;
 use fleet_client::Client;
 use jiff::Zoned;
-use locksmith::{Acquired, Action, DaemonSettings, Event, FleetLockRequest, Note};
+use locksmith::{Acquired, Action, DaemonSettings, Event, FleetLockRequest, NotLocked, Note};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use zbus::Connection;
 
 use crate::hands::fleet::{self, Memory};
-use crate::hands::fleet_lock::FleetLockClient;
+use crate::hands::fleet_lock::{FleetLockClient, FleetLockError};
 use crate::hands::lock::{EtcdLock, StoreError};
+use crate::hands::owed::LockMark;
 use crate::hands::{bus, machine, power, systemd, terminals};
 use crate::limits::FLEET_LOOK;
 
@@ -34,6 +35,7 @@ pub struct Hands {
     lock: Lock,
     fleet: Client,
     memory: Memory,
+    mark: LockMark,
     drain_timeout: Option<Duration>,
     /// Waits for a cluster manager that is to have this machine back.
     returning: Mutex<Option<JoinHandle<()>>>,
@@ -61,6 +63,7 @@ impl Hands {
             lock,
             fleet: fleet::client(&store.fleet).with_context(|| store.fleet.clone())?,
             memory: Memory::in_folder(&machine::state_folder()),
+            mark: LockMark::in_folder(&machine::state_folder()),
             drain_timeout: settings.drain_timeout,
             returning: Mutex::default(),
         })
@@ -92,8 +95,30 @@ impl Hands {
                 Ok(found) => found,
                 Err(error) => vec![format!("logind can not be asked ({error})")],
             }),
-            Action::Lock { reason } => Event::Locked(self.acquire(reason).await),
-            Action::Release => Event::Released(self.release().await),
+            Action::Lock { reason } => {
+                let asked_before = self.mark.is_there();
+                if let Err(error) = self.mark.put() {
+                    tracing::warn!("writing down that the lock is asked for: {error}");
+                }
+                let locked = self.acquire(reason).await;
+                let of_others = match &locked {
+                    Err(NotLocked::Refused(_)) => true,
+                    // An operator took it for this machine.
+                    Ok(Acquired::Before) => !asked_before,
+                    _ => false,
+                };
+                if of_others {
+                    self.no_lock();
+                }
+                Event::Locked(locked)
+            }
+            Action::Release => {
+                let released = self.release().await;
+                if released.is_ok() {
+                    self.no_lock();
+                }
+                Event::Released(released)
+            }
             Action::Drain => {
                 self.drain().await;
                 Event::Drained
@@ -113,15 +138,28 @@ impl Hands {
         }
     }
 
-    async fn acquire(&self, reason: String) -> Result<Acquired, String> {
+    /// It is certain that the lock is not held.
+    fn no_lock(&self) {
+        if let Err(error) = self.mark.remove() {
+            tracing::warn!("writing down that the lock is not held: {error}");
+        }
+    }
+
+    async fn acquire(&self, reason: String) -> Result<Acquired, NotLocked> {
         match &self.lock {
             // The server does not say whether it was ours before; giving it back twice is allowed.
             Lock::FleetLock(client) => {
                 let granted = client.ask(FleetLockRequest::PreReboot, &self.id).await;
-                granted.map(|()| Acquired::Now).map_err(|error| error.to_string())
+                granted.map(|()| Acquired::Now).map_err(|error| match &error {
+                    FleetLockError::Refused(_) => NotLocked::Refused(error.to_string()),
+                    FleetLockError::Unreachable { .. } => NotLocked::Unknown(error.to_string()),
+                })
             }
             Lock::Etcd(lock) => {
-                let acquired = acquire(lock, &self.id).await.map_err(|error| error.to_string())?;
+                let acquired = acquire(lock, &self.id).await.map_err(|error| match &error {
+                    StoreError::Lock(_) | StoreError::Value { .. } => NotLocked::Refused(error.to_string()),
+                    StoreError::Etcd(_) => NotLocked::Unknown(error.to_string()),
+                })?;
                 let note = Note {
                     since: machine::now(),
                     boot_id: self.boot_id.clone(),

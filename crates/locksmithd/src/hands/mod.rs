@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod fleet_lock;
 pub mod lock;
 pub mod machine;
+pub mod owed;
 pub mod power;
 pub mod systemd;
 pub mod terminals;
