@@ -53,7 +53,7 @@ fn key_set(set: &KeySet, now: u64) -> Value {
 
 pub fn group(state: &GroupState) -> Value {
     let group = &state.group;
-    let age = group.rollout.as_ref().map_or(0, |rollout| now().saturating_sub(rollout.since));
+    let age = group.rollout.as_ref().map_or(0, |rollout| rollout.age(now()));
     let statuses: BTreeMap<&str, usize> =
         state.counts.statuses.iter().map(|(status, count)| (status.word(), *count)).collect();
     json!({

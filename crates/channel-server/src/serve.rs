@@ -37,10 +37,15 @@ async fn keep_going(server: &Server) {
             _ = flush.tick() => server.flush().await,
             _ = tick.tick() => server.tick().await,
             _ = forget.tick() => {
-                let mut fleet = server.fleet.lock();
-                fleet.forget(now());
-                // All of it can wait for the next flush.
-                drop(server.changed(&mut fleet));
+                let urgent = {
+                    let mut fleet = server.fleet.lock();
+                    fleet.forget(now());
+                    server.changed(&mut fleet)
+                };
+                // All of it can wait for the next flush, where none failed.
+                if let Err(error) = server.keep(urgent).await {
+                    tracing::error!(%error, "what was forgotten is still on disk");
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::key_sets::{KeySetError, KeySets};
 use crate::limits::{FOLLOWERS, READERS};
 use crate::metrics::Metrics;
 use crate::signing::{Signer, SigningError};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Queued, Store, StoreError};
 use crate::token::{TokenError, Tokens};
 
 /// How the server is to be.
@@ -68,6 +68,8 @@ pub struct Server {
     store: Store,
     /// What changed and need not be on disk at once.
     pending: Mutex<BTreeSet<Record>>,
+    /// What could not be written. Nothing is answered before it is.
+    unwritten: Mutex<BTreeSet<Record>>,
     /// Counts up with each change.
     news: watch::Sender<u64>,
 }
@@ -95,6 +97,7 @@ impl Server {
             readers: std::sync::Arc::new(Semaphore::new(READERS)),
             store,
             pending: Mutex::default(),
+            unwritten: Mutex::default(),
             news: watch::Sender::new(0),
             settings,
         };
@@ -115,44 +118,70 @@ impl Server {
         Ok(server)
     }
 
-    /// What the fleet says has to be kept: that which must be on disk at once comes back, the rest waits for
+    /// What the fleet says has to be kept: that which must be on disk at once is queued, the rest waits for
     /// [`Server::flush`]. To be called before the lock is given back, so that nothing is written out of order.
-    pub fn changed(&self, fleet: &mut Fleet) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    #[must_use]
+    pub fn changed(&self, fleet: &mut Fleet) -> Urgent<'_> {
         let changes = fleet.take_changes();
-        if changes.is_empty() {
-            return Vec::new();
+        if !changes.is_empty() {
+            self.news.send_modify(|count| *count += 1);
         }
-        self.news.send_modify(|count| *count += 1);
         let mut pending = self.pending.lock();
-        let mut urgent = Vec::new();
+        let mut records = std::mem::take(&mut *self.unwritten.lock());
+        // An answer may go by what is in memory only: then all of it has to be on disk first.
+        let is_behind = !records.is_empty();
         for (record, is_urgent) in changes {
-            if !is_urgent {
+            if is_urgent || is_behind {
+                pending.remove(&record);
+                records.insert(record);
+            } else {
                 pending.insert(record);
-                continue;
-            }
-            pending.remove(&record);
-            match store::change(fleet, &record) {
-                Ok(change) => urgent.push(change),
-                Err(error) => tracing::error!(%error, ?record, "a record could not be written"),
             }
         }
-        urgent
+        self.queue(fleet, records)
+    }
+
+    fn queue(&self, fleet: &Fleet, mut records: BTreeSet<Record>) -> Urgent<'_> {
+        let mut changes = Vec::new();
+        records.retain(|record| match store::change(fleet, record) {
+            Ok(change) => {
+                changes.push(change);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "a record is not kept");
+                false
+            }
+        });
+        Urgent { unwritten: Unwritten { server: self, records }, queued: self.store.queue(changes) }
     }
 
     /// # Errors
-    /// The database failed: what was to be answered must not be.
-    pub async fn keep(&self, urgent: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {
-        self.store.write(urgent).await
+    /// The database failed: what was to be answered must not be. It is written with whatever is kept next.
+    pub async fn keep(&self, urgent: Urgent<'_>) -> Result<(), StoreError> {
+        let Urgent { mut unwritten, queued } = urgent;
+        queued.kept().await?;
+        unwritten.records.clear();
+        Ok(())
+    }
+
+    /// Notes the highest time that a timestamp was issued at.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn keep_issued(&self, at: u64) -> Result<(), StoreError> {
+        self.store.queue(vec![store::issued(at)]).kept().await
     }
 
     /// Writes what could wait.
     pub async fn flush(&self) {
-        let changes: Vec<_> = {
+        let urgent = {
             let fleet = self.fleet.lock();
-            let pending = std::mem::take(&mut *self.pending.lock());
-            pending.iter().filter_map(|record| store::change(&fleet, record).ok()).collect()
+            let mut records = std::mem::take(&mut *self.pending.lock());
+            records.append(&mut self.unwritten.lock());
+            self.queue(&fleet, records)
         };
-        if let Err(error) = self.store.write(changes).await {
+        if let Err(error) = self.keep(urgent).await {
             tracing::error!(%error, "what machines said last is not on disk");
         }
     }
@@ -161,7 +190,7 @@ impl Server {
     pub async fn tick(&self) {
         let changes = {
             let mut fleet = self.fleet.lock();
-            fleet.tick(now());
+            fleet.tick(now(), &zones);
             self.changed(&mut fleet)
         };
         if let Err(error) = self.keep(changes).await {
@@ -171,6 +200,24 @@ impl Server {
 
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+}
+
+/// What must be on disk before an answer goes out.
+pub struct Urgent<'a> {
+    unwritten: Unwritten<'a>,
+    queued: Queued,
+}
+
+/// Records on their way to the disk. Where their commit fails, or nobody waits for its end, they are to be written again.
+struct Unwritten<'a> {
+    server: &'a Server,
+    records: BTreeSet<Record>,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.server.unwritten.lock().append(&mut self.records);
     }
 }
 
@@ -204,4 +251,47 @@ pub fn now() -> u64 {
 /// Of the system's own database.
 pub fn zones(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    const APP: &str = "e96281a6-d1af-4bde-9a0a-97b76e56dc57";
+
+    async fn open(data: &Path) -> Server {
+        let app = App { id: APP.to_owned(), name: "Keelson".to_owned(), product_id: None };
+        let settings = Settings { data: data.to_owned(), public_url: None, key: None, app };
+        Server::open(settings).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_did_not_take_is_written_before_the_next_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = open(folder.path()).await;
+        let track: Track = "alpha".parse().unwrap();
+        let change = |act: &dyn Fn(&mut Fleet)| {
+            let mut fleet = server.fleet.lock();
+            act(&mut fleet);
+            server.changed(&mut fleet)
+        };
+        let pause = |fleet: &mut Fleet| fleet.pause(APP, &track, "to look at it", 1).unwrap();
+        server.store.is_full.store(true, Ordering::SeqCst);
+        assert!(server.keep(change(&pause)).await.is_err());
+        // By what is in memory the group is paused: nobody may hear of it yet.
+        assert!(server.keep(change(&|_| {})).await.is_err());
+        // Nor is it forgotten where nobody waited for the end.
+        drop(server.keep(change(&|_| {})));
+        server.flush().await;
+        server.store.is_full.store(false, Ordering::SeqCst);
+        server.keep(change(&|_| {})).await.unwrap();
+        assert!(server.unwritten.lock().is_empty());
+        drop(server);
+        let server = open(folder.path()).await;
+        let fleet = server.fleet.lock();
+        let (_, app) = fleet.app(APP).unwrap();
+        assert!(app.groups[&track].group.paused.is_some());
+    }
 }

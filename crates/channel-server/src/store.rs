@@ -21,6 +21,8 @@ use crate::limits::{BATCHES, DATABASE_BYTES};
 const ISSUED: &[u8] = b"!issued";
 /// In a server's folder.
 const DATABASE: &str = "database";
+/// LMDB's limit, in bytes.
+const MAX_KEY: usize = 511;
 const SEPARATOR: char = '\0';
 
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +43,32 @@ pub enum StoreError {
 
 /// Keys with their new values; `None` removes.
 type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-type Done = oneshot::Sender<Result<(), Arc<heed::Error>>>;
+type Written = Result<(), Arc<heed::Error>>;
+type Done = oneshot::Sender<Written>;
 
 pub struct Store {
     /// Taken only at the end.
-    batches: Option<mpsc::Sender<(Changes, Option<Done>)>>,
+    batches: Option<mpsc::UnboundedSender<(Changes, Done)>>,
     writer: Option<JoinHandle<()>>,
     _lock: File,
+    /// As long as it is set, no commit goes through.
+    #[cfg(test)]
+    pub is_full: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// Changes on their way to the disk.
+pub struct Queued(Option<oneshot::Receiver<Written>>);
+
+impl Queued {
+    /// On disk on return.
+    ///
+    /// # Errors
+    /// The disk is full or failed: nothing of it counts as kept.
+    pub async fn kept(self) -> Result<(), StoreError> {
+        let Some(written) = self.0 else { return Ok(()) };
+        let written = written.await.map_err(|_| StoreError::Ended)?;
+        written.map_err(|error| StoreError::Written(error.to_string()))
+    }
 }
 
 /// The folder is let go when everything is written.
@@ -90,12 +111,27 @@ impl Store {
         let env = unsafe { options.open(&path) }.map_err(failed)?;
         let records = records(&env, &path)?;
         let found = load(&env, records, &path)?;
-        let (batches, waiting) = mpsc::channel(BATCHES);
+        let (batches, waiting) = mpsc::unbounded_channel();
+        #[cfg(test)]
+        let is_full = Arc::<std::sync::atomic::AtomicBool>::default();
+        let database = Records {
+            env,
+            records,
+            #[cfg(test)]
+            is_full: Arc::clone(&is_full),
+        };
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
-            .spawn(move || write_all(&env, records, waiting))
+            .spawn(move || database.write_all(waiting))
             .map_err(in_folder)?;
-        Ok((Self { batches: Some(batches), writer: Some(writer), _lock: lock }, found))
+        let store = Self {
+            batches: Some(batches),
+            writer: Some(writer),
+            _lock: lock,
+            #[cfg(test)]
+            is_full,
+        };
+        Ok((store, found))
     }
 
     /// What the database in `folder` has at this moment, beside a server that may be running. Writes nothing but its
@@ -114,19 +150,18 @@ impl Store {
         load(&env, records(&env, &path)?, &path)
     }
 
-    /// On disk on return.
-    ///
-    /// # Errors
-    /// The disk is full or failed: nothing of it counts as kept.
-    pub async fn write(&self, changes: Changes) -> Result<(), StoreError> {
+    /// Changes are written in the order in which they are queued. Who queues them awaits [`Queued::kept`], so that their
+    /// number is limited by that of the requests.
+    pub fn queue(&self, changes: Changes) -> Queued {
         if changes.is_empty() {
-            return Ok(());
+            return Queued(None);
         }
         let (done, written) = oneshot::channel();
-        let batches = self.batches.as_ref().ok_or(StoreError::Ended)?;
-        batches.send((changes, Some(done))).await.map_err(|_| StoreError::Ended)?;
-        let written = written.await.map_err(|_| StoreError::Ended)?;
-        written.map_err(|error| StoreError::Written(error.to_string()))
+        // Where the writer has ended, the sender is dropped here, which the receiver sees.
+        if let Some(batches) = &self.batches {
+            drop(batches.send((changes, done)));
+        }
+        Queued(Some(written))
     }
 }
 
@@ -168,56 +203,63 @@ pub fn key(record: &Record) -> Vec<u8> {
 /// What the fleet has of `record` now, to be written.
 ///
 /// # Errors
-/// Never in practice: every value is text, a number or a list of such.
-pub fn change(fleet: &Fleet, record: &Record) -> serde_json::Result<(Vec<u8>, Option<Vec<u8>>)> {
-    let value = fleet.value(record).map(|value| serde_json::to_vec(&value)).transpose()?;
-    Ok((key(record), value))
+/// Never in practice: every value is text, a number or a list of such, and what keys are made of is limited.
+pub fn change(fleet: &Fleet, record: &Record) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
+    let failed = |why: String| StoreError::Written(format!("{record:?}: {why}"));
+    let value = fleet.value(record).map(|value| serde_json::to_vec(&value)).transpose();
+    let (key, value) = (key(record), value.map_err(|error| failed(error.to_string()))?);
+    if key.len() > MAX_KEY {
+        return Err(failed("its name is too long".to_owned()));
+    }
+    Ok((key, value))
 }
 
-fn write_all(
-    env: &Env<WithoutTls>,
-    records: Database<Raw, Raw>,
-    mut waiting: mpsc::Receiver<(Changes, Option<Done>)>,
-) {
-    while let Some(first) = waiting.blocking_recv() {
-        let mut batches = vec![first];
-        while batches.len() < BATCHES
-            && let Ok(next) = waiting.try_recv()
-        {
-            batches.push(next);
-        }
-        let written = commit(env, records, batches.iter().flat_map(|(changes, _)| changes)).map_err(Arc::new);
-        if let Err(error) = &written {
-            tracing::error!(%error, "the database could not be written");
-        }
-        for (_, done) in batches {
-            // Who does not wait any more needs no word.
-            if let Some(done) = done
-                && done.send(written.clone()).is_err()
+/// What the writer's thread works on.
+struct Records {
+    env: Env<WithoutTls>,
+    records: Database<'static, Raw, Raw>,
+    #[cfg(test)]
+    is_full: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Records {
+    fn write_all(&self, mut waiting: mpsc::UnboundedReceiver<(Changes, Done)>) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut batches = vec![first];
+            while batches.len() < BATCHES
+                && let Ok(next) = waiting.try_recv()
             {
-                tracing::debug!("nobody waited for a change");
+                batches.push(next);
+            }
+            let written = self.commit(batches.iter().flat_map(|(changes, _)| changes)).map_err(Arc::new);
+            if let Err(error) = &written {
+                tracing::error!(%error, "the database could not be written");
+            }
+            for (_, done) in batches {
+                // Who does not wait any more needs no word.
+                drop(done.send(written.clone()));
             }
         }
     }
-}
 
-/// A value stands behind a checksum: LMDB does not notice a bit that turned on its disk.
-fn commit<'a>(
-    env: &Env<WithoutTls>,
-    records: Database<Raw, Raw>,
-    changes: impl Iterator<Item = &'a (Vec<u8>, Option<Vec<u8>>)>,
-) -> heed::Result<()> {
-    let mut txn = env.write_txn()?;
-    for (key, value) in changes {
-        match value {
-            Some(value) => {
-                let bytes = [&checksum(key, value).to_le_bytes()[..], value].concat();
-                records.put(&mut txn, key, &bytes)?;
-            }
-            None => drop(records.delete(&mut txn, key)?),
+    /// A value stands behind a checksum: LMDB does not notice a bit that turned on its disk.
+    fn commit<'a>(&self, changes: impl Iterator<Item = &'a (Vec<u8>, Option<Vec<u8>>)>) -> heed::Result<()> {
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
         }
+        let mut txn = self.env.write_txn()?;
+        for (key, value) in changes {
+            match value {
+                Some(value) => {
+                    let bytes = [&checksum(key, value).to_le_bytes()[..], value].concat();
+                    self.records.put(&mut txn, key, &bytes)?;
+                }
+                None => drop(self.records.delete(&mut txn, key)?),
+            }
+        }
+        txn.commit()
     }
-    txn.commit()
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> u32 {

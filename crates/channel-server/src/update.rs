@@ -14,7 +14,6 @@ use semver::Version;
 use crate::body::{Answer, answer};
 use crate::server::{Server, now, zones};
 use crate::signing::Signed;
-use crate::store;
 
 const NAME: &str = "keelson";
 const DAY: u64 = 24 * 3600;
@@ -188,7 +187,7 @@ pub async fn timestamp(
         (signer.timestamp(group.name(), version, release, now), before, signer.issued())
     };
     if after != before
-        && let Err(error) = server.keep(vec![store::issued(after)]).await
+        && let Err(error) = server.keep_issued(after).await
     {
         tracing::error!(%error, "when the last timestamp was issued is not on disk");
         return None;

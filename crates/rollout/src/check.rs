@@ -67,6 +67,7 @@ impl Fleet {
         let Some(machine) = register(app, contact, &track, now) else { return Answer::NotRegistered };
         self.changed(Record::Machine(id.clone(), machine.to_string()), false);
         self.expire(&id, &track, now);
+        self.count(&id, &track, now, zones);
         for event in &said.events {
             self.event(&id, &track, &machine, event, now);
         }
@@ -150,8 +151,11 @@ impl Fleet {
         let mut started = None;
         if let Some(rollout) = &mut state.group.rollout {
             let before = app.machines.get(machine).and_then(|machine| machine.last_grant.clone());
-            if before.is_none_or(|(tried, at)| tried != *version || at < rollout.since) {
-                rollout.attempted += 1;
+            let is_first = |since| before.as_ref().is_none_or(|(tried, at)| tried != version || *at < since);
+            rollout.attempted += u32::from(is_first(rollout.since));
+            let is_first_again = is_first(rollout.counts_from());
+            if let Some(resumed) = &mut rollout.resumed {
+                resumed.attempted += u32::from(is_first_again);
             }
             if rollout.started.is_none() {
                 rollout.started = Some(now);
@@ -245,7 +249,7 @@ fn by_policy(
     if !group.policy.is_open(now, zones) {
         return Decided::Nothing(Reason::Window);
     }
-    let age = group.rollout.as_ref().map_or(0, |rollout| now.saturating_sub(rollout.since));
+    let age = group.rollout.as_ref().map_or(0, |rollout| rollout.age(now));
     if !is_among(id, &target.to_string(), group.policy.share(age)) {
         return Decided::Nothing(Reason::Share);
     }

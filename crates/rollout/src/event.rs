@@ -8,7 +8,7 @@ use semver::Version;
 use crate::activity::{Kind, Severity};
 use crate::check::keep;
 use crate::fleet::{Fleet, News};
-use crate::group::PausedBy;
+use crate::group::{PausedBy, Rollout};
 use crate::limits::GIVEN_UP;
 use crate::machine::{Failure, Status};
 use crate::package::is_older;
@@ -95,18 +95,19 @@ impl Fleet {
         let Some(app) = self.apps.get_mut(id) else { return };
         let Some(state) = app.groups.get_mut(track) else { return };
         let Some(known) = app.machines.get(machine) else { return };
-        let since = state.group.rollout.as_ref().map_or(0, |rollout| rollout.since);
+        let since = state.group.rollout.as_ref().map_or(0, Rollout::counts_from);
         let is_first = !(known.has_failed(&version)
             && known.failure.as_ref().is_some_and(|failure| failure.at >= since));
         if is_first && let Some(rollout) = &mut state.group.rollout {
             rollout.failed += 1;
         }
-        let too_many =
-            state.group.rollout.as_ref().filter(|rollout| {
-                is_first && state.group.policy.is_failing(rollout.failed, rollout.attempted)
-            });
+        let too_many = state
+            .group
+            .rollout
+            .as_ref()
+            .filter(|rollout| is_first && state.group.policy.is_failing(rollout.failed, rollout.tried()));
         let why = too_many.map(|rollout| {
-            format!("{} of {} machines failed with {}", rollout.failed, rollout.attempted, rollout.version)
+            format!("{} of {} machines failed with {}", rollout.failed, rollout.tried(), rollout.version)
         });
         app.change(machine, |machine| {
             machine.grant = None;
@@ -172,7 +173,7 @@ impl Fleet {
             return;
         }
         rollout.succeeded += 1;
-        if had_failed.flatten().is_some_and(|failed| failed >= rollout.since) {
+        if had_failed.flatten().is_some_and(|failed| failed >= rollout.counts_from()) {
             rollout.failed = rollout.failed.saturating_sub(1);
         }
         let is_there = |(name, _): (&String, &usize)| {

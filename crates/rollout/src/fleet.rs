@@ -8,6 +8,7 @@ use crate::application::Application;
 use crate::group::{Paused, PausedBy};
 use crate::limits::{ACTIVITY, LOST};
 use crate::machine::Status;
+use crate::policy::Zones;
 use crate::record::{Loaded, Record, Value};
 use crate::timeline::Point;
 use crate::track::Track;
@@ -174,7 +175,7 @@ impl Fleet {
     }
 
     /// Ends what ran out of time, and takes in how things are.
-    pub fn tick(&mut self, now: u64) {
+    pub fn tick(&mut self, now: u64, zones: Zones<'_>) {
         let groups: Vec<(String, Track)> = self
             .apps
             .iter()
@@ -182,6 +183,7 @@ impl Fleet {
             .collect();
         for (id, track) in groups {
             self.expire(&id, &track, now);
+            self.count(&id, &track, now, zones);
             let Some(state) = self.apps.get_mut(&id).and_then(|app| app.groups.get_mut(&track)) else {
                 continue;
             };
@@ -193,6 +195,19 @@ impl Fleet {
                 self.changed(Record::Timeline(id, track), false);
             }
         }
+    }
+
+    /// Counts the time in which the group's waves do not go on.
+    pub(crate) fn count(&mut self, id: &str, track: &Track, now: u64, zones: Zones<'_>) {
+        let Some(state) = self.apps.get_mut(id).and_then(|app| app.groups.get_mut(track)) else { return };
+        let group = &mut state.group;
+        let Some(rollout) = &mut group.rollout else { return };
+        if group.policy.waves.is_empty() || rollout.finished.is_some() {
+            return;
+        }
+        let may_grant = group.paused.is_none() && group.policy.is_open(now, zones);
+        rollout.count(may_grant, now);
+        self.changed(Record::Group(id.to_owned(), track.clone()), false);
     }
 
     /// Forgets machines that were not heard of for 90 days. Looks at each: not to be called often.

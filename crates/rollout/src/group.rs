@@ -49,6 +49,9 @@ pub enum PausedBy {
     TimeOuts,
 }
 
+/// Seconds without a look at the group after which nobody looked after it.
+const UNATTENDED: u64 = 3600;
+
 /// How a group fares with what its channel has now. Times are seconds since 1970; a machine counts once in each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
@@ -60,6 +63,23 @@ pub struct Rollout {
     pub timed_out: u32,
     pub started: Option<u64>,
     pub finished: Option<u64>,
+    /// Seconds since `since` in which nothing could be granted: paused, outside of the windows, or no server.
+    #[serde(default)]
+    pub held: u64,
+    /// When that was counted last; 0: never.
+    #[serde(default)]
+    pub counted: u64,
+    /// The last time that an operator ended a pause. What failed before does not pause the group again.
+    #[serde(default)]
+    pub resumed: Option<Resumed>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// Machines that tried since then.
+    pub attempted: u32,
 }
 
 impl Rollout {
@@ -73,7 +93,36 @@ impl Rollout {
             timed_out: 0,
             started: None,
             finished: None,
+            held: 0,
+            counted: since,
+            resumed: None,
         }
+    }
+
+    /// Seconds in which the group could take the version: what its waves go by.
+    pub fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.since).saturating_sub(self.held)
+    }
+
+    /// Counts the time since it was called last. A pause of an hour is one of the server, and no machine could ask.
+    pub(crate) fn count(&mut self, may_grant: bool, now: u64) {
+        let passed = now.saturating_sub(self.counted);
+        if self.counted > 0 && (!may_grant || passed >= UNATTENDED) {
+            self.held += passed;
+        }
+        self.counted = now;
+        // The clock was set back.
+        self.held = self.held.min(now.saturating_sub(self.since));
+    }
+
+    /// Failures and attempts from here on may pause the group.
+    pub(crate) fn counts_from(&self) -> u64 {
+        self.resumed.map_or(self.since, |resumed| resumed.at.max(self.since))
+    }
+
+    /// Machines whose attempts count.
+    pub(crate) fn tried(&self) -> u32 {
+        self.resumed.map_or(self.attempted, |resumed| resumed.attempted)
     }
 }
 

@@ -28,7 +28,7 @@ pub use application::{App, Application};
 pub use check::{Answer, Contact, Verdict};
 pub use counts::Counts;
 pub use fleet::Fleet;
-pub use group::{Channel, Group, GroupState, Paused, PausedBy, Rollout};
+pub use group::{Channel, Group, GroupState, Paused, PausedBy, Resumed, Rollout};
 pub use machine::{Failure, Grant, Machine, Past, Status};
 pub use operate::OperateError;
 pub use package::{File, Package};

@@ -9,7 +9,7 @@ use semver::Version;
 use crate::activity::{Kind, Severity};
 use crate::application::{App, Application};
 use crate::fleet::{Fleet, News, bare};
-use crate::group::{Channel, Group, GroupState, PausedBy, Rollout};
+use crate::group::{Channel, Group, GroupState, PausedBy, Resumed, Rollout};
 use crate::limits::{APPS, FLOORS, FURTHER_FILES, NAME, NAMED, TEXT};
 use crate::machine::Status;
 use crate::package::{Package, is_older};
@@ -296,6 +296,7 @@ impl Fleet {
         if let Some(rollout) = &mut state.group.rollout {
             rollout.failed = 0;
             rollout.timed_out = 0;
+            rollout.resumed = Some(Resumed { at: now, attempted: 0 });
         }
         self.changed(Record::Group(key.clone(), group.clone()), true);
         self.operated(&key, Some(group), format!("group {group} goes on"), now);

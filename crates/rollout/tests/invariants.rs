@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rollout::{Counts, Policy, Wave};
 use semver::Version;
-use support::{Kept, World, track};
+use support::{Kept, World, track, zones};
 
 const MACHINES: usize = 6;
 
@@ -120,7 +120,7 @@ impl Run {
                 // Not heard of yet.
                 world.fleet.reset_machine("keelson", &name(machine), world.now).ok();
             }
-            Step::Tick => world.fleet.tick(world.now),
+            Step::Tick => world.fleet.tick(world.now, &zones),
             Step::Restart => {}
         }
     }
@@ -168,7 +168,7 @@ impl Run {
         }
         world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
         // It has seen a clock that was set back.
-        world.fleet.tick(world.now);
+        world.fleet.tick(world.now, &zones);
         world.now += 2000;
         assert!(world.check("somebody-new", "0.1.0").is_ok(), "{:?}", world.group());
     }
