@@ -55,6 +55,8 @@ pub static ALL: &[Scenario] = &[
     kv_faults::CLOCK,
     updates::alone::UPDATE,
     updates::alone::UPDATE_BROKEN,
+    updates::alone::UPDATE_HANGS,
+    updates::alone::DAMAGED_SLOT,
     updates::power::POWER,
     updates::power::POWER_1,
     updates::power::POWER_2,

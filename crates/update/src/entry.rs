@@ -5,7 +5,8 @@ use std::fmt;
 
 use release::Version;
 
-/// How often a new version is tried before the firmware takes the other one.
+/// How often a new version is tried before the boot loader takes the other one. The initrd puts a version that was good
+/// on trial again with `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
 pub const TRIES: u32 = 3;
 const ENDING: &str = ".efi";
 
@@ -58,6 +59,12 @@ impl Name {
     #[must_use]
     pub fn is_bad(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left == 0)
+    }
+
+    /// Whether it has come up well, and failed in the initrd since: its slot may be damaged.
+    #[must_use]
+    pub fn is_tried_again(&self) -> bool {
+        self.tries.is_some_and(|tries| tries.left + tries.done > TRIES)
     }
 
     /// Whether it has come up well.
@@ -123,6 +130,24 @@ mod tests {
         ] {
             assert_eq!(Name::parse("keelson", foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn the_initrd_s_counter_tells_a_version_that_was_good_from_a_new_one() {
+        let again = |file: &str| Name::parse("k", file).unwrap().is_tried_again();
+        for (file, expected) in [
+            ("k_1.0.0.efi", false),
+            ("k_1.0.0+3-0.efi", false),
+            ("k_1.0.0+0-3.efi", false),
+            ("k_1.0.0+0-0.efi", false),
+            ("k_1.0.0+2-2.efi", true),
+            ("k_1.0.0+0-4.efi", true),
+        ] {
+            assert_eq!(again(file), expected, "{file}");
+        }
+        let script = include_str!("../../../image/initrd/usr/lib/keelson/boot-failed");
+        let ending = script.lines().find_map(|line| line.trim().strip_prefix("tried=${image%.efi}")).unwrap();
+        assert!(again(&format!("k_1.0.0{ending}")), "{ending}");
     }
 
     #[test]

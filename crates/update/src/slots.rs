@@ -182,7 +182,8 @@ impl Machine {
         Ok(steps)
     }
 
-    /// Versions that were tried on this machine until no try was left, besides what runs.
+    /// Versions that were tried on this machine until no try was left, besides what runs. Of these, one that was good
+    /// before ([`Name::is_tried_again`]) may be installed again: the slot is filled anew.
     pub fn failed(&self) -> impl Iterator<Item = &Entry> {
         let tried = |entry: &&Entry| {
             entry.root_hash != Some(self.running)

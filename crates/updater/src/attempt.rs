@@ -99,13 +99,23 @@ impl Updater {
         self.memory.set_previous_version("").map_err(memory_failed)
     }
 
-    /// Notes the versions that used their tries up; those that are new here.
+    /// Bans the versions that used their tries up; those that are new here. One that was good before is told only: what
+    /// failed may be its slot, which an installation fills anew.
     pub fn note_failed(&self) -> Result<Vec<Ban>, Failure> {
         let machine = self.look()?;
         let bans = self.memory.bans().map_err(memory_failed)?;
         let mut new = Vec::new();
         for entry in machine.failed() {
             let Some(root_hash) = entry.root_hash else { continue };
+            if entry.name.is_tried_again() {
+                let version = &entry.name.version;
+                tracing::warn!(
+                    %version,
+                    "version {version} was good and does not boot any more: its slot may be damaged, and is filled anew \
+                     when the version is installed again"
+                );
+                continue;
+            }
             if !bans.iter().any(|ban| ban.root_hash == root_hash) {
                 new.push(self.ban(&entry.name.version, root_hash, "it did not come up on this machine")?);
             }

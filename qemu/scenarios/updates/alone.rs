@@ -28,6 +28,20 @@ pub const UPDATE_BROKEN: Scenario = Scenario {
     ..UPDATE
 };
 
+pub const UPDATE_HANGS: Scenario = Scenario {
+    name: "update-hangs",
+    about: "a machine leaves a version whose start hangs before any service, and one whose update agent ends at each start",
+    run: hangs,
+    ..UPDATE
+};
+
+pub const DAMAGED_SLOT: Scenario = Scenario {
+    name: "damaged-slot",
+    about: "a good version whose slot was damaged gives way to the other one, and may be installed again",
+    run: damaged,
+    ..UPDATE
+};
+
 const SECOND: &str = "9999.2.0";
 const BROKEN: &str = "9999.3.0";
 
@@ -115,18 +129,97 @@ fn broken(stage: &Stage<'_>) -> Result<(), Failure> {
     )?;
     proven(&machine, first)?;
     for version in [SECOND, BROKEN] {
-        apply(&machine, version)?;
-        // All of them are as ready as a good one before they fail.
-        drop(machine.execute("sudo systemctl --no-block reboot"));
-        let deadline = Instant::now() + FELL_BACK;
-        while !left(&machine, version) {
-            expect(Instant::now() < deadline, "the version before", &format!("not within {FELL_BACK:?}"))?;
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        fell_back(&machine, version, first)?;
-        let boots = machine.succeed("sudo journalctl --list-boots --quiet --no-pager | wc -l")?;
-        eprintln!("{version} was left; {} boots are in the journal", boots.trim());
+        leaves(&machine, version, first)?;
     }
+    Ok(())
+}
+
+fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
+    let releases = stage.shared(1);
+    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
+    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    release(stage.run, &keys, BROKEN, Fault::None, &[], &releases)?;
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let first = stage.run.image.version.as_str();
+    trust(&machine, &keys)?;
+    // /etc belongs to all versions: what is wrong with one has to name it.
+    let units = "/etc/systemd/system";
+    machine.write(
+        &format!("{units}/hang.service"),
+        format!(
+            "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\nConditionOSRelease=VERSION_ID={SECOND}\n\
+             [Service]\nType=oneshot\nExecStart=/usr/bin/sleep infinity\n[Install]\nRequiredBy=sysinit.target\n"
+        )
+        .as_bytes(),
+    )?;
+    machine.write(
+        &format!("{units}/update-engine.service.d/10-test.conf"),
+        format!("[Service]\nExecStartPre=/usr/bin/sh -c '! grep -q VERSION_ID={BROKEN} /etc/os-release'\n")
+            .as_bytes(),
+    )?;
+    // Without these it takes 15 and 10 minutes, three times each.
+    machine.write(
+        &format!("{units}/keelson-boot-limit.timer.d/10-test.conf"),
+        b"[Timer]\nOnStartupSec=\nOnStartupSec=60\n",
+    )?;
+    machine.write(
+        &format!("{units}/keelson-health-check.service.d/20-test.conf"),
+        b"[Service]\nEnvironment=KEELSON_HEALTH_LIMIT=60\n",
+    )?;
+    machine.succeed("sudo systemctl enable hang.service")?;
+    proven(&machine, first)?;
+    for version in [SECOND, BROKEN] {
+        leaves(&machine, version, first)?;
+    }
+    Ok(())
+}
+
+fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
+    let releases = stage.shared(1);
+    let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
+    release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
+    stage.boot()?;
+    let machine = stage.machine(1);
+    let first = stage.run.image.version.as_str();
+    trust(&machine, &keys)?;
+    proven(&machine, first)?;
+    apply(&machine, SECOND)?;
+    machine.reboot()?;
+    runs(&machine, SECOND)?;
+    proven(&machine, SECOND)?;
+    // The file system's first blocks: it cannot be mounted.
+    machine.succeed("sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=4096 count=16 conv=fsync")?;
+    left_alone(stage, &machine)?;
+    runs(&machine, first)?;
+    let told = format!("keelson_{SECOND}.efi is on trial again");
+    expect(machine.console().contains(&told), &told, "the console does not say so")?;
+    let slots = machine.succeed("sudo update-agent slots")?;
+    let given_up = format!("b {SECOND} 1 0 0");
+    let rows: Vec<String> =
+        slots.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    expect(rows.contains(&given_up), &given_up, &slots)?;
+    // What was damaged is written again.
+    apply(&machine, SECOND)?;
+    machine.reboot()?;
+    runs(&machine, SECOND)?;
+    verified(&machine)?;
+    proven(&machine, SECOND)
+}
+
+/// Installs a version that is not good, and waits for the one before.
+fn leaves(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failure> {
+    apply(machine, version)?;
+    // Some are as ready as a good one before they fail.
+    drop(machine.execute("sudo systemctl --no-block reboot"));
+    let deadline = Instant::now() + FELL_BACK;
+    while !left(machine, version) {
+        expect(Instant::now() < deadline, "the version before", &format!("not within {FELL_BACK:?}"))?;
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    fell_back(machine, version, first)?;
+    let boots = machine.succeed("sudo journalctl --list-boots --quiet --no-pager | wc -l")?;
+    eprintln!("{version} was left; {} boots are in the journal", boots.trim());
     Ok(())
 }
 

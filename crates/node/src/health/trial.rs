@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use update::entry::{Name, TRIES};
+use update::entry::Name;
 
 use super::report;
 use crate::os_release;
@@ -49,6 +49,9 @@ fn judge(current: &Name, images: io::Result<Vec<Name>>) -> Trial {
     let Some(tries) = current.tries else {
         return Trial::Over(format!("version {} has come up well before", current.version));
     };
+    if current.is_tried_again() {
+        return Trial::Over(format!("version {} has come up well before", current.version));
+    }
     let this = format!("try {} of version {}, {} left", tries.done, current.version, tries.left);
     match images {
         Ok(images) => {
@@ -58,11 +61,8 @@ fn judge(current: &Name, images: io::Result<Vec<Name>>) -> Trial {
                 None => Trial::Over(format!("{this}; but there is no other version that could be taken")),
             }
         }
-        // The loader sees what this system can not: it gets its tries, and not one more.
-        Err(error) if tries.done <= TRIES => {
-            Trial::Running(format!("{this}; {IMAGES} can not be read: {error}"))
-        }
-        Err(error) => Trial::Over(format!("{this}; and {IMAGES} can not be read: {error}")),
+        // The loader sees what this system cannot. Each restart takes a try.
+        Err(error) => Trial::Running(format!("{this}; {IMAGES} can not be read: {error}")),
     }
 }
 
@@ -137,6 +137,11 @@ mod tests {
             Err("there is no other version"),
         );
         check(Some("keelson_2.0.0.efi"), Some(&["keelson_1.0.0.efi"]), Err("has come up well before"));
+        check(
+            Some("keelson_2.0.0+1-3.efi"),
+            Some(&["keelson_2.0.0+1-3.efi", "keelson_1.0.0.efi"]),
+            Err("has come up well before"),
+        );
         check(Some("other.efi"), Some(&["keelson_1.0.0.efi"]), Err("no boot image of keelson"));
     }
 
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn images_that_can_not_be_read_leave_the_loader_s_tries_and_no_more() {
         check(Some("keelson_2.0.0+0-3.efi"), None, Ok("can not be read"));
-        check(Some("keelson_2.0.0+0-4.efi"), None, Err("can not be read"));
+        check(Some("keelson_2.0.0+0-4.efi"), None, Err("has come up well before"));
     }
 
     #[test]

@@ -219,6 +219,22 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
 }
 
+/// The initrd put it on trial again, and it used its tries up.
+#[test]
+fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
+    let machine = Machine::new();
+    let server = serve(Fault::None);
+    assert!(installed(&check(&machine, &server)));
+    machine.boot_image_becomes("3.0.0", "+0-4");
+    assert!(machine.updater().note_failed().unwrap().is_empty());
+    machine.updater().memory.set_previous_version("").unwrap();
+    assert!(installed(&check(&machine, &server)));
+    machine.assert_sound();
+    // Once: it is a new version now, and three tries are all that it has.
+    machine.boot_image_becomes("3.0.0", "+0-3");
+    assert_eq!(machine.updater().note_failed().unwrap().len(), 1);
+}
+
 /// A restart would boot the old version, which would look like a version that fell back: the server gives it up then.
 #[test]
 fn a_version_that_waits_is_forgotten_before_its_image_goes() {
