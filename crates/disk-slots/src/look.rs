@@ -50,7 +50,8 @@ pub fn look(disk: &impl Disk, esp: &impl Esp, id: &str, running: Digest) -> Resu
     for file in esp.list().map_err(LookError::Esp)? {
         if let Some(name) = Name::parse(id, &file) {
             let image = esp.open(&file).map_err(LookError::Esp)?;
-            entries.push(Entry { name, root_hash: root_hash_of(image) });
+            let bytes = esp.size(&file).map_err(LookError::Esp)?.unwrap_or(0);
+            entries.push(Entry { name, root_hash: root_hash_of(image), bytes });
         }
     }
     entries.sort_by_key(|entry| entry.name.to_string());

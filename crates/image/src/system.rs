@@ -3,6 +3,7 @@
 //! `/etc` of the node is an overlay over `/usr/share/factory/etc`, so the tree that leaves this module holds
 //! nothing but `usr`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -49,6 +50,10 @@ pub enum SystemError {
     Program { path: PathBuf, source: NotElf },
     #[error("os/modes:{line}: {problem}")]
     Modes { line: usize, problem: String },
+    #[error(
+        "etc/{file}: {name} got the number {number}, which another package can shift: {NUMBERS} wants a line for it"
+    )]
+    Number { file: &'static str, name: String, number: u32 },
     #[error("cannot make the busybox container image")]
     Busybox(#[source] io::Error),
     #[error("cannot write the bill of materials")]
@@ -56,6 +61,9 @@ pub enum SystemError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
+
+/// Where numbers are chosen for users of the distribution's.
+const NUMBERS: &str = "os/rootfs/usr/lib/sysusers.d/00-keelson.conf";
 
 /// Makes the tree in the empty folder `tree`.
 pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
@@ -82,12 +90,49 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     {
         run(command(inputs.tools, words[0])?.env("SOURCE_DATE_EPOCH", &epoch).args(&words[1..]))?;
     }
+    check_numbers(tree)?;
     drop_leftovers(tree)?;
     set_modes(&inputs.checkout.join("os/modes"), tree)?;
     let factory = tree.join("usr/share/factory");
     make_folder(&factory)?;
     fs::rename(tree.join("etc"), factory.join("etc")).at(&factory)?;
     Ok(())
+}
+
+/// Every user and group has a number that was chosen: systemd-sysusers draws the others from the top of the range, in the
+/// order in which it finds them.
+fn check_numbers(tree: &Path) -> Result<(), SystemError> {
+    let folder = tree.join("usr/lib/sysusers.d");
+    let mut chosen = BTreeSet::new();
+    for entry in fs::read_dir(&folder).at(&folder)? {
+        let path = entry.at(&folder)?.path();
+        let text = fs::read_to_string(&path).at(&path)?;
+        chosen.extend(text.lines().filter_map(chosen_number));
+    }
+    for file in ["passwd", "group"] {
+        let path = tree.join("etc").join(file);
+        let text = fs::read_to_string(&path).at(&path)?;
+        for line in text.lines() {
+            let mut fields = line.split(':');
+            let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse::<u32>)) else {
+                continue;
+            };
+            if !chosen.contains(&(name.to_owned(), number)) {
+                return Err(SystemError::Number { file, name: name.to_owned(), number });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Name and number of a line of sysusers.d that says both.
+fn chosen_number(line: &str) -> Option<(String, u32)> {
+    let mut words = line.split_whitespace();
+    let is_kind = |kind: &str| matches!(kind, "u" | "u!" | "g");
+    words.next().filter(|kind| is_kind(kind))?;
+    let (name, number) = (words.next()?, words.next()?);
+    let number = number.split_once(':').map_or(number, |(number, _)| number);
+    Some((name.to_owned(), number.parse().ok()?))
 }
 
 fn install_programs(inputs: &Inputs<'_>, tree: &Path) -> Result<Vec<BuiltProgram>, SystemError> {
@@ -188,4 +233,29 @@ fn set_modes(list: &Path, tree: &Path) -> Result<(), SystemError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_nobody_chose_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path();
+        fs::create_dir_all(tree.join("usr/lib/sysusers.d")).unwrap();
+        fs::create_dir_all(tree.join("etc")).unwrap();
+        let lines = "# g no 5\nu! a 990:65534 \"A\" /\ng b  999 -\nu c - \"C\" /\n";
+        fs::write(tree.join("usr/lib/sysusers.d/x.conf"), lines).unwrap();
+        let check = |passwd: &str, group: &str| {
+            fs::write(tree.join("etc/passwd"), passwd).unwrap();
+            fs::write(tree.join("etc/group"), group).unwrap();
+            check_numbers(tree).map_err(|error| error.to_string())
+        };
+        check("a:x:990:65534:A:/:/bin/sh\n", "b:x:999:\n").unwrap();
+        let error = check("a:x:990:65534::/:\nc:x:998:998::/:\n", "").unwrap_err();
+        assert!(error.starts_with("etc/passwd: c got the number 998, "), "{error}");
+        let error = check("", "b:x:998:a\n").unwrap_err();
+        assert!(error.starts_with("etc/group: b got the number 998, "), "{error}");
+    }
 }

@@ -89,24 +89,19 @@ impl Engine {
 
     /// Until it is told to stop.
     pub fn run(mut self, orders: &Receiver<Order>) {
-        match self.updater.note_failed() {
-            Ok(bans) => bans.iter().for_each(|ban| {
-                tracing::error!(
-                    version = %ban.version,
-                    "version {} did not come up on this machine and is not installed again; \
-                     `update-agent retry` allows it", ban.version
-                );
-            }),
-            Err(failure) => tracing::warn!(error = %failure, "the slots can not be looked at"),
-        }
+        self.note_failed();
         self.settle();
+        let mut due = self.next_check();
         loop {
-            let pause = wait(self.last, &self.intervals, rand::random());
-            tracing::info!("Next update check in {}", words(pause));
-            self.file(|file| file.next_check = now() + pause.as_secs());
-            match orders.recv_timeout(pause) {
-                Ok(Order::Check) => self.check(true),
-                Err(RecvTimeoutError::Timeout) => self.check(false),
+            match orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Order::Check) => {
+                    self.check(true);
+                    due = self.next_check();
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.check(false);
+                    due = self.next_check();
+                }
                 Ok(Order::Refresh) => self.settle(),
                 Ok(Order::Reset(answer)) => {
                     let outcome = self.updater.forget_pending().map_err(|failure| failure.to_string());
@@ -116,6 +111,28 @@ impl Engine {
                 }
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// When the next check is due. Other orders do not move it.
+    fn next_check(&self) -> Instant {
+        let pause = wait(self.last, &self.intervals, rand::random());
+        tracing::info!("Next update check in {}", words(pause));
+        self.file(|file| file.next_check = now() + pause.as_secs());
+        Instant::now() + pause
+    }
+
+    /// At the start, and before each check: the boot partition may not be there at once.
+    fn note_failed(&self) {
+        match self.updater.note_failed() {
+            Ok(bans) => bans.iter().for_each(|ban| {
+                tracing::error!(
+                    version = %ban.version,
+                    "version {} did not come up on this machine and is not installed again; \
+                     `update-agent retry` allows it", ban.version
+                );
+            }),
+            Err(failure) => tracing::warn!(error = %failure, "the slots can not be looked at"),
         }
     }
 
@@ -152,6 +169,7 @@ impl Engine {
     }
 
     fn check(&mut self, interactive: bool) {
+        self.note_failed();
         let settings = Settings::read(&self.places);
         for warning in &settings.warnings {
             tracing::warn!("{warning}");

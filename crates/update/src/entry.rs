@@ -55,6 +55,14 @@ impl Name {
         Self { tries: Some(Tries { left: 0, done }), ..self.clone() }
     }
 
+    /// The opposite: good again where it was, else with the tries that were left.
+    #[must_use]
+    pub fn taken_up(&self) -> Self {
+        let tries = self.tries.filter(|tries| tries.done > 0);
+        let again = |Tries { done, .. }| Tries { left: TRIES.saturating_sub(done).max(1), done };
+        Self { tries: tries.map(again), ..self.clone() }
+    }
+
     /// Whether the loader takes it only when nothing else is there.
     #[must_use]
     pub fn is_bad(&self) -> bool {
@@ -156,6 +164,9 @@ mod tests {
         assert!(!name.is_bad() && !name.is_good());
         assert_eq!(name.given_up().to_string(), "k_1.0.0+0-1.efi");
         assert!(name.given_up().is_bad());
-        assert_eq!(Name::parse("k", "k_1.0.0.efi").unwrap().given_up().to_string(), "k_1.0.0+0-0.efi");
+        assert_eq!(name.given_up().taken_up(), name);
+        let good = Name::parse("k", "k_1.0.0.efi").unwrap();
+        assert_eq!(good.given_up().to_string(), "k_1.0.0+0-0.efi");
+        assert_eq!(good.given_up().taken_up(), good);
     }
 }

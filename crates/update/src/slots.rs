@@ -26,6 +26,7 @@ pub struct Entry {
     pub name: Name,
     /// The `/usr` that it wants; None where the file is damaged.
     pub root_hash: Option<Digest>,
+    pub bytes: u64,
 }
 
 /// All that decides what can be booted.
@@ -126,12 +127,14 @@ impl Machine {
             let (slot, wanted, capacity) = (target.name, release.images.usr.size, target.capacity);
             return Err(Refusal::SlotTooSmall { slot, wanted, capacity });
         }
+        let others = self.entries.iter().filter(|entry| *entry != running);
+        // They are removed first.
+        let free = self.esp_free + others.clone().map(|entry| entry.bytes).sum::<u64>();
         let wanted_bytes = release.images.uki.size + ESP_RESERVE;
-        if self.esp_free < wanted_bytes {
-            return Err(Refusal::BootPartitionFull { free: self.esp_free, wanted: wanted_bytes });
+        if free < wanted_bytes {
+            return Err(Refusal::BootPartitionFull { free, wanted: wanted_bytes });
         }
         let name = Name::new(&running.name.id, &release.version);
-        let others = self.entries.iter().filter(|entry| *entry != running);
         let mut steps: Vec<Step> =
             others.map(|entry| Step::RemoveEntry { file: entry.name.to_string() }).collect();
         steps.push(Step::Fill { slot: target.name, temporary: TEMPORARY.to_owned() });
@@ -171,9 +174,9 @@ impl Machine {
         let running = self.running_entry()?;
         let mut steps = Vec::new();
         if running.name.is_bad() {
-            // It had stepped back for an older version.
-            let good = Name { tries: None, ..running.name.clone() };
-            steps.push(Step::CountEntry { from: running.name.to_string(), to: good.to_string() });
+            // It had stepped back for another version. One on trial is on trial again.
+            let back = running.name.taken_up();
+            steps.push(Step::CountEntry { from: running.name.to_string(), to: back.to_string() });
         }
         let pending = self.entries.iter().filter(|entry| {
             *entry != running && entry.name.tries.is_some_and(|tries| tries.done == 0 && tries.left > 0)

@@ -184,9 +184,13 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     let first = stage.run.image.version.as_str();
     trust(&machine, &keys)?;
     proven(&machine, first)?;
+    // As if the next version brought a user, to a machine that has users of its own.
+    machine.succeed("sudo useradd later && sudo sed -i '/^systemd-timesync:/d' /etc/passwd /etc/group")?;
     apply(&machine, SECOND)?;
     machine.reboot()?;
     runs(&machine, SECOND)?;
+    let users = machine.succeed("getent passwd later systemd-timesync | wc -l")?;
+    expect(users.trim() == "2", "users of the machine and of the version", &users)?;
     proven(&machine, SECOND)?;
     // The file system's first blocks: it cannot be mounted.
     machine.succeed("sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=4096 count=16 conv=fsync")?;

@@ -5,7 +5,7 @@ const OLD: Digest = Digest([1; 32]);
 const OTHER: Digest = Digest([2; 32]);
 
 fn entry(file: &str, root: Digest) -> Entry {
-    Entry { name: Name::parse("k", file).unwrap(), root_hash: Some(root) }
+    Entry { name: Name::parse("k", file).unwrap(), root_hash: Some(root), bytes: 100 << 20 }
 }
 
 fn slot(name: char, root_hash: Digest) -> Slot {
@@ -68,6 +68,9 @@ fn what_can_not_be_gone_back_from_is_refused() {
     assert_eq!(refused(&good, &same), Refusal::Running(same.version.clone()));
     let full = Machine { esp_free: 1 << 20, ..good.clone() };
     assert!(matches!(refused(&full, &version("3.0.0")), Refusal::BootPartitionFull { .. }));
+    // What is removed first makes room.
+    let two = machine(&[("k_2.0.0.efi", OLD), ("k_1.0.0.efi", OTHER)]);
+    Machine { esp_free: 1 << 20, ..two }.install(&version("3.0.0")).unwrap();
     let mut big = version("3.0.0");
     big.images.usr.size = (1 << 30) + 1;
     assert!(matches!(refused(&good, &big), Refusal::SlotTooSmall { slot: 'b', .. }));
@@ -103,6 +106,10 @@ fn an_update_that_was_not_booted_yet_can_be_forgotten() {
     let older = machine(&[("k_2.0.0+0-0.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
     let back = Step::CountEntry { from: "k_2.0.0+0-0.efi".into(), to: "k_2.0.0.efi".into() };
     assert_eq!(older.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);
+    // Rolled back on trial: it is no better for that.
+    let trial = machine(&[("k_2.0.0+0-1.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
+    let back = Step::CountEntry { from: "k_2.0.0+0-1.efi".into(), to: "k_2.0.0+2-1.efi".into() };
+    assert_eq!(trial.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);
     let nothing = machine(&[("k_2.0.0.efi", OLD), ("k_1.0.0.efi", OTHER)]);
     assert_eq!(nothing.forget_pending().unwrap(), []);
 }
