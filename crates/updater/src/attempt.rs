@@ -81,7 +81,7 @@ impl Updater {
         let running = slots.machine.running_entry().map_err(refused)?.clone();
         self.ban(&running.name.version, slots.machine.running, "it was rolled back by hand")?;
         slots.change(&steps)?;
-        self.mark_pending(&version)?;
+        self.mark_pending(&version, false)?;
         Ok(version)
     }
 
@@ -126,7 +126,16 @@ impl Updater {
     /// Whether an update waits for a reboot, by what this boot has noted.
     #[must_use]
     pub fn pending(&self) -> Option<String> {
-        fs::read_to_string(self.places.completed()).ok().map(|text| text.trim().to_owned())
+        let text = fs::read_to_string(self.places.completed()).ok()?;
+        Some(text.lines().next().unwrap_or_default().trim().to_owned())
+    }
+
+    /// The same, where a server offered it. What an operator installed is no server's to take back.
+    pub(crate) fn pending_offer(&self) -> Option<String> {
+        let text = fs::read_to_string(self.places.completed()).ok()?;
+        let mut lines = text.lines();
+        let version = lines.next()?.trim().to_owned();
+        lines.next().is_some_and(|line| line == OFFERED).then_some(version)
     }
 
     fn ban(&self, version: &Version, root_hash: Digest, reason: &str) -> Result<Ban, Failure> {
@@ -210,17 +219,21 @@ impl Updater {
             secure_boot::check(&self.places, targets)
         })?;
         // After the pending mark: an attempt that is interrupted in between must not look like a rollback.
-        self.mark_pending(&release.version)?;
+        self.mark_pending(&release.version, matches!(origin, Origin::Server { .. }))?;
         self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
         self.memory.set_attempts(&Attempts::default()).map_err(memory_failed)?;
         tell(Event::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS));
         Ok(())
     }
 
-    fn mark_pending(&self, version: &Version) -> Result<(), Failure> {
-        put(self.places.completed(), format!("{version}\n").as_bytes()).map_err(memory_failed)
+    fn mark_pending(&self, version: &Version, offered: bool) -> Result<(), Failure> {
+        let by = if offered { format!("{OFFERED}\n") } else { String::new() };
+        put(self.places.completed(), format!("{version}\n{by}").as_bytes()).map_err(memory_failed)
     }
 }
+
+/// Second line of the file that says which update waits for a reboot.
+const OFFERED: &str = "offered by a server";
 
 /// Everything of an offer that is small.
 pub(crate) fn offer(origin: &Origin, from_server: bool) -> Result<Offer, Failure> {

@@ -13,6 +13,9 @@ use crate::settings::{Server, Settings};
 use crate::watch::Watch;
 use crate::web::Web;
 
+/// Why the channel server offers nothing to a machine that should not boot what it was offered before, either.
+const WITHDRAWN: [&str; 2] = ["banned", "paused"];
+
 /// A check's outcome, and how long the server wants to be left alone, in seconds.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -94,6 +97,15 @@ impl Talk<'_> {
         let found = match answer {
             Answer::NoUpdate { reason, poll_interval: poll } => {
                 *poll_interval = poll;
+                if reason.is_some_and(|reason| WITHDRAWN.contains(&reason))
+                    && let Some(version) = self.updater.pending_offer()
+                {
+                    self.updater.forget_pending()?;
+                    tracing::warn!(
+                        "version {version} does not wait for a reboot any more: the server withdrew it ({})",
+                        reason.unwrap_or_default()
+                    );
+                }
                 return Ok(Done::UpToDate(reason.map(str::to_owned)));
             }
             Answer::Update(found) => found,

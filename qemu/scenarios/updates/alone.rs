@@ -145,6 +145,9 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     trust(&machine, &keys)?;
     // /etc belongs to all versions: what is wrong with one has to name it.
     let units = "/etc/systemd/system";
+    machine.succeed(&format!(
+        "sudo mkdir -p {units}/update-engine.service.d {units}/keelson-boot-limit.timer.d"
+    ))?;
     machine.write(
         &format!("{units}/hang.service"),
         format!(

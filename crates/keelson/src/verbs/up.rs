@@ -43,9 +43,9 @@ pub struct Flags {
     /// Settings [default: ./config.rb]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What runs the machines: qemu or nspawn
-    #[arg(long, value_name = "BACKEND", default_value = "qemu", value_parser = global::backend)]
-    on: BackendKind,
+    /// What runs the machines: qemu or nspawn [default: what runs them already, else qemu]
+    #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
+    on: Option<BackendKind>,
     /// How QEMU machines get their user-data: config-drive, or fw-cfg (without the cluster's ssh key) [default:
     /// config-drive]
     #[arg(long, value_name = "WAY")]
@@ -74,7 +74,9 @@ pub struct Flags {
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = settings(context, flags)?;
-    let mut wish = wish(flags, &config);
+    let made_on = context.layout()?.load()?.map(|cluster| cluster.backend);
+    let backend = flags.on.or(made_on).unwrap_or(BackendKind::Qemu);
+    let mut wish = wish(flags, &config, backend);
     wish.shared = shared(&config)?;
     wish.check()?;
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
@@ -83,9 +85,9 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     let cancel = interrupt()?;
     let lock = context.lock("up", &cancel)?;
-    satisfy(context, flags)?;
+    satisfy(context, backend)?;
     let begun = Instant::now();
-    let (image, from) = image::find(context, &flags.image, flags.on, &config, &cancel)?;
+    let (image, from) = image::find(context, &flags.image, backend, &config, &cancel)?;
     let told = from.told(&image);
     let build = begun.elapsed();
     let server = image::server(context, &flags.image, &config)?;
@@ -122,16 +124,16 @@ fn forget(site: &Site) -> anyhow::Result<()> {
 }
 
 /// Sees to it that the host has what the machines need; installs what a package brings.
-fn satisfy(context: &Context, flags: &Flags) -> anyhow::Result<()> {
+fn satisfy(context: &Context, backend: BackendKind) -> anyhow::Result<()> {
     let step = context.progress.step("needs");
     let missing = |report: &doctor::Report| -> Vec<&str> {
         report.needs.iter().filter(|need| !need.present).map(|need| need.name).collect()
     };
-    let mut report = doctor::examine(Some(flags.on));
+    let mut report = doctor::examine(Some(backend));
     let before = missing(&report).len();
     if before > 0 {
         doctor::install(context, &report)?;
-        report = doctor::examine(Some(flags.on));
+        report = doctor::examine(Some(backend));
     }
     let lacks = missing(&report);
     if !lacks.is_empty() {
@@ -160,13 +162,13 @@ fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
 }
 
 /// A flag wins over `config.rb`, which wins over the default.
-fn wish(flags: &Flags, config: &ConfigRb) -> Wish {
+fn wish(flags: &Flags, config: &ConfigRb, backend: BackendKind) -> Wish {
     let usual = Wish::default();
     let nodes = flags.nodes.or(config.num_instances).unwrap_or(usual.nodes);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Wish {
         nodes,
-        backend: flags.on,
+        backend,
         name_prefix: config.instance_name_prefix.clone().unwrap_or(usual.name_prefix),
         memory_mib: flags.memory.or(config.vm_memory).unwrap_or(usual.memory_mib),
         cpus: config.vm_cpus.unwrap_or_else(|| usual_cpus(usual.cpus, nodes, cores)),
@@ -335,12 +337,13 @@ mod tests {
     fn a_flag_wins_over_config_rb_which_wins_over_the_default() {
         let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
         let (config, _) = config_rb::read("$num_instances = 5\n$vm_memory = 512");
+        let wish = |flags: &Flags, config: &ConfigRb| wish(flags, config, BackendKind::Qemu);
         let usual = wish(&flags(&[]), &ConfigRb::default());
         assert_eq!((usual.nodes, usual.memory_mib), (3, 1024));
         let configured = wish(&flags(&[]), &config);
         assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
-        let flagged = wish(&flags(&["--nodes", "1", "--on", "nspawn"]), &config);
-        assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
+        let flagged = wish(&flags(&["--nodes", "1"]), &config);
+        assert_eq!((flagged.nodes, flagged.memory_mib), (1, 512));
     }
 
     #[test]

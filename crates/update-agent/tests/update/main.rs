@@ -130,7 +130,7 @@ fn the_server_hears_of_each_step() {
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
     // Booted again with what ran before: it fell back.
     fs::remove_file(machine.path("run/update_engine_autoupdate_completed")).unwrap();
-    server.set(Fault::NoUpdate);
+    server.set(Fault::NoUpdate("paused"));
     let checked = check(&machine, &server);
     assert!(matches!(&checked.done, Ok(Done::UpToDate(Some(reason))) if reason == "paused"));
     assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 44 | 1 << 28));
@@ -235,6 +235,26 @@ fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
     assert_eq!(machine.updater().note_failed().unwrap().len(), 1);
 }
 
+#[test]
+fn a_version_that_waits_is_taken_back_when_its_channel_withdraws_it() {
+    let machine = Machine::new();
+    let server = serve(Fault::None);
+    assert!(installed(&check(&machine, &server)));
+    server.set(Fault::NoUpdate("paused"));
+    check(&machine, &server).done.unwrap();
+    assert_eq!(machine.updater().pending(), None);
+    machine.assert_sound();
+    // When the group goes on, it is there again at once.
+    server.set(Fault::None);
+    assert!(installed(&check(&machine, &server)));
+    // What an operator installed is not the channel's.
+    let machine = Machine::new();
+    assert!(run(&machine, &["apply", releases().made.folder.to_str().unwrap()]).status.success());
+    server.set(Fault::NoUpdate("paused"));
+    check(&machine, &server).done.unwrap();
+    assert_eq!(machine.updater().pending().as_deref(), Some("3.0.0"));
+}
+
 /// A restart would boot the old version, which would look like a version that fell back: the server gives it up then.
 #[test]
 fn a_version_that_waits_is_forgotten_before_its_image_goes() {
@@ -247,7 +267,7 @@ fn a_version_that_waits_is_forgotten_before_its_image_goes() {
     assert!(failure.message.contains("please log in"), "{failure}");
     assert_eq!(machine.updater().pending(), None);
     assert_eq!(machine.next(), "keelson_2.0.0.efi");
-    server.set(Fault::NoUpdate);
+    server.set(Fault::NoUpdate("paused"));
     check(&machine, &server);
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
 }
@@ -258,7 +278,7 @@ fn an_update_that_was_taken_back_has_not_fallen_back() {
     let server = serve(Fault::None);
     assert!(installed(&check(&machine, &server)));
     machine.updater().forget_pending().unwrap();
-    server.set(Fault::NoUpdate);
+    server.set(Fault::NoUpdate("paused"));
     check(&machine, &server);
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
 }
@@ -270,7 +290,7 @@ fn while_a_version_waits_checks_show_nothing_else() {
     let server = serve(Fault::None);
     assert!(installed(&check(&machine, &server)));
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
-    for fault in [Fault::None, Fault::NoUpdate, Fault::Status(503)] {
+    for fault in [Fault::None, Fault::NoUpdate("update-in-progress"), Fault::Status(503)] {
         server.set(fault);
         let seen = Seen::default();
         drop(machine.updater().check(&settings, false, Wish::default(), &seen));

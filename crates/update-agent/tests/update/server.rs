@@ -38,8 +38,8 @@ pub enum Fault {
     Stale,
     /// The word about the channel is of another release.
     Mixed,
-    /// Nothing is offered.
-    NoUpdate,
+    /// Nothing is offered, for this reason.
+    NoUpdate(&'static str),
 }
 
 pub struct Server {
@@ -150,8 +150,8 @@ impl Shared {
             Fault::Status(status) => return answer(to, status, "text/plain", "", b"too much to do"),
             Fault::Says(text) => text,
             _ => {
-                let check = if fault == Fault::NoUpdate {
-                    UpdateCheck::without_update(UpdateStatus::NoUpdate, Some("paused".into()))
+                let check = if let Fault::NoUpdate(reason) = fault {
+                    UpdateCheck::without_update(UpdateStatus::NoUpdate, Some(reason.into()))
                 } else {
                     self.offer()
                 };
