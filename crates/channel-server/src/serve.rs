@@ -42,9 +42,9 @@ async fn keep_going(server: &Server) {
                     fleet.forget(now());
                     server.changed(&mut fleet)
                 };
-                // All of it can wait for the next flush, where none failed.
+                // Usually empty: removals are not urgent.
                 if let Err(error) = server.keep(urgent).await {
-                    tracing::error!(%error, "what was forgotten is still on disk");
+                    tracing::error!(%error, "removed machines are still on disk");
                 }
             }
         }

@@ -68,7 +68,7 @@ pub struct Server {
     store: Store,
     /// What changed and need not be on disk at once.
     pending: Mutex<BTreeSet<Record>>,
-    /// What could not be written. Nothing is answered before it is.
+    /// Records whose commit failed. No request is answered before they are written.
     unwritten: Mutex<BTreeSet<Record>>,
     /// Counts up with each change.
     news: watch::Sender<u64>,
@@ -118,8 +118,8 @@ impl Server {
         Ok(server)
     }
 
-    /// What the fleet says has to be kept: that which must be on disk at once is queued, the rest waits for
-    /// [`Server::flush`]. To be called before the lock is given back, so that nothing is written out of order.
+    /// Takes the fleet's changes: those that must be on disk before the answer are queued, the rest waits for
+    /// [`Server::flush`]. Call it under the fleet's lock, which keeps the writes in order.
     #[must_use]
     pub fn changed(&self, fleet: &mut Fleet) -> Urgent<'_> {
         let changes = fleet.take_changes();
@@ -128,7 +128,7 @@ impl Server {
         }
         let mut pending = self.pending.lock();
         let mut records = std::mem::take(&mut *self.unwritten.lock());
-        // An answer may go by what is in memory only: then all of it has to be on disk first.
+        // Decisions rely on records that are in memory only: all of them must be on disk before the next answer.
         let is_behind = !records.is_empty();
         for (record, is_urgent) in changes {
             if is_urgent || is_behind {
@@ -149,7 +149,7 @@ impl Server {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "a record is not kept");
+                tracing::error!(%error, "a record cannot be written");
                 false
             }
         });
@@ -157,7 +157,7 @@ impl Server {
     }
 
     /// # Errors
-    /// The database failed: what was to be answered must not be. It is written with whatever is kept next.
+    /// The commit failed: the request must not be answered. The records are written with the next commit.
     pub async fn keep(&self, urgent: Urgent<'_>) -> Result<(), StoreError> {
         let Urgent { mut unwritten, queued } = urgent;
         queued.kept().await?;
@@ -165,7 +165,7 @@ impl Server {
         Ok(())
     }
 
-    /// Notes the highest time that a timestamp was issued at.
+    /// Writes the highest time at which a timestamp was issued.
     ///
     /// # Errors
     /// The database failed.
@@ -203,13 +203,13 @@ impl Server {
     }
 }
 
-/// What must be on disk before an answer goes out.
+/// Records that must be on disk before the request is answered.
 pub struct Urgent<'a> {
     unwritten: Unwritten<'a>,
     queued: Queued,
 }
 
-/// Records on their way to the disk. Where their commit fails, or nobody waits for its end, they are to be written again.
+/// Records with a pending commit. If the commit fails, or its waiter is dropped, they are written again.
 struct Unwritten<'a> {
     server: &'a Server,
     records: BTreeSet<Record>,
@@ -280,9 +280,9 @@ mod tests {
         let pause = |fleet: &mut Fleet| fleet.pause(APP, &track, "to look at it", 1).unwrap();
         server.store.is_full.store(true, Ordering::SeqCst);
         assert!(server.keep(change(&pause)).await.is_err());
-        // By what is in memory the group is paused: nobody may hear of it yet.
+        // The group is paused in memory only: no answer may rely on it.
         assert!(server.keep(change(&|_| {})).await.is_err());
-        // Nor is it forgotten where nobody waited for the end.
+        // A dropped waiter does not lose the records.
         drop(server.keep(change(&|_| {})));
         server.flush().await;
         server.store.is_full.store(false, Ordering::SeqCst);

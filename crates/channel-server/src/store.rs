@@ -51,19 +51,19 @@ pub struct Store {
     batches: Option<mpsc::UnboundedSender<(Changes, Done)>>,
     writer: Option<JoinHandle<()>>,
     _lock: File,
-    /// As long as it is set, no commit goes through.
+    /// Makes every commit fail.
     #[cfg(test)]
     pub is_full: Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// Changes on their way to the disk.
+/// Changes with a pending commit.
 pub struct Queued(Option<oneshot::Receiver<Written>>);
 
 impl Queued {
     /// On disk on return.
     ///
     /// # Errors
-    /// The disk is full or failed: nothing of it counts as kept.
+    /// The disk is full or failed: none of the changes is on disk.
     pub async fn kept(self) -> Result<(), StoreError> {
         let Some(written) = self.0 else { return Ok(()) };
         let written = written.await.map_err(|_| StoreError::Ended)?;
@@ -150,14 +150,14 @@ impl Store {
         load(&env, records(&env, &path)?, &path)
     }
 
-    /// Changes are written in the order in which they are queued. Who queues them awaits [`Queued::kept`], so that their
-    /// number is limited by that of the requests.
+    /// Changes are committed in the order in which they are queued. Callers await [`Queued::kept`]: the number of requests
+    /// bounds the queue.
     pub fn queue(&self, changes: Changes) -> Queued {
         if changes.is_empty() {
             return Queued(None);
         }
         let (done, written) = oneshot::channel();
-        // Where the writer has ended, the sender is dropped here, which the receiver sees.
+        // If the writer has exited, the sender is dropped here and the receiver reports it.
         if let Some(batches) = &self.batches {
             drop(batches.send((changes, done)));
         }
@@ -203,7 +203,7 @@ pub fn key(record: &Record) -> Vec<u8> {
 /// What the fleet has of `record` now, to be written.
 ///
 /// # Errors
-/// Never in practice: every value is text, a number or a list of such, and what keys are made of is limited.
+/// Never in practice: values are text, numbers and lists of them, and the parts of keys have length limits.
 pub fn change(fleet: &Fleet, record: &Record) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
     let failed = |why: String| StoreError::Written(format!("{record:?}: {why}"));
     let value = fleet.value(record).map(|value| serde_json::to_vec(&value)).transpose();
@@ -214,7 +214,7 @@ pub fn change(fleet: &Fleet, record: &Record) -> Result<(Vec<u8>, Option<Vec<u8>
     Ok((key, value))
 }
 
-/// What the writer's thread works on.
+/// The database as the writer thread uses it.
 struct Records {
     env: Env<WithoutTls>,
     records: Database<'static, Raw, Raw>,
@@ -236,7 +236,7 @@ impl Records {
                 tracing::error!(%error, "the database could not be written");
             }
             for (_, done) in batches {
-                // Who does not wait any more needs no word.
+                // A dropped receiver needs no result.
                 drop(done.send(written.clone()));
             }
         }

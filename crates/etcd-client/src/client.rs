@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use hyper::Response;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
-use crate::config::{Config, Order};
+use crate::config::{Config, Order, SlowReport};
 use crate::endpoint::Endpoint;
 use crate::error::{Attempt, Error, Reason};
 use crate::tls::TlsError;
@@ -23,6 +24,7 @@ struct Shared {
     wire: Wire,
     total_timeout: Duration,
     retry_after_timeout: bool,
+    slow: Option<SlowReport>,
     endpoints: Arc<RwLock<Endpoints>>,
 }
 
@@ -61,9 +63,9 @@ impl Client {
         let needed = config.endpoints.iter().any(Endpoint::is_https);
         let tls = config.tls.load(needed)?;
         let wire = Wire::new(tls, config.credentials.as_ref(), config.request_timeout, config.trace);
-        let (total_timeout, retry_after_timeout) = (config.total_timeout, config.retry_after_timeout);
+        let Config { total_timeout, retry_after_timeout, slow, .. } = config;
         let endpoints = Arc::new(RwLock::new(Endpoints::new(config.endpoints, config.order)));
-        Ok(Client { shared: Arc::new(Shared { wire, total_timeout, retry_after_timeout, endpoints }) })
+        Ok(Client { shared: Arc::new(Shared { wire, total_timeout, retry_after_timeout, slow, endpoints }) })
     }
 
     /// A client with other timeouts that shares endpoints, connections and the preferred endpoint with this one.
@@ -74,6 +76,7 @@ impl Client {
                 wire: shared.wire.with_request_timeout(request),
                 total_timeout: total,
                 retry_after_timeout: shared.retry_after_timeout,
+                slow: shared.slow.clone(),
                 endpoints: Arc::clone(&shared.endpoints),
             }),
         }
@@ -183,8 +186,14 @@ impl Client {
             return Err(Error::NoEndpoints);
         }
         let (before, after) = began.list.split_at(began.preferred);
+        let mut reported = Instant::now();
         for endpoint in after.iter().chain(before) {
-            match send(&self.shared.wire, endpoint, &began.origins, call).await {
+            let attempt = send(&self.shared.wire, endpoint, &began.origins, call);
+            let done = match &self.shared.slow {
+                Some(slow) => slow.watch(attempt, endpoint, &mut reported).await,
+                None => attempt.await,
+            };
+            match done {
                 Ok(answer) => {
                     self.prefer(endpoint);
                     return Ok((endpoint.clone(), answer));
@@ -211,6 +220,25 @@ impl Client {
         match alerts.collect::<Option<Vec<_>>>().and_then(|all| all.first().copied()) {
             Some(alert) => Err(Error::Alert { alert }),
             None => Err(Error::Unavailable { attempts: std::mem::take(attempts) }),
+        }
+    }
+}
+
+impl SlowReport {
+    /// Awaits an attempt; reports its endpoint when `after` has passed since the last report.
+    async fn watch<T>(
+        &self,
+        mut attempt: Attempting<'_, T>,
+        endpoint: &Endpoint,
+        reported: &mut Instant,
+    ) -> Result<T, Reason> {
+        tokio::select! {
+            done = &mut attempt => done,
+            () = tokio::time::sleep_until(*reported + self.after) => {
+                (self.report)(endpoint);
+                *reported = Instant::now();
+                attempt.await
+            }
         }
     }
 }

@@ -50,6 +50,19 @@ impl fmt::Debug for Trace {
     }
 }
 
+/// Reports an endpoint that has not answered for the time `after`, once per attempt. For interactive commands.
+#[derive(Clone)]
+pub struct SlowReport {
+    pub after: Duration,
+    pub report: Arc<dyn Fn(&Endpoint) + Send + Sync>,
+}
+
+impl fmt::Debug for SlowReport {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("SlowReport").field("after", &self.after).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub endpoints: Vec<Endpoint>,
@@ -64,6 +77,7 @@ pub struct Config {
     /// [`Error::Undecided`](crate::Error::Undecided), and the next request starts at another endpoint.
     pub retry_after_timeout: bool,
     pub trace: Option<Trace>,
+    pub slow: Option<SlowReport>,
 }
 
 impl Config {
@@ -78,6 +92,7 @@ impl Config {
             total_timeout: limits::TOTAL_TIMEOUT,
             retry_after_timeout: true,
             trace: None,
+            slow: None,
         }
     }
 }

@@ -84,7 +84,7 @@ impl Handler for PeerPort {
         }
     }
 
-    /// This port has few places: who says nothing must not keep members from theirs.
+    /// The number of connections is small: idle ones must not keep members from connecting.
     fn idle_limit(&self) -> Option<Duration> {
         Some(IDLE)
     }

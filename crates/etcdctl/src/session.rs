@@ -1,8 +1,9 @@
 //! The way from checked flags to a client, and from answers to standard output.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use etcd_client::{Answer, Client, Config, Credentials, Endpoint, Error, Order, Trace, Traced};
+use etcd_client::{Answer, Client, Config, Credentials, Endpoint, Error, Order, SlowReport, Trace, Traced};
 
 use crate::failure::{Exit, Failure};
 use crate::global::Global;
@@ -59,6 +60,10 @@ impl Session {
         if self.global.debug {
             config.trace = Some(Trace(Arc::new(|traced| eprintln!("{}", curl(traced)))));
         }
+        config.slow = Some(SlowReport {
+            after: SILENCE,
+            report: Arc::new(|endpoint| eprintln!("Waiting for {endpoint} to answer")),
+        });
         Client::new(config).map_err(|error| Failure::usage(error.to_string()))
     }
 
@@ -102,6 +107,8 @@ async fn sync(client: &Client) -> Result<(), Failure> {
 }
 
 const NOT_FOUND: u16 = 404;
+/// Time without an answer after which a command reports what it waits for.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// etcd 0.4 has no `/v2/members`.
 async fn ask_peers(client: &Client) -> Result<(), Failure> {

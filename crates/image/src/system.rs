@@ -51,7 +51,7 @@ pub enum SystemError {
     #[error("os/modes:{line}: {problem}")]
     Modes { line: usize, problem: String },
     #[error(
-        "etc/{file}: {name} got the number {number}, which another package can shift: {NUMBERS} wants a line for it"
+        "etc/{file}: {name} has the allocated number {number}, which the next build may change: add a line to {NUMBERS}"
     )]
     Number { file: &'static str, name: String, number: u32 },
     #[error("cannot make the busybox container image")]
@@ -62,7 +62,7 @@ pub enum SystemError {
     Kernel(#[from] KernelError),
 }
 
-/// Where numbers are chosen for users of the distribution's.
+/// Assigns numbers to the distribution's users and groups.
 const NUMBERS: &str = "os/rootfs/usr/lib/sysusers.d/00-keelson.conf";
 
 /// Makes the tree in the empty folder `tree`.
@@ -99,15 +99,15 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Every user and group has a number that was chosen: systemd-sysusers draws the others from the top of the range, in the
-/// order in which it finds them.
+/// Every user and group has an assigned number: systemd-sysusers allocates the others from the top of the range, in the
+/// order of its files.
 fn check_numbers(tree: &Path) -> Result<(), SystemError> {
     let folder = tree.join("usr/lib/sysusers.d");
-    let mut chosen = BTreeSet::new();
+    let mut assigned = BTreeSet::new();
     for entry in fs::read_dir(&folder).at(&folder)? {
         let path = entry.at(&folder)?.path();
         let text = fs::read_to_string(&path).at(&path)?;
-        chosen.extend(text.lines().filter_map(chosen_number));
+        assigned.extend(text.lines().filter_map(assigned_number));
     }
     for file in ["passwd", "group"] {
         let path = tree.join("etc").join(file);
@@ -117,7 +117,7 @@ fn check_numbers(tree: &Path) -> Result<(), SystemError> {
             let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse::<u32>)) else {
                 continue;
             };
-            if !chosen.contains(&(name.to_owned(), number)) {
+            if !assigned.contains(&(name.to_owned(), number)) {
                 return Err(SystemError::Number { file, name: name.to_owned(), number });
             }
         }
@@ -125,8 +125,8 @@ fn check_numbers(tree: &Path) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Name and number of a line of sysusers.d that says both.
-fn chosen_number(line: &str) -> Option<(String, u32)> {
+/// Name and number of a sysusers.d line that assigns a number.
+fn assigned_number(line: &str) -> Option<(String, u32)> {
     let mut words = line.split_whitespace();
     let is_kind = |kind: &str| matches!(kind, "u" | "u!" | "g");
     words.next().filter(|kind| is_kind(kind))?;
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_nobody_chose_is_refused() {
+    fn an_allocated_number_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let tree = folder.path();
         fs::create_dir_all(tree.join("usr/lib/sysusers.d")).unwrap();
@@ -254,8 +254,8 @@ mod tests {
         };
         check("a:x:990:65534:A:/:/bin/sh\n", "b:x:999:\n").unwrap();
         let error = check("a:x:990:65534::/:\nc:x:998:998::/:\n", "").unwrap_err();
-        assert!(error.starts_with("etc/passwd: c got the number 998, "), "{error}");
+        assert!(error.starts_with("etc/passwd: c has the allocated number 998, "), "{error}");
         let error = check("", "b:x:998:a\n").unwrap_err();
-        assert!(error.starts_with("etc/group: b got the number 998, "), "{error}");
+        assert!(error.starts_with("etc/group: b has the allocated number 998, "), "{error}");
     }
 }

@@ -15,7 +15,7 @@ use crate::window::Window;
 
 #[derive(Debug)]
 pub enum Daemon {
-    /// `REBOOT_STRATEGY=off`: the rest only says where something may have to be given back, and need not be usable.
+    /// `REBOOT_STRATEGY=off`. The other settings, if valid, are needed to release what an earlier strategy holds.
     Off(Option<Box<DaemonSettings>>),
     Run(Box<DaemonSettings>),
 }

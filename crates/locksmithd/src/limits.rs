@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const ETCD_REQUEST: Duration = Duration::from_secs(5);
 pub const ETCD_TOTAL: Duration = Duration::from_secs(15);
 
+/// Time without an answer after which a command reports what it waits for.
+pub const SILENCE: Duration = Duration::from_secs(3);
+
 /// For one request to the cluster manager, or to a FleetLock server.
 pub const HTTP_REQUEST: Duration = Duration::from_secs(15);
 

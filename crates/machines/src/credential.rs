@@ -90,9 +90,9 @@ pub fn share_tag(index: usize) -> String {
 const SHARE_OPTIONS: &str =
     "trans=virtio,version=9p2000.L,msize=262144,nofail,x-systemd.requires=modprobe@9pnet_virtio.service";
 
-/// The lines of fstab for the folders that the host shares. `nofail`: a machine whose folder is gone
-/// still has to come up. The module is loaded first: 9pnet_virtio registers its transport before it
-/// finds its devices, and a mount beside udev's load of the module fails with "no channels available".
+/// The fstab lines of shared folders. `nofail`: a machine must boot even if its folder was removed. The mount requires
+/// the module: 9pnet_virtio registers its transport before it probes its devices, and a mount that runs while udev
+/// loads the module fails with "no channels available".
 fn mounts(cluster: &Cluster) -> String {
     let mut lines = String::new();
     for (index, folder) in cluster.shared.iter().enumerate() {

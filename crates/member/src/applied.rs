@@ -112,7 +112,7 @@ impl Applied {
         removed && inner.membership.get_node(&member_id).is_none()
     }
 
-    /// Whether this is one of raft's configuration, or of the record of members.
+    /// Whether this id is in raft's membership or in the record of members.
     pub fn is_member(&self, member_id: u64) -> bool {
         let inner = self.inner.read();
         inner.membership.get_node(&member_id).is_some() || inner.store.membership().get(member_id).is_some()

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Clock;
 use crate::limits::{CLOCK_IS_WRONG, EXPIRY_PERIOD, FOLLOWING_THE_CLOCK, SLOW_ANSWER};
-use crate::noted_time::Before;
+use crate::time_record::InitialTime;
 
 /// What a member says of the time when it is asked whether it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Told {
 pub struct ClusterTime {
     clock: Arc<dyn Clock>,
     own: u64,
-    before: Before,
+    initial: InitialTime,
     hand: Mutex<Hand>,
     /// Whether it is the cluster's, and not just what this machine's clock was set to at the start.
     settled: watch::Sender<bool>,
@@ -60,11 +60,11 @@ impl Hand {
 }
 
 impl ClusterTime {
-    /// Of the member `own`, which knew this `before` its start.
-    pub fn new(clock: Arc<dyn Clock>, own: u64, before: Before) -> Self {
-        let (time, at) = (begins(before, &*clock), clock.even());
+    /// For the member `own`.
+    pub fn new(clock: Arc<dyn Clock>, own: u64, initial: InitialTime) -> Self {
+        let (time, at) = (initial_time(initial, &*clock), clock.even());
         let hand = Hand { time, at, leader: None, led_since: at, told_of_difference: false };
-        Self { clock, own, before, hand: Mutex::new(hand), settled: watch::Sender::new(false) }
+        Self { clock, own, initial, hand: Mutex::new(hand), settled: watch::Sender::new(false) }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -83,7 +83,7 @@ impl ClusterTime {
         *self.settled.borrow()
     }
 
-    /// The time if it is the cluster's, and the moment of the clock's even time.
+    /// The cluster's time with its monotonic time. None before it is known.
     pub fn known(&self) -> Option<(Timestamp, Duration)> {
         let at = self.clock.even();
         self.is_settled().then(|| (self.hand.lock().now(at), at))
@@ -135,14 +135,13 @@ impl ClusterTime {
         hand.leader == Some(self.own) && !self.is_settled() && (alone || led_for >= EXPIRY_PERIOD)
     }
 
-    /// The cluster's time goes on from what this member knew before its start, or begins with what its machine's clock
-    /// shows: a majority agreed that it leads.
+    /// Sets the cluster's time to the initial one. A majority has confirmed that this member leads.
     pub fn begin(&self) {
         let mut hand = self.hand.lock();
         if !self.is_settled() {
-            if !matches!(self.before, Before::Now(_)) {
-                // The clock may have been set since the start.
-                hand.set(begins(self.before, &*self.clock), self.clock.even());
+            if !matches!(self.initial, InitialTime::Now(_)) {
+                // NTP may have set the clock since the start.
+                hand.set(initial_time(self.initial, &*self.clock), self.clock.even());
             }
             self.settled.send_replace(true);
         }
@@ -173,12 +172,12 @@ impl ClusterTime {
     }
 }
 
-fn begins(before: Before, clock: &dyn Clock) -> Timestamp {
+fn initial_time(initial: InitialTime, clock: &dyn Clock) -> Timestamp {
     let wall = Timestamp::from(clock.now());
-    match before {
-        Before::Nothing => wall,
-        Before::Now(time) => time,
-        Before::AtLeast(time) => wall.max(time),
+    match initial {
+        InitialTime::Unknown => wall,
+        InitialTime::Now(time) => time,
+        InitialTime::AtLeast(time) => wall.max(time),
     }
 }
 
@@ -220,13 +219,13 @@ mod tests {
 
     fn machine() -> (Arc<Watch>, ClusterTime) {
         let watch = Arc::new(Watch::default());
-        (Arc::<Watch>::clone(&watch), ClusterTime::new(watch, OWN, Before::Nothing))
+        (Arc::<Watch>::clone(&watch), ClusterTime::new(watch, OWN, InitialTime::Unknown))
     }
 
-    /// The time that a lone member begins with, on a machine whose clock is set while it starts.
-    fn begun(before: Before, set: i64) -> Timestamp {
+    /// Initial time of a single member whose clock is set by `set` seconds during its start.
+    fn begun(initial: InitialTime, set: i64) -> Timestamp {
         let watch = Arc::new(Watch::default());
-        let time = ClusterTime::new(Arc::<Watch>::clone(&watch) as Arc<dyn Clock>, OWN, before);
+        let time = ClusterTime::new(Arc::<Watch>::clone(&watch) as Arc<dyn Clock>, OWN, initial);
         watch.set(set);
         time.led_by(Some(OWN));
         watch.pass(TICK);
@@ -238,12 +237,12 @@ mod tests {
     fn a_restart_goes_on_from_what_was_known_before() {
         let wall = Timestamp::from_unix_nanos(1_000_000 * 1_000_000_000);
         let hour = Duration::from_secs(HOUR.unsigned_abs());
-        assert_eq!(begun(Before::Nothing, HOUR), wall.plus(hour).plus(TICK));
+        assert_eq!(begun(InitialTime::Unknown, HOUR), wall.plus(hour).plus(TICK));
         for set in [-HOUR, HOUR] {
-            assert_eq!(begun(Before::Now(wall.minus(hour)), set), wall.minus(hour).plus(TICK));
+            assert_eq!(begun(InitialTime::Now(wall.minus(hour)), set), wall.minus(hour).plus(TICK));
         }
-        assert_eq!(begun(Before::AtLeast(wall), -HOUR), wall);
-        assert_eq!(begun(Before::AtLeast(wall), HOUR), wall.plus(hour).plus(TICK));
+        assert_eq!(begun(InitialTime::AtLeast(wall), -HOUR), wall);
+        assert_eq!(begun(InitialTime::AtLeast(wall), HOUR), wall.plus(hour).plus(TICK));
     }
 
     fn leader() -> (Arc<Watch>, ClusterTime) {

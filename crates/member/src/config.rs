@@ -14,8 +14,7 @@ pub trait Clock: Send + Sync + 'static {
     /// What stands on the wall, and may be set.
     fn now(&self) -> SystemTime;
 
-    /// Time since some moment, the same for all processes of one run of the machine: it goes on evenly and nobody
-    /// sets it.
+    /// Monotonic time since a fixed moment of the current boot, the same for all processes.
     fn even(&self) -> Duration;
 }
 

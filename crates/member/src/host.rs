@@ -70,7 +70,7 @@ impl Host for MemberHost {
 struct MemberConversation {
     from: u64,
     disk: u128,
-    /// Whether its disk was compared with the one that it was met with before.
+    /// Whether its disk was compared with the known one.
     met: bool,
     peers: Arc<Peers>,
     room: Room,
@@ -159,8 +159,8 @@ impl Conversation for MemberConversation {
                 Box::pin(async move { Ok(answer) })
             }
             message::OTHER_DISK => match message::read_other_disk(contents) {
-                // The port may be open to others than members: one frame of theirs must not end this one.
-                Ok(_) if !self.peers.may_refuse(self.from) => failed("a refusal of no member"),
+                // Anyone may reach a plain peer port: a single frame must not stop this member.
+                Ok(_) if !self.peers.may_refuse(self.from) => failed("a refusal by an unknown member"),
                 Ok(disk) => {
                     self.peers.told_of_other_disk(self.from, disk);
                     done()
@@ -237,7 +237,7 @@ impl MemberConversation {
         if self.leadership.borrow().leader != Some(request.leader) {
             return failed("not the leader that the batch was made for");
         }
-        // Every member would stop at such an entry, and at each start again.
+        // Every member would stop at such an entry, again after each restart.
         if let Err(error) = request.batch.decode() {
             tracing::error!(%error, member = format_args!("{:x}", request.batch.id().origin),
                 "a member's batch of commands cannot be decoded, and is refused");
@@ -317,7 +317,7 @@ mod tests {
         member.stop().await;
     }
 
-    /// Cluster and member ids stand in every answer to a client.
+    /// Cluster and member ids are no secret: client responses contain them.
     #[tokio::test]
     async fn a_stranger_leaves_nothing_behind_and_stops_nobody() {
         let folder = tempfile::tempdir().unwrap();
@@ -326,7 +326,7 @@ mod tests {
         let disk = member.inner.peers.identity().disk;
         for from in 100..200 {
             let hello = Hello { versions: (1, 1), cluster_id: config.cluster_id, from, to: OWN, disk: 0 };
-            // It may be a leader that this member does not know yet.
+            // Accepted: it may be a leader that this member does not know yet.
             member.inner.host.admit(&hello).unwrap();
             let mut conversation = member.inner.host.converse(&hello);
             assert!(!conversation.is_over());
@@ -338,7 +338,7 @@ mod tests {
         member.stop().await;
     }
 
-    /// In the log it would stop every member for good.
+    /// In the log it would stop every member permanently.
     #[tokio::test]
     async fn a_batch_that_cannot_be_decoded_does_not_enter_the_log() {
         let folder = tempfile::tempdir().unwrap();
@@ -355,7 +355,7 @@ mod tests {
         let request = message::propose(&Propose { leader, oldest: 0, batch });
         let answer = member.inner.host.converse(&hello).handle(message::PROPOSE, request).await;
         assert!(answer.unwrap_err().contains("cannot be decoded"));
-        // The same of this member's own.
+        // The same for this member's own batch.
         let answer = member.inner.applied.proposals.push(vec![commands[1].clone()]).unwrap().remove(0);
         assert_eq!(answer.await.unwrap().unwrap_err(), Unavailable::Cancelled);
         member.propose(&good).await.unwrap();

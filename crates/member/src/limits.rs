@@ -25,7 +25,7 @@ pub const PEER_QUEUE: usize = 1_024;
 pub const PINGS_IN_FLIGHT: usize = 16;
 /// Append requests that one leader keeps on their way to one follower.
 pub const APPENDS_IN_FLIGHT: usize = 32;
-/// A peer connection over which nothing comes is closed: members ping each other many times a second.
+/// A peer connection without traffic for this time is closed: members ping each other many times a second.
 pub const PEER_IDLE: Duration = Duration::from_secs(60);
 /// Connecting, TLS and the two hellos together.
 pub const DIAL_TIME: Duration = Duration::from_secs(2);
@@ -72,10 +72,10 @@ pub const EXPIRY_PERIOD: Duration = Duration::from_millis(500);
 pub const FOLLOWING_THE_CLOCK: u32 = 50;
 /// What a member says of the time in an answer that took longer is not believed.
 pub const SLOW_ANSWER: Duration = Duration::from_secs(1);
-/// The time is noted for the next start where the last note would be off by this, or is this old.
-pub const NOTE_TIME_OFF: Duration = Duration::from_millis(50);
-pub const NOTE_TIME_PERIOD: Duration = Duration::from_secs(60);
-/// A note of another run of the machine that is further ahead of its clock is of a clock that was wrong.
+/// The cluster's time is recorded again when the last record is off by this, or this old.
+pub const TIME_RECORD_TOLERANCE: Duration = Duration::from_millis(50);
+pub const TIME_RECORD_PERIOD: Duration = Duration::from_secs(60);
+/// A record of another boot that is further ahead of the clock than this is ignored: the clock was wrong then.
 pub const MAX_TIME_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// A clock that differs by more from the cluster's time is worth a word.
 pub const CLOCK_IS_WRONG: Duration = Duration::from_secs(1);

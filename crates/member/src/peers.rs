@@ -35,11 +35,11 @@ pub enum StopReason {
     Failed(String),
 }
 
-/// What a member knows of itself and the others before it talks to any.
+/// What a member knows of itself and of others before it connects to any.
 pub struct Known {
     pub identity: Identity,
-    /// The members that it was told of at its start.
-    pub first: BTreeSet<u64>,
+    /// The members in its configuration.
+    pub listed: BTreeSet<u64>,
     pub disks: PeerDisks,
 }
 
@@ -221,13 +221,13 @@ impl Peers {
         members.all(|id| told.get(&id).is_some_and(|told| told.version >= VERSION_OF_DISKS))
     }
 
-    /// Whether this is a member by all that this one knows. One that is behind may be called by a leader that it does not
-    /// know yet.
+    /// Whether this id is in the configuration, in raft's membership or in the record of members. A lagging follower may not
+    /// know its leader yet.
     pub fn is_known(&self, member: u64) -> bool {
-        self.known.first.contains(&member) || self.applied.is_member(member)
+        self.known.listed.contains(&member) || self.applied.is_member(member)
     }
 
-    /// Whether this member's word that the disk is another counts. One whose data is lost knows nobody.
+    /// Whether a refusal of this member's disk by `member` is accepted. A member without data accepts it from anyone.
     pub fn may_refuse(&self, member: u64) -> bool {
         self.is_known(member) || self.applied.has_no_members()
     }
@@ -269,7 +269,7 @@ impl Peers {
         if self.applied.is_gone(hello.from) {
             return refused(Refused::Removed);
         }
-        // What a stranger says of itself is not written down: anybody could fill the disk, or take a member's place.
+        // Unknown ids are not persisted: anyone could grow the file, or occupy the id of a future member.
         let met = match self.is_known(hello.from) {
             true => self.meet(hello.from, hello.disk),
             false => Ok(!self.applied.has_other_disk(hello.from, hello.disk)),

@@ -184,7 +184,7 @@ impl Proposals {
         self.wake.notify_one();
     }
 
-    /// A batch that was given to no leader never will be.
+    /// Fails a batch that was sent to no leader.
     pub fn cancel(&self, sequence: u64) {
         let mut inner = self.inner.lock();
         let Some(flight) = inner.in_flight.remove(&sequence) else { return };

@@ -75,7 +75,7 @@ impl Proposer {
     async fn submit(self, batch: Batch, leader: LeaderId) {
         let sequence = batch.id().sequence;
         let own = leader.node_id == self.peers.identity().member_id;
-        // Memory without error correction may have changed it since.
+        // Memory without ECC may have corrupted it.
         if let Err(error) = batch.decode() {
             tracing::error!(%error, "a batch of commands cannot be decoded, and is not proposed");
             return self.applied.proposals.cancel(sequence);

@@ -1,5 +1,5 @@
 //! The types that openraft is used with. Commands stay encoded here: the log and the wire carry
-//! them as they are. A batch is decoded as a whole before it may enter the log, and when it is applied.
+//! them as they are. A batch is decoded before it enters the log, and when it is applied.
 
 use std::fmt;
 
@@ -93,8 +93,8 @@ impl Batch {
         })
     }
 
-    /// The commands themselves. What cannot be decoded must not enter the log: no member could apply it, nor anything
-    /// behind it.
+    /// The decoded commands. A batch that cannot be decoded must not enter the log: no member could apply it or any later
+    /// entry.
     pub fn decode(&self) -> Result<Vec<Command>, DecodeError> {
         self.commands().map(|bytes| Command::decode(&mut &bytes[..])).collect()
     }

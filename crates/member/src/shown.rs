@@ -19,7 +19,7 @@ const MAGIC: u64 = u64::from_be_bytes(*b"KSSHOWN1");
 pub struct Shown {
     file: File,
     path: PathBuf,
-    /// Another run of the machine may have lost what was not flushed.
+    /// After another boot, unflushed writes may be lost.
     boot: u128,
     /// The last place that readers may see; places that are applied once more are not noted again.
     last: Option<LogId>,

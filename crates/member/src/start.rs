@@ -28,7 +28,6 @@ use crate::identity::{self, IdentityError, PeerDisks};
 use crate::leadership::{self, Leadership};
 use crate::log_store::{LogStore, OpenLogError};
 use crate::member::{Inner, Member};
-use crate::noted_time::{self, NotedTime};
 use crate::peer::link::Pace;
 use crate::peer::network::Network;
 use crate::peers::{Known, Peers};
@@ -42,6 +41,7 @@ use crate::read_barrier::{ReadBarrier, Waiting};
 use crate::room::Room;
 use crate::shown;
 use crate::state_machine::{Raft, StateMachine};
+use crate::time_record::{self, TimeRecord};
 use crate::upkeep::{Upkeep, encode};
 
 #[derive(Debug, thiserror::Error)]
@@ -108,11 +108,11 @@ impl Member {
         let pace =
             Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
         let times = Arc::clone(&config.peer_times);
-        let (noted_time, before_start) = noted_time::open(&config.data_dir, &*config.clock)?;
-        let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, before_start));
+        let (time_record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
+        let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));
         let (Start::New(listed) | Start::Join(listed)) = &config.start;
-        let first = listed.iter().map(|member| member.id).collect();
-        let known = Known { identity, first, disks };
+        let listed = listed.iter().map(|member| member.id).collect();
+        let known = Known { identity, listed, disks };
         let peers = Peers::new(known, network, pace, Arc::clone(&applied), times, time);
         let times = Arc::clone(&config.disk_times);
         let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
@@ -126,7 +126,7 @@ impl Member {
         elect_alone(&raft, config.member_id).await?;
         let resumed = before.is_some() && applied.meta().last_log_id >= before;
         let parts =
-            Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands, noted_time };
+            Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands, time_record };
         let member = parts.assemble(flush_thread);
         if alone.is_some() {
             forget_others(&member).await;
@@ -276,12 +276,12 @@ struct Parts {
     started: Instant,
     resumed: bool,
     hands: Arc<dyn Background>,
-    noted_time: NotedTime,
+    time_record: TimeRecord,
 }
 
 impl Parts {
     fn assemble(self, flush_thread: FlushThread) -> Member {
-        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands, noted_time } =
+        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands, time_record } =
             self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
@@ -313,7 +313,7 @@ impl Parts {
             state_machine: state_machine.clone(),
             room: room.clone(),
         });
-        tasks.spawn(Arc::clone(&upkeep).expire(noted_time));
+        tasks.spawn(Arc::clone(&upkeep).expire(time_record));
         tasks.spawn(upkeep.run());
         let append_received = Arc::new(AtomicU64::new(0));
         let host = Arc::new(MemberHost {

@@ -21,11 +21,11 @@ use crate::hand_over::{FullLeader, hand_over};
 use crate::leadership::Leadership;
 use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_TIME, EXPIRY_PERIOD, LEARNER_LAG, MEMBERSHIP_PERIOD};
 use crate::membership::{Observed, Step, plan};
-use crate::noted_time::NotedTime;
 use crate::peers::{Peers, StopReason};
 use crate::room::Room;
 use crate::state_machine::{Raft, StateMachine};
 use crate::status::Role;
+use crate::time_record::TimeRecord;
 
 pub struct Upkeep {
     pub config: Arc<MemberConfig>,
@@ -72,15 +72,15 @@ impl Upkeep {
         tokio::time::timeout(EXPIRY_PERIOD, confirmed).await.is_ok_and(|confirmed| confirmed.is_ok())
     }
 
-    /// Notes the time, and expires nodes while this member leads.
-    pub async fn expire(self: Arc<Self>, mut noted: NotedTime) {
+    /// Records the cluster's time, and expires nodes while this member leads.
+    pub async fn expire(self: Arc<Self>, mut record: TimeRecord) {
         let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let time = self.peers.time();
             if let Some((now, even)) = time.known() {
-                noted.note(now, even);
+                record.note(now, even);
             }
             if !self.leads() {
                 continue;

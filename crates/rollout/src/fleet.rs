@@ -197,7 +197,7 @@ impl Fleet {
         }
     }
 
-    /// Counts the time in which the group's waves do not go on.
+    /// Accounts the time in which the group's waves do not advance.
     pub(crate) fn count(&mut self, id: &str, track: &Track, now: u64, zones: Zones<'_>) {
         let Some(state) = self.apps.get_mut(id).and_then(|app| app.groups.get_mut(track)) else { return };
         let group = &mut state.group;

@@ -49,7 +49,7 @@ pub enum PausedBy {
     TimeOuts,
 }
 
-/// Seconds without a look at the group after which nobody looked after it.
+/// Seconds between two calls of [`Rollout::count`] after which the server was down in between.
 const UNATTENDED: u64 = 3600;
 
 /// How a group fares with what its channel has now. Times are seconds since 1970; a machine counts once in each.
@@ -63,13 +63,13 @@ pub struct Rollout {
     pub timed_out: u32,
     pub started: Option<u64>,
     pub finished: Option<u64>,
-    /// Seconds since `since` in which nothing could be granted: paused, outside of the windows, or no server.
+    /// Seconds since `since` in which nothing could be granted: group paused, windows closed, or server down.
     #[serde(default)]
     pub held: u64,
-    /// When that was counted last; 0: never.
+    /// Time of the last update of `held`; 0: never.
     #[serde(default)]
     pub counted: u64,
-    /// The last time that an operator ended a pause. What failed before does not pause the group again.
+    /// The last resume. Earlier failures do not pause the group again.
     #[serde(default)]
     pub resumed: Option<Resumed>,
 }
@@ -78,7 +78,7 @@ pub struct Rollout {
 pub struct Resumed {
     /// Seconds since 1970.
     pub at: u64,
-    /// Machines that tried since then.
+    /// Machines that attempted the version since then.
     pub attempted: u32,
 }
 
@@ -99,12 +99,12 @@ impl Rollout {
         }
     }
 
-    /// Seconds in which the group could take the version: what its waves go by.
+    /// Seconds in which the group could take the version. Waves depend on it.
     pub fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.since).saturating_sub(self.held)
     }
 
-    /// Counts the time since it was called last. A pause of an hour is one of the server, and no machine could ask.
+    /// Accounts the time since the last call.
     pub(crate) fn count(&mut self, may_grant: bool, now: u64) {
         let passed = now.saturating_sub(self.counted);
         if self.counted > 0 && (!may_grant || passed >= UNATTENDED) {
@@ -115,12 +115,12 @@ impl Rollout {
         self.held = self.held.min(now.saturating_sub(self.since));
     }
 
-    /// Failures and attempts from here on may pause the group.
+    /// Start of the period whose failures and attempts may pause the group.
     pub(crate) fn counts_from(&self) -> u64 {
         self.resumed.map_or(self.since, |resumed| resumed.at.max(self.since))
     }
 
-    /// Machines whose attempts count.
+    /// Attempts in that period.
     pub(crate) fn tried(&self) -> u32 {
         self.resumed.map_or(self.attempted, |resumed| resumed.attempted)
     }

@@ -1,4 +1,4 @@
-//! What a pause does to waves and counts.
+//! Effects of a pause on waves and on counts of failures.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -28,7 +28,7 @@ fn waves_wait_while_the_group_can_take_nothing() {
     pass(&mut world, 2 * 24 * 3600);
     world.fleet.resume("keelson", &track("alpha"), world.now).unwrap();
     assert_eq!(share(&world), 50);
-    // Nor do they go on while there is no server.
+    // Waves do not advance while the server is down either.
     world.restart();
     world.now += 24 * 3600;
     world.fleet.tick(world.now, &zones);

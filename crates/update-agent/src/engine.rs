@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// When the next check is due. Other orders do not move it.
+    /// Time of the next check. Other orders do not postpone it.
     fn next_check(&self) -> Instant {
         let pause = wait(self.last, &self.intervals, rand::random());
         tracing::info!("Next update check in {}", words(pause));
@@ -122,7 +122,7 @@ impl Engine {
         Instant::now() + pause
     }
 
-    /// At the start, and before each check: the boot partition may not be there at once.
+    /// Called at the start and before each check: the boot partition may not be available yet.
     fn note_failed(&self) {
         match self.updater.note_failed() {
             Ok(bans) => bans.iter().for_each(|ban| {
@@ -132,7 +132,7 @@ impl Engine {
                      `update-agent retry` allows it", ban.version
                 );
             }),
-            Err(failure) => tracing::warn!(error = %failure, "the slots can not be looked at"),
+            Err(failure) => tracing::warn!(error = %failure, "cannot read the slots"),
         }
     }
 

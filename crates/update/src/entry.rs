@@ -5,8 +5,8 @@ use std::fmt;
 
 use release::Version;
 
-/// How often a new version is tried before the boot loader takes the other one. The initrd puts a version that was good
-/// on trial again with `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
+/// Boot attempts of a new version before the boot loader selects the other one. The initrd renames a good version that
+/// fails to `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
 pub const TRIES: u32 = 3;
 const ENDING: &str = ".efi";
 
@@ -55,7 +55,7 @@ impl Name {
         Self { tries: Some(Tries { left: 0, done }), ..self.clone() }
     }
 
-    /// The opposite: good again where it was, else with the tries that were left.
+    /// Reverts [`Name::given_up`]: good if it was good, else with its remaining tries.
     #[must_use]
     pub fn taken_up(&self) -> Self {
         let tries = self.tries.filter(|tries| tries.done > 0);
@@ -69,7 +69,7 @@ impl Name {
         self.tries.is_some_and(|tries| tries.left == 0)
     }
 
-    /// Whether it has come up well, and failed in the initrd since: its slot may be damaged.
+    /// Whether it was good and has failed in the initrd since: its slot may be damaged.
     #[must_use]
     pub fn is_tried_again(&self) -> bool {
         self.tries.is_some_and(|tries| tries.left + tries.done > TRIES)

@@ -128,7 +128,7 @@ impl Machine {
             return Err(Refusal::SlotTooSmall { slot, wanted, capacity });
         }
         let others = self.entries.iter().filter(|entry| *entry != running);
-        // They are removed first.
+        // Their images are removed first.
         let free = self.esp_free + others.clone().map(|entry| entry.bytes).sum::<u64>();
         let wanted_bytes = release.images.uki.size + ESP_RESERVE;
         if free < wanted_bytes {
@@ -174,7 +174,7 @@ impl Machine {
         let running = self.running_entry()?;
         let mut steps = Vec::new();
         if running.name.is_bad() {
-            // It had stepped back for another version. One on trial is on trial again.
+            // It had stepped back for another version. A version on trial stays on trial.
             let back = running.name.taken_up();
             steps.push(Step::CountEntry { from: running.name.to_string(), to: back.to_string() });
         }
@@ -185,8 +185,8 @@ impl Machine {
         Ok(steps)
     }
 
-    /// Versions that were tried on this machine until no try was left, besides what runs. Of these, one that was good
-    /// before ([`Name::is_tried_again`]) may be installed again: the slot is filled anew.
+    /// Versions other than the running one that have no tries left. One that was good before ([`Name::is_tried_again`]) may
+    /// be installed again, which rewrites its slot.
     pub fn failed(&self) -> impl Iterator<Item = &Entry> {
         let tried = |entry: &&Entry| {
             entry.root_hash != Some(self.running)

@@ -99,8 +99,8 @@ impl Updater {
         self.memory.set_previous_version("").map_err(memory_failed)
     }
 
-    /// Bans the versions that used their tries up; those that are new here. One that was good before is told only: what
-    /// failed may be its slot, which an installation fills anew.
+    /// Bans versions that have no tries left, and returns the new bans. A version that was good before is only logged: its
+    /// slot may be damaged, and an installation rewrites it.
     pub fn note_failed(&self) -> Result<Vec<Ban>, Failure> {
         let machine = self.look()?;
         let bans = self.memory.bans().map_err(memory_failed)?;
@@ -111,8 +111,8 @@ impl Updater {
                 let version = &entry.name.version;
                 tracing::warn!(
                     %version,
-                    "version {version} was good and does not boot any more: its slot may be damaged, and is filled anew \
-                     when the version is installed again"
+                    "version {version} was good and no longer boots: its slot may be damaged; installing the version again \
+                     rewrites it"
                 );
                 continue;
             }
@@ -130,7 +130,7 @@ impl Updater {
         Some(text.lines().next().unwrap_or_default().trim().to_owned())
     }
 
-    /// The same, where a server offered it. What an operator installed is no server's to take back.
+    /// The same, if a server offered it. A server cannot withdraw an operator's installation.
     pub(crate) fn pending_offer(&self) -> Option<String> {
         let text = fs::read_to_string(self.places.completed()).ok()?;
         let mut lines = text.lines();

@@ -13,7 +13,7 @@ use crate::settings::{Server, Settings};
 use crate::watch::Watch;
 use crate::web::Web;
 
-/// Why the channel server offers nothing to a machine that should not boot what it was offered before, either.
+/// Reasons for which the channel server also withdraws what it offered before.
 const WITHDRAWN: [&str; 2] = ["banned", "paused"];
 
 /// A check's outcome, and how long the server wants to be left alone, in seconds.
@@ -102,7 +102,7 @@ impl Talk<'_> {
                 {
                     self.updater.forget_pending()?;
                     tracing::warn!(
-                        "version {version} does not wait for a reboot any more: the server withdrew it ({})",
+                        "version {version} is no longer pending: the server withdrew it ({})",
                         reason.unwrap_or_default()
                     );
                 }

@@ -1,9 +1,10 @@
 //! Which endpoint is asked, what is tried again, and what the errors say.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::canned::{Canned, Play};
-use etcd_client::{Client, Config, Credentials, Delete, Error, Get, Order, Reason, Set};
+use etcd_client::{Client, Config, Credentials, Delete, Error, Get, Order, Reason, Set, SlowReport};
 
 const FOUND: Play = Play::Answer(
     "200 OK",
@@ -148,6 +149,26 @@ async fn the_total_time_is_a_limit() {
     config.total_timeout = Duration::from_millis(700);
     let error = Client::new(config).unwrap().get("/a", Get::default()).await.unwrap_err();
     assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_waited_for_is_told_after_a_while() {
+    let hang = [(); 2].map(|()| Canned::start(&[Play::Silence]));
+    let good = Canned::start(&[FOUND]);
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&told);
+    let mut config = config(&[&good.url, &hang[0].url, &hang[1].url]);
+    config.slow = Some(SlowReport {
+        after: Duration::from_millis(200),
+        report: Arc::new(move |endpoint| noted.lock().unwrap().push(endpoint.to_string())),
+    });
+    let client = Client::new(config).unwrap();
+    client.get("/a", Get::default()).await.unwrap();
+    assert!(told.lock().unwrap().is_empty());
+    // 300 ms each.
+    client.set_endpoints(hang.iter().map(|server| server.url.parse().unwrap()).collect());
+    client.get("/a", Get::default()).await.unwrap_err();
+    assert_eq!(*told.lock().unwrap(), hang.map(|server| server.url));
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ struct Rest<H> {
     peer: Peer,
     handler: Arc<H>,
     stop: Arc<Stop>,
-    /// Since when nothing was asked for, to the last `REST_TIME`.
+    /// Time of the last request, with the resolution of `REST_TIME`.
     quiet_since: Instant,
     /// Given back when the connection ends.
     _place: Option<OwnedSemaphorePermit>,
@@ -163,7 +163,7 @@ impl<S: Wire, H: Handler> Line<S, H> {
         }
     }
 
-    /// Whether nothing was asked for as long as the handler allows.
+    /// Whether the handler's idle limit has passed.
     fn is_idle(&self) -> bool {
         self.rest.handler.idle_limit().is_some_and(|limit| self.rest.quiet_since.elapsed() >= limit)
     }
@@ -187,7 +187,7 @@ enum Turn<S, H: Handler> {
     /// Nothing was asked for a while: hyper's buffers are given back.
     Rest {
         line: Box<Line<S, H>>,
-        /// Nor before, in all of this turn.
+        /// No request was served in this turn.
         was_quiet: bool,
     },
 }

@@ -116,7 +116,7 @@ async fn idle_connections_are_closed_where_their_number_is_small() {
             sleep(before).await;
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         }
-        // Looked at when a rest ends.
+        // Checked when a rest ends.
         let took = closes_after(&mut client).await;
         assert!(took >= limit && took <= limit + limits::REST_TIME * 3, "{took:?}");
     }

@@ -35,7 +35,7 @@ pub trait Handler: Send + Sync + 'static {
         true
     }
 
-    /// How long a connection may be without a request before it is closed, to a few `REST_TIME`s; None: for ever.
+    /// Time without a request after which a connection is closed, rounded up to a few `REST_TIME`s. None: never.
     fn idle_limit(&self) -> Option<Duration> {
         None
     }

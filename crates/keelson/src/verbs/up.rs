@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
 use machines::asked::Asked;
-use machines::cluster::{BackendKind, Datasource, SharedFolder, Wish};
+use machines::cluster::{BackendKind, Cluster, Datasource, SharedFolder, Wish};
 use machines::process::Process;
 use machines::site::Site;
 use machines::store::read_limited;
@@ -32,7 +32,7 @@ use crate::provide;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Number of machines [default: 3, or config.rb's]
+    /// Number of machines [default: config.rb's, the existing ones, or 3]
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub struct Flags {
     /// Settings [default: ./config.rb]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What runs the machines: qemu or nspawn [default: what runs them already, else qemu]
+    /// What runs the machines: qemu or nspawn [default: the existing cluster's, or qemu]
     #[arg(long, value_name = "BACKEND", value_parser = global::backend)]
     on: Option<BackendKind>,
     /// How QEMU machines get their user-data: config-drive, or fw-cfg (without the cluster's ssh key) [default:
@@ -74,9 +74,9 @@ pub struct Flags {
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = settings(context, flags)?;
-    let made_on = context.layout()?.load()?.map(|cluster| cluster.backend);
-    let backend = flags.on.or(made_on).unwrap_or(BackendKind::Qemu);
-    let mut wish = wish(flags, &config, backend);
+    let made = context.layout()?.load()?;
+    let mut wish = wish(flags, &config, made.as_ref());
+    let backend = wish.backend;
     wish.shared = shared(&config)?;
     wish.check()?;
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
@@ -161,10 +161,12 @@ fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
     Ok(config)
 }
 
-/// A flag wins over `config.rb`, which wins over the default.
-fn wish(flags: &Flags, config: &ConfigRb, backend: BackendKind) -> Wish {
+/// Precedence: flag, `config.rb`, the existing cluster, default.
+fn wish(flags: &Flags, config: &ConfigRb, made: Option<&Cluster>) -> Wish {
     let usual = Wish::default();
-    let nodes = flags.nodes.or(config.num_instances).unwrap_or(usual.nodes);
+    let said = flags.nodes.or(config.num_instances);
+    let nodes = said.or(made.map(|cluster| cluster.nodes.len())).unwrap_or(usual.nodes);
+    let backend = flags.on.or(made.map(|cluster| cluster.backend)).unwrap_or(usual.backend);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Wish {
         nodes,
@@ -311,6 +313,7 @@ fn finish(
 mod tests {
     use super::*;
     use clap::Parser;
+    use machines::image::Image;
 
     #[derive(Parser)]
     struct Only {
@@ -337,13 +340,32 @@ mod tests {
     fn a_flag_wins_over_config_rb_which_wins_over_the_default() {
         let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
         let (config, _) = config_rb::read("$num_instances = 5\n$vm_memory = 512");
-        let wish = |flags: &Flags, config: &ConfigRb| wish(flags, config, BackendKind::Qemu);
-        let usual = wish(&flags(&[]), &ConfigRb::default());
+        let usual = wish(&flags(&[]), &ConfigRb::default(), None);
         assert_eq!((usual.nodes, usual.memory_mib), (3, 1024));
-        let configured = wish(&flags(&[]), &config);
+        let configured = wish(&flags(&[]), &config, None);
         assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
-        let flagged = wish(&flags(&["--nodes", "1"]), &config);
-        assert_eq!((flagged.nodes, flagged.memory_mib), (1, 512));
+        let flagged = wish(&flags(&["--nodes", "1", "--on", "nspawn"]), &config, None);
+        assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
+    }
+
+    #[test]
+    fn a_cluster_that_exists_keeps_its_machines_and_what_runs_them() {
+        let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
+        let path = || PathBuf::from("/nowhere");
+        let image = Image {
+            version: "1.0.0".into(),
+            channel: "alpha".into(),
+            raw: path(),
+            usr_tree: path(),
+            usr_erofs: path(),
+            tools: path(),
+        };
+        let one = Wish { nodes: 1, backend: BackendKind::Nspawn, ..Wish::default() };
+        let made = Cluster::new("a", &one, image);
+        let same = wish(&flags(&[]), &ConfigRb::default(), Some(&made));
+        assert_eq!((same.nodes, same.backend), (1, BackendKind::Nspawn));
+        let more = wish(&flags(&["--nodes", "2"]), &ConfigRb::default(), Some(&made));
+        assert_eq!(more.nodes, 2);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Life {
     need: Option<Need>,
     /// The lock was got for the reboot that is on its way, and is to be given back where that comes to nothing.
     locked: bool,
-    /// What became of an attempt to get the lock is not known: it may have been got.
+    /// The result of an attempt to acquire the lock is unknown: it may be held.
     unsure: bool,
     drained: bool,
     /// What is needed rests until then.
@@ -274,7 +274,7 @@ impl Life {
             self.phase = Phase::Settling;
             return vec![Action::AskHealth];
         }
-        // Nobody else could reboot until this one does.
+        // A lock that is held until the next window blocks all other machines.
         if (self.need.is_none() || self.till_window(now).is_some()) && self.may_have_lock() {
             return self.go_back();
         }
@@ -301,7 +301,7 @@ impl Life {
             Event::Undrained(Err(why)) => {
                 self.settle_later(now, Some(format!("Taking units back failed: {why}.")))
             }
-            Event::Undrained(Ok(())) if self.rules.fleet_lock || self.rules.owes_lock => {
+            Event::Undrained(Ok(())) if self.rules.fleet_lock || self.rules.may_hold_lock => {
                 vec![Action::Release]
             }
             Event::Undrained(Ok(())) => match self.rules.strategy {
@@ -386,8 +386,8 @@ impl Life {
         actions
     }
 
-    /// Whether the lock may have been got by an attempt whose end is not known. If so, it is taken for got. What a machine
-    /// has that is not settled belongs to an earlier boot.
+    /// Whether an attempt with an unknown result may hold the lock; it is treated as held then. Before this boot is settled,
+    /// the lock belongs to an earlier one.
     fn may_have_lock(&mut self) -> bool {
         let may = self.settle.is_none() && std::mem::take(&mut self.unsure);
         self.locked |= may;

@@ -25,7 +25,7 @@ fn rules(strategy: Strategy, window: Option<(&str, &str)>) -> Rules {
         strategy,
         window: window.map(|(start, length)| Window::parse(start, length).unwrap()),
         fleet_lock: false,
-        owes_lock: false,
+        may_hold_lock: false,
         login_delay: Duration::from_secs(300),
         retry_interval: Duration::from_secs(5),
     }
@@ -458,7 +458,7 @@ fn a_lock_that_may_have_been_got_is_given_back_where_the_way_ends() {
     told.sleeps("10s");
     let got = told.happens(Event::Inhibitors(vec!["backup".into()]));
     assert_eq!(got.last().unwrap(), "<Release>");
-    // One that others have is not ours to give back.
+    // A lock that is held by others is not released.
     let mut told = locking(Some(("10:00", "1h")));
     told.pass(Duration::from_secs(3600));
     let got = told.happens(taken());
@@ -468,7 +468,7 @@ fn a_lock_that_may_have_been_got_is_given_back_where_the_way_ends() {
 #[test]
 fn a_change_of_strategy_gives_back_what_was_taken_before() {
     for strategy in [Strategy::Reboot, Strategy::Off] {
-        let mut told = Told::new(Rules { owes_lock: true, ..rules(strategy, None) });
+        let mut told = Told::new(Rules { may_hold_lock: true, ..rules(strategy, None) });
         told.happens(Event::Started);
         told.sleeps("5s");
         told.then(Event::Health(Ok(())), &["<Undrain>"]);
@@ -478,7 +478,7 @@ fn a_change_of_strategy_gives_back_what_was_taken_before() {
             if strategy == Strategy::Off { &[unlocked, "<Exit(Success)>"] } else { &[unlocked] };
         told.then(Event::Released(Ok(true)), expect);
     }
-    // Only drained; nothing is planned meanwhile.
+    // Only drained. No reboot is planned meanwhile.
     let mut told = Told::new(rules(Strategy::Off, None));
     told.happens(Event::Started);
     told.then(need(), &[]);

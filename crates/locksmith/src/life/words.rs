@@ -21,13 +21,13 @@ pub struct Now {
 /// What does not change while a daemon lives.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// With [`Strategy::Off`] nothing is done but to give back what an earlier daemon took, and then it ends.
+    /// With [`Strategy::Off`] the daemon releases what an earlier one holds, and exits.
     pub strategy: Strategy,
     pub window: Option<Window>,
     /// The lock is kept by a FleetLock server.
     pub fleet_lock: bool,
-    /// An earlier daemon of this machine may have got the lock, and did not give it back.
-    pub owes_lock: bool,
+    /// An earlier daemon of this machine may hold the lock.
+    pub may_hold_lock: bool,
     pub login_delay: Duration,
     pub retry_interval: Duration,
 }
@@ -68,12 +68,12 @@ pub enum Acquired {
     Before,
 }
 
-/// Why the lock was not got.
+/// Why the lock was not acquired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotLocked {
-    /// For certain not.
+    /// It is not held.
     Refused(String),
-    /// The answer was lost: it may have been got all the same.
+    /// The answer was lost: it may be held.
     Unknown(String),
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use etcd_client::{Trace, Traced};
+use etcd_client::{SlowReport, Trace, Traced};
 use fleet_client::Client;
 use locksmith::{Note, Store};
 
 use super::failure::Failure;
 use crate::hands::lock::{EtcdLock, StoreError};
 use crate::hands::{fleet, machine};
+use crate::limits::SILENCE;
 
 pub struct Session {
     store: Store,
@@ -30,7 +31,11 @@ impl Session {
             eprintln!("DEBUG: HTTP {} {} {}", traced.method, traced.url, traced.body.unwrap_or_default());
         };
         let trace = self.store.debug.then(|| Trace(Arc::new(tell)));
-        let lock = EtcdLock::open(&self.store, trace).map_err(unable)?;
+        let slow = SlowReport {
+            after: SILENCE,
+            report: Arc::new(|endpoint| eprintln!("Waiting for {endpoint} to answer")),
+        };
+        let lock = EtcdLock::open(&self.store, trace, Some(slow)).map_err(unable)?;
         lock.create().await.map_err(unable)?;
         Ok(lock)
     }

@@ -11,7 +11,7 @@ use locksmith::{DAEMON_FLAGS, Daemon, FLAGS};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use crate::hands::{machine, owed};
+use crate::hands::{lock_marker, machine};
 use crate::version::VERSION;
 
 /// Libraries whose daily business is nobody's news.
@@ -47,7 +47,7 @@ pub fn main(words: &[String]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let settings = match settings {
-        Ok(Daemon::Off(Some(settings))) if owed::anything(&machine::state_folder()) => {
+        Ok(Daemon::Off(Some(settings))) if lock_marker::is_release_due(&machine::state_folder()) => {
             Ok(Daemon::Run(settings))
         }
         settings => settings,

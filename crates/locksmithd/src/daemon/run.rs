@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::work::Hands;
 use crate::hands::coordinator::{Held, file};
 use crate::hands::engine::{News, listen};
+use crate::hands::lock_marker::LockMarker;
 use crate::hands::machine;
-use crate::hands::owed::LockMark;
 
 /// News that wait to be looked at; more of them wait on the bus.
 const QUEUE: usize = 64;
@@ -48,7 +48,7 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
         strategy: settings.strategy,
         window: settings.window.clone(),
         fleet_lock: settings.fleet_lock.is_some(),
-        owes_lock: LockMark::in_folder(&machine::state_folder()).is_there(),
+        may_hold_lock: LockMarker::in_folder(&machine::state_folder()).exists(),
         login_delay: settings.login_delay,
         retry_interval: settings.retry_interval,
     };
@@ -58,7 +58,7 @@ async fn whole(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let mut listening = tokio::spawn(listen(news));
     let (clock, mut life) = (Clock(Instant::now()), Life::new(rules));
     notify::ready(match settings.strategy {
-        Strategy::Off => "the reboot strategy is off; gives back what was taken for a reboot",
+        Strategy::Off => "the reboot strategy is off; releases the reboot lock",
         _ => "waits for an update that needs a reboot",
     });
     let mut event = Event::Started;

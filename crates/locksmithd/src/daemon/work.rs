@@ -15,7 +15,7 @@ use zbus::Connection;
 use crate::hands::fleet::{self, Memory};
 use crate::hands::fleet_lock::{FleetLockClient, FleetLockError};
 use crate::hands::lock::{EtcdLock, StoreError};
-use crate::hands::owed::LockMark;
+use crate::hands::lock_marker::LockMarker;
 use crate::hands::{bus, machine, power, systemd, terminals};
 use crate::limits::FLEET_LOOK;
 
@@ -35,7 +35,7 @@ pub struct Hands {
     lock: Lock,
     fleet: Client,
     memory: Memory,
-    mark: LockMark,
+    marker: LockMarker,
     drain_timeout: Option<Duration>,
     /// Waits for a cluster manager that is to have this machine back.
     returning: Mutex<Option<JoinHandle<()>>>,
@@ -53,7 +53,7 @@ impl Hands {
                 });
                 Lock::FleetLock(FleetLockClient::new(server.clone(), &tls).context("the FleetLock server")?)
             }
-            None => Lock::Etcd(EtcdLock::open(store, None).context("Error initializing etcd client")?),
+            None => Lock::Etcd(EtcdLock::open(store, None, None).context("Error initializing etcd client")?),
         };
         Ok(Self {
             id: machine::id()?,
@@ -63,7 +63,7 @@ impl Hands {
             lock,
             fleet: fleet::client(&store.fleet).with_context(|| store.fleet.clone())?,
             memory: Memory::in_folder(&machine::state_folder()),
-            mark: LockMark::in_folder(&machine::state_folder()),
+            marker: LockMarker::in_folder(&machine::state_folder()),
             drain_timeout: settings.drain_timeout,
             returning: Mutex::default(),
         })
@@ -96,14 +96,14 @@ impl Hands {
                 Err(error) => vec![format!("logind can not be asked ({error})")],
             }),
             Action::Lock { reason } => {
-                let asked_before = self.mark.is_there();
-                if let Err(error) = self.mark.put() {
-                    tracing::warn!("writing down that the lock is asked for: {error}");
+                let asked_before = self.marker.exists();
+                if let Err(error) = self.marker.put() {
+                    tracing::warn!("cannot record that the lock is requested: {error}");
                 }
                 let locked = self.acquire(reason).await;
                 let of_others = match &locked {
                     Err(NotLocked::Refused(_)) => true,
-                    // An operator took it for this machine.
+                    // An operator locked it with this machine's id.
                     Ok(Acquired::Before) => !asked_before,
                     _ => false,
                 };
@@ -138,10 +138,10 @@ impl Hands {
         }
     }
 
-    /// It is certain that the lock is not held.
+    /// The lock is certainly not held.
     fn no_lock(&self) {
-        if let Err(error) = self.mark.remove() {
-            tracing::warn!("writing down that the lock is not held: {error}");
+        if let Err(error) = self.marker.remove() {
+            tracing::warn!("cannot record that the lock is not held: {error}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! The lock in an etcd.
 
-use etcd_client::{Client, Config, Credentials, Endpoint, Error, Exists, Get, Order, Set, TlsFiles};
+use etcd_client::{
+    Client, Config, Credentials, Endpoint, Error, Exists, Get, Order, Set, SlowReport, TlsFiles, Trace,
+};
 use locksmith::{
     Acquire, Acquired, CAS_ATTEMPTS, Keys, LockError, Note, Notes, Semaphore, SemaphoreError, Store,
     cas_pause,
@@ -47,14 +49,15 @@ fn with_attempts(error: &Error) -> String {
 }
 
 impl EtcdLock {
-    /// Opens no connection yet.
-    pub fn open(store: &Store, trace: Option<etcd_client::Trace>) -> Result<Self, OpenError> {
+    /// Opens no connection yet. `trace` and `slow` are for interactive commands.
+    pub fn open(store: &Store, trace: Option<Trace>, slow: Option<SlowReport>) -> Result<Self, OpenError> {
         let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
         let mut config = Config::new(endpoints?);
         config.order = Order::Given;
         config.request_timeout = ETCD_REQUEST;
         config.total_timeout = ETCD_TOTAL;
         config.trace = trace;
+        config.slow = slow;
         if let Some(tls) = &store.tls {
             config.tls = TlsFiles {
                 ca: Some(tls.ca.clone().into()),

@@ -61,8 +61,8 @@ fn judge(current: &Name, images: io::Result<Vec<Name>>) -> Trial {
                 None => Trial::Over(format!("{this}; but there is no other version that could be taken")),
             }
         }
-        // The loader sees what this system cannot. Each restart takes a try.
-        Err(error) => Trial::Running(format!("{this}; {IMAGES} can not be read: {error}")),
+        // The loader can still read them. Each restart uses up a try.
+        Err(error) => Trial::Running(format!("{this}; {IMAGES} cannot be read: {error}")),
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn images_that_can_not_be_read_leave_the_loader_s_tries_and_no_more() {
-        check(Some("keelson_2.0.0+0-3.efi"), None, Ok("can not be read"));
+        check(Some("keelson_2.0.0+0-3.efi"), None, Ok("cannot be read"));
         check(Some("keelson_2.0.0+0-4.efi"), None, Err("has come up well before"));
     }
 

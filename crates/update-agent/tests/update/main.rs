@@ -219,7 +219,7 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
 }
 
-/// The initrd put it on trial again, and it used its tries up.
+/// The initrd put it on trial again, and all tries failed.
 #[test]
 fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
     let machine = Machine::new();
@@ -230,7 +230,7 @@ fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
     machine.updater().memory.set_previous_version("").unwrap();
     assert!(installed(&check(&machine, &server)));
     machine.assert_sound();
-    // Once: it is a new version now, and three tries are all that it has.
+    // Once: the new installation has three tries like any other.
     machine.boot_image_becomes("3.0.0", "+0-3");
     assert_eq!(machine.updater().note_failed().unwrap().len(), 1);
 }
@@ -244,10 +244,10 @@ fn a_version_that_waits_is_taken_back_when_its_channel_withdraws_it() {
     check(&machine, &server).done.unwrap();
     assert_eq!(machine.updater().pending(), None);
     machine.assert_sound();
-    // When the group goes on, it is there again at once.
+    // After the group is resumed, it is installed again.
     server.set(Fault::None);
     assert!(installed(&check(&machine, &server)));
-    // What an operator installed is not the channel's.
+    // An operator's own installation is not withdrawn.
     let machine = Machine::new();
     assert!(run(&machine, &["apply", releases().made.folder.to_str().unwrap()]).status.success());
     server.set(Fault::NoUpdate("paused"));

@@ -68,7 +68,7 @@ fn what_can_not_be_gone_back_from_is_refused() {
     assert_eq!(refused(&good, &same), Refusal::Running(same.version.clone()));
     let full = Machine { esp_free: 1 << 20, ..good.clone() };
     assert!(matches!(refused(&full, &version("3.0.0")), Refusal::BootPartitionFull { .. }));
-    // What is removed first makes room.
+    // Images that are removed first count as free space.
     let two = machine(&[("k_2.0.0.efi", OLD), ("k_1.0.0.efi", OTHER)]);
     Machine { esp_free: 1 << 20, ..two }.install(&version("3.0.0")).unwrap();
     let mut big = version("3.0.0");
@@ -106,7 +106,7 @@ fn an_update_that_was_not_booted_yet_can_be_forgotten() {
     let older = machine(&[("k_2.0.0+0-0.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
     let back = Step::CountEntry { from: "k_2.0.0+0-0.efi".into(), to: "k_2.0.0.efi".into() };
     assert_eq!(older.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);
-    // Rolled back on trial: it is no better for that.
+    // Rolled back while on trial: it stays on trial.
     let trial = machine(&[("k_2.0.0+0-1.efi", OLD), ("k_1.0.0+3-0.efi", OTHER)]);
     let back = Step::CountEntry { from: "k_2.0.0+0-1.efi".into(), to: "k_2.0.0+2-1.efi".into() };
     assert_eq!(trial.forget_pending().unwrap(), [back, remove("k_1.0.0+3-0.efi")]);

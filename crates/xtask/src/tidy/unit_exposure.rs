@@ -23,10 +23,7 @@ const UNCONFINED: [(&str, &str); 5] = [
     ("/usr/lib/keelson/coreos-setup-environment", "runs the platform's own program"),
     ("/usr/lib/keelson/keelson-health-check", "runs the operator's checks"),
     ("/bin/sh -c 'systemctl --no-block reboot", "restarts the machine in emergency mode"),
-    (
-        "/usr/bin/systemctl --no-pager list-jobs",
-        "runs in a boot that hangs, where confinement may hang as well",
-    ),
+    ("/usr/bin/systemctl --no-pager list-jobs", "runs in a boot that hangs, where sandboxing may hang, too"),
 ];
 
 pub fn check(workspace: &Workspace) -> Result<Outcome> {

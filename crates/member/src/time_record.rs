@@ -1,6 +1,6 @@
-//! The cluster's time as this member knew it last, for its next start. Within one run of the machine it goes on from
-//! there; after another one it is the least that the time can be. It is written without a flush: it may be lost with the
-//! machine. It must never hold up the keys' ends: a note that cannot be written is told once, and nothing else.
+//! The cluster's time as this member last knew it, on disk for its next start. Within one boot the time continues from the
+//! record; after a reboot the record is its lower bound. It is written without a flush: power loss may lose it. A record
+//! that cannot be written must never delay expiration: it is only logged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,29 +14,29 @@ use etcd_api::Timestamp;
 use crate::boot;
 use crate::codec::Reader;
 use crate::config::Clock;
-use crate::limits::{MAX_TIME_AHEAD, NOTE_TIME_OFF, NOTE_TIME_PERIOD};
+use crate::limits::{MAX_TIME_AHEAD, TIME_RECORD_PERIOD, TIME_RECORD_TOLERANCE};
 
 const NAME: &str = "time";
 const MAGIC: u64 = u64::from_be_bytes(*b"KSTIME01");
 
-/// What a start knows of the cluster's time before anybody was asked.
+/// What a starting member knows of the cluster's time before it reaches another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Before {
-    Nothing,
-    /// This is the time now.
+pub enum InitialTime {
+    Unknown,
+    /// The current time.
     Now(Timestamp),
-    /// It was this before the machine was restarted.
+    /// The time before the machine was rebooted.
     AtLeast(Timestamp),
 }
 
-pub struct NotedTime {
+pub struct TimeRecord {
     file: File,
     boot: u128,
     last: Option<Note>,
     may_fail: bool,
 }
 
-/// The cluster's `time` at the moment `even` of the clock's even time.
+/// The cluster's `time` at the monotonic time `even`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Note {
     time: Timestamp,
@@ -49,8 +49,8 @@ impl Note {
     }
 }
 
-/// What was noted last, and where the next notes go.
-pub fn open(data_dir: &Path, clock: &dyn Clock) -> io::Result<(NotedTime, Before)> {
+/// Opens the record in `data_dir` and reads it.
+pub fn open(data_dir: &Path, clock: &dyn Clock) -> io::Result<(TimeRecord, InitialTime)> {
     let (boot, path) = (boot::id(), data_dir.join(NAME));
     let noted = match fs::read(&path) {
         Ok(bytes) => read(bytes.into()),
@@ -58,26 +58,26 @@ pub fn open(data_dir: &Path, clock: &dyn Clock) -> io::Result<(NotedTime, Before
         Err(error) => return Err(error),
     };
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
-    let before = noted.map_or(Before::Nothing, |(of, note)| before(of == boot, note, clock));
-    Ok((NotedTime { file, boot, last: None, may_fail: false }, before))
+    let before = noted.map_or(InitialTime::Unknown, |(of, note)| before(of == boot, note, clock));
+    Ok((TimeRecord { file, boot, last: None, may_fail: false }, before))
 }
 
-fn before(same_boot: bool, note: Note, clock: &dyn Clock) -> Before {
+fn before(same_boot: bool, note: Note, clock: &dyn Clock) -> InitialTime {
     let (wall, even) = (Timestamp::from(clock.now()), clock.even());
     if same_boot && even >= note.even {
-        return Before::Now(note.at(even));
+        return InitialTime::Now(note.at(even));
     }
-    // A clock that was decades ahead once must not hold the time there for ever.
+    // A clock that once was years ahead must not keep the time there.
     if note.time > wall.plus(MAX_TIME_AHEAD) {
         tracing::warn!(
             "the cluster's time was more than a day ahead of this machine's clock, and is set to that"
         );
-        return Before::Nothing;
+        return InitialTime::Unknown;
     }
-    Before::AtLeast(note.time)
+    InitialTime::AtLeast(note.time)
 }
 
-/// Nothing that is not whole.
+/// None if the file is truncated or damaged.
 fn read(bytes: Bytes) -> Option<(u128, Note)> {
     let (contents, checksum) = bytes.split_last_chunk()?;
     if crc32c::crc32c(contents) != u32::from_be_bytes(*checksum) {
@@ -91,13 +91,13 @@ fn read(bytes: Bytes) -> Option<(u128, Note)> {
     (known && reader.is_empty()).then_some((boot, Note { time, even }))
 }
 
-impl NotedTime {
-    /// The cluster's `time` is known at the moment `even`: noted where the last note would lead elsewhere, or is old.
+impl TimeRecord {
+    /// Records the cluster's `time` at the monotonic time `even`, if the last record differs from it or is old.
     pub fn note(&mut self, time: Timestamp, even: Duration) {
         if let Some(last) = self.last {
             let off = time.unix_nanos().abs_diff(last.at(even).unix_nanos());
             let age = even.saturating_sub(last.even);
-            if Duration::from_nanos(off) < NOTE_TIME_OFF && age < NOTE_TIME_PERIOD {
+            if Duration::from_nanos(off) < TIME_RECORD_TOLERANCE && age < TIME_RECORD_PERIOD {
                 return;
             }
         }
@@ -111,7 +111,7 @@ impl NotedTime {
         out.put_u32(checksum);
         match self.file.write_all_at(&out, 0) {
             Err(error) if !self.may_fail => {
-                tracing::warn!(%error, "the cluster's time cannot be noted: a restart begins with this machine's clock");
+                tracing::warn!(%error, "cannot record the cluster's time: a restart begins with this machine's clock");
                 self.may_fail = true;
             }
             written => self.may_fail = written.is_err(),
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Its time of day and its even time, in seconds.
+    /// Wall clock and monotonic clock, in seconds.
     struct Shows(u64, u64);
 
     impl Clock for Shows {
@@ -146,25 +146,25 @@ mod tests {
     fn a_restart_goes_on_from_the_last_note_whatever_the_clock_shows() {
         let folder = tempfile::tempdir().unwrap();
         let (mut noted, before) = open(folder.path(), &Shows(5000, 10)).unwrap();
-        assert_eq!(before, Before::Nothing);
+        assert_eq!(before, InitialTime::Unknown);
         noted.note(seconds(5000), Duration::from_secs(10));
         let before = |wall, even| open(folder.path(), &Shows(wall, even)).unwrap().1;
-        assert_eq!(before(9000, 13), Before::Now(seconds(5003)));
-        // Nearly where the last note leads to, and then not.
-        noted.note(seconds(5004).plus(NOTE_TIME_OFF / 2), Duration::from_secs(14));
-        assert_eq!(before(9000, 14), Before::Now(seconds(5004)));
+        assert_eq!(before(9000, 13), InitialTime::Now(seconds(5003)));
+        // Within the tolerance, and then not.
+        noted.note(seconds(5004).plus(TIME_RECORD_TOLERANCE / 2), Duration::from_secs(14));
+        assert_eq!(before(9000, 14), InitialTime::Now(seconds(5004)));
         noted.note(seconds(5010), Duration::from_secs(15));
-        assert_eq!(before(0, 15), Before::Now(seconds(5010)));
+        assert_eq!(before(0, 15), InitialTime::Now(seconds(5010)));
     }
 
     #[test]
     fn another_run_of_the_machine_begins_no_earlier() {
         let note = Note { time: seconds(5000), even: Duration::from_secs(10) };
-        assert_eq!(before(false, note, &Shows(4000, 99)), Before::AtLeast(seconds(5000)));
-        // Not the even time that the note is of.
-        assert_eq!(before(true, note, &Shows(4000, 9)), Before::AtLeast(seconds(5000)));
+        assert_eq!(before(false, note, &Shows(4000, 99)), InitialTime::AtLeast(seconds(5000)));
+        // The monotonic clock is behind the record.
+        assert_eq!(before(true, note, &Shows(4000, 9)), InitialTime::AtLeast(seconds(5000)));
         let far = Note { time: seconds(5000).plus(MAX_TIME_AHEAD), ..note };
-        assert_eq!(before(false, far, &Shows(4000, 99)), Before::Nothing);
+        assert_eq!(before(false, far, &Shows(4000, 99)), InitialTime::Unknown);
     }
 
     #[test]
