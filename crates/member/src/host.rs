@@ -52,7 +52,7 @@ impl Host for MemberHost {
         Box::new(MemberConversation {
             from: hello.from,
             disk: hello.disk,
-            met: self.peers.is_known(hello.from),
+            met: false,
             peers: Arc::clone(&self.peers),
             room: self.room.clone(),
             applied: Arc::clone(&self.applied),
