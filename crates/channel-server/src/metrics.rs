@@ -1,15 +1,10 @@
 //! What Prometheus reads.
 
-use std::collections::BTreeMap;
-
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use rollout::Fleet;
+use rollout::{Fleet, Rollout};
 
 use crate::key_sets::KeySets;
-
-/// Labels with more values than this are told as `other`: machines say what they like.
-const VERSIONS: usize = 64;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -54,8 +49,14 @@ impl Metrics {
         let versions =
             gauge("keelson_updates_machines", "Machines by version", &["app", "group", "version"])?;
         let statuses = gauge("keelson_updates_instances", "Machines by status", &["app", "group", "status"])?;
-        let failed =
-            gauge("keelson_updates_failed", "Machines that failed in this rollout", &["app", "group"])?;
+        let of_group = |name: &str, help: &str| gauge(name, help, &["app", "group"]);
+        let attempted =
+            of_group("keelson_updates_attempted", "Machines that attempted this rollout's version")?;
+        let succeeded = of_group("keelson_updates_succeeded", "Machines that run this rollout's version")?;
+        let failed = of_group("keelson_updates_failed", "Machines that failed since the last resume")?;
+        let timed_out =
+            of_group("keelson_updates_timed_out", "Machines that timed out since the last resume")?;
+        let in_progress = of_group("keelson_updates_in_progress", "Machines with a version granted")?;
         let paused = gauge("keelson_updates_paused", "1 where a group is paused", &["app", "group"])?;
         let set_ends = gauge(
             "keelson_updates_key_set_expiry_timestamp_seconds",
@@ -69,21 +70,23 @@ impl Metrics {
             }
             for (track, state) in &app.groups {
                 let group = track.to_string();
-                let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
-                for (version, count) in &state.counts.versions {
-                    let is_new = counted.len() >= VERSIONS && !counted.contains_key(version.as_str());
-                    *counted.entry(if is_new { "other" } else { version }).or_default() += count;
-                }
-                for (version, count) in counted {
-                    versions.with_label_values(&[name, &group, version]).set(number(count));
+                for (version, count) in state.counts.common_versions() {
+                    versions.with_label_values(&[name, &group, &version]).set(number(count));
                 }
                 for (status, count) in &state.counts.statuses {
                     statuses.with_label_values(&[name, group.as_str(), status.word()]).set(number(*count));
                 }
                 let rollout = state.group.rollout.as_ref();
-                failed
-                    .with_label_values(&[name, &group])
-                    .set(rollout.map_or(0, |rollout| rollout.failed.into()));
+                let of = |count: fn(&Rollout) -> u32| rollout.map_or(0, |rollout| i64::from(count(rollout)));
+                for (gauge, count) in [
+                    (&attempted, of(|rollout| rollout.attempted)),
+                    (&succeeded, of(|rollout| rollout.succeeded)),
+                    (&failed, of(|rollout| rollout.failed)),
+                    (&timed_out, of(|rollout| rollout.timed_out)),
+                ] {
+                    gauge.with_label_values(&[name, &group]).set(count);
+                }
+                in_progress.with_label_values(&[name, &group]).set(number(state.counts.in_progress()));
                 paused.with_label_values(&[name, &group]).set(state.group.paused.is_some().into());
             }
         }

@@ -36,7 +36,8 @@ pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> A
     let urgent = {
         let mut fleet = server.fleet.lock();
         for app in &request.apps {
-            let contact = Contact { app, os_arch: request.os.arch.as_deref(), ip: &ip };
+            let is_on_demand = request.install_source == omaha::ON_DEMAND;
+            let contact = Contact { app, os_arch: request.os.arch.as_deref(), ip: &ip, is_on_demand };
             let decision = fleet.contact(contact, now, &zones);
             let package = match &decision {
                 Decision::Known(Some(Verdict::Update { version, arch, .. })) => fleet

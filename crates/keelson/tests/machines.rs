@@ -114,7 +114,7 @@ fn a_published_version_reaches_a_machine_and_one_that_fails_is_told() {
     assert!(told.contains("\"installed\""), "{told}");
     // It is booted three times in vain: the server hears of it, and offers it to this machine no more.
     machine.boot_image_becomes("3.0.0", "+0-3");
-    machine.updater().note_failed().unwrap();
+    machine.updater().note_outcomes().unwrap();
     let checked = server.check(&machine);
     assert!(!matches!(&checked.done, Ok(Done::Installed { .. })), "{:?}", checked.done);
     assert_eq!(machine.next(), "keelson_2.0.0.efi");

@@ -20,7 +20,7 @@ pub use code::{ErrorCode, EventResult, EventType};
 pub use digest::Sha256;
 pub use error::{Place, ReadError};
 pub use offer::{Answer, Offer, Refusal, file_url};
-pub use request::{App, Event, Os, Request};
+pub use request::{App, Event, ON_DEMAND, Os, Request, SCHEDULED};
 pub use response::{
     Action, AnsweredApp, AppStatus, Manifest, Package, Response, UpdateCheck, UpdateStatus, file,
 };

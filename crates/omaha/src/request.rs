@@ -7,12 +7,17 @@ use crate::limits::{APPS, EVENTS, REQUEST_BYTES};
 use crate::read::{Element, document};
 use crate::write::{HEAD, attribute, plain};
 
+/// `installsource` of a check that a person requested.
+pub const ON_DEMAND: &str = "ondemandupdate";
+/// That of a periodic check.
+pub const SCHEDULED: &str = "scheduler";
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request {
     /// Of the updater: `update_engine-0.4.10`.
     pub version: String,
     pub updater_version: String,
-    /// `ondemandupdate` if a person asked for it, else `scheduler`.
+    /// [`ON_DEMAND`] or [`SCHEDULED`].
     pub install_source: String,
     pub is_machine: bool,
     pub os: Os,

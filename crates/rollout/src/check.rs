@@ -24,6 +24,8 @@ pub struct Contact<'a> {
     pub app: &'a omaha::App,
     pub os_arch: Option<&'a str>,
     pub ip: &'a str,
+    /// An operator of the machine requested the check.
+    pub is_on_demand: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl Fleet {
         if !app.groups.contains_key(&track) {
             return Answer::UnknownGroup;
         }
+        let Ok(version) = said.version.parse::<Version>() else { return Answer::InvalidVersion };
         let Some(machine) = register(app, contact, &track, now) else { return Answer::NotRegistered };
         self.changed(Record::Machine(id.clone(), machine.to_string()), false);
         self.expire(&id, &track, now);
@@ -75,7 +78,11 @@ impl Fleet {
         if !said.update_check {
             return Answer::Known(None);
         }
-        let Ok(version) = said.version.parse::<Version>() else { return Answer::InvalidVersion };
+        // The machine may take them again (`update-agent retry`); otherwise it declines.
+        if contact.is_on_demand {
+            let app = self.apps.get_mut(&id);
+            app.and_then(|app| app.change(&machine, |machine| machine.given_up.clear()));
+        }
         Answer::Known(Some(self.check(&id, &track, &machine, &version, now, zones)))
     }
 
@@ -148,22 +155,18 @@ impl Fleet {
     fn grant(&mut self, id: &str, track: &Track, machine: &Arc<str>, version: &Version, now: u64) {
         let Some(app) = self.apps.get_mut(id) else { return };
         let Some(state) = app.groups.get_mut(track) else { return };
+        let before = app.machines.get(machine).and_then(|machine| machine.last_grant.clone());
+        let grant = Grant { version: version.clone(), at: now, renewed: now, before };
         let mut started = None;
         if let Some(rollout) = &mut state.group.rollout {
-            let before = app.machines.get(machine).and_then(|machine| machine.last_grant.clone());
-            let is_first = |since| before.as_ref().is_none_or(|(tried, at)| tried != version || *at < since);
-            rollout.attempted += u32::from(is_first(rollout.since));
-            let is_first_again = is_first(rollout.counts_from());
-            if let Some(resumed) = &mut rollout.resumed {
-                resumed.attempted += u32::from(is_first_again);
-            }
+            rollout.count_attempt(&grant);
             if rollout.started.is_none() {
                 rollout.started = Some(now);
                 started = Some(rollout.version.to_string());
             }
         }
         app.change(machine, |machine| {
-            machine.grant = Some(Grant { version: version.clone(), at: now, renewed: now });
+            machine.grant = Some(grant);
             machine.last_grant = Some((version.clone(), now));
             machine.refusal = None;
             machine.turn(Status::Granted, None, now);
@@ -250,7 +253,9 @@ fn by_policy(
         return Decided::Nothing(Reason::Window);
     }
     let age = group.rollout.as_ref().map_or(0, |rollout| rollout.age(now));
-    if !is_among(id, &target.to_string(), group.policy.share(age)) {
+    // By the rollout's version: with that of each floor on the way, only a share of a share would get through.
+    let rolled_out = group.rollout.as_ref().map_or(target, |rollout| &rollout.version);
+    if !is_among(id, &rolled_out.to_string(), group.policy.share(age)) {
         return Decided::Nothing(Reason::Share);
     }
     // Its own earlier grant is no other machine's place.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::limits::VERSIONS;
 use crate::machine::{Machine, Status};
 use crate::track::Track;
 
@@ -66,6 +67,16 @@ impl Counts {
         if let Some(at) = share.installed {
             self.installed.remove(&(at, id.clone()));
         }
+    }
+
+    /// Machines by version. Where there are many versions, those with the fewest machines are `other` together.
+    pub fn common_versions(&self) -> BTreeMap<String, usize> {
+        let mut counts: Vec<(&String, usize)> =
+            self.versions.iter().map(|(version, count)| (version, *count)).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let rest: usize = counts.iter().skip(VERSIONS).map(|(_, count)| count).sum();
+        let common = counts.into_iter().take(VERSIONS).map(|(version, count)| (version.clone(), count));
+        common.chain((rest > 0).then(|| ("other".to_owned(), rest))).collect()
     }
 
     pub fn in_progress(&self) -> usize {

@@ -9,7 +9,7 @@ use crate::activity::{Kind, Severity};
 use crate::check::keep;
 use crate::fleet::{Fleet, News};
 use crate::group::{PausedBy, Rollout};
-use crate::limits::GIVEN_UP;
+use crate::limits::DOWNLOAD;
 use crate::machine::{Failure, Status};
 use crate::package::is_older;
 use crate::record::Record;
@@ -27,7 +27,16 @@ struct Failed {
 impl Fleet {
     pub(crate) fn event(&mut self, id: &str, track: &Track, machine: &Arc<str>, event: &Event, now: u64) {
         if event.result == EventResult::ERROR {
-            return self.failed(id, track, machine, event.error.unwrap_or(ErrorCode(1)), now);
+            let code = event.error.unwrap_or(ErrorCode(1));
+            return match ErrorCode(code.code()) {
+                ErrorCode::IGNORED_PER_POLICY | ErrorCode::DEFERRED_PER_POLICY => {
+                    self.declined(id, track, machine, Some(code), now);
+                }
+                _ => self.failed(id, track, machine, code, now),
+            };
+        }
+        if (event.kind, event.result) == (EventType::UPDATE_COMPLETE, EventResult::DEFERRED) {
+            return self.declined(id, track, machine, None, now);
         }
         if event.completed_from().is_some() {
             let version = self.apps.get(id).and_then(|app| app.machines.get(machine)?.version.parse().ok());
@@ -46,8 +55,9 @@ impl Fleet {
         let moved = app.change(machine, |machine| {
             // Nothing is on its way: it is from an update that was given to nobody.
             let Some(grant) = &mut machine.grant else { return false };
-            // Only a step forward gives more time, so that nobody keeps a place for ever.
-            if status.step() > machine.status.step() {
+            // Only a step forward gives more time, or progress of a download for a day: nobody keeps a place forever.
+            let is_progress = status == Status::Downloading && now < grant.at.saturating_add(DOWNLOAD);
+            if status.step() > machine.status.step() || is_progress && machine.status == status {
                 grant.renewed = now;
             }
             machine.turn(status, None, now);
@@ -55,6 +65,40 @@ impl Fleet {
         });
         if moved == Some(true) {
             self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
+        }
+    }
+
+    /// The machine does not take the version that it was granted: it is held, or its policy forbids it. Its place is free again,
+    /// and this is neither an attempt nor a failure of the version.
+    fn declined(&mut self, id: &str, track: &Track, machine: &Arc<str>, code: Option<ErrorCode>, now: u64) {
+        let Some(app) = self.apps.get_mut(id) else { return };
+        let declined = app.change(machine, |machine| {
+            let grant = machine.grant.take()?;
+            machine.last_grant = grant.before.clone();
+            let rejects = code.is_some_and(|code| code.code() == ErrorCode::IGNORED_PER_POLICY.code());
+            if rejects {
+                machine.give_up(&grant.version);
+            }
+            match code {
+                Some(code) => machine.turn(Status::Error, Some(code.0), now),
+                None => machine.turn(Status::OnHold, None, now),
+            }
+            Some((grant, rejects))
+        });
+        let Some((grant, rejects)) = declined.flatten() else { return };
+        self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
+        let group = self.apps.get_mut(id).and_then(|app| app.groups.get_mut(track));
+        if let Some(rollout) = group.and_then(|state| state.group.rollout.as_mut()) {
+            rollout.uncount_attempt(&grant);
+            self.changed(Record::Group(id.to_owned(), track.clone()), true);
+        }
+        if rejects {
+            let version = grant.version.to_string();
+            let code = code.map(|code| format!(": error {code}")).unwrap_or_default();
+            let text = format!("{machine} rejects {version}{code}; it is not offered there again");
+            let news = News::new(Severity::Info, Kind::InstanceUpdateFailed, text);
+            let (group, machine) = (Some(track.clone()), Some(machine.to_string()));
+            self.tell(id, now, News { group, version: Some(version), machine, ..news });
         }
     }
 
@@ -112,9 +156,8 @@ impl Fleet {
         app.change(machine, |machine| {
             machine.grant = None;
             machine.failure = Some(Failure { version: Some(version.clone()), code: code.0, at: now });
-            if gave_up && !machine.given_up.contains(&version) {
-                machine.given_up.truncate(GIVEN_UP - 1);
-                machine.given_up.insert(0, version.clone());
+            if gave_up {
+                machine.give_up(&version);
             }
             machine.turn(Status::Error, Some(code.0), now);
         });

@@ -190,7 +190,7 @@ impl Fleet {
             let statuses =
                 state.counts.statuses.iter().map(|(status, count)| (status.word().to_owned(), *count));
             let point =
-                Point { at: now, versions: state.counts.versions.clone(), statuses: statuses.collect() };
+                Point { at: now, versions: state.counts.common_versions(), statuses: statuses.collect() };
             if state.timeline.record(point) {
                 self.changed(Record::Timeline(id, track), false);
             }

@@ -6,6 +6,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
+use crate::machine::Grant;
 use crate::policy::Policy;
 use crate::timeline::Timeline;
 use crate::track::Track;
@@ -113,6 +114,28 @@ impl Rollout {
         self.counted = now;
         // The clock was set back.
         self.held = self.held.min(now.saturating_sub(self.since));
+    }
+
+    /// Counts `grant` as its machine's attempt.
+    pub(crate) fn count_attempt(&mut self, grant: &Grant) {
+        self.change_attempts(grant, |count| count.saturating_add(1));
+    }
+
+    pub(crate) fn uncount_attempt(&mut self, grant: &Grant) {
+        self.change_attempts(grant, |count| count.saturating_sub(1));
+    }
+
+    /// A machine attempts once, however many versions it is granted on the way.
+    fn change_attempts(&mut self, grant: &Grant, change: fn(u32) -> u32) {
+        let is_first = |since| grant.at >= since && grant.before.as_ref().is_none_or(|(_, at)| *at < since);
+        if is_first(self.since) {
+            self.attempted = change(self.attempted);
+        }
+        if is_first(self.counts_from())
+            && let Some(resumed) = &mut self.resumed
+        {
+            resumed.attempted = change(resumed.attempted);
+        }
     }
 
     /// Start of the period whose failures and attempts may pause the group.

@@ -3,7 +3,7 @@
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::HISTORY;
+use crate::limits::{GIVEN_UP, HISTORY};
 use crate::reason::Reason;
 use crate::track::Track;
 
@@ -97,7 +97,7 @@ pub struct Machine {
     /// What it was granted last, and when.
     pub last_grant: Option<(Version, u64)>,
     pub failure: Option<Failure>,
-    /// Versions that it booted and gave up: it does not get them again.
+    /// Versions that failed there or that it rejects. It is offered them again after a check on demand.
     pub given_up: Vec<Version>,
     /// Why it did not get an update when it asked last.
     pub refusal: Option<Reason>,
@@ -110,6 +110,9 @@ pub struct Grant {
     pub at: u64,
     /// From here its time runs.
     pub renewed: u64,
+    /// `last_grant` before this one.
+    #[serde(default)]
+    pub before: Option<(Version, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +165,13 @@ impl Machine {
     /// A version is installed and its grant has expired: the reboot may wait for a window for long.
     pub(crate) fn is_reboot_pending(&self) -> bool {
         self.status == Status::Installed && self.grant.is_none()
+    }
+
+    pub(crate) fn give_up(&mut self, version: &Version) {
+        if !self.given_up.contains(version) {
+            self.given_up.truncate(GIVEN_UP - 1);
+            self.given_up.insert(0, version.clone());
+        }
     }
 
     pub(crate) fn turn(&mut self, status: Status, code: Option<u32>, now: u64) {

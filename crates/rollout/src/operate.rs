@@ -102,7 +102,11 @@ impl Fleet {
     /// There is no such application, or there are too many.
     pub fn ensure_channel(&mut self, app: &str, track: &Track, now: u64) -> Done {
         let (key, app) = self.found(app)?;
-        if app.channels.len() >= NAMED || app.groups.len() >= NAMED {
+        let is_full = |count: usize, is_there: bool| count >= NAMED && !is_there;
+        let (channels, groups) = (&app.channels, &app.groups);
+        if is_full(channels.len(), channels.contains_key(track))
+            || is_full(groups.len(), groups.contains_key(track))
+        {
             return Err(OperateError::Many { what: "channels or groups", limit: NAMED });
         }
         let mut records = Vec::new();
@@ -174,20 +178,7 @@ impl Fleet {
     pub fn point(&mut self, app: &str, track: &Track, to: Option<&Version>, now: u64) -> Done {
         let (key, app) = self.found(app)?;
         if let Some(version) = to {
-            let arch = track.arch();
-            let package = app.package(version, arch);
-            let package = package.ok_or_else(|| OperateError::NoPackage(version.clone(), arch.to_owned()))?;
-            if let Some(why) = &package.banned {
-                return Err(OperateError::Banned(version.clone(), why.clone()));
-            }
-            if !package.may_be_in(track.name()) {
-                let (version, channel) = (version.clone(), track.clone());
-                return Err(OperateError::NotForChannel {
-                    version,
-                    channel,
-                    allowed: package.channels.clone(),
-                });
-            }
+            check_version(app, track, version)?;
         }
         let channel = app.channels.get_mut(track).ok_or_else(|| OperateError::NoChannel(track.clone()))?;
         if channel.package.as_ref() == to {
@@ -230,12 +221,10 @@ impl Fleet {
     }
 
     /// # Errors
-    /// There is no such channel or version, or it is no floor.
+    /// There is no such channel or version, the version must not be in it, or it is no floor.
     pub fn add_floor(&mut self, app: &str, track: &Track, version: &Version, now: u64) -> Done {
         let (key, app) = self.found(app)?;
-        let arch = track.arch();
-        app.package(version, arch)
-            .ok_or_else(|| OperateError::NoPackage(version.clone(), arch.to_owned()))?;
+        check_version(app, track, version)?;
         let channel = app.channels.get_mut(track).ok_or_else(|| OperateError::NoChannel(track.clone()))?;
         if channel.package.as_ref().is_some_and(|newest| !is_older(version, newest)) {
             return Err(OperateError::NoFloor(version.clone()));
@@ -447,6 +436,22 @@ impl Fleet {
         let news = News::new(Severity::Info, Kind::Operator, text);
         self.tell(key, now, News { group: group.cloned(), ..news });
     }
+}
+
+/// Whether `version` may be in the channel `track`.
+fn check_version(app: &Application, track: &Track, version: &Version) -> Done {
+    let arch = track.arch();
+    let package = app
+        .package(version, arch)
+        .ok_or_else(|| OperateError::NoPackage(version.clone(), arch.to_owned()))?;
+    if let Some(why) = &package.banned {
+        return Err(OperateError::Banned(version.clone(), why.clone()));
+    }
+    if !package.may_be_in(track.name()) {
+        let (version, channel) = (version.clone(), track.clone());
+        return Err(OperateError::NotForChannel { version, channel, allowed: package.channels.clone() });
+    }
+    Ok(())
 }
 
 fn new_group(app: &Application, track: &Track, channel: &Track) -> Group {

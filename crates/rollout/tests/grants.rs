@@ -112,10 +112,10 @@ fn a_machine_that_goes_away_gives_its_place_back() {
     let mut world = World::new(Policy { max_in_progress: Some(1), timeout: 3600, ..Policy::default() });
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     world.now += 1800;
-    world.event("a", "1.0.0", Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
+    world.event("a", "1.0.0", Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
     // A step gives an hour more; the same step again does not.
     world.now += 3599;
-    world.event("a", "1.0.0", Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
+    world.event("a", "1.0.0", Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
     assert_eq!(world.check("b", "1.0.0"), Err(Reason::MaxInProgress));
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()), "it may take up what it began");
     world.now += 1;
@@ -276,13 +276,32 @@ fn events_of_updates_that_nobody_gave_are_dropped() {
     world.install("a", "1.0.0");
     world.fail("a", "1.0.0", ErrorCode(9));
     world.fail("a", "1.0.0", ErrorCode::ROLLBACK);
-    let machine = world.machine("a");
+    let machine = world.machine("a").clone();
     assert_eq!((machine.status, machine.given_up.len()), (Status::Undefined, 0));
-    // Deferred, and unknown.
+    world.event("a", "1.0.0", Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
+    world.fail("a", "1.0.0", ErrorCode::IGNORED_PER_POLICY);
+    assert_eq!(world.machine("a"), &machine);
+    // Unknown.
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
-    world.event("a", "1.0.0", Event::new(EventType(3), EventResult::DEFERRED));
     world.event("a", "1.0.0", Event::new(EventType(777), EventResult(1)));
     assert_eq!(world.machine("a").status, Status::Granted);
+}
+
+#[test]
+fn a_machine_without_a_version_is_not_registered() {
+    let mut world = World::new(Policy::default());
+    for version in ["", "new", "1.0.0.0"] {
+        let said = omaha::App { update_check: true, ..World::said("a", version) };
+        assert_eq!(world.call(&said), Answer::InvalidVersion);
+    }
+    assert_eq!(world.fleet.app("keelson").unwrap().1.machines.len(), 0);
+    // What machines invent does not grow without limit in the statistics.
+    for number in 0..100 {
+        world.check(&format!("m{number}"), &format!("0.0.{number}")).ok();
+    }
+    world.check("twin", "0.0.99").ok();
+    let versions = world.fleet.app("keelson").unwrap().1.groups[&track("alpha")].counts.common_versions();
+    assert_eq!((versions.len(), versions["other"], versions["0.0.99"]), (65, 36, 2));
 }
 
 /// It installed, booted something else, and says nothing of it: it was made anew, or the fall-back is mute.
@@ -327,26 +346,6 @@ fn shares_and_waves() {
     assert!((70..130).contains(&half), "{half}");
     world.now += 100;
     assert_eq!(granted(&mut world), 200);
-}
-
-#[test]
-fn floors_are_passed_one_by_one() {
-    let mut world = World::new(Policy::default());
-    world.point("4.0.0");
-    for version in ["3.0.0", "2.0.0"] {
-        world.fleet.add_floor("keelson", &track("alpha"), &version.parse().unwrap(), world.now).unwrap();
-    }
-    assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
-    assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Ok("3.0.0".into()));
-    assert_eq!(world.check_with("a", "3.0.0", Event::rebooted("2.0.0")), Ok("4.0.0".into()));
-    assert_eq!(world.check("b", "2.5.0"), Ok("3.0.0".into()));
-    // One that can not be reached directly, and no floor before it.
-    let package = rollout::Package { min_from: Some("4.0.0".parse().unwrap()), ..package("5.0.0") };
-    world.fleet.add_package("keelson", package).unwrap();
-    world.point("5.0.0");
-    assert_eq!(world.check("c", "3.5.0"), Err(Reason::TooOld));
-    world.fleet.add_floor("keelson", &track("alpha"), &"4.0.0".parse().unwrap(), world.now).unwrap();
-    assert_eq!(world.check("c", "3.5.0"), Ok("4.0.0".into()));
 }
 
 #[test]

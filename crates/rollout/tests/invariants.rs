@@ -17,6 +17,7 @@ const MACHINES: usize = 6;
 #[derive(Debug, Clone)]
 enum Step {
     Check(usize),
+    CheckOnDemand(usize),
     /// Into what it was granted.
     Reboot(usize),
     Event(usize, u32, u32, u32),
@@ -36,9 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
     let machine = 0..MACHINES;
     prop_oneof![
         8 => machine.clone().prop_map(Step::Check),
+        1 => machine.clone().prop_map(Step::CheckOnDemand),
         3 => machine.clone().prop_map(Step::Reboot),
-        5 => (machine.clone(), prop::sample::select(vec![3, 13, 14, 800]), 0_u32..3,
-            prop::sample::select(vec![9_u32, 44, 0x1000_0009]))
+        5 => (machine.clone(), prop::sample::select(vec![3, 13, 14, 800]),
+            prop::sample::select(vec![0_u32, 1, 2, 9]), prop::sample::select(vec![9_u32, 35, 36, 44, 0x1000_0009]))
             .prop_map(|(machine, kind, result, code)| Step::Event(machine, kind, result, code)),
         3 => (1_u64..900).prop_map(Step::Wait),
         1 => (1_u64..5000).prop_map(Step::Back),
@@ -82,9 +84,13 @@ impl Run {
         let (world, version) = (&mut self.world, |number: &u64| Version::new(*number, 0, 0));
         let name = |machine: &usize| format!("machine-{machine}");
         match step {
-            Step::Check(machine) => {
-                let running = &self.running[*machine];
-                if let Ok(offered) = world.check(&name(machine), &running.to_string()) {
+            Step::Check(machine) | Step::CheckOnDemand(machine) => {
+                let (name, running) = (name(machine), &self.running[*machine]);
+                let checked = match step {
+                    Step::Check(_) => world.check(&name, &running.to_string()),
+                    _ => world.check_on_demand(&name, &running.to_string()),
+                };
+                if let Ok(offered) = checked {
                     let offered: Version = offered.parse().unwrap();
                     assert!(offered > *running, "{running} -> {offered}");
                 }

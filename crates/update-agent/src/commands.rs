@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use release::Role;
 use update::slots::Machine;
 use update::status::Operation;
-use update::trust::Wish;
+use update::trust::{Ban, Wish};
 use updater::{Done, Hold, Places, Settings, Updater, Watch, now};
 
 use crate::tempo::patience;
@@ -74,7 +74,7 @@ enum Command {
     },
     /// Ends a hold
     Unhold,
-    /// Allows a version again that failed on this machine or was rolled back
+    /// Allows a version again that failed on this machine or was rolled back, and checks for updates
     Retry { version: String },
     /// The daemon: run by update-engine.service
     Daemon,
@@ -134,15 +134,23 @@ fn act(places: &Places, command: Command) -> anyhow::Result<()> {
         }
         Command::Unhold => updater.memory.set_hold(None)?,
         Command::Retry { version } => {
-            let mut bans = updater.memory.bans()?;
-            let before = bans.len();
-            bans.retain(|ban| ban.version.to_string() != version);
-            anyhow::ensure!(
-                bans.len() < before,
-                "version {version} is not banned; see `update-agent status`"
-            );
-            updater.memory.set_bans(&bans)?;
+            let allow = |bans: &mut Vec<Ban>| {
+                let before = bans.len();
+                bans.retain(|ban| ban.version.to_string() != version);
+                bans.len() < before
+            };
+            let is_allowed = updater.memory.change_bans(allow)?;
+            anyhow::ensure!(is_allowed, "version {version} is not banned; see `update-agent status`");
             println!("Version {version} may be installed again.");
+            // The server offers it again only after a check on demand.
+            match updater.memory.hold()? {
+                Some(_) => println!("A hold is in force; to check for updates: update_engine_client -update"),
+                None => {
+                    println!("Checking for updates: update_engine_client -status");
+                    ask_daemon("com.coreos.update1.Manager", "AttemptUpdate");
+                    return Ok(());
+                }
+            }
         }
         Command::Daemon | Command::Completions { .. } => {}
     }
@@ -152,21 +160,22 @@ fn act(places: &Places, command: Command) -> anyhow::Result<()> {
 
 /// The daemon looks again, where it runs: whoever waits for a reboot hears it from there.
 fn refresh() {
+    ask_daemon("io.keelson.Update1", "Refresh");
+}
+
+/// Calls a method without arguments.
+fn ask_daemon(interface: &str, method: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return };
     let told = runtime.block_on(async {
         let bus = zbus::Connection::system().await?;
-        let call = bus.call_method(
-            Some(crate::bus::NAME),
-            crate::bus::PATH,
-            Some("io.keelson.Update1"),
-            "Refresh",
-            &(),
-        );
+        let call = bus.call_method(Some(crate::bus::NAME), crate::bus::PATH, Some(interface), method, &());
         call.await
     });
     if told.is_err() {
-        eprintln!("note: update-engine.service does not run; nothing reboots this machine by itself");
+        eprintln!(
+            "note: update-engine.service does not run: nothing checks for updates or reboots this machine"
+        );
     }
 }
 

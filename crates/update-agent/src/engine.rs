@@ -89,7 +89,7 @@ impl Engine {
 
     /// Until it is told to stop.
     pub fn run(mut self, orders: &Receiver<Order>) {
-        self.note_failed();
+        self.note_outcomes();
         self.settle();
         let mut due = self.next_check();
         loop {
@@ -123,8 +123,8 @@ impl Engine {
     }
 
     /// Called at the start and before each check: the boot partition may not be available yet.
-    fn note_failed(&self) {
-        match self.updater.note_failed() {
+    fn note_outcomes(&self) {
+        match self.updater.note_outcomes() {
             Ok(bans) => bans.iter().for_each(|ban| {
                 tracing::error!(
                     version = %ban.version,
@@ -169,7 +169,7 @@ impl Engine {
     }
 
     fn check(&mut self, interactive: bool) {
-        self.note_failed();
+        self.note_outcomes();
         let settings = Settings::read(&self.places);
         for warning in &settings.warnings {
             tracing::warn!("{warning}");

@@ -69,6 +69,12 @@ impl Name {
         self.tries.is_some_and(|tries| tries.left == 0)
     }
 
+    /// Whether it was good when an operator went from it to the other version.
+    #[must_use]
+    pub fn has_stepped_back(&self) -> bool {
+        self.tries == Some(Tries { left: 0, done: 0 })
+    }
+
     /// Whether it was good and has failed in the initrd since: its slot may be damaged.
     #[must_use]
     pub fn is_tried_again(&self) -> bool {

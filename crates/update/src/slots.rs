@@ -76,6 +76,10 @@ pub enum Refusal {
     BootPartitionFull { free: u64, wanted: u64 },
     #[error("there is no other version on this machine to go back to")]
     NothingElse,
+    #[error(
+        "version {0}, in the other slot, was not found good on this machine: there is nothing to go back to"
+    )]
+    OtherNotGood(Version),
 }
 
 /// What the boot image is called while it is written.
@@ -148,7 +152,7 @@ impl Machine {
         Ok(steps)
     }
 
-    /// What to do so that the other version is booted next, and this one only if that fails.
+    /// What to do so that the other version, which was good, is booted next, and this one only if that fails.
     pub fn roll_back(&self) -> Result<(Version, Vec<Step>), Refusal> {
         let (_, other) = self.split()?;
         let running = self.running_entry()?;
@@ -157,6 +161,9 @@ impl Machine {
             .iter()
             .find(|entry| entry.root_hash == Some(other.root_hash))
             .ok_or(Refusal::NothingElse)?;
+        if !other.name.is_good() && !other.name.has_stepped_back() {
+            return Err(Refusal::OtherNotGood(other.name.version.clone()));
+        }
         let mut steps = Vec::new();
         if other.name.is_bad() {
             let again = Name::new(&other.name.id, &other.name.version);

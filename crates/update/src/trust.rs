@@ -51,7 +51,7 @@ pub struct Seen {
     #[serde(default, skip_serializing_if = "is_none")]
     pub keys: u64,
     pub epoch: u64,
-    /// In that epoch.
+    /// The highest version of that epoch that was found good here, or the one that an operator went back to.
     pub version: Option<Version>,
     /// The latest time that a timestamp was issued at, in seconds since 1970.
     pub issued: u64,
@@ -63,6 +63,14 @@ fn is_none(keys: &u64) -> bool {
 }
 
 impl Seen {
+    /// Takes in a version that was found good on this machine. One that was only accepted does not count: its channel may go
+    /// back to an older version because it is not good.
+    pub fn found_good(&mut self, version: &Version) {
+        if self.version.as_ref().is_none_or(|highest| highest < version) {
+            self.version = Some(version.clone());
+        }
+    }
+
     /// What of it counts under the set of keys `keys`.
     fn under(&self, keys: u64) -> Self {
         if self.keys < keys { Self { keys, ..Self::default() } } else { self.clone() }
@@ -114,7 +122,9 @@ pub enum Refusal {
     OldEpoch { offered: u64, seen: u64 },
     #[error("version {version} can be reached from {from} on; this is {running}")]
     TooFar { version: Version, from: Version, running: Version },
-    #[error("version {version} is not wanted on this machine: {reason}")]
+    #[error(
+        "version {version} is not wanted on this machine: {reason}; `update-agent retry {version}` allows it"
+    )]
     Banned { version: Version, reason: String },
 }
 
@@ -208,7 +218,7 @@ pub fn judge(offer: &Offer, authorities: &Authorities, facts: &Facts<'_>) -> Res
     if release.epoch > seen.epoch {
         (seen.epoch, seen.version) = (release.epoch, None);
     }
-    if seen.version.as_ref().is_none_or(|highest| *highest < release.version) || facts.wish.downgrade {
+    if facts.wish.downgrade {
         seen.version = Some(release.version.clone());
     }
     Ok(Accepted { release, seen, clock_is_wrong })

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use omaha::{ErrorCode, Event, EventResult, EventType};
 use release::{Digest, Release, Version, files};
 use update::method;
 use update::slots::Machine;
 use update::status::Operation;
-use update::trust::{Accepted, Ban, Facts, Offer, Refusal, Wish, judge};
+use update::trust::{Accepted, Ban, Facts, Offer, Refusal, Seen, Wish, judge};
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::fill;
@@ -20,7 +20,7 @@ use crate::places::Places;
 use crate::secure_boot;
 use crate::settings::Settings;
 use crate::slots::{Slots, refused};
-use crate::watch::Watch;
+use crate::watch::{Reporting, Tell, Watch};
 use crate::web::Patience;
 
 /// How an attempt ended well.
@@ -42,13 +42,17 @@ pub struct Updater {
     pub identity: Identity,
     pub memory: Memory,
     pub patience: Patience,
+    /// Between two reports of a download's progress to the server. Its grants time out after an hour by default.
+    pub report: Duration,
 }
+
+const REPORT: Duration = Duration::from_secs(15 * 60);
 
 impl Updater {
     pub fn new(places: &Places, patience: Patience) -> Result<Self, Failure> {
         let identity =
             Identity::read(places).map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
-        Ok(Self { places: places.clone(), identity, memory: Memory::new(places), patience })
+        Ok(Self { places: places.clone(), identity, memory: Memory::new(places), patience, report: REPORT })
     }
 
     /// Installs from a folder or file; no server is asked.
@@ -66,7 +70,7 @@ impl Updater {
         self.follow_keys(&origin, &|name| origin.has(name))?;
         let offer = offer(&origin, false)?;
         let accepted = self.judge(&offer, settings, wish)?;
-        self.install(&accepted, &origin, watch, &mut |_| {})
+        self.install(&accepted, &origin, watch, &|_| {})
     }
 
     /// What stands on the disk.
@@ -79,7 +83,9 @@ impl Updater {
         let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let (version, steps) = slots.machine.roll_back().map_err(refused)?;
         let running = slots.machine.running_entry().map_err(refused)?.clone();
-        self.ban(&running.name.version, slots.machine.running, "it was rolled back by hand")?;
+        self.ban(&running.name.version, slots.machine.running, "an operator rolled it back")?;
+        let seen = self.memory.seen().map_err(memory_failed)?;
+        self.memory.see(&Seen { version: Some(version.clone()), ..seen }).map_err(memory_failed)?;
         slots.change(&steps)?;
         self.mark_pending(&version, false)?;
         Ok(version)
@@ -99,10 +105,12 @@ impl Updater {
         self.memory.set_previous_version("").map_err(memory_failed)
     }
 
-    /// Bans versions that have no tries left, and returns the new bans. A version that was good before is only logged: its
-    /// slot may be damaged, and an installation rewrites it.
-    pub fn note_failed(&self) -> Result<Vec<Ban>, Failure> {
+    /// Records what became of the installed versions: the running one if it was found good, and bans for those that have no
+    /// tries left, which are returned. A version that was good before is only logged: its slot may be damaged, and an
+    /// installation rewrites it.
+    pub fn note_outcomes(&self) -> Result<Vec<Ban>, Failure> {
         let machine = self.look()?;
+        self.note_good(&machine)?;
         let bans = self.memory.bans().map_err(memory_failed)?;
         let mut new = Vec::new();
         for entry in machine.failed() {
@@ -123,6 +131,23 @@ impl Updater {
         Ok(new)
     }
 
+    fn note_good(&self, machine: &Machine) -> Result<(), Failure> {
+        let is_good = machine.running_entry().is_ok_and(|entry| {
+            entry.name.is_good() && entry.name.version.cmp_precedence(&self.identity.version).is_eq()
+        });
+        // While a version is pending, an operator may be on the way back to it.
+        if !is_good || self.pending().is_some() {
+            return Ok(());
+        }
+        let before = self.memory.seen().map_err(memory_failed)?;
+        let mut seen = before.clone();
+        seen.found_good(&self.identity.version);
+        if seen != before {
+            self.memory.see(&seen).map_err(memory_failed)?;
+        }
+        Ok(())
+    }
+
     /// Whether an update waits for a reboot, by what this boot has noted.
     #[must_use]
     pub fn pending(&self) -> Option<String> {
@@ -140,15 +165,31 @@ impl Updater {
 
     fn ban(&self, version: &Version, root_hash: Digest, reason: &str) -> Result<Ban, Failure> {
         let ban = Ban { version: version.clone(), root_hash, reason: reason.to_owned(), since: now() };
-        let mut bans = self.memory.bans().map_err(memory_failed)?;
-        bans.retain(|old| old.root_hash != root_hash);
-        bans.push(ban.clone());
-        self.memory.set_bans(&bans).map_err(memory_failed)?;
+        let add = |bans: &mut Vec<Ban>| {
+            bans.retain(|old| old.root_hash != root_hash);
+            bans.push(ban.clone());
+        };
+        self.memory.change_bans(add).map_err(memory_failed)?;
         Ok(ban)
+    }
+
+    /// Whether an operator mounted a release file with another version over the image's, to be offered any version.
+    fn shows_another_version(&self) -> bool {
+        let Ok(machine) = self.look() else { return false };
+        let Ok(entry) = machine.running_entry() else { return false };
+        let (shown, booted) = (&self.identity.version, &entry.name.version);
+        let differ = shown.cmp_precedence(booted).is_ne();
+        if differ {
+            tracing::warn!(
+                "the release file says {shown}, and {booted} runs: older versions than were found good are accepted"
+            );
+        }
+        differ
     }
 
     pub(crate) fn judge(&self, offer: &Offer, settings: &Settings, wish: Wish) -> Result<Accepted, Failure> {
         let authorities = self.authorities(settings)?;
+        let downgrade = wish.downgrade || self.shows_another_version();
         let bans = self.memory.bans().map_err(memory_failed)?;
         let facts = Facts {
             appid: &self.identity.appid,
@@ -159,7 +200,7 @@ impl Updater {
             build_time: self.identity.build_time,
             seen: self.memory.seen().map_err(memory_failed)?,
             bans: &bans,
-            wish,
+            wish: Wish { downgrade, ..wish },
         };
         let accepted = judge(offer, &authorities, &facts).map_err(|refusal| not_taken(&refusal))?;
         if accepted.clock_is_wrong {
@@ -174,7 +215,7 @@ impl Updater {
         accepted: &Accepted,
         origin: &Origin,
         watch: &dyn Watch,
-        tell: &mut dyn FnMut(Event),
+        tell: Tell<'_>,
     ) -> Result<Done, Failure> {
         let release = &accepted.release;
         let with_version = |mut failure: Failure| {
@@ -190,7 +231,7 @@ impl Updater {
         release: &Release,
         origin: &Origin,
         watch: &dyn Watch,
-        tell: &mut dyn FnMut(Event),
+        tell: Tell<'_>,
     ) -> Result<(), Failure> {
         let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let steps = slots.machine.install(release).map_err(refused)?;
@@ -200,7 +241,8 @@ impl Updater {
         if !again {
             attempts = Attempts { root_hash, ..Attempts::default() };
         }
-        let method = method::choose(release, slots.machine.running, attempts.delta);
+        let before = attempts.delta;
+        let method = method::choose(release, slots.machine.running, before);
         if let method::Method::Delta(_) = method {
             attempts.delta += 1;
         }
@@ -213,11 +255,17 @@ impl Updater {
         watch.found(&release.version.to_string(), method.payload().blob.size);
         watch.operation(Operation::Downloading);
         tell(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
-        slots.carry_out(&steps, |targets| {
-            fill(release, method, origin, targets, again, watch)?;
+        let reporting = Reporting::new(watch, tell, self.report);
+        let outcome = slots.carry_out(&steps, |targets| {
+            fill(release, method, origin, targets, again, &reporting)?;
             tell(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             secure_boot::check(&self.places, targets)
-        })?;
+        });
+        if outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Cancelled) {
+            // It says nothing of the delta.
+            self.memory.set_attempts(&Attempts { delta: before, ..attempts }).map_err(memory_failed)?;
+        }
+        outcome?;
         // After the pending mark: an attempt that is interrupted in between must not look like a rollback.
         self.mark_pending(&release.version, matches!(origin, Origin::Server { .. }))?;
         self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
@@ -270,7 +318,16 @@ pub(crate) fn not_taken(refusal: &Refusal) -> Failure {
         Refusal::Stale(_) | Refusal::Replayed { .. } | Refusal::Expired { .. } => {
             ErrorCode::DEFERRED_PER_POLICY
         }
-        _ => ErrorCode::IGNORED_PER_POLICY,
+        // Published wrongly: a failure of the version.
+        Refusal::Product(_)
+        | Refusal::Board(_)
+        | Refusal::NotForChannel { .. }
+        | Refusal::OtherChannel { .. } => ErrorCode::RESPONSE_INVALID,
+        // This machine does not take it, others may.
+        Refusal::Older { .. }
+        | Refusal::OldEpoch { .. }
+        | Refusal::TooFar { .. }
+        | Refusal::Banned { .. } => ErrorCode::IGNORED_PER_POLICY,
     };
     Failure::new(Kind::Refused, code, refusal)
 }

@@ -1,6 +1,6 @@
 //! A check: the server is asked, and what it offers is installed.
 
-use omaha::{Answer, ErrorCode, Event};
+use omaha::{Answer, ErrorCode, Event, EventResult, EventType};
 use release::files;
 use update::status::Operation;
 use update::trust::Wish;
@@ -118,6 +118,8 @@ impl Talk<'_> {
             return Ok(Done::UpToDate(None));
         }
         if let Some(hold) = memory.hold().map_err(memory_failed)?.filter(|_| !self.interactive) {
+            // The place in the rollout is another machine's.
+            self.tell(Event::new(EventType::UPDATE_COMPLETE, EventResult::DEFERRED));
             return Ok(Done::Held { version: found.version.to_owned(), reason: hold.reason });
         }
         for name in [files::RELEASE, files::RELEASE_SIGNATURE, files::TIMESTAMP, files::TIMESTAMP_SIGNATURE] {
@@ -128,7 +130,7 @@ impl Talk<'_> {
         }
         let accepted = self.updater.judge(&offer(&origin, true)?, self.settings, wish)?;
         show(pending.as_ref(), watch, Operation::Available);
-        self.updater.install(&accepted, &origin, watch, &mut |event| self.tell(event))
+        self.updater.install(&accepted, &origin, watch, &|event| self.tell(event))
     }
 
     fn question(&self, check: bool, events: Vec<Event>) -> Result<Question<'_>, Failure> {

@@ -1,9 +1,10 @@
 //! What is kept between checks and boots.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use release::{Digest, KeySet, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,7 @@ pub enum MemoryError {
 
 const SEEN: &str = "trust.json";
 const BANS: &str = "bans.json";
+const BANS_LOCK: &str = "bans.lock";
 const HOLD: &str = "hold.json";
 const ATTEMPTS: &str = "attempts.json";
 /// Preferences under the original's names.
@@ -87,8 +89,14 @@ impl Memory {
         Ok(self.read(BANS)?.unwrap_or_default())
     }
 
-    pub fn set_bans(&self, bans: &[Ban]) -> Result<(), MemoryError> {
-        self.write(BANS, &bans)
+    /// Changes the bans. The daemon and `update-agent` may do so at the same time.
+    pub fn change_bans<T>(&self, change: impl FnOnce(&mut Vec<Ban>) -> T) -> Result<T, MemoryError> {
+        let path = self.0.memory(BANS_LOCK);
+        let _lock = lock(&path).map_err(|source| MemoryError::Write { path, source })?;
+        let mut bans = self.bans()?;
+        let changed = change(&mut bans);
+        self.write(BANS, &bans)?;
+        Ok(changed)
     }
 
     pub fn hold(&self) -> Result<Option<Hold>, MemoryError> {
@@ -155,6 +163,12 @@ impl Memory {
         bytes.push(b'\n');
         put(path, &bytes)
     }
+}
+
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
 /// None where it is not there.

@@ -45,8 +45,8 @@ impl Question<'_> {
             version: UPDATER.to_owned(),
             updater_version: UPDATER.to_owned(),
             install_source: match self.source {
-                Source::Scheduler => "scheduler",
-                Source::OnDemand => "ondemandupdate",
+                Source::Scheduler => omaha::SCHEDULED,
+                Source::OnDemand => omaha::ON_DEMAND,
             }
             .to_owned(),
             is_machine: true,

@@ -128,7 +128,12 @@ impl World {
     }
 
     pub fn call(&mut self, said: &omaha::App) -> Answer {
-        self.fleet.contact(Contact { app: said, os_arch: None, ip: "10.0.0.1" }, self.now, &zones)
+        self.call_as(said, false)
+    }
+
+    pub fn call_as(&mut self, said: &omaha::App, is_on_demand: bool) -> Answer {
+        let contact = Contact { app: said, os_arch: None, ip: "10.0.0.1", is_on_demand };
+        self.fleet.contact(contact, self.now, &zones)
     }
 
     pub fn said(machine: &str, version: &str) -> omaha::App {
@@ -150,8 +155,23 @@ impl World {
     }
 
     pub fn check_with(&mut self, machine: &str, version: &str, event: Event) -> Result<String, Reason> {
+        self.check_as(machine, version, event, false)
+    }
+
+    /// A check that the machine's operator requests.
+    pub fn check_on_demand(&mut self, machine: &str, version: &str) -> Result<String, Reason> {
+        self.check_as(machine, version, Event::rebooted(""), true)
+    }
+
+    fn check_as(
+        &mut self,
+        machine: &str,
+        version: &str,
+        event: Event,
+        is_on_demand: bool,
+    ) -> Result<String, Reason> {
         let said = omaha::App { update_check: true, events: vec![event], ..Self::said(machine, version) };
-        match self.call(&said) {
+        match self.call_as(&said, is_on_demand) {
             Answer::Known(Some(Verdict::Update { version, .. })) => Ok(version.to_string()),
             Answer::Known(Some(Verdict::Nothing(reason))) => Err(reason),
             other => panic!("{other:?}"),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use folder_machine::{Images, Machine, release, releases};
 use server::{Fault, Server};
 use update::status::Operation;
-use update::trust::Wish;
+use update::trust::{self, Wish};
 use updater::{Checked, Done, Kind, Watch};
 
 #[derive(Default)]
@@ -138,6 +138,22 @@ fn the_server_hears_of_each_step() {
     assert_eq!(server.events().last().unwrap(), "3/2 \"\"");
 }
 
+/// Its grant would time out while it downloads over a slow link.
+#[test]
+fn the_server_hears_of_a_long_download_s_progress() {
+    let machine = Machine::new();
+    let server = serve(Fault::None);
+    let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
+    let mut updater = machine.updater();
+    updater.report = Duration::ZERO;
+    let checked = updater.check(&settings, false, Wish::default(), &Seen::default());
+    assert!(installed(&checked), "{:?}", checked.done);
+    let events = server.events();
+    let progress = events.iter().filter(|event| *event == "13/1").count();
+    assert!(progress > 2, "{events:?}");
+    assert_eq!(events[events.len() - 2..], ["14/1", "3/1"]);
+}
+
 #[test]
 fn every_fault_of_a_server_leaves_the_running_version_and_says_why() {
     let portal = "<!DOCTYPE html><html>please log in</html>".to_owned();
@@ -196,7 +212,8 @@ fn a_check_can_be_held_back_or_be_no_check_at_all() {
     let settings = machine.settings("SERVER=disabled\n");
     let checked = machine.updater().check(&settings, false, Wish::default(), &Seen::default());
     assert!(matches!(&checked.done, Ok(Done::Disabled(why)) if why.ends_with("update.conf:1")));
-    assert_eq!(server.events().len(), 1);
+    // The place in the rollout is given back.
+    assert_eq!(server.events(), ["3/2 \"0.0.0.0\"", "3/9"]);
 }
 
 #[test]
@@ -206,9 +223,9 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     assert!(installed(&check(&machine, &server)));
     // Three boots later.
     machine.boot_image_becomes("3.0.0", "+0-3");
-    let banned = machine.updater().note_failed().unwrap();
+    let banned = machine.updater().note_outcomes().unwrap();
     assert_eq!(banned[0].version.to_string(), "3.0.0");
-    assert!(machine.updater().note_failed().unwrap().is_empty());
+    assert!(machine.updater().note_outcomes().unwrap().is_empty());
     let failure = check(&machine, &server).done.unwrap_err();
     assert!(failure.message.contains("3.0.0 is not wanted on this machine: it did not come up"), "{failure}");
     assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 35 | 1 << 28));
@@ -219,6 +236,42 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
 }
 
+/// 4.0.0 is recalled: its download broke on this machine, as on others its boot.
+#[test]
+fn a_channel_that_goes_back_is_followed() {
+    let machine = Machine::new();
+    let folder = machine.path("newer");
+    release(&Images::new("4.0.0"), &releases().keys, &[], &folder);
+    let broken = Server::new(folder, releases().keys.clone(), Fault::Portal);
+    check(&machine, &broken).done.unwrap_err();
+    let checked = check(&machine, &serve(Fault::None));
+    assert!(installed(&checked), "{:?}", checked.done);
+}
+
+#[test]
+fn nothing_older_than_what_was_good_is_accepted_but_by_an_operator_s_order() {
+    let machine = Machine::new();
+    machine.updater().note_outcomes().unwrap();
+    let seen = machine.updater().memory.seen().unwrap();
+    assert_eq!(seen.version.as_ref().unwrap().to_string(), "2.0.0");
+    // As if 4.0.0 had been good, and its slot damaged later.
+    let version = Some("4.0.0".parse().unwrap());
+    machine.updater().memory.see(&trust::Seen { epoch: 1, version, ..seen }).unwrap();
+    let server = serve(Fault::None);
+    let failure = check(&machine, &server).done.unwrap_err();
+    assert!(failure.message.contains("version 3.0.0 is older than 4.0.0"), "{failure}");
+    assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 35 | 1 << 28));
+    // Operators mount another release file over the image's to go back to an older channel.
+    let file = machine.path("usr/share/coreos/release");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("VERSION=2.0.0", "VERSION=0.0.0")).unwrap();
+    machine.updater().note_outcomes().unwrap();
+    let checked = check(&machine, &server);
+    assert!(installed(&checked), "{:?}", checked.done);
+    let seen = machine.updater().memory.seen().unwrap();
+    assert_eq!(seen.version.unwrap().to_string(), "3.0.0");
+}
+
 /// The initrd put it on trial again, and all tries failed.
 #[test]
 fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
@@ -226,13 +279,13 @@ fn a_version_that_was_good_is_installed_again_where_its_slot_was_damaged() {
     let server = serve(Fault::None);
     assert!(installed(&check(&machine, &server)));
     machine.boot_image_becomes("3.0.0", "+0-4");
-    assert!(machine.updater().note_failed().unwrap().is_empty());
+    assert!(machine.updater().note_outcomes().unwrap().is_empty());
     machine.updater().memory.set_previous_version("").unwrap();
     assert!(installed(&check(&machine, &server)));
     machine.assert_sound();
     // Once: the new installation has three tries like any other.
     machine.boot_image_becomes("3.0.0", "+0-3");
-    assert_eq!(machine.updater().note_failed().unwrap().len(), 1);
+    assert_eq!(machine.updater().note_outcomes().unwrap().len(), 1);
 }
 
 #[test]

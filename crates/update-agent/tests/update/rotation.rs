@@ -160,7 +160,7 @@ fn a_machine_that_slept_follows_two_sets_and_forgets_what_a_stolen_key_made_it_s
     assert_eq!(counts(&machine), 3);
     machine.assert_sound();
     let trust = fs::read_to_string(machine.path("var/lib/keelson/update/trust.json")).unwrap();
-    assert!(trust.contains("\"keys\": 3") && trust.contains("\"version\": \"3.0.0\""), "{trust}");
+    assert!(trust.contains("\"keys\": 3") && !trust.contains("99999"), "{trust}");
 }
 
 #[test]

@@ -93,9 +93,14 @@ fn rolling_back_makes_the_other_version_first() {
         assert_eq!(order[0].name.version, version);
     };
     check(&[("k_2.0.0.efi", OLD), ("k_1.0.0.efi", OTHER)], "k_1.0.0.efi");
-    check(&[("k_2.0.0.efi", OLD), ("k_3.0.0+0-3.efi", OTHER)], "k_3.0.0+3-0.efi");
+    check(&[("k_2.0.0.efi", OLD), ("k_3.0.0+0-0.efi", OTHER)], "k_3.0.0+3-0.efi");
     check(&[("k_2.0.0+1-2.efi", OLD), ("k_1.0.0+0-0.efi", OTHER)], "k_1.0.0+3-0.efi");
     assert_eq!(machine(&[("k_2.0.0.efi", OLD)]).roll_back().unwrap_err(), Refusal::NothingElse);
+    // Pending, on trial, failed, and good before it failed.
+    for file in ["k_3.0.0+3-0.efi", "k_3.0.0+1-2.efi", "k_3.0.0+0-3.efi", "k_3.0.0+0-4.efi"] {
+        let refusal = machine(&[("k_2.0.0.efi", OLD), (file, OTHER)]).roll_back().unwrap_err();
+        assert_eq!(refusal, Refusal::OtherNotGood(Version::new(3, 0, 0)), "{file}");
+    }
 }
 
 #[test]
