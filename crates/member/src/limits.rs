@@ -39,7 +39,9 @@ pub const SNAPSHOT_CHUNK: usize = 256 << 10;
 pub const SNAPSHOT_CALL_TIME: Duration = Duration::from_secs(60);
 /// A leader that does not answer a proposal for this long is asked again.
 pub const PROPOSE_TIME: Duration = Duration::from_secs(1);
-/// The same for the question up to where a quorum read must see.
+/// And for each KiB of the proposal this much longer: 4 MiB/s.
+pub const SLOW_LINK: Duration = Duration::from_micros(250);
+/// The same as [`PROPOSE_TIME`] for the question up to where a quorum read must see.
 pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
 /// A leader that can not take a batch now, or not say up to where a read must see, is asked again after this long.
 pub const ASK_AGAIN_PAUSE: Duration = Duration::from_millis(10);

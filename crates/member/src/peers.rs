@@ -1,4 +1,4 @@
-//! The other members as this one reaches them: a link to each, who may be talked to, and what was
+//! The other members as this one reaches them: links to each, who may be talked to, and what was
 //! measured. It must never talk to a removed member, or to one whose disk was replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +13,7 @@ use crate::applied::Applied;
 use crate::cluster_time::ClusterTime;
 use crate::identity::{Identity, PeerDisks};
 use crate::peer::hello::{Hello, HelloError, Refused, VERSION_OF_DISKS, VERSIONS, Welcome, common_version};
-use crate::peer::link::{Gate, Link, Pace};
+use crate::peer::link::{Gate, Lane, Link, Pace};
 use crate::peer::message;
 use crate::peer::network::{Network, Target};
 use crate::peer_times::PeerTimes;
@@ -48,12 +48,19 @@ pub struct Peers {
     network: Arc<dyn Network>,
     pace: Pace,
     applied: Arc<Applied>,
-    links: Mutex<HashMap<u64, Link>>,
+    links: Mutex<HashMap<u64, Links>>,
     measured: Mutex<BTreeMap<u64, Measured>>,
     told: Mutex<BTreeMap<u64, Told>>,
     times: Arc<dyn PeerTimes>,
     time: Arc<ClusterTime>,
     stop: watch::Sender<Option<StopReason>>,
+}
+
+/// The connections to one member.
+#[derive(Clone)]
+pub struct Links {
+    pub urgent: Link,
+    pub bulk: Link,
 }
 
 /// What a member said of itself when it was last heard.
@@ -133,26 +140,32 @@ impl Peers {
         &self.time
     }
 
-    /// The link to a member, made when it is first asked for.
-    pub fn link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
+    /// The links to a member, made when they are first asked for.
+    pub fn links(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Links {
         let mut links = self.links.lock();
-        if let Some(link) = links.get(&member_id) {
-            link.redirect(peer_urls);
-            return link.clone();
+        if let Some(links) = links.get(&member_id) {
+            links.urgent.redirect(peer_urls);
+            links.bulk.redirect(peer_urls);
+            return links.clone();
         }
-        let link = self.own_link(member_id, peer_urls);
-        links.insert(member_id, link.clone());
-        link
+        let [urgent, bulk] = [Lane::Urgent, Lane::Bulk].map(|lane| self.open(lane, member_id, peer_urls));
+        let new = Links { urgent, bulk };
+        links.insert(member_id, new.clone());
+        new
     }
 
-    /// A link beside the shared one: a snapshot must not hold up anything else.
+    /// A link beside the shared ones: a snapshot must not hold up log entries either.
     pub fn own_link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
+        self.open(Lane::Bulk, member_id, peer_urls)
+    }
+
+    fn open(self: &Arc<Self>, lane: Lane, member_id: u64, peer_urls: &[String]) -> Link {
         let target = Target { member_id, peer_urls: peer_urls.to_vec() };
         let gate: Arc<dyn Gate> = Arc::<Self>::clone(self);
-        Link::open(target, Arc::clone(&self.network), gate, self.pace)
+        Link::open(target, lane, Arc::clone(&self.network), gate, self.pace)
     }
 
-    pub fn known_link(&self, member_id: u64) -> Option<Link> {
+    pub fn known_links(&self, member_id: u64) -> Option<Links> {
         self.links.lock().get(&member_id).cloned()
     }
 
@@ -181,10 +194,10 @@ impl Peers {
         let links = self.links.lock();
         links
             .iter()
-            .map(|(id, link)| {
+            .map(|(id, links)| {
                 let measured = measured.get(id).copied().unwrap_or_default();
                 let status = PeerStatus {
-                    connected: link.is_connected(),
+                    connected: links.urgent.is_connected(),
                     successes: measured.successes,
                     failures: measured.failures,
                     latency: measured.latency(),
@@ -211,7 +224,7 @@ impl Peers {
 
     /// Whether this member is connected to `member_id`, and was not told that its disk is full.
     pub fn has_room(&self, member_id: u64) -> bool {
-        let connected = self.known_link(member_id).is_some_and(|link| link.is_connected());
+        let connected = self.known_links(member_id).is_some_and(|links| links.urgent.is_connected());
         connected && self.told.lock().get(&member_id).is_some_and(|told| !told.has_no_room)
     }
 

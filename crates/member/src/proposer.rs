@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::applied::Applied;
 use crate::leadership::Leadership;
-use crate::limits::{ASK_AGAIN_PAUSE, PROPOSE_TIME};
+use crate::limits::{ASK_AGAIN_PAUSE, PROPOSE_TIME, SLOW_LINK};
 use crate::peer::link::LinkError;
 use crate::peer::message::{self, Propose};
 use crate::peers::Peers;
@@ -96,10 +96,12 @@ impl Proposer {
 
     /// Whether the leader has it. The leader knows a batch again that it was sent before.
     async fn forward(&self, batch: &Batch, leader: LeaderId) -> bool {
-        let Some(link) = self.peers.known_link(leader.node_id) else { return false };
+        let Some(links) = self.peers.known_links(leader.node_id) else { return false };
         let oldest = self.applied.proposals.oldest();
         let request = message::propose(&Propose { leader, oldest, batch: batch.clone() });
-        match link.call(message::PROPOSE, request, PROPOSE_TIME).await {
+        // It may be megabytes over a slow link, and again from the leader to its followers.
+        let limit = PROPOSE_TIME + SLOW_LINK * (batch.bytes().len() >> 10) as u32;
+        match links.bulk.call(message::PROPOSE, request, limit).await {
             Ok(_) => true,
             Err(error) => {
                 if error != LinkError::Failed {

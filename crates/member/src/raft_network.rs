@@ -21,15 +21,15 @@ use openraft::raft::{
 use crate::checkpoint::View;
 use crate::hands::{Background, blocking};
 use crate::limits::{APPENDS_IN_FLIGHT, REDIAL_PAUSE, SNAPSHOT_CALL_TIME};
-use crate::peer::link::{Answer, Link, LinkError};
+use crate::peer::link::{Answer, LinkError};
 use crate::peer::message;
-use crate::peers::Peers;
+use crate::peers::{Links, Peers};
 use crate::raft_types::{LogId, PeerNode, SnapshotMeta, Types, Vote};
 use crate::runtime::PATIENCE;
 use crate::state_machine::{MemberSnapshot, SnapshotData};
 use crate::transfer::Pieces;
 
-/// Makes clients for openraft's tasks; they share one link per member.
+/// Makes clients for openraft's tasks; they share the links to each member.
 pub struct Networking {
     pub peers: Arc<Peers>,
     pub hands: Arc<dyn Background>,
@@ -39,13 +39,24 @@ impl RaftNetworkFactory<Types> for Networking {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
-        let link = self.peers.link(target, &node.peer_urls);
-        PeerClient { peers: Arc::clone(&self.peers), hands: Arc::clone(&self.hands), target, link }
+        self.client(target, self.peers.links(target, &node.peer_urls))
+    }
+
+    /// Its appends are empty.
+    async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
+        let Links { urgent, .. } = self.peers.links(target, &node.peer_urls);
+        self.client(target, Links { bulk: urgent.clone(), urgent })
     }
 
     async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
-        let link = self.peers.own_link(target, &node.peer_urls);
-        PeerClient { peers: Arc::clone(&self.peers), hands: Arc::clone(&self.hands), target, link }
+        let Links { urgent, .. } = self.peers.links(target, &node.peer_urls);
+        self.client(target, Links { bulk: self.peers.own_link(target, &node.peer_urls), urgent })
+    }
+}
+
+impl Networking {
+    fn client(&self, target: u64, links: Links) -> PeerClient {
+        PeerClient { peers: Arc::clone(&self.peers), hands: Arc::clone(&self.hands), target, links }
     }
 }
 
@@ -53,7 +64,7 @@ pub struct PeerClient {
     peers: Arc<Peers>,
     hands: Arc<dyn Background>,
     target: u64,
-    link: Link,
+    links: Links,
 }
 
 type Rpc<T> = Result<T, RPCError<Types>>;
@@ -75,8 +86,9 @@ fn unreadable(error: crate::codec::DecodeError) -> RPCError<Types> {
 }
 
 impl PeerClient {
+    /// For short messages.
     async fn call(&self, kind: u8, contents: Bytes, action: RPCTypes, limit: Duration) -> Rpc<Bytes> {
-        match self.link.call(kind, contents, limit).await {
+        match self.links.urgent.call(kind, contents, limit).await {
             Ok(contents) => Ok(contents),
             Err(LinkError::TimedOut) => Err(RPCError::Timeout(Timeout {
                 action,
@@ -98,7 +110,7 @@ impl PeerClient {
             LinkError::Unreachable => StreamingError::Unreachable(Unreachable::new(&error)),
             _ => StreamingError::Network(NetworkError::new(&error)),
         };
-        let call = |kind, contents| self.link.call(kind, contents, SNAPSHOT_CALL_TIME);
+        let call = |kind, contents| self.links.bulk.call(kind, contents, SNAPSHOT_CALL_TIME);
         let begin = message::snapshot_begin(vote, meta);
         call(message::SNAPSHOT_BEGIN, begin).await.map_err(failed)?;
         fn network(error: impl std::fmt::Display) -> StreamingError<Types> {
@@ -173,7 +185,7 @@ where
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(prev);
         let contents = message::append(&request);
-        let answer = self.client.link.send(message::APPEND, contents).await?;
+        let answer = self.client.links.bulk.send(message::APPEND, contents).await?;
         self.sent.push_back(Sent { prev, last, at: Instant::now(), answer });
         Ok(())
     }

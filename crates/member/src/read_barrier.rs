@@ -104,8 +104,8 @@ impl ReadBarrier {
             let linearizer = tokio::time::timeout(READ_INDEX_TIME, asked).await.ok()?.ok()?;
             return Some(linearizer.read_log_id().index());
         }
-        let link = self.peers.known_link(leader.node_id)?;
-        let answer = link.call(message::READ_INDEX, Bytes::new(), READ_INDEX_TIME).await.ok()?;
+        let links = self.peers.known_links(leader.node_id)?;
+        let answer = links.urgent.call(message::READ_INDEX, Bytes::new(), READ_INDEX_TIME).await.ok()?;
         message::read_read_index_answer(answer).ok()?.map(|log_id| log_id.index)
     }
 }

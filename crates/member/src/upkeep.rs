@@ -142,13 +142,13 @@ impl Upkeep {
         let config = Arc::clone(&metrics.borrow_watched().membership_config);
         if let (Start::Join(known), None) = (&self.config.start, config.nodes().next()) {
             for member in known.iter().filter(|member| member.id != self.config.member_id) {
-                self.peers.link(member.id, &member.peer_urls);
+                self.peers.links(member.id, &member.peer_urls);
             }
             return;
         }
         for (id, node) in config.nodes() {
             if *id != self.config.member_id {
-                self.peers.link(*id, &node.peer_urls);
+                self.peers.links(*id, &node.peer_urls);
             }
         }
         self.peers.retain(|id| config.get_node(&id).is_some());

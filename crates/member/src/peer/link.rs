@@ -53,6 +53,15 @@ pub struct Pace {
     pub silence: Duration,
 }
 
+/// What a connection is for. Nothing that decides who leads may wait behind megabytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Heartbeats, votes, questions: short messages. What a member says of itself, and how far away it is, is taken from here.
+    Urgent,
+    /// Log entries, proposals, snapshots.
+    Bulk,
+}
+
 struct Request {
     kind: u8,
     contents: Bytes,
@@ -70,7 +79,13 @@ pub struct Link {
 pub type Answer = oneshot::Receiver<Result<Bytes, LinkError>>;
 
 impl Link {
-    pub fn open(target: Target, network: Arc<dyn Network>, gate: Arc<dyn Gate>, pace: Pace) -> Self {
+    pub fn open(
+        target: Target,
+        lane: Lane,
+        network: Arc<dyn Network>,
+        gate: Arc<dyn Gate>,
+        pace: Pace,
+    ) -> Self {
         let (queue, requests) = mpsc::channel(PEER_QUEUE);
         let connected = Arc::new(AtomicBool::new(false));
         let target = Arc::new(Mutex::new(target));
@@ -78,6 +93,7 @@ impl Link {
             requests,
             connected: Arc::clone(&connected),
             target: Arc::clone(&target),
+            lane,
             network,
             gate,
             pace,
@@ -120,6 +136,7 @@ struct Keeper {
     requests: mpsc::Receiver<Request>,
     connected: Arc<AtomicBool>,
     target: Arc<Mutex<Target>>,
+    lane: Lane,
     network: Arc<dyn Network>,
     gate: Arc<dyn Gate>,
     pace: Pace,
@@ -135,7 +152,7 @@ impl Keeper {
             match self.connect().await {
                 Ok((stream, disk)) => {
                     pause = REDIAL_PAUSE.0;
-                    if was_active.replace(true) != Some(true) {
+                    if was_active.replace(true) != Some(true) && self.lane == Lane::Urgent {
                         tracing::info!("peer {member:x} became active");
                     }
                     self.connected.store(true, Ordering::Relaxed);
@@ -143,7 +160,7 @@ impl Keeper {
                     self.connected.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    if was_active.replace(false) != Some(false) {
+                    if was_active.replace(false) != Some(false) && self.lane == Lane::Urgent {
                         tracing::warn!("peer {member:x} became inactive: {}", causes::chain(&error));
                     }
                     self.refuse_for(pause).await;
@@ -201,7 +218,8 @@ impl Keeper {
         let (read, write) = tokio::io::split(stream);
         let pending = Arc::new(Pending::default());
         let member = self.target.lock().member_id;
-        let heard = Heard { pending: Arc::clone(&pending), gate: Arc::clone(&self.gate), member };
+        let gate = (self.lane == Lane::Urgent).then(|| Arc::clone(&self.gate));
+        let heard = Heard { pending: Arc::clone(&pending), gate, member };
         let mut listening = tokio::spawn(listen(read, heard));
         tokio::select! {
             _ = &mut listening => {}
@@ -332,7 +350,8 @@ impl Pending {
 /// What the listening half of a connection works on.
 struct Heard {
     pending: Arc<Pending>,
-    gate: Arc<dyn Gate>,
+    /// Hears of pongs.
+    gate: Option<Arc<dyn Gate>>,
     member: u64,
 }
 
@@ -351,7 +370,9 @@ async fn listen(mut read: ReadHalf<BoxedStream>, heard: Heard) {
                     pending.answered(frame.number, Err(LinkError::Failed));
                 }
                 Ok(Some(frame)) if frame.kind == (message::PING | message::ANSWER) => {
-                    if let Some(took) = pending.ponged(frame.number) {
+                    if let Some(took) = pending.ponged(frame.number)
+                        && let Some(gate) = &gate
+                    {
                         gate.pong(member, took, &frame.contents);
                     }
                 }

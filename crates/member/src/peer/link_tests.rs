@@ -48,7 +48,7 @@ impl Gate for Open {
 async fn connected() -> (Arc<Ways>, Link, DuplexStream) {
     let ways = Arc::new(Ways::default());
     let target = Target { member_id: 1, peer_urls: Vec::new() };
-    let link = Link::open(target, Arc::new(Arc::clone(&ways)), Arc::new(Open), PACE);
+    let link = Link::open(target, Lane::Urgent, Arc::new(Arc::clone(&ways)), Arc::new(Open), PACE);
     let far = greeted(&ways).await;
     (ways, link, far)
 }

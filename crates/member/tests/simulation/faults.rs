@@ -122,7 +122,8 @@ impl Faults {
             62..70 => {
                 let shortest = self.random.u64(0..30);
                 let longest = shortest + self.random.u64(1..120);
-                let weather = Weather { shortest, longest, lost: self.random.u64(20..500), again: 300 };
+                let weather =
+                    Weather { shortest, longest, lost: self.random.u64(20..500), again: 300, ..FAIR };
                 world.surroundings.trace.tell(format_args!("{weather:?}"));
                 world.surroundings.wires.set_weather(weather);
                 self.later(world, Undo::Calm);

@@ -19,6 +19,10 @@ use super::trace::Trace;
 
 /// Beyond this, a writer waits until something arrived.
 const WINDOW: usize = 1 << 20;
+/// The same where the bandwidth is limited: Linux queues little of each connection, so that others get their turn.
+const NARROW_WINDOW: usize = 128 << 10;
+/// Bytes that a connection sends at once there.
+const TURN: usize = 16 << 10;
 
 /// What holds for all that is sent, in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +32,11 @@ pub struct Weather {
     /// One parcel in so many is lost, and comes when it was sent again.
     pub lost: u64,
     pub again: u64,
+    /// Bytes that a machine can send in a millisecond, to all others together.
+    pub bandwidth: Option<u64>,
 }
 
-pub const FAIR: Weather = Weather { shortest: 0, longest: 2, lost: 5_000, again: 250 };
+pub const FAIR: Weather = Weather { shortest: 0, longest: 2, lost: 5_000, again: 250, bandwidth: None };
 /// For what a parcel that comes late would spoil.
 pub const LOSSLESS: Weather = Weather { lost: u64::MAX, ..FAIR };
 
@@ -56,6 +62,8 @@ struct State {
     dark: BTreeSet<u64>,
     dials: Vec<Dial>,
     ways: BTreeMap<u64, Way>,
+    /// When each machine has sent what it was given, in microseconds.
+    busy_until: BTreeMap<u64, u64>,
     next: u64,
 }
 
@@ -113,6 +121,7 @@ impl Wires {
             dark: BTreeSet::new(),
             dials: Vec::new(),
             ways: BTreeMap::new(),
+            busy_until: BTreeMap::new(),
             next: 0,
         };
         Arc::new(Self { state: Mutex::new(state), trace })
@@ -196,14 +205,23 @@ impl Wires {
         let mut state = self.state.lock();
         let now = self.trace.moments.millis();
         let delay = state.delay();
-        let Some(way) = state.ways.get_mut(&number) else {
+        let State { ways, busy_until, weather, .. } = &mut *state;
+        let Some(way) = ways.get_mut(&number) else {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         };
-        if way.sent >= WINDOW {
+        let window = if weather.bandwidth.is_some() { NARROW_WINDOW } else { WINDOW };
+        if way.sent >= window {
             way.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        let due = way.parcels.back().map_or(0, |(due, _)| *due).max(now + delay);
+        let (mut bytes, mut sent) = (bytes, now);
+        if let Some(bandwidth) = weather.bandwidth {
+            bytes = &bytes[..bytes.len().min(TURN)];
+            let busy = busy_until.entry(way.from).or_default();
+            *busy = (*busy).max(now * 1_000) + bytes.len() as u64 * 1_000 / bandwidth;
+            sent = *busy / 1_000;
+        }
+        let due = way.parcels.back().map_or(0, |(due, _)| *due).max(sent + delay);
         way.sent += bytes.len();
         way.parcels.push_back((due, Bytes::copy_from_slice(bytes)));
         Poll::Ready(Ok(bytes.len()))

@@ -3,12 +3,14 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use fastrand::Rng;
-use kv::Command;
+use kv::{Command, Put};
 use raft_log::simulated::Fate;
 use tokio::task::JoinHandle;
 
 use super::history::put;
+use super::machine::Machine;
 use super::network::{FAIR, LOSSLESS, Place, Weather};
 use super::verdict;
 use super::world::World;
@@ -20,6 +22,12 @@ const SLOW_ROUNDS: u32 = 50;
 /// Each way between two members, in milliseconds: to and fro it is twice the pause between heartbeats.
 const FAR: (u64, u64) = (45, 55);
 const IDLE: u64 = 2_000;
+/// Bytes that a machine with 100 Mbit/s can send in a millisecond.
+const NARROW: u64 = 12_500;
+/// The longest value that a client may put.
+const LONG_VALUE: usize = 10 << 20;
+/// For the longest value, from a follower to the leader and from there to all followers: as long as a client waits.
+const LONG_ANSWER: u64 = 6_000;
 /// Where nothing is wrong any more but distance.
 const ANSWER: u64 = 2_000;
 /// So many of the faults for each seed.
@@ -97,6 +105,33 @@ pub fn far_apart(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
+/// The longest values take seconds over narrow links. Who leads goes on leading.
+pub fn narrow_links(world: &mut World) -> Result<(), String> {
+    world.surroundings.trace.tell(format_args!("links take {NARROW} bytes in a millisecond"));
+    world.surroundings.wires.set_weather(Weather { bandwidth: Some(NARROW), ..LOSSLESS });
+    let leads = |world: &World| {
+        let status =
+            |machine: &Machine| machine.member().map(|member| (member.status().term, member.status().leader));
+        world.machines.iter().map(status).collect::<Vec<_>>()
+    };
+    let before = leads(world);
+    let value = Bytes::from(vec![b'x'; LONG_VALUE]);
+    for id in 1..=world.surroundings.members {
+        let command = Command::Put(Put { value: value.clone(), ..put("/long", id) });
+        let written = await_write(world, id, command, LONG_ANSWER);
+        let now = leads(world);
+        if now != before {
+            return Err(format!(
+                "terms and leaders while member {id} writes a long value: {before:?}, then {now:?}"
+            ));
+        }
+        written?;
+    }
+    await_write(world, 1, Command::Put(put("/long", 0)), ANSWER)?;
+    world.surroundings.wires.set_weather(FAIR);
+    Ok(())
+}
+
 /// After each fault alone, and a while in which nobody writes, all members read and write as before.
 pub fn one_at_a_time(world: &mut World, random: &mut Rng) -> Result<(), String> {
     world.surroundings.wires.set_weather(LOSSLESS);
@@ -109,7 +144,9 @@ pub fn one_at_a_time(world: &mut World, random: &mut Rng) -> Result<(), String> 
         world.surroundings.trace.tell(format_args!("{told}"));
         begin(world, wrong, victim);
         // Whether they are taken is not known.
-        let trying: Vec<_> = (1..=world.surroundings.members).filter_map(|id| write(world, id)).collect();
+        let trying: Vec<_> = (1..=world.surroundings.members)
+            .filter_map(|id| write(world, id, Command::Put(put("/quiet", id))))
+            .collect();
         world.run_for(random.u64(LASTS))?;
         drop(trying);
         end(world, wrong, victim);
@@ -164,17 +201,25 @@ fn all_read(world: &mut World) -> Result<(), String> {
 
 fn all_write(world: &mut World) -> Result<(), String> {
     for id in 1..=world.surroundings.members {
-        let writing = write(world, id).ok_or_else(|| format!("member {id} is gone"))?;
-        let written = |_: &World| if writing.is_finished() { Ok(()) } else { Err("it waits".to_owned()) };
-        world.run_until(ANSWER, &format!("a write at member {id}"), written)?;
-        let outcome = world.clients.block_on(writing).map_err(|error| error.to_string())?;
-        outcome.map_err(|error| format!("a write at member {id}: {error}"))?;
+        await_write(world, id, Command::Put(put("/quiet", id)), ANSWER)?;
     }
     Ok(())
 }
 
+fn await_write(world: &mut World, id: u64, command: Command, limit: u64) -> Result<(), String> {
+    let writing = write(world, id, command).ok_or_else(|| format!("member {id} is gone"))?;
+    let written = |_: &World| if writing.is_finished() { Ok(()) } else { Err("it waits".to_owned()) };
+    world.run_until(limit, &format!("a write at member {id}"), written)?;
+    let outcome = world.clients.block_on(writing).map_err(|error| error.to_string())?;
+    outcome.map(drop).map_err(|error| format!("a write at member {id}: {error}"))
+}
+
 /// Nothing where the member is away.
-fn write(world: &World, id: u64) -> Option<JoinHandle<Result<kv::Outcome, member::Unavailable>>> {
+fn write(
+    world: &World,
+    id: u64,
+    command: Command,
+) -> Option<JoinHandle<Result<kv::Outcome, member::Unavailable>>> {
     let Place { member, runtime } = world.surroundings.wires.place(id)?;
-    Some(runtime.spawn(async move { member.propose(&Command::Put(put("/quiet", id))).await }))
+    Some(runtime.spawn(async move { member.propose(&command).await }))
 }
