@@ -82,7 +82,8 @@ fn text(root: &Root, failed: &[String]) -> String {
         lines.extend(failed.iter().map(|unit| format!("  {unit}")));
     }
     lines.extend(last_error(root).map(|error| format!("Last update failed: {error}")));
-    if let Some(brief) = health::brief(root).filter(|brief| brief.state == Health::Unhealthy) {
+    let is_wrong = |brief: &health::Brief| matches!(brief.state, Health::Unhealthy | Health::Waiting);
+    if let Some(brief) = health::brief(root).filter(is_wrong) {
         lines.push(format!("Not healthy: {}", brief.why.unwrap_or_default()));
     }
     // What a terminal would take for a command is none.

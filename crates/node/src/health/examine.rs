@@ -28,6 +28,8 @@ const PAUSES: [Duration; 4] =
 pub enum Verdict {
     Healthy(String),
     Unhealthy(String),
+    /// As [`Health::Waiting`].
+    Waiting(String),
 }
 
 pub struct Examination<'a> {
@@ -35,6 +37,8 @@ pub struct Examination<'a> {
     settings: Settings,
     journal: &'a Journal,
     trial: bool,
+    /// The last examination of this boot ended with [`Verdict::Waiting`].
+    waited: bool,
     version: Option<String>,
     boot_id: String,
     good: Option<GoodBoot>,
@@ -57,6 +61,7 @@ impl<'a> Examination<'a> {
             settings,
             journal,
             trial,
+            waited: report::is_waiting(root),
             version: os_release::value(root, "VERSION_ID"),
             boot_id: ready::boot_id(root)?,
             good,
@@ -102,7 +107,11 @@ impl<'a> Examination<'a> {
                     continue;
                 }
                 (None, Ok(facts)) => return self.healthy(&checks, &facts),
-                (why, _) if Instant::now() >= deadline => {
+                (why, facts) if Instant::now() >= deadline => {
+                    if let Some(why) = facts.ok().and_then(|facts| self.without_majority(&checks, &facts)) {
+                        self.write(Health::Waiting, &checks)?;
+                        return Ok(Verdict::Waiting(why));
+                    }
                     self.write(Health::Unhealthy, &checks)?;
                     return Ok(Verdict::Unhealthy(why.unwrap_or_default()));
                 }
@@ -125,9 +134,19 @@ impl<'a> Examination<'a> {
     }
 
     fn deadline(&self, started: Duration) -> Instant {
+        if self.waited {
+            return Instant::now() + self.settings.limit;
+        }
         let now = clock_gettime(ClockId::Monotonic);
         let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default());
         Instant::now() + self.settings.limit.saturating_sub(now.saturating_sub(started))
+    }
+
+    /// Why a version on trial cannot be judged: its member of the key-value store lacks the others.
+    fn without_majority(&self, checks: &[Check], facts: &Facts) -> Option<String> {
+        let fails = checks.iter().any(|check| check.name == member::NAME && check.is_in_the_way());
+        let unit = facts.member.as_ref().filter(|_| self.trial && fails)?;
+        member::without_majority(self.root, unit)
     }
 
     fn round(&mut self, facts: Result<&Facts, &AskError>, restarted: &[String]) -> Vec<Check> {
@@ -234,143 +253,5 @@ fn run(script: &Script, limit: Duration, journal: &Journal, said: &mut BTreeMap<
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(600);
-
-    fn facts(state: &str, failed: &[&str]) -> Facts {
-        let now = clock_gettime(ClockId::Monotonic);
-        Facts {
-            target: "multi-user.target".into(),
-            target_state: state.into(),
-            jobs: vec!["late.service".into()],
-            failed_units: failed.iter().map(|name| (*name).to_owned()).collect(),
-            restarts: BTreeMap::new(),
-            updater: None,
-            member: None,
-            started: Duration::from_secs(now.tv_sec.unsigned_abs()),
-        }
-    }
-
-    struct Machine(tempfile::TempDir, Root);
-
-    impl Machine {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let root = Root::from(folder.path());
-            fs::create_dir_all(root.at("/proc/sys/kernel/random")).unwrap();
-            fs::write(root.at("/proc/sys/kernel/random/boot_id"), "ab-cd\n").unwrap();
-            Self(folder, root)
-        }
-
-        fn script(&self, path: &str, text: &str) {
-            let path = self.1.at("/etc/keelson/health.d").join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, format!("#!/bin/sh\ncd {}\n{text}\n", self.0.path().display())).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-
-        /// The verdict on a machine of which systemd says `told`, the last one again and again; the pauses between
-        /// rounds. `limit` is the time that all has.
-        fn examine(&self, trial: bool, limit: Duration, told: &[(&str, &[&str])]) -> (Verdict, Vec<u64>) {
-            let usual = Settings::from(|_| None).unwrap();
-            let settings = Settings { limit, ..usual };
-            let journal = Journal::open(&self.1);
-            let mut examination = Examination::new(&self.1, settings, &journal, trial).unwrap();
-            let (mut round, mut pauses) = (0, Vec::new());
-            let observe = || {
-                let (state, failed) = told[round.min(told.len() - 1)];
-                round += 1;
-                Ok(facts(state, failed))
-            };
-            let verdict = examination.run(observe, |pause| pauses.push(pause.as_secs())).unwrap();
-            (verdict, pauses)
-        }
-
-        fn report(&self) -> serde_json::Value {
-            serde_json::from_slice(&fs::read(self.1.at("/run/keelson/health.json")).unwrap()).unwrap()
-        }
-    }
-
-    fn healthy(passed: usize) -> Verdict {
-        Verdict::Healthy(format!("this machine is healthy: {passed} checks passed"))
-    }
-
-    #[test]
-    fn a_good_boot_is_remembered_and_the_next_one_is_measured_by_it() {
-        let machine = Machine::new();
-        machine.script("10-own", "echo fine");
-        let first = machine.examine(false, LIMIT, &[("active", &["old.service"])]);
-        assert_eq!(first, (healthy(3), vec![]), "what failed in the first boot is usual");
-        let report = machine.report();
-        assert_eq!((&report["state"], &report["why"]), (&"healthy".into(), &serde_json::Value::Null));
-        assert_eq!(report["checks"][5]["why"], "fine");
-
-        let worse = [("active", &["new.service", "old.service"] as &[_])];
-        let (verdict, _) = machine.examine(false, Duration::ZERO, &worse);
-        let why = "units: failed, and had not in the last good boot: new.service";
-        assert_eq!(verdict, Verdict::Unhealthy(why.into()));
-        let report = machine.report();
-        assert_eq!((&report["state"], &report["why"]), (&"unhealthy".into(), &why.into()));
-        assert!(
-            good::read(&machine.1).0.unwrap().failed_units == ["old.service"],
-            "a bad boot is not remembered"
-        );
-    }
-
-    #[test]
-    fn what_fails_is_tried_again_and_what_passed_is_not() {
-        let machine = Machine::new();
-        machine.script("10-once", "echo x >>once");
-        machine.script("20-later", "echo x >>later; test $(wc -l <later) -ge 3");
-        machine.script("wanted.d/30-never", "echo x >>never; exit 1");
-        let (verdict, pauses) = machine.examine(false, LIMIT, &[("inactive", &[]), ("active", &[])]);
-        let said = "this machine is healthy: 4 checks passed; 1 that is only wanted failed";
-        assert_eq!((verdict, pauses), (Verdict::Healthy(said.into()), vec![1, 2]));
-        for (file, times) in [("once", 1), ("later", 3), ("never", 1)] {
-            let lines = fs::read_to_string(machine.0.path().join(file)).unwrap().lines().count();
-            assert_eq!(lines, times, "{file}");
-        }
-    }
-
-    #[test]
-    fn a_boot_that_does_not_end_and_a_bus_that_is_not_there_are_not_healthy() {
-        let machine = Machine::new();
-        let (verdict, _) = machine.examine(false, Duration::ZERO, &[("inactive", &[])]);
-        let why = "boot: multi-user.target is inactive; still on the way: late.service";
-        assert_eq!(verdict, Verdict::Unhealthy(why.into()));
-
-        let settings = Settings { limit: Duration::ZERO, ..Settings::from(|_| None).unwrap() };
-        let journal = Journal::open(&machine.1);
-        let mut examination = Examination::new(&machine.1, settings, &journal, false).unwrap();
-        let verdict = examination.run(|| Err(AskError::Late(LIMIT)), |_| {}).unwrap();
-        assert_eq!(verdict, Verdict::Unhealthy("systemd: systemd did not answer in 600000 ms".into()));
-    }
-
-    #[test]
-    fn a_version_on_trial_has_to_pass_again_after_a_while() {
-        let machine = Machine::new();
-        machine.script("10-own", "echo x >>own");
-        assert_eq!(machine.examine(true, LIMIT, &[("active", &[])]), (healthy(3), vec![120]));
-        assert_eq!(fs::read_to_string(machine.0.path().join("own")).unwrap(), "x\nx\n");
-
-        // A restart between the two checks begins the settle time anew.
-        let restarts = [1, 2, 2, 2].into_iter();
-        let mut restarts = restarts.map(|times| BTreeMap::from([("a.service".to_owned(), times)]));
-        let settings = Settings::from(|_| None).unwrap();
-        let journal = Journal::open(&machine.1);
-        let mut examination = Examination::new(&machine.1, settings, &journal, true).unwrap();
-        let mut pauses = Vec::new();
-        let observe = || Ok(Facts { restarts: restarts.next().unwrap(), ..facts("active", &[]) });
-        let verdict = examination.run(observe, |pause| pauses.push(pause.as_secs())).unwrap();
-        assert_eq!((verdict, pauses), (healthy(3), vec![120, 2, 120]));
-
-        let turns = [("active", &[] as &[_]), ("active", &["new.service"])];
-        let (verdict, _) = machine.examine(true, Duration::ZERO, &turns);
-        assert!(matches!(verdict, Verdict::Unhealthy(why) if why.contains("new.service")));
-    }
-}
+#[path = "examine_tests.rs"]
+mod tests;

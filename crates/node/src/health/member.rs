@@ -4,14 +4,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::check::{Check, State};
+use super::cluster;
+use super::http::get;
 use crate::root::Root;
 
-const NAME: &str = "kv";
+pub const NAME: &str = "kv";
 /// For all places together: one that hangs must not hold up the next round. Longer than the member itself takes to
 /// find out that it has no majority.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -53,7 +55,7 @@ pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
     let mut said = Vec::new();
     let deadline = Instant::now() + ANSWER;
     for place in &places {
-        match ask(*place, deadline) {
+        match get(*place, "/health", deadline, ANSWER_MAX).map(|bytes| answer(&bytes)) {
             Ok(Answer::Healthy) => {
                 return Check::new(NAME, State::Passed, format!("{name} is healthy at {place}"));
             }
@@ -72,6 +74,11 @@ pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
         return Check::new(NAME, State::Passed, format!("{name} is in its cluster (it speaks TLS only)"));
     }
     failed(format!("{name} does not answer /health ({})", said.join("; ")))
+}
+
+/// Why the member is in no cluster, where that is because too few of the other members can be reached.
+pub fn without_majority(root: &Root, unit: &Unit) -> Option<String> {
+    cluster::without_majority(&listening(root, unit.pid).ok()?)
 }
 
 /// Where the process listens; the loopback takes the place of "everywhere".
@@ -139,31 +146,6 @@ fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-fn ask(place: SocketAddr, deadline: Instant) -> io::Result<Answer> {
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(left),
-    };
-    let mut stream = TcpStream::connect_timeout(&place, left()?)?;
-    stream.set_write_timeout(Some(left()?))?;
-    // In one piece: a server may answer, and close, before it has read a second one.
-    let request = format!("GET /health HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 1024];
-    while (bytes.len() as u64) < ANSWER_MAX {
-        stream.set_read_timeout(Some(left()?))?;
-        match stream.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
-            // A server of TLS may close hard behind its alert.
-            Err(_) if !bytes.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(answer(&bytes))
-}
-
 fn answer(bytes: &[u8]) -> Answer {
     if bytes.starts_with(&ALERT) {
         return Answer::Tls;
@@ -186,6 +168,7 @@ fn answer(bytes: &[u8]) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::os::unix::fs::symlink;
 

@@ -5,8 +5,10 @@
 //! [`trial`] says that another version can be taken.
 
 mod check;
+mod cluster;
 mod examine;
 mod good;
+mod http;
 mod journal;
 mod member;
 mod network;
@@ -31,7 +33,7 @@ use journal::{Journal, Priority};
 use settings::Settings;
 use trial::Trial;
 
-pub use report::{Health, read as brief};
+pub use report::{Brief, Health, read as brief};
 
 /// Checks whether this boot is a good one.
 ///
@@ -55,6 +57,13 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let journal = Journal::open(&flags.root);
     let trial = trial::look(&flags.root);
     if flags.is_trial {
+        let trial = if report::is_waiting(&flags.root) {
+            Trial::Over(
+                "too few members of its cluster can be reached: this version is not judged yet".to_owned(),
+            )
+        } else {
+            trial
+        };
         return Ok(restart(&journal, &trial));
     }
     let settings = Settings::from(|name| std::env::var(name).ok())?;
@@ -64,6 +73,11 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         Verdict::Healthy(said) => {
             journal.say(Priority::Notice, None, &said);
             Ok(ExitCode::SUCCESS)
+        }
+        Verdict::Waiting(why) => {
+            let line = format!("this version is on trial, and is judged when its cluster is there: {why}");
+            journal.say(Priority::Warning, None, &line);
+            Ok(ExitCode::from(FAILED))
         }
         Verdict::Unhealthy(why) => {
             let then = match &trial {

@@ -20,6 +20,8 @@ pub enum Health {
     Checking,
     Healthy,
     Unhealthy,
+    /// On trial, and too few members of the cluster can be reached: looked at again later, without a restart.
+    Waiting,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +61,10 @@ pub fn read(root: &Root) -> Option<Brief> {
 
 pub fn is_healthy(root: &Root) -> bool {
     read(root).is_some_and(|brief| brief.state == Health::Healthy)
+}
+
+pub fn is_waiting(root: &Root) -> bool {
+    read(root).is_some_and(|brief| brief.state == Health::Waiting)
 }
 
 /// What stands in the way, by name.

@@ -1,0 +1,196 @@
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+fn facts(state: &str, failed: &[&str]) -> Facts {
+    let now = clock_gettime(ClockId::Monotonic);
+    Facts {
+        target: "multi-user.target".into(),
+        target_state: state.into(),
+        jobs: vec!["late.service".into()],
+        failed_units: failed.iter().map(|name| (*name).to_owned()).collect(),
+        restarts: BTreeMap::new(),
+        updater: None,
+        member: None,
+        started: Duration::from_secs(now.tv_sec.unsigned_abs()),
+    }
+}
+
+struct Machine(tempfile::TempDir, Root);
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::from(folder.path());
+        fs::create_dir_all(root.at("/proc/sys/kernel/random")).unwrap();
+        fs::write(root.at("/proc/sys/kernel/random/boot_id"), "ab-cd\n").unwrap();
+        Self(folder, root)
+    }
+
+    fn script(&self, path: &str, text: &str) {
+        let path = self.1.at("/etc/keelson/health.d").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\ncd {}\n{text}\n", self.0.path().display())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The verdict on a machine of which systemd says `told`, the last one again and again; the pauses between
+    /// rounds. `limit` is the time that all has.
+    fn examine(&self, trial: bool, limit: Duration, told: &[(&str, &[&str])]) -> (Verdict, Vec<u64>) {
+        let usual = Settings::from(|_| None).unwrap();
+        let settings = Settings { limit, ..usual };
+        let journal = Journal::open(&self.1);
+        let mut examination = Examination::new(&self.1, settings, &journal, trial).unwrap();
+        let (mut round, mut pauses) = (0, Vec::new());
+        let observe = || {
+            let (state, failed) = told[round.min(told.len() - 1)];
+            round += 1;
+            Ok(facts(state, failed))
+        };
+        let verdict = examination.run(observe, |pause| pauses.push(pause.as_secs())).unwrap();
+        (verdict, pauses)
+    }
+
+    fn report(&self) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.1.at("/run/keelson/health.json")).unwrap()).unwrap()
+    }
+}
+
+fn healthy(passed: usize) -> Verdict {
+    Verdict::Healthy(format!("this machine is healthy: {passed} checks passed"))
+}
+
+#[test]
+fn a_good_boot_is_remembered_and_the_next_one_is_measured_by_it() {
+    let machine = Machine::new();
+    machine.script("10-own", "echo fine");
+    let first = machine.examine(false, LIMIT, &[("active", &["old.service"])]);
+    assert_eq!(first, (healthy(3), vec![]), "what failed in the first boot is usual");
+    let report = machine.report();
+    assert_eq!((&report["state"], &report["why"]), (&"healthy".into(), &serde_json::Value::Null));
+    assert_eq!(report["checks"][5]["why"], "fine");
+
+    let worse = [("active", &["new.service", "old.service"] as &[_])];
+    let (verdict, _) = machine.examine(false, Duration::ZERO, &worse);
+    let why = "units: failed, and had not in the last good boot: new.service";
+    assert_eq!(verdict, Verdict::Unhealthy(why.into()));
+    let report = machine.report();
+    assert_eq!((&report["state"], &report["why"]), (&"unhealthy".into(), &why.into()));
+    assert!(
+        good::read(&machine.1).0.unwrap().failed_units == ["old.service"],
+        "a bad boot is not remembered"
+    );
+}
+
+#[test]
+fn what_fails_is_tried_again_and_what_passed_is_not() {
+    let machine = Machine::new();
+    machine.script("10-once", "echo x >>once");
+    machine.script("20-later", "echo x >>later; test $(wc -l <later) -ge 3");
+    machine.script("wanted.d/30-never", "echo x >>never; exit 1");
+    let (verdict, pauses) = machine.examine(false, LIMIT, &[("inactive", &[]), ("active", &[])]);
+    let said = "this machine is healthy: 4 checks passed; 1 that is only wanted failed";
+    assert_eq!((verdict, pauses), (Verdict::Healthy(said.into()), vec![1, 2]));
+    for (file, times) in [("once", 1), ("later", 3), ("never", 1)] {
+        let lines = fs::read_to_string(machine.0.path().join(file)).unwrap().lines().count();
+        assert_eq!(lines, times, "{file}");
+    }
+}
+
+#[test]
+fn a_boot_that_does_not_end_and_a_bus_that_is_not_there_are_not_healthy() {
+    let machine = Machine::new();
+    let (verdict, _) = machine.examine(false, Duration::ZERO, &[("inactive", &[])]);
+    let why = "boot: multi-user.target is inactive; still on the way: late.service";
+    assert_eq!(verdict, Verdict::Unhealthy(why.into()));
+
+    let settings = Settings { limit: Duration::ZERO, ..Settings::from(|_| None).unwrap() };
+    let journal = Journal::open(&machine.1);
+    let mut examination = Examination::new(&machine.1, settings, &journal, false).unwrap();
+    let verdict = examination.run(|| Err(AskError::Late(LIMIT)), |_| {}).unwrap();
+    assert_eq!(verdict, Verdict::Unhealthy("systemd: systemd did not answer in 600000 ms".into()));
+}
+
+/// All machines had no power, and this one is the first that is back.
+#[test]
+fn a_version_on_trial_is_not_judged_while_its_cluster_is_away() {
+    let machine = Machine::new();
+    let peer_port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = peer_port.local_addr().unwrap().port();
+    for (path, text) in [
+        ("/proc/77/fd/x", String::new()),
+        ("/proc/77/net/tcp", format!("\n 0: 0100007F:{port:04X} 0:0 0A 0:0 0:0 0 0 0 500 1\n")),
+    ] {
+        fs::create_dir_all(machine.1.at(path).parent().unwrap()).unwrap();
+        fs::write(machine.1.at(path), text).unwrap();
+    }
+    symlink("socket:[500]", machine.1.at("/proc/77/fd/3")).unwrap();
+    std::thread::spawn(move || {
+        let body = format!(
+            r#"[{{"peerURLs":["http://127.0.0.1:{port}"]}},{{"peerURLs":["http://127.0.0.1:1"]}},{{"peerURLs":["http://127.0.0.1:2"]}}]"#
+        );
+        while let Ok((mut stream, _)) = peer_port.accept() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            // A mere connection reads nothing.
+            drop(stream.write_all((head + &body).as_bytes()));
+        }
+    });
+    let settings = Settings { limit: Duration::ZERO, ..Settings::from(|_| None).unwrap() };
+    let journal = Journal::open(&machine.1);
+    let starting = member::Unit {
+        name: "etcd.service".into(),
+        active: "activating".into(),
+        enabled: true,
+        meant: true,
+        pid: 77,
+    };
+    let observe = || Ok(Facts { member: Some(starting.clone()), ..facts("inactive", &[]) });
+    let examine = |trial| {
+        let mut examination = Examination::new(&machine.1, settings, &journal, trial).unwrap();
+        examination.run(observe, |_| {}).unwrap()
+    };
+    let Verdict::Waiting(why) = examine(true) else { panic!("it was judged") };
+    assert!(why.contains("2 of the cluster's 3 members accept no connections"), "{why}");
+    assert_eq!(machine.report()["state"], "waiting");
+    assert!(report::is_waiting(&machine.1));
+    assert!(matches!(examine(false), Verdict::Unhealthy(_)));
+    // The next examination has its time from its own start.
+    report::write(
+        &machine.1,
+        &Report { state: Health::Waiting, version: None, boot_id: "", trial: true, why: None, checks: &[] },
+    )
+    .unwrap();
+    let examination =
+        Examination::new(&machine.1, Settings { limit: LIMIT, ..settings }, &journal, true).unwrap();
+    let since_boot = clock_gettime(ClockId::Monotonic).tv_sec.unsigned_abs();
+    let deadline = examination.deadline(Duration::from_secs(since_boot).saturating_sub(2 * LIMIT));
+    assert!(deadline > Instant::now() + LIMIT / 2);
+}
+
+#[test]
+fn a_version_on_trial_has_to_pass_again_after_a_while() {
+    let machine = Machine::new();
+    machine.script("10-own", "echo x >>own");
+    assert_eq!(machine.examine(true, LIMIT, &[("active", &[])]), (healthy(3), vec![120]));
+    assert_eq!(fs::read_to_string(machine.0.path().join("own")).unwrap(), "x\nx\n");
+
+    // A restart between the two checks begins the settle time anew.
+    let restarts = [1, 2, 2, 2].into_iter();
+    let mut restarts = restarts.map(|times| BTreeMap::from([("a.service".to_owned(), times)]));
+    let settings = Settings::from(|_| None).unwrap();
+    let journal = Journal::open(&machine.1);
+    let mut examination = Examination::new(&machine.1, settings, &journal, true).unwrap();
+    let mut pauses = Vec::new();
+    let observe = || Ok(Facts { restarts: restarts.next().unwrap(), ..facts("active", &[]) });
+    let verdict = examination.run(observe, |pause| pauses.push(pause.as_secs())).unwrap();
+    assert_eq!((verdict, pauses), (healthy(3), vec![120, 2, 120]));
+
+    let turns = [("active", &[] as &[_]), ("active", &["new.service"])];
+    let (verdict, _) = machine.examine(true, Duration::ZERO, &turns);
+    assert!(matches!(verdict, Verdict::Unhealthy(why) if why.contains("new.service")));
+}
