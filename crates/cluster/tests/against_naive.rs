@@ -307,6 +307,59 @@ fn found_before() {
     ]);
 }
 
+/// a.service leaves machine 2 for a place that e.service, which replaces it, gets in the same pass.
+#[test]
+fn a_reserved_place_is_not_left() {
+    let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
+    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    run(&[
+        unit(0, 0, 1),
+        unit(6, 20, 1),
+        machine(2),
+        Fact::Pass,
+        Fact::Refused { name: 6, machine: 2, scope: SCOPES[1] },
+        machine(3),
+        unit(1, 0, 0),
+    ]);
+}
+
+/// c@3.service is replaced by d.service, and the other machine takes it now.
+#[test]
+fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
+    let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    run(&[
+        machine(1),
+        Fact::Refused { name: 4, machine: 0, scope: SCOPES[1] },
+        machine(0),
+        unit(0, 0),
+        unit(5, 20),
+        Fact::Pass,
+        unit(4, 21),
+        Fact::Pass,
+        Fact::Refused { name: 4, machine: 0, scope: None },
+    ]);
+}
+
+/// h.service was refused where it is, on a machine that is away, and the unit that it follows gets a place elsewhere.
+#[test]
+fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
+    let machine = |number, cordon| Fact::Machine { number, az: 0, cordon, limits: 0 };
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    run(&[
+        machine(2, 0),
+        unit(9, 0),
+        Fact::Pass,
+        Fact::Refused { name: 9, machine: 2, scope: SCOPES[1] },
+        unit(9, 8),
+        machine(2, 2),
+        machine(0, 0),
+        Fact::Pass,
+        unit(1, 0),
+        Fact::Pass,
+    ]);
+}
+
 /// h.service leaves its machine and replaces a.service where it comes to: what makes room in a pass makes it for
 /// all that can not leave earlier.
 #[test]
@@ -369,6 +422,16 @@ proptest! {
     #[test]
     fn only_units_of_a_lost_machine_move(facts in prop::collection::vec(fact(), 1..60), lost in 0..5_usize) {
         lose(&facts, lost);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+
+    #[test]
+    #[ignore = "a hundred thousand histories: cargo verify --all soaks"]
+    fn soak_the_same_tasks_after_many_histories(facts in prop::collection::vec(fact(), 1..60)) {
+        run(&facts);
     }
 }
 

@@ -302,6 +302,42 @@ fn a_unit_waits_until_its_machine_has_stopped_it() {
     assert_eq!(cluster.rest(), ["a.service m2"]);
 }
 
+/// Its ports, say, are free only when it is down.
+#[test]
+fn a_unit_waits_until_what_it_conflicts_with_is_stopped() {
+    let mut cluster = Cluster::of("m1");
+    cluster.start("a.service", "").rest();
+    cluster.hold("a.service", "m1", true);
+    cluster.start("b.service", "Conflicts=a.service");
+    assert_eq!(cluster.rest(), ["a.service m1", "b.service -"]);
+    // Nobody asks for it any more, and the machine is stopping it: then it is gone altogether.
+    cluster.set("a.service", "", JobState::Inactive).rest();
+    let why = cluster.why("b.service").unwrap();
+    assert!(why.contains("conflicting Unit(a.service) has not stopped there yet"), "{why}");
+    let destroyed = UnitName::parse("a.service").unwrap();
+    cluster.units.remove(&destroyed);
+    cluster.scheduler.remove_unit(&destroyed);
+    assert_eq!(cluster.rest(), ["b.service -"]);
+    cluster.hold("a.service", "m1", false);
+    assert_eq!(cluster.rest(), ["b.service m1"]);
+}
+
+/// The same for memory.
+#[test]
+fn a_unit_waits_until_the_memory_that_it_requests_is_free() {
+    let mut cluster = Cluster::of("m1");
+    let mut machine = machine_of("m1");
+    machine.capacity.memory = Some(2 << 30);
+    cluster.scheduler.set_machine(machine);
+    cluster.start("a.service", "MemoryRequest=2G").rest();
+    cluster.hold("a.service", "m1", true);
+    cluster.start("b.service", "MemoryRequest=1G");
+    cluster.set("a.service", "MemoryRequest=2G", JobState::Inactive);
+    assert_eq!(cluster.rest(), ["a.service -", "b.service -"]);
+    cluster.hold("a.service", "m1", false);
+    assert_eq!(cluster.rest(), ["a.service -", "b.service m1"]);
+}
+
 /// Also where nothing was said about it yet: the machine may be about to.
 #[test]
 fn a_unit_waits_until_its_leaving_is_confirmed() {

@@ -9,6 +9,17 @@ pub enum Error {
     NeedsFleetd,
 }
 
+impl Error {
+    /// Whether it can be otherwise in a moment.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Error::Api(error) => error.may_pass(),
+            Error::Store(_) => true,
+            Error::NeedsFleetd => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

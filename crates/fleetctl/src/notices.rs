@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::answer::Error;
+use crate::failure::Failure;
+
 /// A command that takes longer says what it waits for.
 pub const SILENCE: Duration = Duration::from_secs(3);
 
@@ -31,9 +34,17 @@ impl Notices {
         eprintln!("{}", line(is_first));
     }
 
-    pub fn no_answer(&mut self, error: &impl std::fmt::Display) {
+    /// Prints that fleetd does not answer for the moment.
+    ///
+    /// # Errors
+    /// It will not answer otherwise later: it refuses the request.
+    pub fn no_answer(&mut self, error: &Error) -> Result<(), Failure> {
+        if !error.may_pass() {
+            return Err(Failure::new(format!("Error waiting for units: {error}")));
+        }
         let text = error.to_string();
         self.tell(SERVER, &text, |_| format!("Waiting for fleetd to answer: {text}"));
+        Ok(())
     }
 
     pub fn answered(&mut self) {

@@ -153,7 +153,7 @@ impl Watch<'_> {
                     goals = self.late_ones(goals, &units).await?;
                     self.explain_some(&goals, &units, limit).await;
                 }
-                Err(error) => self.notices.no_answer(&error),
+                Err(error) => self.notices.no_answer(&error)?,
             }
             let hopeless = limit.is_none() && goals.iter().all(|goal| self.is_hopeless(goal));
             if !goals.is_empty() && (hopeless || !pauses.next().await) {
@@ -319,7 +319,7 @@ impl Watch<'_> {
         let states = match self.registry.states_of(name).await {
             Ok(states) => states,
             Err(error) => {
-                self.notices.no_answer(&error);
+                self.notices.no_answer(&error)?;
                 return Ok(false);
             }
         };

@@ -23,6 +23,8 @@ pub(super) struct MachineState {
     pub machine: Machine,
     pub placed: BTreeSet<UnitName>,
     pub globals: BTreeSet<UnitName>,
+    /// Units that it still holds and that do not count as being on it: it is stopping them.
+    pub lingering: BTreeSet<UnitName>,
     pub load: u64,
     pub memory: u64,
     pub cpu: u64,
@@ -65,6 +67,8 @@ pub struct Scheduler {
     pub(super) followers: HashMap<String, BTreeSet<UnitName>>,
     /// Of all units, also of those that are not known yet, or no more.
     held: BTreeMap<UnitName, BTreeSet<MachineId>>,
+    /// The same by machines, also by those that are not present.
+    holds: BTreeMap<MachineId, BTreeSet<UnitName>>,
     /// What machines said that only they can not run. Of all units, as `held`.
     refused: BTreeMap<UnitName, BTreeMap<MachineId, Refusal>>,
     /// Units asked for whose machine is not present.
@@ -112,6 +116,7 @@ impl Scheduler {
             machine,
             placed: BTreeSet::new(),
             globals: BTreeSet::new(),
+            lingering: self.holds.get(&id).cloned().unwrap_or_default(),
             load: 0,
             memory: 0,
             cpu: 0,
@@ -167,6 +172,8 @@ impl Scheduler {
     /// A unit was destroyed. Machines may hold it for a while.
     pub fn remove_unit(&mut self, name: &UnitName) {
         self.unplace(name);
+        // Where a machine is still stopping it, it may have been in the way of others.
+        self.retry |= self.held.contains_key(name);
         let Some(state) = self.units.remove(name) else { return };
         if let Some(units) = state.unit.target.as_ref().and_then(|target| self.homeless.get_mut(target)) {
             units.remove(name);
@@ -206,6 +213,21 @@ impl Scheduler {
         if !changed {
             return;
         }
+        if held {
+            self.holds.entry(machine.clone()).or_default().insert(name.clone());
+        } else if let Some(names) = self.holds.get_mut(machine) {
+            names.remove(name);
+            if names.is_empty() {
+                self.holds.remove(machine);
+            }
+        }
+        if let Some(state) = self.slots.get(machine).and_then(|slot| self.machines[*slot].as_mut()) {
+            if held && !state.holds(name.as_str()) {
+                state.lingering.insert(name.clone());
+            } else if state.lingering.remove(name) {
+                self.retry = true;
+            }
+        }
         if let Some(state) = self.units.get_mut(name) {
             state.holders = now;
         }
@@ -233,9 +255,15 @@ impl Scheduler {
             self.refused.remove(name);
         }
         self.unchecked.extend(self.slots.get(machine));
+        // It may leave its place for a machine that no longer refuses it.
+        self.unchecked.extend(self.units.get(name).and_then(|state| state.place));
         if self.waiting.contains(name) {
             self.ready.insert(name.clone());
         }
+    }
+
+    pub(super) fn is_holding(&self, machine: &MachineId, name: &UnitName) -> bool {
+        self.holds.get(machine).is_some_and(|names| names.contains(name))
     }
 
     pub(super) fn refusal(&self, name: &UnitName, machine: &MachineId) -> Option<&Refusal> {

@@ -14,6 +14,7 @@ impl Scheduler {
         };
         state.place = Some(slot);
         machine.placed.insert(name.clone());
+        machine.lingering.remove(name);
         let before = machine.load;
         machine.count_in(state);
         let (id, after) = (machine.machine.id.clone(), machine.load);
@@ -38,10 +39,20 @@ impl Scheduler {
         let before = machine.load;
         machine.count_out(state);
         let (id, after) = (machine.machine.id.clone(), machine.load);
+        self.linger(slot, &id, name);
         self.weigh(id, slot, before, after);
         self.unchecked.insert(slot);
         self.stale.insert(slot);
         self.retry = true;
+    }
+
+    /// It was taken off: the machine may still have to stop it.
+    fn linger(&mut self, slot: Slot, id: &MachineId, name: &UnitName) {
+        if self.is_holding(id, name)
+            && let Some(machine) = &mut self.machines[slot]
+        {
+            machine.lingering.insert(name.clone());
+        }
     }
 
     /// Counts a global unit as being on a machine.
@@ -49,6 +60,7 @@ impl Scheduler {
         let (Some(machine), Some(state)) = (&mut self.machines[slot], self.units.get(name)) else { return };
         let before = machine.load;
         machine.globals.insert(name.clone());
+        machine.lingering.remove(name);
         machine.count_in(state);
         let (id, after) = (machine.machine.id.clone(), machine.load);
         self.weigh(id, slot, before, after);
@@ -64,6 +76,7 @@ impl Scheduler {
         let before = machine.load;
         machine.count_out(state);
         let (id, after) = (machine.machine.id.clone(), machine.load);
+        self.linger(slot, &id, name);
         self.weigh(id, slot, before, after);
         self.unchecked.insert(slot);
         true
@@ -74,10 +87,11 @@ impl Scheduler {
         self.by_load.insert((after, id, slot));
     }
 
+    /// Those that wait may have a place now; those that are elsewhere may leave it.
     fn ready_followers(&mut self, name: &UnitName) {
-        if let Some(followers) = self.followers.get(name.as_str()) {
-            self.ready.extend(followers.iter().filter(|follower| self.waiting.contains(*follower)).cloned());
-        }
+        let Some(followers) = self.followers.get(name.as_str()) else { return };
+        self.ready.extend(followers.iter().filter(|follower| self.waiting.contains(*follower)).cloned());
+        self.unchecked.extend(followers.iter().filter_map(|follower| self.units.get(follower)?.place));
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Block<'a> {
     Cpu(u64),
     /// Another machine has not stopped it yet.
     Held(&'a MachineId),
+    /// The machine is still stopping this one, which it conflicts with.
+    Lingering(&'a UnitName),
     Replaced(&'a UnitName),
     Refused(&'a Refusal),
 }
@@ -78,6 +80,10 @@ pub enum Obstacle {
     },
     Held {
         by: MachineId,
+    },
+    /// A unit that it conflicts with is still being stopped there.
+    Lingering {
+        unit: UnitName,
     },
     /// By a unit that is there, while another machine may take it.
     Replaced {
@@ -164,12 +170,19 @@ impl Scheduler {
         if let Some(limit) = facts.capacity.units.filter(|limit| units as u64 >= *limit) {
             see(Block::Units(limit))?;
         }
+        let lingering = machine.lingering.iter().filter(|name| **name != state.unit.name);
+        for name in lingering.clone().filter(|name| self.conflicts_with(state, name)) {
+            see(Block::Lingering(name))?;
+        }
+        let lingering = || lingering.clone().filter_map(|name| Some(&self.units.get(name)?.unit.wanted));
         let free = |limit: Option<u64>, used: u64| limit.map(|limit| limit.saturating_sub(used));
-        let memory = free(facts.capacity.memory, machine.memory);
+        let used = machine.memory + lingering().filter_map(|wanted| wanted.memory).sum::<u64>();
+        let memory = free(facts.capacity.memory, used);
         if let Some(free) = memory.filter(|free| state.unit.wanted.memory.unwrap_or(0) > *free) {
             see(Block::Memory(free))?;
         }
-        let cpu = free(facts.capacity.cpu, machine.cpu);
+        let used = machine.cpu + lingering().filter_map(|wanted| wanted.cpu).sum::<u64>();
+        let cpu = free(facts.capacity.cpu, used);
         if let Some(free) = cpu.filter(|free| state.unit.wanted.cpu.unwrap_or(0) > *free) {
             see(Block::Cpu(free))?;
         }
@@ -185,6 +198,16 @@ impl Scheduler {
             see(Block::Refused(refusal))?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether one of the two names the other in `Conflicts`. Of a unit that was destroyed only the name is known.
+    fn conflicts_with(&self, state: &UnitState, other: &UnitName) -> bool {
+        let globs = state.conflicts.iter().filter_map(|id| self.patterns.glob(*id));
+        globs.into_iter().any(|glob| glob.matches(other.as_str()))
+            || self
+                .units
+                .get(other)
+                .is_some_and(|other| other.conflicts.iter().any(|id| state.matched.binary_search(id).is_ok()))
     }
 
     /// The present machines that hold a unit which is not assigned to any.
@@ -293,6 +316,7 @@ impl Scheduler {
             Block::Memory(free) => Obstacle::Memory { wanted: state.unit.wanted.memory.unwrap_or(0), free },
             Block::Cpu(free) => Obstacle::Cpu { wanted: state.unit.wanted.cpu.unwrap_or(0), free },
             Block::Held(by) => Obstacle::Held { by: by.clone() },
+            Block::Lingering(unit) => Obstacle::Lingering { unit: unit.clone() },
             Block::Replaced(by) => Obstacle::Replaced { by: by.clone() },
             Block::Refused(refusal) => Obstacle::Refused { refusal: refusal.clone() },
         }
@@ -352,6 +376,7 @@ impl fmt::Display for Obstacle {
                 write!(f, "the machine has {free} thousandths of a processor left of the {wanted} requested")
             }
             Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
+            Self::Lingering { unit } => write!(f, "conflicting Unit({unit}) has not stopped there yet"),
             Self::Replaced { by } => write!(f, "Unit({by}) replaces it there"),
             Self::Refused { refusal } => write!(f, "{refusal}"),
         }

@@ -220,7 +220,11 @@ impl Obstacle {
     pub fn lasts(&self) -> bool {
         match self {
             Self::Peer { at, .. } => at.is_some(),
-            Self::Away | Self::Draining | Self::Held { .. } | Self::Replaced { .. } => false,
+            Self::Away
+            | Self::Draining
+            | Self::Held { .. }
+            | Self::Lingering { .. }
+            | Self::Replaced { .. } => false,
             Self::Machine { .. }
             | Self::Metadata { .. }
             | Self::Conflict { .. }
@@ -250,6 +254,7 @@ impl Obstacle {
             Self::Memory { .. } => "lower MemoryRequest, or move other units elsewhere".into(),
             Self::Cpu { .. } => "lower CPURequest, or move other units elsewhere".into(),
             Self::Held { by } => format!("wait until Machine({by}) has stopped it"),
+            Self::Lingering { unit } => format!("wait until this machine has stopped {unit}"),
             Self::Replaced { by } => format!("unload {by}, or wait until this machine has stopped it"),
             Self::Refused { .. } => "mend what it names on the machine, or give the unit another name".into(),
         }

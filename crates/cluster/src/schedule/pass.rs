@@ -109,6 +109,10 @@ impl Scheduler {
         let names: Vec<_> = machine.placed.iter().cloned().collect();
         for name in names {
             let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else { continue };
+            // It is not there: its place is reserved until it has left another machine.
+            if state.leaving {
+                continue;
+            }
             let reason = match self.replacer(state, machine) {
                 Some(by) => Reason::Replaced(by.clone()),
                 None if draining => Reason::Draining(id.clone()),

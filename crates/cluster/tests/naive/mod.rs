@@ -186,14 +186,24 @@ impl Naive {
     fn takes(&self, unit: &Unit, id: &MachineId) -> bool {
         let machine = &self.world.machines[id];
         let on = self.on(id);
-        let sum =
-            |of: fn(&Unit) -> Option<u64>| on.iter().filter_map(|name| of(self.unit(name))).sum::<u64>();
+        // What the machine is still stopping.
+        let held = self.world.held.iter().filter(|(_, holder)| holder == id).map(|(name, _)| name);
+        let lingering: Vec<_> = held.filter(|name| !on.contains(*name) && **name != unit.name).collect();
+        let known = |name: &UnitName| self.world.units.get(name);
+        let is_in_the_way = |name: &UnitName| match known(name) {
+            Some(other) => conflict(unit, other),
+            None => unit.wanted.conflicts.iter().any(|glob| glob.matches(name.as_str())),
+        };
+        let sum = |of: fn(&Unit) -> Option<u64>| {
+            on.iter().chain(lingering.iter().copied()).filter_map(|name| of(known(name)?)).sum::<u64>()
+        };
         let room = |limit: Option<u64>, of: fn(&Unit) -> Option<u64>| {
             limit.is_none_or(|limit| of(unit).unwrap_or(0) <= limit.saturating_sub(sum(of)))
         };
         let held = self.world.held.iter().filter(|(name, _)| unit.target.is_none() && *name == unit.name);
         self.fits(unit, id)
             && !self.is_refused(unit, id)
+            && !lingering.iter().any(|name| is_in_the_way(name))
             && !machine.away
             && machine.cordon == Cordon::Open
             && machine.capacity.units.is_none_or(|limit| (on.len() as u64) < limit)
@@ -262,6 +272,9 @@ impl Naive {
         let draining = self.world.machines[id].cordon == Cordon::Draining;
         for name in self.regular(id) {
             let unit = self.unit(&name).clone();
+            if self.left.contains(&name) {
+                continue;
+            }
             if !draining && !self.replacer(&unit, id) && !self.is_refused(&unit, id) {
                 continue;
             }

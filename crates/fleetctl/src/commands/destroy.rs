@@ -69,7 +69,12 @@ async fn wait(registry: &Registry, units: &[&Unit]) {
                     });
                 }
                 Err(_) if Instant::now() >= end => return,
-                Err(error) => notices.no_answer(&error),
+                Err(error) => {
+                    if notices.no_answer(&error).is_err() {
+                        eprintln!("WARNING: whether unit {name} is stopped is not known: {error}");
+                        return;
+                    }
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -58,7 +58,7 @@ async fn empty(registry: &Registry, machine: &Machine, end: Option<Instant>) -> 
     loop {
         match registry.units().await {
             // A server that does not answer for a moment is no reason to give up.
-            Err(error) => notices.no_answer(&error),
+            Err(error) => notices.no_answer(&error)?,
             Ok(units) => {
                 notices.answered();
                 let (stuck, moving): (Vec<&Unit>, Vec<&Unit>) = units

@@ -1,0 +1,254 @@
+//! What a member relies on openraft to do, against openraft alone: behaviours that nothing promises, and that another
+//! version may change. A failure here says which part of `member` to look at.
+
+// A test that meets an error has failed.
+#![allow(clippy::unwrap_used)]
+
+mod store;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::Config;
+use openraft::errors::{ClientWriteError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::impls::ProgressResponder;
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, ServerState};
+use store::{Entry, LogId, Machine, Memory, Payload, Raft, Snapshot, Types, Vote, blank, id, text, vote};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// An answer that has not come by then does not come. Time is virtual.
+const NEVER: Duration = Duration::from_secs(1);
+
+/// The way to other members: they grant each vote, hear heartbeats, and never answer where there are entries.
+struct Deaf;
+
+impl RaftNetworkFactory<Types> for Deaf {
+    type Network = Deaf;
+
+    async fn new_client(&mut self, _: u64, _: &()) -> Deaf {
+        Deaf
+    }
+}
+
+impl RaftNetworkV2<Types> for Deaf {
+    type SnapshotData = ();
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        _: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        if request.entries.is_empty() {
+            return Ok(AppendEntriesResponse::Success);
+        }
+        std::future::pending().await
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(VoteResponse::new(request.vote, None, true))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        _: Vote,
+        _: Snapshot,
+        _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        Err(StreamingError::Unreachable(Unreachable::from_string("deaf")))
+    }
+}
+
+/// Member 1, which begins no election by itself.
+async fn start(log: &Memory, restores_leader: bool) -> (Raft, Machine) {
+    let config = Config {
+        heartbeat_interval: 100,
+        election_timeout_min: 100_000,
+        election_timeout_max: 200_000,
+        enable_leader_restore: Some(restores_leader),
+        ..Config::default()
+    };
+    let machine = Machine::default();
+    let config = Arc::new(config.validate().unwrap());
+    let raft = Raft::new(1, config, Deaf, log.clone(), machine.clone()).await.unwrap();
+    (raft, machine)
+}
+
+fn append(vote: Vote, prev: Option<LogId>, entries: Vec<Entry>) -> AppendEntriesRequest<Types> {
+    AppendEntriesRequest { vote, prev_log_id: prev, entries, leader_commit: None }
+}
+
+fn members(ids: &[u64]) -> BTreeMap<u64, ()> {
+    ids.iter().map(|id| (*id, ())).collect()
+}
+
+/// A member of `ids` that leads.
+async fn leader(ids: &[u64]) -> (Raft, Machine, Memory) {
+    let log = Memory::default();
+    let (raft, machine) = start(&log, false).await;
+    raft.initialize(members(ids)).await.unwrap();
+    raft.wait(Some(NEVER)).state(ServerState::Leader, "it leads").await.unwrap();
+    // Its lease begins with the first heartbeats that are answered.
+    tokio::time::sleep(NEVER).await;
+    (raft, machine, log)
+}
+
+/// `append_request.rs` answers a heartbeat before the flush that openraft waits for. That must not claim too much.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
+    let log = Memory::default();
+    let (raft, _) = start(&log, false).await;
+    let leads = vote(2, 2, true);
+    let first = append(leads, None, vec![blank(2, 2, 0)]);
+    assert!(matches!(raft.append_entries(first).await.unwrap(), AppendEntriesResponse::Success));
+
+    log.hold_flushes();
+    let entry = append(leads, Some(id(2, 2, 0)), vec![text(2, 2, 1, "x")]);
+    let writing = tokio::spawn({
+        let raft = raft.clone();
+        async move { raft.append_entries(entry).await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let heartbeat = append(leads, Some(id(2, 2, 0)), vec![]);
+    let mut answered = Box::pin(raft.append_entries(heartbeat));
+    assert!(timeout(NEVER, &mut answered).await.is_err(), "`append_request.rs` is not needed any more");
+    // What openraft was asked before is handled before.
+    let (told, heard) = oneshot::channel();
+    raft.external_request(move |state| {
+        told.send((*state.vote_ref(), state.log_ids.last().copied())).unwrap()
+    })
+    .await
+    .unwrap();
+    assert_eq!(timeout(NEVER, heard).await.unwrap().unwrap(), (leads, Some(id(2, 2, 1))));
+    // The entry is in the log, and not said to be on disk.
+    let flushed = raft.watch_log_progress().get().unwrap();
+    assert_eq!((flushed.vote, flushed.last_log_id), (leads, Some(id(2, 2, 0))));
+
+    log.release_flushes();
+    assert!(matches!(answered.await.unwrap(), AppendEntriesResponse::Success));
+    assert!(matches!(writing.await.unwrap().unwrap(), AppendEntriesResponse::Success));
+    assert_eq!(raft.watch_log_progress().get().unwrap().last_log_id, Some(id(2, 2, 1)));
+}
+
+/// It waits for no flush: the other branch of `append_request.rs` may look at the state alone.
+#[tokio::test(start_paused = true)]
+async fn a_refused_heartbeat_is_answered_before_the_state_is_shown() {
+    let log = Memory::default();
+    let (raft, _) = start(&log, false).await;
+    raft.append_entries(append(vote(5, 2, true), None, vec![blank(5, 2, 0)])).await.unwrap();
+    log.hold_flushes();
+    let (deposed, conflict) = (
+        append(vote(4, 3, true), Some(id(4, 3, 0)), vec![]),
+        append(vote(5, 2, true), Some(id(5, 2, 7)), vec![]),
+    );
+    assert!(matches!(
+        timeout(NEVER, raft.append_entries(deposed)).await.unwrap().unwrap(),
+        AppendEntriesResponse::HigherVote(_)
+    ));
+    assert!(matches!(
+        timeout(NEVER, raft.append_entries(conflict)).await.unwrap().unwrap(),
+        AppendEntriesResponse::Conflict
+    ));
+}
+
+/// `proposer.rs` gives a batch to one leadership only, and asks again where it was refused.
+#[tokio::test(start_paused = true)]
+async fn a_write_for_another_leadership_is_refused_and_not_appended() {
+    let (raft, machine, log) = leader(&[1]).await;
+    let leads = log.vote().unwrap().leader_id;
+    let write = |what: &'static str, term: u64| {
+        let raft = raft.clone();
+        async move {
+            let (responder, done) = ProgressResponder::complete_only();
+            let leader = store::LeaderId { term, node_id: 1 };
+            raft.write(what.to_owned()).with_leader(leader).responder(responder).await.unwrap();
+            done.await.unwrap()
+        }
+    };
+    let before = log.last();
+    for term in [leads.term - 1, leads.term + 1] {
+        let refused = write("another's", term).await.unwrap_err();
+        assert!(matches!(refused, ClientWriteError::ForwardToLeader(_)), "{refused}");
+    }
+    assert_eq!(log.last(), before);
+    write("its own", leads.term).await.unwrap();
+    assert_eq!(machine.texts(), ["its own"]);
+}
+
+/// `proposals.rs` proposes again what an entry of a later leader shows to be lost: nothing else may say that it is done.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_another_leader_replaces_is_not_called_applied() {
+    let (raft, machine, log) = leader(&[1, 2, 3]).await;
+    let (responder, mut done) = ProgressResponder::complete_only();
+    raft.write("lost".to_owned()).responder(responder).await.unwrap();
+    let told = timeout(NEVER, &mut done).await;
+    assert!(told.is_err(), "nobody else has it: {told:?}");
+    let last = log.last().unwrap();
+    let (term, end) = (last.leader_id.term + 1, last.index);
+    let replaces =
+        append(vote(term, 2, true), log.first(), (1..=end).map(|index| blank(term, 2, index)).collect());
+    assert!(matches!(raft.append_entries(replaces).await.unwrap(), AppendEntriesResponse::Success));
+    assert_eq!(log.last(), Some(id(term, 2, end)));
+    let told = timeout(NEVER, done).await;
+    assert!(!matches!(told, Ok(Ok(Ok(_)))), "it is in nobody's log");
+    assert_eq!(machine.texts(), [""; 0]);
+}
+
+/// A leader that restarts has forgotten which batches it was given (`start.rs`).
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_restarts_leads_only_after_an_election() {
+    let (raft, _, log) = leader(&[1, 2, 3]).await;
+    raft.shutdown().await.unwrap();
+    let (raft, _) = start(&log, false).await;
+    assert!(raft.wait(Some(NEVER)).state(ServerState::Leader, "").await.is_err());
+    raft.shutdown().await.unwrap();
+    let (raft, _) = start(&log, true).await;
+    raft.wait(Some(NEVER)).state(ServerState::Leader, "with the option it does").await.unwrap();
+}
+
+/// `log_store.rs` tells openraft only of what is in the log: openraft applies it before there is a leader.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_to_be_committed_is_applied_at_the_start() {
+    let log = Memory::default();
+    log.write(
+        vote(2, 2, true),
+        vec![blank(2, 2, 0), text(2, 2, 1, "a"), text(2, 2, 2, "b"), text(2, 2, 3, "c")],
+    );
+    log.commit(id(2, 2, 2));
+    let (raft, machine) = start(&log, false).await;
+    assert_eq!(raft.current_leader().await, None);
+    assert_eq!(machine.texts(), ["a", "b"]);
+}
+
+/// The way out of a lost majority (`start.rs`, `force_alone`): a configuration and a vote that no election made.
+#[tokio::test(start_paused = true)]
+async fn a_member_leads_by_a_configuration_that_was_written_by_hand() {
+    let log = Memory::default();
+    let three =
+        Payload::Membership(openraft::Membership::new(vec![[1, 2, 3].into()], members(&[1, 2, 3])).unwrap());
+    let alone = Payload::Membership(openraft::Membership::new(vec![[1].into()], members(&[1])).unwrap());
+    log.write(
+        vote(3, 1, false),
+        vec![
+            Entry { log_id: id(0, 0, 0), payload: three },
+            text(2, 2, 1, "committed by nobody that is left"),
+            Entry { log_id: id(3, 1, 2), payload: alone },
+        ],
+    );
+    let (raft, machine) = start(&log, false).await;
+    raft.trigger().elect(false).await.unwrap();
+    raft.wait(Some(NEVER)).state(ServerState::Leader, "alone").await.unwrap();
+    raft.client_write("new".to_owned()).await.unwrap();
+    assert_eq!(machine.texts(), ["committed by nobody that is left", "new"]);
+}
