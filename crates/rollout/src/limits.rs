@@ -24,7 +24,7 @@ pub const FLOORS: usize = 64;
 pub const UNLIMITED: u32 = 900_000;
 /// Seconds in which progress of its download prolongs a machine's grant.
 pub const DOWNLOAD: u64 = 24 * 3600;
-/// Versions that are told apart in statistics; the rest is `other`: machines say what they like.
+/// Versions in statistics; the rest is counted as `other`, since machines can report any.
 pub const VERSIONS: usize = 64;
 /// Seconds without contact after which a machine that installed a version has failed. It checks every 40 to 50 minutes while
 /// the reboot is pending, and minutes after it.

@@ -20,7 +20,7 @@ use crate::places::Places;
 use crate::secure_boot;
 use crate::settings::Settings;
 use crate::slots::{Slots, refused};
-use crate::watch::{Reporting, Tell, Watch};
+use crate::watch::{Notify, Reporting, Watch};
 use crate::web::Patience;
 
 /// How an attempt ended well.
@@ -215,14 +215,14 @@ impl Updater {
         accepted: &Accepted,
         origin: &Origin,
         watch: &dyn Watch,
-        tell: Tell<'_>,
+        notify: Notify<'_>,
     ) -> Result<Done, Failure> {
         let release = &accepted.release;
         let with_version = |mut failure: Failure| {
             failure.version = Some(release.version.to_string());
             failure
         };
-        self.install_release(release, origin, watch, tell).map_err(with_version)?;
+        self.install_release(release, origin, watch, notify).map_err(with_version)?;
         Ok(Done::Installed { version: release.version.clone() })
     }
 
@@ -231,7 +231,7 @@ impl Updater {
         release: &Release,
         origin: &Origin,
         watch: &dyn Watch,
-        tell: Tell<'_>,
+        notify: Notify<'_>,
     ) -> Result<(), Failure> {
         let mut slots = Slots::open(&self.places, &self.identity.id)?;
         let steps = slots.machine.install(release).map_err(refused)?;
@@ -254,15 +254,15 @@ impl Updater {
         }
         watch.found(&release.version.to_string(), method.payload().blob.size);
         watch.operation(Operation::Downloading);
-        tell(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
-        let reporting = Reporting::new(watch, tell, self.report);
+        notify(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
+        let reporting = Reporting::new(watch, notify, self.report);
         let outcome = slots.carry_out(&steps, |targets| {
             fill(release, method, origin, targets, again, &reporting)?;
-            tell(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
+            notify(Event::new(EventType::DOWNLOAD_FINISHED, EventResult::SUCCESS));
             secure_boot::check(&self.places, targets)
         });
         if outcome.as_ref().is_err_and(|failure| failure.kind == Kind::Cancelled) {
-            // It says nothing of the delta.
+            // An interrupted attempt is no evidence against the delta.
             self.memory.set_attempts(&Attempts { delta: before, ..attempts }).map_err(memory_failed)?;
         }
         outcome?;
@@ -270,7 +270,7 @@ impl Updater {
         self.mark_pending(&release.version, matches!(origin, Origin::Server { .. }))?;
         self.memory.set_previous_version(&self.identity.version.to_string()).map_err(memory_failed)?;
         self.memory.set_attempts(&Attempts::default()).map_err(memory_failed)?;
-        tell(Event::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS));
+        notify(Event::new(EventType::UPDATE_COMPLETE, EventResult::SUCCESS));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use omaha::{Event, EventResult, EventType};
 use update::status::Operation;
 
 /// Sends an event to the server, if there is one.
-pub(crate) type Tell<'a> = &'a (dyn Fn(Event) + Sync);
+pub(crate) type Notify<'a> = &'a (dyn Fn(Event) + Sync);
 
 /// What an update tells, and what it asks.
 pub trait Watch: Sync {
@@ -23,15 +23,15 @@ pub trait Watch: Sync {
 /// Also reports a download's progress to the server, whose grant would otherwise time out on a slow link.
 pub(crate) struct Reporting<'a> {
     watch: &'a dyn Watch,
-    tell: Tell<'a>,
+    notify: Notify<'a>,
     every: Duration,
     /// The last report, and the bytes downloaded by then.
     last: Mutex<(Instant, u64)>,
 }
 
 impl<'a> Reporting<'a> {
-    pub fn new(watch: &'a dyn Watch, tell: Tell<'a>, every: Duration) -> Self {
-        Self { watch, tell, every, last: Mutex::new((Instant::now(), 0)) }
+    pub fn new(watch: &'a dyn Watch, notify: Notify<'a>, every: Duration) -> Self {
+        Self { watch, notify, every, last: Mutex::new((Instant::now(), 0)) }
     }
 
     fn is_due(&self, done: u64) -> bool {
@@ -56,7 +56,7 @@ impl Watch for Reporting<'_> {
     fn progress(&self, done: u64, total: u64) {
         self.watch.progress(done, total);
         if done < total && self.is_due(done) {
-            (self.tell)(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
+            (self.notify)(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
         }
     }
 

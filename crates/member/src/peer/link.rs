@@ -56,7 +56,7 @@ pub struct Pace {
 /// What a connection is for. Nothing that decides who leads may wait behind megabytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Heartbeats, votes, questions: short messages. What a member says of itself, and how far away it is, is taken from here.
+    /// Heartbeats, votes, questions: short messages. Its pongs report the member's state and the round-trip time.
     Urgent,
     /// Log entries, proposals, snapshots.
     Bulk,
@@ -350,7 +350,7 @@ impl Pending {
 /// What the listening half of a connection works on.
 struct Heard {
     pending: Arc<Pending>,
-    /// Hears of pongs.
+    /// Receives the pongs.
     gate: Option<Arc<dyn Gate>>,
     member: u64,
 }

@@ -1,5 +1,5 @@
 //! What a member relies on openraft to do, against openraft alone: behaviours that nothing promises, and that another
-//! version may change. A failure here says which part of `member` to look at.
+//! version may change. The comments name the parts of `member` that depend on them.
 
 // A test that meets an error has failed.
 #![allow(clippy::unwrap_used)]
@@ -124,13 +124,13 @@ async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
     let mut answered = Box::pin(raft.append_entries(heartbeat));
     assert!(timeout(NEVER, &mut answered).await.is_err(), "`append_request.rs` is not needed any more");
     // What openraft was asked before is handled before.
-    let (told, heard) = oneshot::channel();
+    let (sender, state) = oneshot::channel();
     raft.external_request(move |state| {
-        told.send((*state.vote_ref(), state.log_ids.last().copied())).unwrap()
+        sender.send((*state.vote_ref(), state.log_ids.last().copied())).unwrap()
     })
     .await
     .unwrap();
-    assert_eq!(timeout(NEVER, heard).await.unwrap().unwrap(), (leads, Some(id(2, 2, 1))));
+    assert_eq!(timeout(NEVER, state).await.unwrap().unwrap(), (leads, Some(id(2, 2, 1))));
     // The entry is in the log, and not said to be on disk.
     let flushed = raft.watch_log_progress().get().unwrap();
     assert_eq!((flushed.vote, flushed.last_log_id), (leads, Some(id(2, 2, 0))));
@@ -192,16 +192,16 @@ async fn a_write_that_another_leader_replaces_is_not_called_applied() {
     let (raft, machine, log) = leader(&[1, 2, 3]).await;
     let (responder, mut done) = ProgressResponder::complete_only();
     raft.write("lost".to_owned()).responder(responder).await.unwrap();
-    let told = timeout(NEVER, &mut done).await;
-    assert!(told.is_err(), "nobody else has it: {told:?}");
+    let outcome = timeout(NEVER, &mut done).await;
+    assert!(outcome.is_err(), "no other member has it: {outcome:?}");
     let last = log.last().unwrap();
     let (term, end) = (last.leader_id.term + 1, last.index);
     let replaces =
         append(vote(term, 2, true), log.first(), (1..=end).map(|index| blank(term, 2, index)).collect());
     assert!(matches!(raft.append_entries(replaces).await.unwrap(), AppendEntriesResponse::Success));
     assert_eq!(log.last(), Some(id(term, 2, end)));
-    let told = timeout(NEVER, done).await;
-    assert!(!matches!(told, Ok(Ok(Ok(_)))), "it is in nobody's log");
+    let outcome = timeout(NEVER, done).await;
+    assert!(!matches!(outcome, Ok(Ok(Ok(_)))), "it is in no log");
     assert_eq!(machine.texts(), [""; 0]);
 }
 
@@ -233,7 +233,7 @@ async fn what_is_known_to_be_committed_is_applied_at_the_start() {
 
 /// The way out of a lost majority (`start.rs`, `force_alone`): a configuration and a vote that no election made.
 #[tokio::test(start_paused = true)]
-async fn a_member_leads_by_a_configuration_that_was_written_by_hand() {
+async fn a_member_leads_by_a_configuration_that_was_written_by_force() {
     let log = Memory::default();
     let three =
         Payload::Membership(openraft::Membership::new(vec![[1, 2, 3].into()], members(&[1, 2, 3])).unwrap());

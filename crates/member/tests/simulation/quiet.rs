@@ -105,7 +105,7 @@ pub fn far_apart(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// The longest values take seconds over narrow links. Who leads goes on leading.
+/// The longest values take seconds over narrow links. The leader stays.
 pub fn narrow_links(world: &mut World) -> Result<(), String> {
     world.surroundings.trace.tell(format_args!("links take {NARROW} bytes in a millisecond"));
     world.surroundings.wires.set_weather(Weather { bandwidth: Some(NARROW), ..LOSSLESS });

@@ -140,7 +140,7 @@ fn the_server_hears_of_each_step() {
 
 /// Its grant would time out while it downloads over a slow link.
 #[test]
-fn the_server_hears_of_a_long_download_s_progress() {
+fn the_server_is_notified_of_a_long_download_s_progress() {
     let machine = Machine::new();
     let server = serve(Fault::None);
     let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
