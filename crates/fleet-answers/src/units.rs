@@ -28,15 +28,16 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
     })
 }
 
-/// Of present machines, by unit, then machine: what a machine said outlives it by a while.
+/// Those that lists show.
 pub fn states(view: &View) -> Vec<UnitState> {
-    let present = listed(view).filter(|(_, known)| view.machine_object(&known.machine).is_some());
-    present.map(|(name, known)| state(name, known)).collect()
+    listed(view).map(|(name, known)| state(name, known)).collect()
 }
 
-/// What lists show, by unit, then machine: without machines that do not take a unit where another one has it.
+/// The states that lists show, by unit, then machine: of present machines, since a state outlives its machine's presence,
+/// and without machines that do not take a unit where another one has it.
 pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &cluster::registry::UnitState)> {
-    view.states().filter(|(name, known)| {
+    let present = view.states().filter(|(_, known)| view.machine_object(&known.machine).is_some());
+    present.filter(|(name, known)| {
         let is_target = || view.unit(name).is_some_and(|unit| unit.target.as_ref() == Some(&known.machine));
         known.is_loaded() || is_target() || !view.is_elsewhere(name, &known.machine)
     })

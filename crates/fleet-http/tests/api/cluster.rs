@@ -83,7 +83,7 @@ impl Store {
         }
     }
 
-    fn delete(&mut self, path: &str) {
+    pub fn delete(&mut self, path: &str) {
         for subject in self.view.delete(path) {
             self.view.feed(&subject, &Default::default(), &mut self.scheduler);
         }

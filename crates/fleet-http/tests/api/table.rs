@@ -1,5 +1,8 @@
 //! Requests and what they are answered, row by row of the contract's section 7. Each row finds the same cluster.
 
+use cluster::MachineId;
+use cluster::registry::Key;
+
 use crate::cluster::{Cluster, GLOBAL, ME, OTHER, SLEEP};
 use crate::server::{Server, error};
 
@@ -125,6 +128,17 @@ fn states() {
         check_refused(&format!("GET /state/{name}"), "", 404, "unit state does not exist");
     }
     check_refused("DELETE /state/glob.service", "", 405, "only GET supported against this resource");
+}
+
+/// Its states outlive its presence by another TTL.
+#[test]
+fn states_of_a_machine_without_presence_are_not_listed() {
+    let cluster = Cluster::with_units();
+    cluster.store().delete(&Key::MachineObject(MachineId::new(OTHER)).path());
+    let server = Server::start(cluster);
+    let states = server.get("/fleet/v1/state");
+    assert!(states.body.contains(ME) && !states.body.contains(OTHER), "{}", states.body);
+    assert_eq!(server.get("/fleet/v1/state/there.service").line().split(' ').next(), Some("404"));
 }
 
 const MACHINES: &str = r#"200 {"machines":[{"id":"113f16a7e3c54b1da5d60f4f1e2d3c4b","metadata":{"az":"x"},"primaryIP":"172.17.8.101"},{"id":"20fd3ecb1a2b4c5d8e9f001122334455","metadata":{"disk":"ssd"}}]}"#;
