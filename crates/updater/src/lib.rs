@@ -8,6 +8,7 @@ mod check;
 mod error;
 mod fill;
 mod identity;
+mod lock;
 mod memory;
 mod origin;
 mod places;

@@ -1,15 +1,16 @@
 //! What is kept between checks and boots.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use release::{Digest, KeySet, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use update::trust::{Ban, Seen};
 
+use crate::lock::lock;
 use crate::places::Places;
 
 /// An operator's word that nothing is installed by itself.
@@ -92,7 +93,8 @@ impl Memory {
     /// Changes the bans. The daemon and `update-agent` may do so at the same time.
     pub fn change_bans<T>(&self, change: impl FnOnce(&mut Vec<Ban>) -> T) -> Result<T, MemoryError> {
         let path = self.0.memory(BANS_LOCK);
-        let _lock = lock(&path).map_err(|source| MemoryError::Write { path, source })?;
+        let _lock =
+            lock(&path, FlockArg::LockExclusive).map_err(|source| MemoryError::Write { path, source })?;
         let mut bans = self.bans()?;
         let changed = change(&mut bans);
         self.write(BANS, &bans)?;
@@ -163,12 +165,6 @@ impl Memory {
         bytes.push(b'\n');
         put(path, &bytes)
     }
-}
-
-fn lock(path: &Path) -> io::Result<Flock<File>> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
 /// None where it is not there.

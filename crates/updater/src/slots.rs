@@ -1,8 +1,8 @@
 //! The slots of this machine, looked at and changed under one lock.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use disk_slots::carry_out::{CarryOutError, carry_out};
 use disk_slots::look::{look, partitions};
@@ -12,6 +12,7 @@ use update::slots::{Machine, Step};
 
 use crate::error::{Failure, Kind, code};
 use crate::fill::{Old, Slot, Targets};
+use crate::lock::lock;
 use crate::places::Places;
 
 /// The slots, for as long as nobody else may change them.
@@ -35,7 +36,7 @@ impl Slots {
 
     /// Takes the lock, which nobody waits for, and looks at everything.
     pub fn open(places: &Places, id: &str) -> Result<Self, Failure> {
-        let lock = lock(&places.lock()).map_err(|error| {
+        let lock = lock(&places.lock(), FlockArg::LockExclusiveNonblock).map_err(|error| {
             let message = format!("another program changes the slots: {error}");
             Failure::text(Kind::Passing, code::STATE, message)
         })?;
@@ -91,14 +92,6 @@ fn not_opened(devices: &Devices, error: &io::Error) -> Failure {
     let next = if error.kind() == io::ErrorKind::PermissionDenied { " (root may: sudo)" } else { "" };
     let message = format!("{} can not be opened: {error}{next}", devices.disk.display());
     Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
-}
-
-fn lock(path: &Path) -> io::Result<Flock<File>> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
 }
 
 /// What the plan says no to.

@@ -160,8 +160,12 @@ impl Keeper {
                     self.connected.store(false, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    if was_active.replace(false) != Some(false) && self.lane == Lane::Urgent {
-                        tracing::warn!("peer {member:x} became inactive: {}", causes::chain(&error));
+                    if was_active.replace(false) != Some(false) {
+                        let cause = causes::chain(&error);
+                        match self.lane {
+                            Lane::Urgent => tracing::warn!("peer {member:x} became inactive: {cause}"),
+                            Lane::Bulk => tracing::debug!("peer {member:x} takes no log entries: {cause}"),
+                        }
                     }
                     self.refuse_for(pause).await;
                     pause = (pause * 2).min(REDIAL_PAUSE.1);

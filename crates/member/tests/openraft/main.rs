@@ -119,7 +119,9 @@ async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
         let raft = raft.clone();
         async move { raft.append_entries(entry).await }
     });
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    while log.last() != Some(id(2, 2, 1)) {
+        tokio::task::yield_now().await;
+    }
     let heartbeat = append(leads, Some(id(2, 2, 0)), vec![]);
     let mut answered = Box::pin(raft.append_entries(heartbeat));
     assert!(timeout(NEVER, &mut answered).await.is_err(), "`append_request.rs` is not needed any more");

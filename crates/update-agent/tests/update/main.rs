@@ -4,6 +4,7 @@
 // The lints for panicking calls know unit tests only; in here everything is a test.
 #![allow(clippy::unwrap_used)]
 
+mod recall;
 mod rotation;
 mod server;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 use folder_machine::{Images, Machine, release, releases};
 use server::{Fault, Server};
 use update::status::Operation;
-use update::trust::{self, Wish};
+use update::trust::Wish;
 use updater::{Checked, Done, Kind, Watch};
 
 #[derive(Default)]
@@ -234,42 +235,6 @@ fn a_version_that_did_not_come_up_is_banned_until_it_is_asked_for() {
     assert!(installed(&check(&machine, &server)));
     machine.assert_sound();
     assert_eq!(run(&machine, &["retry", "3.0.0"]).status.code(), Some(1));
-}
-
-/// 4.0.0 is recalled: its download broke on this machine, as on others its boot.
-#[test]
-fn a_channel_that_goes_back_is_followed() {
-    let machine = Machine::new();
-    let folder = machine.path("newer");
-    release(&Images::new("4.0.0"), &releases().keys, &[], &folder);
-    let broken = Server::new(folder, releases().keys.clone(), Fault::Portal);
-    check(&machine, &broken).done.unwrap_err();
-    let checked = check(&machine, &serve(Fault::None));
-    assert!(installed(&checked), "{:?}", checked.done);
-}
-
-#[test]
-fn nothing_older_than_what_was_good_is_accepted_but_by_an_operator_s_order() {
-    let machine = Machine::new();
-    machine.updater().note_outcomes().unwrap();
-    let seen = machine.updater().memory.seen().unwrap();
-    assert_eq!(seen.version.as_ref().unwrap().to_string(), "2.0.0");
-    // As if 4.0.0 had been good, and its slot damaged later.
-    let version = Some("4.0.0".parse().unwrap());
-    machine.updater().memory.see(&trust::Seen { epoch: 1, version, ..seen }).unwrap();
-    let server = serve(Fault::None);
-    let failure = check(&machine, &server).done.unwrap_err();
-    assert!(failure.message.contains("version 3.0.0 is older than 4.0.0"), "{failure}");
-    assert_eq!(server.events().last().unwrap(), &format!("3/0 {}", 35 | 1 << 28));
-    // Operators mount another release file over the image's to go back to an older channel.
-    let file = machine.path("usr/share/coreos/release");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("VERSION=2.0.0", "VERSION=0.0.0")).unwrap();
-    machine.updater().note_outcomes().unwrap();
-    let checked = check(&machine, &server);
-    assert!(installed(&checked), "{:?}", checked.done);
-    let seen = machine.updater().memory.seen().unwrap();
-    assert_eq!(seen.version.unwrap().to_string(), "3.0.0");
 }
 
 /// The initrd put it on trial again, and all tries failed.
