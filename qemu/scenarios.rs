@@ -73,6 +73,7 @@ pub static ALL: &[Scenario] = &[
     fleet::refused::REFUSED,
     fleet::partition::PARTITION,
     fleet::restarts::RESTARTS,
+    fleet::without_fleetd::WITHOUT_FLEETD,
     fleet::texts::TEXTS,
     fleet::workers::WORKERS,
     fleet::limits::LIMITS,

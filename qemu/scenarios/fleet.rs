@@ -19,6 +19,7 @@ pub mod restarts;
 pub mod soak;
 pub mod templates;
 pub mod texts;
+pub mod without_fleetd;
 pub mod workers;
 
 /// As the tutorials write it.

@@ -21,7 +21,7 @@ pub struct Departures {
     present: BTreeSet<MachineId>,
     /// Not present any more, and not yet taken for dead; since when.
     away: BTreeMap<MachineId, Duration>,
-    /// Taken for dead, and when.
+    /// Taken for dead within the last TTL, and when.
     dead: BTreeMap<MachineId, Duration>,
 }
 
@@ -30,7 +30,7 @@ pub struct Departures {
 pub struct Step {
     /// Keep their units, and get none.
     pub away: BTreeSet<MachineId>,
-    /// Their units may run elsewhere.
+    /// Their units may run elsewhere: those taken for dead within the last TTL.
     pub dead: BTreeSet<MachineId>,
     /// Many went at once: one machine is given up each TTL. Somebody should be told.
     pub accident: bool,
@@ -60,16 +60,15 @@ impl Departures {
             self.away.entry(gone.clone()).or_insert(now);
         }
         self.away.retain(|id, _| !present.contains(id));
-        self.dead.retain(|id, _| !present.contains(id));
+        let recent = |since: &Duration| now.saturating_sub(*since) < self.ttl;
+        self.dead.retain(|id, since| !present.contains(id) && recent(since));
         self.present = present.clone();
         if now < self.not_before {
             return self.told(false, Some(self.not_before));
         }
-        let recent = |since: &Duration| now.saturating_sub(*since) < self.ttl;
-        let given_up_lately = self.dead.values().filter(|since| recent(since)).count();
-        let gone = self.away.len() + given_up_lately;
+        let gone = self.away.len() + self.dead.len();
         let accident = !self.away.is_empty() && gone * ACCIDENT_SHARE > gone + self.present.len();
-        if accident && given_up_lately > 0 {
+        if accident && !self.dead.is_empty() {
             let next = self.dead.values().max().map(|last| *last + self.ttl);
             return self.told(true, next);
         }
@@ -83,12 +82,6 @@ impl Departures {
         }
         let next = (!self.away.is_empty()).then_some(now + self.ttl);
         self.told(accident, next)
-    }
-
-    /// Nothing is assigned to a machine any more: it need not be remembered.
-    pub fn forget(&mut self, id: &MachineId) {
-        self.away.remove(id);
-        self.dead.remove(id);
     }
 
     fn told(&self, accident: bool, next: Option<Duration>) -> Step {
@@ -156,8 +149,9 @@ mod tests {
                 (1, "abcdef", "", "", false),
                 (10, "abc", "ef", "d", true),
                 (39, "abc", "ef", "d", true),
-                (40, "abc", "f", "de", true),
-                (60, "abcf", "", "de", false),
+                (40, "abc", "f", "e", true),
+                (60, "abcf", "", "e", false),
+                (70, "abcf", "", "", false),
             ],
         );
     }

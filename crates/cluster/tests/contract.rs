@@ -428,6 +428,74 @@ fn a_unit_that_can_not_leave_a_drained_machine_says_why() {
     assert_eq!(cluster.scheduler.message("b.service"), None);
 }
 
+fn drain(cluster: &mut Cluster, machine: &str) {
+    let machine = Machine { cordon: Cordon::Draining, ..machine_of(machine) };
+    cluster.scheduler.set_machine(machine);
+}
+
+/// m2 has room for the unit and none for its follower, which would be down there.
+#[test]
+fn a_drained_unit_goes_where_its_followers_can_be() {
+    let mut cluster = Cluster::of("m1,disk=ssd m2 m3,disk=ssd");
+    cluster.start("web.service", "");
+    cluster.start("web-log.service", "MachineOf=web.service\nMachineMetadata=disk=ssd");
+    assert_eq!(cluster.rest(), ["web-log.service m1", "web.service m1"]);
+    // Busier than m2.
+    cluster.start("a.service", "MachineID=m3").rest();
+    drain(&mut cluster, "m1,disk=ssd");
+    assert_eq!(
+        cluster.pass(),
+        [
+            "unschedule web.service from m1: Machine(m1) is being drained",
+            "unschedule web-log.service from m1: Machine(m1) is being drained"
+        ]
+    );
+    assert_eq!(cluster.rest(), ["a.service m3", "web-log.service m3", "web.service m3"]);
+    drain(&mut cluster, "m3,disk=ssd");
+    assert_eq!(cluster.rest(), ["a.service m3", "web-log.service m3", "web.service m3"]);
+    let why = "no other machine is eligible: bound to Unit(web-log.service) by MachineOf: local Machine metadata \
+               insufficient: disk is not ssd but missing; the machine is being drained";
+    assert_eq!(cluster.why("web.service").as_deref(), Some(why));
+    let why = "no other machine is eligible: local Machine metadata insufficient: disk is not ssd but missing; the \
+               machine is being drained";
+    assert_eq!(cluster.why("web-log.service").as_deref(), Some(why));
+}
+
+/// A follower of two goes with both, or all stay; and of those that may overlap, none is without its peer.
+#[test]
+fn what_is_bound_together_leaves_together() {
+    let mut cluster = Cluster::of("m1 m2");
+    cluster.start("a.service", "AllowOverlap=yes").start("b.service", "MachineOf=a.service").rest();
+    cluster.start("c.service", "MachineOf=b.service\nMachineOf=a.service\nAllowOverlap=yes");
+    assert_eq!(cluster.rest(), ["a.service m1", "b.service m1", "c.service m1"]);
+    drain(&mut cluster, "m1");
+    assert_eq!(
+        cluster.pass(),
+        [
+            "move a.service from m1 to m2: Machine(m1) is being drained",
+            "unschedule b.service from m1: Machine(m1) is being drained",
+            "unschedule c.service from m1: Machine(m1) is being drained"
+        ]
+    );
+    assert_eq!(cluster.rest(), ["a.service m2", "b.service m2", "c.service m2"]);
+}
+
+/// Units that are started together.
+#[test]
+fn a_unit_gets_a_machine_where_its_followers_can_be() {
+    check(
+        "m1 m2,disk=ssd",
+        &[("a.service", ""), ("b.service", "MachineOf=a.service\nMachineMetadata=disk=ssd")],
+        &["a.service m2", "b.service m2"],
+    );
+    // None is worth being nowhere.
+    check(
+        "m1 m2",
+        &[("a.service", ""), ("b.service", "MachineOf=a.service\nMachineMetadata=disk=ssd")],
+        &["a.service m1", "b.service -"],
+    );
+}
+
 #[test]
 fn pinned_units_wait_for_their_machine() {
     let mut cluster = Cluster::of("m1 m2");

@@ -25,6 +25,22 @@ fn hello() -> UnitHash {
     HELLO.parse().unwrap()
 }
 
+/// The original passed over such a unit, too.
+#[test]
+fn a_text_has_the_hash_of_its_key() {
+    let file = UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap();
+    let job = JobObject { name: "a.service".into(), hash: file.hash() }.encode();
+    let path = format!("unit/{}", file.hash());
+    let other = UnitObject { raw: "[Service]\nExecStart=/b\n".into() }.encode();
+    let (mut view, errors) = View::read([("job/a.service/object", &*job), (&*path, &*other)]);
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert!(texts.len() == 1 && texts[0].contains(&path) && texts[0].contains("has the hash"), "{texts:?}");
+    assert_eq!(view.unit(&name("a.service")), None);
+    let right = UnitObject { raw: "[Service]\nExecStart=/a\n".into() }.encode();
+    view.put(&path, &right).unwrap();
+    assert_eq!(view.unit_names().collect::<Vec<_>>(), [&name("a.service")]);
+}
+
 #[test]
 fn bytes_of_the_original() {
     let mut machine = MachineObject {

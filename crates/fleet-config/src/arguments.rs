@@ -7,6 +7,8 @@ use thiserror::Error;
 pub enum Asked {
     Help,
     Version,
+    /// An addition to the original's.
+    Fence,
     /// With the file that was named, if any was.
     Run(Option<String>),
 }
@@ -40,6 +42,7 @@ pub fn read(args: &[String]) -> Result<Asked, ArgumentError> {
                 [] => break,
                 ["version"] => return Ok(Asked::Version),
                 ["help"] => return Ok(Asked::Help),
+                ["fence"] => return Ok(Asked::Fence),
                 _ => return Err(ArgumentError::Word),
             }
         };

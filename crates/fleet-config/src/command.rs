@@ -20,6 +20,8 @@ const EXIT_FAILED: u8 = 1;
 pub enum Task {
     /// To stdout, exit 0.
     Print(String),
+    /// Stop the units that other machines may take over, where fleetd does not run.
+    Fence,
     Run {
         config: Box<Config>,
         /// For the log.
@@ -39,7 +41,7 @@ pub struct Refusal {
 pub fn file_wanted(args: &[String]) -> Option<PathBuf> {
     match arguments::read(args) {
         Ok(Asked::Run(named)) => Some(named.unwrap_or_else(|| DEFAULT_FILE.to_owned()).into()),
-        Ok(Asked::Help | Asked::Version) | Err(_) => None,
+        Ok(Asked::Help | Asked::Version | Asked::Fence) | Err(_) => None,
     }
 }
 
@@ -48,6 +50,8 @@ pub fn read(facts: &Facts) -> Result<Task, Refusal> {
     let named = match arguments::read(&facts.args).map_err(|error| misused(&error))? {
         Asked::Help => return Ok(Task::Print(help::text())),
         Asked::Version => return Ok(Task::Print(format!("fleetd version {VERSION}\n"))),
+        // From what the last fleetd left behind: it works without any file.
+        Asked::Fence => return Ok(Task::Fence),
         Asked::Run(named) => named,
     };
     let path = named.as_deref().unwrap_or(DEFAULT_FILE);

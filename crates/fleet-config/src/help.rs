@@ -6,12 +6,16 @@ use crate::key::{KEYS, Key, Standing};
 const COLUMN: usize = 30;
 
 /// What is said to who used the program wrongly.
-pub const USAGE: &str = "usage: fleetd [--config FILE]\n       fleetd --version | --help\n";
+pub const USAGE: &str =
+    "usage: fleetd [--config FILE]\n       fleetd fence\n       fleetd --version | --help\n";
 
 const FILE: &str = "
 The file holds lines of the form key=value; comments begin with #. Without --config it is
 /etc/fleet/fleet.conf, where that exists. A variable beats the file: agent_ttl is FLEET_AGENT_TTL.
 Defaults are in brackets.
+
+fence is what fleet-fence.service runs while fleetd does not: it stops this machine's units before
+another machine may start them.
 ";
 
 const GROUPS: [(Standing, &str); 3] = [

@@ -89,6 +89,7 @@ proptest! {
                 prop_assert!(config.etcd.key_prefix.starts_with('/') && config.etcd.key_prefix.ends_with('/'));
             }
             Ok(Task::Print(text)) => prop_assert!(text.ends_with('\n') && wanted.is_none()),
+            Ok(Task::Fence) => prop_assert!(wanted.is_none()),
             Err(refusal) => prop_assert!(refusal.exit != 0 && refusal.text.ends_with('\n')),
         }
     }

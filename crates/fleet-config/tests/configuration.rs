@@ -20,7 +20,7 @@ fn facts(args: &[&str], environment: &[(&str, &str)], file: &File) -> Facts {
 fn config_of(facts: &Facts) -> (Value, Vec<String>) {
     match read(facts).unwrap() {
         Task::Run { config, warnings } => (serde_json::to_value(&config).unwrap(), warnings),
-        Task::Print(text) => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -257,7 +257,7 @@ fn errors_with_file_and_line() {
     );
 }
 
-const USAGE: &str = "usage: fleetd [--config FILE]\n       fleetd --version | --help\n";
+const USAGE: &str = "usage: fleetd [--config FILE]\n       fleetd fence\n       fleetd --version | --help\n";
 
 fn check_printed(args: &[&str], expect: &str) {
     assert_eq!(read(&facts(args, &[], &File::Missing)), Ok(Task::Print(expect.to_owned())), "{args:?}");

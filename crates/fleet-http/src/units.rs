@@ -13,7 +13,7 @@ use crate::request::Target;
 pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
     let token = target.page(front.token_limit)?;
     let page = front.look(|view, scheduler| {
-        let names: Vec<UnitName> = view.units().map(|unit| unit.name).collect();
+        let names: Vec<&UnitName> = view.unit_names().collect();
         let (names, next) = page_of(&names, token);
         let units = names.iter().filter_map(|name| fleet_answers::unit(view, Some(scheduler), name));
         UnitPage {

@@ -20,6 +20,8 @@ mod ledger;
 #[allow(dead_code)]
 #[path = "../tests/simulation/machine.rs"]
 mod machine;
+#[path = "../tests/simulation/place.rs"]
+mod place;
 #[allow(dead_code)]
 #[path = "../tests/simulation/store.rs"]
 mod store;

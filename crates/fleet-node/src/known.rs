@@ -123,7 +123,8 @@ impl Known {
             }
             differs
         };
-        // An index of 0, of a store that nobody wrote to, would mean that nothing was read yet.
+        // Lower than before where the store was restored from a backup. An index of 0, of a store that nobody wrote to,
+        // would mean that nothing was read yet.
         self.arrive(reading.index.max(1), differs.then_some(News::Everything));
     }
 
@@ -156,7 +157,7 @@ impl Known {
     }
 
     fn arrive(&self, index: u64, news: Option<News>) {
-        self.index.send_modify(|known| *known = index.max(*known));
+        self.index.send_replace(index);
         if let Some(news) = news {
             // Nobody listens before the node's parts are there.
             let _listeners = self.news.send(news).unwrap_or(0);
@@ -169,4 +170,22 @@ fn asked_again(view: &View, path: &str, value: &str) -> Option<UnitName> {
     let launched = value.parse() == Ok(JobState::Launched);
     let before = view.unit(&name)?.desired;
     (launched && before == JobState::Launched).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a machine would hold a unit without having seen who took it.
+    #[tokio::test]
+    async fn a_restored_store_has_reached_no_more_than_what_was_read() {
+        let known = Known::default();
+        known.replace(&Reading { pairs: Vec::new(), index: 1000 });
+        known.replace(&Reading { pairs: Vec::new(), index: 40 });
+        assert_eq!(known.index(), 40);
+        let soon = std::time::Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, known.reached(41)).await.is_err(), "41 was not written yet");
+        known.apply(&Change { index: 41, path: "none".into(), value: None });
+        known.reached(41).await;
+    }
 }

@@ -7,6 +7,7 @@
 
 mod agent;
 mod allowance;
+mod alone;
 mod backoff;
 mod contact;
 mod engine;
@@ -24,6 +25,8 @@ mod settings;
 mod store;
 mod words;
 
+pub use agent::RememberUnits;
+pub use alone::{Alone, keep_fence};
 pub use contact::{Contact, Fence, Standing};
 pub use etcd_store::EtcdStore;
 pub use hands::{Hands, HandsChange, HandsError, Peer, Peers, Reread, SystemdState};

@@ -26,8 +26,8 @@ pub const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 /// How long a unit with a new text must be active before the next machine gets it.
 pub const SETTLE: Duration = Duration::from_secs(5);
-/// Between two looks for texts that nobody has used for a day.
-pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Between two looks for what nothing refers to any more.
+pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a client's request is worked at, and its answer then waits for this node to see what was written: less than the
 /// three seconds that fleetctl waits.
 pub const WORKED_AT: Duration = Duration::from_millis(2500);

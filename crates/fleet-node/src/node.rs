@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use cluster::registry::Key;
 use tokio::task::JoinSet;
 
-use crate::agent::{Agent, RememberUnits, There, keep_fenced};
+use crate::agent::{Agent, RememberUnits, There};
 use crate::contact::Contact;
 use crate::engine::Engine;
 use crate::fence::Guard;
@@ -67,9 +67,8 @@ impl<S: Store, H: Hands> Node<S, H> {
             settings: settings.clone(),
             known: known.clone(),
             contact: contact.clone(),
-            there: Arc::new(There::default()),
+            there: Arc::new(There::new(remember_units)),
             metrics: metrics.clone(),
-            remember_units,
         };
         let engine = Engine {
             store: store.clone(),
@@ -108,7 +107,7 @@ impl<S: Store, H: Hands> Node<S, H> {
             }
         });
         working.spawn(agent.clone().run());
-        guarding.spawn(keep_fenced(agent.clone()));
+        guarding.spawn(agent.fenced().keep());
         working.spawn(engine.clone().run());
         Self { settings, known, contact, metrics, agent, engine, working, guarding, standing }
     }

@@ -161,7 +161,13 @@ impl<S: Store> Presence<'_, S> {
         // Others go by this alone; what follows tells them more.
         self.contact.beat_succeeded(sent);
         for (key, value) in self.companions() {
-            self.store.refresh(&key, &value, ttl).await?;
+            match self.store.refresh(&key, &value, ttl).await {
+                // It has ended alone, after a beat of which only the first half was answered.
+                Err(StoreError::Refused(_)) => {
+                    self.store.put(&key, &value, Some(ttl), Only::Absent).await?;
+                }
+                refreshed => refreshed?,
+            }
         }
         Ok(())
     }

@@ -62,6 +62,10 @@ struct Word {
     /// What the store has, as far as this machine knows.
     written: Option<String>,
     on_its_way: bool,
+    /// A claim that is said again: another machine may have made it since, and then it is that one's.
+    reclaimed: bool,
+    /// Another machine has the claim. What is said again ends there, until that one takes it back.
+    anothers: bool,
     /// The store rejected the last write.
     refused: bool,
     /// When it becomes due. Not while it is on its way.
@@ -82,6 +86,8 @@ impl Word {
 
 enum Work {
     Put(String),
+    /// Only where no other machine has claimed it.
+    Reclaim(String),
     Delete,
     Refresh,
     /// It failed, and has waited.
@@ -148,6 +154,11 @@ impl Words {
     }
 }
 
+/// That this machine has launched a unit: any machine may write it.
+fn is_claim(key: &Key) -> bool {
+    matches!(key, Key::JobState(_))
+}
+
 impl<S: Store> Speaker<S> {
     /// Until all [`Words`] are gone.
     pub async fn speak(mut self) {
@@ -200,6 +211,7 @@ impl<S: Store> Speaker<S> {
                 word.taken_back.drain(..).for_each(|done| done.send(()).unwrap_or_default());
                 let same = word.written.as_ref() == Some(&value) && word.said.is_empty();
                 word.value = Some(value);
+                word.reclaimed = false;
                 if word.on_its_way || same || self.due.contains(&key) {
                     return;
                 }
@@ -218,8 +230,9 @@ impl<S: Store> Speaker<S> {
                 }
             }
             Order::SayAllAgain { done } => {
-                for word in self.words.values_mut() {
+                for (key, word) in &mut self.words {
                     word.written = None;
+                    word.reclaimed = is_claim(key);
                 }
                 self.due.extend(self.idle());
                 self.again.push((self.words.keys().cloned().collect(), done));
@@ -243,10 +256,9 @@ impl<S: Store> Speaker<S> {
     /// Who asked for all to be said again is told when no word is left that the store does not have.
     fn tell_again(&mut self) {
         let words = &self.words;
-        let is_said =
-            |key: &Key| words.get(key).is_none_or(|word| word.written.is_some() && !word.on_its_way);
+        let is_said = |word: &Word| word.anothers || word.written.is_some() && !word.on_its_way;
         for (mut keys, done) in std::mem::take(&mut self.again) {
-            keys.retain(|key| !is_said(key));
+            keys.retain(|key| words.get(key).is_some_and(|word| !is_said(word)));
             if keys.is_empty() {
                 done.send(()).unwrap_or_default();
             } else {
@@ -269,6 +281,7 @@ impl<S: Store> Speaker<S> {
             let work = match &word.value {
                 None => Work::Delete,
                 Some(value) if word.written.as_ref() == Some(value) && word.said.is_empty() => Work::Refresh,
+                Some(value) if word.reclaimed => Work::Reclaim(value.clone()),
                 Some(value) => Work::Put(value.clone()),
             };
             let value = word.value.clone().unwrap_or_default();
@@ -280,6 +293,10 @@ impl<S: Store> Speaker<S> {
             self.tasks.spawn(async move {
                 let outcome = match &work {
                     Work::Put(value) => store.put(&key, value, Some(ttl), Only::Always).await,
+                    Work::Reclaim(value) => match store.put(&key, value, Some(ttl), only).await {
+                        Err(StoreError::Refused(_)) => store.put(&key, value, Some(ttl), Only::Absent).await,
+                        put => put,
+                    },
                     Work::Delete => store.delete(&key, only).await,
                     Work::Refresh => store.refresh(&key, &value, ttl).await.map(|()| 0),
                     Work::Nothing => Ok(0),
@@ -306,6 +323,10 @@ impl<S: Store> Speaker<S> {
                 }
                 Some(why)
             }
+            (Work::Reclaim(_), Err(StoreError::Refused(why))) => {
+                word.anothers = true;
+                Some(why)
+            }
             _ => None,
         };
         if let Some(why) = failed {
@@ -319,10 +340,10 @@ impl<S: Store> Speaker<S> {
         }
         word.on_its_way = false;
         match (work, outcome) {
-            (Work::Put(value), Ok(index)) => {
+            (Work::Put(value) | Work::Reclaim(value), Ok(index)) => {
                 let current = word.value.as_ref() == Some(&value);
                 word.written = Some(value);
-                word.refused = false;
+                (word.refused, word.reclaimed, word.anothers) = (false, false, false);
                 word.allowance.spend(Instant::now());
                 if current {
                     // Who asked may have stopped waiting.
@@ -344,7 +365,10 @@ impl<S: Store> Speaker<S> {
             (Work::Refresh, Ok(_)) if word.value == word.written => return,
             (Work::Refresh, Ok(_)) | (Work::Nothing, _) => {}
             // It has expired meanwhile.
-            (Work::Refresh | Work::Put(_), Err(_)) => word.written = None,
+            (Work::Refresh | Work::Put(_) | Work::Reclaim(_), Err(_)) => {
+                word.written = None;
+                word.reclaimed = is_claim(&key);
+            }
         }
         let at = word.may_be_written();
         self.becomes_due(key, at);

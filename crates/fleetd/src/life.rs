@@ -1,6 +1,5 @@
 //! From the configuration to a running node, through reloads, to the end.
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +14,14 @@ use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
 
 use crate::backend::{Api, Current};
 use crate::hands::Systemd;
 use crate::listeners::Listeners;
-use crate::memory::{Kept, Starts};
+use crate::memory::{FenceSettings, Kept, Starts};
 use crate::peers::Asker;
-use crate::{facts, machine, peers, store};
-
-/// Libraries whose daily business is nobody's news.
-const QUIET: [&str; 3] = ["hyper", "rustls", "zbus"];
+use crate::process::{folder, log_targets};
+use crate::{facts, fence, machine, peers, store};
 
 const WAITING: &str = "waiting for the key-value store";
 /// A machine's boot waits so long until it is in the cluster, and no longer: what comes after may be the very store
@@ -34,7 +29,7 @@ const WAITING: &str = "waiting for the key-value store";
 const BOOT_PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Result<()> {
-    let log = daemon::log::start("fleetd", targets(&config))?;
+    let log = daemon::log::start("fleetd", log_targets(config.debug))?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -49,11 +44,6 @@ pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Resu
             () = notify::stay_alive_while(|| !guarded.load(Ordering::SeqCst)) => Ok(()),
         }
     })
-}
-
-fn targets(config: &Config) -> Targets {
-    let level = if config.debug { Level::DEBUG } else { Level::INFO };
-    Targets::new().with_default(level).with_targets(QUIET.map(|name| (name, Level::WARN)))
 }
 
 /// What stays over reloads.
@@ -108,6 +98,7 @@ async fn whole(
         guarded,
     };
     let mut resources = Resources::of(&config)?;
+    fence::end(&resources.units).await;
     loop {
         let running = process.start(&config, resources);
         let serving = tokio::spawn(fleet_http::serve(
@@ -131,16 +122,10 @@ async fn whole(
             End::Stop => return Ok(()),
             End::Reload(new, new_resources) => {
                 (config, resources) = (*new, *new_resources);
-                log.set(targets(&config));
+                log.set(log_targets(config.debug));
             }
         }
     }
-}
-
-/// systemd may name several; the first is ours.
-fn folder(variable: &str, otherwise: &str) -> PathBuf {
-    let given = std::env::var(variable).unwrap_or_default();
-    given.split(':').next().filter(|path| !path.is_empty()).unwrap_or(otherwise).into()
 }
 
 async fn until_end(
@@ -194,7 +179,7 @@ fn reloaded(args: &[String]) -> Option<(Config, Resources)> {
                 }
             }
         }
-        Ok(Task::Print(_)) => None,
+        Ok(Task::Print(_) | Task::Fence) => None,
         Err(refusal) => {
             tracing::error!("{}", refusal.text.trim_end());
             None
@@ -218,6 +203,12 @@ impl Process {
                 tracing::warn!("what the next start has to know: {error:#}");
             }
         };
+        told(self.kept.write_fence(&FenceSettings {
+            ttl: config.agent_ttl,
+            partition_port: config.partition_port,
+            units_directory: config.units_directory.clone(),
+            systemd_user: config.systemd_user,
+        }));
         let settings = self.settings(config);
         let Resources { store, units } = resources;
         let world = World {

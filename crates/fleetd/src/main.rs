@@ -2,12 +2,14 @@
 
 mod backend;
 mod facts;
+mod fence;
 mod hands;
 mod life;
 mod listeners;
 mod machine;
 mod memory;
 mod peers;
+mod process;
 mod store;
 mod verify;
 
@@ -22,16 +24,21 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(Task::Run { config, warnings }) => match life::run(&args, *config, &warnings) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Task::Fence) => ended(fence::run()),
+        Ok(Task::Run { config, warnings }) => ended(life::run(&args, *config, &warnings)),
         Err(Refusal { exit, text }) => {
             eprint!("{text}");
             ExitCode::from(exit)
+        }
+    }
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -55,6 +55,15 @@ struct ContactJson {
     others: Vec<(String, String)>,
 }
 
+/// What `fleetd fence` has to know of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceSettings {
+    pub ttl: Duration,
+    pub partition_port: Option<u16>,
+    pub units_directory: PathBuf,
+    pub systemd_user: bool,
+}
+
 impl Kept {
     pub fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
@@ -80,6 +89,18 @@ impl Kept {
             &self.contact_file(),
             &ContactJson { sent: memory.sent.as_secs_f64(), others: others.collect() },
         )
+    }
+
+    fn fence_file(&self) -> PathBuf {
+        self.folder.join("fence.json")
+    }
+
+    pub fn fence(&self) -> Option<FenceSettings> {
+        serde_json::from_slice(&std::fs::read(self.fence_file()).ok()?).ok()
+    }
+
+    pub fn write_fence(&self, settings: &FenceSettings) -> anyhow::Result<()> {
+        write(&self.fence_file(), settings)
     }
 
     /// Of units that are not remembered nothing is known: that is less, and never wrong.
@@ -122,7 +143,7 @@ mod tests {
     fn contacts_survive() {
         let folder = tempfile::tempdir().unwrap();
         let kept = Kept::at(folder.path());
-        assert_eq!((kept.contact(), kept.units()), (None, BTreeMap::new()));
+        assert_eq!((kept.contact(), kept.fence(), kept.units()), (None, None, BTreeMap::new()));
         let peer = Peer { id: MachineId::new("a"), address: "192.0.2.7".into() };
         let memory = Memory { sent: Duration::from_millis(1_500), others: vec![peer] };
         kept.write_contact(&memory).unwrap();
@@ -132,5 +153,14 @@ mod tests {
         let units = BTreeMap::from([(UnitName::parse("a.service").unwrap(), UnitHash([7; 20]))]);
         kept.write_units(&units).unwrap();
         assert_eq!(kept.units(), units);
+        let ttl = Duration::from_millis(6_500);
+        let fence = FenceSettings {
+            ttl,
+            partition_port: Some(49_154),
+            units_directory: "/run/fleet/units".into(),
+            systemd_user: false,
+        };
+        kept.write_fence(&fence).unwrap();
+        assert_eq!(kept.fence(), Some(fence));
     }
 }

@@ -11,7 +11,7 @@ use cluster::MachineId;
 use fleet_node::{Peer, Peers};
 use futures_util::future::join_all;
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const QUESTION: &[u8; 7] = b"fleet2?";
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const AGAIN: Duration = Duration::from_millis(400);
 /// Questions that are answered at a time.
 const AT_A_TIME: usize = 64;
+/// That this machine has the store is said without another read for this long: anybody may ask.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// Asks the other machines at this port. Without one nobody is asked, and so nobody has said that it has none.
 #[derive(Clone, Copy)]
@@ -107,6 +109,7 @@ async fn answer_on<F: Future<Output = bool> + Send + 'static>(
     has_store: &impl Fn() -> F,
 ) -> std::io::Error {
     let places = Arc::new(Semaphore::new(AT_A_TIME));
+    let last = Arc::new(LastRead::default());
     loop {
         let mut question = [0; LONGEST];
         let (length, from) = match socket.recv_from(&mut question).await {
@@ -118,14 +121,34 @@ async fn answer_on<F: Future<Output = bool> + Send + 'static>(
         else {
             continue;
         };
-        let (socket, has_store) = (socket.clone(), has_store());
+        let (socket, last, read) = (socket.clone(), last.clone(), has_store());
+        let asked = Instant::now();
         tokio::spawn(async move {
-            let kind = if has_store.await { HAS } else { HAS_NOT };
+            let kind = if last.answer(asked, read).await { HAS } else { HAS_NOT };
             if let Err(error) = socket.send_to(&[kind.as_slice(), &number].concat(), from).await {
                 tracing::debug!("answering {from}: {error}");
             }
             drop(place);
         });
+    }
+}
+
+/// The last read of the store, which answers all questions that came before it ended.
+#[derive(Default)]
+struct LastRead(Mutex<Option<(Instant, bool)>>);
+
+impl LastRead {
+    async fn answer(&self, asked: Instant, read: impl Future<Output = bool>) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((ended, has)) = *last
+            // That it has none counts from the question on.
+            && (ended >= asked || has && asked - ended < FRESH)
+        {
+            return has;
+        }
+        let has = read.await;
+        *last = Some((Instant::now(), has));
+        has
     }
 }
 
@@ -137,7 +160,7 @@ fn asked(question: &[u8], me: &MachineId) -> Option<[u8; NUMBER]> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -154,6 +177,30 @@ mod tests {
             async move { has.load(Ordering::SeqCst) }
         });
         (port, tokio::spawn(answering))
+    }
+
+    /// Anybody may ask; a read of the store is a round of all its members.
+    #[tokio::test(start_paused = true)]
+    async fn many_questions_are_few_reads() {
+        let (last, reads, has) = (LastRead::default(), AtomicUsize::new(0), AtomicBool::new(true));
+        let ask = || {
+            let read = async {
+                reads.fetch_add(1, Ordering::SeqCst);
+                sleep(Duration::from_millis(30)).await;
+                has.load(Ordering::SeqCst)
+            };
+            last.answer(Instant::now(), read)
+        };
+        let answers = join_all((0..100).map(|_| ask())).await;
+        assert_eq!((answers, reads.load(Ordering::SeqCst)), (vec![true; 100], 1));
+        sleep(FRESH).await;
+        has.store(false, Ordering::SeqCst);
+        assert_eq!(join_all((0..100).map(|_| ask())).await, vec![false; 100]);
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
+        // An old "no" is none: the store may be back.
+        has.store(true, Ordering::SeqCst);
+        sleep(Duration::from_millis(1)).await;
+        assert!(ask().await);
     }
 
     #[tokio::test]

@@ -1,40 +1,43 @@
-//! Texts that no unit has had for a day.
+//! What nothing in the store refers to any more: texts that no unit has, and what is left of destroyed units.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use unit_file::UnitHash;
-
-/// The original never deletes a text; who destroyed a unit may submit it again.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The leader's memory of when texts came out of use.
-#[derive(Debug, Clone, Default)]
-pub struct Garbage {
-    since: BTreeMap<UnitHash, Duration>,
+/// The leader's memory of when things came out of use.
+#[derive(Debug, Clone)]
+pub struct Garbage<K> {
+    kept: Duration,
+    since: BTreeMap<K, Duration>,
 }
 
-impl Garbage {
-    /// Takes in which texts are unused now, and says which may be deleted. Delete each only where it was not
-    /// written since this was asked, by its modifiedIndex.
-    pub fn step(&mut self, now: Duration, unused: impl IntoIterator<Item = UnitHash>) -> Vec<UnitHash> {
+impl<K: Ord + Clone> Garbage<K> {
+    /// What is unused is kept for so long.
+    pub fn new(kept: Duration) -> Self {
+        Self { kept, since: BTreeMap::new() }
+    }
+
+    /// Takes in what is unused now, and says what of it may be deleted. Delete each only where it was not written since this
+    /// was asked, by its modifiedIndex.
+    pub fn step(&mut self, now: Duration, unused: impl IntoIterator<Item = K>) -> Vec<K> {
         let before = std::mem::take(&mut self.since);
-        self.since =
-            unused.into_iter().map(|hash| (hash, before.get(&hash).copied().unwrap_or(now))).collect();
-        let old = |since: &Duration| now.saturating_sub(*since) >= KEPT;
-        self.since.iter().filter(|(_, since)| old(since)).map(|(hash, _)| *hash).collect()
+        let since = |key: &K| before.get(key).copied().unwrap_or(now);
+        self.since = unused.into_iter().map(|key| (key.clone(), since(&key))).collect();
+        let old = |since: &Duration| now.saturating_sub(*since) >= self.kept;
+        self.since.iter().filter(|(_, since)| old(since)).map(|(key, _)| key.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use unit_file::UnitHash;
+
     use super::*;
 
     #[test]
     fn a_day_out_of_use() {
         let (one, other) = (UnitHash([1; 20]), UnitHash([2; 20]));
-        let mut garbage = Garbage::default();
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let mut garbage = Garbage::new(hours(24));
         assert_eq!(garbage.step(hours(1), [one]), []);
         assert_eq!(garbage.step(hours(20), [one, other]), []);
         assert_eq!(garbage.step(hours(25), [one, other]), [one]);

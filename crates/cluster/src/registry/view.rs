@@ -154,6 +154,10 @@ impl View {
     fn take_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
         let text = UnitObject::decode(value)?.raw;
         let file = UnitFile::from_text(&text).map_err(|error| format!("{}: {error}", error.place))?;
+        let found = file.hash();
+        if found != hash {
+            return Err(format!("the unit file has the hash {found}"));
+        }
         self.files.insert(hash, Arc::new(file));
         let users = self.users.get(&hash).cloned().unwrap_or_default();
         for name in &users {
@@ -350,6 +354,11 @@ impl View {
         self.jobs.keys().filter_map(|name| self.unit(name))
     }
 
+    /// Their names alone.
+    pub fn unit_names(&self) -> impl Iterator<Item = &UnitName> {
+        self.jobs.iter().filter(|(_, job)| job.wanted.is_some()).map(|(name, _)| name)
+    }
+
     /// Of these, the ones that may concern a machine: assigned to it, global, or among `here` and moved away from it
     /// while they run. Asked for often, by every machine, and most units concern another one.
     pub fn units_for(&self, id: &MachineId, here: &BTreeSet<UnitName>) -> impl Iterator<Item = Unit> {
@@ -369,6 +378,17 @@ impl View {
     /// Texts in the store that no unit has.
     pub fn unused(&self) -> impl Iterator<Item = UnitHash> {
         self.files.keys().filter(|hash| !self.users.contains_key(*hash)).copied()
+    }
+
+    /// Destroyed units of which something is left that does not expire, as where a write of the engine was on its way.
+    pub fn remains(&self) -> impl Iterator<Item = &UnitName> {
+        let is_left = |job: &JobEntry| {
+            job.desired != JobState::Inactive
+                || job.target.is_some()
+                || job.pin.is_some()
+                || job.rollout.is_some()
+        };
+        self.jobs.iter().filter(move |(_, job)| job.hash.is_none() && is_left(job)).map(|(name, _)| name)
     }
 
     /// Whether any unit has this text.

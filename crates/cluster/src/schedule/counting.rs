@@ -13,10 +13,8 @@ impl Scheduler {
             return;
         };
         state.place = Some(slot);
-        machine.placed.insert(name.clone());
-        machine.lingering.remove(name);
         let before = machine.load;
-        machine.count_in(state);
+        machine.take_in(state);
         let (id, after) = (machine.machine.id.clone(), machine.load);
         self.weigh(id, slot, before, after);
         // A unit that replaces, or is replaced, changes what its neighbours should do.
@@ -96,6 +94,13 @@ impl Scheduler {
 }
 
 impl MachineState {
+    /// A unit that is not global counts as being here.
+    pub(super) fn take_in(&mut self, state: &UnitState) {
+        self.placed.insert(state.unit.name.clone());
+        self.lingering.remove(&state.unit.name);
+        self.count_in(state);
+    }
+
     fn count_in(&mut self, state: &UnitState) {
         self.load += state.unit.load();
         self.memory += state.unit.wanted.memory.unwrap_or(0);

@@ -4,7 +4,6 @@
 //! gathers all.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Bound::{Included, Unbounded};
 use std::ops::ControlFlow;
 
@@ -36,6 +35,13 @@ pub(super) enum Block<'a> {
     Lingering(&'a UnitName),
     Replaced(&'a UnitName),
     Refused(&'a Refusal),
+}
+
+impl Block<'_> {
+    /// Whether it is in the way for longer than it takes to stop units.
+    pub(super) fn lasts(&self) -> bool {
+        !matches!(self, Self::Held(_) | Self::Lingering(_) | Self::Replaced(_))
+    }
 }
 
 /// What is in the way, with all that a reader needs. Texts that the original has are its.
@@ -92,6 +98,11 @@ pub enum Obstacle {
     /// The machine could not load or start it.
     Refused {
         refusal: Refusal,
+    },
+    /// A unit that `MachineOf` binds to it, and that is to leave its machine with it, cannot be there.
+    Bound {
+        unit: UnitName,
+        obstacle: Box<Obstacle>,
     },
 }
 
@@ -243,22 +254,30 @@ impl Scheduler {
         })
     }
 
-    /// The machine for a unit: of the eligible ones that with the least load, then the smallest id; one where
-    /// the unit would be replaced only where there is no other.
+    /// The machine for a unit: of the eligible ones where it is not replaced, where the most units that are bound to it
+    /// can be beside it, that with the least load, then the smallest id.
     pub(super) fn choose(&self, state: &UnitState, not: Option<Slot>) -> Option<Slot> {
-        let mut last_resort = None;
+        let bound = self.bound(state);
+        let mut best = None;
         for slot in self.candidates(state) {
             let Some(machine) = self.machine(slot).filter(|_| Some(slot) != not) else { continue };
             if self.first_block(state, machine, Stage::Coming).is_some() {
                 continue;
             }
-            if self.replacer(state, machine).is_none() {
+            let replaced = self.replacer(state, machine).is_some();
+            // Who is sent away because of that goes nowhere for the same reason.
+            if replaced && not.is_some() {
+                continue;
+            }
+            let rank = (replaced, self.left_behind(state, machine, &bound));
+            if rank == (false, 0) {
                 return Some(slot);
             }
-            last_resort = last_resort.or(Some(slot));
+            if best.is_none_or(|(best, _)| rank < best) {
+                best = Some((rank, slot));
+            }
         }
-        // Who is sent away because of that goes nowhere for the same reason.
-        last_resort.filter(|_| not.is_none())
+        best.map(|(_, slot)| slot)
     }
 
     /// The machines that can come into question, in the order of choice.
@@ -339,46 +358,4 @@ impl Scheduler {
 
 fn count(counts: &Counts, pattern: PatternId) -> u32 {
     counts.get(&pattern).copied().unwrap_or(0)
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Machine { wanted } => write!(f, "agent ID does not match required {wanted:?}"),
-            Self::Metadata { key, wanted, found } => {
-                let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
-                write!(f, "local Machine metadata insufficient: {key} is not {}", wanted.join(" or "))?;
-                match found {
-                    Some(found) => write!(f, " but {found}"),
-                    None => f.write_str(" but missing"),
-                }
-            }
-            Self::Peer { peer, at } => {
-                write!(f, "required peer Unit({peer}) is not scheduled locally")?;
-                match at {
-                    Some(at) => write!(f, " but to Machine({at})"),
-                    None => f.write_str(" nor anywhere"),
-                }
-            }
-            Self::Conflict { unit, pattern, own } => {
-                let whose = if *own { "its own" } else { "that unit's" };
-                write!(f, "found conflict with locally-scheduled Unit({unit}): {whose} Conflicts={pattern}")
-            }
-            Self::Pinned { to } => write!(f, "pinned to Machine({to})"),
-            Self::Away => f.write_str("the machine's presence has ended"),
-            Self::Cordoned => f.write_str("the machine is cordoned"),
-            Self::Draining => f.write_str("the machine is being drained"),
-            Self::Units { limit } => write!(f, "the machine takes no more than {limit} units"),
-            Self::Memory { wanted, free } => {
-                write!(f, "the machine has {free} bytes of memory left of the {wanted} requested")
-            }
-            Self::Cpu { wanted, free } => {
-                write!(f, "the machine has {free} thousandths of a processor left of the {wanted} requested")
-            }
-            Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
-            Self::Lingering { unit } => write!(f, "conflicting Unit({unit}) has not stopped there yet"),
-            Self::Replaced { by } => write!(f, "Unit({by}) replaces it there"),
-            Self::Refused { refusal } => write!(f, "{refusal}"),
-        }
-    }
 }

@@ -55,8 +55,12 @@ impl Scheduler {
     pub fn explain(&self, name: &str) -> Option<Explanation> {
         let state = self.units.get(name)?;
         let standing = self.standing(state);
+        let stays = self.stays(state);
         let candidates = self.by_load.iter().filter_map(|(load, machine, slot)| {
-            let obstacles = self.obstacles(state, *slot)?;
+            let mut obstacles = self.obstacles(state, *slot)?;
+            if stays && state.place != Some(*slot) {
+                obstacles = self.obstacles_of_group(state, *slot, obstacles);
+            }
             Some(Candidate { machine: machine.clone(), load: *load, obstacles })
         });
         Some(Explanation {
@@ -65,7 +69,7 @@ impl Scheduler {
             standing,
             candidates: candidates.collect(),
             circle: self.circle(state),
-            stays: self.stays(state),
+            stays,
         })
     }
 
@@ -74,7 +78,7 @@ impl Scheduler {
         let draining = |slot: &usize| {
             self.machine(*slot).is_some_and(|machine| machine.machine.cordon == Cordon::Draining)
         };
-        state.place.filter(draining).is_some_and(|slot| self.choose(state, Some(slot)).is_none())
+        state.place.filter(draining).is_some_and(|slot| self.exit(state, slot).is_none())
     }
 
     /// What [`Explanation::message`] says, without looking at every machine for a unit that has one: lists ask for
@@ -124,6 +128,15 @@ impl Scheduler {
             ControlFlow::Continue(())
         });
         Some(found)
+    }
+
+    /// A unit leaves with those that are bound to it: that its peers are not there yet is none of its obstacles, and what
+    /// keeps one of them off is.
+    fn obstacles_of_group(&self, state: &UnitState, slot: usize, own: Vec<Obstacle>) -> Vec<Obstacle> {
+        let comes_along = |peer: &str| self.units.get(peer).is_some_and(|peer| peer.place == state.place);
+        let lasts =
+            |obstacle: &Obstacle| !matches!(obstacle, Obstacle::Peer { peer, .. } if comes_along(peer));
+        own.into_iter().filter(lasts).chain(self.held_back(state, slot)).collect()
     }
 
     /// The first circle of `MachineOf` that can be reached.
@@ -234,6 +247,7 @@ impl Obstacle {
             | Self::Memory { .. }
             | Self::Cpu { .. }
             | Self::Refused { .. } => true,
+            Self::Bound { obstacle, .. } => obstacle.lasts(),
         }
     }
 
@@ -256,7 +270,51 @@ impl Obstacle {
             Self::Held { by } => format!("wait until Machine({by}) has stopped it"),
             Self::Lingering { unit } => format!("wait until this machine has stopped {unit}"),
             Self::Replaced { by } => format!("unload {by}, or wait until this machine has stopped it"),
+            Self::Bound { unit, obstacle } => format!("for {unit}: {}", obstacle.remedy()),
             Self::Refused { .. } => "mend what it names on the machine, or give the unit another name".into(),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine { wanted } => write!(f, "agent ID does not match required {wanted:?}"),
+            Self::Metadata { key, wanted, found } => {
+                let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+                write!(f, "local Machine metadata insufficient: {key} is not {}", wanted.join(" or "))?;
+                match found {
+                    Some(found) => write!(f, " but {found}"),
+                    None => f.write_str(" but missing"),
+                }
+            }
+            Self::Peer { peer, at } => {
+                write!(f, "required peer Unit({peer}) is not scheduled locally")?;
+                match at {
+                    Some(at) => write!(f, " but to Machine({at})"),
+                    None => f.write_str(" nor anywhere"),
+                }
+            }
+            Self::Conflict { unit, pattern, own } => {
+                let whose = if *own { "its own" } else { "that unit's" };
+                write!(f, "found conflict with locally-scheduled Unit({unit}): {whose} Conflicts={pattern}")
+            }
+            Self::Pinned { to } => write!(f, "pinned to Machine({to})"),
+            Self::Away => f.write_str("the machine's presence has ended"),
+            Self::Cordoned => f.write_str("the machine is cordoned"),
+            Self::Draining => f.write_str("the machine is being drained"),
+            Self::Units { limit } => write!(f, "the machine takes no more than {limit} units"),
+            Self::Memory { wanted, free } => {
+                write!(f, "the machine has {free} bytes of memory left of the {wanted} requested")
+            }
+            Self::Cpu { wanted, free } => {
+                write!(f, "the machine has {free} thousandths of a processor left of the {wanted} requested")
+            }
+            Self::Held { by } => write!(f, "Machine({by}) has not stopped it yet"),
+            Self::Lingering { unit } => write!(f, "conflicting Unit({unit}) has not stopped there yet"),
+            Self::Replaced { by } => write!(f, "Unit({by}) replaces it there"),
+            Self::Refused { refusal } => write!(f, "{refusal}"),
+            Self::Bound { unit, obstacle } => write!(f, "bound to Unit({unit}) by MachineOf: {obstacle}"),
         }
     }
 }

@@ -6,14 +6,16 @@
 //!
 //! A machine is eligible for a unit where it is present and open, `MachineID`, `MachineMetadata` and the
 //! limits fit, each `MachineOf` peer is there, and neither side's `Conflicts` names the other. Of these the
-//! one with the least load is taken, then the smallest id. Units are placed in the order of their names, each
+//! one is taken where the most waiting units that `MachineOf` binds to it fit, too, then that with the least load,
+//! then the smallest id. Units are placed in the order of their names, each
 //! follower as soon as its peers are. Nothing moves without need: only a lost machine, changed facts, `Replaces` or
-//! [`crate::Cordon::Draining`] take a unit away.
+//! [`crate::Cordon::Draining`] take a unit away, the last only together with what is bound to it.
 //!
 //! No unit twice: a unit that a present machine still holds is placed nowhere else, and one that a pass takes
 //! off a present machine waits until a fact confirms that ([`Scheduler::set_unit`]), so that what the machine
 //! said about holding it, up to that moment, was seen.
 
+mod bound;
 mod cluster;
 mod counting;
 mod eligibility;

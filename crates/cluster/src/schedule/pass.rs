@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use unit_file::UnitName;
 
 use crate::machine::{Cordon, MachineId};
+use crate::schedule::bound::Exit;
 use crate::schedule::cluster::{Scheduler, Slot, UnitState};
 use crate::schedule::eligibility::Stage;
 use crate::schedule::patterns::PatternId;
@@ -109,8 +110,8 @@ impl Scheduler {
         let names: Vec<_> = machine.placed.iter().cloned().collect();
         for name in names {
             let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else { continue };
-            // It is not there: its place is reserved until it has left another machine.
-            if state.leaving {
+            // It has left with another one, or its place is reserved until it has left another machine.
+            if state.leaving || state.place != Some(slot) {
                 continue;
             }
             let reason = match self.replacer(state, machine) {
@@ -119,14 +120,38 @@ impl Scheduler {
                 None if self.refusal(&name, &id).is_some() => Reason::Refused(id.clone()),
                 None => continue,
             };
-            let Some(to) = self.choose(state, Some(slot)) else { continue };
-            if self.units[&name].unit.wanted.overlap {
-                self.move_over(&name, to, reason, tasks);
+            // Nothing may stay on a drained machine; elsewhere the unit itself is what matters.
+            let exit = if draining { self.exit(state, slot) } else { self.exit_alone(state, slot) };
+            if let Some(exit) = exit {
+                let of = |unit: &UnitName| {
+                    if *unit == name { reason.clone() } else { Reason::Draining(id.clone()) }
+                };
+                self.send_together(&exit, of, reserved, tasks);
+            }
+        }
+    }
+
+    /// A unit that may overlap moves over where those of its peers do that leave with it.
+    fn send_together(
+        &mut self,
+        exit: &Exit,
+        reason: impl Fn(&UnitName) -> Reason,
+        reserved: &mut Vec<UnitName>,
+        tasks: &mut Vec<Task>,
+    ) {
+        let mut moved = BTreeSet::new();
+        for name in &exit.units {
+            let wanted = &self.units[name].unit.wanted;
+            let is_peer = |other: &&UnitName| wanted.peers.iter().any(|peer| peer == other.as_str());
+            let peers_moved = exit.units.iter().filter(is_peer).all(|peer| moved.contains(peer));
+            if wanted.overlap && peers_moved {
+                self.move_over(name, exit.to, reason(name), tasks);
+                moved.insert(name.clone());
             } else {
-                self.take_off(&name, reason, tasks);
+                self.take_off(name, reason(name), tasks);
                 // So that what leaves after it does not count on the same room.
-                self.place(&name, to);
-                reserved.push(name);
+                self.place(name, exit.to);
+                reserved.push(name.clone());
             }
         }
     }

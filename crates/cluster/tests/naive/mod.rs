@@ -184,6 +184,11 @@ impl Naive {
     }
 
     fn takes(&self, unit: &Unit, id: &MachineId) -> bool {
+        self.would_take(unit, id, true)
+    }
+
+    /// Now, or as soon as machines have stopped what they are stopping.
+    fn would_take(&self, unit: &Unit, id: &MachineId, now: bool) -> bool {
         let machine = &self.world.machines[id];
         let on = self.on(id);
         // What the machine is still stopping.
@@ -203,15 +208,16 @@ impl Naive {
         let held = self.world.held.iter().filter(|(name, _)| unit.target.is_none() && *name == unit.name);
         self.fits(unit, id)
             && !self.is_refused(unit, id)
-            && !lingering.iter().any(|name| is_in_the_way(name))
+            && (!now || !lingering.iter().any(|name| is_in_the_way(name)))
             && !machine.away
             && machine.cordon == Cordon::Open
             && machine.capacity.units.is_none_or(|limit| (on.len() as u64) < limit)
             && room(machine.capacity.memory, |unit| unit.wanted.memory)
             && room(machine.capacity.cpu, |unit| unit.wanted.cpu)
-            && held
-                .map(|(_, holder)| holder)
-                .all(|holder| holder == id || !self.world.machines.contains_key(holder))
+            && (!now
+                || held
+                    .map(|(_, holder)| holder)
+                    .all(|holder| holder == id || !self.world.machines.contains_key(holder)))
     }
 
     fn is_refused(&self, unit: &Unit, id: &MachineId) -> bool {
@@ -238,9 +244,85 @@ impl Naive {
 
     pub fn choose(&self, unit: &Unit, not: Option<&MachineId>) -> Option<MachineId> {
         let all = self.world.machines.keys().filter(|id| Some(*id) != not && self.takes(unit, id));
-        all.min_by_key(|id| (self.replacer(unit, id), self.load(id), (*id).clone()))
+        let bound = self.bound(unit);
+        let left_behind = |id: &MachineId| {
+            let mut with_it = self.copy();
+            with_it.place.insert(unit.name.clone(), id.clone());
+            bound.len() - with_it.join(&bound, id).len()
+        };
+        all.min_by_key(|id| (self.replacer(unit, id), left_behind(id), self.load(id), (*id).clone()))
             .filter(|id| !self.replacer(unit, id) || (not.is_none() && !self.is_held(unit)))
             .cloned()
+    }
+
+    fn copy(&self) -> Self {
+        let (world, place, globals) = (self.world.clone(), self.place.clone(), self.globals.clone());
+        Self { world, place, globals, left: self.left.clone(), steps: Vec::new() }
+    }
+
+    /// What `MachineOf` binds to a unit, directly or through others, and is where it is, or waits as it does.
+    fn bound(&self, unit: &Unit) -> BTreeSet<UnitName> {
+        let place = self.place.get(&unit.name);
+        let is_beside = |other: &&Unit| match place {
+            Some(_) => self.place.get(&other.name) == place && !self.left.contains(&other.name),
+            None => {
+                let regular = other.is_asked_for() && !other.wanted.global;
+                regular && other.target.is_none() && !self.place.contains_key(&other.name)
+            }
+        };
+        let binds =
+            |one: &Unit, other: &Unit| one.wanted.peers.iter().any(|peer| *peer == *other.name.as_str());
+        let mut found = BTreeSet::from([unit.name.clone()]);
+        loop {
+            let others: Vec<_> = self.world.units.values().filter(is_beside).collect();
+            let is_bound = |other: &&&Unit| {
+                found.iter().map(|name| self.unit(name)).any(|one| binds(one, other) || binds(other, one))
+            };
+            let new: Vec<_> = others.iter().filter(is_bound).map(|other| other.name.clone()).collect();
+            let before = found.len();
+            found.extend(new);
+            if found.len() == before {
+                found.remove(&unit.name);
+                return found;
+            }
+        }
+    }
+
+    /// Places what of a group can be on a machine together, by name, again and again, and says in which order.
+    fn join(&mut self, group: &BTreeSet<UnitName>, id: &MachineId) -> Vec<UnitName> {
+        let mut joined: Vec<UnitName> = Vec::new();
+        // Where they are they are in nobody's way any more.
+        for name in group {
+            self.place.remove(name);
+        }
+        loop {
+            let before = joined.len();
+            for name in group {
+                if !joined.contains(name) && self.would_take(&self.unit(name).clone(), id, false) {
+                    self.place.insert(name.clone(), id.clone());
+                    joined.push(name.clone());
+                }
+            }
+            if joined.len() == before {
+                return joined;
+            }
+        }
+    }
+
+    /// Where a unit can go with all that is bound to it, and in which order.
+    fn exit(&self, unit: &Unit, from: &MachineId) -> Option<(MachineId, Vec<UnitName>)> {
+        let mut group = self.bound(unit);
+        if group.is_empty() {
+            return Some((self.choose(unit, Some(from))?, vec![unit.name.clone()]));
+        }
+        group.insert(unit.name.clone());
+        let mut ids: Vec<_> = self.world.machines.keys().filter(|id| *id != from).collect();
+        ids.sort_by_key(|id| (self.load(id), (*id).clone()));
+        ids.into_iter().find_map(|id| {
+            let joined = self.copy().join(&group, id);
+            let replaced = joined.iter().any(|name| self.replacer(self.unit(name), id));
+            (joined.len() == group.len() && !replaced).then(|| (id.clone(), joined))
+        })
     }
 
     fn check(&mut self, id: &MachineId) {
@@ -272,21 +354,32 @@ impl Naive {
         let draining = self.world.machines[id].cordon == Cordon::Draining;
         for name in self.regular(id) {
             let unit = self.unit(&name).clone();
-            if self.left.contains(&name) {
+            if self.left.contains(&name) || self.place.get(&name) != Some(id) {
                 continue;
             }
-            if !draining && !self.replacer(&unit, id) && !self.is_refused(&unit, id) {
-                continue;
-            }
-            let Some(to) = self.choose(&unit, Some(id)) else { continue };
-            if unit.wanted.overlap {
-                self.world.units.get_mut(&name).unwrap().target = Some(to.clone());
-                self.steps.push(('>', name.clone(), id.clone(), Some(to.clone())));
+            let exit = if draining {
+                self.exit(&unit, id)
+            } else if self.replacer(&unit, id) || self.is_refused(&unit, id) {
+                self.choose(&unit, Some(id)).map(|to| (to, vec![name]))
             } else {
-                self.take_off(&name, id);
-                reserved.push(name.clone());
+                None
+            };
+            let Some((to, group)) = exit else { continue };
+            let mut moved: Vec<UnitName> = Vec::new();
+            for name in &group {
+                let unit = self.unit(name).clone();
+                let peers =
+                    group.iter().filter(|peer| unit.wanted.peers.iter().any(|name| name == peer.as_str()));
+                if unit.wanted.overlap && peers.clone().all(|peer| moved.contains(peer)) {
+                    self.world.units.get_mut(name).unwrap().target = Some(to.clone());
+                    self.steps.push(('>', name.clone(), id.clone(), Some(to.clone())));
+                    moved.push(name.clone());
+                } else {
+                    self.take_off(name, id);
+                    reserved.push(name.clone());
+                }
+                self.place.insert(name.clone(), to.clone());
             }
-            self.place.insert(name, to);
         }
         reserved
     }

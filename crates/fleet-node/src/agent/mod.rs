@@ -10,7 +10,6 @@ mod refusals;
 mod refuse;
 mod there;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cluster::JobState;
@@ -30,8 +29,8 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::words::Words;
 
-pub use fenced::keep_fenced;
-pub use there::There;
+pub use fenced::Fenced;
+pub use there::{RememberUnits, There};
 
 /// So begin the states of a unit that has ended and that systemd starts again.
 const AUTO_RESTART: &str = "auto-restart";
@@ -46,11 +45,7 @@ pub struct Agent<S, H> {
     pub contact: Arc<Contact>,
     pub there: Arc<There>,
     pub metrics: Arc<Metrics>,
-    /// Is told which units were launched, with their texts.
-    pub remember_units: RememberUnits,
 }
-
-pub type RememberUnits = Arc<dyn Fn(&BTreeMap<UnitName, UnitHash>) + Send + Sync>;
 
 impl<S: Clone, H: Clone> Clone for Agent<S, H> {
     fn clone(&self) -> Self {
@@ -63,16 +58,20 @@ impl<S: Clone, H: Clone> Clone for Agent<S, H> {
             contact: self.contact.clone(),
             there: self.there.clone(),
             metrics: self.metrics.clone(),
-            remember_units: self.remember_units.clone(),
         }
     }
 }
 
 impl<S: Store, H: Hands> Agent<S, H> {
+    pub fn fenced(&self) -> Fenced<H> {
+        let (hands, there) = (self.hands.clone(), self.there.clone());
+        Fenced { hands, there, known: self.known.clone(), contact: self.contact.clone() }
+    }
+
     /// Takes over the units that are there. Then follows the cluster, for ever.
     pub async fn run(self) {
         let mut changes = self.hands.changes();
-        self.adopt().await;
+        self.there.adopt_all(&self.hands, &self.settings).await;
         let mut news = self.known.follow();
         let mut standing = self.contact.follow();
         let mut tick = interval(AGENT_INTERVAL);
@@ -99,32 +98,10 @@ impl<S: Store, H: Hands> Agent<S, H> {
                     due = None;
                     if self.known.is_there() && !is_anothers(&self.settings, &self.known) {
                         self.pass(&mut beside).await;
-                        self.remember();
+                        self.there.remember();
                     }
                 }
             }
-        }
-    }
-
-    /// Units of an earlier start run on; what was done with them is not known.
-    async fn adopt(&self) {
-        let mut backoff = crate::backoff::Backoff::new(&self.settings);
-        loop {
-            match self.hands.found().await {
-                Ok(files) => {
-                    for (name, file) in files {
-                        let launched = self.settings.launched.get(&name) == Some(&file.hash());
-                        self.there.adopt(&name, file.hash(), launched);
-                        if !launched {
-                            // The earlier one may have ended when the file was written, and not read yet.
-                            self.there.reload_later();
-                        }
-                    }
-                    return;
-                }
-                Err(error) => tracing::error!("looking for units that are here: {error}"),
-            }
-            backoff.wait().await;
         }
     }
 
@@ -152,19 +129,6 @@ impl<S: Store, H: Hands> Agent<S, H> {
             Subject::State(name, id) => id != me && self.there.is_there(name),
             Subject::Lease | Subject::EngineVersion => false,
         })
-    }
-
-    /// Should this fleetd be killed, the next one does not start again what was launched already.
-    fn remember(&self) {
-        if let Some(launched) = self.there.newly_launched() {
-            (self.remember_units)(&launched);
-        }
-    }
-
-    /// What is being stopped is launched no more, also for the next fleetd.
-    fn will_stop(&self, name: &UnitName) {
-        self.there.set_state(name, JobState::Inactive);
-        self.remember();
     }
 
     /// The next pass does it, and where it can not, one after it.
@@ -210,17 +174,6 @@ impl<S: Store, H: Hands> Agent<S, H> {
         let SystemdState { load, active, sub } = state.clone();
         let refusal = self.refusal(name, hash);
         UnitState { load, active, sub, machine: self.settings.me.clone(), hash, refusal }.encode()
-    }
-
-    /// Units assigned to this machine that another one might take over: those a fence is for.
-    fn takeable(&self) -> BTreeSet<UnitName> {
-        let names = self.there.names();
-        let runs_on = |name: &UnitName| {
-            self.known.look(|view| {
-                view.unit(name).is_some_and(|unit| unit.wanted.global || !unit.wanted.stop_on_partition)
-            })
-        };
-        names.into_iter().filter(|name| !runs_on(name)).collect()
     }
 }
 

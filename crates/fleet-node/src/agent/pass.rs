@@ -178,7 +178,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     /// Holds a unit that is here. What was said of it may have ended while the store was away, and others have it now.
     pub(super) async fn hold_again(&self, name: &UnitName) -> bool {
-        let Some(hash) = self.there.hash(name) else { return false };
+        let Some(hash) = self.there.hash(name).filter(|_| self.belongs_here(name)) else { return false };
         let hold = self.hold_of(name, JobState::Launched, hash).await;
         self.hold(name, &hold).await
     }
@@ -196,14 +196,23 @@ impl<S: Store, H: Hands> Agent<S, H> {
         Hold { key: self.state_key(name), value: state.encode() }
     }
 
-    /// True once the store has the word, and nothing that happened before it has taken the unit away.
+    /// True once the store has the word, and nothing that happened before it has taken the unit away. A machine that is back
+    /// first sees what happened without it: its word would be in the place of the machine's that has the unit since.
     async fn hold(&self, name: &UnitName, hold: &Hold) -> bool {
+        if !self.contact.standing().is_serving() {
+            return false;
+        }
         let patience = self.settings.patience();
         let said = timeout(patience, self.words.say_surely(hold.key.clone(), hold.value.clone())).await;
         let Ok(Some(index)) = said else { return false };
         if timeout(patience, self.known.reached(index)).await.is_err() {
             return false;
         }
+        self.belongs_here(name)
+    }
+
+    /// As far as this node knows.
+    fn belongs_here(&self, name: &UnitName) -> bool {
         self.known.look(|view| {
             let unit = view.unit(name);
             unit.is_some_and(|unit| unit.wanted.global || unit.target.as_ref() == Some(&self.settings.me))
@@ -251,9 +260,8 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     fn may_start(&self, name: &UnitName) -> bool {
         let standing = self.contact.standing();
-        let runs_on = self.known.look(|view| {
-            view.unit(name).is_some_and(|unit| unit.wanted.global || !unit.wanted.stop_on_partition)
-        });
+        let runs_on =
+            self.known.look(|view| view.unit(name).is_some_and(|unit| unit.wanted.outlasts_partition()));
         if runs_on {
             return true;
         }
@@ -268,7 +276,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
     }
 
     async fn stop(&self, name: &UnitName, task: &Task) {
-        self.will_stop(name);
+        self.there.will_stop(name);
         if let Err(error) = self.hands.stop(name).await {
             tracing::error!("Failed to stop Unit({name}): {error}");
             self.metrics.failed(task);
@@ -281,7 +289,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     /// What it says of the unit is taken back only when that is stopped.
     async fn unload(&self, name: &UnitName, task: &Task) {
-        self.will_stop(name);
+        self.there.will_stop(name);
         match self.hands.unload(name).await {
             Ok(Reread::Needed) => self.there.reload_later(),
             Ok(Reread::NotNeeded) => {}

@@ -1,5 +1,7 @@
 //! Leaving the cluster: nothing of it stays on the machine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cluster::registry::Key;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
@@ -16,14 +18,18 @@ impl<S: Store, H: Hands> Agent<S, H> {
     pub async fn purge(&self) {
         let names = self.there.names();
         tracing::info!("stopping and removing {} units", names.len());
+        // One wait for a store that is away: what was said ends by itself.
+        let away = AtomicBool::new(false);
+        let away = &away;
         iter(names)
             .for_each_concurrent(AT_A_TIME, |name| async move {
                 match self.hands.unload(&name).await {
                     Ok(_) => {
                         self.there.gone(&name);
-                        // With the store away, what was said ends by itself.
-                        let patience = self.settings.patience();
-                        timeout(patience, self.give_away(&name)).await.unwrap_or(());
+                        if !away.load(Ordering::Relaxed) {
+                            let given = timeout(self.settings.patience(), self.give_away(&name)).await;
+                            away.fetch_or(given.is_err(), Ordering::Relaxed);
+                        }
                     }
                     Err(error) => tracing::error!("Failed to unload Unit({name}): {error}"),
                 }

@@ -1,18 +1,26 @@
 //! Which units are on this machine, and who is busy with them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster::JobState;
 use cluster::agent::Found;
 use tokio::time::Instant;
-use unit_file::{UnitHash, UnitName};
+use unit_file::{Requirements, UnitFile, UnitHash, UnitName};
 
 use crate::agent::refusals::Refusals;
+use crate::backoff::Backoff;
+use crate::hands::Hands;
 use crate::limits::REFUSED_FOR;
+use crate::settings::Settings;
 
-#[derive(Default)]
-pub struct There(Mutex<Units>);
+/// Called with the units that were launched, by their texts.
+pub type RememberUnits = Arc<dyn Fn(&BTreeMap<UnitName, UnitHash>) + Send + Sync>;
+
+pub struct There {
+    units: Mutex<Units>,
+    remember_units: RememberUnits,
+}
 
 #[derive(Default)]
 struct Units {
@@ -20,6 +28,8 @@ struct Units {
     /// Something that takes long is done with them.
     busy: BTreeSet<UnitName>,
     not_greeted: BTreeSet<UnitName>,
+    /// Adopted units that the fence does not stop, by their texts.
+    unfenced: BTreeSet<UnitName>,
     /// Launched ones, as they were last told.
     told: BTreeMap<UnitName, UnitHash>,
     /// systemd may have read something else than what is there now.
@@ -30,19 +40,56 @@ struct Units {
 }
 
 impl There {
-    fn units(&self) -> MutexGuard<'_, Units> {
-        // invariant: nothing that is done under this lock panics.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn new(remember_units: RememberUnits) -> Self {
+        Self { units: Mutex::default(), remember_units }
     }
 
-    /// Found at the start. Of one that is not known to have been launched, nothing is known.
-    pub fn adopt(&self, name: &UnitName, hash: UnitHash, launched: bool) {
+    fn units(&self) -> MutexGuard<'_, Units> {
+        // invariant: nothing that is done under this lock panics.
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Units of an earlier start run on; what was done with them is not known.
+    pub async fn adopt_all<H: Hands>(&self, hands: &H, settings: &Settings) {
+        let mut backoff = Backoff::new(settings);
+        loop {
+            match hands.found().await {
+                Ok(files) => {
+                    // Where the only one is stopped next, that is a change.
+                    self.units().told.clone_from(&settings.launched);
+                    for (name, file) in files {
+                        let launched = settings.launched.get(&name) == Some(&file.hash());
+                        self.adopt(&name, &file, launched);
+                        if !launched {
+                            // The earlier one may have ended when the file was written, and not read yet.
+                            self.reload_later();
+                        }
+                    }
+                    return;
+                }
+                Err(error) => tracing::error!("looking for units that are here: {error}"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Of one that is not known to have been launched, nothing is known.
+    fn adopt(&self, name: &UnitName, file: &UnitFile, launched: bool) {
         let state = if launched { JobState::Launched } else { JobState::Inactive };
+        let (wanted, _) = Requirements::read(file, name);
         let mut units = self.units();
-        units.found.insert(name.clone(), Found { hash, state });
+        units.found.insert(name.clone(), Found { hash: file.hash(), state });
         if launched {
             units.not_greeted.insert(name.clone());
         }
+        if wanted.outlasts_partition() {
+            units.unfenced.insert(name.clone());
+        }
+    }
+
+    /// Whether it was adopted and is not to be stopped where the machine is cut off.
+    pub fn is_unfenced(&self, name: &UnitName) -> bool {
+        self.units().unfenced.contains(name)
     }
 
     /// Adopted units of which nothing was said yet.
@@ -54,8 +101,21 @@ impl There {
         self.units().not_greeted.remove(name);
     }
 
+    /// Should this fleetd be killed, the next one does not start again what was launched already.
+    pub fn remember(&self) {
+        if let Some(launched) = self.newly_launched() {
+            (self.remember_units)(&launched);
+        }
+    }
+
+    /// What is being stopped is launched no more, also for the next fleetd.
+    pub fn will_stop(&self, name: &UnitName) {
+        self.set_state(name, JobState::Inactive);
+        self.remember();
+    }
+
     /// The units that are launched, with their texts; `None` where they are those of the last time.
-    pub fn newly_launched(&self) -> Option<BTreeMap<UnitName, UnitHash>> {
+    fn newly_launched(&self) -> Option<BTreeMap<UnitName, UnitHash>> {
         let mut units = self.units();
         let launched = units.found.iter().filter(|(_, found)| found.state == JobState::Launched);
         let launched: BTreeMap<_, _> = launched.map(|(name, found)| (name.clone(), found.hash)).collect();
@@ -67,7 +127,9 @@ impl There {
     }
 
     pub fn loaded(&self, name: &UnitName, hash: UnitHash) {
-        self.units().found.insert(name.clone(), Found { hash, state: JobState::Loaded });
+        let mut units = self.units();
+        units.found.insert(name.clone(), Found { hash, state: JobState::Loaded });
+        units.unfenced.remove(name);
     }
 
     /// What could not be loaded or started, and why.
@@ -98,6 +160,7 @@ impl There {
         let mut units = self.units();
         units.found.remove(name);
         units.not_greeted.remove(name);
+        units.unfenced.remove(name);
     }
 
     pub fn is_there(&self, name: &UnitName) -> bool {

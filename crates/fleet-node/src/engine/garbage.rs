@@ -1,39 +1,80 @@
-//! Deletes texts that no unit has had for a day.
+//! Deletes texts that no unit has had for a day, and what is left of destroyed units.
 
 use std::time::Duration;
 
 use cluster::registry::{Garbage, Key};
 use tokio::time::timeout;
-use unit_file::UnitHash;
+use unit_file::{UnitHash, UnitName};
 
 use crate::engine::Engine;
 use crate::limits::{GARBAGE_INTERVAL, SEEN};
 use crate::store::{Only, Store, StoreError};
 
-#[derive(Default)]
+/// The original never deletes a text; who destroyed a unit may submit it again.
+const TEXTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longer than a write of any engine can be on its way.
+const REMAINS_KEPT: Duration = Duration::from_secs(60);
+
 pub struct Collector {
-    garbage: Garbage,
+    texts: Garbage<UnitHash>,
+    remains: Garbage<UnitName>,
     next: Duration,
-    /// Unit files to delete, as of the last scan.
-    old: Vec<UnitHash>,
+    /// To delete, as of the last scan.
+    old_texts: Vec<UnitHash>,
+    old_remains: Vec<UnitName>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            texts: Garbage::new(TEXTS_KEPT),
+            remains: Garbage::new(REMAINS_KEPT),
+            next: Duration::ZERO,
+            old_texts: Vec::new(),
+            old_remains: Vec::new(),
+        }
+    }
 }
 
 impl Collector {
-    /// Deletes one text at most: the lease is renewed between two calls.
+    /// Deletes one text at most, or the remains of one unit: the lease is renewed between two calls.
     pub async fn step<S: Store>(&mut self, engine: &Engine<S>) {
         let now = engine.settings.clock.now();
         if now >= self.next {
             self.next = now + GARBAGE_INTERVAL;
-            let unused: Vec<_> = engine.known.look(|view| view.unused().collect());
-            self.old = self.garbage.step(now, unused);
+            engine.known.look(|view| {
+                self.old_texts = self.texts.step(now, view.unused());
+                self.old_remains = self.remains.step(now, view.remains().cloned());
+            });
         }
-        let Some(hash) = self.old.pop() else { return };
-        match delete(engine, hash).await {
-            Ok(true) => tracing::info!("deleted the text {hash}, which no unit has had for a day"),
-            Ok(false) => {}
-            Err(error) => tracing::debug!("deleting the text {hash}: {error}"),
+        if let Some(name) = self.old_remains.pop() {
+            match delete_remains(engine, &name).await {
+                Ok(()) => tracing::info!("deleted what was left of Unit({name}), which was destroyed"),
+                Err(error) => tracing::debug!("deleting what is left of Unit({name}): {error}"),
+            }
+        } else if let Some(hash) = self.old_texts.pop() {
+            match delete(engine, hash).await {
+                Ok(true) => tracing::info!("deleted the text {hash}, which no unit has had for a day"),
+                Ok(false) => {}
+                Err(error) => tracing::debug!("deleting the text {hash}: {error}"),
+            }
         }
     }
+}
+
+/// Leaves what is written for a new unit of the name meanwhile.
+async fn delete_remains<S: Store>(engine: &Engine<S>, name: &UnitName) -> Result<(), StoreError> {
+    for key in [Key::Target, Key::Pin, Key::Rollout, Key::TargetState].map(|key| key(name.clone())) {
+        let Some(stored) = engine.store.get(&key).await? else { continue };
+        if engine.store.get(&Key::JobObject(name.clone())).await?.is_some() {
+            return Ok(());
+        }
+        match engine.store.delete(&key, Only::Index(stored.index)).await {
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether the text was deleted for good.

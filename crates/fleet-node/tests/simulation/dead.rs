@@ -30,8 +30,7 @@ fn units_go_to_others_in_order() {
         sleep(Duration::from_secs(10)).await;
         let on_it = |world: &World| world.ledger.running().values().filter(|on| on.contains(&2)).count();
         assert!(on_it(&world) > UNITS / 4, "{} units on it", on_it(&world));
-        world.kill(2);
-        world.places[2].machine.crash();
+        world.crash(2).await;
         sleep(TTL * 3).await;
         assert_eq!((world.ledger.running().len(), on_it(&world)), (UNITS, 0));
         let mut refused = world.service.refused();
@@ -74,8 +73,7 @@ fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
         }
         sleep(Duration::from_secs(10) + moment).await;
         assert_eq!(world.ledger.running().len(), 6);
-        world.kill(dies);
-        world.places[dies].machine.crash();
+        world.crash(dies).await;
         let died = Instant::now();
         assert!(world.ledger.running().len() < 6, "nothing was on it");
         while world.ledger.running().len() < 6 {

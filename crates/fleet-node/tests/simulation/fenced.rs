@@ -10,6 +10,27 @@ use unit_file::{UnitFile, UnitName};
 use crate::restless::in_virtual_time;
 use crate::world::{TTL, World};
 
+/// What it claimed to have launched, other machines have launched since. The cut ends at any moment of a try to say it again.
+#[test]
+fn a_machine_that_comes_back_claims_nothing_of_what_was_taken_over() {
+    for tenths in (0..40).step_by(3) {
+        in_virtual_time(async move {
+            let world = World::at_rest(3, 12).await;
+            world.set_cut(0, true);
+            sleep(TTL * 3 + Duration::from_millis(tenths * 100)).await;
+            assert_eq!(world.faults(), Vec::<String>::new());
+            world.set_cut(0, false);
+            for _ in 0..600 {
+                sleep(Duration::from_millis(100)).await;
+                let view = world.view();
+                let launched = |name: &UnitName| view.current_state(name) == Some(JobState::Launched);
+                let others: Vec<_> = view.unit_names().filter(|name| !launched(name)).collect();
+                assert!(others.is_empty(), "not launched: {others:?}");
+            }
+        });
+    }
+}
+
 /// fleetd has only loaded the service: a timer of the cluster starts it. Both go to another machine, where the timer starts
 /// the service, too.
 #[test]

@@ -1,8 +1,10 @@
-//! Texts that no unit has had for a day are deleted.
+//! What nothing refers to any more is deleted.
 
 use std::time::Duration;
 
 use cluster::JobState;
+use cluster::registry::Key;
+use fleet_node::{Only, Store as _};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
@@ -41,5 +43,26 @@ fn a_text_that_comes_into_use_while_it_is_deleted_stays() {
         requests.create(&name, &file, JobState::Inactive).await.unwrap();
         sleep(Duration::from_secs(10)).await;
         assert!(world.view().file(&name).is_some(), "its text is gone: {:?}", world.service.shown());
+    });
+}
+
+/// A write of the engine that was on its way binds the next unit of the name to a machine.
+#[test]
+fn what_is_left_of_a_destroyed_unit_is_deleted() {
+    in_virtual_time(async {
+        let world = World::at_rest(1, 1).await;
+        let requests = world.places[0].node.as_ref().unwrap().requests();
+        let name = UnitName::parse("gone.service").unwrap();
+        for (key, value) in [(Key::Target(name.clone()), "m1"), (Key::Pin(name.clone()), "m1")] {
+            requests.store.put(&key, value, None, Only::Always).await.unwrap();
+        }
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(world.view().remains().count(), 1);
+        sleep(Duration::from_secs(180)).await;
+        let left: Vec<_> =
+            world.service.shown().into_iter().filter(|(path, _)| path.contains("gone.service")).collect();
+        assert_eq!(left, []);
+        // What a unit has stays.
+        assert_eq!(world.view().units().filter(|unit| unit.target.is_some()).count(), 1);
     });
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use cluster::RefusalScope;
-use fleet_node::{Hands, HandsChange, HandsError, Memory, Reread, SystemdState};
+use fleet_node::{Hands, HandsChange, HandsError, Memory, RememberUnits, Reread, SystemdState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitHash, UnitName};
@@ -64,6 +64,11 @@ impl Machine {
             memory: Arc::default(),
             launched: Arc::default(),
         }
+    }
+
+    pub fn remember_units(&self) -> RememberUnits {
+        let launched = self.launched.clone();
+        Arc::new(move |now| launched.lock().unwrap().clone_from(now))
     }
 
     fn systemd(&self) -> MutexGuard<'_, Systemd> {

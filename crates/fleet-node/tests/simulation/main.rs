@@ -17,6 +17,7 @@ mod garbage;
 mod lan;
 mod ledger;
 mod machine;
+mod place;
 mod refused;
 mod restarts;
 mod restless;

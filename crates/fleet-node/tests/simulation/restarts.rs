@@ -20,7 +20,7 @@ fn units_run_on_while_their_fleetd_is_another_one() {
             world.kill(number);
             sleep(Duration::from_secs(3)).await;
             assert_eq!(world.ledger.running(), before, "{number} was killed");
-            world.start(number);
+            world.start_again(number).await;
             sleep(TTL * 2).await;
             assert_eq!(world.ledger.running(), before, "{number} was killed and is back");
             world.places[number].node.take().unwrap().stop(false).await;
@@ -32,5 +32,25 @@ fn units_run_on_while_their_fleetd_is_another_one() {
         }
         assert_eq!(world.ledger.starts(), UNITS);
         assert_eq!(world.faults(), Vec::<String>::new());
+    });
+}
+
+/// A fleetd that does not start again, for a configuration that is wrong, say: other machines take its units over.
+#[test]
+fn units_of_a_machine_without_fleetd_run_nowhere_else_before_they_are_stopped() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::at_rest(2, UNITS).await;
+        let on_first = |world: &World| world.ledger.running().values().filter(|on| on.contains(&0)).count();
+        assert_ne!(on_first(&world), 0);
+        world.kill(0);
+        sleep(TTL * 3).await;
+        assert_eq!((on_first(&world), world.ledger.running().len()), (0, UNITS));
+        assert_eq!(world.faults(), Vec::<String>::new());
+        // It comes back.
+        world.start_again(0).await;
+        sleep(TTL).await;
+        assert_eq!((world.ledger.running().len(), world.faults()), (UNITS, Vec::new()));
     });
 }

@@ -8,26 +8,17 @@ use std::time::Duration;
 use cluster::registry::View;
 use cluster::schedule::Standing;
 use cluster::{Cordon, JobState, MachineId};
-use fleet_node::{Chance, Metrics, Node, Requests, Settings, World as Parts};
+use fleet_node::{Alone, Chance, Metrics, Node, Requests, Settings, World as Parts, keep_fence};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
 use crate::lan::Lan;
 use crate::ledger::Ledger;
-use crate::machine::Machine;
+use crate::place::Place;
 use crate::store::{Link, Service};
 use crate::wall_clock;
 
 pub const TTL: Duration = Duration::from_secs(30);
-
-/// One machine with what is on it.
-pub struct Place {
-    pub id: String,
-    pub machine: Machine,
-    pub link: Link,
-    pub node: Option<Node<Link, Machine>>,
-    starts: Vec<String>,
-}
 
 pub struct World {
     pub service: Service,
@@ -79,13 +70,7 @@ impl World {
         tokio::spawn(service.clone().keep_time());
         let ledger = if told { Ledger::told(Instant::now()) } else { Ledger::default() };
         let places = (0..machines)
-            .map(|number| Place {
-                id: format!("{number:02}aabbccddeeff00112233445566{number:04}"),
-                machine: Machine::new(number, ledger.clone(), chance.fork()),
-                link: Link::to(&service),
-                node: None,
-                starts: Vec::new(),
-            })
+            .map(|number| Place::new(number, ledger.clone(), Link::to(&service), chance.fork()))
             .collect();
         Self {
             service,
@@ -123,14 +108,12 @@ impl World {
         }
     }
 
-    pub fn start(&mut self, number: usize) {
-        let start = self.starts.fetch_add(1, Ordering::Relaxed);
-        let place = &mut self.places[number];
-        let instance = format!("start-{start}");
-        let mut rng = fastrand::Rng::with_seed(start);
+    fn settings(&self, number: usize, instance: String) -> Settings {
+        let place = &self.places[number];
+        let mut rng = fastrand::Rng::with_seed(self.starts.load(Ordering::Relaxed));
         let shares = (0..64).map(|_| rng.f64()).collect::<Vec<_>>();
         let next = AtomicU64::new(0);
-        let settings = Settings {
+        Settings {
             me: MachineId::new(&place.id),
             public_ip: {
                 let id = place.id.clone();
@@ -143,22 +126,29 @@ impl World {
             engine_interval: Duration::from_secs(2),
             disable_engine: false,
             disable_watches: false,
-            instance: instance.clone(),
+            instance,
             earlier_instances: place.starts.clone(),
             remembered: place.machine.memory.lock().unwrap().clone(),
             launched: place.machine.launched.lock().unwrap().clone(),
             clock: wall_clock::of_machine(self.begun),
             chance: Chance(Arc::new(move || shares[next.fetch_add(1, Ordering::Relaxed) as usize % 64])),
-        };
+        }
+    }
+
+    pub fn start(&mut self, number: usize) {
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let instance = format!("start-{start}");
+        let settings = self.settings(number, instance.clone());
+        let place = &mut self.places[number];
         place.starts.push(instance);
-        let (memory, launched) = (place.machine.memory.clone(), place.machine.launched.clone());
+        let memory = place.machine.memory.clone();
         let parts = Parts {
             store: place.link.clone(),
             patient_store: place.link.patient(settings.pause()),
             hands: place.machine.clone(),
             peers: self.lan.of(&place.id),
             remember: Arc::new(move |now: &fleet_node::Memory| *memory.lock().unwrap() = Some(now.clone())),
-            remember_units: Arc::new(move |now| launched.lock().unwrap().clone_from(now)),
+            remember_units: place.machine.remember_units(),
             alive: Arc::new(|| ()),
         };
         let node = Node::start(settings, Arc::new(Metrics::new().unwrap()), parts);
@@ -166,10 +156,29 @@ impl World {
         place.node = Some(node);
     }
 
-    /// As SIGKILL: its parts end where they are, units run on.
+    /// As SIGKILL: its parts end where they are, units run on, and systemd starts the fence.
     pub fn kill(&mut self, number: usize) {
         self.lan.unplug(&self.places[number].id);
         self.places[number].node = None;
+        let settings = self.settings(number, String::new());
+        let place = &mut self.places[number];
+        let hands = place.machine.clone();
+        let alone =
+            Alone { hands, peers: self.lan.of(&place.id), remember_units: place.machine.remember_units() };
+        place.fence.spawn(keep_fence(settings, alone));
+    }
+
+    /// The next fleetd: the fence has ended when it starts.
+    pub async fn start_again(&mut self, number: usize) {
+        self.places[number].fence.shutdown().await;
+        self.start(number);
+    }
+
+    /// The power is cut.
+    pub async fn crash(&mut self, number: usize) {
+        self.kill(number);
+        self.places[number].fence.shutdown().await;
+        self.places[number].machine.crash();
     }
 
     /// Any node that has the store does for the operators.
@@ -201,14 +210,13 @@ impl World {
             3 => {
                 self.tell(&format!("kill fleetd of {number}"));
                 self.kill(number);
-                // systemd starts it again.
-                sleep(Duration::from_millis(self.chance.u64(50..10_000))).await;
-                self.start(number);
+                // systemd starts it again, sooner or later.
+                sleep(Duration::from_millis(self.chance.u64(50..90_000))).await;
+                self.start_again(number).await;
             }
             4 => {
                 self.tell(&format!("crash {number}"));
-                self.kill(number);
-                self.places[number].machine.crash();
+                self.crash(number).await;
                 sleep(Duration::from_millis(self.chance.u64(500..90_000))).await;
                 self.start(number);
             }

@@ -52,6 +52,13 @@ pub struct Requirements {
     pub stop_on_partition: bool,
 }
 
+impl Requirements {
+    /// Whether the unit runs on where its machine is cut off: no other machine takes it over, or the unit allows that.
+    pub fn outlasts_partition(&self) -> bool {
+        self.global || !self.stop_on_partition
+    }
+}
+
 impl Default for Requirements {
     /// Of a unit without any: on any one machine.
     fn default() -> Self {

@@ -1,0 +1,83 @@
+//! `fleetd fence`, which fleet-fence.service runs while fleetd does not: units are stopped before another machine may start
+//! them. All that it needs was written to /run/fleet by the last fleetd, so that no error of a configuration is in its way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use daemon::Stop;
+use fleet_config::VERSION;
+use fleet_node::{Alone, Chance, Settings, keep_fence};
+use systemd_units::{Bus, Units};
+use tokio::time::timeout;
+use unit_file::UnitName;
+
+use crate::hands::Systemd;
+use crate::machine;
+use crate::memory::{FenceSettings, Kept};
+use crate::peers::Asker;
+use crate::process::{folder, log_targets};
+
+const SERVICE: &str = "fleet-fence.service";
+/// For that service to end.
+const ENDED: Duration = Duration::from_secs(5);
+
+pub fn run() -> anyhow::Result<()> {
+    daemon::log::start("fleetd", log_targets(false))?;
+    let kept = Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet")));
+    let (Some(memory), Some(fence)) = (kept.contact(), kept.fence()) else {
+        tracing::info!("fleetd was not in a cluster since this machine started: there is nothing to fence");
+        return Ok(());
+    };
+    let FenceSettings { ttl, partition_port, units_directory, systemd_user } = fence;
+    let settings = Settings {
+        me: machine::id()?,
+        ttl,
+        remembered: Some(memory),
+        launched: kept.units(),
+        clock: machine::clock(),
+        chance: Chance(Arc::new(fastrand::f64)),
+        version: VERSION.to_owned(),
+        // Of a node alone.
+        public_ip: Arc::new(String::new),
+        metadata: BTreeMap::new(),
+        capacity: cluster::Capacity::default(),
+        engine_interval: ttl,
+        disable_engine: true,
+        disable_watches: true,
+        instance: String::new(),
+        earlier_instances: Vec::new(),
+    };
+    let bus = if systemd_user { Bus::Session } else { Bus::System };
+    let alone = Alone {
+        hands: Systemd(Units::open(&units_directory, bus).context("the folder of units")?),
+        peers: Asker { port: partition_port },
+        remember_units: Arc::new(move |units: &_| {
+            if let Err(error) = kept.write_units(units) {
+                tracing::warn!("what the next start has to know: {error:#}");
+            }
+        }),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("threads")?;
+    runtime.block_on(async {
+        let stop = Stop::by_signal()?;
+        tokio::select! {
+            () = keep_fence(settings, alone) => tracing::info!("this machine has no unit of the cluster"),
+            () = stop.wait() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Ends the service, so that a node that is about to start knows which units still run. A service that cannot be ended
+/// stops units of a machine that is in the cluster again.
+pub async fn end(units: &Units) {
+    // invariant: it is a unit's name.
+    let Ok(service) = UnitName::parse(SERVICE) else { return };
+    match timeout(ENDED, units.stop(&service)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("Failed to stop {SERVICE}: {error}"),
+        Err(_) => tracing::warn!("{SERVICE} did not stop within {ENDED:?}"),
+    }
+}
