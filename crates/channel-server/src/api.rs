@@ -203,13 +203,14 @@ fn operate(fleet: &mut Fleet, call: &Call<'_>) -> Result<Value, ApiError> {
             let (channel, point) = (track(channel)?, read::<Point>(body)?);
             fleet.ensure_channel(app, &channel, now)?;
             fleet.point(app, &channel, point.version.as_ref(), now)?;
+            return Ok(with_paused(fleet, app, &channel, json!({ "ok": true })));
         }
         ("DELETE", ["apps", app, "channels", channel]) => fleet.remove_channel(app, &track(channel)?, now)?,
         ("POST", ["apps", app, "channels", channel, "promote"]) => {
             let (channel, from) = (track(channel)?, read::<Promote>(body)?.from);
             fleet.ensure_channel(app, &channel, now)?;
             let version = fleet.promote(app, &from, &channel, now)?;
-            return Ok(json!({ "ok": true, "version": version }));
+            return Ok(with_paused(fleet, app, &channel, json!({ "ok": true, "version": version })));
         }
         ("PUT", ["apps", app, "channels", channel, "floors", floor]) => {
             fleet.add_floor(app, &track(channel)?, &version(floor)?, now)?;
@@ -276,20 +277,36 @@ async fn publish(server: &Arc<Server>, app: &str, publish: Publish) -> Result<Va
     });
     let package = finished.await.map_err(|_| ApiError::BrokeOff)??;
     let version = package.version.clone();
+    let answer = json!({ "ok": true, "version": version, "channel": publish.channel });
     let (done, urgent) = {
         let mut fleet = server.fleet.lock();
         let done = fleet.add_package(&place.app, package).and_then(|()| match &publish.channel {
             Some(channel) => {
                 fleet.ensure_channel(&place.app, channel, now())?;
-                fleet.point(&place.app, channel, Some(&version), now())
+                fleet.point(&place.app, channel, Some(&version), now())?;
+                Ok(with_paused(&fleet, &place.app, channel, answer))
             }
-            None => Ok(()),
+            None => Ok(answer),
         });
         (done, server.changed(&mut fleet))
     };
     server.keep(urgent).await?;
-    done?;
-    Ok(json!({ "ok": true, "version": version, "channel": publish.channel }))
+    Ok(done?)
+}
+
+/// With the groups that take from the channel and get nothing of it: a new version does not lift a pause.
+fn with_paused(fleet: &Fleet, app: &str, channel: &Track, mut answer: Value) -> Value {
+    let groups = fleet.app(app).into_iter().flat_map(|(_, app)| app.groups.values());
+    let of_channel = groups.map(|state| &state.group).filter(|group| group.channel == *channel);
+    let paused = of_channel.filter_map(|group| {
+        let paused = group.paused.as_ref()?;
+        Some(json!({ "group": group.track.to_string(), "why": paused.why }))
+    });
+    let paused: Vec<Value> = paused.collect();
+    if !paused.is_empty() {
+        answer["paused"] = paused.into();
+    }
+    answer
 }
 
 /// A set of keys that machines are to follow. Also says whether the online key is one of its channel keys: where not,

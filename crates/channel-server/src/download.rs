@@ -1,8 +1,13 @@
 //! `/files/APP/GROUP/VERSION/NAME`: what an offer is made of, and the sets of keys, whole or from where it broke off; and
 //! `/files/APP/GROUP/timestamp.json`: what the channel has now, for who makes new machines.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE,
     LOCATION, RANGE, RETRY_AFTER,
@@ -11,12 +16,13 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 use release::{Digest, FileName, files};
 use rollout::Track;
 use semver::Version;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 use crate::body::{Answer, Body, text};
 use crate::current::current;
-use crate::files::send;
-use crate::limits::PIECES;
+use crate::limits::{PIECE, PIECE_TIME, PIECES};
 use crate::place::Place;
 use crate::range::{Part, part};
 use crate::server::{Server, now};
@@ -150,7 +156,7 @@ async fn serve(
         let (sender, pieces) = mpsc::channel(PIECES);
         let metrics = server.metrics.clone();
         tokio::task::spawn_blocking(move || {
-            metrics.sent_bytes.inc_by(send(&path, from, to, &sender));
+            metrics.sent_bytes.inc_by(send(&path, from, to, &sender, PIECE_TIME));
             drop(place);
         });
         *answer.body_mut() = Body::Stream { pieces, left: Some(to - from) };
@@ -172,5 +178,73 @@ async fn serve(
 fn put(answer: &mut Answer, name: hyper::header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().insert(name, value);
+    }
+}
+
+/// Sends the part of a file, until the end, until nobody wants it any more, or until who does takes none of it for
+/// `patience`. Blocks; needs a tokio runtime.
+fn send(
+    path: &Path,
+    from: u64,
+    to: u64,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+    patience: Duration,
+) -> u64 {
+    let mut sent = 0;
+    let runtime = Handle::current();
+    let mut read = || -> io::Result<()> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut left = to - from;
+        while left > 0 {
+            let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
+            file.read_exact(&mut piece)?;
+            left -= piece.len() as u64;
+            sent += piece.len() as u64;
+            let taken = pieces.send_timeout(Ok(piece.into()), patience);
+            match runtime.block_on(taken) {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(_)) => break,
+                // Its place is somebody else's. The connection ends with too few bytes.
+                Err(SendTimeoutError::Timeout(_)) => {
+                    tracing::debug!(path = %path.display(), "a client took nothing for {patience:?}");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = read() {
+        tracing::warn!(%error, path = %path.display(), "a file of a release could not be read");
+        // The connection breaks, so that nobody takes what came for all.
+        if runtime.block_on(pieces.send_timeout(Err(error), patience)).is_err() {
+            tracing::debug!("nobody waited for the rest");
+        }
+    }
+    sent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many clients that stand still would end all downloads.
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_gives_its_place_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usr.full");
+        std::fs::write(&path, vec![7; PIECE * 3]).unwrap();
+        let (sender, mut pieces) = mpsc::channel(1);
+        let end = PIECE as u64 * 3;
+        let sending =
+            tokio::task::spawn_blocking(move || send(&path, 0, end, &sender, Duration::from_millis(20)));
+        // It takes one piece, the next one waits in the channel, and the third one finds no room.
+        assert_eq!(pieces.recv().await.unwrap().unwrap().len(), PIECE);
+        sending.await.unwrap();
+        let mut left = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            left.push(piece.unwrap().len());
+        }
+        assert_eq!(left, [PIECE]);
     }
 }

@@ -4,7 +4,7 @@
 //! and its digest was seen to match.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -359,32 +359,4 @@ fn package(
         banned: None,
         blacklist: std::collections::BTreeSet::new(),
     }
-}
-
-/// Sends the part of a file, until the end or until nobody wants it any more.
-pub fn send(path: &Path, from: u64, to: u64, pieces: &mpsc::Sender<io::Result<Bytes>>) -> u64 {
-    let mut sent = 0;
-    let mut read = || -> io::Result<()> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(from))?;
-        let mut left = to - from;
-        while left > 0 {
-            let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
-            file.read_exact(&mut piece)?;
-            left -= to_u64(piece.len());
-            sent += to_u64(piece.len());
-            if pieces.blocking_send(Ok(piece.into())).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    if let Err(error) = read() {
-        tracing::warn!(%error, path = %path.display(), "a file of a release could not be read");
-        // The connection breaks, so that nobody takes what came for all.
-        if pieces.blocking_send(Err(error)).is_err() {
-            tracing::debug!("nobody waited for the rest");
-        }
-    }
-    sent
 }

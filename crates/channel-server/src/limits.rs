@@ -6,7 +6,7 @@ pub const CONNECTIONS: usize = 4096;
 pub const HEAD_TIME: Duration = Duration::from_secs(30);
 /// For a request's body, but for the files of a release.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
-/// Between two pieces of a file that is sent here.
+/// Between two pieces of a file that is sent, in either direction.
 pub const PIECE_TIME: Duration = Duration::from_secs(60);
 /// At the end, answers that are being written get so long.
 pub const GRACE: Duration = Duration::from_secs(5);

@@ -132,6 +132,10 @@ fn a_channel_says_what_it_has() {
     assert_eq!(get("keelson/alpha/timestamp.json"), nothing);
     server.publish("2.0.0", "alpha", &signer);
     server.done("POST", "/api/apps/keelson/groups/alpha/pause", r#"{"why":"a test"}"#);
+    // A version that is published then reaches nobody, which is said.
+    let pointed = server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
+    assert_eq!(pointed["paused"][0]["group"], "alpha");
+    assert_eq!(pointed["paused"][0]["why"], "a test");
     let word = get("keelson/alpha/timestamp.json");
     let signature = get("keelson/alpha/timestamp.json.sig").1;
     let mut online = Keys::default();

@@ -91,6 +91,16 @@ fn a_reset_is_not_asked_for_unconfirmed() {
     assert!(machine.root().join(variable).exists());
 }
 
+/// The lock would stay with an id that does not come back.
+#[test]
+fn a_machine_that_may_hold_the_reboot_lock_is_not_reset_unasked() {
+    let lock = ("var/lib/locksmith/lock-requested", "");
+    let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", ""), lock]);
+    check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 1, "hint: locksmithctl unlock");
+    let reset = machine.call("keelson-reset", &["--yes", "--no-reboot", "--ignore-lock"]);
+    check(&reset, 0, "the next boot resets this machine");
+}
+
 #[test]
 fn a_container_can_not_be_reset() {
     let machine = Machine::new(&[("run/systemd/container", "systemd-nspawn\n")]);

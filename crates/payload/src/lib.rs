@@ -23,7 +23,7 @@ pub use frame::FrameError;
 pub use index::{Image, Index, IndexError, Kind, OldImage, OldRange, Segment};
 pub use opened::ReadError;
 pub use pack::{Input, Old, Options, PackError, Packed, Packing, THOROUGH, pack, pack_delta};
-pub use place::{FromDisk, GrowingFile, Partition, ReadAt, Target};
+pub use place::{FromDisk, GrowingFile, Partition, ReadAt, Target, sync_and_forget};
 pub use read_back::{Expected, ReadBackError, read_back, read_back_tree};
 pub use release::Digest;
 pub use source::{Source, TransferError};

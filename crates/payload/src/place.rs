@@ -133,7 +133,7 @@ impl Target for GrowingFile {
 }
 
 /// What is on the disk need not stay in memory: nothing reads it before the next boot but whoever checks the disk.
-fn sync_and_forget(file: &File) -> io::Result<()> {
+pub fn sync_and_forget(file: &File) -> io::Result<()> {
     file.sync_data()?;
     fadvise(file, 0, None, Advice::DontNeed)?;
     Ok(())

@@ -29,7 +29,10 @@ impl Fleet {
         if event.result == EventResult::ERROR {
             let code = event.error.unwrap_or(ErrorCode(1));
             return match ErrorCode(code.code()) {
-                ErrorCode::IGNORED_PER_POLICY | ErrorCode::DEFERRED_PER_POLICY => {
+                // A network that breaks off says nothing of the version.
+                ErrorCode::IGNORED_PER_POLICY
+                | ErrorCode::DEFERRED_PER_POLICY
+                | ErrorCode::DOWNLOAD_TRANSFER => {
                     self.declined(id, track, machine, Some(code), now);
                 }
                 _ => self.failed(id, track, machine, code, now),
@@ -68,8 +71,8 @@ impl Fleet {
         }
     }
 
-    /// The machine does not take the version that it was granted: it is held, or its policy forbids it. Its place is free again,
-    /// and this is neither an attempt nor a failure of the version.
+    /// The machine does not take the version that it was granted: it is held, its policy forbids it, or the version did not reach
+    /// it. Its place is free again, and this is neither an attempt nor a failure of the version.
     fn declined(&mut self, id: &str, track: &Track, machine: &Arc<str>, code: Option<ErrorCode>, now: u64) {
         let Some(app) = self.apps.get_mut(id) else { return };
         let declined = app.change(machine, |machine| {

@@ -37,6 +37,28 @@ fn a_version_that_machines_reject_has_not_failed() {
     assert_eq!(world.group().rollout.as_ref().unwrap().attempted, 1);
 }
 
+/// A building without a network, say.
+#[test]
+fn downloads_that_break_off_stop_no_version() {
+    let policy = Policy {
+        max_failures: Some(1),
+        failure_percent: 1,
+        max_in_progress: Some(1),
+        safe_mode: true,
+        ..Policy::default()
+    };
+    let mut world = World::new(policy);
+    for machine in ["a", "b", "c"] {
+        assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
+        world.fail(machine, "1.0.0", ErrorCode::DOWNLOAD_TRANSFER);
+        assert_eq!(world.machine(machine).status, Status::Error);
+    }
+    let rollout = world.group().rollout.as_ref().unwrap();
+    assert_eq!((rollout.attempted, rollout.failed, world.group().paused.is_some()), (0, 0, false));
+    // It is offered again.
+    assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
+}
+
 #[test]
 fn a_held_machine_takes_no_place_and_pauses_nothing() {
     let mut world = World::new(Policy { safe_mode: true, timeout: 3600, ..Policy::default() });

@@ -229,11 +229,11 @@ fn failures_pause_the_group_and_a_version_that_was_given_up_does_not_come_again(
         assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
         world.install(machine, "1.0.0");
     }
-    world.fail("a", "1.0.0", ErrorCode(0x1000_0009));
+    world.fail("a", "1.0.0", ErrorCode(0x1000_000a));
     assert_eq!((world.machine("a").status, world.group().paused.is_some()), (Status::Error, false));
     // Trying again is its right, failing again is nothing new.
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
-    world.fail("a", "1.0.0", ErrorCode(9));
+    world.fail("a", "1.0.0", ErrorCode::PAYLOAD_HASH_MISMATCH);
     assert_eq!(world.group().paused, None);
     // Its time is over, since it was long on its way; it is heard nevertheless.
     world.now += 3600;
@@ -243,7 +243,7 @@ fn failures_pause_the_group_and_a_version_that_was_given_up_does_not_come_again(
     assert_eq!(world.check("e", "1.0.0"), Err(Reason::Paused));
     let told = world.told();
     assert!(
-        told.contains(&"a failed with 2.0.0: error 9 DownloadTransferError (268435465 sent: own server)"),
+        told.contains(&"a failed with 2.0.0: error 10 PayloadHashMismatchError (268435466 sent: own server)"),
         "{told:?}"
     );
     assert!(told.contains(&"b booted 2.0.0 and went back"));
@@ -262,7 +262,7 @@ fn failures_pause_the_group_and_a_version_that_was_given_up_does_not_come_again(
 fn a_machine_that_succeeds_after_all_has_not_failed() {
     let mut world = World::new(Policy::default());
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
-    world.fail("a", "1.0.0", ErrorCode(9));
+    world.fail("a", "1.0.0", ErrorCode::PAYLOAD_HASH_MISMATCH);
     assert_eq!(world.group().rollout.as_ref().unwrap().failed, 1);
     assert_eq!(world.check("a", "1.0.0"), Ok("2.0.0".into()));
     assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Err(Reason::UpToDate));
@@ -274,7 +274,7 @@ fn a_machine_that_succeeds_after_all_has_not_failed() {
 fn events_of_updates_that_nobody_gave_are_dropped() {
     let mut world = World::new(Policy::default());
     world.install("a", "1.0.0");
-    world.fail("a", "1.0.0", ErrorCode(9));
+    world.fail("a", "1.0.0", ErrorCode::PAYLOAD_HASH_MISMATCH);
     world.fail("a", "1.0.0", ErrorCode::ROLLBACK);
     let machine = world.machine("a").clone();
     assert_eq!((machine.status, machine.given_up.len()), (Status::Undefined, 0));

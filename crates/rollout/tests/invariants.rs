@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => machine.clone().prop_map(Step::CheckOnDemand),
         3 => machine.clone().prop_map(Step::Reboot),
         5 => (machine.clone(), prop::sample::select(vec![3, 13, 14, 800]),
-            prop::sample::select(vec![0_u32, 1, 2, 9]), prop::sample::select(vec![9_u32, 35, 36, 44, 0x1000_0009]))
+            prop::sample::select(vec![0_u32, 1, 2, 9]), prop::sample::select(vec![9_u32, 35, 36, 44, 0x1000_000a]))
             .prop_map(|(machine, kind, result, code)| Step::Event(machine, kind, result, code)),
         3 => (1_u64..900).prop_map(Step::Wait),
         1 => (1_u64..5000).prop_map(Step::Back),

@@ -42,7 +42,7 @@ fn after_a_pause_failures_count_anew() {
     let mut world = World::new(Policy { max_failures: Some(2), failure_percent: 50, ..Policy::default() });
     let fail = |world: &mut World, machine: &str| {
         assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));
-        world.fail(machine, "1.0.0", ErrorCode(0x1000_0009));
+        world.fail(machine, "1.0.0", ErrorCode(0x1000_000a));
     };
     for machine in ["c", "d", "e", "f"] {
         assert_eq!(world.check(machine, "1.0.0"), Ok("2.0.0".into()));

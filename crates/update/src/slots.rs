@@ -53,8 +53,8 @@ pub enum Step {
     NameSlot { slot: char, root_hash: Digest },
     /// Disarmed, renamed, armed.
     PlaceEntry { from: String, to: String },
-    /// The boot image of what runs gets another count. It is never disarmed: a cut leaves it under one name or the
-    /// other.
+    /// The boot image of what runs, or of a version that was good, gets another count. It is never disarmed: a cut leaves it
+    /// under one name or the other.
     CountEntry { from: String, to: String },
 }
 
@@ -167,7 +167,7 @@ impl Machine {
         let mut steps = Vec::new();
         if other.name.is_bad() {
             let again = Name::new(&other.name.id, &other.name.version);
-            steps.push(Step::PlaceEntry { from: other.name.to_string(), to: again.to_string() });
+            steps.push(Step::CountEntry { from: other.name.to_string(), to: again.to_string() });
         }
         if other.name.version < running.name.version {
             steps.push(step_back(&running.name));

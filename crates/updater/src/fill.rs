@@ -10,7 +10,7 @@ use omaha::ErrorCode;
 use payload::verity::{Parameters, Tree, VerityError};
 use payload::{
     Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
-    read_back, read_back_tree,
+    read_back, read_back_tree, sync_and_forget,
 };
 use release::{Digest, Payload, Release};
 use update::method::Method;
@@ -74,8 +74,9 @@ impl Target for Slot {
         self.file.write_all_at(bytes, self.offset + offset)
     }
 
+    /// After a write error a second attempt must not find in the page cache what the disk does not have.
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        sync_and_forget(&self.file)
     }
 
     fn finish(&self, _size: u64) -> io::Result<()> {

@@ -153,11 +153,15 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Verb::Promote { from, to, common } => {
             let server = open(context, common)?;
             let promoted = server.post(&["channels", to, "promote"], &json!({ "from": from }));
-            promoted.with_context(|| format!("cannot promote {from} to {to}"))?
+            let promoted = promoted.with_context(|| format!("cannot promote {from} to {to}"))?;
+            note_paused(context, &promoted);
+            promoted
         }
         Verb::Set { channel, version, common } => {
             let set = open(context, common)?.put(&["channels", channel], &json!({ "version": version }));
-            set.with_context(|| format!("cannot let {channel} have {version}"))?
+            let set = set.with_context(|| format!("cannot let {channel} have {version}"))?;
+            note_paused(context, &set);
+            set
         }
         Verb::Pause { group, why, common } => {
             open(context, common)?.post(&["groups", group, "pause"], &json!({ "why": why }))?
@@ -177,6 +181,17 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         output::print_json(&done)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A new version does not lift a pause: says so of the groups that the server names.
+pub fn note_paused(context: &Context, pointed: &Value) {
+    for paused in pointed["paused"].as_array().into_iter().flatten() {
+        let word = |key: &str| paused[key].as_str().unwrap_or_default();
+        let (group, why) = (word("group"), word("why"));
+        context.progress.note(&format!(
+            "group {group} is paused ({why}): its machines get nothing until `cargo keelson channel resume {group}`"
+        ));
+    }
 }
 
 fn open(context: &Context, common: &Common) -> anyhow::Result<UpdateServer> {

@@ -40,12 +40,16 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         Some(folder) => send(context, &server, flags, folder),
         None => {
             let point = server.put(&["channels", &flags.channel], &json!({ "version": flags.what }));
-            point.map(|_| json!({ "version": flags.what }))
+            point.map(|mut pointed| {
+                pointed["version"] = json!(flags.what);
+                pointed
+            })
         }
     };
     let mut published =
         published.with_context(|| format!("cannot publish {} to {}", flags.what, flags.channel))?;
     published["channel"] = json!(flags.channel);
+    super::channel::note_paused(context, &published);
     if context.json {
         output::print_json(&published)?;
     } else {

@@ -10,6 +10,8 @@ use crate::root::Root;
 
 const FOLDER: &str = "/var/lib/keelson/health";
 const FILE: &str = "good.json";
+/// The one before, for when the other is damaged.
+const BEFORE: &str = "good-before.json";
 const MODE: u32 = 0o644;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,19 +32,24 @@ pub enum GoodBootError {
     Json(#[source] serde_json::Error),
 }
 
-/// None where there was none yet. What can not be read is told, and counts as none: a file must not make every boot
-/// a bad one.
+/// None where there was none yet. What cannot be read is returned as a text, and the good boot before counts; where there is
+/// none either, a file does not make every boot a bad one.
 pub fn read(root: &Root) -> (Option<GoodBoot>, Option<String>) {
-    let path = root.at(FOLDER).join(FILE);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return (None, None),
-        Err(error) => return (None, Some(format!("can not read {FOLDER}/{FILE}: {error}"))),
-    };
-    match serde_json::from_slice(&text) {
-        Ok(boot) => (Some(boot), None),
-        Err(error) => (None, Some(format!("{FOLDER}/{FILE} is no good boot: {error}"))),
+    match read_file(root, FILE) {
+        Ok(boot) => (boot, None),
+        Err(error) => (read_file(root, BEFORE).ok().flatten(), Some(error)),
     }
+}
+
+fn read_file(root: &Root, file: &str) -> Result<Option<GoodBoot>, String> {
+    let text = match fs::read(root.at(FOLDER).join(file)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read {FOLDER}/{file}: {error}")),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| format!("{FOLDER}/{file} is no good boot: {error}"))
 }
 
 pub fn write(root: &Root, boot: &GoodBoot) -> Result<(), GoodBootError> {
@@ -50,6 +57,10 @@ pub fn write(root: &Root, boot: &GoodBoot) -> Result<(), GoodBootError> {
     text.push(b'\n');
     let folder = root.at(FOLDER);
     fs::create_dir_all(&folder).map_err(GoodBootError::Write)?;
+    if let Ok(Some(before)) = read_file(root, FILE) {
+        let before = serde_json::to_vec_pretty(&before).map_err(GoodBootError::Json)?;
+        replace(&folder.join(BEFORE), &before, MODE).map_err(GoodBootError::Write)?;
+    }
     replace(&folder.join(FILE), &text, MODE).map_err(GoodBootError::Write)
 }
 
@@ -58,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_what_is_damaged_counts_as_none() {
+    fn what_was_written_is_read_and_of_what_is_damaged_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert_eq!(read(&root), (None, None));
@@ -69,10 +80,20 @@ mod tests {
             online: Some(true),
         };
         write(&root, &boot).unwrap();
-        assert_eq!(read(&root), (Some(boot), None));
-        fs::write(root.at(FOLDER).join(FILE), "{\"boot_id\":").unwrap();
-        let (none, told) = read(&root);
+        assert_eq!(read(&root), (Some(boot.clone()), None));
+        let damage = || fs::write(root.at(FOLDER).join(FILE), "{\"boot_id\":").unwrap();
+        damage();
+        let (none, why) = read(&root);
         assert_eq!(none, None);
-        assert!(told.unwrap().starts_with("/var/lib/keelson/health/good.json is no good boot: "));
+        assert!(why.unwrap().starts_with("/var/lib/keelson/health/good.json is no good boot: "));
+        // Behind a second one, that before it counts, also where a third replaces the damaged one.
+        let second = GoodBoot { boot_id: "02".into(), ..boot.clone() };
+        write(&root, &boot).unwrap();
+        write(&root, &second).unwrap();
+        damage();
+        assert_eq!(read(&root).0, Some(boot.clone()));
+        write(&root, &second).unwrap();
+        damage();
+        assert_eq!(read(&root).0, Some(boot));
     }
 }

@@ -17,6 +17,8 @@ use crate::face::{FAILED, WRONG_USE};
 use crate::root::Root;
 use variable::RequestError;
 
+/// Of locksmithd (`LockMarker`): it may hold the lock.
+const LOCK_MARKER: &str = "/var/lib/locksmith/lock-requested";
 /// What has to be typed.
 const WORD: &str = "reset";
 const EXAMPLES: &str = "Examples:
@@ -37,6 +39,9 @@ struct Flags {
     /// Only mark the next boot
     #[arg(long)]
     no_reboot: bool,
+    /// Reset also while this machine may hold the cluster's reboot lock
+    #[arg(long)]
+    ignore_lock: bool,
     #[arg(long, hide = true, default_value = "/")]
     root: Root,
 }
@@ -45,6 +50,14 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(words);
     if let Err(error) = variable::check(&flags.root) {
         return Ok(refuse(&error));
+    }
+    if !flags.ignore_lock && flags.root.at(LOCK_MARKER).exists() {
+        eprintln!(
+            "error: this machine may hold the cluster's reboot lock, and after the reset its id may be another one\n\
+             hint: locksmithctl unlock, then again; or --ignore-lock, and where no machine reboots any more: locksmithctl \
+             unlock --stale"
+        );
+        return Ok(ExitCode::from(FAILED));
     }
     if !flags.yes {
         if !std::io::stdin().is_terminal() {
