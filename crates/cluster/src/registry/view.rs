@@ -42,6 +42,9 @@ struct JobEntry {
 pub struct View {
     machines: BTreeMap<MachineId, MachineEntry>,
     jobs: BTreeMap<UnitName, JobEntry>,
+    /// Units that are assigned to a machine, and those that are for all: each machine asks for its own at each change.
+    assigned: BTreeMap<MachineId, BTreeSet<UnitName>>,
+    global: BTreeSet<UnitName>,
     files: BTreeMap<UnitHash, Arc<UnitFile>>,
     /// Which units have a text.
     users: BTreeMap<UnitHash, BTreeSet<UnitName>>,
@@ -133,9 +136,12 @@ impl View {
                 self.set_hash(name, Some(object.hash));
             }
             Key::TargetState(name) => self.job(name).desired = value.parse().unwrap_or_default(),
-            Key::Target(name) => self.set_machine_of(name, value, |job| &mut job.target),
-            Key::JobState(name) => self.set_machine_of(name, value, |job| &mut job.launched_by),
-            Key::Pin(name) => self.set_machine_of(name, value, |job| &mut job.pin),
+            Key::Target(name) => {
+                let id = self.machine_id(value);
+                self.set_target(name, Some(id));
+            }
+            Key::JobState(name) => self.job(name).launched_by = Some(self.machine_id(value)),
+            Key::Pin(name) => self.job(name).pin = Some(self.machine_id(value)),
             Key::Rollout(name) => self.job(name).rollout = Some(Rollout::decode(value)?),
             Key::Unit(hash) => return self.take_file(*hash, value),
             Key::State(name, id) => {
@@ -178,6 +184,7 @@ impl View {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
                 let claim = self.claim(&Key::JobState(name.clone()));
                 self.set_hash(&name, None);
+                self.set_target(&name, None);
                 self.jobs.remove(&name);
                 [Subject::Unit(name)].into_iter().chain(claim).collect()
             }
@@ -215,7 +222,7 @@ impl View {
             Key::MachineCordon(id) => self.machine_entry(id).cordon = Cordon::Open,
             Key::JobObject(name) => self.set_hash(name, None),
             Key::TargetState(name) => self.job(name).desired = JobState::Inactive,
-            Key::Target(name) => self.job(name).target = None,
+            Key::Target(name) => self.set_target(name, None),
             Key::JobState(name) => self.job(name).launched_by = None,
             Key::Pin(name) => self.job(name).pin = None,
             Key::Rollout(name) => self.job(name).rollout = None,
@@ -257,14 +264,19 @@ impl View {
         self.machines.get_key_value(id).map_or_else(|| MachineId::new(id), |(known, _)| known.clone())
     }
 
-    fn set_machine_of(
-        &mut self,
-        name: &UnitName,
-        id: &str,
-        place: impl FnOnce(&mut JobEntry) -> &mut Option<MachineId>,
-    ) {
-        let id = self.machine_id(id);
-        *place(self.job(name)) = Some(id);
+    fn set_target(&mut self, name: &UnitName, target: Option<MachineId>) {
+        let before = std::mem::replace(&mut self.job(name).target, target.clone());
+        if let Some(before) = before.filter(|before| Some(before) != target.as_ref())
+            && let Some(units) = self.assigned.get_mut(&before)
+        {
+            units.remove(name);
+            if units.is_empty() {
+                self.assigned.remove(&before);
+            }
+        }
+        if let Some(target) = target {
+            self.assigned.entry(target).or_default().insert(name.clone());
+        }
     }
 
     fn job(&mut self, name: &UnitName) -> &mut JobEntry {
@@ -293,6 +305,11 @@ impl View {
             let known = another.and_then(|user| self.jobs.get(user)?.wanted.as_ref());
             Some(known.filter(|known| ***known == read).cloned().unwrap_or_else(|| Arc::new(read)))
         });
+        if wanted.as_ref().is_some_and(|wanted| wanted.global) {
+            self.global.insert(name.clone());
+        } else {
+            self.global.remove(name);
+        }
         let job = self.job(name);
         (job.hash, job.wanted) = (hash, wanted);
     }
@@ -360,14 +377,17 @@ impl View {
     }
 
     /// Of these, the ones that may concern a machine: assigned to it, global, or among `here` and moved away from it
-    /// while they run. Asked for often, by every machine, and most units concern another one.
-    pub fn units_for(&self, id: &MachineId, here: &BTreeSet<UnitName>) -> impl Iterator<Item = Unit> {
-        let concerned = move |(name, job): &(&UnitName, &JobEntry)| {
-            let of_wanted =
-                |wanted: &Arc<Requirements>| wanted.global || wanted.overlap && here.contains(*name);
-            job.target.as_ref() == Some(id) || job.wanted.as_ref().is_some_and(of_wanted)
-        };
-        self.jobs.iter().filter(concerned).filter_map(|(name, _)| self.unit(name))
+    /// while they run. What it costs goes by them, not by all units: every machine asks at each change of its own.
+    pub fn units_for(&self, id: &MachineId, here: &BTreeSet<UnitName>) -> Vec<Unit> {
+        let moves = |name: &&UnitName| self.wanted(name).is_some_and(|wanted| wanted.overlap);
+        let own = self.assigned.get(id).into_iter().flatten();
+        let names: BTreeSet<&UnitName> = own.chain(&self.global).chain(here.iter().filter(moves)).collect();
+        names.into_iter().filter_map(|name| self.unit(name)).collect()
+    }
+
+    /// What a unit asks for, where it has a text.
+    pub fn wanted(&self, name: &UnitName) -> Option<&Requirements> {
+        self.jobs.get(name)?.wanted.as_deref()
     }
 
     /// The text that a unit has.

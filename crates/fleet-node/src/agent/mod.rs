@@ -125,8 +125,8 @@ impl<S: Store, H: Hands> Agent<S, H> {
                             .is_some_and(|unit| unit.wanted.global || unit.target.as_ref() == Some(me))
                     })
             }
-            // A unit that is handed over waits for the other machine's word.
-            Subject::State(name, id) => id != me && self.there.is_there(name),
+            // A unit that is handed over waits for the other machine's word. A global one runs on all of them.
+            Subject::State(name, id) => id != me && self.there.is_there(name) && !self.is_global(name),
             Subject::Lease | Subject::EngineVersion => false,
         })
     }

@@ -119,7 +119,7 @@ fn since(before: &BTreeMap<About, u64>, after: &BTreeMap<About, u64>) -> BTreeMa
 }
 
 /// That of this thread so far, in which all of the simulation runs.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }

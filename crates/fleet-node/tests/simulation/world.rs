@@ -34,6 +34,8 @@ pub struct World {
     faults: Vec<String>,
     /// Of machines that are started from now on.
     pub ttl: Duration,
+    /// The same: they never lead.
+    pub disable_engine: bool,
 }
 
 /// Texts of units, by what they ask for.
@@ -84,6 +86,7 @@ impl World {
             asked: BTreeMap::new(),
             faults: Vec::new(),
             ttl: TTL,
+            disable_engine: false,
         }
     }
 
@@ -124,7 +127,7 @@ impl World {
             version: "1.0.0".into(),
             ttl: self.ttl,
             engine_interval: Duration::from_secs(2),
-            disable_engine: false,
+            disable_engine: self.disable_engine,
             disable_watches: false,
             instance,
             earlier_instances: place.starts.clone(),

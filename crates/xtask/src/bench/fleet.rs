@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use super::figure::{bench, rows};
 
 /// The parts, in their order; all where none is named.
-const PARTS: [&str; 5] = ["schedule", "growth", "starts", "dies", "thousand"];
+const PARTS: [&str; 6] = ["schedule", "growth", "bystander", "starts", "dies", "thousand"];
 /// Where the plot of the growth is left, below the target folder.
 const PLOT: &str = "fleet-growth.svg";
 
@@ -25,6 +25,7 @@ pub fn run(root: &Path, words: &[String]) -> Result<bool> {
         let found = match *part {
             "schedule" => bench(root, "cluster", "schedule", &[]),
             "growth" => bench(root, "fleet-node", "growth", &["--plot", &plot.to_string_lossy()]),
+            "bystander" => bench(root, "fleet-node", "bystander", &[]),
             "starts" => nodes::starts_and_silence(root),
             "dies" => nodes::dies(root),
             _ => nodes::thousand(root),
