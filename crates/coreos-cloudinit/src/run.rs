@@ -149,13 +149,15 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         let process = holder.map(|id| format!(" (process {id})")).unwrap_or_default();
         log.info(format!("Waiting for another run to end{process}"));
     })?;
-    if let Source::File(path) = &fetched.source {
-        let seen = seen::File::new(path);
-        if request.if_changed && seen.is(&root, &fetched.sha256)? {
-            log.info("Nothing changed: this user-data was applied since the machine was started");
-            return Ok(true);
-        }
-        seen.keep(&root, &fetched.sha256)?;
+    let seen = match &fetched.source {
+        Source::File(path) => Some(seen::File::new(path)),
+        _ => None,
+    };
+    if let Some(seen) = seen.as_ref().filter(|_| request.if_changed)
+        && seen.is(&root, &fetched.sha256)?
+    {
+        log.info("Nothing changed: this user-data was applied since the machine was started");
+        return Ok(true);
     }
     let prepared =
         rights::reading(&Needs::default(), log, || prepare(request, &root, &fetched, metadata, log))??;
@@ -172,7 +174,13 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     remember(&root, &prepared)?;
     let may_run = root.is_machine() || request.root_run;
     let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
-    let mut applied = apply::apply(&prepared.plan, &settings, lock);
+    // Not before: a run that is killed has applied nothing, and the same file once more is to be applied.
+    let written = || {
+        if let Some(Err(error)) = seen.as_ref().map(|seen| seen.keep(&root, &fetched.sha256)) {
+            log.warning(format!("The next run does not know this user-data: {}", causes::chain(&error)));
+        }
+    };
+    let mut applied = apply::apply(&prepared.plan, &settings, lock, written);
     applied.failed.extend(prepared.refused.iter().cloned());
     if request.persist {
         persist(&root, &fetched, &prepared, log)?;
@@ -183,13 +191,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         private::write(&root, &stamp_path, stamp.as_bytes())?;
     }
     let steps = prepared.plan.steps.len();
-    match (applied.changed, applied.failed.len()) {
-        (0, 0) => log.info(format!("Nothing changed: all {steps} steps were done already")),
-        (changed, 0) => log.info(format!("{changed} of {steps} steps changed something")),
-        (changed, failed) => {
-            log.error(format!("{changed} of {steps} steps changed something, {failed} failed"));
-        }
-    }
+    say_how_it_went(log, steps, applied.changed, applied.failed.len());
     let good = is_good(request, &fetched, &prepared) && applied.failed.is_empty();
     let report = Report {
         source: fetched.source.kind().to_owned(),
@@ -204,6 +206,16 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     };
     report::store(&root, &report)?;
     Ok(good)
+}
+
+fn say_how_it_went(log: &Log, steps: usize, changed: u32, failed: usize) {
+    match (changed, failed) {
+        (0, 0) => log.info(format!("Nothing changed: all {steps} steps were done already")),
+        (changed, 0) => log.info(format!("{changed} of {steps} steps changed something")),
+        (changed, failed) => {
+            log.error(format!("{changed} of {steps} steps changed something, {failed} failed"));
+        }
+    }
 }
 
 /// What later runs of this boot have to know.

@@ -119,20 +119,29 @@ pub fn add_member(group: &str, user: &str) -> Result<(), AccountError> {
 /// # Errors
 /// A name that is not known.
 pub fn owner(root: &Root, text: &str) -> Result<Owner, AccountError> {
-    let (user_name, group_name) = text.split_once(':').unwrap_or((text, ""));
+    let (user_name, group_name) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let mut login_group = None;
     let uid = match user_name {
         "" => None,
         name => match name.parse() {
             Ok(number) => Some(number),
             Err(_) => match user(root, name)? {
-                Some(account) => Some(account.uid),
+                Some(account) => {
+                    login_group = Some(account.gid);
+                    Some(account.uid)
+                }
                 None => return Err(AccountError::NoUser(name.to_owned())),
             },
         },
     };
     let gid = match group_name {
-        "" => None,
-        name => match name.parse() {
+        None => None,
+        // `user:`
+        Some("") => login_group,
+        Some(name) => match name.parse() {
             Ok(number) => Some(number),
             Err(_) => match group(root, name)? {
                 Some(number) => Some(number),
@@ -210,6 +219,7 @@ mod tests {
         for (text, uid, gid) in [
             ("", None, None),
             ("a", Some(7), None),
+            ("a:", Some(7), Some(8)),
             ("a:staff", Some(7), Some(50)),
             (":staff", None, Some(50)),
             ("1:2", Some(1), Some(2)),

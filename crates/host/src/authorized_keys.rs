@@ -36,6 +36,10 @@ pub fn install(
     let write = |path: &str, content: &[u8]| {
         files::write(root, &Request { path, mode: FILE_MODE, owner, content, directory_mode: DIRECTORY_MODE })
     };
+    // A user without a home directory gets one for them, or sshd could not read them.
+    if !home.is_empty() {
+        files::directory(root, home, DIRECTORY_MODE, owner)?;
+    }
     let folder = format!("{home}/{FOLDER}");
     let [own, file] = self::files(account, name);
     // What begins with a dot is no source of keys: a run that was cut off may have left it.
@@ -63,6 +67,27 @@ pub fn install(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_directory_that_is_made_belongs_to_its_user() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let account = Account { uid: 7, gid: 8, home: "/home/a".into() };
+        let is_root = nix::unistd::geteuid().is_root();
+        // Only root gives files away.
+        let owner = if is_root { Owner { uid: Some(7), gid: Some(8) } } else { Owner::default() };
+        install(&root, &account, owner, "b", &["k".into()]).unwrap();
+        let status = |path: &str| std::fs::metadata(folder.path().join(path)).unwrap();
+        assert_eq!(status("home").uid(), nix::unistd::geteuid().as_raw());
+        for path in ["home/a", "home/a/.ssh", "home/a/.ssh/authorized_keys.d", "home/a/.ssh/authorized_keys"]
+        {
+            let status = status(path);
+            assert!(!is_root || (status.uid(), status.gid()) == (7, 8), "{path}");
+            assert_eq!(status.mode() & 0o077, 0, "{path}");
+        }
+    }
 
     #[test]
     fn sources_are_replaced_one_by_one() {

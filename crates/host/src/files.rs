@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, symlinkat, syncfs, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, geteuid, symlinkat, syncfs, unlinkat};
 
 use crate::Outcome;
 use crate::root::{FileError, Place, Root};
@@ -250,6 +250,27 @@ fn write_temporary(place: &Place, name: &str, request: &Request, owner: Owner) -
 /// The error that led here is the one to report.
 fn remove_temporary(place: &Place, name: &str) {
     unlinkat(&place.directory, name, UnlinkatFlags::NoRemoveDir).unwrap_or(());
+}
+
+/// A directory with this mode and owner, where nothing is there yet. Its parents belong to root.
+///
+/// # Errors
+/// What could not be done.
+pub fn directory(root: &Root, path: &str, mode: u32, owner: Owner) -> Result<Outcome, FileError> {
+    let failed = |error| FileError::system("make directory", path, error);
+    let Some(place) = root.parent(path, Some(DIRECTORY_MODE))? else {
+        return Err(FileError::NoName(path.to_owned()));
+    };
+    let (parent, name) = (&place.directory, place.name.as_str());
+    match mkdirat(parent, name, Mode::from_bits_truncate(mode)) {
+        Err(Errno::EEXIST) => return Ok(Outcome::Unchanged),
+        made => made.map_err(failed)?,
+    }
+    if owner != Owner::default() {
+        let (uid, gid) = (owner.uid.map(Uid::from_raw), owner.gid.map(Gid::from_raw));
+        fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
+    }
+    Ok(Outcome::Changed)
 }
 
 /// A link to `/dev/null` in place of whatever is there.

@@ -82,6 +82,7 @@ impl PrivateApt {
                 set("Dir::Etc::sourceparts", "/dev/null"),
                 set("Dir::Etc::preferences", "/dev/null"),
                 set("Dir::Etc::preferencesparts", "/dev/null"),
+                set("APT::Default-Release", ""),
                 set("APT::Architecture", "amd64"),
                 set("APT::Sandbox::User", ""),
                 set("Acquire::Languages", "none"),

@@ -90,6 +90,8 @@ pub enum CopyError {
     Entry(u64, #[source] DecodeError),
     #[error("log entry {0} holds a command that this version can not read")]
     Command(u64, #[source] kv::DecodeError),
+    #[error("the state on the disk is that after log entry {has}, and cannot be that after entry {wanted}")]
+    Beyond { has: u64, wanted: u64 },
     #[error("the log begins at entry {first}; entry {needed} is missing")]
     Missing { needed: u64, first: u64 },
     #[error("the disk has index {has}; the member had acknowledged {wanted}")]
@@ -108,9 +110,19 @@ impl Copy {
     /// Reads the data, while the member runs too; then everything is seen that was acknowledged by it before.
     /// `at_least` is an index of the store that must be there: what such a member just told.
     pub fn read(place: &Place, at_least: u64) -> Result<Self, CopyError> {
+        Self::read_whole(place, at_least, None)
+    }
+
+    /// The same without what follows a log entry, as where the next one cannot be read: what was acknowledged after it is not
+    /// in the copy.
+    pub fn read_up_to(place: &Place, entry: u64) -> Result<Self, CopyError> {
+        Self::read_whole(place, 0, Some(entry))
+    }
+
+    fn read_whole(place: &Place, at_least: u64, up_to: Option<u64>) -> Result<Self, CopyError> {
         let began = Instant::now();
         loop {
-            let (result, in_use) = read_once(place);
+            let (result, in_use) = read_once(place, up_to);
             let result = result.and_then(|copy| copy.reaching(at_least));
             // What runs writes, removes and replaces files at any moment; what does not run is as it is.
             if result.is_ok() || !in_use || began.elapsed() > COPY_PATIENCE {
@@ -201,7 +213,7 @@ impl Copy {
 }
 
 /// Also whether somebody uses the data, where that is known.
-fn read_once(place: &Place) -> (Result<Copy, CopyError>, bool) {
+fn read_once(place: &Place, up_to: Option<u64>) -> (Result<Copy, CopyError>, bool) {
     let folder = &place.folder;
     let identity = match identity::read(folder) {
         Ok(Some(identity)) => identity,
@@ -218,9 +230,9 @@ fn read_once(place: &Place) -> (Result<Copy, CopyError>, bool) {
         Err(error) => return (Err(failed(error)), false),
     };
     match disk.lock() {
-        Ok(lock) => (read_with(place, identity, disk, Some(lock)), false),
+        Ok(lock) => (read_with(place, identity, disk, Some(lock), up_to), false),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            (read_with(place, identity, disk, None), true)
+            (read_with(place, identity, disk, None, up_to), true)
         }
         Err(error) => (Err(failed(error)), false),
     }
@@ -232,6 +244,7 @@ fn read_with(
     identity: Identity,
     disk: RealDisk,
     lock: Option<File>,
+    up_to: Option<u64>,
 ) -> Result<Copy, CopyError> {
     let in_use = lock.is_none();
     let (mut store, mut last) = (Store::new(), None);
@@ -247,16 +260,27 @@ fn read_with(
     drop(lock);
     let look = Look::at(disk)?;
     let next = last.map_or(0, |last: LogId| last.index + 1);
-    let last = apply_log(&look, next, &mut store)?.or(last);
+    if let (Some(last), Some(wanted)) = (&last, up_to)
+        && last.index > wanted
+    {
+        return Err(CopyError::Beyond { has: last.index, wanted });
+    }
+    let last = apply_log(&look, next, up_to, &mut store)?.or(last);
     let last = last.ok_or_else(|| CopyError::Empty(place.folder.clone()))?;
     Ok(Copy { identity, store, in_use, last })
 }
 
-/// Applies what the log has from `next` on; the last entry's id. All of it counts: what a majority has acknowledged
+/// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a majority has acknowledged
 /// is among it, and nobody was told that the rest is not there.
-fn apply_log(look: &Look<RealDisk>, next: u64, store: &mut Store) -> Result<Option<LogId>, CopyError> {
+fn apply_log(
+    look: &Look<RealDisk>,
+    next: u64,
+    up_to: Option<u64>,
+    store: &mut Store,
+) -> Result<Option<LogId>, CopyError> {
     let bounds = look.bounds();
     let (Some(first), Some(end)) = (bounds.first, bounds.last) else { return Ok(None) };
+    let end = up_to.map_or(end, |up_to| end.min(up_to));
     // A log's first entry has index 0 or 1.
     if first > next.max(1) {
         return Err(CopyError::Missing { needed: next, first });
@@ -306,4 +330,68 @@ fn settle(tree: &Path, like: &Path) -> io::Result<()> {
         }
     }
     File::open(tree)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use etcd_api::Key;
+    use kv::{Command, Put};
+
+    use super::*;
+    use crate::raft_types::{Batch, BatchId, Entry};
+
+    fn put(key: &str) -> Bytes {
+        let key = Key::parse(key).unwrap();
+        let put = Put {
+            key,
+            value: Bytes::from_static(b"1"),
+            dir: false,
+            expiration: None,
+            prev_exist: None,
+            prev_value: None,
+            prev_index: None,
+            refresh: false,
+        };
+        let mut out = Vec::new();
+        Command::Put(put).encode(&mut out);
+        out.into()
+    }
+
+    /// No member can apply an entry like this one, nor what follows; what comes before it can be had.
+    #[test]
+    fn a_log_with_an_entry_that_cannot_be_read_is_copied_up_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { folder: folder.path().join("member"), log: None };
+        let last = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index: 4 };
+        let identity = Identity { cluster_id: 1, member_id: 1, disk: 1 };
+        let begun = Copy { identity, store: Store::new(), in_use: false, last };
+        begun.write(&place).unwrap();
+        let options = raft_log::Options {
+            segment_bytes: COPY_LOG_SEGMENT_BYTES,
+            cache_bytes: LOG_CACHE_BYTES,
+            new_id: raft_log::LogId::random().unwrap(),
+        };
+        let (log, mut flusher, _) = Log::open(RealDisk::at(&place.log()).unwrap(), options).unwrap();
+        for (index, command) in
+            [(5, put("/a")), (6, put("/b")), (7, Bytes::from_static(b"\xff")), (8, put("/c"))]
+        {
+            let id = BatchId { origin: 1, incarnation: 1, sequence: index };
+            let payload = Payload::Normal(Batch::new(id, [&command].into_iter()));
+            let log_id = LogId { index, ..last };
+            let payload = codec::entry_record(&Entry { log_id, payload });
+            log.append([raft_log::Entry { index, term: 1, payload }]).unwrap();
+        }
+        flusher.flush().unwrap();
+        drop((log, flusher));
+        assert!(matches!(Copy::read(&place, 0), Err(CopyError::Command(7, _))));
+        let keys = |entry| Copy::read_up_to(&place, entry).map(|copy| copy.store.key_count());
+        assert_eq!((keys(6).unwrap(), keys(5).unwrap(), keys(4).unwrap()), (2, 1, 0));
+        assert!(matches!(keys(7), Err(CopyError::Command(7, _))));
+        assert!(matches!(keys(3), Err(CopyError::Beyond { has: 4, wanted: 3 })));
+        // What is written of it is a member's data like any other.
+        let backup = Place { folder: folder.path().join("backup"), log: None };
+        Copy::read_up_to(&place, 6).unwrap().write(&backup).unwrap();
+        assert_eq!(Copy::read(&backup, 0).unwrap().store.key_count(), 2);
+    }
 }

@@ -21,6 +21,9 @@ pub const BATCHES_IN_FLIGHT: usize = 4;
 pub const FRAME_BYTES: usize = 64 << 20;
 /// Requests that wait for their turn on one peer connection.
 pub const PEER_QUEUE: usize = 1_024;
+/// Bytes of requests that one connection has being handled; one more may begin below that. A leader never has so many on their
+/// way: its pings would wait behind them.
+pub const PEER_BYTES: usize = APPENDS_IN_FLIGHT * LOG_READ_BYTES + FRAME_BYTES;
 /// Pings of one connection that are measured at a time.
 pub const PINGS_IN_FLIGHT: usize = 16;
 /// Append requests that one leader keeps on their way to one follower.

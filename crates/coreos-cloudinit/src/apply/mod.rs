@@ -20,16 +20,23 @@ use host::hostname;
 use host::lock::Lock;
 
 /// Every step in its order. Other runs are locked out until the first unit is commanded: such a unit may be another
-/// run, as a platform's `oem-cloudinit.service` is, which would wait for this one while this one waits for it.
-pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
-    let mut lock = Some(lock);
+/// run, as a platform's `oem-cloudinit.service` is, which would wait for this one while this one waits for it. `written` is
+/// called once, before that.
+pub fn apply(plan: &Plan, settings: &Settings, lock: Lock, written: impl FnOnce()) -> Applied {
+    let mut locked = Some((lock, written));
+    let mut unlock = || {
+        if let Some((lock, written)) = locked.take() {
+            written();
+            drop(lock);
+        }
+    };
     let mut hands = Hands::new(settings);
     for (number, step) in plan.steps.iter().enumerate() {
         hands.stage(&plan.steps[number..]);
         if matches!(step.action, Action::Unit { .. }) {
             // A unit may take the power away, as a reboot does.
             hands.flush();
-            drop(lock.take());
+            unlock();
         }
         if let Some(path) = path(&step.action) {
             hands.tidy(path);
@@ -44,6 +51,7 @@ pub fn apply(plan: &Plan, settings: &Settings, lock: Lock) -> Applied {
         }
     }
     hands.flush();
+    unlock();
     hands.settle();
     hands.applied
 }

@@ -32,6 +32,7 @@ pub fn check(low: &Low, facts: &Facts) -> Result<(Config, Vec<String>), CheckErr
         &security::CLIENT,
     )?);
     warnings.extend(security::check_listeners(&found_addresses.listen_peer, &peer_tls, &security::PEER)?);
+    warnings.extend(security::check_public_peers(&found_addresses.advertise_peer));
     let proxy = proxy(low);
     check_advertised(low, &proxy)?;
     let (heartbeat_interval, election_timeout) = timing(low, &mut warnings)?;

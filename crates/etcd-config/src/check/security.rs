@@ -1,11 +1,12 @@
 //! TLS settings of clients and of peers: complete, or refused with what is missing.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::error::CheckError;
 use crate::config::Tls;
 use crate::low::Low;
-use crate::url::Url;
+use crate::url::{Scheme, Url};
 
 /// The flags of one side.
 pub struct Names {
@@ -81,4 +82,75 @@ pub fn check_listeners(urls: &[Url], tls: &Tls, names: &Names) -> Result<Vec<Str
         }
     }
     Ok(warnings)
+}
+
+/// Plain HTTP between members leaves the cluster to whoever reaches it: anybody may vote, and append to the log.
+pub fn check_public_peers(urls: &[Url]) -> Vec<String> {
+    let is_public = |url: &&Url| url.scheme == Scheme::Http && url.host.parse().is_ok_and(is_public);
+    let warning = |url: &Url| {
+        format!(
+            "{url} is advertised to the other members, without TLS and at no private address: whoever reaches it can read and \
+             change all keys. Use https with -{}, -{}, -{} and -{}.",
+            PEER.cert, PEER.key, PEER.trusted, PEER.auth
+        )
+    };
+    urls.iter().filter(is_public).map(warning).collect()
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            // RFC 6598: between a provider and its customers.
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            !(address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || address.is_documentation()
+                || is_shared)
+        }
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => is_public(address.into()),
+            None => {
+                let is_documentation = address.segments()[..2] == [0x2001, 0xdb8];
+                !(address.is_loopback()
+                    || address.is_unspecified()
+                    || address.is_unique_local()
+                    || address.is_unicast_link_local()
+                    || is_documentation)
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_without_tls_at_public_addresses_are_warned_of() {
+        let warned = |text: &str| !check_public_peers(&[text.parse().unwrap()]).is_empty();
+        for public in [
+            "http://8.8.8.8:2380",
+            "http://172.32.0.1:7001",
+            "http://[2a00::1]:2380",
+            "http://[::ffff:8.8.8.8]:1",
+        ] {
+            assert!(warned(public), "{public}");
+        }
+        for quiet in [
+            "https://8.8.8.8:2380",
+            "http://10.0.0.1:2380",
+            "http://172.17.8.101:7001",
+            "http://192.168.1.2:7001",
+            "http://100.64.0.1:7001",
+            "http://127.0.0.1:7001",
+            "http://[fd00::1]:2380",
+            "http://[fe80::1]:2380",
+            "http://node-1.example:2380",
+        ] {
+            assert!(!warned(quiet), "{quiet}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `backup`: a copy of a member's data for a new cluster.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, Given, Takes};
 use etcd_client::{Client, Error, Get};
 use member::{Copy, Place};
 
@@ -28,6 +28,11 @@ pub const COMMAND: Command = Command {
         WAL_DIR,
         BACKUP_DIR,
         BACKUP_WAL_DIR,
+        Flag::new(
+            "up-to",
+            Takes::Number,
+            "leave out what follows this log entry, as where the next cannot be read",
+        ),
         Flag::switch("verify", "read a backup, check it to its end, and say what it holds"),
     ],
     examples: &[
@@ -49,10 +54,17 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
         return session.tell(&lines, &document(&copy, &backup.root));
     }
     let DataDir { place: source, .. } = place(given, &DATA_DIR, &WAL_DIR)?;
-    let wanted = acknowledged(session, &source).await?;
-    let copy = Copy::read(&source, wanted).map_err(|error| failed("reading the member's data", &error))?;
+    let copy = match given.number("up-to") {
+        Some(entry) => Copy::read_up_to(&source, entry),
+        None => Copy::read(&source, acknowledged(session, &source).await?),
+    };
+    let copy = copy.map_err(|error| failed("reading the member's data", &error))?;
     let written = make_parents(&backup).and_then(|()| copy.write(&backup.place));
-    written.map(drop).map_err(|error| failed("writing the backup", &error))
+    written.map_err(|error| failed("writing the backup", &error))?;
+    if given.number("up-to").is_some() {
+        eprintln!("note: what was written later is not in the backup: {}", held(&copy));
+    }
+    Ok(())
 }
 
 pub fn make_parents(dir: &DataDir) -> Result<(), member::CopyError> {

@@ -51,15 +51,27 @@ pub fn failed(doing: &str, error: &CopyError) -> Failure {
         CopyError::Empty(_) => "this member has not joined a cluster yet: take one that has",
         CopyError::Exists(_) => "name another directory, or move this one away",
         CopyError::Behind { .. } | CopyError::Missing { .. } => "the member was too busy: try again",
+        CopyError::Entry(entry, _) | CopyError::Command(entry, _) => {
+            let up_to = entry.saturating_sub(1);
+            return with_hint(
+                &text,
+                &format!(
+                    "take another member's data; where all have that entry, all but it and what follows: etcdctl backup \
+                     --up-to {up_to}, then etcdctl restore"
+                ),
+            );
+        }
+        CopyError::Beyond { has, .. } => return with_hint(&text, &format!("--up-to {has} is the least")),
         CopyError::Membership(_) | CopyError::Append(_) | CopyError::Flush(_) => "try again",
         CopyError::Io(_, error) => io_hint(error),
-        CopyError::Identity(_)
-        | CopyError::Log(_)
-        | CopyError::Read(_)
-        | CopyError::State(_)
-        | CopyError::Entry(..)
-        | CopyError::Command(..) => denied(&text),
+        CopyError::Identity(_) | CopyError::Log(_) | CopyError::Read(_) | CopyError::State(_) => {
+            denied(&text)
+        }
     };
+    with_hint(&text, hint)
+}
+
+fn with_hint(text: &str, hint: &str) -> Failure {
     Failure::error(Exit::BadArguments, &format!("{text}\nhint: {hint}"))
 }
 
