@@ -228,7 +228,7 @@ fn send(
 mod tests {
     use super::*;
 
-    /// So many clients that stand still would end all downloads.
+    /// 256 stalled clients would block all downloads.
     #[tokio::test]
     async fn a_client_that_takes_nothing_gives_its_place_back() {
         let folder = tempfile::tempdir().unwrap();

@@ -59,7 +59,7 @@ const OTHERS: usize = 1_000;
 const SETTLED: Duration = Duration::from_secs(40);
 /// Storms of a measurement: the system counts processor time in milliseconds.
 const STORMS: usize = 10;
-/// Of each measurement; the smallest of so many.
+/// Runs of each measurement; the minimum counts.
 const RUNS: usize = 3;
 
 fn main() {

@@ -81,8 +81,8 @@ impl<H: Hands> Fenced<H> {
     fn takeable(&self) -> Vec<UnitName> {
         let mut names = self.there.names();
         self.known.look(|view| {
-            names.retain(|name| match view.unit(name) {
-                Some(unit) => !unit.wanted.outlasts_partition(),
+            names.retain(|name| match view.wanted(name) {
+                Some(wanted) => !wanted.outlasts_partition(),
                 None => !self.there.is_unfenced(name),
             });
         });

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use unit_file::{UnitHash, UnitName};
+use unit_file::{Requirements, UnitHash, UnitName};
 
 use crate::agent::Agent;
 use crate::agent::refusals::Refusals;
@@ -228,7 +228,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
     }
 
     pub(super) fn is_global(&self, name: &UnitName) -> bool {
-        self.known.look(|view| view.unit(name).is_some_and(|unit| unit.wanted.global))
+        self.known.look(|view| view.wanted(name).is_some_and(|wanted| wanted.global))
     }
 
     /// Whether it was started: not where it would not be down in time, should this machine lose the store. The unit
@@ -260,8 +260,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
 
     fn may_start(&self, name: &UnitName) -> bool {
         let standing = self.contact.standing();
-        let runs_on =
-            self.known.look(|view| view.unit(name).is_some_and(|unit| unit.wanted.outlasts_partition()));
+        let runs_on = self.known.look(|view| view.wanted(name).is_some_and(Requirements::outlasts_partition));
         if runs_on {
             return true;
         }

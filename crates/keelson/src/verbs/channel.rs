@@ -183,7 +183,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A new version does not lift a pause: says so of the groups that the server names.
+/// A new version does not resume a paused group: prints a note for each that the server lists.
 pub fn note_paused(context: &Context, pointed: &Value) {
     for paused in pointed["paused"].as_array().into_iter().flatten() {
         let word = |key: &str| paused[key].as_str().unwrap_or_default();
