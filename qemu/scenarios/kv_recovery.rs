@@ -74,6 +74,7 @@ pub const LOST_MAJORITY: Scenario = Scenario {
     about: "two of three machines are gone for good: the third one keeps all keys, and two new ones join it",
     nodes: 5,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     run: lost_majority,
     ..USUAL
 };

@@ -2,6 +2,7 @@
 //! them. All that it needs was written to /run/fleet by the last fleetd, so that no error of a configuration is in its way.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ use crate::peers::Asker;
 use crate::process::{folder, log_targets};
 
 const SERVICE: &str = "fleet-fence.service";
-/// For that service to end.
-const ENDED: Duration = Duration::from_secs(5);
+/// After which a wait for that service is logged.
+const SILENT: Duration = Duration::from_secs(3);
 
 pub fn run() -> anyhow::Result<()> {
     daemon::log::start("fleetd", log_targets(false))?;
@@ -70,14 +71,20 @@ pub fn run() -> anyhow::Result<()> {
     })
 }
 
-/// Ends the service, so that a node that is about to start knows which units still run. A service that cannot be ended
-/// stops units of a machine that is in the cluster again.
+/// Stops the service, so that a node that is about to start knows which units still run: a fence that runs beside it
+/// would stop units of a machine that is in the cluster again. Waits as long as the service's `TimeoutStopSec=` allows.
 pub async fn end(units: &Units) {
     // invariant: it is a unit's name.
     let Ok(service) = UnitName::parse(SERVICE) else { return };
-    match timeout(ENDED, units.stop(&service)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("Failed to stop {SERVICE}: {error}"),
-        Err(_) => tracing::warn!("{SERVICE} did not stop within {ENDED:?}"),
+    let mut stopped = pin!(units.stop(&service));
+    let ended = match timeout(SILENT, &mut stopped).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::info!("waiting for {SERVICE} to stop");
+            stopped.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::warn!("Failed to stop {SERVICE}: {error}");
     }
 }

@@ -16,6 +16,7 @@ pub const RESTARTS: Scenario = Scenario {
     about: "fleetd killed, restarted and reloaded, and the store away: units run on as the same processes",
     nodes: NODES,
     long_on: &[Qemu],
+    by_name_on: &[Qemu],
     shared: &[FOLDER],
     run: restarts,
     ..USUAL

@@ -7,7 +7,7 @@ use machines::machine::Machine;
 use machines::ready::Limit;
 
 use super::versions::{Fault, Keys, release};
-use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, proven, runs, seen, trust, verified};
+use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, last_try, proven, runs, seen, trust, verified};
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
 
@@ -86,6 +86,7 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(rows == wanted, &format!("{wanted:?}"), &slots)?;
 
     apply(&machine, BROKEN)?;
+    last_try(&machine, BROKEN)?;
     left_alone(stage, &machine)?;
     fell_back(&machine, BROKEN, SECOND)?;
     let kept = machine.read("/var/lib/kept")?;
@@ -161,7 +162,7 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
         format!("[Service]\nExecStartPre=/usr/bin/sh -c '! grep -q VERSION_ID={BROKEN} /etc/os-release'\n")
             .as_bytes(),
     )?;
-    // Without these it takes 15 and 10 minutes, three times each.
+    // Without these it takes 15 and 10 minutes.
     machine.write(
         &format!("{units}/keelson-boot-limit.timer.d/10-test.conf"),
         b"[Timer]\nOnStartupSec=\nOnStartupSec=60\n",
@@ -217,6 +218,7 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
 /// Installs a version that is not good, and waits for the one before.
 fn leaves(machine: &Machine<'_>, version: &str, first: &str) -> Result<(), Failure> {
     apply(machine, version)?;
+    last_try(machine, version)?;
     // Some are as ready as a good one before they fail.
     drop(machine.execute("sudo systemctl --no-block reboot"));
     let deadline = Instant::now() + FELL_BACK;

@@ -50,7 +50,7 @@ struct Outcome {
 /// Scenarios at a time. On nspawn nodes they mostly wait. Emulated machines have no processor to spare: `update-power` and
 /// `reset` beside each other took as long as one after the other.
 fn jobs(back_end: &str) -> &'static str {
-    if back_end == "nspawn" { "4" } else { "1" }
+    if back_end == "nspawn" { "6" } else { "1" }
 }
 
 /// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.

@@ -175,10 +175,9 @@ fn tests(run: &Run<'_>) -> Result<Vec<StepResult>> {
     Ok(vec![build, result])
 }
 
-/// Three for two processors: one each leaves them idle for a third of the time, since many tests wait for deadlines.
+/// Two for each processor: many tests wait for deadlines.
 fn test_threads() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors + processors.div_ceil(2)
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn with_remark(state: State, remark: &str) -> State {
