@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::rc::Rc;
 
 use disk_slots::{Disk, Esp, ReadSeek, SECTOR};
@@ -9,6 +10,62 @@ use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 
 pub const MIB: usize = 1 << 20;
 const FOLDER: &str = "EFI/Linux";
+
+/// Bytes of the disk that updates are cut on.
+pub const DISK: usize = 4 * MIB;
+const PAGE: usize = 4096;
+
+/// What is on a disk. Copies share the pages that none of them has written since: tests look at thousands.
+#[derive(Debug, Clone, Default)]
+pub struct Content {
+    pages: Vec<Rc<[u8; PAGE]>>,
+    length: usize,
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        let page = |chunk: &[u8]| {
+            let mut page = [0; PAGE];
+            page[..chunk.len()].copy_from_slice(chunk);
+            Rc::new(page)
+        };
+        Self { pages: bytes.chunks(PAGE).map(page).collect(), length: bytes.len() }
+    }
+}
+
+impl Content {
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.length];
+        self.read(0, &mut bytes);
+        bytes
+    }
+
+    /// The parts of pages that `length` bytes from `offset` on lie in: page, place in it, place in those bytes.
+    fn parts(offset: usize, length: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (page, from) = ((offset + at) / PAGE, (offset + at) % PAGE);
+            let count = (length - at).min(PAGE - from);
+            let part = (count > 0).then(|| (page, from..from + count, at..at + count));
+            at += count;
+            part
+        })
+    }
+
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        assert!(offset + into.len() <= self.length, "beyond the end");
+        for (page, from, to) in Self::parts(offset, into.len()) {
+            into[to].copy_from_slice(&self.pages[page][from]);
+        }
+    }
+
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.length, "beyond the end");
+        for (page, to, from) in Self::parts(offset, bytes.len()) {
+            Rc::make_mut(&mut self.pages[page])[to].copy_from_slice(&bytes[from]);
+        }
+    }
+}
 
 /// What happened to the disk, in order.
 #[derive(Debug, Clone)]
@@ -19,7 +76,7 @@ pub enum Event {
 
 #[derive(Debug, Default)]
 struct State {
-    bytes: Vec<u8>,
+    content: Content,
     events: Vec<Event>,
 }
 
@@ -28,12 +85,16 @@ struct State {
 pub struct SimDisk(Rc<RefCell<State>>);
 
 impl SimDisk {
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Rc::new(RefCell::new(State { bytes, events: Vec::new() })))
+    pub fn new(content: impl Into<Content>) -> Self {
+        Self(Rc::new(RefCell::new(State { content: content.into(), events: Vec::new() })))
+    }
+
+    pub fn content(&self) -> Content {
+        self.0.borrow().content.clone()
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.borrow().bytes.clone()
+        self.0.borrow().content.to_vec()
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -42,7 +103,7 @@ impl SimDisk {
 
     pub fn put(&self, offset: usize, bytes: &[u8]) {
         let mut state = self.0.borrow_mut();
-        state.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+        state.content.write(offset, bytes);
         state.events.push(Event::Write { offset, bytes: bytes.to_vec() });
     }
 
@@ -54,7 +115,7 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
-        into.copy_from_slice(&self.0.borrow().bytes[offset..offset + into.len()]);
+        self.0.borrow().content.read(offset, into);
         Ok(())
     }
 
@@ -69,11 +130,12 @@ impl Disk for SimDisk {
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.borrow().bytes.len() as u64)
+        Ok(self.0.borrow().content.length as u64)
     }
 }
 
 /// A part of a disk, as a file system wants it.
+#[derive(Debug)]
 pub struct Part {
     pub disk: SimDisk,
     pub start: usize,
@@ -162,14 +224,20 @@ impl SimEsp {
 impl SimEsp {
     /// Does `change` to a copy, and writes the sectors that it touched, as the kernel does with its cache.
     fn change(&self, change: impl FnOnce(&FileSystem<Part>) -> io::Result<()>) -> io::Result<()> {
-        let copy = SimEsp { disk: SimDisk::new(self.disk.bytes()), ..*self };
+        let copy = SimEsp { disk: SimDisk::new(self.disk.content()), ..*self };
         let system = copy.mount();
         change(&system)?;
         system.unmount()?;
-        let (old, new) = (self.disk.bytes(), copy.disk.bytes());
+        let (old, new) = (self.disk.content(), copy.disk.content());
+        let sector = |content: &Content, at: usize| {
+            let mut sector = [0; SECTOR];
+            content.read(at, &mut sector);
+            sector
+        };
         for at in (self.start..self.start + self.length).step_by(SECTOR) {
-            if old[at..at + SECTOR] != new[at..at + SECTOR] {
-                self.disk.put(at, &new[at..at + SECTOR]);
+            let written = sector(&new, at);
+            if sector(&old, at) != written {
+                self.disk.put(at, &written);
             }
         }
         self.disk.flush();

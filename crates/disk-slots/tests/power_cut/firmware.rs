@@ -2,11 +2,10 @@
 //! of the code that is tested.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use sha2::{Digest, Sha256};
 
-use crate::disk::{SimDisk, SimEsp};
+use crate::disk::{Content, DISK, Part, SimDisk, SimEsp};
 
 /// What can be booted in a test: a boot image whole, and the slot that it wants.
 #[derive(Debug, Clone)]
@@ -82,10 +81,10 @@ fn version_of(content: &[u8]) -> Option<Vec<u32>> {
 }
 
 /// Starts the machine until a version stays up, and says which; an error is a machine that somebody has to go to.
-pub fn boot(bytes: Vec<u8>, versions: &[Version]) -> Result<&'static str, String> {
-    let parts = partitions(&bytes)?;
+pub fn boot(content: Content, versions: &[Version]) -> Result<&'static str, String> {
+    let parts = partitions(&content)?;
     let (start, length) = *parts.get("EFI-SYSTEM").ok_or("no boot partition")?;
-    let esp = SimEsp { disk: SimDisk::new(bytes.clone()), start, length };
+    let esp = SimEsp { disk: SimDisk::new(content.clone()), start, length };
     for _ in 0..9 {
         let names = disk_slots::Esp::list(&esp).map_err(|error| error.to_string())?;
         let mut entries: Vec<(bool, Vec<u32>, Tries, String)> = names
@@ -95,8 +94,8 @@ pub fn boot(bytes: Vec<u8>, versions: &[Version]) -> Result<&'static str, String
             .collect();
         entries.sort();
         let Some((_, _, tries, name)) = entries.pop() else { return Err("no boot image".into()) };
-        let content = esp.read(&name);
-        let version = versions.iter().find(|version| version.boot_image == content);
+        let boot_image = esp.read(&name);
+        let version = versions.iter().find(|version| version.boot_image == boot_image);
         let version = version.ok_or_else(|| format!("{name} is not a whole boot image"))?;
         if let Some((left, done)) = tries.filter(|(left, _)| *left > 0) {
             let (stem, _) = name.split_once('+').unwrap();
@@ -105,7 +104,11 @@ pub fn boot(bytes: Vec<u8>, versions: &[Version]) -> Result<&'static str, String
                 .map_err(|error| error.to_string())?;
         }
         let holds = |uuid: &str, wanted: &[u8]| {
-            parts.get(uuid).is_some_and(|(start, _)| bytes[*start..*start + wanted.len()] == *wanted)
+            parts.get(uuid).is_some_and(|(start, _)| {
+                let mut there = vec![0; wanted.len()];
+                content.read(*start, &mut there);
+                there == wanted
+            })
         };
         let [usr, verity] = halves(&version.root_hash);
         if holds(&usr, &version.usr) && holds(&verity, &version.verity) {
@@ -124,12 +127,15 @@ fn halves(root_hash: &[u8; 32]) -> [String; 2] {
 }
 
 /// By label and by UUID: where each partition begins, and its length.
-fn partitions(bytes: &[u8]) -> Result<BTreeMap<String, (usize, usize)>, String> {
+fn partitions(content: &Content) -> Result<BTreeMap<String, (usize, usize)>, String> {
     // The first copy, or the last one: the crate does that only where the header itself is damaged.
-    let open = |bytes: Vec<u8>| gpt::GptConfig::new().writable(false).open_from_device(Cursor::new(bytes));
-    let table = open(bytes.to_vec()).or_else(|_| {
-        let mut without_first = bytes.to_vec();
-        without_first[512..1024].fill(0);
+    let open = |content: Content| {
+        let part = Part::new(&SimDisk::new(content), 0, DISK);
+        gpt::GptConfig::new().writable(false).open_from_device(part)
+    };
+    let table = open(content.clone()).or_else(|_| {
+        let mut without_first = content.clone();
+        without_first.write(512, &[0; 512]);
         open(without_first)
     });
     let table = table.map_err(|error| format!("no partition table: {error}"))?;

@@ -8,7 +8,7 @@ mod firmware;
 
 use std::io::Cursor;
 
-use disk::{Event, MIB, SimDisk, SimEsp};
+use disk::{Content, DISK, Event, MIB, SimDisk, SimEsp};
 use disk_slots::carry_out::carry_out;
 use disk_slots::look::{look, partitions};
 use disk_slots::{Esp, gpt as table};
@@ -27,7 +27,7 @@ struct World {
 
 impl World {
     fn new(running: &Version, running_file: &str, other: Option<(&Version, &str)>, crowd: usize) -> Self {
-        let device = Cursor::new(vec![0_u8; 4 * MIB]);
+        let device = Cursor::new(vec![0_u8; DISK]);
         let mut table = gpt::GptConfig::new()
             .writable(true)
             .logical_block_size(gpt::disk::LogicalBlockSize::Lb512)
@@ -70,7 +70,7 @@ impl World {
         }
         table::set_uuids(&mut disk.clone(), &read, &changes).unwrap();
         // What was is the disk that the events below happen to.
-        let disk = SimDisk::new(disk.bytes());
+        let disk = SimDisk::new(disk.content());
         Self { esp: SimEsp { disk: disk.clone(), ..esp }, disk, running: running.clone() }
     }
 
@@ -126,47 +126,44 @@ fn release(version: &Version) -> Release {
 
 /// Every disk that a cut can leave: after each write; inside of each; and with any of the writes since the last sync
 /// missing, as a disk's own cache may lose them.
-fn every_cut(before: &[u8], events: &[Event], mut check: impl FnMut(Vec<u8>, String)) -> usize {
+fn every_cut(before: &Content, events: &[Event], mut check: impl FnMut(Content, String)) -> usize {
     let mut seen = 0;
-    let mut check = |bytes, what| {
+    let mut check = |content, what| {
         seen += 1;
-        check(bytes, what);
+        check(content, what);
     };
-    let mut synced = before.to_vec();
+    let mut synced = before.clone();
     let mut window: Vec<(usize, &[u8])> = Vec::new();
-    let put = |bytes: &mut [u8], offset: usize, content: &[u8]| {
-        bytes[offset..offset + content.len()].copy_from_slice(content);
-    };
-    check(before.to_vec(), "before".into());
+    check(before.clone(), "before".into());
     for (at, event) in events.iter().enumerate() {
         match event {
             Event::Sync => {
                 for (offset, content) in window.drain(..) {
-                    put(&mut synced, offset, content);
+                    synced.write(offset, content);
                 }
                 check(synced.clone(), format!("sync {at}"));
             }
             Event::Write { offset, bytes } => {
                 let mut prefix = synced.clone();
                 for (offset, content) in &window {
-                    put(&mut prefix, *offset, content);
+                    prefix.write(*offset, content);
                 }
                 // Inside: at each sector's end, in the middle, and in the middle of the last sector.
                 for length in (1..=bytes.len()).filter(|length| {
                     length % 512 == 0 || length * 2 == bytes.len() || *length + 100 == bytes.len()
                 }) {
                     let mut torn = prefix.clone();
-                    put(&mut torn, *offset, &bytes[..length]);
+                    torn.write(*offset, &bytes[..length]);
                     check(torn, format!("write {at} at {offset}, {length} of {} bytes", bytes.len()));
                 }
                 window.push((*offset, bytes));
-                put(&mut prefix, *offset, bytes);
+                prefix.write(*offset, bytes);
                 check(prefix, format!("write {at} at {offset}"));
                 for missing in 0..window.len() {
                     let mut lossy = synced.clone();
                     for (number, (offset, content)) in window.iter().enumerate() {
                         if number != missing {
-                            put(&mut lossy, *offset, content);
+                            lossy.write(*offset, content);
                         }
                     }
                     check(lossy, format!("write {at} at {offset}, without {missing} of its window"));
@@ -209,7 +206,7 @@ fn update_holds(case: Case) {
         world.disk = SimDisk::new(bytes);
         world.esp.disk = world.disk.clone();
     }
-    let before = world.disk.bytes();
+    let before = world.disk.content();
     let steps = world.look().install(&release(&new)).unwrap();
     world.carry_out(&steps, &new);
     let mut versions = vec![old.clone(), new.clone()];
@@ -219,7 +216,7 @@ fn update_holds(case: Case) {
     }
     versions[1].usr[0] ^= u8::from(case.new_broken);
     let end = if case.new_broken { old.number } else { to };
-    assert_eq!(boot(world.disk.bytes(), &versions).as_deref(), Ok(end));
+    assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok(end));
     let mut booted = std::collections::BTreeMap::<_, usize>::new();
     let cuts = every_cut(&before, &world.disk.events(), |bytes, what| match boot(bytes, &versions) {
         Ok(number) if number == end || number == old.number => *booted.entry(number).or_default() += 1,
@@ -263,7 +260,7 @@ fn so_does_an_older_version_that_was_asked_for() {
 fn an_update_that_was_cut_off_is_done_again_from_there() {
     let [old, new] = [("2.0.0"), ("3.0.0")].map(|number| Version::new(number, BLOCKS));
     let mut world = World::new(&old, "keelson_2.0.0.efi", None, 0);
-    let before = world.disk.bytes();
+    let before = world.disk.content();
     let steps = world.look().install(&release(&new)).unwrap();
     world.carry_out(&steps, &new);
     let versions = [old.clone(), new.clone()];
@@ -278,7 +275,7 @@ fn an_update_that_was_cut_off_is_done_again_from_there() {
         let mut world = World { esp: SimEsp { disk: disk.clone(), ..world.esp }, disk, running: old.clone() };
         let steps = world.look().install(&release(&new)).unwrap();
         world.carry_out(&steps, &new);
-        assert_eq!(boot(world.disk.bytes(), &versions).as_deref(), Ok("3.0.0"), "{what}");
+        assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok("3.0.0"), "{what}");
     });
 }
 
@@ -287,12 +284,12 @@ fn rolling_back_cut_anywhere_leaves_one_of_both() {
     let [old, new] = [("1.0.0"), ("2.0.0")].map(|number| Version::new(number, BLOCKS));
     let mut world = World::new(&new, "keelson_2.0.0.efi", Some((&old, "keelson_1.0.0.efi")), 0);
     let versions = [old.clone(), new.clone()];
-    let before = world.disk.bytes();
+    let before = world.disk.content();
     assert_eq!(boot(before.clone(), &versions).as_deref(), Ok("2.0.0"));
     let (version, steps) = world.look().roll_back().unwrap();
     assert_eq!(version.to_string(), "1.0.0");
     world.carry_out(&steps, &new);
-    assert_eq!(boot(world.disk.bytes(), &versions).as_deref(), Ok("1.0.0"));
+    assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok("1.0.0"));
     every_cut(&before, &world.disk.events(), |bytes, what| {
         boot(bytes, &versions).unwrap_or_else(|error| panic!("{what}: {error}"));
     });
