@@ -62,7 +62,8 @@ impl Client {
     pub fn new(config: Config) -> Result<Client, TlsError> {
         let needed = config.endpoints.iter().any(Endpoint::is_https);
         let tls = config.tls.load(needed)?;
-        let wire = Wire::new(tls, config.credentials.as_ref(), config.request_timeout, config.trace);
+        let wire =
+            Wire::new(tls, config.dial, config.credentials.as_ref(), config.request_timeout, config.trace);
         let Config { total_timeout, retry_after_timeout, slow, .. } = config;
         let endpoints = Arc::new(RwLock::new(Endpoints::new(config.endpoints, config.order)));
         Ok(Client { shared: Arc::new(Shared { wire, total_timeout, retry_after_timeout, slow, endpoints }) })

@@ -1,8 +1,12 @@
 //! What a client is made from.
 
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::io::DuplexStream;
 
 use crate::endpoint::Endpoint;
 use crate::limits;
@@ -63,6 +67,20 @@ impl fmt::Debug for SlowReport {
     }
 }
 
+/// Opens plain connections in the place of TCP, to a host and a port: for networks in memory.
+#[derive(Clone)]
+pub struct Dial(pub Arc<DialFunction>);
+
+type DialFunction = dyn Fn(&str, u16) -> Dialing + Send + Sync;
+
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<DuplexStream>> + Send>>;
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Dial")
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub endpoints: Vec<Endpoint>,
@@ -78,6 +96,7 @@ pub struct Config {
     pub retry_after_timeout: bool,
     pub trace: Option<Trace>,
     pub slow: Option<SlowReport>,
+    pub dial: Option<Dial>,
 }
 
 impl Config {
@@ -93,6 +112,7 @@ impl Config {
             retry_after_timeout: true,
             trace: None,
             slow: None,
+            dial: None,
         }
     }
 }

@@ -14,11 +14,12 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::config::Dial;
 use crate::error::{Reason, error_text};
 use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TRIES};
 use crate::tls::{TlsError, TlsFiles};
@@ -27,12 +28,15 @@ use crate::tls::{TlsError, TlsFiles};
 #[derive(Clone, Debug)]
 pub struct Connector {
     pub(crate) tls: Arc<ClientConfig>,
+    /// In the place of TCP; without TLS.
+    pub(crate) dial: Option<Dial>,
     pub(crate) timeout: Duration,
 }
 
 pub enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    InMemory(DuplexStream),
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -54,7 +58,7 @@ impl Connector {
     /// Reads the files. `https` is whether there will be such URLs: else the machine's bundle of authorities may be
     /// absent.
     pub fn new(files: &TlsFiles, https: bool, timeout: Duration) -> Result<Connector, TlsError> {
-        Ok(Connector { tls: files.load(https)?, timeout })
+        Ok(Connector { tls: files.load(https)?, dial: None, timeout })
     }
 
     async fn open(&self, target: &Uri) -> Result<Stream, Reason> {
@@ -63,6 +67,12 @@ impl Connector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = target.port_u16().unwrap_or(if https { 443 } else { 80 });
         let opening = async {
+            if let Some(Dial(dial)) = &self.dial {
+                let opened = dial(host, port).await;
+                return opened
+                    .map(Stream::InMemory)
+                    .map_err(|error| Reason::Connect(format!("dial {host}:{port}: {}", error_text(&error))));
+            }
             let socket = dial(host, port).await?;
             if !https {
                 return Ok(Stream::Plain(socket));
@@ -133,6 +143,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::InMemory(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -142,6 +153,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::InMemory(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -149,6 +161,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Stream::InMemory(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -156,6 +169,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::InMemory(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -25,7 +25,7 @@ pub use api::event::{Answer, Event, Node};
 pub use api::keys::{Delete, Exists, Get, Set};
 pub use api::members::Member;
 pub use client::Client;
-pub use config::{Config, Credentials, Order, SlowReport, Trace, Traced};
+pub use config::{Config, Credentials, Dial, Dialing, Order, SlowReport, Trace, Traced};
 pub use connection::Connector;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Attempt, Error, Reason};

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{AlertDescription, ClientConfig};
 
-use crate::config::{Credentials, Trace, Traced};
+use crate::config::{Credentials, Dial, Trace, Traced};
 use crate::connection::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::Reason;
@@ -91,13 +91,14 @@ pub struct Wire {
 impl Wire {
     pub fn new(
         tls: Arc<ClientConfig>,
+        dial: Option<Dial>,
         credentials: Option<&Credentials>,
         request_timeout: Duration,
         trace: Option<Trace>,
     ) -> Wire {
         // Connecting gives up a little earlier than the request that waits for it, so that the reason is
         // always the one that says more.
-        let connector = Connector { tls, timeout: request_timeout.mul_f64(0.9) };
+        let connector = Connector { tls, dial, timeout: request_timeout.mul_f64(0.9) };
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)

@@ -4,13 +4,11 @@ mod ask;
 #[cfg(test)]
 mod ask_tests;
 mod auto_tls;
-mod backend;
 mod bootstrap;
 mod data_dir;
 mod facts;
 mod listen;
 mod logging;
-mod metrics;
 mod peer_port;
 mod run_member;
 mod run_proxy;

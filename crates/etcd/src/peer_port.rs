@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use etcd::MemberBackend;
 use etcd_config::bootstrap::Wish;
 use etcd_http::PeerFront;
 use etcd_http::server::{Handler, Never, Payload, Peer, Reply};
@@ -13,8 +14,6 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use hyper::{Request, Response, StatusCode};
 use member::Member;
-
-use crate::backend::MemberBackend;
 
 const IDLE: Duration = Duration::from_secs(60);
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use etcd::{MemberBackend, Metrics};
 use etcd_config::bootstrap::Start;
 use etcd_config::config::{Config, Cors as CorsFlag, Founding};
 use etcd_config::{Url, ids};
@@ -13,8 +14,6 @@ use etcd_http::{Cors, Front, SetLogLevel, Settings};
 use member::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
 use prometheus::Registry;
 
-use crate::backend::MemberBackend;
-use crate::metrics::Metrics;
 use crate::peer_port::PeerPort;
 use crate::{data_dir, tls};
 use daemon::{Stop, notify};

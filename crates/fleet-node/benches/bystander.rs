@@ -1,57 +1,23 @@
 //! What a machine pays for units that start on others: `cargo bench -p fleet-node --bench bystander -- [MACHINES...]`. For
 //! docs/benchmarks.md.
 //!
-//! One real node with ten units of its own, over the store of this crate's tests, in one thread. The other machines, and the
+//! One real node with ten units of its own, over `fleet-simulation`'s model of a store, in one thread. The other machines, and the
 //! leader, are keys that are written as theirs would be. The processor time of the same writes without the node is subtracted.
 //! Lines of `figure`, `what`, `target` and `measured`, with tabs between, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
-#[path = "../tests/simulation/about.rs"]
-mod about;
-#[allow(dead_code)]
-#[path = "../tests/simulation/all_at_once.rs"]
-mod all_at_once;
-#[allow(dead_code)]
-#[path = "../tests/simulation/lan.rs"]
-mod lan;
-#[allow(dead_code)]
-#[path = "../tests/simulation/ledger.rs"]
-mod ledger;
-#[allow(dead_code)]
-#[path = "../tests/simulation/machine.rs"]
-mod machine;
-#[path = "../tests/simulation/place.rs"]
-mod place;
-#[allow(dead_code)]
-#[path = "../tests/simulation/store.rs"]
-mod store;
-#[allow(dead_code)]
-#[path = "../tests/simulation/world.rs"]
-mod world;
-/// Nobody sets it here: asking the tests' own costs more than asking the system's.
-mod wall_clock {
-    use std::sync::Arc;
-
-    use fleet_node::Clock;
-    use tokio::time::Instant;
-
-    pub fn of_machine(begun: Instant) -> Clock {
-        Clock(Arc::new(move || begun.elapsed()))
-    }
-}
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use all_at_once::processor_time;
 use cluster::registry::{JobObject, Key, MachineObject, UnitObject, UnitState};
 use cluster::{JobState, MachineId};
 use fleet_node::{Only, Store as _};
-use store::Link;
+use fleet_simulation::all_at_once::processor_time;
+use fleet_simulation::memory::MemoryLink;
+use fleet_simulation::{Service as _, World};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitHash, UnitName};
-use world::World;
 
 const MACHINES: [usize; 3] = [10, 100, 1_000];
 const OWN: usize = 10;
@@ -95,9 +61,9 @@ fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(1, fastrand::Rng::with_seed(7), false);
+        let mut world = World::bare(1, 7);
         world.disable_engine = true;
-        let puppet = Puppet { link: Link::to(&world.service) };
+        let puppet = Puppet { link: world.service.link(1) };
         let me = MachineId::new(&world.places[0].id);
         let others: Vec<MachineId> = (1..machines)
             .map(|number| MachineId::new(&format!("ffaabbccddeeff0011223344{number:08}")))
@@ -149,7 +115,7 @@ fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
 
 /// Writes as other machines and their leader would.
 struct Puppet {
-    link: Link,
+    link: MemoryLink,
 }
 
 impl Puppet {

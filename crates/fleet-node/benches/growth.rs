@@ -1,50 +1,16 @@
 //! What starting all units of a cluster costs as it grows:
 //! `cargo bench -p fleet-node --bench growth -- [--plot FILE] [MACHINES...]`. For docs/benchmarks.md.
 //!
-//! It is the simulation of this crate's tests: the nodes' own code, with a store and machines in memory, in one thread.
+//! It is the simulation of `fleet-simulation`: the nodes' own code, with a store and machines in memory, in one thread.
 //! Lines of `figure`, `what`, `target` and `measured`, with tabs between, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
-#[path = "../tests/simulation/about.rs"]
-mod about;
-#[path = "../tests/simulation/all_at_once.rs"]
-mod all_at_once;
-// The tests use more of them.
-#[allow(dead_code)]
-#[path = "../tests/simulation/lan.rs"]
-mod lan;
-#[allow(dead_code)]
-#[path = "../tests/simulation/ledger.rs"]
-mod ledger;
-#[allow(dead_code)]
-#[path = "../tests/simulation/machine.rs"]
-mod machine;
-#[path = "../tests/simulation/place.rs"]
-mod place;
-#[allow(dead_code)]
-#[path = "../tests/simulation/store.rs"]
-mod store;
-#[allow(dead_code)]
-#[path = "../tests/simulation/world.rs"]
-mod world;
-/// Nobody sets it here: asking the tests' own costs more than asking the system's.
-mod wall_clock {
-    use std::sync::Arc;
-
-    use fleet_node::Clock;
-    use tokio::time::Instant;
-
-    pub fn of_machine(begun: Instant) -> Clock {
-        Clock(Arc::new(move || begun.elapsed()))
-    }
-}
-
 use std::path::Path;
 
-use about::About::{self, Claim, Lease, Order, Other, Presence, Reading, Renewal, State, Target};
-use all_at_once::{Seen, start};
 use conformance::load::{Chart, Line, Tone, plot};
+use fleet_simulation::About::{self, Claim, Lease, Order, Other, Presence, Reading, Renewal, State, Target};
+use fleet_simulation::all_at_once::{Seen, start};
 
 const MACHINES: [usize; 3] = [10, 100, 1_000];
 const UNITS_OF_A_MACHINE: usize = 10;

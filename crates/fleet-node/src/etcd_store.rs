@@ -57,6 +57,18 @@ impl EtcdStore {
         self.refreshes.get_or_try_init(ask).await.copied()
     }
 
+    async fn set(&self, key: &Key, value: &str, only: Only, mut how: Set) -> Result<u64, StoreError> {
+        match only {
+            Only::Always => {}
+            Only::Absent => how.exists = Exists::No,
+            Only::Present => how.exists = Exists::Yes,
+            Only::Value(value) => how.prev_value = Some(value),
+            Only::Index(index) => how.prev_index = Some(index),
+        }
+        let answer = self.within(ANSWERING, self.client.set(&self.path(key), value, &how)).await?;
+        Ok(answer.node().modified_index)
+    }
+
     fn path(&self, key: &Key) -> String {
         format!("{}{}", self.prefix, key.path())
     }
@@ -145,23 +157,14 @@ impl Store for EtcdStore {
         ttl: Option<Duration>,
         only: Only,
     ) -> Result<u64, StoreError> {
-        let mut how = Set { ttl, ..Set::default() };
-        match only {
-            Only::Always => {}
-            Only::Absent => how.exists = Exists::No,
-            Only::Present => how.exists = Exists::Yes,
-            Only::Value(value) => how.prev_value = Some(value),
-            Only::Index(index) => how.prev_index = Some(index),
-        }
-        let answer = self.within(ANSWERING, self.client.set(&self.path(key), value, &how)).await?;
-        Ok(answer.node().modified_index)
+        self.set(key, value, only, Set { ttl, ..Set::default() }).await
     }
 
-    async fn refresh(&self, key: &Key, value: &str, ttl: Duration) -> Result<(), StoreError> {
+    async fn refresh(&self, key: &Key, value: &str, ttl: Duration, only: Only) -> Result<u64, StoreError> {
         if !self.knows_refresh().await? {
-            return self.put(key, value, Some(ttl), Only::Present).await.map(drop);
+            return self.put(key, value, Some(ttl), only).await;
         }
-        self.within(ANSWERING, self.client.refresh(&self.path(key), ttl)).await.map(drop)
+        self.set(key, "", only, Set { ttl: Some(ttl), refresh: true, ..Set::default() }).await
     }
 
     async fn delete(&self, key: &Key, only: Only) -> Result<u64, StoreError> {

@@ -19,6 +19,13 @@ pub struct Presence<'a, S> {
     pub words: Words,
 }
 
+/// The machine's key as this node has written it.
+struct Written {
+    object: String,
+    /// Of the last write, as far as it is known. What was sent before and is carried out later does not hold any more.
+    index: u64,
+}
+
 /// Why beats end.
 enum Lost {
     /// The key is gone, or another node's.
@@ -30,11 +37,11 @@ impl<S: Store> Presence<'_, S> {
     /// Never ends.
     pub async fn keep(&self) {
         loop {
-            let (object, index) = self.register().await;
+            let written = self.register().await;
             // What others wrote until then is to be known before anybody asks.
-            self.known.reached(index).await;
+            self.known.reached(written.index).await;
             self.contact.set_serving(Some(self.settings.clock.now()));
-            match self.beat(object).await {
+            match self.beat(written).await {
                 Lost::Store => {
                     tracing::error!("Server monitor triggered: Monitor timed out before successful heartbeat")
                 }
@@ -56,32 +63,33 @@ impl<S: Store> Presence<'_, S> {
         object.encode()
     }
 
-    /// Until it is done. Returns what was written, and when.
-    async fn register(&self) -> (String, u64) {
+    /// Until it is done.
+    async fn register(&self) -> Written {
         tracing::info!("Establishing etcd connectivity");
         let mut backoff = Backoff::new(self.settings);
-        let (mut ours, mut told, mut failure) = (false, false, String::new());
+        let (mut only, mut told, mut failure) = (Only::Absent, false, String::new());
         loop {
             // Where it is seen to be present, it is also seen what it holds.
             self.words.say_all_again().await;
             let object = self.object();
             let sent = self.settings.clock.now();
-            let only = if ours { Only::Always } else { Only::Absent };
             let (ttl, key) = (Some(self.settings.ttl), Key::MachineObject(self.settings.me.clone()));
-            match self.store.put(&key, &object, ttl, only).await {
+            match self.store.put(&key, &object, ttl, only.clone()).await {
                 Ok(index) => {
-                    ours = true;
+                    only = Only::Index(index);
                     if self.put_companions().await.is_ok() {
                         self.contact.beat_succeeded(sent);
-                        return (object, index);
+                        return Written { object, index };
                     }
                 }
                 Err(StoreError::Refused(why)) => {
-                    ours = self.is_provably_ours().await.unwrap_or(false);
-                    if ours {
-                        continue;
-                    }
-                    if !std::mem::replace(&mut told, true) {
+                    let before = std::mem::replace(&mut only, Only::Absent);
+                    if let Ok(Some(index)) = self.index_of_ours().await {
+                        only = Only::Index(index);
+                        if only != before {
+                            continue;
+                        }
+                    } else if !std::mem::replace(&mut told, true) {
                         tracing::warn!("waiting until the presence under this machine's id ends: {why}");
                     }
                 }
@@ -97,11 +105,15 @@ impl<S: Store> Presence<'_, S> {
         }
     }
 
-    /// Whether the presence was written by this start of the program, or by an earlier one on this machine.
-    async fn is_provably_ours(&self) -> Result<bool, StoreError> {
+    /// Of the presence that is there, if it was written by this start of the program, or by an earlier one on this machine.
+    async fn index_of_ours(&self) -> Result<Option<u64>, StoreError> {
         let stored = self.store.get(&Key::MachineInstance(self.settings.me.clone())).await?;
         let mut instances = self.settings.earlier_instances.iter().chain([&self.settings.instance]);
-        Ok(stored.is_some_and(|stored| instances.any(|instance| *instance == stored.value)))
+        if !stored.is_some_and(|stored| instances.any(|instance| *instance == stored.value)) {
+            return Ok(None);
+        }
+        let object = self.store.get(&Key::MachineObject(self.settings.me.clone())).await?;
+        Ok(object.map(|object| object.index))
     }
 
     async fn put_companions(&self) -> Result<(), StoreError> {
@@ -123,7 +135,7 @@ impl<S: Store> Presence<'_, S> {
     }
 
     /// Until one does not succeed in time.
-    async fn beat(&self, mut written: String) -> Lost {
+    async fn beat(&self, mut written: Written) -> Lost {
         let mut tried = Instant::now();
         loop {
             // From when it was tried, as its time runs: a slow answer makes the next one no later.
@@ -144,31 +156,58 @@ impl<S: Store> Presence<'_, S> {
         }
     }
 
-    async fn beat_once(&self, written: &mut String) -> Result<(), StoreError> {
+    async fn beat_once(&self, written: &mut Written) -> Result<(), StoreError> {
         let me = &self.settings.me;
         if self.known.look(|view| view.instance(me).is_some_and(|other| other != self.settings.instance)) {
             tracing::error!("Machine({me}) is there twice: another fleetd has registered under this id");
             return Err(StoreError::Refused("another machine has this id".into()));
         }
         let (object, sent) = (self.object(), self.settings.clock.now());
-        let (key, ttl) = (Key::MachineObject(me.clone()), self.settings.ttl);
-        if object == *written {
-            self.store.refresh(&key, &object, ttl).await?;
-        } else {
-            self.store.put(&key, &object, Some(ttl), Only::Present).await?;
-            *written = object;
+        match self.renew(&object, written).await {
+            Err(StoreError::Refused(why)) => {
+                // A beat without an answer may have been carried out: it moved the index.
+                match self.store.get(&Key::MachineObject(me.clone())).await? {
+                    Some(stored)
+                        if stored.index != written.index
+                            && [&object, &written.object].contains(&&stored.value) =>
+                    {
+                        written.index = stored.index;
+                        self.renew(&object, written).await?;
+                    }
+                    _ => return Err(StoreError::Refused(why)),
+                }
+            }
+            renewed => renewed?,
         }
+        let ttl = self.settings.ttl;
         // Others go by this alone; what follows tells them more.
         self.contact.beat_succeeded(sent);
         for (key, value) in self.companions() {
-            match self.store.refresh(&key, &value, ttl).await {
-                // It has ended alone, after a beat of which only the first half was answered.
+            match self.store.refresh(&key, &value, ttl, Only::Value(value.clone())).await {
+                // It has ended alone, after a beat of which only the first half was answered; or the capacity has changed.
                 Err(StoreError::Refused(_)) => {
-                    self.store.put(&key, &value, Some(ttl), Only::Absent).await?;
+                    // Another instance is another machine's.
+                    let only = match key {
+                        Key::MachineInstance(_) => Only::Absent,
+                        _ => Only::Always,
+                    };
+                    self.store.put(&key, &value, Some(ttl), only).await?;
                 }
-                refreshed => refreshed?,
+                refreshed => drop(refreshed?),
             }
         }
+        Ok(())
+    }
+
+    async fn renew(&self, object: &str, written: &mut Written) -> Result<(), StoreError> {
+        let (key, ttl) = (Key::MachineObject(self.settings.me.clone()), self.settings.ttl);
+        let only = Only::Index(written.index);
+        written.index = if *object == written.object {
+            self.store.refresh(&key, object, ttl, only).await?
+        } else {
+            self.store.put(&key, object, Some(ttl), only).await?
+        };
+        object.clone_into(&mut written.object);
         Ok(())
     }
 }

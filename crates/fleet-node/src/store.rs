@@ -27,13 +27,18 @@ pub trait Store: Clone + Send + Sync + 'static {
         only: Only,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// A new time to live for a key that has this value; where the store can, without an event.
+    /// A new time to live for a key that has this value, where `only` holds; where the store can, without an event. Answers
+    /// the index of that.
+    ///
+    /// A request that was given up may be carried out late, after a newer one: only an index keeps it from giving the key an
+    /// earlier end then.
     fn refresh(
         &self,
         key: &Key,
         value: &str,
         ttl: Duration,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+        only: Only,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Deletes a key, where `only` holds; answers the index of that.
     fn delete(&self, key: &Key, only: Only) -> impl Future<Output = Result<u64, StoreError>> + Send;

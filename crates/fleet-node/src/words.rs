@@ -298,7 +298,7 @@ impl<S: Store> Speaker<S> {
                         put => put,
                     },
                     Work::Delete => store.delete(&key, only).await,
-                    Work::Refresh => store.refresh(&key, &value, ttl).await.map(|()| 0),
+                    Work::Refresh => store.refresh(&key, &value, ttl, Only::Value(value.clone())).await,
                     Work::Nothing => Ok(0),
                 };
                 (key, work, outcome)
@@ -364,7 +364,7 @@ impl<S: Store> Speaker<S> {
             }
             (Work::Refresh, Ok(_)) if word.value == word.written => return,
             (Work::Refresh, Ok(_)) | (Work::Nothing, _) => {}
-            // It has expired meanwhile.
+            // It has expired meanwhile, or an earlier write arrived late.
             (Work::Refresh | Work::Put(_) | Work::Reclaim(_), Err(_)) => {
                 word.written = None;
                 word.reclaimed = is_claim(&key);

@@ -40,6 +40,7 @@ mod read_barrier;
 mod room;
 mod runtime;
 mod shown;
+pub mod simulated;
 mod start;
 mod state_machine;
 mod status;

@@ -28,8 +28,9 @@ pub const PEER_BYTES: usize = APPENDS_IN_FLIGHT * LOG_READ_BYTES + FRAME_BYTES;
 pub const PINGS_IN_FLIGHT: usize = 16;
 /// Append requests that one leader keeps on their way to one follower.
 pub const APPENDS_IN_FLIGHT: usize = 32;
-/// A peer connection without traffic for this time is closed: members ping each other many times a second.
-pub const PEER_IDLE: Duration = Duration::from_secs(60);
+/// A peer connection without traffic for this time is closed: members ping each other many times a second. What its other
+/// end sent before a partition is not to arrive long after it.
+pub const PEER_IDLE: Duration = Duration::from_secs(10);
 /// Connecting, TLS and the two hellos together.
 pub const DIAL_TIME: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two attempts to reach a member.

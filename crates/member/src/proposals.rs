@@ -123,8 +123,20 @@ impl Proposals {
         Some(batch)
     }
 
-    pub fn is_in_flight(&self, sequence: u64) -> bool {
-        self.inner.lock().in_flight.contains_key(&sequence)
+    /// Whether somebody waits for a batch that was given to a leader. One for which all have given up is forgotten: sent
+    /// again much later, it would give nodes an earlier end than they have by then.
+    pub fn is_awaited(&self, sequence: u64) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(flight) = inner.in_flight.get(&sequence) else { return false };
+        if flight.answers.iter().any(|answer| !answer.is_closed()) {
+            return true;
+        }
+        if let Some(flight) = inner.in_flight.remove(&sequence) {
+            inner.settle(flight.answers.len(), flight.size());
+        }
+        drop(inner);
+        self.wake.notify_one();
+        false
     }
 
     /// The first sequence that is still of interest.
@@ -275,10 +287,26 @@ mod tests {
         }
         answers.push(proposals.push(command(2)).unwrap());
         proposals.leader_began(&leader(1));
-        assert!(proposals.is_in_flight(0) && proposals.is_in_flight(1));
+        assert!(proposals.is_awaited(0) && proposals.is_awaited(1));
         proposals.leader_began(&leader(2));
-        assert!(!proposals.is_in_flight(0));
+        assert!(!proposals.is_awaited(0));
         assert_eq!(commands(&proposals.take_batch(leader(2)).unwrap()), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_batch_that_nobody_waits_for_is_not_sent_again() {
+        let proposals = Proposals::new(1, 2);
+        let answers = proposals.push([command(0), command(1)].concat()).unwrap();
+        let sequence = proposals.take_batch(leader(1)).unwrap().id().sequence;
+        let [first, second] = <[_; 2]>::try_from(answers).unwrap();
+        drop(first);
+        assert!(proposals.is_awaited(sequence));
+        drop(second);
+        assert!(!proposals.is_awaited(sequence));
+        assert_eq!((proposals.waiting(), proposals.oldest()), (0, sequence + 1));
+        // Its commands are in no other batch.
+        proposals.leader_began(&leader(2));
+        assert!(proposals.take_batch(leader(2)).is_none());
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Proposer {
                 self.forward(&batch, leader).await
             };
             let over = self.leadership.borrow().leader != Some(leader);
-            if taken || over || !self.applied.proposals.is_in_flight(sequence) {
+            if taken || over || !self.applied.proposals.is_awaited(sequence) {
                 return;
             }
             tokio::time::sleep(ASK_AGAIN_PAUSE).await;

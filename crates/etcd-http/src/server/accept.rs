@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -126,6 +127,11 @@ impl Running {
         self.stop.raise(Level::Now);
         cut
     }
+}
+
+/// Serves one connection in memory to its end, as [`serve`] does those that it accepts.
+pub async fn serve_in_memory<H: Handler>(stream: DuplexStream, peer: Peer, handler: Arc<H>) {
+    drive(Line::new(stream, peer, handler, Arc::default(), None)).await;
 }
 
 async fn accept<H: Handler>(listener: Listener, handler: Arc<H>, places: Arc<Semaphore>, stop: Arc<Stop>) {

@@ -13,5 +13,5 @@ mod handler;
 mod stop;
 mod tracked;
 
-pub use accept::{BindError, Listener, Running, connection_limit, serve};
+pub use accept::{BindError, Listener, Running, connection_limit, serve, serve_in_memory};
 pub use handler::{Chunk, Chunks, Handler, Never, Payload, Peer, Piece, Reply, TakeOver, Upgraded};

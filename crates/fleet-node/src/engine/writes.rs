@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use cluster::registry::{Key, Write, of_task};
-use cluster::schedule::Task;
+use cluster::schedule::{Reason, Task};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use unit_file::UnitName;
 
 use crate::engine::Engine;
+use crate::known::Known;
 use crate::limits::{AT_A_TIME, SEEN};
 use crate::store::{Only, Store, StoreError};
 
@@ -50,9 +51,12 @@ impl Writes {
             && let Some(task) = self.queue.remove(at)
         {
             self.busy.insert(task.unit().clone());
-            let store = engine.store.clone();
+            let (store, known) = (engine.store.clone(), Arc::clone(&engine.known));
             self.on_their_way.spawn(async move {
-                let outcome = carry_out(&store, &task).await;
+                let outcome = match check(&store, &known, &task).await {
+                    Ok(()) => carry_out(&store, &task).await,
+                    Err(error) => Err(error),
+                };
                 (task, outcome)
             });
         }
@@ -104,6 +108,16 @@ impl Writes {
         }
         left == 0
     }
+}
+
+/// Units leave a machine that went away only where the store says so now. Whoever follows a member that was cut off learns of
+/// the end of a presence seconds after the machine has registered again, and other machines would start what it runs.
+async fn check<S: Store>(store: &S, known: &Known, task: &Task) -> Result<(), StoreError> {
+    let Task::Unschedule { reason: Reason::WentAway(machine), .. } = task else { return Ok(()) };
+    let Some(stored) = store.get(&Key::MachineObject(machine.clone())).await? else { return Ok(()) };
+    // The next decision is made with what is known then.
+    drop(timeout(SEEN, known.reached(stored.index)).await);
+    Err(StoreError::Refused(format!("Machine({machine}) is present")))
 }
 
 /// The steps of one task, one after the other; the index of the last.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use cluster::{Cordon, JobState, MachineId};
 use fleet_node::{Requests, StoreError};
+use fleet_simulation::Service as _;
+use fleet_simulation::memory::MemoryLink;
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
-use crate::store::Link;
-use crate::world::World;
+use crate::World;
 
 const UNITS: usize = 3;
 /// As a disk that is slow for a moment: longer than one question to the store may take.
@@ -16,7 +17,7 @@ const MOMENT: Duration = Duration::from_millis(1500);
 /// What fleetctl waits for an answer.
 const CLIENT: Duration = Duration::from_secs(3);
 
-fn requests(world: &World) -> Requests<Link> {
+fn requests(world: &World) -> Requests<MemoryLink> {
     world.places[0].node.as_ref().unwrap().requests()
 }
 

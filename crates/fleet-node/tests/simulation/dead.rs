@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cluster::{Cordon, JobState, MachineId};
+use fleet_simulation::{Link as _, TTL};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
-use crate::world::{TTL, World};
+use crate::World;
 
 const UNITS: usize = 40;
 /// How long the engine's lease lives: five times the engine's interval.
@@ -18,7 +19,7 @@ fn units_go_to_others_in_order() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(3, fastrand::Rng::with_seed(11), false);
+        let mut world = World::bare(3, 11);
         (0..3).for_each(|number| world.start(number));
         sleep(TTL).await;
         let requests = world.places[0].node.as_ref().unwrap().requests();
@@ -61,7 +62,7 @@ fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let seed = moment.as_millis() as u64;
-        let mut world = World::of(3, fastrand::Rng::with_seed(seed), false);
+        let mut world = World::bare(3, seed);
         world.ttl = ttl;
         (0..3).for_each(|number| world.start(number));
         sleep(ttl).await;
@@ -95,7 +96,7 @@ fn a_machine_that_is_cut_off_while_it_is_drained_holds_its_units() {
         runtime.block_on(async {
             let world = World::at_rest(2, UNITS).await;
             sleep(Duration::from_secs(second)).await;
-            *world.places[0].link.cut.lock().unwrap() = true;
+            world.places[0].link.set_cut(true);
             let requests = world.places[1].node.as_ref().unwrap().requests();
             let id = MachineId::new(&world.places[0].id);
             requests.set_cordon(&id, Cordon::Draining).await.unwrap();

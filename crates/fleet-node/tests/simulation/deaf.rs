@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use cluster::JobState;
+use fleet_simulation::Link as _;
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
+use crate::World;
 use crate::restless::in_virtual_time;
-use crate::world::World;
 
 async fn launch(world: &World, name: &UnitName, wishes: &str) {
     let file = UnitFile::from_text(&format!("[Service]\nExecStart=/a\n{wishes}")).unwrap();
@@ -22,16 +23,16 @@ fn what_is_deaf_after_a_cut_is_asked_anew() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+        let mut world = World::bare(1, 1);
         world.places[0].link.deafens = true;
         world.start(0);
         sleep(Duration::from_secs(5)).await;
-        let cut = world.places[0].link.cut.clone();
-        *cut.lock().unwrap() = true;
+        let cut = world.places[0].link.clone();
+        cut.set_cut(true);
         sleep(Duration::from_secs(30)).await;
         let node = world.places[0].node.as_ref().unwrap();
         assert!(!node.contact().standing().is_serving());
-        *cut.lock().unwrap() = false;
+        cut.set_cut(false);
         let open = Instant::now();
         while !node.contact().standing().is_serving() {
             sleep(Duration::from_millis(10)).await;
@@ -51,7 +52,7 @@ fn what_is_deaf_after_a_cut_is_asked_anew() {
 #[test]
 fn a_watch_at_a_member_that_hangs_is_left() {
     in_virtual_time(async {
-        let mut world = World::of(2, fastrand::Rng::with_seed(1), false);
+        let mut world = World::bare(2, 1);
         (0..2).for_each(|number| world.start(number));
         sleep(Duration::from_secs(5)).await;
         world.places[1].link.deafen();

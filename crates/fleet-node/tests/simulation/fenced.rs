@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster::JobState;
+use fleet_simulation::TTL;
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
+use crate::World;
 use crate::restless::in_virtual_time;
-use crate::world::{TTL, World};
 
 /// What it claimed to have launched, other machines have launched since. The cut ends at any moment of a try to say it again.
 #[test]
@@ -36,7 +37,7 @@ fn a_machine_that_comes_back_claims_nothing_of_what_was_taken_over() {
 #[test]
 fn what_a_timer_has_started_is_stopped() {
     in_virtual_time(async {
-        let mut world = World::of(2, fastrand::Rng::with_seed(3), false);
+        let mut world = World::bare(2, 3);
         (0..2).for_each(|number| world.start(number));
         sleep(Duration::from_secs(5)).await;
         let requests = world.places[0].node.as_ref().unwrap().requests();

@@ -5,12 +5,13 @@ use std::time::Duration;
 use cluster::JobState;
 use cluster::registry::Key;
 use fleet_node::{Only, Store as _};
+use fleet_simulation::About::Other;
+use fleet_simulation::{Link as _, Service as _};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
-use crate::about::About::Other;
+use crate::World;
 use crate::restless::in_virtual_time;
-use crate::world::World;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -18,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn a_text_that_comes_into_use_while_it_is_deleted_stays() {
     in_virtual_time(async {
-        let mut world = World::of(2, fastrand::Rng::with_seed(1), false);
+        let mut world = World::bare(2, 1);
         world.start(0);
         sleep(Duration::from_secs(5)).await;
         world.start(1);

@@ -7,32 +7,28 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod about;
-mod all_at_once;
 mod clients;
 mod dead;
 mod deaf;
 mod fenced;
 mod garbage;
-mod lan;
-mod ledger;
-mod machine;
-mod place;
+mod late;
 mod refused;
 mod restarts;
 mod restless;
 mod scale;
 mod slow_store;
-mod store;
 mod wall_clock;
-mod world;
 
 use std::time::Duration;
 
 use cluster::JobState;
+use fleet_simulation::memory::MemoryStore;
+use fleet_simulation::{Options, Service as _};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
-use world::World;
+
+type World = fleet_simulation::World<MemoryStore>;
 
 const USUAL: u64 = 100;
 /// What goes wrong in one history.
@@ -43,7 +39,8 @@ fn run(seed: u64, told: bool) -> Vec<String> {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         wall_clock::jumps(seed);
-        let mut world = World::new(seed, told).await;
+        let options = Options { clock: wall_clock::of_machine, told, ..Options::default() };
+        let mut world = World::new(seed, options, MemoryStore::new).await;
         for _ in 0..TROUBLES {
             world.trouble().await;
         }
@@ -81,7 +78,7 @@ fn a_double_is_left_outside() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(2, fastrand::Rng::with_seed(1), false);
+        let mut world = World::bare(2, 1);
         // It was a machine of the cluster before, and remembers that.
         for number in [0, 1] {
             world.start(number);

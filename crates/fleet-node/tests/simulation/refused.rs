@@ -8,8 +8,8 @@ use cluster::{JobState, MachineId, RefusalScope};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
+use crate::World;
 use crate::restless::in_virtual_time;
-use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(5);
 /// For so long a machine remembers what it could not run.
@@ -20,7 +20,7 @@ fn name(text: &str) -> UnitName {
 }
 
 async fn machines(count: usize) -> World {
-    let mut world = World::of(count, fastrand::Rng::with_seed(1), false);
+    let mut world = World::bare(count, 1);
     (0..count).for_each(|number| world.start(number));
     sleep(SOON).await;
     world

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use fleet_simulation::TTL;
 use tokio::time::sleep;
 
-use crate::world::{TTL, World};
+use crate::World;
 
 const UNITS: usize = 10;
 

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use cluster::JobState;
+use fleet_simulation::{AUTO_RESTART, About};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
-use crate::about::About;
-use crate::machine::AUTO_RESTART;
-use crate::world::World;
+use crate::World;
 
 /// For so long it is started and ends, some fifty times a second.
 const LASTS: Duration = Duration::from_secs(60);
@@ -21,7 +20,7 @@ pub fn in_virtual_time(test: impl Future<Output = ()>) {
 
 /// Of which the cluster is, at work.
 async fn one_machine() -> World {
-    let mut world = World::of(1, fastrand::Rng::with_seed(1), false);
+    let mut world = World::bare(1, 1);
     world.start(0);
     sleep(Duration::from_secs(5)).await;
     world

@@ -1,7 +1,7 @@
 //! How much the store is asked as clusters grow.
 
-use crate::about::About::{self, Claim, Lease, Order, Other, Presence, Reading, State, Target};
-use crate::all_at_once::{Seen, start};
+use fleet_simulation::About::{self, Claim, Lease, Order, Other, Presence, Reading, State, Target};
+use fleet_simulation::all_at_once::{Seen, start};
 
 /// One asks for it. Then three: one gives it a machine, one claims it, one tells that it is active.
 #[test]

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use fleet_simulation::{Link as _, TTL};
 use tokio::time::sleep;
 
-use crate::world::{TTL, World};
+use crate::World;
 
 const UNITS: usize = 10;
 /// Milliseconds each way: more than a request usually waits for, and less than one that keeps a machine's place does.
@@ -42,7 +43,7 @@ fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
     runtime.block_on(async {
         let world = World::at_rest(3, UNITS).await;
         let before = world.ledger.running();
-        let cut = |number: usize, cut: bool| *world.places[number].link.cut.lock().unwrap() = cut;
+        let cut = |number: usize, cut: bool| world.places[number].link.set_cut(cut);
         for away in 0..20 {
             (0..3).for_each(|number| cut(number, true));
             sleep(TTL * 2 + Duration::from_secs(away)).await;

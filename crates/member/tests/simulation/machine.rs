@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
+use member::simulated::SimulatedHands;
 use member::{Clock, Member, MemberConfig, StartError, StopReason};
 use raft_log::simulated::{Fate, SimulatedDisk};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::hands::{Pace, SimulatedHands};
 use super::network::{Place, Wires};
+use super::pace::Pace;
 use super::trace::Trace;
 
 const TICK: Duration = Duration::from_millis(1);
@@ -95,7 +96,8 @@ impl Machine {
     pub fn start(&mut self) {
         self.trace.tell(format_args!("member {} is started", self.id));
         let runtime = paused_runtime();
-        let hands = SimulatedHands { disk: self.disk.clone(), pace: Arc::clone(&self.pace) };
+        let pace = Arc::clone(&self.pace);
+        let hands = SimulatedHands { disk: self.disk.clone(), pace: Arc::new(move || pace.draw()) };
         let network = self.wires.network(self.id);
         let started = Member::start_with(self.config.clone(), network, Arc::new(hands));
         let started = runtime.spawn(started);

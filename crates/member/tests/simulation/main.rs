@@ -12,11 +12,11 @@
 mod chance;
 mod clients;
 mod faults;
-mod hands;
 mod history;
 mod ledger;
 mod machine;
 mod network;
+mod pace;
 mod process;
 mod quiet;
 mod run;

@@ -19,7 +19,8 @@ const RANDOM_CI: &str = "2m";
 /// Which seeds a soak takes.
 const SEEDS: &str = "KEELSON_SEEDS";
 /// The suites whose soaks take seeds, and how many of them each gets in the rotation; later runs get later ones.
-const SEEDED: [(&str, u64); 2] = [("member::simulation", 150), ("etcd::faults", 6)];
+const SEEDED: [(&str, u64); 3] =
+    [("member::simulation", 150), ("etcd::faults", 6), ("fleet-simulation::whole_system", 100)];
 /// The part with the soaks of all fuzz targets, two at a time.
 const FUZZ: &str = "fuzz::corpus";
 /// How long each fuzz target runs in the rotation, in seconds; without it minutes.

@@ -16,6 +16,8 @@ use crate::ledger::Ledger;
 pub struct Machine {
     number: usize,
     ledger: Ledger,
+    /// How long a unit takes to stop at most.
+    longest_stop: Duration,
     systemd: Arc<Mutex<Systemd>>,
     /// What survives a fleetd, but not the machine.
     pub memory: Arc<Mutex<Option<Memory>>>,
@@ -53,13 +55,14 @@ enum Known {
 }
 
 impl Machine {
-    pub fn new(number: usize, ledger: Ledger, chance: fastrand::Rng) -> Self {
+    pub fn new(number: usize, ledger: Ledger, longest_stop: Duration, chance: fastrand::Rng) -> Self {
         let (units, remains, listeners) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
         let (refused, refuses_all, own) = (0, false, BTreeSet::new());
         let systemd = Systemd { units, remains, listeners, chance, boot: 0, refused, refuses_all, own };
         Self {
             number,
             ledger,
+            longest_stop,
             systemd: Arc::new(Mutex::new(systemd)),
             memory: Arc::default(),
             launched: Arc::default(),
@@ -306,7 +309,8 @@ impl Hands for Machine {
         self.ledger.tell(&format!("{name} is being stopped on {}", self.number));
         // Most end at once when they are told; some only when they are killed.
         let stubborn = self.systemd().chance.u32(0..5) == 0;
-        let takes = self.millis(if stubborn { 60_000 } else { 3000 });
+        let longest = if stubborn { self.longest_stop } else { Duration::from_secs(3) };
+        let takes = self.millis(u64::try_from(longest.as_millis()).unwrap());
         let stopping = tokio::spawn(async move {
             let active = || machine.systemd().units.get(&name).map(|unit| unit.active);
             match active() {

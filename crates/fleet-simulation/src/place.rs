@@ -1,5 +1,7 @@
 //! A machine with what is on it.
 
+use std::time::Duration;
+
 use fleet_node::Node;
 use tokio::task::JoinSet;
 
@@ -7,22 +9,22 @@ use crate::ledger::Ledger;
 use crate::machine::Machine;
 use crate::store::Link;
 
-pub struct Place {
+pub struct Place<L> {
     pub id: String,
     pub machine: Machine,
-    pub link: Link,
-    pub node: Option<Node<Link, Machine>>,
+    pub link: L,
+    pub node: Option<Node<L, Machine>>,
     /// Runs while no node does.
     pub fence: JoinSet<()>,
     /// Numbers of the fleetds so far.
     pub starts: Vec<String>,
 }
 
-impl Place {
-    pub fn new(number: usize, ledger: Ledger, link: Link, chance: fastrand::Rng) -> Self {
+impl<L: Link> Place<L> {
+    pub fn new(number: usize, ledger: Ledger, link: L, ttl: Duration, chance: fastrand::Rng) -> Self {
         Self {
             id: format!("{number:02}aabbccddeeff00112233445566{number:04}"),
-            machine: Machine::new(number, ledger, chance),
+            machine: Machine::new(number, ledger, ttl * 2, chance),
             link,
             node: None,
             fence: JoinSet::new(),

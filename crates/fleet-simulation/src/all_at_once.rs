@@ -10,7 +10,10 @@ use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
 use crate::about::About;
-use crate::world::World;
+use crate::memory::MemoryStore;
+use crate::world;
+
+type World = world::World<MemoryStore>;
 
 /// Orders on their way at a time.
 const CLIENTS: usize = 64;
@@ -48,7 +51,7 @@ pub fn start(machines: usize, units: usize) -> Seen {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut world = World::of(machines, fastrand::Rng::with_seed(7), false);
+        let mut world = World::bare(machines, 7);
         let names = submitted(&mut world, units).await;
         for number in 1..machines {
             world.start(number);

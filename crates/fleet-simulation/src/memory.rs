@@ -1,4 +1,4 @@
-//! The store of the simulation: one history, reached over links that can be cut.
+//! A model of the store: one history in memory, reached over links that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use unit_file::UnitName;
 
 use crate::about::About;
+use crate::store::{Link, Service};
 
 /// As etcd remembers.
 const HISTORY: usize = 1000;
@@ -21,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const FAST: Range<u64> = 50..2_000;
 
 #[derive(Clone)]
-pub struct Service {
+pub struct MemoryStore {
     keys: Arc<Mutex<Keys>>,
     /// Rises with each event.
     news: watch::Sender<u64>,
@@ -100,7 +101,7 @@ impl Keys {
     }
 }
 
-impl Service {
+impl MemoryStore {
     pub fn new(chance: fastrand::Rng) -> Self {
         let keys = Keys {
             entries: BTreeMap::new(),
@@ -113,11 +114,13 @@ impl Service {
             ends: BTreeSet::new(),
             refused: Vec::new(),
         };
-        Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(0) }
+        let store = Self { keys: Arc::new(Mutex::new(keys)), news: watch::Sender::new(0) };
+        tokio::spawn(store.clone().keep_time());
+        store
     }
 
     /// Keys end also where nobody asks. Never ends.
-    pub async fn keep_time(self) {
+    async fn keep_time(self) {
         loop {
             sleep(Duration::from_millis(250)).await;
             let index = {
@@ -133,11 +136,6 @@ impl Service {
         self.keys.lock().unwrap()
     }
 
-    pub fn set_down(&self, down: bool) {
-        self.keys().down = down;
-        self.news.send_modify(|_| ());
-    }
-
     pub fn set_lossy(&self, of_hundred: u32) {
         self.keys().lossy = of_hundred;
     }
@@ -149,17 +147,41 @@ impl Service {
     pub fn refused(&self) -> Vec<String> {
         self.keys().refused.clone()
     }
+}
 
-    pub fn shown(&self) -> Vec<(String, String)> {
+impl Service for MemoryStore {
+    type Link = MemoryLink;
+    const FAULTS: u32 = 1;
+
+    fn link(&self, _: usize) -> MemoryLink {
+        MemoryLink::to(self)
+    }
+
+    fn set_down(&self, down: bool) {
+        self.keys().down = down;
+        self.news.send_modify(|_| ());
+    }
+
+    fn fault(&self, chance: &mut fastrand::Rng) -> String {
+        let lossy = chance.u32(0..20);
+        self.set_lossy(lossy);
+        format!("{lossy} of a hundred answers are lost")
+    }
+
+    fn heal(&self) {
+        self.set_lossy(0);
+    }
+
+    fn shown(&self) -> Vec<(String, String)> {
         self.keys().entries.iter().map(|(path, entry)| (path.clone(), entry.value.clone())).collect()
     }
 }
 
 /// One machine's way to the service.
 #[derive(Clone)]
-pub struct Link {
-    pub service: Service,
-    pub cut: Arc<Mutex<bool>>,
+pub struct MemoryLink {
+    pub service: MemoryStore,
+    cut: Arc<Mutex<bool>>,
     /// Who follows hears nothing any more after a cut, as on a connection whose other end is gone without a word.
     pub deafens: bool,
     /// Watches that were begun before are deaf, though requests are answered.
@@ -169,8 +191,8 @@ pub struct Link {
     timeout: Duration,
 }
 
-impl Link {
-    pub fn to(service: &Service) -> Self {
+impl MemoryLink {
+    pub fn to(service: &MemoryStore) -> Self {
         Self {
             service: service.clone(),
             cut: Arc::default(),
@@ -179,22 +201,6 @@ impl Link {
             pace: Arc::new(Mutex::new(FAST)),
             timeout: TIMEOUT,
         }
-    }
-
-    /// `None`: as fast as usual.
-    pub fn set_slow(&self, each_way_millis: Option<Range<u64>>) {
-        let slow = each_way_millis.map(|millis| millis.start * 1_000..millis.end * 1_000);
-        *self.pace.lock().unwrap() = slow.unwrap_or(FAST);
-    }
-
-    /// As where the member that a watch is at hangs, and requests go to another one.
-    pub fn deafen(&self) {
-        *self.deaf_before.lock().unwrap() += 1;
-    }
-
-    /// The same way, for requests that wait longer.
-    pub fn patient(&self, timeout: Duration) -> Self {
-        Self { timeout: timeout.max(TIMEOUT), ..self.clone() }
     }
 
     fn is_cut(&self) -> bool {
@@ -241,7 +247,26 @@ impl Link {
     }
 }
 
-impl Store for Link {
+impl Link for MemoryLink {
+    fn patient(&self, timeout: Duration) -> Self {
+        Self { timeout: timeout.max(TIMEOUT), ..self.clone() }
+    }
+
+    fn set_cut(&self, cut: bool) {
+        *self.cut.lock().unwrap() = cut;
+    }
+
+    fn set_slow(&self, each_way: Option<Range<u64>>) {
+        let slow = each_way.map(|millis| millis.start * 1_000..millis.end * 1_000);
+        *self.pace.lock().unwrap() = slow.unwrap_or(FAST);
+    }
+
+    fn deafen(&self) {
+        *self.deaf_before.lock().unwrap() += 1;
+    }
+}
+
+impl Store for MemoryLink {
     type Watch = Following;
 
     async fn read(&self) -> Result<Reading, StoreError> {
@@ -287,15 +312,16 @@ impl Store for Link {
         .await
     }
 
-    async fn refresh(&self, key: &Key, _: &str, ttl: Duration) -> Result<(), StoreError> {
+    async fn refresh(&self, key: &Key, _: &str, ttl: Duration, only: Only) -> Result<u64, StoreError> {
         self.ask(About::renewing(key), |keys| {
             let path = key.path();
             keys.holds(&path, &Only::Present)?;
+            keys.holds(&path, &only)?;
             keys.index += 1;
             let index = keys.index;
             let value = keys.entries[&path].value.clone();
             keys.insert(path, Entry { value, index, expires: Some(Instant::now() + ttl) });
-            Ok(())
+            Ok(index)
         })
         .await
     }
@@ -332,7 +358,7 @@ impl Store for Link {
 }
 
 pub struct Following {
-    link: Link,
+    link: MemoryLink,
     news: watch::Receiver<u64>,
     after: u64,
     begun: u64,

@@ -1,38 +1,53 @@
 //! Machines, the store, the operators, and what goes wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::registry::View;
-use cluster::schedule::Standing;
 use cluster::{Cordon, JobState, MachineId};
-use fleet_node::{Alone, Chance, Metrics, Node, Requests, Settings, World as Parts, keep_fence};
+use fleet_node::{Alone, Chance, Clock, Metrics, Node, Requests, Settings, World as Parts, keep_fence};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
 use crate::lan::Lan;
 use crate::ledger::Ledger;
+use crate::memory::MemoryStore;
 use crate::place::Place;
 use crate::store::{Link, Service};
-use crate::wall_clock;
 
 pub const TTL: Duration = Duration::from_secs(30);
 
-pub struct World {
-    pub service: Service,
+/// What is the same in all histories of a test.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// What machines count time by, given the beginning.
+    pub clock: fn(Instant) -> Clock,
+    /// Its story goes to standard error.
+    pub told: bool,
+    pub ttl: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { clock: |begun| Clock(Arc::new(move || begun.elapsed())), told: false, ttl: TTL }
+    }
+}
+
+pub struct World<S: Service> {
+    pub service: S,
     pub ledger: Ledger,
-    pub places: Vec<Place>,
-    lan: Lan,
+    pub places: Vec<Place<S::Link>>,
+    lan: Lan<S::Link>,
     chance: fastrand::Rng,
-    told: bool,
+    options: Options,
     begun: Instant,
     starts: Arc<AtomicU64>,
     /// What operators have asked for, and what each unit's text is.
-    asked: BTreeMap<String, (String, JobState)>,
-    faults: Vec<String>,
-    /// Of machines that are started from now on.
+    pub(crate) asked: BTreeMap<String, (String, JobState)>,
+    pub(crate) faults: Vec<String>,
+    /// Of machines that are started from now on. How long troubles take goes with it.
     pub ttl: Duration,
     /// The same: they never lead.
     pub disable_engine: bool,
@@ -42,11 +57,13 @@ pub struct World {
 const TEXTS: [&str; 6] =
     ["", "", "Conflicts=web*.service\n", "AllowOverlap=yes\n", "Global=true\n", "StopOnPartition=no\n"];
 
-impl World {
-    pub async fn new(seed: u64, told: bool) -> Self {
+impl<S: Service> World<S> {
+    /// A cluster with units, at rest. `service` makes the store.
+    pub async fn new(seed: u64, options: Options, service: impl FnOnce(fastrand::Rng) -> S) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         let machines = chance.usize(2..6);
-        let mut world = Self::of(machines, chance, told);
+        let service = service(chance.fork());
+        let mut world = Self::of(machines, service, chance, options);
         for number in 0..machines {
             world.start(number);
         }
@@ -67,46 +84,31 @@ impl World {
     }
 
     /// Machines on which nothing was started yet.
-    pub fn of(machines: usize, mut chance: fastrand::Rng, told: bool) -> Self {
-        let service = Service::new(chance.fork());
-        tokio::spawn(service.clone().keep_time());
-        let ledger = if told { Ledger::told(Instant::now()) } else { Ledger::default() };
+    pub fn of(machines: usize, service: S, mut chance: fastrand::Rng, options: Options) -> Self {
+        let ledger = if options.told { Ledger::told(Instant::now()) } else { Ledger::default() };
         let places = (0..machines)
-            .map(|number| Place::new(number, ledger.clone(), Link::to(&service), chance.fork()))
+            .map(|number| {
+                Place::new(number, ledger.clone(), service.link(number), options.ttl, chance.fork())
+            })
             .collect();
         Self {
             service,
             ledger,
             places,
-            lan: Lan::default(),
+            lan: Lan::new(),
             chance,
-            told,
+            options,
             begun: Instant::now(),
             starts: Arc::default(),
             asked: BTreeMap::new(),
             faults: Vec::new(),
-            ttl: TTL,
+            ttl: options.ttl,
             disable_engine: false,
         }
     }
 
-    /// Each of the units runs on one of the machines.
-    pub async fn at_rest(machines: usize, units: usize) -> Self {
-        let mut world = Self::of(machines, fastrand::Rng::with_seed(5), false);
-        (0..machines).for_each(|number| world.start(number));
-        sleep(Duration::from_secs(5)).await;
-        for number in 0..units {
-            let name = format!("unit{number}.service");
-            world.asked.insert(name.clone(), (unit_text("", 0), JobState::Launched));
-            world.submit(&name).await;
-        }
-        sleep(Duration::from_secs(10)).await;
-        assert_eq!((world.ledger.running().len(), world.ledger.starts()), (units, units));
-        world
-    }
-
-    fn tell(&self, text: &str) {
-        if self.told {
+    pub(crate) fn tell(&self, text: &str) {
+        if self.options.told {
             eprintln!("{:9.3} {text}", self.begun.elapsed().as_secs_f64());
         }
     }
@@ -133,7 +135,7 @@ impl World {
             earlier_instances: place.starts.clone(),
             remembered: place.machine.memory.lock().unwrap().clone(),
             launched: place.machine.launched.lock().unwrap().clone(),
-            clock: wall_clock::of_machine(self.begun),
+            clock: (self.options.clock)(self.begun),
             chance: Chance(Arc::new(move || shares[next.fetch_add(1, Ordering::Relaxed) as usize % 64])),
         }
     }
@@ -185,7 +187,7 @@ impl World {
     }
 
     /// Any node that has the store does for the operators.
-    async fn requests(&self) -> Requests<Link> {
+    async fn requests(&self) -> Requests<S::Link> {
         loop {
             let serving = self.places.iter().filter_map(|place| place.node.as_ref());
             if let Some(node) = serving.rev().find(|node| node.contact().standing().is_serving()) {
@@ -206,7 +208,7 @@ impl World {
 
     pub async fn trouble(&mut self) {
         let number = self.chance.usize(0..self.places.len());
-        match self.chance.u32(0..13) {
+        match self.chance.u32(0..12 + S::FAULTS) {
             0 => self.cut_off(number, true).await,
             1 => self.cut_off(number, false).await,
             2 => self.store_away().await,
@@ -214,13 +216,13 @@ impl World {
                 self.tell(&format!("kill fleetd of {number}"));
                 self.kill(number);
                 // systemd starts it again, sooner or later.
-                sleep(Duration::from_millis(self.chance.u64(50..90_000))).await;
+                self.some_time(50..90_000).await;
                 self.start_again(number).await;
             }
             4 => {
                 self.tell(&format!("crash {number}"));
                 self.crash(number).await;
-                sleep(Duration::from_millis(self.chance.u64(500..90_000))).await;
+                self.some_time(500..90_000).await;
                 self.start(number);
             }
             5 => self.leave(number).await,
@@ -237,37 +239,55 @@ impl World {
                 self.places[number].link.deafen();
             }
             _ => {
-                let lossy = self.chance.u32(0..20);
-                self.tell(&format!("{lossy} of a hundred answers are lost"));
-                self.service.set_lossy(lossy);
+                let fault = self.service.fault(&mut self.chance);
+                self.tell(&fault);
             }
         }
-        let wait = Duration::from_millis(self.chance.u64(0..60_000));
-        sleep(wait).await;
-        self.service.set_lossy(0);
+        self.some_time(0..60_000).await;
+        self.service.heal();
         self.places[number].link.set_slow(None);
+    }
+
+    /// Some milliseconds, as with a TTL of [`TTL`].
+    async fn some_time(&mut self, millis: Range<u64>) {
+        let time = Duration::from_millis(self.chance.u64(millis));
+        sleep(time.mul_f64(self.ttl.as_secs_f64() / TTL.as_secs_f64())).await;
     }
 
     async fn cut_off(&mut self, number: usize, also_lan: bool) {
         let id = self.places[number].id.clone();
         self.tell(&format!("cut {number} off, LAN too: {also_lan}"));
-        *self.places[number].link.cut.lock().unwrap() = true;
+        self.places[number].link.set_cut(true);
         self.lan.set_cut(&id, also_lan);
-        sleep(Duration::from_millis(self.chance.u64(500..120_000))).await;
+        self.some_time(500..120_000).await;
         self.tell(&format!("{number} is back"));
         self.set_cut(number, false);
     }
 
+    /// All machines started, and each of so many units running on one of them.
+    pub async fn with_units(mut self, units: usize) -> Self {
+        (0..self.places.len()).for_each(|number| self.start(number));
+        sleep(Duration::from_secs(5)).await;
+        for number in 0..units {
+            let name = format!("unit{number}.service");
+            self.asked.insert(name.clone(), (unit_text("", 0), JobState::Launched));
+            self.submit(&name).await;
+        }
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!((self.ledger.running().len(), self.ledger.starts()), (units, units));
+        self
+    }
+
     /// From the store, and from the other machines.
     pub fn set_cut(&self, number: usize, cut: bool) {
-        *self.places[number].link.cut.lock().unwrap() = cut;
+        self.places[number].link.set_cut(cut);
         self.lan.set_cut(&self.places[number].id, cut);
     }
 
     async fn store_away(&mut self) {
         self.tell("the store goes away");
         self.service.set_down(true);
-        sleep(Duration::from_millis(self.chance.u64(500..180_000))).await;
+        self.some_time(500..180_000).await;
         self.tell("the store is back");
         self.service.set_down(false);
     }
@@ -279,7 +299,7 @@ impl World {
             self.lan.unplug(&self.places[number].id);
             node.stop(true).await;
         }
-        sleep(Duration::from_millis(self.chance.u64(500..60_000))).await;
+        self.some_time(500..60_000).await;
         self.tell(&format!("{number} comes back"));
         self.start(number);
     }
@@ -327,61 +347,20 @@ impl World {
             }
         }
     }
+}
 
-    /// All is whole again. Then everything that is asked for runs, once, and nothing else.
-    pub async fn end_well(&mut self) {
-        self.tell("all is whole again");
-        sleep(TTL * 5).await;
-        let view = self.view();
-        let running = self.ledger.running();
-        for (name, (_, desired)) in self.asked.clone() {
-            let name = UnitName::parse(&name).unwrap();
-            let on = running.get(&name).cloned().unwrap_or_default();
-            let Some(unit) = view.unit(&name) else {
-                self.faults.push(format!("{name} is lost"));
-                continue;
-            };
-            let expected = match (desired, unit.wanted.global) {
-                (JobState::Launched, true) => self.places.len(),
-                (JobState::Launched, false) if Self::has_place(&view, &name) => 1,
-                _ => 0,
-            };
-            if on.len() != expected {
-                self.faults.push(format!(
-                    "in the end {name} ({desired}, target {:?}) runs on {on:?}, not on {expected}",
-                    unit.target
-                ));
-            }
-            self.compare_states(&view, &name, &on);
-        }
+/// Over the model of a store.
+impl World<MemoryStore> {
+    /// Machines on which nothing was started yet.
+    pub fn bare(machines: usize, seed: u64) -> Self {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let service = MemoryStore::new(chance.fork());
+        Self::of(machines, service, chance, Options::default())
     }
 
-    /// Where units conflict, some may have to wait: so says a scheduler that looks at it all anew.
-    fn has_place(view: &View, name: &UnitName) -> bool {
-        let explained = fleet_answers::scheduler(view).explain(name.as_str());
-        explained.is_none_or(|explained| explained.standing != Standing::Nowhere)
-    }
-
-    /// What is published is what is.
-    fn compare_states(&mut self, view: &View, name: &UnitName, on: &BTreeSet<usize>) {
-        let told: BTreeSet<usize> = (0..self.places.len())
-            .filter(|number| {
-                let id = MachineId::new(&self.places[*number].id);
-                view.state(name, &id).is_some_and(|state| state.active == "active")
-            })
-            .collect();
-        if told != *on {
-            self.faults.push(format!("{name} is told to be active on {told:?}, and is on {on:?}"));
-        }
-    }
-
-    pub fn view(&self) -> View {
-        let pairs = self.service.shown();
-        View::read(pairs.iter().map(|(path, value)| (path.as_str(), value.as_str()))).0
-    }
-
-    pub fn faults(&self) -> Vec<String> {
-        [self.faults.clone(), self.ledger.faults()].concat()
+    /// Each of the units runs on one of the machines.
+    pub async fn at_rest(machines: usize, units: usize) -> Self {
+        Self::bare(machines, 5).with_units(units).await
     }
 }
 

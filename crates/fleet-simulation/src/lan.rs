@@ -4,23 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_node::{Answerer, Peer, Peers};
+use fleet_node::{Answerer, Peer, Peers, Store};
 use tokio::time::{sleep, timeout};
 
-use crate::store::Link;
-
 /// The machines' own network: who answers for which machine, and between whom it is cut.
-#[derive(Clone, Default)]
-pub struct Lan(Arc<Mutex<Wires>>);
+#[derive(Clone)]
+pub struct Lan<S>(Arc<Mutex<Wires<S>>>);
 
-#[derive(Default)]
-struct Wires {
-    answerers: BTreeMap<String, Answerer<Link>>,
+struct Wires<S> {
+    answerers: BTreeMap<String, Answerer<S>>,
     cut: BTreeSet<String>,
 }
 
-impl Lan {
-    pub fn plug(&self, id: &str, answerer: Answerer<Link>) {
+impl<S: Store> Lan<S> {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Wires { answerers: BTreeMap::new(), cut: BTreeSet::new() })))
+    }
+
+    pub fn plug(&self, id: &str, answerer: Answerer<S>) {
         self.0.lock().unwrap().answerers.insert(id.to_owned(), answerer);
     }
 
@@ -37,26 +38,26 @@ impl Lan {
         };
     }
 
-    pub fn of(&self, id: &str) -> Wire {
+    pub fn of(&self, id: &str) -> Wire<S> {
         Wire { lan: self.clone(), me: id.to_owned() }
     }
 }
 
 #[derive(Clone)]
-pub struct Wire {
-    lan: Lan,
+pub struct Wire<S> {
+    lan: Lan<S>,
     me: String,
 }
 
-impl Wire {
-    fn answerer(&self, id: &str) -> Option<Answerer<Link>> {
+impl<S: Store> Wire<S> {
+    fn answerer(&self, id: &str) -> Option<Answerer<S>> {
         let wires = self.lan.0.lock().unwrap();
         let cut = wires.cut.contains(&self.me) || wires.cut.contains(id);
         wires.answerers.get(id).filter(|_| !cut).cloned()
     }
 }
 
-impl Peers for Wire {
+impl<S: Store> Peers for Wire<S> {
     async fn all_without(&self, others: &[Peer]) -> bool {
         let ask = async |peer: &Peer| {
             sleep(Duration::from_micros(300)).await;

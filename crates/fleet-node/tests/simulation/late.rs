@@ -1,0 +1,30 @@
+//! Requests that were given up, and are carried out all the same.
+
+use cluster::MachineId;
+use cluster::registry::{Key, UnitState};
+use fleet_node::{Only, Store as _};
+use fleet_simulation::TTL;
+use tokio::time::sleep;
+use unit_file::UnitName;
+
+use crate::World;
+use crate::restless::in_virtual_time;
+
+/// An earlier state replaces the newer one: the next renewal finds it, and writes what is.
+#[test]
+fn an_earlier_state_that_is_written_late_does_not_stay() {
+    in_virtual_time(async {
+        let world = World::at_rest(1, 1).await;
+        let (name, machine) =
+            (UnitName::parse("unit0.service").unwrap(), MachineId::new(&world.places[0].id));
+        let active = || world.view().state(&name, &machine).map(|state| state.active.clone());
+        let view = world.view();
+        let earlier =
+            UnitState { active: "activating".into(), ..view.state(&name, &machine).unwrap().clone() };
+        let key = Key::State(name.clone(), machine.clone());
+        world.places[0].link.put(&key, &earlier.encode(), None, Only::Always).await.unwrap();
+        assert_eq!(active().as_deref(), Some("activating"));
+        sleep(TTL).await;
+        assert_eq!(active().as_deref(), Some("active"));
+    });
+}

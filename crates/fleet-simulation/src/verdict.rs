@@ -1,0 +1,70 @@
+//! How a history has to end.
+
+use std::collections::BTreeSet;
+
+use cluster::registry::View;
+use cluster::schedule::Standing;
+use cluster::{JobState, MachineId};
+use tokio::time::sleep;
+use unit_file::UnitName;
+
+use crate::store::Service;
+use crate::world::World;
+
+impl<S: Service> World<S> {
+    /// All is whole again. Then everything that is asked for runs, once, and nothing else.
+    pub async fn end_well(&mut self) {
+        self.tell("all is whole again");
+        sleep(self.ttl * 5).await;
+        let view = self.view();
+        let running = self.ledger.running();
+        for (name, (_, desired)) in self.asked.clone() {
+            let name = UnitName::parse(&name).unwrap();
+            let on = running.get(&name).cloned().unwrap_or_default();
+            let Some(unit) = view.unit(&name) else {
+                self.faults.push(format!("{name} is lost"));
+                continue;
+            };
+            let expected = match (desired, unit.wanted.global) {
+                (JobState::Launched, true) => self.places.len(),
+                (JobState::Launched, false) if Self::has_place(&view, &name) => 1,
+                _ => 0,
+            };
+            if on.len() != expected {
+                self.faults.push(format!(
+                    "in the end {name} ({desired}, target {:?}) runs on {on:?}, not on {expected}",
+                    unit.target
+                ));
+            }
+            self.compare_states(&view, &name, &on);
+        }
+    }
+
+    /// Where units conflict, some may have to wait: so says a scheduler that looks at it all anew.
+    fn has_place(view: &View, name: &UnitName) -> bool {
+        let explained = fleet_answers::scheduler(view).explain(name.as_str());
+        explained.is_none_or(|explained| explained.standing != Standing::Nowhere)
+    }
+
+    /// What is published is what is.
+    fn compare_states(&mut self, view: &View, name: &UnitName, on: &BTreeSet<usize>) {
+        let told: BTreeSet<usize> = (0..self.places.len())
+            .filter(|number| {
+                let id = MachineId::new(&self.places[*number].id);
+                view.state(name, &id).is_some_and(|state| state.active == "active")
+            })
+            .collect();
+        if told != *on {
+            self.faults.push(format!("{name} is told to be active on {told:?}, and is on {on:?}"));
+        }
+    }
+
+    pub fn view(&self) -> View {
+        let pairs = self.service.shown();
+        View::read(pairs.iter().map(|(path, value)| (path.as_str(), value.as_str()))).0
+    }
+
+    pub fn faults(&self) -> Vec<String> {
+        [self.faults.clone(), self.ledger.faults()].concat()
+    }
+}

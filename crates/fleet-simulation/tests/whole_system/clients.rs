@@ -1,0 +1,138 @@
+//! Clients that read and write a few keys at any member, and note what they saw: for the checker of histories.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use conformance::history::{Action, Operation, Outcome, Verdict, check};
+use etcd_client::{Client, Delete, Error, Exists, Get, Reason, Set};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use crate::members::MEMBERS;
+use crate::store::Whole;
+
+const CLIENTS: usize = 3;
+const KEYS: usize = 3;
+/// Milliseconds between two operations of a client.
+const PAUSE: std::ops::Range<u64> = 20..2_000;
+/// Fewer that were answered say nothing.
+const FEWEST: usize = 100;
+/// Hosts of these clients are numbered from here on.
+const FIRST_CLIENT: usize = 1_000;
+
+/// What all of them saw.
+#[derive(Default)]
+pub struct History {
+    operations: Mutex<Vec<Operation>>,
+    /// Rises with each call and each answer.
+    moment: AtomicU64,
+    over: AtomicBool,
+}
+
+impl History {
+    /// Of clients that begin now.
+    pub fn begin(store: &Whole, chance: &mut fastrand::Rng) -> Arc<Self> {
+        let history = Arc::new(Self::default());
+        for number in 0..CLIENTS {
+            // At one member each: a client with several repeats a write whose connection broke.
+            let at = (0..MEMBERS).map(|member| store.client_at(FIRST_CLIENT + number, &[member])).collect();
+            tokio::spawn(Caller { number, at, chance: chance.fork(), history: Arc::clone(&history) }.run());
+        }
+        history
+    }
+
+    fn now(&self) -> u64 {
+        self.moment.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends the clients, and says what is wrong with what they saw.
+    pub fn end(&self) -> Option<String> {
+        self.over.store(true, Ordering::Relaxed);
+        let operations = self.operations.lock();
+        let answered = operations.iter().filter(|one| one.outcome != Outcome::Unknown).count();
+        if answered < FEWEST {
+            return Some(format!("{answered} operations were answered: too few to say anything"));
+        }
+        match check(&operations) {
+            Verdict::Linearizable => None,
+            Verdict::Undecided { key } => Some(format!("the history of {key} could not be decided")),
+            Verdict::Violated(part) => {
+                let part: String = part.iter().map(|one| format!("{one}\n")).collect();
+                Some(format!("the history is not linearizable:\n{part}"))
+            }
+        }
+    }
+}
+
+struct Caller {
+    number: usize,
+    /// By member.
+    at: Vec<Client>,
+    chance: fastrand::Rng,
+    history: Arc<History>,
+}
+
+impl Caller {
+    async fn run(mut self) {
+        let mut next = (self.number as u64 + 1) << 32;
+        let mut last = [0; KEYS];
+        while !self.history.over.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(self.chance.u64(PAUSE))).await;
+            let key = self.chance.usize(0..KEYS);
+            next += 1;
+            let action = match self.chance.u32(0..10) {
+                0..4 => Action::Read,
+                4..6 => Action::Write(next),
+                6 => Action::Create(next),
+                7..9 => Action::Swap { from: last[key], to: next },
+                _ => Action::Delete,
+            };
+            let client = &self.at[self.chance.usize(0..self.at.len())];
+            let (path, called) = (format!("/history/{key}"), self.history.now());
+            // Certainly nothing happened.
+            let Some(outcome) = act(client, &path, action).await else { continue };
+            let answered = self.history.now();
+            if let Outcome::Saw(Some(value)) = outcome {
+                last[key] = value;
+            }
+            if outcome != Outcome::Unknown || action != Action::Read {
+                let operation =
+                    Operation { client: self.number, key: path, action, outcome, called, answered };
+                self.history.operations.lock().push(operation);
+            }
+        }
+    }
+}
+
+async fn act(client: &Client, path: &str, action: Action) -> Option<Outcome> {
+    let put = async |value: u64, how: Set| client.set(path, value.to_string(), &how).await.map(|_| None);
+    let done = match action {
+        Action::Read => {
+            let how = Get { quorum: true, ..Get::default() };
+            client.get(path, how).await.map(|answer| answer.node().value)
+        }
+        Action::Write(value) => put(value, Set::default()).await,
+        Action::Create(value) => put(value, Set { exists: Exists::No, ..Set::default() }).await,
+        Action::Swap { from, to } => {
+            put(to, Set { prev_value: Some(from.to_string()), ..Set::default() }).await
+        }
+        Action::Delete => client.delete(path, &Delete::default()).await.map(|_| None),
+    };
+    Some(match done {
+        Ok(value) if action == Action::Read => Outcome::Saw(value.map(|value| value.parse().unwrap())),
+        Ok(_) => Outcome::Done,
+        Err(error) if error.is_key_not_found() && action == Action::Read => Outcome::Saw(None),
+        Err(error) if error.is_key_not_found() => Outcome::Missing,
+        Err(Error::Api { code, .. }) if code < SERVERS_OWN => Outcome::Refused,
+        Err(error) if error.attempts().iter().all(|attempt| never_sent(&attempt.reason)) => return None,
+        Err(_) => Outcome::Unknown,
+    })
+}
+
+/// Codes of errors from here on are about the server, not the request.
+const SERVERS_OWN: u32 = 300;
+
+fn never_sent(reason: &Reason) -> bool {
+    matches!(reason, Reason::Connect(_) | Reason::ConnectTimeout { .. })
+}

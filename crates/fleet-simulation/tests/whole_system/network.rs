@@ -1,0 +1,312 @@
+//! A network in memory: hosts that are cut off, slow, hang, or are without power; and connections that survive all of it as
+//! TCP's do, or are reset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex, split};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+pub type Host = usize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    Clients,
+    Peers,
+}
+
+/// Bytes that a connection holds in each direction until its reader takes them.
+const WINDOW: usize = 64 << 10;
+/// Microseconds each way.
+const FAST: Range<u64> = 50..2_000;
+/// After a time without a way, TCP sends again after a pause of up to as long as that was, and never longer than this.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(20);
+
+#[derive(Clone)]
+pub struct Network {
+    state: Arc<Mutex<State>>,
+    /// Whenever a way may have opened.
+    changed: watch::Sender<()>,
+}
+
+struct State {
+    chance: fastrand::Rng,
+    /// Nothing that the first sends reaches the second.
+    cut: BTreeSet<(Host, Host)>,
+    hosts: BTreeMap<Host, At>,
+    listeners: BTreeMap<(Host, Port), mpsc::UnboundedSender<DuplexStream>>,
+    connections: Vec<Connection>,
+    /// No client reaches any member.
+    clients_cut: bool,
+    /// Of a hundred parcels to a client, how many end its connection instead.
+    lossy: u32,
+}
+
+#[derive(Default)]
+struct At {
+    /// Its programs send nothing, though its kernel accepts connections and takes what comes.
+    hangs: bool,
+    /// Nothing comes from it and nothing arrives.
+    dark: bool,
+    slow: Option<Range<u64>>,
+}
+
+struct Connection {
+    ends: [Host; 2],
+    /// What is sent on it arrives nowhere, and nobody says so.
+    lost: Arc<Mutex<bool>>,
+    broken: watch::Sender<bool>,
+}
+
+enum Way {
+    Open(Duration),
+    Blocked,
+    Broken,
+}
+
+impl Network {
+    pub fn new(chance: fastrand::Rng) -> Self {
+        let state = State {
+            chance,
+            cut: BTreeSet::new(),
+            hosts: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            connections: Vec::new(),
+            clients_cut: false,
+            lossy: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(()) }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+        self.changed.send_replace(());
+    }
+
+    /// In both directions.
+    pub fn set_cut(&self, one: Host, other: Host, cut: bool) {
+        self.change(|state| {
+            for way in [(one, other), (other, one)] {
+                if cut {
+                    state.cut.insert(way)
+                } else {
+                    state.cut.remove(&way)
+                };
+            }
+        });
+    }
+
+    /// All clients from all members.
+    pub fn set_clients_cut(&self, cut: bool) {
+        self.change(|state| state.clients_cut = cut);
+    }
+
+    pub fn set_hangs(&self, host: Host, hangs: bool) {
+        self.change(|state| state.hosts.entry(host).or_default().hangs = hangs);
+    }
+
+    /// Milliseconds each way, to and from this host.
+    pub fn set_slow(&self, host: Host, slow: Option<Range<u64>>) {
+        self.change(|state| state.hosts.entry(host).or_default().slow = slow);
+    }
+
+    pub fn set_lossy(&self, of_hundred: u32) {
+        self.change(|state| state.lossy = of_hundred);
+    }
+
+    /// What this host has open is forgotten on the way: neither end learns of it.
+    pub fn lose_connections(&self, host: Host) {
+        let state = self.state.lock();
+        let of_host = state.connections.iter().filter(|connection| connection.ends.contains(&host));
+        of_host.for_each(|connection| *connection.lost.lock() = true);
+    }
+
+    /// The power is cut: nothing is said to anybody.
+    pub fn set_dark(&self, host: Host) {
+        self.change(|state| {
+            state.hosts.entry(host).or_default().dark = true;
+            state.listeners.retain(|(of, _), _| *of != host);
+        });
+    }
+
+    /// Its programs have ended; the kernel says so on their connections.
+    pub fn reset(&self, host: Host) {
+        self.change(|state| {
+            state.hosts.remove(&host);
+            state.listeners.retain(|(of, _), _| *of != host);
+            state.connections.retain(|connection| {
+                let stays = !connection.ends.contains(&host);
+                if !stays {
+                    connection.broken.send_replace(true);
+                }
+                stays
+            });
+        });
+    }
+
+    pub fn listen(&self, host: Host, port: Port) -> mpsc::UnboundedReceiver<DuplexStream> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.change(|state| drop(state.listeners.insert((host, port), sender)));
+        receiver
+    }
+
+    /// Waits for as long as there is no way.
+    pub async fn connect(&self, from: Host, to: Host, port: Port) -> io::Result<DuplexStream> {
+        let mut changed = self.changed.subscribe();
+        let delay = loop {
+            changed.borrow_and_update();
+            if let Some(delay) = self.state.lock().handshake(from, to, port) {
+                break delay;
+            }
+            // The sender lives as long as this network.
+            changed.changed().await.map_err(io::Error::other)?;
+        };
+        sleep(delay).await;
+        let ((near, near_wire), (far, far_wire)) = (duplex(WINDOW), duplex(WINDOW));
+        let (lost, broken) = (Arc::new(Mutex::new(false)), watch::Sender::new(false));
+        {
+            let mut state = self.state.lock();
+            let listener = state.listeners.get(&(to, port)).filter(|listener| !listener.is_closed());
+            let Some(listener) = listener else { return Err(ErrorKind::ConnectionRefused.into()) };
+            listener.send(far).map_err(|_| ErrorKind::ConnectionRefused)?;
+            state.connections.retain(|connection| !*connection.broken.borrow());
+            let connection = Connection { ends: [from, to], lost: Arc::clone(&lost), broken: broken.clone() };
+            state.connections.push(connection);
+        }
+        let (near_reads, near_writes) = split(near_wire);
+        let (far_reads, far_writes) = split(far_wire);
+        let pump = |from, to| Pump {
+            network: self.clone(),
+            from,
+            to,
+            port,
+            lost: Arc::clone(&lost),
+            broken: broken.clone(),
+        };
+        tokio::spawn(pump(from, to).run(near_reads, far_writes));
+        tokio::spawn(pump(to, from).run(far_reads, near_writes));
+        Ok(near)
+    }
+}
+
+impl State {
+    fn is_dark(&self, host: Host) -> bool {
+        self.hosts.get(&host).is_some_and(|at| at.dark)
+    }
+
+    fn delay(&mut self, from: Host, to: Host) -> Duration {
+        let slow = [from, to].iter().find_map(|host| self.hosts.get(host)?.slow.clone());
+        let micros = slow.map_or(FAST, |millis| millis.start * 1_000..millis.end * 1_000);
+        Duration::from_micros(self.chance.u64(micros))
+    }
+
+    /// Of the two kernels: a program that hangs is no hindrance.
+    fn handshake(&mut self, from: Host, to: Host, port: Port) -> Option<Duration> {
+        let cut = self.cut.contains(&(from, to))
+            || self.cut.contains(&(to, from))
+            || port == Port::Clients && self.clients_cut;
+        let open = !cut && !self.is_dark(from) && !self.is_dark(to);
+        open.then(|| self.delay(from, to))
+    }
+
+    fn way(&mut self, pump: &Pump) -> Way {
+        let (from, to) = (pump.from, pump.to);
+        let hangs = self.hosts.get(&from).is_some_and(|at| at.hangs);
+        if *pump.broken.borrow() {
+            Way::Broken
+        } else if hangs
+            || self.cut.contains(&(from, to))
+            || pump.port == Port::Clients && self.clients_cut
+            || self.is_dark(from)
+            || self.is_dark(to)
+            || *pump.lost.lock()
+        {
+            Way::Blocked
+        } else {
+            Way::Open(self.delay(from, to))
+        }
+    }
+
+    /// Whether a parcel that is about to arrive ends its connection.
+    fn loses(&mut self, port: Port) -> bool {
+        port == Port::Clients && self.lossy > 0 && self.chance.u32(0..100) < self.lossy
+    }
+}
+
+/// One direction of a connection.
+struct Pump {
+    network: Network,
+    from: Host,
+    to: Host,
+    port: Port,
+    lost: Arc<Mutex<bool>>,
+    broken: watch::Sender<bool>,
+}
+
+impl Pump {
+    async fn run(self, mut reads: impl AsyncRead + Unpin, mut writes: impl AsyncWrite + Unpin) {
+        let mut broken = self.broken.subscribe();
+        tokio::select! {
+            biased;
+            _ = broken.wait_for(|broken| *broken) => {}
+            () = self.carry(&mut reads, &mut writes) => {}
+        }
+    }
+
+    async fn carry(&self, reads: &mut (impl AsyncRead + Unpin), writes: &mut (impl AsyncWrite + Unpin)) {
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let count = reads.read(&mut buffer).await.unwrap_or(0);
+            self.passage().await;
+            if self.network.state.lock().loses(self.port) {
+                self.broken.send_replace(true);
+                return;
+            }
+            if count == 0 {
+                // What was sent before is read first.
+                writes.shutdown().await.ok();
+                return;
+            }
+            if writes.write_all(&buffer[..count]).await.is_err() {
+                // Who has closed it says so.
+                self.broken.send_replace(true);
+                return;
+            }
+        }
+    }
+
+    /// Until a parcel has arrived; where the connection breaks meanwhile, for ever.
+    async fn passage(&self) {
+        let mut changed = self.network.changed.subscribe();
+        let mut blocked_since = None;
+        loop {
+            changed.borrow_and_update();
+            let way = self.network.state.lock().way(self);
+            match way {
+                Way::Open(delay) => {
+                    let waited = blocked_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+                    let longest = waited.min(LONGEST_BACKOFF);
+                    let again = self.network.state.lock().chance.f64();
+                    sleep(delay + longest.mul_f64(again)).await;
+                    if waited.is_zero() {
+                        return;
+                    }
+                    // It may be blocked again when it is sent again.
+                    blocked_since = None;
+                }
+                Way::Blocked => {
+                    blocked_since = blocked_since.or(Some(Instant::now()));
+                    if changed.changed().await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+                Way::Broken => return std::future::pending().await,
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How long a simulated disk takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use parking_lot::Mutex;
+
+use super::chance::one_in;
+
+/// How long the disk takes, in milliseconds.
+pub struct Pace {
+    chosen: Mutex<(Rng, Range)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Range {
+    /// Rarely twenty times as long.
+    UpTo(u64),
+    Always(u64),
+}
+
+impl Pace {
+    pub fn new(random: Rng) -> Arc<Self> {
+        Arc::new(Self { chosen: Mutex::new((random, Range::UpTo(2))) })
+    }
+
+    pub fn set(&self, most: u64) {
+        self.chosen.lock().1 = Range::UpTo(most);
+    }
+
+    pub fn set_steady(&self, always: u64) {
+        self.chosen.lock().1 = Range::Always(always);
+    }
+
+    pub fn draw(&self) -> Duration {
+        let (random, range) = &mut *self.chosen.lock();
+        Duration::from_millis(match range {
+            Range::UpTo(most) => {
+                let rarely = if one_in(random, 200) { 20 } else { 1 };
+                random.u64(0..=*most) * rarely
+            }
+            Range::Always(always) => *always,
+        })
+    }
+}
