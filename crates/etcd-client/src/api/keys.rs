@@ -114,12 +114,6 @@ impl Client {
         self.set(key, value, &Set { prev_index: Some(prev_index), ttl, ..Set::default() }).await
     }
 
-    /// A new time to live, without waking watchers.
-    pub async fn refresh(&self, key: &str, ttl: Duration) -> Result<Answer, Error> {
-        let how = Set { exists: Exists::Yes, ttl: Some(ttl), refresh: true, ..Set::default() };
-        self.set(key, "", &how).await
-    }
-
     /// A new directory; fails when there is anything of that name.
     pub async fn mkdir(&self, key: &str, ttl: Option<Duration>) -> Result<Answer, Error> {
         self.set(key, "", &Set { dir: true, exists: Exists::No, ttl, ..Set::default() }).await

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::canned::{Canned, Play};
-use etcd_client::{Client, Config, Credentials, Delete, Error, Get, Order, Reason, Set, SlowReport};
+use etcd_client::{Client, Config, Credentials, Delete, Error, Exists, Get, Order, Reason, Set, SlowReport};
 
 const FOUND: Play = Play::Answer(
     "200 OK",
@@ -213,7 +213,9 @@ async fn what_is_sent() {
     let swap = Set { prev_value: Some("o&d".into()), prev_index: Some(3), ttl, ..Set::default() };
     client.set("/a b", "x y", &swap).await.unwrap();
     client.mkdir("/d", None).await.unwrap();
-    client.refresh("/a", Duration::from_secs(9)).await.unwrap();
+    let ttl = Some(Duration::from_secs(9));
+    let refresh = Set { exists: Exists::Yes, ttl, refresh: true, ..Set::default() };
+    client.set("/a", "", &refresh).await.unwrap();
     client.update("/a", [0xff, b'\n'], None).await.unwrap();
     client.compare_and_delete("/a", 7).await.unwrap();
     client.delete("/d", &Delete { recursive: true, dir: true, ..Delete::default() }).await.unwrap();

@@ -110,8 +110,8 @@ impl Writes {
     }
 }
 
-/// Units leave a machine that went away only where the store says so now. Whoever follows a member that was cut off learns of
-/// the end of a presence seconds after the machine has registered again, and other machines would start what it runs.
+/// Units leave a machine that went away only where its key is not in the store at this moment. The events of a member that was
+/// cut off arrive late: the machine may have registered again, and other machines would start what it runs.
 async fn check<S: Store>(store: &S, known: &Known, task: &Task) -> Result<(), StoreError> {
     let Task::Unschedule { reason: Reason::WentAway(machine), .. } = task else { return Ok(()) };
     let Some(stored) = store.get(&Key::MachineObject(machine.clone())).await? else { return Ok(()) };

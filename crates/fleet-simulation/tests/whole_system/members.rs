@@ -51,7 +51,7 @@ struct Place {
     member: Option<Member>,
     /// What serves its ports.
     serving: JoinSet<()>,
-    /// So many faults keep it from running.
+    /// Until it is healed.
     off: bool,
 }
 
@@ -122,7 +122,7 @@ impl Members {
     }
 
     fn power_on(&self, host: Host) {
-        // What it had open before is gone for good, and who still uses it is told so.
+        // Connections from before are reset.
         self.network.reset(host);
         let (config, hands) = {
             let mut places = self.places.lock();
@@ -261,6 +261,18 @@ impl Members {
                 self.power_on(host);
             }
         }
+    }
+
+    /// Members that do not run, or have stopped by themselves: in the end all are to be there.
+    pub fn stopped(&self) -> Vec<String> {
+        let places = self.places.lock();
+        let fault = |place: &Place| match &place.member {
+            None => Some(format!("member {} does not run", place.host)),
+            Some(member) => {
+                member.stop_reason().map(|reason| format!("member {} has stopped: {reason}", place.host))
+            }
+        };
+        places.iter().filter_map(fault).collect()
     }
 
     /// As the member has them that has applied the most.

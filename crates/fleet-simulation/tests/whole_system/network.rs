@@ -58,7 +58,7 @@ struct At {
 
 struct Connection {
     ends: [Host; 2],
-    /// What is sent on it arrives nowhere, and nobody says so.
+    /// What is sent on it arrives nowhere, and neither end gets an error.
     lost: Arc<Mutex<bool>>,
     broken: watch::Sender<bool>,
 }
@@ -134,7 +134,7 @@ impl Network {
         });
     }
 
-    /// Its programs have ended; the kernel says so on their connections.
+    /// Its programs have ended; the kernel resets their connections.
     pub fn reset(&self, host: Host) {
         self.change(|state| {
             state.hosts.remove(&host);
@@ -273,7 +273,7 @@ impl Pump {
                 return;
             }
             if writes.write_all(&buffer[..count]).await.is_err() {
-                // Who has closed it says so.
+                // The other end was closed.
                 self.broken.send_replace(true);
                 return;
             }
