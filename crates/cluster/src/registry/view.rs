@@ -439,7 +439,8 @@ impl View {
         Some(if launched { JobState::Launched } else { JobState::Loaded })
     }
 
-    fn is_present(&self, id: &MachineId) -> bool {
+    /// Whether the machine's presence has not ended.
+    pub fn is_present(&self, id: &MachineId) -> bool {
         self.machines.get(id).is_some_and(|entry| entry.object.is_some())
     }
 

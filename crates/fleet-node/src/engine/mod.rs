@@ -88,13 +88,18 @@ impl<S: Store> Engine<S> {
             if standing.wait_for(crate::contact::Standing::is_serving).await.is_err() {
                 return std::future::pending().await;
             }
-            match self.try_to_win().await {
+            let step = match self.is_registered() {
+                true => self.try_to_win().await,
+                false => Ok(None),
+            };
+            match step {
                 Ok(Some(won)) => return won,
                 Ok(None) => {}
                 Err(error) => tracing::debug!("the engine's lease: {error}"),
             }
-            // Somebody else leads. That its lease ends is told; should that be lost, a look now and then helps.
-            let ended = async { while !is_about_lease(&news.next().await) {} };
+            // Somebody else leads, or this machine registers again. That this is over is told; should that be lost, a look
+            // now and then helps.
+            let ended = async { while !self.is_about_leading(&news.next().await) {} };
             drop(timeout(self.settings.lease_ttl(), ended).await);
         }
     }
@@ -162,6 +167,22 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// Whether this machine's presence is there, as far as this node has followed the store. Once it has ended, its units
+    /// may still run: it was promised that others would take nothing over. This node would be the one to break that.
+    fn is_registered(&self) -> bool {
+        self.known.look(|view| view.is_present(&self.settings.me))
+    }
+
+    fn is_about_leading(&self, news: &News) -> bool {
+        match news {
+            News::Everything => true,
+            News::Changed { subjects, .. } => {
+                subjects.contains(&Subject::Lease)
+                    || subjects.contains(&Subject::Machine(self.settings.me.clone()))
+            }
+        }
+    }
+
     /// Whether nobody may have been able to renew anything for a while, or this node has told others so.
     fn store_was_away(&self, now: Duration) -> bool {
         let recent =
@@ -172,12 +193,5 @@ impl<S: Store> Engine<S> {
     /// The machines that units are assigned to.
     fn assigned(&self) -> Vec<MachineId> {
         self.known.look(|view| view.units().filter_map(|unit| unit.target).collect())
-    }
-}
-
-fn is_about_lease(news: &News) -> bool {
-    match news {
-        News::Everything => true,
-        News::Changed { subjects, .. } => subjects.contains(&Subject::Lease),
     }
 }

@@ -17,7 +17,8 @@ use crate::store::{Only, Store, StoreError};
 const RETRY: Duration = Duration::from_millis(200);
 
 impl<S: Store> Engine<S> {
-    /// Until the lease is lost, or given back because this node has told others that it has no store.
+    /// Until the lease is lost, or given back because this node had no store: it has told others so, or its own presence
+    /// has ended.
     pub(super) async fn lead(&self, won: Won) {
         let (mut index, mut valid_until) = (won.index, won.sent + self.settings.lease_ttl());
         let told = self.contact.told_without();
@@ -33,7 +34,7 @@ impl<S: Store> Engine<S> {
         let mut renew_at = Instant::now() + self.settings.engine_interval;
         let mut due = Instant::now();
         loop {
-            if self.contact.told_without() != told {
+            if self.contact.told_without() != told || !self.is_registered() {
                 tracing::info!("giving the engine's lease back: the store was away");
                 return self.release().await;
             }
@@ -67,6 +68,10 @@ impl<S: Store> Engine<S> {
                     let now = self.settings.clock.now();
                     if now >= valid_until {
                         return;
+                    }
+                    // What ended meanwhile is seen before anything is decided.
+                    if self.contact.told_without() != told || !self.is_registered() {
+                        continue;
                     }
                     let begun = Instant::now();
                     let (tasks, next) = brain.pass(self, now);

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use fleet_simulation::{Link as _, TTL};
+use fleet_simulation::memory::MemoryStore;
+use fleet_simulation::{Link as _, Options, Service as _, TTL};
 use tokio::time::sleep;
 
 use crate::World;
@@ -58,4 +59,32 @@ fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
         assert_eq!(world.ledger.starts(), UNITS);
         assert_eq!(world.faults(), Vec::<String>::new());
     });
+}
+
+/// Where presences are shorter than the engine's lease, its leader still leads when its own one has ended, and is the only
+/// one that nobody asked whether it has the store.
+#[test]
+fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
+    let ttl = Duration::from_secs(15);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    for machines in [1, 3] {
+        runtime.block_on(async {
+            let mut chance = fastrand::Rng::with_seed(5);
+            let service = MemoryStore::new(chance.fork());
+            let world = World::of(machines, service, chance, Options { ttl, ..Options::default() });
+            let world = world.with_units(UNITS).await;
+            let before = world.ledger.running();
+            for tenth in 40..120 {
+                world.service.set_down(true);
+                sleep(Duration::from_millis(100) * tenth).await;
+                world.service.set_down(false);
+                sleep(ttl * 3).await;
+                let running = world.ledger.running();
+                assert_eq!(running, before, "{machines} machines, away for {tenth} tenths of a second");
+            }
+            assert_eq!(world.ledger.starts(), UNITS, "{machines} machines");
+            assert_eq!(world.faults(), Vec::<String>::new());
+        });
+    }
 }
