@@ -83,7 +83,7 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
                 let running = world.ledger.running();
                 assert_eq!(running, before, "{machines} machines, away for {tenth} tenths of a second");
             }
-            assert_eq!(world.ledger.starts(), UNITS, "{machines} machines");
+            assert_eq!(world.ledger.starts(), UNITS, "started again, {machines} machines");
             assert_eq!(world.faults(), Vec::<String>::new());
         });
     }
