@@ -13,5 +13,6 @@ mod measured;
 mod members;
 mod partitioned;
 mod paused;
+mod purged;
 mod setting;
 mod stopped;
