@@ -1,15 +1,20 @@
 //! Networks that part: a member cut off from the others, and in one direction only. Clients reach all members.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conformance::backend::{Cluster, Network, in_own_namespaces};
 use conformance::failure::Failure;
-use conformance::http::Request;
+use conformance::http::{self, Connection, Request};
 
-use crate::setting::{RECOVERY, SOME, ask, must, others, plan, soak_seeds, under_load};
+use crate::setting::{PATIENCE, RECOVERY, SOME, ask, must, others, plan, soak_seeds, under_load};
 
 const PARTED: Duration = Duration::from_millis(1000);
+/// From the end of a partition until the member that was cut off takes writes and shows them.
+const SERVES_AGAIN: Duration = Duration::from_secs(2);
+/// They fill the socket buffers of what is sent to a member that does not acknowledge.
+const WRITERS: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 enum Cut {
@@ -63,6 +68,72 @@ fn a_leader_that_hears_nothing_does_not_stop_the_cluster() {
 #[test]
 fn a_leader_that_is_not_heard_does_not_stop_the_cluster() {
     leader_parted("partitioned::a_leader_that_is_not_heard_does_not_stop_the_cluster", 8, Cut::Mute);
+}
+
+/// Whether the member takes a write, and then shows it to who reads there without a majority.
+fn serves(cluster: &Cluster, member: usize, number: usize) -> bool {
+    let key = "/v2/keys/served-again";
+    let once = |request: &Request| http::ask(cluster.addresses()[member], request, PATIENCE);
+    let put = once(&Request::form("PUT", key, format!("value={number}")));
+    put.is_ok_and(|answer| [200, 201].contains(&answer.status))
+        && once(&Request::new("GET", key))
+            .is_ok_and(|answer| answer.text().contains(&format!("\"value\":\"{number}\"")))
+}
+
+/// The kernel sends again what was not acknowledged after pauses that grow with the time it was cut off, up to two minutes.
+fn serves_again(test: &str, parted: Duration) {
+    in_own_namespaces(test, || {
+        let cluster = must(Cluster::start_in(must(Network::new(3)), &plan(3, "")));
+        let member = others(&cluster, must(cluster.leader()))[0];
+        let stop = AtomicBool::new(false);
+        let write = |writer: usize| {
+            let rest = others(&cluster, member);
+            let address = cluster.addresses()[rest[writer % rest.len()]];
+            let put = Request::form(
+                "PUT",
+                format!("/v2/keys/load/{writer}"),
+                format!("value={}", "v".repeat(1024)),
+            );
+            while !stop.load(Ordering::Relaxed) {
+                // One that does not hold is opened again.
+                let Ok(mut connection) = Connection::open(address, PATIENCE) else { continue };
+                while !stop.load(Ordering::Relaxed) && connection.ask(&put).is_ok() {}
+            }
+        };
+        thread::scope(|scope| {
+            let write = &write;
+            for writer in 0..WRITERS {
+                scope.spawn(move || write(writer));
+            }
+            thread::sleep(PARTED);
+            assert!(serves(&cluster, member, 0));
+            must(part(&cluster, member, Cut::Both));
+            thread::sleep(parted);
+            let cut_off = !serves(&cluster, member, 1);
+            must(heal(&cluster));
+            let healed = Instant::now();
+            let again = (2..).find(|number| serves(&cluster, member, *number));
+            let waited = healed.elapsed();
+            stop.store(true, Ordering::Relaxed);
+            println!(
+                "member {member}: served again {waited:?} after {parted:?} without the others, {again:?}"
+            );
+            assert!(cut_off, "member {member} served without a majority");
+            assert!(waited <= SERVES_AGAIN, "served again after {waited:?}");
+        });
+    });
+}
+
+#[test]
+fn a_member_serves_as_soon_as_a_partition_is_over() {
+    serves_again("partitioned::a_member_serves_as_soon_as_a_partition_is_over", Duration::from_secs(8));
+}
+
+#[test]
+#[ignore = "minutes: cargo verify --all soaks"]
+fn soak_a_member_serves_as_soon_as_a_minute_s_partition_is_over() {
+    let test = "partitioned::soak_a_member_serves_as_soon_as_a_minute_s_partition_is_over";
+    serves_again(test, Duration::from_secs(60));
 }
 
 #[test]
