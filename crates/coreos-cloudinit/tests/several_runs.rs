@@ -43,6 +43,24 @@ fn a_file_is_applied_again_when_it_is_another_one() {
     assert_eq!(machine.read(&format!("/run/coreos-cloudinit/files/{persisted}")), format!("{hash}\n"));
 }
 
+/// It may have been killed before anything was written, and the same file is to be applied again.
+#[test]
+fn a_run_that_was_killed_has_not_applied_its_file() {
+    let machine = Machine::new();
+    machine
+        .put("/data", "#cloud-config\nusers: [{name: elroy}]\nwrite_files: [{path: /etc/a, content: one}]\n");
+    let file = format!("-from-file={}", machine.path("/data").display());
+    let run = || machine.start(&[&file, "-if-changed", "-root-run"], &[], b"");
+    machine.program("useradd", "kill -9 $PPID");
+    let killed = run();
+    assert!(killed.code != 0 && killed.code != 1, "useradd has not killed the run: {}", killed.stderr);
+    assert!(!machine.has("/etc/a"), "it was killed too late");
+    machine.record("useradd", 0);
+    run().expect(0, &["Wrote file"]);
+    assert_eq!((machine.read("/etc/a"), machine.recorded().len()), ("one".to_owned(), 1));
+    run().expect(0, &["Nothing changed"]);
+}
+
 /// A drive and a file are read at the same time: what user-data calls the machine is what it is called.
 #[test]
 fn user_data_names_the_machine_whatever_metadata_comes_later() {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use cluster::MachineId;
+use cluster::registry::Key;
+use fleet_node::{Only, Store as _};
 use fleet_simulation::TTL;
+use fleet_simulation::memory::MemoryLink;
 use tokio::time::sleep;
 
 use crate::World;
@@ -53,5 +57,28 @@ fn units_of_a_machine_without_fleetd_run_nowhere_else_before_they_are_stopped() 
         world.start_again(0).await;
         sleep(TTL).await;
         assert_eq!((world.ledger.running().len(), world.faults()), (UNITS, Vec::new()));
+    });
+}
+
+/// A beat of which only the first half was carried out leaves the key that says whose presence it is to its end.
+#[test]
+fn a_presence_does_not_end_with_the_key_of_its_instance() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let world = World::at_rest(2, UNITS).await;
+        let before = world.ledger.running();
+        let store = MemoryLink::to(&world.service);
+        let me = MachineId::new(&world.places[0].id);
+        let (object, instance) = (Key::MachineObject(me.clone()), Key::MachineInstance(me));
+        let written = store.get(&instance).await.unwrap().unwrap();
+        store.delete(&instance, Only::Always).await.unwrap();
+        for beat in 0..4 {
+            sleep(TTL / 2).await;
+            assert!(store.get(&object).await.unwrap().is_some(), "the presence has ended, beat {beat}");
+        }
+        assert_eq!(store.get(&instance).await.unwrap().unwrap().value, written.value);
+        assert_eq!((world.ledger.running(), world.ledger.starts()), (before, UNITS));
+        assert_eq!(world.faults(), Vec::<String>::new());
     });
 }
