@@ -15,7 +15,7 @@ use cluster::{JobState, MachineId};
 use fleet_node::{Only, Store as _};
 use fleet_simulation::all_at_once::processor_time;
 use fleet_simulation::memory::MemoryLink;
-use fleet_simulation::{Service as _, World};
+use fleet_simulation::{Service as _, World, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitHash, UnitName};
 
@@ -58,9 +58,7 @@ enum Storm {
 }
 
 fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::bare(1, 7);
         world.disable_engine = true;
         let puppet = Puppet { link: world.service.link(1) };

@@ -11,7 +11,7 @@ use unit_file::{UnitFile, UnitName};
 
 use crate::about::About;
 use crate::memory::MemoryStore;
-use crate::world;
+use crate::{in_virtual_time, world};
 
 type World = world::World<MemoryStore>;
 
@@ -48,9 +48,7 @@ impl Seen {
 
 /// One history with so many machines and units.
 pub fn start(machines: usize, units: usize) -> Seen {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::bare(machines, 7);
         let names = submitted(&mut world, units).await;
         for number in 1..machines {

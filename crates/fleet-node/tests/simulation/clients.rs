@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cluster::{Cordon, JobState, MachineId};
 use fleet_node::{Requests, StoreError};
-use fleet_simulation::Service as _;
 use fleet_simulation::memory::MemoryLink;
+use fleet_simulation::{Service as _, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
@@ -37,9 +37,7 @@ async fn through(
 }
 
 fn run(test: impl AsyncFnOnce(World)) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { test(World::at_rest(3, UNITS).await).await });
+    in_virtual_time(async { test(World::at_rest(3, UNITS).await).await });
 }
 
 /// Each request once, through such a silence; what it did is to be known here so long after its answer.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::{Cordon, JobState, MachineId};
-use fleet_simulation::{Link as _, TTL};
+use fleet_simulation::{Link as _, TTL, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
@@ -16,9 +16,7 @@ const LEASE: Duration = Duration::from_secs(10);
 /// Each unit is taken off the dead machine, then given another one: never the second before the first.
 #[test]
 fn units_go_to_others_in_order() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::bare(3, 11);
         (0..3).for_each(|number| world.start(number));
         sleep(TTL).await;
@@ -58,9 +56,7 @@ fn units_run_elsewhere_within_the_ttl_and_a_second() {
 
 /// From a machine's death to the start of the last of its units elsewhere.
 fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let seed = moment.as_millis() as u64;
         let mut world = World::bare(3, seed);
         world.ttl = ttl;
@@ -91,9 +87,7 @@ fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
 #[test]
 fn a_machine_that_is_cut_off_while_it_is_drained_holds_its_units() {
     for second in (0..TTL.as_secs()).step_by(3) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
+        in_virtual_time(async {
             let world = World::at_rest(2, UNITS).await;
             sleep(Duration::from_secs(second)).await;
             world.places[0].link.set_cut(true);

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use cluster::JobState;
-use fleet_simulation::Link as _;
+use fleet_simulation::{Link as _, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
 use crate::World;
-use crate::restless::in_virtual_time;
 
 async fn launch(world: &World, name: &UnitName, wishes: &str) {
     let file = UnitFile::from_text(&format!("[Service]\nExecStart=/a\n{wishes}")).unwrap();
@@ -20,9 +19,7 @@ async fn launch(world: &World, name: &UnitName, wishes: &str) {
 /// waited for meanwhile.
 #[test]
 fn what_is_deaf_after_a_cut_is_asked_anew() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::bare(1, 1);
         world.places[0].link.deafens = true;
         world.start(0);

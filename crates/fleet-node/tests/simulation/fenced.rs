@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster::JobState;
-use fleet_simulation::TTL;
+use fleet_simulation::{TTL, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
 use crate::World;
-use crate::restless::in_virtual_time;
 
 /// What it claimed to have launched, other machines have launched since. The cut ends at any moment of a try to say it again.
 #[test]

@@ -6,12 +6,11 @@ use cluster::JobState;
 use cluster::registry::Key;
 use fleet_node::{Only, Store as _};
 use fleet_simulation::About::Other;
-use fleet_simulation::{Link as _, Service as _};
+use fleet_simulation::{Link as _, Service as _, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
 use crate::World;
-use crate::restless::in_virtual_time;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

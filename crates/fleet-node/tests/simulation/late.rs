@@ -3,12 +3,11 @@
 use cluster::MachineId;
 use cluster::registry::{Key, UnitState};
 use fleet_node::{Only, Store as _};
-use fleet_simulation::TTL;
+use fleet_simulation::{TTL, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::UnitName;
 
 use crate::World;
-use crate::restless::in_virtual_time;
 
 /// An earlier state replaces the newer one: the next renewal finds it, and writes what is.
 #[test]

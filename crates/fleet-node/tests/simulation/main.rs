@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use cluster::JobState;
 use fleet_simulation::memory::MemoryStore;
-use fleet_simulation::{Options, Service as _};
+use fleet_simulation::{Options, Service as _, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
@@ -35,9 +35,7 @@ const USUAL: u64 = 100;
 const TROUBLES: usize = 14;
 
 fn run(seed: u64, told: bool) -> Vec<String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         wall_clock::jumps(seed);
         let options = Options { clock: wall_clock::of_machine, told, ..Options::default() };
         let mut world = World::new(seed, options, MemoryStore::new).await;
@@ -75,9 +73,7 @@ fn machines_that_go_by_the_time_of_day_are_caught() {
 /// when it goes.
 #[test]
 fn a_double_is_left_outside() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::bare(2, 1);
         // It was a machine of the cluster before, and remembers that.
         for number in [0, 1] {

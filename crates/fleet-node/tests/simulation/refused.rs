@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use cluster::registry::UnitState;
 use cluster::{JobState, MachineId, RefusalScope};
+use fleet_simulation::in_virtual_time;
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
 use crate::World;
-use crate::restless::in_virtual_time;
 
 const SOON: Duration = Duration::from_secs(5);
 /// For so long a machine remembers what it could not run.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use cluster::MachineId;
 use cluster::registry::Key;
 use fleet_node::{Only, Store as _};
-use fleet_simulation::TTL;
 use fleet_simulation::memory::MemoryLink;
+use fleet_simulation::{TTL, in_virtual_time};
 use tokio::time::sleep;
 
 use crate::World;
@@ -16,9 +16,7 @@ const UNITS: usize = 10;
 /// Killed, and stopped in order as for a newer one: what it started runs on, and is not started again.
 #[test]
 fn units_run_on_while_their_fleetd_is_another_one() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::at_rest(2, UNITS).await;
         let before = world.ledger.running();
         for number in 0..2 {
@@ -43,9 +41,7 @@ fn units_run_on_while_their_fleetd_is_another_one() {
 /// A fleetd that does not start again, for a configuration that is wrong, say: other machines take its units over.
 #[test]
 fn units_of_a_machine_without_fleetd_run_nowhere_else_before_they_are_stopped() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut world = World::at_rest(2, UNITS).await;
         let on_first = |world: &World| world.ledger.running().values().filter(|on| on.contains(&0)).count();
         assert_ne!(on_first(&world), 0);
@@ -63,9 +59,7 @@ fn units_of_a_machine_without_fleetd_run_nowhere_else_before_they_are_stopped() 
 /// A beat of which only the first half was carried out leaves the key that says whose presence it is to its end.
 #[test]
 fn a_presence_does_not_end_with_the_key_of_its_instance() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let world = World::at_rest(2, UNITS).await;
         let before = world.ledger.running();
         let store = MemoryLink::to(&world.service);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::JobState;
-use fleet_simulation::{AUTO_RESTART, About};
+use fleet_simulation::{AUTO_RESTART, About, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
@@ -11,12 +11,6 @@ use crate::World;
 
 /// For so long it is started and ends, some fifty times a second.
 const LASTS: Duration = Duration::from_secs(60);
-
-pub fn in_virtual_time(test: impl Future<Output = ()>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test);
-}
 
 /// Of which the cluster is, at work.
 async fn one_machine() -> World {

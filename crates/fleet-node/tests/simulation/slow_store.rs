@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use fleet_simulation::memory::MemoryStore;
-use fleet_simulation::{Link as _, Options, Service as _, TTL};
+use fleet_simulation::{Link as _, Options, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;
 
 use crate::World;
@@ -17,9 +17,7 @@ const SLOW: Range<u64> = 500..1_000;
 /// cut off.
 #[test]
 fn units_run_on_where_the_store_is_slow() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let world = World::at_rest(3, UNITS).await;
         let before = world.ledger.running();
         world.places[0].link.set_slow(Some(SLOW));
@@ -39,9 +37,7 @@ fn units_run_on_where_the_store_is_slow() {
 /// nobody for dead, and the others hear of it while they wait for theirs.
 #[test]
 fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let world = World::at_rest(3, UNITS).await;
         let before = world.ledger.running();
         let cut = |number: usize, cut: bool| world.places[number].link.set_cut(cut);
@@ -66,10 +62,8 @@ fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
 #[test]
 fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
     let ttl = Duration::from_secs(15);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     for machines in [1, 3] {
-        runtime.block_on(async {
+        in_virtual_time(async {
             let mut chance = fastrand::Rng::with_seed(5);
             let service = MemoryStore::new(chance.fork());
             let world = World::of(machines, service, chance, Options { ttl, ..Options::default() });

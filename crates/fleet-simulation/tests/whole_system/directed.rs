@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use fleet_simulation::{Options, World};
+use fleet_simulation::{Options, World, in_virtual_time};
 use tokio::time::sleep;
 
+use crate::chance;
 use crate::members::MEMBERS;
 use crate::store::Whole;
-use crate::{chance, in_virtual_time};
 
 const TTL: Duration = Duration::from_secs(10);
 const MACHINES: usize = 3;

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clients::History;
-use fleet_simulation::{Options, TTL, World};
+use fleet_simulation::{Options, TTL, World, in_virtual_time};
 use store::Whole;
 use tokio::time::Instant;
 use tracing_subscriber::fmt::format::Writer;
@@ -68,12 +68,6 @@ fn run(seed: u64, length: Length) -> Vec<String> {
 }
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
-
-fn in_virtual_time<T>(history: impl Future<Output = T>) -> T {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(history)
-}
 
 fn simulate(seed: u64, length: Length) -> Vec<String> {
     in_virtual_time(async {
