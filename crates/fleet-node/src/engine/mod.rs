@@ -97,8 +97,8 @@ impl<S: Store> Engine<S> {
                 Ok(None) => {}
                 Err(error) => tracing::debug!("the engine's lease: {error}"),
             }
-            // Somebody else leads, or this machine registers again. That this is over is told; should that be lost, a look
-            // now and then helps.
+            // Another machine leads, or this one has to register again. Events report the end of both; the limit is for events
+            // that are lost.
             let ended = async { while !self.is_about_leading(&news.next().await) {} };
             drop(timeout(self.settings.lease_ttl(), ended).await);
         }
@@ -167,8 +167,8 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Whether this machine's presence is there, as far as this node has followed the store. Once it has ended, its units
-    /// may still run: it was promised that others would take nothing over. This node would be the one to break that.
+    /// Whether this machine's presence exists, as far as this node has followed the store. Its units may run on after it has
+    /// ended, where no other machine had the store: only this node's engine could then start them elsewhere.
     fn is_registered(&self) -> bool {
         self.known.look(|view| view.is_present(&self.settings.me))
     }
