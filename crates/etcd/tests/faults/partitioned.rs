@@ -97,7 +97,11 @@ fn serves_again(test: &str, parted: Duration) {
             while !stop.load(Ordering::Relaxed) {
                 // One that does not hold is opened again.
                 let Ok(mut connection) = Connection::open(address, PATIENCE) else { continue };
-                while !stop.load(Ordering::Relaxed) && connection.ask(&put).is_ok() {}
+                while !stop.load(Ordering::Relaxed) {
+                    if connection.ask(&put).is_err() {
+                        break;
+                    }
+                }
             }
         };
         thread::scope(|scope| {
