@@ -13,7 +13,7 @@ use crate::setting::{RECOVERY, SOME, must, others, plan, soak, three, under_load
 const LEADER_LOST: Duration = Duration::from_millis(2450);
 
 fn one_after_the_other(seed: u64, rounds: usize) {
-    // Checkpoints and purged logs are part of it.
+    // Checkpoints are part of it.
     let mut cluster = Cluster::start(&plan(3, "--snapshot-count 200")).unwrap();
     under_load(&mut cluster, seed, |cluster, ledger, random| {
         for _ in 0..rounds {

@@ -13,6 +13,5 @@ mod measured;
 mod members;
 mod partitioned;
 mod paused;
-mod purged;
 mod setting;
 mod stopped;

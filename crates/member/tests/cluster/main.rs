@@ -7,6 +7,7 @@ mod alone;
 mod faults;
 mod members;
 mod network;
+mod purged;
 
 use std::collections::BTreeMap;
 use std::future::Future;
