@@ -45,9 +45,9 @@ impl<T> Histogram<T> {
         self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The lowest value of the bucket in which the sample is that has so many of a thousand below it; 0 without samples.
-    fn percentile(&self, of_thousand: u64) -> u64 {
-        let rank = u128::from(self.samples()) * u128::from(of_thousand) / 1000;
+    /// The lower bound of the bucket that holds this permille of the samples; 0 without samples.
+    fn percentile(&self, permille: u64) -> u64 {
+        let rank = u128::from(self.samples()) * u128::from(permille) / 1000;
         let mut below = 0_u128;
         let holds = |count: &u64| {
             below += u128::from(*count);

@@ -22,6 +22,7 @@ impl<S: Store> Engine<S> {
     pub(super) async fn lead(&self, won: Won) {
         let (mut index, mut valid_until) = (won.index, won.sent + self.settings.lease_ttl());
         let told = self.contact.told_without();
+        let has_store = || self.contact.told_without() == told && self.is_registered();
         let mut news = self.known.follow();
         // What was written before the lease was won is to be known.
         if timeout(self.settings.lease_ttl(), self.known.reached(index)).await.is_err() {
@@ -34,7 +35,7 @@ impl<S: Store> Engine<S> {
         let mut renew_at = Instant::now() + self.settings.engine_interval;
         let mut due = Instant::now();
         loop {
-            if self.contact.told_without() != told || !self.is_registered() {
+            if !has_store() {
                 tracing::info!("giving the engine's lease back: the store was away");
                 return self.release().await;
             }
@@ -70,7 +71,7 @@ impl<S: Store> Engine<S> {
                         return;
                     }
                     // What ended meanwhile is seen before anything is decided.
-                    if self.contact.told_without() != told || !self.is_registered() {
+                    if !has_store() {
                         continue;
                     }
                     let begun = Instant::now();
