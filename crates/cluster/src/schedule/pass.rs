@@ -53,7 +53,8 @@ impl Scheduler {
         }
     }
 
-    /// Units of machines that are gone, unless they are pinned there.
+    /// Units of machines that are gone, unless they are pinned there. They wait until that is confirmed: a machine that
+    /// registered meanwhile may have claimed one just before, and then it is to stop it first.
     fn leave_lost_machines(&mut self, tasks: &mut Vec<Task>) {
         let mut lost: Vec<(UnitName, MachineId)> = Vec::new();
         for (machine, units) in &mut self.homeless {
@@ -66,8 +67,8 @@ impl Scheduler {
         for (unit, machine) in lost {
             if let Some(state) = self.units.get_mut(&unit) {
                 state.unit.target = None;
+                state.leaving = true;
                 self.waiting.insert(unit.clone());
-                self.ready.insert(unit.clone());
                 let reason = Reason::WentAway(machine.clone());
                 tasks.push(Task::Unschedule { unit, machine, reason });
             }

@@ -135,6 +135,7 @@ impl Naive {
                 let gone = !self.world.machines.contains_key(&target) && !unit.wanted.pinned;
                 if if lost { gone && !needless } else { needless } {
                     unit.target = None;
+                    self.left.insert(unit.name.clone());
                     self.steps.push(('-', unit.name.clone(), target, None));
                 }
             }

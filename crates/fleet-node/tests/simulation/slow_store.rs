@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use cluster::MachineId;
 use fleet_simulation::memory::MemoryStore;
 use fleet_simulation::{Link as _, Options, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;
@@ -12,6 +13,8 @@ use crate::World;
 const UNITS: usize = 10;
 /// Milliseconds each way: more than a request usually waits for, and less than one that keeps a machine's place does.
 const SLOW: Range<u64> = 500..1_000;
+/// Less than a request usually waits for, there and back.
+const LEADER_SLOW: Range<u64> = 300..450;
 
 /// The others find it present all the time, and know the store: it would have to stop its units if it took itself for
 /// cut off.
@@ -79,6 +82,32 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
             }
             assert_eq!(world.ledger.starts(), UNITS, "started again, {machines} machines");
             assert_eq!(world.faults(), Vec::<String>::new());
+        });
+    }
+}
+
+/// Between the moment when the leader asks whether a machine is still away and the one when its units are taken off it,
+/// the machine has booted, registers and starts them.
+#[test]
+fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() {
+    for twentieth in 0..60 {
+        in_virtual_time(async {
+            let mut world = World::at_rest(3, UNITS).await;
+            let leader = world.view().lease().map(|lease| lease.machine.clone()).unwrap();
+            let is_leader = |number: &usize| world.places[*number].id == leader.as_str();
+            let (leads, goes) =
+                ((0..3).find(is_leader).unwrap(), (0..3).find(|one| !is_leader(one)).unwrap());
+            world.places[leads].link.set_slow(Some(LEADER_SLOW));
+            world.crash(goes).await;
+            let gone = MachineId::new(&world.places[goes].id);
+            while world.view().is_present(&gone) {
+                sleep(Duration::from_millis(10)).await;
+            }
+            sleep(Duration::from_millis(50) * twentieth).await;
+            world.start(goes);
+            sleep(TTL * 2).await;
+            assert_eq!(world.faults(), Vec::<String>::new(), "{twentieth} times 50 ms after its presence");
+            assert_eq!(world.ledger.running().len(), UNITS);
         });
     }
 }
