@@ -10,6 +10,7 @@ mod image;
 mod junit;
 mod licences;
 mod may_not_run;
+mod packages;
 mod parts;
 mod plan;
 mod random;
@@ -73,6 +74,9 @@ pub struct Flags {
     /// Fails where a part does not run, unless .ci/may-not-run.toml lists it with its reason
     #[arg(long)]
     strict: bool,
+    /// Installs no packages that the host lacks for these steps: what needs them is not verified
+    #[arg(long)]
+    no_install: bool,
     /// Lists the steps
     #[arg(long)]
     list: bool,
@@ -116,6 +120,10 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
     }
     if run.size == Size::All {
         announce_all(&run);
+    }
+    if !flags.no_install {
+        let steps: Vec<_> = run.chosen.iter().map(|step| step.name).collect();
+        packages::install_missing(&steps)?;
     }
     let mut results = Vec::new();
     for step in &run.chosen {

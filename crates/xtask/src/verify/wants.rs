@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::packages;
 use super::result::{State, StepResult};
 use crate::command::{ignored_tests, show_and_read};
 use crate::root_rights::RootRights;
@@ -112,12 +113,10 @@ const CASES: [Case; 10] = [
 
 pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
     let rights = RootRights::of_this_process();
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let has = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
     let mut results = Vec::new();
     for case in &CASES {
         let began = Instant::now();
-        let state = match case.missing(rights.are_there(), has) {
+        let state = match case.missing(rights.are_there(), packages::has) {
             Some(why) => State::Skipped(why),
             None => case.run(&workspace.root, rights)?,
         };

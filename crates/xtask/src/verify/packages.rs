@@ -1,0 +1,97 @@
+//! Programs of the host that checks run, and their installation where it has not got them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command::show;
+use crate::root_rights::RootRights;
+
+struct Need {
+    program: &'static str,
+    /// Debian's, which has it.
+    package: &'static str,
+    /// The steps that run it.
+    steps: &'static [&'static str],
+}
+
+const NEEDS: [Need; 9] = [
+    Need { program: "shellcheck", package: "shellcheck", steps: &["tidy", "tests", "wants"] },
+    Need { program: "systemd-analyze", package: "systemd", steps: &["tidy", "tests", "wants"] },
+    Need { program: "openssl", package: "openssl", steps: &["tests", "wants"] },
+    Need { program: "script", package: "bsdutils", steps: &["tests", "ssh"] },
+    Need { program: "unshare", package: "util-linux", steps: &["tests", "image"] },
+    Need { program: "ip", package: "iproute2", steps: &["tests"] },
+    Need { program: "ssh-keygen", package: "openssh-client", steps: &["tests", "ssh"] },
+    Need { program: "sshd", package: "openssh-server", steps: &["ssh"] },
+    Need { program: "chromium-headless-shell", package: "chromium-headless-shell", steps: &["wants"] },
+];
+
+/// No progress, which a log would keep.
+const QUIET: &str = "--quiet=2";
+
+/// Installs what the host lacks for `steps`, where that is possible without a question. What is still missing afterwards
+/// is reported by the checks that it keeps from running.
+pub fn install_missing(steps: &[&str]) -> Result<()> {
+    let missing = missing(steps, has);
+    let rights = RootRights::of_this_process();
+    if missing.is_empty() || !rights.are_there() || !has("apt-get") {
+        return Ok(());
+    }
+    println!("\n== packages: {}", missing.join(", "));
+    // The lists of a new machine are empty, those of an old one name files that are gone.
+    show(&mut apt_get(rights, &["update", QUIET]))?;
+    if install(rights, &missing)? || missing.len() == 1 {
+        return Ok(());
+    }
+    // Of several, one that a distribution has not got keeps none of the others away.
+    for package in missing {
+        install(rights, &[package])?;
+    }
+    Ok(())
+}
+
+fn missing(steps: &[&str], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let is_run = |need: &&Need| need.steps.iter().any(|step| steps.contains(step));
+    NEEDS.iter().filter(is_run).filter(|need| !has(need.program)).map(|need| need.package).collect()
+}
+
+/// Daemons lie where the `PATH` of a user does not lead.
+pub fn has(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(Into::into);
+    std::env::split_paths(&paths).chain(system).any(|folder| folder.join(program).is_file())
+}
+
+fn install(rights: RootRights, packages: &[&str]) -> Result<bool> {
+    let words = [&["install", QUIET, "--yes", "--no-install-recommends"], packages].concat();
+    Ok(show(&mut apt_get(rights, &words))?.success)
+}
+
+fn apt_get(rights: RootRights, words: &[&str]) -> Command {
+    let mut command =
+        rights.command(Path::new("apt-get"), &[("DEBIAN_FRONTEND", Path::new("noninteractive"))]);
+    command.args(words);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::steps::STEPS;
+
+    #[test]
+    fn what_the_steps_run_and_the_host_lacks_is_missing() {
+        assert_eq!(missing(&["wants"], |program| program != "openssl"), ["openssl"]);
+        assert_eq!(missing(&["format"], |_| false), [""; 0]);
+        assert_eq!(missing(&["ssh"], |program| program == "script"), ["openssh-client", "openssh-server"]);
+    }
+
+    #[test]
+    fn every_need_is_of_a_step() {
+        for step in NEEDS.iter().flat_map(|need| need.steps) {
+            assert!(STEPS.iter().any(|known| known.name == *step), "{step}");
+        }
+    }
+}
