@@ -20,7 +20,7 @@ use crate::context::Context;
 
 /// How the names of what is kept of images begin.
 const KEPT: &str = "image-";
-/// How the name of a kept `/usr` that is a folder ends.
+/// How the names of kept folders end: a `/usr`, and the tools tree, without which machines cannot be started again.
 const KEPT_TREE: &str = "tree";
 /// Folder, beside the clusters', of the images that scenarios boot from files.
 const TESTED: &str = "test-images";
@@ -83,6 +83,7 @@ pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) 
         None => built.usr_tree.clone(),
     };
     let Built { version, channel, tools, .. } = built;
+    let tools = wanted.keep_in.map_or_else(|| Ok(tools.clone()), |folder| keep_tree(&tools, folder))?;
     let image = Image { version, channel, raw, usr_tree, usr_erofs, tools };
     Ok(Provided { image, _in_use: in_use })
 }
@@ -122,7 +123,11 @@ fn from_file(context: &Context, named: &Path, wanted: Wanted<'_>) -> anyhow::Res
         keep_newest(folder, &place)?;
     }
     step.done(&format!("{version} of {channel}, {}", file.display()));
-    Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools: tools.path().to_path_buf() })
+    let tools = match (&tools, wanted.keep_in) {
+        (MachineTools::Locked(tools), Some(folder)) => keep_tree(&tools.path, folder)?,
+        (tools, _) => tools.path().to_path_buf(),
+    };
+    Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
 }
 
 /// A tools tree: the checkout's, else the host itself.

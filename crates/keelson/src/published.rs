@@ -262,7 +262,7 @@ impl Making<'_> {
             raw: keep(&raw, wanted.keep_in)?,
             usr_tree,
             usr_erofs: keep(&usr, wanted.keep_in)?,
-            tools: self.tools.path.clone(),
+            tools: keep_tree(&self.tools.path, wanted.keep_in)?,
         };
         Ok((image, how))
     }

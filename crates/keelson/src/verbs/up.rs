@@ -118,7 +118,8 @@ fn forget(site: &Site) -> anyhow::Result<()> {
     let cluster = site.cluster();
     let image = &cluster.image;
     let raws = cluster.nodes.iter().filter_map(|node| node.made_from.as_deref());
-    let used: Vec<&Path> = raws.chain([&*image.raw, &*image.usr_erofs, &*image.usr_tree]).collect();
+    let used: Vec<&Path> =
+        raws.chain([&*image.raw, &*image.usr_erofs, &*image.usr_tree, &*image.tools]).collect();
     let runs = cluster.nodes.iter().any(|node| node.process.is_some_and(Process::alive));
     provide::forget(site.layout().root(), &used, runs)
 }

@@ -17,6 +17,7 @@ mod random;
 mod record;
 mod report;
 mod result;
+mod room;
 mod rotation;
 mod run;
 mod scenarios;
@@ -39,6 +40,7 @@ use plan::Size;
 pub use record::{Flags as RecordFlags, record};
 use report::Report;
 use result::{State, StepResult};
+use room::Room;
 pub use run::UnknownPart;
 use run::{Run, Step};
 use steps::STEPS;
@@ -125,12 +127,15 @@ pub fn run(flags: &Flags) -> Result<Verdict> {
         let steps: Vec<_> = run.chosen.iter().map(|step| step.name).collect();
         packages::install_missing(&steps)?;
     }
+    let room = Room::watch(&workspace.root);
     let mut results = Vec::new();
     for step in &run.chosen {
+        room.begins(step.name);
         results.extend(run_step(step, &run));
         run.finished(step.name, &results);
     }
-    let report = Report::new(&results, &run.costs, name(&run), touched::head(&workspace.root)?);
+    let commit = touched::head(&workspace.root)?;
+    let report = Report { least_room: room.least(), ..Report::new(&results, &run.costs, name(&run), commit) };
     write(&report, &workspace)?;
     let verdict = verdict(&results, &allowed, flags.strict || flags.ci);
     println!("\n{}", report.text());

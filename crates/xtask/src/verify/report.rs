@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::plan::Costs;
 use super::result::{Skip, State, StepResult, Timed};
+use super::room::Least;
 
 /// Below cargo's target folder.
 pub const FILE: &str = "verify/report.json";
@@ -31,6 +32,8 @@ pub struct Report<'a> {
     /// Every part that ran, slowest first.
     pub parts: Vec<&'a Timed>,
     pub slower: Vec<String>,
+    /// Free on the disk of the checkout.
+    pub least_room: Option<Least>,
     pub not_run: Vec<Skip>,
 }
 
@@ -60,6 +63,7 @@ impl<'a> Report<'a> {
             steps: steps.collect(),
             parts,
             slower: slower(results, costs),
+            least_room: None,
             not_run: results.iter().flat_map(StepResult::not_run).collect(),
         }
     }
@@ -76,6 +80,9 @@ impl<'a> Report<'a> {
         }
         for line in &self.slower {
             writeln!(text, "\n slower than recorded: {line}").unwrap_or_default();
+        }
+        if let Some(Least { mib, step }) = self.least_room {
+            writeln!(text, "\n least room on the disk: {mib} MiB, in {step}").unwrap_or_default();
         }
         if !self.not_run.is_empty() {
             text += "\n not verified\n";
