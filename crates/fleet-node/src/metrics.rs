@@ -14,6 +14,7 @@ pub struct Metrics {
     pass_seconds: Histogram,
     tasks: IntCounterVec,
     task_failures: IntCounterVec,
+    agent_passes: IntCounter,
     agent_tasks: IntCounterVec,
     agent_task_failures: IntCounterVec,
 }
@@ -39,18 +40,20 @@ impl Metrics {
                 "fleet_engine_task_failure_count_total",
                 "Tasks of the engine that failed",
             )?,
+            agent_passes: IntCounter::new("fleet_agent_reconcile_count_total", "Passes of the agent")?,
             agent_tasks: of_type("fleet_agent_task_count_total", "Tasks of the agent that were done")?,
             agent_task_failures: of_type(
                 "fleet_agent_task_failure_count_total",
                 "Tasks of the agent that failed",
             )?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 7] = [
+        let all: [Box<dyn prometheus::core::Collector>; 8] = [
             Box::new(metrics.leader_since.clone()),
             Box::new(metrics.passes.clone()),
             Box::new(metrics.pass_seconds.clone()),
             Box::new(metrics.tasks.clone()),
             Box::new(metrics.task_failures.clone()),
+            Box::new(metrics.agent_passes.clone()),
             Box::new(metrics.agent_tasks.clone()),
             Box::new(metrics.agent_task_failures.clone()),
         ];
@@ -83,6 +86,10 @@ impl Metrics {
         };
         let counter = if done { &self.tasks } else { &self.task_failures };
         counter.with_label_values(&[kind]).inc();
+    }
+
+    pub fn agent_pass(&self) {
+        self.agent_passes.inc();
     }
 
     pub fn completed(&self, task: &agent::Task) {

@@ -1,5 +1,7 @@
 //! A model of the store: one history in memory, reached over links that can be cut.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,10 +14,9 @@ use tokio::time::{Instant, sleep};
 use unit_file::UnitName;
 
 use crate::about::About;
+use crate::memory::keys::{Entry, HISTORY, Keys};
 use crate::store::{Link, Service};
 
-/// As etcd remembers.
-const HISTORY: usize = 1000;
 /// So long a request waits for its answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Microseconds, each way.
@@ -28,79 +29,6 @@ pub struct MemoryStore {
     news: watch::Sender<u64>,
 }
 
-struct Keys {
-    entries: BTreeMap<String, Entry>,
-    index: u64,
-    events: VecDeque<Change>,
-    chance: fastrand::Rng,
-    /// Nobody reaches it.
-    down: bool,
-    /// How many of a hundred answers are lost.
-    lossy: u32,
-    /// Writes that were refused because of what they compare.
-    refused: Vec<String>,
-    /// By what they are about.
-    requests: BTreeMap<About, u64>,
-    /// The keys that expire, in that order.
-    ends: BTreeSet<(Instant, String)>,
-}
-
-struct Entry {
-    value: String,
-    index: u64,
-    expires: Option<Instant>,
-}
-
-impl Keys {
-    fn event(&mut self, path: &str, value: Option<&str>) -> u64 {
-        self.index += 1;
-        self.events.push_back(Change { index: self.index, path: path.into(), value: value.map(Into::into) });
-        if self.events.len() > HISTORY {
-            self.events.pop_front();
-        }
-        self.index
-    }
-
-    fn expire(&mut self) {
-        let now = Instant::now();
-        while self.ends.first().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, path)) = self.ends.pop_first()
-        {
-            self.entries.remove(&path);
-            self.event(&path, None);
-        }
-    }
-
-    fn insert(&mut self, path: String, entry: Entry) {
-        self.remove(&path);
-        self.ends.extend(entry.expires.map(|at| (at, path.clone())));
-        self.entries.insert(path, entry);
-    }
-
-    fn remove(&mut self, path: &str) {
-        if let Some(at) = self.entries.remove(path).and_then(|entry| entry.expires) {
-            self.ends.remove(&(at, path.to_owned()));
-        }
-    }
-
-    fn holds(&mut self, path: &str, only: &Only) -> Result<(), StoreError> {
-        let entry = self.entries.get(path);
-        let fine = match only {
-            Only::Always => true,
-            Only::Absent => entry.is_none(),
-            Only::Present => entry.is_some(),
-            Only::Value(value) => entry.is_some_and(|entry| entry.value == *value),
-            Only::Index(index) => entry.is_some_and(|entry| entry.index == *index),
-        };
-        if fine {
-            return Ok(());
-        }
-        let why = format!("{path}: {only:?}");
-        self.refused.push(why.clone());
-        Err(StoreError::Refused(why))
-    }
-}
-
 impl MemoryStore {
     pub fn new(chance: fastrand::Rng) -> Self {
         let keys = Keys {
@@ -111,6 +39,7 @@ impl MemoryStore {
             down: false,
             lossy: 0,
             requests: BTreeMap::new(),
+            forbidden: None,
             ends: BTreeSet::new(),
             refused: Vec::new(),
         };
@@ -138,6 +67,10 @@ impl MemoryStore {
 
     pub fn set_lossy(&self, of_hundred: u32) {
         self.keys().lossy = of_hundred;
+    }
+
+    pub fn forbid(&self, prefix: &'static str) {
+        self.keys().forbidden = Some(prefix);
     }
 
     pub fn requests(&self) -> BTreeMap<About, u64> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The leader's memory of when things came out of use.
+/// A node's memory of when things came out of use.
 #[derive(Debug, Clone)]
 pub struct Garbage<K> {
     kept: Duration,

@@ -23,6 +23,7 @@ use crate::store::Store;
 impl<S: Store, H: Hands> Agent<S, H> {
     /// Tasks that take long are put `beside`.
     pub(super) async fn pass(&self, beside: &mut JoinSet<()>) {
+        self.metrics.agent_pass();
         let (found, busy) = self.there.all();
         let here = found.keys().cloned().collect();
         let me = &self.settings.me;

@@ -1,9 +1,10 @@
 //! Deletes texts that no unit has had for a day, and what is left of destroyed units.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cluster::registry::{Garbage, Key};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use unit_file::{UnitHash, UnitName};
 
 use crate::engine::Engine;
@@ -15,21 +16,23 @@ const TEXTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than a write of any engine can be on its way.
 const REMAINS_KEPT: Duration = Duration::from_secs(60);
 
-pub struct Collector {
+/// What is out of use, and since when. Every node keeps it: leaders who lead for less than a day would delete no text.
+#[derive(Default)]
+pub struct Collector(Mutex<Unused>);
+
+struct Unused {
     texts: Garbage<UnitHash>,
     remains: Garbage<UnitName>,
-    next: Duration,
     /// To delete, as of the last scan.
     old_texts: Vec<UnitHash>,
     old_remains: Vec<UnitName>,
 }
 
-impl Default for Collector {
+impl Default for Unused {
     fn default() -> Self {
         Self {
             texts: Garbage::new(TEXTS_KEPT),
             remains: Garbage::new(REMAINS_KEPT),
-            next: Duration::ZERO,
             old_texts: Vec::new(),
             old_remains: Vec::new(),
         }
@@ -37,22 +40,36 @@ impl Default for Collector {
 }
 
 impl Collector {
-    /// Deletes one text at most, or the remains of one unit: the lease is renewed between two calls.
-    pub async fn step<S: Store>(&mut self, engine: &Engine<S>) {
-        let now = engine.settings.clock.now();
-        if now >= self.next {
-            self.next = now + GARBAGE_INTERVAL;
+    fn unused(&self) -> MutexGuard<'_, Unused> {
+        // invariant: nothing that is done under this lock panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never ends.
+    pub async fn follow<S: Store>(&self, engine: &Engine<S>) {
+        loop {
+            sleep(GARBAGE_INTERVAL).await;
+            let now = engine.settings.clock.now();
             engine.known.look(|view| {
-                self.old_texts = self.texts.step(now, view.unused());
-                self.old_remains = self.remains.step(now, view.remains().cloned());
+                let mut unused = self.unused();
+                unused.old_texts = unused.texts.step(now, view.unused());
+                unused.old_remains = unused.remains.step(now, view.remains().cloned());
             });
         }
-        if let Some(name) = self.old_remains.pop() {
+    }
+
+    /// Deletes one text at most, or the remains of one unit: the leader renews its lease between two calls.
+    pub async fn step<S: Store>(&self, engine: &Engine<S>) {
+        let remains = self.unused().old_remains.pop();
+        if let Some(name) = remains {
             match delete_remains(engine, &name).await {
                 Ok(()) => tracing::info!("deleted what was left of Unit({name}), which was destroyed"),
                 Err(error) => tracing::debug!("deleting what is left of Unit({name}): {error}"),
             }
-        } else if let Some(hash) = self.old_texts.pop() {
+            return;
+        }
+        let text = self.unused().old_texts.pop();
+        if let Some(hash) = text {
             match delete(engine, hash).await {
                 Ok(true) => tracing::info!("deleted the text {hash}, which no unit has had for a day"),
                 Ok(false) => {}

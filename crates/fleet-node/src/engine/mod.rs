@@ -4,6 +4,7 @@ mod brain;
 mod garbage;
 mod rollouts;
 mod term;
+mod turns;
 mod writes;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use cluster::MachineId;
 use cluster::registry::{EngineVersion, Key, Lease, LeaseFacts, LeaseStep, Subject};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::contact::Contact;
 use crate::known::{Known, News};
@@ -43,24 +44,6 @@ struct Won {
 }
 
 impl<S: Store> Engine<S> {
-    /// Never ends.
-    pub async fn run(self) {
-        if self.settings.disable_engine {
-            tracing::info!("Not starting engine; disable-engine is set");
-            return std::future::pending().await;
-        }
-        loop {
-            let won = self.win().await;
-            sleep(won.wait).await;
-            tracing::info!("Engine leadership acquired");
-            self.metrics.leading(true);
-            self.lead(won).await;
-            self.metrics.leading(false);
-            self.set_held(None);
-            tracing::info!("Engine leadership lost");
-        }
-    }
-
     /// Lets another node lead at once. The engine must not run any more.
     pub async fn release(&self) {
         let held = self.held();

@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use unit_file::UnitName;
 
 use crate::engine::brain::Brain;
+use crate::engine::garbage::Collector;
 use crate::engine::writes::{Event, Writes};
-use crate::engine::{Engine, Won, garbage};
+use crate::engine::{Engine, Won};
 use crate::limits::TOGETHER;
 use crate::store::{Only, Store, StoreError};
 
@@ -19,7 +20,7 @@ const RETRY: Duration = Duration::from_millis(200);
 impl<S: Store> Engine<S> {
     /// Until the lease is lost, or given back because this node had no store: it has told others so, or its own presence
     /// has ended.
-    pub(super) async fn lead(&self, won: Won) {
+    pub(super) async fn lead(&self, won: Won, garbage: &Collector) {
         let (mut index, mut valid_until) = (won.index, won.sent + self.settings.lease_ttl());
         let told = self.contact.told_without();
         let has_store = || self.contact.told_without() == told && self.is_registered();
@@ -31,7 +32,6 @@ impl<S: Store> Engine<S> {
         let now = self.settings.clock.now();
         let mut brain = Brain::new(self, now);
         let mut writes = Writes::default();
-        let mut garbage = garbage::Collector::default();
         let mut renew_at = Instant::now() + self.settings.engine_interval;
         let mut due = Instant::now();
         loop {

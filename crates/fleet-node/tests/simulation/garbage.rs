@@ -6,7 +6,7 @@ use cluster::JobState;
 use cluster::registry::Key;
 use fleet_node::{Only, Store as _};
 use fleet_simulation::About::Other;
-use fleet_simulation::{Link as _, Service as _, in_virtual_time};
+use fleet_simulation::{Link as _, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
@@ -43,6 +43,34 @@ fn a_text_that_comes_into_use_while_it_is_deleted_stays() {
         requests.create(&name, &file, JobState::Inactive).await.unwrap();
         sleep(Duration::from_secs(10)).await;
         assert!(world.view().file(&name).is_some(), "its text is gone: {:?}", world.service.shown());
+    });
+}
+
+/// As in a cluster whose machines update themselves, one each night.
+#[test]
+fn texts_are_deleted_where_no_leader_leads_for_a_day() {
+    in_virtual_time(async {
+        let mut world = World::bare(2, 1);
+        (0..2).for_each(|number| world.start(number));
+        sleep(Duration::from_secs(20)).await;
+        let (name, file) = (
+            UnitName::parse("a.service").unwrap(),
+            UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap(),
+        );
+        let requests = world.places[0].node.as_ref().unwrap().requests();
+        requests.create(&name, &file, JobState::Inactive).await.unwrap();
+        requests.destroy(&name).await.unwrap();
+        let leader = |world: &World| world.view().lease().map(|lease| lease.machine.clone()).unwrap();
+        for _ in 0..3 {
+            sleep(HOUR * 10).await;
+            let before = leader(&world);
+            let leads = world.places.iter().position(|place| place.id == before.as_str()).unwrap();
+            world.set_cut(leads, true);
+            sleep(TTL * 2).await;
+            assert_ne!(leader(&world), before);
+            world.set_cut(leads, false);
+        }
+        assert_eq!(world.view().unused().count(), 0);
     });
 }
 

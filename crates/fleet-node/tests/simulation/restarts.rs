@@ -6,8 +6,9 @@ use cluster::MachineId;
 use cluster::registry::Key;
 use fleet_node::{Only, Store as _};
 use fleet_simulation::memory::MemoryLink;
-use fleet_simulation::{TTL, in_virtual_time};
-use tokio::time::sleep;
+use fleet_simulation::{Service as _, TTL, in_virtual_time};
+use tokio::time::{Instant, sleep};
+use unit_file::UnitName;
 
 use crate::World;
 
@@ -35,6 +36,26 @@ fn units_run_on_while_their_fleetd_is_another_one() {
         }
         assert_eq!(world.ledger.starts(), UNITS);
         assert_eq!(world.faults(), Vec::<String>::new());
+    });
+}
+
+/// What it wrote of each unit ends by itself; it waits for the store once, and not for each unit.
+#[test]
+fn a_machine_that_leaves_while_the_store_is_away_waits_for_it_once() {
+    const MANY: usize = 40;
+    in_virtual_time(async {
+        let mut world = World::at_rest(1, MANY).await;
+        // They have ended: to stop them takes no time.
+        for number in 0..MANY {
+            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
+            world.places[0].machine.shows(&name, "inactive");
+        }
+        let node = world.places[0].node.take().unwrap();
+        world.service.set_down(true);
+        let begun = Instant::now();
+        node.stop(true).await;
+        let took = begun.elapsed();
+        assert!(took < TTL * 3 / 4, "it waited for {took:?}");
     });
 }
 

@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use cluster::MachineId;
 use fleet_simulation::memory::MemoryStore;
-use fleet_simulation::{Link as _, Options, Service as _, TTL, in_virtual_time};
+use fleet_simulation::{About, Link as _, Options, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;
+use unit_file::UnitName;
 
 use crate::World;
 
 const UNITS: usize = 10;
 /// Milliseconds each way: more than a request usually waits for, and less than one that keeps a machine's place does.
 const SLOW: Range<u64> = 500..1_000;
+/// More than a request waits for.
+const LATE: Range<u64> = 1_000..1_200;
+/// Of one key in a minute, one each 2.5 s.
+const MOST_TRIES: u64 = 25;
 /// Less than a request usually waits for, there and back.
 const LEADER_SLOW: Range<u64> = 300..450;
 
@@ -33,6 +38,40 @@ fn units_run_on_where_the_store_is_slow() {
         assert_eq!(world.ledger.running(), before);
         assert_eq!(world.ledger.starts(), UNITS);
         assert_eq!(world.faults(), Vec::<String>::new());
+    });
+}
+
+/// A renewal without an answer stays one: a write is an event, of which every machine hears.
+#[test]
+fn what_stands_is_renewed_and_not_written_where_answers_come_late() {
+    in_virtual_time(async {
+        let world = World::at_rest(1, UNITS).await;
+        let written = |world: &World| {
+            [About::Claim, About::State].map(|about| world.service.requests().get(&about).copied())
+        };
+        let before = written(&world);
+        world.places[0].link.set_slow(Some(LATE));
+        sleep(TTL * 5).await;
+        assert_eq!(written(&world), before);
+        assert!(world.service.requests()[&About::Renewal] > UNITS as u64);
+    });
+}
+
+/// Of a user who has lost a permission, say.
+#[test]
+fn a_store_that_refuses_writes_is_not_asked_again_at_once() {
+    in_virtual_time(async {
+        let world = World::at_rest(1, UNITS).await;
+        let asked = || world.service.requests().get(&About::State).copied().unwrap_or_default();
+        let before = asked();
+        world.service.forbid("states/");
+        for number in 0..UNITS {
+            let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
+            world.places[0].machine.shows(&name, "failed");
+        }
+        sleep(Duration::from_secs(60)).await;
+        let tries = asked() - before;
+        assert!(tries <= UNITS as u64 * MOST_TRIES, "{tries} writes in a minute");
     });
 }
 
@@ -90,7 +129,7 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
 /// the machine has booted, registers and starts them.
 #[test]
 fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() {
-    for twentieth in 0..60 {
+    for tenth in 0..25 {
         in_virtual_time(async {
             let mut world = World::at_rest(3, UNITS).await;
             let leader = world.view().lease().map(|lease| lease.machine.clone()).unwrap();
@@ -103,10 +142,10 @@ fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() 
             while world.view().is_present(&gone) {
                 sleep(Duration::from_millis(10)).await;
             }
-            sleep(Duration::from_millis(50) * twentieth).await;
+            sleep(Duration::from_millis(100) * tenth).await;
             world.start(goes);
             sleep(TTL * 2).await;
-            assert_eq!(world.faults(), Vec::<String>::new(), "{twentieth} times 50 ms after its presence");
+            assert_eq!(world.faults(), Vec::<String>::new(), "{tenth} tenths of a second after its presence");
             assert_eq!(world.ledger.running().len(), UNITS);
         });
     }

@@ -115,6 +115,16 @@ fn restarting_starts_again() {
     assert_eq!((model.starts["web@1.service"], model.starts["web@2.service"]), (2, 2));
 }
 
+/// The target is gone at once; what the unit was is over when its machine has stopped it.
+#[test]
+fn unloading_waits_until_the_unit_is_stopped() {
+    let (_folder, server, program) = stage();
+    program.run(&["start", "web@1"], "");
+    server.model.lock().unwrap().slowness = 3;
+    program.run(&["unload", "web@1"], "");
+    assert_eq!(server.model.lock().unwrap().states(), []);
+}
+
 /// A text is replaced where the unit is: it is never taken off its machine for it.
 #[test]
 fn replacing_in_place() {

@@ -31,6 +31,8 @@ struct Job {
     hash: String,
     launched: bool,
     broken: bool,
+    /// Its target is gone, and this machine still stops it.
+    stopping_on: Option<String>,
 }
 
 impl Model {
@@ -112,8 +114,15 @@ impl Model {
         }
         let desired: JobState = stored.unit.desired_state.parse().unwrap();
         if desired == JobState::Inactive {
+            let machine = std::mem::take(&mut stored.unit.machine_id);
+            match &mut stored.there {
+                Some(job) if job.launched && job.stopping_on.is_none() => job.stopping_on = Some(machine),
+                there => *there = None,
+            }
+            return;
+        }
+        if stored.there.as_ref().is_some_and(|job| job.stopping_on.is_some()) {
             stored.there = None;
-            stored.unit.machine_id.clear();
             return;
         }
         if stored.unit.machine_id.is_empty() {
@@ -138,7 +147,12 @@ impl Model {
             }
             there => {
                 let text = stored.unit.file().normalised();
-                *there = Some(Job { hash, launched: false, broken: text.contains("/bin/false") });
+                *there = Some(Job {
+                    hash,
+                    launched: false,
+                    broken: text.contains("/bin/false"),
+                    stopping_on: None,
+                });
             }
         }
     }
@@ -190,6 +204,7 @@ impl Model {
         let mut unit = stored.unit.clone();
         if !stored.wanted.global {
             let state = match &stored.there {
+                Some(job) if job.stopping_on.is_some() => JobState::Inactive,
                 None => JobState::Inactive,
                 Some(job) if job.launched => JobState::Launched,
                 Some(_) => JobState::Loaded,
@@ -219,11 +234,13 @@ impl Model {
                 );
             } else if let Some(job) = &stored.there {
                 let (active, sub) = match (job.launched, job.broken) {
+                    _ if job.stopping_on.is_some() => ("deactivating", "stop-sigterm"),
                     (false, _) => ("inactive", "dead"),
                     (true, false) => ("active", "running"),
                     (true, true) => ("failed", "failed"),
                 };
-                states.push(state(&stored.unit.machine_id, &job.hash, active, sub));
+                let machine = job.stopping_on.as_ref().unwrap_or(&stored.unit.machine_id);
+                states.push(state(machine, &job.hash, active, sub));
             }
         }
         states

@@ -1,6 +1,7 @@
 //! A copy of the checkout's sources, for mutations.
 //!
-//! Only the copy is ever written to. Files keep their modification time where their content is unchanged, so that cargo
+//! Only the copy is ever written to. The checkout's files get new times: both are compiled into one build folder, in which cargo
+//! tells them apart by nothing else, and the checkout must not be linked with what a mutation left there. Files keep their modification time where their content is unchanged, so that cargo
 //! compiles only what a mutation touches.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
@@ -23,7 +25,13 @@ pub struct Copy {
 /// A mutation in place.
 pub struct Applied {
     before: BTreeMap<PathBuf, Vec<u8>>,
+    /// The same files of the checkout.
+    checkout: Vec<PathBuf>,
 }
+
+/// How far ahead the times of the checkout's files are while a mutation is in place: further than any build of it takes, and
+/// not for long where this process is killed meanwhile.
+const AHEAD: Duration = Duration::from_secs(3600);
 
 impl Copy {
     /// Locks the folder `work` for a copy of the checkout `source`.
@@ -79,13 +87,15 @@ impl Copy {
     /// Writes these texts, by their paths below the checkout, into the copy.
     pub fn apply(&self, files: &BTreeMap<PathBuf, String>) -> Result<Applied> {
         let mut before = BTreeMap::new();
+        let checkout: Vec<_> = files.keys().map(|file| self.source.join(file)).collect();
+        set_modified(&checkout, SystemTime::now() + AHEAD)?;
         for (file, text) in files {
             let path = self.checkout().join(file);
             let old = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             before.insert(path.clone(), old);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(Applied { before })
+        Ok(Applied { before, checkout })
     }
 }
 
@@ -94,8 +104,18 @@ impl Applied {
         for (path, bytes) in self.before {
             fs::write(&path, bytes).with_context(|| format!("cannot restore {}", path.display()))?;
         }
-        Ok(())
+        // Later than what was compiled of the mutation.
+        set_modified(&self.checkout, SystemTime::now())
     }
+}
+
+fn set_modified(files: &[PathBuf], at: SystemTime) -> Result<()> {
+    for file in files {
+        File::open(file)
+            .and_then(|open| open.set_modified(at))
+            .with_context(|| format!("cannot set the time of {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// The checkout's files as git knows them, without those that are deleted.
@@ -167,6 +187,17 @@ mod tests {
         assert_eq!(fs::read_to_string(copy.source.join("src/a.rs")).unwrap(), "one\n");
         applied.restore().unwrap();
         assert_eq!(text(&copy, "src/a.rs"), "one\n");
+    }
+
+    #[test]
+    fn the_checkout_is_newer_than_what_was_compiled_of_a_mutation() {
+        let (_folder, copy) = made();
+        let time = || fs::metadata(copy.source.join("src/a.rs")).unwrap().modified().unwrap();
+        let applied = copy.apply(&[("src/a.rs".into(), "two\n".to_owned())].into()).unwrap();
+        assert!(time() > SystemTime::now());
+        let compiled = SystemTime::now();
+        applied.restore().unwrap();
+        assert!(compiled <= time() && time() <= SystemTime::now());
     }
 
     #[test]

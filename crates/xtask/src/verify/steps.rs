@@ -83,16 +83,17 @@ pub static STEPS: [Step; 16] = [
         run: docs,
     },
     Step {
-        name: MUTANTS,
-        about: "the tests that must fail against each kept mutant",
-        parts: mutant_parts,
-        run: mutants,
-    },
-    Step {
         name: SOAKS,
         about: "tests named soak, randomized tests again and again",
         parts: |run| soaks::parts(run, SOAKS),
         run: |run| run.each_part(SOAKS, |name| soaks::run(run, name)),
+    },
+    // Last: what it mutates, another step would compile again.
+    Step {
+        name: MUTANTS,
+        about: "the tests that must fail against each kept mutant",
+        parts: mutant_parts,
+        run: mutants,
     },
 ];
 
