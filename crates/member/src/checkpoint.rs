@@ -121,8 +121,12 @@ pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
         None => {
             let folder = root.join(format!("{PREFIX}{:016x}", 1));
             fs::create_dir(&folder).map_err(in_folder)?;
-            sync_folder(root).map_err(in_folder)?;
-            Checkpoint::open(folder, EnvFlags::empty())
+            let checkpoint = Checkpoint::open(folder, EnvFlags::empty())?;
+            // POSIX: neither the folder's name nor those of its files are durable yet.
+            for created in [checkpoint.folder.as_path(), root] {
+                sync_folder(created).map_err(in_folder)?;
+            }
+            Ok(checkpoint)
         }
     }
 }

@@ -96,7 +96,7 @@ impl<D: Disk> LogStore<D> {
                 let entries = self.read(last, last + 1, 1)?;
                 Ok(entries.last().map(|entry| entry.log_id))
             }
-            None => Ok(self.purged(&bounds)?),
+            None => self.purged(&bounds),
         }
     }
 
@@ -138,6 +138,10 @@ impl<D: Disk> LogStore<D> {
 
     pub fn vote(&self) -> Option<Vote> {
         *self.vote.lock()
+    }
+
+    pub fn last_purged(&self) -> io::Result<Option<LogId>> {
+        self.purged(&self.log.bounds())
     }
 
     fn purged(&self, bounds: &raft_log::Bounds) -> io::Result<Option<LogId>> {
@@ -242,8 +246,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
-        let last_purged_log_id = self.purged(&self.log.bounds())?;
-        Ok(LogState { last_purged_log_id, last_log_id: self.last_log_id()? })
+        Ok(LogState { last_purged_log_id: self.last_purged()?, last_log_id: self.last_log_id()? })
     }
 
     async fn get_log_reader(&mut self) -> Self::LogReader {

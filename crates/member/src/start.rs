@@ -52,6 +52,11 @@ pub enum StartError {
     Log(#[from] OpenLogError),
     #[error("the member's state")]
     Checkpoint(#[from] CheckpointError),
+    /// Entries are purged only behind a checkpoint on disk: the state was lost, and the log alone does not have it.
+    #[error(
+        "the state is missing: the log begins after entry {purged}, and the state is that after entry {applied}"
+    )]
+    StateMissing { purged: u64, applied: u64 },
     #[error("the data directory")]
     Io(#[from] io::Error),
     #[error("the member has been permanently removed from the cluster")]
@@ -93,6 +98,7 @@ impl Member {
         let (shown, before) = shown::open(&config.data_dir)?;
         let applied = Arc::new(Applied::new(proposals, shown));
         applied.restore(&checkpoint)?;
+        check_state(&log, applied.meta().last_log_id)?;
         log.follow_checkpoint(applied.meta().last_log_id).await?;
         // It was applied, so it is committed: openraft applies it again before it has a leader.
         log.know_committed(before)?;
@@ -132,6 +138,16 @@ impl Member {
             forget_others(&member).await;
         }
         Ok(member)
+    }
+}
+
+fn check_state<D: Disk>(log: &LogStore<D>, applied: Option<LogId>) -> Result<(), StartError> {
+    let applied = applied.map_or(0, |applied| applied.index);
+    match log.last_purged()? {
+        Some(purged) if purged.index > applied => {
+            Err(StartError::StateMissing { purged: purged.index, applied })
+        }
+        _ => Ok(()),
     }
 }
 

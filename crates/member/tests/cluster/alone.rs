@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use etcd_api::Key;
+use member::{Copy, Place};
 
 use super::*;
 
@@ -42,6 +43,25 @@ fn a_checkpoint_and_the_log_behind_it_make_the_state() {
         assert_eq!(cluster.quorum_value(1, "/before/49").as_deref(), Some("x"));
         assert_eq!(cluster.quorum_value(1, "/after/49").as_deref(), Some("y"));
         assert_eq!(cluster.member(1).read(|store| store.index()), index);
+    }
+}
+
+/// A backup's log begins where its state ends, as that of a member that purged all of it.
+#[test]
+fn a_purged_log_without_its_state_is_an_error_that_says_so() {
+    let mut cluster = Cluster::new(1);
+    cluster.must_put(1, "/a", "1");
+    cluster.kill(1);
+    let place = |folder| Place { folder, log: None };
+    let backup = place(cluster.folder.path().join("backup"));
+    let identity = Copy::read(&place(cluster.data_dir(1)), 0).unwrap().write(&backup).unwrap();
+    let mut config = cluster.config(1);
+    config.data_dir = backup.folder.clone();
+    (config.cluster_id, config.member_id) = (identity.cluster_id, identity.member_id);
+    std::fs::remove_dir_all(backup.folder.join("state")).unwrap();
+    match cluster.try_start(config) {
+        Err(StartError::StateMissing { purged, applied: 0 }) => assert!(purged > 0),
+        other => panic!("{other:?}"),
     }
 }
 
