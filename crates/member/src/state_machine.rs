@@ -202,6 +202,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use futures_util::stream;
 
     use super::*;
@@ -215,15 +217,37 @@ mod tests {
         Entry { log_id, payload: EntryPayload::Blank }
     }
 
+    fn machine(folder: &Path) -> (StateMachine, Arc<Applied>) {
+        let (shown, _) = shown::open(folder).unwrap();
+        let applied = Arc::new(Applied::new(Proposals::new(1, 2), shown));
+        let checkpoint = checkpoint::open(&folder.join("state")).unwrap();
+        let (times, hands) = (Arc::new(()), Arc::new(RealHands));
+        (StateMachine::new(Arc::clone(&applied), checkpoint, times, hands), applied)
+    }
+
+    /// The new state is in use by then: an error would end the member for what only takes room.
+    #[tokio::test]
+    async fn a_replaced_state_that_cannot_be_removed_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut machine, applied) = machine(folder.path());
+        let old = machine.checkpoint.lock().clone();
+        let replacement = Replacement::begin(&old).unwrap();
+        let meta = SnapshotMeta { last_log_id: Some(blank(3).log_id), ..SnapshotMeta::default() };
+        replacement.complete(&meta).unwrap();
+        // No folder: as root, permissions would not be in the way. The name stays, or the new state would have it.
+        std::fs::remove_dir_all(&old.folder).unwrap();
+        std::fs::write(&old.folder, b"").unwrap();
+        assert!(transfer::remove(&old).is_err());
+        machine.install_snapshot(&meta, SnapshotData::Received(replacement)).await.unwrap();
+        assert_eq!(applied.meta().last_log_id, meta.last_log_id);
+        assert_ne!(machine.checkpoint.lock().folder, old.folder);
+    }
+
     #[tokio::test]
     async fn what_is_applied_together_is_noted_once_and_before() {
         let folder = tempfile::tempdir().unwrap();
-        let (shown, _) = shown::open(folder.path()).unwrap();
-        let applied = Arc::new(Applied::new(Proposals::new(1, 2), shown));
+        let (mut machine, applied) = machine(folder.path());
         applied.begin_to_show();
-        let checkpoint = checkpoint::open(&folder.path().join("state")).unwrap();
-        let (times, hands) = (Arc::new(()), Arc::new(RealHands));
-        let mut machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, hands);
         let cut = Err(io::Error::other("the log ends here"));
         let entries = (1..=10).map(|index| Ok((blank(index), None))).chain([cut]);
         assert!(machine.apply(stream::iter(entries)).await.is_err());
