@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::iter;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,13 +51,15 @@ impl RaftNetworkFactory<Types> for Networking {
 
     async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
         let Links { urgent, .. } = self.peers.links(target, &node.peer_urls);
-        self.client(target, Links { bulk: self.peers.own_link(target, &node.peer_urls), urgent })
+        let links = Links { bulk: self.peers.own_link(target, &node.peer_urls), urgent };
+        PeerClient { sends_snapshots: true, ..self.client(target, links) }
     }
 }
 
 impl Networking {
     fn client(&self, target: u64, links: Links) -> PeerClient {
-        PeerClient { peers: Arc::clone(&self.peers), hands: Arc::clone(&self.hands), target, links }
+        let (peers, hands) = (Arc::clone(&self.peers), Arc::clone(&self.hands));
+        PeerClient { peers, hands, target, links, sends_snapshots: false, unreadable: false }
     }
 }
 
@@ -65,6 +68,9 @@ pub struct PeerClient {
     hands: Arc<dyn Background>,
     target: u64,
     links: Links,
+    sends_snapshots: bool,
+    /// The state could not be read to its end: that was reported.
+    unreadable: bool,
 }
 
 type Rpc<T> = Result<T, RPCError<Types>>;
@@ -101,7 +107,7 @@ impl PeerClient {
     }
 
     async fn send_snapshot(
-        &self,
+        &mut self,
         vote: &Vote,
         meta: &SnapshotMeta,
         view: View,
@@ -124,6 +130,12 @@ impl PeerClient {
             });
             let piece;
             (pieces, piece) = read.await.map_err(network)?;
+            if let Err(error) = &piece
+                && !std::mem::replace(&mut self.unreadable, true)
+            {
+                let member = format!("{:x}", self.target);
+                tracing::error!(member, %error, "cannot read this member's state to send it");
+            }
             let Some(piece) = piece.map_err(network)? else { break };
             call(message::SNAPSHOT_CHUNK, piece).await.map_err(failed)?;
         }
@@ -287,6 +299,40 @@ impl RaftNetworkV2<Types> for PeerClient {
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        Some(Backoff::new(std::iter::repeat(REDIAL_PAUSE.0)))
+        // The links themselves have growing pauses. A state that cannot be read fails over each link, after much of it was
+        // sent.
+        Some(match self.sends_snapshots {
+            true => Backoff::new(growing_pauses()),
+            false => Backoff::new(iter::repeat(REDIAL_PAUSE.0)),
+        })
+    }
+}
+
+fn growing_pauses() -> impl Iterator<Item = Duration> {
+    iter::successors(Some(REDIAL_PAUSE.0), |pause| Some((*pause * 2).min(REDIAL_PAUSE.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hands::RealHands;
+    use crate::lone;
+
+    /// One damaged record would else be met 20 times a second, each time after all that is before it was sent.
+    #[tokio::test]
+    async fn a_state_is_sent_again_after_growing_pauses() {
+        let folder = tempfile::tempdir().unwrap();
+        let member = lone::start(&lone::config(folder.path())).await;
+        let peers = Arc::clone(&member.inner.peers);
+        let mut networking = Networking { peers, hands: Arc::new(RealHands) };
+        let pauses = |client: &PeerClient| {
+            let pauses = client.backoff().unwrap();
+            pauses.take(7).map(|pause| pause.as_millis()).collect::<Vec<_>>()
+        };
+        let node = PeerNode::default();
+        let client = networking.new_snapshot_client(2, &node).await;
+        assert_eq!(pauses(&client), [50, 100, 200, 400, 800, 1000, 1000]);
+        let client = networking.new_client(2, &node).await;
+        assert_eq!(pauses(&client), [50; 7]);
     }
 }
