@@ -78,7 +78,11 @@ impl Backend for MemberBackend {
     }
 
     fn watch(&self, asked: &Watched) -> Result<Watching<MemberWatch>, ApiError> {
-        let watch = self.member.watch(&asked.key, asked.recursive, asked.since)?;
+        let Watched { key, recursive, since, stream } = asked;
+        let watch = match stream {
+            true => self.member.watch(key, *recursive, *since)?,
+            false => self.member.watch_once(key, *recursive, *since)?,
+        };
         // What history has comes first out of the watch itself.
         Ok(Watching { index: watch.began(), history: Vec::new(), live: Some(MemberWatch(watch)) })
     }
@@ -172,5 +176,49 @@ pub struct MemberWatch(member::Watch);
 impl EventSource for MemberWatch {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         self.0.poll_next(context).map(|event| event.map_or(Next::Closed, Next::Event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use etcd_api::Key;
+    use kv::Put;
+    use member::{InitialMember, MemberConfig, Start, TcpNetwork};
+
+    use super::*;
+
+    async fn backend(folder: &std::path::Path) -> MemberBackend {
+        let mut config = MemberConfig::new(folder.join("member"), 1, 1, "m1");
+        config.peer_urls = vec!["http://127.0.0.1:1".to_owned()];
+        let (name, peer_urls) = ("m1".to_owned(), config.peer_urls.clone());
+        config.start = Start::New(vec![InitialMember { id: 1, name, peer_urls }]);
+        let member = Member::start(config, Arc::new(TcpNetwork::default())).await.unwrap();
+        MemberBackend::new(member, Arc::new(Metrics::new().unwrap()), "m1", "token", true)
+    }
+
+    #[tokio::test]
+    async fn only_a_stream_stays_in_the_hub_after_an_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = backend(folder.path()).await;
+        let key = Key::parse("/a").unwrap();
+        let watch = |stream| {
+            let asked = Watched { key: key.clone(), recursive: false, since: None, stream };
+            backend.watch(&asked).unwrap()
+        };
+        let _watches = [watch(true), watch(false)];
+        assert_eq!(backend.watchers(), 2);
+        let put = Put {
+            key: key.clone(),
+            value: Bytes::new(),
+            dir: false,
+            expiration: None,
+            prev_exist: None,
+            prev_value: None,
+            prev_index: None,
+            refresh: false,
+        };
+        backend.propose(Command::Put(put)).await.unwrap();
+        assert_eq!(backend.watchers(), 1);
     }
 }

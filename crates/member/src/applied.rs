@@ -17,9 +17,16 @@ use crate::shown::Shown;
 
 pub struct Inner {
     pub store: Store,
-    pub hub: Hub<Sender>,
+    pub hub: Hub<Watcher>,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
+}
+
+/// The hub's end of a watch.
+pub struct Watcher {
+    pub sender: Sender,
+    /// It ends with its first event.
+    pub once: bool,
 }
 
 /// parking_lot's lock lets a waiting writer go before readers that come later: readers can not
@@ -206,12 +213,12 @@ impl Applied {
     }
 }
 
-fn notify(hub: &mut Hub<Sender>, outcome: &Outcome) {
+fn notify(hub: &mut Hub<Watcher>, outcome: &Outcome) {
     for event in outcome.watch_events() {
-        hub.notify(event, |_, sender, event| match sender.send(event, WATCH_QUEUE) {
-            Sent::Queued => Then::Keep,
+        hub.notify(event, |_, watcher, event| match watcher.sender.send(event, WATCH_QUEUE) {
+            Sent::Queued if !watcher.once => Then::Keep,
             // Too slow, or gone: its stream ends after what it has.
-            Sent::Over => Then::Remove,
+            Sent::Queued | Sent::Over => Then::Remove,
         });
     }
 }

@@ -134,7 +134,12 @@ impl Member {
 
     /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
     pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
-        watching::begin(&self.inner.applied, key, recursive, since)
+        watching::begin(&self.inner.applied, key, recursive, since, false)
+    }
+
+    /// The same until the first event.
+    pub fn watch_once(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
+        watching::begin(&self.inner.applied, key, recursive, since, true)
     }
 
     /// Open watches.

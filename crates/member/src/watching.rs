@@ -2,20 +2,22 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use etcd_api::{ApiError, Event, Key};
 use kv::watch::WatcherId;
 use kv::watch_queue::{self, watch_queue};
 
-use crate::applied::Applied;
+use crate::applied::{Applied, Watcher};
 
-/// Begins a watch at `since` (an event index), or now. Error 401 when history lacks `since`.
+/// Begins a watch at `since` (an event index), or now; with `once` it ends after its first event. Error 401 when
+/// history lacks `since`.
 pub fn begin(
     applied: &Arc<Applied>,
     key: &Key,
     recursive: bool,
     since: Option<u64>,
+    once: bool,
 ) -> Result<Watch, ApiError> {
     let (sender, events) = watch_queue();
     let from = since.unwrap_or(0);
@@ -25,23 +27,28 @@ pub fn begin(
             0 => None,
             from => inner.store.scan_history(key, recursive, from)?,
         };
-        let id = inner.hub.register(key, recursive, from, sender);
+        let waits = !once || past.is_none();
+        let id = waits.then(|| inner.hub.register(key, recursive, from, Watcher { sender, once }));
         Ok((past, inner.store.index(), id))
     })?;
     let receiver = Receiver { applied: Arc::clone(applied), key: key.clone(), id, events };
-    Ok(Watch { receiver, recursive, past, began })
+    Ok(Watch { receiver, recursive, once, past, began })
 }
 
 struct Receiver {
     applied: Arc<Applied>,
     key: Key,
-    id: WatcherId,
+    /// `None` once the hub does not have it any more.
+    id: Option<WatcherId>,
     events: watch_queue::Receiver,
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.applied.with_inner(|inner| inner.hub.cancel(&self.key, self.id));
+        // The lock keeps all readers out: it is taken only where the hub has something to forget.
+        if let Some(id) = self.id {
+            self.applied.with_inner(|inner| inner.hub.cancel(&self.key, id));
+        }
     }
 }
 
@@ -49,6 +56,7 @@ impl Drop for Receiver {
 pub struct Watch {
     receiver: Receiver,
     recursive: bool,
+    once: bool,
     /// The next event of the past, while the watch is not yet at its beginning.
     past: Option<Arc<Event>>,
     /// The store index when the watch began: what is later comes through the receiver.
@@ -69,11 +77,18 @@ impl Watch {
     /// [`Watch::next`] for those who poll.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         if let Some(event) = self.past.take() {
+            if self.once {
+                return Poll::Ready(Some(event));
+            }
             let Ok(past) = self.after(&event) else { return Poll::Ready(None) };
             self.past = past;
             return Poll::Ready(Some(event));
         }
-        self.receiver.events.poll_event(context)
+        let event = ready!(self.receiver.events.poll_event(context));
+        if self.once || event.is_none() {
+            self.receiver.id = None;
+        }
+        Poll::Ready(event)
     }
 
     /// The following event of the past; an error if history lost it meanwhile.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use etcd_api::Key;
-use member::{Copy, Place};
+use member::{Copy, Place, Watch};
 
 use super::*;
 
@@ -63,6 +63,32 @@ fn a_purged_log_without_its_state_is_an_error_that_says_so() {
         Err(StartError::StateMissing { purged, applied: 0 }) => assert!(purged > 0),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_one_shot_watch_ends_with_its_event() {
+    let cluster = Cluster::new(1);
+    let member = cluster.member(1);
+    let key = Key::parse("/w").unwrap();
+    let next = |watch: &mut Watch| {
+        cluster.on(1, async { tokio::time::timeout(DEADLINE, watch.next()).await.unwrap() })
+    };
+    let mut watch = member.watch_once(&key, false, None).unwrap();
+    assert_eq!(member.watchers(), 1);
+    let index = cluster.must_put(1, "/w", "1");
+    cluster.must_put(1, "/w", "2");
+    assert_eq!(member.watchers(), 0);
+    // Of the past: it has nothing to wait for.
+    let mut past = member.watch_once(&key, false, Some(index)).unwrap();
+    assert_eq!(member.watchers(), 0);
+    for watch in [&mut watch, &mut past] {
+        assert_eq!(next(watch).unwrap().index(), index);
+        assert_eq!(next(watch), None);
+    }
+    let unused = member.watch_once(&key, false, None).unwrap();
+    assert_eq!(member.watchers(), 1);
+    drop(unused);
+    assert_eq!(member.watchers(), 0);
 }
 
 #[test]
