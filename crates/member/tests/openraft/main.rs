@@ -207,6 +207,33 @@ async fn a_write_that_another_leader_replaces_is_not_called_applied() {
     assert_eq!(machine.texts(), [""; 0]);
 }
 
+/// `hand_over.rs` gives the leadership away: where its successor does not take it, the leader refuses writes until another
+/// member is elected, and sends no heartbeat, so that one is. There is no way back, and no limit of time.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_successor_is_deaf_refuses_writes_until_another_election() {
+    let (raft, _, log) = leader(&[1, 2, 3]).await;
+    let write = || timeout(NEVER, raft.client_write("new".to_owned()));
+    assert!(write().await.is_err(), "taken, and replicated to nobody");
+    raft.trigger().transfer_leader(2).await.unwrap();
+    let last = log.last();
+    for waited in [0, 1, 1_000] {
+        tokio::time::sleep(NEVER * waited).await;
+        let refused = write().await.expect("an answer").unwrap_err();
+        assert_eq!(refused.forward_to_leader().unwrap().leader_id, Some(2));
+    }
+    assert_eq!((raft.current_leader().await, log.last()), (Some(1), last));
+    let another = vote(log.vote().unwrap().leader_id.term + 1, 3, true);
+    assert!(matches!(
+        raft.append_entries(append(another, last, vec![])).await.unwrap(),
+        AppendEntriesResponse::Success
+    ));
+    raft.trigger().elect(false).await.unwrap();
+    raft.wait(Some(NEVER)).state(ServerState::Leader, "of a later term").await.unwrap();
+    tokio::time::sleep(NEVER).await;
+    let taken = write().await;
+    assert!(taken.is_err(), "{taken:?}");
+}
+
 /// A leader that restarts has forgotten which batches it was given (`start.rs`).
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_restarts_leads_only_after_an_election() {
