@@ -20,7 +20,7 @@ use crate::codec::{self, Reader};
 use crate::disk_times::DiskTimes;
 use crate::flush_thread::{self, FlushThread, Flushes, Waiter};
 use crate::hands::Hands;
-use crate::limits::{FULL_DISK_PAUSE, LOG_CACHE_BYTES, LOG_READ_BYTES};
+use crate::limits::{LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
 use crate::room::Room;
 
@@ -159,18 +159,12 @@ impl<D: Disk> LogStore<D> {
         self.patiently(|log| log.append(records.iter().cloned())).await
     }
 
-    /// Where the disk is full or too much waits, tries again until there is room: an error would
-    /// end the member.
+    /// Where too much waits for the disk, tries again: an error would end the member.
     async fn patiently(&self, write: impl Fn(&Log<D>) -> Result<Ticket, AppendError>) -> io::Result<Ticket> {
-        let mut no_room = None;
         loop {
             match write(&self.log) {
                 Ok(ticket) => return Ok(ticket),
                 Err(AppendError::Backlog { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
-                Err(error @ AppendError::Full { .. }) => {
-                    no_room.get_or_insert_with(|| self.room.wait(&error));
-                    tokio::time::sleep(FULL_DISK_PAUSE).await;
-                }
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
@@ -265,7 +259,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
         codec::put_log_id(&mut out, &committed);
         match self.log.set_state(COMMITTED, out.freeze()) {
             // It may be old, and costs no wait.
-            Ok(_) | Err(AppendError::Full { .. } | AppendError::Backlog { .. }) => {}
+            Ok(_) | Err(AppendError::Backlog { .. }) => {}
             Err(error) => return Err(io::Error::other(error)),
         }
         *self.committed.lock() = Some(committed);

@@ -65,11 +65,6 @@ pub enum AppendError {
     /// Flush first.
     #[error("{bytes} bytes wait for a flush, at most {most} may")]
     Backlog { bytes: usize, most: usize },
-    /// Nothing is lost; the same works when there is room.
-    #[error("no space for the next segment")]
-    Full { source: io::Error },
-    #[error("making the next segment {name}")]
-    Io { name: String, source: io::Error },
     #[error(transparent)]
     Failed(#[from] Failed),
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::entry::Ticket;
-use crate::error::{Failed, FlushError, is_full};
+use crate::error::{Failed, FlushError, MaintainError, is_full};
 use crate::inner::Inner;
 use crate::limits::SECTOR_DATA_BYTES;
 use crate::place::Segment;
+use crate::reserve;
 use crate::sector::{file_offset, sector_of};
 use crate::segment::segment_name;
-use crate::state::Part;
+use crate::state::{Part, Reserve};
 
 /// The one writer of a log.
 pub struct Flusher<D: Disk> {
@@ -24,7 +25,9 @@ pub struct Flusher<D: Disk> {
     /// The data of the last sector, while it is not full: written again with what follows.
     tail: Vec<u8>,
     /// Taken and not yet written, because there was no space.
-    queue: VecDeque<Part<D::File>>,
+    queue: VecDeque<Part>,
+    /// Taken for a segment that could not be begun yet.
+    reserve: Option<Reserve<D::File>>,
     /// Sectors on their way to the disk; kept for its memory.
     sectors: Vec<u8>,
 }
@@ -44,7 +47,8 @@ impl<D: Disk> Flusher<D> {
         flush: u32,
         tail: Vec<u8>,
     ) -> Self {
-        Self { inner, current, flush, tail, queue: VecDeque::new(), sectors: Vec::new() }
+        let (queue, sectors) = (VecDeque::new(), Vec::new());
+        Self { inner, current, flush, tail, queue, reserve: None, sectors }
     }
 
     /// Writes all that was appended so far and waits until it is on disk; without anything new it returns at
@@ -70,7 +74,7 @@ impl<D: Disk> Flusher<D> {
         Ok(Flushed { through: state.flushed, maintain: state.wants_maintenance() })
     }
 
-    fn write(&mut self, part: &mut Part<D::File>) -> Result<(), FlushError> {
+    fn write(&mut self, part: &mut Part) -> Result<(), FlushError> {
         self.open_segment(part)?;
         let (first, within) = sector_of(part.start);
         debug_assert_eq!(within, self.tail.len());
@@ -103,9 +107,14 @@ impl<D: Disk> Flusher<D> {
         Ok(())
     }
 
-    /// Makes the reserve of a part that begins a segment into that segment. All before it is on disk.
-    fn open_segment(&mut self, part: &mut Part<D::File>) -> Result<(), FlushError> {
-        let Some((header, reserve)) = &part.opening else { return Ok(()) };
+    /// Makes a reserve into the segment that a part begins. All before it is on disk.
+    fn open_segment(&mut self, part: &mut Part) -> Result<(), FlushError> {
+        let Some(header) = &part.opening else { return Ok(()) };
+        let reserve = match self.reserve.take() {
+            Some(reserve) => reserve,
+            None => reserve::take(&self.inner).map_err(no_reserve)?,
+        };
+        let reserve = self.reserve.insert(reserve);
         let name = segment_name(header.sequence);
         let file = Arc::clone(&reserve.file);
         file.write_at(&header.write(), 0).map_err(|source| refused("writing", &reserve.name, source))?;
@@ -116,8 +125,16 @@ impl<D: Disk> Flusher<D> {
         self.current = Arc::new(Segment::new(file, name, header.clone()));
         self.flush = 0;
         self.tail.clear();
-        part.opening = None;
+        (part.opening, self.reserve) = (None, None);
         Ok(())
+    }
+}
+
+fn no_reserve(error: MaintainError) -> FlushError {
+    match error {
+        MaintainError::Full { source } => FlushError::Full { name: "the next segment".to_owned(), source },
+        MaintainError::Io { doing, name, source } => failed(doing, &name, source),
+        MaintainError::Failed(failed) => failed.into(),
     }
 }
 

@@ -30,7 +30,7 @@ impl<D: Disk> Log<D> {
     /// or the purge point, or is any in a new log. They can be read at once, and are on disk when a flush
     /// reports the ticket.
     ///
-    /// Waits for the disk only when a segment is full and [`Log::maintain`] has made none to follow.
+    /// It never waits for the disk: where a segment is full, the next flush begins another.
     pub fn append(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Ticket, AppendError> {
         let records: Vec<_> = entries.into_iter().map(Record::Entry).collect();
         self.push(records, |state, records| {
@@ -83,7 +83,7 @@ impl<D: Disk> Log<D> {
     /// disk, but keeps nobody else waiting.
     pub fn maintain(&self) -> Result<(), MaintainError> {
         reserve::remove_purged(&self.inner)?;
-        reserve::keep(&self.inner, 1)
+        reserve::keep(&self.inner)
     }
 
     /// The entries there are, flushed or not.
@@ -110,23 +110,13 @@ impl<D: Disk> Log<D> {
         records: Vec<Record>,
         check: impl Fn(&State<D::File>, &[Record]) -> Result<Wanted, AppendError>,
     ) -> Result<Ticket, AppendError> {
-        loop {
-            let mut state = self.inner.state();
-            if check(&state, &records)? == Wanted::No {
-                return Ok(state.ticket);
-            }
-            let needed = state.admit(&records)?;
-            if needed <= state.reserves.len() {
-                let ticket = state.ticket;
-                return Ok(records.into_iter().fold(ticket, |_, record| state.push(record)));
-            }
-            drop(state);
-            reserve::keep(&self.inner, needed).map_err(|error| match error {
-                MaintainError::Full { source } => AppendError::Full { source },
-                MaintainError::Io { name, source, .. } => AppendError::Io { name, source },
-                MaintainError::Failed(failed) => AppendError::Failed(failed),
-            })?;
+        let mut state = self.inner.state();
+        if check(&state, &records)? == Wanted::No {
+            return Ok(state.ticket);
         }
+        state.admit(&records)?;
+        let ticket = state.ticket;
+        Ok(records.into_iter().fold(ticket, |_, record| state.push(record)))
     }
 }
 

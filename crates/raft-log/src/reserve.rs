@@ -10,23 +10,32 @@ use crate::inner::Inner;
 use crate::segment::{reserve_name, segment_name, unfinished_name};
 use crate::state::Reserve;
 
-/// Makes reserves until there are `count`.
-pub(crate) fn keep<D: Disk>(inner: &Inner<D>, count: usize) -> Result<(), MaintainError> {
+/// Makes a reserve where there is none.
+pub(crate) fn keep<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
     let mut number = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let size = {
+        let state = inner.state();
+        if let Some(failed) = &state.failed {
+            return Err(failed.clone().into());
+        }
+        if !state.reserves.is_empty() {
+            return Ok(());
+        }
+        state.segment_bytes
+    };
+    let reserve = make(&inner.disk, *number, size)?;
+    *number += 1;
+    inner.state().reserves.push(reserve);
+    Ok(())
+}
+
+/// A reserve to become a segment; it is made here where there is none.
+pub(crate) fn take<D: Disk>(inner: &Inner<D>) -> Result<Reserve<D::File>, MaintainError> {
     loop {
-        let size = {
-            let state = inner.state();
-            if let Some(failed) = &state.failed {
-                return Err(failed.clone().into());
-            }
-            if state.reserves.len() >= count {
-                return Ok(());
-            }
-            state.segment_bytes
-        };
-        let reserve = make(&inner.disk, *number, size)?;
-        *number += 1;
-        inner.state().reserves.push(reserve);
+        if let Some(reserve) = inner.state().reserves.pop() {
+            return Ok(reserve);
+        }
+        keep(inner)?;
     }
 }
 

@@ -23,14 +23,14 @@ pub(crate) struct Reserve<F> {
 }
 
 /// Bytes for one segment that wait for a flush.
-pub(crate) struct Part<F> {
+pub(crate) struct Part {
     pub sequence: u64,
     /// In the stream of the segment.
     pub start: u64,
     pub bytes: Vec<u8>,
     pub through: Ticket,
     /// The segment is to be made first.
-    pub opening: Option<(Header, Reserve<F>)>,
+    pub opening: Option<Header>,
 }
 
 /// Where the next record goes.
@@ -47,7 +47,7 @@ pub(crate) struct State<F> {
     pub segment_bytes: u64,
     pub cache_bytes_max: usize,
     pub end: End,
-    pub parts: VecDeque<Part<F>>,
+    pub parts: VecDeque<Part>,
     pub unflushed_bytes: usize,
     pub ticket: Ticket,
     pub flushed: Ticket,
@@ -195,18 +195,17 @@ impl<F> State<F> {
         }
     }
 
-    /// How many more segments than the current one these records need; nothing is changed.
-    pub(crate) fn admit(&self, records: &[Record]) -> Result<usize, AppendError> {
+    /// Whether these records can be taken in; nothing is changed.
+    pub(crate) fn admit(&self, records: &[Record]) -> Result<(), AppendError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone().into());
         }
-        let (mut openings, mut bytes) = (0, 0);
+        let mut bytes = 0;
         let (mut left, whole) = (self.end.capacity - self.end.offset, capacity(self.segment_bytes));
         let opening: usize = self.opening_records().iter().map(Record::length).sum();
         for record in records {
             let length = record.length();
             if length as u64 > left {
-                openings += 1;
                 left = whole.saturating_sub(opening as u64);
                 bytes += opening;
             }
@@ -219,7 +218,7 @@ impl<F> State<F> {
         if self.unflushed_bytes > 0 && self.unflushed_bytes + bytes > UNFLUSHED_BYTES_MAX {
             return Err(AppendError::Backlog { bytes: self.unflushed_bytes, most: UNFLUSHED_BYTES_MAX });
         }
-        Ok(openings)
+        Ok(())
     }
 
     /// What every segment says anew, so that those before it can go.
@@ -228,7 +227,7 @@ impl<F> State<F> {
         states.chain(self.purged.clone().map(Record::Purge)).collect()
     }
 
-    /// Takes in an admitted record, with as many reserves there as it was said to need.
+    /// Takes in an admitted record.
     pub(crate) fn push(&mut self, record: Record) -> Ticket {
         if self.end.offset + record.length() as u64 > self.end.capacity {
             self.open_segment();
@@ -248,8 +247,6 @@ impl<F> State<F> {
     }
 
     fn open_segment(&mut self) {
-        let reserve = self.reserves.pop();
-        debug_assert!(reserve.is_some(), "admitted with a reserve for each new segment");
         let records = self.opening_records();
         let sequence = self.end.sequence + 1;
         let header = Header {
@@ -261,9 +258,8 @@ impl<F> State<F> {
             last: self.next.and_then(|next| next.checked_sub(1)),
         };
         self.end = End { sequence, offset: 0, crc: self.end.crc, capacity: header.capacity() };
-        let opening = reserve.map(|reserve| (header, reserve));
         let (bytes, through) = (Vec::new(), self.ticket);
-        self.parts.push_back(Part { sequence, start: 0, bytes, through, opening });
+        self.parts.push_back(Part { sequence, start: 0, bytes, through, opening: Some(header) });
         for record in &records {
             self.write(record);
         }
