@@ -13,7 +13,7 @@ use crate::limits;
 use crate::process::{Process, last_line};
 
 /// Longest answer of the service that is read.
-const ANSWER_BYTES: u64 = 4096;
+const ANSWER_BYTES: u64 = 1 << 16;
 
 impl Site {
     /// The members meet at this URL, and no service is started here.
@@ -37,7 +37,11 @@ impl Site {
         let process = self.start_discovery(port)?;
         let url = match known {
             Some(discovery) if discovery.port == port => discovery.url,
-            // Its port is somebody else's now: members that have met need it no more, others a new token.
+            // Its port is somebody else's now. Where the members have met, those that are added are told so by their token;
+            // others meet anew.
+            Some(discovery) if have_met(token_of(&discovery.url), port) => {
+                url_of(port, token_of(&discovery.url))
+            }
             _ => self.new_token(port)?,
         };
         self.state().discovery = Some(Discovery { url, port, process: Some(process) });
@@ -68,17 +72,45 @@ impl Site {
     fn new_token(&self, port: u16) -> Result<String, SiteError> {
         let size = self.state().nodes.len();
         let log = self.layout.discovery().join("log");
-        let token = ask(port, &format!("/new?size={size}"))
+        let answer = ask(port, &format!("/new?size={size}"))
             .map_err(|error| SiteError::Discovery { said: error.to_string(), log: log.clone() })?;
+        let token = token_of(answer.trim());
         let good = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !good {
             return Err(SiteError::Discovery { said: format!("{token:?} is no token"), log });
         }
-        Ok(format!("http://{HOST_NAME}:{port}/{token}"))
+        Ok(url_of(port, token))
     }
 }
 
-/// The last segment of the URL that the service answers.
+/// Whether as many members as the token is for have registered. Not where the service does not have it.
+fn have_met(token: &str, port: u16) -> bool {
+    let answers = ask(port, &format!("/{token}")).and_then(|members| {
+        let size = ask(port, &format!("/{token}/_config/size"))?;
+        Ok((members, size))
+    });
+    answers.is_ok_and(|(members, size)| is_full(&members, &size))
+}
+
+fn url_of(port: u16, token: &str) -> String {
+    format!("http://{HOST_NAME}:{port}/{token}")
+}
+
+/// The last segment of its URL.
+fn token_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
+}
+
+/// `members` and `size` are answers of the service, in the form of etcd's keys.
+fn is_full(members: &str, size: &str) -> bool {
+    let node =
+        |answer: &str| serde_json::from_str::<serde_json::Value>(answer).unwrap_or_default()["node"].take();
+    let size = node(size)["value"].as_str().and_then(|size| size.parse().ok());
+    let members = node(members)["nodes"].as_array().map(Vec::len);
+    members.zip(size).is_some_and(|(members, size): (usize, usize)| members >= size)
+}
+
+/// The body of its answer.
 fn ask(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(limits::BACKGROUND_START))?;
@@ -89,5 +121,30 @@ fn ask(port: u16, path: &str) -> io::Result<String> {
     if !head.starts_with("HTTP/1.1 200 ") {
         return Err(io::Error::other(format!("it answered {:?}", head.lines().next().unwrap_or_default())));
     }
-    Ok(body.trim().rsplit('/').next().unwrap_or_default().to_owned())
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_have_met_where_as_many_registered_as_the_token_is_for() {
+        let size = r#"{"action":"get","node":{"key":"/_etcd/registry/t/_config/size","value":"2"}}"#;
+        let members = |members: &str| {
+            format!(
+                r#"{{"action":"get","node":{{"key":"/_etcd/registry/t","dir":true,"nodes":[{members}]}}}}"#
+            )
+        };
+        assert!(is_full(&members(r#"{"key":"a"},{"key":"b"}"#), size));
+        assert!(!is_full(&members(r#"{"key":"a"}"#), size));
+        assert!(!is_full(r#"{"action":"get","node":{"key":"/_etcd/registry/t","dir":true}}"#, size));
+        assert!(!is_full(r#"{"errorCode":100}"#, r#"{"errorCode":100}"#));
+    }
+
+    #[test]
+    fn a_token_keeps_its_name_at_another_port() {
+        let url = url_of(4000, "0123");
+        assert_eq!(url_of(4001, token_of(&url)), url.replace("4000", "4001"));
+    }
 }
