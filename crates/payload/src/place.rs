@@ -134,9 +134,15 @@ impl Target for GrowingFile {
 
 /// What is on the disk need not stay in memory: nothing reads it before the next boot but whoever checks the disk.
 pub fn sync_and_forget(file: &File) -> io::Result<()> {
-    file.sync_data()?;
-    fadvise(file, 0, None, Advice::DontNeed)?;
-    Ok(())
+    sync_then_forget(file, File::sync_data)
+}
+
+/// A failed sync leaves its pages in the cache, marked clean: they are dropped too, so that a retry reads the disk.
+fn sync_then_forget(file: &File, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let synced = sync(file);
+    let forgotten = fadvise(file, 0, None, Advice::DontNeed);
+    synced?;
+    Ok(forgotten?)
 }
 
 /// Reads a file or partition from its start, past the page cache where that can be: what comes is what the disk has.
@@ -194,5 +200,41 @@ impl Read for FromDisk {
         buffer[..count].copy_from_slice(&self.buffer[self.next..self.next + count]);
         self.next += count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSliceMut;
+
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+    use super::*;
+
+    /// Whether the first page is read without the disk.
+    fn is_cached(file: &File) -> bool {
+        let mut page = [0; ALIGNMENT];
+        match preadv2(file, &mut [IoSliceMut::new(&mut page)], 0, ReadWriteFlags::NOWAIT) {
+            Ok(count) => count > 0,
+            Err(Errno::AGAIN) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_leaves_nothing_in_the_page_cache() {
+        // /tmp may be a file system in memory, which has nothing but the cache.
+        let program = std::env::current_exe().unwrap();
+        let file = tempfile::tempfile_in(program.parent().unwrap()).unwrap();
+        file.write_all_at(&[7; 1 << 20], 0).unwrap();
+        // As after a write error: the pages are clean, and the disk may have other bytes.
+        let failing = |file: &File| {
+            file.sync_data()?;
+            assert!(is_cached(file), "the control");
+            Err(io::Error::other("lost writes"))
+        };
+        let error = sync_then_forget(&file, failing).unwrap_err();
+        assert_eq!(error.to_string(), "lost writes");
+        assert!(!is_cached(&file));
     }
 }
