@@ -308,6 +308,7 @@ fn register(app: &mut Application, contact: Contact<'_>, track: &Track, now: u64
             machine.track = track.clone();
             machine.grant = None;
             machine.last_grant = None;
+            machine.last_success = None;
             if machine.status.step().is_some() {
                 machine.turn(Status::Undefined, None, now);
             }

@@ -207,19 +207,27 @@ impl Fleet {
         if was_complete {
             return;
         }
-        let had_failed = app.change(machine, |machine| {
+        let rollout = app.groups.get(track).and_then(|state| state.group.rollout.as_ref());
+        let reached = rollout.filter(|rollout| at >= rollout.since && !is_older(version, &rollout.version));
+        let success = reached.map(|rollout| (rollout.version.clone(), now));
+        let changed = app.change(machine, |machine| {
             machine.grant = None;
             machine.turn(Status::Complete, None, now);
-            machine.failure.take().map(|failure| failure.at)
+            let before = success.and_then(|success| machine.last_success.replace(success));
+            (machine.failure.take().map(|failure| failure.at), before)
         });
+        let (failed_at, last_success) = changed.unwrap_or_default();
         self.changed(Record::Machine(id.to_owned(), machine.to_string()), true);
         let Some(state) = self.apps.get_mut(id).and_then(|app| app.groups.get_mut(track)) else { return };
         let Some(rollout) = &mut state.group.rollout else { return };
         if at < rollout.since || is_older(version, &rollout.version) {
             return;
         }
-        rollout.succeeded += 1;
-        if had_failed.flatten().is_some_and(|failed| failed >= rollout.counts_from()) {
+        // After a reset, or a fall-back, the machine reaches the version again.
+        if !last_success.is_some_and(|(version, at)| version == rollout.version && at >= rollout.since) {
+            rollout.succeeded += 1;
+        }
+        if failed_at.is_some_and(|failed| failed >= rollout.counts_from()) {
             rollout.failed = rollout.failed.saturating_sub(1);
         }
         let is_there = |(name, _): (&String, &usize)| {

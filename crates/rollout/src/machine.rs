@@ -96,6 +96,9 @@ pub struct Machine {
     pub grant: Option<Grant>,
     /// What it was granted last, and when.
     pub last_grant: Option<(Version, u64)>,
+    /// The last rollout, by its version, that counted it as a success, and when.
+    #[serde(default)]
+    pub last_success: Option<(Version, u64)>,
     pub failure: Option<Failure>,
     /// Versions that failed there or that it rejects. It is offered them again after a check on demand.
     pub given_up: Vec<Version>,
@@ -151,6 +154,7 @@ impl Machine {
             status_since: now,
             grant: None,
             last_grant: None,
+            last_success: None,
             failure: None,
             given_up: Vec::new(),
             refusal: None,
