@@ -91,14 +91,18 @@ fn a_reset_is_not_asked_for_unconfirmed() {
     assert!(machine.root().join(variable).exists());
 }
 
-/// The lock would stay with an id that does not come back.
+/// The lock would stay with an id that does not come back, and a machine whose id stays would be drained for ever.
 #[test]
-fn a_machine_that_may_hold_the_reboot_lock_is_not_reset_unasked() {
-    let lock = ("var/lib/locksmith/lock-requested", "");
-    let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", ""), lock]);
-    check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 1, "hint: locksmithctl unlock");
-    let reset = machine.call("keelson-reset", &["--yes", "--no-reboot", "--ignore-lock"]);
-    check(&reset, 0, "the next boot resets this machine");
+fn a_machine_that_may_hold_the_reboot_lock_or_is_drained_is_not_reset_unasked() {
+    for (marker, content, hint) in [
+        ("var/lib/locksmith/lock-requested", "", "hint: locksmithctl unlock"),
+        ("var/lib/locksmith/drained", "open\n", "hint: sudo systemctl restart locksmithd"),
+    ] {
+        let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", ""), (marker, content)]);
+        check(&machine.call("keelson-reset", &["--yes", "--no-reboot"]), 1, hint);
+        let reset = machine.call("keelson-reset", &["--yes", "--no-reboot", "--ignore-lock"]);
+        check(&reset, 0, "the next boot resets this machine");
+    }
 }
 
 #[test]

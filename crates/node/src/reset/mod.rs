@@ -19,6 +19,22 @@ use variable::RequestError;
 
 /// Of locksmithd (`LockMarker`): it may hold the lock.
 const LOCK_MARKER: &str = "/var/lib/locksmith/lock-requested";
+/// Of locksmithd (`fleet::Memory`): it drained this machine, which it does without a lock too.
+const DRAIN_MARKER: &str = "/var/lib/locksmith/drained";
+const HELD: [(&str, &str); 2] = [
+    (
+        LOCK_MARKER,
+        "error: this machine may hold the cluster's reboot lock, and after the reset its id may be another one\n\
+         hint: locksmithctl unlock, then again; or --ignore-lock, and where no machine reboots any more: locksmithctl \
+         unlock --stale",
+    ),
+    (
+        DRAIN_MARKER,
+        "error: this machine is drained for a reboot, and after the reset nothing ends that\n\
+         hint: sudo systemctl restart locksmithd, then again; or --ignore-lock, and after the reset: fleetctl uncordon \
+         MACHINE",
+    ),
+];
 /// What has to be typed.
 const WORD: &str = "reset";
 const EXAMPLES: &str = "Examples:
@@ -39,7 +55,7 @@ struct Flags {
     /// Only mark the next boot
     #[arg(long)]
     no_reboot: bool,
-    /// Reset also while this machine may hold the cluster's reboot lock
+    /// Reset also while this machine may hold the cluster's reboot lock, or is drained for a reboot
     #[arg(long)]
     ignore_lock: bool,
     #[arg(long, hide = true, default_value = "/")]
@@ -51,12 +67,9 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     if let Err(error) = variable::check(&flags.root) {
         return Ok(refuse(&error));
     }
-    if !flags.ignore_lock && flags.root.at(LOCK_MARKER).exists() {
-        eprintln!(
-            "error: this machine may hold the cluster's reboot lock, and after the reset its id may be another one\n\
-             hint: locksmithctl unlock, then again; or --ignore-lock, and where no machine reboots any more: locksmithctl \
-             unlock --stale"
-        );
+    let held = HELD.iter().find(|(marker, _)| flags.root.at(marker).exists());
+    if let Some((_, why)) = held.filter(|_| !flags.ignore_lock) {
+        eprintln!("{why}");
         return Ok(ExitCode::from(FAILED));
     }
     if !flags.yes {
