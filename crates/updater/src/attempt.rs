@@ -84,8 +84,8 @@ impl Updater {
         let (version, steps) = slots.machine.roll_back().map_err(refused)?;
         let running = slots.machine.running_entry().map_err(refused)?.clone();
         self.ban(&running.name.version, slots.machine.running, "an operator rolled it back")?;
-        let seen = self.memory.seen().map_err(memory_failed)?;
-        self.memory.see(&Seen { version: Some(version.clone()), ..seen }).map_err(memory_failed)?;
+        let lower = |seen: &mut Seen| seen.version = Some(version.clone());
+        self.memory.change_seen(lower).map_err(memory_failed)?;
         slots.change(&steps)?;
         self.mark_pending(&version, false)?;
         Ok(version)
@@ -139,13 +139,7 @@ impl Updater {
         if !is_good || self.pending().is_some() {
             return Ok(());
         }
-        let before = self.memory.seen().map_err(memory_failed)?;
-        let mut seen = before.clone();
-        seen.found_good(&self.identity.version);
-        if seen != before {
-            self.memory.see(&seen).map_err(memory_failed)?;
-        }
-        Ok(())
+        self.memory.change_seen(|seen| seen.found_good(&self.identity.version)).map_err(memory_failed)
     }
 
     /// Whether an update waits for a reboot, by what this boot has noted.
@@ -191,22 +185,27 @@ impl Updater {
         let authorities = self.authorities(settings)?;
         let downgrade = wish.downgrade || self.shows_another_version();
         let bans = self.memory.bans().map_err(memory_failed)?;
-        let facts = Facts {
+        let facts = |seen: &Seen| Facts {
             appid: &self.identity.appid,
             board: &self.identity.board,
             channel: &settings.group,
             running: Some(&self.identity.version),
             now: now(),
             build_time: self.identity.build_time,
-            seen: self.memory.seen().map_err(memory_failed)?,
+            seen: seen.clone(),
             bans: &bans,
             wish: Wish { downgrade, ..wish },
         };
-        let accepted = judge(offer, &authorities, &facts).map_err(|refusal| not_taken(&refusal))?;
+        let accept = |seen: &mut Seen| {
+            let judged = judge(offer, &authorities, &facts(seen));
+            let accepted = judged.map_err(|refusal| not_taken(&refusal))?;
+            seen.clone_from(&accepted.seen);
+            Ok(accepted)
+        };
+        let accepted: Accepted = self.memory.change_seen(accept).map_err(memory_failed)??;
         if accepted.clock_is_wrong {
             tracing::warn!("the clock is before the time that this version was built: expiry is not judged");
         }
-        self.memory.see(&accepted.seen).map_err(memory_failed)?;
         Ok(accepted)
     }
 

@@ -1,10 +1,10 @@
 //! What is kept between checks and boots.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::FlockArg;
+use nix::fcntl::{Flock, FlockArg};
 use release::{Digest, KeySet, Version, files};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,7 @@ pub enum MemoryError {
 }
 
 const SEEN: &str = "trust.json";
+const SEEN_LOCK: &str = "trust.lock";
 const BANS: &str = "bans.json";
 const BANS_LOCK: &str = "bans.lock";
 const HOLD: &str = "hold.json";
@@ -65,8 +66,16 @@ impl Memory {
         Ok(self.read(SEEN)?.unwrap_or_default())
     }
 
-    pub fn see(&self, seen: &Seen) -> Result<(), MemoryError> {
-        self.write(SEEN, seen)
+    /// Changes it. The daemon and `update-agent` may do so at the same time. What does not change is not written.
+    pub fn change_seen<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> Result<T, MemoryError> {
+        let _lock = self.lock(SEEN_LOCK)?;
+        let before = self.seen()?;
+        let mut seen = before.clone();
+        let changed = change(&mut seen);
+        if seen != before {
+            self.write(SEEN, &seen)?;
+        }
+        Ok(changed)
     }
 
     /// The newest set of keys that counted here. One that can not be read is an error, as above: it says which keys
@@ -92,9 +101,7 @@ impl Memory {
 
     /// Changes the bans. The daemon and `update-agent` may do so at the same time.
     pub fn change_bans<T>(&self, change: impl FnOnce(&mut Vec<Ban>) -> T) -> Result<T, MemoryError> {
-        let path = self.0.memory(BANS_LOCK);
-        let _lock =
-            lock(&path, FlockArg::LockExclusive).map_err(|source| MemoryError::Write { path, source })?;
+        let _lock = self.lock(BANS_LOCK)?;
         let mut bans = self.bans()?;
         let changed = change(&mut bans);
         self.write(BANS, &bans)?;
@@ -136,6 +143,11 @@ impl Memory {
         }
         self.set_preference(ALEPH, &running.to_string())?;
         Ok(running.to_string())
+    }
+
+    fn lock(&self, file: &str) -> Result<Flock<File>, MemoryError> {
+        let path = self.0.memory(file);
+        lock(&path, FlockArg::LockExclusive).map_err(|source| MemoryError::Write { path, source })
     }
 
     fn preference(&self, key: &str) -> Result<Option<String>, MemoryError> {
@@ -202,7 +214,7 @@ mod tests {
         let memory = Memory::new(&places);
         assert_eq!(memory.seen().unwrap(), Seen::default());
         let seen = Seen { epoch: 1, version: Some(Version::new(1, 2, 3)), issued: 5, keys: 2 };
-        memory.see(&seen).unwrap();
+        memory.change_seen(|kept| *kept = seen.clone()).unwrap();
         assert_eq!(memory.seen().unwrap(), seen);
         // As versions wrote it that knew of no sets of keys.
         fs::write(places.memory(SEEN), "{\"epoch\":1,\"version\":\"1.2.3\",\"issued\":5}").unwrap();
@@ -225,5 +237,24 @@ mod tests {
         memory.set_hold(None).unwrap();
         memory.set_hold(None).unwrap();
         assert_eq!(memory.hold().unwrap(), None);
+    }
+
+    #[test]
+    fn concurrent_changes_are_all_kept() {
+        const THREADS: u64 = 4;
+        const CHANGES: u64 = 25;
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path());
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let memory = Memory::new(&places);
+                    for _ in 0..CHANGES {
+                        memory.change_seen(|seen| seen.issued += 1).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Memory::new(&places).seen().unwrap().issued, THREADS * CHANGES);
     }
 }

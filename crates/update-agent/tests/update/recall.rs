@@ -28,7 +28,8 @@ fn nothing_older_than_what_was_good_is_accepted_but_by_an_operator_s_order() {
     assert_eq!(seen.version.as_ref().unwrap().to_string(), "2.0.0");
     // As if 4.0.0 had been good, and its slot damaged later.
     let version = Some("4.0.0".parse().unwrap());
-    machine.updater().memory.see(&Seen { epoch: 1, version, ..seen }).unwrap();
+    let good = Seen { epoch: 1, version, ..seen };
+    machine.updater().memory.change_seen(|seen| *seen = good).unwrap();
     let server = serve(Fault::None);
     let failure = check(&machine, &server).done.unwrap_err();
     assert!(failure.message.contains("version 3.0.0 is older than 4.0.0"), "{failure}");
