@@ -136,6 +136,7 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
 
 /// Does everything; whether all went well.
 pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
+    let commands_end = apply::commands_end()?;
     let root = Root::open(&request.root)?;
     if root.is_machine() && !nix::unistd::Uid::effective().is_root() {
         bail!("only root may change this machine: run it with sudo, or with -plan to see what it would do");
@@ -173,7 +174,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     }
     remember(&root, &prepared)?;
     let may_run = root.is_machine() || request.root_run;
-    let settings = Settings { root: &root, may_run, workspace: &request.workspace, log };
+    let settings = Settings { root: &root, may_run, workspace: &request.workspace, commands_end, log };
     // Not before: a run that is killed has applied nothing, and the same file once more is to be applied.
     let written = || {
         if let Some(Err(error)) = seen.as_ref().map(|seen| seen.keep(&root, &fetched.sha256)) {

@@ -41,6 +41,8 @@ pub struct Settings<'a> {
     /// Helper programs and systemd may be used.
     pub may_run: bool,
     pub workspace: &'a str,
+    /// No job of a command is waited for after this.
+    pub commands_end: Instant,
     pub log: &'a Log,
 }
 
@@ -60,8 +62,6 @@ pub(super) struct Hands<'a> {
     pub fetcher: Fetcher,
     pub ahead: Ahead,
     pub postponed: Vec<Postponed>,
-    /// Until when jobs of commands are waited for, from the first one on.
-    pub commands_end: OnceCell<Instant>,
     /// What was put into folders that are not flushed yet, or taken from them.
     pub touched: BTreeSet<String>,
     /// Folders that were looked through for what earlier runs left.
@@ -84,7 +84,6 @@ impl<'a> Hands<'a> {
             fetcher: Fetcher::default(),
             ahead: Ahead::default(),
             postponed: Vec::new(),
-            commands_end: OnceCell::new(),
             touched: BTreeSet::new(),
             tidied: BTreeSet::new(),
         }

@@ -6,6 +6,7 @@ mod accounts;
 mod files;
 mod hands;
 mod imports;
+mod limit;
 mod network;
 mod postponed;
 mod scripts;
@@ -18,6 +19,7 @@ use hands::{Hands, Step, StepError};
 use host::Outcome;
 use host::hostname;
 use host::lock::Lock;
+pub use limit::commands_end;
 
 /// Every step in its order. Other runs are locked out until the first unit is commanded: such a unit may be another
 /// run, as a platform's `oem-cloudinit.service` is, which would wait for this one while this one waits for it. `written` is

@@ -12,8 +12,6 @@ use super::postponed::Postponed;
 
 /// How long a unit's job may take before the next command is given.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5 * 60);
-/// How long all of them may take: less than the `TimeoutSec=` of the units that run this, so that what follows is done.
-const COMMANDS_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// Units that start when other machines answer: a discovery service, a majority of members.
 const CLUSTER_UNITS: [&str; 3] = ["etcd.service", "etcd2.service", "fleet.service"];
 /// How long the next command waits for one of them.
@@ -150,8 +148,7 @@ impl Hands<'_> {
         job: &Job,
         limit: Duration,
     ) -> Result<Option<String>, StepError> {
-        let end = *self.commands_end.get_or_init(|| Instant::now() + COMMANDS_LIMIT);
-        let end = end.min(Instant::now() + limit);
+        let end = self.settings.commands_end.min(Instant::now() + limit);
         let mut waiting = |so_far: Duration| {
             let left = end.saturating_duration_since(Instant::now()).as_secs();
             let seconds = so_far.as_secs();

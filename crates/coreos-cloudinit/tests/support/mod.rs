@@ -88,10 +88,14 @@ impl Machine {
 
     /// Runs on user-data from a file.
     pub fn run(&self, user_data: impl AsRef<[u8]>, arguments: &[&str]) -> Done {
+        self.start(&[&[&*self.user_data(user_data)], arguments].concat(), &[], b"")
+    }
+
+    /// The argument for this user-data in a file.
+    fn user_data(&self, user_data: impl AsRef<[u8]>) -> String {
         let file = self.folder.path().join("user-data");
         fs::write(&file, user_data).unwrap();
-        let from = format!("-from-file={}", file.display());
-        self.start(&[&[&*from], arguments].concat(), &[], b"")
+        format!("-from-file={}", file.display())
     }
 
     pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Done {
@@ -106,9 +110,16 @@ impl Machine {
         let command = self.command(arguments);
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec 9>>\"$0\" && exec \"$@\""]).arg(self.folder.path().join(name));
-        shell.arg(command.get_program()).args(command.get_args()).env_clear();
-        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        done(shell, b"")
+        done(wrapped(shell, &command), b"")
+    }
+
+    /// Runs with another limit of seconds for all commands, as a unit with this `TimeoutSec=`.
+    pub fn run_as_unit(&self, user_data: &str, commands_limit: &str, timeout_sec: &str) -> Done {
+        let mut command = self.command(&["-root-run", &self.user_data(user_data)]);
+        command.env("COREOS_CLOUDINIT_TEST_COMMANDS_LIMIT", commands_limit);
+        let mut timeout = Command::new("timeout");
+        timeout.arg(timeout_sec);
+        done(wrapped(timeout, &command), b"")
     }
 
     /// The program on this machine, not started yet.
@@ -129,6 +140,12 @@ impl Machine {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+fn wrapped(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args()).env_clear();
+    wrapper.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapper
 }
 
 fn done(mut command: Command, input: &[u8]) -> Done {

@@ -22,6 +22,8 @@ const JOB_TIME: Duration = Duration::from_millis(150);
 
 /// Of a result: the job is this shell script, and ends as it ends.
 pub const RUNS: &str = "runs ";
+/// Instead of a result: the job does not end.
+pub const NEVER: &str = "never";
 
 async fn run(script: String) -> String {
     let job = move || Command::new("sh").args(["-c", &script]).status().is_ok_and(|status| status.success());
@@ -100,6 +102,7 @@ impl Manager {
         tokio::spawn(async move {
             let result = match result.strip_prefix(RUNS) {
                 Some(script) => run(script.to_owned()).await,
+                None if result == NEVER => std::future::pending().await,
                 None => {
                     tokio::time::sleep(JOB_TIME).await;
                     result

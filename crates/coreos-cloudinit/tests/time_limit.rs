@@ -1,0 +1,57 @@
+//! Units' commands that take longer than systemd lets a run take.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+
+mod support;
+
+use std::fs::File;
+use std::time::Duration;
+
+use support::Machine;
+use support::systemd::{FakeSystemd, NEVER};
+
+const COMMANDS: &str = "#cloud-config
+coreos:
+  units:
+  - {name: a.service, command: start}
+  - {name: b.service, command: start}
+runcmd:
+- echo x
+";
+
+#[test]
+fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
+    let machine = Machine::new();
+    let systemd = FakeSystemd::start(&machine, &[("a.service", NEVER), ("b.service", NEVER)]);
+    machine.run_as_unit(COMMANDS, "1", "10").expect(
+        1,
+        &[
+            "Failed to apply cloud-config: start a.service: the job is still running",
+            "Failed to apply cloud-config: start b.service: the job is still running",
+        ],
+    );
+    let calls = systemd.calls();
+    assert_eq!(calls[..2], ["StartUnit a.service", "StartUnit b.service"]);
+    assert!(calls[2].starts_with("StartTransientUnit coreos-cloudinit-"), "{calls:?}");
+    let report = machine.read("/run/coreos-cloudinit/result.json");
+    assert!(report.contains("start b.service"), "{report}");
+}
+
+/// systemd counts its `TimeoutSec=` from there.
+#[test]
+fn the_limit_counts_from_the_start_of_the_run() {
+    let machine = Machine::new();
+    let _systemd = FakeSystemd::start(&machine, &[("a.service", "done"), ("b.service", "done")]);
+    machine.run_as_unit(COMMANDS, "5", "10").expect(0, &["Result of \"start\" on \"b.service\": done"]);
+    // The first steps take time as well.
+    let other_run = File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
+    other_run.lock().unwrap();
+    let holding = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        drop(other_run);
+    });
+    machine.run_as_unit(COMMANDS, "1", "10").expect(1, &["start a.service: the job is still running"]);
+    holding.join().unwrap();
+    let done = machine.run_as_unit(COMMANDS, "soon", "10");
+    done.expect(1, &["error: cannot read COREOS_CLOUDINIT_TEST_COMMANDS_LIMIT as a number of seconds: "]);
+}
