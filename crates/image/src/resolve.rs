@@ -93,11 +93,15 @@ impl PrivateApt {
         })
     }
 
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C.UTF-8").args(&self.options).args(arguments);
+        command
+    }
+
     fn run(&self, program: &'static str, arguments: &[&str]) -> Result<String, ResolveError> {
-        let output = Command::new(program)
-            .env("LC_ALL", "C.UTF-8")
-            .args(&self.options)
-            .args(arguments)
+        let output = self
+            .command(program, arguments)
             .output()
             .map_err(|source| ResolveError::Run { program, source })?;
         if output.status.success() {
@@ -173,5 +177,25 @@ mod tests {
         assert_eq!(packages[0].archive(), crate::lock::Archive::Security);
         let error = parse_stanzas("Package: a\nVersion: 1\n\n").unwrap_err().to_string();
         assert_eq!(error, "apt describes a without Architecture");
+    }
+
+    /// A release that the sources do not have is an error of apt-get.
+    #[test]
+    fn the_hosts_default_release_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("apt.conf");
+        fs::write(&config, "APT::Default-Release \"bookworm\";\n").unwrap();
+        let mirrors = Mirrors { main: Vec::new(), security: Vec::new() };
+        let apt = PrivateApt::new(&mirrors, folder.path()).unwrap();
+        let release = |mut command: Command| {
+            command.env("APT_CONFIG", &config);
+            let output = command.output().expect("apt-config (package apt) is needed");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let dump = ["dump", "--format", "%v", "APT::Default-Release"];
+        let mut of_host = Command::new("apt-config");
+        of_host.args(dump);
+        assert_eq!(release(of_host), "bookworm");
+        assert_eq!(release(apt.command("apt-config", &dump)), "");
     }
 }

@@ -282,17 +282,33 @@ fn an_update_that_was_cut_off_is_done_again_from_there() {
 #[test]
 fn rolling_back_cut_anywhere_leaves_one_of_both() {
     let [old, new] = [("1.0.0"), ("2.0.0")].map(|number| Version::new(number, BLOCKS));
-    let mut world = World::new(&new, "keelson_2.0.0.efi", Some((&old, "keelson_1.0.0.efi")), 0);
     let versions = [old.clone(), new.clone()];
-    let before = world.disk.content();
-    assert_eq!(boot(before.clone(), &versions).as_deref(), Ok("2.0.0"));
-    let (version, steps) = world.look().roll_back().unwrap();
-    assert_eq!(version.to_string(), "1.0.0");
-    world.carry_out(&steps, &new);
-    assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok("1.0.0"));
-    every_cut(&before, &world.disk.events(), |bytes, what| {
-        boot(bytes, &versions).unwrap_or_else(|error| panic!("{what}: {error}"));
-    });
+    for ((running, running_file), (other, other_file)) in [
+        ((&new, "keelson_2.0.0.efi"), (&old, "keelson_1.0.0.efi")),
+        // An operator left the other one before.
+        ((&new, "keelson_2.0.0.efi"), (&old, "keelson_1.0.0+0-0.efi")),
+        ((&old, "keelson_1.0.0.efi"), (&new, "keelson_2.0.0+0-0.efi")),
+    ] {
+        let mut world = World::new(running, running_file, Some((other, other_file)), 0);
+        let before = world.disk.content();
+        assert_eq!(boot(before.clone(), &versions).as_deref(), Ok(running.number));
+        let (version, steps) = world.look().roll_back().unwrap();
+        assert_eq!(version.to_string(), other.number);
+        world.carry_out(&steps, other);
+        assert_eq!(boot(world.disk.content(), &versions).as_deref(), Ok(other.number));
+        every_cut(&before, &world.disk.events(), |bytes, what| {
+            // An image that is not armed has no root hash, and could never be rolled back to.
+            let disk = SimDisk::new(bytes.clone());
+            let esp = SimEsp { disk: disk.clone(), ..world.esp };
+            let machine = look(&disk, &esp, "keelson", Digest(running.root_hash)).unwrap();
+            for version in &versions {
+                let root_hash = Some(Digest(version.root_hash));
+                let is_armed = machine.entries.iter().any(|entry| entry.root_hash == root_hash);
+                assert!(is_armed, "{what}: {} in {machine:?}", version.number);
+            }
+            boot(bytes, &versions).unwrap_or_else(|error| panic!("{what}: {error}"));
+        });
+    }
 }
 
 #[test]

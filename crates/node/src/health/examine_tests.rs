@@ -2,6 +2,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
 
 use super::*;
 
@@ -193,4 +194,32 @@ fn a_version_on_trial_has_to_pass_again_after_a_while() {
     let turns = [("active", &[] as &[_]), ("active", &["new.service"])];
     let (verdict, _) = machine.examine(true, Duration::ZERO, &turns);
     assert!(matches!(verdict, Verdict::Unhealthy(why) if why.contains("new.service")));
+}
+
+/// As on a full disk, which the other version would have as well.
+#[test]
+fn a_good_boot_that_cannot_be_recorded_is_healthy() {
+    let machine = Machine::new();
+    let at = |path: &str| {
+        let path = machine.1.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    fs::write(at("/var/lib/keelson/health"), "no folder").unwrap();
+    let journal = UnixDatagram::bind(at("/run/systemd/journal/socket")).unwrap();
+    journal.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // Meanwhile, as a socket queues few datagrams.
+    let logged = std::thread::spawn(move || {
+        let mut datagram = [0; 8192];
+        loop {
+            let count = journal.recv(&mut datagram).unwrap();
+            let text = String::from_utf8_lossy(&datagram[..count]);
+            if text.contains("cannot record this good boot: ") {
+                break text.into_owned();
+            }
+        }
+    });
+    assert_eq!(machine.examine(false, LIMIT, &[("active", &[])]), (healthy(2), vec![]));
+    let logged = logged.join().unwrap();
+    assert!(logged.starts_with("PRIORITY=4\n"), "{logged}");
 }
