@@ -93,6 +93,11 @@ fn a_release_is_published_offered_fetched_and_reported() {
         "keelson_updates_machines{app=\"keelson\",group=\"alpha\",version=\"2.0.0\"} 1",
         "keelson_updates_checks_total{answer=\"update\"} 2",
         "keelson_updates_events_total{event=\"complete\"} 1",
+        "keelson_updates_attempted{app=\"keelson\",group=\"alpha\"} 1",
+        "keelson_updates_succeeded{app=\"keelson\",group=\"alpha\"} 1",
+        "keelson_updates_failed{app=\"keelson\",group=\"alpha\"} 0",
+        "keelson_updates_timed_out{app=\"keelson\",group=\"alpha\"} 0",
+        "keelson_updates_in_progress{app=\"keelson\",group=\"beta\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }

@@ -306,3 +306,38 @@ fn words(duration: Duration) -> String {
         (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use folder_machine::{Machine, releases};
+    use update::schedule::INTERVALS;
+
+    use super::*;
+
+    #[test]
+    fn a_version_that_failed_is_banned_at_the_next_check_where_the_boot_partition_is_late() {
+        let machine = Machine::new();
+        let settings = machine.settings("GROUP=alpha\nSERVER=disabled\n");
+        let shared = Arc::new(Shared::new(tokio::sync::mpsc::unbounded_channel().0));
+        let engine = Engine::new(&Places::new(machine.root()), machine.updater(), shared, INTERVALS);
+        let release = &releases().full_only.folder;
+        engine.updater.apply(&settings, release, Wish::default(), &engine).unwrap();
+        machine.boot_image_becomes("3.0.0", "+0-3");
+        let (partition, late) = (machine.path("boot/EFI/Linux"), machine.path("late"));
+        fs::rename(&partition, &late).unwrap();
+        let (orders, waiting) = std::sync::mpsc::channel();
+        let engine = std::thread::spawn(move || engine.run(&waiting));
+        // The answer comes after the start.
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        orders.send(Order::Reset(answer)).unwrap();
+        answered.blocking_recv().unwrap().unwrap_err();
+        assert!(machine.updater().memory.bans().unwrap().is_empty());
+        fs::rename(&late, &partition).unwrap();
+        orders.send(Order::Check).unwrap();
+        orders.send(Order::Stop).unwrap();
+        engine.join().unwrap();
+        assert_eq!(machine.updater().memory.bans().unwrap()[0].version.to_string(), "3.0.0");
+    }
+}

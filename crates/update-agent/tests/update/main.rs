@@ -7,6 +7,7 @@
 mod recall;
 mod rotation;
 mod server;
+mod stopped;
 
 use std::fs;
 use std::process::{Command, Output, Stdio};

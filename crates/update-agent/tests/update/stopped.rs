@@ -1,0 +1,37 @@
+//! Attempts that the agent's end stops.
+
+use folder_machine::{Machine, releases};
+use update::method::DELTA_ATTEMPTS;
+use update::status::Operation;
+use update::trust::Wish;
+use updater::{Kind, Watch};
+
+use crate::server::{Fault, Server};
+use crate::{check, installed};
+
+struct Stopping;
+
+impl Watch for Stopping {
+    fn operation(&self, _: Operation) {}
+    fn found(&self, _: &str, _: u64) {}
+    fn progress(&self, _: u64, _: u64) {}
+    fn cancelled(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn stopped_attempts_do_not_count_against_the_delta() {
+    let releases = releases();
+    let machine = Machine::new();
+    let server = Server::new(releases.made.folder.clone(), releases.keys.clone(), Fault::None);
+    let settings = machine.settings(&format!("GROUP=alpha\nSERVER={}\n", server.url));
+    for _ in 0..=DELTA_ATTEMPTS {
+        let failure = machine.updater().check(&settings, false, Wish::default(), &Stopping).done.unwrap_err();
+        assert_eq!(failure.kind, Kind::Cancelled, "{failure}");
+    }
+    assert!(machine.updater().memory.attempts().unwrap().root_hash.is_some());
+    assert!(installed(&check(&machine, &server)));
+    let full = releases.made.release.full.blob.size;
+    assert!(server.sent() < full / 2, "{} of {full}", server.sent());
+}
