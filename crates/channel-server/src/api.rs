@@ -21,6 +21,7 @@ use crate::key_sets::KeySetError;
 use crate::limits::{PIECE_TIME, PIECES};
 use crate::place::Place;
 use crate::server::{Server, now, zones};
+use crate::warnings::{with_floors, with_paused};
 
 /// A request to the API: its path behind `/api/`, cut at slashes and decoded.
 pub struct Call<'a> {
@@ -236,6 +237,7 @@ fn operate(fleet: &mut Fleet, call: &Call<'_>) -> Result<Value, ApiError> {
         ("POST", ["apps", app, "packages", package, "ban"]) => {
             let (version, arch) = version_and_arch(package)?;
             fleet.ban(app, &version, &arch, Some(&read::<Why>(body)?.why), now)?;
+            return Ok(with_floors(fleet, app, (&version, &arch), json!({ "ok": true })));
         }
         ("DELETE", ["apps", app, "packages", package, "ban"]) => {
             let (version, arch) = version_and_arch(package)?;
@@ -292,21 +294,6 @@ async fn publish(server: &Arc<Server>, app: &str, publish: Publish) -> Result<Va
     };
     server.keep(urgent).await?;
     Ok(done?)
-}
-
-/// With the groups that take from the channel and get nothing of it: a new version does not lift a pause.
-fn with_paused(fleet: &Fleet, app: &str, channel: &Track, mut answer: Value) -> Value {
-    let groups = fleet.app(app).into_iter().flat_map(|(_, app)| app.groups.values());
-    let of_channel = groups.map(|state| &state.group).filter(|group| group.channel == *channel);
-    let paused = of_channel.filter_map(|group| {
-        let paused = group.paused.as_ref()?;
-        Some(json!({ "group": group.track.to_string(), "why": paused.why }))
-    });
-    let paused: Vec<Value> = paused.collect();
-    if !paused.is_empty() {
-        answer["paused"] = paused.into();
-    }
-    answer
 }
 
 /// A set of keys that machines are to follow. Also says whether the online key is one of its channel keys: where not,

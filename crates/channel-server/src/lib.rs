@@ -25,6 +25,7 @@ mod signing;
 mod store;
 mod token;
 mod update;
+mod warnings;
 
 pub use current::{LookError, Nothing, look};
 pub use files::FilesError;

@@ -125,6 +125,20 @@ fn what_was_answered_outlives_a_restart_and_the_place_of_a_machine_too() {
     assert!(told.as_array().unwrap().iter().any(|entry| entry["text"] == "channel alpha: nothing -> 2.0.0"));
 }
 
+/// Who bans it may not know that all older machines have to pass it.
+#[test]
+fn a_ban_names_the_channels_whose_floor_it_is() {
+    let (server, signer) = (Server::start(), keys());
+    for version in ["2.0.0", "3.0.0"] {
+        server.publish(version, "alpha", &signer);
+    }
+    server.done("PUT", "/api/apps/keelson/channels/alpha/floors/2.0.0", "");
+    let banned = server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
+    assert_eq!(banned["floor_of"], serde_json::json!(["alpha"]));
+    let stopped = server.omaha(machine("m1", "1.0.0", "alpha"));
+    assert_eq!(stopped.apps[0].update_check.as_ref().unwrap().reason.as_deref(), Some("banned"));
+}
+
 /// For who makes new machines: by no token, and whatever is decided about machines that are there.
 #[test]
 fn a_channel_says_what_it_has() {
@@ -151,7 +165,8 @@ fn a_channel_says_what_it_has() {
         get("keelson/gamma/timestamp.json").1.contains("no channel gamma: there are alpha, beta, stable")
     );
     assert!(get("other/alpha/timestamp.json").1.contains("no application other"));
-    server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
+    let done = server.done("POST", "/api/apps/keelson/packages/2.0.0/ban", r#"{"why":"it hangs"}"#);
+    assert_eq!(done["floor_of"], serde_json::Value::Null);
     let banned = (404, "channel alpha has 2.0.0, which is banned: it hangs\n".to_owned());
     assert_eq!(get("keelson/alpha/timestamp.json"), banned);
     server.done("DELETE", "/api/apps/keelson/packages/2.0.0/ban", "");

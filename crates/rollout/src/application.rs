@@ -47,6 +47,12 @@ impl Application {
         self.packages.get(&(version.clone(), arch.to_owned()))
     }
 
+    /// The channels that have the version as a floor. While it is banned, machines below it get nothing there.
+    pub fn floor_of(&self, version: &Version, arch: &str) -> impl Iterator<Item = &Track> {
+        let has = move |channel: &&Channel| channel.floors.contains(version) && channel.track.arch() == arch;
+        self.channels.values().filter(has).map(|channel| &channel.track)
+    }
+
     /// Counts the machines anew: when a group is new, or its machines' past counts in another way.
     pub(crate) fn put_group(&mut self, group: Group, timeline: Timeline) {
         let track = group.track.clone();

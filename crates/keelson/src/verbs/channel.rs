@@ -170,7 +170,10 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             open(context, common)?.post(&["groups", group, "resume"], &json!({}))?
         }
         Verb::Ban { version, why, common } => {
-            open(context, common)?.post(&["packages", version, "ban"], &json!({ "why": why }))?
+            let banned =
+                open(context, common)?.post(&["packages", version, "ban"], &json!({ "why": why }))?;
+            note_floors(context, version, &banned);
+            banned
         }
         Verb::Unban { version, common } => open(context, common)?.delete(&["packages", version, "ban"])?,
         Verb::Reset { machine, common } => {
@@ -190,6 +193,16 @@ pub fn note_paused(context: &Context, pointed: &Value) {
         let (group, why) = (word("group"), word("why"));
         context.progress.note(&format!(
             "group {group} is paused ({why}): its machines get nothing until `cargo keelson channel resume {group}`"
+        ));
+    }
+}
+
+/// Prints a note for each channel that has the banned version as a floor.
+fn note_floors(context: &Context, version: &str, banned: &Value) {
+    for channel in banned["floor_of"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        context.progress.note(&format!(
+            "{version} is a floor of channel {channel}: machines below it get nothing until the floor is removed or \
+             `cargo keelson channel unban {version}`"
         ));
     }
 }
