@@ -286,8 +286,8 @@ fn contradicts(look: &Look<RealDisk>, last: LogId) -> Result<bool, CopyError> {
     Ok(entry.log_id != last)
 }
 
-/// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a majority has acknowledged
-/// is among it, and nobody was told that the rest is not there.
+/// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a
+/// majority has acknowledged is among it, and nobody was told that the rest is not there.
 fn apply_log(
     look: &Look<RealDisk>,
     next: u64,
