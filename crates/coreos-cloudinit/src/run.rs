@@ -141,15 +141,22 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     if root.is_machine() && !nix::unistd::Uid::effective().is_root() {
         bail!("only root may change this machine: run it with sudo, or with -plan to see what it would do");
     }
-    let (fetched, metadata) = reading(request, log, || {
-        let (fetched, memory) = fetch(request, Patience::Wait, log)?;
-        let metadata = fetch_metadata(&fetched, &memory, log)?;
-        Ok((fetched, metadata))
-    })?;
+    let read = || {
+        reading(request, log, || {
+            let (fetched, memory) = fetch(request, Patience::Wait, log)?;
+            let metadata = fetch_metadata(&fetched, &memory, log)?;
+            Ok((fetched, metadata))
+        })
+    };
+    let (mut fetched, mut metadata) = read()?;
     let lock = lock::take(&root, LOCK_PATH, |holder| {
         let process = holder.map(|id| format!(" (process {id})")).unwrap_or_default();
         log.info(format!("Waiting for another run to end{process}"));
     })?;
+    // A run that began later may have had the lock before, and applied what the file has since.
+    if matches!(&fetched.source, Source::File(path) if seen::is_replaced(path, &fetched.sha256)) {
+        (fetched, metadata) = read()?;
+    }
     let seen = match &fetched.source {
         Source::File(path) => Some(seen::File::new(path)),
         _ => None,

@@ -36,3 +36,9 @@ impl File {
         private::note(root, &self.stamp, format!("{hash}\n").as_bytes())
     }
 }
+
+/// Whether the file has another content than that of this hash by now. What is no file, as a pipe, gave all that it has.
+pub fn is_replaced(path: &Path, hash: &str) -> bool {
+    let is_file = path.metadata().is_ok_and(|found| found.is_file());
+    is_file && std::fs::read(path).is_ok_and(|content| sha256(&content) != hash)
+}

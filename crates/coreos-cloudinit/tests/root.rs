@@ -310,7 +310,7 @@ fn scripts_are_stored_privately() {
 }
 
 #[test]
-fn two_runs_are_one_after_the_other() {
+fn two_runs_are_one_after_the_other_and_the_newest_content_stays() {
     let machine = Machine::new();
     machine.put("/run/coreos-cloudinit.lock", "4711");
     let file = std::fs::File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
@@ -321,11 +321,13 @@ fn two_runs_are_one_after_the_other() {
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.ends_with("Waiting for another run to end (process 4711)")));
     assert!(!machine.has("/etc/hostname"), "the second run did not wait");
+    // The other run may have been the later one.
+    machine.put("/user-data", "#cloud-config\nhostname: b\n");
     drop(held);
-    assert!(lines.any(|line| line.ends_with("Set hostname to a")));
+    assert!(lines.any(|line| line.ends_with("Set hostname to b")));
     lines.for_each(drop);
     assert!(run.wait().unwrap().success());
-    assert_eq!(machine.read("/etc/hostname"), "a\n");
+    assert_eq!(machine.read("/etc/hostname"), "b\n");
 }
 
 #[test]
