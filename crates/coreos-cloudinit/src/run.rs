@@ -141,21 +141,14 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     if root.is_machine() && !nix::unistd::Uid::effective().is_root() {
         bail!("only root may change this machine: run it with sudo, or with -plan to see what it would do");
     }
-    let read = || {
-        reading(request, log, || {
-            let (fetched, memory) = fetch(request, Patience::Wait, log)?;
-            let metadata = fetch_metadata(&fetched, &memory, log)?;
-            Ok((fetched, metadata))
-        })
-    };
-    let (mut fetched, mut metadata) = read()?;
+    let (mut fetched, mut metadata) = read(request, log)?;
     let lock = lock::take(&root, LOCK_PATH, |holder| {
         let process = holder.map(|id| format!(" (process {id})")).unwrap_or_default();
         log.info(format!("Waiting for another run to end{process}"));
     })?;
     // A run that began later may have had the lock before, and applied what the file has since.
     if matches!(&fetched.source, Source::File(path) if seen::is_replaced(path, &fetched.sha256)) {
-        (fetched, metadata) = read()?;
+        (fetched, metadata) = read(request, log)?;
     }
     let seen = match &fetched.source {
         Source::File(path) => Some(seen::File::new(path)),
@@ -214,6 +207,14 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     };
     report::store(&root, &report)?;
     Ok(good)
+}
+
+fn read(request: &Request, log: &Log) -> anyhow::Result<(Fetched, Metadata)> {
+    reading(request, log, || {
+        let (fetched, memory) = fetch(request, Patience::Wait, log)?;
+        let metadata = fetch_metadata(&fetched, &memory, log)?;
+        Ok((fetched, metadata))
+    })
 }
 
 fn say_how_it_went(log: &Log, steps: usize, changed: u32, failed: usize) {
