@@ -247,6 +247,14 @@ mod tests {
         check("./", None);
     }
 
+    /// The copyright files of most packages refer to them.
+    #[test]
+    fn the_texts_of_licences_are_not_cut() {
+        let cut = Cut::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../os/cut")).unwrap();
+        assert!(!cut.drops(Path::new("usr/share/common-licenses/GPL-3")));
+        assert!(cut.drops(Path::new("usr/share/man/man1/ls.1.gz")));
+    }
+
     #[test]
     fn a_kept_path_wins_over_a_dropped_one() {
         let cut =

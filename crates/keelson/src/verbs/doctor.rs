@@ -113,16 +113,19 @@ impl Check {
                 let name = path.rsplit('/').next().unwrap_or(path);
                 format!("sudo modprobe {}", name.trim_end_matches("-control"))
             }
-            Self::Namespaces => {
-                let forbids = |(name, value, _): &&(&str, &str, &str)| {
-                    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-                    std::fs::read_to_string(path).is_ok_and(|set| set.trim() == *value)
-                };
-                let found = FORBID_NAMESPACES.iter().find(forbids);
-                found.map_or_else(String::new, |(name, _, allows)| format!("sudo sysctl -w {name}={allows}"))
-            }
+            Self::Namespaces => remedy_of_namespaces(Path::new("/proc/sys")),
         }
     }
+}
+
+/// By the settings of the kernel below `settings`.
+fn remedy_of_namespaces(settings: &Path) -> String {
+    let forbids = |(name, value, _): &&(&str, &str, &str)| {
+        let path = settings.join(name.replace('.', "/"));
+        std::fs::read_to_string(path).is_ok_and(|set| set.trim() == *value)
+    };
+    let found = FORBID_NAMESPACES.iter().find(forbids);
+    found.map_or_else(String::new, |(name, _, allows)| format!("sudo sysctl -w {name}={allows}"))
 }
 
 fn program(name: &str) -> bool {
@@ -269,6 +272,19 @@ fn apt_get(words: &[&str]) -> anyhow::Result<Result<(), String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_setting_that_forbids_namespaces_is_named() {
+        let settings = tempfile::tempdir().unwrap();
+        std::fs::create_dir(settings.path().join("kernel")).unwrap();
+        let setting = settings.path().join("kernel/apparmor_restrict_unprivileged_userns");
+        assert_eq!(remedy_of_namespaces(settings.path()), "");
+        std::fs::write(&setting, "0\n").unwrap();
+        assert_eq!(remedy_of_namespaces(settings.path()), "");
+        std::fs::write(&setting, "1\n").unwrap();
+        let remedy = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+        assert_eq!(remedy_of_namespaces(settings.path()), remedy);
+    }
 
     #[test]
     fn what_is_missing_is_told_with_what_to_type() {
