@@ -147,7 +147,8 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         log.info(format!("Waiting for another run to end{process}"));
     })?;
     // A run that began later may have had the lock before, and applied what the file has since.
-    if matches!(&fetched.source, Source::File(path) if seen::is_replaced(path, &fetched.sha256)) {
+    if matches!(&fetched.source, Source::File(path) if !fetched.broken && seen::is_replaced(path, &fetched.sha256))
+    {
         (fetched, metadata) = read(request, log)?;
     }
     let seen = match &fetched.source {

@@ -3,9 +3,11 @@
 //!
 //! It never holds contents, and counts a run whatever came of it.
 
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use cloudinit::limits::MAX_RAW_BYTES;
 use cloudinit::plan::sha256;
 use host::{FileError, Root, files};
 
@@ -39,6 +41,11 @@ impl File {
 
 /// Whether the file has another content than that of this hash by now. What is no file, as a pipe, gave all that it has.
 pub fn is_replaced(path: &Path, hash: &str) -> bool {
+    let content = || {
+        let mut content = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(MAX_RAW_BYTES as u64 + 1).read_to_end(&mut content).map(|_| content)
+    };
     let is_file = path.metadata().is_ok_and(|found| found.is_file());
-    is_file && std::fs::read(path).is_ok_and(|content| sha256(&content) != hash)
+    is_file && content().is_ok_and(|content| sha256(&content) != hash)
 }

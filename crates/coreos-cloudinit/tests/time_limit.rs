@@ -8,8 +8,10 @@ use std::fs::File;
 use std::time::Duration;
 
 use support::Machine;
-use support::systemd::{FakeSystemd, NEVER};
+use support::systemd::{FakeSystemd, NEVER, RUNS};
 
+/// Less than the limit that is built in.
+const TIMEOUT_SEC: &str = "300";
 const COMMANDS: &str = "#cloud-config
 coreos:
   units:
@@ -23,7 +25,7 @@ runcmd:
 fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[("a.service", NEVER), ("b.service", NEVER)]);
-    machine.run_as_unit(COMMANDS, "1", "10").expect(
+    machine.run_as_unit(COMMANDS, "1", TIMEOUT_SEC).expect(
         1,
         &[
             "Failed to apply cloud-config: start a.service: the job is still running",
@@ -41,17 +43,21 @@ fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
 #[test]
 fn the_limit_counts_from_the_start_of_the_run() {
     let machine = Machine::new();
-    let _systemd = FakeSystemd::start(&machine, &[("a.service", "done"), ("b.service", "done")]);
-    machine.run_as_unit(COMMANDS, "5", "10").expect(0, &["Result of \"start\" on \"b.service\": done"]);
+    // Longer than this program needs to ask for the job and look, shorter than the limit.
+    let slow = format!("{RUNS}sleep 1");
+    let _systemd = FakeSystemd::start(&machine, &[("a.service", &*slow), ("b.service", "done")]);
+    machine
+        .run_as_unit(COMMANDS, "60", TIMEOUT_SEC)
+        .expect(0, &["Result of \"start\" on \"b.service\": done"]);
     // The first steps take time as well.
     let other_run = File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();
     other_run.lock().unwrap();
     let holding = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_millis(3200));
         drop(other_run);
     });
-    machine.run_as_unit(COMMANDS, "1", "10").expect(1, &["start a.service: the job is still running"]);
+    machine.run_as_unit(COMMANDS, "3", TIMEOUT_SEC).expect(1, &["start a.service: the job is still running"]);
     holding.join().unwrap();
-    let done = machine.run_as_unit(COMMANDS, "soon", "10");
+    let done = machine.run_as_unit(COMMANDS, "soon", TIMEOUT_SEC);
     done.expect(1, &["error: cannot read COREOS_CLOUDINIT_TEST_COMMANDS_LIMIT as a number of seconds: "]);
 }

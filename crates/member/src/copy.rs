@@ -287,7 +287,7 @@ fn contradicts(look: &Look<RealDisk>, last: LogId) -> Result<bool, CopyError> {
 }
 
 /// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a
-/// majority has acknowledged is among it, and nobody was told that the rest is not there.
+/// majority has acknowledged is among it, and no client had an error for the rest.
 fn apply_log(
     look: &Look<RealDisk>,
     next: u64,

@@ -37,8 +37,8 @@ impl Site {
         let process = self.start_discovery(port)?;
         let url = match known {
             Some(discovery) if discovery.port == port => discovery.url,
-            // Its port is somebody else's now. Where the members have met, those that are added are told so by their token;
-            // others meet anew.
+            // Its port is somebody else's now. Where the members have met, the token stays, by which added ones learn of
+            // them; others meet anew.
             Some(discovery) if have_met(token_of(&discovery.url), port) => {
                 url_of(port, token_of(&discovery.url))
             }
