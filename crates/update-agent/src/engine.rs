@@ -340,4 +340,26 @@ mod tests {
         engine.join().unwrap();
         assert_eq!(machine.updater().memory.bans().unwrap()[0].version.to_string(), "3.0.0");
     }
+
+    #[test]
+    fn orders_do_not_postpone_the_next_check() {
+        let machine = Machine::new();
+        machine.settings("GROUP=alpha\nSERVER=disabled\n");
+        let places = Places::new(machine.root());
+        let shared = Arc::new(Shared::new(tokio::sync::mpsc::unbounded_channel().0));
+        let first = Duration::from_millis(400);
+        let intervals = Intervals { first, fuzz: Duration::ZERO, ..INTERVALS };
+        let engine = Engine::new(&places, machine.updater(), shared, intervals);
+        let (orders, waiting) = std::sync::mpsc::channel();
+        let engine = std::thread::spawn(move || engine.run(&waiting));
+        let checked = || fs::read_to_string(places.status()).is_ok_and(|file| file.contains("\"disabled: "));
+        let limit = Instant::now() + Duration::from_secs(60);
+        while !checked() {
+            assert!(Instant::now() < limit, "orders every 20 ms, and no check");
+            orders.send(Order::Refresh).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        orders.send(Order::Stop).unwrap();
+        engine.join().unwrap();
+    }
 }

@@ -1,11 +1,16 @@
 //! What clients ask while the store does not answer.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use cluster::{Cordon, JobState, MachineId};
 use fleet_node::{Requests, StoreError};
 use fleet_simulation::memory::MemoryLink;
 use fleet_simulation::{Service as _, in_virtual_time};
+use tokio::runtime::Builder;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
 
@@ -85,5 +90,26 @@ fn a_store_that_stays_away_is_told_before_the_client_gives_up() {
         let outcome = requests(&world).set_desired(&name, JobState::Loaded).await;
         assert!(matches!(outcome, Err(StoreError::Away(_))), "{outcome:?}");
         assert!(begun.elapsed() < CLIENT, "{:?}", begun.elapsed());
+    });
+}
+
+/// What the node's own task computes holds up its heartbeats and its fence.
+#[test]
+fn rebalance_is_computed_beside_the_nodes_own_task() {
+    let mut runtime = Builder::new_current_thread();
+    // One other thread, which is taken: what is left to others cannot end here.
+    let runtime = runtime.enable_time().start_paused(true).max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let world = World::at_rest(3, UNITS).await;
+        let requests = requests(&world);
+        let (free, taken) = std::sync::mpsc::channel::<()>();
+        let other = spawn_blocking(move || taken.recv());
+        let mut rebalance = pin!(requests.rebalance());
+        assert!(poll_fn(|context| Poll::Ready(rebalance.as_mut().poll(context).is_pending())).await);
+        // Nor is the lock held meanwhile.
+        requests.known.look(|view| assert_eq!(view.unit_names().count(), UNITS));
+        free.send(()).unwrap();
+        other.await.unwrap().unwrap();
+        rebalance.await.unwrap();
     });
 }
