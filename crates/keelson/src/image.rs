@@ -185,7 +185,10 @@ fn trust(flags: &VerifyFlags) -> anyhow::Result<Trust> {
 fn verify(context: &Context, flags: &VerifyFlags) -> anyhow::Result<ExitCode> {
     let (file, trust) = (&*flags.file, trust(flags)?);
     let tools = tools(context)?;
+    let step = context.progress.step("verify");
+    step.set(format!("reading {}", file.display()));
     let checks = Disk::open(file, &tools.path)?.verify(file, &trust)?;
+    drop(step);
     let ok = checks.iter().all(|check| check.ok);
     if context.json {
         output::print_json(&json!({ "ok": ok, "checks": checks }))?;
@@ -200,7 +203,10 @@ fn verify(context: &Context, flags: &VerifyFlags) -> anyhow::Result<ExitCode> {
 
 fn compare(context: &Context, before: &Path, after: &Path) -> anyhow::Result<ExitCode> {
     let tools = tools(context)?;
+    let step = context.progress.step("diff");
+    step.set(format!("comparing {} with {}", before.display(), after.display()));
     let found = diff(&Disk::open(before, &tools.path)?, &Disk::open(after, &tools.path)?)?;
+    drop(step);
     if context.json {
         output::print_json(&json!(found))?;
         return Ok(ExitCode::SUCCESS);

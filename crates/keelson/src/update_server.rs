@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use machines::cluster::HOST_NAME;
 use machines::store::read_limited;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use progress::Progress;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
@@ -126,6 +127,7 @@ pub struct UpdateServer {
     url: String,
     authorization: String,
     app: String,
+    progress: Progress,
 }
 
 impl UpdateServer {
@@ -143,7 +145,8 @@ impl UpdateServer {
             .build()
             .new_agent();
         let url = reached.server.trim_end_matches('/').to_owned();
-        Ok(Self { agent, url, authorization: format!("Bearer {}", token.trim()), app: reached.app.clone() })
+        let authorization = format!("Bearer {}", token.trim());
+        Ok(Self { agent, url, authorization, app: reached.app.clone(), progress: context.progress })
     }
 
     /// Words of a path below the application.
@@ -155,28 +158,28 @@ impl UpdateServer {
 
     pub fn get(&self, words: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
         let request = self.agent.get(self.path(words)).header("Authorization", &self.authorization);
-        self.read(request.query_pairs(query.iter().copied()).call())
+        self.answer(|| request.query_pairs(query.iter().copied()).call())
     }
 
     /// What happened, the newest first.
     pub fn activity(&self) -> anyhow::Result<Value> {
         let request = self.agent.get(format!("{}/api/activity", self.url));
-        self.read(request.header("Authorization", &self.authorization).call())
+        self.answer(|| request.header("Authorization", &self.authorization).call())
     }
 
     pub fn put(&self, words: &[&str], value: &Value) -> anyhow::Result<Value> {
         let request = self.agent.put(self.path(words)).header("Authorization", &self.authorization);
-        self.read(request.send(value.to_string()))
+        self.answer(|| request.send(value.to_string()))
     }
 
     pub fn post(&self, words: &[&str], value: &Value) -> anyhow::Result<Value> {
         let request = self.agent.post(self.path(words)).header("Authorization", &self.authorization);
-        self.read(request.send(value.to_string()))
+        self.answer(|| request.send(value.to_string()))
     }
 
     pub fn delete(&self, words: &[&str]) -> anyhow::Result<Value> {
         let request = self.agent.delete(self.path(words)).header("Authorization", &self.authorization);
-        self.read(request.call())
+        self.answer(|| request.call())
     }
 
     /// One file of a release, streamed.
@@ -184,6 +187,16 @@ impl UpdateServer {
         let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
         let request = self.agent.put(self.path(words)).header("Authorization", &self.authorization);
         self.read(request.send(opened))
+    }
+
+    /// Asks, and says so where the answer takes long.
+    fn answer(
+        &self,
+        ask: impl FnOnce() -> Result<Response<ureq::Body>, ureq::Error>,
+    ) -> anyhow::Result<Value> {
+        let step = self.progress.step("server");
+        step.set(format!("waiting for {}, for {} min at most", self.url, ANSWER_TIME.as_secs() / 60));
+        self.read(ask())
     }
 
     fn read(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -221,4 +221,23 @@ fn fake_machines_update() {
     let figures: Value = serde_json::from_str(&done(at, &server, &words)).unwrap();
     // How many it were is up to the machine.
     assert!(figures["checks"].as_u64() >= Some(4) && figures["failed"] == 0, "{figures}");
+}
+
+/// One that accepts connections and does not answer.
+#[test]
+fn a_server_that_is_waited_for_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "secret\n").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut waits = keelson(folder.path())
+        .args(["channel", "list", "--server", &url, "--token-file", "token"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(waits.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    assert!(line.contains(&format!("waiting for {url}, for 10 min at most")), "{line:?}");
 }

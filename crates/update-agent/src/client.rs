@@ -1,10 +1,12 @@
 //! `update_engine_client`, word for word (the contract's 2.4).
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Zoned;
+use tokio::time::timeout;
 use update::status::lines;
 use zbus::export::futures_core::Stream;
 
@@ -50,6 +52,10 @@ const ATTEMPTS: u32 = 4;
 const BETWEEN: Duration = Duration::from_secs(10);
 /// Between two looks of `-update`.
 const LOOKS: Duration = Duration::from_secs(5);
+/// For an answer of the daemon: what clients of libdbus wait.
+const ANSWER: Duration = Duration::from_secs(25);
+/// Of that, what passes without a message.
+const SILENT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Flags {
@@ -148,7 +154,7 @@ async fn act(flags: &Flags) -> zbus::Result<ExitCode> {
     }
     if flags.reset_status {
         say('I', "Setting Update Engine status to idle ...");
-        return Ok(match manager.reset_status().await {
+        return Ok(match answer(manager.reset_status()).await {
             Ok(()) => {
                 say('I', "ResetStatus succeeded; what waited for a reboot is forgotten.");
                 ExitCode::SUCCESS
@@ -158,7 +164,7 @@ async fn act(flags: &Flags) -> zbus::Result<ExitCode> {
     }
     if flags.check_for_update || flags.update {
         say('I', "Initiating update check and install.");
-        manager.attempt_update().await?;
+        answer(manager.attempt_update()).await?;
     }
     if flags.update {
         say('I', "Waiting for update to complete.");
@@ -175,7 +181,7 @@ async fn reach() -> Option<ManagerProxy<'static>> {
         let manager = async {
             let bus = zbus::Connection::system().await?;
             let manager = ManagerProxy::new(&bus).await?;
-            manager.get_status().await?;
+            answer(manager.get_status()).await?;
             Ok::<_, zbus::Error>(manager)
         };
         match manager.await {
@@ -196,8 +202,20 @@ async fn reach() -> Option<ManagerProxy<'static>> {
     None
 }
 
+/// The daemon's answer. Errors: the call's own, and after [`ANSWER`] that there was none.
+async fn answer<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+    let mut call = pin!(call);
+    if let Ok(answer) = timeout(SILENT, call.as_mut()).await {
+        return answer;
+    }
+    let limit = ANSWER.as_secs();
+    say('I', &format!("Waiting for update_engine to answer, for {limit} s at most."));
+    let none = format!("update_engine did not answer within {limit} s; see systemctl status update-engine");
+    timeout(ANSWER - SILENT, call).await.unwrap_or(Err(zbus::Error::Failure(none)))
+}
+
 async fn show(manager: &ManagerProxy<'_>) -> zbus::Result<(String, String)> {
-    let (checked, progress, operation, version, size) = manager.get_status().await?;
+    let (checked, progress, operation, version, size) = answer(manager.get_status()).await?;
     print!("{}", lines(checked, progress, &operation, &version, size));
     Ok((operation, version))
 }
@@ -265,6 +283,18 @@ fn say(severity: char, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_does_not_answer_is_given_up() {
+        assert_eq!(answer(async { Ok(7) }).await, Ok(7));
+        let late = async {
+            tokio::time::sleep(ANSWER / 2).await;
+            Ok(7)
+        };
+        assert_eq!(answer(late).await, Ok(7));
+        let error = answer(std::future::pending::<zbus::Result<()>>()).await.unwrap_err();
+        assert!(error.to_string().contains("did not answer within 25 s"), "{error}");
+    }
 
     #[test]
     fn flags_are_read_as_gflags_does() {
