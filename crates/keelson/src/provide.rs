@@ -28,7 +28,9 @@ const TESTED: &str = "test-images";
 const TESTED_MAX: usize = 2;
 /// The host as a tools tree.
 const HOST: &str = "/";
-/// Programs that are used of a host where there is no checkout to take them from, and their packages.
+/// What fetches the checkout's tools, below the host's root.
+const APT: &str = "usr/lib/apt/apt-helper";
+/// Programs that are used of a host where the checkout's tools cannot be had, and Debian's packages of them.
 const HOST_PROGRAMS: [(&str, &str); 3] =
     [("usr/bin/qemu-img", "qemu-utils"), ("usr/bin/mcopy", "mtools"), ("usr/sbin/debugfs", "e2fsprogs")];
 /// The same for machines in QEMU.
@@ -148,18 +150,25 @@ impl MachineTools {
 
 /// What runs machines of an image that was not built here.
 pub fn tools(context: &Context, on: Option<BackendKind>) -> anyhow::Result<MachineTools> {
-    if let Some(checkout) = find_checkout()? {
-        let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
-        return Ok(MachineTools::Locked(tools));
+    let host = Path::new(HOST);
+    match fetching(find_checkout()?, host) {
+        Ok(checkout) => {
+            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
+            Ok(MachineTools::Locked(tools))
+        }
+        Err(why) => match lacking(host, on) {
+            lacking if lacking.is_empty() => Ok(MachineTools::Host),
+            lacking => bail!("{why}; this host lacks {}", lacking.join(", ")),
+        },
     }
-    let lacking = lacking(Path::new(HOST), on);
-    if !lacking.is_empty() {
-        bail!(
-            "this is no checkout of Keelson, which would bring the programs that run images; this host lacks {}",
-            lacking.join(", ")
-        );
-    }
-    Ok(MachineTools::Host)
+}
+
+/// The checkout whose tools can be fetched, else why there are none.
+fn fetching(checkout: Option<PathBuf>, host: &Path) -> Result<PathBuf, &'static str> {
+    let checkout =
+        checkout.ok_or("this is no checkout of Keelson, which would bring the programs that run images")?;
+    let can = host.join(APT).exists();
+    can.then_some(checkout).ok_or("without apt the programs that run images cannot be fetched")
 }
 
 /// Packages of the programs that a host does not have.
@@ -348,6 +357,17 @@ mod tests {
         }
         assert!(lacking(host.path(), Some(BackendKind::Nspawn)).is_empty());
         assert_eq!(lacking(host.path(), None), ["qemu-system-x86", "ovmf"]);
+    }
+
+    #[test]
+    fn a_host_without_apt_runs_images_with_its_own_programs() {
+        let host = tempfile::tempdir().unwrap();
+        let checkout = Some(PathBuf::from("/checkout"));
+        assert!(fetching(checkout.clone(), host.path()).unwrap_err().contains("without apt"));
+        std::fs::create_dir_all(host.path().join("usr/lib/apt")).unwrap();
+        std::fs::write(host.path().join(APT), "").unwrap();
+        assert_eq!(fetching(checkout.clone(), host.path()).ok(), checkout);
+        assert!(fetching(None, host.path()).unwrap_err().contains("no checkout"));
     }
 
     #[test]
