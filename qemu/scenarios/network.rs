@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use machines::cluster::BackendKind::Qemu;
+use machines::site::SiteError;
 
 use crate::failure::{Failure, expect};
 use crate::scenario::{Scenario, Stage, USUAL};
@@ -30,6 +31,20 @@ fn lan(stage: &Stage<'_>) -> Result<(), Failure> {
         let by_name = format!("sudo ping -4 -c 1 -W 2 {} | grep -F '({})'", node.name, node.address);
         from.wait_until_succeeds(&by_name, SOON)?;
     }
+    dead_switch(stage)
+}
+
+/// `up` starts the switch of a LAN again that was killed while the machines ran.
+fn dead_switch(stage: &Stage<'_>) -> Result<(), Failure> {
+    let (one, two) = (stage.machine(1), stage.machine(2));
+    let ping = format!("sudo ping -c 1 -W 2 {}", two.node()?.address);
+    let Some(switch) = stage.site.cluster().lan else {
+        return expect(false, "a switch that serves the LAN", "none");
+    };
+    switch.kill().map_err(SiteError::from)?;
+    one.fail(&ping)?;
+    stage.site.up(stage.site.patience(), &|_| ())?;
+    one.wait_until_succeeds(&ping, SOON)?;
     Ok(())
 }
 

@@ -27,12 +27,23 @@ pub struct Options {
     /// Its story goes to standard error.
     pub told: bool,
     pub ttl: Duration,
+    /// None: two to five, as the seed has it.
+    pub machines: Option<usize>,
+    /// That operators ask for.
+    pub units: usize,
+    /// What these ask for, of which the seed takes one each.
+    pub texts: &'static [&'static str],
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { clock: |begun| Clock(Arc::new(move || begun.elapsed())), told: false, ttl: TTL }
-    }
+impl Options {
+    pub const USUAL: Self = Self {
+        clock: |begun| Clock(Arc::new(move || begun.elapsed())),
+        told: false,
+        ttl: TTL,
+        machines: None,
+        units: 8,
+        texts: &TEXTS,
+    };
 }
 
 pub struct World<S: Service> {
@@ -61,14 +72,15 @@ impl<S: Service> World<S> {
     /// A cluster with units, at rest. `service` makes the store.
     pub async fn new(seed: u64, options: Options, service: impl FnOnce(fastrand::Rng) -> S) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
-        let machines = chance.usize(2..6);
+        let drawn = chance.usize(2..6);
+        let machines = options.machines.unwrap_or(drawn);
         let service = service(chance.fork());
         let mut world = Self::of(machines, service, chance, options);
         for number in 0..machines {
             world.start(number);
         }
-        for number in 0..8 {
-            let text = TEXTS[world.chance.usize(0..TEXTS.len())];
+        for number in 0..options.units {
+            let text = options.texts[world.chance.usize(0..options.texts.len())];
             // Nothing conflicts with global ones: they are on every machine.
             let kind = if number % 2 == 0 && !text.contains("Global") { "web" } else { "job" };
             let name = format!("{kind}{number}.service");
@@ -355,7 +367,7 @@ impl World<MemoryStore> {
     pub fn bare(machines: usize, seed: u64) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         let service = MemoryStore::new(chance.fork());
-        Self::of(machines, service, chance, Options::default())
+        Self::of(machines, service, chance, Options::USUAL)
     }
 
     /// Each of the units runs on one of the machines.

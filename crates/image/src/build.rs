@@ -267,7 +267,7 @@ impl<'a> Build<'a> {
         let checkout = &self.options.checkout;
         let step = self.progress.step("system");
         let mut key = base_key.clone().with(COMPOSING).with(&format!("{:?}", self.release));
-        for path in ["os/rootfs", "os/modes", "os/programs.toml", "units", "cloud-config"] {
+        for path in ["os/rootfs", "os/modes", "os/programs.toml", "units", "cloud-config", "Cargo.lock"] {
             key = key.with_path(&checkout.join(path))?;
         }
         for program in programs {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::sbom::CRATE_ID;
 use crate::tree::{At, TreeError, digest, walk};
 use crate::verify::{Disk, VerifyError};
 
@@ -49,12 +50,18 @@ fn packages(usr: &Path) -> BTreeMap<String, String> {
     let text = fs::read(usr.join("share/keelson/sbom.spdx.json")).unwrap_or_default();
     let sbom: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
     let listed = sbom["packages"].as_array().cloned().unwrap_or_default();
-    listed
-        .iter()
-        .filter_map(|package| {
-            Some((package["name"].as_str()?.to_owned(), package["versionInfo"].as_str()?.to_owned()))
-        })
-        .collect()
+    let mut packages: BTreeMap<String, String> = BTreeMap::new();
+    for package in &listed {
+        let field = |name: &str| package[name].as_str().unwrap_or_default();
+        let kind = if field("SPDXID").starts_with(CRATE_ID) { " (crate)" } else { "" };
+        let versions = packages.entry(format!("{}{kind}", field("name"))).or_default();
+        // Several versions of a crate may be linked.
+        if !versions.is_empty() {
+            versions.push_str(", ");
+        }
+        versions.push_str(field("versionInfo"));
+    }
+    packages
 }
 
 /// Path to (what people see, what is compared).
@@ -106,14 +113,24 @@ mod tests {
         {
             put(&at(file), content.as_bytes(), 0o644).unwrap();
         }
-        let sbom =
-            |version: &str| format!("{{\"packages\":[{{\"name\":\"p\",\"versionInfo\":\"{version}\"}}]}}");
+        let sbom = |version: &str| {
+            let package = |id: &str, version: &str| {
+                format!("{{\"SPDXID\":\"{id}\",\"name\":\"p\",\"versionInfo\":\"{version}\"}}")
+            };
+            let (one, other) = (package("SPDXRef-crate-p-0", "0"), package("SPDXRef-crate-p-1", version));
+            format!("{{\"packages\":[{},{one},{other}]}}", package("SPDXRef-deb-p", version))
+        };
         put(&at("a/share/keelson/sbom.spdx.json"), sbom("1").as_bytes(), 0o644).unwrap();
         put(&at("b/share/keelson/sbom.spdx.json"), sbom("2").as_bytes(), 0o644).unwrap();
         let difference = diff_trees(&at("a"), &at("b")).unwrap();
         let names: Vec<&str> = difference.files.iter().map(|change| change.name.as_str()).collect();
         assert_eq!(names, ["gone", "new", "share/keelson/sbom.spdx.json", "x"]);
         assert_eq!(difference.files[0].after, None);
-        assert_eq!(difference.packages[0].after.as_deref(), Some("2"));
+        let after: Vec<_> = difference
+            .packages
+            .iter()
+            .map(|change| (change.name.as_str(), change.after.as_deref()))
+            .collect();
+        assert_eq!(after, [("p", Some("2")), ("p (crate)", Some("0, 2"))]);
     }
 }

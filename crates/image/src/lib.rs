@@ -7,6 +7,7 @@
 
 pub mod build;
 mod built;
+pub mod crates;
 pub mod diff;
 pub mod disk;
 pub mod docker_archive;

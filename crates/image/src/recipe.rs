@@ -10,7 +10,8 @@ macro_rules! sources {
 /// Trees of packages.
 pub const UNPACKING: &str = sources!("unpack" "kernel" "tree");
 /// The node's tree.
-pub const COMPOSING: &str = sources!("system" "kernel" "sbom" "docker_archive" "release" "strip" "tree");
+pub const COMPOSING: &str =
+    sources!("system" "crates" "kernel" "sbom" "docker_archive" "release" "strip" "tree");
 pub const INITRD: &str = sources!("initrd" "kernel" "tree");
 /// `/usr` with its hashes, and the disk.
 pub const DISK: &str = sources!("disk" "enrolment" "kernel" "release" "tree");

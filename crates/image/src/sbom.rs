@@ -2,8 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::crates::Linked;
 use crate::lock::{Lock, Tree};
 use crate::release::Release;
+
+/// How the identifiers of crates begin.
+pub const CRATE_ID: &str = "SPDXRef-crate-";
 
 /// One program that was built from this repository: name and hex SHA-256.
 #[derive(Debug, Clone)]
@@ -12,9 +16,9 @@ pub struct BuiltProgram {
     pub sha256: String,
 }
 
-/// Every package and program in `/usr`, with its digest.
+/// Every package and program in `/usr`, with its digest, and every crate that is linked into a program.
 #[must_use]
-pub fn sbom(release: &Release, lock: &Lock, programs: &[BuiltProgram]) -> Value {
+pub fn sbom(release: &Release, lock: &Lock, programs: &[BuiltProgram], crates: &[Linked]) -> Value {
     let mut packages = vec![json!({
         "SPDXID": "SPDXRef-image", "name": release.id, "versionInfo": release.full_version(),
         "downloadLocation": "NOASSERTION", "filesAnalyzed": false,
@@ -43,6 +47,18 @@ pub fn sbom(release: &Release, lock: &Lock, programs: &[BuiltProgram]) -> Value 
             "SPDXID": id, "name": program.name, "versionInfo": release.full_version(),
             "downloadLocation": "NOASSERTION", "filesAnalyzed": false, "licenseDeclared": "Apache-2.0",
             "checksums": [{ "algorithm": "SHA256", "checksumValue": program.sha256 }],
+        }));
+    }
+    for Linked { name, version, license, .. } in crates {
+        let id = format!("{CRATE_ID}{}-{}", identifier(name), identifier(version));
+        relations.push(relation("SPDXRef-image", "CONTAINS", &id));
+        packages.push(json!({
+            "SPDXID": id, "name": name, "versionInfo": version,
+            "downloadLocation": "NOASSERTION", "filesAnalyzed": false, "licenseDeclared": license,
+            "externalRefs": [{
+                "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
+                "referenceLocator": format!("pkg:cargo/{name}@{}", version.replace('+', "%2B")),
+            }],
         }));
     }
     json!({

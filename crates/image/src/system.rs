@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use globset::Glob;
 use sandbox::Sandbox;
 
+use crate::crates::{CratesError, copyright, linked};
 use crate::docker_archive::busybox_archive;
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
@@ -58,6 +59,8 @@ pub enum SystemError {
     Busybox(#[source] io::Error),
     #[error("cannot write the bill of materials")]
     Sbom(#[from] serde_json::Error),
+    #[error(transparent)]
+    Crates(#[from] CratesError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
@@ -160,7 +163,8 @@ fn sha256(content: &[u8]) -> String {
 
 fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> Result<(), SystemError> {
     let release = inputs.release;
-    let sbom = serde_json::to_vec_pretty(&sbom(release, inputs.lock, built))?;
+    let crates = linked(inputs.programs, inputs.checkout)?;
+    let sbom = serde_json::to_vec_pretty(&sbom(release, inputs.lock, built, &crates))?;
     let busybox =
         busybox_archive(&tree.join("usr/bin/busybox"), release.epoch).map_err(SystemError::Busybox)?;
     for (path, content) in [
@@ -169,6 +173,7 @@ fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> 
         ("usr/share/coreos/release", release.coreos_release().as_bytes()),
         ("usr/share/coreos/update.conf", release.update_conf().as_bytes()),
         ("usr/share/keelson/sbom.spdx.json", &sbom),
+        ("usr/share/doc/keelson/copyright", copyright(&crates).as_bytes()),
         ("usr/share/keelson/images/busybox.tar", &busybox),
         // Its time stamp is the earliest time that systemd believes in.
         ("usr/lib/clock-epoch", b""),

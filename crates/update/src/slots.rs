@@ -74,7 +74,7 @@ pub enum Refusal {
     SlotTooSmall { slot: char, wanted: u64, capacity: u64 },
     #[error(
         "the boot partition has {free} bytes free, the new boot image needs {wanted}; what power cuts have left there is \
-         free again after: umount /boot && fsck.vfat -a /dev/disk/by-partlabel/EFI-SYSTEM"
+         free again after: umount /boot; fsck.vfat -a /dev/disk/by-partlabel/EFI-SYSTEM; rm -f /boot/FSCK*.REC"
     )]
     BootPartitionFull { free: u64, wanted: u64 },
     #[error("there is no other version on this machine to go back to")]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 use machines::ready::Limit;
+use update::slots::Refusal;
 
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, last_try, proven, runs, seen, trust, verified};
@@ -30,7 +31,12 @@ pub const UPDATE_BROKEN: Scenario = Scenario {
 
 pub const UPDATE_HANGS: Scenario = Scenario {
     name: "update-hangs",
-    about: "a machine leaves a version whose start hangs before any service, and one whose update agent ends at each start",
+    about: "a machine leaves a version that hangs in the initrd, one that hangs before any service, and one whose update agent ends at each start",
+    // The limit is 10 minutes in the initrd, and 15 after it.
+    qemu_words: &[
+        "-smbios",
+        "type=11,value=io.systemd.credential:systemd.unit-dropin.keelson-boot-limit.timer=[Timer]\nOnStartupSec=\nOnStartupSec=120\n",
+    ],
     run: hangs,
     ..UPDATE
 };
@@ -44,6 +50,7 @@ pub const DAMAGED_SLOT: Scenario = Scenario {
 
 const SECOND: &str = "9999.2.0";
 const BROKEN: &str = "9999.3.0";
+const STUCK: &str = "9999.4.0";
 
 fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     let releases = stage.shared(1);
@@ -69,6 +76,12 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.start()?;
     runs(&machine, first)?;
     apply(&machine, SECOND)?;
+    // The first attempt of a boot to take the counter off its boot image fails.
+    machine.succeed("sudo mkdir -p /etc/systemd/system/systemd-bless-boot.service.d")?;
+    machine.write(
+        "/etc/systemd/system/systemd-bless-boot.service.d/10-test.conf",
+        b"[Service]\nExecStartPre=/usr/bin/sh -c 'test -e /run/tried || ! touch /run/tried'\n",
+    )?;
     let status = machine.succeed("update_engine_client -status 2>/dev/null")?;
     expect(status.contains("UPDATED_NEED_REBOOT\nNEW_VERSION=9999.2.0\n"), "it waits for a reboot", &status)?;
     machine.succeed("echo kept | sudo tee /var/lib/kept")?;
@@ -76,6 +89,7 @@ fn update(stage: &Stage<'_>) -> Result<(), Failure> {
     runs(&machine, SECOND)?;
     verified(&machine)?;
     proven(&machine, SECOND)?;
+    machine.succeed("test -e /run/tried")?;
     let slots = machine.succeed("sudo update-agent slots")?;
     let rows: Vec<Vec<&str>> = slots.lines().map(|line| line.split_whitespace().collect()).collect();
     let wanted = [
@@ -140,15 +154,14 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
     let keys = Keys::make(&stage.site.layout().root().join("keys"))?;
     release(stage.run, &keys, SECOND, Fault::None, &[], &releases)?;
     release(stage.run, &keys, BROKEN, Fault::None, &[], &releases)?;
+    release(stage.run, &keys, STUCK, Fault::HangsInInitrd, &[], &releases)?;
     stage.boot()?;
     let machine = stage.machine(1);
     let first = stage.run.image.version.as_str();
     trust(&machine, &keys)?;
     // /etc belongs to all versions: what is wrong with one has to name it.
     let units = "/etc/systemd/system";
-    machine.succeed(&format!(
-        "sudo mkdir -p {units}/update-engine.service.d {units}/keelson-boot-limit.timer.d"
-    ))?;
+    machine.succeed(&format!("sudo mkdir -p {units}/update-engine.service.d"))?;
     machine.write(
         &format!("{units}/hang.service"),
         format!(
@@ -162,21 +175,18 @@ fn hangs(stage: &Stage<'_>) -> Result<(), Failure> {
         format!("[Service]\nExecStartPre=/usr/bin/sh -c '! grep -q VERSION_ID={BROKEN} /etc/os-release'\n")
             .as_bytes(),
     )?;
-    // Without these it takes 15 and 10 minutes.
-    machine.write(
-        &format!("{units}/keelson-boot-limit.timer.d/10-test.conf"),
-        b"[Timer]\nOnStartupSec=\nOnStartupSec=60\n",
-    )?;
+    // Without it the one whose agent ends takes 10 minutes.
     machine.write(
         &format!("{units}/keelson-health-check.service.d/20-test.conf"),
         b"[Service]\nEnvironment=KEELSON_HEALTH_LIMIT=60\n",
     )?;
     machine.succeed("sudo systemctl enable hang.service")?;
     proven(&machine, first)?;
-    for version in [SECOND, BROKEN] {
+    for version in [SECOND, BROKEN, STUCK] {
         leaves(&machine, version, first)?;
     }
-    Ok(())
+    let ended = format!("restarting; the boot loader counts the tries of \\EFI\\Linux\\keelson_{STUCK}");
+    expect(machine.console().contains(&ended), &ended, "the console does not say so")
 }
 
 fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -190,11 +200,16 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     proven(&machine, first)?;
     // As if the next version brought a user, to a machine that has users of its own.
     machine.succeed("sudo useradd later && sudo sed -i '/^systemd-timesync:/d' /etc/passwd /etc/group")?;
+    // The same for a certificate, on a machine that trusts one of its own.
+    let certificates = own_certificate(&machine)?;
+    machine.succeed(&format!("sudo sed -i '1,/^-----END/d' {BUNDLE}"))?;
     apply(&machine, SECOND)?;
     machine.reboot()?;
     runs(&machine, SECOND)?;
     let users = machine.succeed("getent passwd later systemd-timesync | wc -l")?;
     expect(users.trim() == "2", "users of the machine and of the version", &users)?;
+    let trusted = machine.succeed(CERTIFICATES)?;
+    expect(trusted == certificates, &format!("{certificates} certificates of both"), &trusted)?;
     proven(&machine, SECOND)?;
     // The file system's first blocks: it cannot be mounted.
     machine.succeed("sudo dd if=/dev/zero of=/dev/disk/by-partlabel/USR-B bs=4096 count=16 conv=fsync")?;
@@ -212,7 +227,42 @@ fn damaged(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.reboot()?;
     runs(&machine, SECOND)?;
     verified(&machine)?;
-    proven(&machine, SECOND)
+    proven(&machine, SECOND)?;
+    lost_clusters(&machine)
+}
+
+/// What power cuts have left on the boot partition is free again after what the error of a full one names.
+fn lost_clusters(machine: &Machine<'_>) -> Result<(), Failure> {
+    let free = "ls /boot >/dev/null; df --output=avail --block-size=1 /boot | tail --lines=1";
+    let hint = Refusal::BootPartitionFull { free: 0, wanted: 0 }.to_string();
+    let command = hint.rsplit("after: ").next().unwrap_or_default();
+    let before = machine.succeed(&format!("sudo sh -c '{free}'"))?;
+    // A file whose entry in its folder is gone: its clusters stay taken.
+    machine.succeed(
+        "sudo sh -c 'cp /usr/bin/bash /boot/KSLOST && umount /boot && cd /dev/disk/by-partlabel && \
+         at=$(grep --text --byte-offset --only-matching --max-count=1 \"KSLOST     \" EFI-SYSTEM | cut -d : -f 1) && \
+         printf \"\\345\" | dd of=EFI-SYSTEM bs=1 seek=$at conv=notrunc,fsync'",
+    )?;
+    let lost = machine.succeed(&format!("sudo sh -c '{free}'"))?;
+    expect(lost != before, "less room", &lost)?;
+    machine.succeed(&format!("sudo sh -c '{command}'"))?;
+    let after = machine.succeed(&format!("sudo sh -c '{free}'"))?;
+    expect(after == before, &before, &after)
+}
+
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// How many are trusted.
+const CERTIFICATES: &str = "grep --count ^-----BEGIN /etc/ssl/certs/ca-certificates.crt";
+
+/// Makes the machine trust a certificate of its own; how many it trusts then.
+fn own_certificate(machine: &Machine<'_>) -> Result<String, Failure> {
+    let before = machine.succeed(CERTIFICATES)?;
+    machine.succeed(
+        "sudo openssl req -x509 -newkey ed25519 -nodes -subj /CN=own -keyout /root/own.key -out /etc/ca-certificates/own.crt",
+    )?;
+    let wanted = format!("{}\n", before.trim().parse::<u32>().unwrap_or(0) + 1);
+    machine.wait_until_succeeds(&format!("test $({CERTIFICATES}) = {}", wanted.trim()), APPLIED)?;
+    Ok(wanted)
 }
 
 /// Installs a version that is not good, and waits for the one before.

@@ -35,6 +35,8 @@ pub enum Fault {
     DoesNotBoot,
     /// Its kernel finds no program to start, and panics: it is left in seconds, where others wait for devices.
     NoInit,
+    /// Its initrd starts, and goes no further.
+    HangsInInitrd,
     /// A unit that every boot starts fails.
     Unhealthy,
     /// The kernel dies of it a minute after it is up.
@@ -47,9 +49,10 @@ pub enum Fault {
 const UNIT: &str = include_str!("../../../units/usr/lib/systemd/system/coreos-setup-environment.service");
 const PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environment ";
 const NO_PROGRAM: &str = "ExecStart=/usr/lib/keelson/coreos-setup-environmenT ";
-/// A word of the command line that a boot can do without, and one that no boot can do with.
-const ANY_WORD: &[u8] = b"systemd.firstboot=off";
-const NO_INIT: &[u8] = b"rdinit=/no-such-file ";
+/// Words of the command line that a boot can do without, and those that no boot can do with.
+const ANY_WORDS: &str = "systemd.show_status=auto systemd.firstboot=off";
+const NO_INIT: &str = "rdinit=/no-such-file";
+const INITRD_ONLY: &str = "rd.systemd.unit=basic.target";
 const PANIC: &str = "[Unit]\nDescription=A minute, and then the end\n[Service]\n\
     ExecStart=/usr/bin/bash -c 'sleep 60; echo c >/proc/sysrq-trigger'\n";
 
@@ -111,13 +114,10 @@ pub fn release(
     replace(&mut boot_image, numbers.0, numbers.1);
     let at = root_hash_at(&boot_image)?;
     boot_image[at..][..64].copy_from_slice(root_hash.to_string().as_bytes());
-    if fault == Fault::NoInit {
-        expect(
-            memmem::find(&boot_image, ANY_WORD).is_some(),
-            "a boot image without a first boot",
-            "another",
-        )?;
-        replace(&mut boot_image, ANY_WORD, NO_INIT);
+    match fault {
+        Fault::NoInit => add_word(&mut boot_image, NO_INIT)?,
+        Fault::HangsInInitrd => add_word(&mut boot_image, INITRD_ONLY)?,
+        _ => {}
     }
     fs::write(&uki, boot_image).map_err(failed)?;
     if let Some(key) = &keys.secure_boot {
@@ -205,7 +205,7 @@ fn renumber(from: &Path, to: &Path, (old, new): (&[u8], &[u8]), fault: Fault) ->
     replace(&mut bytes, old, new);
     match fault {
         // Of these, the boot image is at fault.
-        Fault::None | Fault::NotSigned | Fault::NoInit => {}
+        Fault::None | Fault::NotSigned | Fault::NoInit | Fault::HangsInInitrd => {}
         Fault::DoesNotBoot => {
             if let Some(magic) = bytes.get_mut(SUPERBLOCK..SUPERBLOCK + 4) {
                 magic.fill(0);
@@ -225,6 +225,15 @@ fn change_unit(bytes: &mut [u8], mut text: String) -> io::Result<()> {
         Some(place) if text.len() == UNIT.len() && text != UNIT => place.copy_from_slice(text.as_bytes()),
         _ => return Err(io::Error::other("coreos-setup-environment.service is not as the image has it")),
     }
+    Ok(())
+}
+
+/// Puts a word into the command line of a boot image, in the place of [`ANY_WORDS`].
+fn add_word(boot_image: &mut [u8], word: &str) -> Result<(), Failure> {
+    let found = memmem::find(boot_image, ANY_WORDS.as_bytes());
+    expect(found.is_some(), &format!("{ANY_WORDS} on the command line"), "a boot image without them")?;
+    let padded = format!("{word:length$}", length = ANY_WORDS.len());
+    replace(boot_image, ANY_WORDS.as_bytes(), padded.as_bytes());
     Ok(())
 }
 

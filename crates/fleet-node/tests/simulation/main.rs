@@ -37,7 +37,7 @@ const TROUBLES: usize = 14;
 fn run(seed: u64, told: bool) -> Vec<String> {
     in_virtual_time(async {
         wall_clock::jumps(seed);
-        let options = Options { clock: wall_clock::of_machine, told, ..Options::default() };
+        let options = Options { clock: wall_clock::of_machine, told, ..Options::USUAL };
         let mut world = World::new(seed, options, MemoryStore::new).await;
         for _ in 0..TROUBLES {
             world.trouble().await;

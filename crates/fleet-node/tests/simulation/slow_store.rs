@@ -108,7 +108,7 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
         in_virtual_time(async {
             let mut chance = fastrand::Rng::with_seed(5);
             let service = MemoryStore::new(chance.fork());
-            let world = World::of(machines, service, chance, Options { ttl, ..Options::default() });
+            let world = World::of(machines, service, chance, Options { ttl, ..Options::USUAL });
             let world = world.with_units(UNITS).await;
             let before = world.ledger.running();
             for tenth in 40..120 {

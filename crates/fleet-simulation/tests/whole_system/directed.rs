@@ -18,7 +18,7 @@ async fn at_rest() -> World<Whole> {
     let service = Whole::new(random.fork());
     // Until there is a leader.
     sleep(Duration::from_secs(10)).await;
-    let options = Options { ttl: TTL, ..Options::default() };
+    let options = Options { ttl: TTL, ..Options::USUAL };
     World::of(MACHINES, service, random, options).with_units(UNITS).await
 }
 

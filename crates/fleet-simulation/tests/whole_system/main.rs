@@ -5,7 +5,7 @@
 //!
 //! `KEELSON_SEEDS=7..99` runs others than the usual ones. One alone, with its story, and with what the programs log:
 //! `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p fleet-simulation --run-ignored only --no-capture one_seed`;
-//! `KEELSON_LENGTH=long` for one of the long run.
+//! `KEELSON_LENGTH=long` for one of the long run, `wide` for one of a thousand machines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clients::History;
-use fleet_simulation::{Options, TTL, World, in_virtual_time};
+use fleet_simulation::{Options, World, in_virtual_time};
 use store::Whole;
 use tokio::time::Instant;
 use tracing_subscriber::fmt::format::Writer;
@@ -32,10 +32,21 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 /// Histories with few troubles and a short TTL, which `cargo verify` runs.
 const FEW: Range<u64> = 1..201;
-const SHORT: Length = Length { troubles: 3, ttl: Duration::from_secs(10) };
+const SHORT: Length =
+    Length { troubles: 3, options: Options { ttl: Duration::from_secs(10), ..Options::USUAL } };
 /// Histories of the long run.
 const MANY: Range<u64> = 1_000..1_500;
-const LONG: Length = Length { troubles: 12, ttl: TTL };
+const LONG: Length = Length { troubles: 12, options: Options::USUAL };
+/// One of many machines. No unit is global: each would be a thousand.
+const WIDE: Length = Length {
+    troubles: 3,
+    options: Options {
+        machines: Some(1_000),
+        units: 100,
+        texts: &["", "", "AllowOverlap=yes\n", "StopOnPartition=no\n"],
+        ..Options::USUAL
+    },
+};
 
 const SEED: &str = "KEELSON_SEED";
 const LENGTH: &str = "KEELSON_LENGTH";
@@ -44,7 +55,18 @@ const LENGTH: &str = "KEELSON_LENGTH";
 struct Length {
     /// What goes wrong in one history.
     troubles: usize,
-    ttl: Duration,
+    options: Options,
+}
+
+impl Length {
+    /// As [`LENGTH`] has it.
+    fn of(name: Option<&str>) -> Self {
+        match name {
+            Some("long") => LONG,
+            Some("wide") => WIDE,
+            _ => SHORT,
+        }
+    }
 }
 
 /// What is wrong with the history of this seed, in this process. On a thread of its own: what libraries keep for a thread
@@ -72,7 +94,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 fn simulate(seed: u64, length: Length) -> Vec<String> {
     in_virtual_time(async {
         log(Instant::now());
-        let options = Options { told: true, ttl: length.ttl, ..Options::default() };
+        let options = Options { told: true, ..length.options };
         let mut world = World::new(seed, options, Whole::new).await;
         let history = History::begin(&world.service, &mut fastrand::Rng::with_seed(!seed));
         for _ in 0..length.troubles {
@@ -165,11 +187,18 @@ fn soak_long_histories_hold() {
     must_hold("long", MANY, None);
 }
 
+#[test]
+#[ignore = "minutes: cargo verify --all soaks"]
+fn soak_a_history_of_a_thousand_machines_holds() {
+    let (held, story) = story(1, "wide");
+    assert!(held, "{story}");
+}
+
 /// In the process that the others start for it.
 #[test]
 #[ignore = "started by the others, a process for each seed"]
 fn one_seed() {
     let Some(seed) = variable(SEED) else { return };
-    let length = if variable(LENGTH).as_deref() == Some("long") { LONG } else { SHORT };
+    let length = Length::of(variable(LENGTH).as_deref());
     assert_eq!(run(seed.parse().unwrap(), length), Vec::<String>::new());
 }

@@ -17,8 +17,9 @@ pub enum Size {
     All,
 }
 
-/// What a CI run is planned to take on a host of ordinary speed, in seconds.
-pub const TARGET: f64 = 45.0 * 60.0;
+/// What a CI run is planned to take on a host of ordinary speed, in seconds: of the 45 minutes that it may take, less a
+/// tenth for what the record does not foresee.
+pub const TARGET: f64 = 0.9 * 45.0 * 60.0;
 /// When a CI run starts no optional part any more: CI ends a run after 90 minutes.
 pub const LIMIT: f64 = 78.0 * 60.0;
 /// For parts without a recorded time, in seconds.
