@@ -11,10 +11,10 @@ pub enum Failure {
     Site(#[from] SiteError),
     #[error("{0}")]
     Expected(String),
-    /// What it takes can not be had on this host: nothing was shown, in either way.
+    /// What it takes cannot be had on this host: nothing was shown, in either way.
     #[error("{0}")]
     NotHere(String),
-    #[error("can not change the disk {path}")]
+    #[error("cannot change the disk {path}")]
     Disk { path: std::path::PathBuf, source: std::io::Error },
     #[error("cannot measure how fast this host is")]
     Calibration(#[source] std::io::Error),

@@ -1,7 +1,7 @@
 //! Scenarios: what whole machines have to do, as short functions that run on QEMU and on nspawn.
 //!
 //! Each scenario has machines of its own. One that fails keeps their journals, consoles and disks in a
-//! folder that it names. A back end that can not run on a host makes a scenario skipped, never passed.
+//! folder that it names. A back end that cannot run on a host makes a scenario skipped, never passed.
 
 mod calibration;
 mod failure;

@@ -34,7 +34,7 @@ pub enum AuthorityError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path} holds no private key that can be used")]
     Key { path: PathBuf },
-    #[error("{0:?} can not be a name in a certificate")]
+    #[error("{0:?} cannot be a name in a certificate")]
     Name(String),
     #[error("a certificate could not be made")]
     Make(#[source] rcgen::Error),

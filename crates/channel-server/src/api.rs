@@ -46,7 +46,7 @@ pub enum ApiError {
     Files(#[from] FilesError),
     #[error("{}", causes(.0))]
     KeySet(#[from] KeySetError),
-    #[error("{what} {text:?} can not be")]
+    #[error("{what} {text:?} cannot be")]
     Text { what: &'static str, text: String },
     #[error("what was done could not be kept: {0}")]
     Kept(#[from] crate::store::StoreError),

@@ -60,7 +60,7 @@ pub fn current<'a>(fleet: &'a Fleet, app: &str, track: &Track) -> Result<(&'a st
 /// The server may be running.
 ///
 /// # Errors
-/// The database can not be read or is damaged, or there is no such release in the folder.
+/// The database cannot be read or is damaged, or there is no such release in the folder.
 pub fn look(data: &Path, app: &str, channel: &str, version: Option<&Version>) -> Result<PathBuf, LookError> {
     let fleet = Store::look(data)?.fleet;
     let track: Track = channel.parse().map_err(|why| LookError::Name { channel: channel.to_owned(), why })?;

@@ -104,7 +104,7 @@ async fn said(server: &Server, track: &Track, version: &Version, release: &str, 
         Err(_) => None,
     };
     let Some(signed) = signed else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "the timestamp can not be signed at the moment\n");
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the timestamp cannot be signed at the moment\n");
     };
     let is_signature = name == files::TIMESTAMP_SIGNATURE;
     let bytes = if is_signature { signed.signature.into_bytes() } else { signed.bytes };
@@ -115,7 +115,7 @@ fn elsewhere_at(url: &str) -> Answer {
     let mut answer = text(StatusCode::FOUND, "it lies elsewhere\n");
     match HeaderValue::from_str(url) {
         Ok(url) => drop(answer.headers_mut().insert(LOCATION, url)),
-        Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "where it lies can not be told\n"),
+        Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "where it lies cannot be told\n"),
     }
     answer
 }

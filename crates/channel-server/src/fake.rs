@@ -27,13 +27,13 @@ pub enum FakeError {
     Connect(String, #[source] io::Error),
     #[error("the request failed")]
     Http(#[from] hyper::Error),
-    #[error("the request can not be")]
+    #[error("the request cannot be")]
     Request(#[from] hyper::http::Error),
     #[error("no answer within {PATIENCE:?}")]
     Late,
     #[error("the server answered {0}")]
     Status(StatusCode),
-    #[error("the answer can not be read")]
+    #[error("the answer cannot be read")]
     Read(#[from] omaha::ReadError),
     #[error("the answer is of no use")]
     Refusal(#[from] omaha::Refusal),
@@ -179,10 +179,10 @@ impl Machine {
     }
 }
 
-/// Lets them poll for ever, each in a rhythm of its own between the two; `say` gets a line for each check.
+/// Lets them poll forever, each in a rhythm of its own between the two; `say` gets a line for each check.
 ///
 /// # Errors
-/// The address can not be. What goes wrong later is said.
+/// The address cannot be. What goes wrong later is said.
 pub async fn poll(
     machines: Machines,
     rhythm: (Duration, Duration),
@@ -256,7 +256,7 @@ pub struct Figures {
 /// the server answers. A check that could not begin in time counts from when it should have.
 ///
 /// # Errors
-/// The address can not be.
+/// The address cannot be.
 pub async fn load(
     machines: Machines,
     connections: usize,

@@ -35,7 +35,7 @@ pub enum FilesError {
     Size { name: String, found: u64, wanted: u64 },
     #[error("{name} has SHA-256 {found}, not {wanted}")]
     Digest { name: String, found: Digest, wanted: Digest },
-    #[error("release.json can not be taken")]
+    #[error("release.json cannot be taken")]
     Metadata(#[from] release::MetadataError),
     #[error("release.json says {0}")]
     Other(String),
@@ -57,7 +57,7 @@ pub struct Files {
 
 impl Files {
     /// # Errors
-    /// The folders can not be made.
+    /// The folders cannot be made.
     pub fn open(data: &Path) -> Result<Self, FilesError> {
         let (releases, uploads) = (data.join(RELEASES), data.join(UPLOADS));
         for folder in [&releases, &uploads] {
@@ -79,7 +79,7 @@ impl Files {
     /// The names of what was sent of a release.
     ///
     /// # Errors
-    /// The folder can not be read.
+    /// The folder cannot be read.
     pub fn sent(&self, place: &Place) -> Result<Vec<String>, FilesError> {
         let folder = self.folder(place, true);
         let failed = |error| FilesError::Io(folder.clone(), error);
@@ -103,7 +103,7 @@ impl Files {
     /// Takes one file of a release. `release.json` comes first: it says what the others have to be.
     ///
     /// # Errors
-    /// It is not what `release.json` says, broke off, or can not be written.
+    /// It is not what `release.json` says, broke off, or cannot be written.
     pub fn take(
         &self,
         place: &Place,
@@ -226,7 +226,7 @@ impl Files {
     /// Removes what was published. Machines that are fetching it finish the file they are at.
     ///
     /// # Errors
-    /// The folder can not be removed.
+    /// The folder cannot be removed.
     pub fn remove(&self, place: &Place) -> Result<(), FilesError> {
         let folder = self.folder(place, false);
         match fs::remove_dir_all(&folder) {

@@ -22,7 +22,7 @@ pub enum KeySetError {
     Io(PathBuf, #[source] io::Error),
     #[error("{0} is not what was written there")]
     Damaged(PathBuf, #[source] Box<KeySetError>),
-    #[error("the set can not be read")]
+    #[error("the set cannot be read")]
     Metadata(#[from] MetadataError),
     #[error("the signatures have {0} bytes; {MAX_KEY_SET_SIGNATURES} are the most")]
     TooLong(usize),
@@ -52,7 +52,7 @@ pub struct KeySets {
 
 impl KeySets {
     /// # Errors
-    /// What is kept can not be read, or is damaged.
+    /// What is kept cannot be read, or is damaged.
     pub fn open(data: &Path) -> Result<Self, KeySetError> {
         let folder = data.join(FOLDER);
         let failed = |error| KeySetError::Io(folder.clone(), error);
@@ -74,7 +74,7 @@ impl KeySets {
     /// Takes a set behind those that are here, or the first. Once more for the same is fine. It writes to the disk.
     ///
     /// # Errors
-    /// Machines would refuse it, or it can not be kept.
+    /// Machines would refuse it, or it cannot be kept.
     pub fn take(&self, app: &str, set: &str, signatures: &str) -> Result<u64, KeySetError> {
         let mut held = self.held.lock();
         let sets = held.entry(app.to_owned()).or_default();

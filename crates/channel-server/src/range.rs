@@ -9,7 +9,7 @@ pub enum Part {
     Outside,
 }
 
-/// What `Range: bytes=...` means for a file of `size` bytes. Several ranges, other units and what can not be read
+/// What `Range: bytes=...` means for a file of `size` bytes. Several ranges, other units and what cannot be read
 /// count as not there, as HTTP lets servers do.
 pub fn part(header: Option<&str>, size: u64) -> Part {
     let Some((from, to)) = header.and_then(|header| header.trim().strip_prefix("bytes=")?.split_once('-'))

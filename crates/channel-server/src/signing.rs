@@ -25,7 +25,7 @@ pub enum SigningError {
     Key(PathBuf, #[source] minisign::PError),
     #[error("a timestamp could not be signed")]
     Sign(#[source] minisign::PError),
-    #[error("a timestamp can not be")]
+    #[error("a timestamp cannot be")]
     Metadata(#[source] MetadataError),
 }
 
@@ -50,7 +50,7 @@ impl Signer {
     /// Reads the key at `key`, or that in `folder`, or makes one there. The public half is written into `folder`.
     ///
     /// # Errors
-    /// It can not be read or written, or is none.
+    /// It cannot be read or written, or is none.
     pub fn open(folder: &Path, key: Option<&Path>, issued: u64) -> Result<Self, SigningError> {
         let path = key.map_or_else(|| folder.join(SECRET), Path::to_owned);
         let failed = |error| SigningError::Io(path.clone(), error);

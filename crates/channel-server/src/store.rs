@@ -1,4 +1,4 @@
-//! The database: each record of the fleet under its key, in LMDB, whose commits a crash can not tear.
+//! The database: each record of the fleet under its key, in LMDB, whose commits a crash cannot tear.
 //!
 //! It must never answer that a change is kept before it is on disk. One thread writes: what waits for it goes into one
 //! commit.

@@ -38,7 +38,7 @@ impl Tokens {
     /// Reads both files in `folder`, or makes them.
     ///
     /// # Errors
-    /// A file can not be read or written, or has too little in it.
+    /// A file cannot be read or written, or has too little in it.
     pub fn open(folder: &Path) -> Result<Self, TokenError> {
         Ok(Self { admin: hash(&token(&folder.join(ADMIN))?), viewer: hash(&token(&folder.join(VIEWER))?) })
     }

@@ -52,10 +52,7 @@ pub async fn update(server: &Server, body: &[u8], from: IpAddr, base: &str) -> A
     // Nobody is told of a grant that a crash could take back.
     if let Err(error) = server.keep(urgent).await {
         tracing::error!(%error, "a machine was not answered");
-        return crate::body::failed(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the server can not write at the moment",
-        );
+        return crate::body::failed(StatusCode::SERVICE_UNAVAILABLE, "the server cannot write at the moment");
     }
     let mut apps = Vec::new();
     for (asked, (decision, package)) in request.apps.iter().zip(decisions) {

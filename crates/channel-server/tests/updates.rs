@@ -263,7 +263,7 @@ fn files_that_are_not_what_was_signed_are_refused() {
     assert_eq!(put("release.json", text.as_bytes()).0, 200);
     let refused = publish();
     assert_eq!((refused.status, refused.text().contains("what was published never changes")), (409, true));
-    // In a channel it can not be removed; without one it can.
+    // In a channel it cannot be removed; without one it can.
     server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":"2.0.0"}"#);
     assert_eq!(server.as_admin("DELETE", "/api/apps/keelson/packages/2.0.0", "").status, 409);
     server.done("PUT", "/api/apps/keelson/channels/alpha", r#"{"version":null}"#);

@@ -1,6 +1,6 @@
-//! User-data to what is to be applied: a config, scripts, and whether some of it can not be used.
+//! User-data to what is to be applied: a config, scripts, and whether some of it cannot be used.
 //!
-//! What can not be used is told where its text is at hand, and dropped; ssh keys are kept where they can be read, so
+//! What cannot be used is told where its text is at hand, and dropped; ssh keys are kept where they can be read, so
 //! that one can log in and mend it. A run and a preview go the same way: they differ in whether the machine's
 //! addresses are known, and in who listens.
 
@@ -19,7 +19,7 @@ pub struct Meaning {
     pub checked: Checked,
     /// To run one after the other.
     pub scripts: Vec<Vec<u8>>,
-    /// Some of it can not be used.
+    /// Some of it cannot be used.
     pub malformed: bool,
     /// The user-data belongs to another program; nothing is to be done.
     pub foreign: bool,
@@ -115,7 +115,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A part that can not be used does not stop the others.
+    /// A part that cannot be used does not stop the others.
     fn parts(&mut self, text: &[u8]) {
         let multipart = multipart::read(text);
         for warning in &multipart.warnings {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_can_not_be_used_costs_no_other_and_keeps_its_keys() {
+    fn a_part_that_cannot_be_used_costs_no_other_and_keeps_its_keys() {
         let text = "Content-Type: multipart/mixed; boundary=x\n\n--x\n\n#cloud-config\nssh_authorized_keys: [k]\n\
                     hostname: a b\n--x\n\n#cloud-config\nhostname: b\n--x\n\n#!/bin/sh\n--x--\n";
         for tokens in [Tokens::Unknown, Tokens::Addresses(&Addresses::default())] {

@@ -1,4 +1,4 @@
-//! When a machine that can not reach the store must stop its units, so that none runs twice.
+//! When a machine that cannot reach the store must stop its units, so that none runs twice.
 //!
 //! Others start a machine's units when its presence has expired. So the machine must have stopped them before
 //! that, on its own clock, unless it knows that nobody can start them. This holds by three rules:

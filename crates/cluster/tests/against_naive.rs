@@ -361,7 +361,7 @@ fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
 }
 
 /// h.service leaves its machine and replaces a.service where it comes to: what makes room in a pass makes it for
-/// all that can not leave earlier.
+/// all that cannot leave earlier.
 #[test]
 fn room_is_for_machines_where_nothing_changed_too() {
     let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };

@@ -409,7 +409,7 @@ fn drain_and_cordon() {
 
 /// `drain` waits for what can leave, and no longer.
 #[test]
-fn a_unit_that_can_not_leave_a_drained_machine_says_why() {
+fn a_unit_that_cannot_leave_a_drained_machine_says_why() {
     let mut cluster = Cluster::of("m1,az=x m2,az=y");
     cluster.start("a.service", "MachineMetadata=az=x").start("b.service", "").rest();
     assert_eq!(cluster.why("a.service"), None);

@@ -201,7 +201,7 @@ fn a_refusal_is_no_hold_and_no_launch() {
     assert_eq!(seen(&view), (JobState::Loaded, true));
     view.put("states/a.service/m1", &refused("no", RefusedStep::Start, hash, "not-found")).unwrap();
     assert_eq!(seen(&view), (JobState::Inactive, false));
-    assert_eq!(view.refusal(&unit, &m1).unwrap().to_string(), "the machine can not start it: no");
+    assert_eq!(view.refusal(&unit, &m1).unwrap().to_string(), "the machine cannot start it: no");
     // It was about another text.
     view.put("states/a.service/m1", &refused("no", RefusedStep::Load, hello(), "error")).unwrap();
     assert_eq!(view.refusal(&unit, &m1), None);
@@ -231,7 +231,7 @@ fn a_unit_leaves_a_machine_that_refuses_it() {
         view.feed(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
-    assert_eq!(tasks, ["unschedule a.service from m1: Machine(m1) can not run it"]);
+    assert_eq!(tasks, ["unschedule a.service from m1: Machine(m1) cannot run it"]);
     // As its machine does once it has seen that.
     for path in ["job/a.service/target", "job/a.service/job-state"] {
         for subject in view.delete(path) {
@@ -242,7 +242,7 @@ fn a_unit_leaves_a_machine_that_refuses_it() {
     assert_eq!(tasks, ["schedule a.service to m2: target state launched and unit not scheduled"]);
     let explained = scheduler.explain("a.service").unwrap();
     let of_m1 = explained.candidates.iter().find(|candidate| candidate.machine.as_str() == "m1").unwrap();
-    assert_eq!(of_m1.obstacles[0].to_string(), "the machine can not load it: masked");
+    assert_eq!(of_m1.obstacles[0].to_string(), "the machine cannot load it: masked");
 
     let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 2\n").unwrap();
     for write in of_new_unit(&unit, &file, JobState::Launched) {

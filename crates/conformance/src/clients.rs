@@ -1,6 +1,6 @@
 //! Clients that others wrote, from the registries, against one member.
 //!
-//! Each is pinned with its hashes and built into a folder of the caller's; a client that can not be fetched is an
+//! Each is pinned with its hashes and built into a folder of the caller's; a client that cannot be fetched is an
 //! error, not a client that agreed.
 
 use std::net::SocketAddr;

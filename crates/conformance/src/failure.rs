@@ -12,7 +12,7 @@ pub enum Failure {
     Differs(String),
     #[error("{request}")]
     Http { request: String, source: HttpError },
-    #[error("can not {what}")]
+    #[error("cannot {what}")]
     Io { what: String, source: io::Error },
     #[error("{place}: {why}")]
     CaseText { place: String, why: String },
@@ -20,7 +20,7 @@ pub enum Failure {
     #[error("no case that is asked of `{kind}` has `{filter}` in its name")]
     NoCase { kind: &'static str, filter: String },
     /// A client of others is not to be had here, which says nothing about the server.
-    #[error("can not be fetched: {0}")]
+    #[error("cannot be fetched: {0}")]
     NotFetched(String),
     #[error("{program} {why}; its last lines:\n{log}")]
     Server { program: PathBuf, why: String, log: String },

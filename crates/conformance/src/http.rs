@@ -122,7 +122,7 @@ impl Connection {
     }
 
     pub fn set_limit(&self, limit: Duration) -> Result<(), HttpError> {
-        // Zero would mean: wait for ever.
+        // Zero would mean: wait forever.
         Ok(self.stream.get_ref().set_read_timeout(Some(limit.max(Duration::from_millis(1))))?)
     }
 

@@ -1,4 +1,4 @@
-//! Load on servers, from one thread: it shares the cores with them, so what it takes they can not have.
+//! Load on servers, from one thread: it shares the cores with them, so what it takes they cannot have.
 //!
 //! It measures and never judges; what a figure has to reach stands with the row that asks for it.
 

@@ -127,7 +127,7 @@ fn try_client(client: Client, folder: &Path, cluster: &Cluster) -> Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
         Err(Failure::NotFetched(why)) => {
-            println!("skipped: it can not be fetched: {}", why.replace('\n', " "));
+            println!("skipped: it cannot be fetched: {}", why.replace('\n', " "));
             Ok(ExitCode::from(NOT_HERE))
         }
         Err(failure) => Err(failure),

@@ -190,7 +190,7 @@ fn remove(address: SocketAddr, folder: &str) -> Result<(), Failure> {
     let answer = ask(address, &request)?;
     match answer.status {
         200 | 404 => Ok(()),
-        _ => Err(Failure::differs(format!("can not clean up {folder}: {}", answer.text()))),
+        _ => Err(Failure::differs(format!("cannot clean up {folder}: {}", answer.text()))),
     }
 }
 

@@ -22,7 +22,7 @@ const GIVEN_HOSTS_PATH: &str = "/run/credentials/@system/keelson.hosts";
 const UPDATE_CONF_PATHS: [&str; 2] = ["/etc/coreos/update.conf", "/usr/share/coreos/update.conf"];
 
 /// # Errors
-/// A database or file that is there can not be read.
+/// A database or file that is there cannot be read.
 pub fn facts(root: &Root, checked: &Checked, log: &Log) -> Result<Facts, AccountError> {
     let mut facts = Facts { hostname: hostname::current(), ..Facts::default() };
     for account in &checked.users {
@@ -86,7 +86,7 @@ pub fn permitted<T>(
 /// does not hand the former on, and the latter is what the machine's services are given.
 ///
 /// # Errors
-/// The file is there and can not be read.
+/// The file is there and cannot be read.
 pub fn environment_addresses(root: &Root, log: &Log) -> Result<Addresses, FileError> {
     let file = permitted(ENVIRONMENT_PATH, text(root, ENVIRONMENT_PATH), log)?.unwrap_or_default();
     let given = |name: &str| std::env::var(name).ok().or_else(|| assigned(&file, name));

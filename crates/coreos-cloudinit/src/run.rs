@@ -1,6 +1,6 @@
 //! One run: fetch, decode, validate, plan, and then print or apply (contract 1.1).
 //!
-//! User-data that can not be used is dropped as a whole; the metadata's name, keys and addresses still count,
+//! User-data that cannot be used is dropped as a whole; the metadata's name, keys and addresses still count,
 //! so that one can log in and look.
 //!
 //! All of it but the applying runs with the rights to read, and no others ([`rights`]).
@@ -62,7 +62,7 @@ struct ValidationAnswer<'a> {
 /// What a run is going to do.
 struct Prepared {
     plan: Plan,
-    /// The user-data was fetched but can not be used.
+    /// The user-data was fetched but cannot be used.
     malformed: bool,
     /// Steps that were refused before any was done; the others are not concerned.
     refused: Vec<Failure>,
@@ -78,7 +78,7 @@ struct Prepared {
 /// Does work that only reads with the rights for that.
 ///
 /// # Errors
-/// Those of the work, or the rights can not be given up.
+/// Those of the work, or the rights cannot be given up.
 pub fn reading<T: Send>(
     request: &Request,
     log: &Log,
@@ -114,8 +114,8 @@ pub fn convert(request: &Request, format: convert::Format, log: &Log) -> anyhow:
         Ok(_) if is_wrong => Err(ConvertError::NotValid),
         converted => converted,
     };
-    let converted = converted.context("can not convert")?;
-    std::io::stdout().write_all(converted.text.as_bytes()).context("can not print the result")?;
+    let converted = converted.context("cannot convert")?;
+    std::io::stdout().write_all(converted.text.as_bytes()).context("cannot print the result")?;
     for entry in &converted.without {
         // As the list is for people and programs, it is without the log's time.
         eprintln!("{entry}");
@@ -129,8 +129,8 @@ pub fn plan(request: &Request, log: &Log) -> anyhow::Result<bool> {
     let (fetched, memory) = fetch(request, Patience::Wait, log)?;
     let metadata = fetch_metadata(&fetched, &memory, log)?;
     let prepared = prepare(request, &root, &fetched, metadata, log)?;
-    let text = plan::print(&prepared.plan).context("can not print the plan")?;
-    std::io::stdout().write_all(text.as_bytes()).context("can not print the plan")?;
+    let text = plan::print(&prepared.plan).context("cannot print the plan")?;
+    std::io::stdout().write_all(text.as_bytes()).context("cannot print the plan")?;
     Ok(is_good(request, &fetched, &prepared) && prepared.refused.is_empty())
 }
 
@@ -267,7 +267,7 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fe
     Ok((Fetched { source, user_data, sha256, raw: kept, findings, broken }, memory))
 }
 
-/// With what the validator finds; `None`, with the reason told, where it can not be decoded.
+/// With what the validator finds; `None`, with the reason told, where it cannot be decoded.
 fn decoded(raw: Vec<u8>, log: &Log) -> Option<(UserData, Vec<Finding>)> {
     let user_data = match user_data::decode(raw) {
         Ok(user_data) => user_data,
@@ -306,7 +306,7 @@ fn prepare(
     mut metadata: Metadata,
     log: &Log,
 ) -> anyhow::Result<Prepared> {
-    let given = observe::environment_addresses(root, log).context("can not look at the machine")?;
+    let given = observe::environment_addresses(root, log).context("cannot look at the machine")?;
     let addresses = metadata.addresses.clone().or(given);
     let tokens = Tokens::Addresses(&addresses);
     let meaning =
@@ -373,7 +373,7 @@ fn decide(
     if let Some(format) = request.convert_network {
         checked.network = rights::parsing(log, || network(format, metadata, log))??;
     }
-    let facts = observe::facts(root, &checked, log).context("can not look at the machine")?;
+    let facts = observe::facts(root, &checked, log).context("cannot look at the machine")?;
     let settings = PlanSettings { ssh_key_name: request.ssh_key_name.clone() };
     let mut plan = plan::plan(&checked, addresses, &facts, &settings);
     plan::add_scripts(&mut plan, &checked.system.commands, &meaning.scripts);

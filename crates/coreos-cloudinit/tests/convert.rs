@@ -31,10 +31,10 @@ fn what_is_not_converted_is_said() {
     let machine = Machine::new();
     let read_only = "#cloud-config\nwrite_files: [{path: /usr/bin/x}]\n";
     for (text, said) in [
-        ("#!/bin/sh\n", "error: can not convert: the user-data is a script"),
+        ("#!/bin/sh\n", "error: cannot convert: the user-data is a script"),
         ("{\"ignition\": {\"version\": \"3.3.0\"}}", "the user-data is an Ignition config already"),
         ("hello\n", "line 1: error: must be \"#cloud-config\""),
-        ("#cloud-config\nhostname: [\n", "error: can not convert: the user-data is not valid"),
+        ("#cloud-config\nhostname: [\n", "error: cannot convert: the user-data is not valid"),
         (read_only, "line 2: error: file cannot be written to a read-only filesystem"),
     ] {
         let done = machine.run(text, &["-convert=butane"]);

@@ -1,5 +1,5 @@
 //! Files whose content is fetched (`source` of `write_files`): over https only, with headers, and with the given
-//! content in its place where it can not be had.
+//! content in its place where it cannot be had.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 

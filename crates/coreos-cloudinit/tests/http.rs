@@ -35,7 +35,7 @@ fn what_may_come_is_asked_for_again_and_fetched_once() {
 }
 
 #[test]
-fn redirects_are_followed_but_not_for_ever() {
+fn redirects_are_followed_but_not_forever() {
     let server = Server::start(vec![redirect("/b"), redirect("/c"), answer("200 OK", CONFIG)]);
     let machine = Machine::new();
     machine.start(&["-from-url", &server.url("/a")], &[], b"").expect(0, &["Set hostname to from-http"]);
@@ -70,7 +70,7 @@ fn what_is_encrypted_stays_so() {
 }
 
 #[test]
-fn what_can_not_be_had_is_said_at_once_without_secrets() {
+fn what_cannot_be_had_is_said_at_once_without_secrets() {
     let server = Server::start(vec![answer("404 Not Found", "")]);
     let machine = Machine::new();
     let start = Instant::now();
@@ -81,8 +81,8 @@ fn what_can_not_be_had_is_said_at_once_without_secrets() {
         .never_says("hush");
     for (url, said) in [
         ("ftp://hush:hush@h/x", "URL ftp://***@h/x does not have a valid HTTP scheme. Skipping."),
-        ("http://a b/", "can not fetch http://a b/: it is malformed"),
-        ("https://127.0.0.1/", "can not read /no/certificates"),
+        ("http://a b/", "cannot fetch http://a b/: it is malformed"),
+        ("https://127.0.0.1/", "cannot read /no/certificates"),
     ] {
         machine
             .start(&["-from-url", url], &[("SSL_CERT_FILE", "/no/certificates")], b"")

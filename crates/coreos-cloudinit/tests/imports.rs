@@ -81,7 +81,7 @@ fn an_answer_without_keys_takes_them_away() {
 }
 
 #[test]
-fn what_can_not_be_had_is_said_and_the_rest_is_done() {
+fn what_cannot_be_had_is_said_and_the_rest_is_done() {
     let busy = Answer::status("503 Service Unavailable", "");
     let good = Answer::ok("[{\"key\": \"of b\"}]");
     let cases = [

@@ -95,7 +95,7 @@ fn a_service_that_is_not_there() {
 }
 
 #[test]
-fn user_data_that_can_not_be_had_does_not_cost_the_metadata() {
+fn user_data_that_cannot_be_had_does_not_cost_the_metadata() {
     let failed = "Failed fetching user-data from datasource: ";
     let cases = vec![
         (Answer::status("503 Service Unavailable", ""), "Maximum retries reached: 15. Continuing...", ALL),
@@ -117,7 +117,7 @@ fn user_data_that_can_not_be_had_does_not_cost_the_metadata() {
 }
 
 #[test]
-fn metadata_that_can_not_be_had_ends_the_run() {
+fn metadata_that_cannot_be_had_ends_the_run() {
     let failed = "error: Failed fetching meta-data from datasource: ";
     let cases = vec![
         (Answer::status("500 Internal Server Error", ""), "Maximum retries reached: 15", ALL),

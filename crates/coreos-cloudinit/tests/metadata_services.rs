@@ -344,7 +344,7 @@ fn azure_gives_everything_in_one_document() {
 
     let broken = azure(AZURE.replace("I2Nsb3Vk", "#cloud-c"));
     let done = plan("azure", &broken.url("/"));
-    done.expect(1, &["Failed fetching user-data from datasource: customData is not valid: its user-data can not be decoded: Unable to decode base64"]);
+    done.expect(1, &["Failed fetching user-data from datasource: customData is not valid: its user-data cannot be decoded: Unable to decode base64"]);
     assert_eq!(steps(&done), [hostname("node-1"), keys("\"ssh-rsa A\""), ENVIRONMENT.to_owned()]);
 
     let server = azure("{}".to_owned());

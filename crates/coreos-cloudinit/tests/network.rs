@@ -70,11 +70,11 @@ fn files_are_written_and_networkd_is_restarted_once() {
 }
 
 #[test]
-fn an_interface_that_can_not_be_set_down_is_said_and_a_module_that_fails_is_a_failure() {
+fn an_interface_that_cannot_be_set_down_is_said_and_a_module_that_fails_is_a_failure() {
     let (machine, from) = machine(Some("iface eth0 inet dhcp\n"));
     machine.record("ip", 2);
     let systemd = FakeSystemd::start(&machine, &[("systemd-networkd.service", "done")]);
-    let said = "Warning: interface \"eth0\" can not be set down: ip failed with exit status: 2: refused";
+    let said = "Warning: interface \"eth0\" cannot be set down: ip failed with exit status: 2: refused";
     machine.start(&[&from, CONVERT, "-root-run"], &[], b"").expect(0, &[said]);
     machine.record("modprobe", 1);
     machine.put("/drive/openstack/content/0000", "iface eth0.7 inet dhcp\n");
@@ -85,7 +85,7 @@ fn an_interface_that_can_not_be_set_down_is_said_and_a_module_that_fails_is_a_fa
 }
 
 #[test]
-fn a_network_that_can_not_be_converted_stops_everything() {
+fn a_network_that_cannot_be_converted_stops_everything() {
     let (machine, from) = machine(Some("iface eth0 inet static\n"));
     let said = "error: Failed to generate interfaces: malformed static network config for \"eth0\"";
     for more in ["-plan", "-ignore-failure"] {

@@ -338,7 +338,7 @@ fn journal_lines_have_priorities_and_no_time() {
     assert!(done.stderr.starts_with("<6>Checking"), "{}", done.stderr);
 }
 
-/// More files than are made ready at once; some can not be written, and the others do not notice.
+/// More files than are made ready at once; some cannot be written, and the others do not notice.
 #[test]
 fn many_files_are_each_as_if_alone() {
     let machine = Machine::new();

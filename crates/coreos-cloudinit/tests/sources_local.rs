@@ -106,7 +106,7 @@ fn azures_provisioning_disk() {
     let said = ["of type \"azure-ovf-env\"", r#"{"op":"hostname","name":"core","#, r#""path":"/addresses""#];
     plan(&machine, &from, 0, &said).never_says("hush").never_says("was base64 encoded");
     machine.put("/disk/ovf-env.xml", &disk("hush!"));
-    let said = ["ovf-env.xml is not valid: its user-data can not be decoded", r#""name":"core""#];
+    let said = ["ovf-env.xml is not valid: its user-data cannot be decoded", r#""name":"core""#];
     machine.start(&["-plan", &from], &[], b"").expect(1, &said).never_says("hush");
 }
 
@@ -142,7 +142,7 @@ fn vmwares_ovf_environment() {
         )
     };
     let from = format!("-from-vmware-ovf-env={}", machine.path("/media/ovf-env.xml").display());
-    // It can not come later.
+    // It cannot come later.
     machine.start(&["-plan", &from], &[], b"").expect(1, &["No datasources available in time"]);
     machine.put("/media/ovf-env.xml", &properties(IN_BASE64));
     let said =
@@ -151,7 +151,7 @@ fn vmwares_ovf_environment() {
     assert_eq!(applied(&machine, &from), "10.0.0.8 192.0.2.8");
     machine.put("/media/ovf-env.xml", &properties("hush!"));
     let said = [
-        "Failed fetching user-data from datasource: coreos.config.data is not valid: its user-data can not be",
+        "Failed fetching user-data from datasource: coreos.config.data is not valid: its user-data cannot be",
     ];
     let done = machine.start(&["-plan", &from], &[], b"");
     done.expect(1, &said).expect(1, &[r#"{"op":"hostname","name":"core-01","#]).never_says("hush");
@@ -206,7 +206,7 @@ fn vmwares_guestinfo() {
         "echo hush; echo 'Failed: must be run inside a virtual machine' >&2; exit 1",
     );
     let said =
-        ["can not be asked: exit status: 1: Failed: must be run inside", "No datasources available in time"];
+        ["cannot be asked: exit status: 1: Failed: must be run inside", "No datasources available in time"];
     machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
 }
 
@@ -271,13 +271,13 @@ fn virtualboxs_guest_properties() {
     let said = ["of type \"virtualbox\"", r#"{"op":"hostname","name":"core-01","#, r#""path":"/addresses""#];
     plan(&machine, from, 0, &said);
     machine.put("/keys/user-data", "hush!");
-    let said = ["guest property is not valid: its user-data can not be decoded", r#""name":"core-01""#];
+    let said = ["guest property is not valid: its user-data cannot be decoded", r#""name":"core-01""#];
     machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
     machine.program(
         "VBoxControl",
         "echo hush; echo 'VBoxControl: error: Failed to contact the host' >&2; exit 1",
     );
-    let said = ["VBoxControl can not be asked: exit status: 1: VBoxControl: error: Failed to contact"];
+    let said = ["VBoxControl cannot be asked: exit status: 1: VBoxControl: error: Failed to contact"];
     machine.start(&["-plan", from], &[], b"").expect(1, &said).never_says("hush");
 }
 

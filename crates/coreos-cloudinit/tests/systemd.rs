@@ -117,7 +117,7 @@ fn a_unit_that_was_masked_is_read_again_before_it_is_started() {
 #[test]
 fn without_a_bus_the_rest_is_done() {
     let machine = Machine::new();
-    machine.run(UNITS, &["-root-run"]).expect(1, &["can not reach systemd over D-Bus"]);
+    machine.run(UNITS, &["-root-run"]).expect(1, &["cannot reach systemd over D-Bus"]);
     assert!(machine.has("/etc/systemd/system/a.service"));
     assert!(machine.read("/etc/coreos/update.conf").contains("GROUP=alpha"));
 }
@@ -218,7 +218,7 @@ fn a_platforms_config_starts_another_run_and_waits_for_it() {
     machine.put("/user-data", "#cloud-config\nhostname: from-the-user\n");
     let program = env!("CARGO_BIN_EXE_coreos-cloudinit");
     let (root, user_data) = (machine.root(), machine.path("/user-data"));
-    // It would wait for ever if it were locked out.
+    // It would wait forever if it were locked out.
     let job =
         format!("{RUNS}timeout 10 {program} -root={} -from-file={}", root.display(), user_data.display());
     let systemd = FakeSystemd::start(&machine, &[("oem-cloudinit.service", &job)]);

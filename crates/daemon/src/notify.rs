@@ -27,12 +27,12 @@ pub fn stopping() {
 fn tell(states: &[NotifyState<'_>]) {
     // Without systemd there is nobody to tell.
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd can not be told");
+        tracing::warn!(%error, "systemd cannot be told");
     }
 }
 
 /// Tells systemd twice in its limit that we live, as long as the runtime turns: what hangs is killed and started
-/// again. For ever.
+/// again. Forever.
 pub async fn stay_alive() {
     stay_alive_while(|| true).await;
 }

@@ -18,9 +18,9 @@ pub enum CarryOutError<F> {
     /// What came from outside, or its place on the disk, failed.
     #[error(transparent)]
     Fill(F),
-    #[error("the partition table can not be changed")]
+    #[error("the partition table cannot be changed")]
     Table(#[source] LookError),
-    #[error("{file} in the boot partition can not be changed")]
+    #[error("{file} in the boot partition cannot be changed")]
     Esp { file: String, source: io::Error },
 }
 

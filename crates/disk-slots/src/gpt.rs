@@ -1,7 +1,7 @@
 //! GUID partition tables (UEFI specification, 5.3): read with either copy, and partitions' UUIDs changed so that one
 //! copy is whole at every moment.
 //!
-//! The `gpt` crate writes both copies at once and numbers partitions anew, so it can not be used here; the tests build
+//! The `gpt` crate writes both copies at once and numbers partitions anew, so it cannot be used here; the tests build
 //! their disks with it.
 
 use std::io;
@@ -28,9 +28,9 @@ pub enum TableError {
     Different,
     #[error("the disk has no partition {0}")]
     NoPartition(u32),
-    #[error("the disk can not be read")]
+    #[error("the disk cannot be read")]
     Read(#[source] io::Error),
-    #[error("the partition table at {place} of the disk can not be written; the other copy is whole")]
+    #[error("the partition table at {place} of the disk cannot be written; the other copy is whole")]
     Write { place: &'static str, source: io::Error },
 }
 

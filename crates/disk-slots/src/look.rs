@@ -20,7 +20,7 @@ pub enum LookError {
     Table(#[from] gpt::TableError),
     #[error("the disk has no partition {0}")]
     NoPartition(&'static str),
-    #[error("the boot partition can not be read")]
+    #[error("the boot partition cannot be read")]
     Esp(#[source] io::Error),
 }
 

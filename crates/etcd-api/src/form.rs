@@ -16,7 +16,7 @@ pub struct Form<'a> {
 /// A name and its value, decoded.
 type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// A form that can not be read. `Display` is the answer's cause.
+/// A form that cannot be read. `Display` is the answer's cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     #[error(transparent)]

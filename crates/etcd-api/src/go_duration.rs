@@ -76,7 +76,7 @@ fn part_nanos(number: &str, unit: &str) -> Option<u128> {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    // More digits than nanoseconds of an hour have can not count.
+    // More digits than nanoseconds of an hour have cannot count.
     let digits = &fraction[..fraction.len().min(15)];
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -19,7 +19,7 @@ pub enum Unavailable {
     /// Refused before anything was done: larger than any log entry may be.
     #[error("etcdserver: request is too large")]
     TooLarge,
-    /// Refused before anything was done: this member's log can not grow. etcd itself would end here.
+    /// Refused before anything was done: this member's log cannot grow. etcd itself would end here.
     #[error("etcdserver: no space left on this member's disk")]
     NoSpace,
 }

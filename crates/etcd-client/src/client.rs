@@ -244,7 +244,7 @@ impl SlowReport {
     }
 }
 
-/// One attempt. Boxed and named: the compiler can not yet see of an `AsyncFn` that it may go to another thread.
+/// One attempt. Boxed and named: the compiler cannot yet see of an `AsyncFn` that it may go to another thread.
 type Attempting<'a, T> = Pin<Box<dyn Future<Output = Result<T, Reason>> + Send + 'a>>;
 
 /// 5xx: another member may do better.

@@ -87,7 +87,7 @@ pub struct Config {
     pub order: Order,
     pub credentials: Option<Credentials>,
     pub tls: TlsFiles,
-    /// Till the head of an answer has come, connecting included.
+    /// Until the head of an answer has come, connecting included.
     pub request_timeout: Duration,
     /// For all attempts of one request together, with the body of the answer. Not for watches.
     pub total_timeout: Duration,

@@ -84,7 +84,7 @@ pub enum Error {
     /// A request that must not be repeated was sent, and its answer did not come: a write may have been done.
     #[error("{attempt}")]
     Undecided { attempt: Box<Attempt> },
-    /// The time for the whole request is over; what was tried till then.
+    /// The time for the whole request is over; what was tried until then.
     #[error("context deadline exceeded")]
     Deadline { attempts: Vec<Attempt> },
     #[error("client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint.")]

@@ -1,7 +1,7 @@
 //! A client of the etcd v2 API: keys, watches, members, statistics, users and roles, over HTTP/1.1.
 //!
 //! [`Client`] holds a list of endpoints and a pool of connections. A request goes to the endpoint that
-//! answered last; when that one can not be reached, or answers with 5xx, the next is tried, until one
+//! answered last; when that one cannot be reached, or answers with 5xx, the next is tried, until one
 //! answers or each was tried once.
 //!
 //! It must never put a password into an error, a trace or a log, and never repeat elsewhere a write that

@@ -14,7 +14,7 @@ use crate::{completion, help};
 
 /// Wrong use: what was written is no command line.
 pub const EXIT_USAGE: u8 = 2;
-/// What was written can not be done.
+/// What was written cannot be done.
 pub const EXIT_FAILED: u8 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,6 @@ pub struct Facts {
     pub hostname: String,
     /// The address that the default route leaves from.
     pub default_route_address: Option<IpAddr>,
-    /// What the files that [`crate::command::files_wanted`] names say, or why they can not be read.
+    /// What the files that [`crate::command::files_wanted`] names say, or why they cannot be read.
     pub files: BTreeMap<PathBuf, Result<String, String>>,
 }

@@ -1,7 +1,7 @@
 //! The file that tokens survive a restart in: a snapshot of the store, then each command since.
 //!
 //! A record is length, CRC-32 and bytes. What was cut short at the end was never acknowledged, and is dropped;
-//! anything else that can not be read stops the program before it answers anybody.
+//! anything else that cannot be read stops the program before it answers anybody.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_does_not_grow_for_ever() {
+    fn the_table_does_not_grow_forever() {
         let (mut rates, now) = (Rates::default(), Instant::now());
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..u32::try_from(MAX_ADDRESSES).unwrap() {

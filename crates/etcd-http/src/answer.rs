@@ -71,7 +71,7 @@ pub(crate) fn message(status: StatusCode, text: &str) -> Answer {
     with(status, JSON, Bytes::from(body))
 }
 
-/// JSON text of a value that has no other keys than strings: it can not fail.
+/// JSON text of a value that has no other keys than strings: it cannot fail.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -66,7 +66,7 @@ pub(crate) fn metrics<B: Backend>(context: &Context<B>) -> Answer {
         ),
         Err(error) => {
             tracing::error!(%error, "writing metrics");
-            answer::with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "metrics can not be written\n")
+            answer::with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "metrics cannot be written\n")
         }
     }
 }

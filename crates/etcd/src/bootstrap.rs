@@ -123,7 +123,7 @@ fn contents(data_dir: &Path) -> Contents {
     Contents { member: data_dir::has_member(data_dir), proxy: data_dir.join("proxy").exists() }
 }
 
-/// What a proxy last knew; nothing where that can not be read, as at its first start.
+/// What a proxy last knew; nothing where that cannot be read, as at its first start.
 fn saved_peers(data_dir: &Path) -> Vec<Url> {
     let text = std::fs::read(data_dir::proxy_file(data_dir)).unwrap_or_default();
     let saved: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();

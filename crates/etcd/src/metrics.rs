@@ -1,6 +1,6 @@
 //! Histograms of the log, the checkpoints, the proposals and the way to the peers, under etcd 2's names and those of 3.
 //!
-//! Only what the front can not count itself belongs here.
+//! Only what the front cannot count itself belongs here.
 
 use std::time::Duration;
 

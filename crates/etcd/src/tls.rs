@@ -70,7 +70,7 @@ pub fn towards_world() -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
-        tracing::debug!(%error, "an authority of this machine can not be read");
+        tracing::debug!(%error, "an authority of this machine cannot be read");
     }
     roots.add_parsable_certificates(found.certs);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -13,7 +13,7 @@ pub fn answer(answer: &Answer, format: &str) -> Result<String, Failure> {
         "simple" => Ok(simple(answer)),
         "extended" => Ok(extended(answer)),
         "json" => json(answer),
-        // It was always no failure: what was asked is done, only its result can not be shown.
+        // It was always no failure: what was asked is done, only its result cannot be shown.
         other => Err(Failure::new(Exit::Success, format!("Unsupported output format: {other}"))),
     }
 }

@@ -17,7 +17,7 @@ pub fn scheduler(view: &View) -> Scheduler {
     scheduler
 }
 
-/// Why a plan can not be made.
+/// Why a plan cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     #[error(transparent)]

@@ -22,7 +22,7 @@ impl ErrorDocument {
         Self { error: ErrorBody { code, message: message.into() } }
     }
 
-    /// The answer of every path while the store can not be reached for long.
+    /// The answer of every path while the store cannot be reached for long.
     pub fn no_store() -> Self {
         Self::new(503, "fleet server unable to communicate with etcd")
     }

@@ -18,6 +18,6 @@ pub enum File {
     /// There is none.
     #[default]
     Missing,
-    /// There is one; why it can not be read.
+    /// There is one; why it cannot be read.
     Unreadable(String),
 }

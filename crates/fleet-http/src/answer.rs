@@ -33,7 +33,7 @@ pub fn with(kind: HeaderValue, payload: Payload) -> Answer {
 pub fn json<T: Serialize>(value: &T) -> Answered {
     match encode(value) {
         Ok(text) => Ok(with(JSON, Payload::Full(text.into()))),
-        Err(error) => Err(broken("an answer can not be written", &error)),
+        Err(error) => Err(broken("an answer cannot be written", &error)),
     }
 }
 
@@ -73,7 +73,7 @@ pub fn failed(failure: Failure, missing: fn() -> ErrorDocument) -> ErrorDocument
 /// The refusal as an answer.
 pub fn refused(document: &ErrorDocument) -> Answer {
     let status = StatusCode::from_u16(document.error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // Two fields, a number and a text: there is nothing in it that JSON can not hold.
+    // Two fields, a number and a text: there is nothing in it that JSON cannot hold.
     let text = encode(document).unwrap_or_default();
     let mut answer = with(JSON, Payload::Full(text.into()));
     *answer.status_mut() = status;

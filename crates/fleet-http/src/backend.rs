@@ -10,7 +10,7 @@ use unit_file::{UnitFile, UnitName};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The store is away: 503.
-    #[error("the store can not be reached")]
+    #[error("the store cannot be reached")]
     NoStore,
     /// The store said no. The words go to the log only: 500.
     #[error("{0}")]
@@ -18,7 +18,7 @@ pub enum Failure {
     /// What it was about is not there any more: 404.
     #[error("it does not exist")]
     Missing,
-    /// It can not be: a status, mostly 409, and why.
+    /// It cannot be: a status, mostly 409, and why.
     #[error("{1}")]
     Refused(u16, String),
 }

@@ -76,7 +76,7 @@ fn change(
 }
 
 /// The unit's text, as all that read it out of the store will read it. Options may hold what no text gives: newlines,
-/// say; what can not be read back would be a unit that nobody can use.
+/// say; what cannot be read back would be a unit that nobody can use.
 fn file_of(name: &UnitName, unit: &Unit) -> Result<UnitFile, ErrorDocument> {
     let read = UnitFile::from_text(&unit.file().normalised());
     let file = read.map_err(|error| refuse(400, format!("{name}: {}: {error}", error.place)))?;

@@ -40,7 +40,7 @@ impl Target {
     }
 }
 
-/// Requests that change something say that they are JSON: a page in a browser can not say so of itself.
+/// Requests that change something say that they are JSON: a page in a browser cannot say so of itself.
 pub fn must_be_json(headers: &HeaderMap) -> Result<(), ErrorDocument> {
     let values: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
     let [value] = values[..] else {

@@ -54,7 +54,7 @@ impl Stream {
         self.socket().shutdown(Shutdown::Write)
     }
 
-    /// Returns when the client has closed its connection, or at least its own half of it. Over TCP the two can not be
+    /// Returns when the client has closed its connection, or at least its own half of it. Over TCP the two cannot be
     /// told apart before something is written. Takes nothing that it sent.
     pub async fn ended(&self) {
         loop {

@@ -65,7 +65,7 @@ pub enum HandsChange {
 #[error("{text}")]
 pub struct HandsError {
     pub text: String,
-    /// What `list-units` shows in LOAD where a unit can not be loaded: `error`, `masked`.
+    /// What `list-units` shows in LOAD where a unit cannot be loaded: `error`, `masked`.
     pub load: &'static str,
     /// Where the same would happen again.
     pub scope: RefusalScope,
@@ -89,7 +89,7 @@ pub trait Peers: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub id: MachineId,
-    /// May be empty: then it can not be asked.
+    /// May be empty: then it cannot be asked.
     pub address: String,
 }
 

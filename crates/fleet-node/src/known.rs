@@ -108,7 +108,7 @@ impl Known {
         debug_assert!(waited.is_ok());
     }
 
-    /// Takes in everything. What can not be read is told, and as good as absent.
+    /// Takes in everything. What cannot be read is told, and as good as absent.
     pub fn replace(&self, reading: &Reading) {
         let pairs = reading.pairs.iter().map(|(path, value)| (path.as_str(), value.as_str()));
         let (view, errors) = View::read(pairs);

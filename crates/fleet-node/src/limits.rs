@@ -14,7 +14,7 @@ pub const AGENT_INTERVAL: Duration = Duration::from_secs(5);
 /// again. Where the same would happen again, the time doubles with each try.
 pub const REFUSED_FOR: Duration = Duration::from_millis(2500);
 pub const REFUSED_FOR_LONGEST: Duration = Duration::from_secs(300);
-/// So long a machine says that it can not run a unit that went elsewhere: then the unit may come back.
+/// So long a machine says that it cannot run a unit that went elsewhere: then the unit may come back.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(300);
 /// Between two questions to systemd for all states.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);

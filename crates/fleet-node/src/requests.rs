@@ -133,7 +133,7 @@ impl<S: Store> Requests<S> {
         Ok(())
     }
 
-    /// Where the watch is slow, the answer does not wait for ever: what was written is written.
+    /// Where the watch is slow, the answer does not wait forever: what was written is written.
     async fn seen(&self, index: u64, work: &Work) {
         if timeout_at(work.until, self.known.reached(index)).await.is_err() {
             tracing::debug!("write {index} was not seen in time");

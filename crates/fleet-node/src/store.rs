@@ -5,7 +5,7 @@ use std::time::Duration;
 use cluster::registry::Key;
 use unit_file::UnitName;
 
-/// Any etcd v2 service; in tests a state machine in memory. Cheap to clone. No call may take for ever.
+/// Any etcd v2 service; in tests a state machine in memory. Cheap to clone. No call may take forever.
 pub trait Store: Clone + Send + Sync + 'static {
     type Watch: Watch;
 

@@ -5,7 +5,7 @@ pub enum Error {
     Api(fleet_client::Error),
     /// The store refused, or is not there; or the keys do not allow what was asked.
     Store(String),
-    /// The keys alone can not do it.
+    /// The keys alone cannot do it.
     NeedsFleetd,
 }
 

@@ -48,7 +48,7 @@ impl Keys {
         let relative = pairs
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(self.prefix.as_str())?, value.as_str())));
-        // What can not be read is as good as absent; fleetd tells of it.
+        // What cannot be read is as good as absent; fleetd tells of it.
         Ok(View::read(relative).0)
     }
 

@@ -87,7 +87,7 @@ fn begin(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `None` where there is no file. What can not be read, or is no unit, is an error with its place.
+/// `None` where there is no file. What cannot be read, or is no unit, is an error with its place.
 fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
     let failed = |cause: &dyn std::fmt::Display| {
         creating(format_args!("failed getting Unit({name}) from file: {cause}"))

@@ -20,7 +20,7 @@ pub const BLOCK_ATTEMPTS: Flag =
 pub const WAIT_ACTIVE: Flag = Flag::new(
     "wait-active",
     Takes::PerhapsNumber,
-    "wait till systemd says active too, at most so many seconds",
+    "wait until systemd says active too, at most so many seconds",
 );
 
 /// What one attempt of `--block-attempts` stands for.
@@ -51,7 +51,7 @@ pub struct Goal {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Patience {
     limit: Option<Duration>,
-    /// `Some(None)`: till it is active, without limit.
+    /// `Some(None)`: until it is active, without limit.
     active: Option<Option<Duration>>,
 }
 

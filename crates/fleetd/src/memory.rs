@@ -21,7 +21,7 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Writes the new number down before anybody hears of it. Where the folder can not be written, earlier starts
+    /// Writes the new number down before anybody hears of it. Where the folder cannot be written, earlier starts
     /// are as unknown as before.
     pub fn begin(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("starts.json");

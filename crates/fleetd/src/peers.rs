@@ -82,7 +82,7 @@ async fn ask(address: SocketAddr, id: &MachineId) -> std::io::Result<[u8; 7]> {
     }
 }
 
-/// Answers requests to this machine, `me`, for ever. A port that cannot be bound is retried: meanwhile the other machines get
+/// Answers requests to this machine, `me`, forever. A port that cannot be bound is retried: meanwhile the other machines get
 /// no response, and stop their units in doubt.
 pub async fn answer<F: Future<Output = bool> + Send + 'static>(
     port: u16,

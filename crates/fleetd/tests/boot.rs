@@ -1,4 +1,4 @@
-//! What systemd is told by a fleetd whose store does not answer: a machine's boot must not wait for ever.
+//! What systemd is told by a fleetd whose store does not answer: a machine's boot must not wait forever.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -39,7 +39,7 @@ fn told(socket: &UnixDatagram, end: Instant) -> Option<String> {
 }
 
 #[test]
-fn a_boot_waits_for_the_store_and_not_for_ever() {
+fn a_boot_waits_for_the_store_and_not_forever() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();

@@ -28,7 +28,7 @@ pub enum AccountError {
     NoGroup(String),
     #[error("user '{0}' is not in {SHADOW_PATH}")]
     NoPassword(String),
-    #[error("can not look up '{name}'")]
+    #[error("cannot look up '{name}'")]
     LookUp { name: String, source: io::Error },
     #[error(transparent)]
     File(#[from] FileError),
@@ -46,7 +46,7 @@ pub struct Account {
 /// The user of that name, `None` if there is none.
 ///
 /// # Errors
-/// The user database can not be read.
+/// The user database cannot be read.
 pub fn user(root: &Root, name: &str) -> Result<Option<Account>, AccountError> {
     if root.is_machine() {
         let found = User::from_name(name)
@@ -67,7 +67,7 @@ pub fn user(root: &Root, name: &str) -> Result<Option<Account>, AccountError> {
 /// The number of the group of that name, `None` if there is none.
 ///
 /// # Errors
-/// The group database can not be read.
+/// The group database cannot be read.
 pub fn group(root: &Root, name: &str) -> Result<Option<u32>, AccountError> {
     if root.is_machine() {
         let found = Group::from_name(name)
@@ -90,7 +90,7 @@ fn database_line(root: &Root, path: &str, name: &str) -> Result<Option<Vec<Strin
 /// Who is named as a member of the group.
 ///
 /// # Errors
-/// The group database can not be read.
+/// The group database cannot be read.
 pub fn members(root: &Root, name: &str) -> Result<Vec<String>, AccountError> {
     if root.is_machine() {
         let found = Group::from_name(name)
@@ -103,13 +103,13 @@ pub fn members(root: &Root, name: &str) -> Result<Vec<String>, AccountError> {
 }
 
 /// # Errors
-/// `groupadd` can not be run or fails.
+/// `groupadd` cannot be run or fails.
 pub fn create_group(name: &str) -> Result<(), AccountError> {
     Ok(program::run("groupadd", &["--", name], "")?)
 }
 
 /// # Errors
-/// `gpasswd` can not be run or fails: there is no such user or group.
+/// `gpasswd` cannot be run or fails: there is no such user or group.
 pub fn add_member(group: &str, user: &str) -> Result<(), AccountError> {
     Ok(program::run("gpasswd", &["--add", user, group], "")?)
 }
@@ -155,7 +155,7 @@ pub fn owner(root: &Root, text: &str) -> Result<Owner, AccountError> {
 /// Creates a user with no usable password. `arguments` go before the name.
 ///
 /// # Errors
-/// `useradd` can not be run or fails; its output is part of the message.
+/// `useradd` cannot be run or fails; its output is part of the message.
 pub fn create(name: &str, arguments: &[String]) -> Result<(), AccountError> {
     let mut all = vec!["--password", NO_PASSWORD];
     all.extend(arguments.iter().map(String::as_str));
@@ -166,7 +166,7 @@ pub fn create(name: &str, arguments: &[String]) -> Result<(), AccountError> {
 /// Sets the password's hash, unless it is set so already.
 ///
 /// # Errors
-/// `chpasswd` can not be run or fails.
+/// `chpasswd` cannot be run or fails.
 pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, AccountError> {
     let fields = database_line(root, SHADOW_PATH, name)?;
     if fields.is_some_and(|fields| fields.get(1).is_some_and(|current| current == hash)) {
@@ -179,7 +179,7 @@ pub fn set_password(root: &Root, name: &str, hash: &str) -> Result<Outcome, Acco
 /// Puts a `!` before the password's hash, as `passwd --lock` does, unless nobody can type it anyway.
 ///
 /// # Errors
-/// The user has no password in this machine's files; `chpasswd` can not be run or fails.
+/// The user has no password in this machine's files; `chpasswd` cannot be run or fails.
 pub fn lock_password(root: &Root, name: &str) -> Result<Outcome, AccountError> {
     let fields = database_line(root, SHADOW_PATH, name)?;
     let hash = fields.and_then(|fields| fields.get(1).cloned());
@@ -193,7 +193,7 @@ pub fn lock_password(root: &Root, name: &str) -> Result<Outcome, AccountError> {
 /// Lets `visudo` judge rules for sudo before they are put in place; whether there is a `visudo` to ask.
 ///
 /// # Errors
-/// `visudo` refuses the rules or can not be run.
+/// `visudo` refuses the rules or cannot be run.
 pub fn check_sudoers(rules: &str) -> Result<bool, AccountError> {
     match program::run("visudo", &["-c", "-f", "-"], rules) {
         Err(error) if error.is_missing() => Ok(false),

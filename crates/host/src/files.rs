@@ -78,7 +78,7 @@ pub struct Existing {
 /// Links are followed. `None` if it is not there.
 ///
 /// # Errors
-/// It can not be looked at.
+/// It cannot be looked at.
 pub fn existing(root: &Root, path: &str) -> Result<Option<Existing>, FileError> {
     let status = match root.resolve(path, OFlag::O_PATH) {
         Ok(fd) => fstat(&fd).map_err(|error| FileError::system("look at", path, error))?,

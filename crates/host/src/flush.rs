@@ -12,7 +12,7 @@ use crate::root::{FileError, Root};
 /// Flushes all folders above these paths. One that is gone by now has nothing to lose.
 ///
 /// # Errors
-/// A folder that can not be flushed; the others are flushed nevertheless.
+/// A folder that cannot be flushed; the others are flushed nevertheless.
 pub fn above<'a>(root: &Root, paths: impl IntoIterator<Item = &'a str>) -> Result<(), FileError> {
     let mut folders = BTreeSet::new();
     for path in paths {

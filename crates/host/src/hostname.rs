@@ -20,7 +20,7 @@ const MAX_BYTES: usize = 4096;
 pub enum HostnameError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("can not set the kernel's host name")]
+    #[error("cannot set the kernel's host name")]
     Kernel(#[source] io::Error),
 }
 

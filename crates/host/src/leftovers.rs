@@ -14,7 +14,7 @@ use crate::root::{FileError, Root};
 /// Removes them from the folder that `path` is in. Returns how many there were.
 ///
 /// # Errors
-/// The folder can not be read, or one can not be removed.
+/// The folder cannot be read, or one cannot be removed.
 pub fn remove_beside(root: &Root, path: &str) -> Result<usize, FileError> {
     let Some(place) = root.parent(path, None)? else { return Ok(0) };
     let failed = |what| move |error: Errno| FileError::system(what, path, error);

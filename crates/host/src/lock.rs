@@ -22,7 +22,7 @@ pub struct Lock {
 /// with that process's id, where it is known.
 ///
 /// # Errors
-/// The file can not be made or locked.
+/// The file cannot be made or locked.
 pub fn take(root: &Root, path: &str, waiting: impl FnOnce(Option<u32>)) -> Result<Lock, FileError> {
     let Some(place) = root.parent(path, Some(DIRECTORY_MODE))? else {
         return Err(FileError::NoName(path.to_owned()));

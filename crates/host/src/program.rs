@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    #[error("can not run {program}")]
+    #[error("cannot run {program}")]
     Run { program: &'static str, source: io::Error },
     #[error("{program} failed with {status}: {output}")]
     Failed { program: &'static str, status: String, output: String },
@@ -21,7 +21,7 @@ impl ProgramError {
 /// Runs a program to its end. `input` is for its standard input and shows nowhere.
 ///
 /// # Errors
-/// It can not be run or fails; its output is part of the message.
+/// It cannot be run or fails; its output is part of the message.
 pub fn run<A: AsRef<str>>(program: &'static str, arguments: &[A], input: &str) -> Result<(), ProgramError> {
     let failed = |source| ProgramError::Run { program, source };
     let mut command = Command::new(program);

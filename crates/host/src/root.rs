@@ -36,7 +36,7 @@ pub enum FileError {
     NoName(String),
     #[error("{path} has more than {limit} bytes")]
     TooLarge { path: String, limit: usize },
-    #[error("can not {what} {path}")]
+    #[error("cannot {what} {path}")]
     System { what: &'static str, path: String, source: io::Error },
 }
 
@@ -117,7 +117,7 @@ impl Root {
     }
 }
 
-/// While something is renamed or mounted, anywhere on the machine, the kernel can not be sure that `..` leads nowhere
+/// While something is renamed or mounted, anywhere on the machine, the kernel cannot be sure that `..` leads nowhere
 /// else, and says EAGAIN: a machine that boots does much of both.
 fn open_below(directory: BorrowedFd<'_>, path: &str, how: OpenHow) -> Result<OwnedFd, Errno> {
     for _ in 1..TRIES {

@@ -37,9 +37,9 @@ const SIGNAL_QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SystemdError {
-    #[error("can not reach systemd over D-Bus")]
+    #[error("cannot reach systemd over D-Bus")]
     Connect(#[source] zbus::Error),
-    #[error("can not start the D-Bus client")]
+    #[error("cannot start the D-Bus client")]
     Runtime(#[source] std::io::Error),
     #[error("unknown command {0:?}")]
     Command(String),
@@ -116,7 +116,7 @@ impl Systemd {
     /// Enables a unit by its `[Install]` section; whether links changed.
     ///
     /// # Errors
-    /// The unit is not there or can not be enabled.
+    /// The unit is not there or cannot be enabled.
     pub fn enable(&self, unit: &str, runtime: bool) -> Result<bool, SystemdError> {
         let force = true;
         let reply = self.manager("EnableUnitFiles", &(vec![unit], runtime, force), CALL_LIMIT)?;
@@ -125,7 +125,7 @@ impl Systemd {
         Ok(!changes.is_empty())
     }
 
-    /// Whether the unit is active now. One that systemd has not loaded, or can not tell about, is not.
+    /// Whether the unit is active now. One that systemd has not loaded, or cannot tell about, is not.
     pub fn is_active(&self, unit: &str) -> bool {
         self.active_state(unit).is_ok_and(|state| matches!(state.as_str(), "active" | "reloading"))
     }

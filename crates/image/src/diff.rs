@@ -45,7 +45,7 @@ fn diff_trees(before: &Path, after: &Path) -> Result<Difference, TreeError> {
     Ok(Difference { packages, files })
 }
 
-/// Names and versions in the bill of materials; nothing where it can not be read.
+/// Names and versions in the bill of materials; nothing where it cannot be read.
 fn packages(usr: &Path) -> BTreeMap<String, String> {
     let text = fs::read(usr.join("share/keelson/sbom.spdx.json")).unwrap_or_default();
     let sbom: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();

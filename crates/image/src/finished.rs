@@ -38,7 +38,7 @@ struct About {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    #[error("can not take the image apart")]
+    #[error("cannot take the image apart")]
     Tree(#[from] TreeError),
     #[error(transparent)]
     Look(#[from] VerifyError),

@@ -138,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_can_not_be_made_is_an_error_and_no_empty_file() {
+    fn a_copy_that_cannot_be_made_is_an_error_and_no_empty_file() {
         let folder = tempfile::tempdir().unwrap();
-        // It has content and can not be asked for its holes.
+        // It has content and cannot be asked for its holes.
         let copied = copy_sparse(Path::new("/proc/self/status"), &folder.path().join("a"));
         assert!(copied.is_err(), "{copied:?}");
     }

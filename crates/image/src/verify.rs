@@ -325,7 +325,7 @@ fn table_damage(table: &gpt::GptDisk<File>, raw: &Path) -> Result<Option<String>
     Ok((!same).then(|| "the entries at the front differ from their copy at the end".to_owned()))
 }
 
-/// None where no record stands; one that can not be read is no good sign.
+/// None where no record stands; one that cannot be read is no good sign.
 fn record_at(path: &Path) -> Result<Option<Record>, String> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| error.to_string()),
@@ -374,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_that_can_not_be_read_is_not_taken_for_none() {
+    fn a_record_that_cannot_be_read_is_not_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         assert!(matches!(record_at(&path), Ok(None)));

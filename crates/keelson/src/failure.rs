@@ -19,7 +19,7 @@ use crate::published::PublishedError;
 const FAILED: u8 = 1;
 const WRONG_USE: u8 = 2;
 
-/// A command line that can not be meant, though every flag has the right form.
+/// A command line that cannot be meant, though every flag has the right form.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WrongUse(pub String);

@@ -17,9 +17,9 @@ use image::signature::Trust;
 use image::verify::Disk;
 use serde_json::json;
 
+use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
 use crate::output;
-use crate::provide::checkout;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -129,7 +129,7 @@ fn build_files(context: &Context, flags: &BuildFlags) -> anyhow::Result<ExitCode
     let step = context.progress.step("formats");
     let out = flags.out.clone().unwrap_or_else(|| checkout.join("target/dist"));
     // Whole, for steps that work in another folder, and as people would write it in messages.
-    std::fs::create_dir_all(&out).with_context(|| format!("can not make {}", out.display()))?;
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let out = std::fs::canonicalize(&out).context("--out")?;
     let record = finish(&built, &flags.format, &checkout.join("os/packages.lock"), &out)?;
     let names: Vec<String> = record
@@ -177,7 +177,7 @@ fn trust(flags: &VerifyFlags) -> anyhow::Result<Trust> {
     let whole = |file: PathBuf| {
         let file = base.join(file);
         std::fs::canonicalize(&file)
-            .with_context(|| format!("can not read the certificate {}", file.display()))
+            .with_context(|| format!("cannot read the certificate {}", file.display()))
     };
     Ok(Trust { certificates: named.into_iter().map(whole).collect::<anyhow::Result<_>>()?, required })
 }

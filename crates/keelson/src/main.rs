@@ -1,11 +1,13 @@
 //! `keelson`: the operator's command line for images, machines and channels.
 
+mod checkout;
 mod cli;
 mod config_rb;
 mod context;
 mod failure;
 mod global;
 mod image;
+mod machine_tools;
 mod output;
 mod provide;
 mod published;

@@ -14,7 +14,7 @@ pub fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("can not write to stdout"),
+        written => written.context("cannot write to stdout"),
     }
 }
 

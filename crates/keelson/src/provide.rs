@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context as _, bail};
-use image::build::{Built, LockedTools, Options, build};
+use anyhow::Context as _;
+use image::build::{Built, Options, build};
 use image::enrolment::FILES;
 use image::finished::{Taken, disk_of, name_of, take};
 use image::programs::Profile;
@@ -16,7 +16,9 @@ use image::work::InUse;
 use machines::cluster::BackendKind;
 use machines::image::{Image, ImageError, MANIFEST};
 
+use crate::checkout::checkout;
 use crate::context::Context;
+use crate::machine_tools::{MachineTools, tools};
 
 /// How the names of what is kept of images begin.
 const KEPT: &str = "image-";
@@ -26,16 +28,6 @@ const KEPT_TREE: &str = "tree";
 const TESTED: &str = "test-images";
 /// How many of them are kept.
 const TESTED_MAX: usize = 2;
-/// The host as a tools tree.
-const HOST: &str = "/";
-/// What fetches the checkout's tools, below the host's root.
-const APT: &str = "usr/lib/apt/apt-helper";
-/// Programs that are used of a host where the checkout's tools cannot be had, and Debian's packages of them.
-const HOST_PROGRAMS: [(&str, &str); 3] =
-    [("usr/bin/qemu-img", "qemu-utils"), ("usr/bin/mcopy", "mtools"), ("usr/sbin/debugfs", "e2fsprogs")];
-/// The same for machines in QEMU.
-const HOST_QEMU: [(&str, &str); 2] =
-    [("usr/bin/qemu-system-x86_64", "qemu-system-x86"), ("usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf")];
 
 /// What is to be booted, and where.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +107,7 @@ fn from_file(context: &Context, named: &Path, wanted: Wanted<'_>) -> anyhow::Res
     let tools = tools(context, wanted.on)?;
     let tested = context.state_dir.join(TESTED);
     let folder = wanted.keep_in.unwrap_or(&tested);
-    std::fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let place = folder.join(format!("{KEPT}{}", name_of(&file)?));
     let step = context.progress.step("image");
     step.set(format!("looking into {}", file.display()));
@@ -130,52 +122,6 @@ fn from_file(context: &Context, named: &Path, wanted: Wanted<'_>) -> anyhow::Res
         (tools, _) => tools.path().to_path_buf(),
     };
     Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
-}
-
-/// A tools tree: the checkout's, else the host itself.
-#[derive(Debug)]
-pub enum MachineTools {
-    Locked(LockedTools),
-    Host,
-}
-
-impl MachineTools {
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Locked(tools) => &tools.path,
-            Self::Host => Path::new(HOST),
-        }
-    }
-}
-
-/// What runs machines of an image that was not built here.
-pub fn tools(context: &Context, on: Option<BackendKind>) -> anyhow::Result<MachineTools> {
-    let host = Path::new(HOST);
-    match fetching(find_checkout()?, host) {
-        Ok(checkout) => {
-            let tools = image::build::tools(&Options::for_checkout(&checkout), context.progress)?;
-            Ok(MachineTools::Locked(tools))
-        }
-        Err(why) => match lacking(host, on) {
-            lacking if lacking.is_empty() => Ok(MachineTools::Host),
-            lacking => bail!("{why}; this host lacks {}", lacking.join(", ")),
-        },
-    }
-}
-
-/// The checkout whose tools can be fetched, else why there are none.
-fn fetching(checkout: Option<PathBuf>, host: &Path) -> Result<PathBuf, &'static str> {
-    let checkout =
-        checkout.ok_or("this is no checkout of Keelson, which would bring the programs that run images")?;
-    let can = host.join(APT).exists();
-    can.then_some(checkout).ok_or("without apt the programs that run images cannot be fetched")
-}
-
-/// Packages of the programs that a host does not have.
-fn lacking(host: &Path, on: Option<BackendKind>) -> Vec<&'static str> {
-    let qemu = HOST_QEMU.iter().filter(|_| on != Some(BackendKind::Nspawn));
-    let missing = HOST_PROGRAMS.iter().chain(qemu).filter(|(file, _)| !host.join(file).exists());
-    missing.map(|(_, package)| *package).collect()
 }
 
 /// Whether the kernel has the file system of `/usr`. One that could load it on demand is not asked.
@@ -244,7 +190,7 @@ pub fn forget(folder: &Path, used: &[&Path], runs: bool) -> anyhow::Result<()> {
 }
 
 fn kept_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let failed = || format!("can not list {}", folder.display());
+    let failed = || format!("cannot list {}", folder.display());
     let mut kept = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(failed)? {
         let entry = entry.with_context(failed)?;
@@ -269,18 +215,7 @@ fn keep_newest(folder: &Path, last: &Path) -> anyhow::Result<()> {
 
 fn remove_any(path: &Path) -> anyhow::Result<()> {
     let removed = if path.is_dir() { Ok(remove(path)?) } else { std::fs::remove_file(path) };
-    removed.with_context(|| format!("can not remove {}", path.display()))
-}
-
-/// The folder above this one that holds `os/packages`.
-pub fn checkout() -> anyhow::Result<PathBuf> {
-    find_checkout()?.context("this is no checkout of Keelson: no folder above it has os/packages")
-}
-
-/// The same, none where this is no checkout.
-pub fn find_checkout() -> anyhow::Result<Option<PathBuf>> {
-    let here = std::env::current_dir().context("current folder")?;
-    Ok(here.ancestors().find(|folder| folder.join("os/packages").is_file()).map(Path::to_path_buf))
+    removed.with_context(|| format!("cannot remove {}", path.display()))
 }
 
 #[cfg(test)]
@@ -344,30 +279,6 @@ mod tests {
         for file in [kept, usr, tree.join("usr")] {
             assert_eq!(std::fs::read_to_string(&file).unwrap(), "new", "{}", file.display());
         }
-    }
-
-    #[test]
-    fn a_host_without_a_checkout_is_told_what_it_lacks() {
-        let host = tempfile::tempdir().unwrap();
-        assert_eq!(lacking(host.path(), Some(BackendKind::Nspawn)), ["qemu-utils", "mtools", "e2fsprogs"]);
-        for (file, _) in HOST_PROGRAMS {
-            let path = host.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        }
-        assert!(lacking(host.path(), Some(BackendKind::Nspawn)).is_empty());
-        assert_eq!(lacking(host.path(), None), ["qemu-system-x86", "ovmf"]);
-    }
-
-    #[test]
-    fn a_host_without_apt_runs_images_with_its_own_programs() {
-        let host = tempfile::tempdir().unwrap();
-        let checkout = Some(PathBuf::from("/checkout"));
-        assert!(fetching(checkout.clone(), host.path()).unwrap_err().contains("without apt"));
-        std::fs::create_dir_all(host.path().join("usr/lib/apt")).unwrap();
-        std::fs::write(host.path().join(APT), "").unwrap();
-        assert_eq!(fetching(checkout.clone(), host.path()).ok(), checkout);
-        assert!(fetching(None, host.path()).unwrap_err().contains("no checkout"));
     }
 
     #[test]

@@ -24,8 +24,9 @@ use release::Version;
 use release_folder::latest_complete;
 use updater::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed};
 
+use crate::checkout::{checkout, find_checkout};
 use crate::context::Context;
-use crate::provide::{checkout, keep, keep_tree, mounts_erofs};
+use crate::provide::{keep, keep_tree, mounts_erofs};
 use crate::update_server::{FOLDER, Source};
 use crate::verbs::keys::place;
 
@@ -142,7 +143,7 @@ pub fn provide(
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<Option<Image>> {
     let named = wanted.server.cloned();
-    let Some(checkout) = crate::provide::find_checkout()? else {
+    let Some(checkout) = find_checkout()? else {
         return match named {
             // What disks are laid out by, and with, is the checkout's.
             Some(_) => checkout().map(|_| None),

@@ -76,7 +76,7 @@ impl Source {
                     Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                     Err(error) => {
-                        return Err(error).with_context(|| format!("can not read {}", file.display()));
+                        return Err(error).with_context(|| format!("cannot read {}", file.display()));
                     }
                 }
             }
@@ -89,7 +89,7 @@ impl Source {
 /// Notes in the server's folder what it is reached by.
 pub fn note_url(data: &Path, url: &ServerUrl) -> anyhow::Result<()> {
     let file = data.join(REACHED_BY);
-    std::fs::write(&file, format!("{url}\n")).with_context(|| format!("can not write {}", file.display()))
+    std::fs::write(&file, format!("{url}\n")).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Where to ask a server for updates that is reached by `url`.

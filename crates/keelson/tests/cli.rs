@@ -40,9 +40,9 @@ fn wrong_use_is_2_and_failure_is_1_with_one_error() {
     check(&["--cluster", "../x", "status"], 2, "is no cluster name");
     check(&["up", "--nodes", "0", "--image", "none"], 2, "error: 0 nodes are not possible: 1 to 232 are");
     check(&["up", "--memory", "64", "--image", "none"], 2, "64 MiB of memory are too little");
-    check(&["up", "--image", "none"], 1, "error: can not read the image manifest none: No such file");
+    check(&["up", "--image", "none"], 1, "error: cannot read the image manifest none: No such file");
     check(&["up", "--image", "none"], 1, "hint: ");
-    check(&["up", "--user-data", "none", "--image", "none"], 1, "can not read none");
+    check(&["up", "--user-data", "none", "--image", "none"], 1, "cannot read none");
     check(&["test", "no-such-scenario", "--image", "none"], 2, "there is no scenario no-such-scenario");
     check(&["test", "apart", "--on", "qemu", "--image", "none"], 2, "no such scenario is for this back end");
 }
@@ -126,7 +126,7 @@ fn output_that_nobody_reads_or_can_be_written_is_no_panic() {
         let output = run(words, full());
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
-        assert!(stderr.contains("error: can not write to stdout: No space left"), "{words:?}: {stderr}");
+        assert!(stderr.contains("error: cannot write to stdout: No space left"), "{words:?}: {stderr}");
     }
 }
 
@@ -137,7 +137,7 @@ fn a_scenario_that_needs_root_is_skipped_and_leaves_nothing_behind() {
     let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").unwrap();
     let at = |name: &str| folder.path().join(name);
     // Where another user can run it; copied by another process: a program that a fork of ours has open for
-    // writing can not be run.
+    // writing cannot be run.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_keelson")).arg(at("keelson")).status().unwrap();
     assert!(copied.success());
     std::fs::write(at("disk.raw"), "").unwrap();
@@ -241,7 +241,7 @@ fn user_data_is_judged_before_anything_boots() {
     for (text, error, said) in [
         (
             "#cloud-config\ncoreos:\n  etcd2: {discovery: 'https://discovery.etcd.io/<token>'}\n",
-            "can not read the image manifest none",
+            "cannot read the image manifest none",
             "user-data:3:11: warning: discovery URL still has a placeholder for its token",
         ),
         (

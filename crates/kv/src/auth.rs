@@ -247,7 +247,7 @@ impl Auth {
     }
 }
 
-/// The root role is there from the beginning and can not be changed.
+/// The root role is there from the beginning and cannot be changed.
 impl Default for Auth {
     fn default() -> Self {
         let root = Role { name: ROOT.to_owned(), permissions: everything() };

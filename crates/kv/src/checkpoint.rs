@@ -77,7 +77,7 @@ struct NodeRecord {
 
 impl Store {
     /// What a checkpoint has to write since the last call, or since the restore. The changes are handed out
-    /// once: who can not write them needs a `snapshot` next time.
+    /// once: who cannot write them needs a `snapshot` next time.
     pub fn take_changes(&mut self) -> Changes {
         let (changed, gone_nodes) = self.tree.take_changed();
         let (history, gone_history) = self.history.take_changed();

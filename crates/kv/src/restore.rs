@@ -45,7 +45,7 @@ struct Counters {
 pub enum RestoreError {
     #[error("state format {found} is not known here (this version writes {known})")]
     UnknownVersion { found: u8, known: u8 },
-    #[error("record {key} of {table:?} can not be read: {what}")]
+    #[error("record {key} of {table:?} cannot be read: {what}")]
     Malformed { table: Table, key: u64, what: &'static str },
     #[error("record {key} of {table:?} is missing")]
     Missing { table: Table, key: u64 },

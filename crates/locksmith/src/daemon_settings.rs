@@ -49,7 +49,7 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// # Errors
-/// A setting that can not be used.
+/// A setting that cannot be used.
 pub fn daemon(flags: &Given, environment: Environment<'_>) -> Result<Daemon, DaemonError> {
     let source = Source { flags, environment, prefix: "LOCKSMITHD" };
     let strategy = match source.variable("REBOOT_STRATEGY") {

@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Looks up a variable of the environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A setting that can not be used: where it stands, and why not.
+/// A setting that cannot be used: where it stands, and why not.
 #[derive(Debug, Error)]
 #[error("{place}: {cause}")]
 pub struct SettingError {
@@ -69,7 +69,7 @@ impl Source<'_> {
     /// A value that is read from its text.
     ///
     /// # Errors
-    /// It can not be read.
+    /// It cannot be read.
     pub fn read<T, E: fmt::Display>(
         &self,
         flag: &'static str,

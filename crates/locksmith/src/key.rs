@@ -20,7 +20,7 @@ pub struct Keys {
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeysError {
-    #[error("{0:?} can not be a part of a key")]
+    #[error("{0:?} cannot be a part of a key")]
     Dots(String),
     #[error("a name of {0} bytes is longer than {LONGEST_GROUP}")]
     TooLong(usize),
@@ -30,7 +30,7 @@ impl Keys {
     /// Those of `group`; the empty one is for machines that are in none.
     ///
     /// # Errors
-    /// The group's name can not be a part of a key.
+    /// The group's name cannot be a part of a key.
     pub fn of_group(group: &str) -> Result<Self, KeysError> {
         if group.len() > LONGEST_GROUP {
             return Err(KeysError::TooLong(group.len()));
@@ -65,7 +65,7 @@ mod tests {
         check("a/b+c%", "/coreos.com/updateengine/rebootlock/groups/a%2Fb%2Bc%25/semaphore");
         check("ü-_.~*", "/coreos.com/updateengine/rebootlock/groups/%C3%BC-_.~%2A/semaphore");
         check("...", "/coreos.com/updateengine/rebootlock/groups/.../semaphore");
-        check("..", "\"..\" can not be a part of a key");
+        check("..", "\"..\" cannot be a part of a key");
         check(&"x".repeat(1025), "a name of 1025 bytes is longer than 1024");
         assert!(Keys::of_group("db").unwrap().notes.ends_with("/groups/db/semaphore.meta"));
     }

@@ -39,7 +39,7 @@ pub enum LockError {
     HolderExists,
     #[error("holder does not exist")]
     NoSuchHolder,
-    #[error("the maximum can not be negative")]
+    #[error("the maximum cannot be negative")]
     NegativeMaximum,
     /// Only a value that somebody else wrote can get there.
     #[error("the numbers are out of range")]
@@ -209,7 +209,7 @@ mod tests {
         check(one, "max 3", "was 1", r#"{"semaphore":2,"max":3,"holders":["b"]}"#);
         check(FRESH, "max 3", "was 1", r#"{"semaphore":3,"max":3,"holders":null}"#);
         check(one, "max 0", "was 1", r#"{"semaphore":-1,"max":0,"holders":["b"]}"#);
-        check(one, "max -1", "the maximum can not be negative", one);
+        check(one, "max -1", "the maximum cannot be negative", one);
         let two = r#"{"semaphore":1,"max":2,"holders":["b"]}"#;
         check(two, "lock b", "holder exists", two);
         check(two, "lock a", "done", r#"{"semaphore":0,"max":2,"holders":["a","b"]}"#);

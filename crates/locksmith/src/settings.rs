@@ -75,7 +75,7 @@ impl std::fmt::Debug for User {
 /// What locksmithctl was told.
 ///
 /// # Errors
-/// A setting that can not be used.
+/// A setting that cannot be used.
 pub fn store(flags: &Given, environment: Environment<'_>) -> Result<Store, SettingError> {
     read_store(&Source { flags, environment, prefix: "LOCKSMITHCTL" })
 }
@@ -189,7 +189,7 @@ mod tests {
             &[("LOCKSMITHCTL_ETCD_KEYFILE", "k")],
             "$LOCKSMITHCTL_ETCD_KEYFILE: it needs -etcd-cafile too",
         );
-        check(&[], &[("LOCKSMITHCTL_GROUP", "..")], "$LOCKSMITHCTL_GROUP: \"..\" can not be a part of a key");
+        check(&[], &[("LOCKSMITHCTL_GROUP", "..")], "$LOCKSMITHCTL_GROUP: \"..\" cannot be a part of a key");
         check(
             &["-endpoint", "a,,b"],
             &[],

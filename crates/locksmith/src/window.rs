@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// `expect` is `open`, or how long till it opens.
+    /// `expect` is `open`, or how long until it opens.
     fn check(zone: &str, window: (&str, &str), now: &str, expect: &str) {
         let (start, length) = window;
         let window = Window::parse(start, length).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Till an etcd begins to answer, and for all attempts of one request.
+/// Until an etcd begins to answer, and for all attempts of one request.
 pub const ETCD_REQUEST: Duration = Duration::from_secs(5);
 pub const ETCD_TOTAL: Duration = Duration::from_secs(15);
 

@@ -1,8 +1,8 @@
 //! Whether guests run on KVM here: found out by booting one, not by looking at `/dev/kvm`.
 //!
 //! The probe guest is the firmware itself: a working KVM shows its boot manager within a second. Some
-//! nested hosts open `/dev/kvm` and then fail (a model specific register that can not be set, an
-//! instruction that can not be emulated); there machines are emulated. The verdict is kept per boot of the
+//! nested hosts open `/dev/kvm` and then fail (a model specific register that cannot be set, an
+//! instruction that cannot be emulated); there machines are emulated. The verdict is kept per boot of the
 //! host.
 
 use std::fs::File;
@@ -50,7 +50,7 @@ pub fn decide(tools: &Tools, folder: &Path) -> Result<Acceleration, BackendError
     }
     let acceleration = match File::options().read(true).write(true).open("/dev/kvm") {
         Ok(_) => probe(tools, folder)?,
-        Err(error) => Acceleration::Tcg { why: format!("/dev/kvm can not be opened: {error}") },
+        Err(error) => Acceleration::Tcg { why: format!("/dev/kvm cannot be opened: {error}") },
     };
     let verdict = Verdict { boot_id: boot_id.trim().to_owned(), acceleration };
     let text = serde_json::to_vec(&verdict).map_err(|error| made(&cache, error.into()))?;

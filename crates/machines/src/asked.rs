@@ -97,7 +97,7 @@ impl Cluster {
         }
         (!running.is_empty()).then(|| {
             let names = running.join(", ");
-            format!("{names} can not have {wanted} while running (keelson down, then keelson up with the same flags)")
+            format!("{names} cannot have {wanted} while running (keelson down, then keelson up with the same flags)")
         })
     }
 }
@@ -167,14 +167,13 @@ mod tests {
         let same = Asked { nodes: Some(2), memory_mib: Some(1024), cpus: Some(2), ..Asked::default() };
         assert_eq!(check(same, &[]), before);
         let after =
-            check(Asked { memory_mib: Some(2048), ..Asked::default() }, &["core-02 can not have 2048 MiB"]);
+            check(Asked { memory_mib: Some(2048), ..Asked::default() }, &["core-02 cannot have 2048 MiB"]);
         assert_eq!((after.nodes[0].memory_mib, after.nodes[1].memory_mib), (2048, 1024));
-        let after =
-            check(Asked { cpus: Some(1), ..Asked::default() }, &["core-02 can not have 1 processors"]);
+        let after = check(Asked { cpus: Some(1), ..Asked::default() }, &["core-02 cannot have 1 processors"]);
         assert_eq!((after.nodes[0].cpus, after.nodes[1].cpus), (1, 2));
         let ports = Some(vec![Forward { host: 8080, guest: 80 }]);
         let after =
-            check(Asked { forwards: ports, ..Asked::default() }, &["core-02 can not have the forwarded"]);
+            check(Asked { forwards: ports, ..Asked::default() }, &["core-02 cannot have the forwarded"]);
         assert_eq!((after.nodes[0].forwards[0].host, after.nodes[1].forwards.len()), (8080, 0));
         let fw_cfg = Asked { datasource: Some(Datasource::FwCfg), ..Asked::default() };
         assert_eq!(check(fw_cfg.clone(), &["by config-drive while any runs (keelson down"]), before);

@@ -59,13 +59,13 @@ pub trait Backend: Send + Sync {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    #[error("can not make {path}")]
+    #[error("cannot make {path}")]
     Make { path: PathBuf, source: io::Error },
     #[error("{program} failed: {said}")]
     Tool { program: &'static str, said: String },
-    #[error("the tools tree can not be used")]
+    #[error("the tools tree cannot be used")]
     Tools(#[from] sandbox::SandboxError),
-    #[error("{0} can not be run")]
+    #[error("{0} cannot be run")]
     Run(&'static str, #[source] io::Error),
     #[error("port {port} of 127.0.0.1 is in use, and {node} shall have it")]
     Port { port: u16, node: String, source: io::Error },
@@ -81,7 +81,7 @@ pub enum BackendError {
     Root,
     #[error("{program} ended at once: {said} (all of it: {log})")]
     Ended { program: &'static str, said: String, log: PathBuf },
-    #[error("the node's control group can not be removed")]
+    #[error("the node's control group cannot be removed")]
     Group { source: io::Error },
     #[error("a container has no disk of its own that could fail")]
     NoDisk,

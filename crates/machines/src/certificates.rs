@@ -100,6 +100,6 @@ pub fn keep(root: &Path, issued: &[(&str, String)]) -> Result<(), CertificatesEr
 pub enum CertificatesError {
     #[error("the cluster's certificate authority")]
     Authority(#[from] AuthorityError),
-    #[error("can not write {path}")]
+    #[error("cannot write {path}")]
     Write { path: PathBuf, source: std::io::Error },
 }

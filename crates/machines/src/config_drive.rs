@@ -21,7 +21,7 @@ pub const FOLDER: &str = "openstack/latest";
 pub enum DriveError {
     #[error("user-data has {has} bytes; {max} are the most", max = limits::USER_DATA_MAX)]
     Large { has: usize },
-    #[error("can not write the config drive {path}")]
+    #[error("cannot write the config drive {path}")]
     Write { path: PathBuf, source: io::Error },
 }
 

@@ -97,7 +97,7 @@ fn mounts(cluster: &Cluster) -> String {
     let mut lines = String::new();
     for (index, folder) in cluster.shared.iter().enumerate() {
         let (tag, guest) = (share_tag(index), &folder.guest);
-        // invariant: writing to a String can not fail.
+        // invariant: writing to a String cannot fail.
         writeln!(lines, "{tag} {guest} 9p {SHARE_OPTIONS} 0 0").unwrap_or_default();
     }
     lines

@@ -19,7 +19,7 @@ pub struct Image {
     /// Sparse raw disk image (GPT, boots with OVMF). Node disks are overlays over it, so a file that a
     /// node was made from must never change; a new build is a new file.
     pub raw: PathBuf,
-    /// Unpacked `/usr`, or a folder that holds it as `usr`, with the same content, for nspawn on hosts that can not mount erofs.
+    /// Unpacked `/usr`, or a folder that holds it as `usr`, with the same content, for nspawn on hosts that cannot mount erofs.
     pub usr_tree: PathBuf,
     pub usr_erofs: PathBuf,
     /// The locked tools tree (`usr/bin/qemu-system-x86_64`, `usr/share/OVMF/...`).
@@ -28,7 +28,7 @@ pub struct Image {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    #[error("can not read the image manifest {path}")]
+    #[error("cannot read the image manifest {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path} is no image manifest")]
     Format { path: PathBuf, source: serde_json::Error },

@@ -5,11 +5,11 @@ use std::process::Command;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("can not run ssh-keygen (package openssh-client)")]
+    #[error("cannot run ssh-keygen (package openssh-client)")]
     Run(#[source] std::io::Error),
     #[error("ssh-keygen could not make {path}: {said}")]
     Failed { path: PathBuf, said: String },
-    #[error("can not read the public key {path}")]
+    #[error("cannot read the public key {path}")]
     Read { path: PathBuf, source: std::io::Error },
 }
 

@@ -41,7 +41,7 @@ struct Answer {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LanError {
-    #[error("can not open the socket {path}")]
+    #[error("cannot open the socket {path}")]
     Listen { path: PathBuf, source: io::Error },
     #[error("the LAN's switch does not answer on {path}")]
     Control { path: PathBuf, source: io::Error },
@@ -113,7 +113,7 @@ fn locked(state: &Shared) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs the switch of `folder` for ever.
+/// Runs the switch of `folder` forever.
 pub fn serve(folder: &Path) -> Result<std::convert::Infallible, LanError> {
     let path = folder.join(CONTROL);
     let failed = |source| LanError::Listen { path: path.clone(), source };

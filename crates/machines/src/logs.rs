@@ -1,6 +1,6 @@
 //! The logs of machines, which nothing else bounds: consoles, and what background processes say.
 //!
-//! Writers append and keep a log open for as long as they run, so that it can not be cut. What is left out is made a
+//! Writers append and keep a log open for as long as they run, so that it cannot be cut. What is left out is made a
 //! hole instead: places in the log stay what they were, and it takes no room. Kept are the end, and the beginning of
 //! the last boots, where it is told why one failed.
 

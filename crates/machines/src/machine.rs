@@ -24,7 +24,7 @@ pub enum WordError {
     Never { node: String, command: String, limit: Duration, code: i32, output: String },
     #[error("{node}: unit {unit} is {state}")]
     Unit { node: String, unit: String, state: String },
-    #[error("can not write {path}")]
+    #[error("cannot write {path}")]
     Write { path: std::path::PathBuf, source: std::io::Error },
     #[error("{node}")]
     Ssh { node: String, source: RunError },

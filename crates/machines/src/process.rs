@@ -27,9 +27,9 @@ pub struct Process {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    #[error("can not start {program}")]
+    #[error("cannot start {program}")]
     Spawn { program: String, source: io::Error },
-    #[error("can not write its log {path}")]
+    #[error("cannot write its log {path}")]
     Log { path: PathBuf, source: io::Error },
     #[error("{program} ended at once; {log} says: {said}")]
     Ended { program: String, log: PathBuf, said: String },

@@ -54,7 +54,7 @@ pub enum ReadyError {
     Ended,
     #[error("interrupted")]
     Interrupted,
-    #[error("can not watch {path}")]
+    #[error("cannot watch {path}")]
     Watch { path: PathBuf, source: std::io::Error },
 }
 

@@ -22,7 +22,7 @@ pub fn socket(folder: &Path, node: &str) -> PathBuf {
     folder.join(format!("{node}.events"))
 }
 
-/// Notes the resets of one machine in its readiness file, for ever.
+/// Notes the resets of one machine in its readiness file, forever.
 pub fn follow(listener: &UnixListener, ready: &Path) {
     while let Ok((stream, _)) = listener.accept() {
         let ready = ready.to_path_buf();

@@ -109,7 +109,7 @@ impl Site {
         cluster.grow(wish);
         let mut site = Self::with(layout, lock, cluster, background, cancel)?;
         site.ignored = ignored;
-        // Nothing is written down for an image whose machines can not be started here.
+        // Nothing is written down for an image whose machines cannot be started here.
         site.acceleration()?;
         site.layout.save(&site.state())?;
         Ok(site)
@@ -163,7 +163,7 @@ impl Site {
     /// Whether machines run without KVM; nspawn's containers are no machines of their own.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
-        // Who can not tell has no machine to reset.
+        // Who cannot tell has no machine to reset.
         self.acceleration().is_ok_and(|found| matches!(found, Some(Acceleration::Tcg { .. })))
     }
 

@@ -41,7 +41,7 @@ pub struct Output {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("ssh can not be run (package openssh-client)")]
+    #[error("ssh cannot be run (package openssh-client)")]
     Spawn(#[source] io::Error),
     #[error("ssh broke off")]
     Io(#[source] io::Error),

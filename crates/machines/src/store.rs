@@ -36,9 +36,9 @@ pub enum StoreError {
     #[error("the path {path} of a socket has {length} bytes; unix allows {max}. A shorter --state-dir helps",
         max = limits::SOCKET_PATH_MAX)]
     LongPath { path: PathBuf, length: usize },
-    #[error("can not read {path}")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("can not write {path}")]
+    #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is damaged; `keelson destroy` removes the cluster")]
     Damaged { path: PathBuf, source: serde_json::Error },

@@ -150,9 +150,9 @@ pub enum WishError {
     Memory(u32),
     #[error("a node needs 1 to 64 processors, not {0}")]
     Cpus(u32),
-    #[error("{0:?} can not begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
+    #[error("{0:?} cannot begin a node's name: letters, digits and - only, a letter first, at most {max}", max = limits::NAME_PREFIX_MAX)]
     Prefix(String),
-    #[error("{0:?} can not be where a shared folder stands: an absolute path of plain words is needed")]
+    #[error("{0:?} cannot be where a shared folder stands: an absolute path of plain words is needed")]
     Guest(String),
     #[error("host ports {0} and {1} meet: each of {2} nodes has the port of the one before it plus 1")]
     PortsMeet(u16, u16, usize),
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_that_can_not_be_met_says_which_part() {
+    fn a_wish_that_cannot_be_met_says_which_part() {
         let check = |wish: Wish, expect| assert_eq!(wish.check(), expect);
         check(Wish::default(), Ok(()));
         check(Wish { nodes: 0, ..Wish::default() }, Err(WishError::Nodes(0)));

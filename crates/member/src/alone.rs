@@ -28,7 +28,7 @@ pub fn wish(data_dir: &Path) -> io::Result<()> {
 }
 
 /// Asks the next start for it, in another cluster than the former one: members that are not as lost as was
-/// believed can not come back into it.
+/// believed cannot come back into it.
 pub fn leave(data_dir: &Path, former: &Identity) -> Result<Identity, IdentityError> {
     wish(data_dir).map_err(|error| IdentityError::Io(data_dir.join(WISH), error))?;
     identity::renew_cluster(data_dir, former)

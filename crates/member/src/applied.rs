@@ -29,7 +29,7 @@ pub struct Watcher {
     pub once: bool,
 }
 
-/// parking_lot's lock lets a waiting writer go before readers that come later: readers can not
+/// parking_lot's lock lets a waiting writer go before readers that come later: readers cannot
 /// starve the applier.
 pub struct Applied {
     inner: RwLock<Inner>,
@@ -45,7 +45,7 @@ pub struct Applied {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("log entry {index} holds a command that this version can not read")]
+#[error("log entry {index} holds a command that this version cannot read")]
 pub struct UnreadableCommand {
     pub index: u64,
     #[source]

@@ -203,7 +203,7 @@ impl Checkpoint {
         }
         self.put_meta(&mut txn, sum, meta)?;
         txn.commit().map_err(|error| self.failed(error))?;
-        // A copier that was killed would keep pages from being used again for ever.
+        // A copier that was killed would keep pages from being used again forever.
         self.env.clear_stale_readers().map(drop).map_err(|error| self.failed(error))
     }
 
@@ -288,7 +288,7 @@ pub fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
-/// The checksums of all records added up, spread so that one can not stand for another two.
+/// The checksums of all records added up, spread so that one cannot stand for another two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 

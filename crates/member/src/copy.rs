@@ -88,7 +88,7 @@ pub enum CopyError {
     State(#[from] CheckpointError),
     #[error("log entry {0} is no entry of this version")]
     Entry(u64, #[source] DecodeError),
-    #[error("log entry {0} holds a command that this version can not read")]
+    #[error("log entry {0} holds a command that this version cannot read")]
     Command(u64, #[source] kv::DecodeError),
     #[error("the state on the disk is that after log entry {has}, and cannot be that after entry {wanted}")]
     Beyond { has: u64, wanted: u64 },

@@ -89,7 +89,7 @@ fn read_twice<T>(
         }
     };
     let written = write(&value);
-    let Ok(again) = read(written.clone()) else { panic!("what was written can not be read") };
+    let Ok(again) = read(written.clone()) else { panic!("what was written cannot be read") };
     assert_eq!(write(&again), written, "it does not come back as itself");
     Some(value)
 }

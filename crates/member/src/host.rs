@@ -184,7 +184,7 @@ impl Conversation for MemberConversation {
             },
             message::SNAPSHOT_CHUNK => match &self.receiving {
                 Some(receiving) => receiving.write(move |replacement| {
-                    let mut replacement = replacement.ok_or("the snapshot can not be written")?;
+                    let mut replacement = replacement.ok_or("the snapshot cannot be written")?;
                     replacement.add(contents).map_err(text)?;
                     Ok(replacement)
                 }),
@@ -256,13 +256,13 @@ impl MemberConversation {
             accepted.lock().settle(leader, id, taken);
             Ok::<_, String>(taken)
         };
-        // Not a part of the conversation: one that broke off would leave the batch on its way for ever, and its origin
+        // Not a part of the conversation: one that broke off would leave the batch on its way forever, and its origin
         // could bring nothing more into the log.
         let taking = tokio::spawn(taking);
         Box::pin(async move {
             match taking.await.map_err(text)?? {
                 Taken::Appended => Ok(Bytes::new()),
-                Taken::Refused => Err("the leader can not take the batch now".to_owned()),
+                Taken::Refused => Err("the leader cannot take the batch now".to_owned()),
             }
         })
     }

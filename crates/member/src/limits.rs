@@ -47,7 +47,7 @@ pub const PROPOSE_TIME: Duration = Duration::from_secs(1);
 pub const SLOW_LINK: Duration = Duration::from_micros(250);
 /// The same as [`PROPOSE_TIME`] for the question up to where a quorum read must see.
 pub const READ_INDEX_TIME: Duration = Duration::from_secs(1);
-/// A leader that can not take a batch now, or not say up to where a read must see, is asked again after this long.
+/// A leader that cannot take a batch now, or not say up to where a read must see, is asked again after this long.
 pub const ASK_AGAIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// A flush of the log that takes longer is told of: all writes wait for it.

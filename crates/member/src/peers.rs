@@ -296,7 +296,7 @@ impl Peers {
             }
             Ok(false) => refused(Refused::OtherDisk),
             Err(error) => {
-                tracing::error!(%error, "what disk a peer has can not be written down");
+                tracing::error!(%error, "what disk a peer has cannot be written down");
                 refused(Refused::Unknown)
             }
         }

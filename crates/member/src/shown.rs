@@ -102,7 +102,7 @@ impl Shown {
         // What stands there is too old now. Without it, nothing is taken for certain.
         self.notes = false;
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::error!(%error, "what this member has shown can not be forgotten");
+            tracing::error!(%error, "what this member has shown cannot be forgotten");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One open watch. It must never skip an event: where it can not go on, it ends.
+//! One open watch. It must never skip an event: where it cannot go on, it ends.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -45,15 +45,15 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let flags = Flags::parse_from(words);
     if let Some(program) = of_platform(&flags.root) {
         let error = Command::new(&program).arg(&flags.file).exec();
-        return Err(error).with_context(|| format!("can not run {}", program.display()));
+        return Err(error).with_context(|| format!("cannot run {}", program.display()));
     }
-    let names = hosts::write(&flags.root).context("can not write the given names to /etc/hosts")?;
+    let names = hosts::write(&flags.root).context("cannot write the given names to /etc/hosts")?;
     if !names.is_empty() {
         eprintln!("{} written to /etc/hosts", names.join(", "));
     }
     let limit = Duration::from_secs(flags.timeout);
     let settled = address::wait(limit, || Network::observe(&flags.root).settled())
-        .context("can not follow the changes of the network")?;
+        .context("cannot follow the changes of the network")?;
     let Some(found) = settled.or_else(|| Network::observe(&flags.root).best()) else {
         eprintln!(
             "no address after {} s: neither a LAN nor a default route; nothing is written",
@@ -64,7 +64,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let path = flags.root.at(&flags.file);
     let address = found.address.to_string();
     let changed = merge_file(&path, |before| merge(before, &address))
-        .with_context(|| format!("can not write {}", flags.file.display()))?;
+        .with_context(|| format!("cannot write {}", flags.file.display()))?;
     let deed = if changed { "written to" } else { "already in" };
     eprintln!("{address} of {} ({}) {deed} {}", found.interface, found.by, flags.file.display());
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ const HOSTS: &str = "/etc/hosts";
 /// Writes what is missing; returns the names that were written. A machine without the credential has none.
 ///
 /// # Errors
-/// A file that is there can not be read or replaced, or is no text.
+/// A file that is there cannot be read or replaced, or is no text.
 pub fn write(root: &Root) -> io::Result<Vec<String>> {
     let given = match std::fs::read_to_string(root.at(CREDENTIAL)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -12,7 +12,7 @@ const NEW_MODE: u32 = 0o644;
 /// Replaces the file by what `merge` makes of it; a missing one counts as empty. False when nothing changes.
 ///
 /// # Errors
-/// The file can not be read or replaced, or is no UTF-8 text.
+/// The file cannot be read or replaced, or is no UTF-8 text.
 pub fn merge_file(path: &Path, merge: impl FnOnce(&str) -> String) -> io::Result<bool> {
     let (before, mode) = match fs::read(path) {
         Ok(bytes) => (bytes, fs::metadata(path)?.permissions().mode() & 0o7777),

@@ -11,7 +11,7 @@ pub fn value(root: &Root, key: &str) -> Option<String> {
     let text = match fs::read_to_string(root.at(OS_RELEASE)) {
         Ok(text) => text,
         Err(error) => {
-            eprintln!("can not read {OS_RELEASE}: {error}");
+            eprintln!("cannot read {OS_RELEASE}: {error}");
             return None;
         }
     };

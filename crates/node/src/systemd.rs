@@ -66,7 +66,7 @@ pub trait Unit {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    #[error("can not start the runtime")]
+    #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
     #[error("systemd does not answer on the bus")]
     Bus(#[from] zbus::Error),

@@ -67,7 +67,7 @@ fn the_platforms_own_program_goes_first() {
     check(&call(), 0, "nothing is written");
     fs::set_permissions(machine.root().join(path), fs::Permissions::from_mode(0o755)).unwrap();
     check(&call(), 3, "platform: /etc/environment\n");
-    // It may be ours by another name, which must not start itself for ever.
+    // It may be ours by another name, which must not start itself forever.
     fs::remove_file(machine.root().join(path)).unwrap();
     symlink(env!("CARGO_BIN_EXE_node"), machine.root().join(path)).unwrap();
     check(&call(), 0, "nothing is written");
@@ -91,7 +91,7 @@ fn a_reset_is_not_asked_for_unconfirmed() {
     assert!(machine.root().join(variable).exists());
 }
 
-/// The lock would stay with an id that does not come back, and a machine whose id stays would be drained for ever.
+/// The lock would stay with an id that does not come back, and a machine whose id stays would be drained forever.
 #[test]
 fn a_machine_that_may_hold_the_reboot_lock_or_is_drained_is_not_reset_unasked() {
     for (marker, content, hint) in [
@@ -106,7 +106,7 @@ fn a_machine_that_may_hold_the_reboot_lock_or_is_drained_is_not_reset_unasked() 
 }
 
 #[test]
-fn a_container_can_not_be_reset() {
+fn a_container_cannot_be_reset() {
     let machine = Machine::new(&[("run/systemd/container", "systemd-nspawn\n")]);
     check(&machine.call("keelson-reset", &["--yes"]), 1, "hint: on its host, `cargo keelson destroy`");
     check(&Machine::new(&[]).call("keelson-reset", &["--yes"]), 1, "no EFI variables");
@@ -133,7 +133,7 @@ fn names_choose_the_face() {
     check(&machine.call("keelson-etc", &["nonsense"]), 2, "nonsense");
 }
 
-/// A program that the image does not link can not be called there.
+/// A program that the image does not link cannot be called there.
 #[test]
 fn the_image_links_every_name() {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../os/programs.toml");
@@ -153,11 +153,11 @@ fn ready_without_a_bus_says_what_is_missing() {
     symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
     let socket = format!("unix:path={}", machine.root().join("absent").display());
     let output = Command::new(link).env("DBUS_SYSTEM_BUS_ADDRESS", socket).output().unwrap();
-    check(&output, 1, "error: can not reach the system bus: ");
+    check(&output, 1, "error: cannot reach the system bus: ");
 }
 
 #[test]
-fn a_machine_that_can_not_be_asked_is_not_healthy() {
+fn a_machine_that_cannot_be_asked_is_not_healthy() {
     let machine = Machine::new(&[
         ("proc/sys/kernel/random/boot_id", "ab-cd\n"),
         ("usr/lib/os-release", "ID=keelson\nVERSION_ID=1.2.3\n"),

@@ -2,7 +2,7 @@
 //! text and as values (contract update.md 1.1-1.3).
 //!
 //! It must never decide what is offered or taken, read a clock or open anything. Reading ignores what it does not
-//! know and takes no DTD; a value that is there and can not be read is an error with its place.
+//! know and takes no DTD; a value that is there and cannot be read is an error with its place.
 
 mod app_id;
 mod code;

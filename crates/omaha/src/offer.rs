@@ -69,7 +69,7 @@ impl Refusal {
 
 impl Response {
     /// # Errors
-    /// The server refused, or offers something that can not be taken: see [`Refusal`].
+    /// The server refused, or offers something that cannot be taken: see [`Refusal`].
     pub fn answer(&self) -> Result<Answer<'_>, Refusal> {
         let mut checks = self.apps.iter().filter_map(|app| Some((app, app.update_check.as_ref()?)));
         let (app, check) = checks.next().ok_or(Refusal::NoCheck)?;

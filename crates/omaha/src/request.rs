@@ -98,7 +98,7 @@ impl Event {
 
 impl Request {
     /// # Errors
-    /// It is no request of protocol 3.0, larger than 64 KiB, or a value in it can not be read.
+    /// It is no request of protocol 3.0, larger than 64 KiB, or a value in it cannot be read.
     pub fn read(text: &[u8]) -> Result<Self, ReadError> {
         document(text, REQUEST_BYTES, "request", |request| {
             check_protocol(request)?;

@@ -184,7 +184,7 @@ impl ReadError {
 
 impl Response {
     /// # Errors
-    /// It is no answer of protocol 3.0, larger than 1 MiB, or a value in it can not be read.
+    /// It is no answer of protocol 3.0, larger than 1 MiB, or a value in it cannot be read.
     pub fn read(text: &[u8]) -> Result<Self, ReadError> {
         document(text, RESPONSE_BYTES, "response", |response| {
             check_protocol(response)?;

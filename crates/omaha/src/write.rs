@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 pub(crate) const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// ` name="value"`. What XML can not carry becomes U+FFFD; white space is kept from being normalised.
+/// ` name="value"`. What XML cannot carry becomes U+FFFD; white space is kept from being normalised.
 pub(crate) fn attribute(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);

@@ -204,7 +204,7 @@ fn a_machine_takes_the_first_of_everything() {
 }
 
 #[test]
-fn an_offer_that_can_not_be_taken_says_what_it_lacks() {
+fn an_offer_that_cannot_be_taken_says_what_it_lacks() {
     let refused = |from: &str, to: &str| {
         let text = UPDATE.replacen(from, to, 1);
         assert_ne!(text, UPDATE, "{from}");

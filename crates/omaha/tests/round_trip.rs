@@ -130,7 +130,7 @@ proptest! {
         prop_assert_eq!(Response::read(response.write().as_bytes()), Ok(response));
     }
 
-    /// What XML can not carry is replaced, never written.
+    /// What XML cannot carry is replaced, never written.
     #[test]
     fn any_text_gives_xml(text in any::<String>()) {
         let app = App { app_id: text.clone(), track: "\0\u{ffff}".into(), ..App::default() };

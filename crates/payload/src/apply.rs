@@ -76,17 +76,17 @@ pub enum ApplyError {
     #[error("{role} has {needed} bytes and does not fit its place of {capacity}")]
     TooSmall { role: String, needed: u64, capacity: u64 },
     /// Worth another try.
-    #[error("can not fetch {role} at byte {offset}")]
+    #[error("cannot fetch {role} at byte {offset}")]
     Transfer { role: String, offset: u64, source: TransferError },
     /// What came is not what was signed. Another try may come by another way.
     #[error("what came for {role} at byte {offset} is not what was signed")]
     WrongHash { role: String, offset: u64 },
     /// Only a full payload helps.
     #[error(
-        "{role} can not be made of what is installed: that is damaged, or another version, near byte {offset}"
+        "{role} cannot be made of what is installed: that is damaged, or another version, near byte {offset}"
     )]
     OldDamaged { role: String, offset: u64 },
-    #[error("can not write {role} at byte {offset}")]
+    #[error("cannot write {role} at byte {offset}")]
     Write { role: String, offset: u64, source: io::Error },
     #[error("cancelled")]
     Cancelled,
@@ -179,7 +179,7 @@ fn check(index: &Index, parts: &[Part<'_>], has_full: bool) -> Result<(), ApplyE
     Ok(())
 }
 
-/// Whether the target has this segment. What can not be read is not there.
+/// Whether the target has this segment. What cannot be read is not there.
 fn holds(target: &dyn Target, segment: &Segment, buffer: &mut [u8]) -> bool {
     target.read_at(buffer, segment.offset).is_ok() && Digest::of(buffer) == segment.sha256
 }

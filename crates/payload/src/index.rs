@@ -92,7 +92,7 @@ pub struct OldRange {
 pub enum IndexError {
     #[error("the index has {0} bytes, more than {MAX_INDEX_BYTES}")]
     TooLong(usize),
-    #[error("the index can not be read")]
+    #[error("the index cannot be read")]
     Syntax(#[source] serde_json::Error),
     #[error("the index is of schema {0}; this version reads {SCHEMA}")]
     Schema(u32),
@@ -127,7 +127,7 @@ impl Index {
 
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // invariant: numbers, strings and lists, no maps with other keys: nothing that can not be written.
+        // invariant: numbers, strings and lists, no maps with other keys: nothing that cannot be written.
         serde_json::to_vec(self).unwrap_or_default()
     }
 

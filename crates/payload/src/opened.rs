@@ -12,7 +12,7 @@ use release::Digest;
 const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
-#[error("can not read {path}")]
+#[error("cannot read {path}")]
 pub struct ReadError {
     pub path: PathBuf,
     pub source: io::Error,

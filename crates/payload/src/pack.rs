@@ -87,7 +87,7 @@ pub enum PackError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error("can not pack {role} at byte {offset}")]
+    #[error("cannot pack {role} at byte {offset}")]
     Frame { role: String, offset: u64, source: FrameError },
     #[error("{role} at byte {offset} does not unpack to what was packed: a defect, or damaged memory")]
     Unsound { role: String, offset: u64 },

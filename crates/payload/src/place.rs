@@ -176,7 +176,7 @@ impl FromDisk {
     fn fill(&mut self) -> io::Result<()> {
         let room = &mut self.buffer[self.begin..self.begin + DIRECT_BYTES];
         let read = match self.file.read(room) {
-            // A file that ends between two sectors, or one that says only now that it can not.
+            // A file that ends between two sectors, or one that says only now that it cannot.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 let flags = fcntl_getfl(&self.file)?;
                 fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;

@@ -21,7 +21,7 @@ const PIECES: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    #[error("can not read {role} back, from byte {offset} on")]
+    #[error("cannot read {role} back, from byte {offset} on")]
     Read { role: String, offset: u64, source: io::Error },
     #[error("what is read back of {role} is not what was written: its SHA-256 is {got}, not {wanted}")]
     WrongHash { role: String, wanted: Digest, got: Digest },

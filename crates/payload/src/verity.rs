@@ -46,9 +46,9 @@ pub enum VerityError {
     Blocks(u64),
     #[error("{needed} bytes of hashes do not fit {capacity}")]
     TooSmall { needed: u64, capacity: u64 },
-    #[error("can not write the hashes")]
+    #[error("cannot write the hashes")]
     Write(#[source] io::Error),
-    #[error("can not read the hashes back")]
+    #[error("cannot read the hashes back")]
     Read(#[source] io::Error),
     #[error("the hashes that are read back differ from what was written, at byte {0}")]
     Differs(u64),

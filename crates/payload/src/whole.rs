@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FILE_MODE: u32 = 0o644;
 
 #[derive(Debug, thiserror::Error)]
-#[error("can not write {path}")]
+#[error("cannot write {path}")]
 pub struct WriteError {
     pub path: PathBuf,
     pub source: io::Error,

@@ -87,7 +87,7 @@ fn frames_that_give_something_else_are_refused() {
     let disk = empty();
     once(&made.index, &mut Blob::of(&made), &disk).unwrap();
     assert!(disk.seen()[..5000] == content);
-    // Frames without end can not be said at all.
+    // Frames without end cannot be said at all.
     assert!(forged(&vec![0; 20_000], 5000, Digest::of(&content)).is_none());
     assert!(forged(b"", 5000, Digest::of(&content)).is_none());
 }

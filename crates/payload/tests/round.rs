@@ -157,7 +157,7 @@ fn what_a_killed_run_left_is_no_payload_and_in_nobody_s_way() {
 }
 
 #[test]
-fn what_can_not_be_packed_is_refused() {
+fn what_cannot_be_packed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (image, empty) = (kit::file(folder.path(), "a", &[1; 9000]), kit::file(folder.path(), "b", &[]));
     let usr = Input { role: "usr", path: &image };

@@ -108,7 +108,7 @@ fn a_second_process_or_handle_is_told() {
     assert!(open(folder.path(), 0).is_ok());
 }
 
-/// What the killed process runs: appends and flushes for ever, and prints what is acknowledged.
+/// What the killed process runs: appends and flushes forever, and prints what is acknowledged.
 #[test]
 #[ignore = "started by a_killed_process_loses_nothing_that_it_acknowledged"]
 fn child_that_appends_until_it_is_killed() {

@@ -29,7 +29,7 @@ pub enum SetsError {
     None(PathBuf),
     #[error("{path}")]
     Metadata { path: PathBuf, source: MetadataError },
-    #[error("the set of keys can not be")]
+    #[error("the set of keys cannot be")]
     New(#[from] MetadataError),
     #[error("{path}")]
     Key { path: PathBuf, source: KeyTextError },
@@ -102,7 +102,7 @@ fn wanted(of: &KeySet, found: &[FileName]) -> Option<String> {
 /// of the public keys in `folder/release` and `folder/channel`. Times are in seconds since 1970.
 ///
 /// # Errors
-/// Any of it is there already, or can not be written.
+/// Any of it is there already, or cannot be written.
 pub fn begin(folder: &Path, issued: u64, expires: u64) -> Result<Standing, SetsError> {
     let path = folder.join(files::keys(1));
     if path.exists() {
@@ -287,7 +287,7 @@ fn add(path: &Path, before: &Standing, one: &str) -> Result<Standing, SetsError>
 /// All sets in the folder, from the first that is there on, without a gap.
 ///
 /// # Errors
-/// One can not be read.
+/// One cannot be read.
 pub fn sets(folder: &Path) -> Result<Vec<SignedSet>, SetsError> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let name = |entry: fs::DirEntry| files::epoch_of(&entry.file_name().to_string_lossy());
@@ -310,7 +310,7 @@ pub fn sets(folder: &Path) -> Result<Vec<SignedSet>, SetsError> {
 /// The newest set in the folder, and how it stands.
 ///
 /// # Errors
-/// There is none, or it can not be read.
+/// There is none, or it cannot be read.
 pub fn latest(folder: &Path) -> Result<Standing, SetsError> {
     let last = sets(folder)?.pop().ok_or_else(|| SetsError::None(folder.to_owned()))?;
     standing(&folder.join(files::keys(last.epoch)))
@@ -319,7 +319,7 @@ pub fn latest(folder: &Path) -> Result<Standing, SetsError> {
 /// The newest set in the folder that machines take; none where there is none.
 ///
 /// # Errors
-/// One can not be read.
+/// One cannot be read.
 pub fn latest_complete(folder: &Path) -> Result<Option<KeySet>, SetsError> {
     let mut latest = None;
     for SignedSet { epoch, .. } in sets(folder)? {
@@ -335,7 +335,7 @@ pub fn latest_complete(folder: &Path) -> Result<Option<KeySet>, SetsError> {
 /// Puts the sets of one folder, as far as they are signed, into another one, as beside a release; their names there.
 ///
 /// # Errors
-/// One can not be read or written.
+/// One cannot be read or written.
 pub fn copy(from: &Path, to: &Path) -> Result<Vec<String>, SetsError> {
     let mut names = Vec::new();
     for SignedSet { epoch, bytes, signatures } in sets(from)? {

@@ -76,7 +76,7 @@ pub enum MakeError {
     OldSignature { folder: PathBuf, source: SignatureError },
     #[error("the older release in {folder} is damaged: {what}")]
     OldDamaged { folder: PathBuf, what: String },
-    #[error("the older release in {folder} can not be unpacked")]
+    #[error("the older release in {folder} cannot be unpacked")]
     OldApply { folder: PathBuf, source: Box<ApplyError> },
     /// Machines would refuse what was written.
     #[error("the hash tree that is said to belong to {path} does not")]

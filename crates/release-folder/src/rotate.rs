@@ -34,7 +34,7 @@ pub struct Replace {
 /// A secret key that is replaced is kept as `FILE.revoked-in-N.key`, and the new one has its name.
 ///
 /// # Errors
-/// The set before it is not signed yet, or the change can not be.
+/// The set before it is not signed yet, or the change cannot be.
 pub fn rotate(folder: &Path, change: &Change, issued: u64, expires: u64) -> Result<Standing, SetsError> {
     let before = latest(folder)?;
     if !before.is_complete() {
@@ -50,7 +50,7 @@ pub fn rotate(folder: &Path, change: &Change, issued: u64, expires: u64) -> Resu
         of(&mut set, *role).push(named(path)?);
     }
     set.threshold = change.threshold.unwrap_or(set.threshold);
-    // What can not be is told before any key is made.
+    // What cannot be is told before any key is made.
     set.to_bytes()?;
     // A root key that is replaced signs, as long as it is there: it is of the set before.
     let mut secrets = secrets(folder, &change.signers)?;

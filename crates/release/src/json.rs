@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The number that both files carry. A field that an older reader can not know comes with another number: nothing
+/// The number that both files carry. A field that an older reader cannot know comes with another number: nothing
 /// unknown is skipped in what is signed.
 pub const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -278,7 +278,7 @@ fn by_policy(
     Decided::Grant(target.clone())
 }
 
-/// Notes who called. `None`: it can not be one of the machines.
+/// Notes who called. `None`: it cannot be one of the machines.
 fn register(app: &mut Application, contact: Contact<'_>, track: &Track, now: u64) -> Option<Arc<str>> {
     let said = contact.app;
     // Those without a disk have no id that stays.

@@ -1,6 +1,6 @@
 //! Who gets which version when: channels, groups, their policies, and the machines (contract update.md 1.4).
 //!
-//! It must never offer a machine a version that is not newer than its own, exceed a limit, or wait for ever for a
+//! It must never offer a machine a version that is not newer than its own, exceed a limit, or wait forever for a
 //! machine that went away. Everything is a function of what was said and of the time that is given; what is to be
 //! kept is told as records.
 

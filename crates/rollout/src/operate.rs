@@ -48,9 +48,9 @@ pub enum OperateError {
     Architectures { group: Track, channel: Track },
     #[error("{what}: {limit} are the most")]
     Many { what: &'static str, limit: usize },
-    #[error("{what} {text:?} can not be: it wants up to {limit} characters, none of them control characters")]
+    #[error("{what} {text:?} cannot be: it wants up to {limit} characters, none of them control characters")]
     Text { what: &'static str, text: String, limit: usize },
-    #[error("the policy of {0} can not be")]
+    #[error("the policy of {0} cannot be")]
     Policy(Track, #[source] PolicyError),
 }
 
@@ -69,7 +69,7 @@ impl Fleet {
     /// New, or with another name.
     ///
     /// # Errors
-    /// The id or a name can not be, or there are too many.
+    /// The id or a name cannot be, or there are too many.
     pub fn put_app(&mut self, app: App) -> Done {
         let key = bare(&app.id);
         // It stands in paths.
@@ -125,7 +125,7 @@ impl Fleet {
     }
 
     /// # Errors
-    /// The same version is there with other files, or something in it can not be.
+    /// The same version is there with other files, or something in it cannot be.
     pub fn add_package(&mut self, app: &str, package: Package) -> Done {
         if package.further.len() > FURTHER_FILES {
             return Err(OperateError::Many { what: "files", limit: FURTHER_FILES });
@@ -293,7 +293,7 @@ impl Fleet {
     }
 
     /// # Errors
-    /// There is no such group, or the policy can not be.
+    /// There is no such group, or the policy cannot be.
     pub fn set_policy(
         &mut self,
         app: &str,
@@ -411,7 +411,7 @@ impl Fleet {
     }
 
     /// # Errors
-    /// There is no such machine, or the name can not be.
+    /// There is no such machine, or the name cannot be.
     pub fn name_machine(&mut self, app: &str, machine: &str, alias: Option<&str>) -> Done {
         if let Some(text) = alias.filter(|alias| alias.len() > TEXT || alias.contains(char::is_control)) {
             return Err(OperateError::Text { what: "alias", text: text.to_owned(), limit: TEXT });

@@ -85,7 +85,7 @@ const YEAR: u64 = 365 * 24 * 3600;
 
 impl Policy {
     /// # Errors
-    /// What would never let anything through, or can not be meant.
+    /// What would never let anything through, or cannot be meant.
     pub fn check(&self, zones: Zones<'_>) -> Result<(), PolicyError> {
         for (field, found) in [("percent", self.percent), ("failure_percent", self.failure_percent)] {
             if found > 100 {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_meant_is_refused() {
+    fn what_cannot_be_meant_is_refused() {
         let check = |policy: Policy, expect: &str| {
             assert_eq!(policy.check(&zones).map_err(|error| error.to_string()), Err(expect.to_owned()));
         };

@@ -31,7 +31,7 @@ reasons! {
     Banned = "banned": "the version was banned by an operator",
     Blacklisted = "blacklisted": "the version is not for this channel",
     GivenUp = "rolled-back-here": "the machine booted this version and gave it up",
-    TooOld = "too-old": "the version can not be reached from this one, and no floor lies between",
+    TooOld = "too-old": "the version cannot be reached from this one, and no floor lies between",
     UpdateInProgress = "update-in-progress": "it has installed the version and not booted it yet",
     Paused = "paused": "the group is paused",
     Window = "outside-window": "it is not the time of updates",

@@ -47,7 +47,7 @@ fn floors_are_passed_one_by_one() {
     assert_eq!(world.check_with("a", "2.0.0", Event::rebooted("1.0.0")), Ok("3.0.0".into()));
     assert_eq!(world.check_with("a", "3.0.0", Event::rebooted("2.0.0")), Ok("4.0.0".into()));
     assert_eq!(world.check("b", "2.5.0"), Ok("3.0.0".into()));
-    // One that can not be reached directly, and no floor before it.
+    // One that cannot be reached directly, and no floor before it.
     let package = rollout::Package { min_from: Some("4.0.0".parse().unwrap()), ..package("5.0.0") };
     world.fleet.add_package("keelson", package).unwrap();
     world.point("5.0.0");

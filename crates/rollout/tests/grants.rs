@@ -349,7 +349,7 @@ fn shares_and_waves() {
 }
 
 #[test]
-fn what_operators_can_not_do() {
+fn what_operators_cannot_do() {
     let mut world = World::new(Policy::default());
     let version = |text: &str| text.parse().unwrap();
     let mut signed = package("5.0.0");

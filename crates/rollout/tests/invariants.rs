@@ -1,5 +1,5 @@
 //! Whatever machines say, operators do and the clock shows, in whatever order: no limit is exceeded, nothing goes
-//! downward, nobody waits for ever, and what was told to be kept is enough to go on from.
+//! downward, nobody waits forever, and what was told to be kept is enough to go on from.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 

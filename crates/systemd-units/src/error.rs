@@ -25,9 +25,9 @@ const FILE_NOT_FOUND: &str = "org.freedesktop.DBus.Error.FileNotFound";
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    #[error("can not {what} {}", path.display())]
+    #[error("cannot {what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: Arc<io::Error> },
-    #[error("can not reach systemd over D-Bus")]
+    #[error("cannot reach systemd over D-Bus")]
     Connect(#[source] Box<zbus::Error>),
     /// It may have been done, or not.
     #[error("{call}: the connection to systemd was lost")]
@@ -44,7 +44,7 @@ pub enum Error {
         path.display()
     )]
     Clash { unit: UnitName, path: PathBuf },
-    #[error("systemd can not run {unit}: {why}")]
+    #[error("systemd cannot run {unit}: {why}")]
     Name { unit: UnitName, why: &'static str },
     #[error("Failed to enable systemd unit {unit}")]
     Enable { unit: UnitName, source: Box<Error> },

@@ -54,7 +54,7 @@ impl Folder {
         fragment == file || fs::read_link(fragment).is_ok_and(|target| target == file)
     }
 
-    /// The units of types that can run. What can not be read as a unit has no options: nothing that is asked for is
+    /// The units of types that can run. What cannot be read as a unit has no options: nothing that is asked for is
     /// the same as that.
     pub fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
         let entries = fs::read_dir(&self.path).map_err(|source| Error::file("read", &self.path, source))?;
@@ -101,7 +101,7 @@ impl Folder {
         }
     }
 
-    /// Whether other units may want it by its `[Install]` section; so it is where the file can not be read.
+    /// Whether other units may want it by its `[Install]` section; so it is where the file cannot be read.
     pub fn installs(&self, name: &UnitName) -> Result<bool, Error> {
         let Some(content) = self.content(name)? else { return Ok(true) };
         Ok(UnitFile::from_bytes(&content).map_or(true, |file| file.has_section(INSTALL)))

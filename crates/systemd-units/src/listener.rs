@@ -91,7 +91,7 @@ impl Listener {
                 Err(error) => {
                     tracing::warn!("systemd would send no more signals, connecting anew: {error}");
                     if let Err(error) = connection.close().await {
-                        tracing::warn!("can not close the connection to systemd: {error}");
+                        tracing::warn!("cannot close the connection to systemd: {error}");
                     }
                 }
             }

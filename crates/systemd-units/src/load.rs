@@ -21,7 +21,7 @@ impl Units {
     /// Writes the normalised text, links it until the next boot, and enables it where it has an `[Install]` section.
     /// systemd is not made to read all its files again; whether it has to be, is told. It has not for a unit that is new
     /// to it, once that was looked for by [`Units::find`]. With an `[Install]` section it has: what that makes want the
-    /// unit is known to systemd already. What can not be done as a whole is undone: there is no file then, or the one
+    /// unit is known to systemd already. What cannot be done as a whole is undone: there is no file then, or the one
     /// from before.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Units {
     pub async fn find(&self, names: &[UnitName]) -> Result<(), Error> {
         let session = self.systemd().await?;
         let rows = session.rows(&names.iter().filter(|name| takes(name)).collect::<Vec<_>>()).await?;
-        // One whose text systemd can not use was found as well: to read it again is no help.
+        // One whose text systemd cannot use was found as well: to read it again is no help.
         match rows.iter().any(|row| row.state.load == NOT_FOUND) {
             true => session.reload().await,
             false => Ok(()),

@@ -87,7 +87,7 @@ impl Units {
         done.map_err(|error| Error::file("work on", path, error.into()))?
     }
 
-    /// The folder's units of types that can run. What is no unit is logged, once. A file that can not be read as a
+    /// The folder's units of types that can run. What is no unit is logged, once. A file that cannot be read as a
     /// unit is logged and comes without any option, so that it is not what anybody asked for.
     pub async fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
         self.with_folder(Folder::found).await

@@ -37,7 +37,7 @@ fn live(places: &Places) -> anyhow::Result<()> {
 }
 
 async fn serve(places: &Places) -> anyhow::Result<()> {
-    let stop = Stop::by_signal().context("the signals to end can not be heard")?;
+    let stop = Stop::by_signal().context("the signals to end cannot be heard")?;
     let updater = Updater::new(places, patience())?;
     let (changes, changed) = tokio::sync::mpsc::unbounded_channel();
     let (orders, waiting) = mpsc::channel();

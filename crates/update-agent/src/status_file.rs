@@ -34,7 +34,7 @@ pub struct StatusFile {
 }
 
 impl StatusFile {
-    /// It is for reading only: where it can not be written, the work goes on.
+    /// It is for reading only: where it cannot be written, the work goes on.
     pub fn write(&self, places: &Places) {
         let path = places.status();
         let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();

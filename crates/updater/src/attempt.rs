@@ -64,7 +64,7 @@ impl Updater {
         watch: &dyn Watch,
     ) -> Result<Done, Failure> {
         let origin = Origin::at_path(path).map_err(|error| {
-            let message = format!("{} can not be read: {error}", path.display());
+            let message = format!("{} cannot be read: {error}", path.display());
             Failure::text(Kind::Refused, ErrorCode::DOWNLOAD_TRANSFER, message)
         })?;
         self.follow_keys(&origin, &|name| origin.has(name))?;

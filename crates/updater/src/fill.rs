@@ -246,5 +246,5 @@ fn not_verified(error: ReadBackError) -> Failure {
 }
 
 pub fn write_failed(what: &str, error: &io::Error) -> Failure {
-    Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} can not be opened: {error}"))
+    Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} cannot be opened: {error}"))
 }

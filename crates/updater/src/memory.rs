@@ -60,7 +60,7 @@ impl Memory {
         Self(places.clone())
     }
 
-    /// The lowest that is accepted. A file that can not be read is an error and no beginning anew: it is what
+    /// The lowest that is accepted. A file that cannot be read is an error and no beginning anew: it is what
     /// protects from old releases.
     pub fn seen(&self) -> Result<Seen, MemoryError> {
         Ok(self.read(SEEN)?.unwrap_or_default())
@@ -78,7 +78,7 @@ impl Memory {
         Ok(changed)
     }
 
-    /// The newest set of keys that counted here. One that can not be read is an error, as above: it says which keys
+    /// The newest set of keys that counted here. One that cannot be read is an error, as above: it says which keys
     /// are no good any more.
     pub fn key_set(&self) -> Result<Option<KeySet>, MemoryError> {
         let path = self.0.memory(files::KEYS);

@@ -84,14 +84,14 @@ impl Origin {
             Self::Folder(path) | Self::Bundle(path) => {
                 let mut bytes = Vec::new();
                 let (file, length) = self.open(name).map_err(|error| {
-                    failed(format!("{name} of {} can not be read: {error}", path.display()))
+                    failed(format!("{name} of {} cannot be read: {error}", path.display()))
                 })?;
                 if length > limit {
                     return Err(failed(format!("{name} of {} has more than {limit} bytes", path.display())));
                 }
                 let read = file.take(length).read_to_end(&mut bytes);
                 read.map_err(|error| {
-                    failed(format!("{name} of {} can not be read: {error}", path.display()))
+                    failed(format!("{name} of {} cannot be read: {error}", path.display()))
                 })?;
                 Ok(bytes)
             }

@@ -29,7 +29,7 @@ pub fn check(places: &Places, targets: &Targets<'_>) -> Result<(), Failure> {
         Ok(Finding::Unsigned) => "is not signed".to_owned(),
         Ok(Finding::Changed) => "was changed after it was signed".to_owned(),
         Ok(Finding::Unknown) => "is signed by nobody whom the firmware knows".to_owned(),
-        Err(error) => format!("can not be read ({error})"),
+        Err(error) => format!("cannot be read ({error})"),
     };
     let message = format!("Secure Boot is on, and would not start this version: its boot image {why}");
     Err(Failure::text(Kind::Refused, code::KERNEL_DEVICE, message))
@@ -42,7 +42,7 @@ fn enforced(places: &Places) -> Option<Signers> {
     }
     let known = variable(&places.known_signers());
     if known.is_none() {
-        tracing::warn!("Secure Boot is on, and whom the firmware knows can not be read");
+        tracing::warn!("Secure Boot is on, and whom the firmware knows cannot be read");
     }
     known.map(|lists| Signers::read(&lists))
 }

@@ -35,7 +35,7 @@ pub struct Settings {
 const DEFAULT_GROUP: &str = "stable";
 
 impl Settings {
-    /// Files that are not there say nothing; of one that can not be read it is told.
+    /// Files that are not there say nothing; of one that cannot be read it is told.
     #[must_use]
     pub fn read(places: &Places) -> Self {
         let mut warnings = Vec::new();

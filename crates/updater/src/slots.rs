@@ -90,7 +90,7 @@ fn device_failed(error: &dyn std::error::Error) -> Failure {
 
 fn not_opened(devices: &Devices, error: &io::Error) -> Failure {
     let next = if error.kind() == io::ErrorKind::PermissionDenied { " (root may: sudo)" } else { "" };
-    let message = format!("{} can not be opened: {error}{next}", devices.disk.display());
+    let message = format!("{} cannot be opened: {error}{next}", devices.disk.display());
     Failure::text(Kind::Machine, code::INSTALL_DEVICE, message)
 }
 

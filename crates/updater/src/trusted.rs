@@ -31,7 +31,7 @@ impl Updater {
     /// keys and there never was a set.
     ///
     /// # Errors
-    /// Either can not be read: what counts is not known then.
+    /// Either cannot be read: what counts is not known then.
     pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
         Ok(newer(pinned(&self.places.at(IMAGE))?, self.memory.key_set().map_err(memory_failed)?))
     }
@@ -79,7 +79,7 @@ impl Updater {
 /// Whom a machine would believe whose image has the keys of `folders`, and a `set` of keys if there is one.
 ///
 /// # Errors
-/// Keys or a set can not be read.
+/// Keys or a set cannot be read.
 pub fn believed(folders: &[PathBuf], mut set: Option<KeySet>) -> Result<Authorities, Failure> {
     for folder in folders {
         set = newer(pinned(folder)?, set);

@@ -150,7 +150,7 @@ fn whole(url: &str, answer: ureq::http::Response<Body>, limit: u64) -> Result<Ve
 /// With the beginning of what the server, or a portal in between, had to say.
 fn refused(url: &str, status: u16, body: Body) -> WebError {
     let mut text = Vec::new();
-    // What can not be read is not shown.
+    // What cannot be read is not shown.
     drop(body.into_reader().take(SHOWN as u64).read_to_end(&mut text));
     let text: String = String::from_utf8_lossy(&text).split_whitespace().collect::<Vec<_>>().join(" ");
     let said = if text.is_empty() { text } else { format!(", saying: {text}") };
@@ -176,7 +176,7 @@ fn shown(url: &str) -> String {
     }
 }
 
-/// The authorities that the machine trusts; where they can not be read none, and only http works.
+/// The authorities that the machine trusts; where they cannot be read none, and only http works.
 fn encryption() -> TlsConfig {
     let path = std::env::var(CERTIFICATES_VARIABLE).unwrap_or_else(|_| CERTIFICATES.to_owned());
     let pem = std::fs::read(&path).unwrap_or_default();

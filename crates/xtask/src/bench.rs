@@ -122,7 +122,7 @@ fn boot(program: &Path, back_end: &str, machines: u32, target: &'static str) -> 
     let removed = keelson(program, &["--cluster", &cluster, "--quiet", "destroy"])
         .stdout(Stdio::null())
         .status()
-        .with_context(|| format!("can not destroy cluster {cluster}"))?;
+        .with_context(|| format!("cannot destroy cluster {cluster}"))?;
     match figures {
         Ok(_) if !removed.success() => {
             bail!("its machines could not be removed: `cargo keelson --cluster {cluster} destroy`")

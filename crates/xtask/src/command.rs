@@ -89,11 +89,11 @@ fn finish(command: &mut Command) -> anyhow::Result<Ended> {
         bail!("interrupted");
     }
     let name = command.get_program().to_string_lossy().into_owned();
-    let child = command.spawn().with_context(|| format!("can not start {name}"))?;
+    let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
     interrupt::child_started(child.id());
     let output = child.wait_with_output();
     interrupt::child_ended();
-    let output = output.with_context(|| format!("can not wait for {name}"))?;
+    let output = output.with_context(|| format!("cannot wait for {name}"))?;
     Ok(Ended {
         success: output.status.success(),
         code: output.status.code(),

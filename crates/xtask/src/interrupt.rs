@@ -15,7 +15,7 @@ static CHILD: AtomicI32 = AtomicI32::new(0);
 
 /// Starts to watch for both signals; called once, before the first child.
 pub fn watch() -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("can not watch for signals")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             SEEN.store(true, Ordering::SeqCst);
@@ -39,7 +39,7 @@ pub fn end_tree(process: i32) {
             .extend(children.unwrap_or_default().split_whitespace().filter_map(|id| id.parse::<i32>().ok()));
         match kill(Pid::from_raw(process), Signal::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => eprintln!("can not end process {process}: {error}"),
+            Err(error) => eprintln!("cannot end process {process}: {error}"),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Reference {
         if let Some(found) = Self::below(Path::new("/")).or_else(|| Self::below(folder)) {
             return Ok(found);
         }
-        fetch(folder).context("Debian's etcd can not be fetched")?;
+        fetch(folder).context("Debian's etcd cannot be fetched")?;
         Self::below(folder).context("Debian's packages brought no /usr/bin/etcd and etcdctl")
     }
 
@@ -43,18 +43,18 @@ impl Reference {
 }
 
 fn fetch(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let download = || show(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(folder));
     if !download()?.success {
         // A host whose lists of packages are old, or that has none yet.
         update()?;
         succeed(download()?).context("apt-get download")?;
     }
-    for entry in fs::read_dir(folder).with_context(|| format!("can not list {}", folder.display()))? {
-        let path = entry.with_context(|| format!("can not list {}", folder.display()))?.path();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
         if path.extension().is_some_and(|end| end == "deb") {
             succeed(show(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?)
-                .with_context(|| format!("can not unpack {}", path.display()))?;
+                .with_context(|| format!("cannot unpack {}", path.display()))?;
         }
     }
     Ok(())

@@ -57,7 +57,7 @@ impl Workspace {
     pub fn load(root: &Path) -> anyhow::Result<Self> {
         let output = cargo(root, &["metadata", "--format-version", "1", "--no-deps", "--locked"])
             .output()
-            .context("can not start cargo metadata")?;
+            .context("cannot start cargo metadata")?;
         if !output.status.success() {
             bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -86,7 +86,7 @@ impl Workspace {
 
     pub fn read(&self, file: &Path) -> anyhow::Result<String> {
         let path = self.root.join(file);
-        let bytes = fs::read(&path).with_context(|| format!("can not read {}", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -105,10 +105,10 @@ pub fn list(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).with_context(|| format!("can not list {}", folder.display()))?;
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
         for entry in entries {
-            let entry = entry.with_context(|| format!("can not list {}", folder.display()))?;
-            let kind = entry.file_type().with_context(|| format!("can not look at {:?}", entry.path()))?;
+            let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
+            let kind = entry.file_type().with_context(|| format!("cannot look at {:?}", entry.path()))?;
             let path = entry.path();
             if kind.is_dir() && !is_outside(root, &path) {
                 folders.push(path);

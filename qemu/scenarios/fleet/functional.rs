@@ -84,7 +84,7 @@ const ON_ONE: &[Test] = tests! {
     server: reconfigure_server single_node_connectivity_loss shutdown shutdown_vs_monitor;
 };
 
-/// All of them, whatever becomes of those before; only where units can not be cleared away it ends early.
+/// All of them, whatever becomes of those before; only where units cannot be cleared away it ends early.
 fn run(ground: &Ground<'_>, tests: &[Test]) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for test in tests {

@@ -1,4 +1,4 @@
-//! Units that a machine can not run: they run elsewhere, or whoever asks is told why within seconds.
+//! Units that a machine cannot run: they run elsewhere, or whoever asks is told why within seconds.
 
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
@@ -10,7 +10,7 @@ use crate::scenario::{Scenario, Stage, USUAL};
 
 pub const REFUSED: Scenario = Scenario {
     name: "fleet-refused",
-    about: "a unit that a machine can not run goes elsewhere, and one that none can run is no wait without a word",
+    about: "a unit that a machine cannot run goes elsewhere, and one that none can run is no wait without a word",
     nodes: NODES,
     user_data: Some(super::TUTORIAL),
     long_on: &[Qemu],

@@ -69,7 +69,7 @@ fn restarts(stage: &Stage<'_>) -> Result<(), Failure> {
     expect(before == after, "the same fleetd after SIGHUP", &format!("{before}{after}"))?;
     three.machine.fail("journalctl --no-pager -u fleet.service | grep 'Failed serving HTTP on listener'")?;
 
-    // What can not be had ends nothing.
+    // What cannot be had ends nothing.
     three.machine.succeed(
         "sudo mkdir -p /etc/fleet && echo etcd_cafile=/none.pem | sudo tee /etc/fleet/fleet.conf && \
          sudo systemctl reload fleet.service",

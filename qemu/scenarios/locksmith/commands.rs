@@ -64,7 +64,7 @@ fn commands(stage: &Stage<'_>) -> Result<(), Failure> {
     shows(machine, "locksmithctl send-need-reboot", "")?;
     machine.succeed("sudo systemctl stop etcd.service")?;
     let away = machine.fail("locksmithctl status")?;
-    expect(away.starts_with("Error initializing etcd client: "), "why it can not be asked", &away)?;
+    expect(away.starts_with("Error initializing etcd client: "), "why it cannot be asked", &away)?;
     machine.succeed("sudo systemctl start etcd.service")?;
     machine.wait_until_succeeds("locksmithctl status", SOON)?;
     Ok(())

@@ -221,7 +221,7 @@ function take(block) {
   show();
 }
 
-// Server-Sent Events by hand: the browser's own reader can not send a token.
+// Server-Sent Events by hand: the browser's own reader cannot send a token.
 async function follow() {
   const mine = new AbortController();
   stream = mine;

@@ -51,7 +51,7 @@ pub(super) fn check(
     checked
 }
 
-/// One that can not be used costs no more than itself.
+/// One that cannot be used costs no more than itself.
 fn imports(imports: &[Import], left_out: &mut Vec<Refusal>) -> Vec<KeyImport> {
     let mut checked = Vec::new();
     for Import { key, from, text } in imports {

@@ -32,7 +32,7 @@ pub struct CheckedFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedSource {
     pub from: Arc<FileSource>,
-    /// The file's own content stands in for it where it can not be had.
+    /// The file's own content stands in for it where it cannot be had.
     pub has_stand_in: bool,
 }
 
@@ -130,7 +130,7 @@ fn is_read_only(path: &str) -> bool {
     path.starts_with("/usr/")
 }
 
-/// A path can not be a file and a directory: one of the two entries would fail.
+/// A path cannot be a file and a directory: one of the two entries would fail.
 fn nested(places: &BTreeMap<String, Place>, refusals: &mut Vec<Refusal>) {
     for (path, place) in places {
         let parents = path.match_indices('/').map(|(at, _)| &path[..at]);

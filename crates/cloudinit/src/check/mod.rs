@@ -75,7 +75,7 @@ pub struct CheckedOem {
 }
 
 /// # Errors
-/// Every reason why `config` can not be applied, in the order of the document's sections, and then why single
+/// Every reason why `config` cannot be applied, in the order of the document's sections, and then why single
 /// entries would be left out.
 pub fn check(config: &CloudConfig) -> Result<Checked, Vec<Refusal>> {
     let mut refusals = Vec::new();

@@ -23,7 +23,7 @@ const UNIT_SUFFIXES: [&str; 14] = [
 /// The units of the root directory and of the topmost slice, which systemd calls so.
 const ROOT_UNITS: [&str; 2] = ["-.mount", "-.slice"];
 
-/// Why `name` can not be a host name.
+/// Why `name` cannot be a host name.
 pub fn hostname_problem(name: &str) -> Option<String> {
     if name.len() > MAX_HOSTNAME_BYTES {
         return Some(format!("hostname is longer than {MAX_HOSTNAME_BYTES} bytes"));
@@ -38,7 +38,7 @@ pub fn hostname_problem(name: &str) -> Option<String> {
     None
 }
 
-/// Why `name` can not be a unit's.
+/// Why `name` cannot be a unit's.
 pub(super) fn unit_problem(name: &str) -> Option<String> {
     if let Some(problem) = file_name_problem("unit", name) {
         return Some(problem);
@@ -53,14 +53,14 @@ pub(super) fn unit_problem(name: &str) -> Option<String> {
     }
 }
 
-/// Why `name` can not be one file's.
+/// Why `name` cannot be one file's.
 pub(super) fn file_name_problem(what: &str, name: &str) -> Option<String> {
     let bad =
         name.contains(['/', '\0', '\n', '\r']) || name.contains("..") || name == "." || name.len() > 255;
     bad.then(|| format!("{what} name {name:?} must not hold '/', '..', a line break or NUL"))
 }
 
-/// Why `name` can not be a user's or a group's.
+/// Why `name` cannot be a user's or a group's.
 pub(super) fn account_problem(what: &str, name: &str) -> Option<String> {
     let bad = name.starts_with('-')
         || name.chars().any(|c| matches!(c, ':' | '/' | ',') || c.is_whitespace() || c.is_control());

@@ -8,8 +8,8 @@ pub enum ConvertError {
     Ignition,
     #[error("the user-data is not valid")]
     NotValid,
-    #[error("can not write it as JSON")]
+    #[error("cannot write it as JSON")]
     Json(#[source] serde_json::Error),
-    #[error("can not write it as YAML")]
+    #[error("cannot write it as YAML")]
     Yaml(#[source] serde_yaml::Error),
 }

@@ -1,6 +1,6 @@
 //! Cloud-config to what other systems read today: Ignition 3.3, and Butane's YAML for Flatcar (contract 7).
 //!
-//! It is made of the plan that a run on a new machine would carry out, so that the two can not differ. What has no
+//! It is made of the plan that a run on a new machine would carry out, so that the two cannot differ. What has no
 //! counterpart it must never drop without a word: each such key is named with its line.
 
 mod build;

@@ -133,7 +133,7 @@ fn contents_from_elsewhere() {
     let without: Vec<_> = json.without.iter().map(ToString::to_string).collect();
     assert_eq!(
         without,
-        ["line 4: content: what can not be fetched stops the first boot: nothing stands in for it"]
+        ["line 4: content: what cannot be fetched stops the first boot: nothing stands in for it"]
     );
     let yaml: serde_yaml::Value = serde_yaml::from_str(&converted(text, Format::Butane).text).unwrap();
     assert_eq!(yaml["storage"]["files"][0]["contents"]["http_headers"][0]["value"].as_str(), Some("c"));

@@ -110,7 +110,7 @@ fn files(document: &Mapping, config: &CloudConfig, list: &mut Vec<Without>) {
         }
         let is_fetched = file.source.as_ref().is_some_and(|source| source.uri.is_some());
         if let Some(entry) = mapping.get("content").filter(|_| is_fetched) {
-            list.push(at(entry, "what can not be fetched stops the first boot: nothing stands in for it"));
+            list.push(at(entry, "what cannot be fetched stops the first boot: nothing stands in for it"));
         }
         if let Some(entry) = mapping.get("overwrite").filter(|_| file.keep && !file.append) {
             list.push(at(entry, "a file that is there stops the first boot, unless it has this content"));

@@ -26,7 +26,7 @@ pub struct Leaf<'text> {
     pub file_name: Option<String>,
     /// In the whole text: where the body begins.
     pub line: u32,
-    /// Or why it can not be decoded.
+    /// Or why it cannot be decoded.
     pub body: Result<Cow<'text, [u8]>, String>,
 }
 
@@ -48,7 +48,7 @@ impl<'text> Mime<'text> {
     /// Reads the part `text`, which begins at `line` of the whole text.
     fn part(&mut self, text: &'text [u8], line: u32, depth: usize) {
         let Some((head, at)) = head::read(text) else {
-            self.error(line, "a part's headers can not be read");
+            self.error(line, "a part's headers cannot be read");
             return;
         };
         let (before, body) = text.split_at(at);

@@ -76,7 +76,7 @@ fn what_is_missing_or_too_much() {
         (&format!("{head}--b\n--b\n\ny\n--b--\n"), &["1  4: ", "2  6: y"]),
         (
             &format!("{head}--b\nno header\n--b\n\ny\n--b--"),
-            &["1  7: y", "error 4: a part's headers can not be read"],
+            &["1  7: y", "error 4: a part's headers cannot be read"],
         ),
         (
             &format!("Content-Transfer-Encoding: base64\n{head}--b--\n"),

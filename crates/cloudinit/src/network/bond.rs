@@ -25,7 +25,7 @@ const KEYS: [(&str, &str); 6] = [
 ];
 
 impl BondOption {
-    /// `None` for a name that is not known or a value that can not be.
+    /// `None` for a name that is not known or a value that cannot be.
     pub fn new(name: &str, value: &str) -> Option<Self> {
         let (_, key) = KEYS.iter().find(|(known, _)| *known == name)?;
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_');

@@ -7,7 +7,7 @@ use super::address::{Cidr, Mac};
 use super::bond::BondOption;
 use crate::limits::{MAX_INTERFACE_NAME_BYTES, MAX_INTERFACES, MAX_NETWORK_ENTRIES};
 
-/// Why a description can not be converted.
+/// Why a description cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConvertError(pub String);

@@ -135,6 +135,6 @@ fn network(interface: &Interface) -> String {
 }
 
 fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
-    // invariant: writing to a string can not fail.
+    // invariant: writing to a string cannot fail.
     writeln!(text, "{key}={value}").unwrap_or(());
 }

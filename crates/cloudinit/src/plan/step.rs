@@ -90,7 +90,7 @@ pub enum Action {
         name: String,
     },
     Write(FileWrite),
-    /// The content is not known yet; the one that is given stands in for it where it can not be had.
+    /// The content is not known yet; the one that is given stands in for it where it cannot be had.
     Fetch {
         write: FileWrite,
         from: Arc<FileSource>,

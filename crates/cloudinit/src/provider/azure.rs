@@ -185,7 +185,7 @@ mod tests {
         let without = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "");
         assert_eq!(user_data(without.as_bytes()).unwrap(), b"");
         let wrong = OVF_ENV.replace("I2Nsb3VkLWNvbmZpZwo=", "#cloud-config");
-        assert_eq!(user_data(wrong.as_bytes()).unwrap_err().to_string(), "its user-data can not be decoded");
+        assert_eq!(user_data(wrong.as_bytes()).unwrap_err().to_string(), "its user-data cannot be decoded");
         assert_eq!(provisioning(b"<a/>").unwrap().notes, ["ovf-env.xml has no provisioning of a Linux"]);
         assert!(provisioning(b"").is_err() && provisioning(b"<a>\xff</a>").is_err());
     }

@@ -18,7 +18,7 @@ pub enum Malformed {
     NoMapping,
     #[error("it is not UTF-8")]
     NotText,
-    #[error("its user-data can not be decoded")]
+    #[error("its user-data cannot be decoded")]
     Content(#[from] DecodeError),
     #[error("malformed public key: {0:?}")]
     PublicKey(String),

@@ -168,7 +168,7 @@ fn encodings() {
     }
     let encoding = ContentEncoding { base64: true, gzip: false };
     check("", "b64", " http://h/x ", Ok(UserData::At { url: "http://h/x".into(), encoding }));
-    let malformed = "its user-data can not be decoded: ";
+    let malformed = "its user-data cannot be decoded: ";
     check("i", "rot13", "", Err(&format!("{malformed}Unsupported encoding \"rot13\"")));
     check("*", "b64", "", Err(&format!("{malformed}Unable to decode base64: Invalid symbol 42, offset 0.")));
 }

@@ -1,6 +1,6 @@
 //! The keys of cloud-config as a table: where they may stand, of which type, what is said about them.
 //!
-//! The validator and the config reader both follow this table, so that they can not disagree. It must never
+//! The validator and the config reader both follow this table, so that they cannot disagree. It must never
 //! hold behaviour beyond "is this text one of the allowed".
 
 mod json;

@@ -46,7 +46,7 @@ pub(super) fn config(config: &CloudConfig, findings: &mut Vec<Finding>) {
 }
 
 /// Takes the tokens out of the host name: a run replaces them by addresses before it looks at the name, and
-/// the validator can not know those.
+/// the validator cannot know those.
 pub(crate) fn without_tokens(config: &mut CloudConfig) {
     if let Some(hostname) = &mut config.hostname {
         let replaced = substitute(hostname.text.as_bytes(), &Addresses::default()).text;

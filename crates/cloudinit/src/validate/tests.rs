@@ -194,7 +194,7 @@ fn ports_that_are_used_twice() {
 }
 
 #[test]
-fn units_that_can_not_do_what_is_meant() {
+fn units_that_cannot_do_what_is_meant() {
     check(
         "#cloud-config\ncoreos:\n  units:\n  - name: a.service\n    command: start\n    content: |\n      [Unit]\n      \
          After=docker.service multi-user.target\n  - name: b.service\n    drop_ins: [{name: x.conf, content: 'A=b'}]\n  \
@@ -377,7 +377,7 @@ fn what_only_the_original_says_is_for_its_web_api() {
 }
 
 #[test]
-fn units_that_can_not_be_started_and_units_that_are_there_twice() {
+fn units_that_cannot_be_started_and_units_that_are_there_twice() {
     let unit = |name: &str, content: &str| format!("  - name: {name}\n    content: \"{content}\"\n");
     let begin = "#cloud-config\ncoreos:\n  units:\n".to_owned();
     let nothing = "line 5: warning: service has no ExecStart: systemd will not start it";

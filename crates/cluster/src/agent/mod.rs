@@ -7,7 +7,7 @@
 //! No unit twice, the agent's half: before a unit is loaded or started, the machine says that it holds it, so that
 //! a scheduler sees that; when it has seen that word come back, the target is looked at once more, and only where it
 //! still is this machine it goes on. The published state is removed only after systemd's stop job has ended. The scheduler's half is in
-//! [`crate::schedule`]; [`crate::fencing`] is for machines that can not reach the store.
+//! [`crate::schedule`]; [`crate::fencing`] is for machines that cannot reach the store.
 
 mod reconcile;
 mod wanted;

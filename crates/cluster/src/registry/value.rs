@@ -12,7 +12,7 @@ use crate::registry::json;
 
 /// A value that is not what its key should hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the value of {path} can not be read: {cause}")]
+#[error("the value of {path} cannot be read: {cause}")]
 pub struct ValueError {
     pub path: String,
     pub cause: String,

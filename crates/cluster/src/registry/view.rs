@@ -62,7 +62,7 @@ impl View {
         (view, errors)
     }
 
-    /// A key was written. Says what that was about; unknown keys are about nothing. A value that can not be
+    /// A key was written. Says what that was about; unknown keys are about nothing. A value that cannot be
     /// read is as good as none, apart from a desired state, which then is `inactive`.
     pub fn put(&mut self, path: &str, value: &str) -> Result<Vec<Subject>, ValueError> {
         let Some(key) = Key::parse(path) else { return Ok(Vec::new()) };

@@ -69,7 +69,7 @@ pub struct Scheduler {
     held: BTreeMap<UnitName, BTreeSet<MachineId>>,
     /// The same by machines, also by those that are not present.
     holds: BTreeMap<MachineId, BTreeSet<UnitName>>,
-    /// What machines said that only they can not run. Of all units, as `held`.
+    /// What machines said that only they cannot run. Of all units, as `held`.
     refused: BTreeMap<UnitName, BTreeMap<MachineId, Refusal>>,
     /// Units asked for whose machine is not present.
     pub(super) homeless: BTreeMap<MachineId, BTreeSet<UnitName>>,
@@ -239,7 +239,7 @@ impl Scheduler {
         }
     }
 
-    /// A machine says that it can not load or start a unit, or no longer says so. Only what is the machine's fault
+    /// A machine says that it cannot load or start a unit, or no longer says so. Only what is the machine's fault
     /// makes a difference: what is the unit's would be refused by any other machine, too.
     pub fn set_refused(&mut self, name: &UnitName, machine: &MachineId, refusal: Option<&Refusal>) {
         let refusal = refusal.filter(|refusal| refusal.scope == RefusalScope::Machine);

@@ -75,7 +75,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes off what can not be there any more. Of two that conflict, the later name goes. Units whose peer
+    /// Takes off what cannot be there any more. Of two that conflict, the later name goes. Units whose peer
     /// goes, go with it. An unreachable machine keeps its units: its metadata may be
     /// unknown, and it may still run them.
     fn check_machine(&mut self, slot: Slot, tasks: &mut Vec<Task>) {
@@ -99,7 +99,7 @@ impl Scheduler {
         }
     }
 
-    /// Units that are replaced by a neighbour, or whose machine is being drained or can not run them, leave where another
+    /// Units that are replaced by a neighbour, or whose machine is being drained or cannot run them, leave where another
     /// machine takes them.
     fn send_away(&mut self, slot: Slot, reserved: &mut Vec<UnitName>, tasks: &mut Vec<Task>) {
         let Some(machine) = self.machine(slot) else { return };

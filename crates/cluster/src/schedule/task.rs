@@ -64,7 +64,7 @@ impl fmt::Display for Reason {
             }
             Self::Replaced(by) => write!(f, "Unit({by}) replaces it"),
             Self::Draining(machine) => write!(f, "Machine({machine}) is being drained"),
-            Self::Refused(machine) => write!(f, "Machine({machine}) can not run it"),
+            Self::Refused(machine) => write!(f, "Machine({machine}) cannot run it"),
             Self::NotScheduled(state) => write!(f, "target state {state} and unit not scheduled"),
             Self::Rebalance => f.write_str("a less loaded machine is eligible"),
         }

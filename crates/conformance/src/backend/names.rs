@@ -21,5 +21,5 @@ pub fn resolve_on_loopback() -> Result<(), Failure> {
         shell(&format!("test ! -e /etc/{name} || mount --bind {} /etc/{name}", path.display()))?;
     }
     let now = fs::read_to_string("/etc/resolv.conf").map_err(Failure::io("read /etc/resolv.conf"))?;
-    if now == files[0].1 { Ok(()) } else { Err(Failure::differs("/etc/resolv.conf can not be replaced")) }
+    if now == files[0].1 { Ok(()) } else { Err(Failure::differs("/etc/resolv.conf cannot be replaced")) }
 }

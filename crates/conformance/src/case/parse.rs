@@ -89,7 +89,7 @@ fn one(file: &str, lines: &[(usize, String)]) -> Result<Case, (usize, String)> {
     match &case {
         Case { name, .. } if name.is_empty() => Err((first, "steps before the first `case`".into())),
         Case { steps, .. } if steps.iter().any(|step| step.expected.is_empty()) || steps.is_empty() => {
-            Err((first, format!("case {} expects nothing, so it can not fail", case.name)))
+            Err((first, format!("case {} expects nothing, so it cannot fail", case.name)))
         }
         _ => Ok(case),
     }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_meant_is_refused_with_its_place() {
+    fn what_cannot_be_meant_is_refused_with_its_place() {
         for (text, place) in [
             ("case a\n> GET /\n", "f.case:1"),
             ("case a\n> GET /\n< x\n", "f.case:3"),

@@ -42,7 +42,7 @@ pub fn expand(template: &str, environment: &Environment) -> Result<String, Strin
     for (piece, name) in pieces(template, environment)? {
         match (piece, name) {
             (Piece::Text(part), None) => text += &part,
-            _ => return Err(format!("`{template}`: a request can not hold what matches many")),
+            _ => return Err(format!("`{template}`: a request cannot hold what matches many")),
         }
     }
     Ok(text)

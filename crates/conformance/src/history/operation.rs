@@ -46,7 +46,7 @@ impl Operation {
         if self.outcome == Outcome::Unknown { u64::MAX } else { self.answered }
     }
 
-    /// The value after it, or `None` when its outcome can not be on a key with value `now`.
+    /// The value after it, or `None` when its outcome cannot be on a key with value `now`.
     pub fn apply(&self, now: Option<u64>) -> Option<Option<u64>> {
         let (after, outcome) = match self.action {
             Action::Read => (now, Outcome::Saw(now)),

@@ -1,6 +1,6 @@
 //! From a long history that nothing explains to a short one that a person can read.
 //!
-//! It only takes away what can not turn a good history into a bad one: the end, operations without effect,
+//! It only takes away what cannot turn a good history into a bad one: the end, operations without effect,
 //! and, where nobody looked, writes.
 
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ fn cut_beginning(
         if number > 1 && ends < one.called {
             quiet.push(number);
         }
-        // An operation without an answer is under way for ever.
+        // An operation without an answer is under way forever.
         ends = ends.max(one.end());
     }
     for number in quiet.into_iter().rev().take(CUTS) {

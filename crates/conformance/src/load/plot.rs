@@ -57,7 +57,7 @@ impl Tone {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("can not draw {path}: {why}")]
+#[error("cannot draw {path}: {why}")]
 pub struct PlotError {
     path: String,
     why: String,
@@ -66,7 +66,7 @@ pub struct PlotError {
 /// Draws all charts; one without points stays empty.
 ///
 /// # Errors
-/// When the file can not be written.
+/// When the file cannot be written.
 pub fn plot(path: &Path, title: &str, charts: &[Chart<'_>]) -> Result<(), PlotError> {
     let failed = |why: String| PlotError { path: path.display().to_string(), why };
     let columns = charts.len().clamp(1, COLUMNS);

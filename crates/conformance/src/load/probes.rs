@@ -80,7 +80,7 @@ pub fn bare_telling(count: usize) -> Result<Duration, Failure> {
         let writing = || {
             for share in shares {
                 let event = event.as_bytes();
-                // A stream that can not be written to leaves its watcher untold: that is noticed there.
+                // A stream that cannot be written to leaves its watcher untold: that is noticed there.
                 scope.spawn(move || share.iter().try_for_each(|mut stream| stream.write_all(event)));
             }
             Ok(())

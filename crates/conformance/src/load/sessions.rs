@@ -1,6 +1,6 @@
 //! What is measured on one start of a server: with three members, and with one.
 //!
-//! Both sides go through the same session, so a figure can not depend on the order of its neighbours.
+//! Both sides go through the same session, so a figure cannot depend on the order of its neighbours.
 
 use std::path::PathBuf;
 use std::thread;

@@ -71,7 +71,7 @@ impl Hands<'_> {
         Ok(outcome)
     }
 
-    /// What is there stays where the content can not be had now: it may be what was fetched before.
+    /// What is there stays where the content cannot be had now: it may be what was fetched before.
     pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_stand_in: bool) -> Step {
         let path = &write.path;
         let is_there = files::existing(self.settings.root, path)?.is_some();

@@ -122,7 +122,7 @@ impl<'a> Hands<'a> {
             Ok(count) => {
                 self.info(format!("Removed {count} temporary files that an earlier run left in {folder}"))
             }
-            // What can not be read or written will say so itself.
+            // What cannot be read or written will say so itself.
             Err(error) => {
                 self.info(format!("Not looking for what earlier runs left: {}", causes::chain(&error)))
             }

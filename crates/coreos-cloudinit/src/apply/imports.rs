@@ -1,4 +1,4 @@
-//! ssh keys from elsewhere. Where they can not be had the run goes on, and counts as done.
+//! ssh keys from elsewhere. Where they cannot be had the run goes on, and counts as done.
 
 use cloudinit::key_import::KeyImport;
 use host::Outcome;

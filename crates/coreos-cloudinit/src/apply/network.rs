@@ -5,7 +5,7 @@ use host::{Outcome, program};
 use super::hands::{Hands, Step};
 
 impl Hands<'_> {
-    /// One that can not be set down does not keep the others from being configured.
+    /// One that cannot be set down does not keep the others from being configured.
     pub(super) fn interface_down(&mut self, name: &str) -> Step {
         if !self.may_run(&format!("setting {name} down")) {
             return Ok(Outcome::Unchanged);
@@ -19,7 +19,7 @@ impl Hands<'_> {
             }
             Err(error) => {
                 self.settings.log.warning(format!(
-                    "Warning: interface {name:?} can not be set down: {}",
+                    "Warning: interface {name:?} cannot be set down: {}",
                     causes::chain(&error)
                 ));
                 Ok(Outcome::Unchanged)

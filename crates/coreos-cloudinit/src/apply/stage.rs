@@ -51,7 +51,7 @@ impl Ahead {
         writes
     }
 
-    /// What can not be made ready is left to its step, which tells why.
+    /// What cannot be made ready is left to its step, which tells why.
     pub fn make_ready(&mut self, root: &Root, writes: &[&FileWrite]) {
         let mut staged = Vec::new();
         for write in writes {

@@ -9,7 +9,7 @@ use crate::rights::RightsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DatasourceError {
-    #[error("can not read {}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{} is a {kind}, not a regular file", path.display())]
     NotAFile { path: PathBuf, kind: &'static str },
@@ -21,7 +21,7 @@ pub enum DatasourceError {
     Keys(#[from] AnswerError),
     #[error("{} is not valid", path.display())]
     Malformed { path: PathBuf, source: Malformed },
-    #[error("{} can not be asked: {reason}", program.display())]
+    #[error("{} cannot be asked: {reason}", program.display())]
     Program { program: PathBuf, reason: String },
     #[error(transparent)]
     Rights(#[from] RightsError),
@@ -29,7 +29,7 @@ pub enum DatasourceError {
     EmptyUrl,
     #[error("URL {0} does not have a valid HTTP scheme. Skipping.")]
     UrlScheme(String),
-    #[error("can not fetch {url}: {reason}")]
+    #[error("cannot fetch {url}: {reason}")]
     Url { url: String, reason: String },
     #[error("{url} is not there: HTTP status {status}")]
     NotFound { url: String, status: u16 },

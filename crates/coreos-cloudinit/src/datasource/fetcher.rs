@@ -29,7 +29,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// # Errors
-    /// The answer is not there, can not be had in time, is too large, or is no list of keys.
+    /// The answer is not there, cannot be had in time, is too large, or is no list of keys.
     pub fn keys(&mut self, import: &KeyImport, log: &Log) -> Result<Vec<String>, DatasourceError> {
         let url = match import {
             KeyImport::GitHub(account) => {
@@ -45,7 +45,7 @@ impl Fetcher {
     /// The content as it came.
     ///
     /// # Errors
-    /// It is not there, can not be had in time, or is too large.
+    /// It is not there, cannot be had in time, or is too large.
     pub fn file(&mut self, source: &FileSource, log: &Log) -> Result<Vec<u8>, DatasourceError> {
         let headers: Vec<_> = source.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         self.fetch(&Url::new(&source.url), &headers, MAX_FILE_BYTES, log)

@@ -12,7 +12,7 @@ const KEY: &str = "cloud-config-url";
 /// The URL of the last such argument. `_` in a key counts as `-`; quotes have no meaning.
 ///
 /// # Errors
-/// The arguments can not be read.
+/// The arguments cannot be read.
 pub(super) fn url(path: &Path, log: &Log) -> Result<Option<Url>, DatasourceError> {
     let Some(content) = local::optional(path)? else { return Ok(None) };
     Ok(find(String::from_utf8_lossy(&content).trim_end_matches('\n'), log))

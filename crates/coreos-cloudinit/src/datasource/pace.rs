@@ -1,6 +1,6 @@
 //! How long everything that waits may wait.
 //!
-//! The contract's times are minutes; a test that sees a run give up can not wait that long. What it does not wait is
+//! The contract's times are minutes; a test that sees a run give up cannot wait that long. What it does not wait is
 //! counted as gone by, so that how often something is tried does not depend on how busy the machine is.
 
 use std::cell::Cell;

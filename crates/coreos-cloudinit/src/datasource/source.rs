@@ -92,7 +92,7 @@ impl Source {
         }
     }
 
-    /// Why it can not be had now, for messages.
+    /// Why it cannot be had now, for messages.
     pub(super) fn missing(&self) -> String {
         match self {
             Self::Stdin => "standard input is closed".to_owned(),
@@ -101,15 +101,15 @@ impl Source {
             | Self::AzureOvfEnvironment(path)
             | Self::VmwareOvfEnvironment(path) => format!("{} is not there", path.display()),
             Self::FwCfg => format!("{FW_CFG_PATH} is not there"),
-            Self::Url(url) => format!("{} can not be fetched", url.shown()),
+            Self::Url(url) => format!("{} cannot be fetched", url.shown()),
             Self::Service(service, url) => format!("{} does not answer as {}", url.shown(), service.kind()),
             Self::KernelCommandLine(path) => format!("{} names no cloud-config-url", path.display()),
             Self::CloudSigma(_) => "this is no server of CloudSigma with a lease".to_owned(),
             Self::Credential { name, .. } => format!("there is no credential {name}"),
             Self::NoCloud(path) => format!("{} has neither user-data nor meta-data", path.display()),
             Self::Waagent(path) => format!("{} is not provisioned", path.display()),
-            Self::VmwareGuestinfo => "VMware's guestinfo can not be asked".to_owned(),
-            Self::VirtualBox => "VirtualBox can not be asked".to_owned(),
+            Self::VmwareGuestinfo => "VMware's guestinfo cannot be asked".to_owned(),
+            Self::VirtualBox => "VirtualBox cannot be asked".to_owned(),
         }
     }
 
@@ -156,7 +156,7 @@ impl Source {
     }
 
     /// # Errors
-    /// The data is there but can not be read, or there is too much of it.
+    /// The data is there but cannot be read, or there is too much of it.
     pub fn user_data(
         &self,
         memory: &Memory,
@@ -189,7 +189,7 @@ impl Source {
     }
 
     /// # Errors
-    /// The metadata is there but can not be read or understood.
+    /// The metadata is there but cannot be read or understood.
     pub fn metadata(
         &self,
         memory: &Memory,

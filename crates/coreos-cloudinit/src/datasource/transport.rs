@@ -53,7 +53,7 @@ pub(super) fn with_keys<T>(
 }
 
 /// # Errors
-/// It can not be run, takes too long, or says too much.
+/// It cannot be run, takes too long, or says too much.
 pub(super) fn ask(program: &Path, arguments: &[&str]) -> Result<Said, DatasourceError> {
     ask_within(program, arguments, LIMIT)
 }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!((said.status.code(), &*said.output, &*said.complaint), (Some(3), &b"a\n\n"[..], "no"));
         let start = Instant::now();
         let slow = sh("echo hush; sleep 60", Duration::from_millis(200)).err().unwrap();
-        assert_eq!(slow, "/bin/sh can not be asked: it does not end within 200ms");
+        assert_eq!(slow, "/bin/sh cannot be asked: it does not end within 200ms");
         let much = sh("cat /dev/zero", long).err().unwrap();
         assert_eq!(much, "/bin/sh has more than 16777216 bytes");
         assert!(start.elapsed() < long, "{:?}", start.elapsed());

@@ -29,11 +29,11 @@ const STACK_BYTES: usize = 8 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RightsError {
-    #[error("can not start a thread that only reads")]
+    #[error("cannot start a thread that only reads")]
     Thread(#[source] io::Error),
-    #[error("can not give up capabilities")]
+    #[error("cannot give up capabilities")]
     Capabilities(#[from] CapsError),
-    #[error("can not give up new privileges")]
+    #[error("cannot give up new privileges")]
     NewPrivileges(#[from] Errno),
 }
 
@@ -51,7 +51,7 @@ pub struct Needs {
 /// Does the work in a thread that may read what root may and ask other machines, and changes nothing here.
 ///
 /// # Errors
-/// The rights can not be given up; then the work is not done.
+/// The rights cannot be given up; then the work is not done.
 pub fn reading<T: Send>(needs: &Needs, log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
     apart(|| {
         drop_capabilities(&needs.capabilities)?;
@@ -64,7 +64,7 @@ pub fn reading<T: Send>(needs: &Needs, log: &Log, work: impl FnOnce() -> T + Sen
 /// strangers wrote. To be asked for by a thread that only reads.
 ///
 /// # Errors
-/// The rights can not be given up; then the work is not done.
+/// The rights cannot be given up; then the work is not done.
 pub fn parsing<T: Send>(log: &Log, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
     apart(|| {
         drop_capabilities(&[])?;
@@ -98,7 +98,7 @@ fn drop_capabilities(of_programs: &[Capability]) -> Result<(), RightsError> {
     Ok(())
 }
 
-/// What the kernel can not hold the thread to is said once: a machine is not left without its config for it.
+/// What the kernel cannot hold the thread to is said once: a machine is not left without its config for it.
 fn narrow(needs: &Needs, sockets: bool, log: &Log) {
     static FILES: Once = Once::new();
     static CALLS: Once = Once::new();

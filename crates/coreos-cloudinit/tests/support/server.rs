@@ -111,7 +111,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Gives the answers one after the other, the last one for ever.
+    /// Gives the answers one after the other, the last one forever.
     pub fn start(answers: Vec<Vec<u8>>) -> Self {
         let number = Mutex::new(0);
         Self::answering(move |_| {

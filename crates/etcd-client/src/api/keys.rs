@@ -30,7 +30,7 @@ pub enum Exists {
 /// A PUT with all that it can say; the named methods of [`Client`] cover what is usual.
 #[derive(Debug, Clone, Default)]
 pub struct Set {
-    /// Whole seconds are sent; none means for ever, and takes an old one away.
+    /// Whole seconds are sent; none means forever, and takes an old one away.
     pub ttl: Option<Duration>,
     pub dir: bool,
     pub exists: Exists,

@@ -182,7 +182,7 @@ async fn connections_are_kept() {
 }
 
 #[tokio::test]
-async fn redirections_are_followed_but_not_for_ever() {
+async fn redirections_are_followed_but_not_forever() {
     let away = Play::Answer("307 Temporary Redirect", &["Location: /v2/keys/b"], "");
     let server = Canned::start(&[away.clone(), FOUND]);
     client(&[&server.url]).get("/a", Get::default()).await.unwrap();

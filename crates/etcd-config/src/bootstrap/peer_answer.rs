@@ -64,7 +64,7 @@ impl RunningCluster {
 }
 
 impl PeerAnswer {
-    /// From the HTTP answer. What can not be read counts as silence: it decides nothing.
+    /// From the HTTP answer. What cannot be read counts as silence: it decides nothing.
     pub fn read(status: u16, cluster_id: Option<&str>, body: &[u8]) -> Self {
         let read = match status {
             200 => {

@@ -2,7 +2,7 @@
 //!
 //! A listed peer that has a cluster is joined. Otherwise S is the initial cluster, as soon as a majority of S
 //! (ourselves included) is up, has no cluster and wants this very S under this very token. All who found by one
-//! S compute one cluster, so it does not matter who is first; a majority of S wants only one S, so two can not be
+//! S compute one cluster, so it does not matter who is first; a majority of S wants only one S, so two cannot be
 //! founded. Who waits tells its wish ([`Peers::wish`]) to those who ask.
 //!
 //! A majority also waits some rounds for those of whom nothing is known: 0.4's first member, started without

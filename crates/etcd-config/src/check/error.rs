@@ -1,4 +1,4 @@
-//! Why flags that can be read can not be followed.
+//! Why flags that can be read cannot be followed.
 
 use thiserror::Error;
 

@@ -117,7 +117,7 @@ fn data_dir(low: &Low, name: &str, warnings: &mut Vec<String>) -> PathBuf {
     PathBuf::from(made)
 }
 
-/// A member that clients can not be told of is refused; who may become a proxy need not say.
+/// A member that clients cannot be told of is refused; who may become a proxy need not say.
 fn check_advertised(low: &Low, proxy: &Proxy) -> Result<(), CheckError> {
     let may_fall_back = low.is_set("discovery") && low.text("discovery-fallback").as_deref() == Some("proxy");
     let may_be_proxy = proxy.mode != ProxyMode::Off || may_fall_back;

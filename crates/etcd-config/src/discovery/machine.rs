@@ -277,7 +277,7 @@ impl Discovery {
         format!("found {who} {} in the cluster", base(node))
     }
 
-    /// No answer. Reading is repeated for ever; registering only some times, since then somebody should look.
+    /// No answer. Reading is repeated forever; registering only some times, since then somebody should look.
     fn failed(&mut self, step: Step, failure: &Failure) -> Vec<Command> {
         let reason = match failure {
             Failure::TimedOut => "timed out".to_owned(),

@@ -26,7 +26,7 @@ pub(super) enum ListError {
     Broken { url: String, source: hyper::Error },
     #[error("the list of {url} took too long")]
     TooSlow { url: String },
-    #[error("the list of {url} can not be read")]
+    #[error("the list of {url} cannot be read")]
     Format { url: String, source: serde_json::Error },
 }
 

@@ -1,6 +1,6 @@
 //! Proxy mode: no member, no store; requests are passed to the members' client URLs.
 //!
-//! It must never answer for the members: what they say is passed on as it is, and what can not be passed is a 5xx.
+//! It must never answer for the members: what they say is passed on as it is, and what cannot be passed is a 5xx.
 
 mod endpoints;
 mod forward;

@@ -74,7 +74,7 @@ async fn a_head_gets_no_more_time_by_trickling() {
     let began = Instant::now();
     while client.write_all(b"G").await.is_ok() {
         sleep(Duration::from_secs(1)).await;
-        assert!(began.elapsed() < Duration::from_secs(3_600), "it goes on for ever");
+        assert!(began.elapsed() < Duration::from_secs(3_600), "it goes on forever");
     }
     assert!(began.elapsed() < limits::HEAD_TIME + Duration::from_secs(2), "{:?}", began.elapsed());
 }

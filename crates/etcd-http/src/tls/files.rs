@@ -35,9 +35,9 @@ pub enum TlsError {
     TooLarge { path: PathBuf },
     #[error("{path} has no PEM block with {wanted}")]
     Missing { path: PathBuf, wanted: &'static str },
-    #[error("{path} has a PEM block that can not be decoded")]
+    #[error("{path} has a PEM block that cannot be decoded")]
     Pem { path: PathBuf },
-    #[error("{path} has a certificate that can not be used as an authority")]
+    #[error("{path} has a certificate that cannot be used as an authority")]
     Authority { path: PathBuf, source: rustls::Error },
     #[error("{certificate} and {key} do not make a usable pair")]
     Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },

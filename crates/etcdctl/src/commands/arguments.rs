@@ -8,7 +8,7 @@ use etcd_client::Error;
 
 use crate::failure::{Exit, Failure};
 
-pub const TTL: Flag = Flag::new("ttl", Takes::Number, "seconds to live; 0 is for ever").default("0");
+pub const TTL: Flag = Flag::new("ttl", Takes::Number, "seconds to live; 0 is forever").default("0");
 
 /// A value from standard input is at most so long: servers refuse larger requests.
 const VALUE_BYTES: u64 = 10 * 1024 * 1024;

@@ -76,7 +76,7 @@ pub fn make_parents(dir: &DataDir) -> Result<(), member::CopyError> {
 }
 
 /// The index that the member has reached when it has all that the cluster had acknowledged; 0 where it does not run,
-/// or can not tell.
+/// or cannot tell.
 async fn acknowledged(session: &Session, source: &Place) -> Result<u64, Failure> {
     let identity = match source.in_use() {
         Ok(Some(identity)) => identity,

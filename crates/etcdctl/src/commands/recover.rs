@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     summary: "make a new cluster of this node's member alone, when a majority is lost for good",
     description: &[
         "Do it on the one member that is to survive. It keeps all its keys, forgets all other members and",
-        "has another cluster id, so that a member that comes back after all can not mix the two.",
+        "has another cluster id, so that a member that comes back after all cannot mix the two.",
         "It is refused while a majority is alive, or while another survivor knows more. Without --yes",
         "nothing is changed. It is done at the next start of etcd, once.",
     ],
@@ -43,7 +43,7 @@ struct Other {
 enum Answer {
     /// Nothing listens there.
     None,
-    /// Something does, and can not be understood.
+    /// Something does, and cannot be understood.
     Mute(String),
     /// It is there, with this index, and knows of no leader.
     Alone(u64),
@@ -136,7 +136,7 @@ fn refuse_the_living(copy: &Copy, members: &[Other]) -> Result<(), Failure> {
             && member.id != own
         {
             return refuse(format!(
-                "a member is there, and can not be asked whether a majority is alive: {why}\nhint: give etcdctl \
+                "a member is there, and cannot be asked whether a majority is alive: {why}\nhint: give etcdctl \
                  what it needs (--ca-file, --cert-file, --key-file, --username), or stop that member"
             ));
         }

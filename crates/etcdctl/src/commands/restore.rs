@@ -72,7 +72,7 @@ type Moved = Vec<(PathBuf, PathBuf)>;
 /// Moves away what is in the way, or refuses; where each went.
 fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
-    // What can not be read may be what a backup is restored for.
+    // What cannot be read may be what a backup is restored for.
     if let Ok(Some(_)) = target.place.in_use() {
         return refuse(format!(
             "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",

@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
     summary: "change the value of a key that is there",
     description: &[
         "Without a value it is read from standard input, to its end.",
-        "Without --ttl the key lives for ever, also if it had a time to live before.",
+        "Without --ttl the key lives forever, also if it had a time to live before.",
     ],
     flags: &[TTL],
     examples: &[("etcdctl update /message Bye", "fails when there is no /message")],

@@ -154,7 +154,7 @@ fn watch_once() {
 
 #[test]
 #[ignore = "needs Debian's etcd-server and etcd-client: cargo verify conformance"]
-fn watch_for_ever() {
+fn watch_forever() {
     let scene = |program: &Program, server: &mut Etcd| {
         let child = program.start(&["watch", "--recursive", "--forever", "/w"]);
         server.wait_for_watchers(1);

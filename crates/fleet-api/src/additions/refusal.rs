@@ -46,6 +46,6 @@ impl fmt::Display for Refusal {
             RefusedStep::Load => "load",
             RefusedStep::Start => "start",
         };
-        write!(f, "the machine can not {step} it: {}", self.cause)
+        write!(f, "the machine cannot {step} it: {}", self.cause)
     }
 }

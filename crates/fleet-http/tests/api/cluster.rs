@@ -25,7 +25,7 @@ pub struct Cluster {
 pub struct Store {
     pub view: View,
     scheduler: Scheduler,
-    /// It can not be reached for long.
+    /// It cannot be reached for long.
     pub away: bool,
     /// Each change ends so.
     pub failure: Option<Failure>,

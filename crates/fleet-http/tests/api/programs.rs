@@ -84,7 +84,7 @@ fn names_stay_names() {
 }
 
 #[test]
-fn programs_that_can_not_run() {
+fn programs_that_cannot_run() {
     let server = Server::start(Cluster::with_units());
     for what in ["status", "journal"] {
         assert_eq!(server.get(&format!("/keelson/v1/units/hello.service/{what}")).line(), error(500, ""));

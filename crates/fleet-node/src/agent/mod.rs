@@ -68,7 +68,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         Fenced { hands, there, known: self.known.clone(), contact: self.contact.clone() }
     }
 
-    /// Takes over the units that are there. Then follows the cluster, for ever.
+    /// Takes over the units that are there. Then follows the cluster, forever.
     pub async fn run(self) {
         let mut changes = self.hands.changes();
         self.there.adopt_all(&self.hands, &self.settings).await;
@@ -131,7 +131,7 @@ impl<S: Store, H: Hands> Agent<S, H> {
         })
     }
 
-    /// The next pass does it, and where it can not, one after it.
+    /// The next pass does it, and where it cannot, one after it.
     async fn start_again(&self, name: &UnitName) {
         let states = self.hands.states(std::slice::from_ref(name)).await;
         // Where that is not known, a start is harmless: what runs runs on.

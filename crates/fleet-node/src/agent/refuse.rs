@@ -1,4 +1,4 @@
-//! What this machine says of units that it can not load or start, and for how long.
+//! What this machine says of units that it cannot load or start, and for how long.
 
 use std::collections::BTreeMap;
 

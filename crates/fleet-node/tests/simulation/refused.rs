@@ -1,4 +1,4 @@
-//! Units that a machine can not load or start: they go elsewhere where they can, and everybody can see why.
+//! Units that a machine cannot load or start: they go elsewhere where they can, and everybody can see why.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn state(world: &World, name: &UnitName, place: usize) -> Option<UnitState> {
 }
 
 #[test]
-fn what_one_machine_can_not_run_goes_to_another_and_stays_there() {
+fn what_one_machine_cannot_run_goes_to_another_and_stays_there() {
     in_virtual_time(async {
         let world = machines(3).await;
         let unit = name("a.service");

@@ -120,7 +120,7 @@ fn a_unit_that_is_refused_is_tried_from_time_to_time() {
     });
 }
 
-/// A start that is asked for once more, at a moment when it can not be done, is done later.
+/// A start that is asked for once more, at a moment when it cannot be done, is done later.
 #[test]
 fn a_failed_unit_that_is_asked_for_again_is_started_in_the_end() {
     in_virtual_time(async {

@@ -39,7 +39,7 @@ const MANY: Range<u64> = 1_000..1_500;
 const LONG: Length = Length { troubles: 12, options: Options::USUAL };
 /// One of many machines. No unit is global: each would be a thousand.
 const WIDE: Length = Length {
-    troubles: 3,
+    troubles: 2,
     options: Options {
         machines: Some(1_000),
         units: 100,

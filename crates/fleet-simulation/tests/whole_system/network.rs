@@ -280,7 +280,7 @@ impl Pump {
         }
     }
 
-    /// Until a parcel has arrived; where the connection breaks meanwhile, for ever.
+    /// Until a parcel has arrived; where the connection breaks meanwhile, forever.
     async fn passage(&self) {
         let mut changed = self.network.changed.subscribe();
         let mut blocked_since = None;

@@ -41,7 +41,7 @@ fn run(given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Till either ends. Each read is passed on at once.
+/// Until either ends. Each read is passed on at once.
 fn copy(from: &mut impl io::Read, to: &mut impl io::Write) {
     let mut buffer = vec![0; BUFFER];
     while let Ok(length) = from.read(&mut buffer) {

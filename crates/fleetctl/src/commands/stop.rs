@@ -26,7 +26,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let units = known(&registry, given).await?;
     let inactive = |unit: &Unit| !is_global(unit) && unit.current_state == JobState::Inactive.as_str();
-    // What stands before the first that can not be stopped is stopped, and not waited for.
+    // What stands before the first that cannot be stopped is stopped, and not waited for.
     let Some(at) = units.iter().position(inactive) else {
         return bring(&registry, given, ASKED, &units, &Replaced::new()).await;
     };

@@ -17,7 +17,7 @@ pub const TARGET: Target =
     Target { name: "client", about: "the client gives an answer or an error, in time", run, seeds };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A watch whose answer ended goes on for ever.
+/// A watch whose answer ended goes on forever.
 const WATCH_TIME: Duration = Duration::from_millis(5);
 const CALLS: u8 = 12;
 /// Of the last call, the watch: for a stream.

@@ -37,7 +37,7 @@ fn run(bytes: &[u8]) {
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            assert_eq!(fs::read(&path).expect("it is there"), file, "what can not be read is not touched");
+            assert_eq!(fs::read(&path).expect("it is there"), file, "what cannot be read is not touched");
             return;
         }
     };

@@ -59,7 +59,7 @@ fn run(bytes: &[u8]) {
     }
 }
 
-/// All inputs are kept ones: what is signed can not be made anew.
+/// All inputs are kept ones: what is signed cannot be made anew.
 fn seeds() -> Vec<Vec<u8>> {
     Vec::new()
 }

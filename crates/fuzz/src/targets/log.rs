@@ -154,7 +154,7 @@ fn forged(bytes: &[u8]) {
         (None, None) => None,
     };
     if let Some(index) = next {
-        // One that can not be appended is refused.
+        // One that cannot be appended is refused.
         let entry = Entry { index, term: 1, payload: Bytes::from_static(b"more") };
         if log.append([entry]).is_ok() {
             flusher.flush().expect("a flush on a disk that works");

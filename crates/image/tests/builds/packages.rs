@@ -1,4 +1,4 @@
-//! Packages that rot, lie, are gone, or can not be fetched.
+//! Packages that rot, lie, are gone, or cannot be fetched.
 
 use std::fs;
 use std::path::PathBuf;

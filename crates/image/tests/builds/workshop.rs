@@ -53,7 +53,7 @@ pub fn workshop() -> &'static Workshop {
     static SHARED: OnceLock<Workshop> = OnceLock::new();
     SHARED.get_or_init(|| {
         let (checkout, folder) = (checkout(), folder());
-        // What a host can not be blamed for: a package that every mirror has dropped meanwhile.
+        // What a host cannot be blamed for: a package that every mirror has dropped meanwhile.
         let options =
             Options { renew_gone: true, work: folder.join("filling"), ..Options::for_checkout(&checkout) };
         let lock = fill_cache(&options, Progress::Shown).unwrap().lock;
@@ -143,7 +143,7 @@ pub struct Place(PathBuf);
 impl Drop for Place {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // What can not be removed now is removed in the end.
+            // What cannot be removed now is removed in the end.
             drop(fs::remove_dir_all(&self.0));
         }
     }

@@ -71,14 +71,14 @@ fn show(context: &Context) -> anyhow::Result<ExitCode> {
 fn issue(context: &Context, name: &str, out: &std::path::Path) -> anyhow::Result<ExitCode> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-        bail!("{name:?} can not name a file: letters, digits, and -_.@ only");
+        bail!("{name:?} cannot name a file: letters, digits, and -_.@ only");
     }
     let authority = opened(context)?;
-    std::fs::create_dir_all(out).with_context(|| format!("can not make {}", out.display()))?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let subject = Subject { name: name.to_owned(), host_names: Vec::new(), addresses: Vec::new() };
     authority.issue(&subject)?.write(out, name)?;
     let ca = out.join("ca.pem");
-    std::fs::write(&ca, authority.trusted()?).with_context(|| format!("can not write {}", ca.display()))?;
+    std::fs::write(&ca, authority.trusted()?).with_context(|| format!("cannot write {}", ca.display()))?;
     let file = |suffix: &str| out.join(format!("{name}{suffix}.pem"));
     if context.json {
         let (certificate, key) = (file(""), file("-key"));

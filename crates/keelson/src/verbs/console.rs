@@ -22,12 +22,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     if flags.log {
         let path = files.console_log();
         let shown =
-            machines::logs::read_all(&path).with_context(|| format!("can not read {}", path.display()))?;
+            machines::logs::read_all(&path).with_context(|| format!("cannot read {}", path.display()))?;
         output::print(shown)?;
         return Ok(ExitCode::SUCCESS);
     }
     let node = context.running(&node.name)?;
     context.progress.note(&format!("console of {}; Ctrl-] leaves", node.name));
-    machines::console::attach(&files.console_socket()).context("the console can not be reached")?;
+    machines::console::attach(&files.console_socket()).context("the console cannot be reached")?;
     Ok(ExitCode::SUCCESS)
 }

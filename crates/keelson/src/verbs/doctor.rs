@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::{output, provide};
+use crate::{machine_tools, output, provide};
 
 /// Lines of apt-get's that an error shows.
 const SHOWN_LINES: usize = 10;
@@ -194,14 +194,14 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
 /// Boots the probe guest where there are tools to do it with.
 fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceleration> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return Ok(Acceleration::Tcg { why: format!("/dev/kvm can not be opened: {error}") });
+        return Ok(Acceleration::Tcg { why: format!("/dev/kvm cannot be opened: {error}") });
     }
     let known =
         context.layout().ok().and_then(|layout| layout.load().ok().flatten()).map(|cluster| cluster.image);
     let tree = match (image, known) {
         (Some(path), _) => match provide::manifest(path)? {
             Some(image) => image.tools,
-            None => provide::tools(context, Some(BackendKind::Qemu))?.path().to_path_buf(),
+            None => machine_tools::tools(context, Some(BackendKind::Qemu))?.path().to_path_buf(),
         },
         (None, Some(image)) => image.tools,
         (None, None) => {
@@ -210,7 +210,7 @@ fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceler
     };
     let step = context.progress.step("kvm");
     step.set("booting a probe guest");
-    std::fs::create_dir_all(&context.state_dir).context("can not make the state folder")?;
+    std::fs::create_dir_all(&context.state_dir).context("cannot make the state folder")?;
     let tools = Tools::open(&tree, std::slice::from_ref(&context.state_dir))?;
     let acceleration = acceleration::decide(&tools, &context.state_dir)?;
     step.done(acceleration.name());
@@ -260,7 +260,7 @@ fn apt_get(words: &[&str]) -> anyhow::Result<Result<(), String>> {
         command.arg("apt-get");
     }
     command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::inherit());
-    let output = command.output().context("apt-get can not be run")?;
+    let output = command.output().context("apt-get cannot be run")?;
     if output.status.success() {
         return Ok(Ok(()));
     }

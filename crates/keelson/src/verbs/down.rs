@@ -32,7 +32,7 @@ pub fn destroy(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes the cluster, also one whose state can not be read, and what an `up` left that made none; whether there
+/// Removes the cluster, also one whose state cannot be read, and what an `up` left that made none; whether there
 /// was any of that.
 fn remove(context: &Context) -> anyhow::Result<bool> {
     let layout = context.layout()?;

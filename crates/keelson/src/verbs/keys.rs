@@ -11,9 +11,9 @@ use release::files;
 use release_folder::{begin, latest, make_keys};
 use serde_json::json;
 
+use crate::checkout::checkout;
 use crate::context::Context;
 use crate::output;
-use crate::provide::checkout;
 
 pub use place::folder;
 use place::{DAY, EXPIRES, From, PINNED, complete, now};

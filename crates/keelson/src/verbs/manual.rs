@@ -1,4 +1,4 @@
-//! `keelson completions` and `keelson man`: made from the flags, so that they can not be out of date.
+//! `keelson completions` and `keelson man`: made from the flags, so that they cannot be out of date.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,11 +21,11 @@ pub fn man(out: Option<&Path>) -> anyhow::Result<ExitCode> {
         Some(folder) => {
             std::fs::create_dir_all(folder)
                 .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
-                .with_context(|| format!("can not write to {}", folder.display()))?;
+                .with_context(|| format!("cannot write to {}", folder.display()))?;
         }
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).context("can not make the page")?;
+            clap_mangen::Man::new(Cli::command()).render(&mut page).context("cannot make the page")?;
             output::print(page)?;
         }
     }

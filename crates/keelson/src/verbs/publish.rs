@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 use release::{Release, Version, files};
 use serde_json::{Value, json};
 
+use crate::checkout::find_checkout;
 use crate::context::Context;
 use crate::failure::WrongUse;
 use crate::output;
-use crate::provide::find_checkout;
 use crate::update_server::{Reached, UpdateServer};
 
 #[derive(Debug, clap::Args)]

@@ -11,9 +11,9 @@ use release::{Digest, KeySet, Keys, Release, Verity, Version};
 use release_folder::{About, Files, Made, Order, Secret, Step, make};
 use serde_json::json;
 
+use crate::checkout::checkout;
 use crate::context::{Context, interrupt};
 use crate::output;
-use crate::provide::checkout;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// zstd's level where a release is only tried out.

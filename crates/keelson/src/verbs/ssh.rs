@@ -24,7 +24,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (options, command) = split(&flags.arguments);
     let mut ssh = machines::ssh::command(&context.layout()?, &node, options);
     ssh.args(command);
-    Err(ssh.exec()).context("ssh can not be run (package openssh-client)")
+    Err(ssh.exec()).context("ssh cannot be run (package openssh-client)")
 }
 
 /// Divides the words into options of ssh and the command.

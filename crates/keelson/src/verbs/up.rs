@@ -65,7 +65,7 @@ pub struct Flags {
     /// Apply the user-data to machines that run already: what is as it says stays as it is
     #[arg(long)]
     provision: bool,
-    /// Boot the machines also where they can not use the user-data
+    /// Boot the machines also where they cannot use the user-data
     #[arg(long)]
     no_validate: bool,
     #[command(flatten)]
@@ -152,8 +152,8 @@ fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
     if flags.config.is_none() && !path.exists() {
         return Ok(ConfigRb::default());
     }
-    let bytes = read_limited(path, config_rb::SIZE_MAX)
-        .with_context(|| format!("can not read {}", path.display()))?;
+    let bytes =
+        read_limited(path, config_rb::SIZE_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))?;
     let (config, warnings) = config_rb::read(&text);
     for warning in warnings {
@@ -235,7 +235,7 @@ fn boot(context: &Context, site: &Site, user_data: Option<&[u8]>, flags: &Flags)
     let took = step.done(&format!("{started} started, {} ran already", running.len()));
     if started > 0 {
         times.note(kind, started, cores, took);
-        times.write(&context.state_dir).context("can not remember how long it took")?;
+        times.write(&context.state_dir).context("cannot remember how long it took")?;
     }
     let what = Reprovision::of(flags.provision, changed, running.len());
     if what == Reprovision::Now {

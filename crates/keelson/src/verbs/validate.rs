@@ -75,7 +75,7 @@ fn plan(file: &Path, text: &[u8]) -> anyhow::Result<ExitCode> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve(context: &Context, address: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("can not listen on {address}: choose another address, as in --serve 127.0.0.1:9000")
+        format!("cannot listen on {address}: choose another address, as in --serve 127.0.0.1:9000")
     })?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let url = format!("http://{}/", listener.local_addr()?);
@@ -134,7 +134,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     } else {
         std::fs::File::open(file).and_then(|file| file.take(USER_DATA_MAX + 1).read_to_end(&mut bytes))
     };
-    let count = count.with_context(|| format!("can not read {name}"))?;
+    let count = count.with_context(|| format!("cannot read {name}"))?;
     if u64::try_from(count).unwrap_or(u64::MAX) > USER_DATA_MAX {
         bail!("{name} has more than {USER_DATA_MAX} bytes");
     }

@@ -134,7 +134,7 @@ impl Life {
         actions
     }
 
-    /// How long nothing is to be done, if nothing happens. `None` is for ever.
+    /// How long nothing is to be done, if nothing happens. `None` is forever.
     #[must_use]
     pub fn sleep(&self, now: &Now) -> Option<Duration> {
         let until = match self.phase {
@@ -151,14 +151,14 @@ impl Life {
     /// When what is needed is to be looked at again.
     fn next_try(&self, now: &Now) -> Duration {
         let rest = self.rest.unwrap_or(now.running);
-        match self.till_window(now) {
+        match self.wait_for_window(now) {
             Some(wait) => rest.max(now.running + wait.min(WALL_CLOCK_LOOK)),
             None => rest,
         }
     }
 
     /// How long the window stays shut. `None` where it is open, or where there is none.
-    fn till_window(&self, now: &Now) -> Option<Duration> {
+    fn wait_for_window(&self, now: &Now) -> Option<Duration> {
         let window = self.rules.window.as_ref()?;
         if window.is_open(&now.wall) {
             return None;
@@ -275,13 +275,13 @@ impl Life {
             return vec![Action::AskHealth];
         }
         // A lock that is held until the next window blocks all other machines.
-        if (self.need.is_none() || self.till_window(now).is_some()) && self.may_have_lock() {
+        if (self.need.is_none() || self.wait_for_window(now).is_some()) && self.may_have_lock() {
             return self.go_back();
         }
         if self.need.is_none() || self.rest.is_some_and(|rest| rest > now.running) {
             return Vec::new();
         }
-        if let Some(wait) = self.till_window(now) {
+        if let Some(wait) = self.wait_for_window(now) {
             if std::mem::replace(&mut self.said_window, true) {
                 return Vec::new();
             }
@@ -428,7 +428,7 @@ impl Life {
         if self.need.is_none() {
             return self.go_back();
         }
-        if self.till_window(now).is_some() {
+        if self.wait_for_window(now).is_some() {
             let mut actions = vec![log(Level::Notice, "The reboot window has closed meanwhile.")];
             actions.extend(self.go_back());
             return actions;

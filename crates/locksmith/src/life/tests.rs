@@ -311,7 +311,7 @@ fn a_reboot_that_is_refused_leads_all_the_way_back() {
 }
 
 #[test]
-fn units_that_can_not_be_taken_back_at_once_are_taken_back_later() {
+fn units_that_cannot_be_taken_back_at_once_are_taken_back_later() {
     let mut told = Told::settled(rules(Strategy::EtcdLock, None));
     told.happens(need());
     told.happens(Event::Inhibitors(vec![]));

@@ -15,7 +15,7 @@ pub struct Session {
     store: Store,
 }
 
-/// What a command of the original says where it can not begin.
+/// What a command of the original says where it cannot begin.
 fn unable(cause: impl std::fmt::Display) -> Failure {
     Failure::new(format!("Error initializing etcd client: {cause}"))
 }

@@ -16,7 +16,7 @@ use crate::version::VERSION;
 
 /// Libraries whose daily business is nobody's news.
 const QUIET: [&str; 3] = ["hyper", "rustls", "zbus"];
-/// Starting it again would not help: what it was told can not be used.
+/// Starting it again would not help: what it was told cannot be used.
 const WRONG_USE: u8 = 2;
 
 pub fn main(words: &[String]) -> ExitCode {

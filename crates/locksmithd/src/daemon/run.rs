@@ -27,7 +27,7 @@ pub fn run(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
             () = notify::stay_alive() => Ok(ExitCode::SUCCESS),
         }
     });
-    // A terminal that can not be written to must not hold the end up.
+    // A terminal that cannot be written to must not hold the end up.
     runtime.shutdown_background();
     done
 }

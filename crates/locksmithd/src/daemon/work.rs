@@ -93,7 +93,7 @@ impl Hands {
             }
             Action::AskInhibitors => Event::Inhibitors(match power::inhibitors(&self.bus).await {
                 Ok(found) => found,
-                Err(error) => vec![format!("logind can not be asked ({error})")],
+                Err(error) => vec![format!("logind cannot be asked ({error})")],
             }),
             Action::Lock { reason } => {
                 let asked_before = self.marker.exists();
@@ -134,7 +134,7 @@ impl Hands {
         match systemd::not_good(&self.bus).await {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(why),
-            Err(error) => Err(format!("systemd can not be asked ({error})")),
+            Err(error) => Err(format!("systemd cannot be asked ({error})")),
         }
     }
 

@@ -61,7 +61,7 @@ impl BusError {
     }
 }
 
-/// A connection whose calls do not wait for ever. `DBUS_SYSTEM_BUS_ADDRESS` names another bus.
+/// A connection whose calls do not wait forever. `DBUS_SYSTEM_BUS_ADDRESS` names another bus.
 pub async fn connect() -> Result<Connection, BusError> {
     let built = Builder::system().method_timeout(CALL).build().await;
     built.map_err(|error| BusError::new("connecting to the system bus", error))

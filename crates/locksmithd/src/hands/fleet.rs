@@ -133,7 +133,7 @@ pub async fn undrain(client: &Client, memory: &Memory, machine: &str) -> Result<
     let Some(before) = memory.before()? else { return Ok(false) };
     match client.set_cordon(machine, before).await {
         Ok(()) => {}
-        // A server that can not drain has nothing to take back.
+        // A server that cannot drain has nothing to take back.
         Err(error) if error.is_unknown_path() => {}
         Err(error) => return Err(error.into()),
     }

@@ -155,7 +155,7 @@ fn one_coordinator_a_machine() {
 }
 
 #[test]
-fn settings_that_can_not_be_used() {
+fn settings_that_cannot_be_used() {
     let machine = Machine::new();
     let check = |variables: &[(&str, &str)], code: i32, expect: &str| {
         let ended = machine.command(variables).output().unwrap();

@@ -25,7 +25,7 @@ const BACKLOG: i32 = 128;
 /// The namespace of the current boot.
 pub type Shared = Arc<Mutex<Option<Arc<OwnedFd>>>>;
 
-/// Carries connections to a port of the host into the node's namespace, for ever.
+/// Carries connections to a port of the host into the node's namespace, forever.
 pub fn inward(listener: &TcpListener, target: (Ipv4Addr, u16), namespace: &Shared) {
     while let Ok((outside, _)) = listener.accept() {
         let current = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,6 +1,6 @@
 //! The file systems of an nspawn node, mounted in the keeper's own mount namespace.
 //!
-//! `/usr` is the image's erofs, or the same content as a folder where the host can not mount it; `/etc` is
+//! `/usr` is the image's erofs, or the same content as a folder where the host cannot mount it; `/etc` is
 //! an overlay over the image's defaults; everything else is the node's own directory.
 
 use std::io;
@@ -31,7 +31,7 @@ pub fn mount_root(keeper: &NodePlan) -> io::Result<()> {
     if let Err(error) = mount_erofs(&keeper.usr_erofs, &usr) {
         let inner = keeper.usr_tree.join("usr");
         if !keeper.usr_tree.exists() {
-            let said = format!("/usr can not be mounted ({error}), and there is no folder with its content");
+            let said = format!("/usr cannot be mounted ({error}), and there is no folder with its content");
             return Err(io::Error::other(said));
         }
         eprintln!("/usr is a bound folder: {error}");

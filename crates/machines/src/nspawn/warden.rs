@@ -25,7 +25,7 @@ pub struct Warden {
 }
 
 impl Warden {
-    /// From now on this thread starts processes in the namespace. It can not start threads any more, nor another
+    /// From now on this thread starts processes in the namespace. It cannot start threads any more, nor another
     /// namespace: it is to be a thread for this one boot.
     pub fn of_this_thread() -> io::Result<Self> {
         unshare(CloneFlags::CLONE_NEWPID)?;

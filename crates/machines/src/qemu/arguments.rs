@@ -94,7 +94,7 @@ fn network(layout: &Layout, node: &Node) -> [[String; 4]; 2] {
     let mut user = "user,id=user".to_owned();
     let forwards = node.forwards.iter().map(|forward| (forward.host, forward.guest));
     for (host, guest) in [(node.ssh_port, 22)].into_iter().chain(forwards) {
-        // invariant: writing to a String can not fail.
+        // invariant: writing to a String cannot fail.
         write!(user, ",hostfwd=tcp:127.0.0.1:{host}-:{guest}").unwrap_or_default();
     }
     let socket = value(&lan::socket(&layout.lan(), &node.name));

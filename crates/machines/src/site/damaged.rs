@@ -1,4 +1,4 @@
-//! Removes a cluster whose state file can not be read, with the processes that are found for it.
+//! Removes a cluster whose state file cannot be read, with the processes that are found for it.
 
 use super::found::{self, Role};
 use super::{Background, SiteError};

@@ -40,9 +40,9 @@ pub enum SiteError {
     Backend { node: String, source: BackendError },
     #[error("no free port was found")]
     Port(#[source] std::io::Error),
-    #[error("can not read {path}")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("can not write {path}")]
+    #[error("cannot write {path}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{node} does not answer by ssh")]
     Ssh { node: String, source: ssh::RunError },

@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::{console, limits, ready};
 
 /// Read in small steps by whoever waits. A line that was shown before is no movement, numbers aside: a boot that begins
-/// again and again, or a service that is restarted for ever, comes no further.
+/// again and again, or a service that is restarted forever, comes no further.
 pub struct Movement {
     console: PathBuf,
     ready: PathBuf,

@@ -107,7 +107,7 @@ impl Site {
     /// Stops one node in order; by force where it does not end in time.
     pub fn stop(&self, node: &Node) -> Result<(), SiteError> {
         if let Some(process) = node.process.filter(|process| process.alive()) {
-            // A system that can not be asked any more is cut below.
+            // A system that cannot be asked any more is cut below.
             if self.backend.shut_down(node, process).is_ok() && process.wait(limits::SHUTDOWN) {
                 self.change(&node.name, |node| node.process = None)?;
                 return Ok(());

@@ -90,7 +90,7 @@ impl Stall {
             }
         };
         let done =
-            reset.map_or_else(|error| format!("and can not be reset: {error}"), |()| "and was reset".into());
+            reset.map_or_else(|error| format!("and cannot be reset: {error}"), |()| "and was reset".into());
         let processors = processors.unwrap_or_default().replace('\r', "");
         let written = File::options()
             .create(true)
@@ -183,7 +183,7 @@ mod tests {
         Stall::LostTimer.note(&log.log(), None, Ok::<(), String>(()));
         let text = std::fs::read_to_string(log.log()).unwrap();
         assert!(text.starts_with("keelson: said nothing for 120 s"), "{text}");
-        assert!(text.contains("and can not be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");
+        assert!(text.contains("and cannot be reset: no socket\nCPU#0\nRIP=1\n"), "{text}");
         assert!(text.contains("lost its timer (the console tells), and was reset\n"), "{text}");
     }
 }

@@ -28,7 +28,7 @@ fn machines_can_be_stopped_and_removed_without_the_tools_that_start_them() {
 }
 
 #[test]
-fn user_data_that_can_not_be_read_is_not_taken_for_none() {
+fn user_data_that_cannot_be_read_is_not_taken_for_none() {
     let folder = tempfile::tempdir().unwrap();
     let site = without_tools(folder.path());
     let node = site.node("core-01").unwrap();

@@ -99,7 +99,7 @@ fn a_cluster_s_folder_is_its_owner_s_alone() {
 }
 
 #[test]
-fn names_and_paths_that_can_not_work_are_refused() {
+fn names_and_paths_that_cannot_work_are_refused() {
     let check = |name: &str| assert!(matches!(Layout::new(Path::new("/s"), name), Err(StoreError::Name(_))));
     check("");
     check("a/b");

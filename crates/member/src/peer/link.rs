@@ -22,8 +22,8 @@ use crate::limits::{DIAL_TIME, PEER_QUEUE, PINGS_IN_FLIGHT, REDIAL_PAUSE};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Not sent: the member can not be reached now.
-    #[error("the member can not be reached")]
+    /// Not sent: the member cannot be reached now.
+    #[error("the member cannot be reached")]
     Unreachable,
     /// Sent, perhaps; the answer will not come.
     #[error("the connection to the member broke")]

@@ -104,7 +104,7 @@ fn interfaces() -> Interfaces {
     let list = match nix::ifaddrs::getifaddrs() {
         Ok(list) => list,
         Err(error) => {
-            eprintln!("can not list the addresses of the interfaces: {error}");
+            eprintln!("cannot list the addresses of the interfaces: {error}");
             return found;
         }
     };

@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("can not read {path}")]
+#[error("cannot read {path}")]
 pub struct ReadError {
     path: PathBuf,
     source: io::Error,

@@ -77,7 +77,7 @@ fn changes(root: &Root) -> Result<Vec<Change>> {
     } else {
         compare::compare(&root.at(ETC), &lower, Missing::Deleted)
     };
-    found.context("can not compare /etc with the image's")
+    found.context("cannot compare /etc with the image's")
 }
 
 /// The part of an absolute path below `/etc`.

@@ -21,7 +21,7 @@ pub enum RevertError {
     Several(PathBuf, usize),
     #[error("/etc/{0} lies behind a link")]
     BehindLink(PathBuf),
-    #[error("/etc/{path} can not be put back")]
+    #[error("/etc/{path} cannot be put back")]
     Write { path: PathBuf, source: io::Error },
 }
 

@@ -55,7 +55,7 @@ impl<'a> Examination<'a> {
         if let Some(told) = told {
             journal.say(Priority::Warning, None, &told);
         }
-        let scripts = script::find(root).context("can not read the folders of checks")?;
+        let scripts = script::find(root).context("cannot read the folders of checks")?;
         Ok(Self {
             root,
             settings,
@@ -226,7 +226,7 @@ impl<'a> Examination<'a> {
             why: report::why(checks),
             checks,
         };
-        report::write(self.root, &report).context("can not write /run/keelson/health.json")
+        report::write(self.root, &report).context("cannot write /run/keelson/health.json")
     }
 }
 

@@ -26,9 +26,9 @@ pub struct GoodBoot {
 
 #[derive(Debug, thiserror::Error)]
 pub enum GoodBootError {
-    #[error("can not write {FOLDER}/{FILE}")]
+    #[error("cannot write {FOLDER}/{FILE}")]
     Write(#[source] io::Error),
-    #[error("can not write the good boot as JSON")]
+    #[error("cannot write the good boot as JSON")]
     Json(#[source] serde_json::Error),
 }
 

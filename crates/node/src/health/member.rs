@@ -50,7 +50,7 @@ pub fn check(root: &Root, unit: Option<&Unit>) -> Check {
     }
     let places = match listening(root, unit.pid) {
         Ok(places) => places,
-        Err(error) => return failed(format!("where {name} listens can not be read: {error}")),
+        Err(error) => return failed(format!("where {name} listens cannot be read: {error}")),
     };
     let mut said = Vec::new();
     let deadline = Instant::now() + ANSWER;

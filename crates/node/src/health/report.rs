@@ -45,7 +45,7 @@ pub struct Brief {
 }
 
 /// # Errors
-/// The file can not be written.
+/// The file cannot be written.
 pub fn write(root: &Root, report: &Report<'_>) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(report)?;
     text.push(b'\n');

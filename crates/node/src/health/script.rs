@@ -39,7 +39,7 @@ pub struct Script {
 /// All of them in the order of their names, required ones first.
 ///
 /// # Errors
-/// A folder that is there can not be read.
+/// A folder that is there cannot be read.
 pub fn find(root: &Root) -> io::Result<Vec<Script>> {
     let mut found = Vec::new();
     for (below, kind) in SUBFOLDERS {
@@ -93,7 +93,7 @@ pub struct Ran {
 pub fn run(path: &Path, limit: Duration) -> Ran {
     match run_through(path, limit) {
         Ok(ran) => ran,
-        Err(error) => Ran { output: String::new(), failure: Some(format!("can not be run: {error}")) },
+        Err(error) => Ran { output: String::new(), failure: Some(format!("cannot be run: {error}")) },
     }
 }
 
@@ -155,7 +155,7 @@ fn follow(
 /// What is there now; false at the end of it all.
 fn drain(reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<bool> {
     let mut chunk = [0; 4096];
-    // As much as a pipe holds: one who writes for ever is not listened to for ever.
+    // As much as a pipe holds: one who writes forever is not listened to forever.
     for _ in 0..64 {
         match reader.read(&mut chunk) {
             Ok(0) => return Ok(false),
@@ -248,7 +248,7 @@ mod tests {
         ran("echo full; exit 3", SOON, "full\n", Some("exit status 3"));
         ran("kill -TERM $$", SOON, "", Some("killed by signal 15"));
         let missing = run(Path::new("/nowhere"), SOON).failure.unwrap();
-        assert!(missing.starts_with("can not be run: "), "{missing}");
+        assert!(missing.starts_with("cannot be run: "), "{missing}");
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_talks_for_ever_is_ended() {
+    fn a_check_that_talks_forever_is_ended() {
         let (_folder, root) = machine(&[("/check", "yes")]);
         let ran = run(&root.at("/check"), Duration::from_millis(300));
         assert_eq!(ran.failure.as_deref(), Some("did not end in 0.3 s"));

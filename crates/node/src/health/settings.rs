@@ -10,7 +10,7 @@ const LIMIT: (&str, u64) = ("KEELSON_HEALTH_LIMIT", 600);
 const CHECK_LIMIT: (&str, u64) = ("KEELSON_HEALTH_CHECK_LIMIT", 30);
 /// Seconds after which a version on trial is looked at once more before it counts as good.
 const SETTLE: (&str, u64) = ("KEELSON_HEALTH_SETTLE", 120);
-/// A day: what is longer is a mistake, and would wait for ever.
+/// A day: what is longer is a mistake, and would wait forever.
 const SECONDS_MAX: u64 = 24 * 60 * 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub fn look(root: &Root) -> Trial {
     }
     let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
     let Some(id) = os_release::value(root, "ID") else {
-        return Trial::Over("what this system is called can not be read".to_owned());
+        return Trial::Over("what this system is called cannot be read".to_owned());
     };
     match Name::parse(&id, file) {
         Some(name) => judge(&name, images(&root.at(IMAGES), &id)),
@@ -86,7 +86,7 @@ fn images(folder: &Path, id: &str) -> io::Result<Vec<Name>> {
 mod tests {
     use super::*;
 
-    /// The machine with this boot image, counted or not, and these images in its ESP (none: it can not be read).
+    /// The machine with this boot image, counted or not, and these images in its ESP (none: it cannot be read).
     fn check(booted: Option<&str>, images: Option<&[&str]>, expected: Result<&str, &str>) {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn images_that_can_not_be_read_leave_the_loader_s_tries_and_no_more() {
+    fn images_that_cannot_be_read_leave_the_loader_s_tries_and_no_more() {
         check(Some("keelson_2.0.0+0-3.efi"), None, Ok("cannot be read"));
         check(Some("keelson_2.0.0+0-4.efi"), None, Err("has come up well before"));
     }

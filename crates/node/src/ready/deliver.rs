@@ -16,7 +16,7 @@ const FILE: &str = "ready.json";
 const FILE_MODE: u32 = 0o644;
 
 #[derive(Debug, thiserror::Error)]
-#[error("can not write to {place}")]
+#[error("cannot write to {place}")]
 pub struct DeliverError {
     place: PathBuf,
     source: io::Error,
@@ -40,7 +40,7 @@ pub fn deliver(root: &Root, line: &str) -> Result<Vec<String>, DeliverError> {
     Ok(told)
 }
 
-/// Tells how far the boot has come. Nobody depends on it: where it can not be told at once, it is not.
+/// Tells how far the boot has come. Nobody depends on it: where it cannot be told at once, it is not.
 pub fn tell(root: &Root, line: &str) {
     let shared = root.at(SHARED);
     if shared.is_dir()
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_can_not_be_opened_is_an_error_with_its_place() {
+    fn a_port_that_cannot_be_opened_is_an_error_with_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         fs::create_dir_all(root.at(PORT)).unwrap();

@@ -55,7 +55,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         }
     };
     let report = observe(&flags.root, boot)?;
-    let line = report.line().context("can not write the report as JSON")?;
+    let line = report.line().context("cannot write the report as JSON")?;
     if flags.print {
         print!("{line}");
         return Ok(ExitCode::SUCCESS);
@@ -75,7 +75,7 @@ fn tell(root: &Root, jobs: &Jobs) {
     let status = jobs.status.as_ref();
     match (Starting { state: "starting", jobs: jobs.left, running, status }).line() {
         Ok(line) => deliver::tell(root, &line),
-        Err(error) => eprintln!("can not write the jobs as JSON: {error}"),
+        Err(error) => eprintln!("cannot write the jobs as JSON: {error}"),
     }
 }
 
@@ -83,14 +83,14 @@ fn tell(root: &Root, jobs: &Jobs) {
 fn boot(tell: impl Fn(&Jobs)) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let bus = zbus::Connection::system().await.context("can not reach the system bus")?;
+        let bus = zbus::Connection::system().await.context("cannot reach the system bus")?;
         manager::wait(&bus, tell).await.context("systemd does not say how the boot went")
     })
 }
 
 fn observe(root: &Root, boot: Boot) -> Result<Report> {
     let settled = address::wait(ADDRESS_WAIT, || Network::observe(root).settled())
-        .context("can not follow the changes of the network")?;
+        .context("cannot follow the changes of the network")?;
     let found = settled.or_else(|| Network::observe(root).best());
     Ok(Report {
         state: "ready",

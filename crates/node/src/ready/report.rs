@@ -51,7 +51,7 @@ impl Starting<'_> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("can not read the boot id in {BOOT_ID}")]
+#[error("cannot read the boot id in {BOOT_ID}")]
 pub struct BootIdError(#[source] io::Error);
 
 impl Report {

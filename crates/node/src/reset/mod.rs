@@ -92,7 +92,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("rebooting into the reset");
-    power::reboot().context("the next boot resets this machine, but it can not be rebooted from here")?;
+    power::reboot().context("the next boot resets this machine, but it cannot be rebooted from here")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,6 +108,6 @@ fn confirmed() -> Result<bool> {
     eprint!("This erases /etc, /var, /home and all else of this machine's own.\nType `{WORD}` to go on: ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("can not read the answer")?;
+    std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     Ok(answer.trim() == WORD)
 }

@@ -7,9 +7,9 @@ const ANSWER: Duration = Duration::from_secs(25);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RebootError {
-    #[error("can not start the bus client")]
+    #[error("cannot start the bus client")]
     Runtime(#[source] std::io::Error),
-    #[error("can not reach the system bus")]
+    #[error("cannot reach the system bus")]
     Bus(#[source] zbus::Error),
     #[error("neither logind ({logind}) nor systemd reboots")]
     Refused { logind: Box<zbus::Error>, source: Box<zbus::Error> },

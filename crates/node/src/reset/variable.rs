@@ -26,7 +26,7 @@ pub enum RequestError {
     Container { kind: String },
     #[error("this machine has no EFI variables in {0}")]
     NoVariables(PathBuf),
-    #[error("can not write the EFI variable {path}")]
+    #[error("cannot write the EFI variable {path}")]
     Write { path: PathBuf, source: io::Error },
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_can_not_be_written_has_its_cause() {
+    fn a_variable_that_cannot_be_written_has_its_cause() {
         let (_folder, root) = machine();
         fs::create_dir(root.at(FOLDER).join(NAME)).unwrap();
         let error = request(&root).unwrap_err();

@@ -117,7 +117,7 @@ fn a_lost_root_key_is_replaced_with_the_other_two() {
 }
 
 #[test]
-fn keys_are_added_and_taken_out_and_what_can_not_be_makes_nothing() {
+fn keys_are_added_and_taken_out_and_what_cannot_be_makes_nothing() {
     let folder = begun();
     let at = folder.path();
     let second = tempfile::tempdir().unwrap();

@@ -73,12 +73,12 @@ async fn a_bus_that_goes_away_leaves_no_half_loaded_unit() {
 }
 
 #[tokio::test]
-async fn a_link_that_can_not_be_made_leaves_no_file() {
+async fn a_link_that_cannot_be_made_leaves_no_file() {
     let node = Node::new();
     let in_the_way = node.fake.state(|state| state.link_folder.join("a.service"));
     fs::create_dir(&in_the_way).unwrap();
     let failed = node.units.load(&name("a.service"), &file(OLD)).await.unwrap_err();
-    assert!(told(&failed).starts_with(&format!("can not link {}: ", in_the_way.display())), "{failed}");
+    assert!(told(&failed).starts_with(&format!("cannot link {}: ", in_the_way.display())), "{failed}");
     assert_eq!(node.file("a.service"), None);
     assert!(in_the_way.is_dir());
 }

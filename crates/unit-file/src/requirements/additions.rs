@@ -9,7 +9,7 @@
 //! | `AllowOverlap` | yes, no (default) | when it is moved on purpose, the new one starts before the old one stops |
 //! | `StopOnPartition` | yes (default), no | whether it is stopped on a machine that lost the store; `no` means that it can run twice |
 //!
-//! A value that can not be read is an error with its line: what was written to keep data safe must not be
+//! A value that cannot be read is an error with its line: what was written to keep data safe must not be
 //! passed over.
 
 use thiserror::Error;

@@ -48,7 +48,7 @@ pub struct Requirements {
     pub pinned: bool,
     /// While it is moved on purpose, the new one may start before the old one has stopped.
     pub overlap: bool,
-    /// Whether it is stopped where the store can not be reached, so that it never runs twice.
+    /// Whether it is stopped where the store cannot be reached, so that it never runs twice.
     pub stop_on_partition: bool,
 }
 

@@ -362,5 +362,5 @@ fn wrong_use_is_told_with_exit_code_two() {
     assert_eq!(run(&machine, &["--help"]).status.code(), Some(0));
     let output = run(&machine, &["apply", "/nowhere"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere can not be read"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere cannot be read"));
 }

@@ -50,7 +50,7 @@ fn going_down_what_runs_steps_back_at_the_very_end() {
 }
 
 #[test]
-fn what_can_not_be_gone_back_from_is_refused() {
+fn what_cannot_be_gone_back_from_is_refused() {
     let good = machine(&[("k_2.0.0.efi", OLD)]);
     let refused = |machine: &Machine, release: &Release| machine.install(release).unwrap_err();
     assert_eq!(

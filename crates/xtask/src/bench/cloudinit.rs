@@ -32,10 +32,10 @@ pub fn figures(root: &Path) -> Result<Vec<Figure>> {
         bail!("a container that boots wants root");
     }
     let build = ["build", "--locked", "--profile", "node", "--package", "coreos-cloudinit"];
-    succeed(show(&mut cargo(root, &build))?).context("can not build coreos-cloudinit")?;
+    succeed(show(&mut cargo(root, &build))?).context("cannot build coreos-cloudinit")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let tree = debian(&target.join("bench/cloud-init"))?;
-    let run = tempfile::tempdir().context("can not make a folder")?;
+    let run = tempfile::tempdir().context("cannot make a folder")?;
     let copy = run.path().join("tree");
     succeed(show(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(&tree).arg(&copy))?)?;
     furnish(&copy, &target.join("node/coreos-cloudinit"))?;
@@ -49,38 +49,38 @@ fn debian(folder: &Path) -> Result<PathBuf> {
     if tree.exists() {
         return Ok(tree);
     }
-    fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let unfinished = folder.join("unfinished");
     if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).context("can not remove what an earlier run left")?;
+        fs::remove_dir_all(&unfinished).context("cannot remove what an earlier run left")?;
     }
     let mut command = Command::new("mmdebstrap");
     command.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
     command.arg(&unfinished).args(sources(folder)?);
     let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
     succeed(made).context("mmdebstrap")?;
-    fs::rename(&unfinished, &tree).context("can not name the tree")?;
+    fs::rename(&unfinished, &tree).context("cannot name the tree")?;
     Ok(tree)
 }
 
 /// Where the host's packages come from, with [`SUITE`] in place of the host's: copies in `folder`.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let release = fs::read_to_string("/etc/os-release").context("can not read /etc/os-release")?;
+    let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let host = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let host = host.context("/etc/os-release names no VERSION_CODENAME")?;
     let mut found = vec![PathBuf::from("/etc/apt/sources.list")];
-    for entry in fs::read_dir("/etc/apt/sources.list.d").context("can not list apt's sources")? {
-        found.push(entry.context("can not list apt's sources")?.path());
+    for entry in fs::read_dir("/etc/apt/sources.list.d").context("cannot list apt's sources")? {
+        found.push(entry.context("cannot list apt's sources")?.path());
     }
     found.retain(|path| {
         path.is_file() && path.extension().is_some_and(|end| end == "list" || end == "sources")
     });
     let mut copies = Vec::new();
     for path in found {
-        let text = fs::read_to_string(&path).with_context(|| format!("can not read {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let copy = folder.join(path.file_name().context("a file has a name")?);
         fs::write(&copy, text.replace(host, SUITE))
-            .with_context(|| format!("can not write {}", copy.display()))?;
+            .with_context(|| format!("cannot write {}", copy.display()))?;
         copies.push(copy);
     }
     Ok(copies)
@@ -90,9 +90,9 @@ fn furnish(tree: &Path, program: &Path) -> Result<()> {
     let write = |path: &str, text: &[u8], mode: u32| -> Result<()> {
         let path = tree.join(path);
         let folder = path.parent().unwrap_or(tree);
-        fs::create_dir_all(folder).with_context(|| format!("can not make {}", folder.display()))?;
-        fs::write(&path, text).with_context(|| format!("can not write {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).context("can not set a mode")
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).context("cannot set a mode")
     };
     write("inside.sh", include_bytes!("cloudinit/inside.sh"), 0o755)?;
     write("stages.sh", include_bytes!("cloudinit/stages.sh"), 0o755)?;
@@ -105,7 +105,7 @@ fn furnish(tree: &Path, program: &Path) -> Result<()> {
     write("etc/cloud/cloud-init.disabled", b"", 0o644)?;
     write("etc/systemd/system/bench.service", UNIT.replace("ROUNDS", &ROUNDS.to_string()).as_bytes(), 0o644)?;
     write("etc/systemd/system/multi-user.target.d/bench.conf", b"[Unit]\nWants=bench.service\n", 0o644)?;
-    fs::copy(program, tree.join("coreos-cloudinit")).context("can not copy coreos-cloudinit")?;
+    fs::copy(program, tree.join("coreos-cloudinit")).context("cannot copy coreos-cloudinit")?;
     Ok(())
 }
 
@@ -140,10 +140,10 @@ fn boot(tree: &Path) -> Result<()> {
 
 fn attend(tree: &Path, container: &mut Child) -> Result<()> {
     let (ready, start) = (tree.join("ready"), Instant::now());
-    while container.try_wait().context("can not look after the container")?.is_none() {
+    while container.try_wait().context("cannot look after the container")?.is_none() {
         if ready.exists() {
-            fs::write("/proc/sys/vm/drop_caches", "3").context("can not drop the caches")?;
-            fs::remove_file(&ready).context("can not answer the container")?;
+            fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the caches")?;
+            fs::remove_file(&ready).context("cannot answer the container")?;
         }
         if start.elapsed() > LIMIT {
             bail!("the container takes longer than {} s", LIMIT.as_secs());

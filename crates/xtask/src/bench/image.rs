@@ -28,7 +28,7 @@ pub fn figures(root: &Path) -> Result<Vec<Figure>> {
     let outcome = measure(root, &folder);
     // Also after a failure: a benchmark leaves no gigabytes behind.
     if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("can not remove {}", folder.display()))?;
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     outcome
 }
@@ -109,7 +109,7 @@ impl Bench {
             checkout: folder.join("checkout"),
             programs: folder.join("programs"),
         };
-        fs::create_dir_all(&bench.checkout).context("can not make the folder of the benchmark")?;
+        fs::create_dir_all(&bench.checkout).context("cannot make the folder of the benchmark")?;
         let mut warm = Command::new(&bench.keelson);
         warm.current_dir(root).args(["image", "build", "--format", "raw", "--out"]).arg(folder.join("warm"));
         succeed(show_and_read(&mut warm)?)?;
@@ -117,9 +117,9 @@ impl Bench {
             copy(&root.join(name), &bench.checkout)?;
         }
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        fs::create_dir_all(bench.programs.join("node")).context("can not make the programs' folder")?;
+        fs::create_dir_all(bench.programs.join("node")).context("cannot make the programs' folder")?;
         for entry in fs::read_dir(root.join(target).join("node")).context("where are the programs?")? {
-            let path = entry.context("can not list the programs")?.path();
+            let path = entry.context("cannot list the programs")?.path();
             if path.is_file() && path.extension().is_none() {
                 copy(&path, &bench.programs.join("node"))?;
             }
@@ -138,17 +138,17 @@ impl Bench {
 
     /// A line more: a comment in a configuration file, and behind the end of an ELF file nobody looks.
     pub fn append(&self, file: &Path) -> Result<()> {
-        let mut content = fs::read(file).with_context(|| format!("can not read {}", file.display()))?;
+        let mut content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         content.extend_from_slice(b"# benchmark\n");
-        fs::write(file, content).with_context(|| format!("can not change {}", file.display()))
+        fs::write(file, content).with_context(|| format!("cannot change {}", file.display()))
     }
 }
 
 fn copy(from: &Path, into: &Path) -> Result<()> {
     let mut command = Command::new("cp");
     command.args(["-r", "--no-dereference", "--preserve=mode"]).arg(from).arg(into);
-    if !command.status().context("can not run cp")?.success() {
-        bail!("can not copy {} into {}", from.display(), into.display());
+    if !command.status().context("cannot run cp")?.success() {
+        bail!("cannot copy {} into {}", from.display(), into.display());
     }
     Ok(())
 }

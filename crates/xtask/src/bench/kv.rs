@@ -16,7 +16,7 @@ pub fn run(root: &Path, program: &str, words: &[String]) -> Result<bool> {
         root,
         &["--release", "--package", "conformance", "--package", "etcd", "--bin", program, "--bin", "etcd"],
     )
-    .context("can not build server and load")?;
+    .context("cannot build server and load")?;
     let mut command = Command::new(built::named(&programs, program)?);
     command.current_dir(root);
     if !names(words, "--ours") {

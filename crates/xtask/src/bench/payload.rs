@@ -21,7 +21,7 @@ pub fn run(root: &Path, words: &[String]) -> Result<bool> {
     let outcome = measure(root, &folder, words);
     // Also after a failure: a benchmark leaves no gigabytes behind.
     if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("can not remove {}", folder.display()))?;
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     print!("{}", rows(&outcome?));
     Ok(true)
@@ -54,8 +54,8 @@ fn built(root: &Path, folder: &Path) -> Result<(PathBuf, PathBuf)> {
     bench.build("raw")?;
     let old = taken(&bench, "old")?;
     let program = bench.programs.join("node").join(CHANGED_SERVICE);
-    let content = fs::read(&program).with_context(|| format!("can not read {}", program.display()))?;
-    fs::write(&program, changed(content)).with_context(|| format!("can not change {}", program.display()))?;
+    let content = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    fs::write(&program, changed(content)).with_context(|| format!("cannot change {}", program.display()))?;
     bench.append(&program)?;
     bench.build("raw")?;
     Ok((old, taken(&bench, "new")?))
@@ -74,7 +74,7 @@ fn changed(mut program: Vec<u8>) -> Vec<u8> {
 /// Moves what the last build made of `/usr` and boot image into a folder of that name.
 fn taken(bench: &Bench, name: &str) -> Result<PathBuf> {
     let folder = bench.folder.join(name);
-    fs::create_dir_all(&folder).context("can not make a folder")?;
+    fs::create_dir_all(&folder).context("cannot make a folder")?;
     for (made, files) in [("usr", &["usr.erofs", "usr.verity", "root-hash"][..]), ("disk", &["uki.efi"])] {
         let all = bench.folder.join("work").join(made);
         let entries: Vec<_> =
@@ -82,9 +82,9 @@ fn taken(bench: &Bench, name: &str) -> Result<PathBuf> {
         let [only] = &entries[..] else { bail!("{} builds in {}", entries.len(), all.display()) };
         for file in files {
             fs::rename(only.path().join(file), folder.join(file))
-                .with_context(|| format!("can not take {file}"))?;
+                .with_context(|| format!("cannot take {file}"))?;
         }
-        fs::remove_dir_all(&all).with_context(|| format!("can not remove {}", all.display()))?;
+        fs::remove_dir_all(&all).with_context(|| format!("cannot remove {}", all.display()))?;
     }
     Ok(folder)
 }

@@ -91,10 +91,10 @@ fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
     let mut up = keelson(&["up", "--nodes", "1", "--user-data", user_data])
         .stdout(Stdio::null())
         .spawn()
-        .context("can not run keelson")?;
+        .context("cannot run keelson")?;
     let costs = watch(&folder.path().join(CLUSTER), || Ok(up.try_wait()?.is_some()));
     let done = up.wait()?;
-    let removed = keelson(&["destroy"]).status().context("can not run keelson")?;
+    let removed = keelson(&["destroy"]).status().context("cannot run keelson")?;
     if !done.success() || !removed.success() {
         bail!("the machine did not come up, or was not removed");
     }

@@ -1,6 +1,6 @@
-//! Rules of the house that no compiler holds: one file a rule, each with tests that show it fail.
+//! Rules of the project that no compiler checks: one file a rule, each with tests that show it fail.
 //!
-//! A rule only reads. What it can not check on this host it must report as skipped, with the reason.
+//! A rule only reads. What it cannot check on this host it must report as skipped, with the reason.
 
 mod contract_tests;
 mod equal_features;
@@ -13,6 +13,7 @@ mod licences;
 mod lock_hosts;
 mod module_circles;
 mod module_tree;
+mod phrases;
 mod pure_layers;
 mod shell_scripts;
 mod unit_exposure;
@@ -28,12 +29,13 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 14] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
     Rule { name: "file-sizes", check: file_sizes::check },
     Rule { name: "forbidden-names", check: forbidden_names::check },
+    Rule { name: "phrases", check: phrases::check },
     Rule { name: "licences", check: licences::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },

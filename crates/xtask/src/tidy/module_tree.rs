@@ -34,8 +34,8 @@ pub fn read(file: &Path) -> Result<Vec<Module>> {
 }
 
 fn read_file(file: &Path, folder: &Path, path: ModulePath, modules: &mut Vec<Module>) -> Result<()> {
-    let text = fs::read_to_string(file).with_context(|| format!("can not read {}", file.display()))?;
-    let parsed = syn::parse_file(&text).with_context(|| format!("can not parse {}", file.display()))?;
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let parsed = syn::parse_file(&text).with_context(|| format!("cannot parse {}", file.display()))?;
     read_items(&parsed.items, file, folder, path, modules)
 }
 

@@ -7,7 +7,7 @@ use super::layers::{LAST_PURE, Layer};
 use super::module_tree::{self, Module};
 use crate::workspace::Workspace;
 
-/// Beginnings of paths that reach outside of the process, or read what a test can not set.
+/// Beginnings of paths that reach outside of the process, or read what a test cannot set.
 const WORLD: [&[&str]; 11] = [
     &["std", "fs"],
     &["std", "env"],

@@ -24,7 +24,7 @@ pub fn check(workspace: &Workspace) -> Result<Outcome> {
         .args(&scripts)
         .current_dir(&workspace.root)
         .output()
-        .with_context(|| format!("can not start {PROGRAM}"))?;
+        .with_context(|| format!("cannot start {PROGRAM}"))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut findings: Vec<_> = said.lines().map(read_line).collect();
     if !output.status.success() && findings.is_empty() {

@@ -58,7 +58,7 @@ fn verify(path: &PathBuf) -> Result<String> {
         .arg(path)
         .env("LC_ALL", "C")
         .output()
-        .with_context(|| format!("can not start {PROGRAM}"))?;
+        .with_context(|| format!("cannot start {PROGRAM}"))?;
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -23,11 +23,11 @@ pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult>
     let root = &workspace.root;
     let keelson = keelson::build(root)?;
     let folder = Path::new(ROOM).join(format!("keelson-builds-{}", std::process::id()));
-    fs::create_dir(&folder).with_context(|| format!("can not make {}", folder.display()))?;
+    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Another user builds in there too.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("can not open the folder")?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("cannot open the folder")?;
     let outcome = run_tests(root, &keelson, &folder, usual, long);
-    fs::remove_dir_all(&folder).with_context(|| format!("can not remove {}", folder.display()))?;
+    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     outcome
 }
 

@@ -75,7 +75,7 @@ struct Dependency {
 
 pub fn run(workspace: &Workspace) -> Result<State> {
     let path = workspace.root.join(RULES);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("can not read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let rules: Rules = toml::from_str(&text).with_context(|| format!("{RULES} has not the usual form"))?;
     let mut packages = BTreeSet::new();
     for target in &rules.graph.targets {
@@ -98,7 +98,7 @@ pub fn run(workspace: &Workspace) -> Result<State> {
 /// All that is built for `target`.
 fn resolved(root: &Path, target: &str) -> Result<Vec<Package>> {
     let words = ["metadata", "--format-version", "1", "--locked", "--filter-platform", target];
-    let output = cargo(root, &words).output().context("can not start cargo metadata")?;
+    let output = cargo(root, &words).output().context("cannot start cargo metadata")?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -137,7 +137,7 @@ fn licence(stated: Option<&str>, allowed: &[Licensee]) -> Option<String> {
     let Some(stated) = stated else { return Some("it states no licence".to_owned()) };
     let expression = match Expression::parse_mode(stated, MODE) {
         Ok(expression) => expression,
-        Err(error) => return Some(format!("its licence {stated:?} can not be read: {}", error.reason)),
+        Err(error) => return Some(format!("its licence {stated:?} cannot be read: {}", error.reason)),
     };
     let good = expression.evaluate(|wanted| allowed.iter().any(|licensee| licensee.satisfies(wanted)));
     (!good).then(|| format!("{RULES} does not allow its licence {stated}"))
@@ -181,7 +181,7 @@ mod tests {
             Some("deny.toml does not allow its licence MIT AND GPL-3.0-only"),
         );
         check(Some("Apache-2.0"), Some("does not allow"));
-        check(Some("Some Words"), Some("can not be read"));
+        check(Some("Some Words"), Some("cannot be read"));
         check(None, Some("it states no licence"));
     }
 

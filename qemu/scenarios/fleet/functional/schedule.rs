@@ -100,7 +100,7 @@ pub fn schedule_replace(ground: &Ground<'_>) -> Result<(), Failure> {
 }
 
 /// Who replaces each other is left alone, as in the original's scheduler, whose own test sees one of them launched:
-/// neither takes the other's place for ever.
+/// neither takes the other's place forever.
 pub fn schedule_circular_replace(ground: &Ground<'_>) -> Result<(), Failure> {
     ground.size(2)?;
     ground.fleetctl("start circular@1")?;

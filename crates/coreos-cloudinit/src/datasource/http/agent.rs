@@ -17,7 +17,7 @@ const CERTIFICATES_PATH: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// It does not follow redirects and has no limit of time.
 ///
 /// # Errors
-/// The authorities can not be read, or the URL names an interface that is not there.
+/// The authorities cannot be read, or the URL names an interface that is not there.
 pub(super) fn agent(url: &Url, log: &Log) -> Result<Agent, DatasourceError> {
     let builder = Agent::config_builder()
         .http_status_as_error(false)

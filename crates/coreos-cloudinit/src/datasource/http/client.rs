@@ -63,7 +63,7 @@ impl Client {
     /// For all that is asked there is the time of `limit`.
     ///
     /// # Errors
-    /// The URL can not be used.
+    /// The URL cannot be used.
     pub fn new(url: &Url, patience: Patience, limit: Duration, log: &Log) -> Result<Self, DatasourceError> {
         url.check()?;
         let attempts = match patience {
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// # Errors
-    /// It can not be used, is not there, is too large, or every attempt failed.
+    /// It cannot be used, is not there, is too large, or every attempt failed.
     pub fn get(&self, url: &Url, headers: &[Header], limit: usize) -> Result<Vec<u8>, DatasourceError> {
         let question = Question { method: Method::Get, url, headers, limit };
         self.ask(question, &mut |wait| std::thread::sleep(wait))

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(4 * 60);
 /// The user-data at a URL.
 ///
 /// # Errors
-/// The URL can not be used, is not there, or every attempt failed.
+/// The URL cannot be used, is not there, or every attempt failed.
 pub(super) fn fetch(url: &Url, patience: Patience, log: &Log) -> Result<Vec<u8>, DatasourceError> {
     Client::new(url, patience, LIMIT, log)?.get(url, &[], MAX_RAW_BYTES)
 }

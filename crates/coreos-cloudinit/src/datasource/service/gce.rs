@@ -24,7 +24,7 @@ fn user_data(session: &Session) -> Result<Vec<u8>, DatasourceError> {
         session.log.info("The instance has no user-data, taking the project's");
         return Ok(user_data);
     }
-    // It is for a hint only: that it can not be had is no failure.
+    // It is for a hint only: that it cannot be had is no failure.
     let script = session.hasty().item("computeMetadata/v1/instance/attributes/startup-script");
     if script.is_ok_and(|script| !script.is_empty()) {
         session.log.warning(

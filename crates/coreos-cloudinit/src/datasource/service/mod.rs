@@ -64,7 +64,7 @@ impl Service {
     }
 
     /// # Errors
-    /// It does not answer, or with something that can not be user-data.
+    /// It does not answer, or with something that cannot be user-data.
     pub(super) fn user_data(
         self,
         url: &Url,
@@ -77,7 +77,7 @@ impl Service {
     }
 
     /// # Errors
-    /// It does not answer, or with something that can not be understood.
+    /// It does not answer, or with something that cannot be understood.
     pub(super) fn metadata(
         self,
         url: &Url,

@@ -28,7 +28,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// # Errors
-    /// The URL can not be used.
+    /// The URL cannot be used.
     pub fn start(
         access: &'static Access,
         base: &'a Url,
@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
         Self { client: self.client.hasty(), ..*self }
     }
 
-    /// What can not be had is left out and noted.
+    /// What cannot be had is left out and noted.
     pub fn spare(&self, what: &str, item: Result<Vec<u8>, DatasourceError>) -> Vec<u8> {
         item.unwrap_or_else(|error| {
             self.log.warning(format!("Warning: going on without {what}: {}", causes::chain(&error)));

@@ -120,7 +120,7 @@ impl Etcd {
             command.arg("--enable-v2");
         }
         let child = command
-            // Else a member can not be removed in its first 5 seconds.
+            // Else a member cannot be removed in its first 5 seconds.
             .arg("--strict-reconfig-check=false")
             .args(["--name", name, "--data-dir"])
             .arg(folder.path().join("data"))

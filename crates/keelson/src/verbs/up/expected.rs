@@ -54,7 +54,7 @@ impl Kind {
 pub struct Times(BTreeMap<String, f64>);
 
 impl Times {
-    /// Without what can not be read: it is only a guess.
+    /// Without what cannot be read: it is only a guess.
     pub fn read(state_dir: &Path) -> Self {
         let bytes = read_limited(&path(state_dir), FILE_MAX).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()

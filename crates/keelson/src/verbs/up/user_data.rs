@@ -7,15 +7,15 @@ use cloudinit::{Finding, Severity};
 use machines::limits::USER_DATA_MAX;
 use machines::store::read_limited;
 
+use crate::checkout::find_checkout;
 use crate::context::Context;
-use crate::provide;
 
 /// Used where the user has no user-data of their own; in the checkout.
 const SAMPLE: &str = "cloud-config/user-data.sample";
 
 /// The file that was named, else the one in this folder, else the sample of the checkout that this is in.
 pub fn read(context: &Context, named: Option<&Path>, validate: bool) -> anyhow::Result<Option<Vec<u8>>> {
-    let sample = provide::find_checkout()?.map(|checkout| checkout.join(SAMPLE));
+    let sample = find_checkout()?.map(|checkout| checkout.join(SAMPLE));
     let usual = [Some(PathBuf::from("user-data")), sample];
     let path = match named {
         Some(path) => path,
@@ -25,7 +25,7 @@ pub fn read(context: &Context, named: Option<&Path>, validate: bool) -> anyhow::
         },
     };
     let bytes =
-        read_limited(path, USER_DATA_MAX + 1).with_context(|| format!("can not read {}", path.display()))?;
+        read_limited(path, USER_DATA_MAX + 1).with_context(|| format!("cannot read {}", path.display()))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > USER_DATA_MAX {
         bail!("{} has more than {USER_DATA_MAX} bytes", path.display());
     }
@@ -35,7 +35,7 @@ pub fn read(context: &Context, named: Option<&Path>, validate: bool) -> anyhow::
     Ok(Some(bytes))
 }
 
-/// Machines would boot with what they can not use, and say so only in their journals.
+/// Machines would boot with what they cannot use, and say so only in their journals.
 fn check(context: &Context, path: &Path, user_data: &[u8]) -> anyhow::Result<()> {
     let findings = cloudinit::validate(user_data);
     let shown = |finding: &Finding| {

@@ -45,7 +45,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     }
     let notes = lock.notes().await.map_err(failed)?;
     let semaphore = lock.semaphore().await.map_err(failed)?;
-    // Whether they are dead can not be told without it; the rest can.
+    // Whether they are dead cannot be told without it; the rest can.
     let present = fleet::present(&session.fleet()?).await.ok();
     let after = given.duration(AFTER.name()).unwrap_or(STALE_AFTER);
     let report = Report::of(&semaphore, &notes, present.as_ref(), Timestamp::now(), after);

@@ -57,7 +57,7 @@ async fn unlock_stale(session: &Session, given: &Given, after: Duration) -> Resu
     let lock = session.lock().await?;
     let present = fleet::present(&session.fleet()?).await.map_err(|error| {
         Failure::new(format!(
-            "Error unlocking: the cluster manager can not be asked which machines are there: {error}"
+            "Error unlocking: the cluster manager cannot be asked which machines are there: {error}"
         ))
     })?;
     let notes = lock.notes().await.map_err(|error| failed("unlocking", &error))?;

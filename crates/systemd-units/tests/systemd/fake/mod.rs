@@ -63,7 +63,7 @@ pub struct State {
     pub stop_limits: BTreeMap<String, u64>,
     /// Names and texts of errors, by call.
     pub refusals: BTreeMap<String, (&'static str, &'static str)>,
-    /// Units whose links can not be removed.
+    /// Units whose links cannot be removed.
     pub undisabled: BTreeSet<String>,
     /// Enables nothing, and says so.
     pub nothing_to_enable: bool,

@@ -50,7 +50,7 @@ impl Nodes {
         let program = keelson::build(root)?;
         let folder = root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
         let user_data = folder.join("fleet-bench.yaml");
-        std::fs::write(&user_data, USER_DATA).context("can not write user-data")?;
+        std::fs::write(&user_data, USER_DATA).context("cannot write user-data")?;
         let mut nodes = Self { program, cluster, names: Vec::new(), root: root.to_path_buf() };
         let (number, file) = (count.to_string(), user_data.to_string_lossy().into_owned());
         let up = ["--json", "up", "--on", "nspawn", "--nodes", &number, "--user-data", &file];
