@@ -10,6 +10,7 @@ mod forbidden_names;
 mod ignored_tests;
 mod layers;
 mod licences;
+mod links;
 mod lock_hosts;
 mod module_circles;
 mod module_tree;
@@ -29,13 +30,14 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
     Rule { name: "file-sizes", check: file_sizes::check },
     Rule { name: "forbidden-names", check: forbidden_names::check },
     Rule { name: "phrases", check: phrases::check },
+    Rule { name: "links", check: links::check },
     Rule { name: "licences", check: licences::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
     Rule { name: "contract-tests", check: contract_tests::check },
