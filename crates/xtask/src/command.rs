@@ -1,7 +1,7 @@
 //! Runs the programs that a check consists of, in the open: each command line is shown, its output passes through.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -77,7 +77,8 @@ pub fn has_cargo_plugin(root: &Path, name: &str) -> bool {
     cargo(root, &[name, "--version"]).output().is_ok_and(|output| output.status.success())
 }
 
-fn announce(command: &Command) {
+/// Shows a command line.
+pub fn announce(command: &Command) {
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
@@ -94,9 +95,10 @@ fn finish(command: &mut Command) -> anyhow::Result<Ended> {
     let output = child.wait_with_output();
     interrupt::child_ended();
     let output = output.with_context(|| format!("cannot wait for {name}"))?;
-    Ok(Ended {
-        success: output.status.success(),
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-    })
+    Ok(ended(output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// How a child ended that wrote `stdout`.
+pub fn ended(status: ExitStatus, stdout: String) -> Ended {
+    Ended { success: status.success(), code: status.code(), stdout }
 }

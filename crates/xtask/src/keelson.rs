@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -36,9 +37,19 @@ pub fn build(root: &Path) -> Result<PathBuf> {
     built::named(&built, "keelson").map(Path::to_path_buf)
 }
 
+/// The program, compiled at the first call in this process: later ones do not wait for cargo's lock.
+pub fn build_once(root: &Path) -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.is_none() {
+        *built = Some(build(root)?);
+    }
+    built.clone().context("keelson was not built")
+}
+
 /// The program as a command that takes the node's programs from beside it.
 pub fn command(root: &Path) -> Result<Command> {
-    let program = build(root)?;
+    let program = build_once(root)?;
     let mut command = Command::new(&program);
     command.env(PROGRAMS, program.parent().unwrap_or(root)).current_dir(root);
     Ok(command)

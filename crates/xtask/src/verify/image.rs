@@ -21,7 +21,7 @@ const ROOM: &str = "/var/tmp";
 /// The usual tests, the build of two whole checkouts with cargo's work, or both.
 pub fn run(workspace: &Workspace, usual: bool, long: bool) -> Result<StepResult> {
     let root = &workspace.root;
-    let keelson = keelson::build(root)?;
+    let keelson = keelson::build_once(root)?;
     let folder = Path::new(ROOM).join(format!("keelson-builds-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Another user builds in there too.

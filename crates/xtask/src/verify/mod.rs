@@ -6,6 +6,7 @@
 mod conformance;
 mod dependencies;
 mod examples;
+mod idle;
 mod image;
 mod junit;
 mod licences;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::idle::Idle;
 use super::parts::{Kind, Part};
 use super::plan::{self, Clock, Costs, LIMIT, LeftOut, Named, Plan, Size};
 use super::report;
@@ -43,6 +44,8 @@ pub struct Run<'a> {
     slowdown: Cell<f64>,
     finished: RefCell<BTreeSet<&'static str>>,
     plan: OnceCell<Plan>,
+    /// What runs beside the steps before its own.
+    pub idle: Cell<Option<Idle>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,7 @@ impl<'a> Run<'a> {
             slowdown: Cell::new(1.0),
             finished: RefCell::default(),
             plan: OnceCell::new(),
+            idle: Cell::new(None),
         })
     }
 

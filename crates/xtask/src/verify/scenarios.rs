@@ -127,7 +127,7 @@ fn by_sudo(root: &Path, profile: &str, reference: Option<(&str, &Path)>) -> Resu
     let state = PathBuf::from(format!("/var/tmp/keelson-verify-{}", nix::unistd::geteuid()));
     let variables: Vec<(&str, &Path)> =
         [("KEELSON_STATE_DIR", &*state)].into_iter().chain(reference).collect();
-    let mut command = RootRights::Sudo.command(&keelson::build(root)?, &variables);
+    let mut command = RootRights::Sudo.command(&keelson::build_once(root)?, &variables);
     command.current_dir(root).args(["--json", "test", "--image"]).arg(&image.path);
     Ok(command)
 }

@@ -2,10 +2,12 @@
 //!
 //! Cargo always gets `--locked`: a step must not write the lock file.
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::idle::Idle;
 use super::parts::{Kind, Part};
 use super::plan::Size;
 use super::result::{State, StepResult, Timed, judge};
@@ -14,12 +16,13 @@ use super::touched::Area;
 use super::{conformance, examples, image, junit, licences, scenarios, soaks, ssh, wants};
 use crate::command::{cargo, has_cargo_plugin, show, target_folder};
 use crate::workspace::Workspace;
-use crate::{mutate, tidy};
+use crate::{keelson, mutate, tidy};
 
 /// A step of the quick ones, which every run takes whole.
 const ALWAYS: Step = Step { name: "", about: "", parts: |_| Ok(Vec::new()), run: |_| Ok(Vec::new()) };
 
 const BOOT: &str = "boot";
+const CLIPPY: &str = "clippy";
 const NSPAWN: &str = "scenarios-nspawn";
 const QEMU: &str = "scenarios-qemu";
 const SHIPPED: &str = "shipped";
@@ -36,7 +39,12 @@ pub static STEPS: [Step; 16] = [
         name: BOOT,
         about: "the disk image in QEMU, firmware to login, /usr verified",
         parts: |run| Ok(boot_parts(scenarios::parts(run, "qemu", BOOT)?)),
-        run: |run| scenarios::run(run, "qemu", BOOT, run.select(BOOT)?),
+        run: |run| {
+            // A plan asks cargo.
+            let selected = run.select(BOOT)?;
+            start_clippy(run)?;
+            scenarios::run(run, "qemu", BOOT, selected)
+        },
     },
     Step {
         name: NSPAWN,
@@ -44,7 +52,7 @@ pub static STEPS: [Step; 16] = [
         parts: |run| scenarios::parts(run, "nspawn", NSPAWN),
         run: |run| scenarios::run(run, "nspawn", NSPAWN, run.select(NSPAWN)?),
     },
-    Step { name: "clippy", about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
+    Step { name: CLIPPY, about: "all targets, warnings are errors", run: clippy, ..ALWAYS },
     Step { name: "wants", about: "tests that need root or a program of the host", run: needy, ..ALWAYS },
     Step {
         name: QEMU,
@@ -135,9 +143,32 @@ fn format(run: &Run<'_>) -> Result<Vec<StepResult>> {
     one("format", judge(&show(&mut cargo(&run.workspace.root, &["fmt", "--all", "--check"]))?))
 }
 
+/// Booted machines mostly wait: clippy runs beside them, and its step waits for what is left of it. It starts after
+/// `keelson` is compiled, since cargo's lock is held for as long as it runs.
+fn start_clippy(run: &Run<'_>) -> Result<()> {
+    if run.chosen.iter().any(|step| step.name == CLIPPY) {
+        let root = &run.workspace.root;
+        keelson::build_once(root)?;
+        let log = target_folder(root).join("verify/clippy.log");
+        std::fs::create_dir_all(log.parent().unwrap_or(root)).context("cannot create the log's folder")?;
+        run.idle.set(Some(Idle::start(&clippys_command(run), &log)?));
+    }
+    Ok(())
+}
+
 fn clippy(run: &Run<'_>) -> Result<Vec<StepResult>> {
-    let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    one("clippy", judge(&show(&mut cargo(&run.workspace.root, &arguments))?))
+    let ended = match run.idle.take() {
+        Some(idle) => idle.finish()?,
+        None => show(&mut clippys_command(run))?,
+    };
+    one(CLIPPY, judge(&ended))
+}
+
+fn clippys_command(run: &Run<'_>) -> Command {
+    cargo(
+        &run.workspace.root,
+        &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    )
 }
 
 /// What nextest and `cargo test` get alike. Examples of a package are programs for benchmarks, which clippy checks.

@@ -1,0 +1,94 @@
+//! A command that runs beside other steps, on processor time that these leave.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::command::{Ended, announce, ended};
+use crate::interrupt;
+
+/// A session of its own, whose autogroup yields to all others: within one autogroup alone, policies count only against
+/// each other. A kernel without autogroups has no such file.
+const YIELDING: &str = "echo 19 2>/dev/null >/proc/self/autogroup; exec chrt --idle 0 \"$@\"";
+
+/// A command that was started and is not waited for yet. Dropped, it ends.
+#[derive(Debug)]
+pub struct Idle {
+    child: Child,
+    log: PathBuf,
+    waited_for: bool,
+}
+
+impl Idle {
+    /// Starts `command`; its output goes to `log`.
+    pub fn start(command: &Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let other = file.try_clone().context("cannot share the log")?;
+        announce(command);
+        let mut yielding = Command::new("setsid");
+        yielding.args(["sh", "-c", YIELDING, "sh"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => yielding.env(name, value),
+                None => yielding.env_remove(name),
+            };
+        }
+        if let Some(folder) = command.get_current_dir() {
+            yielding.current_dir(folder);
+        }
+        let child = yielding.stdin(Stdio::null()).stdout(file).stderr(other).spawn();
+        let child = child.context("cannot start setsid")?;
+        Ok(Self { child, log: log.to_owned(), waited_for: false })
+    }
+
+    /// Waits for its end, and shows its output.
+    pub fn finish(mut self) -> Result<Ended> {
+        interrupt::child_started(self.child.id());
+        let status = self.child.wait();
+        interrupt::child_ended();
+        self.waited_for = true;
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        eprint!("{text}");
+        Ok(ended(status.context("cannot wait for it")?, String::new()))
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        if !self.waited_for {
+            interrupt::end_tree(i32::try_from(self.child.id()).unwrap_or(0));
+            // It has been asked to end; how it did is of no interest.
+            drop(self.child.wait());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_output_and_its_end_are_the_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $WORD; pwd; chrt --pid $$; exit 3"]).env("WORD", "said").current_dir("/");
+        let idle = Idle::start(&command, &folder.path().join("log")).unwrap();
+        let ended = idle.finish().unwrap();
+        assert_eq!((ended.success, ended.code), (false, Some(3)));
+        let text = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(text.starts_with("said\n/\n") && text.contains("SCHED_IDLE"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_waited_for_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let idle = Idle::start(&command, &folder.path().join("log")).unwrap();
+        let process = format!("/proc/{}", idle.child.id());
+        drop(idle);
+        assert!(!Path::new(&process).exists());
+    }
+}
