@@ -11,6 +11,7 @@ use progress::{Progress, Step};
 use sandbox::{Sandbox, SandboxError};
 
 pub use crate::built::Built;
+use crate::crates;
 use crate::disk::{self, DiskError, Parts};
 use crate::fetch::{DebCache, FetchError, Filled, named};
 use crate::full_disk::FullDisk;
@@ -215,6 +216,7 @@ impl<'a> Build<'a> {
         let compile = || {
             let step = progress.step("services");
             let built = programs::build(programs, checkout, profile, &stop, &|line| step.set(line))?;
+            crates::record(programs, checkout, &built).map_err(SystemError::from)?;
             let took = step.done(&format!("{} programs built ({profile})", programs.len()));
             Ok::<_, BuildError>((built, took))
         };
@@ -267,11 +269,12 @@ impl<'a> Build<'a> {
         let checkout = &self.options.checkout;
         let step = self.progress.step("system");
         let mut key = base_key.clone().with(COMPOSING).with(&format!("{:?}", self.release));
-        for path in ["os/rootfs", "os/modes", "os/programs.toml", "units", "cloud-config", "Cargo.lock"] {
+        for path in ["os/rootfs", "os/modes", "os/programs.toml", "units", "cloud-config"] {
             key = key.with_path(&checkout.join(path))?;
         }
-        for program in programs {
-            key = key.with_path(&built.join(&program.binary))?;
+        let list = (!programs.is_empty()).then_some(crates::FILE);
+        for name in programs.iter().map(|program| program.binary.as_str()).chain(list) {
+            key = key.with_path(&built.join(name))?;
         }
         let inputs = system::Inputs {
             checkout,

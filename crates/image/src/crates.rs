@@ -1,4 +1,6 @@
 //! The registry's crates that are linked into the node's programs, with the texts of their licences.
+//!
+//! They are listed once for the same manifests, beside the programs: an image of programs that are compiled needs no cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -8,8 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::fetch::hex;
 use crate::programs::Program;
 
 /// The platform of the node.
@@ -17,8 +21,18 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How the names of files with a licence's text, or what it wants to be passed on, begin.
 const TEXTS: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];
 
+/// The list, in the folder of the programs.
+pub const FILE: &str = "crates.json";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Recorded {
+    /// Digest of the manifests.
+    manifests: String,
+    crates: Vec<Linked>,
+}
+
 /// One crate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Linked {
     pub name: String,
     pub version: String,
@@ -39,6 +53,8 @@ pub enum CratesError {
     Format(#[from] serde_json::Error),
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,11 +74,49 @@ struct Package {
     manifest_path: PathBuf,
 }
 
-/// The crates of these programs, by name and version. Neither build scripts nor procedural macros are linked.
-pub fn linked(programs: &[Program], checkout: &Path) -> Result<Vec<Linked>, CratesError> {
+/// Lists the crates of the programs in the folder `built`, unless the manifests are those of the list that is there.
+pub fn record(programs: &[Program], checkout: &Path, built: &Path) -> Result<(), CratesError> {
     if programs.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
+    let mut hash = Sha256::new();
+    for path in manifests(checkout)? {
+        hash.update(fs::read(&path).map_err(|source| CratesError::Read { path, source })?);
+    }
+    let (path, manifests) = (built.join(FILE), hex(&hash.finalize()));
+    let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Recorded>(&text).ok());
+    if known.is_some_and(|known| known.manifests == manifests) {
+        return Ok(());
+    }
+    let text = serde_json::to_vec(&Recorded { manifests, crates: linked(programs, checkout)? })?;
+    let partial = built.join(format!("{FILE}.{}", std::process::id()));
+    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
+    written.map_err(|source| CratesError::Write { path, source })
+}
+
+/// What [`record`] has listed.
+pub fn read(built: &Path) -> Result<Vec<Linked>, CratesError> {
+    let path = built.join(FILE);
+    let text = fs::read(&path).map_err(|source| CratesError::Read { path, source })?;
+    Ok(serde_json::from_slice::<Recorded>(&text)?.crates)
+}
+
+/// The files that decide which crates are linked.
+pub fn manifests(checkout: &Path) -> Result<Vec<PathBuf>, CratesError> {
+    let mut files: Vec<PathBuf> =
+        ["Cargo.lock", "Cargo.toml", "os/programs.toml"].iter().map(|name| checkout.join(name)).collect();
+    let crates = checkout.join("crates");
+    let failed = |source| CratesError::Read { path: crates.clone(), source };
+    for entry in fs::read_dir(&crates).map_err(failed)? {
+        files.push(entry.map_err(failed)?.path().join("Cargo.toml"));
+    }
+    files.retain(|file| file.exists());
+    files.sort();
+    Ok(files)
+}
+
+/// The crates of these programs, by name and version. Neither build scripts nor procedural macros are linked.
+fn linked(programs: &[Program], checkout: &Path) -> Result<Vec<Linked>, CratesError> {
     let mut tree = cargo(checkout, "tree");
     tree.args(["--edges", "normal,no-proc-macro", "--target", TARGET, "--prefix", "none"]);
     tree.args(["--format", "{p}"]);
@@ -78,7 +132,7 @@ pub fn linked(programs: &[Program], checkout: &Path) -> Result<Vec<Linked>, Crat
         package.source.is_some() && listed.contains(&(package.name.as_str(), package.version.as_str()))
     };
     let mut crates =
-        metadata.packages.into_iter().filter(is_linked).map(read).collect::<Result<Vec<_>, _>>()?;
+        metadata.packages.into_iter().filter(is_linked).map(with_texts).collect::<Result<Vec<_>, _>>()?;
     crates.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     Ok(crates)
 }
@@ -104,7 +158,7 @@ fn name_and_version(line: &str) -> Option<(&str, &str)> {
     Some((words.next()?, words.next()?.strip_prefix('v')?))
 }
 
-fn read(package: Package) -> Result<Linked, CratesError> {
+fn with_texts(package: Package) -> Result<Linked, CratesError> {
     let folder = package.manifest_path.parent().unwrap_or(Path::new("/"));
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -181,7 +235,27 @@ mod tests {
         let text = copyright(&crates);
         assert!(text.contains("\ntokio 1."), "{text}");
         assert!(text.contains(&tokio.texts[0]));
-        assert_eq!(linked(&[], &checkout).unwrap(), []);
+    }
+
+    #[test]
+    fn the_list_is_made_anew_where_a_manifest_has_changed() {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let programs = programs::read(&checkout.join("os/programs.toml")).unwrap();
+        let built = tempfile::tempdir().unwrap();
+        record(&programs, &checkout, built.path()).unwrap();
+        let crates = read(built.path()).unwrap();
+        assert!(crates.iter().any(|one| one.name == "tokio"));
+        let path = built.path().join(FILE);
+        let list = |manifests: &str| {
+            let known: Recorded = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let manifests = if manifests.is_empty() { known.manifests } else { manifests.to_owned() };
+            fs::write(&path, serde_json::to_vec(&Recorded { manifests, crates: Vec::new() }).unwrap())
+                .unwrap();
+            record(&programs, &checkout, built.path()).unwrap();
+            read(built.path()).unwrap()
+        };
+        assert_eq!(list(""), [], "nothing has changed");
+        assert_eq!(list("others"), crates);
     }
 
     #[test]

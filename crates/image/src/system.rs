@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use globset::Glob;
 use sandbox::Sandbox;
 
-use crate::crates::{CratesError, copyright, linked};
+use crate::crates::{self, CratesError, copyright};
 use crate::docker_archive::busybox_archive;
 use crate::fetch::hex;
 use crate::kernel::{KernelError, kernel_folder};
@@ -163,7 +163,7 @@ fn sha256(content: &[u8]) -> String {
 
 fn write_generated(inputs: &Inputs<'_>, built: &[BuiltProgram], tree: &Path) -> Result<(), SystemError> {
     let release = inputs.release;
-    let crates = linked(inputs.programs, inputs.checkout)?;
+    let crates = if inputs.programs.is_empty() { Vec::new() } else { crates::read(inputs.built)? };
     let sbom = serde_json::to_vec_pretty(&sbom(release, inputs.lock, built, &crates))?;
     let busybox =
         busybox_archive(&tree.join("usr/bin/busybox"), release.epoch).map_err(SystemError::Busybox)?;

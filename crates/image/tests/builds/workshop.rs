@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use image::build::{Options, fill_cache};
+use image::crates;
 use image::programs::{self, Profile};
 use image::tree::{clone_by_links, make_folder, walk};
 use progress::Progress;
@@ -19,7 +20,7 @@ use progress::Progress;
 const DEADLINE: Duration = Duration::from_secs(600);
 const GLANCE: Duration = Duration::from_millis(2);
 /// Parts of the checkout that an image is made of, besides the programs.
-const SOURCES: [&str; 5] = ["os", "image", "units", "cloud-config", "Cargo.toml"];
+const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
 
 /// This checkout.
 pub fn checkout() -> PathBuf {
@@ -68,8 +69,9 @@ pub fn workshop() -> &'static Workshop {
             keelson: folder.join("keelson"),
         };
         make_folder(&shop.programs.join("node")).unwrap();
-        for program in list {
-            fs::copy(built.join(&program.binary), shop.programs.join("node").join(&program.binary)).unwrap();
+        crates::record(&list, &checkout, &built).unwrap();
+        for name in list.iter().map(|program| program.binary.as_str()).chain([crates::FILE]) {
+            fs::copy(built.join(name), shop.programs.join("node").join(name)).unwrap();
         }
         fs::copy(std::env::var_os("KEELSON").expect("KEELSON names the program"), &shop.keelson).unwrap();
         make_folder(&shop.cache.join("keelson/debs/partial")).unwrap();
@@ -106,6 +108,12 @@ pub fn another_checkout(place: &Path) -> PathBuf {
     workshop();
     for name in SOURCES {
         copy(&checkout().join(name), &place.join(name));
+    }
+    // The same manifests: the list of crates holds for them.
+    for manifest in crates::manifests(&checkout()).unwrap() {
+        let copied = place.join(manifest.strip_prefix(checkout()).unwrap());
+        make_folder(copied.parent().unwrap()).unwrap();
+        fs::copy(&manifest, copied).unwrap();
     }
     fs::copy(folder().join("locked/os/packages.lock"), place.join("os/packages.lock")).unwrap();
     place.to_path_buf()
