@@ -300,11 +300,8 @@ impl<'a> Build<'a> {
                 initrd::Inputs { tree: &system, kernel: base, list: &list, overlay: &overlay, tools };
             initrd::make(&inputs, folder)
         })?;
-        let took = step.done(&format!(
-            "/usr of {} packages{}",
-            self.lock.of(Tree::System).count(),
-            cached_mark(cached)
-        ));
+        let count = self.lock.of(Tree::System).count();
+        let took = step.done(&format!("/usr of {count} packages{}", cached_mark(cached)));
         self.note("system", took)?;
         Ok((system, key, initrd.join(initrd::ARCHIVE)))
     }
