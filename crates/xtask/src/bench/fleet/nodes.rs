@@ -53,7 +53,9 @@ impl Nodes {
         std::fs::write(&user_data, USER_DATA).context("cannot write user-data")?;
         let mut nodes = Self { program, cluster, names: Vec::new(), root: root.to_path_buf() };
         let (number, file) = (count.to_string(), user_data.to_string_lossy().into_owned());
-        let up = ["--json", "up", "--on", "nspawn", "--nodes", &number, "--user-data", &file];
+        // What is shipped.
+        let up =
+            ["--json", "up", "--on", "nspawn", "--profile", "node", "--nodes", &number, "--user-data", &file];
         let report: Value = serde_json::from_str(&nodes.keelson(&up)?).context("up --json")?;
         let listed = report["nodes"].as_array().context("up --json has no nodes")?;
         nodes.names = listed.iter().filter_map(|node| node["name"].as_str().map(str::to_owned)).collect();
