@@ -89,9 +89,7 @@ pub fn record(programs: &[Program], checkout: &Path, built: &Path) -> Result<(),
         return Ok(());
     }
     let text = serde_json::to_vec(&Recorded { manifests, crates: linked(programs, checkout)? })?;
-    let partial = built.join(format!("{FILE}.{}", std::process::id()));
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
-    written.map_err(|source| CratesError::Write { path, source })
+    whole_file::replace(&path, &text, 0o644).map_err(|source| CratesError::Write { path, source })
 }
 
 /// What [`record`] has listed.
