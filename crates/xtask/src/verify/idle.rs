@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::command::{Ended, announce, ended};
 use crate::interrupt;
 
+/// Between two looks whether it has ended.
+const GLANCE: Duration = Duration::from_millis(100);
 /// A session of its own, whose autogroup yields to all others: within one autogroup alone, policies count only against
 /// each other. A kernel without autogroups has no such file.
 const YIELDING: &str = "echo 19 2>/dev/null >/proc/self/autogroup; exec chrt --idle 0 \"$@\"";
@@ -43,15 +46,20 @@ impl Idle {
         Ok(Self { child, log: log.to_owned(), waited_for: false })
     }
 
-    /// Waits for its end, and shows its output.
+    /// Waits for its end, and shows its output. Ctrl-C ends it: the terminal's signal does not reach another session.
     pub fn finish(mut self) -> Result<Ended> {
-        interrupt::child_started(self.child.id());
-        let status = self.child.wait();
-        interrupt::child_ended();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().context("cannot wait for it")? {
+                break status;
+            }
+            if interrupt::seen() {
+                bail!("interrupted");
+            }
+            std::thread::sleep(GLANCE);
+        };
         self.waited_for = true;
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        eprint!("{text}");
-        Ok(ended(status.context("cannot wait for it")?, String::new()))
+        eprint!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        Ok(ended(status, String::new()))
     }
 }
 
