@@ -141,6 +141,7 @@ fn resets(stage: &Stage<'_>) -> Result<(), Failure> {
     machine.write("/var/lib/left-behind", b"gone soon\n")?;
     machine.succeed("sudo keelson-reset --yes --no-reboot")?;
     machine.reboot()?;
+    machine.succeed("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
     let after = machine.succeed(identity)?;
     expect(before.lines().all(|line| !after.contains(line)), "new host keys", &after)?;
     machine.fail("test -e /etc/left-behind || test -e /var/lib/left-behind")?;

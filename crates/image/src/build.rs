@@ -287,6 +287,7 @@ impl<'a> Build<'a> {
         };
         let (system, cached) = self.work.result("system", &key, |folder| system::compose(&inputs, folder))?;
         let (list, overlay) = (checkout.join("image/initrd.list"), checkout.join("image/initrd"));
+        let layers = system::LAYERS.map(|layer| checkout.join(layer));
         let initrd_key = base_key
             .clone()
             .with(INITRD)
@@ -294,7 +295,7 @@ impl<'a> Build<'a> {
             .with_path(&system.join(FACTORY_ETC))?
             .with_path(&list)?
             .with_path(&overlay)?
-            .with(&initrd::digest_of_chosen(&list, &[checkout.join("os/rootfs"), checkout.join("units")])?);
+            .with(&initrd::digest_of_chosen(&list, &layers, &programs::installed(programs, built))?);
         let (initrd, _) = self.work.result("initrd", &initrd_key, |folder| {
             let inputs =
                 initrd::Inputs { tree: &system, kernel: base, list: &list, overlay: &overlay, tools };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use cpio::newc::{self, ModeFileType};
 use globset::Glob;
-use object::read::elf::{Dyn, ElfFile64, FileHeader};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::{LittleEndian, elf};
 
 use sandbox::Sandbox;
@@ -23,6 +23,8 @@ use crate::tree::{At, FACTORY_ETC, TreeError, digest, make_folder, walk};
 /// Where the loader looks; Debian's built-in path.
 const LIBRARY_FOLDERS: [&str; 3] =
     ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib"];
+/// What the kernel starts.
+const FIRST_PROCESS: &str = "usr/lib/keelson/initrd";
 /// Level that costs the build little; the kernel's time to unpack does not depend on it.
 const COMPRESSION_LEVEL: i32 = 15;
 
@@ -89,7 +91,7 @@ pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
     for folder in ["dev", "proc", "run", "sys", "sysroot", "sysusr", "tmp", "var/tmp", "etc", "root"] {
         collector.insert(Path::new(folder), Node::Folder);
     }
-    collector.nodes.insert("init".into(), Node::Link("usr/lib/systemd/systemd".into()));
+    collector.nodes.insert("init".into(), Node::Link(FIRST_PROCESS.into()));
     let release = fs::read_to_string(tree.join("usr/lib/os-release")).at(&tree.join("usr/lib/os-release"))?;
     collector.insert(Path::new("etc/initrd-release"), Node::Text(release));
     let mut modules = Vec::new();
@@ -125,19 +127,28 @@ pub fn make(inputs: &Inputs<'_>, folder: &Path) -> Result<(), InitrdError> {
     write(&collector.nodes, &folder.join(ARCHIVE)).map_err(InitrdError::Write)
 }
 
-/// Digest of the files of `layers` that `list` names: they come into the initrd through the node's tree.
-pub fn digest_of_chosen(list: &Path, layers: &[PathBuf]) -> Result<String, InitrdError> {
+/// Digest of the files of `layers` and of the programs (path in the image, built file) that `list` names: they come into
+/// the initrd through the node's tree.
+pub fn digest_of_chosen(
+    list: &Path,
+    layers: &[PathBuf],
+    programs: &[(&str, PathBuf)],
+) -> Result<String, InitrdError> {
     let text = fs::read_to_string(list).at(list)?;
     let globs: Vec<_> = text
         .lines()
         .filter_map(|line| Glob::new(line.strip_prefix("file ")?.trim()).ok())
         .map(|glob| glob.compile_matcher())
         .collect();
+    let is_chosen = |path: &Path| globs.iter().any(|glob| glob.is_match(path));
     let mut digests = String::new();
     for layer in layers {
-        for below in walk(layer)?.into_iter().filter(|path| globs.iter().any(|glob| glob.is_match(path))) {
+        for below in walk(layer)?.into_iter().filter(|path| is_chosen(path)) {
             digests += &format!("{} {}\n", below.display(), digest(&layer.join(&below))?);
         }
+    }
+    for (path, program) in programs.iter().filter(|(path, _)| is_chosen(Path::new(path))) {
+        digests += &format!("{path} {}\n", digest(program)?);
     }
     Ok(digests)
 }
@@ -303,24 +314,31 @@ fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// `DT_NEEDED` of an ELF file; nothing for a file of another kind.
+/// `DT_NEEDED` of an ELF file; nothing for a file of another kind. By segments, as the loader reads it: our programs have
+/// no section headers.
 fn needed_libraries(path: &Path) -> Result<Vec<String>, InitrdError> {
     let content = fs::read(path).at(path)?;
     if !content.starts_with(b"\x7fELF") {
         return Ok(Vec::new());
     }
     let bad = |source| InitrdError::Elf { path: path.into(), source };
-    let file = ElfFile64::<LittleEndian>::parse(&*content).map_err(bad)?;
-    let header: &elf::FileHeader64<LittleEndian> = file.elf_header();
-    let sections = header.sections(LittleEndian, &*content).map_err(bad)?;
-    let mut needed = Vec::new();
-    if let Some((entries, strings)) = sections.dynamic(LittleEndian, &*content).map_err(bad)? {
-        let strings = sections.strings(LittleEndian, &*content, strings).map_err(bad)?;
-        for entry in entries.iter().filter(|entry| entry.tag(LittleEndian) == elf::DT_NEEDED) {
-            let name = entry.string(LittleEndian, strings).map_err(bad)?;
-            needed.push(String::from_utf8_lossy(name).into_owned());
-        }
-    }
+    let data = &*content;
+    let header = elf::FileHeader64::<LittleEndian>::parse(data).map_err(bad)?;
+    let segments = header.program_headers(LittleEndian, data).map_err(bad)?;
+    let entries = segments.iter().find_map(|segment| segment.dynamic(LittleEndian, data).transpose());
+    let entries = entries.transpose().map_err(bad)?.unwrap_or_default();
+    let values = |tag| entries.iter().filter(move |entry| entry.d_tag(LittleEndian) == tag);
+    let value = |tag| values(tag).next().map(|entry| entry.d_val(LittleEndian));
+    let strings = value(elf::DT_STRTAB).zip(value(elf::DT_STRSZ)).and_then(|(address, size)| {
+        let load = segments.iter().filter(|segment| segment.p_type(LittleEndian) == elf::PT_LOAD);
+        load.filter_map(|segment| segment.data_range(LittleEndian, data, address, size).ok()?).next()
+    });
+    let name = |offset: u64| {
+        let rest = strings?.get(usize::try_from(offset).ok()?..)?;
+        rest.split(|byte| *byte == 0).next().map(|name| String::from_utf8_lossy(name).into_owned())
+    };
+    let mut needed: Vec<String> =
+        values(elf::DT_NEEDED).filter_map(|entry| name(entry.d_val(LittleEndian))).collect();
     needed.retain(|name| !name.starts_with("ld-linux"));
     if !needed.is_empty() {
         needed.push("ld-linux-x86-64.so.2".to_owned());

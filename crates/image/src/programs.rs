@@ -180,3 +180,8 @@ fn mapped_paths(checkout: &Path) -> Vec<String> {
     }
     flags
 }
+
+/// Paths in the image, and the files in `built` that go there.
+pub fn installed<'a>(programs: &'a [Program], built: &Path) -> Vec<(&'a str, PathBuf)> {
+    programs.iter().map(|program| (program.path.as_str(), built.join(&program.binary))).collect()
+}

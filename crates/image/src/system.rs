@@ -68,6 +68,9 @@ pub enum SystemError {
 /// Assigns numbers to the distribution's users and groups.
 const NUMBERS: &str = "os/rootfs/usr/lib/sysusers.d/00-keelson.conf";
 
+/// Folders of the checkout that are laid over the packages.
+pub const LAYERS: [&str; 2] = ["os/rootfs", "units"];
+
 /// Makes the tree in the empty folder `tree`.
 pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     clone_by_links(inputs.base, tree)?;
@@ -76,7 +79,7 @@ pub fn compose(inputs: &Inputs<'_>, tree: &Path) -> Result<(), SystemError> {
     // The kernel travels in the UKI.
     let kernel = kernel_folder(tree)?.join("vmlinuz");
     fs::remove_file(&kernel).at(&kernel)?;
-    for layer in ["os/rootfs", "units"] {
+    for layer in LAYERS {
         lay_over(&inputs.checkout.join(layer), tree)?;
     }
     let examples = inputs.checkout.join("cloud-config");

@@ -19,13 +19,14 @@ impl Acceleration {
         }
     }
 
-    /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, and
-    /// without svm, which would have each guest load its own KVM.
+    /// QEMU's options. TCG without la57, whose deeper paging costs time for nothing, without svm, which would have each
+    /// guest load its own KVM, and without erms and fsrm: it emulates their `rep stosb` byte by byte, and guests clear
+    /// every page with it.
     #[must_use]
     pub fn arguments(&self) -> &'static [&'static str] {
         match self {
             Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"],
+            Self::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm,-erms,-fsrm"],
         }
     }
 

@@ -1,0 +1,37 @@
+//! Programs of the initrd.
+
+use std::io;
+use std::process::{Command, ExitStatus};
+
+use crate::kernel_log;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    #[error("cannot start {program}")]
+    Start { program: String, source: io::Error },
+    #[error("{program}: {status}")]
+    Failed { program: String, status: ExitStatus },
+}
+
+/// Where the initrd has programs. The kernel sets no such variable.
+const PATH: &str = "/usr/bin:/usr/sbin";
+
+/// Runs a program to its end; its output goes to the kernel's log.
+pub fn run(command: &mut Command) -> Result<(), ProgramError> {
+    run_accepting(command, &[0])
+}
+
+/// The same, with these exit codes for success.
+pub fn run_accepting(command: &mut Command, codes: &[i32]) -> Result<(), ProgramError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let ended = command
+        .env("PATH", PATH)
+        .output()
+        .map_err(|source| ProgramError::Start { program: program.clone(), source })?;
+    let is_success = ended.status.code().is_some_and(|code| codes.contains(&code));
+    let log = if is_success { kernel_log::info } else { kernel_log::warning };
+    for output in [&ended.stdout, &ended.stderr] {
+        log(&String::from_utf8_lossy(output));
+    }
+    if is_success { Ok(()) } else { Err(ProgramError::Failed { program, status: ended.status }) }
+}
