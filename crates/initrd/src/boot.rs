@@ -24,6 +24,8 @@ const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", 
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
 /// How long a disk may take. systemd waits longer, and says for what.
 const DISK_LIMIT: Duration = Duration::from_secs(10);
+/// When the console shows what is waited for.
+const SILENT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
 /// systemd-boot counts the tries of this boot: the version is on trial.
 const ON_TRIAL: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -97,7 +99,7 @@ fn limit_trial() {
 /// Loads the drivers of what the buses show, until the disk is there.
 fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
     let began = Instant::now();
-    let mut loaded = BTreeSet::new();
+    let (mut loaded, mut is_reported) = (BTreeSet::new(), false);
     loop {
         let new: Vec<String> =
             aliases(Path::new("/sys/bus")).into_iter().filter(|alias| loaded.insert(alias.clone())).collect();
@@ -110,6 +112,12 @@ fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
         }
         if began.elapsed() > DISK_LIMIT {
             return Err(BootError::NoDisk(root_hash));
+        }
+        if began.elapsed() > SILENT && !is_reported {
+            kernel_log::warning(&format!(
+                "waiting for the disk that has the partitions of root hash {root_hash}"
+            ));
+            is_reported = true;
         }
         thread::sleep(LOOK);
     }
@@ -133,6 +141,13 @@ fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
     mounts::link_mapped_usr()?;
     mounts::mount_on(MAPPED_USR, Path::new(USR), "erofs", MsFlags::MS_RDONLY, None)?;
     Ok(())
+}
+
+/// Takes back what [`open_usr`] did, if it did: udev knows no device-mapper device that was there before it.
+pub fn close_usr() {
+    if mounts::unlink_mapped_usr() {
+        run(Command::new("dmsetup").args(["remove", "usr"])).ok();
+    }
 }
 
 /// The partition of the root file system; systemd-repart makes it at the first boot, and lets it grow.

@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use boot::BootError;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let Err(error) = start_node();
     kernel_log::warning(&format!("systemd takes over in the initrd: {}", causes::chain(&error)));
     mounts::unmount_node();
+    boot::close_usr();
     let error = Command::new(SYSTEMD).exec();
     kernel_log::warning(&format!("cannot start {SYSTEMD}: {error}"));
     // The kernel panics when its first process ends, and restarts the machine (panic=).
@@ -36,8 +38,13 @@ fn main() -> ExitCode {
 }
 
 fn start_node() -> Result<Infallible, BootError> {
+    let began = Instant::now();
     mounts::mount_kernel_interfaces()?;
     boot::mount_node()?;
+    kernel_log::info(&format!(
+        "the node's file systems are mounted after {} ms",
+        began.elapsed().as_millis()
+    ));
     mounts::switch_root(Path::new(mounts::ROOT))?;
     let error = Command::new(SYSTEMD).exec();
     Err(BootError::Start(error))
