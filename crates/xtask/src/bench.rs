@@ -3,13 +3,16 @@
 //! It works through `cargo keelson --json`, on clusters of its own that it removes again, and writes nothing
 //! into the checkout: whoever measured decides what goes into the document.
 
+mod boot_peer;
 mod cloudinit;
+mod debian;
 mod figure;
 mod fleet;
 mod image;
 mod kv;
 mod payload;
 mod phases;
+mod qemu;
 mod unasked;
 
 use std::path::Path;
@@ -42,6 +45,8 @@ pub enum Topic {
     Payload,
     /// An emulated machine's boot, phase by phase: processor seconds; only when named, alone
     Phases,
+    /// An emulated machine's boot beside a Debian system of the same packages, in turn; only when named, alone
+    BootPeer,
     /// The channel server under 10,000 machines that poll; only when named, alone
     Updates,
 }
@@ -71,12 +76,19 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
             print!("{}", rows(&phases::figures(&program, &root)?));
             return Ok(true);
         }
+        [Topic::BootPeer] => {
+            let program = crate::keelson::build(&root)?;
+            print!("{}", rows(&boot_peer::figures(&program, &root)?));
+            return Ok(true);
+        }
         [Topic::Cloudinit] => {
             print!("{}", rows(&cloudinit::figures(&root)?));
             return Ok(true);
         }
         _ if topics.iter().any(is_alone) => {
-            bail!("`growth`, `fleet`, `cloudinit`, `payload`, `phases` and `updates` are measured alone")
+            bail!(
+                "`growth`, `fleet`, `cloudinit`, `payload`, `phases`, `boot-peer` and `updates` are measured alone"
+            )
         }
         _ => {}
     }
@@ -111,7 +123,13 @@ pub fn run(topics: &[Topic], words: &[String]) -> Result<bool> {
 fn is_alone(topic: &Topic) -> bool {
     matches!(
         topic,
-        Topic::Growth | Topic::Fleet | Topic::Cloudinit | Topic::Payload | Topic::Phases | Topic::Updates
+        Topic::Growth
+            | Topic::Fleet
+            | Topic::Cloudinit
+            | Topic::Payload
+            | Topic::Phases
+            | Topic::BootPeer
+            | Topic::Updates
     )
 }
 

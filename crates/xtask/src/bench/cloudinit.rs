@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::debian;
 use super::figure::Figure;
 use crate::command::{cargo, show, succeed};
 
 const ROUNDS: usize = 5;
 const TARGET_RATIO: &str = ">= 50 times faster than cloud-init's stages";
 const COMMAND: &str = "cargo xtask bench cloudinit";
-/// What Keelson's own nodes are made of: their systemd starts what either program asks for.
-const SUITE: &str = "trixie";
-const PACKAGES: &str = "systemd-sysv,dbus,cloud-init,time";
+const PACKAGES: [&str; 4] = ["systemd-sysv", "dbus", "cloud-init", "time"];
 /// Boot, rounds, and the end.
 const LIMIT: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(20);
@@ -34,56 +33,13 @@ pub fn figures(root: &Path) -> Result<Vec<Figure>> {
     let build = ["build", "--locked", "--profile", "node", "--package", "coreos-cloudinit"];
     succeed(show(&mut cargo(root, &build))?).context("cannot build coreos-cloudinit")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let tree = debian(&target.join("bench/cloud-init"))?;
+    let tree = debian::tree(&target.join("bench/cloud-init"), &PACKAGES)?;
     let run = tempfile::tempdir().context("cannot make a folder")?;
     let copy = run.path().join("tree");
     succeed(show(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(&tree).arg(&copy))?)?;
     furnish(&copy, &target.join("node/coreos-cloudinit"))?;
     boot(&copy)?;
     read(&copy)
-}
-
-/// A tree with cloud-init, made once.
-fn debian(folder: &Path) -> Result<PathBuf> {
-    let tree = folder.join(SUITE);
-    if tree.exists() {
-        return Ok(tree);
-    }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let unfinished = folder.join("unfinished");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).context("cannot remove what an earlier run left")?;
-    }
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
-    command.arg(&unfinished).args(sources(folder)?);
-    let made = show(&mut command).context("apt-get install --no-install-recommends mmdebstrap")?;
-    succeed(made).context("mmdebstrap")?;
-    fs::rename(&unfinished, &tree).context("cannot name the tree")?;
-    Ok(tree)
-}
-
-/// Where the host's packages come from, with [`SUITE`] in place of the host's: copies in `folder`.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
-    let host = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let host = host.context("/etc/os-release names no VERSION_CODENAME")?;
-    let mut found = vec![PathBuf::from("/etc/apt/sources.list")];
-    for entry in fs::read_dir("/etc/apt/sources.list.d").context("cannot list apt's sources")? {
-        found.push(entry.context("cannot list apt's sources")?.path());
-    }
-    found.retain(|path| {
-        path.is_file() && path.extension().is_some_and(|end| end == "list" || end == "sources")
-    });
-    let mut copies = Vec::new();
-    for path in found {
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let copy = folder.join(path.file_name().context("a file has a name")?);
-        fs::write(&copy, text.replace(host, SUITE))
-            .with_context(|| format!("cannot write {}", copy.display()))?;
-        copies.push(copy);
-    }
-    Ok(copies)
 }
 
 fn furnish(tree: &Path, program: &Path) -> Result<()> {

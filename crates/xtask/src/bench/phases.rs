@@ -3,16 +3,16 @@
 //! Processor seconds change less from day to day than times, and are what several machines share.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use super::NO_USER_DATA;
 use super::figure::Figure;
+use super::qemu::{Cost, Machine};
 
 const ROUNDS: usize = 3;
 const CLUSTER: &str = "phases";
@@ -21,21 +21,12 @@ const CONSOLE: &str = "core-01/console.log";
 const READY: &str = "core-01/host/ready.json";
 /// Between two looks at the machine.
 const LOOK: Duration = Duration::from_millis(50);
-/// What /proc counts processor time in, on every Linux of today.
-const TICKS_IN_A_SECOND: f64 = 100.0;
 /// What firmware and machine show at the end of each phase, and what that is called.
 const ENDS: [(&str, &str, &str); 3] = [
     (CONSOLE, "BdsDxe: starting", "firmware"),
     (READY, "\"state\":\"starting\"", "kernel, initrd, first units"),
     (READY, "\"state\":\"ready\"", "provisioning and services"),
 ];
-
-/// Since the machine was switched on.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cost {
-    processor: f64,
-    time: f64,
-}
 
 /// Each phase of a boot without user-data, and with the sample.
 pub fn figures(program: &Path, root: &Path) -> Result<Vec<Figure>> {
@@ -104,16 +95,14 @@ fn boot(program: &Path, user_data: &str) -> Result<[Cost; ENDS.len()]> {
 /// Until the machine is ready.
 fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<[Cost; ENDS.len()]> {
     let mut costs = [Cost::default(); ENDS.len()];
-    let mut begun: Option<Instant> = None;
     let mut next = 0;
     while let Some((file, shows, name)) = ENDS.get(next) {
         let ended = has_ended()?;
-        if let Some(processor) = qemu(&cluster.join("cluster.json")).and_then(processor_time) {
-            let begun = *begun.get_or_insert_with(Instant::now);
+        if let Some(cost) = Machine::read(cluster).and_then(|machine| Cost::of(machine.pid)) {
             // The console has bytes that are no text.
             let shown = fs::read(cluster.join(file)).unwrap_or_default();
             if String::from_utf8_lossy(&shown).contains(shows) {
-                costs[next] = Cost { processor, time: begun.elapsed().as_secs_f64() };
+                costs[next] = cost;
                 next += 1;
                 continue;
             }
@@ -126,36 +115,9 @@ fn watch(cluster: &Path, mut has_ended: impl FnMut() -> Result<bool>) -> Result<
     Ok(costs)
 }
 
-/// The process of the first machine.
-fn qemu(state: &PathBuf) -> Option<u64> {
-    let state: Value = serde_json::from_slice(&fs::read(state).ok()?).ok()?;
-    state["nodes"][0]["process"]["pid"].as_u64()
-}
-
-/// All that the process has taken so far.
-fn processor_time(pid: u64) -> Option<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may have blanks: the state is the third field, user and system time are 14 and 15.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(ticks as f64 / TICKS_IN_A_SECOND)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processor_time_is_read() {
-        let before = processor_time(std::process::id().into()).unwrap();
-        let begun = Instant::now();
-        let mut sum = 0u64;
-        while begun.elapsed() < Duration::from_millis(200) {
-            sum = std::hint::black_box(sum.wrapping_add(1));
-        }
-        let used = processor_time(std::process::id().into()).unwrap() - before;
-        assert!(used > 0.02, "{used}");
-    }
 
     #[test]
     fn each_phase_counts_from_the_end_of_the_one_before() {
