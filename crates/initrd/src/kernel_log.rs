@@ -17,7 +17,7 @@ pub fn warning(message: &str) {
 /// Levels as in syslog(3). There is no other place to report a failure to.
 fn write(level: char, message: &str) {
     let Ok(mut log) = OpenOptions::new().write(true).open(KERNEL_LOG) else { return };
-    for line in message.lines() {
+    for line in message.lines().filter(|line| !line.trim().is_empty()) {
         drop(log.write_all(format!("<{level}>keelson-initrd: {line}\n").as_bytes()));
     }
 }
