@@ -22,7 +22,7 @@ use crate::programs::{ProgramError, run, run_accepting};
 const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", "overlay"];
 /// Buses that lead to disks.
 const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
-/// How long a disk may take. systemd waits longer, and says for what.
+/// How long a disk may take after the last new device. systemd waits longer, and says for what.
 const DISK_LIMIT: Duration = Duration::from_secs(10);
 /// When the console shows what is waited for.
 const SILENT: Duration = Duration::from_secs(3);
@@ -98,7 +98,7 @@ fn limit_trial() {
 
 /// Loads the drivers of what the buses show, until the disk is there.
 fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
-    let began = Instant::now();
+    let mut last_device = Instant::now();
     let (mut loaded, mut is_reported) = (BTreeSet::new(), false);
     loop {
         let new: Vec<String> =
@@ -106,14 +106,15 @@ fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
         if !new.is_empty() {
             // Most devices have no driver in the initrd.
             run(Command::new("modprobe").args(["-a", "-b", "-q"]).args(&new)).ok();
+            last_device = Instant::now();
         }
         if let Some(devices) = disk::find(Path::new("/"), root_hash) {
             return Ok(devices);
         }
-        if began.elapsed() > DISK_LIMIT {
+        if last_device.elapsed() > DISK_LIMIT {
             return Err(BootError::NoDisk(root_hash));
         }
-        if began.elapsed() > SILENT && !is_reported {
+        if last_device.elapsed() > SILENT && !is_reported {
             kernel_log::warning(&format!(
                 "waiting for the disk that has the partitions of root hash {root_hash}"
             ));
