@@ -146,7 +146,9 @@ fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
 
 /// Takes back what [`open_usr`] did, if it did: udev knows no device-mapper device that was there before it.
 pub fn close_usr() {
-    if mounts::unlink_mapped_usr() {
+    // Not by its link, which is made after the device.
+    if Path::new("/sys/block/dm-0").exists() {
+        fs::remove_file(MAPPED_USR).ok();
         run(Command::new("dmsetup").args(["remove", "usr"])).ok();
     }
 }
@@ -175,4 +177,16 @@ fn mount_etc(sysroot: &Path) -> Result<(), BootError> {
     let options =
         format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     Ok(mounts::mount_on("overlay", &sysroot.join("etc"), "overlay", MsFlags::empty(), Some(&options))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_has_the_limit_of_the_timer() {
+        let timer = include_str!("../../../image/initrd/usr/lib/systemd/system/keelson-boot-limit.timer");
+        let limit = format!("OnStartupSec={}min\n", TRIAL_LIMIT.as_secs() / 60);
+        assert!(timer.contains(&limit) && timer.contains(ON_TRIAL), "{timer}");
+    }
 }

@@ -92,11 +92,6 @@ pub fn link_mapped_usr() -> Result<(), MountError> {
     symlink(target, mapped).map_err(because("make", mapped))
 }
 
-/// False where there is no such link or node.
-pub fn unlink_mapped_usr() -> bool {
-    fs::remove_file(MAPPED_USR).is_ok()
-}
-
 /// Moves a file system to another place.
 pub fn move_to(from: &Path, to: &Path) -> Result<(), MountError> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_MOVE, None::<&str>)
