@@ -56,7 +56,7 @@ fn verified(machine: &Machine<'_>) -> Result<(), Failure> {
     let halves = "hash=$(grep -oE 'usrhash=[0-9a-f]{64}' /proc/cmdline | cut -d= -f2); \
         lsblk -no PARTUUID | tr -d - | xargs | grep -e ${hash:0:32}.*${hash:32}";
     machine.succeed(halves)?;
-    // An ordinary boot is none of systemd's in the initrd (crates/initrd).
+    // An ordinary boot is none of systemd's in the initrd (crates/node/initrd).
     machine.fail("systemd-analyze time | grep --fixed-strings '(initrd)'")?;
     Ok(())
 }

@@ -131,7 +131,7 @@ mod names {
         TestMachinesListBadNextPageToken TestMachinesPatchAddModify TestMachinesPatchDelete TestMachinesPatchBad";
 
     /// Needs no cluster, and is where what it tests is.
-    const ELSEWHERE: &str = include_str!("../../../crates/systemd-units/tests/systemd/flow.rs");
+    const ELSEWHERE: &str = include_str!("../../../crates/fleet/systemd-units/tests/systemd/flow.rs");
     const UNIT_FLOW: &str = "#[tokio::test]\nasync fn test_systemd_unit_flow() {";
 
     /// `TestUnitSSHActions` is `unit_ssh_actions`.

@@ -1,0 +1,32 @@
+//! The times of `fleet.service` against those of the fence.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use cluster::fencing::{Decision, Facts, Others, decide};
+use unit_file::UnitFile;
+
+const FILE: &str = "../../../units/usr/lib/systemd/system/fleet.service";
+/// What `agent_ttl` is where nobody sets it.
+const TTL: Duration = Duration::from_secs(30);
+/// systemd starts the fence, and that one reads its files.
+const FENCE_START: Duration = Duration::from_secs(1);
+
+fn seconds(file: &UnitFile, name: &str) -> Duration {
+    let value = file.values("Service", name).last().unwrap();
+    Duration::from_secs(value.strip_suffix('s').unwrap().parse().unwrap())
+}
+
+/// At the worst moment: right before it would have renewed its presence.
+#[test]
+fn the_units_of_a_fleetd_that_hangs_have_time_to_stop() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap();
+    let file = UnitFile::from_text(&text).unwrap();
+    let ended = TTL / 2 + seconds(&file, "WatchdogSec") + seconds(&file, "TimeoutAbortSec");
+    let others = Others::Some { all_without: None };
+    let facts = Facts { now: ended + FENCE_START, sent: Duration::ZERO, ttl: TTL, others };
+    let decision = decide(&facts);
+    assert!(matches!(decision, Decision::Stop { .. }), "{decision:?} at {:?}", facts.now);
+}

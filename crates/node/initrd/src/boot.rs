@@ -1,0 +1,192 @@
+//! The ordinary path, step by step.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::mount::MsFlags;
+use nix::sys::reboot::{RebootMode, reboot};
+use release::Digest;
+
+use crate::command_line::{CommandLineError, root_hash};
+use crate::disk::{self, Devices};
+use crate::kernel_log;
+use crate::mounts::{self, MAPPED_USR, MountError, ROOT, USR};
+use crate::programs::{ProgramError, run, run_accepting};
+
+/// What every boot needs, whatever disk it has.
+const MODULES: [&str; 6] = ["dm_mod", "dm_verity", "efivarfs", "erofs", "ext4", "overlay"];
+/// Buses that lead to disks.
+const BUSES: [&str; 7] = ["pci", "virtio", "scsi", "usb", "vmbus", "xen", "mmc"];
+/// How long a disk may take after the last new device. systemd waits longer, and says for what.
+const DISK_LIMIT: Duration = Duration::from_secs(10);
+/// When the console shows what is waited for.
+const SILENT: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(20);
+/// systemd-boot counts the tries of this boot: the version is on trial.
+const ON_TRIAL: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// `keelson-reset` asks systemd-repart for a new root file system.
+const RESET: &str = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
+/// That of `keelson-boot-limit.timer`.
+const TRIAL_LIMIT: Duration = Duration::from_secs(600);
+/// fsck(8): no errors, or errors that are corrected.
+const SOUND: [i32; 2] = [0, 1];
+
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error(transparent)]
+    CommandLine(#[from] CommandLineError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("no disk has the partitions of root hash {0}")]
+    NoDisk(Digest),
+    #[error("a factory reset is asked for")]
+    Reset,
+    #[error("systemd-repart made no root file system")]
+    NoRoot,
+    #[error("cannot start systemd")]
+    Start(#[source] io::Error),
+}
+
+/// Mounts the node's root, `/usr` and `/etc` below [`ROOT`].
+pub fn mount_node() -> Result<(), BootError> {
+    let path = PathBuf::from("/proc/cmdline");
+    let line = fs::read_to_string(&path).map_err(|source| BootError::Read { path, source })?;
+    let root_hash = root_hash(&line)?;
+    run(Command::new("modprobe").arg("-a").args(MODULES))?;
+    if mounts::mount_efi_variables()? {
+        if mounts::has_efi_variable(RESET) {
+            return Err(BootError::Reset);
+        }
+        if mounts::has_efi_variable(ON_TRIAL) {
+            limit_trial();
+        }
+    }
+    let devices = wait_for_disk(root_hash)?;
+    open_usr(&devices, root_hash)?;
+    let root = root_partition(&devices, root_hash)?;
+    run_accepting(Command::new("fsck.ext4").arg("-a").arg(&root), &SOUND)?;
+    let sysroot = Path::new(ROOT);
+    mounts::mount_on(&root.to_string_lossy(), sysroot, "ext4", MsFlags::empty(), None)?;
+    if disk::is_smaller_than_partition(&root).map_err(|source| BootError::Read { path: root, source })? {
+        run(Command::new("/usr/lib/systemd/systemd-growfs").arg(sysroot))?;
+    }
+    let usr = sysroot.join("usr");
+    mounts::make_folder(&usr)?;
+    mounts::move_to(Path::new(USR), &usr)?;
+    mounts::make_base(sysroot)?;
+    mount_etc(sysroot)
+}
+
+/// A version on trial that hangs here is left: the boot loader counts this try.
+fn limit_trial() {
+    thread::spawn(|| {
+        thread::sleep(TRIAL_LIMIT);
+        kernel_log::warning("the version on trial hangs in the initrd: restarting");
+        let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
+        kernel_log::warning(&format!("cannot restart: {error}"));
+    });
+}
+
+/// Loads the drivers of what the buses show, until the disk is there.
+fn wait_for_disk(root_hash: Digest) -> Result<Devices, BootError> {
+    let mut last_device = Instant::now();
+    let (mut loaded, mut is_reported) = (BTreeSet::new(), false);
+    loop {
+        let new: Vec<String> =
+            aliases(Path::new("/sys/bus")).into_iter().filter(|alias| loaded.insert(alias.clone())).collect();
+        if !new.is_empty() {
+            // Most devices have no driver in the initrd.
+            run(Command::new("modprobe").args(["-a", "-b", "-q"]).args(&new)).ok();
+            last_device = Instant::now();
+        }
+        if let Some(devices) = disk::find(Path::new("/"), root_hash) {
+            return Ok(devices);
+        }
+        if last_device.elapsed() > DISK_LIMIT {
+            return Err(BootError::NoDisk(root_hash));
+        }
+        if last_device.elapsed() > SILENT && !is_reported {
+            kernel_log::warning(&format!(
+                "waiting for the disk that has the partitions of root hash {root_hash}"
+            ));
+            is_reported = true;
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// By which modules know devices.
+fn aliases(buses: &Path) -> BTreeSet<String> {
+    let of_bus = |bus: &str| fs::read_dir(buses.join(bus).join("devices")).into_iter().flatten();
+    let devices = BUSES.iter().flat_map(|bus| of_bus(bus)).flatten();
+    devices
+        .filter_map(|device| fs::read_to_string(device.path().join("modalias")).ok())
+        .map(|alias| alias.trim().to_owned())
+        .collect()
+}
+
+/// Verified `/usr`, mounted on [`USR`].
+fn open_usr(devices: &Devices, root_hash: Digest) -> Result<(), BootError> {
+    let mut command = Command::new("/usr/lib/systemd/systemd-veritysetup");
+    command.args(["attach", "usr"]).args([&devices.usr, &devices.verity]).arg(root_hash.to_string());
+    run(&mut command)?;
+    mounts::link_mapped_usr()?;
+    mounts::mount_on(MAPPED_USR, Path::new(USR), "erofs", MsFlags::MS_RDONLY, None)?;
+    Ok(())
+}
+
+/// Takes back what [`open_usr`] did, if it did: udev knows no device-mapper device that was there before it.
+pub fn close_usr() {
+    // Not by its link, which is made after the device.
+    if Path::new("/sys/block/dm-0").exists() {
+        fs::remove_file(MAPPED_USR).ok();
+        run(Command::new("dmsetup").args(["remove", "usr"])).ok();
+    }
+}
+
+/// The partition of the root file system; systemd-repart makes it at the first boot, and lets it grow.
+fn root_partition(devices: &Devices, root_hash: Digest) -> Result<PathBuf, BootError> {
+    if let (Some(root), false) = (&devices.root, devices.has_room) {
+        return Ok(root.clone());
+    }
+    // Without a loop device, systemd-repart makes the file system in memory.
+    run(Command::new("modprobe").arg("loop"))?;
+    // mke2fs shows its progress on its standard output.
+    run(Command::new("systemd-repart").args(["--dry-run=no", "--pretty=no"]).stdout(Stdio::null()))?;
+    let found = disk::find(Path::new("/"), root_hash).and_then(|devices| devices.root);
+    found.ok_or(BootError::NoRoot)
+}
+
+/// The node's changes over the image's defaults.
+fn mount_etc(sysroot: &Path) -> Result<(), BootError> {
+    let changes = sysroot.join("var/lib/keelson/etc");
+    let [lower, upper, work] =
+        [sysroot.join("usr/share/factory/etc"), changes.join("upper"), changes.join("work")];
+    for folder in [&upper, &work] {
+        mounts::make_folder(folder)?;
+    }
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    Ok(mounts::mount_on("overlay", &sysroot.join("etc"), "overlay", MsFlags::empty(), Some(&options))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_has_the_limit_of_the_timer() {
+        let timer = include_str!("../../../../image/initrd/usr/lib/systemd/system/keelson-boot-limit.timer");
+        let limit = format!("OnStartupSec={}min\n", TRIAL_LIMIT.as_secs() / 60);
+        assert!(timer.contains(&limit) && timer.contains(ON_TRIAL), "{timer}");
+    }
+}

@@ -1,0 +1,141 @@
+//! The parts of steps that not every run takes: scenarios, image builds, soaks. Each is `STEP/PART`.
+
+use serde::Deserialize;
+
+use super::touched::Area;
+
+/// When a part runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// In every run.
+    Always,
+    /// Where a change touches this area, where its step is named, and in the rotation.
+    Touched(Area),
+    /// In the rotation, and with `--all`.
+    Long,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `STEP/PART`.
+    pub id: String,
+    pub kind: Kind,
+}
+
+impl Part {
+    pub fn new(id: impl Into<String>, kind: Kind) -> Self {
+        Self { id: id.into(), kind }
+    }
+
+    pub fn step(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+}
+
+/// The one boot of a real disk image in every run: it asserts that `/usr` is what dm-verity checks.
+const ALWAYS_ON_QEMU: &str = "boots";
+/// Everything that a machine is made of, whatever it runs.
+const MACHINE: [&str; 5] = ["os/", "image/", "units/", "qemu/user-data/", "crates/machines/machines/"];
+
+/// Scenarios by the beginning of their names, and what they exercise. The first that fits counts.
+const AREAS: [(&str, Area); 6] = [
+    (
+        "update",
+        Area {
+            packages: &["update-agent", "channel-server", "release-folder", "node"],
+            paths: &["qemu/scenarios/updates", "qemu/signing.rs"],
+        },
+    ),
+    ("secure-boot", Area { packages: &["update-agent", "image"], paths: &["qemu/signing.rs"] }),
+    ("kv", Area { packages: &["etcd", "etcdctl"], paths: &["qemu/scenarios/kv"] }),
+    ("fleet", Area { packages: &["fleetd", "fleetctl"], paths: &["qemu/scenarios/fleet"] }),
+    ("locksmith", Area { packages: &["locksmithd"], paths: &["qemu/scenarios/locksmith"] }),
+    (
+        "",
+        Area {
+            packages: &["node", "coreos-cloudinit", "machines", "image"],
+            paths: &[
+                "qemu/scenarios/boot",
+                "qemu/scenarios/power",
+                "qemu/scenarios/network",
+                "qemu/scenarios/provisioning",
+                "qemu/scenarios/tutorials",
+                "cloud-config/",
+            ],
+        },
+    ),
+];
+
+/// Whether a change of `touched` concerns a scenario on QEMU machines.
+pub fn area_of_scenario(name: &str) -> Area {
+    let found = AREAS.iter().find(|(prefix, _)| name.starts_with(prefix));
+    // invariant: the last prefix is empty, so that every name has an area.
+    found.map_or(Area { packages: &[], paths: &[] }, |(_, area)| *area)
+}
+
+/// The area of every machine: a change of it concerns each scenario.
+pub const EVERY_MACHINE: Area = Area { packages: &["machines", "image"], paths: &MACHINE };
+
+/// One line of `keelson test --list --json`.
+#[derive(Debug, Deserialize)]
+pub struct Scenario {
+    pub name: String,
+    pub on: Vec<String>,
+    pub long_on: Vec<String>,
+    /// Where it is no part: a row of scenarios runs it, or another back end.
+    pub by_name_on: Vec<String>,
+}
+
+/// The scenarios of a back end (`nspawn` or `qemu`) as parts of `step`.
+pub fn of_scenarios(list: &[Scenario], back_end: &str, step: &str) -> Vec<Part> {
+    let has = |list: &[String]| list.iter().any(|on| on == back_end);
+    let here = list.iter().filter(|scenario| has(&scenario.on) && !has(&scenario.by_name_on));
+    here.map(|scenario| {
+        let kind = if has(&scenario.long_on) {
+            Kind::Long
+        } else if back_end == "nspawn" || scenario.name == ALWAYS_ON_QEMU {
+            Kind::Always
+        } else {
+            Kind::Touched(area_of_scenario(&scenario.name))
+        };
+        Part::new(format!("{step}/{}", scenario.name), kind)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_parts_by_back_end() {
+        let list: Vec<Scenario> = serde_json::from_str(
+            r#"[{"name":"boots","on":["nspawn","qemu"],"long_on":[],"by_name_on":[]},
+                {"name":"update","on":["qemu"],"long_on":[],"by_name_on":[]},
+                {"name":"killed","on":["nspawn","qemu"],"long_on":["qemu"],"by_name_on":["qemu"]},
+                {"name":"fleet","on":["nspawn","qemu"],"long_on":["qemu"],"by_name_on":[]}]"#,
+        )
+        .unwrap();
+        let shown = |back_end: &str| -> Vec<(String, &str)> {
+            let kind = |kind| match kind {
+                Kind::Always => "always",
+                Kind::Touched(_) => "touched",
+                Kind::Long => "long",
+            };
+            of_scenarios(&list, back_end, "s").into_iter().map(|part| (part.id, kind(part.kind))).collect()
+        };
+        let expected =
+            [("s/boots".into(), "always"), ("s/killed".into(), "always"), ("s/fleet".into(), "always")];
+        assert_eq!(shown("nspawn"), expected);
+        let expected =
+            [("s/boots".into(), "always"), ("s/update".into(), "touched"), ("s/fleet".into(), "long")];
+        assert_eq!(shown("qemu"), expected);
+    }
+
+    #[test]
+    fn every_scenario_has_an_area() {
+        assert_eq!(area_of_scenario("update-power").packages[0], "update-agent");
+        assert_eq!(area_of_scenario("kv-tls").packages[0], "etcd");
+        assert_eq!(area_of_scenario("reset").packages[0], "node");
+    }
+}

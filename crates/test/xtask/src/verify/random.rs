@@ -1,0 +1,55 @@
+//! Tests whose input is drawn by chance: which they are, so that the long run draws again and again. What one run of
+//! them overlooks, some thousands find.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+/// What every file with such a test has.
+const MARK: &str = "proptest! {";
+
+/// nextest's filter for the programs that have any; none where there are none.
+pub fn filter(workspace: &Workspace) -> Result<Option<String>> {
+    let mut programs = BTreeSet::new();
+    for file in workspace.files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
+        if let Some(program) = program(file)
+            && workspace.read(file)?.lines().any(|line| line.trim_start() == MARK)
+        {
+            programs.insert(program);
+        }
+    }
+    let all: Vec<_> = programs.into_iter().collect();
+    Ok((!all.is_empty()).then(|| all.join(" | ")))
+}
+
+/// The test program that a source file is compiled into. Our packages are named like their folders.
+fn program(file: &Path) -> Option<String> {
+    let words: Vec<_> = file.iter().filter_map(|word| word.to_str()).collect();
+    match words.as_slice() {
+        ["crates", _, package, "src", ..] => Some(format!("(package(={package}) & !kind(test))")),
+        ["crates", _, package, "tests", name, ..] => {
+            Some(format!("binary_id(={package}::{})", name.strip_suffix(".rs").unwrap_or(name)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_in_its_folders_program() {
+        for (file, expected) in [
+            ("crates/etcd/kv/tests/garbage.rs", Some("binary_id(=kv::garbage)")),
+            ("crates/etcd/member/tests/simulation/run.rs", Some("binary_id(=member::simulation)")),
+            ("crates/fleet/fleetctl/src/table.rs", Some("(package(=fleetctl) & !kind(test))")),
+            ("qemu/runner.rs", None),
+        ] {
+            assert_eq!(program(Path::new(file)).as_deref(), expected, "{file}");
+        }
+    }
+}

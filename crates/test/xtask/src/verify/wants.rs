@@ -1,0 +1,203 @@
+//! Tests that want root, or a program that a host may not have: each is ignored where all tests run, and is run here
+//! by itself. What it misses is told, and it is not run: a test that returned early would count as passed.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::packages;
+use super::result::{State, StepResult};
+use crate::command::{ignored_tests, show_and_read};
+use crate::root_rights::RootRights;
+use crate::workspace::Workspace;
+
+struct Case {
+    about: &'static str,
+    /// Which test programs have it, in cargo's words: one of its name for each package.
+    target: &'static [&'static str],
+    /// The test with its module, and its file: a filter that fits no test passes.
+    test: &'static str,
+    file: &'static str,
+    /// Why it wants root.
+    root: Option<&'static str>,
+    /// Each with the package that has it.
+    program: Option<(&'static str, &'static str)>,
+}
+
+/// A browser without a window.
+const BROWSER: (&str, &str) = ("chromium-headless-shell", "chromium-headless-shell");
+
+const CASES: [Case; 10] = [
+    Case {
+        about: "owners",
+        target: &["--lib"],
+        test: "files::tests::owners_and_directories_in_a_users_home",
+        file: "crates/cloudinit/host/src/files_tests.rs",
+        root: Some("changing owners"),
+        program: None,
+    },
+    Case {
+        about: "keepers",
+        target: &["--lib"],
+        test: "nspawn::warden::tests::what_a_killed_keeper_kept_is_gone",
+        file: "crates/machines/machines/src/nspawn/warden.rs",
+        root: Some("a process namespace"),
+        program: None,
+    },
+    Case {
+        about: "certificates",
+        target: &["--test", "certificates"],
+        test: "every_certificate_of_a_file_is_trusted_and_nothing_else_of_it",
+        file: "crates/cloudinit/coreos-cloudinit/tests/certificates.rs",
+        root: None,
+        program: Some(("openssl", "openssl")),
+    },
+    Case {
+        about: "page",
+        target: &["--test", "page"],
+        test: "a_config_is_pasted_judged_and_fixed",
+        file: "crates/machines/validator/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "page's edges",
+        target: &["--test", "page"],
+        test: "what_is_no_config_and_a_server_that_is_gone_are_told",
+        file: "crates/machines/validator/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "channel page",
+        target: &["--test", "page"],
+        test: "an_operator_watches_promotes_pauses_and_rolls_back",
+        file: "crates/update/channel-server/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "channel page's edges",
+        target: &["--test", "page"],
+        test: "a_viewer_sees_and_a_server_that_is_gone_is_told",
+        file: "crates/update/channel-server/tests/page.rs",
+        root: None,
+        program: Some(BROWSER),
+    },
+    Case {
+        about: "bad units",
+        target: &["--bins"],
+        test: "tidy::unit_files::tests::a_bad_unit_is_found_and_a_good_one_passes",
+        file: "crates/test/xtask/src/tidy/unit_files.rs",
+        root: None,
+        program: Some(("systemd-analyze", "systemd")),
+    },
+    Case {
+        about: "open units",
+        target: &["--bins"],
+        test: "tidy::unit_exposure::tests::an_open_service_is_found",
+        file: "crates/test/xtask/src/tidy/unit_exposure.rs",
+        root: None,
+        program: Some(("systemd-analyze", "systemd")),
+    },
+    Case {
+        about: "bad scripts",
+        target: &["--bins"],
+        test: "tidy::shell_scripts::tests::a_bad_script_is_found",
+        file: "crates/test/xtask/src/tidy/shell_scripts.rs",
+        root: None,
+        program: Some(("shellcheck", "shellcheck")),
+    },
+];
+
+pub fn run(workspace: &Workspace) -> Result<Vec<StepResult>> {
+    let rights = RootRights::of_this_process();
+    let mut results = Vec::new();
+    for case in &CASES {
+        let began = Instant::now();
+        let state = match case.missing(rights.are_there(), packages::has) {
+            Some(why) => State::Skipped(why),
+            None => case.run(&workspace.root, rights)?,
+        };
+        let mut result = StepResult::new(format!("wants: {}", case.about), state);
+        result.took = Some(began.elapsed());
+        results.push(result);
+    }
+    Ok(results)
+}
+
+impl Case {
+    fn missing(&self, root: bool, has: impl Fn(&str) -> bool) -> Option<String> {
+        if let Some(why) = self.root.filter(|_| !root) {
+            return Some(format!("{why} wants root"));
+        }
+        let (program, package) = self.program.filter(|(program, _)| !has(program))?;
+        Some(format!("no {program} here (apt-get install --no-install-recommends {package})"))
+    }
+
+    fn run(&self, root: &Path, rights: RootRights) -> Result<State> {
+        let mut command = ignored_tests(root, self.target);
+        if self.root.is_some() {
+            rights.run_tests(&mut command);
+        }
+        let ended = show_and_read(command.args(["--exact", self.test]))?;
+        if !ended.success {
+            eprint!("{}", ended.stdout);
+        }
+        Ok(self.judge(ended.success, &ended.stdout))
+    }
+
+    fn judge(&self, success: bool, said: &str) -> State {
+        match (success, said.contains("test result: ok. 1 passed")) {
+            (false, _) => State::Failed("shown above".into()),
+            (true, false) => State::Failed(format!("no {} in {}", self.test, self.file)),
+            (true, true) => State::Passed(String::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let [owners, _, certificates, ..] = &CASES;
+        assert_eq!(owners.missing(true, |_| false), None);
+        assert_eq!(owners.missing(false, |_| true).unwrap(), "changing owners wants root");
+        assert_eq!(certificates.missing(false, |program| program == "openssl"), None);
+        assert!(
+            certificates
+                .missing(true, |_| false)
+                .unwrap()
+                .contains("install --no-install-recommends openssl")
+        );
+    }
+
+    #[test]
+    fn a_test_that_was_not_run_is_no_success() {
+        let line = |passed| format!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured\n");
+        let judge = |success, said: &str| CASES[0].judge(success, said);
+        assert_eq!(judge(true, &line(1)), State::Passed(String::new()));
+        assert!(matches!(judge(true, &line(0)), State::Failed(_)));
+        assert!(matches!(judge(false, &line(1)), State::Failed(_)));
+    }
+
+    /// Otherwise it would be run with all the others, and would have to return early there.
+    #[test]
+    fn each_of_them_is_ignored_elsewhere() {
+        for case in &CASES {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").join(case.file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (_, name) = case.test.rsplit_once("::").unwrap_or(("", case.test));
+            let (before, _) = text.split_once(&format!("fn {name}()")).expect(name);
+            let last = before.trim_end().lines().next_back().unwrap_or_default();
+            assert!(
+                last.contains("#[ignore = ") && last.contains("cargo verify wants"),
+                "{}: {last}",
+                case.test
+            );
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Boot images by their files' names, which is where systemd-boot counts: `keelson_9999.1.0+2-1.efi` has two tries left
+//! and one behind it, `keelson_9999.1.0.efi` came up well (systemd, Automatic Boot Assessment).
+
+use std::fmt;
+
+use release::Version;
+
+/// Boot attempts of a new version before the boot loader selects the other one. The initrd renames a good version that
+/// fails to `+2-2` (`image/initrd/usr/lib/keelson/boot-failed`): a sum above this.
+pub const TRIES: u32 = 3;
+const ENDING: &str = ".efi";
+
+/// The name of a boot image of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// `keelson`: the `id` of os-release.
+    pub id: String,
+    pub version: Version,
+    /// None once it has come up well.
+    pub tries: Option<Tries>,
+}
+
+/// What the boot loader counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    pub left: u32,
+    pub done: u32,
+}
+
+impl Name {
+    /// Reads a file's name. None where it is no boot image of `id`: that one is not ours to touch.
+    #[must_use]
+    pub fn parse(id: &str, file: &str) -> Option<Self> {
+        let rest = file.strip_suffix(ENDING)?.strip_prefix(id)?.strip_prefix('_')?;
+        // A version may have a `+` of its own: `1.2.3+dirty+3-0`.
+        let (version, tries) = match rest.rsplit_once('+') {
+            Some((version, counter)) if counter.starts_with(|first: char| first.is_ascii_digit()) => {
+                (version, Some(Tries::parse(counter)?))
+            }
+            _ => (rest, None),
+        };
+        Some(Self { id: id.to_owned(), version: version.parse().ok()?, tries })
+    }
+
+    /// A version that is to be tried.
+    #[must_use]
+    pub fn new(id: &str, version: &Version) -> Self {
+        Self { id: id.to_owned(), version: version.clone(), tries: Some(Tries { left: TRIES, done: 0 }) }
+    }
+
+    /// The same image, not to be booted while there is another.
+    #[must_use]
+    pub fn given_up(&self) -> Self {
+        let done = self.tries.map_or(0, |tries| tries.done);
+        Self { tries: Some(Tries { left: 0, done }), ..self.clone() }
+    }
+
+    /// Reverts [`Name::given_up`]: good if it was good, else with its remaining tries.
+    #[must_use]
+    pub fn taken_up(&self) -> Self {
+        let tries = self.tries.filter(|tries| tries.done > 0);
+        let again = |Tries { done, .. }| Tries { left: TRIES.saturating_sub(done).max(1), done };
+        Self { tries: tries.map(again), ..self.clone() }
+    }
+
+    /// Whether the loader takes it only when nothing else is there.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.tries.is_some_and(|tries| tries.left == 0)
+    }
+
+    /// Whether it was good when an operator went from it to the other version.
+    #[must_use]
+    pub fn has_stepped_back(&self) -> bool {
+        self.tries == Some(Tries { left: 0, done: 0 })
+    }
+
+    /// Whether it was good and has failed in the initrd since: its slot may be damaged.
+    #[must_use]
+    pub fn is_tried_again(&self) -> bool {
+        self.tries.is_some_and(|tries| tries.left + tries.done > TRIES)
+    }
+
+    /// Whether it has come up well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.tries.is_none()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}_{}", self.id, self.version)?;
+        if let Some(Tries { left, done }) = self.tries {
+            write!(to, "+{left}-{done}")?;
+        }
+        to.write_str(ENDING)
+    }
+}
+
+impl Tries {
+    /// `LEFT` or `LEFT-DONE`.
+    fn parse(text: &str) -> Option<Self> {
+        let (left, done) = text.split_once('-').unwrap_or((text, "0"));
+        let number =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        Some(Self { left: number(left)?, done: number(done)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let check = |file: &str, version: &str, tries: Option<(u32, u32)>| {
+            let name = Name::parse("keelson", file).unwrap();
+            assert_eq!(name.version.to_string(), version, "{file}");
+            assert_eq!(name.tries.map(|tries| (tries.left, tries.done)), tries, "{file}");
+            if file.contains('-') || tries.is_none() {
+                assert_eq!(name.to_string(), file);
+            }
+        };
+        check("keelson_9999.1.0.efi", "9999.1.0", None);
+        check("keelson_9999.1.0+3-0.efi", "9999.1.0", Some((3, 0)));
+        check("keelson_9999.1.0+0-3.efi", "9999.1.0", Some((0, 3)));
+        check("keelson_9999.1.0+3.efi", "9999.1.0", Some((3, 0)));
+        check("keelson_9999.1.0+relocked.efi", "9999.1.0+relocked", None);
+        check("keelson_9999.1.0+relocked+2-1.efi", "9999.1.0+relocked", Some((2, 1)));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        for foreign in [
+            "keelson_9999.1.0.EFI",
+            "keelson_9999.1.efi",
+            "keelson-9999.1.0.efi",
+            "other_9999.1.0.efi",
+            "keelson_9999.1.0+3-x.efi",
+            ".keelson_9999.1.0.efi",
+            "keelson_.efi",
+            "",
+        ] {
+            assert_eq!(Name::parse("keelson", foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_initrd_s_counter_tells_a_version_that_was_good_from_a_new_one() {
+        let again = |file: &str| Name::parse("k", file).unwrap().is_tried_again();
+        for (file, expected) in [
+            ("k_1.0.0.efi", false),
+            ("k_1.0.0+3-0.efi", false),
+            ("k_1.0.0+0-3.efi", false),
+            ("k_1.0.0+0-0.efi", false),
+            ("k_1.0.0+2-2.efi", true),
+            ("k_1.0.0+0-4.efi", true),
+        ] {
+            assert_eq!(again(file), expected, "{file}");
+        }
+        let script = include_str!("../../../../image/initrd/usr/lib/keelson/boot-failed");
+        let ending = script.lines().find_map(|line| line.trim().strip_prefix("tried=${image%.efi}")).unwrap();
+        assert!(again(&format!("k_1.0.0{ending}")), "{ending}");
+    }
+
+    #[test]
+    fn what_is_given_up_keeps_its_count_of_tries() {
+        let name = Name::parse("k", "k_1.0.0+2-1.efi").unwrap();
+        assert!(!name.is_bad() && !name.is_good());
+        assert_eq!(name.given_up().to_string(), "k_1.0.0+0-1.efi");
+        assert!(name.given_up().is_bad());
+        assert_eq!(name.given_up().taken_up(), name);
+        let good = Name::parse("k", "k_1.0.0.efi").unwrap();
+        assert_eq!(good.given_up().to_string(), "k_1.0.0+0-0.efi");
+        assert_eq!(good.given_up().taken_up(), good);
+    }
+}
