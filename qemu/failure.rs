@@ -26,7 +26,7 @@ impl Failure {
     /// The failure with all its causes, for one line of a report.
     #[must_use]
     pub fn chain(&self) -> String {
-        causes::chain(self)
+        service::error::chain(self)
     }
 }
 

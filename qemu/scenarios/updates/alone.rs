@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use machines::cluster::BackendKind::Qemu;
 use machines::machine::Machine;
 use machines::ready::Limit;
-use update::slots::Refusal;
+use update_core::slots::Refusal;
 
 use super::versions::{Fault, Keys, release};
 use super::{APPLIED, FELL_BACK, FOLDER, apply, begin, last_try, proven, runs, seen, trust, verified};

@@ -88,7 +88,7 @@ impl Keys {
 }
 
 fn other(error: impl std::error::Error) -> Failure {
-    Failure::Expected(causes::chain(&error))
+    Failure::Expected(service::error::chain(&error))
 }
 
 /// Makes a release of `version` below `releases`, from the image under test; `older` is another that was made so.

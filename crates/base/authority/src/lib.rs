@@ -203,7 +203,7 @@ fn first(blocks: &str) -> String {
 /// Old content or new, whole, and never readable for more than `mode` says.
 fn replace(path: &Path, content: &str, mode: u32) -> Result<(), AuthorityError> {
     let failed = |source| AuthorityError::Io { path: path.to_owned(), source };
-    whole_file::replace(path, content.as_bytes(), mode).map_err(failed)
+    service::file::replace(path, content.as_bytes(), mode).map_err(failed)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            log.error(format!("error: {}", causes::chain(error.as_ref())));
+            log.error(format!("error: {}", service::error::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -179,7 +179,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     // Not before: a run that is killed has applied nothing, and the same file once more is to be applied.
     let written = || {
         if let Some(Err(error)) = seen.as_ref().map(|seen| seen.keep(&root, &fetched.sha256)) {
-            log.warning(format!("The next run does not know this user-data: {}", causes::chain(&error)));
+            log.warning(format!("The next run does not know this user-data: {}", service::error::chain(&error)));
         }
     };
     let mut applied = apply::apply(&prepared.plan, &settings, lock, written);
@@ -253,7 +253,7 @@ fn fetch(request: &Request, patience: Patience, log: &Log) -> anyhow::Result<(Fe
     let raw = fetched.unwrap_or_else(|error| {
         log.error(format!(
             "Failed fetching user-data from datasource: {}. Continuing...",
-            causes::chain(&error)
+            service::error::chain(&error)
         ));
         broken = true;
         Vec::new()
@@ -274,7 +274,7 @@ fn decoded(raw: Vec<u8>, log: &Log) -> Option<(UserData, Vec<Finding>)> {
         Err(error) => {
             log.error(format!(
                 "Failed decompressing user-data from datasource: {}. Continuing...",
-                causes::chain(&error)
+                service::error::chain(&error)
             ));
             return None;
         }

@@ -1,6 +1,6 @@
 //! The pieces that answers are written of.
 
-pub use go_json::push_string;
+pub use go_compat::push_string;
 
 /// Text for messages, with U+FFFD for each byte that is no UTF-8 (Rust's own conversion gives one for
 /// several).

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use kv::{Command, DecodeError, Restore, RestoreError, Store, Table};
+use etcd_store::{Command, DecodeError, Restore, RestoreError, Store, Table};
 use thiserror::Error;
 
 use crate::limits::{COMPACT_BYTES, MAX_RECORD_BYTES};

@@ -84,9 +84,9 @@ async fn new(service: &Service, request: &Request<Incoming>) -> Response<AnswerB
     let made = match &service.store {
         Store::Own(tokens) => {
             let made = with_tokens(tokens, move |tokens| tokens.create(size, SystemTime::now().into())).await;
-            made.map_err(|error| causes::chain(&error))
+            made.map_err(|error| service::error::chain(&error))
         }
-        Store::Etcd(etcd) => etcd.create(size).await.map_err(|error| causes::chain(&error)),
+        Store::Etcd(etcd) => etcd.create(size).await.map_err(|error| service::error::chain(&error)),
     };
     match made {
         Ok(token) => {
@@ -172,7 +172,7 @@ async fn token(service: &Arc<Service>, place: Place, request: Request<Incoming>)
                 Ok(answer) => answer,
                 Err(error) => {
                     Metrics::count(&service.metrics.failed);
-                    tracing::error!(error = %causes::chain(&error), "cannot ask etcd");
+                    tracing::error!(error = %service::error::chain(&error), "cannot ask etcd");
                     text(StatusCode::BAD_GATEWAY, "the etcd behind this service does not answer\n")
                 }
             }
@@ -241,7 +241,7 @@ fn failed(service: &Service, error: &TokenError) -> Response<AnswerBody> {
         TokenError::ManyRegistrations => StatusCode::FORBIDDEN,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    tracing::error!(error = %causes::chain(error), "cannot answer");
+    tracing::error!(error = %service::error::chain(error), "cannot answer");
     text(status, format!("{error}\n"))
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use etcd_http::tls::accept;
-use http_serve::{Limits, Stopped, requests};
+use http_server::{Limits, Stopped, requests};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -28,7 +28,7 @@ pub async fn serve(listener: TcpListener, store: Store, settings: Settings, stop
     let each = |stream, from, stopped| connection(stream, from, service.clone(), stopped);
     let (serving, ended) = oneshot::channel::<()>();
     let serve = async {
-        http_serve::serve(listener, limits, stop, each).await;
+        http_server::serve(listener, limits, stop, each).await;
         drop(serving);
     };
     tokio::join!(serve, expire(&service.store, ended));
@@ -65,6 +65,6 @@ async fn sync(store: &Store) {
     let Store::Own(tokens) = store else { return };
     let synced = with_tokens(tokens, |tokens| tokens.sync(SystemTime::now().into())).await;
     if let Err(error) = synced {
-        tracing::error!(error = %causes::chain(&error), "cannot expire tokens");
+        tracing::error!(error = %service::error::chain(&error), "cannot expire tokens");
     }
 }

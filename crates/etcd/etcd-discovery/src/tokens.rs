@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::{ApiError, Event, Key, KeysRequest, Timestamp, WatchRequest};
-use kv::watch::{Hub, Then, WatcherId};
-use kv::{Command, Outcome, Put, Refusal, Store};
+use etcd_store::watch::{Hub, Then, WatcherId};
+use etcd_store::{Command, Outcome, Put, Refusal, Store};
 use thiserror::Error;
 use tokio::sync::mpsc;
 

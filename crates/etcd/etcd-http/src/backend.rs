@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use etcd_api::{ApiError, Event, Key, Member, Timestamp, Unavailable};
-use kv::{Command, MembershipError, Outcome, Store};
+use etcd_store::{Command, MembershipError, Outcome, Store};
 
 /// A store that the front serves.
 pub trait Backend: Clone + Send + Sync + 'static {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use etcd_api::{ApiError, ErrorCode, Key, Unavailable, format_id};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
-use kv::Access;
+use etcd_store::Access;
 
 use crate::answer::{self, Answer, CLUSTER_ID};
 use crate::backend::Backend;

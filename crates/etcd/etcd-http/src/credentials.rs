@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-use kv::PasswordHash;
+use etcd_store::PasswordHash;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 

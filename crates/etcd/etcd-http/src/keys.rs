@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use kv::{Access, Command, Delete, Outcome, Post, Put, Refusal};
+use etcd_store::{Access, Command, Delete, Outcome, Post, Put, Refusal};
 
 use crate::answer::{self, Answer, CLUSTER_ID, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
 use crate::backend::{Backend, Position, Watched};

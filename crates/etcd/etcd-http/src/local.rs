@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use etcd_api::{ApiError, Key, Member, Timestamp, Unavailable};
-use kv::watch::{Hub, Then, WatcherId};
-use kv::watch_queue::{Receiver, Sender, Sent, watch_queue};
-use kv::{Change, Command, Outcome, Refusal, Store};
+use etcd_store::watch::{Hub, Then, WatcherId};
+use etcd_store::watch_queue::{Receiver, Sender, Sent, watch_queue};
+use etcd_store::{Change, Command, Outcome, Refusal, Store};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::backend::{

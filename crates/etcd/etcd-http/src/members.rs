@@ -5,7 +5,7 @@ use etcd_api::{Member, parse_id, to_text};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use kv::MembershipError;
+use etcd_store::MembershipError;
 use serde::Deserialize;
 
 use crate::answer::{self, Answer, JSON};

@@ -3,7 +3,7 @@
 use etcd_api::{Permissions, Role};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
-use kv::{AuthCommand, Change};
+use etcd_store::{AuthCommand, Change};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer, JSON, to_json};

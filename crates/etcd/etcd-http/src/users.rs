@@ -3,7 +3,7 @@
 use etcd_api::Role;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
-use kv::{AuthCommand, Change, Command, PasswordHash, Refusal, User};
+use etcd_store::{AuthCommand, Change, Command, PasswordHash, Refusal, User};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer, JSON, to_json};

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use kv::Access;
+use etcd_store::Access;
 
 use crate::answer::{self, Answer, TEXT};
 use crate::backend::{Backend, Watched};

@@ -46,7 +46,7 @@ async fn asked(url: &str, proxy: &str, tls: Option<Arc<rustls::ClientConfig>>) -
         tls,
         proxy: Some(&proxy),
     };
-    ask(&question).await.map_err(|error| causes::chain(&error))
+    ask(&question).await.map_err(|error| service::error::chain(&error))
 }
 
 #[tokio::test]

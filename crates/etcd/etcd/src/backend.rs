@@ -9,8 +9,8 @@ use etcd_config::ids;
 use etcd_http::backend::{
     Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Watched, Watching,
 };
-use kv::{Change, Command, Outcome, Refusal, Store};
-use member::Member;
+use etcd_store::{Change, Command, Outcome, Refusal, Store};
+use etcd_raft::Member;
 
 use crate::metrics::Metrics;
 
@@ -103,15 +103,15 @@ impl Backend for MemberBackend {
     fn status(&self) -> Status {
         let seen = self.member.status();
         let wall = |instant: Instant| SystemTime::now().checked_sub(instant.elapsed()).unwrap_or(UNIX_EPOCH);
-        let leads = seen.role == member::Role::Leader;
+        let leads = seen.role == etcd_raft::Role::Leader;
         let followers = seen.peers.iter().map(|(id, peer)| follower(*id, peer));
         Status {
             cluster_id: seen.cluster_id,
             member_id: seen.member_id,
             name: self.name.clone(),
             role: match seen.role {
-                member::Role::Leader => Role::Leader,
-                member::Role::Candidate => Role::Candidate,
+                etcd_raft::Role::Leader => Role::Leader,
+                etcd_raft::Role::Candidate => Role::Candidate,
                 _ => Role::Follower,
             },
             leader: seen.leader,
@@ -157,7 +157,7 @@ impl Backend for MemberBackend {
     }
 }
 
-fn follower(id: u64, peer: &member::PeerStatus) -> Follower {
+fn follower(id: u64, peer: &etcd_raft::PeerStatus) -> Follower {
     let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
     Follower {
         id,
@@ -171,7 +171,7 @@ fn follower(id: u64, peer: &member::PeerStatus) -> Follower {
     }
 }
 
-pub struct MemberWatch(member::Watch);
+pub struct MemberWatch(etcd_raft::Watch);
 
 impl EventSource for MemberWatch {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Next> {
@@ -183,8 +183,8 @@ impl EventSource for MemberWatch {
 mod tests {
     use bytes::Bytes;
     use etcd_api::Key;
-    use kv::Put;
-    use member::{InitialMember, MemberConfig, Start, TcpNetwork};
+    use etcd_store::Put;
+    use etcd_raft::{InitialMember, MemberConfig, Start, TcpNetwork};
 
     use super::*;
 

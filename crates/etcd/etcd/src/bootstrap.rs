@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::notify;
+use service::notify;
 use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
 use etcd_config::config::Founding;
 use etcd_config::data_dir::Contents;
@@ -207,7 +207,7 @@ async fn discover(
             body: reply.body,
         }),
         Err(AskError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
-        Err(error) => discovery::Event::Failed(Failure::Connection(causes::chain(&error))),
+        Err(error) => discovery::Event::Failed(Failure::Connection(service::error::chain(&error))),
     }
 }
 
@@ -224,14 +224,14 @@ async fn change_members(
     let mut config = etcd_client::Config::new(endpoints);
     config.tls = tls.unwrap_or_default();
     config.request_timeout = CHANGE;
-    let client = etcd_client::Client::new(config).map_err(|error| causes::chain(&error))?;
+    let client = etcd_client::Client::new(config).map_err(|error| service::error::chain(&error))?;
     if let Some(former) = remove {
-        client.remove_member(&former.to_string()).await.map_err(|error| causes::chain(&error))?;
+        client.remove_member(&former.to_string()).await.map_err(|error| service::error::chain(&error))?;
     }
     let urls: Vec<String> = add.iter().map(Url::to_string).collect();
-    let added = client.add_member(&urls).await.map_err(|error| causes::chain(&error))?;
+    let added = client.add_member(&urls).await.map_err(|error| service::error::chain(&error))?;
     let own: Id = added.id.parse().map_err(|_| format!("{:?} is no member id", added.id))?;
-    let members = client.members().await.map_err(|error| causes::chain(&error))?;
+    let members = client.members().await.map_err(|error| service::error::chain(&error))?;
     let members = members.into_iter().filter_map(|member| {
         Some(RunningMember {
             id: member.id.parse().ok()?,
@@ -240,7 +240,7 @@ async fn change_members(
             client_urls: member.client_urls.iter().filter_map(|url| url.parse().ok()).collect(),
         })
     });
-    let id = client.cluster_id().await.map_err(|error| causes::chain(&error))?;
+    let id = client.cluster_id().await.map_err(|error| service::error::chain(&error))?;
     let id = id.parse().map_err(|_| format!("{id:?} is no cluster id"))?;
     Ok((own, RunningCluster { id, members: members.collect() }))
 }

@@ -20,7 +20,7 @@ pub fn proxy_file(data_dir: &Path) -> PathBuf {
 /// Whether a member lives here: one that has an identity. A start that was cut off before that left nothing.
 pub fn has_member(data_dir: &Path) -> bool {
     // An identity that cannot be read is somebody's all the same: the start says what is wrong with it.
-    !matches!(member::read_identity(&member(data_dir)), Ok(None))
+    !matches!(etcd_raft::read_identity(&member(data_dir)), Ok(None))
 }
 
 /// Makes the directory and those above it.

@@ -16,7 +16,7 @@ const QUIET: [(&str, Level); 3] =
 pub fn start(config: &Log) -> anyhow::Result<SetLogLevel> {
     let level = if config.debug { Level::DEBUG } else { Level::INFO };
     let packages = config.package_levels.clone().unwrap_or_default();
-    let filter = daemon::log::start("etcd", targets(level, &packages))?;
+    let filter = service::log::start("etcd", targets(level, &packages))?;
     Ok(Arc::new(move |name: &str| level_of(name).is_some_and(|level| filter.set(targets(level, &packages)))))
 }
 

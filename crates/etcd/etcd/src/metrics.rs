@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use member::{DiskTimes, PeerTimes};
+use etcd_raft::{DiskTimes, PeerTimes};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntGauge, Registry, exponential_buckets};
 
 /// From 0.5 ms on, doubled: a good disk is told from a bad one, as on etcd's dashboards.

@@ -13,7 +13,7 @@ use etcd_http::server::{Handler, Never, Payload, Peer, Reply};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use hyper::{Request, Response, StatusCode};
-use member::Member;
+use etcd_raft::Member;
 
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -63,7 +63,7 @@ impl Handler for PeerPort {
         let head = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
             .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, member::UPGRADE)
+            .header(UPGRADE, etcd_raft::UPGRADE)
             .body(());
         let member = running.member.clone();
         match head {
@@ -90,5 +90,5 @@ impl Handler for PeerPort {
 }
 
 fn wants_peer(request: &Request<Incoming>) -> bool {
-    request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes() == member::UPGRADE.as_bytes())
+    request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes() == etcd_raft::UPGRADE.as_bytes())
 }

@@ -11,12 +11,12 @@ use etcd_config::config::{Config, Cors as CorsFlag, Founding};
 use etcd_config::{Url, ids};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, SetLogLevel, Settings};
-use member::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
+use etcd_raft::{InitialMember, Member, MemberConfig, StopReason, TcpNetwork};
 use prometheus::Registry;
 
 use crate::peer_port::PeerPort;
 use crate::{data_dir, tls};
-use daemon::{Stop, notify};
+use service::{Stop, notify};
 
 /// Requests in flight get as long to be answered when the member stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ fn end(reason: StopReason) -> anyhow::Result<ExitCode> {
 /// Returns when this member has seen that a majority has a leader, and has applied all that was before.
 async fn joined(member: &Member) {
     while let Err(error) = member.barrier().await {
-        if error == member::Unavailable::Stopped {
+        if error == etcd_raft::Unavailable::Stopped {
             return std::future::pending().await;
         }
         tracing::info!("still waiting for a majority of the cluster: {error}");
@@ -105,23 +105,23 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
     let folder = data_dir::member(&config.data_dir);
     let (cluster_id, member_id, start) = match start {
         Start::Restart => {
-            let identity = member::read_identity(&folder)?;
+            let identity = etcd_raft::read_identity(&folder)?;
             let identity = identity.ok_or_else(|| anyhow!("{} has no identity", folder.display()))?;
-            (identity.cluster_id, identity.member_id, member::Start::Join(Vec::new()))
+            (identity.cluster_id, identity.member_id, etcd_raft::Start::Join(Vec::new()))
         }
         Start::Found(new) => {
             let founders = new
                 .members
                 .iter()
                 .map(|founder| initial(founder.id, founder.name.clone(), &founder.peer_urls));
-            (new.id.0, new.own_id.0, member::Start::New(founders.collect()))
+            (new.id.0, new.own_id.0, etcd_raft::Start::New(founders.collect()))
         }
         Start::Join { own_id, cluster } => {
             let known = cluster
                 .members
                 .iter()
                 .map(|running| initial(running.id, running.name.clone(), &running.peer_urls));
-            (cluster.id.0, own_id.0, member::Start::Join(known.collect()))
+            (cluster.id.0, own_id.0, etcd_raft::Start::Join(known.collect()))
         }
         Start::Proxy { .. } => return Err(anyhow!("a proxy is no member")),
     };

@@ -11,7 +11,7 @@ use etcd_http::server::{Listener, connection_limit, serve};
 
 use crate::run_member::cors;
 use crate::{data_dir, tls};
-use daemon::{Stop, notify};
+use service::{Stop, notify};
 
 /// Requests in flight get as long to be answered when the proxy stops.
 const GRACE: Duration = Duration::from_secs(5);

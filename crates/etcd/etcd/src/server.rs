@@ -11,7 +11,7 @@ use etcd_http::server::{connection_limit, serve};
 use crate::bootstrap::{self, Trust};
 use crate::peer_port::PeerPort;
 use crate::{auto_tls, data_dir, listen, logging, run_member, run_proxy, tls};
-use daemon::{Stop, notify};
+use service::{Stop, notify};
 
 /// Connections of peers and of those who ask the peers' port.
 const PEER_CONNECTIONS: usize = 1024;

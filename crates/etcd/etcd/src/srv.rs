@@ -3,7 +3,7 @@
 use etcd_config::bootstrap::{Event, SrvRecord};
 use srv_lookup::Resolver;
 
-use causes::chain;
+use service::error::chain;
 
 /// Both of a domain's lists of members.
 pub async fn look_up(domain: &str) -> Event {

@@ -47,8 +47,8 @@ pub fn towards_cluster(tls: &Tls) -> anyhow::Result<Option<Arc<ClientConfig>>> {
 }
 
 /// What peers are connected to with.
-pub fn peer_connector(tls: &Tls) -> anyhow::Result<Option<member::Connector>> {
-    let connector = |followed: Arc<ClientTls>| -> member::Connector {
+pub fn peer_connector(tls: &Tls) -> anyhow::Result<Option<etcd_raft::Connector>> {
+    let connector = |followed: Arc<ClientTls>| -> etcd_raft::Connector {
         Arc::new(move || Ok(TlsConnector::from(followed.config())))
     };
     Ok(followed_towards_cluster(tls)?.map(connector))

@@ -94,7 +94,7 @@ fn json(answer: &Answer) -> Result<String, Failure> {
         node: answer.event.node.as_ref().map(JsonNode::of),
         prev_node: answer.event.prev_node.as_ref().map(JsonNode::of),
     };
-    match go_json::to_string(&event) {
+    match go_compat::to_string(&event) {
         Ok(text) => Ok(format!("{text}\n")),
         Err(error) => Err(Failure::error(Exit::Server, &error.to_string())),
     }

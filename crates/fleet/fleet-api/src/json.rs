@@ -52,5 +52,5 @@ fn respelled(value: Value) -> Value {
 
 /// A body, without a newline at its end.
 pub fn encode<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
-    go_json::to_string(value)
+    go_compat::to_string(value)
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cluster::Capacity;
+use fleet_core::Capacity;
 use serde::{Serialize, Serializer};
 use unit_file::{cpu_of, memory_of};
 

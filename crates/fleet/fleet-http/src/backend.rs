@@ -1,8 +1,8 @@
 //! Who stands behind the API: fleetd with its store, or a cluster in memory.
 
-use cluster::registry::View;
-use cluster::schedule::Scheduler;
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::registry::View;
+use fleet_core::schedule::Scheduler;
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_api::additions::Plan;
 use unit_file::{UnitFile, UnitName};
 

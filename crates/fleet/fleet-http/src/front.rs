@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cluster::registry::View;
-use cluster::schedule::Scheduler;
+use fleet_core::registry::View;
+use fleet_core::schedule::Scheduler;
 use fleet_api::ErrorDocument;
 use hyper::header::HeaderValue;
 use tokio::sync::Semaphore;

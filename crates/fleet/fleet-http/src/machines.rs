@@ -1,6 +1,6 @@
 //! `/machines`: who is present, their metadata, and whether they take units.
 
-use cluster::MachineId;
+use fleet_core::MachineId;
 use fleet_api::additions::CordonRequest;
 use fleet_api::{ErrorDocument, MachinePage, MachinePatch, PatchError, page_of, patches};
 use hyper::StatusCode;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use cluster::MachineId;
-use cluster::registry::View;
+use fleet_core::MachineId;
+use fleet_core::registry::View;
 use fleet_api::ErrorDocument;
 use fleet_api::additions::{MachineStatus, StatusReport};
 use tokio::io::AsyncReadExt as _;

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster::registry::{JobObject, Key, MachineObject, UnitObject, UnitState};
-use cluster::{JobState, MachineId};
+use fleet_core::registry::{JobObject, Key, MachineObject, UnitObject, UnitState};
+use fleet_core::{JobState, MachineId};
 use fleet_node::{Only, Store as _};
 use fleet_simulation::all_at_once::processor_time;
 use fleet_simulation::memory::MemoryLink;

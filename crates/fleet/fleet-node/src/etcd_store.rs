@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 use etcd_client::{Client, Delete, Error, Exists, Get, Node, Set, Watcher};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;

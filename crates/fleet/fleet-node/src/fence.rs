@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use cluster::MachineId;
-use cluster::fencing::{Decision, Facts, Others, decide};
+use fleet_core::MachineId;
+use fleet_core::fencing::{Decision, Facts, Others, decide};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 

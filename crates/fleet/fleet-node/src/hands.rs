@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cluster::{MachineId, RefusalScope};
+use fleet_core::{MachineId, RefusalScope};
 use unit_file::{UnitFile, UnitName};
 
 /// Units of one folder, as systemd has them. Cheap to clone.

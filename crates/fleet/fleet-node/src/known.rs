@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cluster::JobState;
-use cluster::registry::{Key, Subject, View};
-use cluster::schedule::Scheduler;
+use fleet_core::JobState;
+use fleet_core::registry::{Key, Subject, View};
+use fleet_core::schedule::Scheduler;
 use tokio::sync::{broadcast, watch};
 use unit_file::UnitName;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cluster::{agent, schedule};
+use fleet_core::{agent, schedule};
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };

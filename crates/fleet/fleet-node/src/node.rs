@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, RememberUnits, There};

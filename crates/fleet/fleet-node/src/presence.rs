@@ -1,7 +1,7 @@
 //! This machine's presence in the cluster: registered once, then kept alive.
 
-use cluster::Capacity;
-use cluster::registry::{Key, MachineObject};
+use fleet_core::Capacity;
+use fleet_core::registry::{Key, MachineObject};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;

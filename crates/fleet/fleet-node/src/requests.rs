@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use cluster::registry::{Key, Write, of_new_unit};
-use cluster::schedule::{Reason, Relocation};
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::registry::{Key, Write, of_new_unit};
+use fleet_core::schedule::{Reason, Relocation};
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_api::additions::Plan;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Capacity, MachineId};
+use fleet_core::{Capacity, MachineId};
 use unit_file::{UnitHash, UnitName};
 
 use crate::hands::Peer;

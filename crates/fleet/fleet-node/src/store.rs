@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 use unit_file::UnitName;
 
 /// Any etcd v2 service; in tests a state machine in memory. Cheap to clone. No call may take forever.

@@ -1,7 +1,7 @@
 //! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
 
-use cluster::registry::{Key, View, Write, of_new_unit};
-use cluster::{JobState, MachineId};
+use fleet_core::registry::{Key, View, Write, of_new_unit};
+use fleet_core::{JobState, MachineId};
 use etcd_client::{Client, Delete, Get, Node, Set};
 use fleet_answers as answers;
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};

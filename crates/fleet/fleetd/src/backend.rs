@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cluster::registry::View;
-use cluster::schedule::Scheduler;
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::registry::View;
+use fleet_core::schedule::Scheduler;
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_api::additions::Plan;
 use fleet_http::{Backend, Failure};
 use fleet_node::{Contact, EtcdStore, Known, Metrics, Requests, StoreError};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use daemon::Stop;
+use service::Stop;
 use fleet_config::VERSION;
 use fleet_node::{Alone, Chance, Settings, keep_fence};
 use systemd_units::{Bus, Units};
@@ -25,7 +25,7 @@ const SERVICE: &str = "fleet-fence.service";
 const SILENT: Duration = Duration::from_secs(3);
 
 pub fn run() -> anyhow::Result<()> {
-    daemon::log::start("fleetd", log_targets(false))?;
+    service::log::start("fleetd", log_targets(false))?;
     let kept = Arc::new(Kept::at(&folder("RUNTIME_DIRECTORY", "/run/fleet")));
     let (Some(memory), Some(fence)) = (kept.contact(), kept.fence()) else {
         tracing::info!("fleetd was not in a cluster since this machine started: there is nothing to fence");
@@ -43,7 +43,7 @@ pub fn run() -> anyhow::Result<()> {
         // Of a node alone.
         public_ip: Arc::new(String::new),
         metadata: BTreeMap::new(),
-        capacity: cluster::Capacity::default(),
+        capacity: fleet_core::Capacity::default(),
         engine_interval: ttl,
         disable_engine: true,
         disable_watches: true,

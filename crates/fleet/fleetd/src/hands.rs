@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster::RefusalScope;
+use fleet_core::RefusalScope;
 use fleet_node::{Hands, HandsChange, HandsError, Reread, SystemdState};
 use systemd_units::{Change, Error, Units};
 use tokio::sync::mpsc;

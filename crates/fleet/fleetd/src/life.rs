@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use daemon::{Stop, notify};
+use service::{Stop, notify};
 use fleet_config::{Config, Task, VERSION, file_wanted};
 use fleet_http::Settings as ApiSettings;
 use fleet_node::{Chance, EtcdStore, Metrics, Node, Settings, World};
@@ -29,7 +29,7 @@ const WAITING: &str = "waiting for the key-value store";
 const BOOT_PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Result<()> {
-    let log = daemon::log::start("fleetd", log_targets(config.debug))?;
+    let log = service::log::start("fleetd", log_targets(config.debug))?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -52,7 +52,7 @@ struct Process {
     metrics: Arc<Metrics>,
     starts: Starts,
     kept: Arc<Kept>,
-    me: cluster::MachineId,
+    me: fleet_core::MachineId,
     /// A node runs.
     guarded: Arc<AtomicBool>,
 }
@@ -78,7 +78,7 @@ enum End {
 async fn whole(
     args: &[String],
     mut config: Config,
-    log: daemon::log::Filter,
+    log: service::log::Filter,
     guarded: Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let me = machine::id()?;

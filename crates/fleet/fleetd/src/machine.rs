@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cluster::MachineId;
+use fleet_core::MachineId;
 use fleet_node::Clock;
 use nix::time::{ClockId, clock_gettime};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cluster::MachineId;
+use fleet_core::MachineId;
 use fleet_node::{Memory, Peer};
 use serde::{Deserialize, Serialize};
 use unit_file::{UnitHash, UnitName};
@@ -32,7 +32,7 @@ impl Starts {
         earlier.truncate(STARTS - 1);
         let all: Vec<&String> = [&instance].into_iter().chain(&earlier).collect();
         let written = std::fs::create_dir_all(folder)
-            .and_then(|()| whole_file::replace(&path, &serde_json::to_vec(&all)?, MODE));
+            .and_then(|()| service::file::replace(&path, &serde_json::to_vec(&all)?, MODE));
         if let Err(error) = written {
             tracing::warn!(
                 "{}: {error}: after a crash this machine may have to wait for its own presence",
@@ -119,7 +119,7 @@ impl Kept {
 }
 
 fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    whole_file::replace(path, &serde_json::to_vec(value)?, MODE).with_context(|| path.display().to_string())
+    service::file::replace(path, &serde_json::to_vec(value)?, MODE).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

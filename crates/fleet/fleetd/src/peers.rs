@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::MachineId;
+use fleet_core::MachineId;
 use fleet_node::{Peer, Peers};
 use futures_util::future::join_all;
 use tokio::net::UdpSocket;

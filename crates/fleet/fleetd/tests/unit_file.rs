@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::fencing::{Decision, Facts, Others, decide};
+use fleet_core::fencing::{Decision, Facts, Others, decide};
 use unit_file::UnitFile;
 
 const FILE: &str = "../../../units/usr/lib/systemd/system/fleet.service";

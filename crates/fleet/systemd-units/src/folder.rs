@@ -109,7 +109,7 @@ impl Folder {
 
     pub fn write(&self, name: &UnitName, content: &[u8]) -> Result<(), Error> {
         let path = self.file(name);
-        whole_file::replace(&path, content, FILE_MODE).map_err(|source| Error::file("write", path, source))
+        service::file::replace(&path, content, FILE_MODE).map_err(|source| Error::file("write", path, source))
     }
 
     pub fn remove(&self, name: &UnitName) -> Result<(), Error> {

@@ -68,7 +68,7 @@ fn as_called(text: &str, command: &str) -> String {
 
 /// `error: what failed: why: root cause`.
 fn chain(error: &anyhow::Error) -> String {
-    format!("error: {}", causes::chain(error.as_ref()))
+    format!("error: {}", service::error::chain(error.as_ref()))
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {

@@ -22,7 +22,7 @@ use machines::image::Image;
 use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
-use updater::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed};
+use update_engine::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed};
 
 use crate::checkout::{checkout, find_checkout};
 use crate::context::Context;
@@ -110,7 +110,7 @@ fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Source> {
         Ok(_) => Some(Source::Folder(data)),
         Err(LookError::Nothing(_)) => None,
         Err(error) => {
-            let why = causes::chain(&error);
+            let why = service::error::chain(&error);
             context.progress.note(&format!("warning: {} is not looked at: {why}", data.display()));
             None
         }

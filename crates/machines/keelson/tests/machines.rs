@@ -11,9 +11,9 @@ use std::time::Duration;
 use folder_machine::{Images, Machine, Releases, release, releases};
 use release_folder::latest_complete;
 use serde_json::Value;
-use update::status::Operation;
-use update::trust::Wish;
-use updater::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed};
+use update_core::status::Operation;
+use update_core::trust::Wish;
+use update_engine::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed};
 
 struct Quiet;
 

@@ -312,7 +312,7 @@ impl NodeLayout {
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     std::fs::create_dir_all(folder)?;
-    whole_file::replace(path, content, FILE_MODE)
+    service::file::replace(path, content, FILE_MODE)
 }
 
 /// Reads at most `limit` bytes of a file.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http_serve::{Limits, requests};
+use http_server::{Limits, requests};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -13,7 +13,7 @@ use crate::route;
 pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let limits = Limits { connections: CONNECTIONS, grace: GRACE };
-    http_serve::serve(listener, limits, stop, |stream, _, stopped| {
+    http_server::serve(listener, limits, stop, |stream, _, stopped| {
         let places = places.clone();
         async move {
             requests(stream, HEAD_TIME, stopped, |request| route::answer(request, places.clone())).await;

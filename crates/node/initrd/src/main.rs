@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let Err(error) = start_node();
-    kernel_log::warning(&format!("systemd takes over in the initrd: {}", causes::chain(&error)));
+    kernel_log::warning(&format!("systemd takes over in the initrd: {}", service::error::chain(&error)));
     mounts::unmount_node();
     boot::close_usr();
     let error = Command::new(SYSTEMD).exec();

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use whole_file::replace;
+use service::file::replace;
 
 const NEW_MODE: u32 = 0o644;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use serde::Deserialize;
-use update::conf::{self, File};
+use update_core::conf::{self, File};
 
 use crate::health::{self, Health};
 use crate::os_release;

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("error: {}", causes::chain(&failure));
+            eprintln!("error: {}", service::error::chain(&failure));
             ExitCode::FAILURE
         }
     }

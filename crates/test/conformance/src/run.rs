@@ -68,7 +68,7 @@ fn judge(
         (Err(Failure::Differs(_) | Failure::Http { source: HttpError::Closed, .. }), Some(_)) => {
             Outcome::DiffersAsMarked
         }
-        (Err(failure), _) => Outcome::Failed(causes::chain(&failure)),
+        (Err(failure), _) => Outcome::Failed(service::error::chain(&failure)),
     }
 }
 

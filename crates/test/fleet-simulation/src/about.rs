@@ -1,6 +1,6 @@
 //! What a request to the store is about.
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 
 /// What requests are counted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

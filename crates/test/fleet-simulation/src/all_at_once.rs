@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::time::{Instant, sleep};

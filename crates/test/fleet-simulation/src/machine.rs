@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cluster::RefusalScope;
+use fleet_core::RefusalScope;
 use fleet_node::{Hands, HandsChange, HandsError, Memory, RememberUnits, Reread, SystemdState};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 use fleet_node::{Change, Only, Reading, Store, StoreError, Stored, Watch};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cluster::registry::View;
-use cluster::schedule::Standing;
-use cluster::{JobState, MachineId};
+use fleet_core::registry::View;
+use fleet_core::schedule::Standing;
+use fleet_core::{JobState, MachineId};
 use tokio::time::sleep;
 use unit_file::UnitName;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_node::{Alone, Chance, Clock, Metrics, Node, Requests, Settings, World as Parts, keep_fence};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
@@ -137,7 +137,7 @@ impl<S: Service> World<S> {
                 Arc::new(move || id.clone())
             },
             metadata: BTreeMap::from([("number".to_owned(), number.to_string())]),
-            capacity: cluster::Capacity::default(),
+            capacity: fleet_core::Capacity::default(),
             version: "1.0.0".into(),
             ttl: self.ttl,
             engine_interval: Duration::from_secs(2),

@@ -13,8 +13,8 @@ use payload::verity::{Hasher, Parameters};
 use release::{Digest, Keys, Verity, Version};
 use release_folder::{About, Files, Made, Order, Secret, make, make_keys};
 use tempfile::TempDir;
-use update::slots::Machine as Slots;
-use updater::{Patience, Places, Updater};
+use update_core::slots::Machine as Slots;
+use update_engine::{Patience, Places, Updater};
 
 const MIB: usize = 1 << 20;
 /// Three segments of sixteen, the last a short one.
@@ -237,9 +237,9 @@ impl Machine {
         Updater::new(&Places::new(self.root.path()), patience).unwrap()
     }
 
-    pub fn settings(&self, text: &str) -> updater::Settings {
+    pub fn settings(&self, text: &str) -> update_engine::Settings {
         fs::write(self.path("etc/coreos/update.conf"), text).unwrap();
-        updater::Settings::read(&Places::new(self.root.path()))
+        update_engine::Settings::read(&Places::new(self.root.path()))
     }
 
     pub fn slots(&self) -> Slots {

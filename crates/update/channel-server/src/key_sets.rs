@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use release::{KeySet, Keys, MAX_KEY_SET_SIGNATURES, MetadataError, Role, files};
-use update::key_sets::{Clock, SetRefusal, Step, follow};
+use update_core::key_sets::{Clock, SetRefusal, Step, follow};
 
 use crate::limits::KEY_SETS;
 
@@ -93,7 +93,7 @@ impl KeySets {
             [(files::keys_signatures(epoch), signatures.as_bytes()), (files::keys(epoch), set.as_bytes())]
         {
             let path = folder.join(name);
-            whole_file::replace(&path, bytes, 0o644).map_err(|error| KeySetError::Io(path, error))?;
+            service::file::replace(&path, bytes, 0o644).map_err(|error| KeySetError::Io(path, error))?;
         }
         sets.push(new);
         Ok(epoch)

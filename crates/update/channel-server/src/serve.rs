@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http_serve::{Limits, requests};
+use http_server::{Limits, requests};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,7 +15,7 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, stop: impl Future
     let limits = Limits { connections: CONNECTIONS, grace: GRACE };
     let shared = server.clone();
     let beside = tokio::spawn(async move { keep_going(&shared).await });
-    http_serve::serve(listener, limits, stop, |stream, from, stopped| {
+    http_server::serve(listener, limits, stop, |stream, from, stopped| {
         let server = server.clone();
         async move {
             requests(stream, HEAD_TIME, stopped, |request| route(server.clone(), request, from.ip())).await;

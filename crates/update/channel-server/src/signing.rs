@@ -63,14 +63,14 @@ impl Signer {
             Err(error) if error.kind() == io::ErrorKind::NotFound && key.is_none() => {
                 let pair = KeyPair::generate_unencrypted_keypair().map_err(no_key)?;
                 let text = pair.sk.to_box(Some("online key of a Keelson channel server")).map_err(no_key)?;
-                whole_file::replace(&path, text.into_string().as_bytes(), 0o600).map_err(failed)?;
+                service::file::replace(&path, text.into_string().as_bytes(), 0o600).map_err(failed)?;
                 pair.sk
             }
             Err(error) => return Err(failed(error)),
         };
         let public = PublicKey::from_secret_key(&secret).map_err(no_key)?;
         let text = public.to_box().map_err(no_key)?.to_string();
-        whole_file::replace(&folder.join(PUBLIC), text.as_bytes(), 0o644).map_err(failed)?;
+        service::file::replace(&folder.join(PUBLIC), text.as_bytes(), 0o644).map_err(failed)?;
         Ok(Self { secret, public, made: HashMap::new(), issued })
     }
 

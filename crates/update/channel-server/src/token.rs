@@ -65,7 +65,7 @@ fn token(path: &Path) -> Result<String, TokenError> {
             let mut bytes = [0; BYTES];
             getrandom::fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
             let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            whole_file::replace(path, format!("{token}\n").as_bytes(), 0o600).map_err(failed)?;
+            service::file::replace(path, format!("{token}\n").as_bytes(), 0o600).map_err(failed)?;
             Ok(token)
         }
         Err(error) => Err(failed(error)),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use update::slots::Step;
+use update_core::slots::Step;
 
 use crate::disk::Disk;
 use crate::esp::{Esp, SECTOR, head};

@@ -1,10 +1,10 @@
-//! The disk and the boot partition, seen as [`update::slots::Machine`].
+//! The disk and the boot partition, seen as [`update_core::slots::Machine`].
 
 use std::io;
 
 use release::Digest;
-use update::entry::Name;
-use update::slots::{Entry, Machine, Slot, TEMPORARY};
+use update_core::entry::Name;
+use update_core::slots::{Entry, Machine, Slot, TEMPORARY};
 
 use crate::boot_image::root_hash_of;
 use crate::disk::Disk;

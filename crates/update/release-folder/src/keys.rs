@@ -70,7 +70,7 @@ pub fn make_pair(secret: &Path, public: &Path, comment: &str) -> Result<(), Keys
 pub fn put(path: &Path, text: &str, mode: u32) -> Result<(), KeysError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     folder
-        .and_then(|()| whole_file::replace(path, text.as_bytes(), mode))
+        .and_then(|()| service::file::replace(path, text.as_bytes(), mode))
         .map_err(|source| KeysError::Write { path: path.to_owned(), source })
 }
 

@@ -166,7 +166,7 @@ fn check_tree(images: &Files<'_>) -> Result<(), MakeError> {
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), MakeError> {
-    whole_file::replace(path, bytes, 0o644)
+    service::file::replace(path, bytes, 0o644)
         .map_err(|source| MakeError::Write { path: path.to_owned(), source })
 }
 

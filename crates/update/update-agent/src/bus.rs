@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use update::status::{Operation, Status};
+use update_core::status::{Operation, Status};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, fdo, interface};
 

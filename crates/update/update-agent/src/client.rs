@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use tokio::time::timeout;
-use update::status::lines;
+use update_core::status::lines;
 use zbus::export::futures_core::Stream;
 
 /// The original's manager, as a client sees it.
@@ -226,7 +226,7 @@ async fn complete(manager: &ManagerProxy<'_>) -> zbus::Result<ExitCode> {
     loop {
         tokio::time::sleep(LOOKS).await;
         let (operation, version) = show(manager).await?;
-        found |= version != update::status::NO_VERSION;
+        found |= version != update_core::status::NO_VERSION;
         match operation.as_str() {
             "UPDATE_STATUS_UPDATED_NEED_REBOOT" => {
                 say('I', "Update succeeded -- reboot needed.");

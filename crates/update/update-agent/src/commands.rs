@@ -13,10 +13,10 @@ use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use release::Role;
-use update::slots::Machine;
-use update::status::Operation;
-use update::trust::{Ban, Wish};
-use updater::{Done, Hold, Places, Settings, Updater, Watch, now};
+use update_core::slots::Machine;
+use update_core::status::Operation;
+use update_core::trust::{Ban, Wish};
+use update_engine::{Done, Hold, Places, Settings, Updater, Watch, now};
 
 use crate::tempo::patience;
 

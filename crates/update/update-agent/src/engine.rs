@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use update::schedule::{Intervals, Last, wait};
-use update::status::{Operation, Status};
-use update::trust::Wish;
-use updater::{Done, Failure, Kind, Places, Server, Settings, Updater, Watch, now};
+use update_core::schedule::{Intervals, Last, wait};
+use update_core::status::{Operation, Status};
+use update_core::trust::Wish;
+use update_engine::{Done, Failure, Kind, Places, Server, Settings, Updater, Watch, now};
 
 use crate::status_file::StatusFile;
 
@@ -246,7 +246,7 @@ impl Engine {
         status.operation.name().clone_into(&mut file.operation);
         file.last_checked = status.last_checked;
         file.progress = status.progress;
-        file.new_version = Some(status.new_version).filter(|version| *version != update::status::NO_VERSION);
+        file.new_version = Some(status.new_version).filter(|version| *version != update_core::status::NO_VERSION);
         file.write(&self.places);
     }
 }
@@ -312,7 +312,7 @@ mod tests {
     use std::fs;
 
     use folder_machine::{Machine, releases};
-    use update::schedule::INTERVALS;
+    use update_core::schedule::INTERVALS;
 
     use super::*;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use anyhow::Context;
-use daemon::{Stop, log, notify};
+use service::{Stop, log, notify};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use update::schedule::{INTERVALS, Intervals};
-use updater::{Places, Updater};
+use update_core::schedule::{INTERVALS, Intervals};
+use update_engine::{Places, Updater};
 
 use crate::bus::{Additions, Manager, NAME, PATH, tell};
 use crate::engine::{Engine, Order, Shared};

@@ -12,7 +12,7 @@ mod tempo;
 use std::path::Path;
 use std::process::ExitCode;
 
-use updater::Places;
+use update_engine::Places;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();

@@ -1,7 +1,7 @@
 //! `/run/update-engine/status.json`: how it stands, for people, the login message and scripts.
 
 use serde::Serialize;
-use updater::Places;
+use update_engine::Places;
 
 /// All of it. Times are in seconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -39,7 +39,7 @@ impl StatusFile {
         let path = places.status();
         let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = folder.and_then(|()| whole_file::replace(&path, &bytes, 0o644)) {
+        if let Err(error) = folder.and_then(|()| service::file::replace(&path, &bytes, 0o644)) {
             tracing::warn!(%error, path = %path.display(), "the status file is not written");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use updater::Patience;
+use update_engine::Patience;
 
 /// Attempts at one transfer that bring nothing, and the pause between them (the contract's 2.5.3).
 const PATIENCE: Patience = Patience { attempts: 20, pause: Duration::from_secs(20) };

@@ -82,7 +82,7 @@ impl Hands<'_> {
         match self.fetcher.file(from, self.settings.log) {
             Ok(content) => self.write(&FileWrite { content: content.into(), ..write.clone() }),
             Err(error) if has_stand_in => {
-                self.miss(format!("fetch {path}"), causes::chain(&error));
+                self.miss(format!("fetch {path}"), service::error::chain(&error));
                 if is_there {
                     self.info(format!("File {path:?} is there and stays as it is"));
                     return Ok(Outcome::Unchanged);
@@ -143,7 +143,7 @@ impl Hands<'_> {
         match accounts::owner(self.settings.root, &write.owner) {
             Ok(owner) => (owner, write.mode),
             Err(error) => {
-                self.fail(format!("owner {:?} of {}", write.owner, write.path), causes::chain(&error));
+                self.fail(format!("owner {:?} of {}", write.owner, write.path), service::error::chain(&error));
                 (Owner::default(), write.mode & OWNER_BITS)
             }
         }

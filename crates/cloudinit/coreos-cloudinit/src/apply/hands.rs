@@ -32,7 +32,7 @@ pub(super) struct StepError(pub String);
 
 impl<E: std::error::Error> From<E> for StepError {
     fn from(error: E) -> Self {
-        Self(causes::chain(&error))
+        Self(service::error::chain(&error))
     }
 }
 
@@ -124,7 +124,7 @@ impl<'a> Hands<'a> {
             }
             // What cannot be read or written will say so itself.
             Err(error) => {
-                self.info(format!("Not looking for what earlier runs left: {}", causes::chain(&error)))
+                self.info(format!("Not looking for what earlier runs left: {}", service::error::chain(&error)))
             }
         }
     }
@@ -141,14 +141,14 @@ impl<'a> Hands<'a> {
     pub fn flush(&mut self) {
         let touched = std::mem::take(&mut self.touched);
         if let Err(error) = flush::above(self.settings.root, touched.iter().map(String::as_str)) {
-            self.fail("keep what was written".to_owned(), causes::chain(&error));
+            self.fail("keep what was written".to_owned(), service::error::chain(&error));
         }
     }
 
     /// Connects when it is first needed.
     pub fn systemd(&self) -> Result<&Systemd, StepError> {
         let connected =
-            self.systemd.get_or_init(|| Systemd::connect().map_err(|error| causes::chain(&error)));
+            self.systemd.get_or_init(|| Systemd::connect().map_err(|error| service::error::chain(&error)));
         connected.as_ref().map_err(|error| StepError(error.clone()))
     }
 }

@@ -14,7 +14,7 @@ impl Hands<'_> {
                 self.ssh_keys(user, name, &keys)
             }
             Err(error) => {
-                let error = causes::chain(&error);
+                let error = service::error::chain(&error);
                 self.miss(format!("import ssh keys as {name:?} of user '{user}'"), error);
                 Ok(Outcome::Unchanged)
             }

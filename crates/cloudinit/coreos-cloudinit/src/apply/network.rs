@@ -20,7 +20,7 @@ impl Hands<'_> {
             Err(error) => {
                 self.settings.log.warning(format!(
                     "Warning: interface {name:?} cannot be set down: {}",
-                    causes::chain(&error)
+                    service::error::chain(&error)
                 ));
                 Ok(Outcome::Unchanged)
             }

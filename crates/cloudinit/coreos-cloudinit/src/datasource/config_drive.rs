@@ -59,7 +59,7 @@ mod tests {
         put("latest/meta_data.json", "{");
         let error = super::metadata(folder.path()).unwrap_err();
         assert!(
-            causes::chain(&error).starts_with("openstack/latest/meta_data.json is not valid: "),
+            service::error::chain(&error).starts_with("openstack/latest/meta_data.json is not valid: "),
             "{error}"
         );
     }

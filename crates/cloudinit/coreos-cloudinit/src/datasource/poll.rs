@@ -128,7 +128,7 @@ impl Asker {
                 Ok(Availability::NotYet) => {}
                 Ok(Availability::Never) => return None,
                 Err(error) => {
-                    self.log.error(causes::chain(&error));
+                    self.log.error(service::error::chain(&error));
                     return None;
                 }
             }

@@ -105,13 +105,13 @@ fn narrow(needs: &Needs, sockets: bool, log: &Log) {
     let why = match files::only_read(needs.programs, &needs.devices) {
         Ok(true) => None,
         Ok(false) => Some("this kernel has no Landlock".to_owned()),
-        Err(error) => Some(causes::chain(&error)),
+        Err(error) => Some(service::error::chain(&error)),
     };
     if let Some(why) = why {
         FILES.call_once(|| log.debug(format!("What only reads is not kept from writing files: {why}")));
     }
     if let Err(error) = calls::refuse(needs.programs, sockets) {
-        let why = causes::chain(&error);
+        let why = service::error::chain(&error);
         CALLS.call_once(|| log.debug(format!("What only reads is not kept from calls of the kernel: {why}")));
     }
 }

@@ -3,7 +3,7 @@
 use conformance::backend::Cluster;
 use conformance::history::{Ledger, Written, check_ledger};
 use conformance::http::Request;
-use member::{Copy, Place};
+use etcd_raft::{Copy, Place};
 
 use crate::setting::{RECOVERY, SOME, ask, must, plan};
 
@@ -97,7 +97,7 @@ fn a_survivor_that_left_its_cluster_is_not_found_by_the_dead() {
     let data = place(cluster.data(0));
     let copy = Copy::read(&data, 0).unwrap();
     assert!(!copy.in_use);
-    member::leave_cluster(&data.folder, &copy.identity).unwrap();
+    etcd_raft::leave_cluster(&data.folder, &copy.identity).unwrap();
     must(cluster.run(0));
     must(cluster.wait_until_serving());
     let answer = ask(&cluster, 0, &Request::new("PUT", "/v2/keys/after?value=alone"));

@@ -99,7 +99,7 @@ fn load(address: SocketAddr, writer: usize, stop: &AtomicBool) {
 
 /// How long after a partition of this length the member that was cut off serves.
 fn cut_off_and_healed(cluster: &Cluster, member: usize, parted: Duration) -> Result<Duration, String> {
-    let text = |failure: Failure| causes::chain(&failure);
+    let text = |failure: Failure| service::error::chain(&failure);
     if !serves(cluster, member, 0) {
         return Err(format!("member {member} does not serve before it is cut off"));
     }

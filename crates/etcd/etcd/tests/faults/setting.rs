@@ -35,7 +35,7 @@ pub fn three() -> Cluster {
 
 /// The value, or the whole chain of causes.
 pub fn must<T>(result: Result<T, Failure>) -> T {
-    result.unwrap_or_else(|failure| panic!("{}", causes::chain(&failure)))
+    result.unwrap_or_else(|failure| panic!("{}", service::error::chain(&failure)))
 }
 
 /// Once for each seed of a long run; the last seed printed is the one that failed.

@@ -2,7 +2,7 @@
 
 use command_line::{Flag, Given, Takes};
 use etcd_client::{Client, Error, Get};
-use member::{Copy, Place};
+use etcd_raft::{Copy, Place};
 
 use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
 use crate::command::{Command, Run};
@@ -67,11 +67,11 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn make_parents(dir: &DataDir) -> Result<(), member::CopyError> {
+pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::CopyError> {
     let parents = [Some(dir.root.as_path()), dir.place.log.as_deref().and_then(std::path::Path::parent)];
     let named = parents.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
     named.into_iter().try_for_each(|path| {
-        std::fs::create_dir_all(path).map_err(|error| member::CopyError::Io(path.to_owned(), error))
+        std::fs::create_dir_all(path).map_err(|error| etcd_raft::CopyError::Io(path.to_owned(), error))
     })
 }
 

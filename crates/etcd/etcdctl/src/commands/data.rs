@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use command_line::{Flag, Given, Takes};
-use member::{Copy, CopyError, Place};
+use etcd_raft::{Copy, CopyError, Place};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};

@@ -2,7 +2,7 @@
 
 use command_line::{Flag, Given};
 use etcd_client::{Client, Endpoint, Error, Get, Health, Reason};
-use member::Copy;
+use etcd_raft::Copy;
 use serde_json::json;
 
 use super::data::{DATA_DIR, WAL_DIR, document, failed, held, place};
@@ -77,7 +77,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
             "nothing was changed\nhint: if these machines are gone for good, say so: etcdctl recover --yes",
         ));
     }
-    let left = member::leave_cluster(&data.place.folder, &copy.identity);
+    let left = etcd_raft::leave_cluster(&data.place.folder, &copy.identity);
     let new = left.map_err(|error| failed("writing the member's data", &error.into()))?;
     let next = if copy.in_use { "restart" } else { "start" };
     lines += &format!(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use command_line::{Flag, Given};
-use member::{Copy, CopyError};
+use etcd_raft::{Copy, CopyError};
 use serde_json::json;
 
 use super::backup::make_parents;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_api::additions::{Cordon, PlanRequest};
 use fleet_api::{Query, Unit};
 use fleet_client::{Client, Direct, StateFilter};

@@ -3,9 +3,9 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use cluster::registry::{Key, MachineObject, UnitState, View, Write, of_new_unit, of_task};
-use cluster::schedule::Scheduler;
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::registry::{Key, MachineObject, UnitState, View, Write, of_new_unit, of_task};
+use fleet_core::schedule::Scheduler;
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_api::additions::{Plan, Step};
 use fleet_http::{Backend, Failure};
 use unit_file::{UnitFile, UnitName};

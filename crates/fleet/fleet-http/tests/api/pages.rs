@@ -2,8 +2,8 @@
 
 use std::fs::read_to_string;
 
-use cluster::JobState;
-use cluster::registry::{JobObject, Key, UnitObject};
+use fleet_core::JobState;
+use fleet_core::registry::{JobObject, Key, UnitObject};
 use unit_file::{UnitFile, UnitName};
 
 use crate::cluster::Cluster;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_api::Query;
 
 use crate::clients::client;

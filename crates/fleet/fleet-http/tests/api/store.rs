@@ -76,11 +76,11 @@ fn changes_that_fail() {
 #[test]
 fn a_unit_without_a_text() {
     let server = Server::start(Cluster::empty());
-    let object = cluster::registry::JobObject {
+    let object = fleet_core::registry::JobObject {
         name: "lost.service".into(),
         hash: unit_file::UnitHash::of("nobody has it"),
     };
-    let key = cluster::registry::Key::JobObject(unit_file::UnitName::parse("lost.service").unwrap());
+    let key = fleet_core::registry::Key::JobObject(unit_file::UnitName::parse("lost.service").unwrap());
     let lose = || server.cluster.store().put(&key, &object.encode());
     lose();
     let unit = "/fleet/v1/units/lost.service";
@@ -100,7 +100,7 @@ fn a_unit_without_a_text() {
 fn a_bad_desired_state_in_the_store() {
     let server = Server::start(Cluster::with_units());
     let hello = unit_file::UnitName::parse("hello.service").unwrap();
-    server.cluster.store().put(&cluster::registry::Key::TargetState(hello), "bogus");
+    server.cluster.store().put(&fleet_core::registry::Key::TargetState(hello), "bogus");
     let unit = "/fleet/v1/units/hello.service";
     assert!(server.get(unit).body.contains(r#""desiredState":"inactive""#));
     assert!(server.get("/fleet/v1/units").body.contains("hello.service"));

@@ -1,7 +1,7 @@
 //! Requests and what they are answered, row by row of the contract's section 7. Each row finds the same cluster.
 
-use cluster::MachineId;
-use cluster::registry::Key;
+use fleet_core::MachineId;
+use fleet_core::registry::Key;
 
 use crate::cluster::{Cluster, GLOBAL, ME, OTHER, SLEEP};
 use crate::server::{Server, error};

@@ -108,7 +108,7 @@ impl<H: Hands> Fenced<H> {
         self.there.will_stop(&name);
         let stopped = self.hands.stop(&name).await;
         if stopped.is_ok() {
-            self.there.set_state(&name, cluster::JobState::Loaded);
+            self.there.set_state(&name, fleet_core::JobState::Loaded);
         }
         self.there.end(&name);
         (name, stopped.err().map(|error| error.to_string()))

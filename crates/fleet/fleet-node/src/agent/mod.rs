@@ -12,8 +12,8 @@ mod there;
 
 use std::sync::Arc;
 
-use cluster::JobState;
-use cluster::registry::{Key, Subject, UnitState};
+use fleet_core::JobState;
+use fleet_core::registry::{Key, Subject, UnitState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 
-use cluster::agent::{Task, Wanted, reconcile, wanted};
-use cluster::fencing::{Facts, Others, may_start};
-use cluster::registry::{Key, UnitState};
-use cluster::{JobState, RefusedStep};
+use fleet_core::agent::{Task, Wanted, reconcile, wanted};
+use fleet_core::fencing::{Facts, Others, may_start};
+use fleet_core::registry::{Key, UnitState};
+use fleet_core::{JobState, RefusedStep};
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::task::JoinSet;
@@ -29,9 +29,9 @@ impl<S: Store, H: Hands> Agent<S, H> {
         let me = &self.settings.me;
         let wanted = self.known.look(|view| {
             // Before it is registered, or while the store is away, it is what it says of itself.
-            let machine = view.machine(me).unwrap_or_else(|| cluster::Machine {
+            let machine = view.machine(me).unwrap_or_else(|| fleet_core::Machine {
                 metadata: self.settings.metadata.clone(),
-                ..cluster::Machine::new(me.as_str())
+                ..fleet_core::Machine::new(me.as_str())
             });
             wanted(view, &machine, &here)
         });

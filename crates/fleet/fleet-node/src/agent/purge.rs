@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
 use tokio::time::timeout;

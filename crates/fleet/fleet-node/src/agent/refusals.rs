@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster::Refusal;
+use fleet_core::Refusal;
 use tokio::time::Instant;
 use unit_file::{UnitHash, UnitName};
 
@@ -75,7 +75,7 @@ impl Refusals {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use cluster::{RefusalScope, RefusedStep};
+    use fleet_core::{RefusalScope, RefusedStep};
     use tokio::time::advance;
     use unit_file::UnitFile;
 

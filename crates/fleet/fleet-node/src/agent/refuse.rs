@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cluster::agent::{Task, Wanted};
-use cluster::registry::{Key, UnitState};
-use cluster::{Refusal, RefusedStep};
+use fleet_core::agent::{Task, Wanted};
+use fleet_core::registry::{Key, UnitState};
+use fleet_core::{Refusal, RefusedStep};
 use unit_file::{UnitHash, UnitName};
 
 use crate::agent::Agent;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cluster::JobState;
-use cluster::agent::Found;
+use fleet_core::JobState;
+use fleet_core::agent::Found;
 use tokio::time::Instant;
 use unit_file::{Requirements, UnitFile, UnitHash, UnitName};
 

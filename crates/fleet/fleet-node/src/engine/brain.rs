@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cluster::departures::Departures;
-use cluster::registry::{Rollout, Subject, View};
-use cluster::schedule::{Scheduler, Task};
-use cluster::{Machine, MachineId};
+use fleet_core::departures::Departures;
+use fleet_core::registry::{Rollout, Subject, View};
+use fleet_core::schedule::{Scheduler, Task};
+use fleet_core::{Machine, MachineId};
 use unit_file::UnitName;
 
 use crate::engine::Engine;

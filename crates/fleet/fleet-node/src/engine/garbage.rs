@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cluster::registry::{Garbage, Key};
+use fleet_core::registry::{Garbage, Key};
 use tokio::time::{sleep, timeout};
 use unit_file::{UnitHash, UnitName};
 

@@ -10,8 +10,8 @@ mod writes;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster::MachineId;
-use cluster::registry::{EngineVersion, Key, Lease, LeaseFacts, LeaseStep, Subject};
+use fleet_core::MachineId;
+use fleet_core::registry::{EngineVersion, Key, Lease, LeaseFacts, LeaseStep, Subject};
 use tokio::time::timeout;
 
 use crate::contact::Contact;

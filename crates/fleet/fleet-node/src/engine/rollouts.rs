@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster::registry::{Rollout, View};
-use cluster::rollout::{Facts, Progress, Step, Waiting, step};
-use cluster::{JobState, MachineId, Unit};
+use fleet_core::registry::{Rollout, View};
+use fleet_core::rollout::{Facts, Progress, Step, Waiting, step};
+use fleet_core::{JobState, MachineId, Unit};
 use unit_file::{UnitName, UpdatePolicy};
 
 use crate::limits::SETTLE;

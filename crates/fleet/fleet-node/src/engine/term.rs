@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster::registry::{Key, Lease};
-use cluster::schedule::Task;
+use fleet_core::registry::{Key, Lease};
+use fleet_core::schedule::Task;
 use tokio::time::{Instant, sleep_until, timeout};
 use unit_file::UnitName;
 
@@ -94,7 +94,7 @@ impl<S: Store> Engine<S> {
         self.patient_store.put(&Key::EngineLeader, &value, ttl, Only::Index(index)).await
     }
 
-    async fn permit(&self, unit: &UnitName, rollout: &cluster::registry::Rollout) {
+    async fn permit(&self, unit: &UnitName, rollout: &fleet_core::registry::Rollout) {
         let key = Key::Rollout(unit.clone());
         if let Err(error) = self.store.put(&key, &rollout.encode(), None, Only::Always).await {
             tracing::warn!("the rollout of Unit({unit}): {error}");

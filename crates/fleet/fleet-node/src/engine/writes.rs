@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cluster::registry::{Key, Write, of_task};
-use cluster::schedule::{Reason, Task};
+use fleet_core::registry::{Key, Write, of_task};
+use fleet_core::schedule::{Reason, Task};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use unit_file::UnitName;

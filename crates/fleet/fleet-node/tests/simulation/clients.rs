@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_node::{Requests, StoreError};
 use fleet_simulation::memory::MemoryLink;
 use fleet_simulation::{Service as _, in_virtual_time};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{Cordon, JobState, MachineId};
+use fleet_core::{Cordon, JobState, MachineId};
 use fleet_simulation::{Link as _, TTL, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_simulation::{Link as _, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};

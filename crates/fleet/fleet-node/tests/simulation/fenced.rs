@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_simulation::{TTL, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster::JobState;
-use cluster::registry::Key;
+use fleet_core::JobState;
+use fleet_core::registry::Key;
 use fleet_node::{Only, Store as _};
 use fleet_simulation::About::Other;
 use fleet_simulation::{Link as _, Service as _, TTL, in_virtual_time};

@@ -1,7 +1,7 @@
 //! Requests that were given up, and are carried out all the same.
 
-use cluster::MachineId;
-use cluster::registry::{Key, UnitState};
+use fleet_core::MachineId;
+use fleet_core::registry::{Key, UnitState};
 use fleet_node::{Only, Store as _};
 use fleet_simulation::{TTL, in_virtual_time};
 use tokio::time::sleep;

@@ -22,7 +22,7 @@ mod wall_clock;
 
 use std::time::Duration;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_simulation::memory::MemoryStore;
 use fleet_simulation::{Options, Service as _, in_virtual_time};
 use tokio::time::sleep;

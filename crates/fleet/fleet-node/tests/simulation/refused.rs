@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster::registry::UnitState;
-use cluster::{JobState, MachineId, RefusalScope};
+use fleet_core::registry::UnitState;
+use fleet_core::{JobState, MachineId, RefusalScope};
 use fleet_simulation::in_virtual_time;
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};

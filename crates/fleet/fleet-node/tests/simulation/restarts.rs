@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster::MachineId;
-use cluster::registry::Key;
+use fleet_core::MachineId;
+use fleet_core::registry::Key;
 use fleet_node::{Only, Store as _};
 use fleet_simulation::memory::MemoryLink;
 use fleet_simulation::{Service as _, TTL, in_virtual_time};

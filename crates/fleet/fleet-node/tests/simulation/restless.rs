@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_simulation::{AUTO_RESTART, About, in_virtual_time};
 use tokio::time::{Instant, sleep};
 use unit_file::{UnitFile, UnitName};
@@ -31,7 +31,7 @@ fn a_unit_that_starts_again_after_a_while_is_shown_as_that() {
         let requests = place.node.as_ref().unwrap().requests();
         requests.create(&name, &file, JobState::Launched).await.unwrap();
         sleep(Duration::from_secs(5)).await;
-        let id = cluster::MachineId::new(&place.id);
+        let id = fleet_core::MachineId::new(&place.id);
         for _ in 0..10 {
             place.machine.shows(&name, "active");
             sleep(Duration::from_millis(1)).await;
@@ -58,7 +58,7 @@ fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
 
         let written = || world.service.requests().get(&About::State).copied().unwrap_or(0);
         let state = |name| {
-            let id = cluster::MachineId::new(&world.places[0].id);
+            let id = fleet_core::MachineId::new(&world.places[0].id);
             world.view().state(name, &id).map(|state| (state.active.clone(), state.sub.clone()))
         };
         let (machine, began, before) = (&world.places[0].machine, Instant::now(), written());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::JobState;
+use fleet_core::JobState;
 use fleet_simulation::About::{self, Claim, Lease, Order, Other, Presence, Reading, State, Target};
 use fleet_simulation::all_at_once::{Seen, start};
 use fleet_simulation::in_virtual_time;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use cluster::MachineId;
+use fleet_core::MachineId;
 use fleet_simulation::memory::MemoryStore;
 use fleet_simulation::{About, Link as _, Options, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;

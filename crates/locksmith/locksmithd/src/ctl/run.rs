@@ -3,7 +3,7 @@
 use command_line::{
     BadFlag, Given, Program, SHELLS, anywhere, before_arguments, command_page, completion, program_page,
 };
-use locksmith::FLAGS;
+use locksmith_core::FLAGS;
 
 use super::command::{Command, Run};
 use super::commands::COMMANDS;
@@ -75,7 +75,7 @@ fn start(command: &'static Command, global: &Given, given: &Given) -> Result<(),
         Run::Help => help(given),
         Run::Completion => complete(given),
         Run::Does(work) => {
-            let store = locksmith::store(global, &|name| std::env::var(name).ok())
+            let store = locksmith_core::store(global, &|name| std::env::var(name).ok())
                 .map_err(|error| Failure::new(format!("Error initializing etcd client: {error}")))?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

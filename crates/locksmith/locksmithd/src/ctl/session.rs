@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use etcd_client::{SlowReport, Trace, Traced};
 use fleet_client::Client;
-use locksmith::{Note, Store};
+use locksmith_core::{Note, Store};
 
 use super::failure::Failure;
 use crate::hands::lock::{EtcdLock, StoreError};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use command_line::{Flag, before_arguments};
-use locksmith::{DAEMON_FLAGS, Daemon, FLAGS};
+use locksmith_core::{DAEMON_FLAGS, Daemon, FLAGS};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
@@ -38,12 +38,12 @@ pub fn main(words: &[String]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let least = credential();
-    let settings = locksmith::daemon(&given, &|name| variable(name, &least));
+    let settings = locksmith_core::daemon(&given, &|name| variable(name, &least));
     let debug = matches!(&settings, Ok(Daemon::Run(settings)) if settings.store.debug);
     let level = if debug { Level::DEBUG } else { Level::INFO };
     let targets = Targets::new().with_default(level).with_targets(QUIET.map(|name| (name, Level::WARN)));
-    if let Err(error) = daemon::log::start("locksmithd", targets) {
-        eprintln!("error: {}", causes::chain(&error));
+    if let Err(error) = service::log::start("locksmithd", targets) {
+        eprintln!("error: {}", service::error::chain(&error));
         return ExitCode::FAILURE;
     }
     let settings = match settings {
@@ -55,7 +55,7 @@ pub fn main(words: &[String]) -> ExitCode {
     match settings {
         Ok(Daemon::Off(_)) => {
             // systemd wants to hear that even of a service that ends at once.
-            daemon::notify::ready("the reboot strategy is off");
+            service::notify::ready("the reboot strategy is off");
             tracing::info!("Reboot strategy is \"off\" - locksmithd is exiting.");
             ExitCode::SUCCESS
         }

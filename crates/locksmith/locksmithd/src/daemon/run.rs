@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use daemon::{Stop, notify};
+use service::{Stop, notify};
 use jiff::Zoned;
-use locksmith::{Action, DaemonSettings, Event, Exit, Level, Life, Now, Rules, Strategy};
+use locksmith_core::{Action, DaemonSettings, Event, Exit, Level, Life, Now, Rules, Strategy};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use etcd_client::TlsFiles;
 use fleet_client::Client;
 use jiff::Zoned;
-use locksmith::{Acquired, Action, DaemonSettings, Event, FleetLockRequest, NotLocked, Note};
+use locksmith_core::{Acquired, Action, DaemonSettings, Event, FleetLockRequest, NotLocked, Note};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use zbus::Connection;

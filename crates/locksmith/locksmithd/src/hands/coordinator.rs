@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use locksmith::{Coordinator, CoordinatorState, Strategy};
+use locksmith_core::{Coordinator, CoordinatorState, Strategy};
 use nix::fcntl::{Flock, FlockArg};
 
 /// `/run/update-engine/coordinator.conf`, where systemd does not name another folder of the update agent.

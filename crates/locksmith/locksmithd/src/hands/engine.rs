@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use futures_util::StreamExt as _;
-use locksmith::{EngineStatus, Sender};
+use locksmith_core::{EngineStatus, Sender};
 use tokio::sync::mpsc;
 use zbus::message::{Message, Type};
 use zbus::{Connection, MatchRule, MessageStream};

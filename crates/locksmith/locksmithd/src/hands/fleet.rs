@@ -81,7 +81,7 @@ impl Memory {
         if let Some(folder) = self.0.parent() {
             std::fs::create_dir_all(folder).map_err(|error| self.failed(error))?;
         }
-        whole_file::replace(&self.0, format!("{before}\n").as_bytes(), 0o644)
+        service::file::replace(&self.0, format!("{before}\n").as_bytes(), 0o644)
             .map_err(|error| self.failed(error))
     }
 

@@ -7,7 +7,7 @@ use hyper::Request;
 use hyper::header::CONTENT_TYPE;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use locksmith::{FleetLock, FleetLockRefusal, FleetLockRequest};
+use locksmith_core::{FleetLock, FleetLockRefusal, FleetLockRequest};
 use thiserror::Error;
 
 use crate::limits::{FLEET_LOCK_BYTES, HTTP_REQUEST};
@@ -44,7 +44,7 @@ impl FleetLockClient {
             .body(Full::new(Bytes::from(self.server.body(id))))
             .map_err(|error| failed(error.to_string()))?;
         let exchange = async {
-            let answer = self.pool.request(request).await.map_err(|error| failed(causes::chain(&error)))?;
+            let answer = self.pool.request(request).await.map_err(|error| failed(service::error::chain(&error)))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), FLEET_LOCK_BYTES).collect().await;
             let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();

@@ -3,7 +3,7 @@
 use etcd_client::{
     Client, Config, Credentials, Endpoint, Error, Exists, Get, Order, Set, SlowReport, TlsFiles, Trace,
 };
-use locksmith::{
+use locksmith_core::{
     Acquire, Acquired, CAS_ATTEMPTS, Keys, LockError, Note, Notes, Semaphore, SemaphoreError, Store,
     cas_pause,
 };

@@ -23,7 +23,7 @@ impl LockMarker {
         if let Some(folder) = self.0.parent() {
             fs::create_dir_all(folder)?;
         }
-        whole_file::replace(&self.0, b"", 0o644)
+        service::file::replace(&self.0, b"", 0o644)
     }
 
     pub fn remove(&self) -> io::Result<()> {

@@ -158,7 +158,7 @@ impl<'a> Examination<'a> {
                 member::check(self.root, facts.member.as_ref()),
                 network::check(self.good.as_ref(), network::online(self.root)),
             ],
-            Err(error) => vec![Check::new("systemd", State::Failed, causes::chain(error))],
+            Err(error) => vec![Check::new("systemd", State::Failed, service::error::chain(error))],
         };
         for (script, last) in &mut self.scripts {
             let settled = last.as_ref().filter(|check| !check.is_in_the_way());

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use whole_file::replace;
+use service::file::replace;
 
 use super::check::Check;
 use crate::root::Root;

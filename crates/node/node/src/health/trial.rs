@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use update::entry::Name;
+use update_core::entry::Name;
 
 use super::report;
 use crate::os_release;

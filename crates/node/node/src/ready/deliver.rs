@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use crate::root::Root;
-use whole_file::replace;
+use service::file::replace;
 
 /// A virtio-serial port; whatever is written to it appears on the host.
 const PORT: &str = "/dev/virtio-ports/org.keelson.ready";

@@ -97,7 +97,7 @@ pub fn run(words: Vec<OsString>) -> Result<ExitCode> {
 }
 
 fn refuse(error: &RequestError) -> ExitCode {
-    eprintln!("error: {}", causes::chain(error));
+    eprintln!("error: {}", service::error::chain(error));
     if let Some(hint) = error.hint() {
         eprintln!("hint: {hint}");
     }

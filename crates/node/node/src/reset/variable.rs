@@ -150,7 +150,7 @@ mod tests {
         let (_folder, root) = machine();
         fs::create_dir(root.at(FOLDER).join(NAME)).unwrap();
         let error = request(&root).unwrap_err();
-        assert!(causes::chain(&error).contains(": "), "{}", causes::chain(&error));
+        assert!(service::error::chain(&error).contains(": "), "{}", service::error::chain(&error));
         assert!(matches!(error, RequestError::Write { .. }));
     }
 }

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match measure(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", causes::chain(&failure));
+            eprintln!("error: {}", service::error::chain(&failure));
             ExitCode::FAILURE
         }
     }

@@ -11,8 +11,8 @@ use etcd::{MemberBackend, Metrics};
 use etcd_api::Key;
 use etcd_http::server::{Peer, serve_in_memory};
 use etcd_http::{Cors, Front, Settings};
-use member::simulated::SimulatedHands;
-use member::{Clock, Dialing, InitialMember, Member, MemberConfig, Start, Target};
+use etcd_raft::simulated::SimulatedHands;
+use etcd_raft::{Clock, Dialing, InitialMember, Member, MemberConfig, Start, Target};
 use parking_lot::Mutex;
 use raft_log::simulated::{Fate, SimulatedDisk};
 use tempfile::TempDir;
@@ -78,12 +78,12 @@ struct Calls {
     network: Network,
 }
 
-impl member::Network for Calls {
+impl etcd_raft::Network for Calls {
     fn dial(&self, target: Target) -> Dialing {
         let (network, from, to) = (self.network.clone(), self.from, host_of(target.member_id));
         Box::pin(async move {
             let stream = network.connect(from, to, Port::Peers).await?;
-            Ok(Box::new(stream) as member::BoxedStream)
+            Ok(Box::new(stream) as etcd_raft::BoxedStream)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::registry::Key;
+use fleet_core::registry::Key;
 use etcd_client::{Client, Config, Dial, Order};
 use fleet_node::{EtcdStore, Only, Reading, Store, StoreError, Stored};
 use fleet_simulation::{Link, Service};

@@ -1,6 +1,6 @@
 //! The records of a checkpoint: of this member's disk, or on their way from a leader.
 
-use kv::{Record, Restore, Store, Table};
+use etcd_store::{Record, Restore, Store, Table};
 
 use super::commands;
 use crate::input::Input;

@@ -1,7 +1,7 @@
 //! Commands from the replicated log, applied in a row.
 
 use crate::target::Target;
-use kv::{Command, Restore, Store};
+use etcd_store::{Command, Restore, Store};
 
 pub const TARGET: Target = Target {
     name: "commands",
@@ -50,7 +50,7 @@ fn seeds() -> Vec<Vec<u8>> {
 /// One of each kind.
 pub fn samples() -> Vec<Command> {
     use etcd_api::{Key, Member, Permissions, Role, Timestamp};
-    use kv::{AuthCommand, Delete, PasswordHash, Post, Put};
+    use etcd_store::{AuthCommand, Delete, PasswordHash, Post, Put};
     let key = |text: &'static str| Key::from_clean(text.into()).expect("a clean key");
     let now = Timestamp::from_unix_nanos(1_700_000_000_000_000_000);
     let put = Put {

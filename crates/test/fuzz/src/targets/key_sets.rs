@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use release::{KeySet, MIN_THRESHOLD, Role};
-use update::key_sets::{Clock, Step, follow};
+use update_core::key_sets::{Clock, Step, follow};
 
 use crate::target::Target;
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use locksmith::{LockError, Notes, Semaphore, Window};
+use locksmith_core::{LockError, Notes, Semaphore, Window};
 
 use crate::target::Target;
 

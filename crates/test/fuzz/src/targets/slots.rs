@@ -3,7 +3,7 @@
 use std::io::{self, Cursor};
 
 use disk_slots::{Disk, gpt, root_hash_of};
-use update::entry::Name;
+use update_core::entry::Name;
 
 use crate::target::Target;
 

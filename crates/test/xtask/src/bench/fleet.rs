@@ -23,7 +23,7 @@ pub fn run(root: &Path, words: &[String]) -> Result<bool> {
     let mut all_well = true;
     for part in PARTS.iter().filter(|part| words.is_empty() || words.iter().any(|word| word == *part)) {
         let found = match *part {
-            "schedule" => bench(root, "cluster", "schedule", &[]),
+            "schedule" => bench(root, "fleet-core", "schedule", &[]),
             "growth" => bench(root, "fleet-node", "growth", &["--plot", &plot.to_string_lossy()]),
             "bystander" => bench(root, "fleet-node", "bystander", &[]),
             "starts" => nodes::starts_and_silence(root),

@@ -28,14 +28,14 @@ const WORK: &str = "target/mutate";
 
 const EXAMPLES: &str = "Examples:
   cargo xtask mutate --list             every kept mutant and its promise
-  cargo xtask mutate update             the mutants of one area
-  cargo xtask mutate kv/lost-event      one mutant
+  cargo xtask mutate update-core        the mutants of one area
+  cargo xtask mutate etcd/slow-election one mutant
   cargo xtask mutate --slice 2/4        the second quarter";
 
 #[derive(Debug, Args)]
 #[command(about = "Runs the tests that must fail against each kept mutant", after_help = EXAMPLES)]
 pub struct Flags {
-    /// Mutants to run, by name or area (`update`); all without any
+    /// Mutants to run, by name or area (`update-core`); all without any
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Lists the mutants

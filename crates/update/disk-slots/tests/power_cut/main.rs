@@ -14,7 +14,7 @@ use disk_slots::look::{look, partitions};
 use disk_slots::{Esp, gpt as table};
 use firmware::{Version, boot};
 use release::{Blob, Digest, Image, Images, Payload, Release, SCHEMA, SEGMENTS, Verity};
-use update::slots::{Machine, Step};
+use update_core::slots::{Machine, Step};
 
 const BLOCKS: usize = 4;
 

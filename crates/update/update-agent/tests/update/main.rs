@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use folder_machine::{Images, Machine, release, releases};
 use server::{Fault, Server};
-use update::status::Operation;
-use update::trust::Wish;
-use updater::{Checked, Done, Kind, Watch};
+use update_core::status::Operation;
+use update_core::trust::Wish;
+use update_engine::{Checked, Done, Kind, Watch};
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<Operation>>);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use folder_machine::{Images, Machine, release, releases};
-use update::trust::Seen;
+use update_core::trust::Seen;
 
 use crate::server::{Fault, Server};
 use crate::{check, installed, run, serve};

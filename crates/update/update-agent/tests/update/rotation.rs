@@ -8,7 +8,7 @@ use folder_machine::{Machine, Releases, releases};
 use release::{MAX_KEY_SET, Role, files};
 use release_folder::{Change, Replace, Secret, begin, copy, rotate};
 use tempfile::TempDir;
-use updater::{Done, now};
+use update_engine::{Done, now};
 
 use crate::server::{Fault, Server};
 use crate::{check, installed, run};

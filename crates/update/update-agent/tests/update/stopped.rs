@@ -1,10 +1,10 @@
 //! Attempts that the agent's end stops.
 
 use folder_machine::{Machine, releases};
-use update::method::DELTA_ATTEMPTS;
-use update::status::Operation;
-use update::trust::Wish;
-use updater::{Kind, Watch};
+use update_core::method::DELTA_ATTEMPTS;
+use update_core::status::Operation;
+use update_core::trust::Wish;
+use update_engine::{Kind, Watch};
 
 use crate::server::{Fault, Server};
 use crate::{check, installed};

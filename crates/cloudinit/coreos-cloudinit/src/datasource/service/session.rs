@@ -67,7 +67,7 @@ impl<'a> Session<'a> {
     /// What cannot be had is left out and noted.
     pub fn spare(&self, what: &str, item: Result<Vec<u8>, DatasourceError>) -> Vec<u8> {
         item.unwrap_or_else(|error| {
-            self.log.warning(format!("Warning: going on without {what}: {}", causes::chain(&error)));
+            self.log.warning(format!("Warning: going on without {what}: {}", service::error::chain(&error)));
             Vec::new()
         })
     }

@@ -207,5 +207,5 @@ pub fn file(text: &str) -> UnitFile {
 
 /// An error with its causes, as it is logged.
 pub fn told(error: &systemd_units::Error) -> String {
-    causes::chain(error)
+    service::error::chain(error)
 }

@@ -1,7 +1,7 @@
 //! `lock`: takes the lock for a machine.
 
 use command_line::Given;
-use locksmith::Note;
+use locksmith_core::Note;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;

@@ -1,7 +1,7 @@
 //! `reboot`: takes the lock and reboots this machine.
 
 use command_line::Given;
-use locksmith::Note;
+use locksmith_core::Note;
 use nix::unistd::geteuid;
 
 use super::super::command::{Command, Run};

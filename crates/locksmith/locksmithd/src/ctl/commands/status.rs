@@ -6,7 +6,7 @@ use std::time::Duration;
 use command_line::{Flag, Given, Takes};
 use etcd_api::format_go_duration;
 use jiff::Timestamp;
-use locksmith::{Note, Notes, STALE_AFTER, Semaphore, Staleness, stale};
+use locksmith_core::{Note, Notes, STALE_AFTER, Semaphore, Staleness, stale};
 use serde::Serialize;
 
 use super::super::command::{Command, Run};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use command_line::{Flag, Given, Takes};
 use jiff::Timestamp;
-use locksmith::{STALE_AFTER, Staleness, stale};
+use locksmith_core::{STALE_AFTER, Staleness, stale};
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;

@@ -1,0 +1,353 @@
+//! A member's data read without the member, and written as a new one's: what backups are made of. It must never
+//! change what it reads, never call whole what was not checked to its last record, and never leave a part of a
+//! copy under the name of a whole one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use etcd_store::Store;
+use raft_log::disk::Disk;
+use raft_log::{Log, Look, Purged, RealDisk};
+
+use crate::alone;
+use crate::checkpoint::{self, CheckpointError};
+use crate::codec::{self, DecodeError, Reader};
+use crate::identity::{self, Identity, IdentityError};
+use crate::limits::{COPY_LOG_SEGMENT_BYTES, COPY_PATIENCE, COPY_RETRY, LOG_CACHE_BYTES, LOG_READ_BYTES};
+use crate::log_store::VOTE;
+use crate::raft_types::{
+    LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote,
+};
+
+const LOG: &str = "log";
+const STATE: &str = "state";
+/// Members' data is nobody else's.
+const FOLDER_MODE: u32 = 0o700;
+
+/// Where a member's data is: `member` in what etcd calls the data directory, and the log's place if it is another.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub folder: PathBuf,
+    pub log: Option<PathBuf>,
+}
+
+impl Place {
+    fn log(&self) -> PathBuf {
+        self.log.clone().unwrap_or_else(|| self.folder.join(LOG))
+    }
+
+    /// Whose data it is, where its member runs now.
+    pub fn in_use(&self) -> Result<Option<Identity>, CopyError> {
+        let identity = identity::read(&self.folder)?;
+        let identity = identity.ok_or_else(|| CopyError::NoMember(self.folder.clone()))?;
+        let log = self.log();
+        if !log.is_dir() {
+            return Err(CopyError::NoLog(log));
+        }
+        let locked = match RealDisk::at(&log).and_then(|disk| disk.lock()) {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(error) => return Err(CopyError::Io(log, error)),
+        };
+        Ok(locked.then_some(identity))
+    }
+}
+
+/// All that a member's disk holds, checked and in memory.
+#[derive(Debug)]
+pub struct Copy {
+    pub identity: Identity,
+    pub store: Store,
+    /// Whether the member ran while it was read.
+    pub in_use: bool,
+    last: LogId,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    #[error("{0} holds no data of a member")]
+    NoMember(PathBuf),
+    #[error("the log is not at {0}")]
+    NoLog(PathBuf),
+    #[error("the member in {0} never wrote anything")]
+    Empty(PathBuf),
+    #[error("{0} is there already")]
+    Exists(PathBuf),
+    #[error("the identity")]
+    Identity(#[from] IdentityError),
+    #[error("the log")]
+    Log(#[from] raft_log::OpenError),
+    #[error("the log")]
+    Read(#[from] raft_log::ReadError),
+    #[error("the state")]
+    State(#[from] CheckpointError),
+    #[error("log entry {0} is no entry of this version")]
+    Entry(u64, #[source] DecodeError),
+    #[error("log entry {0} holds a command that this version cannot read")]
+    Command(u64, #[source] etcd_store::DecodeError),
+    #[error("the state on the disk is that after log entry {has}, and cannot be that after entry {wanted}")]
+    Beyond { has: u64, wanted: u64 },
+    #[error("the log begins at entry {first}; entry {needed} is missing")]
+    Missing { needed: u64, first: u64 },
+    #[error("the disk has index {has}; the member had acknowledged {wanted}")]
+    Behind { has: u64, wanted: u64 },
+    #[error("{0}")]
+    Io(PathBuf, #[source] io::Error),
+    #[error("the new log")]
+    Append(#[from] raft_log::AppendError),
+    #[error("the new log")]
+    Flush(#[from] raft_log::FlushError),
+    #[error("the new cluster: {0}")]
+    Membership(String),
+}
+
+impl Copy {
+    /// Reads the data, while the member runs too; then everything is seen that was acknowledged by it before.
+    /// `at_least` is an index of the store that must be there: what such a member just told.
+    pub fn read(place: &Place, at_least: u64) -> Result<Self, CopyError> {
+        Self::read_whole(place, at_least, None)
+    }
+
+    /// The same without what follows a log entry, as where the next one cannot be read: what was acknowledged after it is not
+    /// in the copy.
+    pub fn read_up_to(place: &Place, entry: u64) -> Result<Self, CopyError> {
+        Self::read_whole(place, 0, Some(entry))
+    }
+
+    fn read_whole(place: &Place, at_least: u64, up_to: Option<u64>) -> Result<Self, CopyError> {
+        let began = Instant::now();
+        loop {
+            let (result, in_use) = read_once(place, up_to);
+            let result = result.and_then(|copy| copy.reaching(at_least));
+            // What runs writes, removes and replaces files at any moment; what does not run is as it is.
+            if result.is_ok() || !in_use || began.elapsed() > COPY_PATIENCE {
+                return result;
+            }
+            std::thread::sleep(COPY_RETRY);
+        }
+    }
+
+    fn reaching(self, wanted: u64) -> Result<Self, CopyError> {
+        let has = self.store.index();
+        if has < wanted { Err(CopyError::Behind { has, wanted }) } else { Ok(self) }
+    }
+
+    /// Writes it as the data of a new member, which is alone in a new cluster from its first start on. It is whole,
+    /// and on disk, or not there.
+    pub fn write(&self, place: &Place) -> Result<Identity, CopyError> {
+        for path in [Some(&place.folder), place.log.as_ref()].into_iter().flatten() {
+            if path.symlink_metadata().is_ok() {
+                return Err(CopyError::Exists(path.clone()));
+            }
+        }
+        let part = unfinished(&place.folder);
+        let log_part = place.log.as_ref().map(|log| unfinished(log));
+        let made = self.write_parts(&part, log_part.as_deref()).and_then(|identity| {
+            if let (Some(from), Some(to)) = (&log_part, &place.log) {
+                rename(from, to)?;
+            }
+            rename(&part, &place.folder)?;
+            Ok(identity)
+        });
+        if made.is_err() {
+            // The first error is the one to tell.
+            let left = [Some(part), log_part, place.log.clone()];
+            left.iter().flatten().for_each(|path| drop(fs::remove_dir_all(path)));
+        }
+        made
+    }
+
+    fn write_parts(&self, folder: &Path, log: Option<&Path>) -> Result<Identity, CopyError> {
+        let owner = folder.parent().unwrap_or(folder);
+        make(folder)?;
+        let (cluster, member) = (identity::new_id(), identity::new_id());
+        let identity = identity::take(folder, cluster, member)?;
+        alone::wish(folder).map_err(|error| CopyError::Io(folder.to_owned(), error))?;
+        self.write_state(&folder.join(STATE), member)?;
+        let log = log.map_or_else(|| folder.join(LOG), Path::to_owned);
+        self.write_log(&log, member)?;
+        for tree in [folder, &log] {
+            settle(tree, owner).map_err(|error| CopyError::Io(tree.to_owned(), error))?;
+        }
+        Ok(identity)
+    }
+
+    fn write_state(&self, root: &Path, member: u64) -> Result<(), CopyError> {
+        let nodes = BTreeMap::from([(member, PeerNode::default())]);
+        let membership = Membership::new(vec![[member].into()], nodes);
+        let membership = membership.map_err(|error| CopyError::Membership(error.to_string()))?;
+        let meta = SnapshotMeta {
+            last_log_id: Some(self.last),
+            last_membership: StoredMembership::new(Some(self.last), membership),
+        };
+        make(root)?;
+        let checkpoint = checkpoint::open(root)?;
+        checkpoint.commit(self.store.snapshot(), &meta)?;
+        checkpoint.close();
+        Ok(())
+    }
+
+    /// A log that begins where the state ends.
+    fn write_log(&self, folder: &Path, member: u64) -> Result<(), CopyError> {
+        let failed = |error| CopyError::Io(folder.to_owned(), error);
+        let options = raft_log::Options {
+            segment_bytes: COPY_LOG_SEGMENT_BYTES,
+            cache_bytes: LOG_CACHE_BYTES,
+            new_id: raft_log::LogId::random().map_err(failed)?,
+        };
+        let (log, mut flusher, _) = Log::open(RealDisk::at(folder).map_err(failed)?, options)?;
+        let (mut note, mut vote) = (BytesMut::new(), BytesMut::new());
+        codec::put_log_id(&mut note, &self.last);
+        let leader_id = LeaderId { term: self.last.leader_id.term, node_id: member };
+        codec::put_vote(&mut vote, &Vote { leader_id, committed: false });
+        log.purge_to(Purged { index: self.last.index, term: self.last.leader_id.term, note: note.freeze() })?;
+        log.set_state(VOTE, vote.freeze())?;
+        flusher.flush()?;
+        Ok(())
+    }
+}
+
+/// Also whether somebody uses the data, where that is known.
+fn read_once(place: &Place, up_to: Option<u64>) -> (Result<Copy, CopyError>, bool) {
+    let folder = &place.folder;
+    let identity = match identity::read(folder) {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return (Err(CopyError::NoMember(folder.clone())), false),
+        Err(error) => return (Err(error.into()), false),
+    };
+    let log = place.log();
+    if !log.is_dir() {
+        return (Err(CopyError::NoLog(log)), false);
+    }
+    let failed = |error| CopyError::Io(log.clone(), error);
+    let disk = match RealDisk::at(&log) {
+        Ok(disk) => disk,
+        Err(error) => return (Err(failed(error)), false),
+    };
+    match disk.lock() {
+        Ok(lock) => (read_with(place, identity, disk, Some(lock), up_to), false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            (read_with(place, identity, disk, None, up_to), true)
+        }
+        Err(error) => (Err(failed(error)), false),
+    }
+}
+
+/// First the state, then the log, which has what was changed meanwhile. With the log's lock nobody writes.
+fn read_with(
+    place: &Place,
+    identity: Identity,
+    disk: RealDisk,
+    lock: Option<File>,
+    up_to: Option<u64>,
+) -> Result<Copy, CopyError> {
+    let in_use = lock.is_none();
+    let (mut store, mut last) = (Store::new(), None);
+    if let Some(checkpoint) = checkpoint::look(&place.folder.join(STATE), in_use)? {
+        let view = checkpoint.view()?;
+        if let Some(meta) = view.meta()? {
+            store = view.restore()?;
+            last = meta.last_log_id;
+        }
+        drop(view);
+        checkpoint.close();
+    }
+    drop(lock);
+    let look = Look::at(disk)?;
+    let next = last.map_or(0, |last: LogId| last.index + 1);
+    if let (Some(last), Some(wanted)) = (&last, up_to)
+        && last.index > wanted
+    {
+        return Err(CopyError::Beyond { has: last.index, wanted });
+    }
+    let last = match last {
+        Some(last) if contradicts(&look, last)? => Some(last),
+        _ => apply_log(&look, next, up_to, &mut store)?.or(last),
+    };
+    let last = last.ok_or_else(|| CopyError::Empty(place.folder.clone()))?;
+    Ok(Copy { identity, store, in_use, last })
+}
+
+/// Whether the log has another entry where the checkpoint ends. A checkpoint may be ahead of the log on the disk, whose
+/// end is then of a leader that failed: a member's start drops it too.
+fn contradicts(look: &Look<RealDisk>, last: LogId) -> Result<bool, CopyError> {
+    if look.bounds().first.is_none_or(|first| last.index < first) {
+        return Ok(false);
+    }
+    let records = look.read(last.index..last.index + 1, LOG_READ_BYTES)?;
+    let Some(record) = records.into_iter().next() else { return Ok(false) };
+    let entry = Reader::new(record.payload).entry(last.index);
+    let entry = entry.map_err(|error| CopyError::Entry(last.index, error))?;
+    Ok(entry.log_id != last)
+}
+
+/// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a
+/// majority has acknowledged is among it, and no client had an error for the rest.
+fn apply_log(
+    look: &Look<RealDisk>,
+    next: u64,
+    up_to: Option<u64>,
+    store: &mut Store,
+) -> Result<Option<LogId>, CopyError> {
+    let bounds = look.bounds();
+    let (Some(first), Some(end)) = (bounds.first, bounds.last) else { return Ok(None) };
+    let end = up_to.map_or(end, |up_to| end.min(up_to));
+    // A log's first entry has index 0 or 1.
+    if first > next.max(1) {
+        return Err(CopyError::Missing { needed: next, first });
+    }
+    let (mut next, mut last) = (next.max(first), None);
+    while next <= end {
+        for record in look.read(next..end + 1, LOG_READ_BYTES)? {
+            let index = record.index;
+            let entry = Reader::new(record.payload).entry(index);
+            let entry = entry.map_err(|error| CopyError::Entry(index, error))?;
+            if let Payload::Normal(batch) = &entry.payload {
+                for command in batch.decode().map_err(|error| CopyError::Command(index, error))? {
+                    store.apply(&command);
+                }
+            }
+            last = Some(entry.log_id);
+            next = index + 1;
+        }
+    }
+    Ok(last)
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}-{:08x}.part", rand::random::<u32>()))
+}
+
+fn make(path: &Path) -> Result<(), CopyError> {
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
+    made.map_err(|error| CopyError::Io(path.to_owned(), error))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), CopyError> {
+    let renamed = fs::rename(from, to).and_then(|()| File::open(to.parent().unwrap_or(to))?.sync_all());
+    renamed.map_err(|error| CopyError::Io(to.to_owned(), error))
+}
+
+/// Everything of a tree on disk; and, where root writes for somebody else, theirs.
+fn settle(tree: &Path, like: &Path) -> io::Result<()> {
+    let (made, owner) = (fs::symlink_metadata(tree)?, fs::metadata(like)?);
+    if made.uid() == 0 && (owner.uid(), owner.gid()) != (made.uid(), made.gid()) {
+        lchown(tree, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    if made.is_dir() {
+        for entry in fs::read_dir(tree)? {
+            settle(&entry?.path(), like)?;
+        }
+    }
+    File::open(tree)?.sync_all()
+}
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;

@@ -1,0 +1,299 @@
+//! A member as its users hold it. It must never acknowledge a write that is not applied here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use etcd_api::{ApiError, Key, Member as MemberRecord, Timestamp, Unavailable};
+use etcd_store::{Command, Outcome, Store};
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::applied::Applied;
+use crate::config::MemberConfig;
+use crate::flush_thread::FlushThread;
+use crate::hand_over::{hand_over, successor};
+use crate::hands::{Background, blocking};
+use crate::host::MemberHost;
+use crate::leadership::Leadership;
+use crate::peer::network::BoxedStream;
+use crate::peer::serve::{Host, ServeError, serve_peer};
+use crate::peers::{Peers, StopReason};
+use crate::raft_types::LeaderId;
+use crate::read_barrier::Waiting;
+use crate::room::Room;
+use crate::state_machine::Raft;
+use crate::status::{Role, Status};
+use crate::upkeep::encode;
+use crate::watching::{self, Watch};
+
+/// A running member. Clones are the same member.
+#[derive(Clone)]
+pub struct Member {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub config: Arc<MemberConfig>,
+    pub raft: Raft,
+    pub applied: Arc<Applied>,
+    pub peers: Arc<Peers>,
+    pub host: Arc<MemberHost>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub reads: Arc<Waiting>,
+    pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
+    pub append_received: Arc<AtomicU64>,
+    pub room: Room,
+    /// Proposals without an outcome.
+    pub failed: AtomicU64,
+    pub started: Instant,
+    pub resumed: bool,
+    pub tasks: Mutex<JoinSet<()>>,
+    pub flush_thread: Mutex<Option<FlushThread>>,
+    pub hands: Arc<dyn Background>,
+}
+
+impl Member {
+    /// Brings one change into the log. `Ok`: it is on disk at a majority and applied here.
+    pub async fn propose(&self, command: &Command) -> Result<Outcome, Unavailable> {
+        // It could not be applied here before there is room, wherever else it is written.
+        if !self.inner.room.is_there() {
+            self.inner.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(Unavailable::NoSpace);
+        }
+        let before = self.inner.leadership.borrow().leader;
+        let mut answers = self.inner.applied.proposals.push(vec![encode(command)])?;
+        let Some(answer) = answers.pop() else { return Err(Unavailable::Stopped) };
+        let answer = match tokio::time::timeout(self.inner.config.request_limit(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Unavailable::Stopped),
+            Err(_) => Err(self.timed_out(before)),
+        };
+        if answer.is_err() {
+            self.inner.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Returns when this member has applied all that was acknowledged anywhere before the call.
+    pub async fn barrier(&self) -> Result<(), Unavailable> {
+        if self.stop_reason().is_some() {
+            return Err(Unavailable::Stopped);
+        }
+        let before = self.inner.leadership.borrow().leader;
+        let reached = self.inner.reads.push()?;
+        match tokio::time::timeout(self.inner.config.request_limit(), reached).await {
+            Ok(Ok(())) => {
+                self.inner.applied.begin_to_show();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(Unavailable::Stopped),
+            Err(_) => Err(self.timed_out(before)),
+        }
+    }
+
+    fn timed_out(&self, before: Option<LeaderId>) -> Unavailable {
+        let now = self.inner.leadership.borrow().leader;
+        if now.is_none() || now != before {
+            return Unavailable::LeaderFailed;
+        }
+        match *self.inner.connection_lost.lock() {
+            lost if lost == now => Unavailable::ConnectionLost,
+            _ => Unavailable::TimedOut,
+        }
+    }
+
+    /// Whether this member began with all that its readers had seen before it ended: plain reads need not wait for
+    /// a leader. Otherwise they have to wait for a first [`Member::barrier`].
+    pub fn has_resumed(&self) -> bool {
+        self.inner.resumed
+    }
+
+    /// The local applied state; the applier waits while it is read.
+    pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
+        self.inner.applied.read(read)
+    }
+
+    /// The time that nodes end by: the same on all members, and evenly going on, whatever their machines' clocks
+    /// are set to. It follows the leader's clock slowly.
+    pub fn now(&self) -> Timestamp {
+        self.inner.peers.time().now()
+    }
+
+    /// The same for what is to end some time later: a member that has just started waits until it was told, as long
+    /// as a proposal waits.
+    pub async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
+        let before = self.inner.leadership.borrow().leader;
+        let settled = self.inner.peers.time().settled();
+        let settled = tokio::time::timeout(self.inner.config.request_limit(), settled).await;
+        settled.map_err(|_| self.timed_out(before))
+    }
+
+    /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
+    pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
+        watching::begin(&self.inner.applied, key, recursive, since, false)
+    }
+
+    /// The same until the first event.
+    pub fn watch_once(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
+        watching::begin(&self.inner.applied, key, recursive, since, true)
+    }
+
+    /// Open watches.
+    pub fn watchers(&self) -> u64 {
+        self.inner.applied.watchers() as u64
+    }
+
+    /// Whether requests need credentials: cheap enough for every request.
+    pub fn auth_enabled(&self) -> bool {
+        self.inner.applied.auth_enabled()
+    }
+
+    /// The last applied log index, and the term: cheap enough for every answer.
+    pub fn position(&self) -> (u64, u64) {
+        (self.inner.applied.last_index(), self.inner.leadership.borrow().term)
+    }
+
+    pub async fn add_member(&self, member: MemberRecord) -> Result<Outcome, Unavailable> {
+        self.propose(&Command::AddMember(member)).await
+    }
+
+    /// Returns when raft does not count on the member any more, if that is in time.
+    pub async fn remove_member(&self, id: u64) -> Result<Outcome, Unavailable> {
+        let outcome = self.propose(&Command::RemoveMember { id }).await?;
+        if outcome.result.is_ok() {
+            let mut metrics = self.inner.raft.metrics();
+            let gone = async {
+                while metrics.borrow_watched().membership_config.get_node(&id).is_some() {
+                    if metrics.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            // The record says it: the leader goes on until raft agrees, whoever waits for it.
+            let limit = self.inner.config.request_limit();
+            if tokio::time::timeout(limit, gone).await.is_err() {
+                tracing::warn!(member = format!("{id:x}"), "removed, but raft still counts on it");
+            }
+        }
+        Ok(outcome)
+    }
+
+    pub async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<Outcome, Unavailable> {
+        self.propose(&Command::UpdateMember { id, peer_urls }).await
+    }
+
+    pub fn status(&self) -> Status {
+        let inner = &self.inner;
+        let leadership = *inner.leadership.borrow();
+        let peers = inner.peers.status();
+        Status {
+            member_id: inner.config.member_id,
+            cluster_id: inner.config.cluster_id,
+            role: if self.stop_reason().is_some() { Role::Stopped } else { leadership.role },
+            leader: leadership.leader.map(|leader| leader.node_id),
+            term: leadership.term,
+            applied: inner.applied.last_index(),
+            leader_since: leadership.since,
+            started: inner.started,
+            committed: inner.applied.last_index(),
+            leader_changes: leadership.changes,
+            proposals_pending: inner.applied.proposals.waiting(),
+            proposals_failed: inner.failed.load(Ordering::Relaxed),
+            state_bytes: inner.host.checkpoint.disk_bytes(),
+            append_received: inner.append_received.load(Ordering::Relaxed),
+            append_sent: peers.values().map(|peer| peer.successes + peer.failures).sum(),
+            peers,
+        }
+    }
+
+    /// The members that have a vote.
+    pub fn voters(&self) -> Vec<u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().collect()
+    }
+
+    /// Serves one connection of another member, after the upgrade; returns when it ends.
+    pub async fn serve_peer(&self, stream: BoxedStream) -> Result<(), ServeError> {
+        let host: Arc<dyn Host> = Arc::<MemberHost>::clone(&self.inner.host);
+        let mut stopping = self.inner.peers.stopping();
+        tokio::select! {
+            served = serve_peer(stream, host) => served,
+            _ = stopping.wait_for(Option::is_some) => Ok(()),
+        }
+    }
+
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.peers.stopping().borrow().clone()
+    }
+
+    /// Waits until the member stopped, or must be stopped: [`Member::stop`] then ends the rest.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stopping = self.inner.peers.stopping();
+        match stopping.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
+            Err(_) => StopReason::Asked,
+        }
+    }
+
+    /// Hands the leadership over if this member has it, then stops. What waits is answered.
+    pub async fn stop(&self) {
+        if self.stop_reason().is_none() {
+            self.hand_over().await;
+        }
+        self.inner.peers.stop(StopReason::Asked);
+        self.inner.applied.proposals.stop();
+        self.inner.reads.stop();
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::error!(%error, "raft did not stop in order");
+        }
+        let mut tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        tasks.shutdown().await;
+        self.inner.peers.close();
+        let flush_thread = self.inner.flush_thread.lock().take();
+        let closed = blocking(&*self.inner.hands, move || drop(flush_thread)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the log was not closed in order");
+        }
+    }
+
+    async fn hand_over(&self) {
+        let Inner { raft, peers, leadership, .. } = &*self.inner;
+        let own = self.inner.config.member_id;
+        let with_room = successor(raft, own, |id| peers.has_room(id));
+        if let Some(to) = with_room.or_else(|| successor(raft, own, |_| true)) {
+            hand_over(raft, leadership.clone(), own, to).await;
+        }
+    }
+
+    /// How far each member's log is known to be, while this one leads.
+    pub fn replication(&self) -> BTreeMap<u64, u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.iter().flatten();
+        replication.filter_map(|(id, log_id)| Some((*id, (*log_id)?.index))).collect()
+    }
+
+    /// Writes a checkpoint now; for backups and tests.
+    pub async fn checkpoint(&self, limit: Duration) -> Result<(), Unavailable> {
+        let upto = self.inner.applied.last_index();
+        let mut metrics = self.inner.raft.metrics();
+        let written = async {
+            loop {
+                let reached = metrics.borrow_watched().snapshot.map(|log_id| log_id.index);
+                if reached >= Some(upto) {
+                    return Ok(());
+                }
+                let triggered = self.inner.raft.trigger().snapshot().await;
+                if triggered.is_err() || metrics.changed().await.is_err() {
+                    return Err(Unavailable::Stopped);
+                }
+            }
+        };
+        tokio::time::timeout(limit, written).await.unwrap_or(Err(Unavailable::TimedOut))
+    }
+}

@@ -1,0 +1,336 @@
+//! Proposals that wait for their result: first for a batch, then for that batch to be applied here.
+//! It must never let a command be in two batches that can both be applied.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use etcd_api::Unavailable;
+use etcd_store::Outcome;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::limits::{
+    BATCH_BYTES, BATCH_COMMANDS, BATCHES_IN_FLIGHT, COMMAND_BYTES, WAITING_BYTES, WAITING_PROPOSALS,
+};
+use crate::raft_types::{Batch, BatchId, LeaderId};
+
+pub type Answer = Result<Outcome, Unavailable>;
+
+struct Waiter {
+    command: Bytes,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// A batch that was given to a leader, and that only this leader can have in its log.
+struct InFlight {
+    leader: LeaderId,
+    batch: Batch,
+    answers: Vec<oneshot::Sender<Answer>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: VecDeque<Waiter>,
+    in_flight: BTreeMap<u64, InFlight>,
+    waiting: usize,
+    waiting_bytes: usize,
+    next_sequence: u64,
+    stopped: bool,
+}
+
+pub struct Proposals {
+    origin: u64,
+    incarnation: u64,
+    inner: Mutex<Inner>,
+    /// Something may be ready to be proposed.
+    pub wake: Notify,
+}
+
+impl Proposals {
+    pub fn new(origin: u64, incarnation: u64) -> Self {
+        Self { origin, incarnation, inner: Mutex::default(), wake: Notify::new() }
+    }
+
+    /// Queues commands, next to each other, or none of them.
+    pub fn push(&self, commands: Vec<Bytes>) -> Result<Vec<oneshot::Receiver<Answer>>, Unavailable> {
+        let bytes = commands.iter().map(Bytes::len).sum::<usize>();
+        if commands.iter().any(|command| command.len() > COMMAND_BYTES) {
+            return Err(Unavailable::TooLarge);
+        }
+        let mut inner = self.inner.lock();
+        if inner.stopped {
+            return Err(Unavailable::Stopped);
+        }
+        if inner.is_full(commands.len(), bytes) {
+            inner.drop_abandoned();
+            if inner.is_full(commands.len(), bytes) {
+                return Err(Unavailable::TooManyRequests);
+            }
+        }
+        inner.waiting += commands.len();
+        inner.waiting_bytes += bytes;
+        let mut receivers = Vec::with_capacity(commands.len());
+        for command in commands {
+            let (answer, receiver) = oneshot::channel();
+            inner.queue.push_back(Waiter { command, answer });
+            receivers.push(receiver);
+        }
+        drop(inner);
+        self.wake.notify_one();
+        Ok(receivers)
+    }
+
+    /// Commands without an outcome yet.
+    pub fn waiting(&self) -> u64 {
+        self.inner.lock().waiting as u64
+    }
+
+    pub fn is_ready(&self) -> bool {
+        let inner = self.inner.lock();
+        !inner.queue.is_empty() && inner.in_flight.len() < BATCHES_IN_FLIGHT
+    }
+
+    /// The next batch for `leader`; nothing if there is nothing to propose, or enough on its way.
+    pub fn take_batch(&self, leader: LeaderId) -> Option<Batch> {
+        let mut inner = self.inner.lock();
+        if inner.in_flight.len() >= BATCHES_IN_FLIGHT {
+            return None;
+        }
+        let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while commands.len() < BATCH_COMMANDS {
+            let Some(next) = inner.queue.front() else { break };
+            if !commands.is_empty() && bytes + next.command.len() > BATCH_BYTES {
+                break;
+            }
+            let Some(Waiter { command, answer }) = inner.queue.pop_front() else { break };
+            // Whoever gave up was told that the command may not happen, and here it is certain.
+            if answer.is_closed() {
+                inner.settle(1, command.len());
+                continue;
+            }
+            bytes += command.len();
+            commands.push(command);
+            answers.push(answer);
+        }
+        if commands.is_empty() {
+            return None;
+        }
+        let sequence = inner.next_sequence;
+        inner.next_sequence += 1;
+        let id = BatchId { origin: self.origin, incarnation: self.incarnation, sequence };
+        let batch = Batch::new(id, commands.iter());
+        inner.in_flight.insert(sequence, InFlight { leader, batch: batch.clone(), answers });
+        Some(batch)
+    }
+
+    /// Whether somebody waits for a batch that was given to a leader. One for which all have given up is forgotten: sent
+    /// again much later, it would give nodes an earlier end than they have by then.
+    pub fn is_awaited(&self, sequence: u64) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(flight) = inner.in_flight.get(&sequence) else { return false };
+        if flight.answers.iter().any(|answer| !answer.is_closed()) {
+            return true;
+        }
+        if let Some(flight) = inner.in_flight.remove(&sequence) {
+            inner.settle(flight.answers.len(), flight.size());
+        }
+        drop(inner);
+        self.wake.notify_one();
+        false
+    }
+
+    /// The first sequence that is still of interest.
+    pub fn oldest(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.in_flight.keys().next().copied().unwrap_or(inner.next_sequence)
+    }
+
+    pub fn is_ours(&self, id: &BatchId) -> bool {
+        id.origin == self.origin && id.incarnation == self.incarnation
+    }
+
+    /// Answers the callers of a batch that was applied.
+    pub fn resolve(&self, sequence: u64, outcomes: Vec<Outcome>) {
+        let mut inner = self.inner.lock();
+        let Some(flight) = inner.in_flight.remove(&sequence) else { return };
+        inner.settle(flight.answers.len(), flight.size());
+        drop(inner);
+        self.wake.notify_one();
+        for (answer, outcome) in flight.answers.into_iter().zip(outcomes) {
+            // A caller that gave up waits no more.
+            answer.send(Ok(outcome)).ok();
+        }
+    }
+
+    /// An entry of `leader` was applied: batches given to leaders before it, and not applied by
+    /// now, never will be. Their commands go back to the front of the queue, in order.
+    pub fn leader_began(&self, leader: &LeaderId) {
+        let mut inner = self.inner.lock();
+        let dead = inner.in_flight.iter().filter(|(_, flight)| flight.leader < *leader);
+        let dead = dead.map(|(sequence, _)| *sequence).collect::<Vec<_>>();
+        if dead.is_empty() {
+            return;
+        }
+        tracing::info!(batches = dead.len(), "proposing again what the last leader did not commit");
+        for sequence in dead.into_iter().rev() {
+            let Some(flight) = inner.in_flight.remove(&sequence) else { continue };
+            let commands = flight.batch.commands().collect::<Vec<_>>();
+            for (command, answer) in commands.into_iter().zip(flight.answers).rev() {
+                inner.queue.push_front(Waiter { command, answer });
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// The state was replaced by a leader's: what was on its way may be in it, or not.
+    pub fn lose_in_flight(&self) {
+        let mut inner = self.inner.lock();
+        for flight in std::mem::take(&mut inner.in_flight).into_values() {
+            inner.settle(flight.answers.len(), flight.size());
+            for answer in flight.answers {
+                answer.send(Err(Unavailable::LeaderFailed)).ok();
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Fails a batch that was sent to no leader.
+    pub fn cancel(&self, sequence: u64) {
+        let mut inner = self.inner.lock();
+        let Some(flight) = inner.in_flight.remove(&sequence) else { return };
+        inner.settle(flight.answers.len(), flight.size());
+        drop(inner);
+        self.wake.notify_one();
+        for answer in flight.answers {
+            answer.send(Err(Unavailable::Cancelled)).ok();
+        }
+    }
+
+    /// Everything that waits is answered, and nothing is taken any more.
+    pub fn stop(&self) {
+        let mut inner = self.inner.lock();
+        inner.stopped = true;
+        let queued = std::mem::take(&mut inner.queue).into_iter().map(|waiter| waiter.answer);
+        let flying = std::mem::take(&mut inner.in_flight);
+        drop(inner);
+        for answer in queued.chain(flying.into_values().flat_map(|flight| flight.answers)) {
+            answer.send(Err(Unavailable::Stopped)).ok();
+        }
+    }
+}
+
+impl InFlight {
+    fn size(&self) -> usize {
+        self.batch.commands().map(|command| command.len()).sum()
+    }
+}
+
+impl Inner {
+    fn is_full(&self, count: usize, bytes: usize) -> bool {
+        let too_long = self.waiting_bytes + bytes > WAITING_BYTES && self.waiting > 0;
+        self.waiting + count > WAITING_PROPOSALS || too_long
+    }
+
+    fn settle(&mut self, count: usize, bytes: usize) {
+        self.waiting -= count;
+        self.waiting_bytes -= bytes;
+    }
+
+    fn drop_abandoned(&mut self) {
+        let (mut count, mut bytes) = (0, 0);
+        self.queue.retain(|waiter| {
+            let abandoned = waiter.answer.is_closed();
+            if abandoned {
+                count += 1;
+                bytes += waiter.command.len();
+            }
+            !abandoned
+        });
+        self.settle(count, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leader(term: u64) -> LeaderId {
+        LeaderId { term, node_id: 1 }
+    }
+
+    fn command(number: u8) -> Vec<Bytes> {
+        vec![Bytes::from(vec![number])]
+    }
+
+    fn commands(batch: &Batch) -> Vec<u8> {
+        batch.commands().map(|command| command[0]).collect()
+    }
+
+    #[test]
+    fn what_waits_goes_together_and_in_order() {
+        let proposals = Proposals::new(1, 2);
+        let _answers = (0..3).map(|number| proposals.push(command(number))).collect::<Vec<_>>();
+        let batch = proposals.take_batch(leader(1)).unwrap();
+        assert_eq!(commands(&batch), [0, 1, 2]);
+        assert!(proposals.take_batch(leader(1)).is_none());
+    }
+
+    #[test]
+    fn only_a_later_leader_frees_a_batch_and_order_is_kept() {
+        let proposals = Proposals::new(1, 2);
+        let mut answers = Vec::new();
+        for number in 0..2 {
+            answers.push(proposals.push(command(number)).unwrap());
+            proposals.take_batch(leader(1)).unwrap();
+        }
+        answers.push(proposals.push(command(2)).unwrap());
+        proposals.leader_began(&leader(1));
+        assert!(proposals.is_awaited(0) && proposals.is_awaited(1));
+        proposals.leader_began(&leader(2));
+        assert!(!proposals.is_awaited(0));
+        assert_eq!(commands(&proposals.take_batch(leader(2)).unwrap()), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_batch_that_nobody_waits_for_is_not_sent_again() {
+        let proposals = Proposals::new(1, 2);
+        let answers = proposals.push([command(0), command(1)].concat()).unwrap();
+        let sequence = proposals.take_batch(leader(1)).unwrap().id().sequence;
+        let [first, second] = <[_; 2]>::try_from(answers).unwrap();
+        drop(first);
+        assert!(proposals.is_awaited(sequence));
+        drop(second);
+        assert!(!proposals.is_awaited(sequence));
+        assert_eq!((proposals.waiting(), proposals.oldest()), (0, sequence + 1));
+        // Its commands are in no other batch.
+        proposals.leader_began(&leader(2));
+        assert!(proposals.take_batch(leader(2)).is_none());
+    }
+
+    #[test]
+    fn an_applied_batch_is_never_proposed_again() {
+        let proposals = Proposals::new(1, 2);
+        let mut answer = proposals.push(command(0)).unwrap().remove(0);
+        let batch = proposals.take_batch(leader(1)).unwrap();
+        let outcome =
+            etcd_store::Store::new().apply(&etcd_store::Command::Sync { now: etcd_api::Timestamp::from_unix_nanos(0) });
+        proposals.resolve(batch.id().sequence, vec![outcome.clone()]);
+        proposals.leader_began(&leader(2));
+        assert!(proposals.take_batch(leader(2)).is_none());
+        assert_eq!(answer.try_recv().unwrap(), Ok(outcome));
+    }
+
+    #[test]
+    fn abandoned_commands_make_room_and_the_rest_is_refused() {
+        let proposals = Proposals::new(1, 2);
+        let kept = proposals.push(command(7)).unwrap();
+        let abandoned = proposals.push(vec![Bytes::from_static(b"x"); WAITING_PROPOSALS - 1]);
+        assert_eq!(proposals.push(command(1)).err(), Some(Unavailable::TooManyRequests));
+        drop(abandoned);
+        let last = proposals.push(command(1)).unwrap();
+        assert_eq!(commands(&proposals.take_batch(leader(1)).unwrap()), [7, 1]);
+        drop((kept, last));
+    }
+}

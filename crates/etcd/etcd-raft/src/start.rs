@@ -1,0 +1,366 @@
+//! How a member comes to life: from an empty directory or from what it left there. It must never
+//! start on data of another member, of an unknown format, or of a member that was removed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use etcd_store::Command;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::{Config, RaftMetrics, SnapshotPolicy};
+use parking_lot::Mutex;
+use raft_log::disk::Disk;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::accepted::Accepted;
+use crate::alone;
+use crate::applied::Applied;
+use crate::checkpoint::{self, CheckpointError};
+use crate::cluster_time::ClusterTime;
+use crate::config::{MemberConfig, Start};
+use crate::flush_thread::FlushThread;
+use crate::hands::{Background, Hands, RealHands};
+use crate::host::MemberHost;
+use crate::identity::{self, IdentityError, PeerDisks};
+use crate::leadership::{self, Leadership};
+use crate::log_store::{LogStore, OpenLogError};
+use crate::member::{Inner, Member};
+use crate::peer::link::Pace;
+use crate::peer::network::Network;
+use crate::peers::{Known, Peers};
+use crate::proposals::Proposals;
+use crate::proposer::Proposer;
+use crate::raft_network::Networking;
+use crate::raft_types::{
+    Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
+};
+use crate::read_barrier::{ReadBarrier, Waiting};
+use crate::room::Room;
+use crate::shown;
+use crate::state_machine::{Raft, StateMachine};
+use crate::time_record::{self, TimeRecord};
+use crate::upkeep::{Upkeep, encode};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the data directory")]
+    Identity(#[from] IdentityError),
+    #[error("the member's log")]
+    Log(#[from] OpenLogError),
+    #[error("the member's state")]
+    Checkpoint(#[from] CheckpointError),
+    /// Entries are purged only behind a checkpoint on disk: the state was lost, and the log alone does not have it.
+    #[error(
+        "the state is missing: the log begins after entry {purged}, and the state is that after entry {applied}"
+    )]
+    StateMissing { purged: u64, applied: u64 },
+    #[error("the data directory")]
+    Io(#[from] io::Error),
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
+    #[error("a new cluster needs this member among its first ones")]
+    NotInitial,
+    #[error("there is no data to make a new cluster from")]
+    NothingToForce,
+    #[error("timing: {0}")]
+    Timing(#[from] openraft::ConfigError),
+    #[error("raft: {0}")]
+    Raft(String),
+}
+
+impl Member {
+    pub async fn start(config: MemberConfig, network: Arc<dyn Network>) -> Result<Member, StartError> {
+        Self::start_with(config, network, Arc::new(RealHands)).await
+    }
+
+    /// Starts with another's disks and threads.
+    pub async fn start_with<H: Hands>(
+        config: MemberConfig,
+        network: Arc<dyn Network>,
+        hands: Arc<H>,
+    ) -> Result<Member, StartError> {
+        let started = Instant::now();
+        let config = Arc::new(config);
+        let identity = identity::take(&config.data_dir, config.cluster_id, config.member_id)?;
+        let disks = PeerDisks::open(&config.data_dir)?;
+        let (log, flush_thread) = LogStore::open(
+            &hands,
+            &config.log_dir(),
+            config.log_segment_bytes,
+            Arc::clone(&config.disk_times),
+        )?;
+        let hands: Arc<dyn Background> = hands;
+        let checkpoint = checkpoint::open(&config.data_dir.join("state"))?;
+        let proposals = Proposals::new(config.member_id, rand::random());
+        let (shown, before) = shown::open(&config.data_dir)?;
+        let applied = Arc::new(Applied::new(proposals, shown));
+        applied.restore(&checkpoint)?;
+        check_state(&log, applied.meta().last_log_id)?;
+        log.follow_checkpoint(applied.meta().last_log_id).await?;
+        // It was applied, so it is committed: openraft applies it again before it has a leader.
+        log.know_committed(before)?;
+        if applied.is_gone(config.member_id) {
+            return Err(StartError::Removed);
+        }
+        let alone = alone::wanted(&config.data_dir, config.force_new_cluster);
+        if alone.is_some() {
+            force_alone(&config, &log, &applied).await?;
+        }
+        let room = log.room();
+        let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
+        let pace =
+            Pace { ping: config.heartbeat * 2, silence: config.election_timeout.max(config.heartbeat * 10) };
+        let times = Arc::clone(&config.peer_times);
+        let (time_record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
+        let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));
+        let (Start::New(listed) | Start::Join(listed)) = &config.start;
+        let listed = listed.iter().map(|member| member.id).collect();
+        let known = Known { identity, listed, disks };
+        let peers = Peers::new(known, network, pace, Arc::clone(&applied), times, time);
+        let times = Arc::clone(&config.disk_times);
+        let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&hands));
+        let networking = Networking { peers: Arc::clone(&peers), hands: Arc::clone(&hands) };
+        let raft_config = Arc::new(raft_config(&config)?);
+        let raft = Raft::new(config.member_id, raft_config, networking, log, state_machine.clone()).await;
+        let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
+        if pristine {
+            initialize(&raft, &config).await?;
+        }
+        elect_alone(&raft, config.member_id).await?;
+        let resumed = before.is_some() && applied.meta().last_log_id >= before;
+        let parts =
+            Parts { config, raft, applied, peers, state_machine, room, started, resumed, hands, time_record };
+        let member = parts.assemble(flush_thread);
+        if alone.is_some() {
+            forget_others(&member).await;
+        }
+        Ok(member)
+    }
+}
+
+fn check_state<D: Disk>(log: &LogStore<D>, applied: Option<LogId>) -> Result<(), StartError> {
+    let applied = applied.map_or(0, |applied| applied.index);
+    match log.last_purged()? {
+        Some(purged) if purged.index > applied => {
+            Err(StartError::StateMissing { purged: purged.index, applied })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    let election = millis(config.election_timeout);
+    Config {
+        cluster_name: format!("{:x}", config.cluster_id),
+        heartbeat_interval: millis(config.heartbeat),
+        // A follower waits for the leader's lease (the greater one) and then for a random time
+        // between the two: together no more than what is called the election timeout.
+        election_timeout_min: election * 3 / 10,
+        election_timeout_max: election / 2,
+        install_snapshot_timeout: millis(crate::limits::SNAPSHOT_CALL_TIME),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_count),
+        max_in_snapshot_log_to_keep: config.kept_entries,
+        replication_lag_threshold: config.kept_entries,
+        enable_pre_vote: Some(true),
+        // A leader that restarted has forgotten which batches it was given: see `host.rs`.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+    .validate()
+}
+
+/// The first of a new cluster's members begins it; the others wait to hear of it, and begin it
+/// themselves when they do not. All at once would stand against each other.
+async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError> {
+    let Start::New(initial) = &config.start else { return Ok(()) };
+    if !initial.iter().any(|member| member.id == config.member_id) {
+        return Err(StartError::NotInitial);
+    }
+    let node = |urls: &Vec<String>| PeerNode { peer_urls: urls.clone() };
+    let nodes = initial.iter().map(|member| (member.id, node(&member.peer_urls)));
+    let nodes = nodes.collect::<BTreeMap<_, _>>();
+    let place = nodes.keys().position(|id| *id == config.member_id).unwrap_or_default();
+    let raft = raft.clone();
+    let patience = config.election_timeout * place as u32;
+    let begin = async move {
+        let heard = |metrics: &RaftMetrics<Types>| metrics.current_leader.is_some();
+        if place > 0 && raft.wait(Some(patience)).metrics(heard, "a leader").await.is_ok() {
+            return Ok(());
+        }
+        match raft.initialize(nodes).await {
+            // The cluster began meanwhile.
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) | Ok(()) => Ok(()),
+            Err(error) => Err(StartError::Raft(error.to_string())),
+        }
+    };
+    if place == 0 {
+        return begin.await;
+    }
+    tokio::spawn(async move {
+        if let Err(error) = begin.await {
+            tracing::error!(%error, "the new cluster is not begun by this member");
+        }
+    });
+    Ok(())
+}
+
+/// Nobody else can be elected: there is nothing to wait for.
+async fn elect_alone(raft: &Raft, member_id: u64) -> Result<(), StartError> {
+    let alone = raft
+        .with_raft_state(move |state| {
+            let effective = state.membership_state.effective();
+            effective.voter_ids().eq([member_id])
+        })
+        .await
+        .map_err(|error| StartError::Raft(error.to_string()))?;
+    if alone {
+        let elected = raft.trigger().elect(false).await;
+        elected.map_err(|error| StartError::Raft(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Appends a configuration of this member alone, as a leader of a new term would: all that the log
+/// holds counts as committed then.
+async fn force_alone<D: Disk>(
+    config: &MemberConfig,
+    log: &LogStore<D>,
+    applied: &Applied,
+) -> Result<(), StartError> {
+    let last = log.last_log_id()?.max(applied.meta().last_log_id);
+    let (Some(last), Some(vote)) = (last, log.vote()) else {
+        return Err(StartError::NothingToForce);
+    };
+    let term = vote.leader_id.term.max(last.leader_id.term) + 1;
+    let leader_id = LeaderId { term, node_id: config.member_id };
+    let voters = vec![[config.member_id].into()];
+    let node = PeerNode { peer_urls: config.peer_urls.clone() };
+    let nodes = BTreeMap::from([(config.member_id, node)]);
+    let membership = Membership::new(voters, nodes);
+    let membership = membership.map_err(|error| StartError::Raft(error.to_string()))?;
+    let entry = Entry {
+        log_id: LogId { leader_id, index: last.index + 1 },
+        payload: Payload::Membership(membership.clone()),
+    };
+    log.overwrite(Vote { leader_id, committed: false }, &entry).await?;
+    applied.with_inner(|inner| {
+        inner.membership = StoredMembership::new(inner.last_applied, membership);
+    });
+    tracing::warn!("this member is a new cluster of its own now");
+    Ok(())
+}
+
+/// The members that the state still records are gone for good.
+async fn forget_others(member: &Member) {
+    let own = member.inner.config.member_id;
+    let others = || {
+        member.read(|store| {
+            let members = store.membership().members().map(|member| member.id);
+            members.filter(|id| *id != own).collect::<Vec<_>>()
+        })
+    };
+    if let Err(error) = member.barrier().await {
+        tracing::error!(%error, "the former members are still recorded");
+        return;
+    }
+    let commands = others().into_iter().map(|id| encode(&Command::RemoveMember { id }));
+    match member.inner.applied.proposals.push(commands.collect()) {
+        Ok(answers) => {
+            for answer in answers {
+                // The results are in the state.
+                answer.await.ok();
+            }
+        }
+        Err(error) => return tracing::error!(%error, "the former members are still recorded"),
+    }
+    if let Err((path, error)) = alone::done(&member.inner.config.data_dir) {
+        tracing::error!(path = %path.display(), %error, "the next start will forget the members again");
+    }
+}
+
+struct Parts {
+    config: Arc<MemberConfig>,
+    raft: Raft,
+    applied: Arc<Applied>,
+    peers: Arc<Peers>,
+    state_machine: StateMachine,
+    room: Room,
+    started: Instant,
+    resumed: bool,
+    hands: Arc<dyn Background>,
+    time_record: TimeRecord,
+}
+
+impl Parts {
+    fn assemble(self, flush_thread: FlushThread) -> Member {
+        let Self { config, raft, applied, peers, state_machine, room, started, resumed, hands, time_record } =
+            self;
+        let (sender, leadership) = watch::channel(Leadership::none());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
+        let connection_lost = Arc::new(Mutex::new(None));
+        let proposer = Proposer {
+            raft: raft.clone(),
+            applied: Arc::clone(&applied),
+            peers: Arc::clone(&peers),
+            leadership: leadership.clone(),
+            connection_lost: Arc::clone(&connection_lost),
+        };
+        tasks.spawn(proposer.run());
+        let reads = Arc::new(Waiting::default());
+        let barrier = ReadBarrier {
+            waiting: Arc::clone(&reads),
+            raft: raft.clone(),
+            applied: Arc::clone(&applied),
+            peers: Arc::clone(&peers),
+            leadership: leadership.clone(),
+        };
+        tasks.spawn(barrier.run());
+        let upkeep = Arc::new(Upkeep {
+            config: Arc::clone(&config),
+            raft: raft.clone(),
+            applied: Arc::clone(&applied),
+            peers: Arc::clone(&peers),
+            leadership: leadership.clone(),
+            state_machine: state_machine.clone(),
+            room: room.clone(),
+        });
+        tasks.spawn(Arc::clone(&upkeep).expire(time_record));
+        tasks.spawn(upkeep.run());
+        let append_received = Arc::new(AtomicU64::new(0));
+        let host = Arc::new(MemberHost {
+            raft: raft.clone(),
+            peers: Arc::clone(&peers),
+            applied: Arc::clone(&applied),
+            accepted: Arc::new(Mutex::new(Accepted::default())),
+            leadership: leadership.clone(),
+            checkpoint: state_machine,
+            append_received: Arc::clone(&append_received),
+            room: room.clone(),
+            hands: Arc::clone(&hands),
+        });
+        let inner = Inner {
+            config,
+            raft,
+            applied,
+            peers,
+            host,
+            leadership,
+            reads,
+            connection_lost,
+            append_received,
+            room,
+            failed: AtomicU64::new(0),
+            started,
+            resumed,
+            tasks: Mutex::new(tasks),
+            flush_thread: Mutex::new(Some(flush_thread)),
+            hands,
+        };
+        Member { inner: Arc::new(inner) }
+    }
+}

@@ -1,0 +1,258 @@
+//! What openraft calls to apply the log, and to make, send and install snapshots. It must never
+//! hold up applying for a checkpoint: changes are taken, and written elsewhere.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
+
+use crate::applied::Applied;
+use crate::checkpoint::{Checkpoint, CheckpointError, View};
+use crate::disk_times::DiskTimes;
+use crate::hands::{Background, blocking};
+use crate::limits::{APPLIED_TOGETHER, FULL_DISK_PAUSE};
+use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
+use crate::transfer::{self, Replacement};
+
+/// A snapshot to send, or one that was received whole.
+pub enum SnapshotData {
+    View(View),
+    Received(Replacement),
+}
+
+pub type Raft = openraft::Raft<Types, StateMachine>;
+pub type MemberSnapshot = openraft::alias::SnapshotOf<Types, SnapshotData>;
+
+#[derive(Clone)]
+pub struct StateMachine {
+    applied: Arc<Applied>,
+    checkpoint: Arc<Mutex<Checkpoint>>,
+    /// Bytes of log applied since the last checkpoint.
+    log_bytes: Arc<AtomicU64>,
+    times: Arc<dyn DiskTimes>,
+    hands: Arc<dyn Background>,
+}
+
+impl StateMachine {
+    pub fn new(
+        applied: Arc<Applied>,
+        checkpoint: Checkpoint,
+        times: Arc<dyn DiskTimes>,
+        hands: Arc<dyn Background>,
+    ) -> Self {
+        let checkpoint = Arc::new(Mutex::new(checkpoint));
+        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times, hands }
+    }
+
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint.lock().clone()
+    }
+
+    /// Bytes that the checkpoint takes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.checkpoint.lock().disk_bytes()
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    fn apply_one(&self, entry: Entry) -> io::Result<()> {
+        match entry.payload {
+            EntryPayload::Normal(batch) => {
+                let bytes = batch.bytes().len() as u64;
+                self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.applied.apply_batch(entry.log_id, &batch).map_err(io::Error::other)?;
+            }
+            EntryPayload::Blank => self.applied.apply_other(entry.log_id, None),
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(entry.log_id), membership);
+                self.applied.apply_other(entry.log_id, Some(stored));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let meta = self.applied.meta();
+        Ok((meta.last_log_id, meta.last_membership))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut last = None;
+        // What is there at once is noted at once: openraft gives committed entries only.
+        let mut entries = entries.ready_chunks(APPLIED_TOGETHER);
+        while let Some(together) = entries.next().await {
+            if let Some((end, _)) = together.iter().rev().find_map(|entry| entry.as_ref().ok()) {
+                self.applied.will_show(&end.log_id);
+            }
+            for entry in together {
+                let (entry, responder) = entry?;
+                last = Some(entry.log_id);
+                self.apply_one(entry)?;
+                if let Some(responder) = responder {
+                    responder.send(());
+                }
+            }
+        }
+        self.applied.publish(last);
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        self.log_bytes.store(0, Ordering::Relaxed);
+        let checkpoint = self.checkpoint.lock().clone();
+        let (changes, meta) = self.applied.with_inner(|inner| {
+            let meta =
+                SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() };
+            (inner.store.take_changes(), meta)
+        });
+        let (times, hands) = (Arc::clone(&self.times), Arc::clone(&self.hands));
+        Builder { work: Some((changes, meta)), checkpoint, times, hands }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        // At start openraft offers the checkpoint that the state was restored from.
+        let SnapshotData::Received(replacement) = snapshot else { return Ok(()) };
+        let applied = Arc::clone(&self.applied);
+        let installed = blocking(&*self.hands, move || {
+            let installed = replacement.finish()?;
+            applied.restore(&installed)?;
+            Ok::<_, CheckpointError>(installed)
+        })
+        .await??;
+        self.applied.proposals.lose_in_flight();
+        let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
+        // The new state is in use. A backup may have the old one open; the next start removes it.
+        if let Err(error) = blocking(&*self.hands, move || transfer::remove(&old)).await? {
+            tracing::warn!(%error, "the state that was replaced stays on the disk");
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<MemberSnapshot>, io::Error> {
+        let view = self.checkpoint.lock().view()?;
+        let meta = view.meta()?;
+        Ok(meta.map(|meta| Snapshot { meta, snapshot: SnapshotData::View(view) }))
+    }
+}
+
+/// Writes one checkpoint.
+pub struct Builder {
+    work: Option<(etcd_store::Changes, SnapshotMeta)>,
+    checkpoint: Checkpoint,
+    times: Arc<dyn DiskTimes>,
+    hands: Arc<dyn Background>,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<MemberSnapshot, io::Error> {
+        let Some((changes, meta)) = self.work.take() else {
+            return Err(io::Error::other("a checkpoint is written once"));
+        };
+        let (mut told, mut tried_again) = (false, false);
+        loop {
+            // The store hands changes out once: they are kept until they are written.
+            let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
+            let (changes, meta) = (changes.clone(), meta.clone());
+            let written = blocking(&*self.hands, move || {
+                let began = Instant::now();
+                let committed = checkpoint.commit(changes, &meta);
+                if committed.is_ok() {
+                    times.checkpoint_committed(began.elapsed());
+                }
+                committed.and_then(|()| Ok((checkpoint.view()?, meta)))
+            });
+            match written.await? {
+                Ok((view, meta)) => return Ok(Snapshot { meta, snapshot: SnapshotData::View(view) }),
+                // An error would end the member. The log has everything: it can wait.
+                Err(error) if error.is_full() => {
+                    if !told {
+                        tracing::error!(%error, "the disk is full: the checkpoint waits for room");
+                        told = true;
+                    }
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                // There may be room again by the time that is asked: one more try tells a disk that fails.
+                Err(error) if error.may_be_cut_short() && !tried_again => tried_again = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use futures_util::stream;
+
+    use super::*;
+    use crate::hands::RealHands;
+    use crate::proposals::Proposals;
+    use crate::raft_types::LeaderId;
+    use crate::{checkpoint, shown};
+
+    fn blank(index: u64) -> Entry {
+        let log_id = LogId { leader_id: LeaderId { term: 2, node_id: 7 }, index };
+        Entry { log_id, payload: EntryPayload::Blank }
+    }
+
+    fn machine(folder: &Path) -> (StateMachine, Arc<Applied>) {
+        let (shown, _) = shown::open(folder).unwrap();
+        let applied = Arc::new(Applied::new(Proposals::new(1, 2), shown));
+        let checkpoint = checkpoint::open(&folder.join("state")).unwrap();
+        let (times, hands) = (Arc::new(()), Arc::new(RealHands));
+        (StateMachine::new(Arc::clone(&applied), checkpoint, times, hands), applied)
+    }
+
+    /// The new state is in use by then: an error would end the member for what only takes room.
+    #[tokio::test]
+    async fn a_replaced_state_that_cannot_be_removed_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut machine, applied) = machine(folder.path());
+        let old = machine.checkpoint.lock().clone();
+        let replacement = Replacement::begin(&old).unwrap();
+        let meta = SnapshotMeta { last_log_id: Some(blank(3).log_id), ..SnapshotMeta::default() };
+        replacement.complete(&meta).unwrap();
+        // No folder: as root, permissions would not be in the way. The name stays, or the new state would have it.
+        std::fs::remove_dir_all(&old.folder).unwrap();
+        std::fs::write(&old.folder, b"").unwrap();
+        assert!(transfer::remove(&old).is_err());
+        machine.install_snapshot(&meta, SnapshotData::Received(replacement)).await.unwrap();
+        assert_eq!(applied.meta().last_log_id, meta.last_log_id);
+        assert_ne!(machine.checkpoint.lock().folder, old.folder);
+    }
+
+    #[tokio::test]
+    async fn what_is_applied_together_is_noted_once_and_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut machine, applied) = machine(folder.path());
+        applied.begin_to_show();
+        let cut = Err(io::Error::other("the log ends here"));
+        let entries = (1..=10).map(|index| Ok((blank(index), None))).chain([cut]);
+        assert!(machine.apply(stream::iter(entries)).await.is_err());
+        assert_eq!(applied.notes(), 1);
+        assert_eq!(applied.meta().last_log_id, Some(blank(10).log_id));
+        assert_eq!(shown::open(folder.path()).unwrap().1, Some(blank(10).log_id));
+    }
+}

@@ -1,0 +1,225 @@
+//! One member's machine: its disks, its clock, and the runtime that dies with it. The log lies on a
+//! simulated disk. The checkpoint lies in a real folder: LMDB is no part of what is simulated, its
+//! commits are whole or not there, and each is done within one instant of virtual time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fastrand::Rng;
+use etcd_raft::simulated::SimulatedHands;
+use etcd_raft::{Clock, Member, MemberConfig, StartError, StopReason};
+use raft_log::simulated::{Fate, SimulatedDisk};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use super::network::{Place, Wires};
+use super::pace::Pace;
+use super::trace::Trace;
+
+const TICK: Duration = Duration::from_millis(1);
+/// When all simulations begin: seconds since 1970.
+const EPOCH: u64 = 1_700_000_000;
+
+/// The machine's clock on the wall, which may be set.
+pub struct WallClock {
+    trace: Arc<Trace>,
+    pub ahead_seconds: AtomicI64,
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> SystemTime {
+        let ahead = self.ahead_seconds.load(Ordering::Relaxed);
+        let seconds = EPOCH.saturating_add_signed(ahead);
+        UNIX_EPOCH + Duration::from_secs(seconds) + self.even()
+    }
+
+    fn even(&self) -> Duration {
+        Duration::from_millis(self.trace.moments.millis())
+    }
+}
+
+enum State {
+    Off,
+    Starting(Runtime, JoinHandle<Result<Member, StartError>>),
+    On(Runtime, Member),
+}
+
+pub struct Machine {
+    pub id: u64,
+    pub config: MemberConfig,
+    pub clock: Arc<WallClock>,
+    pub pace: Arc<Pace>,
+    pub disk: SimulatedDisk,
+    /// Nobody gave it time since.
+    paused: Option<u64>,
+    /// Its disk was made to fail: it may stop for that.
+    pub may_fail: bool,
+    /// It was asked to stop.
+    stopping: Option<JoinHandle<()>>,
+    state: State,
+    wires: Arc<Wires>,
+    trace: Arc<Trace>,
+}
+
+impl Machine {
+    pub fn new(mut config: MemberConfig, random: Rng, wires: &Arc<Wires>, trace: &Arc<Trace>) -> Self {
+        let clock = WallClock { trace: Arc::clone(trace), ahead_seconds: AtomicI64::new(0) };
+        let clock = Arc::new(clock);
+        config.clock = Arc::<WallClock>::clone(&clock);
+        Self {
+            id: config.member_id,
+            config,
+            clock,
+            pace: Pace::new(random),
+            disk: SimulatedDisk::new(),
+            paused: None,
+            may_fail: false,
+            stopping: None,
+            state: State::Off,
+            wires: Arc::clone(wires),
+            trace: Arc::clone(trace),
+        }
+    }
+
+    pub fn member(&self) -> Option<&Member> {
+        match &self.state {
+            State::On(_, member) => Some(member),
+            _ => None,
+        }
+    }
+
+    pub fn is_off(&self) -> bool {
+        matches!(self.state, State::Off)
+    }
+
+    pub fn start(&mut self) {
+        self.trace.tell(format_args!("member {} is started", self.id));
+        let runtime = paused_runtime();
+        let pace = Arc::clone(&self.pace);
+        let hands = SimulatedHands { disk: self.disk.clone(), pace: Arc::new(move || pace.draw()) };
+        let network = self.wires.network(self.id);
+        let started = Member::start_with(self.config.clone(), network, Arc::new(hands));
+        let started = runtime.spawn(started);
+        self.state = State::Starting(runtime, started);
+    }
+
+    /// One millisecond of its time. An error is what no member may do.
+    pub fn tick(&mut self) -> Result<(), String> {
+        if self.paused.is_some() {
+            return Ok(());
+        }
+        match std::mem::replace(&mut self.state, State::Off) {
+            State::Off => Ok(()),
+            State::Starting(runtime, starting) => {
+                runtime.block_on(async { tokio::time::sleep(TICK).await });
+                if starting.is_finished() {
+                    return self.started(runtime, starting);
+                }
+                self.state = State::Starting(runtime, starting);
+                Ok(())
+            }
+            State::On(runtime, member) => {
+                runtime.block_on(async { tokio::time::sleep(TICK).await });
+                let reason = member.stop_reason();
+                self.state = State::On(runtime, member);
+                match reason {
+                    None => {}
+                    Some(StopReason::Failed(_)) if self.may_fail => self.crash(Fate::Lost),
+                    Some(StopReason::Asked)
+                        if self.stopping.as_ref().is_some_and(JoinHandle::is_finished) =>
+                    {
+                        self.crash(Fate::Kept);
+                    }
+                    Some(StopReason::Asked) if self.stopping.is_some() => {}
+                    Some(reason) => return Err(format!("member {} stopped by itself: {reason}", self.id)),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn started(
+        &mut self,
+        runtime: Runtime,
+        starting: JoinHandle<Result<Member, StartError>>,
+    ) -> Result<(), String> {
+        match runtime.block_on(starting).map_err(|error| error.to_string())? {
+            Ok(member) => {
+                let place = Place { member: member.clone(), runtime: runtime.handle().clone() };
+                self.wires.attach(self.id, place);
+                self.trace.tell(format_args!("member {} is up", self.id));
+                self.state = State::On(runtime, member);
+                Ok(())
+            }
+            Err(_) if self.may_fail => {
+                drop(runtime);
+                self.crash(Fate::Lost);
+                Ok(())
+            }
+            Err(error) => {
+                let causes = service::error::chain(&error);
+                Err(format!("member {} does not start: {causes}", self.id))
+            }
+        }
+    }
+
+    /// The member is gone between two instructions. But for `Kept` the machine goes with it.
+    pub fn crash(&mut self, fate: Fate) {
+        self.trace.tell(format_args!("member {} is gone, its unflushed writes: {fate:?}", self.id));
+        self.wires.detach(self.id, fate != Fate::Kept);
+        self.paused = None;
+        self.may_fail = false;
+        self.stopping = None;
+        self.end();
+        self.disk = self.disk.crash(self.disk.steps(), fate);
+    }
+
+    /// Drops everything that runs; order matters: the runtime's tasks use the member.
+    fn end(&mut self) {
+        match std::mem::replace(&mut self.state, State::Off) {
+            State::Off => {}
+            State::Starting(runtime, starting) => {
+                drop(runtime);
+                drop(starting);
+            }
+            State::On(runtime, member) => {
+                drop(runtime);
+                drop(member);
+            }
+        }
+    }
+
+    /// Asks it to stop in order, which takes time.
+    pub fn stop(&mut self) {
+        let State::On(runtime, member) = &self.state else { return };
+        self.trace.tell(format_args!("member {} is asked to stop", self.id));
+        let member = member.clone();
+        self.stopping = Some(runtime.spawn(async move { member.stop().await }));
+    }
+
+    pub fn pause(&mut self) {
+        if !self.is_off() && self.paused.is_none() {
+            self.trace.tell(format_args!("member {} is paused", self.id));
+            self.paused = Some(self.trace.moments.millis());
+        }
+    }
+
+    /// Its clocks went on meanwhile.
+    pub fn resume(&mut self) {
+        let Some(since) = self.paused.take() else { return };
+        self.trace.tell(format_args!("member {} goes on", self.id));
+        if let State::Starting(runtime, _) | State::On(runtime, _) = &self.state {
+            let missed = Duration::from_millis(self.trace.moments.millis() - since);
+            runtime.block_on(tokio::time::advance(missed));
+        }
+    }
+}
+
+/// A runtime whose time only goes on when it has nothing else to do.
+pub fn paused_runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // A thread would bring its own order into what happens.
+    builder.on_thread_start(|| super::process::forbidden("a thread was started"));
+    builder.enable_time().start_paused(true).build().unwrap()
+}

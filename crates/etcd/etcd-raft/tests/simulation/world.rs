@@ -1,0 +1,140 @@
+//! Everything that is simulated, and the one clock that it goes by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use etcd_raft::Role;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+
+use super::machine::{Machine, WallClock, paused_runtime};
+use super::network::Wires;
+use super::process;
+use super::trace::Trace;
+
+/// Between two looks at what the members think, in milliseconds.
+const LOOK: u64 = 20;
+
+/// What clients reach.
+pub struct Surroundings {
+    pub members: u64,
+    pub wires: Arc<Wires>,
+    pub trace: Arc<Trace>,
+    pub clocks: Vec<Arc<WallClock>>,
+    over: AtomicBool,
+    failure: Mutex<Option<String>>,
+}
+
+impl Surroundings {
+    /// Clients begin nothing more.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// A promise was broken, as a client sees it. The first one stays.
+    pub fn fails(&self, how: &str) {
+        self.failure.lock().get_or_insert_with(|| how.to_owned());
+    }
+}
+
+pub struct World {
+    pub machines: Vec<Machine>,
+    pub surroundings: Arc<Surroundings>,
+    pub clients: Runtime,
+    order: Rng,
+    looked: Vec<(Role, u64, Option<u64>)>,
+}
+
+impl World {
+    pub fn new(machines: Vec<Machine>, wires: Arc<Wires>, trace: Arc<Trace>, order: Rng) -> Self {
+        let surroundings = Surroundings {
+            members: machines.len() as u64,
+            wires,
+            trace,
+            clocks: machines.iter().map(|machine| Arc::clone(&machine.clock)).collect(),
+            over: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        };
+        Self {
+            looked: vec![(Role::Stopped, 0, None); machines.len()],
+            machines,
+            surroundings: Arc::new(surroundings),
+            clients: paused_runtime(),
+            order,
+        }
+    }
+
+    pub fn now(&self) -> u64 {
+        self.surroundings.trace.moments.millis()
+    }
+
+    /// One millisecond for all, in an order that changes.
+    pub fn tick(&mut self) -> Result<(), String> {
+        self.surroundings.trace.moments.advance();
+        self.surroundings.wires.tick();
+        self.clients.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        let mut order = (0..self.machines.len()).collect::<Vec<_>>();
+        self.order.shuffle(&mut order);
+        for number in order {
+            self.machines[number].tick()?;
+        }
+        if self.now().is_multiple_of(LOOK) {
+            self.look();
+        }
+        let failure = self.surroundings.failure.lock().take();
+        failure.or_else(process::forbidden_so_far).map_or(Ok(()), Err)
+    }
+
+    fn look(&mut self) {
+        let trace = &self.surroundings.trace;
+        for (machine, before) in self.machines.iter().zip(&mut self.looked) {
+            let Some(status) = machine.member().map(etcd_raft::Member::status) else { continue };
+            let now = (status.role, status.term, status.leader);
+            if now != *before {
+                let (role, term, leader) = now;
+                trace.tell(format_args!("member {}: {role:?} of {leader:?} in term {term}", machine.id));
+                *before = now;
+            }
+            trace.note(format_args!("member {} applied {}", machine.id, status.applied));
+        }
+    }
+
+    pub fn leader(&self) -> Option<u64> {
+        let status = self.machines.iter().filter_map(|machine| Some(machine.member()?.status()));
+        let leaders = status.filter(|status| status.role == Role::Leader);
+        leaders.max_by_key(|status| status.term).map(|status| status.member_id)
+    }
+
+    pub fn run_for(&mut self, millis: u64) -> Result<(), String> {
+        for _ in 0..millis {
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    /// Until `reached` says so, or says what is wrong at the latest.
+    pub fn run_until(
+        &mut self,
+        limit: u64,
+        what: &str,
+        mut reached: impl FnMut(&Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let end = self.now() + limit;
+        loop {
+            self.tick()?;
+            match reached(self) {
+                Ok(()) => return Ok(()),
+                Err(missing) if self.now() >= end => {
+                    return Err(format!("waited in vain for {what}: {missing}"));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

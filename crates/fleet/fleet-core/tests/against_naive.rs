@@ -1,0 +1,479 @@
+//! The scheduler against a naive model, over random histories of facts: the same tasks from scratch and after
+//! any history, no constraint ever broken, no place overlooked, and nothing moved without need.
+//! Long because each kind of fact is made, told to both and checked here.
+
+#![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
+
+mod naive;
+
+use std::collections::BTreeSet;
+
+use fleet_core::schedule::{Obstacle, Reason, Scheduler, Standing, Task};
+use fleet_core::{Cordon, JobState, Machine, MachineId, Refusal, RefusalScope, RefusedStep, Unit};
+use naive::{Naive, Step, World, conflict, step};
+use proptest::prelude::*;
+use unit_file::{Requirements, UnitFile, UnitName};
+
+const NAMES: [&str; 10] = [
+    "a.service",
+    "b.service",
+    "c@1.service",
+    "c@2.service",
+    "c@3.service",
+    "d.service",
+    "e.service",
+    "f.service",
+    "g.service",
+    "h.service",
+];
+
+/// What units ask for; the empty one is frequent.
+const WISHES: [&str; 24] = [
+    "",
+    "",
+    "",
+    "",
+    "Conflicts=%p@*",
+    "Conflicts=a* h*",
+    "Conflicts=*",
+    "X-Conflicts=c@1.service",
+    "MachineOf=b.service",
+    "MachineOf=d.service\nMachineMetadata=az=x",
+    "MachineOf=e.service\nMachineOf=a.service",
+    "MachineOf=f.service",
+    "MachineMetadata=az=x",
+    "MachineMetadata=az=y\nMachineMetadata=az=x\nMachineMetadata=disk=ssd",
+    "MachineID=machine1",
+    "MachineID=machine3-with-a-long-id",
+    "Global=true",
+    "Global=true\nMachineMetadata=az=x\nConflicts=c@*",
+    "Global=true\nConflicts=g* b*",
+    "Replaces=b* c@2.service",
+    "Replaces=[a-d]*",
+    "MemoryRequest=2G\nAllowOverlap=yes",
+    "CPURequest=0.5\nMemoryRequest=1G",
+    "Pinned=yes",
+];
+
+#[derive(Debug, Clone)]
+enum Fact {
+    Machine {
+        number: usize,
+        az: usize,
+        cordon: usize,
+        limits: usize,
+    },
+    Gone {
+        number: usize,
+    },
+    Unit {
+        name: usize,
+        wish: usize,
+        desired: usize,
+    },
+    Destroyed {
+        name: usize,
+    },
+    /// Another engine, or an operator, has written the target.
+    Target {
+        name: usize,
+        machine: Option<usize>,
+    },
+    Held {
+        name: usize,
+        machine: usize,
+        held: bool,
+    },
+    Refused {
+        name: usize,
+        machine: usize,
+        scope: Option<RefusalScope>,
+    },
+    Pass,
+}
+
+/// `None` takes a refusal back.
+const SCOPES: [Option<RefusalScope>; 4] =
+    [None, Some(RefusalScope::Machine), Some(RefusalScope::Machine), Some(RefusalScope::Unit)];
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let (name, machine) = (0..NAMES.len(), 0..5_usize);
+    prop_oneof![
+        3 => (machine.clone(), 0..3_usize, 0..6_usize, 0..5_usize)
+            .prop_map(|(number, az, cordon, limits)| Fact::Machine { number, az, cordon, limits }),
+        1 => machine.clone().prop_map(|number| Fact::Gone { number }),
+        6 => (name.clone(), 0..WISHES.len(), 0..4_usize)
+            .prop_map(|(name, wish, desired)| Fact::Unit { name, wish, desired }),
+        1 => name.clone().prop_map(|name| Fact::Destroyed { name }),
+        2 => (name.clone(), prop::option::of(machine.clone()))
+            .prop_map(|(name, machine)| Fact::Target { name, machine }),
+        2 => (name.clone(), machine.clone(), any::<bool>())
+            .prop_map(|(name, machine, held)| Fact::Held { name, machine, held }),
+        2 => (name, machine, 0..SCOPES.len())
+            .prop_map(|(name, machine, scope)| Fact::Refused { name, machine, scope: SCOPES[scope] }),
+        4 => Just(Fact::Pass),
+    ]
+}
+
+fn name(number: usize) -> UnitName {
+    UnitName::parse(NAMES[number]).unwrap()
+}
+
+fn machine_id(number: usize) -> MachineId {
+    MachineId::new(&format!("machine{number}-with-a-long-id"))
+}
+
+fn machine(number: usize, az: usize, cordon: usize, limits: usize) -> Machine {
+    let mut machine = Machine::new(machine_id(number).as_str());
+    machine.metadata.insert("az".into(), ["x", "y", "z"][az].into());
+    if number.is_multiple_of(2) {
+        machine.metadata.insert("disk".into(), "ssd".into());
+    }
+    machine.cordon = [Cordon::Open, Cordon::Cordoned, Cordon::Draining][cordon.saturating_sub(3)];
+    machine.away = cordon == 2;
+    machine.capacity.units = (limits == 1).then_some(2);
+    machine.capacity.memory = (limits == 2).then_some(2 << 30);
+    machine.capacity.cpu = (limits == 3).then_some(500);
+    machine
+}
+
+fn unit(name: &UnitName, wish: &str, desired: JobState) -> Unit {
+    let file = UnitFile::from_text(&format!("[X-Fleet]\n{wish}\n")).unwrap();
+    Unit::new(name.clone(), desired, Requirements::read(&file, name).0)
+}
+
+/// One fact, told to both.
+fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
+    match fact {
+        Fact::Machine { number, az, cordon, limits } => {
+            let machine = machine(*number, *az, *cordon, *limits);
+            world.machines.insert(machine.id.clone(), machine.clone());
+            scheduler.set_machine(machine);
+        }
+        Fact::Gone { number } => {
+            world.machines.remove(&machine_id(*number));
+            scheduler.remove_machine(&machine_id(*number));
+        }
+        Fact::Unit { name: number, wish, desired } => {
+            let desired =
+                [JobState::Inactive, JobState::Loaded, JobState::Launched, JobState::Launched][*desired];
+            let mut unit = unit(&name(*number), WISHES[*wish], desired);
+            if let Some(known) = world.units.get(&unit.name) {
+                (unit.target, unit.pin) = (known.target.clone(), known.pin.clone());
+            }
+            world.units.insert(unit.name.clone(), unit.clone());
+            scheduler.set_unit(unit);
+        }
+        Fact::Destroyed { name: number } => {
+            world.units.remove(&name(*number));
+            scheduler.remove_unit(&name(*number));
+        }
+        Fact::Target { name: number, machine } => {
+            if let Some(unit) = world.units.get_mut(&name(*number)) {
+                unit.target = machine.map(machine_id);
+                scheduler.set_unit(unit.clone());
+            }
+        }
+        Fact::Held { name: number, machine, held } => {
+            let (name, machine) = (name(*number), machine_id(*machine));
+            scheduler.set_held(&name, &machine, *held);
+            if *held {
+                world.held.insert((name, machine));
+            } else {
+                world.held.remove(&(name, machine));
+            }
+        }
+        Fact::Refused { name: number, machine, scope } => {
+            let (name, machine) = (name(*number), machine_id(*machine));
+            let refusal =
+                scope.map(|scope| Refusal { cause: "it is masked".into(), scope, step: RefusedStep::Load });
+            scheduler.set_refused(&name, &machine, refusal.as_ref());
+            world.refused.remove(&(name.clone(), machine.clone()));
+            if let Some(refusal) = refusal.filter(|refusal| refusal.scope == RefusalScope::Machine) {
+                world.refused.insert((name, machine), refusal);
+            }
+        }
+        Fact::Pass => {}
+    }
+}
+
+/// A pass of both, with what came of it told to the scheduler, as the store's watch does.
+fn pass(world: &mut World, scheduler: &mut Scheduler) -> Vec<Task> {
+    let expected = Naive::new(world).pass();
+    let from_scratch: Vec<Step> = world.scheduler().pass().iter().map(step).collect();
+    assert_eq!(from_scratch, expected, "from scratch, naive");
+    let tasks = scheduler.pass();
+    let steps: Vec<Step> = tasks.iter().map(step).collect();
+    assert_eq!(steps, expected, "after its history, naive");
+    world.carry_out(&steps);
+    for (_, name, ..) in &steps {
+        scheduler.set_unit(world.units[name].clone());
+    }
+    tasks
+}
+
+/// No constraint is broken by what is placed, and what waits fits nowhere.
+fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
+    let naive = Naive::new(world);
+    // A machine that is away keeps what it has.
+    let present = naive.place.iter().filter(|(_, place)| !world.machines[*place].away);
+    for (name, place) in present {
+        assert!(naive.fits(&world.units[name], place), "{name} is on {place}");
+        let others = naive.place.iter().filter(|(other, at)| *other != name && *at == place);
+        for (other, _) in others {
+            assert!(!conflict(&world.units[name], &world.units[other]), "{name} beside {other}");
+        }
+    }
+    let left: BTreeSet<_> = tasks.iter().map(Task::unit).collect();
+    // What is sent away leaves room, for the next pass.
+    let sent =
+        |task: &Task| matches!(task.reason(), Reason::Replaced(_) | Reason::Draining(_) | Reason::Refused(_));
+    let room = tasks.iter().any(sent);
+    for unit in world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global) {
+        let explanation = scheduler.explain(unit.name.as_str()).unwrap();
+        assert_eq!(scheduler.message(unit.name.as_str()), explanation.message());
+        if unit.target.is_none() && !left.contains(&unit.name) && !room {
+            assert_eq!(naive.choose(unit, None), None, "{} waits", unit.name);
+            assert_eq!(explanation.standing, Standing::Nowhere);
+            assert!(explanation.message().is_some());
+            assert!(explanation.candidates.iter().all(|candidate| !candidate.obstacles.is_empty()));
+        }
+        if let Some(place) = naive.place.get(&unit.name) {
+            assert_eq!(explanation.standing, Standing::On(place.clone()));
+        }
+    }
+}
+
+fn run(facts: &[Fact]) {
+    let (mut world, mut scheduler) = (World::default(), Scheduler::new());
+    for fact in facts.iter().chain([&Fact::Pass]) {
+        tell(fact, &mut world, &mut scheduler);
+        if matches!(fact, Fact::Pass) {
+            let tasks = pass(&mut world, &mut scheduler);
+            check(&world, &scheduler, &tasks);
+        }
+    }
+}
+
+/// Passes come to an end, and a machine that goes takes only its own units along.
+fn lose(facts: &[Fact], lost: usize) {
+    let (mut world, mut scheduler) = (World::default(), Scheduler::new());
+    for fact in facts {
+        tell(fact, &mut world, &mut scheduler);
+    }
+    let mut passes = 0;
+    while !pass(&mut world, &mut scheduler).is_empty() {
+        passes += 1;
+        assert!(passes < 20, "it does not come to rest");
+    }
+    let before = world.clone();
+    tell(&Fact::Gone { number: lost }, &mut world, &mut scheduler);
+    let mut moved = BTreeSet::new();
+    for task in pass(&mut world, &mut scheduler) {
+        // What the lost machine's units replace where they come to goes with them, what that replaces elsewhere, and
+        // what has to be beside it.
+        let behind = match task.reason() {
+            Reason::Unable(_, obstacle) => match &**obstacle {
+                Obstacle::Peer { peer, .. } => {
+                    before.units.get_key_value(peer.as_str()).map(|(name, _)| name)
+                }
+                _ => None,
+            },
+            Reason::Replaced(by) => Some(by),
+            _ => None,
+        };
+        let cause = behind.unwrap_or(task.unit());
+        let target = &before.units[cause].target;
+        // What was refused takes room that others leave.
+        let refused = matches!(task.reason(), Reason::Refused(_)) && !moved.is_empty();
+        let lost_its_own = target.is_none() || *target == Some(machine_id(lost)) || refused;
+        assert!(lost_its_own || moved.contains(cause), "{task}");
+        moved.insert(task.unit().clone());
+    }
+}
+
+/// Histories that once went wrong.
+#[test]
+fn found_before() {
+    run(&[
+        Fact::Machine { number: 3, az: 0, cordon: 0, limits: 2 },
+        Fact::Unit { name: 5, wish: 19, desired: 1 },
+        Fact::Unit { name: 3, wish: 16, desired: 1 },
+        Fact::Unit { name: 0, wish: 19, desired: 1 },
+        Fact::Pass,
+        Fact::Machine { number: 0, az: 0, cordon: 0, limits: 1 },
+        Fact::Machine { number: 3, az: 0, cordon: 5, limits: 0 },
+        Fact::Pass,
+    ]);
+}
+
+/// a.service leaves machine 2 for a place that e.service, which replaces it, gets in the same pass.
+#[test]
+fn a_reserved_place_is_not_left() {
+    let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
+    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    run(&[
+        unit(0, 0, 1),
+        unit(6, 20, 1),
+        machine(2),
+        Fact::Pass,
+        Fact::Refused { name: 6, machine: 2, scope: SCOPES[1] },
+        machine(3),
+        unit(1, 0, 0),
+    ]);
+}
+
+/// c@3.service is replaced by d.service, and the other machine takes it now.
+#[test]
+fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
+    let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    run(&[
+        machine(1),
+        Fact::Refused { name: 4, machine: 0, scope: SCOPES[1] },
+        machine(0),
+        unit(0, 0),
+        unit(5, 20),
+        Fact::Pass,
+        unit(4, 21),
+        Fact::Pass,
+        Fact::Refused { name: 4, machine: 0, scope: None },
+    ]);
+}
+
+/// h.service was refused where it is, on a machine that is away, and the unit that it follows gets a place elsewhere.
+#[test]
+fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
+    let machine = |number, cordon| Fact::Machine { number, az: 0, cordon, limits: 0 };
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    run(&[
+        machine(2, 0),
+        unit(9, 0),
+        Fact::Pass,
+        Fact::Refused { name: 9, machine: 2, scope: SCOPES[1] },
+        unit(9, 8),
+        machine(2, 2),
+        machine(0, 0),
+        Fact::Pass,
+        unit(1, 0),
+        Fact::Pass,
+    ]);
+}
+
+/// h.service leaves its machine and replaces a.service where it comes to: what makes room in a pass makes it for
+/// all that cannot leave earlier.
+#[test]
+fn room_is_for_machines_where_nothing_changed_too() {
+    let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };
+    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    run(&[
+        machine(1, 5, 0),
+        machine(3, 0, 2),
+        unit(0, 0, 0),
+        machine(2, 0, 0),
+        unit(0, 0, 1),
+        Fact::Pass,
+        unit(1, 0, 1),
+        unit(9, 20, 1),
+        Fact::Target { name: 9, machine: Some(1) },
+    ]);
+}
+
+/// d.service is replaced by a unit of the lost machine, and where it comes to it replaces a.service.
+#[test]
+fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
+    let facts = [
+        machine(2, 0),
+        unit(0, 0),
+        machine(1, 0),
+        unit(3, 0),
+        unit(6, 0),
+        unit(5, 20),
+        unit(1, 19),
+        machine(0, 2),
+        machine(3, 2),
+        Fact::Held { name: 5, machine: 0, held: true },
+        unit(9, 20),
+        unit(2, 12),
+    ];
+    lose(&facts, 2);
+}
+
+/// b.service is replaced by a unit of the lost machine, and d.service has to be where b.service is.
+#[test]
+fn a_lost_machine_moves_what_follows_what_is_replaced() {
+    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
+    let facts =
+        [unit(3, 8), machine(1, 1), unit(2, 21), unit(1, 0), machine(3, 0), unit(4, 20), machine(0, 2)];
+    lose(&facts, 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_tasks_after_any_history(facts in prop::collection::vec(fact(), 1..60)) {
+        run(&facts);
+    }
+
+    #[test]
+    fn only_units_of_a_lost_machine_move(facts in prop::collection::vec(fact(), 1..60), lost in 0..5_usize) {
+        lose(&facts, lost);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+
+    #[test]
+    #[ignore = "a hundred thousand histories: cargo verify --all soaks"]
+    fn soak_the_same_tasks_after_many_histories(facts in prop::collection::vec(fact(), 1..60)) {
+        run(&facts);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// A plan is what then happens, and changes nothing.
+    #[test]
+    fn a_plan_is_what_happens(
+        facts in prop::collection::vec(fact(), 1..40),
+        wishes in prop::collection::vec((0..NAMES.len(), 0..WISHES.len()), 1..4),
+    ) {
+        let (mut world, mut scheduler) = (World::default(), Scheduler::new());
+        for fact in &facts {
+            tell(fact, &mut world, &mut scheduler);
+        }
+        let units = wishes.iter().map(|(number, wish)| unit(&name(*number), WISHES[*wish], JobState::Launched));
+        let plan = scheduler.plan(units.collect());
+        for (number, wish) in &wishes {
+            tell(&Fact::Unit { name: *number, wish: *wish, desired: 2 }, &mut world, &mut scheduler);
+        }
+        let done = pass(&mut world, &mut scheduler);
+        prop_assert_eq!(&plan.tasks[..done.len()], &done[..]);
+    }
+
+    /// Rebalancing breaks nothing, and makes the most loaded machine no heavier.
+    #[test]
+    fn rebalancing(facts in prop::collection::vec(fact(), 1..60)) {
+        let (mut world, mut scheduler) = (World::default(), Scheduler::new());
+        for fact in &facts {
+            tell(fact, &mut world, &mut scheduler);
+        }
+        for _ in 0..20 {
+            pass(&mut world, &mut scheduler);
+        }
+        for relocation in scheduler.rebalance() {
+            let naive = Naive::new(&world);
+            let unit = world.units[&relocation.unit].clone();
+            prop_assert_eq!(naive.choose(&unit, Some(&relocation.from)), Some(relocation.to.clone()));
+            let load = |naive: &Naive, id: &MachineId| naive.load(id);
+            prop_assert!(load(&naive, &relocation.to) + unit.load() < load(&naive, &relocation.from));
+            world.units.get_mut(&unit.name).unwrap().target = Some(relocation.to);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The bytes of a release, into a slot and the boot partition.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use disk_slots::gpt::Partition;
+use omaha::ErrorCode;
+use payload::verity::{Parameters, Tree, VerityError};
+use payload::{
+    Apply, ApplyError, Expected, FromDisk, GrowingFile, Index, Part, ReadAt, ReadBackError, Target, apply,
+    read_back, read_back_tree, sync_and_forget,
+};
+use release::{Digest, Payload, Release};
+use update_core::method::Method;
+use update_core::status::Operation;
+
+use crate::error::{Failure, Kind, code};
+use crate::origin::Origin;
+use crate::watch::Watch;
+
+/// Attempts at a payload, each with the next place that the server names.
+const ATTEMPTS: usize = 3;
+
+/// A partition: its own device, or a part of a file that stands for the disk.
+#[derive(Debug)]
+pub struct Slot {
+    path: PathBuf,
+    file: File,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Slot {
+    /// `device` is the partition's own, used where it is there.
+    pub fn open(device: &Path, disk: &Path, partition: &Partition) -> io::Result<Self> {
+        let (path, offset) = if device.exists() { (device, 0) } else { (disk, partition.offset) };
+        let file = File::options().read(true).write(true).open(path)?;
+        Ok(Self { path: path.to_owned(), file, offset, bytes: partition.bytes })
+    }
+
+    /// A file of so many bytes, made where it is not there: what it holds already is kept.
+    pub fn file(path: &Path, bytes: u64) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.set_len(bytes)?;
+        Ok(Self { path: path.to_owned(), file, offset: 0, bytes })
+    }
+
+    /// What the disk has, past the page cache where that can be.
+    fn reader(&self) -> io::Result<impl Read> {
+        let mut from = FromDisk::open(&self.path)?;
+        io::copy(&mut from.by_ref().take(self.offset), &mut io::sink())?;
+        Ok(from)
+    }
+}
+
+impl ReadAt for Slot {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, self.offset + offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.bytes)
+    }
+}
+
+impl Target for Slot {
+    fn capacity(&self) -> io::Result<u64> {
+        Ok(self.bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.offset + offset)
+    }
+
+    /// After a write error a second attempt must not find in the page cache what the disk does not have.
+    fn sync(&self) -> io::Result<()> {
+        sync_and_forget(&self.file)
+    }
+
+    fn finish(&self, _size: u64) -> io::Result<()> {
+        self.sync()
+    }
+}
+
+/// Where a release goes to, and what it may be made of.
+pub struct Targets<'a> {
+    pub usr: &'a Slot,
+    pub verity: &'a Slot,
+    /// The boot image's temporary file.
+    pub uki: &'a Path,
+    /// What runs, for a difference to it.
+    pub old: Option<Old<'a>>,
+}
+
+/// An older version's images.
+#[derive(Clone, Copy)]
+pub struct Old<'a> {
+    pub usr: &'a Slot,
+    pub uki: &'a Path,
+}
+
+/// Fills all of it and reads it back. `look` is for a second attempt: what is there already is kept.
+pub fn fill(
+    release: &Release,
+    method: Method<'_>,
+    origin: &Origin,
+    targets: &Targets<'_>,
+    look: bool,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
+    let uki = GrowingFile::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    download(method, release, origin, targets, &uki, look, watch)?;
+    drop(uki);
+    watch.operation(Operation::Verifying);
+    let tree = read_images(release, targets, watch)?;
+    watch.operation(Operation::Finalizing);
+    tree.write(targets.verity).map_err(|error| tree_failed(&error))?;
+    compare_tree(&tree, targets)
+}
+
+/// Whether all of it is there, as it was signed: an error where it is not.
+pub fn read_all(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<(), Failure> {
+    compare_tree(&read_images(release, targets, watch)?, targets)
+}
+
+/// Reads both images back; the hash tree of `usr`, which is the signed one.
+fn read_images(release: &Release, targets: &Targets<'_>, watch: &dyn Watch) -> Result<Tree, Failure> {
+    let images = &release.images;
+    let parameters = Parameters::of(&images.verity).map_err(|error| {
+        let message = format!("release.json: {}", service::error::chain(&error));
+        Failure::text(Kind::Refused, code::MANIFEST, message)
+    })?;
+    let usr = Expected { role: "usr", size: images.usr.size, digest: images.verity.root_hash };
+    let uki = Expected { role: "uki", size: images.uki.size, digest: images.uki.sha256 };
+    let mut go_on = |_| !watch.cancelled();
+    let from = targets.usr.reader().map_err(|error| write_failed("the slot", &error))?;
+    let tree = read_back_tree(&usr, &parameters, from, &mut go_on).map_err(not_verified)?;
+    let from = FromDisk::open(targets.uki).map_err(|error| write_failed("the boot partition", &error))?;
+    read_back(&uki, from, &mut go_on).map_err(not_verified)?;
+    Ok(tree)
+}
+
+fn compare_tree(tree: &Tree, targets: &Targets<'_>) -> Result<(), Failure> {
+    let from = targets.verity.reader().map_err(|error| write_failed("the slot's hash tree", &error))?;
+    tree.compare(from).map_err(|error| tree_failed(&error))
+}
+
+fn tree_failed(error: &VerityError) -> Failure {
+    Failure::new(Kind::Machine, ErrorCode::NEW_ROOTFS_VERIFICATION, error)
+}
+
+fn download(
+    method: Method<'_>,
+    release: &Release,
+    origin: &Origin,
+    targets: &Targets<'_>,
+    uki: &GrowingFile,
+    look: bool,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
+    let index = fetch_index(origin, method.payload(), release)?;
+    let full = match method {
+        Method::Full(_) => None,
+        Method::Delta(_) => Some(fetch_index(origin, &release.full, release)?),
+    };
+    let old = targets.old.filter(|_| full.is_some());
+    let old_uki = old.and_then(|old| File::open(old.uki).ok());
+    let parts = [
+        Part { role: "usr", target: targets.usr, old: old.map(|old| old.usr as &dyn ReadAt) },
+        Part { role: "uki", target: uki, old: old_uki.as_ref().map(|old| old as &dyn ReadAt) },
+    ];
+    let cancelled = || watch.cancelled();
+    let mut blob = origin.blob(&method.payload().blob.url, &cancelled);
+    let mut full_blob = origin.blob(&release.full.blob.url, &cancelled);
+    let mut look = look;
+    for attempt in 1.. {
+        let work = Apply {
+            index: &index,
+            blob: &mut blob,
+            full: full.as_ref().map(|index| (index, &mut full_blob as &mut dyn payload::Source)),
+            parts: &parts,
+            look,
+            progress: &mut |progress| watch.progress(progress.fetched, progress.to_fetch),
+            cancelled: &cancelled,
+        };
+        match apply(work) {
+            Ok(applied) => {
+                tracing::info!(
+                    fetched = applied.fetched,
+                    kept = applied.kept,
+                    written = applied.written,
+                    replaced = applied.replaced,
+                    "all bytes are on the disk"
+                );
+                return Ok(());
+            }
+            Err(error @ (ApplyError::Transfer { .. } | ApplyError::WrongHash { .. }))
+                if attempt < ATTEMPTS =>
+            {
+                tracing::warn!(error = service::error::chain(&error), "another attempt at the payload");
+                blob.next_base();
+                full_blob.next_base();
+                look = true;
+            }
+            Err(error) => return Err(apply_failed(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn fetch_index(origin: &Origin, payload: &Payload, release: &Release) -> Result<Index, Failure> {
+    let bytes = origin.index(&payload.index.url, payload.index.size)?;
+    let digest = Digest::of(&bytes);
+    let refused = |message: String| Failure::text(Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH, message);
+    if digest != payload.index.sha256 || bytes.len() as u64 != payload.index.size {
+        return Err(refused(format!("{} is not what was signed", payload.index.url)));
+    }
+    let index = Index::parse(&bytes).map_err(|error| refused(service::error::chain(&error)))?;
+    // All of it is signed by one hand; two hands at odds would be a fault of the release.
+    let fits = [("usr", &release.images.usr), ("uki", &release.images.uki)].iter().all(|(role, image)| {
+        index.image(role).is_some_and(|found| (found.size, found.sha256) == (image.size, image.sha256))
+    });
+    if index.images.len() != 2 || !fits {
+        return Err(refused(format!("{} is about other images than release.json", payload.index.url)));
+    }
+    Ok(index)
+}
+
+fn apply_failed(error: &ApplyError) -> Failure {
+    let (kind, code) = match error {
+        ApplyError::Transfer { .. } => (Kind::Passing, ErrorCode::DOWNLOAD_TRANSFER),
+        ApplyError::WrongHash { .. } => (Kind::Refused, ErrorCode::PAYLOAD_HASH_MISMATCH),
+        ApplyError::OldDamaged { .. } => (Kind::Passing, ErrorCode::PAYLOAD_VERIFICATION),
+        ApplyError::Write { .. } => (Kind::Machine, ErrorCode::DOWNLOAD_WRITE),
+        ApplyError::Parts { .. } | ApplyError::TooSmall { .. } => (Kind::Refused, code::INSTALL_DEVICE),
+        ApplyError::Cancelled => (Kind::Cancelled, code::GENERIC),
+    };
+    Failure::new(kind, code, error)
+}
+
+fn not_verified(error: ReadBackError) -> Failure {
+    let kind = if matches!(error, ReadBackError::Cancelled) { Kind::Cancelled } else { Kind::Machine };
+    Failure::new(kind, ErrorCode::NEW_ROOTFS_VERIFICATION, &error)
+}
+
+pub fn write_failed(what: &str, error: &io::Error) -> Failure {
+    Failure::text(Kind::Machine, ErrorCode::DOWNLOAD_WRITE, format!("{what} cannot be opened: {error}"))
+}

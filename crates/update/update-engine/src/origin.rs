@@ -1,0 +1,172 @@
+//! Where a release's files come from: a server, a folder, or one file that holds them all.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use release::{
+    FileName, MAX_KEY_SET, MAX_KEY_SET_SIGNATURES, MAX_RELEASE, MAX_SIGNATURE, MAX_TIMESTAMP, files,
+};
+
+use crate::error::{Failure, Kind};
+use crate::web::{Patience, Web};
+
+/// A place that has a release.
+pub enum Origin {
+    /// Code bases, to be tried in this order.
+    Server {
+        web: Web,
+        code_bases: Vec<String>,
+    },
+    Folder(PathBuf),
+    /// An uncompressed tar file with the same files.
+    Bundle(PathBuf),
+}
+
+impl Origin {
+    /// Files below a URL.
+    #[must_use]
+    pub fn at_url(url: &str, patience: Patience) -> Self {
+        Self::Server { web: Web::new(patience, None), code_bases: vec![url.to_owned()] }
+    }
+
+    /// What a path of the machine leads to.
+    pub fn at_path(path: &Path) -> io::Result<Self> {
+        let path = path.to_owned();
+        Ok(if path.metadata()?.is_dir() { Self::Folder(path) } else { Self::Bundle(path) })
+    }
+
+    /// The most bytes that a file of the metadata has.
+    fn limit(name: &str) -> u64 {
+        let limit = match name {
+            files::RELEASE => MAX_RELEASE,
+            files::TIMESTAMP => MAX_TIMESTAMP,
+            name if files::epoch_of(name).is_some() => MAX_KEY_SET,
+            name if name.strip_suffix(".sig").and_then(files::epoch_of).is_some() => MAX_KEY_SET_SIGNATURES,
+            _ => MAX_SIGNATURE,
+        };
+        limit as u64
+    }
+
+    /// Whether a folder or bundle has this file.
+    pub fn has(&self, name: &str) -> bool {
+        self.open(name).is_ok()
+    }
+
+    /// A file of the metadata, as served.
+    pub fn metadata(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        self.small(name, Self::limit(name))
+    }
+
+    /// A payload's index, of `limit` bytes at most.
+    pub fn index(&self, name: &FileName, limit: u64) -> Result<Vec<u8>, Failure> {
+        self.small(name.as_str(), limit)
+    }
+
+    fn small(&self, name: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+        let failed =
+            |message: String| Failure::text(Kind::Passing, omaha::ErrorCode::DOWNLOAD_TRANSFER, message);
+        match self {
+            Self::Server { web, code_bases } => {
+                let mut last = failed("the server names no place of its files".to_owned());
+                for base in code_bases {
+                    match web.get(&omaha::file_url(base, name), limit) {
+                        Ok(bytes) => return Ok(bytes),
+                        Err(error) => {
+                            last = failed(service::error::chain(&error));
+                            last.http_status = error.status();
+                        }
+                    }
+                }
+                Err(last)
+            }
+            Self::Folder(path) | Self::Bundle(path) => {
+                let mut bytes = Vec::new();
+                let (file, length) = self.open(name).map_err(|error| {
+                    failed(format!("{name} of {} cannot be read: {error}", path.display()))
+                })?;
+                if length > limit {
+                    return Err(failed(format!("{name} of {} has more than {limit} bytes", path.display())));
+                }
+                let read = file.take(length).read_to_end(&mut bytes);
+                read.map_err(|error| {
+                    failed(format!("{name} of {} cannot be read: {error}", path.display()))
+                })?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// A file of a folder or bundle, at its beginning, and its length.
+    fn open(&self, name: &str) -> io::Result<(File, u64)> {
+        match self {
+            Self::Server { .. } => Err(io::ErrorKind::Unsupported.into()),
+            Self::Folder(path) => {
+                let file = File::open(path.join(name))?;
+                let length = file.metadata()?.len();
+                Ok((file, length))
+            }
+            Self::Bundle(path) => {
+                let mut archive = tar::Archive::new(File::open(path)?);
+                for entry in archive.entries_with_seek()? {
+                    let entry = entry?;
+                    let found = entry.path()?;
+                    if found.file_name().is_some_and(|file| file == name) {
+                        let (begin, length) = (entry.raw_file_position(), entry.size());
+                        let mut file = File::open(path)?;
+                        file.seek(SeekFrom::Start(begin))?;
+                        return Ok((file, length));
+                    }
+                }
+                Err(io::Error::new(io::ErrorKind::NotFound, "the file has no such member"))
+            }
+        }
+    }
+
+    /// A payload's blob. `cancelled` is asked between attempts.
+    pub fn blob<'a>(
+        &'a self,
+        name: &'a FileName,
+        cancelled: &'a (dyn Fn() -> bool + Sync),
+    ) -> BlobSource<'a> {
+        BlobSource { origin: self, name, base: 0, open: None, cancelled }
+    }
+}
+
+/// A blob, by ranges.
+pub struct BlobSource<'a> {
+    origin: &'a Origin,
+    name: &'a FileName,
+    /// The code base that answered last.
+    base: usize,
+    /// Of a folder or bundle: the file, and where the blob begins in it.
+    open: Option<(File, u64)>,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl BlobSource<'_> {
+    /// The next code base: this one's bytes were not what was signed, or none came.
+    pub fn next_base(&mut self) {
+        self.base += 1;
+    }
+}
+
+impl payload::Source for BlobSource<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
+        let Origin::Server { web, code_bases } = self.origin else {
+            let (file, begin) = match &mut self.open {
+                Some(open) => open,
+                none => {
+                    let (mut file, _) = self.origin.open(self.name.as_str())?;
+                    let begin = file.stream_position()?;
+                    none.insert((file, begin))
+                }
+            };
+            file.seek(SeekFrom::Start(*begin + range.start))?;
+            return Ok(Box::new(file.take(range.end - range.start)));
+        };
+        let base = code_bases.get(self.base % code_bases.len().max(1)).ok_or(io::ErrorKind::NotFound)?;
+        Ok(web.range(&omaha::file_url(base, self.name.as_str()), range, self.cancelled))
+    }
+}

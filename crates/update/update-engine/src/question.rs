@@ -1,0 +1,105 @@
+//! What is said to the server, and how its answer is read.
+
+use omaha::{App, Event, Os, Request, Response};
+
+use crate::error::{Failure, Kind};
+use crate::identity::Identity;
+use crate::settings::Settings;
+use crate::web::{Web, WebError};
+
+/// What the original called itself last.
+const UPDATER: &str = "update_engine-0.4.10";
+/// Most bytes of an answer.
+const ANSWER: u64 = 1 << 20;
+/// Of a body that is no answer, for the journal.
+const SHOWN: usize = 200;
+
+/// Why there is a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Scheduler,
+    OnDemand,
+}
+
+/// What is asked or told.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    pub identity: &'a Identity,
+    pub settings: &'a Settings,
+    pub aleph_version: String,
+    pub source: Source,
+    /// A ping.
+    pub ping: bool,
+    /// Whether there is an update.
+    pub check: bool,
+    pub events: Vec<Event>,
+}
+
+impl Question<'_> {
+    /// To the byte what CoreOS's own client sent.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { identity, settings, .. } = self;
+        let version = identity.version.to_string();
+        Request {
+            version: UPDATER.to_owned(),
+            updater_version: UPDATER.to_owned(),
+            install_source: match self.source {
+                Source::Scheduler => omaha::SCHEDULED,
+                Source::OnDemand => omaha::ON_DEMAND,
+            }
+            .to_owned(),
+            is_machine: true,
+            os: Os {
+                version: "Chateau".to_owned(),
+                platform: "CoreOS".to_owned(),
+                sp: format!("{version}_{}", std::env::consts::ARCH),
+                arch: None,
+            },
+            apps: vec![App {
+                app_id: identity.appid.clone(),
+                version,
+                track: settings.group.clone(),
+                boot_id: format!("{{{}}}", identity.boot_id),
+                oem: identity.oem.clone(),
+                oem_version: identity.oem_version.clone(),
+                aleph_version: self.aleph_version.clone(),
+                machine_id: identity.machine_id.clone(),
+                machine_alias: settings.machine_alias.clone(),
+                lang: "en-US".to_owned(),
+                board: identity.board.clone(),
+                hardware_class: String::new(),
+                delta_okay: true,
+                ping: self.ping,
+                update_check: self.check,
+                events: self.events.clone(),
+            }],
+        }
+        .write()
+    }
+
+    /// Asks, and reads the answer.
+    pub fn ask(&self, web: &Web, url: &str) -> Result<Response, Failure> {
+        let body = web.post(url, &self.text(), ANSWER).map_err(|error| {
+            let (kind, code) = match error {
+                WebError::Status { status: status @ (500 | 503), .. } => {
+                    (Kind::Busy, omaha::ErrorCode::http(status))
+                }
+                WebError::Status { status, .. } => (Kind::Passing, omaha::ErrorCode::http(status)),
+                _ => (Kind::Passing, omaha::ErrorCode::DOWNLOAD_TRANSFER),
+            };
+            Failure::new(kind, code, &error)
+        })?;
+        if body.iter().all(u8::is_ascii_whitespace) {
+            let message = "the server's answer is empty".to_owned();
+            return Err(Failure::text(Kind::Passing, omaha::ErrorCode::EMPTY_RESPONSE, message));
+        }
+        Response::read(&body).map_err(|error| {
+            let text = String::from_utf8_lossy(&body);
+            let begin: String = text.chars().take(SHOWN).collect();
+            let message =
+                format!("the server's answer is none: {}; it begins: {begin:?}", service::error::chain(&error));
+            Failure::text(Kind::Passing, omaha::ErrorCode::XML_PARSE, message)
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! Whom this machine believes: the image's keys, the sets of keys that it followed, and the owner's own.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use omaha::ErrorCode;
+use release::{KeySet, MetadataError, files};
+use update_core::key_sets::{Clock, MAX_STEPS, Step, follow, newer};
+use update_core::trust::{Authorities, InForce, Signers};
+
+use crate::attempt::{Updater, memory_failed, now};
+use crate::error::{Failure, Kind, code};
+use crate::origin::Origin;
+use crate::settings::Settings;
+
+/// Below each: `release/*.pub` and `channel/*.pub`; below the first also the set that the image begins with.
+const IMAGE: &str = "usr/share/keelson/keys";
+const OWN: &str = "etc/keelson/keys.d";
+
+#[derive(Debug, thiserror::Error)]
+enum PinnedError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}, the image's own, is no set of keys")]
+    Damaged { path: PathBuf, source: MetadataError },
+}
+
+impl Updater {
+    /// The set of keys that counts: the image's, or a newer one that was followed. None where the image names single
+    /// keys and there never was a set.
+    ///
+    /// # Errors
+    /// Either cannot be read: what counts is not known then.
+    pub fn key_set(&self) -> Result<Option<KeySet>, Failure> {
+        Ok(newer(pinned(&self.places.at(IMAGE))?, self.memory.key_set().map_err(memory_failed)?))
+    }
+
+    /// Follows the sets of keys that `origin` has behind the one that counts; `has` says which files are there. A
+    /// machine whose image begins with no set follows none.
+    ///
+    /// # Errors
+    /// One of them is refused, or does not come. What counted before counts on.
+    pub(crate) fn follow_keys(&self, origin: &Origin, has: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+        let Some(trusted) = self.key_set()? else { return Ok(()) };
+        let mut steps = Vec::new();
+        for epoch in (trusted.epoch..).skip(1).take(MAX_STEPS) {
+            let [set, signatures] = [files::keys(epoch), files::keys_signatures(epoch)];
+            if !has(&set) {
+                break;
+            }
+            let signatures = origin.metadata(&signatures)?;
+            let signatures = String::from_utf8_lossy(&signatures).into_owned();
+            steps.push(Step { bytes: origin.metadata(&set)?, signatures });
+        }
+        let clock = Clock { now: now(), build_time: self.identity.build_time };
+        let last = follow(&trusted, &steps, clock)
+            .map_err(|refusal| Failure::new(Kind::Refused, ErrorCode::PAYLOAD_PUBLIC_KEY, &refusal))?;
+        // The image's is kept too: an older image, booted again, does not bring the keys of then back.
+        if self.memory.key_set().map_err(memory_failed)?.is_none_or(|kept| kept.epoch < last.epoch) {
+            self.memory.set_key_set(&last).map_err(memory_failed)?;
+        }
+        if last.epoch > trusted.epoch {
+            tracing::info!(epoch = last.epoch, "key set {} counts from now on", last.epoch);
+        }
+        Ok(())
+    }
+
+    /// The image's own keys or those of the set, and the owner's where the owner says so.
+    pub(crate) fn authorities(&self, settings: &Settings) -> Result<Authorities, Failure> {
+        let mut authorities = given(self.key_set()?, &[self.places.at(IMAGE)])?;
+        if settings.allow_local_keys {
+            add_signers(&mut authorities.local, &self.places.at(OWN))?;
+        }
+        Ok(authorities)
+    }
+}
+
+/// Whom a machine would believe whose image has the keys of `folders`, and a `set` of keys if there is one.
+///
+/// # Errors
+/// Keys or a set cannot be read.
+pub fn believed(folders: &[PathBuf], mut set: Option<KeySet>) -> Result<Authorities, Failure> {
+    for folder in folders {
+        set = newer(pinned(folder)?, set);
+    }
+    given(set, folders)
+}
+
+/// Where there is a set, only its keys count.
+fn given(set: Option<KeySet>, folders: &[PathBuf]) -> Result<Authorities, Failure> {
+    let mut authorities = Authorities::default();
+    match &set {
+        Some(set) => authorities.given = Signers::of(set),
+        None => folders.iter().try_for_each(|folder| add_signers(&mut authorities.given, folder))?,
+    }
+    authorities.set = set.as_ref().map(InForce::of);
+    Ok(authorities)
+}
+
+fn pinned(folder: &Path) -> Result<Option<KeySet>, Failure> {
+    let path = folder.join(files::KEYS);
+    let found = match fs::read(&path) {
+        Ok(bytes) => match KeySet::parse(&bytes) {
+            Ok(set) => Ok(Some(set)),
+            Err(source) => Err(PinnedError::Damaged { path, source }),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(PinnedError::Read { path, source }),
+    };
+    found.map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))
+}
+
+fn add_signers(signers: &mut Signers, folder: &Path) -> Result<(), Failure> {
+    for (kind, to) in [("release", &mut signers.release), ("channel", &mut signers.channel)] {
+        for path in public_keys(&folder.join(kind)) {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let added = to.add(&path.display().to_string(), &text);
+            added.map_err(|error| Failure::new(Kind::Machine, code::STATE, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// `.pub` files of a folder, in the order of their names; none where it is not there.
+fn public_keys(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));
+    paths.sort();
+    paths
+}

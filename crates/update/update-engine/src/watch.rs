@@ -1,0 +1,66 @@
+//! Who is told how an update goes.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use omaha::{Event, EventResult, EventType};
+use update_core::status::Operation;
+
+/// Sends an event to the server, if there is one.
+pub(crate) type Notify<'a> = &'a (dyn Fn(Event) + Sync);
+
+/// What an update tells, and what it asks.
+pub trait Watch: Sync {
+    fn operation(&self, operation: Operation);
+    /// The version and the bytes to download, once they are known.
+    fn found(&self, version: &str, bytes: u64);
+    /// Bytes downloaded, and to download.
+    fn progress(&self, done: u64, total: u64);
+    /// Asked often: whether to stop at the next good moment.
+    fn cancelled(&self) -> bool;
+}
+
+/// Also reports a download's progress to the server, whose grant would otherwise time out on a slow link.
+pub(crate) struct Reporting<'a> {
+    watch: &'a dyn Watch,
+    notify: Notify<'a>,
+    every: Duration,
+    /// The last report, and the bytes downloaded by then.
+    last: Mutex<(Instant, u64)>,
+}
+
+impl<'a> Reporting<'a> {
+    pub fn new(watch: &'a dyn Watch, notify: Notify<'a>, every: Duration) -> Self {
+        Self { watch, notify, every, last: Mutex::new((Instant::now(), 0)) }
+    }
+
+    fn is_due(&self, done: u64) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.0.elapsed() >= self.every && done > last.1;
+        if is_due {
+            *last = (Instant::now(), done);
+        }
+        is_due
+    }
+}
+
+impl Watch for Reporting<'_> {
+    fn operation(&self, operation: Operation) {
+        self.watch.operation(operation);
+    }
+
+    fn found(&self, version: &str, bytes: u64) {
+        self.watch.found(version, bytes);
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        self.watch.progress(done, total);
+        if done < total && self.is_due(done) {
+            (self.notify)(Event::new(EventType::DOWNLOAD_STARTED, EventResult::SUCCESS));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.watch.cancelled()
+    }
+}
