@@ -10,6 +10,7 @@ mod job_state;
 mod limits;
 mod machine;
 pub mod registry;
+pub mod responses;
 pub mod rollout;
 pub mod schedule;
 mod unit;

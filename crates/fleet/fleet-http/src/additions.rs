@@ -53,7 +53,7 @@ fn explanation<B: Backend>(front: &Front<B>, name: &str) -> Answered {
     let name = UnitName::parse(name).map_err(|_| no_unit())?;
     let explained = front.look(|view, scheduler| {
         view.unit(&name)?;
-        fleet_answers::explanation(view, scheduler, &name)
+        fleet_core::responses::explanation(view, scheduler, &name)
     })?;
     json(&explained.ok_or_else(no_unit)?)
 }
@@ -61,14 +61,14 @@ fn explanation<B: Backend>(front: &Front<B>, name: &str) -> Answered {
 /// On copies: passes take their time, and whoever is asked holds a lock.
 async fn plan<B: Backend>(front: &Front<B>, request: PlanRequest) -> Answered {
     let (view, scheduler) = front.look(|view, scheduler| (view.clone(), scheduler.clone()))?;
-    let planned = apart(move || fleet_answers::plan(&view, &scheduler, &request.units)).await?;
+    let planned = apart(move || fleet_core::responses::plan(&view, &scheduler, &request.units)).await?;
     json(&planned.map_err(|error| refuse(400, error.to_string()))?)
 }
 
 async fn rebalance<B: Backend>(front: &Front<B>, request: RebalanceRequest) -> Answered {
     if request.dry_run {
         let scheduler = front.look(|_, scheduler| scheduler.clone())?;
-        return json(&apart(move || fleet_answers::rebalance(&scheduler)).await?);
+        return json(&apart(move || fleet_core::responses::rebalance(&scheduler)).await?);
     }
     let begun = front.backend.rebalance().await;
     json(&begun.map_err(|failure| failed(failure, unknown_path))?)

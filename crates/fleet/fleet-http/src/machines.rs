@@ -19,7 +19,7 @@ fn no_machine() -> ErrorDocument {
 
 pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
     let token = target.page(front.token_limit)?;
-    let all = front.look(|view, _| fleet_answers::machines(view))?;
+    let all = front.look(|view, _| fleet_core::responses::machines(view))?;
     let (machines, next) = page_of(&all, token);
     json(&MachinePage {
         machines: machines.to_vec(),

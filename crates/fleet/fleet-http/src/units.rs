@@ -15,7 +15,7 @@ pub fn list<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
     let page = front.look(|view, scheduler| {
         let names: Vec<&UnitName> = view.unit_names().collect();
         let (names, next) = page_of(&names, token);
-        let units = names.iter().filter_map(|name| fleet_answers::unit(view, Some(scheduler), name));
+        let units = names.iter().filter_map(|name| fleet_core::responses::unit(view, Some(scheduler), name));
         UnitPage {
             next_page_token: next.map(|token| token.encode()).unwrap_or_default(),
             units: units.collect(),
@@ -31,7 +31,7 @@ pub fn named<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
     names.sort_unstable();
     names.dedup();
     let units = front.look(|view, scheduler| {
-        names.iter().filter_map(|name| fleet_answers::unit(view, Some(scheduler), name)).collect()
+        names.iter().filter_map(|name| fleet_core::responses::unit(view, Some(scheduler), name)).collect()
     })?;
     json(&UnitPage { units, next_page_token: String::new() })
 }
@@ -39,7 +39,7 @@ pub fn named<B: Backend>(front: &Front<B>, target: &Target) -> Answered {
 pub fn get<B: Backend>(front: &Front<B>, name: &str) -> Answered {
     // What is no name is no unit's.
     let name = UnitName::parse(name).map_err(|_| no_unit())?;
-    let unit = front.look(|view, scheduler| fleet_answers::unit(view, Some(scheduler), &name))?;
+    let unit = front.look(|view, scheduler| fleet_core::responses::unit(view, Some(scheduler), &name))?;
     json(&unit.ok_or_else(no_unit)?)
 }
 

@@ -80,7 +80,7 @@ impl Known {
         let State { view, scheduler, pending } = &mut *state;
         let scheduler = scheduler.get_or_insert_with(|| {
             pending.clear();
-            fleet_answers::scheduler(view)
+            fleet_core::responses::scheduler(view)
         });
         for subject in pending.drain(..) {
             view.feed(&subject, &BTreeMap::new(), scheduler);

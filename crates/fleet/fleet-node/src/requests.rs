@@ -104,7 +104,7 @@ impl<S: Store> Requests<S> {
         let scheduler = self.known.look_and_ask(|_, scheduler| scheduler.clone());
         let computed = spawn_blocking(move || {
             let moves = scheduler.rebalance();
-            (fleet_answers::relocations(&moves), moves)
+            (fleet_core::responses::relocations(&moves), moves)
         });
         let (plan, moves) = computed.await.map_err(|error| StoreError::Away(error.to_string()))?;
         let mut work = Work::begin();

@@ -3,7 +3,7 @@
 use fleet_core::registry::{Key, View, Write, of_new_unit};
 use fleet_core::{JobState, MachineId};
 use etcd_client::{Client, Delete, Get, Node, Set};
-use fleet_answers as answers;
+use fleet_core::responses;
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
 use fleet_api::{Machine, Unit, UnitState};
 use unit_file::UnitName;
@@ -61,7 +61,7 @@ impl Keys {
     }
 
     pub async fn units(&self) -> Result<Vec<Unit>, Error> {
-        Ok(answers::units(&self.view().await?, None))
+        Ok(responses::units(&self.view().await?, None))
     }
 
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
@@ -71,16 +71,16 @@ impl Keys {
             view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_asked_for())
         };
         // The scheduler is asked only where somebody waits for its answer.
-        let scheduler = names.iter().any(waits).then(|| answers::scheduler(&view));
-        Ok(names.iter().filter_map(|name| answers::unit(&view, scheduler.as_ref(), name)).collect())
+        let scheduler = names.iter().any(waits).then(|| responses::scheduler(&view));
+        Ok(names.iter().filter_map(|name| responses::unit(&view, scheduler.as_ref(), name)).collect())
     }
 
     pub async fn states(&self) -> Result<Vec<UnitState>, Error> {
-        Ok(answers::states(&self.view().await?))
+        Ok(responses::states(&self.view().await?))
     }
 
     pub async fn machines(&self) -> Result<Vec<Machine>, Error> {
-        Ok(answers::machines(&self.view().await?))
+        Ok(responses::machines(&self.view().await?))
     }
 
     /// What the machines' fleetds say of their versions.
@@ -132,12 +132,12 @@ impl Keys {
 
     pub async fn explain(&self, name: &str) -> Result<Explanation, Error> {
         let (view, name) = (self.view().await?, UnitName::parse(name).map_err(told)?);
-        answers::explanation(&view, &answers::scheduler(&view), &name).ok_or_else(missing)
+        responses::explanation(&view, &responses::scheduler(&view), &name).ok_or_else(missing)
     }
 
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Error> {
         let view = self.view().await?;
-        answers::plan(&view, &answers::scheduler(&view), &request.units).map_err(told)
+        responses::plan(&view, &responses::scheduler(&view), &request.units).map_err(told)
     }
 
     /// Only as a plan: moving needs an engine that watches over it.
@@ -145,7 +145,7 @@ impl Keys {
         if !dry_run {
             return Err(Error::NeedsFleetd);
         }
-        Ok(answers::rebalance(&answers::scheduler(&self.view().await?)))
+        Ok(responses::rebalance(&responses::scheduler(&self.view().await?)))
     }
 
     fn path(&self, key: &Key) -> String {

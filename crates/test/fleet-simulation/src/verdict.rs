@@ -42,7 +42,7 @@ impl<S: Service> World<S> {
 
     /// Where units conflict, some may have to wait: so says a scheduler that looks at it all anew.
     fn has_place(view: &View, name: &UnitName) -> bool {
-        let explained = fleet_answers::scheduler(view).explain(name.as_str());
+        let explained = fleet_core::responses::scheduler(view).explain(name.as_str());
         explained.is_none_or(|explained| explained.standing != Standing::Nowhere)
     }
 

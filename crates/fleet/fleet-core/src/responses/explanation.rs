@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::registry::View;
-use fleet_core::schedule::{Candidate, Scheduler, Standing};
-use fleet_core::{MachineId, Refusal, RefusalScope};
+use crate::registry::View;
+use crate::schedule::{Candidate, Scheduler, Standing};
+use crate::{MachineId, Refusal, RefusalScope};
 use fleet_api::additions::{Explanation, Verdict};
 use unit_file::UnitName;
 

@@ -1,11 +1,11 @@
 //! Machines as the API has them.
 
-use fleet_core::registry::View;
+use crate::registry::View;
 use fleet_api::Machine;
 
 /// Those that are present, by id.
 pub fn machines(view: &View) -> Vec<Machine> {
-    let shown = |machine: fleet_core::Machine| {
+    let shown = |machine: crate::Machine| {
         let object = view.machine_object(&machine.id);
         Machine {
             cordon: machine.cordon,

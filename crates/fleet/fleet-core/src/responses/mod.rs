@@ -3,12 +3,12 @@
 //! fleetd answers its clients so; fleetctl, where it works on the store itself, answers itself. This crate must never
 //! decide anything that the scheduler decides.
 
-mod explained;
+mod explanation;
 mod machines;
-mod planned;
+mod plan;
 mod units;
 
-pub use explained::explanation;
+pub use explanation::explanation;
 pub use machines::machines;
-pub use planned::{PlanError, plan, rebalance, relocations, scheduler};
+pub use plan::{PlanError, plan, rebalance, relocations, scheduler};
 pub use units::{listed, state, states, unit, units};

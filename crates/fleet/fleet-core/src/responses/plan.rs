@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::registry::View;
-use fleet_core::schedule::{Reason, Relocation, Scheduler, Task};
-use fleet_core::{JobState, JobStateError, Unit};
+use crate::registry::View;
+use crate::schedule::{Reason, Relocation, Scheduler, Task};
+use crate::{JobState, JobStateError, Unit};
 use fleet_api::additions::{Plan, Step};
 use unit_file::{NameError, Requirements, UnitName};
 

@@ -1,7 +1,7 @@
 //! Units and their states as the API has them.
 
-use fleet_core::registry::View;
-use fleet_core::schedule::Scheduler;
+use crate::registry::View;
+use crate::schedule::Scheduler;
 use fleet_api::{Unit, UnitOption, UnitState};
 use unit_file::UnitName;
 
@@ -35,7 +35,7 @@ pub fn states(view: &View) -> Vec<UnitState> {
 
 /// The states that lists show, by unit, then machine: of present machines, since a state outlives its machine's presence,
 /// and without machines that do not take a unit where another one has it.
-pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &fleet_core::registry::UnitState)> {
+pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &crate::registry::UnitState)> {
     let present = view.states().filter(|(_, known)| view.machine_object(&known.machine).is_some());
     present.filter(|(name, known)| {
         let is_target = || view.unit(name).is_some_and(|unit| unit.target.as_ref() == Some(&known.machine));
@@ -44,7 +44,7 @@ pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &fleet_core::regi
 }
 
 /// What one machine says of one unit.
-pub fn state(name: &UnitName, known: &fleet_core::registry::UnitState) -> UnitState {
+pub fn state(name: &UnitName, known: &crate::registry::UnitState) -> UnitState {
     UnitState {
         hash: known.hash.to_string(),
         machine_id: known.machine.to_string(),
