@@ -1,4 +1,4 @@
-//! `/v2/auth`: the switch, users and their roles. Who may do what is decided in `kv`.
+//! `/v2/auth`: the switch, users and their roles. Who may do what is decided in `etcd-store`.
 
 use etcd_api::Role;
 use hyper::body::Incoming;

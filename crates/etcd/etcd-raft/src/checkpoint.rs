@@ -1,4 +1,4 @@
-//! The state on disk: an LMDB environment with the records of `kv` and, in the same transaction,
+//! The state on disk: an LMDB environment with the records of `etcd-store` and, in the same transaction,
 //! up to which log entry they are the state. It must never be what makes a write durable: that is
 //! the log's affair. An environment is only ever replaced as a whole, by a new folder.
 //!
@@ -21,7 +21,7 @@ use crate::limits::{DATABASE_BYTES, LITTLE_ROOM};
 use crate::raft_types::SnapshotMeta;
 
 const FORMAT: u8 = 2;
-/// Sorts behind the tables of `kv`.
+/// Sorts behind the tables of `etcd-store`.
 pub const META_KEY: &[u8] = b"\xffraft";
 pub const PREFIX: &str = "state-";
 pub const UNFINISHED: &str = ".part";
@@ -328,7 +328,7 @@ impl View {
         Ok(self.checkpoint.read_meta(&self.txn)?.map(|(_, meta)| meta))
     }
 
-    /// All records of `kv`, in the order of their keys. Each is whole; that none is missing is
+    /// All records of `etcd-store`, in the order of their keys. Each is whole; that none is missing is
     /// known when all were taken.
     fn each(
         &self,

@@ -1,4 +1,4 @@
-//! One member of the replicated store: openraft over an append-only log, `kv` behind it, a
+//! One member of the replicated store: openraft over an append-only log, `etcd-store` behind it, a
 //! checkpoint in LMDB, and the members' own protocol between them.
 //! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
 //! applied here.

@@ -1,7 +1,7 @@
 //! The life of one fleetd: follows the registry, keeps its machine's presence, runs what belongs on the machine,
 //! schedules where it leads, and stops units in time where it is cut off.
 //!
-//! [`Node`] puts the parts together. What they do is decided by `cluster`; this crate waits, asks, writes and
+//! [`Node`] puts the parts together. What they do is decided by `fleet-core`; this crate waits, asks, writes and
 //! tells, over a [`Store`], [`Hands`] and [`Peers`] that are arguments, as the clock is: tests run whole clusters
 //! in one thread, without time passing.
 

@@ -1,5 +1,5 @@
 //! What a member relies on openraft to do, against openraft alone: behaviours that nothing promises, and that another
-//! version may change. The comments name the parts of `member` that depend on them.
+//! version may change. The comments name the parts of `etcd-raft` that depend on them.
 
 // A test that meets an error has failed.
 #![allow(clippy::unwrap_used)]
