@@ -179,7 +179,10 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
     // Not before: a run that is killed has applied nothing, and the same file once more is to be applied.
     let written = || {
         if let Some(Err(error)) = seen.as_ref().map(|seen| seen.keep(&root, &fetched.sha256)) {
-            log.warning(format!("The next run does not know this user-data: {}", service::error::chain(&error)));
+            log.warning(format!(
+                "The next run does not know this user-data: {}",
+                service::error::chain(&error)
+            ));
         }
     };
     let mut applied = apply::apply(&prepared.plan, &settings, lock, written);

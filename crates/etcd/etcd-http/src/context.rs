@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use etcd_api::{ApiError, ErrorCode, Key, Unavailable, format_id};
+use etcd_store::Access;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
-use etcd_store::Access;
 
 use crate::answer::{self, Answer, CLUSTER_ID};
 use crate::backend::Backend;

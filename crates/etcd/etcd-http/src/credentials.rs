@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use etcd_store::PasswordHash;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-use etcd_store::PasswordHash;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 

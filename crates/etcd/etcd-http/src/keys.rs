@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use etcd_api::{ApiError, ErrorCode, GetRequest, KeysRequest, Method, RequestParts, Timestamp, WatchRequest};
+use etcd_store::{Access, Command, Delete, Outcome, Post, Put, Refusal};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use etcd_store::{Access, Command, Delete, Outcome, Post, Put, Refusal};
 
 use crate::answer::{self, Answer, CLUSTER_ID, JSON, RAFT_INDEX, RAFT_TERM, STORE_INDEX};
 use crate::backend::{Backend, Position, Watched};

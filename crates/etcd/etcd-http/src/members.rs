@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use etcd_api::{Member, parse_id, to_text};
+use etcd_store::MembershipError;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use etcd_store::MembershipError;
 use serde::Deserialize;
 
 use crate::answer::{self, Answer, JSON};

@@ -1,9 +1,9 @@
 //! `/v2/auth/roles`: named sets of permissions.
 
 use etcd_api::{Permissions, Role};
+use etcd_store::{AuthCommand, Change};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
-use etcd_store::{AuthCommand, Change};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer, JSON, to_json};

@@ -1,9 +1,9 @@
 //! `/v2/auth`: the switch, users and their roles. Who may do what is decided in `etcd-store`.
 
 use etcd_api::Role;
+use etcd_store::{AuthCommand, Change, Command, PasswordHash, Refusal, User};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
-use etcd_store::{AuthCommand, Change, Command, PasswordHash, Refusal, User};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer, JSON, to_json};

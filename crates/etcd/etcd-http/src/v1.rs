@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::{ApiError, ErrorCode, Form as Fields, Key};
+use etcd_store::Access;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use etcd_store::Access;
 
 use crate::answer::{self, Answer, TEXT};
 use crate::backend::{Backend, Watched};

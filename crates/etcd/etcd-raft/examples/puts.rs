@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_store::{Command, Put};
 use etcd_raft::{InitialMember, Member, MemberConfig, Start, TcpNetwork, accept_upgrade};
+use etcd_store::{Command, Put};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

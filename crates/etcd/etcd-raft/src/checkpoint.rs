@@ -12,9 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use etcd_store::{Changes, Restore, Store, Table};
 use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
-use etcd_store::{Changes, Restore, Store, Table};
 
 use crate::codec::{self, Reader};
 use crate::limits::{DATABASE_BYTES, LITTLE_ROOM};

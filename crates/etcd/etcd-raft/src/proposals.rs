@@ -314,8 +314,8 @@ mod tests {
         let proposals = Proposals::new(1, 2);
         let mut answer = proposals.push(command(0)).unwrap().remove(0);
         let batch = proposals.take_batch(leader(1)).unwrap();
-        let outcome =
-            etcd_store::Store::new().apply(&etcd_store::Command::Sync { now: etcd_api::Timestamp::from_unix_nanos(0) });
+        let outcome = etcd_store::Store::new()
+            .apply(&etcd_store::Command::Sync { now: etcd_api::Timestamp::from_unix_nanos(0) });
         proposals.resolve(batch.id().sequence, vec![outcome.clone()]);
         proposals.leader_began(&leader(2));
         assert!(proposals.take_batch(leader(2)).is_none());

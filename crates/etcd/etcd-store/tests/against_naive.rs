@@ -239,5 +239,8 @@ fn a_long_history_loses_its_oldest_events_alike() {
         }
     }
     pair.end();
-    assert_eq!(pair.disk.keys().filter(|(table, _)| *table == Table::History).count(), etcd_store::HISTORY_EVENTS);
+    assert_eq!(
+        pair.disk.keys().filter(|(table, _)| *table == Table::History).count(),
+        etcd_store::HISTORY_EVENTS
+    );
 }

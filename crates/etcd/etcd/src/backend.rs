@@ -9,8 +9,8 @@ use etcd_config::ids;
 use etcd_http::backend::{
     Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Watched, Watching,
 };
-use etcd_store::{Change, Command, Outcome, Refusal, Store};
 use etcd_raft::Member;
+use etcd_store::{Change, Command, Outcome, Refusal, Store};
 
 use crate::metrics::Metrics;
 
@@ -183,8 +183,8 @@ impl EventSource for MemberWatch {
 mod tests {
     use bytes::Bytes;
     use etcd_api::Key;
-    use etcd_store::Put;
     use etcd_raft::{InitialMember, MemberConfig, Start, TcpNetwork};
+    use etcd_store::Put;
 
     use super::*;
 

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::notify;
 use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
 use etcd_config::config::Founding;
 use etcd_config::data_dir::Contents;
@@ -16,6 +15,7 @@ use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method, Pr
 use etcd_config::ids::Id;
 use etcd_config::{Config, Url, limits};
 use rustls::ClientConfig;
+use service::notify;
 use tokio::task::JoinSet;
 
 use crate::ask::{AskError, Question, ask};

@@ -10,10 +10,10 @@ use etcd::MemberBackend;
 use etcd_config::bootstrap::Wish;
 use etcd_http::PeerFront;
 use etcd_http::server::{Handler, Never, Payload, Peer, Reply};
+use etcd_raft::Member;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use hyper::{Request, Response, StatusCode};
-use etcd_raft::Member;
 
 const IDLE: Duration = Duration::from_secs(60);
 

@@ -1,9 +1,9 @@
 //! Who stands behind the API: fleetd with its store, or a cluster in memory.
 
+use fleet_api::additions::Plan;
 use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
-use fleet_api::additions::Plan;
 use unit_file::{UnitFile, UnitName};
 
 /// Why something was not done.

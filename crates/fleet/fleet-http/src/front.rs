@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use fleet_api::ErrorDocument;
 use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
-use fleet_api::ErrorDocument;
 use hyper::header::HeaderValue;
 use tokio::sync::Semaphore;
 

@@ -1,8 +1,8 @@
 //! `/machines`: who is present, their metadata, and whether they take units.
 
-use fleet_core::MachineId;
 use fleet_api::additions::CordonRequest;
 use fleet_api::{ErrorDocument, MachinePage, MachinePatch, PatchError, page_of, patches};
+use fleet_core::MachineId;
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 

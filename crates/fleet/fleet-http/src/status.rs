@@ -2,10 +2,10 @@
 
 use std::io;
 
-use fleet_core::MachineId;
-use fleet_core::registry::View;
 use fleet_api::ErrorDocument;
 use fleet_api::additions::{MachineStatus, StatusReport};
+use fleet_core::MachineId;
+use fleet_core::registry::View;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use unit_file::UnitName;

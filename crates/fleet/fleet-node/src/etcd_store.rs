@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_core::registry::Key;
 use etcd_client::{Client, Delete, Error, Exists, Get, Node, Set, Watcher};
+use fleet_core::registry::Key;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use unit_file::UnitName;

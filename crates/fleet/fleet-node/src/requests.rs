@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use fleet_api::additions::Plan;
 use fleet_core::registry::{Key, Write, of_new_unit};
 use fleet_core::schedule::{Reason, Relocation};
 use fleet_core::{Cordon, JobState, MachineId};
-use fleet_api::additions::Plan;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 use unit_file::{UnitFile, UnitName};

@@ -1,11 +1,11 @@
 //! `--driver=etcd`: the registry's keys themselves, without a fleetd in between.
 
-use fleet_core::registry::{Key, View, Write, of_new_unit};
-use fleet_core::{JobState, MachineId};
 use etcd_client::{Client, Delete, Get, Node, Set};
-use fleet_core::responses;
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
 use fleet_api::{Machine, Unit, UnitState};
+use fleet_core::registry::{Key, View, Write, of_new_unit};
+use fleet_core::responses;
+use fleet_core::{JobState, MachineId};
 use unit_file::UnitName;
 
 use crate::answer::Error;

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use fleet_api::additions::Plan;
 use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
-use fleet_api::additions::Plan;
 use fleet_http::{Backend, Failure};
 use fleet_node::{Contact, EtcdStore, Known, Metrics, Requests, StoreError};
 use unit_file::{UnitFile, UnitName};

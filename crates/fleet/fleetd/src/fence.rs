@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use service::Stop;
 use fleet_config::VERSION;
 use fleet_node::{Alone, Chance, Settings, keep_fence};
+use service::Stop;
 use systemd_units::{Bus, Units};
 use tokio::time::timeout;
 use unit_file::UnitName;

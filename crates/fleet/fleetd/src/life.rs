@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use service::{Stop, notify};
 use fleet_config::{Config, Task, VERSION, file_wanted};
 use fleet_http::Settings as ApiSettings;
 use fleet_node::{Chance, EtcdStore, Metrics, Node, Settings, World};
+use service::{Stop, notify};
 use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;

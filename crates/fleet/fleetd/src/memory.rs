@@ -119,7 +119,8 @@ impl Kept {
 }
 
 fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    service::file::replace(path, &serde_json::to_vec(value)?, MODE).with_context(|| path.display().to_string())
+    service::file::replace(path, &serde_json::to_vec(value)?, MODE)
+        .with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

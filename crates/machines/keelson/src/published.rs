@@ -22,7 +22,9 @@ use machines::image::Image;
 use progress::Step;
 use release::Version;
 use release_folder::latest_complete;
-use update_engine::{Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed};
+use update_engine::{
+    Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed,
+};
 
 use crate::checkout::{checkout, find_checkout};
 use crate::context::Context;

@@ -13,7 +13,9 @@ use release_folder::latest_complete;
 use serde_json::Value;
 use update_core::status::Operation;
 use update_core::trust::Wish;
-use update_engine::{Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed};
+use update_engine::{
+    Asked, Authorities, Checked, Done, Failure, Files, Patience, Published, Watch, believed,
+};
 
 struct Quiet;
 

@@ -246,7 +246,8 @@ impl Engine {
         status.operation.name().clone_into(&mut file.operation);
         file.last_checked = status.last_checked;
         file.progress = status.progress;
-        file.new_version = Some(status.new_version).filter(|version| *version != update_core::status::NO_VERSION);
+        file.new_version =
+            Some(status.new_version).filter(|version| *version != update_core::status::NO_VERSION);
         file.write(&self.places);
     }
 }

@@ -97,8 +97,10 @@ impl Question<'_> {
         Response::read(&body).map_err(|error| {
             let text = String::from_utf8_lossy(&body);
             let begin: String = text.chars().take(SHOWN).collect();
-            let message =
-                format!("the server's answer is none: {}; it begins: {begin:?}", service::error::chain(&error));
+            let message = format!(
+                "the server's answer is none: {}; it begins: {begin:?}",
+                service::error::chain(&error)
+            );
             Failure::text(Kind::Passing, omaha::ErrorCode::XML_PARSE, message)
         })
     }

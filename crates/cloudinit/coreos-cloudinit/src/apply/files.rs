@@ -143,7 +143,10 @@ impl Hands<'_> {
         match accounts::owner(self.settings.root, &write.owner) {
             Ok(owner) => (owner, write.mode),
             Err(error) => {
-                self.fail(format!("owner {:?} of {}", write.owner, write.path), service::error::chain(&error));
+                self.fail(
+                    format!("owner {:?} of {}", write.owner, write.path),
+                    service::error::chain(&error),
+                );
                 (Owner::default(), write.mode & OWNER_BITS)
             }
         }

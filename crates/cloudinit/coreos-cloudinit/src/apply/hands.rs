@@ -123,9 +123,8 @@ impl<'a> Hands<'a> {
                 self.info(format!("Removed {count} temporary files that an earlier run left in {folder}"))
             }
             // What cannot be read or written will say so itself.
-            Err(error) => {
-                self.info(format!("Not looking for what earlier runs left: {}", service::error::chain(&error)))
-            }
+            Err(error) => self
+                .info(format!("Not looking for what earlier runs left: {}", service::error::chain(&error))),
         }
     }
 

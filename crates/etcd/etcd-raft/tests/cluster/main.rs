@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_store::{Command, Outcome, Put};
 use etcd_raft::{InitialMember, Member, MemberConfig, Role, Start, StartError, Unavailable};
+use etcd_store::{Command, Outcome, Put};
 use tokio::runtime::Runtime;
 
 use network::Wires;

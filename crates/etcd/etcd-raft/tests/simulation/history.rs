@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use conformance::history::{Action, Outcome};
 use etcd_api::{ErrorCode, Key};
-use etcd_store::{Change, Command, Delete, Put, Refusal};
 use etcd_raft::{Member, Unavailable};
+use etcd_store::{Change, Command, Delete, Put, Refusal};
 
 pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()

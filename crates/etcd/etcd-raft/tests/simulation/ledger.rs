@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conformance::history::Written;
-use fastrand::Rng;
 use etcd_store::{Change, Command, Put};
+use fastrand::Rng;
 use parking_lot::Mutex;
 
 use super::history::{key as key_of, put};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fastrand::Rng;
 use etcd_raft::simulated::SimulatedHands;
 use etcd_raft::{Clock, Member, MemberConfig, StartError, StopReason};
+use fastrand::Rng;
 use raft_log::simulated::{Fate, SimulatedDisk};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;

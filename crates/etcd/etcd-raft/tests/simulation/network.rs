@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use fastrand::Rng;
 use etcd_raft::{BoxedStream, Dialing, Member, Network, Target};
+use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;

@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use fastrand::Rng;
 use etcd_store::{Command, Put};
+use fastrand::Rng;
 use raft_log::simulated::Fate;
 use tokio::task::JoinHandle;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::history::{Operation, Seen, Written};
-use fastrand::Rng;
 use etcd_raft::{InitialMember, MemberConfig, Start};
+use fastrand::Rng;
 use parking_lot::Mutex;
 use raft_log::simulated::Fate;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use service::error::chain;
 use conformance::history::{Action, Operation, Outcome, Verdict, check, check_seen};
-use etcd_store::{Store, Table};
 use etcd_raft::Member;
+use etcd_store::{Store, Table};
+use service::error::chain;
 use tokio::task::JoinHandle;
 
 use super::history::key;

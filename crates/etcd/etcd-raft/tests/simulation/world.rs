@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fastrand::Rng;
 use etcd_raft::Role;
+use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_store::{Command, Put};
 use etcd_raft::{Copy, InitialMember, Member, MemberConfig, Place, Start, TcpNetwork};
+use etcd_store::{Command, Put};
 use serde_json::Value;
 
 use crate::program::Program;

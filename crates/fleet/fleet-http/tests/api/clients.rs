@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fleet_core::JobState;
 use fleet_api::additions::{Cordon, PlanRequest};
 use fleet_api::{Query, Unit};
 use fleet_client::{Client, Direct, StateFilter};
+use fleet_core::JobState;
 use unit_file::UnitFile;
 
 use crate::cluster::{Cluster, ME, OTHER, SLEEP};

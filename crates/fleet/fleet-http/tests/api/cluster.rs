@@ -3,10 +3,10 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use fleet_api::additions::{Plan, Step};
 use fleet_core::registry::{Key, MachineObject, UnitState, View, Write, of_new_unit, of_task};
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
-use fleet_api::additions::{Plan, Step};
 use fleet_http::{Backend, Failure};
 use unit_file::{UnitFile, UnitName};
 

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fleet_core::JobState;
 use fleet_api::Query;
+use fleet_core::JobState;
 
 use crate::clients::client;
 use crate::cluster::{Cluster, ME, SLEEP};

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use service::{Stop, notify};
 use jiff::Zoned;
 use locksmith_core::{Action, DaemonSettings, Event, Exit, Level, Life, Now, Rules, Strategy};
+use service::{Stop, notify};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 

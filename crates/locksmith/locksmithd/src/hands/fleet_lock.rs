@@ -44,7 +44,8 @@ impl FleetLockClient {
             .body(Full::new(Bytes::from(self.server.body(id))))
             .map_err(|error| failed(error.to_string()))?;
         let exchange = async {
-            let answer = self.pool.request(request).await.map_err(|error| failed(service::error::chain(&error)))?;
+            let answer =
+                self.pool.request(request).await.map_err(|error| failed(service::error::chain(&error)))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), FLEET_LOCK_BYTES).collect().await;
             let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_core::registry::Key;
 use etcd_client::{Client, Config, Dial, Order};
+use fleet_core::registry::Key;
 use fleet_node::{EtcdStore, Only, Reading, Store, StoreError, Stored};
 use fleet_simulation::{Link, Service};
 use unit_file::UnitName;
