@@ -22,6 +22,9 @@ pub enum Size {
 pub const TARGET: f64 = 0.9 * 45.0 * 60.0;
 /// When a CI run starts no optional part any more: CI ends a run after 90 minutes.
 pub const LIMIT: f64 = 78.0 * 60.0;
+/// Steps whose parts run on booted nodes: they are first in a slice, so that ten runs take all of them where a change touches
+/// little.
+const SCENARIOS: &str = "scenarios-";
 /// For parts without a recorded time, in seconds.
 const UNKNOWN: f64 = 150.0;
 
@@ -78,15 +81,20 @@ pub fn of_ci(parts: &[Part], touched: &Touched, number: u64, costs: &Costs, cloc
         fit(&part.id, LIMIT, LeftOut::Touched);
     }
     // The slice is one of everything that can rotate, so that a part which is touched today keeps its turn.
-    let rotating: Vec<String> =
-        parts.iter().filter(|part| part.kind != Kind::Always).map(|part| part.id.clone()).collect();
-    let until = (TARGET * clock.slowdown).min(LIMIT);
-    let mut turn: Vec<String> = slice(&rotating, cost, number).into_iter().collect();
-    if !turn.is_empty() {
-        // What a slice leaves out for lack of time comes first in another round.
-        let first = usize::try_from(number / SLICES).unwrap_or(0) % turn.len();
+    let (scenarios, others): (Vec<String>, Vec<String>) = parts
+        .iter()
+        .filter(|part| part.kind != Kind::Always)
+        .map(|part| part.id.clone())
+        .partition(|id| id.starts_with(SCENARIOS));
+    // What a slice leaves out for lack of time comes first in another round.
+    let round = usize::try_from(number / SLICES).unwrap_or(0);
+    let turn = [scenarios, others].into_iter().flat_map(|parts| {
+        let mut turn: Vec<String> = slice(&parts, cost, number).into_iter().collect();
+        let first = round % turn.len().max(1);
         turn.rotate_left(first);
-    }
+        turn
+    });
+    let until = (TARGET * clock.slowdown).min(LIMIT);
     for id in turn {
         if !touched_parts.iter().any(|part| part.id == id) {
             fit(&id, until, LeftOut::Slice);
@@ -169,6 +177,20 @@ mod tests {
             .flat_map(|number| of_ci(&parts(), &touching(&[]), number, &Costs::new(), early).run)
             .collect();
         assert_eq!(all.len(), 41, "ten runs take every part");
+    }
+
+    #[test]
+    fn ten_runs_take_every_scenario_though_other_parts_are_left_out() {
+        let parts: Vec<Part> = (0..60)
+            .flat_map(|number| ["scenarios-qemu", "soaks"].map(|step| format!("{step}/{number}")))
+            .map(|id| Part::new(id, Kind::Long))
+            .collect();
+        // 6 scenarios and 6 soaks a slice, 15 minutes each; there is room for 20 minutes.
+        let clock = Clock { elapsed: TARGET - 20.0 * 60.0, slowdown: 1.0 };
+        let plan = |number| of_ci(&parts, &touching(&[]), number, &Costs::new(), clock);
+        let taken: BTreeSet<String> = (0..10).flat_map(|number| plan(number).run).collect();
+        let scenarios = taken.iter().filter(|id| id.starts_with(SCENARIOS)).count();
+        assert_eq!((scenarios, taken.len() - scenarios), (60, 20));
     }
 
     #[test]
