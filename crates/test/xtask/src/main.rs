@@ -9,6 +9,7 @@ mod fix_all;
 mod fuzz;
 mod interrupt;
 mod keelson;
+mod manual;
 mod mutate;
 mod reference;
 mod root_rights;
@@ -55,6 +56,7 @@ enum Verb {
     /// Looks for inputs that break a target of crates/test/fuzz, guided by coverage
     Fuzz(fuzz::Flags),
     Mutate(mutate::Flags),
+    Manual(manual::Flags),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::FixAll => fix_all::run(),
         Verb::Fuzz(flags) => fuzz::run(&workspace::root(), &flags),
         Verb::Mutate(flags) => mutate::run(&workspace::root(), &flags),
+        Verb::Manual(flags) => manual::run(&workspace::root(), &flags),
         Verb::Bench { topics, words } => bench::run(&topics, &words),
     };
     match outcome {

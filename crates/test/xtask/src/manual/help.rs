@@ -1,0 +1,86 @@
+//! Reads help texts, of the program and of each command that a text lists.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::programs::Program;
+
+/// Headings of the lists of commands, clap's and those of the originals' command lines.
+const COMMANDS: [&str; 2] = ["COMMANDS:", "Commands:"];
+/// A command that prints what `--help` prints.
+const HELP: &str = "help";
+/// Levels of commands below a program.
+const MAX_DEPTH: usize = 4;
+
+#[derive(Debug)]
+pub struct Page {
+    /// The program and the words of the command: `etcdctl member add`.
+    pub title: String,
+    pub text: String,
+    pub commands: Vec<Page>,
+}
+
+pub fn read(file: &Path, program: &Program) -> Result<Page> {
+    page(file, program.name, &[])
+}
+
+fn page(file: &Path, name: &str, words: &[&str]) -> Result<Page> {
+    let title = [&[name], words].concat().join(" ");
+    if words.len() > MAX_DEPTH {
+        bail!("{title}: more than {MAX_DEPTH} levels of commands");
+    }
+    let mut command = Command::new(file);
+    // Without variables: some texts show the values of those that set flags.
+    command.arg0(name).args(words).arg("--help").env_clear();
+    let output = command.output().with_context(|| format!("cannot run {}", file.display()))?;
+    let printed = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    let text: String = String::from_utf8_lossy(printed)
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end().replace('\t', "    ")))
+        .collect();
+    let mut commands = Vec::new();
+    for below in commands_of(&text) {
+        commands.push(page(file, name, &[words, &[below]].concat())?);
+    }
+    Ok(Page { title, text: text.trim_matches('\n').to_owned(), commands })
+}
+
+/// The names in the list of commands: the first word of each line with the list's own indentation.
+fn commands_of(text: &str) -> Vec<&str> {
+    let list: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !COMMANDS.contains(line))
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
+        .collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let Some(own) = list.iter().map(|line| indent(line)).min() else { return Vec::new() };
+    let names =
+        list.iter().filter(|line| indent(line) == own).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != HELP).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_from_both_forms_of_lists() {
+        for (text, expected) in [
+            (
+                "NAME:\n   a - b\n\nCOMMANDS:\n   get       print\n   member    list\n   help      show\n\nOPTIONS:\n   --x  y\n",
+                &["get", "member"][..],
+            ),
+            (
+                "Usage: a <COMMAND>\n\nCommands:\n  diff    Lists what\n          differs\n  help    Print this\n\nOptions:\n",
+                &["diff"],
+            ),
+            ("Usage: a\n\nOptions:\n  -h  Print help\n", &[]),
+        ] {
+            assert_eq!(commands_of(text), expected);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `cargo xtask manual`: the reference pages of all programs, from their own `--help`.
+//!
+//! A page is a Markdown file below [`PAGES`], which is part of the book, and a man page. Both have the same text.
+
+mod help;
+mod programs;
+mod render;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::built;
+use help::Page;
+use programs::{PROGRAMS, Program};
+
+/// The generated pages, below the checkout.
+pub const PAGES: &str = "docs/reference/commands";
+
+#[derive(Debug, Args)]
+#[command(about = "Writes the reference pages of all programs")]
+pub struct Flags {
+    /// Also writes man pages below this folder (man1, man8)
+    #[arg(long, value_name = "DIR")]
+    man: Option<PathBuf>,
+}
+
+/// Writes the Markdown pages, and man pages where asked for.
+pub fn run(root: &Path, flags: &Flags) -> Result<bool> {
+    let pages = collect(root)?;
+    let folder = root.join(PAGES);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (program, page) in &pages {
+        write(&folder.join(file_name(program)), &render::markdown(program, page))?;
+        if let Some(man) = &flags.man {
+            let folder = man.join(format!("man{}", program.section));
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            write(
+                &folder.join(format!("{}.{}", program.name, program.section)),
+                &render::man(program, page),
+            )?;
+        }
+    }
+    Ok(true)
+}
+
+/// The pages whose committed text differs from what the programs print now, and those of no program.
+pub fn outdated(root: &Path) -> Result<Vec<String>> {
+    let mut outdated = Vec::new();
+    let mut known = Vec::new();
+    for (program, page) in &collect(root)? {
+        let name = file_name(program);
+        if fs::read_to_string(root.join(PAGES).join(&name)).ok().as_deref()
+            != Some(&*render::markdown(program, page))
+        {
+            outdated.push(format!("{PAGES}/{name}"));
+        }
+        known.push(name);
+    }
+    for entry in fs::read_dir(root.join(PAGES)).with_context(|| format!("cannot list {PAGES}"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !known.contains(&name) {
+            outdated.push(format!("{PAGES}/{name}"));
+        }
+    }
+    Ok(outdated)
+}
+
+fn file_name(program: &Program) -> String {
+    format!("{}.md", program.name)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Builds the programs and reads the help of each and of all its commands.
+fn collect(root: &Path) -> Result<Vec<(&'static Program, Page)>> {
+    // The whole workspace: a selection of packages is compiled with other features.
+    let built = built::build(root, &["--workspace", "--bins"])?;
+    let mut pages = Vec::new();
+    for program in &PROGRAMS {
+        let page = help::read(built::named(&built, program.binary)?, program)
+            .with_context(|| format!("the help of {}", program.name))?;
+        if page.text.trim().is_empty() {
+            bail!("{} --help prints nothing", program.name);
+        }
+        pages.push((program, page));
+    }
+    Ok(pages)
+}

@@ -1,0 +1,45 @@
+//! The programs that have pages.
+
+/// A name that users type, or that a unit starts.
+#[derive(Debug)]
+pub struct Program {
+    pub name: &'static str,
+    /// Cargo's name of the file; several programs are one file that acts by the name it is started with.
+    pub binary: &'static str,
+    /// Of the manual: 1 for commands of users, 8 for daemons and administration.
+    pub section: u8,
+    /// One line, as `whatis` prints it.
+    pub summary: &'static str,
+}
+
+const fn program(name: &'static str, binary: &'static str, section: u8, summary: &'static str) -> Program {
+    Program { name, binary, section, summary }
+}
+
+/// By name.
+pub const PROGRAMS: [Program; 19] = [
+    program("coreos-cloudinit", "coreos-cloudinit", 8, "apply cloud-config to a machine"),
+    program("coreos-setup-environment", "node", 8, "write the machine's addresses to /etc/environment"),
+    program("etcd", "etcd", 8, "distributed key-value store"),
+    program("etcd-discovery", "etcd-discovery", 8, "discovery service for new etcd clusters"),
+    program("etcdctl", "etcdctl", 1, "command-line client of etcd"),
+    program("fleetctl", "fleetctl", 1, "command-line client of the cluster manager"),
+    program("fleetd", "fleetd", 8, "cluster manager: runs systemd units on the machines of a cluster"),
+    program("keelson", "keelson", 1, "build images, boot machines, publish releases"),
+    program("keelson-etc", "node", 8, "list and revert local changes of /etc"),
+    program("keelson-health-check", "node", 8, "check whether a boot succeeded"),
+    program("keelson-motd", "node", 8, "print the message of the day"),
+    program("keelson-ready", "node", 8, "report a finished boot to the host"),
+    program("keelson-reset", "node", 8, "reset a machine to its factory state"),
+    program("locksmithctl", "locksmithd", 1, "command-line client of the reboot lock"),
+    program("locksmithd", "locksmithd", 8, "reboot coordinator"),
+    program("update-agent", "update-agent", 8, "status, slots and manual updates of a machine"),
+    program("update_engine", "update-agent", 8, "update daemon"),
+    program("update_engine_client", "update-agent", 1, "command-line client of the update daemon"),
+    program(
+        "xtask",
+        "xtask",
+        1,
+        "checks and benchmarks of a checkout: cargo verify, cargo fix-all, cargo xtask",
+    ),
+];
