@@ -1,5 +1,5 @@
 //! What the state costs: time of each operation, and memory at a number of keys. For docs/benchmarks.md and
-//! for who changes the tree: `cargo run --release -p kv --example costs [KEYS]`.
+//! for who changes the tree: `cargo run --release -p etcd-store --example costs [KEYS]`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 

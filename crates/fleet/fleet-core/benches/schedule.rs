@@ -1,4 +1,4 @@
-//! What a pass costs: `cargo bench -p cluster --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
+//! What a pass costs: `cargo bench -p fleet-core --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
 //! Lines of `figure`, what, target and measured, with tabs between, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
