@@ -17,6 +17,7 @@ mod module_tree;
 mod phrases;
 mod pure_layers;
 mod shell_scripts;
+mod spelling;
 mod unit_exposure;
 mod unit_files;
 
@@ -30,13 +31,14 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which they are shown.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 16] = [
     Rule { name: "layers", check: layers::check },
     Rule { name: "pure-layers", check: pure_layers::check },
     Rule { name: "module-circles", check: module_circles::check },
     Rule { name: "file-sizes", check: file_sizes::check },
     Rule { name: "forbidden-names", check: forbidden_names::check },
     Rule { name: "phrases", check: phrases::check },
+    Rule { name: "spelling", check: spelling::check },
     Rule { name: "links", check: links::check },
     Rule { name: "licences", check: licences::check },
     Rule { name: "lock-hosts", check: lock_hosts::check },
