@@ -32,8 +32,12 @@ impl Context {
         };
         let words = |task: &str| vec!["internal".to_owned(), task.to_owned()];
         let program = std::env::current_exe().context("where keelson itself is")?;
-        let background =
-            Background { program, lan: words("lan"), keeper: words("keeper"), discovery: words("discovery") };
+        let background = Background {
+            program,
+            lan: words("lan"),
+            supervisor: words("keeper"),
+            discovery: words("discovery"),
+        };
         let progress = if global.quiet { Progress::Quiet } else { Progress::Shown };
         let (cluster, command) = (global.cluster.clone(), global.command());
         Ok(Self { json: global.json, progress, state_dir, cluster, command, background })

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use image::build::BuildError;
 use image::release::ReleaseError;
 use machines::backend::BackendError;
-use machines::cluster::WishError;
+use machines::cluster::ClusterSpecError;
 use machines::image::ImageError;
 use machines::site::{NotReady, SiteError};
 use machines::store::StoreError;
@@ -28,7 +28,7 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
     let wrong_use = error.chain().any(|cause| {
         cause.is::<WrongUse>()
             || matches!(cause.downcast_ref(), Some(StoreError::Name(_)))
-            || cause.downcast_ref().is_some_and(|error| !matches!(error, WishError::Backend { .. }))
+            || cause.downcast_ref().is_some_and(|error| !matches!(error, ClusterSpecError::Backend { .. }))
             || matches!(
                 cause.downcast_ref(),
                 Some(BuildError::Release(ReleaseError::Version(_) | ReleaseError::Channel(_)))

@@ -58,7 +58,8 @@ pub struct Waiting {
 
 impl Waiting {
     pub fn limit(self, site: &Site) -> Limit {
-        self.timeout.map_or_else(|| site.patience(), |seconds| Limit::Total(Duration::from_secs(seconds)))
+        self.timeout
+            .map_or_else(|| site.default_limit(), |seconds| Limit::Total(Duration::from_secs(seconds)))
     }
 
     /// Of one step on a machine that is up.

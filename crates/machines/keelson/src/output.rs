@@ -135,7 +135,7 @@ mod tests {
         let image = serde_json::from_value(json!({
             "version": "1", "channel": "alpha", "raw": "/r", "usr_tree": "/u", "usr_erofs": "/e", "tools": "/"
         }));
-        Cluster::new("default", &machines::cluster::Wish::default(), image.unwrap())
+        Cluster::new("default", &machines::cluster::ClusterSpec::default(), image.unwrap())
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Boots {
 impl Boot {
     /// As it is shown, and without what changes all the time.
     fn stage(&mut self, backend: BackendKind) -> (String, String) {
-        let Some(starting) = ready::starting(&self.ready) else {
+        let Some(starting) = ready::boot_report(&self.ready) else {
             let phase = match backend {
                 BackendKind::Qemu => Phase::of(&self.console, self.from).to_string(),
                 // A container has neither firmware nor kernel.
@@ -176,7 +176,7 @@ mod tests {
                       \"status\":{\"unit\":\"etcd.service\",\"text\":\"waiting for a majority\"}}\n";
         std::fs::write(&ready, status).unwrap();
         assert_eq!(boots.news(), ["core-01 etcd.service: waiting for a majority (0 s; 1 of 2 ready)"]);
-        assert_eq!(ready::starting(&ready).unwrap().unit(), Some("etcd.service"));
+        assert_eq!(ready::boot_report(&ready).unwrap().unit(), Some("etcd.service"));
         boots.note(Event::Ready { node: "core-01".into(), after: Duration::ZERO });
         assert_eq!((boots.line().as_str(), boots.news().len()), ("2 of 2 ready", 0));
     }

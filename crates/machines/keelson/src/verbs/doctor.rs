@@ -33,7 +33,7 @@ pub struct Need {
     pub present: bool,
     /// Debian package that brings it; empty where no package does.
     pub package: &'static str,
-    pub why: &'static str,
+    pub reason: &'static str,
     /// What to type where it is missing; empty where nothing is known to help.
     pub remedy: String,
     /// Only nspawn machines need it.
@@ -50,8 +50,12 @@ impl Report {
     /// A line for each thing that is missing: what to type for it.
     pub fn remedies(&self) -> impl Iterator<Item = String> {
         self.needs.iter().filter(|need| !need.present).map(|need| {
-            let Need { name, why, remedy, .. } = need;
-            if remedy.is_empty() { format!("{name}: missing ({why})") } else { format!("{name}: {remedy}") }
+            let Need { name, reason, remedy, .. } = need;
+            if remedy.is_empty() {
+                format!("{name}: missing ({reason})")
+            } else {
+                format!("{name}: {remedy}")
+            }
         })
     }
 }
@@ -87,10 +91,10 @@ pub fn examine(backend: Option<BackendKind>) -> Report {
     let needs = NEEDS
         .iter()
         .filter(|need| wanted(need.4))
-        .map(|(name, check, package, why, nspawn_only)| {
+        .map(|(name, check, package, reason, nspawn_only)| {
             let present = check.holds();
             let remedy = if present { String::new() } else { check.remedy(package) };
-            Need { name, present, package, why, remedy, nspawn_only: *nspawn_only }
+            Need { name, present, package, reason, remedy, nspawn_only: *nspawn_only }
         })
         .collect();
     Report { needs }
@@ -158,8 +162,8 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let ok = report.needs.iter().all(|need| need.present || need.nspawn_only);
     if context.json {
         let mut value = json!({ "ok": ok, "needs": report.needs, "acceleration": acceleration.name() });
-        if let Acceleration::Tcg { why } = &acceleration {
-            value["acceleration_why"] = json!(why);
+        if let Acceleration::Tcg { reason } = &acceleration {
+            value["acceleration_why"] = json!(reason);
         }
         output::print_json(&value)?;
     } else {
@@ -179,12 +183,12 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
         .iter()
         .map(|need| {
             let package = if need.package.is_empty() { "-" } else { need.package };
-            [need.name, state(need), package, need.why].map(str::to_owned).to_vec()
+            [need.name, state(need), package, need.reason].map(str::to_owned).to_vec()
         })
         .collect();
     let machines = match acceleration {
         Acceleration::Kvm => "Machines run on KVM: a probe guest booted.".to_owned(),
-        Acceleration::Tcg { why } => format!("Machines will be emulated: {why}."),
+        Acceleration::Tcg { reason } => format!("Machines will be emulated: {reason}."),
     };
     let remedies: String = report.remedies().map(|line| format!("{line}\n")).collect();
     let table = output::table(&["NEED", "STATE", "PACKAGE", "WHY"], &rows);
@@ -194,7 +198,7 @@ fn show(report: &Report, acceleration: &Acceleration) -> anyhow::Result<()> {
 /// Boots the probe guest where there are tools to do it with.
 fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceleration> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return Ok(Acceleration::Tcg { why: format!("/dev/kvm cannot be opened: {error}") });
+        return Ok(Acceleration::Tcg { reason: format!("/dev/kvm cannot be opened: {error}") });
     }
     let known =
         context.layout().ok().and_then(|layout| layout.load().ok().flatten()).map(|cluster| cluster.image);
@@ -205,7 +209,7 @@ fn accelerate(context: &Context, image: Option<&Path>) -> anyhow::Result<Acceler
         },
         (None, Some(image)) => image.tools,
         (None, None) => {
-            return Ok(Acceleration::Tcg { why: "KVM is tried once an image is built".to_owned() });
+            return Ok(Acceleration::Tcg { reason: "KVM is tried once an image is built".to_owned() });
         }
     };
     let step = context.progress.step("kvm");
@@ -292,7 +296,7 @@ mod tests {
             name,
             present,
             package: "",
-            why: "is needed",
+            reason: "is needed",
             remedy: remedy.to_owned(),
             nspawn_only: false,
         };

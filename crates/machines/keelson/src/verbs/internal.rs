@@ -26,7 +26,7 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Keeper { file } => {
-            let code = machines::nspawn::keeper::run(file).context("the node cannot be run")?;
+            let code = machines::nspawn::supervisor::run(file).context("the node cannot be run")?;
             Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
         }
     }

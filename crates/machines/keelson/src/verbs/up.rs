@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use machines::acceleration::Acceleration;
-use machines::asked::Asked;
-use machines::cluster::{BackendKind, Cluster, Datasource, SharedFolder, Wish};
+use machines::cluster::{BackendKind, Cluster, ClusterSpec, Datasource, SharedFolder};
 use machines::process::Process;
 use machines::site::Site;
+use machines::spec_change::SpecChange;
 use machines::store::read_limited;
 use serde_json::{Value, json};
 
@@ -75,12 +75,12 @@ pub struct Flags {
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = settings(context, flags)?;
     let made = context.layout()?.load()?;
-    let mut wish = wish(flags, &config, made.as_ref());
-    let backend = wish.backend;
-    wish.shared = shared(&config)?;
-    wish.check()?;
+    let mut spec = spec(flags, &config, made.as_ref());
+    let backend = spec.backend;
+    spec.shared = shared(&config)?;
+    spec.check()?;
     let user_data = user_data::read(context, flags.user_data.as_deref(), !flags.no_validate)?;
-    if wish.datasource == Datasource::FwCfg && user_data.is_none() {
+    if spec.datasource == Datasource::FwCfg && user_data.is_none() {
         return Err(WrongUse("--datasource fw-cfg needs user-data".to_owned()).into());
     }
     let cancel = interrupt()?;
@@ -91,21 +91,21 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let told = from.told(&image);
     let build = begun.elapsed();
     let server = image::server(context, &flags.image, &config)?;
-    made::check_image(context.layout()?.load()?.as_ref(), &image, &wish)?;
-    let (asked, background) = (asked(flags, &config), context.background.clone());
-    let site = Site::create(context.layout()?, lock, image, &wish, &asked, background, cancel)?;
+    made::check_image(context.layout()?.load()?.as_ref(), &image, &spec)?;
+    let (spec_change, background) = (spec_change(flags, &config), context.background.clone());
+    let site = Site::create(context.layout()?, lock, image, &spec, &spec_change, background, cancel)?;
     for ignored in site.ignored() {
         context.progress.note(&format!("warning: {ignored}"));
     }
-    made::check_machines(&site.cluster(), &wish)?;
+    made::check_machines(&site.cluster(), &spec)?;
     if let Some(url) = &flags.discovery {
-        site.use_discovery(url)?;
+        site.set_discovery(url)?;
     }
     if let Some(server) = &server {
-        site.use_updates(server)?;
+        site.set_update_server(server)?;
     }
-    if let Some(Acceleration::Tcg { why }) = site.acceleration()? {
-        context.progress.note(&format!("machines are emulated: {why}"));
+    if let Some(Acceleration::Tcg { reason }) = site.acceleration()? {
+        context.progress.note(&format!("machines are emulated: {reason}"));
     }
     forget(&site)?;
     let begun = Instant::now();
@@ -163,13 +163,13 @@ fn settings(context: &Context, flags: &Flags) -> anyhow::Result<ConfigRb> {
 }
 
 /// Precedence: flag, `config.rb`, the existing cluster, default.
-fn wish(flags: &Flags, config: &ConfigRb, made: Option<&Cluster>) -> Wish {
-    let usual = Wish::default();
+fn spec(flags: &Flags, config: &ConfigRb, made: Option<&Cluster>) -> ClusterSpec {
+    let usual = ClusterSpec::default();
     let said = flags.nodes.or(config.num_instances);
     let nodes = said.or(made.map(|cluster| cluster.nodes.len())).unwrap_or(usual.nodes);
     let backend = flags.on.or(made.map(|cluster| cluster.backend)).unwrap_or(usual.backend);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Wish {
+    ClusterSpec {
         nodes,
         backend,
         name_prefix: config.instance_name_prefix.clone().unwrap_or(usual.name_prefix),
@@ -184,8 +184,8 @@ fn wish(flags: &Flags, config: &ConfigRb, made: Option<&Cluster>) -> Wish {
 }
 
 /// What of it was said, by a flag or in `config.rb`: a cluster that exists keeps what nobody said anything about.
-fn asked(flags: &Flags, config: &ConfigRb) -> Asked {
-    Asked {
+fn spec_change(flags: &Flags, config: &ConfigRb) -> SpecChange {
+    SpecChange {
         nodes: flags.nodes.or(config.num_instances),
         name_prefix: config.instance_name_prefix.clone(),
         memory_mib: flags.memory.or(config.vm_memory),
@@ -262,8 +262,8 @@ enum Reprovision {
 }
 
 impl Reprovision {
-    fn of(asked: bool, changed: bool, running: usize) -> Self {
-        match (asked, changed) {
+    fn of(spec_change: bool, changed: bool, running: usize) -> Self {
+        match (spec_change, changed) {
             _ if running == 0 => Self::Nothing,
             (true, _) => Self::Now,
             (false, true) => Self::Tell,
@@ -341,11 +341,11 @@ mod tests {
     fn a_flag_wins_over_config_rb_which_wins_over_the_default() {
         let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
         let (config, _) = config_rb::read("$num_instances = 5\n$vm_memory = 512");
-        let usual = wish(&flags(&[]), &ConfigRb::default(), None);
+        let usual = spec(&flags(&[]), &ConfigRb::default(), None);
         assert_eq!((usual.nodes, usual.memory_mib), (3, 1024));
-        let configured = wish(&flags(&[]), &config, None);
+        let configured = spec(&flags(&[]), &config, None);
         assert_eq!((configured.nodes, configured.memory_mib), (5, 512));
-        let flagged = wish(&flags(&["--nodes", "1", "--on", "nspawn"]), &config, None);
+        let flagged = spec(&flags(&["--nodes", "1", "--on", "nspawn"]), &config, None);
         assert_eq!((flagged.nodes, flagged.memory_mib, flagged.backend), (1, 512, BackendKind::Nspawn));
     }
 
@@ -361,26 +361,27 @@ mod tests {
             usr_erofs: path(),
             tools: path(),
         };
-        let one = Wish { nodes: 1, backend: BackendKind::Nspawn, ..Wish::default() };
+        let one = ClusterSpec { nodes: 1, backend: BackendKind::Nspawn, ..ClusterSpec::default() };
         let made = Cluster::new("a", &one, image);
-        let same = wish(&flags(&[]), &ConfigRb::default(), Some(&made));
+        let same = spec(&flags(&[]), &ConfigRb::default(), Some(&made));
         assert_eq!((same.nodes, same.backend), (1, BackendKind::Nspawn));
-        let more = wish(&flags(&["--nodes", "2"]), &ConfigRb::default(), Some(&made));
+        let more = spec(&flags(&["--nodes", "2"]), &ConfigRb::default(), Some(&made));
         assert_eq!(more.nodes, 2);
     }
 
     #[test]
     fn only_what_was_said_is_asked_of_a_cluster_that_exists() {
         let flags = |words: &[&str]| Only::parse_from([&["up"], words].concat()).flags;
-        assert_eq!(asked(&flags(&[]), &ConfigRb::default()), Asked::default());
+        assert_eq!(spec_change(&flags(&[]), &ConfigRb::default()), SpecChange::default());
         let (config, _) = config_rb::read("$vm_memory = 512\n$vm_cpus = 1");
-        let said = asked(&flags(&["--nodes", "2", "--datasource", "fw-cfg", "--memory", "2048"]), &config);
-        let expect = Asked {
+        let said =
+            spec_change(&flags(&["--nodes", "2", "--datasource", "fw-cfg", "--memory", "2048"]), &config);
+        let expect = SpecChange {
             nodes: Some(2),
             memory_mib: Some(2048),
             cpus: Some(1),
             datasource: Some(Datasource::FwCfg),
-            ..Asked::default()
+            ..SpecChange::default()
         };
         assert_eq!(said, expect);
     }

@@ -2,15 +2,15 @@
 //! there already.
 
 use anyhow::bail;
-use machines::cluster::{Cluster, Wish};
+use machines::cluster::{Cluster, ClusterSpec};
 use machines::image::Image;
 
 use crate::provide;
 
 /// New machines take an image's keys at their first boot: one without would leave them in setup mode, in which the
 /// firmware runs everything. `cluster` is the one that is there already.
-pub fn check_image(cluster: Option<&Cluster>, image: &Image, wish: &Wish) -> anyhow::Result<()> {
-    if !wants_keys(cluster, wish) || provide::has_keys(image)? {
+pub fn check_image(cluster: Option<&Cluster>, image: &Image, spec: &ClusterSpec) -> anyhow::Result<()> {
+    if !wants_keys(cluster, spec) || provide::has_keys(image)? {
         return Ok(());
     }
     bail!(
@@ -22,15 +22,15 @@ pub fn check_image(cluster: Option<&Cluster>, image: &Image, wish: &Wish) -> any
 }
 
 /// Whether there will be new machines with Secure Boot; others keep the disk that they have.
-fn wants_keys(cluster: Option<&Cluster>, wish: &Wish) -> bool {
-    let secure = cluster.map_or(wish.secure_boot, |cluster| cluster.secure_boot);
+fn wants_keys(cluster: Option<&Cluster>, spec: &ClusterSpec) -> bool {
+    let secure = cluster.map_or(spec.secure_boot, |cluster| cluster.secure_boot);
     let made = cluster.iter().flat_map(|cluster| &cluster.nodes).filter(|node| node.made_from.is_some());
-    secure && made.count() < wish.nodes
+    secure && made.count() < spec.nodes
 }
 
 /// Certificates and the firmware's variables are made with the machines.
-pub fn check_machines(cluster: &Cluster, wish: &Wish) -> anyhow::Result<()> {
-    let wanted = [("TLS", wish.tls, cluster.tls), ("Secure Boot", wish.secure_boot, cluster.secure_boot)];
+pub fn check_machines(cluster: &Cluster, spec: &ClusterSpec) -> anyhow::Result<()> {
+    let wanted = [("TLS", spec.tls, cluster.tls), ("Secure Boot", spec.secure_boot, cluster.secure_boot)];
     match wanted.into_iter().find(|(_, wanted, has)| *wanted && !has) {
         Some((what, ..)) => bail!(
             "the machines of {} were made without {what}; only new ones can have it (keelson destroy)",
@@ -50,22 +50,22 @@ mod tests {
             "version": "1", "channel": "alpha", "raw": "/r", "usr_tree": "/u", "usr_erofs": "/e", "tools": "/"
         }))
         .unwrap();
-        let wish = |nodes, secure_boot| Wish { nodes, secure_boot, ..Wish::default() };
+        let spec = |nodes, secure_boot| ClusterSpec { nodes, secure_boot, ..ClusterSpec::default() };
         let cluster = |nodes, secure_boot| {
-            let mut cluster = Cluster::new("a", &wish(nodes, secure_boot), image.clone());
+            let mut cluster = Cluster::new("a", &spec(nodes, secure_boot), image.clone());
             cluster.nodes.iter_mut().for_each(|node| node.made_from = Some("/r".into()));
             cluster
         };
-        assert!(!wants_keys(None, &wish(1, false)));
-        assert!(wants_keys(None, &wish(1, true)));
+        assert!(!wants_keys(None, &spec(1, false)));
+        assert!(wants_keys(None, &spec(1, true)));
         let (plain, secure) = (cluster(2, false), cluster(2, true));
-        assert!(!wants_keys(Some(&secure), &wish(2, false)), "they start again from what they have");
-        assert!(wants_keys(Some(&secure), &wish(3, false)), "a new one is as the others");
-        assert!(!wants_keys(Some(&plain), &wish(3, true)), "refused for another reason");
-        check_machines(&secure, &wish(2, false)).unwrap();
-        let tls = Wish { tls: true, ..wish(2, false) };
-        for (wish, what) in [(wish(2, true), "Secure Boot"), (tls, "TLS")] {
-            let refused = check_machines(&plain, &wish).unwrap_err().to_string();
+        assert!(!wants_keys(Some(&secure), &spec(2, false)), "they start again from what they have");
+        assert!(wants_keys(Some(&secure), &spec(3, false)), "a new one is as the others");
+        assert!(!wants_keys(Some(&plain), &spec(3, true)), "refused for another reason");
+        check_machines(&secure, &spec(2, false)).unwrap();
+        let tls = ClusterSpec { tls: true, ..spec(2, false) };
+        for (spec, what) in [(spec(2, true), "Secure Boot"), (tls, "TLS")] {
+            let refused = check_machines(&plain, &spec).unwrap_err().to_string();
             assert!(refused.contains(&format!("made without {what}")), "{refused}");
         }
     }
