@@ -1,4 +1,4 @@
-//! The background processes of machines: not for people.
+//! Entry points of the background processes of machines; not for interactive use.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -32,12 +32,12 @@ pub fn run(task: &Task) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Serves the machines of one cluster; they reach it at their name for this host.
+/// Serves the machines of one cluster, which reach it at this host's name.
 #[tokio::main(flavor = "current_thread")]
 async fn discovery(folder: &Path, port: u16) -> anyhow::Result<()> {
     let tokens = Tokens::open(&folder.join("tokens"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    // Ended by a signal, as the cluster's other background processes.
+    // Runs until it is killed, like the cluster's other background processes.
     let settings = Settings::default();
     serve(listener, Store::own(tokens), settings, std::future::pending()).await;
     Ok(())

@@ -1,16 +1,16 @@
-//! What is decided when machines are made, TLS and Secure Boot: what that wants of the image, and of machines that are
-//! there already.
+//! Requirements of TLS and Secure Boot, which are fixed when machines are created, on the image and on existing
+//! machines.
 
 use anyhow::bail;
 use machines::cluster::{Cluster, ClusterSpec};
 use machines::image::Image;
 
-use crate::provide;
+use crate::boot_image;
 
-/// New machines take an image's keys at their first boot: one without would leave them in setup mode, in which the
-/// firmware runs everything. `cluster` is the one that is there already.
+/// New machines enrol the image's keys at their first boot; without keys they would stay in setup mode, in which the
+/// firmware runs unsigned code. `cluster` is the existing cluster.
 pub fn check_image(cluster: Option<&Cluster>, image: &Image, spec: &ClusterSpec) -> anyhow::Result<()> {
-    if !wants_keys(cluster, spec) || provide::has_keys(image)? {
+    if !needs_keys(cluster, spec) || boot_image::has_keys(image)? {
         return Ok(());
     }
     bail!(
@@ -21,19 +21,19 @@ pub fn check_image(cluster: Option<&Cluster>, image: &Image, spec: &ClusterSpec)
     );
 }
 
-/// Whether there will be new machines with Secure Boot; others keep the disk that they have.
-fn wants_keys(cluster: Option<&Cluster>, spec: &ClusterSpec) -> bool {
+/// Whether new machines with Secure Boot will be created; existing ones keep their disks.
+fn needs_keys(cluster: Option<&Cluster>, spec: &ClusterSpec) -> bool {
     let secure = cluster.map_or(spec.secure_boot, |cluster| cluster.secure_boot);
     let made = cluster.iter().flat_map(|cluster| &cluster.nodes).filter(|node| node.made_from.is_some());
     secure && made.count() < spec.nodes
 }
 
-/// Certificates and the firmware's variables are made with the machines.
+/// Certificates and firmware variables are created with the machines.
 pub fn check_machines(cluster: &Cluster, spec: &ClusterSpec) -> anyhow::Result<()> {
     let wanted = [("TLS", spec.tls, cluster.tls), ("Secure Boot", spec.secure_boot, cluster.secure_boot)];
     match wanted.into_iter().find(|(_, wanted, has)| *wanted && !has) {
-        Some((what, ..)) => bail!(
-            "the machines of {} were made without {what}; only new ones can have it (keelson destroy)",
+        Some((feature, ..)) => bail!(
+            "the machines of {} were made without {feature}; only new ones can have it (keelson destroy)",
             cluster.name
         ),
         None => Ok(()),
@@ -56,17 +56,17 @@ mod tests {
             cluster.nodes.iter_mut().for_each(|node| node.made_from = Some("/r".into()));
             cluster
         };
-        assert!(!wants_keys(None, &spec(1, false)));
-        assert!(wants_keys(None, &spec(1, true)));
+        assert!(!needs_keys(None, &spec(1, false)));
+        assert!(needs_keys(None, &spec(1, true)));
         let (plain, secure) = (cluster(2, false), cluster(2, true));
-        assert!(!wants_keys(Some(&secure), &spec(2, false)), "they start again from what they have");
-        assert!(wants_keys(Some(&secure), &spec(3, false)), "a new one is as the others");
-        assert!(!wants_keys(Some(&plain), &spec(3, true)), "refused for another reason");
+        assert!(!needs_keys(Some(&secure), &spec(2, false)), "they start again from what they have");
+        assert!(needs_keys(Some(&secure), &spec(3, false)), "a new one is as the others");
+        assert!(!needs_keys(Some(&plain), &spec(3, true)), "refused for another reason");
         check_machines(&secure, &spec(2, false)).unwrap();
         let tls = ClusterSpec { tls: true, ..spec(2, false) };
-        for (spec, what) in [(spec(2, true), "Secure Boot"), (tls, "TLS")] {
+        for (spec, feature) in [(spec(2, true), "Secure Boot"), (tls, "TLS")] {
             let refused = check_machines(&plain, &spec).unwrap_err().to_string();
-            assert!(refused.contains(&format!("made without {what}")), "{refused}");
+            assert!(refused.contains(&format!("made without {feature}")), "{refused}");
         }
     }
 }
