@@ -38,7 +38,7 @@ impl Context {
             supervisor: arguments("keeper"),
             discovery: arguments("discovery"),
         };
-        let progress = if global.quiet { Progress::Quiet } else { Progress::Shown };
+        let progress = if global.quiet { Progress::Quiet } else { Progress::Visible };
         let (cluster, command) = (global.cluster.clone(), global.command());
         Ok(Self { json: global.json, progress, state_dir, cluster, command, background })
     }

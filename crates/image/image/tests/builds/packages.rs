@@ -110,7 +110,7 @@ fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
     };
     let request = Request::read(&build.checkout.join("os/packages")).unwrap();
     let apt = options.apt_folder();
-    match fill_cache(&options, Progress::Shown) {
+    match fill_cache(&options, Progress::Visible) {
         Err(BuildError::Fetch(FetchError::Download { .. })) => {
             let test = "packages::a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked";
             skip(test, "no mirror answers");
@@ -119,7 +119,7 @@ fn a_package_that_every_mirror_dropped_is_taken_anew_and_the_version_marked() {
         Err(BuildError::Fetch(FetchError::Gone(gone))) => assert_eq!(gone[0].name, VICTIM),
         other => panic!("a version that never was is there: {other:?}"),
     }
-    let renewed = fill_cache(&Options { renew_gone: true, ..options }, Progress::Shown).unwrap();
+    let renewed = fill_cache(&Options { renew_gone: true, ..options }, Progress::Visible).unwrap();
     assert!(renewed.version.ends_with("+renewed"), "{}", renewed.version);
     let changes = renewed.lock.changes_since(&old);
     let victim = format!("{VICTIM} 0.1-1 -> ");

@@ -57,7 +57,7 @@ pub fn workshop() -> &'static Workshop {
         // What a host cannot be blamed for: a package that every mirror has dropped meanwhile.
         let options =
             Options { renew_gone: true, work: folder.join("filling"), ..Options::for_checkout(&checkout) };
-        let lock = fill_cache(&options, Progress::Shown).unwrap().lock;
+        let lock = fill_cache(&options, Progress::Visible).unwrap().lock;
         copy(&checkout.join("os"), &folder.join("locked/os"));
         lock.write(&folder.join("locked/os/packages.lock")).unwrap();
         let list = programs::read(&checkout.join("os/programs.toml")).unwrap();

@@ -33,7 +33,7 @@ impl Site {
         }
         let mut authority = certificates::open(&self.layout, &cluster)?;
         if what == Rotate::Authority {
-            authority = authority.renew()?;
+            authority = authority.rotate()?;
             self.trust(&cluster.nodes, &authority)?;
         }
         for node in &cluster.nodes {
@@ -44,7 +44,7 @@ impl Site {
             self.wait_for_certificates(node, &ExpectedCertificates { certificate, authorities: None })?;
         }
         if what == Rotate::Authority {
-            authority.forget_former()?;
+            authority.drop_previous()?;
             self.trust(&cluster.nodes, &authority)?;
         }
         Ok(())
