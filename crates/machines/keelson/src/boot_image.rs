@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::enrolment::FILES;
-use image::finished::{Taken, disk_of, name_of, take};
+use image::import::{ImportedImage, find_disk, import, import_name};
 use image::programs::Profile;
 use image::sparse::copy_sparse;
-use image::tree::{clone_by_links, remove};
+use image::tree::{clone_with_hard_links, remove};
 use image::verify::Disk;
 use image::work::InUse;
 use machines::cluster::BackendKind;
@@ -65,7 +65,7 @@ pub fn find(
         return Ok(BootImage { image, _in_use: Vec::new() });
     }
     let mut options = Options::for_checkout(&checkout()?);
-    options.renew_gone = true;
+    options.renew_missing = true;
     options.profile = request.profile;
     options.cancel = Arc::clone(cancel);
     if let Some(channel) = request.channel {
@@ -95,7 +95,7 @@ pub fn manifest(named: &Path) -> anyhow::Result<Option<Image>> {
     }
     match Image::read(named) {
         // The record of a build identifies its disk.
-        Err(ImageError::Format { .. }) if disk_of(named).is_ok() => Ok(None),
+        Err(ImageError::Format { .. }) if find_disk(named).is_ok() => Ok(None),
         read => Ok(Some(read?)),
     }
 }
@@ -108,16 +108,17 @@ pub fn has_keys(image: &Image) -> anyhow::Result<bool> {
 
 /// Unpacks a finished disk image.
 fn from_file(context: &Context, named: &Path, request: ImageRequest<'_>) -> anyhow::Result<Image> {
-    let file = disk_of(named)?;
+    let file = find_disk(named)?;
     let tools = tools(context, request.on)?;
     let test_images = context.state_dir.join(TEST_IMAGES);
     let folder = request.keep_in.unwrap_or(&test_images);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let target = folder.join(format!("{KEPT_PREFIX}{}", name_of(&file)?));
+    let target = folder.join(format!("{KEPT_PREFIX}{}", import_name(&file)?));
     let step = context.progress.step("image");
     step.set(format!("looking into {}", file.display()));
     let tree = request.on != Some(BackendKind::Qemu) && !mounts_erofs();
-    let Taken { version, channel, raw, usr_erofs, usr_tree } = take(&file, tools.path(), &target, tree)?;
+    let ImportedImage { version, channel, raw, usr_erofs, usr_tree } =
+        import(&file, tools.path(), &target, tree)?;
     if request.keep_in.is_none() {
         keep_newest(folder, &target)?;
     }
@@ -167,7 +168,7 @@ pub fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     }
     let partial = kept.with_extension("partial");
     remove(&partial)?;
-    if clone_by_links(tree, &partial).is_err() {
+    if clone_with_hard_links(tree, &partial).is_err() {
         remove(&partial)?;
         return Ok(tree.to_path_buf());
     }

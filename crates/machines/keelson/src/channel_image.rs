@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use channel_server::LookError;
 use image::build::{LockedTools, Options, tools, user_cache};
 use image::disk::{BOOT_LOADER, Layout};
-use image::full_disk::FullDisk;
-use image::laid_out;
+use image::disk_full::DiskFull;
+use image::prebuilt;
 use image::release::Release;
 use image::work::{Key, Work};
 use machines::cluster::BackendKind;
@@ -183,7 +183,7 @@ pub fn find(
 /// Adds the full disk to an out-of-space error.
 fn with_disk_full_context(error: anyhow::Error, folders: &[&Path]) -> anyhow::Error {
     let folders: Vec<PathBuf> = folders.iter().map(|folder| folder.to_path_buf()).collect();
-    match FullDisk::behind(error.as_ref(), &folders) {
+    match DiskFull::from_error(error.as_ref(), &folders) {
         Some(full) => error.context(full),
         None => error,
     }
@@ -220,7 +220,7 @@ impl ImageBuilder<'_> {
         let (hash, uki_digest) =
             (self.published.root_hash().to_string(), release.images.uki.sha256.to_string());
         let key = Key::new("published").with(&release.version.to_string()).with(&hash).with(&uki_digest);
-        let folder = self.work.continued("images", &key)?;
+        let folder = self.work.resumable("images", &key)?;
         let [usr, verity, uki] = ["usr.erofs", "usr.verity", "uki.efi"].map(|name| folder.join(name));
         let progress_watch = FetchProgress { step, cancel, version: release.version.to_string() };
         let failed = |failure: Failure| match failure.kind {
@@ -236,7 +236,7 @@ impl ImageBuilder<'_> {
         // Only an optimization: existing files are verified against the signature.
         File::create(&complete).with_context(|| format!("cannot write {}", complete.display()))?;
         step.set("laying out the disk");
-        let tools = laid_out::sandbox(&self.tools.path, &[self.checkout, self.work.folder()])?;
+        let tools = prebuilt::sandbox(&self.tools.path, &[self.checkout, self.work.folder()])?;
         // The boot image's name does not contain the version's mark.
         let Version { major, minor, patch, .. } = release.version;
         let (full_version, version) =
@@ -258,9 +258,9 @@ impl ImageBuilder<'_> {
             tools: &tools,
         };
         let tools_key = self.tools.path.file_name().unwrap_or_default().to_string_lossy();
-        let raw = laid_out::disk(&layout, key.clone().with(&tools_key), self.work)?;
+        let raw = prebuilt::disk(&layout, key.clone().with(&tools_key), self.work)?;
         let usr_tree = match request.on == BackendKind::Nspawn && !mounts_erofs() {
-            true => keep_tree(&laid_out::usr_tree(&usr, &key, &tools, self.work)?, request.keep_in)?,
+            true => keep_tree(&prebuilt::usr_tree(&usr, &key, &tools, self.work)?, request.keep_in)?,
             false => folder.join("usr"),
         };
         if cancel.load(Ordering::Relaxed) {

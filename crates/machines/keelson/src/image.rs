@@ -99,7 +99,7 @@ fn lock(context: &Context, check: bool) -> anyhow::Result<ExitCode> {
     let step = context.progress.step("lock");
     step.set("asking the mirrors");
     let request = Request::read(&checkout.join("os/packages"))?;
-    let new = resolve(&request, &Mirrors::of_this_machine()?, &options.apt_folder())?;
+    let new = resolve(&request, &Mirrors::of_host()?, &options.apt_folder())?;
     let changed = new.changes_since(&old);
     step.done(&format!("{} packages, {} changed", new.packages.len(), changed.len()));
     if !check {
