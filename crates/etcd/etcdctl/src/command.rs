@@ -1,6 +1,6 @@
 //! What a command of this program does.
 
-use command_line::{Below, Given};
+use command_line::{ParsedArgs, Subcommands};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -15,13 +15,13 @@ pub type Command = command_line::Command<Run>;
 pub enum Run {
     /// Words below it choose.
     Group(&'static [&'static Command]),
-    Does(for<'a> fn(&'a mut Session, &'a Given) -> Running<'a>),
+    Does(for<'a> fn(&'a mut Session, &'a ParsedArgs) -> Running<'a>),
     Help,
     Completion,
 }
 
-impl Below for Run {
-    fn below(&self) -> &'static [&'static Command] {
+impl Subcommands for Run {
+    fn subcommands(&self) -> &'static [&'static Command] {
         match self {
             Run::Group(list) => list,
             Run::Does(_) | Run::Help | Run::Completion => &[],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Endpoint, TlsFiles};
 
 use crate::failure::Failure;
@@ -12,24 +12,25 @@ use crate::output::FORMATS;
 pub const FLAGS: &[Flag] = &[
     Flag::switch("debug", "print a curl command for each request, on standard error"),
     Flag::switch("no-sync", "use the endpoints as they are given, do not ask for the list of members"),
-    Flag::new("output,o", Takes::OneOf(FORMATS), "how answers are printed: simple, extended or json")
+    Flag::new("output,o", ValueKind::OneOf(FORMATS), "how answers are printed: simple, extended or json")
         .default("simple"),
-    Flag::new("discovery-srv,D", Takes::Text, "domain whose SRV records name the endpoints"),
+    Flag::new("discovery-srv,D", ValueKind::Text, "domain whose SRV records name the endpoints"),
     Flag::switch(
         "insecure-discovery",
         "known to scripts of later versions: SRV records for http count anyway",
     ),
-    Flag::new("peers,C", Takes::Text, "old name of --endpoints"),
-    Flag::new("endpoint", Takes::Text, "old name of --endpoints"),
-    Flag::new("endpoints", Takes::Text, "addresses of members, separated by commas")
+    Flag::new("peers,C", ValueKind::Text, "old name of --endpoints"),
+    Flag::new("endpoint", ValueKind::Text, "old name of --endpoints"),
+    Flag::new("endpoints", ValueKind::Text, "addresses of members, separated by commas")
         .default(DEFAULT_ENDPOINTS),
-    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
-    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
-    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
-    Flag::new("username,u", Takes::Text, "user[:password]; asks for a password that is not given"),
-    Flag::new("password", Takes::Text, "the password of --username"),
-    Flag::new("timeout", Takes::Duration, "how long one endpoint may take to begin its answer").default("1s"),
-    Flag::new("total-timeout", Takes::Duration, "how long a request may take in all, not for watches")
+    Flag::new("cert-file", ValueKind::File, "our certificate for https, PEM"),
+    Flag::new("key-file", ValueKind::File, "the key of our certificate, PEM"),
+    Flag::new("ca-file", ValueKind::File, "trust https servers whose certificate one of these issued, PEM"),
+    Flag::new("username,u", ValueKind::Text, "user[:password]; asks for a password that is not given"),
+    Flag::new("password", ValueKind::Text, "the password of --username"),
+    Flag::new("timeout", ValueKind::Duration, "how long one endpoint may take to begin its answer")
+        .default("1s"),
+    Flag::new("total-timeout", ValueKind::Duration, "how long a request may take in all, not for watches")
         .default("5s"),
     Flag::switch("version,v", "print the version"),
 ];
@@ -74,7 +75,7 @@ impl std::fmt::Debug for User {
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Global {
-    pub fn from(given: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
+    pub fn from(given: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
         let from_either = |flag: &str, variable: &str| {
             let flag = given.text(flag).map(str::to_owned);
             flag.filter(|text| !text.is_empty())

@@ -1,8 +1,8 @@
 //! From the words of the command line to the command that they name.
 
 use command_line::{
-    BadFlag, Given, Program, SHELLS, around_arguments, before_arguments, command_page, completion, nearest,
-    program_page,
+    BadFlag, ParsedArgs, Program, SHELLS, around_arguments, before_arguments, command_page, completion,
+    nearest, program_page,
 };
 
 use crate::command::{Command, Run};
@@ -57,7 +57,7 @@ fn find(commands: &[&'static Command], name: &str) -> Option<&'static Command> {
 }
 
 fn dispatch(
-    global: &Given,
+    global: &ParsedArgs,
     path: Vec<&'static str>,
     command: &'static Command,
     words: &[String],
@@ -122,7 +122,7 @@ fn no_topic(name: &str, known: &[&'static Command]) -> Result<(), Failure> {
     }
 }
 
-fn show_help(given: &Given) -> Result<(), Failure> {
+fn show_help(given: &ParsedArgs) -> Result<(), Failure> {
     match given.arguments.split_first() {
         None => say(&program_page(&PROGRAM)),
         Some((name, rest)) => match find(&COMMANDS, name) {
@@ -134,16 +134,16 @@ fn show_help(given: &Given) -> Result<(), Failure> {
 
 /// The page of the command that `words` lead to from `command`.
 fn help_below(path: &[&'static str], command: &'static Command, words: &[String]) -> Result<(), Failure> {
-    match words.split_first().filter(|_| !command.below().is_empty()) {
+    match words.split_first().filter(|_| !command.subcommands().is_empty()) {
         None => say(&command_page(&PROGRAM, path, command)),
-        Some((name, rest)) => match find(command.below(), name) {
+        Some((name, rest)) => match find(command.subcommands(), name) {
             Some(next) => help_below(&[path, &[next.name]].concat(), next, rest),
-            None => no_topic(name, command.below()),
+            None => no_topic(name, command.subcommands()),
         },
     }
 }
 
-fn complete(given: &Given) -> Result<(), Failure> {
+fn complete(given: &ParsedArgs) -> Result<(), Failure> {
     let Some(shell) = given.argument(0) else {
         return Err(Failure::usage(format!("Provide a shell: {}", SHELLS)));
     };
@@ -164,7 +164,7 @@ mod tests {
         ) {
             for command in list {
                 let path = [path, &[command.name]].concat();
-                walk(&path, command.below(), into);
+                walk(&path, command.subcommands(), into);
                 into.push((path, command.flags));
             }
         }
@@ -197,14 +197,17 @@ mod tests {
                     page.contains(&format!("etcdctl {} - {}", path.join(" "), command.summary)),
                     "{page}"
                 );
-                assert!(!command.examples.is_empty() || !command.below().is_empty(), "no examples: {path:?}");
+                assert!(
+                    !command.examples.is_empty() || !command.subcommands().is_empty(),
+                    "no examples: {path:?}"
+                );
                 for (typed, _) in command.examples {
                     assert!(typed.contains(&path.join(" ")), "{path:?}: {typed}");
                 }
                 for script in scripts {
                     assert!(script.contains(command.name), "{path:?}");
                 }
-                walk(&path, command.below(), scripts);
+                walk(&path, command.subcommands(), scripts);
             }
         }
         let scripts = ["bash", "zsh", "fish"].map(|shell| completion(shell, &PROGRAM).unwrap());

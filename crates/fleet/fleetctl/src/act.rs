@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::{JobState, Unit};
 
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ pub type Replaced = BTreeMap<String, String>;
 /// Asks for the state of all, then waits for those that are to be waited for.
 pub async fn bring(
     registry: &Registry,
-    given: &Given,
+    given: &ParsedArgs,
     asked: Asked,
     units: &[Unit],
     replaced: &Replaced,

@@ -1,6 +1,6 @@
 //! `--fields`: which columns a list shows, checked before anything is asked.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 
 use crate::failure::Failure;
 
@@ -16,12 +16,12 @@ pub struct Column<R> {
 }
 
 pub const fn fields(default: &'static str) -> Flag {
-    Flag::new("fields", Takes::Text, "columns, separated by commas").default(default)
+    Flag::new("fields", ValueKind::Text, "columns, separated by commas").default(default)
 }
 
 /// Those that `--fields` names, in its order.
 pub fn chosen<'a, R>(
-    given: &Given,
+    given: &ParsedArgs,
     default: &str,
     known: &'a [Column<R>],
 ) -> Result<Vec<&'a Column<R>>, Failure> {
@@ -44,7 +44,7 @@ pub fn chosen<'a, R>(
 }
 
 /// The cells of a table, with its header unless `--no-legend` was given.
-pub fn rows<R>(columns: &[&Column<R>], list: &[R], given: &Given) -> Vec<Vec<String>> {
+pub fn rows<R>(columns: &[&Column<R>], list: &[R], given: &ParsedArgs) -> Vec<Vec<String>> {
     let full = given.is_set(FULL.name());
     let header = columns.iter().map(|column| column.name.to_uppercase()).collect();
     let legend = (!given.is_set(NO_LEGEND.name())).then_some(header);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{Below, Given};
+use command_line::{ParsedArgs, Subcommands};
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -14,16 +14,16 @@ pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a Given) -> Running<'a>),
+    Does(for<'a> fn(&'a Session, &'a ParsedArgs) -> Running<'a>),
     /// Without a server, and without looking at the global flags.
-    Alone(fn(&Given) -> Result<(), Failure>),
+    Alone(fn(&ParsedArgs) -> Result<(), Failure>),
     Help,
     Completion,
     Version,
 }
 
-impl Below for Run {
-    fn below(&self) -> &'static [&'static Command] {
+impl Subcommands for Run {
+    fn subcommands(&self) -> &'static [&'static Command] {
         &[]
     }
 }

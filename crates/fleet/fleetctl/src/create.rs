@@ -1,6 +1,6 @@
 //! Making units known: what submit, load and start begin with.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use fleet_api::{JobState, Unit};
 use unit_file::{Requirements, Severity, UnitFile, UnitName, name_of_argument};
 
@@ -28,7 +28,7 @@ pub fn no_signatures() -> Failure {
 }
 
 /// Makes the units known that are not yet. `highest` is the desired state up to which `--replace` may act.
-pub async fn all(registry: &Registry, given: &Given, highest: JobState) -> Result<Known, Failure> {
+pub async fn all(registry: &Registry, given: &ParsedArgs, highest: JobState) -> Result<Known, Failure> {
     if given.is_set(SIGN.name()) {
         return Err(no_signatures());
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::TlsFiles;
 
 use crate::failure::Failure;
@@ -21,28 +21,30 @@ const ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 pub const FLAGS: &[Flag] = &[
     Flag::new(
         "endpoint",
-        Takes::Text,
+        ValueKind::Text,
         "where the API is: unix://, http:// or https://; etcd's URLs for --driver=etcd",
     )
     .default(DEFAULT_ENDPOINT),
-    Flag::new("driver", Takes::OneOf(&["API", "etcd"]), "what --endpoint speaks").default("API"),
-    Flag::new("experimental-api", Takes::Nothing, "does nothing").hidden(),
-    Flag::new("etcd-key-prefix", Takes::Text, "where the keys are, for --driver=etcd")
+    Flag::new("driver", ValueKind::OneOf(&["API", "etcd"]), "what --endpoint speaks").default("API"),
+    Flag::new("experimental-api", ValueKind::Switch, "does nothing").hidden(),
+    Flag::new("etcd-key-prefix", ValueKind::Text, "where the keys are, for --driver=etcd")
         .default(DEFAULT_PREFIX),
-    Flag::new("request-timeout", Takes::Seconds, "how long one request may take, in seconds").default("3"),
-    Flag::new("tunnel", Takes::Text, "do everything from this machine, over SSH: host[:port]"),
-    Flag::new("ssh-username", Takes::Text, "who one is on other machines").default("core"),
-    Flag::new("ssh-timeout", Takes::Seconds, "how long an SSH connection may take to open, in seconds")
+    Flag::new("request-timeout", ValueKind::Seconds, "how long one request may take, in seconds")
+        .default("3"),
+    Flag::new("tunnel", ValueKind::Text, "do everything from this machine, over SSH: host[:port]"),
+    Flag::new("ssh-username", ValueKind::Text, "who one is on other machines").default("core"),
+    Flag::new("ssh-timeout", ValueKind::Seconds, "how long an SSH connection may take to open, in seconds")
         .default("10"),
-    Flag::new("ssh-identity-file", Takes::File, "a private key to use besides those of the SSH agent"),
+    Flag::new("ssh-identity-file", ValueKind::File, "a private key to use besides those of the SSH agent"),
     Flag::switch("strict-host-key-checking", "look host keys up in --known-hosts-file (default: true)"),
-    Flag::new("known-hosts-file", Takes::File, "the host keys that are trusted").default(DEFAULT_KNOWN_HOSTS),
-    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
-    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
-    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
-    Flag::new("etcd-cafile", Takes::File, "old name of --ca-file").hidden(),
-    Flag::new("etcd-certfile", Takes::File, "old name of --cert-file").hidden(),
-    Flag::new("etcd-keyfile", Takes::File, "old name of --key-file").hidden(),
+    Flag::new("known-hosts-file", ValueKind::File, "the host keys that are trusted")
+        .default(DEFAULT_KNOWN_HOSTS),
+    Flag::new("ca-file", ValueKind::File, "trust https servers whose certificate one of these issued, PEM"),
+    Flag::new("cert-file", ValueKind::File, "our certificate for https, PEM"),
+    Flag::new("key-file", ValueKind::File, "the key of our certificate, PEM"),
+    Flag::new("etcd-cafile", ValueKind::File, "old name of --ca-file").hidden(),
+    Flag::new("etcd-certfile", ValueKind::File, "old name of --cert-file").hidden(),
+    Flag::new("etcd-keyfile", ValueKind::File, "old name of --key-file").hidden(),
     Flag::switch("debug", "tell every request on standard error"),
     Flag::switch("version", "print the version"),
 ];
@@ -83,7 +85,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A flag, else its variable, where it is not empty.
 struct Sources<'a> {
-    given: &'a Given,
+    given: &'a ParsedArgs,
     environment: Environment<'a>,
 }
 
@@ -119,7 +121,7 @@ fn wrong(flag: &str, value: &str) -> Failure {
 }
 
 impl Global {
-    pub fn from(given: &Given, environment: Environment<'_>) -> Result<Global, Failure> {
+    pub fn from(given: &ParsedArgs, environment: Environment<'_>) -> Result<Global, Failure> {
         let sources = Sources { given, environment };
         let driver = match sources.text("driver").as_deref() {
             None => Driver::Either,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use serde_json::Value;
 
 use crate::columns::{JSON, WATCH};
@@ -23,7 +23,7 @@ pub struct Shown {
     pub json: Value,
 }
 
-pub async fn show(given: &Given, ask: impl AsyncFn() -> Result<Shown, Failure>) -> Result<(), Failure> {
+pub async fn show(given: &ParsedArgs, ask: impl AsyncFn() -> Result<Shown, Failure>) -> Result<(), Failure> {
     if !given.is_set(WATCH.name()) {
         return say(&text(given, &ask().await?));
     }
@@ -33,12 +33,12 @@ pub async fn show(given: &Given, ask: impl AsyncFn() -> Result<Shown, Failure>) 
     }
 }
 
-fn text(given: &Given, shown: &Shown) -> String {
+fn text(given: &ParsedArgs, shown: &Shown) -> String {
     if given.is_set(JSON.name()) { format!("{}\n", shown.json) } else { table::lines(&shown.table) }
 }
 
 /// A failure is told and the watch goes on: it is there to see how things change.
-async fn watch(given: &Given, ask: impl AsyncFn() -> Result<Shown, Failure>) -> Result<(), Failure> {
+async fn watch(given: &ParsedArgs, ask: impl AsyncFn() -> Result<Shown, Failure>) -> Result<(), Failure> {
     let on_screen = std::io::stdout().is_terminal() && !given.is_set(JSON.name());
     let mut before = None;
     let mut complaint = None;

@@ -1,6 +1,6 @@
 //! From arguments to the units that they name.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Unit;
 use unit_file::{Requirements, name_of_argument};
 
@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::registry::Registry;
 
 /// The names that the arguments mean, each once.
-pub fn names(given: &Given) -> Vec<String> {
+pub fn names(given: &ParsedArgs) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for argument in &given.arguments {
         let name = name_of_argument(argument);
@@ -20,7 +20,7 @@ pub fn names(given: &Given) -> Vec<String> {
 }
 
 /// Those of the named units that exist; where none does, that is told and is no failure.
-pub async fn known(registry: &Registry, given: &Given) -> Result<Vec<Unit>, Failure> {
+pub async fn known(registry: &Registry, given: &ParsedArgs) -> Result<Vec<Unit>, Failure> {
     let names = names(given);
     let units = units(registry, &names).await?;
     if units.is_empty() && !names.is_empty() {
@@ -53,7 +53,7 @@ pub fn is_global(unit: &Unit) -> bool {
 }
 
 /// The only argument, as a unit's name; else `complaint`.
-pub fn only_name(given: &Given, complaint: &str) -> Result<String, Failure> {
+pub fn only_name(given: &ParsedArgs, complaint: &str) -> Result<String, Failure> {
     match &given.arguments[..] {
         [one] => Ok(name_of_argument(one)),
         _ => Err(Failure::new(complaint)),

@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitStatus, Stdio};
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Machine;
 use ssh_client::{Address, Connection, What};
 
@@ -13,13 +13,13 @@ use crate::session::Session;
 use crate::tunnel::quoted;
 
 pub const SSH_PORT: Flag =
-    Flag::new("ssh-port", Takes::Number, "where the machines' SSH servers listen").default("22");
+    Flag::new("ssh-port", ValueKind::Number, "where the machines' SSH servers listen").default("22");
 
 const PREFIX: &str = "Unable to SSH to remote host: ";
 const MACHINE_ID: &str = "/etc/machine-id";
 const DEFAULT_PORT: u16 = 22;
 
-pub fn port(given: &Given) -> Result<u16, Failure> {
+pub fn port(given: &ParsedArgs) -> Result<u16, Failure> {
     match given.number(SSH_PORT.name()) {
         None => Ok(DEFAULT_PORT),
         Some(port) => u16::try_from(port)
@@ -51,7 +51,7 @@ pub fn is_here(machine: &str) -> bool {
 pub async fn run(
     session: &Session,
     registry: &Registry,
-    given: &Given,
+    given: &ParsedArgs,
     machine: &str,
     words: &[&str],
 ) -> Result<u8, Failure> {
@@ -68,7 +68,7 @@ pub async fn run(
 pub async fn output(
     session: &Session,
     registry: &Registry,
-    given: &Given,
+    given: &ParsedArgs,
     machine: &str,
     script: &str,
 ) -> Result<(u8, String), Failure> {
@@ -87,7 +87,7 @@ pub async fn output(
 async fn connected(
     session: &Session,
     registry: &Registry,
-    given: &Given,
+    given: &ParsedArgs,
     machine: &str,
 ) -> Result<Connection, Failure> {
     let found = machines(registry).await?.into_iter().find(|one| one.id == machine);

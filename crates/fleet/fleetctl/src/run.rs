@@ -1,7 +1,7 @@
 //! From the words of the command line to the command that they name.
 
 use command_line::{
-    BadFlag, Flag, Given, HELP, Program, SHELLS, anywhere, before_arguments, command_page, completion,
+    BadFlag, Flag, HELP, ParsedArgs, Program, SHELLS, anywhere, before_arguments, command_page, completion,
     first_argument, nearest, program_page,
 };
 
@@ -91,7 +91,7 @@ fn find(name: &str) -> Option<&'static Command> {
     }
 }
 
-fn start(command: &'static Command, given: &Given) -> Result<(), Failure> {
+fn start(command: &'static Command, given: &ParsedArgs) -> Result<(), Failure> {
     match command.run {
         Run::Version => say(version::LINE),
         Run::Help => help(given),
@@ -112,7 +112,7 @@ fn start(command: &'static Command, given: &Given) -> Result<(), Failure> {
     }
 }
 
-fn help(given: &Given) -> Result<(), Failure> {
+fn help(given: &ParsedArgs) -> Result<(), Failure> {
     match given.argument(0) {
         None => say(&program_page(&PROGRAM)),
         Some(name) => match find(name) {
@@ -122,7 +122,7 @@ fn help(given: &Given) -> Result<(), Failure> {
     }
 }
 
-fn complete(given: &Given) -> Result<(), Failure> {
+fn complete(given: &ParsedArgs) -> Result<(), Failure> {
     let shell = given.argument(0).ok_or_else(|| Failure::usage(format!("Provide a shell: {SHELLS}")))?;
     say(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
 }
@@ -165,7 +165,7 @@ mod tests {
         let all = every_flag();
         for one in &all {
             for other in all.iter().filter(|other| other.is_called(one.name())) {
-                let valued = |flag: &Flag| !matches!(flag.takes, command_line::Takes::Nothing);
+                let valued = |flag: &Flag| !matches!(flag.value_kind, command_line::ValueKind::Switch);
                 assert_eq!(valued(one), valued(other), "{}", one.name());
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::{JobState, Unit, UnitState};
 
 use crate::failure::Failure;
@@ -15,11 +15,11 @@ use crate::stdout::say;
 
 pub const NO_BLOCK: Flag = Flag::switch("no-block", "do not wait until it is done");
 pub const BLOCK_ATTEMPTS: Flag =
-    Flag::new("block-attempts", Takes::Integer, "give up after so many half seconds; 0 for never")
+    Flag::new("block-attempts", ValueKind::Integer, "give up after so many half seconds; 0 for never")
         .default("0");
 pub const WAIT_ACTIVE: Flag = Flag::new(
     "wait-active",
-    Takes::PerhapsNumber,
+    ValueKind::OptionalNumber,
     "wait until systemd says active too, at most so many seconds",
 );
 
@@ -56,7 +56,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    pub fn of(given: &Given) -> Patience {
+    pub fn of(given: &ParsedArgs) -> Patience {
         let attempts = given.integer(BLOCK_ATTEMPTS.name()).filter(|attempts| *attempts > 0);
         let attempts = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(u32::MAX));
         let active = given.text(WAIT_ACTIVE.name()).map(|text| text.parse().ok().map(Duration::from_secs));

@@ -41,7 +41,7 @@ pub fn run(args: &[String], config: Config, warnings: &[String]) -> anyhow::Resu
     runtime.block_on(async {
         tokio::select! {
             done = whole(args, config, log, guarded.clone()) => done,
-            () = notify::stay_alive_while(|| !guarded.load(Ordering::SeqCst)) => Ok(()),
+            () = notify::run_watchdog_while(|| !guarded.load(Ordering::SeqCst)) => Ok(()),
         }
     })
 }
@@ -221,7 +221,7 @@ impl Process {
                 told(kept.write_contact(memory));
             }),
             remember_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
-            alive: Arc::new(notify::alive),
+            alive: Arc::new(notify::keep_alive),
         };
         let node = Node::start(settings, self.metrics.clone(), world);
         let answerer = node.answer_to_peers();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_api::parse_go_duration;
 use thiserror::Error;
 
@@ -50,7 +50,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// # Errors
 /// A setting that cannot be used.
-pub fn daemon(flags: &Given, environment: Environment<'_>) -> Result<Daemon, DaemonError> {
+pub fn daemon(flags: &ParsedArgs, environment: Environment<'_>) -> Result<Daemon, DaemonError> {
     let source = Source { flags, environment, prefix: "LOCKSMITHD" };
     let strategy = match source.variable("REBOOT_STRATEGY") {
         Some((place, text)) => text.parse().map_err(|error| refused(place, error))?,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use thiserror::Error;
 
 /// Looks up a variable of the environment.
@@ -37,7 +37,7 @@ impl fmt::Display for Place {
 
 /// One program's settings: its flags, and the variables `PREFIX_FLAG`.
 pub struct Source<'a> {
-    pub flags: &'a Given,
+    pub flags: &'a ParsedArgs,
     pub environment: Environment<'a>,
     /// `LOCKSMITHCTL` or `LOCKSMITHD`.
     pub prefix: &'static str,

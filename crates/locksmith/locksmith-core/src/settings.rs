@@ -1,6 +1,6 @@
 //! What both programs need to know: where the store is, and whose lock is meant.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 
 use crate::given::{Environment, Place, SettingError, Source, refused};
 use crate::key::Keys;
@@ -12,27 +12,28 @@ pub const FLAGS: &[Flag] = &[
     Flag::switch("debug", "Print out debug information to stderr."),
     Flag::new(
         "endpoint",
-        Takes::Text,
+        ValueKind::Text,
         "etcd endpoint for locksmith. Specify multiple times to use multiple endpoints.",
     )
     .default(DEFAULT_ENDPOINTS),
-    Flag::new("etcd-cafile", Takes::File, "etcd CA file authentication"),
-    Flag::new("etcd-certfile", Takes::File, "etcd cert file authentication"),
-    Flag::new("etcd-keyfile", Takes::File, "etcd key file authentication"),
-    Flag::new("etcd-password", Takes::Text, "password for secure etcd communication"),
-    Flag::new("etcd-username", Takes::Text, "username for secure etcd communication"),
-    Flag::new("fleet-endpoint", Takes::Text, "where the cluster manager is asked").default(FLEET_ENDPOINT),
-    Flag::new("group", Takes::Text, "locksmith group"),
+    Flag::new("etcd-cafile", ValueKind::File, "etcd CA file authentication"),
+    Flag::new("etcd-certfile", ValueKind::File, "etcd cert file authentication"),
+    Flag::new("etcd-keyfile", ValueKind::File, "etcd key file authentication"),
+    Flag::new("etcd-password", ValueKind::Text, "password for secure etcd communication"),
+    Flag::new("etcd-username", ValueKind::Text, "username for secure etcd communication"),
+    Flag::new("fleet-endpoint", ValueKind::Text, "where the cluster manager is asked")
+        .default(FLEET_ENDPOINT),
+    Flag::new("group", ValueKind::Text, "locksmith group"),
     Flag::switch("version", "Print the version and exit."),
 ];
 
 /// What only the daemon has; all of it is ours.
 pub const DAEMON_FLAGS: &[Flag] = &[
-    Flag::new("fleet-lock-url", Takes::Text, "a FleetLock server that keeps the lock instead of etcd"),
-    Flag::new("drain-timeout", Takes::Duration, "how long units may take to move away; 0 moves none")
+    Flag::new("fleet-lock-url", ValueKind::Text, "a FleetLock server that keeps the lock instead of etcd"),
+    Flag::new("drain-timeout", ValueKind::Duration, "how long units may take to move away; 0 moves none")
         .default("5m"),
-    Flag::new("login-delay", Takes::Duration, "how long who is logged in is warned before").default("5m"),
-    Flag::new("retry-interval", Takes::Duration, "how long what failed rests at first").default("5s"),
+    Flag::new("login-delay", ValueKind::Duration, "how long who is logged in is warned before").default("5m"),
+    Flag::new("retry-interval", ValueKind::Duration, "how long what failed rests at first").default("5s"),
 ];
 
 const FLEET_ENDPOINT: &str = "unix:///var/run/fleet.sock";
@@ -76,7 +77,7 @@ impl std::fmt::Debug for User {
 ///
 /// # Errors
 /// A setting that cannot be used.
-pub fn store(flags: &Given, environment: Environment<'_>) -> Result<Store, SettingError> {
+pub fn store(flags: &ParsedArgs, environment: Environment<'_>) -> Result<Store, SettingError> {
     read_store(&Source { flags, environment, prefix: "LOCKSMITHCTL" })
 }
 

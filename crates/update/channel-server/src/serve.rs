@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http_server::{Limits, requests};
+use http_server::{Limits, serve_requests};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,7 +18,8 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, stop: impl Future
     http_server::serve(listener, limits, stop, |stream, from, stopped| {
         let server = server.clone();
         async move {
-            requests(stream, HEAD_TIME, stopped, |request| route(server.clone(), request, from.ip())).await;
+            serve_requests(stream, HEAD_TIME, stopped, |request| route(server.clone(), request, from.ip()))
+                .await;
         }
     })
     .await;

@@ -3,17 +3,17 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Error;
 
 use crate::failure::{Exit, Failure};
 
-pub const TTL: Flag = Flag::new("ttl", Takes::Number, "seconds to live; 0 is forever").default("0");
+pub const TTL: Flag = Flag::new("ttl", ValueKind::Number, "seconds to live; 0 is forever").default("0");
 
 /// A value from standard input is at most so long: servers refuse larger requests.
 const VALUE_BYTES: u64 = 10 * 1024 * 1024;
 
-pub fn key(given: &Given) -> Result<&str, Failure> {
+pub fn key(given: &ParsedArgs) -> Result<&str, Failure> {
     match given.argument(0) {
         Some(key) => Ok(key),
         None => Err(Failure::error(Exit::BadArguments, "key required")),
@@ -21,7 +21,7 @@ pub fn key(given: &Given) -> Result<&str, Failure> {
 }
 
 /// The second argument, else all of standard input, which must not be empty then.
-pub fn value(given: &Given) -> Result<Vec<u8>, Failure> {
+pub fn value(given: &ParsedArgs) -> Result<Vec<u8>, Failure> {
     if let Some(value) = given.argument(1) {
         return Ok(value.as_bytes().to_vec());
     }
@@ -41,7 +41,7 @@ pub fn value(given: &Given) -> Result<Vec<u8>, Failure> {
     }
 }
 
-pub fn ttl(given: &Given) -> Option<Duration> {
+pub fn ttl(given: &ParsedArgs) -> Option<Duration> {
     given.number(TTL.name()).filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 

@@ -1,6 +1,6 @@
 //! `backup`: a copy of a member's data for a new cluster.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, Error, Get};
 use etcd_raft::{Copy, Place};
 
@@ -30,7 +30,7 @@ pub const COMMAND: Command = Command {
         BACKUP_WAL_DIR,
         Flag::new(
             "up-to",
-            Takes::Number,
+            ValueKind::Number,
             "leave out what follows this log entry, as where the next cannot be read",
         ),
         Flag::switch("verify", "read a backup, check it to its end, and say what it holds"),
@@ -46,7 +46,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     if given.is_set("verify") {
         let copy = Copy::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::{Client, Endpoint, Health, Member};
 
 use crate::command::{Command, Run};
@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     tokio::select! {
         done = check(session, given.is_set("forever")) => done,
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_raft::{Copy, CopyError, Place};
 use serde_json::{Value, json};
 
@@ -12,12 +12,12 @@ use crate::failure::{Exit, Failure};
 const NODE_DATA_DIR: &str = "/var/lib/etcd";
 
 pub const DATA_DIR: Flag =
-    Flag::new("data-dir", Takes::Directory, "the member's data").default(NODE_DATA_DIR);
+    Flag::new("data-dir", ValueKind::Directory, "the member's data").default(NODE_DATA_DIR);
 pub const WAL_DIR: Flag =
-    Flag::new("wal-dir", Takes::Directory, "the member's log, where it is not with its data");
-pub const BACKUP_DIR: Flag = Flag::new("backup-dir", Takes::Directory, "where the backup is");
+    Flag::new("wal-dir", ValueKind::Directory, "the member's log, where it is not with its data");
+pub const BACKUP_DIR: Flag = Flag::new("backup-dir", ValueKind::Directory, "where the backup is");
 pub const BACKUP_WAL_DIR: Flag =
-    Flag::new("backup-wal-dir", Takes::Directory, "where the backup's log is, where it is not with it");
+    Flag::new("backup-wal-dir", ValueKind::Directory, "where the backup's log is, where it is not with it");
 
 /// The directory that etcd is started with, and its member.
 pub struct DataDir {
@@ -26,7 +26,7 @@ pub struct DataDir {
 }
 
 /// `default` where the flag is not given; without one it must be.
-pub fn place(given: &Given, dir: &Flag, log: &Flag) -> Result<DataDir, Failure> {
+pub fn place(given: &ParsedArgs, dir: &Flag, log: &Flag) -> Result<DataDir, Failure> {
     let text = |flag: &Flag| given.text(flag.name()).filter(|text| !text.is_empty());
     let default = (!dir.default_value().is_empty()).then_some(dir.default_value());
     let Some(root) = text(dir).or(default) else {

@@ -3,7 +3,7 @@
 use std::process::Command as Program;
 use std::sync::Arc;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Answer;
 use tokio::sync::Semaphore;
 
@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (key, program) = key_and_program(&given.arguments)?;
     tokio::select! {
         done = follow(session, key, program, given) => done,
@@ -50,7 +50,7 @@ fn key_and_program(words: &[String]) -> Result<(&str, &[String]), Failure> {
     }
 }
 
-async fn follow(session: &Session, key: &str, program: &[String], given: &Given) -> Result<(), Failure> {
+async fn follow(session: &Session, key: &str, program: &[String], given: &ParsedArgs) -> Result<(), Failure> {
     let mut watcher = session.client().await?.watch(key, wanted(given));
     let places = Arc::new(Semaphore::new(PROGRAMS));
     loop {

@@ -1,6 +1,6 @@
 //! `get`: the value of a key.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::Get;
 
 use super::arguments::{key, refused};
@@ -25,7 +25,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let key = key(given)?;
     let how = Get { recursive: false, sorted: given.is_set("sort"), quorum: given.is_set("quorum") };
     let answer = session.client().await?.get(key, how).await.map_err(refused)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, Set};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -29,9 +29,9 @@ pub const COMMAND: Command = Command {
         "have no TTL, keys that expire earlier than in 300 seconds do so in 300 seconds.",
     ],
     flags: &[
-        Flag::new("snap", Takes::File, "the snapshot"),
-        Flag::new("hidden", Takes::Text, "a hidden directory that is wanted too; may be repeated"),
-        Flag::new("c", Takes::Number, "how many keys are set at the same time").default("10"),
+        Flag::new("snap", ValueKind::File, "the snapshot"),
+        Flag::new("hidden", ValueKind::Text, "a hidden directory that is wanted too; may be repeated"),
+        Flag::new("c", ValueKind::Number, "how many keys are set at the same time").default("10"),
     ],
     examples: &[
         ("etcdctl import --snap /backup/snapshot/1_20.ss", "into the cluster of the endpoints"),
@@ -40,7 +40,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let Some(path) = given.text("snap").filter(|path| !path.is_empty()) else {
         return Err(Failure::usage("no snapshot file provided (use --snap)"));
     };

@@ -1,6 +1,6 @@
 //! `ls`: the keys of a directory, or of a tree.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::{Get, Node};
 
 use super::arguments::refused;
@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let key = given.argument(0).unwrap_or("/");
     let recursive = given.is_set("recursive");
     let how = Get { recursive, sorted: given.is_set("sort"), quorum: given.is_set("quorum") };

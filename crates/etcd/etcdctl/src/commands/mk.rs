@@ -1,6 +1,6 @@
 //! `mk`: a key that must be new.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 
 use super::arguments::{TTL, key, refused, ttl, value};
 use crate::command::{Command, Run};
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(given)?, value(given)?);
     let client = session.client().await?;
     let answer = if given.is_set("in-order") {

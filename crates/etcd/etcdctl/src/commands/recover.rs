@@ -1,6 +1,6 @@
 //! `recover`: the way back from a lost majority.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_client::{Client, Endpoint, Error, Get, Health, Reason};
 use etcd_raft::Copy;
 use serde_json::json;
@@ -51,7 +51,7 @@ enum Answer {
     Healthy(String),
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let data = place(given, &DATA_DIR, &WAL_DIR)?;
     let copy = Copy::read(&data.place, 0).map_err(|error| failed("reading the member's data", &error))?;
     let others = others(&session.unsynced_client()?, &copy).await;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 use etcd_raft::{Copy, CopyError};
 use serde_json::json;
 
@@ -38,7 +38,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(async move { run(session, given) })),
 };
 
-fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     let target = place(given, &DATA_DIR, &WAL_DIR)?;
     let copy = Copy::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;

@@ -1,6 +1,6 @@
 //! `rm`: a key, a directory, a tree.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Delete;
 
 use super::arguments::{key, refused};
@@ -16,8 +16,8 @@ pub const COMMAND: Command = Command {
     flags: &[
         Flag::switch("dir", "remove a directory that is empty"),
         Flag::switch("recursive,r", "remove a directory with all that is in it"),
-        Flag::new("with-value", Takes::Text, "only if this is the value now"),
-        Flag::new("with-index", Takes::Number, "only if this is the modified index now").default("0"),
+        Flag::new("with-value", ValueKind::Text, "only if this is the value now"),
+        Flag::new("with-index", ValueKind::Number, "only if this is the modified index now").default("0"),
     ],
     examples: &[
         ("etcdctl rm /message", "prints what it was"),
@@ -27,7 +27,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let key = key(given)?;
     let how = Delete {
         dir: given.is_set("dir"),

@@ -1,6 +1,6 @@
 //! `rmdir`: an empty directory, or a key.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Delete;
 
 use super::arguments::{key, refused};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let key = key(given)?;
     let how = Delete { dir: true, ..Delete::default() };
     let answer = session.client().await?.delete(key, &how).await.map_err(refused)?;

@@ -1,6 +1,6 @@
 //! `set`: a value for a key, whatever it was before, or only when it was as expected.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Set;
 
 use super::arguments::{TTL, key, refused, ttl, value};
@@ -18,8 +18,9 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[
         TTL,
-        Flag::new("swap-with-value", Takes::Text, "only if this is the value now"),
-        Flag::new("swap-with-index", Takes::Number, "only if this is the modified index now").default("0"),
+        Flag::new("swap-with-value", ValueKind::Text, "only if this is the value now"),
+        Flag::new("swap-with-index", ValueKind::Number, "only if this is the modified index now")
+            .default("0"),
     ],
     examples: &[
         ("etcdctl set /message Hello", "makes or replaces it"),
@@ -31,7 +32,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(given)?, value(given)?);
     let how = Set {
         ttl: ttl(given),

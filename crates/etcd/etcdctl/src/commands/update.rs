@@ -1,6 +1,6 @@
 //! `update`: a new value for a key that must be there.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::arguments::{TTL, key, refused, ttl, value};
 use crate::command::{Command, Run};
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (key, value) = (key(given)?, value(given)?);
     let answer = session.client().await?.update(key, value, ttl(given)).await.map_err(refused)?;
     session.print(&answer)

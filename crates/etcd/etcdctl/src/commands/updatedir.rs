@@ -1,6 +1,6 @@
 //! `updatedir`: a new time to live for a directory.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::{Exists, Set};
 
 use super::arguments::{TTL, key, refused, ttl};
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
 };
 
 /// Prints nothing when all is well, in any format.
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let key = key(given)?;
     let how = Set { dir: true, exists: Exists::Yes, ttl: ttl(given), ..Set::default() };
     session.client().await?.set(key, "", &how).await.map_err(refused)?;

@@ -1,6 +1,6 @@
 //! `watch`: waits for a change, prints it.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::Watch;
 
 use super::arguments::{key, refused};
@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::stdout::say;
 
 pub const AFTER_INDEX: Flag =
-    Flag::new("after-index", Takes::Number, "also changes of the past, after this index").default("0");
+    Flag::new("after-index", ValueKind::Number, "also changes of the past, after this index").default("0");
 pub const RECURSIVE: Flag = Flag::switch("recursive,r", "changes of all keys below, too");
 
 pub const COMMAND: Command = Command {
@@ -28,12 +28,12 @@ pub const COMMAND: Command = Command {
 };
 
 /// What to follow, as the flags of `watch` and `exec-watch` say it.
-pub fn wanted(given: &Given) -> Watch {
+pub fn wanted(given: &ParsedArgs) -> Watch {
     let after = given.number(AFTER_INDEX.name()).filter(|index| *index > 0);
     Watch { recursive: given.is_set("recursive"), after, stream: false }
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let key = key(given)?;
     tokio::select! {
         done = follow(session, key, given) => done,
@@ -41,7 +41,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     }
 }
 
-async fn follow(session: &Session, key: &str, given: &Given) -> Result<(), Failure> {
+async fn follow(session: &Session, key: &str, given: &ParsedArgs) -> Result<(), Failure> {
     let how = wanted(given);
     let mut watcher = session.client().await?.watch(key, how);
     loop {

@@ -1,6 +1,6 @@
 //! `cat`: the text of a unit.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let name = only_name(given, "One unit file must be provided")?;
     match unit(&session.registry().await?, &name).await? {
         Some(unit) => say(&unit.file().normalised()),

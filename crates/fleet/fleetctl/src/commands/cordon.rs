@@ -1,6 +1,6 @@
 //! `cordon`: keeps new units away from machines.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Machine;
 use fleet_api::additions::Cordon;
 
@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     for machine in named(&registry, given).await? {
         set(&registry, &machine, Cordon::Cordoned, "cordon").await?;
@@ -33,7 +33,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
 }
 
 /// The machines whose ids the arguments begin, each meant without doubt.
-pub async fn named(registry: &Registry, given: &Given) -> Result<Vec<Machine>, Failure> {
+pub async fn named(registry: &Registry, given: &ParsedArgs) -> Result<Vec<Machine>, Failure> {
     if given.arguments.is_empty() {
         return Err(Failure::new("One machine must be provided"));
     }

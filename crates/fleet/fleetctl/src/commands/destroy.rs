@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Unit;
 
 use crate::command::{Command, Run};
@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let units = known(&registry, given).await?;
     let mut failures = Vec::new();

@@ -1,6 +1,6 @@
 //! `explain`: why a unit is where it is, or nowhere.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::additions::{Explanation, Verdict};
 use fleet_client::Error as ApiError;
 use serde_json::json;
@@ -38,7 +38,7 @@ pub fn failed(verb: &str, error: Error) -> Failure {
     }
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let name = only_name(given, "One unit must be provided")?;
     let registry = session.registry().await?;
     let explanation = registry.explain(&name).await.map_err(|error| failed("explain", error))?;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
     run: Run::Alone(run),
 };
 
-fn run(given: &Given) -> Result<(), Failure> {
+fn run(given: &ParsedArgs) -> Result<(), Failure> {
     let [path] = &given.arguments[..] else {
         return Err(Failure::new("Provide a single argument"));
     };

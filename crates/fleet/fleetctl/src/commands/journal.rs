@@ -1,6 +1,6 @@
 //! `journal`: what a unit wrote, from whichever machine runs it.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Query;
 
 use crate::access::has_keys;
@@ -20,9 +20,9 @@ pub const COMMAND: Command = Command {
         "A unit of another machine is read over SSH: with an agent (ssh -A), or --ssh-identity-file.",
     ],
     flags: &[
-        Flag::new("lines", Takes::Number, "how many of the last lines").default("10"),
+        Flag::new("lines", ValueKind::Number, "how many of the last lines").default("10"),
         Flag::switch("follow,f", "go on as new lines come, until ctrl-C"),
-        Flag::new("output", Takes::Text, "a mode of journalctl's --output"),
+        Flag::new("output", ValueKind::Text, "a mode of journalctl's --output"),
         Flag::switch("sudo", "read the journal as root"),
         SSH_PORT,
     ],
@@ -30,7 +30,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let name = only_name(given, "One unit file must be provided.")?;
     let registry = session.registry().await?;
     let Some(unit) = unit(&registry, &name).await? else {

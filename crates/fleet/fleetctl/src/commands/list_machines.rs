@@ -1,6 +1,6 @@
 //! `list-machines`: the machines that are present.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Machine;
 use serde_json::json;
 
@@ -38,7 +38,7 @@ fn metadata(machine: &Machine) -> String {
     pairs.join(",")
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let columns = chosen(given, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
     show(given, async || {

@@ -1,6 +1,6 @@
 //! `list-unit-files`: all units that are known, and where they are to run.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Unit;
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ impl Row {
     }
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let columns = chosen(given, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));

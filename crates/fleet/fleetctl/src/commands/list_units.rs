@@ -1,6 +1,6 @@
 //! `list-units`: what the machines say of the units that they have.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::UnitState;
 use serde_json::json;
 
@@ -55,7 +55,7 @@ const COLUMNS: &[Column<Row>] = &[
     Column { name: "unit", cell: |row, _| row.state.name.clone() },
 ];
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let columns = chosen(given, FIELDS, COLUMNS)?;
     let registry = session.registry().await?;
     let failed = |cause| Failure::new(format!("Error retrieving list of units from repository: {cause}"));

@@ -1,6 +1,6 @@
 //! `load`: gives units a machine, and has them loaded there.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::JobState;
 
 use crate::act::{Asked, bring};
@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
 
 const ASKED: Asked = Asked { verb: "load", state: JobState::Loaded, failing: "Error loading units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let known = create::all(&registry, given, JobState::Loaded).await?;
     bring(&registry, given, ASKED, &known.units, &known.replaced).await

@@ -1,6 +1,6 @@
 //! `plan`: what starting these files would do.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Unit;
 use fleet_api::additions::{Plan, PlanRequest, Step};
 use serde_json::json;
@@ -24,8 +24,12 @@ pub const COMMAND: Command = Command {
         "Nothing is changed. As of `start --replace`: what is known already gets its file's text.",
     ],
     flags: &[
-        Flag::new("state", Takes::OneOf(&["inactive", "loaded", "launched"]), "what would be asked of them")
-            .default("launched"),
+        Flag::new(
+            "state",
+            ValueKind::OneOf(&["inactive", "loaded", "launched"]),
+            "what would be asked of them",
+        )
+        .default("launched"),
         FULL,
         JSON,
     ],
@@ -33,7 +37,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     if given.arguments.is_empty() {
         return Err(Failure::harmless("No units given"));
     }
@@ -57,7 +61,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
 }
 
 /// As a table, or as JSON.
-pub fn show(plan: &Plan, given: &Given) -> Result<(), Failure> {
+pub fn show(plan: &Plan, given: &ParsedArgs) -> Result<(), Failure> {
     if given.is_set(JSON.name()) {
         return say(&format!("{}\n", json!(plan)));
     }

@@ -1,6 +1,6 @@
 //! `rebalance`: moves units from machines that have many to machines that have few.
 
-use command_line::{Flag, Given};
+use command_line::{Flag, ParsedArgs};
 
 use super::explain::failed;
 use super::plan::show;
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let plan = registry.rebalance(given.is_set("dry-run")).await;
     show(&plan.map_err(|error| failed("rebalance", error))?, given)

@@ -1,6 +1,6 @@
 //! `restart`: stops units and starts them again, one after the other.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::{JobState, Unit};
 
 use crate::act::{Asked, Replaced, bring};
@@ -28,7 +28,7 @@ pub const COMMAND: Command = Command {
 
 const ASKED: Asked = Asked { verb: "restart", state: JobState::Launched, failing: "Error restarting units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     for unit in known(&registry, given).await? {
         if is_global(&unit) {
@@ -40,7 +40,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn one(registry: &Registry, given: &Given, mut unit: Unit) -> Result<(), Failure> {
+async fn one(registry: &Registry, given: &ParsedArgs, mut unit: Unit) -> Result<(), Failure> {
     let name = unit.name.clone();
     if unit.current_state == JobState::Inactive.as_str() {
         let said = format!("Unable to restart unit {name} in state inactive");
@@ -60,7 +60,7 @@ async fn one(registry: &Registry, given: &Given, mut unit: Unit) -> Result<(), F
 async fn everywhere(
     session: &Session,
     registry: &Registry,
-    given: &Given,
+    given: &ParsedArgs,
     name: &str,
 ) -> Result<(), Failure> {
     let states = registry.states_of(name).await;

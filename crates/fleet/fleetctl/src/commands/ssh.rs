@@ -1,6 +1,6 @@
 //! `ssh`: a shell on a machine, or a command run there.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Machine;
 use ssh_client::{Address, What};
 use unit_file::name_of_argument;
@@ -23,8 +23,8 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[
         Flag::switch("forward-agent,A", "let the other side use our SSH agent"),
-        Flag::new("machine", Takes::Text, "the machine, by the beginning of its id"),
-        Flag::new("unit", Takes::Text, "the machine that runs this unit"),
+        Flag::new("machine", ValueKind::Text, "the machine, by the beginning of its id"),
+        Flag::new("unit", ValueKind::Text, "the machine that runs this unit"),
         SSH_PORT,
     ],
     examples: &[
@@ -38,7 +38,7 @@ fn unable(cause: &str) -> Failure {
     Failure::new(format!("Unable to proceed: {cause}"))
 }
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let by_machine = given.text("machine").filter(|text| !text.is_empty());
     let by_unit = given.text("unit").filter(|text| !text.is_empty());
     let registry = session.registry().await?;

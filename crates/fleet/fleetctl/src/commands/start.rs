@@ -1,6 +1,6 @@
 //! `start`: gives units a machine, and has them started there.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::JobState;
 
 use crate::act::{Asked, bring};
@@ -30,7 +30,7 @@ pub const COMMAND: Command = Command {
 // Starting was once done by loading: its errors say so.
 const ASKED: Asked = Asked { verb: "start", state: JobState::Launched, failing: "Error loading units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let known = create::all(&registry, given, JobState::Launched).await?;
     bring(&registry, given, ASKED, &known.units, &known.replaced).await

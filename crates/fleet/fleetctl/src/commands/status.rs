@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::Unit;
 
 use crate::access::has_keys;
@@ -29,7 +29,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let mut first = true;
     for name in names(given) {
@@ -70,7 +70,7 @@ async fn machines_of(registry: &Registry, unit: &Unit) -> Result<Vec<String>, Fa
 async fn show(
     session: &Session,
     registry: &Registry,
-    given: &Given,
+    given: &ParsedArgs,
     name: &str,
     machine: &str,
 ) -> Result<u8, Failure> {

@@ -1,6 +1,6 @@
 //! `stop`: stops units where they are, and leaves them loaded.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::{JobState, Unit};
 
 use crate::act::{Asked, Replaced, bring};
@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
 
 const ASKED: Asked = Asked { verb: "stop", state: JobState::Loaded, failing: "Error stopping units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let units = known(&registry, given).await?;
     let inactive = |unit: &Unit| !is_global(unit) && unit.current_state == JobState::Inactive.as_str();

@@ -1,6 +1,6 @@
 //! `submit`: makes units known, and no more.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::JobState;
 
 use crate::command::{Command, Run};
@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     create::all(&registry, given, JobState::Inactive).await.map(drop)
 }

@@ -1,6 +1,6 @@
 //! `uncordon`: gives machines units again.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::additions::Cordon;
 
 use super::cordon::{named, set};
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     for machine in named(&registry, given).await? {
         set(&registry, &machine, Cordon::Open, "uncordon").await?;

@@ -1,6 +1,6 @@
 //! `unload`: takes units off their machines.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use fleet_api::JobState;
 
 use crate::act::{Asked, Replaced, bring};
@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
 
 const ASKED: Asked = Asked { verb: "unload", state: JobState::Inactive, failing: "Error unloading units" };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let units = known(&registry, given).await?;
     bring(&registry, given, ASKED, &units, &Replaced::new()).await

@@ -1,22 +1,22 @@
-//! A build redoes what its inputs changed, and nothing else.
+//! Incremental builds: only results with changed inputs are created again.
 
 use std::fs;
 use std::sync::OnceLock;
 
-use crate::workshop::{Build, Finished, first};
+use crate::harness::{Build, Finished, first};
 
-/// A file of os/rootfs that comes into `/usr` only, and where it stands there.
+/// A file of os/rootfs that affects `/usr` only, and its path there.
 const TOUCHED: &str = "os/rootfs/usr/lib/sysctl.d/50-keelson.conf";
 pub const TOUCHED_IN_USR: &str = "lib/sysctl.d/50-keelson.conf";
 
 pub struct Changed {
     pub build: Build,
     pub finished: Finished,
-    /// Kinds that were made anew.
+    /// Kinds of results that were created again.
     kinds: Vec<String>,
 }
 
-/// The first build, with a line more in one file.
+/// The first build with an additional line in one file.
 pub fn changed() -> &'static Changed {
     static SHARED: OnceLock<Changed> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -28,8 +28,8 @@ pub fn changed() -> &'static Changed {
         let before = build.results();
         let finished = build.run();
         let after = build.results();
-        let anew = after.iter().filter(|(place, seen)| before.get(*place) != Some(seen));
-        let kinds = anew.map(|(place, _)| place.split('/').next().unwrap().to_owned()).collect();
+        let anew = after.iter().filter(|(result, state)| before.get(*result) != Some(state));
+        let kinds = anew.map(|(result, _)| result.split('/').next().unwrap().to_owned()).collect();
         Changed { build, finished, kinds }
     })
 }

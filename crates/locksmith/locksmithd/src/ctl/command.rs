@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{Below, Given};
+use command_line::{ParsedArgs, Subcommands};
 
 use super::failure::Failure;
 use super::session::Session;
@@ -14,13 +14,13 @@ pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a Given) -> Running<'a>),
+    Does(for<'a> fn(&'a Session, &'a ParsedArgs) -> Running<'a>),
     Help,
     Completion,
 }
 
-impl Below for Run {
-    fn below(&self) -> &'static [&'static Command] {
+impl Subcommands for Run {
+    fn subcommands(&self) -> &'static [&'static Command] {
         &[]
     }
 }

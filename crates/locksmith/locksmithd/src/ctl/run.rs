@@ -1,7 +1,7 @@
 //! From the words of the command line to the command that they name.
 
 use command_line::{
-    BadFlag, Given, Program, SHELLS, anywhere, before_arguments, command_page, completion, program_page,
+    BadFlag, ParsedArgs, Program, SHELLS, anywhere, before_arguments, command_page, completion, program_page,
 };
 use locksmith_core::FLAGS;
 
@@ -70,7 +70,7 @@ fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().copied().find(|command| command.name == name)
 }
 
-fn start(command: &'static Command, global: &Given, given: &Given) -> Result<(), Failure> {
+fn start(command: &'static Command, global: &ParsedArgs, given: &ParsedArgs) -> Result<(), Failure> {
     match command.run {
         Run::Help => help(given),
         Run::Completion => complete(given),
@@ -86,7 +86,7 @@ fn start(command: &'static Command, global: &Given, given: &Given) -> Result<(),
     }
 }
 
-fn help(given: &Given) -> Result<(), Failure> {
+fn help(given: &ParsedArgs) -> Result<(), Failure> {
     match given.argument(0) {
         None => say(&program_page(&PROGRAM)),
         Some(name) => match find(name) {
@@ -99,7 +99,7 @@ fn help(given: &Given) -> Result<(), Failure> {
     }
 }
 
-fn complete(given: &Given) -> Result<(), Failure> {
+fn complete(given: &ParsedArgs) -> Result<(), Failure> {
     let shell = given.argument(0).ok_or_else(|| Failure::usage(format!("Provide a shell: {SHELLS}")))?;
     say(&completion(shell, &PROGRAM).map_err(|error| Failure::usage(error.to_string()))?)
 }

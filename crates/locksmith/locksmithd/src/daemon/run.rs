@@ -24,7 +24,7 @@ pub fn run(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let done = runtime.block_on(async {
         tokio::select! {
             done = whole(settings) => done,
-            () = notify::stay_alive() => Ok(ExitCode::SUCCESS),
+            () = notify::run_watchdog() => Ok(ExitCode::SUCCESS),
         }
     });
     // A terminal that cannot be written to must not hold the end up.

@@ -1,4 +1,4 @@
-//! `keelson release`: builds a version, and packs and signs it for machines that run another.
+//! `keelson release`: builds a version, and packs and signs it as an update.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +16,8 @@ use crate::context::{Context, interrupt};
 use crate::output;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// zstd's level where a release is only tried out.
-const QUICK: i32 = 3;
+/// zstd level of trial releases.
+const QUICK_LEVEL: i32 = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -58,13 +58,13 @@ pub struct Flags {
 
 pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
     let checkout = checkout()?;
-    // Before anything takes time: what would fail at the end.
+    // Checked before the build, so that it does not fail at the end.
     let key = flags
         .key
         .clone()
         .map_or_else(|| super::keys::folder().map(|folder| folder.join("release.key")), Ok)?;
     let secret = Secret::read(&key).context("a release wants a key: `keelson keys` makes one")?;
-    if let Some(note) = not_in_set(&key, &secret)? {
+    if let Some(note) = unlisted_key_note(&key, &secret)? {
         context.progress.note(&note);
     }
     let mut options = Options::for_checkout(&checkout);
@@ -89,7 +89,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         secret: &secret,
         older: &flags.from,
         keys: &public,
-        level: if flags.quick { QUICK } else { payload::THOROUGH },
+        level: if flags.quick { QUICK_LEVEL } else { payload::THOROUGH },
     };
     let step = context.progress.step("release");
     let made = make(&order, &out, &mut |doing, packing| {
@@ -99,7 +99,7 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
             Step::Delta(from) => step.set(format!("difference to {from} {percent} %")),
         }
     })?;
-    // Machines that run it for the first time may know of older keys only.
+    // A machine that installs this release may know older keys only.
     release_folder::copy(key.parent().unwrap_or(Path::new(".")), &out)?;
     let bundle = match flags.bundle {
         true => {
@@ -110,12 +110,12 @@ pub fn run(context: &Context, flags: &Flags) -> anyhow::Result<ExitCode> {
         false => None,
     };
     step.done(&summary(&made.release));
-    tell(context, flags, &built.version, &made, bundle.as_deref())?;
+    print_result(context, flags, &built.version, &made, bundle.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A key that machines do not believe any more, or not yet, where the folder has sets of keys.
-fn not_in_set(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
+/// A note if the key is not in the newest key set of its folder.
+fn unlisted_key_note(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
     let folder = key.parent().unwrap_or(Path::new("."));
     let Some(last) = release_folder::sets(folder)?.pop() else { return Ok(None) };
     let (set, public) = (KeySet::parse(&last.bytes)?, secret.public()?);
@@ -130,7 +130,7 @@ fn not_in_set(key: &Path, secret: &Secret) -> anyhow::Result<Option<String>> {
     Ok((!is_in).then(note))
 }
 
-/// What machines will download.
+/// Download sizes.
 fn summary(release: &Release) -> String {
     let mut parts = vec![format!("{} MiB to download", release.full.blob.size >> 20)];
     let deltas = release.deltas.iter();
@@ -140,7 +140,7 @@ fn summary(release: &Release) -> String {
     parts.join(", ")
 }
 
-fn tell(
+fn print_result(
     context: &Context,
     flags: &Flags,
     version: &str,
@@ -181,7 +181,7 @@ fn about(flags: &Flags, built: &Built) -> anyhow::Result<About> {
     })
 }
 
-/// The public keys beside a secret one: what older releases must be signed with.
+/// The public keys beside a secret key, which verify older releases.
 fn public_keys(secret: &Path) -> anyhow::Result<Keys> {
     let mut keys = Keys::default();
     let folder = secret.parent().unwrap_or(Path::new(".")).join("release");

@@ -40,8 +40,8 @@ const CASES: [Case; 10] = [
     Case {
         about: "keepers",
         target: &["--lib"],
-        test: "nspawn::warden::tests::what_a_killed_keeper_kept_is_gone",
-        file: "crates/machines/machines/src/nspawn/warden.rs",
+        test: "nspawn::pid_namespace::tests::the_namespace_ends_with_its_supervisor",
+        file: "crates/machines/machines/src/nspawn/pid_namespace.rs",
         root: Some("a process namespace"),
         program: None,
     },

@@ -1,6 +1,6 @@
 //! `member add`: a place for a new member, and what to start it with.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Member;
 
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let [name, url] = given.arguments.as_slice() else {
         return Err(Failure::usage("Provide a name and a single member peerURL"));
     };

@@ -1,6 +1,6 @@
 //! `member remove`: takes a member out, by its id.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Member;
 
 use crate::command::{Command, Run};
@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
 const MORE: &str =
     "https://github.com/etcd-io/etcd/blob/master/Documentation/runtime-configuration.md#remove-a-member";
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let [id] = given.arguments.as_slice() else {
         return Err(Failure::usage("Provide a single member ID"));
     };

@@ -1,6 +1,6 @@
 //! `role add`: a new role, which allows nothing yet.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::Error;
 
 use super::name::role;
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let role = role(given)?;
     let client = session.client().await?;
     match client.role(role).await {

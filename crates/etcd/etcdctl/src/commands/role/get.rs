@@ -1,6 +1,6 @@
 //! `role get`: what a role allows.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::role;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let role = role(given)?;
     let found = session.client().await?.role(role).await.map_err(|error| Failure::plain(&error))?;
     let lines = |paths: &[String]| paths.iter().map(|path| format!("\t{path}\n")).collect::<String>();

@@ -1,6 +1,6 @@
 //! `role grant`: what a role allows from now on.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::{FLAGS, permissions, role};
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (role, permissions) = (role(given)?, permissions(given)?);
     let client = session.client().await?;
     client.grant_role(role, &permissions).await.map_err(|error| Failure::plain(&error))?;

@@ -1,6 +1,6 @@
 //! `role list`: all roles.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     if !given.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }

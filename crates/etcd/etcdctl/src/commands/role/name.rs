@@ -1,25 +1,25 @@
 //! The arguments of the role commands.
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Kv, Permissions};
 
 use crate::failure::Failure;
 
 pub const FLAGS: &[Flag] = &[
-    Flag::new("path", Takes::Text, "a key, or the beginning of keys and '*'"),
+    Flag::new("path", ValueKind::Text, "a key, or the beginning of keys and '*'"),
     Flag::switch("read", "reading"),
     Flag::switch("write", "writing"),
     Flag::switch("readwrite", "both"),
 ];
 
-pub fn role(given: &Given) -> Result<&str, Failure> {
+pub fn role(given: &ParsedArgs) -> Result<&str, Failure> {
     match given.arguments.as_slice() {
         [role] if !role.is_empty() => Ok(role),
         _ => Err(Failure::usage("Please provide a role name")),
     }
 }
 
-pub fn permissions(given: &Given) -> Result<Permissions, Failure> {
+pub fn permissions(given: &ParsedArgs) -> Result<Permissions, Failure> {
     let Some(path) = given.text("path").filter(|path| !path.is_empty()) else {
         return Err(Failure::usage("No path specified; please use `-path`"));
     };

@@ -1,6 +1,6 @@
 //! `role remove`: a role that nobody needs any more.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::role;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let role = role(given)?;
     session.client().await?.remove_role(role).await.map_err(|error| Failure::plain(&error))?;
     say(&format!("Role {role} removed\n"))

@@ -1,6 +1,6 @@
 //! `user add`: a new user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::{Error, NewUser};
 
 use super::name::user;
@@ -26,7 +26,7 @@ pub const COMMAND: Command = Command {
 /// How the server says that there is no such user. That a role of the user is missing is another text.
 const NO_USER: &str = "auth: User ";
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (user, inline) = match user(given)?.split_once(':') {
         Some((user, password)) => (user, Some(password.to_owned())),
         None => (user(given)?, None),

@@ -1,6 +1,6 @@
 //! `user get`: the roles of a user.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::user;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let user = user(given)?;
     let found = session.client().await?.user(user).await.map_err(|error| Failure::plain(&error))?;
     // etcd 2.3 leaves an empty first role after some grants.

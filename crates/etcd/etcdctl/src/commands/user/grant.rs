@@ -1,6 +1,6 @@
 //! `user grant`: roles that a user gets.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::UserChange;
 
 use super::name::{ROLES, roles, user};
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let (user, roles) = (user(given)?, roles(given)?);
     let change = UserChange::Grant(&roles);
     session.client().await?.change_user(user, &change).await.map_err(|error| Failure::plain(&error))?;

@@ -1,6 +1,6 @@
 //! `user passwd`: a new password.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use etcd_client::UserChange;
 
 use super::name::user;
@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let user = user(given)?;
     let client = session.client().await?;
     // A PUT for a user who is not there would make one.

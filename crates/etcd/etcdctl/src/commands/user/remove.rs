@@ -1,6 +1,6 @@
 //! `user remove`: a user who may no longer log in.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::name::user;
 use crate::command::{Command, Run};
@@ -18,7 +18,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let user = user(given)?;
     session.client().await?.remove_user(user).await.map_err(|error| Failure::plain(&error))?;
     say(&format!("User {user} removed\n"))

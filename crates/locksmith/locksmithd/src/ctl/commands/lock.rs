@@ -1,6 +1,6 @@
 //! `lock`: takes the lock for a machine.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use locksmith_core::Note;
 
 use super::super::command::{Command, Run};
@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let lock = session.lock().await?;
     let id = holder(given.argument(0))?;
     lock.lock(&id).await.map_err(|error| failed("locking", &error))?;

@@ -1,6 +1,6 @@
 //! `reboot`: takes the lock and reboots this machine.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 use locksmith_core::Note;
 use nix::unistd::geteuid;
 
@@ -22,7 +22,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, _: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, _: &ParsedArgs) -> Result<(), Failure> {
     if !geteuid().is_root() {
         return Err(Failure::new("Must be root to initiate reboot."));
     }

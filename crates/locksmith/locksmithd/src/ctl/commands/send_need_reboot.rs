@@ -1,6 +1,6 @@
 //! `send-need-reboot`: tells this machine's locksmithd that a reboot is needed.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
@@ -22,6 +22,6 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(_: &Session, _: &Given) -> Result<(), Failure> {
+async fn run(_: &Session, _: &ParsedArgs) -> Result<(), Failure> {
     send_need_reboot().await.map_err(|error| Failure::new(format!("Error sending signal: {error}")))
 }

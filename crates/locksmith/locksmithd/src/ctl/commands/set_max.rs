@@ -1,6 +1,6 @@
 //! `set-max`: how many may hold the lock at once.
 
-use command_line::Given;
+use command_line::ParsedArgs;
 
 use super::super::command::{Command, Run};
 use super::super::failure::Failure;
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let Some(text) = given.argument(0) else {
         return Err(Failure::new("New maximum value must be set."));
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_api::format_go_duration;
 use jiff::Timestamp;
 use locksmith_core::{Note, Notes, STALE_AFTER, Semaphore, Staleness, stale};
@@ -19,7 +19,7 @@ const VERBOSE: Flag =
     Flag::switch("verbose", "with each holder, since when and why, and whether it is dead by the rule");
 const JSON: Flag = Flag::switch("json", "the same as one JSON document");
 const AFTER: Flag =
-    Flag::new("stale-after", Takes::Duration, "how long ago a dead machine took the lock at least")
+    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
         .default("1h");
 
 pub const COMMAND: Command = Command {
@@ -37,7 +37,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let lock = session.lock().await?;
     let failed = |error| failed("getting value", &error);
     if !given.is_set(VERBOSE.name()) && !given.is_set(JSON.name()) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use command_line::{Flag, Given, Takes};
+use command_line::{Flag, ParsedArgs, ValueKind};
 use jiff::Timestamp;
 use locksmith_core::{STALE_AFTER, Staleness, stale};
 
@@ -14,7 +14,7 @@ use crate::hands::fleet;
 
 const STALE: Flag = Flag::switch("stale", "unlock each machine that is dead by the rule below");
 const AFTER: Flag =
-    Flag::new("stale-after", Takes::Duration, "how long ago a dead machine took the lock at least")
+    Flag::new("stale-after", ValueKind::Duration, "how long ago a dead machine took the lock at least")
         .default("1h");
 
 pub const COMMAND: Command = Command {
@@ -36,7 +36,7 @@ pub const COMMAND: Command = Command {
     run: Run::Does(|session, given| Box::pin(run(session, given))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
+async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     if given.is_set(STALE.name()) {
         let after = given.duration(AFTER.name()).unwrap_or(STALE_AFTER);
         return unlock_stale(session, given, after).await;
@@ -48,7 +48,7 @@ async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn unlock_stale(session: &Session, given: &Given, after: Duration) -> Result<(), Failure> {
+async fn unlock_stale(session: &Session, given: &ParsedArgs, after: Duration) -> Result<(), Failure> {
     if !given.arguments.is_empty() {
         return Err(Failure::usage(
             "Error unlocking: --stale finds the machines by itself, give no machine-id",

@@ -1,7 +1,7 @@
-//! Images of versions that a channel has: fetched from its server, judged as a machine would judge them, and laid out as
-//! disks that boot. Nothing is made of bytes that no trusted key signed.
+//! Images of a channel's versions: downloaded, verified as a machine verifies them, and laid out as bootable disks.
+//! Unsigned data is never used.
 //!
-//! What was fetched is kept in the user's cache, for all clusters, and looked at before each use.
+//! Downloads are kept in the user's cache for all clusters and verified before each use.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use channel_server::LookError;
 use image::build::{LockedTools, Options, tools, user_cache};
 use image::disk::{BOOT_LOADER, Layout};
-use image::full_disk::FullDisk;
-use image::laid_out;
+use image::disk_full::DiskFull;
+use image::prebuilt;
 use image::release::Release;
 use image::work::{Key, Work};
 use machines::cluster::BackendKind;
@@ -26,38 +26,38 @@ use update_engine::{
     Asked, Authorities, Failure, Files, Kind, Operation, Patience, Published, Watch, believed,
 };
 
+use crate::boot_image::{keep, keep_tree, mounts_erofs};
 use crate::checkout::{checkout, find_checkout};
 use crate::context::Context;
-use crate::provide::{keep, keep_tree, mounts_erofs};
 use crate::update_server::{FOLDER, Source};
-use crate::verbs::keys::place;
+use crate::verbs::keys::location;
 
-/// Below the user's cache.
+/// Folder in the user's cache.
 const CACHE: &str = "channels";
-/// In the folder of fetched images: all of them were there once.
-const WHOLE: &str = "whole";
-/// The application in a server's addresses.
+/// Marker in a download's folder: all files were complete once.
+const COMPLETE: &str = "whole";
+/// The application's name in a server's URLs.
 const APP: &str = "keelson";
 const PATIENCE: Patience = Patience { attempts: 3, pause: Duration::from_secs(1) };
 
-/// What is asked for.
+/// Which image of a channel to find.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct ChannelImageRequest<'a> {
     pub channel: &'a str,
-    /// That version, and not the one that the channel has now.
+    /// A specific version instead of the channel's current one.
     pub version: Option<&'a str>,
-    /// Without one that of a server on this machine, if the channel has a version there.
+    /// `None` uses a server on this machine if it has a version of the channel.
     pub server: Option<&'a Source>,
-    /// Folder with `release` and `channel`.
+    /// Folder with the public keys in `release` and `channel`.
     pub keys: Option<&'a Path>,
     pub on: BackendKind,
     /// The cluster's folder.
     pub keep_in: &'a Path,
 }
 
-/// Why there is no image of a channel's version.
+/// Why a channel's image is not available.
 #[derive(Debug, thiserror::Error)]
-pub enum PublishedError {
+pub enum ChannelImageError {
     #[error("channel {channel} of {server}")]
     Server { channel: String, server: String, source: Failure },
     #[error("channel {channel} of {server}")]
@@ -66,8 +66,8 @@ pub enum PublishedError {
     Interrupted,
 }
 
-impl PublishedError {
-    /// What to do about it.
+impl ChannelImageError {
+    /// A suggestion for the user.
     pub fn hint(&self) -> Option<String> {
         let publish = |channel: &str| {
             format!(
@@ -101,14 +101,14 @@ impl PublishedError {
     }
 }
 
-/// The folder of a server that ran here without words, if the channel has a version there.
-fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Source> {
+/// The data folder of a server with default settings, if it has a version of the channel.
+fn default_source(context: &Context, appid: &str, request: ChannelImageRequest<'_>) -> Option<Source> {
     let data = context.state_dir.join(FOLDER);
-    // A database is made by its first server.
+    // The database is created by the first server.
     if !data.join("database").is_dir() {
         return None;
     }
-    match channel_server::look(&data, appid, wanted.channel, None) {
+    match channel_server::look(&data, appid, request.channel, None) {
         Ok(_) => Some(Source::Folder(data)),
         Err(LookError::Nothing(_)) => None,
         Err(error) => {
@@ -121,44 +121,44 @@ fn usual(context: &Context, appid: &str, wanted: Wanted<'_>) -> Option<Source> {
 
 fn published(
     source: &Source,
-    asked: Asked<'_>,
+    query: Asked<'_>,
     version: Option<&Version>,
     keys: &Authorities,
-) -> Result<Published, PublishedError> {
-    let (channel, server) = (asked.channel.to_owned(), source.name());
+) -> Result<Published, ChannelImageError> {
+    let (channel, server) = (query.channel.to_owned(), source.name());
     let found = match source {
         Source::Url(url) => {
-            Published::of_server(&format!("{url}/files/{APP}"), version, asked, keys, PATIENCE)
+            Published::of_server(&format!("{url}/files/{APP}"), version, query, keys, PATIENCE)
         }
-        Source::Folder(data) => match channel_server::look(data, asked.appid, &channel, version) {
-            Ok(folder) => Published::of_folder(&folder, asked, keys),
-            Err(error) => return Err(PublishedError::Folder { channel, server, source: Box::new(error) }),
+        Source::Folder(data) => match channel_server::look(data, query.appid, &channel, version) {
+            Ok(folder) => Published::of_folder(&folder, query, keys),
+            Err(error) => return Err(ChannelImageError::Folder { channel, server, source: Box::new(error) }),
         },
     };
-    found.map_err(|source| PublishedError::Server { channel, server, source })
+    found.map_err(|source| ChannelImageError::Server { channel, server, source })
 }
 
-/// The image of the version that the channel has; none where no server is known that has one.
-pub fn provide(
+/// The image of the channel's version; `None` if no known server has one.
+pub fn find(
     context: &Context,
-    wanted: Wanted<'_>,
+    request: ChannelImageRequest<'_>,
     cancel: &Arc<AtomicBool>,
 ) -> anyhow::Result<Option<Image>> {
-    let named = wanted.server.cloned();
+    let given = request.server.cloned();
     let Some(checkout) = find_checkout()? else {
-        return match named {
-            // What disks are laid out by, and with, is the checkout's.
+        return match given {
+            // Laying out disks needs the checkout's files and tools.
             Some(_) => checkout().map(|_| None),
             None => Ok(None),
         };
     };
     let about = Release::read(&checkout.join("os/release.toml"))?;
-    let source = named.or_else(|| usual(context, &about.update.appid, wanted));
+    let source = given.or_else(|| default_source(context, &about.update.appid, request));
     let Some(source) = source else { return Ok(None) };
-    image::release::check_channel(wanted.channel)?;
-    let version = wanted.version.map(str::parse::<Version>).transpose().context("$image_version")?;
-    let asked = Asked { appid: &about.update.appid, board: &about.board, channel: wanted.channel };
-    let published = published(&source, asked, version.as_ref(), &authorities(wanted, &checkout)?)?;
+    image::release::check_channel(request.channel)?;
+    let version = request.version.map(str::parse::<Version>).transpose().context("$image_version")?;
+    let query = Asked { appid: &about.update.appid, board: &about.board, channel: request.channel };
+    let published = published(&source, query, version.as_ref(), &authorities(request, &checkout)?)?;
     let options = Options { cancel: Arc::clone(cancel), ..Options::for_checkout(&checkout) };
     let tools = tools(&options, context.progress)?;
     let folder = user_cache().join(CACHE);
@@ -166,34 +166,40 @@ pub fn provide(
         context.progress.note(&format!("waiting for {holder} that fetches into {}", folder.display()));
     })?;
     let step = context.progress.step("image");
-    let making =
-        Making { checkout: &checkout, about: &about, tools: &tools, work: &work, published: &published };
-    let made = making.image(wanted, cancel, &step, &source);
-    let (image, how) = made.map_err(|error| explained(error, &[&folder, wanted.keep_in]))?;
-    step.done(&format!("{} of {}, published at {} ({how})", image.version, image.channel, source.name()));
+    let builder = ImageBuilder {
+        checkout: &checkout,
+        about: &about,
+        tools: &tools,
+        work: &work,
+        published: &published,
+    };
+    let result = builder.image(request, cancel, &step, &source);
+    let (image, origin) =
+        result.map_err(|error| with_disk_full_context(error, &[&folder, request.keep_in]))?;
+    step.done(&format!("{} of {}, published at {} ({origin})", image.version, image.channel, source.name()));
     Ok(Some(image))
 }
 
-/// A full disk says which one it is.
-fn explained(error: anyhow::Error, folders: &[&Path]) -> anyhow::Error {
+/// Adds the full disk to an out-of-space error.
+fn with_disk_full_context(error: anyhow::Error, folders: &[&Path]) -> anyhow::Error {
     let folders: Vec<PathBuf> = folders.iter().map(|folder| folder.to_path_buf()).collect();
-    match FullDisk::behind(error.as_ref(), &folders) {
+    match DiskFull::from_error(error.as_ref(), &folders) {
         Some(full) => error.context(full),
         None => error,
     }
 }
 
-/// Who may sign: those that are named, else the user's own and those that the checkout's images trust.
-fn authorities(wanted: Wanted<'_>, checkout: &Path) -> anyhow::Result<Authorities> {
-    let folders: Vec<_> = match wanted.keys {
+/// Trusted keys: those in `keys`, or the user's own and those that the checkout's images trust.
+fn authorities(request: ChannelImageRequest<'_>, checkout: &Path) -> anyhow::Result<Authorities> {
+    let folders: Vec<_> = match request.keys {
         Some(folder) => vec![folder.to_path_buf()],
-        None => place::folder().into_iter().chain([checkout.join(place::PINNED)]).collect(),
+        None => location::folder().into_iter().chain([checkout.join(location::PINNED)]).collect(),
     };
     let sets = folders.iter().map(|folder| latest_complete(folder)).collect::<Result<Vec<_>, _>>()?;
     Ok(believed(&folders, sets.into_iter().flatten().max_by_key(|set| set.epoch))?)
 }
 
-struct Making<'a> {
+struct ImageBuilder<'a> {
     checkout: &'a Path,
     about: &'a Release,
     tools: &'a LockedTools,
@@ -201,11 +207,11 @@ struct Making<'a> {
     published: &'a Published,
 }
 
-impl Making<'_> {
-    /// With a word about where it came from.
+impl ImageBuilder<'_> {
+    /// Returns the image and a description of its origin.
     fn image(
         &self,
-        wanted: Wanted<'_>,
+        request: ChannelImageRequest<'_>,
         cancel: &AtomicBool,
         step: &Step,
         source: &Source,
@@ -214,26 +220,27 @@ impl Making<'_> {
         let (hash, uki_digest) =
             (self.published.root_hash().to_string(), release.images.uki.sha256.to_string());
         let key = Key::new("published").with(&release.version.to_string()).with(&hash).with(&uki_digest);
-        let folder = self.work.continued("images", &key)?;
+        let folder = self.work.resumable("images", &key)?;
         let [usr, verity, uki] = ["usr.erofs", "usr.verity", "uki.efi"].map(|name| folder.join(name));
-        let watch = Shown { step, cancel, version: release.version.to_string() };
+        let progress_watch = FetchProgress { step, cancel, version: release.version.to_string() };
         let failed = |failure: Failure| match failure.kind {
-            Kind::Cancelled => PublishedError::Interrupted,
+            Kind::Cancelled => ChannelImageError::Interrupted,
             _ => {
-                let (channel, server) = (wanted.channel.to_owned(), source.name());
-                PublishedError::Server { channel, server, source: failure }
+                let (channel, server) = (request.channel.to_owned(), source.name());
+                ChannelImageError::Server { channel, server, source: failure }
             }
         };
         let files = Files { usr: &usr, verity: &verity, uki: &uki };
-        let whole = folder.join(WHOLE);
-        let how = self.fetch(files, whole.exists(), &watch).map_err(failed)?;
-        // Only a note that looking is worth the while: what is there is compared with what was signed.
-        File::create(&whole).with_context(|| format!("cannot write {}", whole.display()))?;
+        let complete = folder.join(COMPLETE);
+        let origin = self.fetch(files, complete.exists(), &progress_watch).map_err(failed)?;
+        // Only an optimization: existing files are verified against the signature.
+        File::create(&complete).with_context(|| format!("cannot write {}", complete.display()))?;
         step.set("laying out the disk");
-        let tools = laid_out::sandbox(&self.tools.path, &[self.checkout, self.work.folder()])?;
-        // A version's mark is no part of a boot image's name.
+        let tools = prebuilt::sandbox(&self.tools.path, &[self.checkout, self.work.folder()])?;
+        // The boot image's name does not contain the version's mark.
         let Version { major, minor, patch, .. } = release.version;
-        let (full_version, version) = (watch.version.clone(), Version::new(major, minor, patch).to_string());
+        let (full_version, version) =
+            (progress_watch.version.clone(), Version::new(major, minor, patch).to_string());
         let layout = Layout {
             checkout: self.checkout,
             id: &self.about.id,
@@ -241,61 +248,66 @@ impl Making<'_> {
             full_version: &full_version,
             epoch: release.build_time,
             root_hash: &hash,
-            channel: wanted.channel,
+            channel: request.channel,
             usr: &usr,
             verity: &verity,
             uki: &uki,
             loader: &self.tools.path.join(BOOT_LOADER),
-            // A channel has no loader that is signed, and no keys: its images are for machines without Secure Boot.
+            // Channels provide no signed boot loader and no keys: their images do not support Secure Boot.
             keys: None,
             tools: &tools,
         };
         let tools_key = self.tools.path.file_name().unwrap_or_default().to_string_lossy();
-        let raw = laid_out::disk(&layout, key.clone().with(&tools_key), self.work)?;
-        let usr_tree = match wanted.on == BackendKind::Nspawn && !mounts_erofs() {
-            true => keep_tree(&laid_out::usr_tree(&usr, &key, &tools, self.work)?, wanted.keep_in)?,
+        let raw = prebuilt::disk(&layout, key.clone().with(&tools_key), self.work)?;
+        let usr_tree = match request.on == BackendKind::Nspawn && !mounts_erofs() {
+            true => keep_tree(&prebuilt::usr_tree(&usr, &key, &tools, self.work)?, request.keep_in)?,
             false => folder.join("usr"),
         };
         if cancel.load(Ordering::Relaxed) {
-            return Err(PublishedError::Interrupted.into());
+            return Err(ChannelImageError::Interrupted.into());
         }
         let image = Image {
             version: full_version.clone(),
-            channel: wanted.channel.to_owned(),
-            raw: keep(&raw, wanted.keep_in)?,
+            channel: request.channel.to_owned(),
+            raw: keep(&raw, request.keep_in)?,
             usr_tree,
-            usr_erofs: keep(&usr, wanted.keep_in)?,
-            tools: keep_tree(&self.tools.path, wanted.keep_in)?,
+            usr_erofs: keep(&usr, request.keep_in)?,
+            tools: keep_tree(&self.tools.path, request.keep_in)?,
         };
-        Ok((image, how))
+        Ok((image, origin))
     }
 
-    /// Sees to it that the images are there, as they were signed.
-    fn fetch(&self, files: Files<'_>, was_whole: bool, watch: &Shown<'_>) -> Result<String, Failure> {
-        if was_whole {
-            watch.step.set("looking at what was fetched");
-            match self.published.verify(files, watch) {
+    /// Ensures that the files exist and match the signature.
+    fn fetch(
+        &self,
+        files: Files<'_>,
+        was_complete: bool,
+        progress_watch: &FetchProgress<'_>,
+    ) -> Result<String, Failure> {
+        if was_complete {
+            progress_watch.step.set("looking at what was fetched");
+            match self.published.verify(files, progress_watch) {
                 Ok(()) => return Ok("cache".to_owned()),
                 Err(failure) if failure.kind == Kind::Cancelled => return Err(failure),
                 Err(_) => {
-                    self.published.fetch(files, watch)?;
+                    self.published.fetch(files, progress_watch)?;
                     return Ok("what was damaged in the cache is fetched again".to_owned());
                 }
             }
         }
-        self.published.fetch(files, watch)?;
+        self.published.fetch(files, progress_watch)?;
         Ok(format!("{} MiB", self.published.release.full.blob.size >> 20))
     }
 }
 
-/// The line of a fetch.
-struct Shown<'a> {
+/// Progress of a download.
+struct FetchProgress<'a> {
     step: &'a Step,
     cancel: &'a AtomicBool,
     version: String,
 }
 
-impl Watch for Shown<'_> {
+impl Watch for FetchProgress<'_> {
     fn operation(&self, operation: Operation) {
         if operation == Operation::Verifying {
             self.step.set(format!("reading {} back", self.version));

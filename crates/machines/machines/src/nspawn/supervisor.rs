@@ -1,7 +1,7 @@
-//! The background process of an nspawn node: it mounts the node's root, makes its network, runs nspawn
-//! in a terminal of its own, starts it again when the node reboots, and carries the forwarded ports.
+//! The background process of an nspawn node: mounts the node's root, creates its network, runs nspawn on a terminal,
+//! restarts it when the node reboots, and forwards ports.
 //!
-//! It must never outlive the node, and the node never outlives it (`warden`).
+//! It exits with the node, and the node is killed with it (`pid_namespace`).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,72 +16,72 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::group::Group;
+use super::control_group::Group;
+use super::pid_namespace::PidNamespace;
 use super::plan::{Guest, NodePlan};
-use super::warden::Warden;
-use super::{doors, inside, tap};
-use crate::logs::KEEPER_BOOTS;
+use super::{port_forward, root_mounts, tap};
+use crate::logs::CONTAINER_BOOT_LINE;
 use crate::process::Process;
 use crate::store::replace;
 use crate::tools::Tools;
 
-/// nspawn's exit code for "start me again": the guest has rebooted.
+/// nspawn's exit code if the guest requested a reboot.
 const REBOOTED: i32 = 133;
-/// Terminals that may watch a console at the same time.
+/// Number of terminals that may be attached to a console.
 const WATCHERS_MAX: usize = 16;
-/// How long one of them may take a line, while the node's own output waits.
-const WATCHER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a slow terminal may block the node's output.
+const WATCHER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs the node that `file` describes until it is switched off; returns its exit code.
+/// Runs the node described in `file` until it powers off; returns its exit code.
 pub fn run(file: &Path) -> io::Result<i32> {
-    let keeper: NodePlan = serde_json::from_slice(&std::fs::read(file)?)?;
-    inside::mount_root(&keeper)?;
-    let console = Console::open(&keeper)?;
-    let group = Group::make(&keeper.tree.with_file_name("groups"), &keeper.group)?;
-    let namespace = doors::Shared::default();
-    for forward in &keeper.forwards {
+    let plan: NodePlan = serde_json::from_slice(&std::fs::read(file)?)?;
+    root_mounts::mount_root(&plan)?;
+    let console = Console::open(&plan)?;
+    let group = Group::create(&plan.tree.with_file_name("groups"), &plan.group)?;
+    let namespace = port_forward::CurrentNamespace::default();
+    for forward in &plan.forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host))?;
-        let (target, namespace) = ((keeper.address, forward.guest), Arc::clone(&namespace));
-        std::thread::spawn(move || doors::inward(&listener, target, &namespace));
+        let (target, namespace) = ((plan.address, forward.guest), Arc::clone(&namespace));
+        std::thread::spawn(move || port_forward::forward_to_node(&listener, target, &namespace));
     }
     loop {
-        let made = tap::make(&keeper.mac)?;
-        let carrier = tap::carry(&made.tap, keeper.lan_socket.clone())?;
+        let made = tap::create_namespace(&plan.mac)?;
+        let relay = tap::start_relay(&made.tap, plan.lan_socket.clone())?;
         let descriptor = Arc::new(made.descriptor);
         *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&descriptor));
-        let outward = doors::outward(&descriptor, &keeper.services)?;
-        remove(&keeper.host.join("ready.json"))?;
-        console.note(KEEPER_BOOTS)?;
+        let host_forwards = port_forward::forward_to_host(&descriptor, &plan.services)?;
+        remove(&plan.host.join("ready.json"))?;
+        console.log_line(CONTAINER_BOOT_LINE)?;
         let status = std::thread::scope(|scope| {
-            let booted = scope.spawn(|| boot(&keeper, &console, &descriptor, &group)).join();
+            let booted = scope.spawn(|| boot(&plan, &console, &descriptor, &group)).join();
             booted.unwrap_or_else(|_| Err(io::Error::other("the thread of the boot panicked")))
         })?;
-        // The namespace of this boot goes; a reboot begins with a new one.
-        drop((carrier, outward));
+        // The namespace of this boot is dropped; a reboot gets a new one.
+        drop((relay, host_forwards));
         if status.code() != Some(REBOOTED) {
             return Ok(status.code().or(status.signal()).unwrap_or(1));
         }
     }
 }
 
-/// One boot, on a thread of its own.
-fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
-    let _warden = Warden::of_this_thread()?;
-    let mut command = nspawn(keeper, namespace)?;
-    Warden::show_processes(&mut command);
+/// One boot, on its own thread.
+fn boot(plan: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group) -> io::Result<ExitStatus> {
+    let _pid_namespace = PidNamespace::enter_on_this_thread()?;
+    let mut command = nspawn(plan, namespace)?;
+    PidNamespace::mount_proc(&mut command);
     let namespace = namespace.as_raw_fd();
-    let members = group.members();
+    let process_files = group.process_files();
     let terminal = || console.terminal.try_clone();
     command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
-    // SAFETY: system calls on integers and a constant only, between fork and exec.
+    // SAFETY: only system calls on integers and a constant between fork and exec.
     unsafe {
         command.pre_exec(move || {
-            for file in &members {
+            for file in &process_files {
                 if libc::write(*file, c"0".as_ptr().cast(), 1) != 1 {
                     return Err(io::Error::last_os_error());
                 }
             }
-            // nspawn gets the network namespace by this number, and has the terminal as its own.
+            // nspawn inherits the network namespace's descriptor, and the terminal becomes its controlling terminal.
             if libc::fcntl(namespace, libc::F_SETFD, 0) != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -93,37 +93,37 @@ fn boot(keeper: &NodePlan, console: &Console, namespace: &OwnedFd, group: &Group
         });
     }
     let mut child = command.spawn()?;
-    record(keeper, &child)?;
+    record(plan, &child)?;
     child.wait()
 }
 
-fn record(keeper: &NodePlan, child: &Child) -> io::Result<()> {
+fn record(plan: &NodePlan, child: &Child) -> io::Result<()> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let Some(nspawn) = Process::of(pid) else { return Ok(()) };
-    replace(&keeper.guest, &serde_json::to_vec(&Guest { nspawn })?)
+    replace(&plan.guest, &serde_json::to_vec(&Guest { nspawn })?)
 }
 
-/// nspawn's command line. Capabilities and system calls are those that docker needs inside.
-fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
-    let mut command = Tools::open(&keeper.tools, &[keeper.folder().to_path_buf()])
+/// nspawn's command line. The capabilities and system calls are those that docker needs.
+fn nspawn(plan: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
+    let mut command = Tools::open(&plan.tools, &[plan.folder().to_path_buf()])
         .and_then(|tools| tools.command("systemd-nspawn"))
         .map_err(io::Error::other)?;
     command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=interactive"]);
     command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no"]);
-    command.arg(format!("--machine={}", keeper.machine)).arg(format!("--hostname={}", keeper.host_name));
-    command.arg(format!("--uuid={}", keeper.uuid));
-    command.arg("--directory").arg(&keeper.tree);
+    command.arg(format!("--machine={}", plan.machine)).arg(format!("--hostname={}", plan.host_name));
+    command.arg(format!("--uuid={}", plan.uuid));
+    command.arg("--directory").arg(&plan.tree);
     command.arg(format!("--network-namespace-path=/proc/self/fd/{}", namespace.as_raw_fd()));
     command.args(["--capability=all", "--system-call-filter=add_key keyctl bpf"]);
-    command.arg(format!("--bind-ro={}:/media/configdrive", colons(&keeper.config_drive)));
-    command.arg(format!("--bind={}:/run/keelson/host", colons(&keeper.host)));
-    for (place, folder) in keeper.shared.iter().enumerate() {
-        command.arg(format!("--bind={}:{}", colons(&keeper.shown(place)), folder.guest));
+    command.arg(format!("--bind-ro={}:/media/configdrive", escape_bind_path(&plan.config_drive)));
+    command.arg(format!("--bind={}:/run/keelson/host", escape_bind_path(&plan.host)));
+    for (index, folder) in plan.shared.iter().enumerate() {
+        command.arg(format!("--bind={}:{}", escape_bind_path(&plan.shared_mount_point(index)), folder.guest));
     }
-    for (name, file) in &keeper.secrets {
+    for (name, file) in &plan.secrets {
         command.arg(format!("--load-credential={name}:{}", file.display()));
     }
-    for (name, content) in &keeper.credentials {
+    for (name, content) in &plan.credentials {
         let content = content.replace('\\', "\\\\").replace('\n', "\\n");
         command.arg(format!("--set-credential={name}:{content}"));
     }
@@ -131,7 +131,7 @@ fn nspawn(keeper: &NodePlan, namespace: &OwnedFd) -> io::Result<Command> {
     Ok(command)
 }
 
-fn colons(path: &Path) -> String {
+fn escape_bind_path(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
 }
 
@@ -142,23 +142,23 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The node's terminal: its output goes to the log and to whoever watches.
+/// The node's terminal: its output goes to the log and to attached terminals.
 struct Console {
     terminal: File,
     log: File,
 }
 
 impl Console {
-    fn open(keeper: &NodePlan) -> io::Result<Self> {
+    fn open(plan: &NodePlan) -> io::Result<Self> {
         let pair = nix::pty::openpty(None, None)?;
         let (master, terminal) = (File::from(pair.master), File::from(pair.slave));
-        let log = File::options().create(true).append(true).open(&keeper.console_log)?;
+        let log = File::options().create(true).append(true).open(&plan.console_log)?;
         let own = log.try_clone()?;
-        remove(&keeper.console_socket)?;
-        let listener = UnixListener::bind(&keeper.console_socket)?;
+        remove(&plan.console_socket)?;
+        let listener = UnixListener::bind(&plan.console_socket)?;
         let watchers: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
-        let (output, shown) = (master.try_clone()?, Arc::clone(&watchers));
-        std::thread::spawn(move || show(output, log, &shown));
+        let (output, attached) = (master.try_clone()?, Arc::clone(&watchers));
+        std::thread::spawn(move || copy_output(output, log, &attached));
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 let Ok(input) = stream.try_clone() else { continue };
@@ -173,13 +173,13 @@ impl Console {
         Ok(Self { terminal, log: own })
     }
 
-    /// Writes into the log only.
-    fn note(&self, line: &str) -> io::Result<()> {
+    /// Writes to the log only.
+    fn log_line(&self, line: &str) -> io::Result<()> {
         (&self.log).write_all(line.as_bytes())
     }
 }
 
-fn show(mut output: File, mut log: File, watchers: &Mutex<Vec<UnixStream>>) {
+fn copy_output(mut output: File, mut log: File, watchers: &Mutex<Vec<UnixStream>>) {
     let mut buffer = [0; 4096];
     while let Ok(count) = output.read(&mut buffer) {
         if count == 0 {
@@ -189,9 +189,9 @@ fn show(mut output: File, mut log: File, watchers: &Mutex<Vec<UnixStream>>) {
             eprintln!("console log: {error}");
         }
         let mut all = watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        // The node waits for its console: a terminal that stands still is let go.
+        // The node blocks on its console: a stalled terminal is detached.
         all.retain_mut(|watcher| {
-            watcher.set_write_timeout(Some(WATCHER_PATIENCE)).is_ok()
+            watcher.set_write_timeout(Some(WATCHER_TIMEOUT)).is_ok()
                 && watcher.write_all(&buffer[..count]).is_ok()
         });
     }
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_that_nobody_reads_does_not_hold_up_the_node() {
+    fn a_stalled_watcher_does_not_block_the_node() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let (output, mut node) = std::io::pipe().unwrap();
@@ -212,10 +212,10 @@ mod tests {
         let (ended, end) = std::sync::mpsc::channel();
         let all = Arc::clone(&watchers);
         std::thread::spawn(move || {
-            show(File::from(OwnedFd::from(output)), log, &all);
+            copy_output(File::from(OwnedFd::from(output)), log, &all);
             ended.send(()).unwrap();
         });
-        // More than a socket and a pipe hold.
+        // More than the buffers of a socket and a pipe.
         let said = vec![b'x'; 4 << 20];
         let writer = std::thread::spawn(move || node.write_all(&said).unwrap());
         end.recv_timeout(Duration::from_secs(60)).expect("the node is still writing");

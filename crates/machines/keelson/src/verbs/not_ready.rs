@@ -1,4 +1,4 @@
-//! What is said where a machine does not get ready.
+//! The error of a machine that does not become ready.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use machines::ssh;
 
 use crate::context::Context;
 
-/// The machines that are ready stay so, and those that are not go on.
-pub fn late(context: &Context, site: &Site, error: SiteError) -> anyhow::Error {
+/// Machines that are ready stay so, and the others continue to boot.
+pub fn not_ready_error(context: &Context, site: &Site, error: SiteError) -> anyhow::Error {
     let error = match error {
-        SiteError::NotReady(late) => late,
+        SiteError::NotReady(not_ready) => not_ready,
         other => return other.into(),
     };
-    if let Some(status) = error.unit.as_deref().and_then(|unit| status_of(site, &error.node, unit)) {
+    if let Some(status) = error.unit.as_deref().and_then(|unit| unit_status(site, &error.node, unit)) {
         context.progress.note(&status);
     }
     let nodes = site.status();
@@ -27,8 +27,8 @@ pub fn late(context: &Context, site: &Site, error: SiteError) -> anyhow::Error {
     ))
 }
 
-/// What systemd says on a machine, where that lets somebody in already, of the unit that its boot waits for.
-fn status_of(site: &Site, node: &str, unit: &str) -> Option<String> {
+/// The systemd status of the unit that the boot waits for, if the machine accepts logins.
+fn unit_status(site: &Site, node: &str, unit: &str) -> Option<String> {
     const LIMIT: Duration = Duration::from_secs(20);
     if unit.contains(|char: char| !char.is_ascii_alphanumeric() && !"-_.@:\\".contains(char)) {
         return None;

@@ -1,7 +1,7 @@
-//! A control group of its own for each node.
+//! A control group for each node.
 //!
-//! The keepers of all nodes run in one group of the host. A guest's systemd takes the group it is started in for
-//! the whole world: two guests in one group would remove each other's services' groups.
+//! All supervisors run in one group of the host, and a guest's systemd takes ownership of the group in which it
+//! starts: two guests in one group would remove each other's service groups.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,102 +14,104 @@ use nix::mount::{MsFlags, mount};
 use crate::limits;
 use crate::store::Layout;
 
-/// Between two tries to remove a group.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Pause between two attempts to remove a group.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The name of a node's group. Two clusters of one name, in two folders, have two groups.
+/// The name of a node's group, unique per cluster folder.
 pub fn name(layout: &Layout, node: &str) -> String {
     format!("{}{node}", prefix(layout))
 }
 
 fn prefix(layout: &Layout) -> String {
     let cluster = layout.root().file_name().unwrap_or_default().to_string_lossy();
-    format!("keelson-{}-{cluster}-", layout.mark())
+    format!("keelson-{}-{cluster}-", layout.hash_prefix())
 }
 
-/// Removes the group of a node whose keeper was killed, once what ran in it is gone; waits for that.
+/// Removes the group of a node whose supervisor was killed; waits until its processes have exited.
 pub fn clear(layout: &Layout, node: &str) -> io::Result<()> {
     let name = name(layout, node);
-    hierarchies()?.iter().try_for_each(|shown| emptied(&shown.join(&name)))
+    hierarchies()?.iter().try_for_each(|hierarchy| remove_when_empty(&hierarchy.join(&name)))
 }
 
-/// The same for all nodes of a cluster.
+/// Removes the groups of all nodes of a cluster.
 pub fn clear_all(layout: &Layout) -> io::Result<()> {
     let prefix = prefix(layout);
-    for shown in hierarchies()? {
-        for entry in fs::read_dir(&shown)? {
+    for hierarchy in hierarchies()? {
+        for entry in fs::read_dir(&hierarchy)? {
             let entry = entry?;
             if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
-                emptied(&entry.path())?;
+                remove_when_empty(&entry.path())?;
             }
         }
     }
     Ok(())
 }
 
-/// Where this host shows the hierarchies that groups are made in; none where it shows none.
+/// Mount points of the host's hierarchies in which groups are created.
 fn hierarchies() -> io::Result<Vec<PathBuf>> {
     Ok(hierarchies_of(&fs::read_to_string("/proc/self/mounts")?))
 }
 
 fn hierarchies_of(mounts: &str) -> Vec<PathBuf> {
-    let shown = |line: &str| {
-        let [_, place, kind, options] = line.split(' ').take(4).collect::<Vec<_>>().try_into().ok()?;
+    let hierarchy = |line: &str| {
+        let [_, mount_point, kind, options] = line.split(' ').take(4).collect::<Vec<_>>().try_into().ok()?;
         let ours =
             kind == "cgroup2" || kind == "cgroup" && options.split(',').any(|word| word == "name=systemd");
-        ours.then(|| PathBuf::from(place))
+        ours.then(|| PathBuf::from(mount_point))
     };
-    mounts.lines().filter_map(shown).collect()
+    mounts.lines().filter_map(hierarchy).collect()
 }
 
-/// Removes a group as soon as nothing is in it.
-fn emptied(folder: &Path) -> io::Result<()> {
+/// Removes a group as soon as it is empty.
+fn remove_when_empty(folder: &Path) -> io::Result<()> {
     let deadline = Instant::now() + limits::KILL;
     loop {
         match remove(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => return Ok(()),
-            // What was killed takes a moment to end, its groups may go meanwhile, and nothing tells when a group
-            // has no process any more.
-            Err(error) if passing(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            // Killed processes take a moment to exit, child groups may disappear meanwhile, and cgroup v1 sends no
+            // event when a group becomes empty.
+            Err(error) if is_transient(&error) && Instant::now() < deadline => {
+                std::thread::sleep(RETRY_INTERVAL)
+            }
             done => return done,
         }
     }
 }
 
-fn passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::NotFound)
 }
 
-/// The group that a node starts in; removed, with what the guest made below it, when the node is gone.
+/// The group in which a node starts. Drop removes it with the child groups of the guest.
 #[derive(Debug)]
 pub struct Group {
     folders: Vec<PathBuf>,
-    members: Vec<File>,
+    process_files: Vec<File>,
 }
 
 impl Group {
-    /// `below` is a folder in which the keeper, in its own mount namespace, shows the hierarchies.
-    pub fn make(below: &Path, name: &str) -> io::Result<Self> {
-        let unified = shown(&below.join("unified"), "cgroup2", "")?;
+    /// `below` is a folder in which the supervisor mounts the hierarchies in its own mount namespace.
+    pub fn create(below: &Path, name: &str) -> io::Result<Self> {
+        let unified = mount_hierarchy(&below.join("unified"), "cgroup2", "")?;
         let mut folders = vec![unified.join(name)];
-        // On a host with the old hierarchies nspawn may go by the place that it has in systemd's one.
+        // With cgroup v1 nspawn may use its position in systemd's named hierarchy.
         if fs::read_to_string("/proc/self/cgroup")?.contains(":name=systemd:") {
-            let named = shown(&below.join("named"), "cgroup", "none,name=systemd")?;
+            let named = mount_hierarchy(&below.join("named"), "cgroup", "none,name=systemd")?;
             folders.push(named.join(name));
         }
-        let mut members = Vec::new();
+        let mut process_files = Vec::new();
         for folder in &folders {
-            // One that is left of a keeper that was killed holds what its guest had made.
-            emptied(folder)?;
+            // A stale group of a killed supervisor contains its guest's groups.
+            remove_when_empty(folder)?;
             fs::create_dir_all(folder)?;
-            members.push(File::options().write(true).open(folder.join("cgroup.procs"))?);
+            process_files.push(File::options().write(true).open(folder.join("cgroup.procs"))?);
         }
-        Ok(Self { folders, members })
+        Ok(Self { folders, process_files })
     }
 
-    /// Writing `0` to each of these moves the writing process into the group.
-    pub fn members(&self) -> Vec<RawFd> {
-        self.members.iter().map(AsRawFd::as_raw_fd).collect()
+    /// Writing `0` to one of these descriptors moves the writing process into the group.
+    pub fn process_files(&self) -> Vec<RawFd> {
+        self.process_files.iter().map(AsRawFd::as_raw_fd).collect()
     }
 }
 
@@ -123,13 +125,13 @@ impl Drop for Group {
     }
 }
 
-fn shown(at: &Path, kind: &str, options: &str) -> io::Result<PathBuf> {
+fn mount_hierarchy(at: &Path, kind: &str, options: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(at)?;
     mount(Some(kind), at, Some(kind), MsFlags::empty(), Some(options))?;
     Ok(at.to_path_buf())
 }
 
-/// Groups go leaf by leaf; their files are the kernel's.
+/// Groups are removed depth first; their files belong to the kernel.
 fn remove(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -145,13 +147,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clusters_of_one_name_in_two_folders_have_groups_of_their_own() {
+    fn group_names_are_unique_per_cluster_folder() {
         let group = |state: &str| name(&Layout::new(Path::new(state), "default").unwrap(), "core-01");
         assert_ne!(group("/home/a/keelson"), group("/home/b/keelson"));
         assert_eq!(group("/home/a/keelson"), group("/home/a/keelson"), "found again by the next keelson");
         let longest = Layout::new(Path::new("/"), &"c".repeat(32)).unwrap();
         let node = format!("{}-232", "n".repeat(limits::NAME_PREFIX_MAX));
-        // It is the machine's name too, which systemd bounds as a host's.
+        // It is also the machine name, which systemd limits like a host name.
         assert!(name(&longest, &node).len() - "keelson-".len() <= 64);
     }
 

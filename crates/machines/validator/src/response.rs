@@ -1,12 +1,12 @@
-//! What is said of one text.
+//! The JSON responses of the API.
 
 use cloudinit::plan::{Plan, lines};
 use cloudinit::{Finding, Severity, preview, validate_as_original};
 use serde::{Serialize, Serializer};
 
-/// As the classic API has it: `null` where there is nothing to say, and no more than three fields.
+/// The original API's format: `null` without findings, and three fields per finding.
 #[derive(Serialize)]
-struct Classic<'a> {
+struct ValidateResponse<'a> {
     result: Option<Vec<ClassicFinding<'a>>>,
 }
 
@@ -17,18 +17,18 @@ struct ClassicFinding<'a> {
     message: &'a str,
 }
 
-/// What the page shows.
+/// The data of the web page.
 #[derive(Serialize)]
-struct Whole<'a> {
+struct Preview<'a> {
     kind: &'a str,
     findings: &'a [Finding],
-    /// The lines of `-plan`; `null` where nothing would be applied.
-    plan: Option<Steps<'a>>,
+    /// The lines of `-plan`; `null` if nothing would be applied.
+    plan: Option<PlanLines<'a>>,
 }
 
-struct Steps<'a>(&'a Plan);
+struct PlanLines<'a>(&'a Plan);
 
-impl Serialize for Steps<'_> {
+impl Serialize for PlanLines<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(lines(self.0))
     }
@@ -38,22 +38,22 @@ impl Serialize for Steps<'_> {
 ///
 /// # Errors
 /// Never in practice: every value is text or a number.
-pub fn classic(text: &[u8]) -> serde_json::Result<String> {
+pub fn validate_response(text: &[u8]) -> serde_json::Result<String> {
     let findings = validate_as_original(text);
     let result = findings.iter().map(|finding| ClassicFinding {
         kind: finding.kind,
         line: finding.line,
         message: &finding.message,
     });
-    serde_json::to_string(&Classic { result: (!findings.is_empty()).then(|| result.collect()) })
+    serde_json::to_string(&ValidateResponse { result: (!findings.is_empty()).then(|| result.collect()) })
 }
 
 /// # Errors
 /// Never in practice: every value is text or a number.
-pub fn whole(text: &[u8]) -> serde_json::Result<String> {
+pub fn preview_response(text: &[u8]) -> serde_json::Result<String> {
     let preview = preview(text);
-    let plan = preview.plan.as_ref().map(Steps);
-    serde_json::to_string(&Whole { kind: preview.kind, findings: &preview.findings, plan })
+    let plan = preview.plan.as_ref().map(PlanLines);
+    serde_json::to_string(&Preview { kind: preview.kind, findings: &preview.findings, plan })
 }
 
 #[cfg(test)]
@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_classic_answer_to_the_byte() {
-        let check = |text: &str, expect: &str| assert_eq!(classic(text.as_bytes()).unwrap(), expect);
+        let check =
+            |text: &str, expect: &str| assert_eq!(validate_response(text.as_bytes()).unwrap(), expect);
         check("#cloud-config\n", "{\"result\":null}");
         check("", "{\"result\":null}");
         check(
@@ -75,15 +76,16 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_answer_has_place_fix_and_plan() {
-        let answer: serde_json::Value =
-            serde_json::from_str(&whole(b"#cloud-config\nhostname: a\nhost-nme: b\n").unwrap()).unwrap();
-        assert_eq!(answer["kind"], "cloud-config");
-        assert_eq!(answer["findings"][0]["column"], 1);
-        assert_eq!(answer["findings"][0]["fix"]["replaces"], "host-nme");
-        assert_eq!(answer["plan"][0]["op"], "hostname");
-        assert_eq!(answer["plan"][0]["why"], "the machine's name");
-        let answer: serde_json::Value = serde_json::from_str(&whole(b"hello").unwrap()).unwrap();
-        assert!(answer["plan"].is_null());
+    fn the_preview_has_position_fix_and_plan() {
+        let response: serde_json::Value =
+            serde_json::from_str(&preview_response(b"#cloud-config\nhostname: a\nhost-nme: b\n").unwrap())
+                .unwrap();
+        assert_eq!(response["kind"], "cloud-config");
+        assert_eq!(response["findings"][0]["column"], 1);
+        assert_eq!(response["findings"][0]["fix"]["replaces"], "host-nme");
+        assert_eq!(response["plan"][0]["op"], "hostname");
+        assert_eq!(response["plan"][0]["why"], "the machine's name");
+        let response: serde_json::Value = serde_json::from_str(&preview_response(b"hello").unwrap()).unwrap();
+        assert!(response["plan"].is_null());
     }
 }

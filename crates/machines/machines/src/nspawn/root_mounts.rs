@@ -1,7 +1,7 @@
-//! The file systems of an nspawn node, mounted in the keeper's own mount namespace.
+//! The file systems of an nspawn node, mounted in the supervisor's mount namespace.
 //!
-//! `/usr` is the image's erofs, or the same content as a folder where the host cannot mount it; `/etc` is
-//! an overlay over the image's defaults; everything else is the node's own directory.
+//! `/usr` is the image's erofs, or a folder with the same content if the host cannot mount erofs. `/etc` is an
+//! overlay over the image's defaults. Everything else is the node's own directory.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::plan::NodePlan;
 
-/// Directories that a root needs before systemd makes the rest.
+/// Directories that must exist before systemd creates the others.
 const DIRECTORIES: [&str; 15] = [
     "usr", "etc", "var", "home", "root", "proc", "sys", "dev", "run", "tmp", "opt", "srv", "mnt", "media",
     "boot",
@@ -21,27 +21,27 @@ const LINKS: [(&str, &str); 4] =
     [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")];
 const NONE: Option<&str> = None;
 
-/// Leaves the host's mount namespace, mounts the node's root at `keeper.tree`, and shows shared folders below
-/// the node's own, which is all that the program from the tools tree sees of the host.
-pub fn mount_root(keeper: &NodePlan) -> io::Result<()> {
+/// Enters a new mount namespace, mounts the node's root at `plan.tree` and binds shared folders below the node's
+/// folder, which is all that programs of the tools tree see of the host.
+pub fn mount_root(plan: &NodePlan) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    make_skeleton(&keeper.tree)?;
-    let usr = keeper.tree.join("usr");
-    if let Err(error) = mount_erofs(&keeper.usr_erofs, &usr) {
-        let inner = keeper.usr_tree.join("usr");
-        if !keeper.usr_tree.exists() {
+    make_skeleton(&plan.tree)?;
+    let usr = plan.tree.join("usr");
+    if let Err(error) = mount_erofs(&plan.usr_erofs, &usr) {
+        let inner = plan.usr_tree.join("usr");
+        if !plan.usr_tree.exists() {
             let said = format!("/usr cannot be mounted ({error}), and there is no folder with its content");
             return Err(io::Error::other(said));
         }
         eprintln!("/usr is a bound folder: {error}");
-        bind_read_only(if inner.is_dir() { &inner } else { &keeper.usr_tree }, &usr)?;
+        bind_read_only(if inner.is_dir() { &inner } else { &plan.usr_tree }, &usr)?;
     }
-    overlay_etc(keeper, &usr.join("share/factory/etc"))?;
-    for (place, folder) in keeper.shared.iter().enumerate() {
-        let shown = keeper.shown(place);
-        std::fs::create_dir_all(&shown)?;
-        mount(Some(&folder.host), &shown, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+    overlay_etc(plan, &usr.join("share/factory/etc"))?;
+    for (index, folder) in plan.shared.iter().enumerate() {
+        let mount_point = plan.shared_mount_point(index);
+        std::fs::create_dir_all(&mount_point)?;
+        mount(Some(&folder.host), &mount_point, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
     }
     Ok(())
 }
@@ -77,8 +77,8 @@ fn bind_read_only(from: &Path, to: &Path) -> io::Result<()> {
     Ok(mount(NONE, to, NONE, flags, NONE)?)
 }
 
-fn overlay_etc(keeper: &NodePlan, defaults: &Path) -> io::Result<()> {
-    let (upper, work) = (keeper.etc.join("upper"), keeper.etc.join("work"));
+fn overlay_etc(plan: &NodePlan, defaults: &Path) -> io::Result<()> {
+    let (upper, work) = (plan.etc.join("upper"), plan.etc.join("work"));
     std::fs::create_dir_all(&upper)?;
     std::fs::create_dir_all(&work)?;
     if !defaults.is_dir() {
@@ -86,16 +86,10 @@ fn overlay_etc(keeper: &NodePlan, defaults: &Path) -> io::Result<()> {
     }
     let options =
         format!("lowerdir={},upperdir={},workdir={}", escape(defaults), escape(&upper), escape(&work));
-    Ok(mount(
-        Some("etc"),
-        &keeper.tree.join("etc"),
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(options.as_str()),
-    )?)
+    Ok(mount(Some("etc"), &plan.tree.join("etc"), Some("overlay"), MsFlags::empty(), Some(options.as_str()))?)
 }
 
-/// Colons and commas divide overlayfs's options.
+/// Colons and commas separate overlayfs options.
 fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }

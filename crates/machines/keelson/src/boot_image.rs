@@ -1,4 +1,4 @@
-//! Where machines get their image from: a file that somebody built, or what the checkout describes.
+//! Finds the image that machines boot: a file, or a build of the checkout.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context as _;
 use image::build::{Built, Options, build};
 use image::enrolment::FILES;
-use image::finished::{Taken, disk_of, name_of, take};
+use image::import::{ImportedImage, find_disk, import, import_name};
 use image::programs::Profile;
 use image::sparse::copy_sparse;
-use image::tree::{clone_by_links, remove};
+use image::tree::{clone_with_hard_links, remove};
 use image::verify::Disk;
 use image::work::InUse;
 use machines::cluster::BackendKind;
@@ -20,121 +20,127 @@ use crate::checkout::checkout;
 use crate::context::Context;
 use crate::machine_tools::{MachineTools, tools};
 
-/// How the names of what is kept of images begin.
-const KEPT: &str = "image-";
-/// How the names of kept folders end: a `/usr`, and the tools tree, without which machines cannot be started again.
-const KEPT_TREE: &str = "tree";
-/// Folder, beside the clusters', of the images that scenarios boot from files.
-const TESTED: &str = "test-images";
+/// Name prefix of kept image files.
+const KEPT_PREFIX: &str = "image-";
+/// Extension of kept folders: a `/usr`, and the tools tree, which a later start of the machines needs.
+const TREE_EXTENSION: &str = "tree";
+/// Folder in the state folder for images that scenarios boot from files.
+const TEST_IMAGES: &str = "test-images";
 /// How many of them are kept.
-const TESTED_MAX: usize = 2;
+const TEST_IMAGES_MAX: usize = 2;
 
-/// What is to be booted, and where.
+/// Which image to boot, and on what.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// A file or folder; without one it is built from the checkout.
+pub struct ImageRequest<'a> {
+    /// An image file or folder; `None` builds the checkout.
     pub named: Option<&'a Path>,
     pub channel: Option<&'a str>,
-    /// How the programs are compiled where it is built.
+    /// Build profile of the programs in a build.
     pub profile: Profile,
-    /// Only on this back end.
+    /// The only back end that will be used, if known.
     pub on: Option<BackendKind>,
-    /// The cluster's folder, which keeps what its machines are laid over; none where they end with what is provided.
+    /// The cluster's folder, which keeps what its machines depend on; `None` for machines that do not outlive
+    /// [`BootImage`].
     pub keep_in: Option<&'a Path>,
 }
 
-/// An image, which no build clears for as long as this lives.
+/// An image. While this exists, builds do not remove it.
 #[derive(Debug)]
-pub struct Provided {
+pub struct BootImage {
     pub image: Image,
     _in_use: Vec<InUse>,
 }
 
-/// The image that `up` and `test` boot.
-pub fn provide(context: &Context, wanted: Wanted<'_>, cancel: &Arc<AtomicBool>) -> anyhow::Result<Provided> {
-    if let Some(named) = wanted.named {
+/// Finds the image that `up` and `test` boot.
+pub fn find(
+    context: &Context,
+    request: ImageRequest<'_>,
+    cancel: &Arc<AtomicBool>,
+) -> anyhow::Result<BootImage> {
+    if let Some(named) = request.named {
         let image = match manifest(named)? {
             Some(image) => image,
-            None => from_file(context, named, wanted)?,
+            None => from_file(context, named, request)?,
         };
-        return Ok(Provided { image, _in_use: Vec::new() });
+        return Ok(BootImage { image, _in_use: Vec::new() });
     }
     let mut options = Options::for_checkout(&checkout()?);
-    options.renew_gone = true;
-    options.profile = wanted.profile;
+    options.renew_missing = true;
+    options.profile = request.profile;
     options.cancel = Arc::clone(cancel);
-    if let Some(channel) = wanted.channel {
+    if let Some(channel) = request.channel {
         channel.clone_into(&mut options.channel);
     }
     let built = build(&options, context.progress)?;
     let in_use = built.in_use()?;
     let kept =
-        |file: &Path| wanted.keep_in.map_or_else(|| Ok(file.to_path_buf()), |folder| keep(file, folder));
+        |file: &Path| request.keep_in.map_or_else(|| Ok(file.to_path_buf()), |folder| keep(file, folder));
     let (raw, usr_erofs) = (kept(&built.raw)?, kept(&built.usr_erofs)?);
-    let usr_tree = match wanted.keep_in.filter(|_| wanted.on == Some(BackendKind::Nspawn) && !mounts_erofs())
-    {
-        Some(folder) => keep_tree(&built.usr_tree, folder)?,
-        None => built.usr_tree.clone(),
-    };
+    let usr_tree =
+        match request.keep_in.filter(|_| request.on == Some(BackendKind::Nspawn) && !mounts_erofs()) {
+            Some(folder) => keep_tree(&built.usr_tree, folder)?,
+            None => built.usr_tree.clone(),
+        };
     let Built { version, channel, tools, .. } = built;
-    let tools = wanted.keep_in.map_or_else(|| Ok(tools.clone()), |folder| keep_tree(&tools, folder))?;
+    let tools = request.keep_in.map_or_else(|| Ok(tools.clone()), |folder| keep_tree(&tools, folder))?;
     let image = Image { version, channel, raw, usr_tree, usr_erofs, tools };
-    Ok(Provided { image, _in_use: in_use })
+    Ok(BootImage { image, _in_use: in_use })
 }
 
-/// The image whose `image.json` is named; none where a disk is.
+/// The image described by a manifest; `None` if `named` is a disk.
 pub fn manifest(named: &Path) -> anyhow::Result<Option<Image>> {
     let is_json = named.extension().is_some_and(|extension| extension == "json");
     if named.is_dir() && !named.join(MANIFEST).exists() || named.is_file() && !is_json {
         return Ok(None);
     }
     match Image::read(named) {
-        // The record of a build stands for its disk.
-        Err(ImageError::Format { .. }) if disk_of(named).is_ok() => Ok(None),
+        // The record of a build identifies its disk.
+        Err(ImageError::Format { .. }) if find_disk(named).is_ok() => Ok(None),
         read => Ok(Some(read?)),
     }
 }
 
-/// Whether machines in setup mode learn from the image whose signatures to trust.
+/// Whether the image contains the keys that a machine in setup mode enrols.
 pub fn has_keys(image: &Image) -> anyhow::Result<bool> {
     let found = Disk::open(&image.raw, &image.tools)?.keys()?;
     Ok(found.len() == FILES.len())
 }
 
-/// Takes apart the finished disk that is named.
-fn from_file(context: &Context, named: &Path, wanted: Wanted<'_>) -> anyhow::Result<Image> {
-    let file = disk_of(named)?;
-    let tools = tools(context, wanted.on)?;
-    let tested = context.state_dir.join(TESTED);
-    let folder = wanted.keep_in.unwrap_or(&tested);
+/// Unpacks a finished disk image.
+fn from_file(context: &Context, named: &Path, request: ImageRequest<'_>) -> anyhow::Result<Image> {
+    let file = find_disk(named)?;
+    let tools = tools(context, request.on)?;
+    let test_images = context.state_dir.join(TEST_IMAGES);
+    let folder = request.keep_in.unwrap_or(&test_images);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let place = folder.join(format!("{KEPT}{}", name_of(&file)?));
+    let target = folder.join(format!("{KEPT_PREFIX}{}", import_name(&file)?));
     let step = context.progress.step("image");
     step.set(format!("looking into {}", file.display()));
-    let tree = wanted.on != Some(BackendKind::Qemu) && !mounts_erofs();
-    let Taken { version, channel, raw, usr_erofs, usr_tree } = take(&file, tools.path(), &place, tree)?;
-    if wanted.keep_in.is_none() {
-        keep_newest(folder, &place)?;
+    let tree = request.on != Some(BackendKind::Qemu) && !mounts_erofs();
+    let ImportedImage { version, channel, raw, usr_erofs, usr_tree } =
+        import(&file, tools.path(), &target, tree)?;
+    if request.keep_in.is_none() {
+        keep_newest(folder, &target)?;
     }
     step.done(&format!("{version} of {channel}, {}", file.display()));
-    let tools = match (&tools, wanted.keep_in) {
+    let tools = match (&tools, request.keep_in) {
         (MachineTools::Locked(tools), Some(folder)) => keep_tree(&tools.path, folder)?,
         (tools, _) => tools.path().to_path_buf(),
     };
     Ok(Image { version, channel, raw, usr_tree, usr_erofs, tools })
 }
 
-/// Whether the kernel has the file system of `/usr`. One that could load it on demand is not asked.
+/// Whether the kernel supports erofs. Modules that it could load on demand do not count.
 pub fn mounts_erofs() -> bool {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     known.lines().any(|line| line.trim() == "erofs")
 }
 
-/// Keeps a file of the build in `folder`: a later build clears its own folder, and a machine must outlive that.
+/// Keeps a file of the build in `folder`, since later builds clear their own folder.
 pub fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let extension = file.extension().context("a file without an extension")?;
-    let kept = folder.join(format!("{KEPT}{}.{}", key_of(file)?, extension.to_string_lossy()));
-    if is_made_anew(file, &kept) {
+    let kept = folder.join(format!("{KEPT_PREFIX}{}.{}", key_of(file)?, extension.to_string_lossy()));
+    if was_rebuilt(file, &kept) {
         std::fs::remove_file(&kept).with_context(|| format!("cannot replace {}", kept.display()))?;
     }
     if !kept.exists() && std::fs::hard_link(file, &kept).is_err() {
@@ -146,23 +152,23 @@ pub fn keep(file: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(kept)
 }
 
-/// Whether what was linked to is not there any more, and its like is: one that was found damaged, say.
-fn is_made_anew(file: &Path, kept: &Path) -> bool {
+/// Whether the build has replaced the file that `kept` is a link of, for example because it was damaged.
+fn was_rebuilt(file: &Path, kept: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let (Ok(file), Ok(kept)) = (file.metadata(), kept.metadata()) else { return false };
     file.dev() == kept.dev() && file.ino() != kept.ino()
 }
 
-/// The same for a folder, where its files can be linked to; elsewhere it stays the build's.
+/// Keeps a folder by hard links. Returns the build's folder if hard links are not possible.
 pub fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let key = tree.file_name().context("a folder without a name")?.to_string_lossy();
-    let kept = folder.join(format!("{KEPT}{key}.{KEPT_TREE}"));
+    let kept = folder.join(format!("{KEPT_PREFIX}{key}.{TREE_EXTENSION}"));
     if kept.exists() {
         return Ok(kept);
     }
     let partial = kept.with_extension("partial");
     remove(&partial)?;
-    if clone_by_links(tree, &partial).is_err() {
+    if clone_with_hard_links(tree, &partial).is_err() {
         remove(&partial)?;
         return Ok(tree.to_path_buf());
     }
@@ -170,17 +176,17 @@ pub fn keep_tree(tree: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(kept)
 }
 
-/// The build's folder of a file is named by the digest of all that the file is made from.
+/// The build's folder of a file is named after the digest of the file's inputs.
 fn key_of(file: &Path) -> anyhow::Result<String> {
     let key = file.parent().and_then(Path::file_name).context("a file without a folder")?;
     Ok(key.to_string_lossy().into_owned())
 }
 
-/// Removes what was kept in `folder` and is not among `used` any more. A folder that machines may run on, as on
-/// their `/usr`, stays for as long as any `runs`.
-pub fn forget(folder: &Path, used: &[&Path], runs: bool) -> anyhow::Result<()> {
-    for path in kept_in(folder)? {
-        let is_tree = path.extension().is_some_and(|extension| extension == KEPT_TREE);
+/// Removes kept files of `folder` that are not in `used`. Folders stay while any machine `runs`, since they may be
+/// its `/usr`.
+pub fn remove_unused(folder: &Path, used: &[&Path], runs: bool) -> anyhow::Result<()> {
+    for path in kept_paths(folder)? {
+        let is_tree = path.extension().is_some_and(|extension| extension == TREE_EXTENSION);
         let needed = runs && is_tree || used.iter().any(|used| used.starts_with(&path));
         if !needed {
             remove_any(&path)?;
@@ -189,27 +195,27 @@ pub fn forget(folder: &Path, used: &[&Path], runs: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn kept_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn kept_paths(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let failed = || format!("cannot list {}", folder.display());
     let mut kept = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(failed)? {
         let entry = entry.with_context(failed)?;
-        if entry.file_name().as_encoded_bytes().starts_with(KEPT.as_bytes()) {
+        if entry.file_name().as_encoded_bytes().starts_with(KEPT_PREFIX.as_bytes()) {
             kept.push(entry.path());
         }
     }
     Ok(kept)
 }
 
-/// Of the images that scenarios booted, the newest stay, `last` among them.
+/// Keeps the newest test images, including `last`.
 fn keep_newest(folder: &Path, last: &Path) -> anyhow::Result<()> {
-    let mut kept: Vec<_> = kept_in(folder)?
+    let mut kept: Vec<_> = kept_paths(folder)?
         .into_iter()
         .filter(|path| path != last)
         .map(|path| (path.metadata().and_then(|data| data.modified()).ok(), path))
         .collect();
     kept.sort();
-    let surplus = (kept.len() + 1).saturating_sub(TESTED_MAX);
+    let surplus = (kept.len() + 1).saturating_sub(TEST_IMAGES_MAX);
     kept.iter().take(surplus).try_for_each(|(_, path)| remove_any(path))
 }
 
@@ -247,8 +253,8 @@ mod tests {
         assert_eq!(keep(&at("KEY/disk.raw"), folder.path()).unwrap(), kept, "it is there already");
         let usr = keep(&at("KEY/usr.erofs"), folder.path()).unwrap();
         let tree = keep_tree(&at("TREE"), folder.path()).unwrap();
-        let taken = at("image-taken/disk.raw");
-        let used: [&Path; 5] = [&kept, &usr, &tree, &taken, &at("image-used.raw")];
+        let unpacked = at("image-taken/disk.raw");
+        let used: [&Path; 5] = [&kept, &usr, &tree, &unpacked, &at("image-used.raw")];
         let expected = [
             "KEY",
             "TREE",
@@ -260,9 +266,9 @@ mod tests {
             "image-taken",
             "image-used.raw",
         ];
-        forget(folder.path(), &used, true).unwrap();
+        remove_unused(folder.path(), &used, true).unwrap();
         assert_eq!(names(folder.path()), expected, "somebody may run on the old tree");
-        forget(folder.path(), &used, false).unwrap();
+        remove_unused(folder.path(), &used, false).unwrap();
         assert_eq!(
             names(folder.path()),
             expected.into_iter().filter(|name| *name != "image-old.tree").collect::<Vec<_>>()
@@ -272,7 +278,7 @@ mod tests {
         std::fs::write(at("damaged"), "old").unwrap();
         keep(&at("KEY/disk.raw"), folder.path()).unwrap();
         assert_eq!(std::fs::read_to_string(&kept).unwrap(), "new", "what was made anew is kept anew");
-        // What the build clears, the cluster still has.
+        // Kept files outlive the build's folders.
         for name in ["KEY", "TREE"] {
             std::fs::remove_dir_all(at(name)).unwrap();
         }
@@ -282,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_images_of_scenarios_the_newest_stay() {
+    fn the_newest_test_images_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for name in ["image-1", "image-2", "image-3"] {
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_told_from_a_manifest() {
+    fn disks_and_manifests_are_distinguished() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         assert!(manifest(&at("none")).unwrap_err().to_string().contains("none"));

@@ -1,7 +1,7 @@
-//! The ports between the host's loopback and a container's network namespace: from the host inward to ssh and
-//! forwarded ports, and from the node outward to what is served to it under [`HOST_NAME`].
+//! Port forwarding between the host's loopback and a container's network namespace: from the host to ssh and the
+//! forwarded ports, and from the node to the host's services at [`HOST_NAME`].
 //!
-//! A connection is carried byte by byte; there is no other way between the two networks.
+//! Connections are relayed in user space; the two networks have no route between them.
 //!
 //! [`HOST_NAME`]: crate::cluster::HOST_NAME
 
@@ -19,37 +19,37 @@ use nix::sys::socket::{
 
 use crate::cluster::BackendKind;
 
-/// Connections that may wait to be taken.
+/// Backlog of the listening sockets.
 const BACKLOG: i32 = 128;
 
-/// The namespace of the current boot.
-pub type Shared = Arc<Mutex<Option<Arc<OwnedFd>>>>;
+/// The network namespace of the current boot.
+pub type CurrentNamespace = Arc<Mutex<Option<Arc<OwnedFd>>>>;
 
-/// Carries connections to a port of the host into the node's namespace, forever.
-pub fn inward(listener: &TcpListener, target: (Ipv4Addr, u16), namespace: &Shared) {
+/// Forwards connections to a host port into the node's namespace; never returns while the listener is open.
+pub fn forward_to_node(listener: &TcpListener, target: (Ipv4Addr, u16), namespace: &CurrentNamespace) {
     while let Ok((outside, _)) = listener.accept() {
         let current = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(descriptor) = current else { continue };
-        std::thread::spawn(move || match within(&descriptor, || TcpStream::connect(target)) {
-            Ok(inside) => join(&outside, &inside),
+        std::thread::spawn(move || match in_namespace(&descriptor, || TcpStream::connect(target)) {
+            Ok(inside) => relay(&outside, &inside),
             Err(error) => eprintln!("forward to port {}: {error}", target.1),
         });
     }
 }
 
-/// Open doors; they close when this is dropped.
+/// Open forwards; they close on drop.
 #[derive(Debug)]
-pub struct Outward {
+pub struct HostForwards {
     _alive: Vec<UnixStream>,
 }
 
-/// Carries connections of the node to its name for the host on to `ports` of the host's loopback.
-pub fn outward(namespace: &Arc<OwnedFd>, ports: &[u16]) -> io::Result<Outward> {
+/// Forwards connections that the node makes to the host's name to the same `ports` of the host's loopback.
+pub fn forward_to_host(namespace: &Arc<OwnedFd>, ports: &[u16]) -> io::Result<HostForwards> {
     let mut alive = Vec::new();
     for port in ports {
         let descriptor = Arc::clone(namespace);
         let address = SocketAddrV4::new(BackendKind::Nspawn.host_address(), *port);
-        let entered = std::thread::spawn(move || within(&descriptor, || listen_early(address)));
+        let entered = std::thread::spawn(move || in_namespace(&descriptor, || listen_freebind(address)));
         let listener = entered.join().map_err(|_| io::Error::other("the listening thread panicked"))??;
         let (ours, watched) = UnixStream::pair()?;
         alive.push(ours);
@@ -57,26 +57,26 @@ pub fn outward(namespace: &Arc<OwnedFd>, ports: &[u16]) -> io::Result<Outward> {
         std::thread::spawn(move || {
             while let Some(inside) = accept(&listener, &watched) {
                 std::thread::spawn(move || match TcpStream::connect(target) {
-                    Ok(outside) => join(&inside, &outside),
+                    Ok(outside) => relay(&inside, &outside),
                     Err(error) => eprintln!("the host's port {}: {error}", target.1),
                 });
             }
         });
     }
-    Ok(Outward { _alive: alive })
+    Ok(HostForwards { _alive: alive })
 }
 
-/// A listener on an address that is not there yet: the node brings its loopback up when it boots.
-fn listen_early(address: SocketAddrV4) -> io::Result<TcpListener> {
+/// Listens on an address that does not exist yet: the node brings its loopback up later (`IP_FREEBIND`).
+fn listen_freebind(address: SocketAddrV4) -> io::Result<TcpListener> {
     let made = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&made, sockopt::IpFreebind, &true)?;
     bind(made.as_raw_fd(), &SockaddrIn::from(address))?;
     listen(&made, Backlog::new(BACKLOG)?)?;
-    // SAFETY: the descriptor is a listening TCP socket that nobody else owns any more.
+    // SAFETY: the descriptor is a listening TCP socket with no other owner.
     Ok(unsafe { TcpListener::from_raw_fd(made.into_raw_fd()) })
 }
 
-/// The next connection, or nothing once the other end of `watched` is closed.
+/// The next connection; `None` once the other end of `watched` is closed.
 fn accept(listener: &TcpListener, watched: &UnixStream) -> Option<TcpStream> {
     loop {
         let mut wait = [
@@ -95,18 +95,18 @@ fn accept(listener: &TcpListener, watched: &UnixStream) -> Option<TcpStream> {
     }
 }
 
-/// Does `work` in the namespace. Only for threads that end soon: they stay in it, and so does what they make.
-fn within<T>(namespace: &OwnedFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+/// Runs `work` in the namespace. The calling thread stays in it, so it must be short-lived.
+fn in_namespace<T>(namespace: &OwnedFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
     work()
 }
 
-/// Copies both ways until both ends are closed.
-fn join(one: &TcpStream, other: &TcpStream) {
+/// Copies in both directions until both ends are closed.
+fn relay(one: &TcpStream, other: &TcpStream) {
     std::thread::scope(|scope| {
         for (mut from, mut to) in [(one, other), (other, one)] {
             scope.spawn(move || {
-                // Either side may vanish at any time; then the other is told so.
+                // If either side closes, the other one gets an end of file.
                 drop(io::copy(&mut from, &mut to));
                 drop(to.shutdown(std::net::Shutdown::Write));
             });

@@ -1,12 +1,12 @@
-//! Lines about work that takes long, from a thread of their own: the work itself may block.
+//! Periodic notices about long work, from another thread because the work may block.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Prints the current detail after a time of silence and then once an interval, until it is dropped.
+/// Prints the current detail after an initial delay and then once per interval, until it is dropped.
 #[derive(Debug)]
-pub struct Notices {
+pub struct PeriodicNotices {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,12 +29,12 @@ impl Shared {
     }
 }
 
-impl Notices {
-    pub fn start(silence: Duration, interval: Duration, print: impl Fn(&str) + Send + 'static) -> Self {
+impl PeriodicNotices {
+    pub fn start(first_after: Duration, interval: Duration, print: impl Fn(&str) + Send + 'static) -> Self {
         let shared = Arc::<Shared>::default();
         let own = shared.clone();
         let thread = std::thread::spawn(move || {
-            let mut due = Instant::now() + silence;
+            let mut due = Instant::now() + first_after;
             let mut state = own.state();
             while !state.ended {
                 let left = due.saturating_duration_since(Instant::now());
@@ -54,12 +54,12 @@ impl Notices {
     }
 }
 
-impl Drop for Notices {
-    /// No line is printed after it returns.
+impl Drop for PeriodicNotices {
+    /// No line is printed after this returns.
     fn drop(&mut self) {
         self.shared.state().ended = true;
         self.shared.ended.notify_all();
-        // A notice that could not be printed fails no work.
+        // A panic while printing a notice does not affect the work.
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
@@ -74,22 +74,24 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
 
     #[test]
-    fn work_that_blocks_is_named_until_it_ends() {
+    fn blocking_work_is_reported_until_it_ends() {
         let (sender, lines) = mpsc::channel();
-        let notices = Notices::start(5 * SHORT, SHORT, move |detail| sender.send(detail.to_owned()).unwrap());
+        let notices =
+            PeriodicNotices::start(5 * SHORT, SHORT, move |detail| sender.send(detail.to_owned()).unwrap());
         notices.set("core-01");
         for _ in 0..3 {
             assert_eq!(lines.recv_timeout(LONG).unwrap(), "core-01");
         }
         drop(notices);
-        // Its thread has ended, and the channel with it.
+        // The thread has exited, so the channel is closed.
         assert!(lines.iter().count() < 100);
     }
 
     #[test]
-    fn short_work_prints_nothing_and_ends_at_once() {
+    fn short_work_prints_nothing() {
         let (sender, lines) = mpsc::channel::<String>();
-        let notices = Notices::start(LONG, LONG, move |detail| sender.send(detail.to_owned()).unwrap());
+        let notices =
+            PeriodicNotices::start(LONG, LONG, move |detail| sender.send(detail.to_owned()).unwrap());
         notices.set("core-01");
         drop(notices);
         assert_eq!(lines.iter().count(), 0);

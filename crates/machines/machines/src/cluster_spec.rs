@@ -1,4 +1,4 @@
-//! What is asked of a cluster when it is made: checked before anything is.
+//! The specification of a new cluster, validated before anything is created.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// The name under which every node reaches what this side serves to the cluster.
+/// Host name under which nodes reach the services that this host provides to the cluster.
 pub const HOST_NAME: &str = "host.keelson";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +18,8 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
-    /// What [`HOST_NAME`] means on a node: the gateway of QEMU's user network, which leads to the loopback of
-    /// the host; in a container an address of its own loopback, where the keeper listens.
+    /// The address of [`HOST_NAME`] on a node: in QEMU the gateway of the user network, which maps to the host's
+    /// loopback; in a container a loopback address on which the supervisor listens.
     #[must_use]
     pub const fn host_address(self) -> Ipv4Addr {
         match self {
@@ -50,7 +50,7 @@ impl std::str::FromStr for BackendKind {
     }
 }
 
-/// How a QEMU node gets its user-data.
+/// How a QEMU node receives its user-data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Datasource {
@@ -80,7 +80,7 @@ impl std::str::FromStr for Datasource {
     }
 }
 
-/// A port of the host's loopback that leads to a port of a node.
+/// Forwards a port of the host's loopback to a port of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {
     pub host: u16,
@@ -88,7 +88,7 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// The ports of the node with this index, by those of the first one.
+    /// The ports of node `index` (from 0), derived from those of the first node.
     #[must_use]
     pub fn of_node(first: &[Self], index: usize) -> Vec<Self> {
         let shift = u16::try_from(index).unwrap_or(u16::MAX);
@@ -96,35 +96,35 @@ impl Forward {
     }
 }
 
-/// A folder of the host that every node sees.
+/// A host folder that is mounted in every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedFolder {
     pub host: PathBuf,
-    /// Where it stands in the node: absolute, of plain words.
+    /// Mount point in the node: an absolute path whose components contain only letters, digits and `._-+`.
     pub guest: String,
 }
 
-/// What is asked of a cluster when it is made.
+/// The parameters of a new cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct ClusterSpec {
     pub nodes: usize,
     pub backend: BackendKind,
     pub name_prefix: String,
     pub memory_mib: u32,
     pub cpus: u32,
     pub datasource: Datasource,
-    /// Ports of the first node, and the same plus N on node N+1.
+    /// Ports of the first node. Node N+1 has the same host ports plus N.
     pub forwards: Vec<Forward>,
     pub shared: Vec<SharedFolder>,
-    /// The key-value store speaks TLS. Only when a cluster is made.
+    /// Enables TLS for etcd. Takes effect only when the cluster is created.
     pub tls: bool,
-    /// The firmware runs only what is signed; the image brings the keys. Only when a cluster is made.
+    /// Enables Secure Boot with the keys that the image provides. Takes effect only when the cluster is created.
     pub secure_boot: bool,
-    /// Further words of QEMU's command line, for tests of odd machines.
-    pub qemu_words: Vec<String>,
+    /// Additional QEMU arguments, for tests of unusual machines.
+    pub qemu_arguments: Vec<String>,
 }
 
-impl Default for Wish {
+impl Default for ClusterSpec {
     fn default() -> Self {
         Self {
             nodes: 3,
@@ -137,13 +137,13 @@ impl Default for Wish {
             shared: Vec::new(),
             tls: false,
             secure_boot: false,
-            qemu_words: Vec::new(),
+            qemu_arguments: Vec::new(),
         }
     }
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum WishError {
+pub enum ClusterSpecError {
     #[error("{0} nodes are not possible: 1 to {max} are", max = limits::NODES_MAX)]
     Nodes(usize),
     #[error("{0} MiB of memory are too little for a node: {min} is the least", min = limits::MEMORY_MIN_MIB)]
@@ -160,56 +160,58 @@ pub enum WishError {
     PortTooHigh(u16, usize),
     #[error("containers have no firmware that could check signatures (--on qemu)")]
     SecureBoot,
-    #[error("cluster {name} runs on {has}; {wish} needs another cluster (--cluster) or keelson destroy")]
-    Backend { name: String, has: BackendKind, wish: BackendKind },
+    #[error("cluster {name} runs on {has}; {wanted} needs another cluster (--cluster) or keelson destroy")]
+    Backend { name: String, has: BackendKind, wanted: BackendKind },
 }
 
-impl Wish {
-    pub fn check(&self) -> Result<(), WishError> {
+impl ClusterSpec {
+    pub fn check(&self) -> Result<(), ClusterSpecError> {
         let prefix = self.name_prefix.as_str();
-        let named = prefix.starts_with(|c: char| c.is_ascii_lowercase())
+        let valid = prefix.starts_with(|c: char| c.is_ascii_lowercase())
             && prefix.len() <= limits::NAME_PREFIX_MAX
             && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !named {
-            return Err(WishError::Prefix(self.name_prefix.clone()));
+        if !valid {
+            return Err(ClusterSpecError::Prefix(self.name_prefix.clone()));
         }
         if self.nodes == 0 || self.nodes > limits::NODES_MAX {
-            return Err(WishError::Nodes(self.nodes));
+            return Err(ClusterSpecError::Nodes(self.nodes));
         }
         if self.memory_mib < limits::MEMORY_MIN_MIB {
-            return Err(WishError::Memory(self.memory_mib));
+            return Err(ClusterSpecError::Memory(self.memory_mib));
         }
         if self.cpus == 0 || self.cpus > 64 {
-            return Err(WishError::Cpus(self.cpus));
+            return Err(ClusterSpecError::Cpus(self.cpus));
         }
         if self.secure_boot && self.backend == BackendKind::Nspawn {
-            return Err(WishError::SecureBoot);
+            return Err(ClusterSpecError::SecureBoot);
         }
         self.check_forwards()?;
         self.shared.iter().try_for_each(SharedFolder::check)
     }
 
-    /// Node N+1 has the ports of the first one plus N.
-    fn check_forwards(&self) -> Result<(), WishError> {
+    /// Node N+1 has the ports of the first node plus N.
+    fn check_forwards(&self) -> Result<(), ClusterSpecError> {
         let mut hosts: Vec<u16> = self.forwards.iter().map(|forward| forward.host).collect();
         hosts.sort_unstable();
         if let Some(high) = hosts.iter().find(|host| usize::from(u16::MAX - **host) < self.nodes - 1) {
-            return Err(WishError::PortTooHigh(*high, self.nodes));
+            return Err(ClusterSpecError::PortTooHigh(*high, self.nodes));
         }
         match hosts.windows(2).find(|pair| usize::from(pair[1] - pair[0]) < self.nodes) {
-            Some(pair) => Err(WishError::PortsMeet(pair[0], pair[1], self.nodes)),
+            Some(pair) => Err(ClusterSpecError::PortsMeet(pair[0], pair[1], self.nodes)),
             None => Ok(()),
         }
     }
 }
 
 impl SharedFolder {
-    /// The guest's path becomes a word of fstab and of nspawn's command line: nothing that means something there.
-    fn check(&self) -> Result<(), WishError> {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
-        let plain = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(letter);
-        let absolute = self.guest.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
-        if absolute { Ok(()) } else { Err(WishError::Guest(self.guest.clone())) }
+    /// The guest path becomes a field of fstab and an argument of nspawn, so it must contain no characters that are
+    /// special there.
+    fn check(&self) -> Result<(), ClusterSpecError> {
+        let is_valid_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+        let is_valid_component =
+            |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(is_valid_byte);
+        let valid = self.guest.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_valid_component));
+        if valid { Ok(()) } else { Err(ClusterSpecError::Guest(self.guest.clone())) }
     }
 }
 
@@ -218,22 +220,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_that_cannot_be_met_says_which_part() {
-        let check = |wish: Wish, expect| assert_eq!(wish.check(), expect);
-        check(Wish::default(), Ok(()));
-        check(Wish { nodes: 0, ..Wish::default() }, Err(WishError::Nodes(0)));
-        check(Wish { nodes: 233, ..Wish::default() }, Err(WishError::Nodes(233)));
-        check(Wish { memory_mib: 64, ..Wish::default() }, Err(WishError::Memory(64)));
-        let secure = |backend| Wish { backend, secure_boot: true, ..Wish::default() };
+    fn invalid_specs_are_rejected_with_the_field() {
+        let check = |spec: ClusterSpec, expect| assert_eq!(spec.check(), expect);
+        check(ClusterSpec::default(), Ok(()));
+        check(ClusterSpec { nodes: 0, ..ClusterSpec::default() }, Err(ClusterSpecError::Nodes(0)));
+        check(ClusterSpec { nodes: 233, ..ClusterSpec::default() }, Err(ClusterSpecError::Nodes(233)));
+        check(ClusterSpec { memory_mib: 64, ..ClusterSpec::default() }, Err(ClusterSpecError::Memory(64)));
+        let secure = |backend| ClusterSpec { backend, secure_boot: true, ..ClusterSpec::default() };
         check(secure(BackendKind::Qemu), Ok(()));
-        check(secure(BackendKind::Nspawn), Err(WishError::SecureBoot));
-        let prefix = |text: &str| Wish { name_prefix: text.into(), ..Wish::default() };
-        check(prefix("../x"), Err(WishError::Prefix("../x".into())));
-        check(prefix(""), Err(WishError::Prefix(String::new())));
+        check(secure(BackendKind::Nspawn), Err(ClusterSpecError::SecureBoot));
+        let prefix = |text: &str| ClusterSpec { name_prefix: text.into(), ..ClusterSpec::default() };
+        check(prefix("../x"), Err(ClusterSpecError::Prefix("../x".into())));
+        check(prefix(""), Err(ClusterSpecError::Prefix(String::new())));
         check(prefix("web"), Ok(()));
         let forwards = |nodes, ports: &[(u16, u16)]| {
             let forwards = ports.iter().map(|(host, guest)| Forward { host: *host, guest: *guest }).collect();
-            Wish { nodes, forwards, ..Wish::default() }.check().map_err(|error| error.to_string())
+            ClusterSpec { nodes, forwards, ..ClusterSpec::default() }
+                .check()
+                .map_err(|error| error.to_string())
         };
         assert_eq!(forwards(3, &[(8080, 80), (8443, 443)]), Ok(()));
         assert_eq!(forwards(1, &[(8080, 80), (8081, 81)]), Ok(()));
@@ -241,13 +245,13 @@ mod tests {
         assert_eq!(forwards(2, &[(8080, 80), (8081, 81)]), Err(both.to_owned()));
         let last = "host port 65534 is too high for 3 nodes: each has the port of the one before it plus 1";
         assert_eq!(forwards(3, &[(65534, 80)]), Err(last.to_owned()));
-        let shared = |guest: &str| Wish {
+        let shared = |guest: &str| ClusterSpec {
             shared: vec![SharedFolder { host: "/tmp".into(), guest: guest.into() }],
-            ..Wish::default()
+            ..ClusterSpec::default()
         };
         check(shared("/home/core/share.d"), Ok(()));
         for bad in ["share", "/", "/a/../b", "/a b", "/a,b", "/a:b", "/a\n"] {
-            check(shared(bad), Err(WishError::Guest(bad.into())));
+            check(shared(bad), Err(ClusterSpecError::Guest(bad.into())));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where sets of keys are, and how long they count.
+//! Locations of key sets, and their validity.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,29 +6,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use release_folder::Standing;
 
-/// Seconds.
-pub const DAY: u64 = 24 * 3600;
-/// Days: three years.
-pub const EXPIRES: u64 = 1095;
+/// Seconds per day.
+pub const DAY_SECONDS: u64 = 24 * 3600;
+/// Default validity of a key set: three years.
+pub const EXPIRES_DAYS: u64 = 1095;
 
-/// The set or the keys that nodes begin with, in the checkout's picture of them.
+/// The key set or the keys in the image, relative to the checkout.
 pub const PINNED: &str = "os/rootfs/usr/share/keelson/keys";
 
 /// Where the sets are.
 #[derive(Debug, clap::Args)]
-pub struct From {
+pub struct KeysFolder {
     /// Folder of the keys [default: ~/.config/keelson/keys]
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
 }
 
-impl From {
+impl KeysFolder {
     pub fn folder(&self) -> anyhow::Result<PathBuf> {
         self.keys.clone().map_or_else(folder, Ok)
     }
 }
 
-/// Where keys are where nothing else is said.
+/// Default folder of the keys.
 pub fn folder() -> anyhow::Result<PathBuf> {
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let config = config.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
@@ -37,13 +37,13 @@ pub fn folder() -> anyhow::Result<PathBuf> {
         .join("keelson/keys"))
 }
 
-/// Seconds since 1970.
+/// Unix time.
 pub fn now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs())
 }
 
-/// Machines take it.
-pub fn complete(standing: &Standing) -> anyhow::Result<()> {
+/// Fails unless the set has enough signatures.
+pub fn ensure_complete(standing: &Standing) -> anyhow::Result<()> {
     let missing = standing.missing().join("; ");
     ensure!(standing.is_complete(), "set {} is not signed yet: {missing}", standing.set.epoch);
     Ok(())

@@ -1,4 +1,4 @@
-//! Where builds are tried: copies of the checkout, of the package cache and of work folders.
+//! Test harness: copies of the checkout, of the package cache and of work folders.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use image::build::{Options, fill_cache};
 use image::crates;
 use image::programs::{self, Profile};
-use image::tree::{clone_by_links, make_folder, walk};
+use image::tree::{clone_with_hard_links, make_folder, walk};
 use progress::Progress;
 
-/// How long anything may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(600);
-const GLANCE: Duration = Duration::from_millis(2);
-/// Parts of the checkout that an image is made of, besides the programs.
+/// Timeout of any operation on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(600);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Parts of the checkout that are inputs of an image, besides the programs.
 const SOURCES: [&str; 4] = ["os", "image", "units", "cloud-config"];
 
 /// This checkout.
@@ -27,13 +27,13 @@ pub fn checkout() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")).unwrap()
 }
 
-/// The folder that `cargo verify image` gives: on a real disk, empty, removed by it in the end.
+/// The folder that `cargo verify image` provides: on a real disk, initially empty, removed afterwards.
 pub fn folder() -> PathBuf {
-    let given = std::env::var_os("KEELSON_BUILDS");
-    PathBuf::from(given.expect("KEELSON_BUILDS names an empty folder; run these by `cargo verify image`"))
+    let path = std::env::var_os("KEELSON_BUILDS");
+    PathBuf::from(path.expect("KEELSON_BUILDS names an empty folder; run these by `cargo verify image`"))
 }
 
-/// Reports why a test cannot run on this host: on stderr, and in the list that `cargo verify` shows.
+/// Reports why a test cannot run on this host, to stderr and to the list that `cargo verify` shows.
 pub fn skip(test: &str, reason: &str) {
     use std::io::Write as _;
     eprintln!("SKIPPED: {test}: {reason}");
@@ -41,60 +41,60 @@ pub fn skip(test: &str, reason: &str) {
     writeln!(list, "{test}: {reason}").unwrap();
 }
 
-/// What all builds share.
-pub struct Workshop {
-    /// As `CARGO_TARGET_DIR` has them.
+/// Resources that all builds share.
+pub struct Harness {
+    /// For `CARGO_TARGET_DIR`.
     pub programs: PathBuf,
-    /// As `XDG_CACHE_HOME` has it; every package is there.
+    /// For `XDG_CACHE_HOME`; contains every package.
     pub cache: PathBuf,
     pub keelson: PathBuf,
 }
 
-pub fn workshop() -> &'static Workshop {
-    static SHARED: OnceLock<Workshop> = OnceLock::new();
+pub fn harness() -> &'static Harness {
+    static SHARED: OnceLock<Harness> = OnceLock::new();
     SHARED.get_or_init(|| {
         let (checkout, folder) = (checkout(), folder());
-        // What a host cannot be blamed for: a package that every mirror has dropped meanwhile.
+        // A package may have been removed from all mirrors meanwhile.
         let options =
-            Options { renew_gone: true, work: folder.join("filling"), ..Options::for_checkout(&checkout) };
-        let lock = fill_cache(&options, Progress::Shown).unwrap().lock;
+            Options { renew_missing: true, work: folder.join("filling"), ..Options::for_checkout(&checkout) };
+        let lock = fill_cache(&options, Progress::Visible).unwrap().lock;
         copy(&checkout.join("os"), &folder.join("locked/os"));
         lock.write(&folder.join("locked/os/packages.lock")).unwrap();
         let list = programs::read(&checkout.join("os/programs.toml")).unwrap();
         let built =
             programs::build(&list, &checkout, Profile::Node, &AtomicBool::new(false), &|_| ()).unwrap();
-        let shop = Workshop {
+        let harness = Harness {
             programs: folder.join("programs"),
             cache: folder.join("cache"),
             keelson: folder.join("keelson"),
         };
-        make_folder(&shop.programs.join("node")).unwrap();
+        make_folder(&harness.programs.join("node")).unwrap();
         crates::record(&list, &checkout, &built).unwrap();
         for name in list.iter().map(|program| program.binary.as_str()).chain([crates::FILE]) {
-            fs::copy(built.join(name), shop.programs.join("node").join(name)).unwrap();
+            fs::copy(built.join(name), harness.programs.join("node").join(name)).unwrap();
         }
-        fs::copy(std::env::var_os("KEELSON").expect("KEELSON names the program"), &shop.keelson).unwrap();
-        make_folder(&shop.cache.join("keelson/debs/partial")).unwrap();
+        fs::copy(std::env::var_os("KEELSON").expect("KEELSON names the program"), &harness.keelson).unwrap();
+        make_folder(&harness.cache.join("keelson/debs/partial")).unwrap();
         for package in &lock.packages {
             let name = format!("{}.deb", package.sha256);
-            link_or_copy(&options.cache.join(&name), &shop.cache.join("keelson/debs").join(&name));
+            link_or_copy(&options.cache.join(&name), &harness.cache.join("keelson/debs").join(&name));
         }
-        shop
+        harness
     })
 }
 
-/// The cache may lie on another disk. What is linked is never changed, only replaced.
+/// Falls back to a copy if the cache is on another disk. Linked files are only replaced, never modified.
 pub fn link_or_copy(from: &Path, to: &Path) {
     if fs::hard_link(from, to).is_err() {
         fs::copy(from, to).unwrap();
     }
 }
 
-/// A new package cache with all packages, in the form of `XDG_CACHE_HOME`.
-pub fn another_cache(name: &str) -> PathBuf {
+/// Creates a package cache with all packages, for `XDG_CACHE_HOME`.
+pub fn copy_cache(name: &str) -> PathBuf {
     let cache = folder().join(name);
     make_folder(&cache.join("keelson/debs/partial")).unwrap();
-    for entry in fs::read_dir(workshop().cache.join("keelson/debs")).unwrap() {
+    for entry in fs::read_dir(harness().cache.join("keelson/debs")).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_file() {
             link_or_copy(&entry.path(), &cache.join("keelson/debs").join(entry.file_name()));
@@ -103,20 +103,20 @@ pub fn another_cache(name: &str) -> PathBuf {
     cache
 }
 
-/// A new checkout as far as images go, with the lock that the shared cache is full for.
-pub fn another_checkout(place: &Path) -> PathBuf {
-    workshop();
+/// Creates a checkout for image builds, with the lock that matches the shared cache.
+pub fn copy_checkout(folder_path: &Path) -> PathBuf {
+    harness();
     for name in SOURCES {
-        copy(&checkout().join(name), &place.join(name));
+        copy(&checkout().join(name), &folder_path.join(name));
     }
-    // The same manifests: the list of crates holds for them.
+    // With the same manifests the list of crates is valid.
     for manifest in crates::manifests(&checkout()).unwrap() {
-        let copied = place.join(manifest.strip_prefix(checkout()).unwrap());
+        let copied = folder_path.join(manifest.strip_prefix(checkout()).unwrap());
         make_folder(copied.parent().unwrap()).unwrap();
         fs::copy(&manifest, copied).unwrap();
     }
-    fs::copy(folder().join("locked/os/packages.lock"), place.join("os/packages.lock")).unwrap();
-    place.to_path_buf()
+    fs::copy(folder().join("locked/os/packages.lock"), folder_path.join("os/packages.lock")).unwrap();
+    folder_path.to_path_buf()
 }
 
 /// `cp -r --preserve=mode,links`, but with new times.
@@ -127,7 +127,7 @@ pub fn copy(from: &Path, to: &Path) {
     assert!(status.unwrap().success(), "cp {} {}", from.display(), to.display());
 }
 
-/// One `keelson image build`.
+/// An invocation of `keelson image build`.
 #[derive(Clone)]
 pub struct Build {
     pub checkout: PathBuf,
@@ -135,90 +135,90 @@ pub struct Build {
     pub out: PathBuf,
     pub cache: PathBuf,
     pub formats: &'static str,
-    /// Further words of the command.
-    pub words: Vec<String>,
-    /// A program and its words that stand before `keelson`.
+    /// Additional arguments.
+    pub arguments: Vec<String>,
+    /// A program with its arguments that runs `keelson`.
     pub before: Vec<String>,
     pub environment: Vec<(&'static str, OsString)>,
-    /// Held, not looked at.
-    pub _place: Arc<Place>,
+    /// Keeps the folder until the build is dropped.
+    pub _place: Arc<ScratchFolder>,
 }
 
-/// Some gigabytes, which are given back when nobody needs them any more: all tests' together fill a disk. Those of a
-/// test that fails stay until the end.
-pub struct Place(PathBuf);
+/// A folder of some gigabytes. Drop removes it, because those of all tests would fill the disk; folders of failed
+/// tests are kept until the end.
+pub struct ScratchFolder(PathBuf);
 
-impl Drop for Place {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // What cannot be removed now is removed in the end.
+            // Failures are ignored: everything is removed at the end.
             drop(fs::remove_dir_all(&self.0));
         }
     }
 }
 
 impl Build {
-    /// Everything below `folder()/name`, raw only.
+    /// Everything is in `folder()/name`; raw format only.
     pub fn new(name: &str) -> Self {
-        let place = folder().join(name);
+        let folder_path = folder().join(name);
         Self {
-            checkout: another_checkout(&place.join("checkout")),
-            work: place.join("checkout/target/image"),
-            out: place.join("out"),
-            cache: workshop().cache.clone(),
+            checkout: copy_checkout(&folder_path.join("checkout")),
+            work: folder_path.join("checkout/target/image"),
+            out: folder_path.join("out"),
+            cache: harness().cache.clone(),
             formats: "raw",
-            words: Vec::new(),
+            arguments: Vec::new(),
             before: Vec::new(),
             environment: Vec::new(),
-            _place: Arc::new(Place(place)),
+            _place: Arc::new(ScratchFolder(folder_path)),
         }
     }
 
-    /// As [`new`](Self::new), with the results of the first build, but for `removed` kinds of them.
+    /// Like [`new`](Self::new), with the results of the first build except for the `removed` kinds.
     pub fn resumed(name: &str, removed: &[&str]) -> Self {
         let build = Self::new(name);
         let from = &first().build.work;
         for entry in fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let kind = entry.file_name();
-            // Not the lock: a link to it would be the same lock.
+            // Except for the lock: a hard link would be the same lock.
             if entry.file_type().unwrap().is_dir() && !removed.iter().any(|removed| kind == *removed) {
-                clone_by_links(&entry.path(), &build.work.join(&kind)).unwrap();
+                clone_with_hard_links(&entry.path(), &build.work.join(&kind)).unwrap();
             }
         }
         make_folder(&build.work).unwrap();
         build
     }
 
-    /// In a shell that has `script` before and runs the build as `"$@"`.
+    /// Runs the build in a shell as `"$@"` of `script`, started by the command `before`.
     pub fn in_shell(mut self, before: &[&str], script: &str) -> Self {
-        let words = ["sh", "-c", script, "sh"];
-        self.before = before.iter().chain(&words).map(|word| (*word).to_owned()).collect();
+        let arguments = ["sh", "-c", script, "sh"];
+        self.before = before.iter().chain(&arguments).map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// `keelson` with `words`, in the checkout, with nothing of this process's environment but PATH.
-    pub fn keelson(&self, words: &[&str]) -> Command {
-        let shop = workshop();
+    /// `keelson` with `arguments` in the checkout, with a minimal environment.
+    pub fn keelson(&self, arguments: &[&str]) -> Command {
+        let harness = harness();
         let mut command = match self.before.split_first() {
             Some((program, rest)) => {
                 let mut command = Command::new(program);
-                command.args(rest).arg(&shop.keelson);
+                command.args(rest).arg(&harness.keelson);
                 command
             }
-            None => Command::new(&shop.keelson),
+            None => Command::new(&harness.keelson),
         };
-        command.args(words).current_dir(&self.checkout).env_clear().stdin(Stdio::null());
+        command.args(arguments).current_dir(&self.checkout).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", folder().join("home"));
-        // No machines are wanted: nothing may be written there.
+        // No state may be written.
         command.env("XDG_STATE_HOME", "/nonexistent");
-        // The programs are built already: cargo has nothing to do.
-        command.env("CARGO", "true").env("CARGO_TARGET_DIR", &shop.programs);
+        // The programs are already built.
+        command.env("CARGO", "true").env("CARGO_TARGET_DIR", &harness.programs);
         command.env("XDG_CACHE_HOME", &self.cache).envs(self.environment.clone());
         command
     }
 
-    /// Relative where it can be, as a user types it: some steps run in a sandbox, in another folder.
+    /// A relative path if possible, like a user's: some steps run in a sandbox in another folder.
     fn out_as_typed(&self) -> PathBuf {
         match (self.out.parent() == self.checkout.parent(), self.out.file_name()) {
             (true, Some(name)) => Path::new("..").join(name),
@@ -229,116 +229,116 @@ impl Build {
     pub fn start(&self) -> Running {
         make_folder(&self.out).unwrap();
         let log = self.out.with_extension("stderr");
-        let answer = self.out.with_extension("json");
+        let json = self.out.with_extension("json");
         let mut command = self.keelson(&["--json", "image", "build", "--format", self.formats]);
-        command.args(&self.words);
+        command.args(&self.arguments);
         command.arg("--work").arg(&self.work).arg("--out").arg(self.out_as_typed());
-        command.stdout(File::create(&answer).unwrap()).stderr(File::create(&log).unwrap());
-        // A group of its own, as a shell makes it: Ctrl-C goes to all of it.
+        command.stdout(File::create(&json).unwrap()).stderr(File::create(&log).unwrap());
+        // A new process group, as created by a shell: Ctrl-C reaches all of it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        Running { child: command.spawn().unwrap(), log, answer }
+        Running { child: command.spawn().unwrap(), log, json }
     }
 
-    /// The build must succeed.
+    /// Runs the build, which must succeed.
     pub fn run(&self) -> Finished {
         self.start().end().expect_success()
     }
 
-    /// The build must fail; what it said.
+    /// Runs the build, which must fail; returns its stderr.
     pub fn fail(&self) -> String {
         let ended = self.start().end();
-        assert!(!ended.status.success(), "the build succeeded: {}", ended.said);
-        ended.said
+        assert!(!ended.status.success(), "the build succeeded: {}", ended.stderr);
+        ended.stderr
     }
 
-    /// Every result in the work folder: KIND/KEY to the folder's number on its disk and its youngest file's time.
+    /// All results in the work folder: KIND/KEY with the folder's inode and the time of its newest file.
     pub fn results(&self) -> BTreeMap<String, (u64, i64)> {
         let mut results = BTreeMap::new();
         for below in walk_two(&self.work) {
-            let place = self.work.join(&below);
-            let youngest = walk(&place).unwrap().into_iter().map(|path| {
-                let metadata = place.join(path).symlink_metadata().unwrap();
+            let folder_path = self.work.join(&below);
+            let youngest = walk(&folder_path).unwrap().into_iter().map(|path| {
+                let metadata = folder_path.join(path).symlink_metadata().unwrap();
                 metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()
             });
             let youngest = youngest.max().unwrap_or_default();
-            results.insert(below, (place.metadata().unwrap().ino(), youngest));
+            results.insert(below, (folder_path.metadata().unwrap().ino(), youngest));
         }
         results
     }
 }
 
-/// KIND/KEY of every folder two levels down.
+/// KIND/KEY of all folders at the second level.
 fn walk_two(work: &Path) -> Vec<String> {
     let folders = |path: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.is_dir()).collect()
     };
     let places = folders(work).into_iter().flat_map(|kind| folders(&kind));
-    places.map(|place| place.strip_prefix(work).unwrap().to_str().unwrap().to_owned()).collect()
+    places.map(|folder_path| folder_path.strip_prefix(work).unwrap().to_str().unwrap().to_owned()).collect()
 }
 
 pub struct Running {
     pub child: Child,
     log: PathBuf,
-    answer: PathBuf,
+    json: PathBuf,
 }
 
 pub struct Ended {
     pub status: ExitStatus,
-    pub said: String,
-    answer: PathBuf,
+    pub stderr: String,
+    json: PathBuf,
 }
 
-/// What `keelson image build --json` printed.
+/// The output of `keelson image build --json`.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    pub said: String,
-    pub answer: serde_json::Value,
+    pub stderr: String,
+    pub json: serde_json::Value,
 }
 
 impl Running {
-    pub fn said(&self) -> String {
+    pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// Waits until `seen`; fails if the build ends before.
-    pub fn wait_until(&mut self, what: &str, mut seen: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
-        while !seen(self) {
+    /// Waits for `condition`; fails if the build exits before.
+    pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let started = Instant::now();
+        while !condition(self) {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the build ended before {what}: {}", self.said());
-            assert!(begun.elapsed() < DEADLINE, "no {what}: {}", self.said());
-            std::thread::sleep(GLANCE);
+            assert!(ended.is_none(), "the build ended before {what}: {}", self.stderr());
+            assert!(started.elapsed() < TIMEOUT, "no {what}: {}", self.stderr());
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
     pub fn end(mut self) -> Ended {
-        let begun = Instant::now();
+        let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if begun.elapsed() > DEADLINE {
+            if started.elapsed() > TIMEOUT {
                 self.child.kill().unwrap();
-                panic!("the build does not end: {}", self.said());
+                panic!("the build does not end: {}", self.stderr());
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         };
-        Ended { status, said: self.said(), answer: self.answer }
+        Ended { status, stderr: self.stderr(), json: self.json }
     }
 }
 
 impl Ended {
     pub fn expect_success(self) -> Finished {
-        assert!(self.status.success(), "{}: {}", self.status, self.said);
-        let answer = serde_json::from_slice(&fs::read(&self.answer).unwrap()).unwrap();
-        Finished { said: self.said, answer }
+        assert!(self.status.success(), "{}: {}", self.status, self.stderr);
+        let json = serde_json::from_slice(&fs::read(&self.json).unwrap()).unwrap();
+        Finished { stderr: self.stderr, json }
     }
 }
 
 impl Finished {
     pub fn file(&self, format: &str) -> &serde_json::Value {
-        let files = self.answer["files"].as_array().unwrap();
+        let files = self.json["files"].as_array().unwrap();
         files.iter().find(|file| file["format"] == format).unwrap()
     }
 
@@ -351,7 +351,7 @@ impl Finished {
     }
 }
 
-/// The build that the others are compared with.
+/// The reference build.
 pub struct First {
     pub build: Build,
     pub finished: Finished,
