@@ -15,7 +15,7 @@ use crate::state_machine::Raft;
 /// longer than until the next one. A disk that takes longer than that to flush would cost the leader its lease, and
 /// with it each write would be refused that comes meanwhile. So a request without entries is answered as soon as raft
 /// has heard it, if what it says to match is on disk: that is all that the answer claims.
-pub async fn answer(
+pub async fn handle(
     raft: &Raft,
     request: AppendEntriesRequest<Types>,
 ) -> Result<AppendEntriesResponse<Types>, String> {
@@ -23,31 +23,31 @@ pub async fn answer(
         return raft.append_entries(request).await.map_err(|error| error.to_string());
     }
     let (vote, matching) = (request.vote, request.prev_log_id);
-    let mut answered = pin!(raft.append_entries(request));
+    let mut pending = pin!(raft.append_entries(request));
     // Raft handles one after the other: when it shows its state, it has heard the request.
-    let heard = heard(raft, vote);
+    let processed = is_processed(raft, vote);
     tokio::select! {
         // A refusal waits for nothing: it is there before the state is.
         biased;
-        answer = &mut answered => return answer.map_err(|error| error.to_string()),
-        heard = heard => {
-            if heard? && is_on_disk(raft, vote, matching) {
+        response = &mut pending => return response.map_err(|error| error.to_string()),
+        processed = processed => {
+            if processed? && is_on_disk(raft, vote, matching) {
                 return Ok(AppendEntriesResponse::Success);
             }
         }
     }
-    answered.await.map_err(|error| error.to_string())
+    pending.await.map_err(|error| error.to_string())
 }
 
 /// Whether this is raft's vote by now.
-async fn heard(raft: &Raft, vote: Vote) -> Result<bool, String> {
-    let (told, is_ours) = oneshot::channel();
+async fn is_processed(raft: &Raft, vote: Vote) -> Result<bool, String> {
+    let (sender, is_current) = oneshot::channel();
     // Nobody listens any more where the answer was there first: `with_raft_state` would log an error.
-    let tell = move |state: &RaftState<Types>| {
-        told.send(*state.vote_ref() == vote).ok();
+    let report = move |state: &RaftState<Types>| {
+        sender.send(*state.vote_ref() == vote).ok();
     };
-    raft.external_request(tell).await.map_err(|error| error.to_string())?;
-    is_ours.await.map_err(|error| error.to_string())
+    raft.external_request(report).await.map_err(|error| error.to_string())?;
+    is_current.await.map_err(|error| error.to_string())
 }
 
 /// Whether the log is flushed up to `matching`, as the leader of `vote` wrote it.

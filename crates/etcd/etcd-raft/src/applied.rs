@@ -13,7 +13,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::limits::WATCH_QUEUE;
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
-use crate::shown::Shown;
+use crate::read_watermark::ReadWatermark;
 
 pub struct Inner {
     pub store: Store,
@@ -34,13 +34,13 @@ pub struct Watcher {
 pub struct Applied {
     inner: RwLock<Inner>,
     /// No reader waits for it: it is written before the state is locked.
-    shown: Mutex<Shown>,
+    read_watermark: Mutex<ReadWatermark>,
     /// The last applied log index.
     index: watch::Sender<u64>,
     /// Of the state: whether requests need credentials.
     auth: AtomicBool,
     /// Whether what is applied may have been shown: no reader comes before.
-    shows: AtomicBool,
+    serves_reads: AtomicBool,
     pub proposals: Proposals,
 }
 
@@ -53,7 +53,7 @@ pub struct UnreadableCommand {
 }
 
 impl Applied {
-    pub fn new(proposals: Proposals, shown: Shown) -> Self {
+    pub fn new(proposals: Proposals, read_watermark: ReadWatermark) -> Self {
         let inner = Inner {
             store: Store::new(),
             hub: Hub::new(),
@@ -62,10 +62,10 @@ impl Applied {
         };
         Self {
             inner: RwLock::new(inner),
-            shown: Mutex::new(shown),
+            read_watermark: Mutex::new(read_watermark),
             index: watch::Sender::new(0),
             auth: AtomicBool::new(false),
-            shows: AtomicBool::new(false),
+            serves_reads: AtomicBool::new(false),
             proposals,
         }
     }
@@ -76,36 +76,36 @@ impl Applied {
         let Some(meta) = view.meta()? else { return Ok(()) };
         let store = view.restore()?;
         if let Some(last) = &meta.last_log_id {
-            self.will_show(last);
+            self.advance_read_watermark(last);
         }
         let mut inner = self.inner.write();
         inner.store = store;
         inner.hub = Hub::new();
         inner.last_applied = meta.last_log_id;
         inner.membership = meta.last_membership;
-        self.note_auth(&inner.store);
+        self.update_auth(&inner.store);
         drop(inner);
         self.publish(meta.last_log_id);
         Ok(())
     }
 
     /// From now on readers may come: where they have seen the log is kept.
-    pub fn begin_to_show(&self) {
-        if !self.shows.swap(true, Ordering::Relaxed) {
+    pub fn start_serving_reads(&self) {
+        if !self.serves_reads.swap(true, Ordering::Relaxed) {
             let last = self.inner.read().last_applied;
-            self.shown.lock().begin(last.as_ref());
+            self.read_watermark.lock().start(last.as_ref());
         }
     }
 
     /// To be called before anything up to `log_id` is applied, once for all that is applied together.
-    pub fn will_show(&self, log_id: &LogId) {
-        self.shown.lock().upto(log_id);
+    pub fn advance_read_watermark(&self, log_id: &LogId) {
+        self.read_watermark.lock().advance(log_id);
     }
 
     /// How often the place was written down.
     #[cfg(test)]
-    pub fn notes(&self) -> usize {
-        self.shown.lock().written
+    pub fn watermark_writes(&self) -> usize {
+        self.read_watermark.lock().writes
     }
 
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
@@ -113,7 +113,7 @@ impl Applied {
     }
 
     /// Removed for good, and raft does not need its vote any more to say so.
-    pub fn is_gone(&self, member_id: u64) -> bool {
+    pub fn is_removed(&self, member_id: u64) -> bool {
         let inner = self.inner.read();
         let removed = inner.store.membership().is_removed(member_id);
         removed && inner.membership.get_node(&member_id).is_none()
@@ -159,7 +159,7 @@ impl Applied {
     }
 
     /// For who holds the lock: nobody sees the state without what it says here.
-    fn note_auth(&self, store: &Store) {
+    fn update_auth(&self, store: &Store) {
         self.auth.store(store.auth().is_enabled(), Ordering::Release);
     }
 
@@ -190,9 +190,9 @@ impl Applied {
             }
         }
         inner.last_applied = Some(log_id);
-        self.note_auth(&inner.store);
+        self.update_auth(&inner.store);
         drop(inner);
-        self.proposals.leader_began(&log_id.leader_id);
+        self.proposals.requeue_lost(&log_id.leader_id);
         if ours {
             // An answer carries the log's index: it is told first.
             self.publish(Some(log_id));
@@ -209,7 +209,7 @@ impl Applied {
             inner.membership = membership;
         }
         drop(inner);
-        self.proposals.leader_began(&log_id.leader_id);
+        self.proposals.requeue_lost(&log_id.leader_id);
     }
 }
 

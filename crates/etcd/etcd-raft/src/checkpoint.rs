@@ -17,14 +17,14 @@ use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
 use crate::codec::{self, Reader};
-use crate::limits::{DATABASE_BYTES, LITTLE_ROOM};
+use crate::limits::{LOW_DISK_SPACE_BYTES, MAX_DATABASE_BYTES};
 use crate::raft_types::SnapshotMeta;
 
 const FORMAT: u8 = 2;
 /// Sorts behind the tables of `etcd-store`.
 pub const META_KEY: &[u8] = b"\xffraft";
 pub const PREFIX: &str = "state-";
-pub const UNFINISHED: &str = ".part";
+pub const PART_SUFFIX: &str = ".part";
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -49,20 +49,20 @@ pub enum CheckpointError {
 impl CheckpointError {
     /// Whether room on the disk would help.
     pub fn is_full(&self) -> bool {
-        let Some((error, path)) = self.of_the_disk() else { return false };
+        let Some((error, path)) = self.disk_error() else { return false };
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
-            _ => is_input_or_output(&error) && has_little_room(path),
+            _ => is_eio(&error) && is_almost_full(path),
         }
     }
 
     /// Whether it may be of a write that was cut short, as LMDB tells that of a disk without room, and of a disk that
     /// fails. Each try writes all of its pages anew, so that even a lost write-back would not stay lost.
-    pub fn may_be_cut_short(&self) -> bool {
-        self.of_the_disk().is_some_and(|(error, _)| is_input_or_output(&error))
+    pub fn may_be_short_write(&self) -> bool {
+        self.disk_error().is_some_and(|(error, _)| is_eio(&error))
     }
 
-    fn of_the_disk(&self) -> Option<(io::Error, &Path)> {
+    fn disk_error(&self) -> Option<(io::Error, &Path)> {
         let code = match self {
             Self::Io(_, error) | Self::Database(_, heed::Error::Io(error)) => error.raw_os_error()?,
             Self::Database(_, heed::Error::Mdb(heed::MdbError::Other(code))) => *code,
@@ -73,14 +73,14 @@ impl CheckpointError {
     }
 }
 
-fn is_input_or_output(error: &io::Error) -> bool {
+fn is_eio(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EIO)
 }
 
 /// Less than the largest single write could take.
-fn has_little_room(path: &Path) -> bool {
-    let seen = nix::sys::statvfs::statvfs(path);
-    seen.is_ok_and(|seen| seen.blocks_available() * seen.fragment_size() < LITTLE_ROOM)
+fn is_almost_full(path: &Path) -> bool {
+    let stat = nix::sys::statvfs::statvfs(path);
+    stat.is_ok_and(|stat| stat.blocks_available() * stat.fragment_size() < LOW_DISK_SPACE_BYTES)
 }
 
 impl From<CheckpointError> for io::Error {
@@ -101,19 +101,19 @@ pub struct Checkpoint {
 pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
     let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
     fs::create_dir_all(root).map_err(in_folder)?;
-    let mut whole = Vec::new();
+    let mut complete = Vec::new();
     for entry in fs::read_dir(root).map_err(in_folder)? {
         let path = entry.map_err(in_folder)?.path();
         match generation(&path) {
-            Some(number) => whole.push((number, path)),
-            None if is_unfinished(&path) => fs::remove_dir_all(&path).map_err(in_folder)?,
+            Some(number) => complete.push((number, path)),
+            None if is_part(&path) => fs::remove_dir_all(&path).map_err(in_folder)?,
             None => {}
         }
     }
-    whole.sort();
-    match whole.pop() {
+    complete.sort();
+    match complete.pop() {
         Some((_, newest)) => {
-            for (_, older) in whole {
+            for (_, older) in complete {
                 fs::remove_dir_all(&older).map_err(in_folder)?;
             }
             Checkpoint::open(newest, EnvFlags::empty())
@@ -132,8 +132,8 @@ pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
 }
 
 /// The newest whole environment below `root`, only to read it; `None` where there is none. A member that runs may
-/// write it meanwhile, and what is seen stays as it was; it may replace it too, which is an error here.
-pub fn look(root: &Path, in_use: bool) -> Result<Option<Checkpoint>, CheckpointError> {
+/// write it meanwhile, and what is stat stays as it was; it may replace it too, which is an error here.
+pub fn open_read_only(root: &Path, in_use: bool) -> Result<Option<Checkpoint>, CheckpointError> {
     let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
     let mut newest = None;
     for entry in fs::read_dir(root).map_err(in_folder)? {
@@ -150,9 +150,9 @@ pub fn generation(path: &Path) -> Option<u64> {
     u64::from_str_radix(number, 16).ok()
 }
 
-fn is_unfinished(path: &Path) -> bool {
+fn is_part(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.starts_with(PREFIX) && name.ends_with(UNFINISHED)
+    name.starts_with(PREFIX) && name.ends_with(PART_SUFFIX)
 }
 
 pub fn sync_folder(path: &Path) -> io::Result<()> {
@@ -163,7 +163,7 @@ impl Checkpoint {
     pub fn open(folder: PathBuf, flags: EnvFlags) -> Result<Self, CheckpointError> {
         let failed = |error| CheckpointError::Database(folder.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(DATABASE_BYTES);
+        options.map_size(MAX_DATABASE_BYTES);
         // SAFETY: without a lock nobody writes: the log beside it is locked by this process.
         unsafe { options.flags(flags) };
         // SAFETY: the folder is on a local disk and opened once at a time in this process; the one that has the
@@ -195,7 +195,7 @@ impl Checkpoint {
         let mut txn = self.env.write_txn().map_err(|error| self.failed(error))?;
         let mut sum = match self.read_meta(&txn)? {
             Some((sum, _)) => sum,
-            None => Sum::default(),
+            None => RecordSum::default(),
         };
         for record in changes.records() {
             let key = key(record.table, record.key);
@@ -218,7 +218,7 @@ impl Checkpoint {
     pub fn write(
         &self,
         txn: &mut RwTxn<'_>,
-        sum: &mut Sum,
+        sum: &mut RecordSum,
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), CheckpointError> {
@@ -242,7 +242,7 @@ impl Checkpoint {
     pub fn put_meta(
         &self,
         txn: &mut RwTxn<'_>,
-        sum: Sum,
+        sum: RecordSum,
         meta: &SnapshotMeta,
     ) -> Result<(), CheckpointError> {
         let mut rest = BytesMut::with_capacity(256);
@@ -255,22 +255,22 @@ impl Checkpoint {
         self.records.put(txn, META_KEY, &out).map_err(|error| self.failed(error))
     }
 
-    pub fn read_meta(&self, txn: &RoTxn<'_>) -> Result<Option<(Sum, SnapshotMeta)>, CheckpointError> {
+    pub fn read_meta(&self, txn: &RoTxn<'_>) -> Result<Option<(RecordSum, SnapshotMeta)>, CheckpointError> {
         let bytes = self.records.get(txn, META_KEY).map_err(|error| self.failed(error))?;
         let Some((format, bytes)) = bytes.and_then(<[u8]>::split_first) else { return Ok(None) };
         let folder = || self.folder.clone();
         if *format != FORMAT {
             return Err(CheckpointError::Format(folder(), *format));
         }
-        let rest = self.checked(META_KEY, bytes)?;
+        let rest = self.verify(META_KEY, bytes)?;
         let malformed = |error| CheckpointError::Meta(folder(), error);
         let mut reader = Reader::new(Bytes::copy_from_slice(rest));
-        let sum = Sum(reader.u64().map_err(malformed)?);
+        let sum = RecordSum(reader.u64().map_err(malformed)?);
         Ok(Some((sum, reader.snapshot_meta().map_err(malformed)?)))
     }
 
     /// What stands behind a record's checksum.
-    pub fn checked<'a>(&self, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], CheckpointError> {
+    pub fn verify<'a>(&self, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], CheckpointError> {
         match bytes.split_first_chunk() {
             Some((stored, value)) if u32::from_le_bytes(*stored) == checksum(key, value) => Ok(value),
             _ => Err(CheckpointError::Damaged(self.folder.clone(), key.to_vec())),
@@ -290,9 +290,9 @@ pub fn checksum(key: &[u8], value: &[u8]) -> u32 {
 
 /// The checksums of all records added up, spread so that one cannot stand for another two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sum(u64);
+pub struct RecordSum(u64);
 
-impl Sum {
+impl RecordSum {
     fn spread(checksum: u32) -> u64 {
         // The finisher of splitmix64.
         let mixed = u64::from(checksum).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -330,21 +330,21 @@ impl View {
 
     /// All records of `etcd-store`, in the order of their keys. Each is whole; that none is missing is
     /// known when all were taken.
-    fn each(
+    fn for_each(
         &self,
-        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
         let failed = |error| self.checkpoint.failed(error);
-        let mut sum = Sum::default();
+        let mut sum = RecordSum::default();
         for record in self.checkpoint.records.iter(&self.txn).map_err(failed)? {
             let (key, bytes) = record.map_err(failed)?;
             if key != META_KEY {
-                let value = self.checkpoint.checked(key, bytes)?;
+                let value = self.checkpoint.verify(key, bytes)?;
                 sum.add(checksum(key, value));
-                take(key, value)?;
+                visit(key, value)?;
             }
         }
-        let written = self.checkpoint.read_meta(&self.txn)?.map_or(Sum::default(), |(sum, _)| sum);
+        let written = self.checkpoint.read_meta(&self.txn)?.map_or(RecordSum::default(), |(sum, _)| sum);
         if sum == written {
             return Ok(());
         }
@@ -354,7 +354,7 @@ impl View {
     pub fn restore(&self) -> Result<Store, CheckpointError> {
         let folder = || self.checkpoint.folder.clone();
         let mut restore = Restore::new();
-        self.each(|key, value| {
+        self.for_each(|key, value| {
             let unknown = || CheckpointError::Record(folder(), key.to_vec());
             let (table, number) = read_key(key).ok_or_else(unknown)?;
             restore.add(table, number, value).map_err(|error| CheckpointError::Restore(folder(), error))
@@ -380,12 +380,12 @@ mod tests {
             let error = heed::Error::Mdb(heed::MdbError::Other(code));
             CheckpointError::Database(folder.path().to_owned(), error)
         };
-        assert!(of(nix::libc::ENOSPC).is_full() && !of(nix::libc::ENOSPC).may_be_cut_short());
+        assert!(of(nix::libc::ENOSPC).is_full() && !of(nix::libc::ENOSPC).may_be_short_write());
         // This disk has room.
-        assert!(of(nix::libc::EIO).may_be_cut_short() && !of(nix::libc::EIO).is_full());
-        assert!(!of(nix::libc::EROFS).may_be_cut_short() && !of(nix::libc::EROFS).is_full());
-        let of_io =
+        assert!(of(nix::libc::EIO).may_be_short_write() && !of(nix::libc::EIO).is_full());
+        assert!(!of(nix::libc::EROFS).may_be_short_write() && !of(nix::libc::EROFS).is_full());
+        let quota =
             CheckpointError::Io(folder.path().to_owned(), io::Error::from_raw_os_error(nix::libc::EDQUOT));
-        assert!(of_io.is_full());
+        assert!(quota.is_full());
     }
 }

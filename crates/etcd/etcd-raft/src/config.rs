@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::disk_times::DiskTimes;
-use crate::peer_times::PeerTimes;
+use crate::disk_metrics::DiskMetrics;
+use crate::peer_metrics::PeerMetrics;
 
 /// The machine's clock, injected so that tests can move it. Only the ends of nodes go by it.
 pub trait Clock: Send + Sync + 'static {
@@ -15,7 +15,7 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> SystemTime;
 
     /// Monotonic time since a fixed moment of the current boot, the same for all processes.
-    fn even(&self) -> Duration;
+    fn monotonic(&self) -> Duration;
 }
 
 /// The machine's own clock.
@@ -27,7 +27,7 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
-    fn even(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         let now = clock_gettime(ClockId::Monotonic);
         Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
     }
@@ -69,14 +69,14 @@ pub struct MemberConfig {
     /// Applied log entries between two checkpoints.
     pub snapshot_count: u64,
     /// Entries kept behind a checkpoint for slow followers; others get a snapshot.
-    pub kept_entries: u64,
+    pub catch_up_entries: u64,
     /// The size of the log's files; tests take small ones.
     pub log_segment_bytes: u64,
     /// What the first leader of a new cluster records as the cluster's version.
     pub cluster_version: String,
     pub clock: Arc<dyn Clock>,
-    pub disk_times: Arc<dyn DiskTimes>,
-    pub peer_times: Arc<dyn PeerTimes>,
+    pub disk_metrics: Arc<dyn DiskMetrics>,
+    pub peer_metrics: Arc<dyn PeerMetrics>,
 }
 
 impl MemberConfig {
@@ -95,12 +95,12 @@ impl MemberConfig {
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
             snapshot_count: 10_000,
-            kept_entries: crate::limits::LOG_KEPT_ENTRIES,
+            catch_up_entries: crate::limits::SNAPSHOT_CATCH_UP_ENTRIES,
             log_segment_bytes: raft_log::limits::SEGMENT_BYTES,
             cluster_version: "2.3.0".to_owned(),
             clock: Arc::new(SystemClock),
-            disk_times: Arc::new(()),
-            peer_times: Arc::new(()),
+            disk_metrics: Arc::new(()),
+            peer_metrics: Arc::new(()),
         }
     }
 
@@ -109,7 +109,7 @@ impl MemberConfig {
     }
 
     /// How long a proposal or a quorum read may wait (contract 7.6).
-    pub fn request_limit(&self) -> Duration {
-        crate::limits::REQUEST_TIME + 2 * self.election_timeout
+    pub fn request_timeout(&self) -> Duration {
+        crate::limits::REQUEST_TIMEOUT + 2 * self.election_timeout
     }
 }

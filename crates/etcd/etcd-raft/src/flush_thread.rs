@@ -12,11 +12,11 @@ use raft_log::disk::Disk;
 use raft_log::{FlushError, Flusher, Log, MaintainError, Ticket};
 use tokio::sync::{Notify, oneshot};
 
-use crate::disk_times::DiskTimes;
-use crate::hands::{Background, Hands, Join};
-use crate::limits::{FULL_DISK_PAUSE, SLOW_FLUSH};
+use crate::disk_metrics::DiskMetrics;
+use crate::disk_space::DiskSpace;
+use crate::environment::{Environment, Executor, JoinHandle};
+use crate::limits::{FULL_DISK_RETRY_INTERVAL, SLOW_FLUSH};
 use crate::raft_types::Types;
-use crate::room::Room;
 
 pub enum Waiter {
     Append(IOFlushed<Types>),
@@ -28,8 +28,8 @@ impl Waiter {
         match self {
             Waiter::Append(flushed) => flushed.io_completed(result),
             // Who asked may be gone with its task when the member stops.
-            Waiter::State(answer) => {
-                answer.send(result).ok();
+            Waiter::State(result_sender) => {
+                result_sender.send(result).ok();
             }
         }
     }
@@ -37,19 +37,19 @@ impl Waiter {
 
 /// What waits for the disk.
 #[derive(Default)]
-pub struct Flushes {
-    queue: Mutex<Queue>,
+pub struct FlushQueue {
+    queue: Mutex<QueueState>,
     wake: Notify,
 }
 
 #[derive(Default)]
-struct Queue {
+struct QueueState {
     waiting: Vec<(Ticket, Waiter)>,
     stop: bool,
 }
 
-impl Flushes {
-    pub fn wait_for(&self, ticket: Ticket, waiter: Waiter) {
+impl FlushQueue {
+    pub fn push(&self, ticket: Ticket, waiter: Waiter) {
         self.queue.lock().waiting.push((ticket, waiter));
         self.wake.notify_one();
     }
@@ -78,8 +78,8 @@ impl Flushes {
 
 /// The flushing thread; when it is dropped, what was appended is flushed and the thread ends.
 pub struct FlushThread {
-    flushes: Arc<Flushes>,
-    thread: Option<Join>,
+    flushes: Arc<FlushQueue>,
+    thread: Option<JoinHandle>,
 }
 
 impl Drop for FlushThread {
@@ -92,61 +92,61 @@ impl Drop for FlushThread {
 }
 
 /// Starts the thread. It writes what is appended, and flushes it.
-pub fn start<D: Disk, H: Hands<Disk = D>>(
-    hands: &Arc<H>,
+pub fn start<D: Disk, H: Environment<Disk = D>>(
+    environment: &Arc<H>,
     log: Arc<Log<D>>,
     flusher: Flusher<D>,
-    room: Room,
-    times: Arc<dyn DiskTimes>,
-) -> io::Result<(Arc<Flushes>, FlushThread)> {
-    let flushes = Arc::new(Flushes::default());
-    let flushing = Flushing {
+    disk_space: DiskSpace,
+    times: Arc<dyn DiskMetrics>,
+) -> io::Result<(Arc<FlushQueue>, FlushThread)> {
+    let flushes = Arc::new(FlushQueue::default());
+    let task = FlushTask {
         log,
         flushes: Arc::clone(&flushes),
-        room,
+        disk_space,
         times,
-        hands: Arc::<H>::clone(hands),
+        executor: Arc::<H>::clone(environment),
         maintaining: Arc::default(),
         maintenance: Mutex::default(),
     };
-    let thread = hands.keep("log-flush", Box::pin(flushing.run(flusher)))?;
+    let thread = environment.spawn_thread("log-flush", Box::pin(task.run(flusher)))?;
     Ok((Arc::clone(&flushes), FlushThread { flushes, thread: Some(thread) }))
 }
 
 /// What the flushing thread works with.
-struct Flushing<D: Disk> {
+struct FlushTask<D: Disk> {
     log: Arc<Log<D>>,
-    flushes: Arc<Flushes>,
-    room: Room,
-    times: Arc<dyn DiskTimes>,
-    hands: Arc<dyn Background>,
+    flushes: Arc<FlushQueue>,
+    disk_space: DiskSpace,
+    times: Arc<dyn DiskMetrics>,
+    executor: Arc<dyn Executor>,
     /// The next segment is being made.
     maintaining: Arc<AtomicBool>,
-    maintenance: Mutex<Option<Join>>,
+    maintenance: Mutex<Option<JoinHandle>>,
 }
 
-impl<D: Disk> Flushing<D> {
+impl<D: Disk> FlushTask<D> {
     async fn run(self, mut flusher: Flusher<D>) {
         let mut waiting = Vec::new();
-        let mut no_room = None;
+        let mut disk_full = None;
         while let Some(more) = self.flushes.next().await {
             waiting.extend(more);
             let (last, began) = (self.log.bounds().last, Instant::now());
             match flush_once(&mut flusher, &self.flushes, &mut waiting) {
-                Flush::Done { maintain: wanted } => {
+                FlushResult::Done { maintain: needed } => {
                     let took = began.elapsed();
                     self.times.log_flushed(took, last);
                     if took > SLOW_FLUSH {
                         tracing::warn!(seconds = took.as_secs_f64(), "the disk was slow to flush the log");
                     }
-                    no_room = None;
-                    if wanted {
+                    disk_full = None;
+                    if needed {
                         self.maintain();
                     }
                 }
-                Flush::Full(error) => {
-                    no_room.get_or_insert_with(|| self.room.wait(&error));
-                    self.hands.pause(FULL_DISK_PAUSE).await;
+                FlushResult::Full(error) => {
+                    disk_full.get_or_insert_with(|| self.disk_space.report_full(&error));
+                    self.executor.sleep(FULL_DISK_RETRY_INTERVAL).await;
                 }
             }
         }
@@ -167,15 +167,15 @@ impl<D: Disk> Flushing<D> {
             return;
         }
         let (log, running) = (Arc::clone(&self.log), Arc::clone(&self.maintaining));
-        let (flushes, room) = (Arc::clone(&self.flushes), self.room.clone());
-        let hands = Arc::clone(&self.hands);
-        let maintaining = async move {
-            let mut no_room = None;
+        let (flushes, disk_space) = (Arc::clone(&self.flushes), self.disk_space.clone());
+        let executor = Arc::clone(&self.executor);
+        let work = async move {
+            let mut disk_full = None;
             loop {
                 match log.maintain() {
                     Err(error @ MaintainError::Full { .. }) if !flushes.queue.lock().stop => {
-                        no_room.get_or_insert_with(|| room.wait(&error));
-                        hands.pause(FULL_DISK_PAUSE).await;
+                        disk_full.get_or_insert_with(|| disk_space.report_full(&error));
+                        executor.sleep(FULL_DISK_RETRY_INTERVAL).await;
                     }
                     Err(error) => {
                         tracing::error!(%error, "the log's next segment is not ready");
@@ -184,17 +184,17 @@ impl<D: Disk> Flushing<D> {
                     Ok(()) => break,
                 }
             }
-            drop(no_room);
+            drop(disk_full);
             running.store(false, Ordering::Release);
         };
-        match self.hands.keep("log-maintain", Box::pin(maintaining)) {
+        match self.executor.spawn_thread("log-maintain", Box::pin(work)) {
             Ok(join) => *self.maintenance.lock() = Some(join),
             Err(error) => tracing::error!(%error, "no thread for the log's next segment"),
         }
     }
 }
 
-enum Flush {
+enum FlushResult {
     Done {
         maintain: bool,
     },
@@ -205,9 +205,9 @@ enum Flush {
 /// One flush for all that wait.
 fn flush_once<D: Disk>(
     flusher: &mut Flusher<D>,
-    flushes: &Flushes,
+    flushes: &FlushQueue,
     waiting: &mut Vec<(Ticket, Waiter)>,
-) -> Flush {
+) -> FlushResult {
     match flusher.flush() {
         Ok(flushed) => {
             let mut left = Vec::new();
@@ -219,17 +219,17 @@ fn flush_once<D: Disk>(
                 }
             }
             flushes.queue.lock().waiting.extend(left);
-            Flush::Done { maintain: flushed.maintain }
+            FlushResult::Done { maintain: flushed.maintain }
         }
         Err(error @ FlushError::Full { .. }) => {
             flushes.queue.lock().waiting.append(waiting);
-            Flush::Full(error)
+            FlushResult::Full(error)
         }
         Err(FlushError::Failed(error)) => {
             for (_, waiter) in waiting.drain(..) {
                 waiter.done(Err(io::Error::other(error.clone())));
             }
-            Flush::Done { maintain: false }
+            FlushResult::Done { maintain: false }
         }
     }
 }

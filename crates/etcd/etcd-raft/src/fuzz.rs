@@ -17,9 +17,9 @@ use openraft::raft::{
 use tokio::io::DuplexStream;
 
 use crate::codec::{self, DecodeError, Reader};
-use crate::peer::hello::{Hello, Refused, VERSIONS, Welcome, say_hello};
+use crate::peer::handshake::{Hello, Rejection, VERSIONS, Welcome, send_hello};
 use crate::peer::network::accept_upgrade;
-use crate::peer::serve::{Conversation, Handling, Host, serve_peer};
+use crate::peer::server::{PeerService, PeerSession, ResponseFuture, serve_peer};
 use crate::peer::{message, put_frame};
 use crate::raft_types::{
     Batch, BatchId, Entry, LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership,
@@ -30,46 +30,46 @@ const HELLO: Hello = Hello { versions: VERSIONS, cluster_id: 1, from: 2, to: 3, 
 
 /// The called side of a connection, to its end.
 pub async fn serve(stream: DuplexStream) {
-    if let Err(error) = serve_peer(Box::new(stream), Arc::new(Called)).await {
+    if let Err(error) = serve_peer(Box::new(stream), Arc::new(FuzzService)).await {
         assert!(!error.to_string().is_empty());
     }
 }
 
 /// The calling side's first words, and the upgrade that stands before them.
 pub async fn call(mut stream: DuplexStream) {
-    if say_hello(&mut stream, &HELLO).await.is_err() {
+    if send_hello(&mut stream, &HELLO).await.is_err() {
         return;
     }
     drop(accept_upgrade(stream).await);
 }
 
-struct Called;
+struct FuzzService;
 
-impl Host for Called {
+impl PeerService for FuzzService {
     fn cluster_id(&self) -> u64 {
         HELLO.cluster_id
     }
 
-    fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
-        let version = crate::peer::hello::common_version(hello.versions).ok_or(Refused::Version)?;
+    fn admit(&self, hello: &Hello) -> Result<Welcome, Rejection> {
+        let version = crate::peer::handshake::negotiate_version(hello.versions).ok_or(Rejection::Version)?;
         if hello.cluster_id == HELLO.cluster_id {
             Ok(Welcome { version, disk: 9 })
         } else {
-            Err(Refused::OtherCluster)
+            Err(Rejection::WrongCluster)
         }
     }
 
-    fn converse(&self, _: &Hello) -> Box<dyn Conversation> {
-        Box::new(Called)
+    fn open_session(&self, _: &Hello) -> Box<dyn PeerSession> {
+        Box::new(FuzzService)
     }
 }
 
-impl Conversation for Called {
-    fn is_over(&mut self) -> bool {
+impl PeerSession for FuzzService {
+    fn should_close(&mut self) -> bool {
         false
     }
 
-    fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {
+    fn handle(&mut self, kind: u8, contents: Bytes) -> ResponseFuture {
         message(kind, &contents);
         Box::pin(std::future::ready(Ok(contents)))
     }
@@ -96,7 +96,7 @@ fn read_twice<T>(
 
 /// Contents of a message or of an answer, by its kind.
 pub fn message(kind: u8, contents: &[u8]) {
-    const ANSWER: u8 = message::ANSWER;
+    const RESPONSE: u8 = message::RESPONSE;
     match kind {
         message::APPEND => {
             if let Some(request) = read_twice(contents, message::read_append, message::append) {
@@ -119,21 +119,21 @@ pub fn message(kind: u8, contents: &[u8]) {
             read_twice(contents, message::read_snapshot_begin, write);
         }
         message::SNAPSHOT_CHUNK => records(contents),
-        kind if kind == message::APPEND | ANSWER => {
-            read_twice(contents, message::read_append_answer, message::append_answer);
+        kind if kind == message::APPEND | RESPONSE => {
+            read_twice(contents, message::read_append_response, message::append_response);
         }
-        kind if kind == message::VOTE | ANSWER => {
-            read_twice(contents, message::read_vote_answer, message::vote_answer);
+        kind if kind == message::VOTE | RESPONSE => {
+            read_twice(contents, message::read_vote_response, message::vote_response);
         }
-        kind if kind == message::TRANSFER | ANSWER => {
-            read_twice(contents, message::read_transfer_answer, message::transfer_answer);
+        kind if kind == message::TRANSFER | RESPONSE => {
+            read_twice(contents, message::read_transfer_response, message::transfer_response);
         }
-        kind if kind == message::READ_INDEX | ANSWER => {
-            let write = |log_id: &Option<LogId>| message::read_index_answer(log_id.as_ref());
-            read_twice(contents, message::read_read_index_answer, write);
+        kind if kind == message::READ_INDEX | RESPONSE => {
+            let write = |log_id: &Option<LogId>| message::read_index_response(log_id.as_ref());
+            read_twice(contents, message::read_read_index_response, write);
         }
-        kind if kind == message::SNAPSHOT_BEGIN | ANSWER => {
-            read_twice(contents, message::read_snapshot_answer, message::snapshot_answer);
+        kind if kind == message::SNAPSHOT_BEGIN | RESPONSE => {
+            read_twice(contents, message::read_snapshot_response, message::snapshot_response);
         }
         _ => {}
     }
@@ -224,13 +224,16 @@ pub fn samples() -> Vec<(u8, Bytes)> {
         (message::SNAPSHOT_BEGIN, message::snapshot_begin(&vote, &meta)),
         (message::SNAPSHOT_CHUNK, records.freeze()),
         (
-            message::APPEND | message::ANSWER,
-            message::append_answer(&AppendEntriesResponse::PartialSuccess(Some(log_id))),
+            message::APPEND | message::RESPONSE,
+            message::append_response(&AppendEntriesResponse::PartialSuccess(Some(log_id))),
         ),
-        (message::VOTE | message::ANSWER, message::vote_answer(&VoteResponse::new(vote, Some(log_id), true))),
-        (message::TRANSFER | message::ANSWER, message::transfer_answer(&Ok(()))),
-        (message::READ_INDEX | message::ANSWER, message::read_index_answer(Some(&log_id))),
-        (message::SNAPSHOT_BEGIN | message::ANSWER, codec_vote(&vote)),
+        (
+            message::VOTE | message::RESPONSE,
+            message::vote_response(&VoteResponse::new(vote, Some(log_id), true)),
+        ),
+        (message::TRANSFER | message::RESPONSE, message::transfer_response(&Ok(()))),
+        (message::READ_INDEX | message::RESPONSE, message::read_index_response(Some(&log_id))),
+        (message::SNAPSHOT_BEGIN | message::RESPONSE, codec_vote(&vote)),
     ]
 }
 

@@ -55,7 +55,7 @@ pub fn read(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
 }
 
 /// Reads or makes the identity of `data_dir`, and refuses that of another member.
-pub fn take(data_dir: &Path, cluster: u64, member: u64) -> Result<Identity, IdentityError> {
+pub fn open_or_create(data_dir: &Path, cluster: u64, member: u64) -> Result<Identity, IdentityError> {
     let path = data_dir.join(IDENTITY);
     let in_path = |error| IdentityError::Io(path.clone(), error);
     if let Some(found) = read(data_dir)? {
@@ -77,7 +77,7 @@ pub fn take(data_dir: &Path, cluster: u64, member: u64) -> Result<Identity, Iden
 }
 
 /// Gives a data directory another cluster id: its former fellows are strangers from its next start on.
-pub fn renew_cluster(data_dir: &Path, old: &Identity) -> Result<Identity, IdentityError> {
+pub fn assign_new_cluster_id(data_dir: &Path, old: &Identity) -> Result<Identity, IdentityError> {
     let new = Identity { cluster_id: new_id(), ..*old };
     let path = data_dir.join(IDENTITY);
     write_identity(&path, &new).map_err(|error| IdentityError::Io(path.clone(), error))?;
@@ -91,7 +91,7 @@ pub fn new_id() -> u64 {
 
 fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
     let Identity { cluster_id, member_id, disk } = identity;
-    write_whole(path, &format!("{FORMAT}\ncluster {cluster_id:x}\nmember {member_id:x}\ndisk {disk:x}\n"))
+    write_atomic(path, &format!("{FORMAT}\ncluster {cluster_id:x}\nmember {member_id:x}\ndisk {disk:x}\n"))
 }
 
 fn read_lines(path: &Path) -> Result<Option<Vec<String>>, IdentityError> {
@@ -109,7 +109,7 @@ fn read_lines(path: &Path) -> Result<Option<Vec<String>>, IdentityError> {
 
 /// Either the old file or the new one is there after a crash, and the new one on return. A new one belongs to whom
 /// the folder belongs to.
-pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
@@ -146,7 +146,7 @@ impl PeerDisks {
 
     /// Whether `disk` is the one that `member` is known with; the first one seen is remembered on
     /// disk before this returns.
-    pub fn meet(&self, member: u64, disk: u128) -> io::Result<bool> {
+    pub fn check_or_record(&self, member: u64, disk: u128) -> io::Result<bool> {
         let mut known = self.known.lock();
         if let Some(expected) = known.get(&member) {
             return Ok(*expected == disk);
@@ -154,7 +154,7 @@ impl PeerDisks {
         let mut with_new = known.clone();
         with_new.insert(member, disk);
         let lines = with_new.iter().map(|(member, disk)| format!("{member:x} {disk:x}\n"));
-        write_whole(&self.path, &format!("{FORMAT}\n{}", lines.collect::<String>()))?;
+        write_atomic(&self.path, &format!("{FORMAT}\n{}", lines.collect::<String>()))?;
         *known = with_new;
         Ok(true)
     }
@@ -168,10 +168,10 @@ mod tests {
     fn a_directory_keeps_its_identity_and_refuses_others() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
-        let identity = take(folder.path(), 0xc, 0xa).unwrap();
-        assert_eq!(take(folder.path(), 0xc, 0xa).unwrap(), identity);
+        let identity = open_or_create(folder.path(), 0xc, 0xa).unwrap();
+        assert_eq!(open_or_create(folder.path(), 0xc, 0xa).unwrap(), identity);
         for (cluster, member) in [(0xc, 0xb), (0xd, 0xa)] {
-            let refused = take(folder.path(), cluster, member);
+            let refused = open_or_create(folder.path(), cluster, member);
             assert!(matches!(refused, Err(IdentityError::Foreign { .. })), "{refused:?}");
         }
     }
@@ -181,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(IDENTITY);
         fs::write(&path, "keelson-member 2\nwhatever\n").unwrap();
-        assert!(matches!(take(folder.path(), 1, 2), Err(IdentityError::Format(..))));
+        assert!(matches!(open_or_create(folder.path(), 1, 2), Err(IdentityError::Format(..))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "keelson-member 2\nwhatever\n");
     }
 
@@ -189,10 +189,10 @@ mod tests {
     fn a_replaced_disk_is_known_after_a_restart_too() {
         let folder = tempfile::tempdir().unwrap();
         let disks = PeerDisks::open(folder.path()).unwrap();
-        assert!(disks.meet(1, 11).unwrap() && disks.meet(2, 22).unwrap());
-        assert!(disks.meet(1, 11).unwrap());
+        assert!(disks.check_or_record(1, 11).unwrap() && disks.check_or_record(2, 22).unwrap());
+        assert!(disks.check_or_record(1, 11).unwrap());
         let again = PeerDisks::open(folder.path()).unwrap();
-        assert!(!again.meet(1, 12).unwrap());
-        assert!(again.meet(2, 22).unwrap());
+        assert!(!again.check_or_record(1, 12).unwrap());
+        assert!(again.check_or_record(2, 22).unwrap());
     }
 }

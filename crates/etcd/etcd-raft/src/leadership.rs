@@ -18,7 +18,7 @@ pub struct Leadership {
     pub term: u64,
     pub role: Role,
     pub since: Instant,
-    /// How often a leader was seen that was not the one before.
+    /// How often a leader was observed that was not the one before.
     pub changes: u64,
 }
 
@@ -32,7 +32,7 @@ impl Leadership {
 pub async fn follow(raft: Raft, leadership: Arc<watch::Sender<Leadership>>, peers: Arc<Peers>) {
     let mut metrics = raft.metrics();
     loop {
-        let (seen, running) = {
+        let (observation, running) = {
             let metrics = metrics.borrow_watched();
             let vote = metrics.vote;
             let known = vote.committed && metrics.current_leader == Some(vote.leader_id.node_id);
@@ -45,16 +45,16 @@ pub async fn follow(raft: Raft, leadership: Arc<watch::Sender<Leadership>>, peer
             };
             let leader = known.then_some(vote.leader_id);
             let term = vote.leader_id.term;
-            let seen = Leadership { leader, term, role, since: Instant::now(), changes: 0 };
-            (seen, metrics.running_state.clone())
+            let observation = Leadership { leader, term, role, since: Instant::now(), changes: 0 };
+            (observation, metrics.running_state.clone())
         };
-        peers.time().led_by(seen.leader.map(|leader| leader.node_id));
+        peers.time().set_leader(observation.leader.map(|leader| leader.node_id));
         leadership.send_if_modified(|now| {
-            let leader_changed = now.leader != seen.leader;
-            let changed = leader_changed || now.term != seen.term || now.role != seen.role;
-            let since = if leader_changed { seen.since } else { now.since };
-            let changes = now.changes + u64::from(leader_changed && seen.leader.is_some());
-            *now = Leadership { since, changes, ..seen };
+            let leader_changed = now.leader != observation.leader;
+            let changed = leader_changed || now.term != observation.term || now.role != observation.role;
+            let since = if leader_changed { observation.since } else { now.since };
+            let changes = now.changes + u64::from(leader_changed && observation.leader.is_some());
+            *now = Leadership { since, changes, ..observation };
             changed
         });
         if let Err(fatal) = running {

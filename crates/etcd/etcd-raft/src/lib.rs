@@ -3,8 +3,6 @@
 //! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
 //! applied here.
 
-mod accepted;
-mod alone;
 mod append_request;
 mod applied;
 mod boot;
@@ -12,58 +10,60 @@ mod checkpoint;
 mod cluster_time;
 mod codec;
 mod config;
-mod copy;
-mod disk_times;
+mod disk_metrics;
+mod disk_space;
+pub mod environment;
 mod flush_thread;
+mod force_new_cluster;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
-mod hand_over;
-pub mod hands;
-mod host;
 mod identity;
+mod key_watch;
+mod leader_transfer;
 mod leadership;
 pub mod limits;
 mod log_store;
-#[cfg(test)]
-mod lone;
+mod maintenance;
 mod member;
+mod member_data;
 mod membership;
 mod peer;
-mod peer_times;
+mod peer_metrics;
+mod peer_service;
 mod peers;
+mod pending_batches;
 mod proposals;
 mod proposer;
 mod raft_network;
 mod raft_types;
 mod read_barrier;
-mod room;
+mod read_watermark;
 mod runtime;
-mod shown;
 pub mod simulated;
+#[cfg(test)]
+mod single_member;
+mod snapshot_transfer;
 mod start;
 mod state_machine;
 mod status;
 mod time_record;
-mod transfer;
-mod upkeep;
-mod watching;
 
 pub use etcd_api::Unavailable;
 
-pub use alone::leave as leave_cluster;
 pub use config::{Clock, InitialMember, MemberConfig, Start, SystemClock};
-pub use copy::{Copy, CopyError, Place};
-pub use disk_times::DiskTimes;
+pub use disk_metrics::DiskMetrics;
+pub use force_new_cluster::leave as leave_cluster;
 pub use identity::{Identity, IdentityError, read as read_identity};
+pub use key_watch::Watch;
 pub use leadership::Leadership;
 pub use member::Member;
+pub use member_data::{DataError, DataLocation, MemberData};
 pub use peer::network::{
     BoxedStream, Connector, Dialing, Network, PeerStream, Target, TcpNetwork, UPGRADE, accept_upgrade,
 };
-pub use peer::serve::ServeError;
-pub use peer_times::PeerTimes;
+pub use peer::server::ServeError;
+pub use peer_metrics::PeerMetrics;
 pub use peers::StopReason;
 pub use start::StartError;
 pub use status::{Latency, PeerStatus, Role, Status};
-pub use watching::Watch;

@@ -17,12 +17,12 @@ use raft_log::{AppendError, Log, Purged, StateKey, Ticket};
 use tokio::sync::oneshot;
 
 use crate::codec::{self, Reader};
-use crate::disk_times::DiskTimes;
-use crate::flush_thread::{self, FlushThread, Flushes, Waiter};
-use crate::hands::Hands;
+use crate::disk_metrics::DiskMetrics;
+use crate::disk_space::DiskSpace;
+use crate::environment::Environment;
+use crate::flush_thread::{self, FlushQueue, FlushThread, Waiter};
 use crate::limits::{LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
-use crate::room::Room;
 
 pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
@@ -30,8 +30,8 @@ const COMMITTED: StateKey = StateKey::new(1);
 /// Both writer and reader; clones share the log.
 pub struct LogStore<D: Disk> {
     log: Arc<Log<D>>,
-    flushes: Arc<Flushes>,
-    room: Room,
+    flushes: Arc<FlushQueue>,
+    disk_space: DiskSpace,
     vote: Arc<Mutex<Option<Vote>>>,
     committed: Arc<Mutex<Option<LogId>>>,
 }
@@ -41,7 +41,7 @@ impl<D: Disk> Clone for LogStore<D> {
         Self {
             log: Arc::clone(&self.log),
             flushes: Arc::clone(&self.flushes),
-            room: self.room.clone(),
+            disk_space: self.disk_space.clone(),
             vote: Arc::clone(&self.vote),
             committed: Arc::clone(&self.committed),
         }
@@ -59,13 +59,13 @@ pub enum OpenLogError {
 }
 
 impl<D: Disk> LogStore<D> {
-    pub fn open<H: Hands<Disk = D>>(
-        hands: &Arc<H>,
+    pub fn open<H: Environment<Disk = D>>(
+        environment: &Arc<H>,
         folder: &Path,
         segment_bytes: u64,
-        times: Arc<dyn DiskTimes>,
+        times: Arc<dyn DiskMetrics>,
     ) -> Result<(Self, FlushThread), OpenLogError> {
-        let disk = hands.log_disk(folder)?;
+        let disk = environment.log_disk(folder)?;
         let options = raft_log::Options {
             segment_bytes,
             cache_bytes: LOG_CACHE_BYTES,
@@ -76,16 +76,17 @@ impl<D: Disk> LogStore<D> {
         let vote = state(VOTE).map(|bytes| Reader::new(bytes).vote()).transpose()?;
         let committed = state(COMMITTED).map(|bytes| Reader::new(bytes).log_id()).transpose()?;
         let log = Arc::new(log);
-        let room = Room::default();
-        let (flushes, thread) = flush_thread::start(hands, Arc::clone(&log), flusher, room.clone(), times)?;
+        let disk_space = DiskSpace::default();
+        let (flushes, thread) =
+            flush_thread::start(environment, Arc::clone(&log), flusher, disk_space.clone(), times)?;
         let store = Self {
             log,
             flushes,
-            room,
+            disk_space,
             vote: Arc::new(Mutex::new(vote)),
             committed: Arc::new(Mutex::new(None)),
         };
-        store.know_committed(committed)?;
+        store.restore_committed(committed)?;
         Ok((store, thread))
     }
 
@@ -103,9 +104,9 @@ impl<D: Disk> LogStore<D> {
     /// What is known to be committed; counts only where it is in this log, and with it all before it. A member may
     /// know more than its disk has: it applies what a majority has while its own write is on its way. Killed then, it
     /// finds an older log, whose end may be of a leader that failed and is in nobody's else.
-    pub fn know_committed(&self, log_id: Option<LogId>) -> io::Result<()> {
+    pub fn restore_committed(&self, log_id: Option<LogId>) -> io::Result<()> {
         let Some(log_id) = log_id else { return Ok(()) };
-        if self.at(log_id.index)? == Some(log_id) {
+        if self.log_id_at(log_id.index)? == Some(log_id) {
             let mut committed = self.committed.lock();
             *committed = (*committed).max(Some(log_id));
         }
@@ -114,17 +115,17 @@ impl<D: Disk> LogStore<D> {
 
     /// Drops what contradicts the checkpoint, which may be ahead of the log in the same way: openraft would take it for
     /// damage.
-    pub async fn follow_checkpoint(&self, applied: Option<LogId>) -> io::Result<()> {
+    pub async fn reconcile_with_checkpoint(&self, applied: Option<LogId>) -> io::Result<()> {
         let Some(applied) = applied else { return Ok(()) };
-        if self.at(applied.index)?.is_some_and(|there| there != applied) {
+        if self.log_id_at(applied.index)?.is_some_and(|found| found != applied) {
             tracing::warn!(index = applied.index, "the log's end is of a leader that failed: it is dropped");
-            self.patiently(|log| log.truncate_from(applied.index)).await?;
+            self.retry_on_backlog(|log| log.truncate_from(applied.index)).await?;
         }
         Ok(())
     }
 
     /// The entry at `index`; `None` also of a purged one, which the checkpoint has.
-    fn at(&self, index: u64) -> io::Result<Option<LogId>> {
+    fn log_id_at(&self, index: u64) -> io::Result<Option<LogId>> {
         if self.log.bounds().purged.is_some_and(|purged| index <= purged.index) {
             return Ok(None);
         }
@@ -132,8 +133,8 @@ impl<D: Disk> LogStore<D> {
         Ok(entries.first().map(|entry| entry.log_id))
     }
 
-    pub fn room(&self) -> Room {
-        self.room.clone()
+    pub fn disk_space(&self) -> DiskSpace {
+        self.disk_space.clone()
     }
 
     pub fn vote(&self) -> Option<Vote> {
@@ -155,12 +156,15 @@ impl<D: Disk> LogStore<D> {
         records.into_iter().map(decode).collect::<Result<_, _>>().map_err(io::Error::other)
     }
 
-    async fn append_patiently(&self, records: &[raft_log::Entry]) -> io::Result<Ticket> {
-        self.patiently(|log| log.append(records.iter().cloned())).await
+    async fn append_records(&self, records: &[raft_log::Entry]) -> io::Result<Ticket> {
+        self.retry_on_backlog(|log| log.append(records.iter().cloned())).await
     }
 
     /// Where too much waits for the disk, tries again: an error would end the member.
-    async fn patiently(&self, write: impl Fn(&Log<D>) -> Result<Ticket, AppendError>) -> io::Result<Ticket> {
+    async fn retry_on_backlog(
+        &self,
+        write: impl Fn(&Log<D>) -> Result<Ticket, AppendError>,
+    ) -> io::Result<Ticket> {
         loop {
             match write(&self.log) {
                 Ok(ticket) => return Ok(ticket),
@@ -172,15 +176,15 @@ impl<D: Disk> LogStore<D> {
 
     /// Sets a state and returns when it is on disk.
     async fn set_state(&self, key: StateKey, value: Bytes) -> io::Result<()> {
-        let ticket = self.patiently(|log| log.set_state(key, value.clone())).await?;
-        let (answer, done) = oneshot::channel();
-        self.flushes.wait_for(ticket, Waiter::State(answer));
+        let ticket = self.retry_on_backlog(|log| log.set_state(key, value.clone())).await?;
+        let (sender, done) = oneshot::channel();
+        self.flushes.push(ticket, Waiter::State(sender));
         done.await.map_err(|_| io::Error::other("the log is closed"))?
     }
 
     /// Writes entries and a vote of no election: the way out of a lost majority. Flushed on return.
-    pub async fn overwrite(&self, vote: Vote, entry: &Entry) -> io::Result<()> {
-        self.append_patiently(&[record(entry)]).await?;
+    pub async fn force_append(&self, vote: Vote, entry: &Entry) -> io::Result<()> {
+        self.append_records(&[record(entry)]).await?;
         self.write_vote(&vote).await
     }
 
@@ -276,15 +280,15 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
         I::IntoIter: OptionalSend,
     {
         let records = entries.into_iter().map(|entry| record(&entry)).collect::<Vec<_>>();
-        let ticket = self.append_patiently(&records).await?;
-        self.flushes.wait_for(ticket, Waiter::Append(flushed));
+        let ticket = self.append_records(&records).await?;
+        self.flushes.push(ticket, Waiter::Append(flushed));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |log_id| log_id.index + 1);
         // Later appends are flushed behind it, in order: it needs no flush of its own.
-        self.patiently(|log| log.truncate_from(from)).await?;
+        self.retry_on_backlog(|log| log.truncate_from(from)).await?;
         Ok(())
     }
 
@@ -297,7 +301,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
             Err(AppendError::Purged { .. }) => Ok(log.flushed()),
             done => done,
         };
-        self.patiently(purge).await.map(drop)
+        self.retry_on_backlog(purge).await.map(drop)
     }
 }
 
@@ -306,63 +310,64 @@ mod tests {
     use raft_log::RealDisk;
 
     use super::*;
-    use crate::hands::RealHands;
+    use crate::environment::SystemEnvironment;
     use crate::raft_types::{LeaderId, Payload};
 
     const SEGMENT: u64 = 1 << 20;
 
-    fn place(term: u64, index: u64) -> LogId {
+    fn log_id(term: u64, index: u64) -> LogId {
         LogId { leader_id: LeaderId { term, node_id: term }, index }
     }
 
-    async fn with_entries(folder: &Path, places: impl IntoIterator<Item = LogId>) -> LogStore<RealDisk> {
-        let (store, _thread) = LogStore::open(&Arc::new(RealHands), folder, SEGMENT, Arc::new(())).unwrap();
-        for log_id in places {
+    async fn with_entries(folder: &Path, log_ids: impl IntoIterator<Item = LogId>) -> LogStore<RealDisk> {
+        let (store, _thread) =
+            LogStore::open(&Arc::new(SystemEnvironment), folder, SEGMENT, Arc::new(())).unwrap();
+        for log_id in log_ids {
             let entry = Entry { log_id, payload: Payload::Blank };
-            store.append_patiently(&[record(&entry)]).await.unwrap();
+            store.append_records(&[record(&entry)]).await.unwrap();
         }
         store
     }
 
-    /// A member killed while the write that replaces its entries is on its way knows of a place beyond them, of a
+    /// A member killed while the write that replaces its entries is on its way knows of a log_id beyond them, of a
     /// later leader. What it finds in its log instead is committed nowhere.
     #[tokio::test]
     async fn what_another_leader_left_is_not_taken_for_committed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = with_entries(folder.path(), (0..4).map(|index| place(4, index))).await;
-        for unknown in [place(5, 3), place(5, 9), place(4, 9)] {
-            store.know_committed(Some(unknown)).unwrap();
+        let mut store = with_entries(folder.path(), (0..4).map(|index| log_id(4, index))).await;
+        for unknown in [log_id(5, 3), log_id(5, 9), log_id(4, 9)] {
+            store.restore_committed(Some(unknown)).unwrap();
             assert_eq!(store.read_committed().await.unwrap(), None, "{unknown}");
         }
-        for (told, known) in [(place(4, 2), 2), (place(4, 1), 2), (place(6, 3), 2), (place(4, 3), 3)] {
-            store.know_committed(Some(told)).unwrap();
-            assert_eq!(store.read_committed().await.unwrap(), Some(place(4, known)), "{told}");
+        for (told, known) in [(log_id(4, 2), 2), (log_id(4, 1), 2), (log_id(6, 3), 2), (log_id(4, 3), 3)] {
+            store.restore_committed(Some(told)).unwrap();
+            assert_eq!(store.read_committed().await.unwrap(), Some(log_id(4, known)), "{told}");
         }
     }
 
     #[tokio::test]
     async fn what_contradicts_the_checkpoint_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = with_entries(folder.path(), (0..4).map(|index| place(4, index))).await;
+        let mut store = with_entries(folder.path(), (0..4).map(|index| log_id(4, index))).await;
         for (applied, last) in
-            [(None, 3), (Some(place(4, 2)), 3), (Some(place(5, 9)), 3), (Some(place(5, 2)), 1)]
+            [(None, 3), (Some(log_id(4, 2)), 3), (Some(log_id(5, 9)), 3), (Some(log_id(5, 2)), 1)]
         {
-            store.follow_checkpoint(applied).await.unwrap();
-            assert_eq!(store.last_log_id().unwrap(), Some(place(4, last)), "{applied:?}");
+            store.reconcile_with_checkpoint(applied).await.unwrap();
+            assert_eq!(store.last_log_id().unwrap(), Some(log_id(4, last)), "{applied:?}");
         }
-        store.purge(place(5, 2)).await.unwrap();
-        store.follow_checkpoint(Some(place(5, 2))).await.unwrap();
-        assert_eq!(store.last_log_id().unwrap(), Some(place(5, 2)));
+        store.purge(log_id(5, 2)).await.unwrap();
+        store.reconcile_with_checkpoint(Some(log_id(5, 2))).await.unwrap();
+        assert_eq!(store.last_log_id().unwrap(), Some(log_id(5, 2)));
     }
 
     #[tokio::test]
     async fn what_is_purged_is_the_checkpoint_s() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = with_entries(folder.path(), (0..4).map(|index| place(4, index))).await;
-        store.purge(place(4, 2)).await.unwrap();
-        store.know_committed(Some(place(4, 1))).unwrap();
+        let mut store = with_entries(folder.path(), (0..4).map(|index| log_id(4, index))).await;
+        store.purge(log_id(4, 2)).await.unwrap();
+        store.restore_committed(Some(log_id(4, 1))).unwrap();
         assert_eq!(store.read_committed().await.unwrap(), None);
-        store.know_committed(Some(place(4, 3))).unwrap();
-        assert_eq!(store.read_committed().await.unwrap(), Some(place(4, 3)));
+        store.restore_committed(Some(log_id(4, 3))).unwrap();
+        assert_eq!(store.read_committed().await.unwrap(), Some(log_id(4, 3)));
     }
 }

@@ -14,21 +14,21 @@ use tokio::task::JoinSet;
 
 use crate::applied::Applied;
 use crate::config::MemberConfig;
+use crate::disk_space::DiskSpace;
+use crate::environment::{Executor, run_blocking};
 use crate::flush_thread::FlushThread;
-use crate::hand_over::{hand_over, successor};
-use crate::hands::{Background, blocking};
-use crate::host::MemberHost;
+use crate::key_watch::{self, Watch};
+use crate::leader_transfer::{successor, transfer_leadership};
 use crate::leadership::Leadership;
+use crate::maintenance::encode;
 use crate::peer::network::BoxedStream;
-use crate::peer::serve::{Host, ServeError, serve_peer};
+use crate::peer::server::{PeerService, ServeError, serve_peer};
+use crate::peer_service::MemberPeerService;
 use crate::peers::{Peers, StopReason};
 use crate::raft_types::LeaderId;
-use crate::read_barrier::Waiting;
-use crate::room::Room;
+use crate::read_barrier::PendingReads;
 use crate::state_machine::Raft;
 use crate::status::{Role, Status};
-use crate::upkeep::encode;
-use crate::watching::{self, Watch};
 
 /// A running member. Clones are the same member.
 #[derive(Clone)]
@@ -41,41 +41,41 @@ pub(crate) struct Inner {
     pub raft: Raft,
     pub applied: Arc<Applied>,
     pub peers: Arc<Peers>,
-    pub host: Arc<MemberHost>,
+    pub peer_service: Arc<MemberPeerService>,
     pub leadership: watch::Receiver<Leadership>,
-    pub reads: Arc<Waiting>,
+    pub reads: Arc<PendingReads>,
     pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
     pub append_received: Arc<AtomicU64>,
-    pub room: Room,
+    pub disk_space: DiskSpace,
     /// Proposals without an outcome.
     pub failed: AtomicU64,
     pub started: Instant,
     pub resumed: bool,
     pub tasks: Mutex<JoinSet<()>>,
     pub flush_thread: Mutex<Option<FlushThread>>,
-    pub hands: Arc<dyn Background>,
+    pub executor: Arc<dyn Executor>,
 }
 
 impl Member {
     /// Brings one change into the log. `Ok`: it is on disk at a majority and applied here.
     pub async fn propose(&self, command: &Command) -> Result<Outcome, Unavailable> {
         // It could not be applied here before there is room, wherever else it is written.
-        if !self.inner.room.is_there() {
+        if !self.inner.disk_space.is_available() {
             self.inner.failed.fetch_add(1, Ordering::Relaxed);
             return Err(Unavailable::NoSpace);
         }
         let before = self.inner.leadership.borrow().leader;
-        let mut answers = self.inner.applied.proposals.push(vec![encode(command)])?;
-        let Some(answer) = answers.pop() else { return Err(Unavailable::Stopped) };
-        let answer = match tokio::time::timeout(self.inner.config.request_limit(), answer).await {
-            Ok(Ok(answer)) => answer,
+        let mut receivers = self.inner.applied.proposals.push(vec![encode(command)])?;
+        let Some(receiver) = receivers.pop() else { return Err(Unavailable::Stopped) };
+        let result = match tokio::time::timeout(self.inner.config.request_timeout(), receiver).await {
+            Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Unavailable::Stopped),
             Err(_) => Err(self.timed_out(before)),
         };
-        if answer.is_err() {
+        if result.is_err() {
             self.inner.failed.fetch_add(1, Ordering::Relaxed);
         }
-        answer
+        result
     }
 
     /// Returns when this member has applied all that was acknowledged anywhere before the call.
@@ -85,9 +85,9 @@ impl Member {
         }
         let before = self.inner.leadership.borrow().leader;
         let reached = self.inner.reads.push()?;
-        match tokio::time::timeout(self.inner.config.request_limit(), reached).await {
+        match tokio::time::timeout(self.inner.config.request_timeout(), reached).await {
             Ok(Ok(())) => {
-                self.inner.applied.begin_to_show();
+                self.inner.applied.start_serving_reads();
                 Ok(())
             }
             Ok(Err(_)) => Err(Unavailable::Stopped),
@@ -128,18 +128,18 @@ impl Member {
     pub async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
         let before = self.inner.leadership.borrow().leader;
         let settled = self.inner.peers.time().settled();
-        let settled = tokio::time::timeout(self.inner.config.request_limit(), settled).await;
+        let settled = tokio::time::timeout(self.inner.config.request_timeout(), settled).await;
         settled.map_err(|_| self.timed_out(before))
     }
 
     /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
     pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
-        watching::begin(&self.inner.applied, key, recursive, since, false)
+        key_watch::open(&self.inner.applied, key, recursive, since, false)
     }
 
     /// The same until the first event.
     pub fn watch_once(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
-        watching::begin(&self.inner.applied, key, recursive, since, true)
+        key_watch::open(&self.inner.applied, key, recursive, since, true)
     }
 
     /// Open watches.
@@ -152,7 +152,7 @@ impl Member {
         self.inner.applied.auth_enabled()
     }
 
-    /// The last applied log index, and the term: cheap enough for every answer.
+    /// The last applied log index, and the term: cheap enough for every result.
     pub fn position(&self) -> (u64, u64) {
         (self.inner.applied.last_index(), self.inner.leadership.borrow().term)
     }
@@ -166,7 +166,7 @@ impl Member {
         let outcome = self.propose(&Command::RemoveMember { id }).await?;
         if outcome.result.is_ok() {
             let mut metrics = self.inner.raft.metrics();
-            let gone = async {
+            let removed = async {
                 while metrics.borrow_watched().membership_config.get_node(&id).is_some() {
                     if metrics.changed().await.is_err() {
                         return;
@@ -174,8 +174,8 @@ impl Member {
                 }
             };
             // The record says it: the leader goes on until raft agrees, whoever waits for it.
-            let limit = self.inner.config.request_limit();
-            if tokio::time::timeout(limit, gone).await.is_err() {
+            let limit = self.inner.config.request_timeout();
+            if tokio::time::timeout(limit, removed).await.is_err() {
                 tracing::warn!(member = format!("{id:x}"), "removed, but raft still counts on it");
             }
         }
@@ -201,9 +201,9 @@ impl Member {
             started: inner.started,
             committed: inner.applied.last_index(),
             leader_changes: leadership.changes,
-            proposals_pending: inner.applied.proposals.waiting(),
+            proposals_pending: inner.applied.proposals.pending(),
             proposals_failed: inner.failed.load(Ordering::Relaxed),
-            state_bytes: inner.host.checkpoint.disk_bytes(),
+            state_bytes: inner.peer_service.checkpoint.disk_bytes(),
             append_received: inner.append_received.load(Ordering::Relaxed),
             append_sent: peers.values().map(|peer| peer.successes + peer.failures).sum(),
             peers,
@@ -219,10 +219,10 @@ impl Member {
 
     /// Serves one connection of another member, after the upgrade; returns when it ends.
     pub async fn serve_peer(&self, stream: BoxedStream) -> Result<(), ServeError> {
-        let host: Arc<dyn Host> = Arc::<MemberHost>::clone(&self.inner.host);
+        let service: Arc<dyn PeerService> = Arc::<MemberPeerService>::clone(&self.inner.peer_service);
         let mut stopping = self.inner.peers.stopping();
         tokio::select! {
-            served = serve_peer(stream, host) => served,
+            served = serve_peer(stream, service) => served,
             _ = stopping.wait_for(Option::is_some) => Ok(()),
         }
     }
@@ -235,17 +235,17 @@ impl Member {
     pub async fn stopped(&self) -> StopReason {
         let mut stopping = self.inner.peers.stopping();
         match stopping.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
-            Err(_) => StopReason::Asked,
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Requested),
+            Err(_) => StopReason::Requested,
         }
     }
 
     /// Hands the leadership over if this member has it, then stops. What waits is answered.
     pub async fn stop(&self) {
         if self.stop_reason().is_none() {
-            self.hand_over().await;
+            self.transfer_leadership().await;
         }
-        self.inner.peers.stop(StopReason::Asked);
+        self.inner.peers.stop(StopReason::Requested);
         self.inner.applied.proposals.stop();
         self.inner.reads.stop();
         if let Err(error) = self.inner.raft.shutdown().await {
@@ -255,18 +255,18 @@ impl Member {
         tasks.shutdown().await;
         self.inner.peers.close();
         let flush_thread = self.inner.flush_thread.lock().take();
-        let closed = blocking(&*self.inner.hands, move || drop(flush_thread)).await;
+        let closed = run_blocking(&*self.inner.executor, move || drop(flush_thread)).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the log was not closed in order");
         }
     }
 
-    async fn hand_over(&self) {
+    async fn transfer_leadership(&self) {
         let Inner { raft, peers, leadership, .. } = &*self.inner;
         let own = self.inner.config.member_id;
-        let with_room = successor(raft, own, |id| peers.has_room(id));
-        if let Some(to) = with_room.or_else(|| successor(raft, own, |_| true)) {
-            hand_over(raft, leadership.clone(), own, to).await;
+        let with_space = successor(raft, own, |id| peers.has_disk_space(id));
+        if let Some(to) = with_space.or_else(|| successor(raft, own, |_| true)) {
+            transfer_leadership(raft, leadership.clone(), own, to).await;
         }
     }
 
@@ -280,12 +280,12 @@ impl Member {
 
     /// Writes a checkpoint now; for backups and tests.
     pub async fn checkpoint(&self, limit: Duration) -> Result<(), Unavailable> {
-        let upto = self.inner.applied.last_index();
+        let applied = self.inner.applied.last_index();
         let mut metrics = self.inner.raft.metrics();
         let written = async {
             loop {
                 let reached = metrics.borrow_watched().snapshot.map(|log_id| log_id.index);
-                if reached >= Some(upto) {
+                if reached >= Some(applied) {
                     return Ok(());
                 }
                 let triggered = self.inner.raft.trigger().snapshot().await;

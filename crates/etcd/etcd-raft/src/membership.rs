@@ -16,7 +16,7 @@ pub enum Step {
     /// Recorded, and close behind the leader.
     Promote { id: u64 },
     /// Its recorded URLs are others than raft's.
-    Readdress { id: u64, node: PeerNode },
+    UpdatePeerUrls { id: u64, node: PeerNode },
     /// Recorded as removed for good.
     Remove { id: u64 },
     /// The second half of a change whose leader did not get to it: nothing else changes before.
@@ -24,7 +24,7 @@ pub enum Step {
 }
 
 /// What the leader knows.
-pub struct Observed<'a> {
+pub struct Observation<'a> {
     pub members: &'a Members,
     pub raft: &'a Membership,
     /// The last log index that each member is known to have.
@@ -36,8 +36,8 @@ pub struct Observed<'a> {
 
 /// The next step, or nothing where raft agrees with the record. Removals come first: a member that
 /// was replaced must not count when its replacement gets its vote.
-pub fn plan(observed: &Observed<'_>) -> Option<Step> {
-    let Observed { members, raft, matched, last_index, lag } = observed;
+pub fn plan(observation: &Observation<'_>) -> Option<Step> {
+    let Observation { members, raft, matched, last_index, lag } = observation;
     if raft.get_joint_config().len() != 1 {
         return Some(Step::LeaveJoint);
     }
@@ -49,7 +49,7 @@ pub fn plan(observed: &Observed<'_>) -> Option<Step> {
         let (id, node) = (member.id, PeerNode { peer_urls: member.peer_urls.clone() });
         match raft.get_node(&id) {
             None => return Some(Step::AddLearner { id, node }),
-            Some(known) if *known != node => return Some(Step::Readdress { id, node }),
+            Some(known) if *known != node => return Some(Step::UpdatePeerUrls { id, node }),
             Some(_) => {}
         }
     }
@@ -92,8 +92,8 @@ mod tests {
         }
         let matched = BTreeMap::from([(3, 90)]);
         let members = store.membership();
-        let observed = Observed { members, raft: &raft, matched: &matched, last_index: 100, lag: 10 };
-        assert_eq!(plan(&observed), expect);
+        let observation = Observation { members, raft: &raft, matched: &matched, last_index: 100, lag: 10 };
+        assert_eq!(plan(&observation), expect);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The other members as this one reaches them: links to each, who may be talked to, and what was
-//! measured. It must never talk to a removed member, or to one whose disk was replaced.
+//! append_statistics. It must never talk to a removed member, or to one whose disk was replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -12,18 +12,20 @@ use tokio::sync::watch;
 use crate::applied::Applied;
 use crate::cluster_time::ClusterTime;
 use crate::identity::{Identity, PeerDisks};
-use crate::peer::hello::{Hello, HelloError, Refused, VERSION_OF_DISKS, VERSIONS, Welcome, common_version};
-use crate::peer::link::{Gate, Lane, Link, Pace};
+use crate::peer::handshake::{
+    DISK_RECORDS_VERSION, HandshakeError, Hello, Rejection, VERSIONS, Welcome, negotiate_version,
+};
+use crate::peer::link::{Lane, Link, LinkHandler, LinkTiming};
 use crate::peer::message;
 use crate::peer::network::{Network, Target};
-use crate::peer_times::PeerTimes;
+use crate::peer_metrics::PeerMetrics;
 use crate::status::{Latency, PeerStatus};
 
 /// Why a member stopped, or must be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StopReason {
     #[error("the member was asked to stop")]
-    Asked,
+    Requested,
     #[error("the member has been permanently removed from the cluster")]
     Removed,
     #[error(
@@ -36,22 +38,22 @@ pub enum StopReason {
 }
 
 /// What a member knows of itself and of others before it connects to any.
-pub struct Known {
+pub struct PeerContext {
     pub identity: Identity,
     /// The members in its configuration.
-    pub listed: BTreeSet<u64>,
+    pub configured: BTreeSet<u64>,
     pub disks: PeerDisks,
 }
 
 pub struct Peers {
-    known: Known,
+    context: PeerContext,
     network: Arc<dyn Network>,
-    pace: Pace,
+    timing: LinkTiming,
     applied: Arc<Applied>,
     links: Mutex<HashMap<u64, Links>>,
-    measured: Mutex<BTreeMap<u64, Measured>>,
-    told: Mutex<BTreeMap<u64, Told>>,
-    times: Arc<dyn PeerTimes>,
+    append_statistics: Mutex<BTreeMap<u64, AppendStatistics>>,
+    peer_states: Mutex<BTreeMap<u64, PeerState>>,
+    metrics: Arc<dyn PeerMetrics>,
     time: Arc<ClusterTime>,
     stop: watch::Sender<Option<StopReason>>,
 }
@@ -65,15 +67,15 @@ pub struct Links {
 
 /// What a member said of itself when it was last heard.
 #[derive(Debug, Clone, Copy, Default)]
-struct Told {
+struct PeerState {
     /// The version that both speak.
     version: u16,
-    has_no_room: bool,
+    disk_full: bool,
 }
 
 /// Append requests to one member: what `/v2/stats/leader` shows.
 #[derive(Debug, Clone, Copy, Default)]
-struct Measured {
+struct AppendStatistics {
     successes: u64,
     failures: u64,
     current: f64,
@@ -83,7 +85,7 @@ struct Measured {
     sum_of_squares: f64,
 }
 
-impl Measured {
+impl AppendStatistics {
     fn add(&mut self, seconds: f64) {
         self.minimum = if self.successes == 0 { seconds } else { self.minimum.min(seconds) };
         self.maximum = self.maximum.max(seconds);
@@ -110,29 +112,29 @@ impl Measured {
 
 impl Peers {
     pub fn new(
-        known: Known,
+        context: PeerContext,
         network: Arc<dyn Network>,
-        pace: Pace,
+        timing: LinkTiming,
         applied: Arc<Applied>,
-        times: Arc<dyn PeerTimes>,
+        metrics: Arc<dyn PeerMetrics>,
         time: Arc<ClusterTime>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            known,
+            context,
             network,
-            pace,
+            timing,
             applied,
             links: Mutex::default(),
-            measured: Mutex::default(),
-            told: Mutex::default(),
-            times,
+            append_statistics: Mutex::default(),
+            peer_states: Mutex::default(),
+            metrics,
             time,
             stop: watch::Sender::new(None),
         })
     }
 
     pub fn identity(&self) -> &Identity {
-        &self.known.identity
+        &self.context.identity
     }
 
     /// The time that all members go by.
@@ -155,52 +157,52 @@ impl Peers {
     }
 
     /// A link beside the shared ones: a snapshot must not hold up log entries either.
-    pub fn own_link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
+    pub fn dedicated_link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
         self.open(Lane::Bulk, member_id, peer_urls)
     }
 
     fn open(self: &Arc<Self>, lane: Lane, member_id: u64, peer_urls: &[String]) -> Link {
         let target = Target { member_id, peer_urls: peer_urls.to_vec() };
-        let gate: Arc<dyn Gate> = Arc::<Self>::clone(self);
-        Link::open(target, lane, Arc::clone(&self.network), gate, self.pace)
+        let handler: Arc<dyn LinkHandler> = Arc::<Self>::clone(self);
+        Link::open(target, lane, Arc::clone(&self.network), handler, self.timing)
     }
 
-    pub fn known_links(&self, member_id: u64) -> Option<Links> {
+    pub fn existing_links(&self, member_id: u64) -> Option<Links> {
         self.links.lock().get(&member_id).cloned()
     }
 
     /// Closes the links to all but `members`.
-    pub fn retain(&self, members: impl Fn(u64) -> bool) {
-        self.links.lock().retain(|id, _| members(*id));
-        self.measured.lock().retain(|id, _| members(*id));
-        self.told.lock().retain(|id, _| members(*id));
+    pub fn retain(&self, keep: impl Fn(u64) -> bool) {
+        self.links.lock().retain(|id, _| keep(*id));
+        self.append_statistics.lock().retain(|id, _| keep(*id));
+        self.peer_states.lock().retain(|id, _| keep(*id));
     }
 
     pub fn close(&self) {
         self.links.lock().clear();
     }
 
-    pub fn measured(&self, member_id: u64, result: Result<Duration, ()>) {
-        let mut measured = self.measured.lock();
-        let measured = measured.entry(member_id).or_default();
+    pub fn record_append(&self, member_id: u64, result: Result<Duration, ()>) {
+        let mut append_statistics = self.append_statistics.lock();
+        let append_statistics = append_statistics.entry(member_id).or_default();
         match result {
-            Ok(duration) => measured.add(duration.as_secs_f64()),
-            Err(()) => measured.failures += 1,
+            Ok(duration) => append_statistics.add(duration.as_secs_f64()),
+            Err(()) => append_statistics.failures += 1,
         }
     }
 
     pub fn status(&self) -> BTreeMap<u64, PeerStatus> {
-        let measured = self.measured.lock().clone();
+        let append_statistics = self.append_statistics.lock().clone();
         let links = self.links.lock();
         links
             .iter()
             .map(|(id, links)| {
-                let measured = measured.get(id).copied().unwrap_or_default();
+                let append_statistics = append_statistics.get(id).copied().unwrap_or_default();
                 let status = PeerStatus {
                     connected: links.urgent.is_connected(),
-                    successes: measured.successes,
-                    failures: measured.failures,
-                    latency: measured.latency(),
+                    successes: append_statistics.successes,
+                    failures: append_statistics.failures,
+                    latency: append_statistics.latency(),
                 };
                 (*id, status)
             })
@@ -222,101 +224,101 @@ impl Peers {
         self.stop.subscribe()
     }
 
-    /// Whether this member is connected to `member_id`, and was not told that its disk is full.
-    pub fn has_room(&self, member_id: u64) -> bool {
-        let connected = self.known_links(member_id).is_some_and(|links| links.urgent.is_connected());
-        connected && self.told.lock().get(&member_id).is_some_and(|told| !told.has_no_room)
+    /// Whether this member is connected to `member_id`, and was not peer_states that its disk is full.
+    pub fn has_disk_space(&self, member_id: u64) -> bool {
+        let connected = self.existing_links(member_id).is_some_and(|links| links.urgent.is_connected());
+        connected && self.peer_states.lock().get(&member_id).is_some_and(|state| !state.disk_full)
     }
 
     /// Whether each of these was met, and knows of the disks in the state.
-    pub fn know_disks(&self, mut members: impl Iterator<Item = u64>) -> bool {
-        let told = self.told.lock();
-        members.all(|id| told.get(&id).is_some_and(|told| told.version >= VERSION_OF_DISKS))
+    pub fn support_disk_records(&self, mut members: impl Iterator<Item = u64>) -> bool {
+        let peer_states = self.peer_states.lock();
+        members.all(|id| peer_states.get(&id).is_some_and(|state| state.version >= DISK_RECORDS_VERSION))
     }
 
     /// Whether this id is in the configuration, in raft's membership or in the record of members. A lagging follower may not
     /// know its leader yet.
-    pub fn is_known(&self, member: u64) -> bool {
-        self.known.listed.contains(&member) || self.applied.is_member(member)
+    pub fn is_known_member(&self, member: u64) -> bool {
+        self.context.configured.contains(&member) || self.applied.is_member(member)
     }
 
     /// Whether a refusal of this member's disk by `member` is accepted. A member without data accepts it from anyone.
-    pub fn may_refuse(&self, member: u64) -> bool {
-        self.is_known(member) || self.applied.has_no_members()
+    pub fn may_reject_disk(&self, member: u64) -> bool {
+        self.is_known_member(member) || self.applied.has_no_members()
     }
 
     /// Whether `disk` is the one that `member` is recorded with, and that this member met it with.
-    pub fn meet(&self, member: u64, disk: u128) -> io::Result<bool> {
-        Ok(!self.applied.has_other_disk(member, disk) && self.known.disks.meet(member, disk)?)
+    pub fn check_disk(&self, member: u64, disk: u128) -> io::Result<bool> {
+        Ok(!self.applied.has_other_disk(member, disk) && self.context.disks.check_or_record(member, disk)?)
     }
 
-    fn met(&self, member: u64, version: u16) {
-        self.told.lock().entry(member).or_default().version = version;
+    fn record_version(&self, member: u64, version: u16) {
+        self.peer_states.lock().entry(member).or_default().version = version;
     }
 
     /// Another member does not talk to `disk`.
-    pub fn told_of_other_disk(&self, by: u64, disk: u128) {
-        if disk == self.known.identity.disk {
+    pub fn disk_rejected_by(&self, by: u64, disk: u128) {
+        if disk == self.context.identity.disk {
             tracing::error!(by = format!("{by:x}"), "a member refuses this one's disk");
             self.stop(StopReason::DiskReplaced);
         }
     }
 
     /// Whether a caller may be talked to.
-    pub fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
-        let refused = |refused: Refused| {
+    pub fn admit(&self, hello: &Hello) -> Result<Welcome, Rejection> {
+        let refused = |refused: Rejection| {
             let caller = format!("{:x}", hello.from);
             let cluster = format!("{:x}", hello.cluster_id);
             tracing::warn!(caller, cluster, reason = %refused, "a peer is refused");
             Err(refused)
         };
-        if hello.cluster_id != self.known.identity.cluster_id {
-            return refused(Refused::OtherCluster);
+        if hello.cluster_id != self.context.identity.cluster_id {
+            return refused(Rejection::WrongCluster);
         }
-        if hello.to != self.known.identity.member_id {
-            return refused(Refused::OtherMember);
+        if hello.to != self.context.identity.member_id {
+            return refused(Rejection::WrongMember);
         }
-        let Some(version) = common_version(hello.versions) else {
-            return refused(Refused::Version);
+        let Some(version) = negotiate_version(hello.versions) else {
+            return refused(Rejection::Version);
         };
-        if self.applied.is_gone(hello.from) {
-            return refused(Refused::Removed);
+        if self.applied.is_removed(hello.from) {
+            return refused(Rejection::Removed);
         }
         // Unknown ids are not persisted: anyone could grow the file, or occupy the id of a future member.
-        let met = match self.is_known(hello.from) {
-            true => self.meet(hello.from, hello.disk),
+        let accepted_disk = match self.is_known_member(hello.from) {
+            true => self.check_disk(hello.from, hello.disk),
             false => Ok(!self.applied.has_other_disk(hello.from, hello.disk)),
         };
-        match met {
+        match accepted_disk {
             Ok(true) => {
-                if self.is_known(hello.from) {
-                    self.met(hello.from, version);
+                if self.is_known_member(hello.from) {
+                    self.record_version(hello.from, version);
                 }
-                Ok(Welcome { version, disk: self.known.identity.disk })
+                Ok(Welcome { version, disk: self.context.identity.disk })
             }
-            Ok(false) => refused(Refused::OtherDisk),
+            Ok(false) => refused(Rejection::WrongDisk),
             Err(error) => {
                 tracing::error!(%error, "what disk a peer has cannot be written down");
-                refused(Refused::Unknown)
+                refused(Rejection::Unknown)
             }
         }
     }
 }
 
-impl Gate for Peers {
+impl LinkHandler for Peers {
     fn hello(&self, to: u64) -> Hello {
         Hello {
             versions: VERSIONS,
-            cluster_id: self.known.identity.cluster_id,
-            from: self.known.identity.member_id,
+            cluster_id: self.context.identity.cluster_id,
+            from: self.context.identity.member_id,
             to,
-            disk: self.known.identity.disk,
+            disk: self.context.identity.disk,
         }
     }
 
-    fn welcome(&self, from: u64, welcome: Welcome) -> io::Result<()> {
-        if self.meet(from, welcome.disk)? {
-            self.met(from, welcome.version);
+    fn verify(&self, from: u64, welcome: Welcome) -> io::Result<()> {
+        if self.check_disk(from, welcome.disk)? {
+            self.record_version(from, welcome.version);
             return Ok(());
         }
         tracing::error!(
@@ -326,24 +328,24 @@ impl Gate for Peers {
         Err(io::Error::other("the member's disk was replaced"))
     }
 
-    fn still_welcome(&self, from: u64, disk: u128) -> bool {
+    fn is_disk_accepted(&self, from: u64, disk: u128) -> bool {
         !self.applied.has_other_disk(from, disk)
     }
 
-    fn pong(&self, from: u64, took: Duration, said: &[u8]) {
-        self.times.round_trip(from, took);
-        let said = message::read_ping_answer(said);
-        self.told.lock().entry(from).or_default().has_no_room = !said.has_room;
-        self.time.hear(from, said.time, took);
+    fn pong(&self, from: u64, round_trip: Duration, contents: &[u8]) {
+        self.metrics.round_trip(from, round_trip);
+        let pong = message::read_pong(contents);
+        self.peer_states.lock().entry(from).or_default().disk_full = !pong.has_disk_space;
+        self.time.observe(from, pong.time, round_trip);
     }
 
-    fn refused(&self, by: u64, error: &HelloError) {
-        let HelloError::Refused(refused) = error else { return };
+    fn rejected(&self, by: u64, error: &HandshakeError) {
+        let HandshakeError::Rejection(refused) = error else { return };
         let by = format!("{by:x}");
         tracing::error!(by, reason = %refused, "a member refuses this one");
         match refused {
-            Refused::Removed => self.stop(StopReason::Removed),
-            Refused::OtherDisk => self.stop(StopReason::DiskReplaced),
+            Rejection::Removed => self.stop(StopReason::Removed),
+            Rejection::WrongDisk => self.stop(StopReason::DiskReplaced),
             _ => {}
         }
     }

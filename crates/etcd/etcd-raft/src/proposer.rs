@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::applied::Applied;
 use crate::leadership::Leadership;
-use crate::limits::{ASK_AGAIN_PAUSE, PROPOSE_TIME, SLOW_LINK};
+use crate::limits::{PROPOSE_TIMEOUT, PROPOSE_TIMEOUT_PER_KIB, RETRY_INTERVAL};
 use crate::peer::link::LinkError;
 use crate::peer::message::{self, Propose};
 use crate::peers::Peers;
@@ -19,21 +19,21 @@ use crate::state_machine::Raft;
 
 /// Whether a batch was appended by this leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum AppendOutcome {
     /// It is in the log, or it was: that leadership ended.
     Appended,
     /// For certain not.
-    Refused,
+    Rejected,
 }
 
 /// Appends a batch under this member's own leadership; returns when it was applied or refused.
-pub async fn append(raft: &Raft, batch: Batch, leader: LeaderId) -> Result<Taken, String> {
+pub async fn append(raft: &Raft, batch: Batch, leader: LeaderId) -> Result<AppendOutcome, String> {
     let (responder, done) = ProgressResponder::complete_only();
     let written = raft.write(batch).with_leader(leader).responder(responder).await;
     written.map_err(|error| error.to_string())?;
     match done.await {
-        Ok(Err(ClientWriteError::ForwardToLeader(_))) => Ok(Taken::Refused),
-        _ => Ok(Taken::Appended),
+        Ok(Err(ClientWriteError::ForwardToLeader(_))) => Ok(AppendOutcome::Rejected),
+        _ => Ok(AppendOutcome::Appended),
     }
 }
 
@@ -52,7 +52,7 @@ impl Proposer {
         loop {
             let leader = self.leadership.borrow_and_update().leader;
             if let Some(leader) = leader
-                && self.applied.proposals.is_ready()
+                && self.applied.proposals.has_batch_ready()
             {
                 // Whoever else is about to propose comes first, and into the same batch.
                 tokio::task::yield_now().await;
@@ -81,26 +81,26 @@ impl Proposer {
             return self.applied.proposals.cancel(sequence);
         }
         loop {
-            let taken = if own {
-                append(&self.raft, batch.clone(), leader).await == Ok(Taken::Appended)
+            let appended = if own {
+                append(&self.raft, batch.clone(), leader).await == Ok(AppendOutcome::Appended)
             } else {
                 self.forward(&batch, leader).await
             };
-            let over = self.leadership.borrow().leader != Some(leader);
-            if taken || over || !self.applied.proposals.is_awaited(sequence) {
+            let deposed = self.leadership.borrow().leader != Some(leader);
+            if appended || deposed || !self.applied.proposals.is_awaited(sequence) {
                 return;
             }
-            tokio::time::sleep(ASK_AGAIN_PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 
     /// Whether the leader has it. The leader knows a batch again that it was sent before.
     async fn forward(&self, batch: &Batch, leader: LeaderId) -> bool {
-        let Some(links) = self.peers.known_links(leader.node_id) else { return false };
-        let oldest = self.applied.proposals.oldest();
+        let Some(links) = self.peers.existing_links(leader.node_id) else { return false };
+        let oldest = self.applied.proposals.oldest_sequence();
         let request = message::propose(&Propose { leader, oldest, batch: batch.clone() });
         // It may be megabytes over a slow link, and again from the leader to its followers.
-        let limit = PROPOSE_TIME + SLOW_LINK * (batch.bytes().len() >> 10) as u32;
+        let limit = PROPOSE_TIMEOUT + PROPOSE_TIMEOUT_PER_KIB * (batch.bytes().len() >> 10) as u32;
         match links.bulk.call(message::PROPOSE, request, limit).await {
             Ok(_) => true,
             Err(error) => {

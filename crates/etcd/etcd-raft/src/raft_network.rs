@@ -20,23 +20,23 @@ use openraft::raft::{
 };
 
 use crate::checkpoint::View;
-use crate::hands::{Background, blocking};
-use crate::limits::{APPENDS_IN_FLIGHT, REDIAL_PAUSE, SNAPSHOT_CALL_TIME};
-use crate::peer::link::{Answer, LinkError};
+use crate::environment::{Executor, run_blocking};
+use crate::limits::{MAX_APPENDS_IN_FLIGHT, REDIAL_BACKOFF, SNAPSHOT_CALL_TIMEOUT};
+use crate::peer::link::{LinkError, PendingResponse};
 use crate::peer::message;
 use crate::peers::{Links, Peers};
 use crate::raft_types::{LogId, PeerNode, SnapshotMeta, Types, Vote};
-use crate::runtime::PATIENCE;
+use crate::runtime::TIMEOUT_FACTOR;
+use crate::snapshot_transfer::SnapshotChunks;
 use crate::state_machine::{MemberSnapshot, SnapshotData};
-use crate::transfer::Pieces;
 
 /// Makes clients for openraft's tasks; they share the links to each member.
-pub struct Networking {
+pub struct NetworkFactory {
     pub peers: Arc<Peers>,
-    pub hands: Arc<dyn Background>,
+    pub executor: Arc<dyn Executor>,
 }
 
-impl RaftNetworkFactory<Types> for Networking {
+impl RaftNetworkFactory<Types> for NetworkFactory {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
@@ -51,21 +51,21 @@ impl RaftNetworkFactory<Types> for Networking {
 
     async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
         let Links { urgent, .. } = self.peers.links(target, &node.peer_urls);
-        let links = Links { bulk: self.peers.own_link(target, &node.peer_urls), urgent };
+        let links = Links { bulk: self.peers.dedicated_link(target, &node.peer_urls), urgent };
         PeerClient { sends_snapshots: true, ..self.client(target, links) }
     }
 }
 
-impl Networking {
+impl NetworkFactory {
     fn client(&self, target: u64, links: Links) -> PeerClient {
-        let (peers, hands) = (Arc::clone(&self.peers), Arc::clone(&self.hands));
-        PeerClient { peers, hands, target, links, sends_snapshots: false, unreadable: false }
+        let (peers, executor) = (Arc::clone(&self.peers), Arc::clone(&self.executor));
+        PeerClient { peers, executor, target, links, sends_snapshots: false, unreadable: false }
     }
 }
 
 pub struct PeerClient {
     peers: Arc<Peers>,
-    hands: Arc<dyn Background>,
+    executor: Arc<dyn Executor>,
     target: u64,
     links: Links,
     sends_snapshots: bool,
@@ -83,11 +83,11 @@ fn rpc_error(error: LinkError) -> RPCError<Types> {
 }
 
 /// As long as openraft waits.
-fn patience(option: &RPCOption) -> Duration {
-    option.hard_ttl() * PATIENCE
+fn response_timeout(option: &RPCOption) -> Duration {
+    option.hard_ttl() * TIMEOUT_FACTOR
 }
 
-fn unreadable(error: crate::codec::DecodeError) -> RPCError<Types> {
+fn malformed(error: crate::codec::DecodeError) -> RPCError<Types> {
     RPCError::Network(NetworkError::new(&error))
 }
 
@@ -116,67 +116,67 @@ impl PeerClient {
             LinkError::Unreachable => StreamingError::Unreachable(Unreachable::new(&error)),
             _ => StreamingError::Network(NetworkError::new(&error)),
         };
-        let call = |kind, contents| self.links.bulk.call(kind, contents, SNAPSHOT_CALL_TIME);
+        let call = |kind, contents| self.links.bulk.call(kind, contents, SNAPSHOT_CALL_TIMEOUT);
         let begin = message::snapshot_begin(vote, meta);
         call(message::SNAPSHOT_BEGIN, begin).await.map_err(failed)?;
         fn network(error: impl std::fmt::Display) -> StreamingError<Types> {
             StreamingError::Network(NetworkError::from_string(error))
         }
-        let mut pieces = Pieces::of(view);
+        let mut chunks = SnapshotChunks::new(view);
         loop {
-            let read = blocking(&*self.hands, move || {
-                let piece = pieces.next();
-                (pieces, piece)
+            let read = run_blocking(&*self.executor, move || {
+                let chunk = chunks.next_chunk();
+                (chunks, chunk)
             });
-            let piece;
-            (pieces, piece) = read.await.map_err(network)?;
-            if let Err(error) = &piece
+            let chunk;
+            (chunks, chunk) = read.await.map_err(network)?;
+            if let Err(error) = &chunk
                 && !std::mem::replace(&mut self.unreadable, true)
             {
                 let member = format!("{:x}", self.target);
                 tracing::error!(member, %error, "cannot read this member's state to send it");
             }
-            let Some(piece) = piece.map_err(network)? else { break };
-            call(message::SNAPSHOT_CHUNK, piece).await.map_err(failed)?;
+            let Some(chunk) = chunk.map_err(network)? else { break };
+            call(message::SNAPSHOT_CHUNK, chunk).await.map_err(failed)?;
         }
-        let answer = call(message::SNAPSHOT_END, Bytes::new()).await.map_err(failed)?;
-        message::read_snapshot_answer(answer).map_err(network)
+        let response = call(message::SNAPSHOT_END, Bytes::new()).await.map_err(failed)?;
+        message::read_snapshot_response(response).map_err(network)
     }
 }
 
 /// One append on its way.
-struct Sent {
+struct InFlightAppend {
     prev: Option<LogId>,
     last: Option<LogId>,
     at: Instant,
-    answer: Answer,
+    response: PendingResponse,
 }
 
 /// Appends on their way to one follower; answers come in the order of the requests.
-struct Appends<'a, S> {
+struct AppendPipeline<'a, S> {
     client: &'a mut PeerClient,
     input: S,
     input_ended: bool,
-    sent: VecDeque<Sent>,
+    in_flight: VecDeque<InFlightAppend>,
 }
 
-impl<S> Appends<'_, S>
+impl<S> AppendPipeline<'_, S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + OptionalSend,
 {
     async fn next(&mut self) -> Option<Rpc<StreamAppendResult<Types>>> {
         loop {
-            let room = !self.input_ended && self.sent.len() < APPENDS_IN_FLIGHT;
-            let waiting = !self.sent.is_empty();
+            let has_capacity = !self.input_ended && self.in_flight.len() < MAX_APPENDS_IN_FLIGHT;
+            let waiting = !self.in_flight.is_empty();
             let answered = async {
-                match self.sent.front_mut() {
-                    Some(sent) => (&mut sent.answer).await.unwrap_or(Err(LinkError::Lost)),
+                match self.in_flight.front_mut() {
+                    Some(sent) => (&mut sent.response).await.unwrap_or(Err(LinkError::Lost)),
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                request = self.input.next(), if room => match request {
+                request = self.input.next(), if has_capacity => match request {
                     Some(request) => {
                         if let Err(error) = self.send(request).await {
                             return Some(Err(rpc_error(error)));
@@ -184,9 +184,9 @@ where
                     }
                     None => self.input_ended = true,
                 },
-                answer = answered, if waiting => {
-                    let sent = self.sent.pop_front()?;
-                    return Some(self.finish(sent, answer));
+                response = answered, if waiting => {
+                    let sent = self.in_flight.pop_front()?;
+                    return Some(self.finish(sent, response));
                 }
                 else => return None,
             }
@@ -197,17 +197,21 @@ where
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(prev);
         let contents = message::append(&request);
-        let answer = self.client.links.bulk.send(message::APPEND, contents).await?;
-        self.sent.push_back(Sent { prev, last, at: Instant::now(), answer });
+        let response = self.client.links.bulk.send(message::APPEND, contents).await?;
+        self.in_flight.push_back(InFlightAppend { prev, last, at: Instant::now(), response });
         Ok(())
     }
 
-    fn finish(&self, sent: Sent, answer: Result<Bytes, LinkError>) -> Rpc<StreamAppendResult<Types>> {
-        let result = answer
+    fn finish(
+        &self,
+        sent: InFlightAppend,
+        response: Result<Bytes, LinkError>,
+    ) -> Rpc<StreamAppendResult<Types>> {
+        let result = response
             .map_err(rpc_error)
-            .and_then(|contents| message::read_append_answer(contents).map_err(unreadable));
-        let measured = result.as_ref().map(|_| sent.at.elapsed()).map_err(|_| ());
-        self.client.peers.measured(self.client.target, measured);
+            .and_then(|contents| message::read_append_response(contents).map_err(malformed));
+        let result_time = result.as_ref().map(|_| sent.at.elapsed()).map_err(|_| ());
+        self.client.peers.record_append(self.client.target, result_time);
         let response = result?;
         if response.is_conflict() && sent.prev.is_none() {
             return Err(RPCError::Network(NetworkError::from_string("a conflict with nothing")));
@@ -225,9 +229,9 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<Types>> {
         let contents = message::append(&request);
-        let limit = patience(&option);
-        let answer = self.call(message::APPEND, contents, RPCTypes::AppendEntries, limit).await?;
-        message::read_append_answer(answer).map_err(unreadable)
+        let limit = response_timeout(&option);
+        let response = self.call(message::APPEND, contents, RPCTypes::AppendEntries, limit).await?;
+        message::read_append_response(response).map_err(malformed)
     }
 
     fn stream_append<'s, S>(
@@ -238,27 +242,28 @@ impl RaftNetworkV2<Types> for PeerClient {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        let appends = Appends { client: self, input, input_ended: false, sent: VecDeque::new() };
-        let answers = stream::unfold(Some(appends), |appends| async move {
+        let appends = AppendPipeline { client: self, input, input_ended: false, in_flight: VecDeque::new() };
+        let responses = stream::unfold(Some(appends), |appends| async move {
             let mut appends = appends?;
-            let answer = appends.next().await?;
+            let response = appends.next().await?;
             // What follows a refusal was refused as well.
-            let goes_on = matches!(answer, Ok(Ok(_)));
-            Some((answer, goes_on.then_some(appends)))
+            let pending_batches = matches!(response, Ok(Ok(_)));
+            Some((response, pending_batches.then_some(appends)))
         });
-        Box::pin(async move { Ok(Box::pin(answers) as BoxStream<'s, _>) })
+        Box::pin(async move { Ok(Box::pin(responses) as BoxStream<'s, _>) })
     }
 
     async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
         let contents = message::vote(&request);
-        let answer = self.call(message::VOTE, contents, RPCTypes::Vote, patience(&option)).await?;
-        message::read_vote_answer(answer).map_err(unreadable)
+        let response = self.call(message::VOTE, contents, RPCTypes::Vote, response_timeout(&option)).await?;
+        message::read_vote_response(response).map_err(malformed)
     }
 
     async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
         let contents = message::vote(&request);
-        let answer = self.call(message::PRE_VOTE, contents, RPCTypes::Vote, patience(&option)).await?;
-        message::read_vote_answer(answer).map_err(unreadable)
+        let response =
+            self.call(message::PRE_VOTE, contents, RPCTypes::Vote, response_timeout(&option)).await?;
+        message::read_vote_response(response).map_err(malformed)
     }
 
     async fn full_snapshot(
@@ -293,46 +298,46 @@ impl RaftNetworkV2<Types> for PeerClient {
         option: RPCOption,
     ) -> Rpc<TransferLeaderResponse<Types>> {
         let contents = message::transfer(&request);
-        let limit = patience(&option);
-        let answer = self.call(message::TRANSFER, contents, RPCTypes::TransferLeader, limit).await?;
-        message::read_transfer_answer(answer).map_err(unreadable)
+        let limit = response_timeout(&option);
+        let response = self.call(message::TRANSFER, contents, RPCTypes::TransferLeader, limit).await?;
+        message::read_transfer_response(response).map_err(malformed)
     }
 
     fn backoff(&self) -> Option<Backoff> {
         // The links themselves have growing pauses. A state that cannot be read fails over each link, after much of it was
         // sent.
         Some(match self.sends_snapshots {
-            true => Backoff::new(growing_pauses()),
-            false => Backoff::new(iter::repeat(REDIAL_PAUSE.0)),
+            true => Backoff::new(exponential_backoff()),
+            false => Backoff::new(iter::repeat(REDIAL_BACKOFF.0)),
         })
     }
 }
 
-fn growing_pauses() -> impl Iterator<Item = Duration> {
-    iter::successors(Some(REDIAL_PAUSE.0), |pause| Some((*pause * 2).min(REDIAL_PAUSE.1)))
+fn exponential_backoff() -> impl Iterator<Item = Duration> {
+    iter::successors(Some(REDIAL_BACKOFF.0), |pause| Some((*pause * 2).min(REDIAL_BACKOFF.1)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::RealHands;
-    use crate::lone;
+    use crate::environment::SystemEnvironment;
+    use crate::single_member;
 
     /// One damaged record would else be met 20 times a second, each time after all that is before it was sent.
     #[tokio::test]
     async fn a_state_is_sent_again_after_growing_pauses() {
         let folder = tempfile::tempdir().unwrap();
-        let member = lone::start(&lone::config(folder.path())).await;
+        let member = single_member::start(&single_member::config(folder.path())).await;
         let peers = Arc::clone(&member.inner.peers);
-        let mut networking = Networking { peers, hands: Arc::new(RealHands) };
+        let mut factory = NetworkFactory { peers, executor: Arc::new(SystemEnvironment) };
         let pauses = |client: &PeerClient| {
             let pauses = client.backoff().unwrap();
             pauses.take(7).map(|pause| pause.as_millis()).collect::<Vec<_>>()
         };
         let node = PeerNode::default();
-        let client = networking.new_snapshot_client(2, &node).await;
+        let client = factory.new_snapshot_client(2, &node).await;
         assert_eq!(pauses(&client), [50, 100, 200, 400, 800, 1000, 1000]);
-        let client = networking.new_client(2, &node).await;
+        let client = factory.new_client(2, &node).await;
         assert_eq!(pauses(&client), [50; 7]);
     }
 }

@@ -27,7 +27,7 @@ pub struct Batch(Bytes);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a log entry's batch is damaged at byte {0}")]
-pub struct BadBatch(pub usize);
+pub struct MalformedBatch(pub usize);
 
 const BATCH_VERSION: u8 = 1;
 const BATCH_HEAD: usize = 1 + 3 * 8 + 4;
@@ -49,23 +49,23 @@ impl Batch {
     }
 
     /// Takes bytes from the log or the wire; the lengths inside are checked once, here.
-    pub fn from_bytes(bytes: Bytes) -> Result<Self, BadBatch> {
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, MalformedBatch> {
         if bytes.len() < BATCH_HEAD || bytes[0] != BATCH_VERSION {
-            return Err(BadBatch(0));
+            return Err(MalformedBatch(0));
         }
         let batch = Self(bytes);
         let mut at = BATCH_HEAD;
         for _ in 0..batch.count() {
             let Some(length) = batch.0.get(at..at + 4) else {
-                return Err(BadBatch(at));
+                return Err(MalformedBatch(at));
             };
             let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
             at = at.saturating_add(4 + length);
             if at > batch.0.len() {
-                return Err(BadBatch(batch.0.len()));
+                return Err(MalformedBatch(batch.0.len()));
             }
         }
-        if at == batch.0.len() { Ok(batch) } else { Err(BadBatch(at)) }
+        if at == batch.0.len() { Ok(batch) } else { Err(MalformedBatch(at)) }
     }
 
     fn number(&self, at: usize) -> u64 {

@@ -11,31 +11,31 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::applied::Applied;
 use crate::leadership::Leadership;
-use crate::limits::{ASK_AGAIN_PAUSE, READ_INDEX_TIME, WAITING_READS};
+use crate::limits::{MAX_PENDING_READS, READ_INDEX_TIMEOUT, RETRY_INTERVAL};
 use crate::peer::message;
 use crate::peers::Peers;
 use crate::raft_types::LeaderId;
 use crate::state_machine::Raft;
 
-type Answer = oneshot::Sender<()>;
+type Waiter = oneshot::Sender<()>;
 
 #[derive(Default)]
-pub struct Waiting {
-    reads: Mutex<Vec<Answer>>,
+pub struct PendingReads {
+    reads: Mutex<Vec<Waiter>>,
     wake: Notify,
 }
 
-impl Waiting {
+impl PendingReads {
     pub fn push(&self) -> Result<oneshot::Receiver<()>, Unavailable> {
-        let (answer, reached) = oneshot::channel();
+        let (waiter, reached) = oneshot::channel();
         let mut reads = self.reads.lock();
-        if reads.len() >= WAITING_READS {
-            reads.retain(|answer| !answer.is_closed());
-            if reads.len() >= WAITING_READS {
+        if reads.len() >= MAX_PENDING_READS {
+            reads.retain(|waiter| !waiter.is_closed());
+            if reads.len() >= MAX_PENDING_READS {
                 return Err(Unavailable::TooManyRequests);
             }
         }
-        reads.push(answer);
+        reads.push(waiter);
         drop(reads);
         self.wake.notify_one();
         Ok(reached)
@@ -48,7 +48,7 @@ impl Waiting {
 }
 
 pub struct ReadBarrier {
-    pub waiting: Arc<Waiting>,
+    pub pending: Arc<PendingReads>,
     pub raft: Raft,
     pub applied: Arc<Applied>,
     pub peers: Arc<Peers>,
@@ -58,20 +58,20 @@ pub struct ReadBarrier {
 impl ReadBarrier {
     pub async fn run(mut self) {
         loop {
-            self.waiting.wake.notified().await;
+            self.pending.wake.notified().await;
             // Whoever else is about to read joins this round.
             tokio::task::yield_now().await;
-            let round = std::mem::take(&mut *self.waiting.reads.lock());
+            let round = std::mem::take(&mut *self.pending.reads.lock());
             if round.is_empty() {
                 continue;
             }
-            let Some(index) = self.index(&round).await else { return };
+            let Some(index) = self.read_index(&round).await else { return };
             let mut applied = self.applied.index();
             tokio::spawn(async move {
                 if applied.wait_for(|applied| *applied >= index).await.is_ok() {
-                    for answer in round {
+                    for waiter in round {
                         // Who gave up waiting misses nothing.
-                        answer.send(()).ok();
+                        waiter.send(()).ok();
                     }
                 }
             });
@@ -80,32 +80,32 @@ impl ReadBarrier {
 
     /// The log index that a read must see; asks until there is an answer. `None`: the member stops,
     /// or nobody waits any more.
-    async fn index(&mut self, round: &[Answer]) -> Option<u64> {
+    async fn read_index(&mut self, round: &[Waiter]) -> Option<u64> {
         loop {
             let leader = self.leadership.borrow_and_update().leader;
             if let Some(leader) = leader
-                && let Some(index) = self.ask(leader).await
+                && let Some(index) = self.query(leader).await
             {
                 return Some(index);
             }
-            if round.iter().all(Answer::is_closed) {
+            if round.iter().all(Waiter::is_closed) {
                 return Some(0);
             }
             tokio::select! {
-                () = tokio::time::sleep(ASK_AGAIN_PAUSE) => {}
+                () = tokio::time::sleep(RETRY_INTERVAL) => {}
                 changed = self.leadership.changed() => changed.ok()?,
             }
         }
     }
 
-    async fn ask(&self, leader: LeaderId) -> Option<u64> {
+    async fn query(&self, leader: LeaderId) -> Option<u64> {
         if leader.node_id == self.peers.identity().member_id {
-            let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-            let linearizer = tokio::time::timeout(READ_INDEX_TIME, asked).await.ok()?.ok()?;
+            let request = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+            let linearizer = tokio::time::timeout(READ_INDEX_TIMEOUT, request).await.ok()?.ok()?;
             return Some(linearizer.read_log_id().index());
         }
-        let links = self.peers.known_links(leader.node_id)?;
-        let answer = links.urgent.call(message::READ_INDEX, Bytes::new(), READ_INDEX_TIME).await.ok()?;
-        message::read_read_index_answer(answer).ok()?.map(|log_id| log_id.index)
+        let links = self.peers.existing_links(leader.node_id)?;
+        let waiter = links.urgent.call(message::READ_INDEX, Bytes::new(), READ_INDEX_TIMEOUT).await.ok()?;
+        message::read_read_index_response(waiter).ok()?.map(|log_id| log_id.index)
     }
 }

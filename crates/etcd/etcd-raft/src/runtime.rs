@@ -13,13 +13,13 @@ use openraft_rt_tokio::{TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, Tokio
 
 /// openraft gathers completed flushes for one microsecond; tokio would make a millisecond of that,
 /// which is many times what the flush itself takes.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(500);
+const MIN_TIMER_SLEEP: Duration = Duration::from_micros(500);
 
 /// How many times longer than openraft says it waits for an answer. It gives a heartbeat's answer no longer than until
 /// the next heartbeat. Where answers take longer than that, between distant members or on busy machines, a leader that
 /// has nothing to write loses its lease and never has it again: it refuses all writes and quorum reads. So much of a
 /// lease (five heartbeats, usually) leaves time for the next one. openraft waits so for nothing but answers.
-pub const PATIENCE: u32 = 4;
+pub const TIMEOUT_FACTOR: u32 = 4;
 
 pub enum Sleep {
     Yield(bool),
@@ -67,7 +67,7 @@ impl AsyncRuntime for Runtime {
     }
 
     fn sleep(duration: Duration) -> Sleep {
-        if duration < SHORTEST_SLEEP {
+        if duration < MIN_TIMER_SLEEP {
             return Sleep::Yield(false);
         }
         Sleep::Timer(Box::pin(TokioRuntime::sleep(duration)))
@@ -85,7 +85,7 @@ impl AsyncRuntime for Runtime {
         duration: Duration,
         future: F,
     ) -> Self::Timeout<R, F> {
-        TokioRuntime::timeout(duration * PATIENCE, future)
+        TokioRuntime::timeout(duration * TIMEOUT_FACTOR, future)
     }
 
     fn timeout_at<R, F: Future<Output = R> + OptionalSend>(

@@ -13,16 +13,16 @@ use parking_lot::Mutex;
 
 use crate::applied::Applied;
 use crate::checkpoint::{Checkpoint, CheckpointError, View};
-use crate::disk_times::DiskTimes;
-use crate::hands::{Background, blocking};
-use crate::limits::{APPLIED_TOGETHER, FULL_DISK_PAUSE};
+use crate::disk_metrics::DiskMetrics;
+use crate::environment::{Executor, run_blocking};
+use crate::limits::{APPLY_BATCH_ENTRIES, FULL_DISK_RETRY_INTERVAL};
 use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
-use crate::transfer::{self, Replacement};
+use crate::snapshot_transfer::{self, SnapshotReceiver};
 
 /// A snapshot to send, or one that was received whole.
 pub enum SnapshotData {
     View(View),
-    Received(Replacement),
+    Received(SnapshotReceiver),
 }
 
 pub type Raft = openraft::Raft<Types, StateMachine>;
@@ -34,19 +34,19 @@ pub struct StateMachine {
     checkpoint: Arc<Mutex<Checkpoint>>,
     /// Bytes of log applied since the last checkpoint.
     log_bytes: Arc<AtomicU64>,
-    times: Arc<dyn DiskTimes>,
-    hands: Arc<dyn Background>,
+    times: Arc<dyn DiskMetrics>,
+    executor: Arc<dyn Executor>,
 }
 
 impl StateMachine {
     pub fn new(
         applied: Arc<Applied>,
         checkpoint: Checkpoint,
-        times: Arc<dyn DiskTimes>,
-        hands: Arc<dyn Background>,
+        times: Arc<dyn DiskMetrics>,
+        executor: Arc<dyn Executor>,
     ) -> Self {
         let checkpoint = Arc::new(Mutex::new(checkpoint));
-        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times, hands }
+        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times, executor }
     }
 
     pub fn checkpoint(&self) -> Checkpoint {
@@ -94,12 +94,12 @@ impl RaftStateMachine<Types> for StateMachine {
     {
         let mut last = None;
         // What is there at once is noted at once: openraft gives committed entries only.
-        let mut entries = entries.ready_chunks(APPLIED_TOGETHER);
-        while let Some(together) = entries.next().await {
-            if let Some((end, _)) = together.iter().rev().find_map(|entry| entry.as_ref().ok()) {
-                self.applied.will_show(&end.log_id);
+        let mut entries = entries.ready_chunks(APPLY_BATCH_ENTRIES);
+        while let Some(batch) = entries.next().await {
+            if let Some((end, _)) = batch.iter().rev().find_map(|entry| entry.as_ref().ok()) {
+                self.applied.advance_read_watermark(&end.log_id);
             }
-            for entry in together {
+            for entry in batch {
                 let (entry, responder) = entry?;
                 last = Some(entry.log_id);
                 self.apply_one(entry)?;
@@ -120,8 +120,8 @@ impl RaftStateMachine<Types> for StateMachine {
                 SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() };
             (inner.store.take_changes(), meta)
         });
-        let (times, hands) = (Arc::clone(&self.times), Arc::clone(&self.hands));
-        Builder { work: Some((changes, meta)), checkpoint, times, hands }
+        let (times, executor) = (Arc::clone(&self.times), Arc::clone(&self.executor));
+        Builder { work: Some((changes, meta)), checkpoint, times, executor }
     }
 
     async fn install_snapshot(
@@ -130,18 +130,18 @@ impl RaftStateMachine<Types> for StateMachine {
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         // At start openraft offers the checkpoint that the state was restored from.
-        let SnapshotData::Received(replacement) = snapshot else { return Ok(()) };
+        let SnapshotData::Received(receiver) = snapshot else { return Ok(()) };
         let applied = Arc::clone(&self.applied);
-        let installed = blocking(&*self.hands, move || {
-            let installed = replacement.finish()?;
+        let installed = run_blocking(&*self.executor, move || {
+            let installed = receiver.install()?;
             applied.restore(&installed)?;
             Ok::<_, CheckpointError>(installed)
         })
         .await??;
-        self.applied.proposals.lose_in_flight();
+        self.applied.proposals.fail_in_flight();
         let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
         // The new state is in use. A backup may have the old one open; the next start removes it.
-        if let Err(error) = blocking(&*self.hands, move || transfer::remove(&old)).await? {
+        if let Err(error) = run_blocking(&*self.executor, move || snapshot_transfer::remove(&old)).await? {
             tracing::warn!(%error, "the state that was replaced stays on the disk");
         }
         Ok(())
@@ -158,8 +158,8 @@ impl RaftStateMachine<Types> for StateMachine {
 pub struct Builder {
     work: Option<(etcd_store::Changes, SnapshotMeta)>,
     checkpoint: Checkpoint,
-    times: Arc<dyn DiskTimes>,
-    hands: Arc<dyn Background>,
+    times: Arc<dyn DiskMetrics>,
+    executor: Arc<dyn Executor>,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -169,12 +169,12 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let Some((changes, meta)) = self.work.take() else {
             return Err(io::Error::other("a checkpoint is written once"));
         };
-        let (mut told, mut tried_again) = (false, false);
+        let (mut reported, mut tried_again) = (false, false);
         loop {
             // The store hands changes out once: they are kept until they are written.
             let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
             let (changes, meta) = (changes.clone(), meta.clone());
-            let written = blocking(&*self.hands, move || {
+            let written = run_blocking(&*self.executor, move || {
                 let began = Instant::now();
                 let committed = checkpoint.commit(changes, &meta);
                 if committed.is_ok() {
@@ -186,14 +186,14 @@ impl RaftSnapshotBuilder<Types> for Builder {
                 Ok((view, meta)) => return Ok(Snapshot { meta, snapshot: SnapshotData::View(view) }),
                 // An error would end the member. The log has everything: it can wait.
                 Err(error) if error.is_full() => {
-                    if !told {
+                    if !reported {
                         tracing::error!(%error, "the disk is full: the checkpoint waits for room");
-                        told = true;
+                        reported = true;
                     }
-                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                    tokio::time::sleep(FULL_DISK_RETRY_INTERVAL).await;
                 }
                 // There may be room again by the time that is asked: one more try tells a disk that fails.
-                Err(error) if error.may_be_cut_short() && !tried_again => tried_again = true,
+                Err(error) if error.may_be_short_write() && !tried_again => tried_again = true,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -207,10 +207,10 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
-    use crate::hands::RealHands;
+    use crate::environment::SystemEnvironment;
     use crate::proposals::Proposals;
     use crate::raft_types::LeaderId;
-    use crate::{checkpoint, shown};
+    use crate::{checkpoint, read_watermark};
 
     fn blank(index: u64) -> Entry {
         let log_id = LogId { leader_id: LeaderId { term: 2, node_id: 7 }, index };
@@ -218,11 +218,11 @@ mod tests {
     }
 
     fn machine(folder: &Path) -> (StateMachine, Arc<Applied>) {
-        let (shown, _) = shown::open(folder).unwrap();
-        let applied = Arc::new(Applied::new(Proposals::new(1, 2), shown));
+        let (read_watermark, _) = read_watermark::open(folder).unwrap();
+        let applied = Arc::new(Applied::new(Proposals::new(1, 2), read_watermark));
         let checkpoint = checkpoint::open(&folder.join("state")).unwrap();
-        let (times, hands) = (Arc::new(()), Arc::new(RealHands));
-        (StateMachine::new(Arc::clone(&applied), checkpoint, times, hands), applied)
+        let (times, executor) = (Arc::new(()), Arc::new(SystemEnvironment));
+        (StateMachine::new(Arc::clone(&applied), checkpoint, times, executor), applied)
     }
 
     /// The new state is in use by then: an error would end the member for what only takes room.
@@ -231,28 +231,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut machine, applied) = machine(folder.path());
         let old = machine.checkpoint.lock().clone();
-        let replacement = Replacement::begin(&old).unwrap();
+        let receiver = SnapshotReceiver::begin(&old).unwrap();
         let meta = SnapshotMeta { last_log_id: Some(blank(3).log_id), ..SnapshotMeta::default() };
-        replacement.complete(&meta).unwrap();
+        receiver.complete(&meta).unwrap();
         // No folder: as root, permissions would not be in the way. The name stays, or the new state would have it.
         std::fs::remove_dir_all(&old.folder).unwrap();
         std::fs::write(&old.folder, b"").unwrap();
-        assert!(transfer::remove(&old).is_err());
-        machine.install_snapshot(&meta, SnapshotData::Received(replacement)).await.unwrap();
+        assert!(snapshot_transfer::remove(&old).is_err());
+        machine.install_snapshot(&meta, SnapshotData::Received(receiver)).await.unwrap();
         assert_eq!(applied.meta().last_log_id, meta.last_log_id);
         assert_ne!(machine.checkpoint.lock().folder, old.folder);
     }
 
     #[tokio::test]
-    async fn what_is_applied_together_is_noted_once_and_before() {
+    async fn what_is_applied_batch_is_noted_once_and_before() {
         let folder = tempfile::tempdir().unwrap();
         let (mut machine, applied) = machine(folder.path());
-        applied.begin_to_show();
+        applied.start_serving_reads();
         let cut = Err(io::Error::other("the log ends here"));
         let entries = (1..=10).map(|index| Ok((blank(index), None))).chain([cut]);
         assert!(machine.apply(stream::iter(entries)).await.is_err());
-        assert_eq!(applied.notes(), 1);
+        assert_eq!(applied.watermark_writes(), 1);
         assert_eq!(applied.meta().last_log_id, Some(blank(10).log_id));
-        assert_eq!(shown::open(folder.path()).unwrap().1, Some(blank(10).log_id));
+        assert_eq!(read_watermark::open(folder.path()).unwrap().1, Some(blank(10).log_id));
     }
 }

@@ -14,9 +14,9 @@ use etcd_api::Timestamp;
 use crate::boot;
 use crate::codec::Reader;
 use crate::config::Clock;
-use crate::limits::{MAX_TIME_AHEAD, TIME_RECORD_PERIOD, TIME_RECORD_TOLERANCE};
+use crate::limits::{MAX_TIME_AHEAD, TIME_RECORD_INTERVAL, TIME_RECORD_TOLERANCE};
 
-const NAME: &str = "time";
+const FILE_NAME: &str = "time";
 const MAGIC: u64 = u64::from_be_bytes(*b"KSTIME01");
 
 /// What a starting member knows of the cluster's time before it reaches another one.
@@ -32,53 +32,53 @@ pub enum InitialTime {
 pub struct TimeRecord {
     file: File,
     boot: u128,
-    last: Option<Note>,
-    may_fail: bool,
+    last: Option<Record>,
+    failing: bool,
 }
 
-/// The cluster's `time` at the monotonic time `even`.
+/// The cluster's `time` at the monotonic time `monotonic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Note {
+struct Record {
     time: Timestamp,
-    even: Duration,
+    monotonic: Duration,
 }
 
-impl Note {
-    fn at(&self, even: Duration) -> Timestamp {
-        self.time.plus(even.saturating_sub(self.even))
+impl Record {
+    fn at(&self, monotonic: Duration) -> Timestamp {
+        self.time.plus(monotonic.saturating_sub(self.monotonic))
     }
 }
 
 /// Opens the record in `data_dir` and reads it.
 pub fn open(data_dir: &Path, clock: &dyn Clock) -> io::Result<(TimeRecord, InitialTime)> {
-    let (boot, path) = (boot::id(), data_dir.join(NAME));
-    let noted = match fs::read(&path) {
+    let (boot, path) = (boot::id(), data_dir.join(FILE_NAME));
+    let record = match fs::read(&path) {
         Ok(bytes) => read(bytes.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
-    let before = noted.map_or(InitialTime::Unknown, |(of, note)| before(of == boot, note, clock));
-    Ok((TimeRecord { file, boot, last: None, may_fail: false }, before))
+    let initial = record.map_or(InitialTime::Unknown, |(of, record)| initial_time(of == boot, record, clock));
+    Ok((TimeRecord { file, boot, last: None, failing: false }, initial))
 }
 
-fn before(same_boot: bool, note: Note, clock: &dyn Clock) -> InitialTime {
-    let (wall, even) = (Timestamp::from(clock.now()), clock.even());
-    if same_boot && even >= note.even {
-        return InitialTime::Now(note.at(even));
+fn initial_time(same_boot: bool, record: Record, clock: &dyn Clock) -> InitialTime {
+    let (wall, monotonic) = (Timestamp::from(clock.now()), clock.monotonic());
+    if same_boot && monotonic >= record.monotonic {
+        return InitialTime::Now(record.at(monotonic));
     }
     // A clock that once was years ahead must not keep the time there.
-    if note.time > wall.plus(MAX_TIME_AHEAD) {
+    if record.time > wall.plus(MAX_TIME_AHEAD) {
         tracing::warn!(
             "the cluster's time was more than a day ahead of this machine's clock, and is set to that"
         );
         return InitialTime::Unknown;
     }
-    InitialTime::AtLeast(note.time)
+    InitialTime::AtLeast(record.time)
 }
 
 /// None if the file is truncated or damaged.
-fn read(bytes: Bytes) -> Option<(u128, Note)> {
+fn read(bytes: Bytes) -> Option<(u128, Record)> {
     let (contents, checksum) = bytes.split_last_chunk()?;
     if crc32c::crc32c(contents) != u32::from_be_bytes(*checksum) {
         return None;
@@ -87,34 +87,34 @@ fn read(bytes: Bytes) -> Option<(u128, Note)> {
     let known = reader.u64().ok()? == MAGIC;
     let boot = reader.u128().ok()?;
     let time = Timestamp::from_unix_nanos(reader.u64().ok()?);
-    let even = Duration::from_nanos(reader.u64().ok()?);
-    (known && reader.is_empty()).then_some((boot, Note { time, even }))
+    let monotonic = Duration::from_nanos(reader.u64().ok()?);
+    (known && reader.is_empty()).then_some((boot, Record { time, monotonic }))
 }
 
 impl TimeRecord {
-    /// Records the cluster's `time` at the monotonic time `even`, if the last record differs from it or is old.
-    pub fn note(&mut self, time: Timestamp, even: Duration) {
+    /// Records the cluster's `time` at the monotonic time `monotonic`, if the last record differs from it or is old.
+    pub fn update(&mut self, time: Timestamp, monotonic: Duration) {
         if let Some(last) = self.last {
-            let off = time.unix_nanos().abs_diff(last.at(even).unix_nanos());
-            let age = even.saturating_sub(last.even);
-            if Duration::from_nanos(off) < TIME_RECORD_TOLERANCE && age < TIME_RECORD_PERIOD {
+            let off = time.unix_nanos().abs_diff(last.at(monotonic).unix_nanos());
+            let age = monotonic.saturating_sub(last.monotonic);
+            if Duration::from_nanos(off) < TIME_RECORD_TOLERANCE && age < TIME_RECORD_INTERVAL {
                 return;
             }
         }
-        self.last = Some(Note { time, even });
+        self.last = Some(Record { time, monotonic });
         let mut out = BytesMut::with_capacity(64);
         out.put_u64(MAGIC);
         out.put_u128(self.boot);
         out.put_u64(time.unix_nanos());
-        out.put_u64(u64::try_from(even.as_nanos()).unwrap_or(u64::MAX));
+        out.put_u64(u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX));
         let checksum = crc32c::crc32c(&out);
         out.put_u32(checksum);
         match self.file.write_all_at(&out, 0) {
-            Err(error) if !self.may_fail => {
+            Err(error) if !self.failing => {
                 tracing::warn!(%error, "cannot record the cluster's time: a restart begins with this machine's clock");
-                self.may_fail = true;
+                self.failing = true;
             }
-            written => self.may_fail = written.is_err(),
+            written => self.failing = written.is_err(),
         }
     }
 }
@@ -126,14 +126,14 @@ mod tests {
     use super::*;
 
     /// Wall clock and monotonic clock, in seconds.
-    struct Shows(u64, u64);
+    struct FixedClock(u64, u64);
 
-    impl Clock for Shows {
+    impl Clock for FixedClock {
         fn now(&self) -> SystemTime {
             UNIX_EPOCH + Duration::from_secs(self.0)
         }
 
-        fn even(&self) -> Duration {
+        fn monotonic(&self) -> Duration {
             Duration::from_secs(self.1)
         }
     }
@@ -145,39 +145,39 @@ mod tests {
     #[test]
     fn a_restart_goes_on_from_the_last_note_whatever_the_clock_shows() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut noted, before) = open(folder.path(), &Shows(5000, 10)).unwrap();
+        let (mut record, before) = open(folder.path(), &FixedClock(5000, 10)).unwrap();
         assert_eq!(before, InitialTime::Unknown);
-        noted.note(seconds(5000), Duration::from_secs(10));
-        let before = |wall, even| open(folder.path(), &Shows(wall, even)).unwrap().1;
+        record.update(seconds(5000), Duration::from_secs(10));
+        let before = |wall, monotonic| open(folder.path(), &FixedClock(wall, monotonic)).unwrap().1;
         assert_eq!(before(9000, 13), InitialTime::Now(seconds(5003)));
         // Within the tolerance, and then not.
-        noted.note(seconds(5004).plus(TIME_RECORD_TOLERANCE / 2), Duration::from_secs(14));
+        record.update(seconds(5004).plus(TIME_RECORD_TOLERANCE / 2), Duration::from_secs(14));
         assert_eq!(before(9000, 14), InitialTime::Now(seconds(5004)));
-        noted.note(seconds(5010), Duration::from_secs(15));
+        record.update(seconds(5010), Duration::from_secs(15));
         assert_eq!(before(0, 15), InitialTime::Now(seconds(5010)));
     }
 
     #[test]
     fn another_run_of_the_machine_begins_no_earlier() {
-        let note = Note { time: seconds(5000), even: Duration::from_secs(10) };
-        assert_eq!(before(false, note, &Shows(4000, 99)), InitialTime::AtLeast(seconds(5000)));
+        let record = Record { time: seconds(5000), monotonic: Duration::from_secs(10) };
+        assert_eq!(initial_time(false, record, &FixedClock(4000, 99)), InitialTime::AtLeast(seconds(5000)));
         // The monotonic clock is behind the record.
-        assert_eq!(before(true, note, &Shows(4000, 9)), InitialTime::AtLeast(seconds(5000)));
-        let far = Note { time: seconds(5000).plus(MAX_TIME_AHEAD), ..note };
-        assert_eq!(before(false, far, &Shows(4000, 99)), InitialTime::Unknown);
+        assert_eq!(initial_time(true, record, &FixedClock(4000, 9)), InitialTime::AtLeast(seconds(5000)));
+        let far = Record { time: seconds(5000).plus(MAX_TIME_AHEAD), ..record };
+        assert_eq!(initial_time(false, far, &FixedClock(4000, 99)), InitialTime::Unknown);
     }
 
     #[test]
     fn what_is_not_whole_is_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut noted, _) = open(folder.path(), &Shows(5000, 10)).unwrap();
-        noted.note(seconds(5000), Duration::from_secs(10));
-        let whole = Bytes::from(fs::read(folder.path().join(NAME)).unwrap());
-        assert!(read(whole.clone()).is_some());
-        for length in 0..whole.len() {
-            assert_eq!(read(whole.slice(..length)), None, "cut at {length}");
+        let (mut record, _) = open(folder.path(), &FixedClock(5000, 10)).unwrap();
+        record.update(seconds(5000), Duration::from_secs(10));
+        let complete = Bytes::from(fs::read(folder.path().join(FILE_NAME)).unwrap());
+        assert!(read(complete.clone()).is_some());
+        for length in 0..complete.len() {
+            assert_eq!(read(complete.slice(..length)), None, "cut at {length}");
         }
-        let mut damaged = whole.to_vec();
+        let mut damaged = complete.to_vec();
         damaged[30] ^= 1;
         assert_eq!(read(damaged.into()), None);
     }

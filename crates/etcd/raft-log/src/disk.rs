@@ -37,7 +37,7 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_folder(&self) -> io::Result<()>;
 
     /// The folder, as messages name it.
-    fn shown(&self) -> String;
+    fn display_path(&self) -> String;
 }
 
 /// An open file. It stays readable after its name is removed.

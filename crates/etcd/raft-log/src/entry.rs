@@ -27,7 +27,7 @@ impl StateKey {
         Self(key)
     }
 
-    pub(crate) const fn checked(key: u8) -> Option<Self> {
+    pub(crate) const fn try_new(key: u8) -> Option<Self> {
         if key < STATE_KEYS_MAX { Some(Self(key)) } else { None }
     }
 

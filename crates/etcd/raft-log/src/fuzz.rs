@@ -4,7 +4,7 @@
 use crate::entry::LogId;
 use crate::limits::{SECTOR_BYTES, SECTOR_DATA_BYTES, SEGMENT_BYTES_MIN};
 use crate::record::RECORD_HEADER_BYTES;
-use crate::sector::{FIRST_SECTOR, Seal};
+use crate::sector::{FIRST_SECTOR, SectorCodec};
 use crate::segment::{Header, segment_name};
 
 /// The log that the segments are of.
@@ -88,7 +88,7 @@ fn segment(input: &mut Input<'_>, sequence: u64, chain: &mut Chain) -> Vec<u8> {
     }
     chain.end = stream.len() as u64;
     let mut file = header.write().to_vec();
-    sectors(input, odd & 4 != 0, Seal::new(ID, sequence), &stream, &mut file);
+    sectors(input, odd & 4 != 0, SectorCodec::new(ID, sequence), &stream, &mut file);
     file.resize(SEGMENT_BYTES_MIN as usize, 0);
     file
 }
@@ -121,10 +121,10 @@ fn record(input: &mut Input<'_>, kind: u8, stream: &mut Vec<u8>, chain: &mut Cha
 }
 
 /// Lays the stream into sectors; oddly where the input is to say how each of them is.
-fn sectors(input: &mut Input<'_>, oddly: bool, seal: Seal, stream: &[u8], file: &mut Vec<u8>) {
+fn sectors(input: &mut Input<'_>, oddly: bool, codec: SectorCodec, stream: &[u8], file: &mut Vec<u8>) {
     for (number, data) in (FIRST_SECTOR..).zip(stream.chunks(SECTOR_DATA_BYTES).take(SECTORS)) {
         if !oddly {
-            seal.write(file, number, number as u32, number as u32, data);
+            codec.write(file, number, number as u32, number as u32, data);
             continue;
         }
         let (how, flush, began) = (input.byte(), input.byte(), input.byte());
@@ -132,9 +132,9 @@ fn sectors(input: &mut Input<'_>, oddly: bool, seal: Seal, stream: &[u8], file: 
             0 => file.resize(file.len() + SECTOR_BYTES, 0),
             1 => {
                 let used = data.len().min(usize::from(input.byte()) * 2 + 1);
-                seal.write(file, number, flush.into(), began.into(), &data[..used]);
+                codec.write(file, number, flush.into(), began.into(), &data[..used]);
             }
-            _ => seal.write(file, number, flush.into(), began.into(), data),
+            _ => codec.write(file, number, flush.into(), began.into(), data),
         }
     }
 }

@@ -11,7 +11,7 @@
 //! all that waits with one write and one `fdatasync`, and says through which ticket all is on disk. Appending
 //! and reading go on meanwhile, and what was appended can be read at once. [`Log::maintain`] makes the next
 //! segment before it is needed and removes those that were purged: call it from a third thread when a flush
-//! says so. [`Look`] reads a log without changing it, also while another process writes it.
+//! says so. [`ReadOnlyLog`] reads a log without changing it, also while another process writes it.
 //!
 //! # Format, version 1
 //!
@@ -35,9 +35,9 @@ mod flusher;
 pub mod fuzz;
 mod inner;
 pub mod limits;
+mod location;
 mod log;
 mod open;
-mod place;
 mod read;
 mod real_disk;
 mod record;
@@ -53,5 +53,5 @@ pub use entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
 pub use error::{AppendError, Corruption, Failed, FlushError, MaintainError, OpenError, ReadError};
 pub use flusher::{Flushed, Flusher};
 pub use log::Log;
-pub use open::{Look, Options, Recovered};
-pub use real_disk::{Preparation, RealDisk};
+pub use open::{Options, ReadOnlyLog, Recovered};
+pub use real_disk::{Preallocation, RealDisk};

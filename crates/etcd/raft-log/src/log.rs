@@ -37,7 +37,7 @@ impl<D: Disk> Log<D> {
             let mut expected = state.next();
             for record in records {
                 let Record::Entry(entry) = record else { continue };
-                within(entry.payload.len(), PAYLOAD_BYTES_MAX)?;
+                check_length(entry.payload.len(), PAYLOAD_BYTES_MAX)?;
                 let next = entry.index.checked_add(1);
                 if expected.is_some_and(|expected| expected != entry.index) || next.is_none() {
                     let expected = expected.unwrap_or(0);
@@ -45,37 +45,37 @@ impl<D: Disk> Log<D> {
                 }
                 expected = next;
             }
-            Ok(Wanted::Yes)
+            Ok(Change::Needed)
         })
     }
 
     /// Sets a state; it takes the same way as entries, so one flush covers both.
     pub fn set_state(&self, key: StateKey, value: Bytes) -> Result<Ticket, AppendError> {
-        within(value.len(), STATE_BYTES_MAX)?;
-        self.push(vec![Record::State(key, value)], |_, _| Ok(Wanted::Yes))
+        check_length(value.len(), STATE_BYTES_MAX)?;
+        self.push(vec![Record::State(key, value)], |_, _| Ok(Change::Needed))
     }
 
     /// Drops the entries from `index` on, that one too; without such entries nothing is done.
     pub fn truncate_from(&self, index: u64) -> Result<Ticket, AppendError> {
         self.push(vec![Record::Truncation(index)], |state, _| match &state.purged {
             Some(purged) if index <= purged.index => Err(AppendError::Purged { index, purged: purged.index }),
-            _ if state.next().is_none_or(|next| next <= index) => Ok(Wanted::No),
-            _ => Ok(Wanted::Yes),
+            _ if state.next().is_none_or(|next| next <= index) => Ok(Change::None),
+            _ => Ok(Change::Needed),
         })
     }
 
     /// Forgets the entries up to `purged.index`, that one too. It may lie beyond the last one: then the log is
     /// empty, and goes on after it. Space is freed by [`Log::maintain`], after a flush, in whole segments.
     pub fn purge_to(&self, purged: Purged) -> Result<Ticket, AppendError> {
-        within(purged.note.len(), STATE_BYTES_MAX)?;
+        check_length(purged.note.len(), STATE_BYTES_MAX)?;
         let index = purged.index;
         if index == u64::MAX {
             return Err(AppendError::Gap { given: index, expected: index - 1 });
         }
         self.push(vec![Record::Purge(purged)], |state, _| match &state.purged {
             Some(known) if index < known.index => Err(AppendError::Purged { index, purged: known.index }),
-            Some(known) if index == known.index => Ok(Wanted::No),
-            _ => Ok(Wanted::Yes),
+            Some(known) if index == known.index => Ok(Change::None),
+            _ => Ok(Change::Needed),
         })
     }
 
@@ -83,7 +83,7 @@ impl<D: Disk> Log<D> {
     /// disk, but keeps nobody else waiting.
     pub fn maintain(&self) -> Result<(), MaintainError> {
         reserve::remove_purged(&self.inner)?;
-        reserve::keep(&self.inner)
+        reserve::ensure(&self.inner)
     }
 
     /// The entries there are, flushed or not.
@@ -108,10 +108,10 @@ impl<D: Disk> Log<D> {
     fn push(
         &self,
         records: Vec<Record>,
-        check: impl Fn(&State<D::File>, &[Record]) -> Result<Wanted, AppendError>,
+        check: impl Fn(&State<D::File>, &[Record]) -> Result<Change, AppendError>,
     ) -> Result<Ticket, AppendError> {
         let mut state = self.inner.state();
-        if check(&state, &records)? == Wanted::No {
+        if check(&state, &records)? == Change::None {
             return Ok(state.ticket);
         }
         state.admit(&records)?;
@@ -121,11 +121,11 @@ impl<D: Disk> Log<D> {
 }
 
 #[derive(PartialEq, Eq)]
-enum Wanted {
-    Yes,
-    No,
+enum Change {
+    Needed,
+    None,
 }
 
-fn within(given: usize, most: usize) -> Result<(), AppendError> {
+fn check_length(given: usize, most: usize) -> Result<(), AppendError> {
     if given > most { Err(AppendError::TooLong { given, most }) } else { Ok(()) }
 }

@@ -14,12 +14,12 @@ use crate::error::{Corruption, OpenError, ReadError};
 use crate::flusher::Flusher;
 use crate::inner::Inner;
 use crate::limits::{CACHE_BYTES, SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::location::Segment;
 use crate::log::Log;
-use crate::place::Segment;
 use crate::repair;
 use crate::scan::{Extent, ScanError, Tail, scan};
 use crate::segment::{Header, HeaderError, Kind, VERSION, is_segment_size, segment_name, unfinished_name};
-use crate::state::{End, Reserve, State};
+use crate::state::{Reserve, State, WritePosition};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,7 +44,7 @@ pub struct Recovered {
     pub bounds: Bounds,
     pub states: BTreeMap<StateKey, Bytes>,
     /// Bytes of a write that a crash cut short, and that nobody was told of: they are gone.
-    pub cut_bytes: u64,
+    pub truncated_bytes: u64,
 }
 
 /// The folder's files by what they are.
@@ -65,32 +65,32 @@ impl<D: Disk> Log<D> {
             )));
         }
         let lock = disk.lock().map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { folder: disk.shown() },
-            _ => OpenError::Io { doing: "locking", name: disk.shown(), source },
+            io::ErrorKind::WouldBlock => OpenError::Locked { folder: disk.display_path() },
+            _ => OpenError::Io { doing: "locking", name: disk.display_path(), source },
         })?;
         let listing = list(&disk)?;
         let segments = open_segments(&disk, &listing.segments)?;
         let (mut state, tail) = recover(&segments, &options, Extent::Open)?;
         // All is checked: from here on the folder is changed.
-        let mut reserve_number = clear(&disk, listing, &mut state)?;
+        let mut reserve_number = clean_up(&disk, listing, &mut state)?;
         let (current, tail) = match (segments.into_iter().last(), tail) {
             (Some(segment), Some(tail)) => (segment, tail),
-            _ => (make_first(&disk, &mut state, &mut reserve_number)?, Tail::START),
+            _ => (create_first_segment(&disk, &mut state, &mut reserve_number)?, Tail::START),
         };
         let repaired = repair::repair(&current, &tail).map_err(|source| OpenError::Io {
             doing: "repairing",
             name: current.name.clone(),
             source,
         })?;
-        disk.sync_folder().map_err(|source| doing("syncing", &disk.shown(), source))?;
+        disk.sync_folder().map_err(|source| io_error("syncing", &disk.display_path(), source))?;
         state.segments.insert(current.header.sequence, Arc::clone(&current));
-        state.settle(current.header.sequence, tail.end);
+        state.mark_synced(current.header.sequence, tail.end);
         state.removable_below = state.oldest_needed();
         let recovered = Recovered {
             id: state.id,
             bounds: state.bounds(),
             states: state.states.clone(),
-            cut_bytes: repaired.cut_bytes,
+            truncated_bytes: repaired.truncated_bytes,
         };
         let (state, reserve_number) = (Mutex::new(state), Mutex::new(reserve_number));
         let inner = Arc::new(Inner { disk, _lock: Some(lock), state, reserve_number });
@@ -100,20 +100,20 @@ impl<D: Disk> Log<D> {
 }
 
 /// A log as another process is writing it, or as one left it, for who wants to copy it. Nothing is changed.
-pub struct Look<D: Disk> {
+pub struct ReadOnlyLog<D: Disk> {
     log: Log<D>,
     in_use: bool,
 }
 
-impl<D: Disk> Look<D> {
+impl<D: Disk> ReadOnlyLog<D> {
     /// Reads and checks all segments. Where nobody uses the log it is as at [`Log::open`], and nobody can open it
     /// until this is dropped; else all is seen that was flushed before the call, and an error may only mean that
     /// a segment was written or removed at that moment: try again.
-    pub fn at(disk: D) -> Result<Self, OpenError> {
+    pub fn open(disk: D) -> Result<Self, OpenError> {
         let lock = match disk.lock() {
             Ok(lock) => Some(lock),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(source) => return Err(doing("locking", &disk.shown(), source)),
+            Err(source) => return Err(io_error("locking", &disk.display_path(), source)),
         };
         let in_use = lock.is_none();
         let options = Options::new(LogId([0; 16]));
@@ -140,13 +140,13 @@ impl<D: Disk> Look<D> {
     }
 }
 
-fn doing(doing: &'static str, name: &str, source: io::Error) -> OpenError {
+fn io_error(doing: &'static str, name: &str, source: io::Error) -> OpenError {
     OpenError::Io { doing, name: name.to_owned(), source }
 }
 
 fn list<D: Disk>(disk: &D) -> Result<Listing, OpenError> {
     let mut listing = Listing { segments: Vec::new(), reserves: Vec::new(), unfinished: Vec::new() };
-    for name in disk.list().map_err(|source| doing("listing", &disk.shown(), source))? {
+    for name in disk.list().map_err(|source| io_error("listing", &disk.display_path(), source))? {
         match Kind::of(&name) {
             Kind::Segment(sequence) => listing.segments.push(sequence),
             Kind::Reserve(number) => listing.reserves.push((number, name)),
@@ -182,8 +182,8 @@ fn open_segments<D: Disk>(disk: &D, sequences: &[u64]) -> Result<Vec<Arc<Segment
 }
 
 fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segment<D::File>, OpenError> {
-    let file = disk.open(&name).map_err(|source| doing("opening", &name, source))?;
-    let size = file.size().map_err(|source| doing("asking the size of", &name, source))?;
+    let file = disk.open(&name).map_err(|source| io_error("opening", &name, source))?;
+    let size = file.size().map_err(|source| io_error("asking the size of", &name, source))?;
     let corrupt = |offset, expected, found| {
         OpenError::Corrupt(Corruption { file: name.clone(), offset, expected, found })
     };
@@ -191,7 +191,7 @@ fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segmen
         return Err(corrupt(size, "a header".into(), "the end of the file".into()));
     }
     let mut bytes = [0; SECTOR_BYTES];
-    file.read_at(&mut bytes, 0).map_err(|source| doing("reading", &name, source))?;
+    file.read_at(&mut bytes, 0).map_err(|source| io_error("reading", &name, source))?;
     let header = Header::read(&bytes, sequence, size).map_err(|error| match error {
         HeaderError::UnknownVersion(found) => {
             OpenError::UnknownVersion { file: name.clone(), found, known: VERSION }
@@ -217,17 +217,17 @@ fn recover<F: DiskFile>(
             Some(after) => Extent::Sealed { end: after.header.previous_end, crc: after.header.previous_crc },
             None => last,
         };
-        let found = scan(segment, extent, &mut |place, record| {
+        let found = scan(segment, extent, &mut |location, record| {
             // Only the last sector will ever be written again: what comes before need not stay in memory.
-            state.settle(place.segment, place.offset.into());
-            state.apply(place, record)
+            state.mark_synced(location.segment, location.offset.into());
+            state.apply(location, record)
         });
         let found = found.map_err(|error| match error {
-            ScanError::Io(source) => doing("reading", &segment.name, source),
+            ScanError::Io(source) => io_error("reading", &segment.name, source),
             ScanError::Corrupt(corruption) => OpenError::Corrupt(corruption),
         })?;
         let (sequence, capacity) = (segment.header.sequence, segment.header.capacity());
-        state.end = End { sequence, offset: found.end, crc: found.crc, capacity };
+        state.end = WritePosition { sequence, offset: found.end, crc: found.crc, capacity };
         state.segments.insert(sequence, Arc::clone(segment));
         tail = Some(found);
     }
@@ -239,9 +239,9 @@ fn recover<F: DiskFile>(
 
 /// Segments before the first one that is there may only have held what is purged.
 fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError> {
-    let there = state.first_live().or(state.next()).unwrap_or(0);
+    let begins_at = state.first_live().or(state.next()).unwrap_or(0);
     let needed = state.purged.as_ref().map_or(0, |purged| purged.index.saturating_add(1));
-    if first.header.sequence > 1 && there > needed {
+    if first.header.sequence > 1 && begins_at > needed {
         let expected = format!("a segment with entry {needed}");
         return Err(OpenError::Missing { expected, found: first.name.clone() });
     }
@@ -249,26 +249,26 @@ fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError>
 }
 
 /// Removes what was never finished, takes reserves of the right size over. Returns the next reserve's number.
-fn clear<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
+fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
     for name in listing.unfinished {
-        disk.remove(&name).map_err(|source| doing("removing", &name, source))?;
+        disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
     }
     let mut next = 0;
     for (number, name) in listing.reserves {
-        let file = disk.open(&name).map_err(|source| doing("opening", &name, source))?;
-        let size = file.size().map_err(|source| doing("asking the size of", &name, source))?;
+        let file = disk.open(&name).map_err(|source| io_error("opening", &name, source))?;
+        let size = file.size().map_err(|source| io_error("asking the size of", &name, source))?;
         if size == state.segment_bytes && number < u64::MAX {
             state.reserves.push(Reserve { name, file: Arc::new(file) });
             next = next.max(number + 1);
         } else {
-            disk.remove(&name).map_err(|source| doing("removing", &name, source))?;
+            disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
         }
     }
     Ok(next)
 }
 
 /// The first segment of a new log: whole before it has its name.
-fn make_first<D: Disk>(
+fn create_first_segment<D: Disk>(
     disk: &D,
     state: &mut State<D::File>,
     reserve_number: &mut u64,
@@ -288,11 +288,11 @@ fn make_first<D: Disk>(
             let from = unfinished_name(*reserve_number);
             *reserve_number += 1;
             let made = disk.create(&from, header.segment_bytes);
-            (Arc::new(made.map_err(|source| doing("making", &from, source))?), from)
+            (Arc::new(made.map_err(|source| io_error("making", &from, source))?), from)
         }
     };
     let written = file.write_at(&header.write(), 0).and_then(|()| file.sync_data());
-    written.and_then(|()| disk.rename(&from, &name)).map_err(|source| doing("making", &name, source))?;
-    state.end = End { sequence: 1, offset: 0, crc: 0, capacity: header.capacity() };
+    written.and_then(|()| disk.rename(&from, &name)).map_err(|source| io_error("making", &name, source))?;
+    state.end = WritePosition { sequence: 1, offset: 0, crc: 0, capacity: header.capacity() };
     Ok(Arc::new(Segment::new(file, name, header)))
 }

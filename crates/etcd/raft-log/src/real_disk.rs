@@ -18,7 +18,7 @@ const FILL_BYTES: usize = 1 << 20;
 
 /// How the space of a new file is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preparation {
+pub enum Preallocation {
     /// Blocks are taken, and stay marked as unwritten: each first write into one changes metadata.
     Allocate,
     /// Zeros are written too, so that a later write changes data only, and `fdatasync` needs no journal.
@@ -29,7 +29,7 @@ pub struct RealDisk {
     path: PathBuf,
     /// Kept open for syncs of the folder.
     folder: File,
-    preparation: Preparation,
+    preallocation: Preallocation,
 }
 
 impl RealDisk {
@@ -40,11 +40,11 @@ impl RealDisk {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        Ok(Self { path: path.to_owned(), folder: File::open(path)?, preparation: Preparation::Fill })
+        Ok(Self { path: path.to_owned(), folder: File::open(path)?, preallocation: Preallocation::Fill })
     }
 
-    pub fn with_preparation(self, preparation: Preparation) -> Self {
-        Self { preparation, ..self }
+    pub fn with_preallocation(self, preallocation: Preallocation) -> Self {
+        Self { preallocation, ..self }
     }
 }
 
@@ -89,7 +89,7 @@ impl Disk for RealDisk {
     fn create(&self, name: &str, size: u64) -> io::Result<File> {
         let file = options().create_new(true).open(self.path.join(name))?;
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)?;
-        if self.preparation == Preparation::Fill {
+        if self.preallocation == Preallocation::Fill {
             let zeros = vec![0; FILL_BYTES];
             let mut offset = 0;
             while offset < size {
@@ -117,7 +117,7 @@ impl Disk for RealDisk {
         self.folder.sync_all()
     }
 
-    fn shown(&self) -> String {
+    fn display_path(&self) -> String {
         self.path.display().to_string()
     }
 }

@@ -77,7 +77,7 @@ impl Record {
         }
         let (index, term) = (u64_at(bytes, 12), u64_at(bytes, 20));
         let payload = Bytes::copy_from_slice(&bytes[RECORD_HEADER_BYTES..]);
-        let record = match (bytes[8], StateKey::checked(bytes[9])) {
+        let record = match (bytes[8], StateKey::try_new(bytes[9])) {
             (ENTRY, _) => Self::Entry(Entry { index, term, payload }),
             (STATE, Some(key)) => Self::State(key, payload),
             (TRUNCATION, _) if payload.is_empty() => Self::Truncation(index),

@@ -9,12 +9,12 @@ use std::io;
 
 use crate::disk::DiskFile;
 use crate::limits::SECTOR_BYTES;
-use crate::place::Segment;
+use crate::location::Segment;
 use crate::scan::Tail;
 use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
 
 pub(crate) struct Repaired {
-    pub cut_bytes: u64,
+    pub truncated_bytes: u64,
     /// The data of the last sector, while it is not full.
     pub tail: Vec<u8>,
 }
@@ -32,10 +32,10 @@ pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Resu
     let written = tail.written.max(first);
     let mut sectors = vec![0; (written - first) as usize * SECTOR_BYTES];
     segment.file.read_at(&mut sectors, file_offset(first))?;
-    let mut repaired = Repaired { cut_bytes: 0, tail: Vec::new() };
+    let mut repaired = Repaired { truncated_bytes: 0, tail: Vec::new() };
     let mut rewritten = Vec::with_capacity(sectors.len());
     for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
-        let Sector::Data { flush, began, data } = segment.seal.read(number, bytes) else {
+        let Sector::Data { flush, began, data } = segment.codec.read(number, bytes) else {
             rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
             continue;
         };
@@ -44,11 +44,11 @@ pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Resu
             std::cmp::Ordering::Equal => &data[..within.min(data.len())],
             std::cmp::Ordering::Greater => &[],
         };
-        repaired.cut_bytes += (data.len() - kept.len()) as u64;
+        repaired.truncated_bytes += (data.len() - kept.len()) as u64;
         if kept.is_empty() {
             rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
         } else {
-            segment.seal.write(&mut rewritten, number, flush, began, kept);
+            segment.codec.write(&mut rewritten, number, flush, began, kept);
         }
         if number == last {
             repaired.tail = kept.to_vec();

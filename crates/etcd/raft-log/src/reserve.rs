@@ -11,7 +11,7 @@ use crate::segment::{reserve_name, segment_name, unfinished_name};
 use crate::state::Reserve;
 
 /// Makes a reserve where there is none.
-pub(crate) fn keep<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
+pub(crate) fn ensure<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
     let mut number = inner.reserve_number.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let size = {
         let state = inner.state();
@@ -23,7 +23,7 @@ pub(crate) fn keep<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainError> {
         }
         state.segment_bytes
     };
-    let reserve = make(&inner.disk, *number, size)?;
+    let reserve = create(&inner.disk, *number, size)?;
     *number += 1;
     inner.state().reserves.push(reserve);
     Ok(())
@@ -35,12 +35,12 @@ pub(crate) fn take<D: Disk>(inner: &Inner<D>) -> Result<Reserve<D::File>, Mainta
         if let Some(reserve) = inner.state().reserves.pop() {
             return Ok(reserve);
         }
-        keep(inner)?;
+        ensure(inner)?;
     }
 }
 
 /// The file gets its name only when its zeros are on disk: who finds the name may rely on them.
-fn make<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, MaintainError> {
+fn create<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, MaintainError> {
     let (unfinished, name) = (unfinished_name(number), reserve_name(number));
     let made = disk.create(&unfinished, size).and_then(|file| {
         file.sync_data()?;
@@ -53,11 +53,11 @@ fn make<D: Disk>(disk: &D, number: u64, size: u64) -> Result<Reserve<D::File>, M
         for left in [&unfinished, &name] {
             disk.remove(left).ok();
         }
-        if is_full(&source) { MaintainError::Full { source } } else { failed_to("making", name, source) }
+        if is_full(&source) { MaintainError::Full { source } } else { io_error("making", name, source) }
     })
 }
 
-fn failed_to(doing: &'static str, name: String, source: io::Error) -> MaintainError {
+fn io_error(doing: &'static str, name: String, source: io::Error) -> MaintainError {
     MaintainError::Io { doing, name, source }
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn remove_purged<D: Disk>(inner: &Inner<D>) -> Result<(), MaintainErr
             }
         };
         let name = segment_name(sequence);
-        inner.disk.remove(&name).map_err(|source| failed_to("removing", name.clone(), source))?;
+        inner.disk.remove(&name).map_err(|source| io_error("removing", name.clone(), source))?;
         inner.state().segments.remove(&sequence);
         // Each removal is final before the next: else a crash could leave a gap in the numbers.
         inner.disk.sync_folder().map_err(|source| {

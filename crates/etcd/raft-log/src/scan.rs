@@ -11,7 +11,7 @@ use std::io;
 use crate::disk::DiskFile;
 use crate::error::Corruption;
 use crate::limits::{READ_BYTES, SECTOR_BYTES, SECTOR_DATA_BYTES};
-use crate::place::{Place, Segment};
+use crate::location::{RecordLocation, Segment};
 use crate::record::{Record, length_at};
 use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
 
@@ -40,7 +40,7 @@ pub(crate) enum Extent {
 }
 
 impl Extent {
-    fn grows(self) -> bool {
+    fn is_growing(self) -> bool {
         matches!(self, Self::Growing)
     }
 }
@@ -61,7 +61,7 @@ pub(crate) struct Tail {
 }
 
 /// What takes the records; its error is what was expected and what was found.
-pub(crate) type Visit<'a> = dyn FnMut(Place, Record) -> Result<(), (String, String)> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(RecordLocation, Record) -> Result<(), (String, String)> + 'a;
 
 struct Scan<'a, F> {
     segment: &'a Segment<F>,
@@ -76,7 +76,7 @@ struct Scan<'a, F> {
     /// The sector where the stream ends, and whether it is a partly used one.
     hole: Option<(u64, bool)>,
     /// The flush of what stands behind the hole.
-    behind: Option<(u32, u32)>,
+    past_hole: Option<(u32, u32)>,
     written: u64,
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn scan<F: DiskFile>(
         flush: 0,
         began: FIRST_SECTOR as u32,
         hole: None,
-        behind: None,
+        past_hole: None,
         written: FIRST_SECTOR,
     };
     let capacity = segment.header.capacity();
@@ -116,9 +116,9 @@ pub(crate) fn scan<F: DiskFile>(
         let bytes = &mut buffer[..count as usize * SECTOR_BYTES];
         segment.file.read_at(bytes, file_offset(number)).map_err(ScanError::Io)?;
         for sector in bytes.chunks_exact(SECTOR_BYTES) {
-            scan.take(number, segment.seal.read(number, sector))?;
+            scan.push_sector(number, segment.codec.read(number, sector))?;
             number += 1;
-            if extent.grows() && scan.hole.is_some() {
+            if extent.is_growing() && scan.hole.is_some() {
                 number = sectors;
                 break;
             }
@@ -129,7 +129,7 @@ pub(crate) fn scan<F: DiskFile>(
 }
 
 impl<F> Scan<'_, F> {
-    fn take(&mut self, number: u64, sector: Sector<'_>) -> Result<(), Corruption> {
+    fn push_sector(&mut self, number: u64, sector: Sector<'_>) -> Result<(), Corruption> {
         let offset = file_offset(number);
         match (sector, self.hole) {
             (Sector::Damaged { stored, computed }, _) => {
@@ -156,23 +156,23 @@ impl<F> Scan<'_, F> {
                 self.written = number + 1;
             }
             (Sector::Data { flush, began, .. }, Some((hole, _))) => {
-                self.take_behind(number, hole, flush, began)?;
+                self.push_past_hole(number, hole, flush, began)?;
             }
         }
         Ok(())
     }
 
     /// A written sector behind the hole.
-    fn take_behind(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
+    fn push_past_hole(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
         // Before the first one there is the header, which no flush writes.
         let torn = (FIRST_SECTOR..=hole).contains(&u64::from(began))
-            && self.behind.is_none_or(|behind| behind == (flush, began))
+            && self.past_hole.is_none_or(|past_hole| past_hole == (flush, began))
             && (flush > self.flush || (flush, began) == (self.flush, self.began));
         if !torn {
             let expected = format!("the data before flush {flush}, which has sector {number}");
             return Err(self.segment.corrupt(file_offset(hole), expected, "a hole"));
         }
-        self.behind = Some((flush, began));
+        self.past_hole = Some((flush, began));
         self.written = number + 1;
         Ok(())
     }
@@ -190,13 +190,13 @@ impl<F> Scan<'_, F> {
             let Some(bytes) = self.stream.get(start..start + length) else { break };
             let (record, crc) =
                 Record::read(bytes, self.crc).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
-            let place = Place {
+            let location = RecordLocation {
                 segment: self.segment.header.sequence,
                 offset: offset as u32,
                 length: length as u32,
                 seed: self.crc,
             };
-            visit(place, record).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
+            visit(location, record).map_err(|texts| self.segment.corrupt_record(offset, texts))?;
             self.crc = crc;
             start += length;
         }
@@ -219,10 +219,10 @@ impl<F> Scan<'_, F> {
             );
             return Err(self.segment.corrupt_record(self.base, texts));
         }
-        let (flush, began) = self.behind.unwrap_or((self.flush, self.began));
+        let (flush, began) = self.past_hole.unwrap_or((self.flush, self.began));
         // A record that ends in a hole is of the last flush; and what is partly used ends with a record.
         let torn_record = flush == self.flush && matches!(self.hole, Some((_, false)));
-        if !self.stream.is_empty() && !torn_record && !self.extent.grows() {
+        if !self.stream.is_empty() && !torn_record && !self.extent.is_growing() {
             let texts = ("the rest of a record".into(), format!("{} bytes of it", self.stream.len()));
             return Err(self.segment.corrupt_record(self.base, texts));
         }

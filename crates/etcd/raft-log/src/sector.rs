@@ -17,11 +17,11 @@ use crate::limits::{SECTOR_BYTES, SECTOR_DATA_BYTES, SECTOR_HEADER_BYTES};
 /// Where the data of a segment starts: the first sector is the header.
 pub(crate) const FIRST_SECTOR: u64 = 1;
 
-const NOTHING: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
+const ZERO_SECTOR: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
 
 /// The checksums' seed of one segment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seal(u32);
+pub(crate) struct SectorCodec(u32);
 
 /// What one sector turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) enum Sector<'a> {
     },
 }
 
-impl Seal {
+impl SectorCodec {
     pub(crate) fn new(id: LogId, segment: u64) -> Self {
         Self(crc32c::crc32c_append(crc32c::crc32c(&id.0), &segment.to_le_bytes()))
     }
@@ -65,7 +65,7 @@ impl Seal {
 
     /// `bytes` is one sector.
     pub(crate) fn read(self, number: u64, bytes: &[u8]) -> Sector<'_> {
-        if bytes == NOTHING {
+        if bytes == ZERO_SECTOR {
             return Sector::Zero;
         }
         let (stored, computed) = (u32_at(bytes, 0), self.checksum(number, &bytes[4..]));
@@ -103,7 +103,7 @@ pub(crate) fn file_offset(sector: u64) -> u64 {
 }
 
 /// Where a byte of the stream stands in the file.
-pub(crate) fn place_in_file(stream: u64) -> u64 {
+pub(crate) fn offset_in_file(stream: u64) -> u64 {
     let (sector, within) = sector_of(stream);
     file_offset(sector) + (SECTOR_HEADER_BYTES + within) as u64
 }
@@ -114,7 +114,7 @@ mod tests {
 
     fn written(number: u64, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        Seal::new(LogId([7; 16]), 3).write(&mut out, number, 5, 2, data);
+        SectorCodec::new(LogId([7; 16]), 3).write(&mut out, number, 5, 2, data);
         out
     }
 
@@ -124,7 +124,7 @@ mod tests {
             let data = vec![9; length];
             let bytes = written(4, &data);
             assert_eq!(bytes.len(), SECTOR_BYTES);
-            let read = Seal::new(LogId([7; 16]), 3).read(4, &bytes);
+            let read = SectorCodec::new(LogId([7; 16]), 3).read(4, &bytes);
             assert_eq!(read, Sector::Data { flush: 5, began: 2, data: &data });
         }
     }
@@ -135,7 +135,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let read = Seal::new(LogId([7; 16]), 3).read(4, &flipped);
+            let read = SectorCodec::new(LogId([7; 16]), 3).read(4, &flipped);
             assert!(matches!(read, Sector::Damaged { .. }), "bit {bit}: {read:?}");
         }
     }
@@ -143,10 +143,10 @@ mod tests {
     #[test]
     fn a_sector_of_another_log_segment_or_place_is_damage() {
         let bytes = written(4, b"data");
-        let seals = [Seal::new(LogId([8; 16]), 3), Seal::new(LogId([7; 16]), 2)];
-        for seal in seals {
-            assert!(matches!(seal.read(4, &bytes), Sector::Damaged { .. }));
+        let seals = [SectorCodec::new(LogId([8; 16]), 3), SectorCodec::new(LogId([7; 16]), 2)];
+        for codec in seals {
+            assert!(matches!(codec.read(4, &bytes), Sector::Damaged { .. }));
         }
-        assert!(matches!(Seal::new(LogId([7; 16]), 3).read(5, &bytes), Sector::Damaged { .. }));
+        assert!(matches!(SectorCodec::new(LogId([7; 16]), 3).read(5, &bytes), Sector::Damaged { .. }));
     }
 }

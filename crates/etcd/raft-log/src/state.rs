@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::entry::{Bounds, Entry, LogId, Purged, StateKey, Ticket};
 use crate::error::{AppendError, Failed};
 use crate::limits::{ENTRY_OVERHEAD_BYTES, UNFLUSHED_BYTES_MAX};
-use crate::place::{Place, Segment};
+use crate::location::{RecordLocation, Segment};
 use crate::record::Record;
 use crate::sector::{capacity, sector_of};
 use crate::segment::Header;
@@ -23,7 +23,7 @@ pub(crate) struct Reserve<F> {
 }
 
 /// Bytes for one segment that wait for a flush.
-pub(crate) struct Part {
+pub(crate) struct PendingWrite {
     pub sequence: u64,
     /// In the stream of the segment.
     pub start: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Part {
 
 /// Where the next record goes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
+pub(crate) struct WritePosition {
     pub sequence: u64,
     pub offset: u64,
     pub crc: u32,
@@ -46,15 +46,15 @@ pub(crate) struct State<F> {
     pub id: LogId,
     pub segment_bytes: u64,
     pub cache_bytes_max: usize,
-    pub end: End,
-    pub parts: VecDeque<Part>,
+    pub end: WritePosition,
+    pub pending_writes: VecDeque<PendingWrite>,
     pub unflushed_bytes: usize,
     pub ticket: Ticket,
     pub flushed: Ticket,
     /// Segment and sector before which nothing is written any more.
-    settled: (u64, u64),
+    synced: (u64, u64),
     /// The entries `next - live.len() .. next`.
-    live: VecDeque<Place>,
+    live: VecDeque<RecordLocation>,
     /// The index that comes next; `None`: any may.
     next: Option<u64>,
     /// The last ones of `live`.
@@ -77,12 +77,12 @@ impl<F> State<F> {
             id,
             segment_bytes,
             cache_bytes_max,
-            end: End { sequence: 0, offset: 0, crc: 0, capacity: 0 },
-            parts: VecDeque::new(),
+            end: WritePosition { sequence: 0, offset: 0, crc: 0, capacity: 0 },
+            pending_writes: VecDeque::new(),
             unflushed_bytes: 0,
             ticket: Ticket(0),
             flushed: Ticket(0),
-            settled: (0, 0),
+            synced: (0, 0),
             live: VecDeque::new(),
             next,
             cache: VecDeque::new(),
@@ -114,7 +114,7 @@ impl<F> State<F> {
         Some(next - self.live.len() as u64)
     }
 
-    pub(crate) fn place(&self, index: u64) -> Option<Place> {
+    pub(crate) fn location(&self, index: u64) -> Option<RecordLocation> {
         let at = index.checked_sub(self.first_live()?)?;
         self.live.get(usize::try_from(at).ok()?).copied()
     }
@@ -126,18 +126,18 @@ impl<F> State<F> {
 
     /// The first segment that still holds something needed.
     pub(crate) fn oldest_needed(&self) -> u64 {
-        self.live.front().map_or(self.end.sequence, |place| place.segment)
+        self.live.front().map_or(self.end.sequence, |location| location.segment)
     }
 
     /// Takes a record's meaning in. `Err`: what was expected, what is there; nothing is changed then.
-    pub(crate) fn apply(&mut self, place: Place, record: Record) -> Result<(), (String, String)> {
+    pub(crate) fn apply(&mut self, location: RecordLocation, record: Record) -> Result<(), (String, String)> {
         match record {
             Record::Entry(entry) => {
                 if self.next.is_some_and(|next| next != entry.index) || entry.index == u64::MAX {
                     return Err((format!("entry {:?}", self.next), format!("entry {}", entry.index)));
                 }
                 self.next = Some(entry.index + 1);
-                self.live.push_back(place);
+                self.live.push_back(location);
                 self.cache_bytes += cost(&entry);
                 self.cache.push_back(entry);
                 self.evict();
@@ -188,8 +188,8 @@ impl<F> State<F> {
     /// last sector stay: the next flush writes it anew, and who read it meanwhile could see half of each.
     fn evict(&mut self) {
         while self.cache_bytes > self.cache_bytes_max
-            && let Some(place) = self.cache.front().and_then(|entry| self.place(entry.index))
-            && (place.segment, sector_of(place.end() - 1).0) < self.settled
+            && let Some(location) = self.cache.front().and_then(|entry| self.location(entry.index))
+            && (location.segment, sector_of(location.end() - 1).0) < self.synced
         {
             self.forget_first();
         }
@@ -232,13 +232,13 @@ impl<F> State<F> {
         if self.end.offset + record.length() as u64 > self.end.capacity {
             self.open_segment();
         }
-        let place = self.write(&record);
+        let location = self.write(&record);
         self.ticket.0 += 1;
-        if let Some(part) = self.parts.back_mut() {
-            part.through = self.ticket;
+        if let Some(write) = self.pending_writes.back_mut() {
+            write.through = self.ticket;
         }
         let purge = matches!(record, Record::Purge(_));
-        let applied = self.apply(place, record);
+        let applied = self.apply(location, record);
         debug_assert!(applied.is_ok(), "admitted: {applied:?}");
         if purge {
             self.removals.push_back((self.ticket, self.oldest_needed()));
@@ -257,43 +257,49 @@ impl<F> State<F> {
             previous_crc: self.end.crc,
             last: self.next.and_then(|next| next.checked_sub(1)),
         };
-        self.end = End { sequence, offset: 0, crc: self.end.crc, capacity: header.capacity() };
+        self.end = WritePosition { sequence, offset: 0, crc: self.end.crc, capacity: header.capacity() };
         let (bytes, through) = (Vec::new(), self.ticket);
-        self.parts.push_back(Part { sequence, start: 0, bytes, through, opening: Some(header) });
+        self.pending_writes.push_back(PendingWrite {
+            sequence,
+            start: 0,
+            bytes,
+            through,
+            opening: Some(header),
+        });
         for record in &records {
             self.write(record);
         }
     }
 
     /// Adds a record's bytes to those that wait.
-    fn write(&mut self, record: &Record) -> Place {
+    fn write(&mut self, record: &Record) -> RecordLocation {
         let (sequence, start, seed) = (self.end.sequence, self.end.offset, self.end.crc);
-        if self.parts.back().is_none_or(|part| part.sequence != sequence) {
+        if self.pending_writes.back().is_none_or(|write| write.sequence != sequence) {
             let (bytes, through) = (Vec::new(), self.ticket);
-            self.parts.push_back(Part { sequence, start, bytes, through, opening: None });
+            self.pending_writes.push_back(PendingWrite { sequence, start, bytes, through, opening: None });
         }
         let length = record.length();
-        if let Some(part) = self.parts.back_mut() {
-            self.end.crc = record.write(&mut part.bytes, seed);
+        if let Some(write) = self.pending_writes.back_mut() {
+            self.end.crc = record.write(&mut write.bytes, seed);
         }
         self.end.offset += length as u64;
         self.unflushed_bytes += length;
-        Place { segment: sequence, offset: start as u32, length: length as u32, seed }
+        RecordLocation { segment: sequence, offset: start as u32, length: length as u32, seed }
     }
 
-    /// A part is on disk.
+    /// A write is on disk.
     pub(crate) fn flushed(&mut self, sequence: u64, end: u64, bytes: usize, through: Ticket) {
         self.unflushed_bytes -= bytes;
         self.flushed = through;
         while let Some((_, below)) = self.removals.pop_front_if(|(ticket, _)| *ticket <= through) {
             self.removable_below = below;
         }
-        self.settle(sequence, end);
+        self.mark_synced(sequence, end);
     }
 
     /// All up to there is on disk.
-    pub(crate) fn settle(&mut self, sequence: u64, end: u64) {
-        self.settled = (sequence, sector_of(end).0);
+    pub(crate) fn mark_synced(&mut self, sequence: u64, end: u64) {
+        self.synced = (sequence, sector_of(end).0);
         self.evict();
     }
 

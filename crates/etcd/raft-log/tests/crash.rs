@@ -5,7 +5,7 @@
 
 mod oracle;
 
-use oracle::{Held, Operation, Tried, open};
+use oracle::{LogContents, Operation, TestLog, open};
 use proptest::prelude::*;
 use raft_log::Entry;
 use raft_log::simulated::{Fate, SimulatedDisk};
@@ -19,36 +19,39 @@ fn fates(seed: u64) -> impl Iterator<Item = Fate> {
 }
 
 /// Opens the disk, and says which records are there; `Err`: what is wrong.
-fn recovered(tried: &Tried, disk: &SimulatedDisk, steps: usize) -> Result<usize, String> {
+fn recover(run: &TestLog, disk: &SimulatedDisk, steps: usize) -> Result<usize, String> {
     let (log, mut flusher, _) = open(disk).map_err(|error| format!("does not open: {error}"))?;
-    let held = Held::of(&log);
-    let allowed = tried.allowed(steps);
-    let Some(records) = allowed.clone().find(|records| tried.history[*records] == held) else {
-        return Err(format!("holds none of the states {allowed:?} but {held:?}"));
+    let contents = LogContents::of(&log);
+    let allowed = run.allowed(steps);
+    let Some(records) = allowed.clone().find(|records| run.history[*records] == contents) else {
+        return Err(format!("holds none of the states {allowed:?} but {contents:?}"));
     };
     // It goes on from there.
-    let index = held.last().map_or(0, |last| last + 1);
+    let index = contents.last().map_or(0, |last| last + 1);
     let entry = Entry { index, term: 99, payload: vec![1; 600].into() };
     log.append([entry]).map_err(|error| format!("does not append: {error}"))?;
     flusher.flush().map_err(|error| format!("does not flush: {error}"))?;
-    let expected = Held::of(&log);
+    let expected = LogContents::of(&log);
     drop((log, flusher));
     let (log, _, _) = open(disk).map_err(|error| format!("does not open again: {error}"))?;
-    if Held::of(&log) != expected {
-        return Err(format!("differs when it is opened again: {:?}, not {expected:?}", Held::of(&log)));
+    if LogContents::of(&log) != expected {
+        return Err(format!(
+            "differs when it is opened again: {:?}, not {expected:?}",
+            LogContents::of(&log)
+        ));
     }
     Ok(records)
 }
 
 /// All cuts with all fates; and for a part of them all cuts of the opening that follows.
-fn check(tried: &Tried) -> Result<(), String> {
-    for steps in 0..=tried.disk.steps() {
+fn check(run: &TestLog) -> Result<(), String> {
+    for steps in 0..=run.disk.steps() {
         for (number, fate) in fates(steps as u64).enumerate() {
-            let place = |error| format!("cut after {steps} steps, {fate:?}: {error}");
-            let disk = tried.disk.crash(steps, fate);
-            recovered(tried, &disk, steps).map_err(place)?;
+            let context = |error| format!("cut after {steps} steps, {fate:?}: {error}");
+            let disk = run.disk.crash(steps, fate);
+            recover(run, &disk, steps).map_err(context)?;
             if (steps + number) % 5 == 0 {
-                again(tried, &tried.disk.crash(steps, fate), steps).map_err(place)?;
+                check_second_crash(run, &run.disk.crash(steps, fate), steps).map_err(context)?;
             }
         }
     }
@@ -56,12 +59,12 @@ fn check(tried: &Tried) -> Result<(), String> {
 }
 
 /// A second crash while the log opens after the first.
-fn again(tried: &Tried, disk: &SimulatedDisk, steps: usize) -> Result<(), String> {
+fn check_second_crash(run: &TestLog, disk: &SimulatedDisk, steps: usize) -> Result<(), String> {
     drop(open(disk).map_err(|error| format!("does not open: {error}"))?);
     for opening in 0..=disk.steps() {
         for fate in fates(opening as u64) {
-            let place = |error| format!("then cut after {opening} steps of opening, {fate:?}: {error}");
-            recovered(tried, &disk.crash(opening, fate), steps).map_err(place)?;
+            let context = |error| format!("then cut after {opening} steps of opening, {fate:?}: {error}");
+            recover(run, &disk.crash(opening, fate), steps).map_err(context)?;
         }
     }
     Ok(())
@@ -72,8 +75,8 @@ proptest! {
 
     #[test]
     fn any_operations_survive_any_crash(operations in oracle::operations(30)) {
-        let tried = Tried::all(SimulatedDisk::new(), &operations);
-        prop_assert_eq!(check(&tried), Ok(()));
+        let run = TestLog::with(SimulatedDisk::new(), &operations);
+        prop_assert_eq!(check(&run), Ok(()));
     }
 }
 
@@ -89,11 +92,11 @@ fn all_short_rows_of_operations_survive_any_crash() {
         operations.extend((0..4).map(|at| kinds[row / kinds.len().pow(at) % kinds.len()].clone()));
         operations.push(Flush);
         // Each row at the moments of its last flush only: those before are other rows' ends.
-        let tried = Tried::all(SimulatedDisk::new(), &operations);
-        let last = tried.disk.steps();
+        let run = TestLog::with(SimulatedDisk::new(), &operations);
+        let last = run.disk.steps();
         for steps in last.saturating_sub(8)..=last {
             for fate in [Fate::Lost, Fate::Kept, Fate::Mixed(row as u64), Fate::Mixed(!(row as u64))] {
-                let result = recovered(&tried, &tried.disk.crash(steps, fate), steps);
+                let result = recover(&run, &run.disk.crash(steps, fate), steps);
                 assert!(result.is_ok(), "{operations:?}, cut after {steps}, {fate:?}: {result:?}");
             }
         }
@@ -104,13 +107,13 @@ fn all_short_rows_of_operations_survive_any_crash() {
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let disk = SimulatedDisk::new();
-    let mut tried = Tried::new(disk.clone());
+    let mut run = TestLog::new(disk.clone());
     disk.set_lying_syncs(true);
     for _ in 0..3 {
-        tried.run(&Operation::Append(vec![100, 900]));
-        tried.run(&Operation::Flush);
+        run.apply(&Operation::Append(vec![100, 900]));
+        run.apply(&Operation::Flush);
     }
-    let error = check(&tried).expect_err("a flush without a sync loses records");
+    let error = check(&run).expect_err("a flush without a sync loses records");
     assert!(error.contains("holds none of the states"), "{error}");
 }
 
@@ -123,22 +126,23 @@ fn every_single_hole_in_the_last_flush_is_a_torn_tail() {
         Operation::Append(vec![300, 500, 0, 0, 700, 100]),
         Operation::Flush,
     ];
-    let mut tried = Tried::all(SimulatedDisk::new(), &operations);
-    tried.close();
-    let name = tried.disk.names().into_iter().find(|name| name.ends_with(".log")).expect("a segment");
-    let whole = tried.disk.content(&name).expect("its bytes");
-    let before = Tried::all(SimulatedDisk::new(), &operations[..2]).disk.content(&name).expect("its bytes");
+    let mut run = TestLog::with(SimulatedDisk::new(), &operations);
+    run.close();
+    let name = run.disk.names().into_iter().find(|name| name.ends_with(".log")).expect("a segment");
+    let whole = run.disk.content(&name).expect("its bytes");
+    let before =
+        TestLog::with(SimulatedDisk::new(), &operations[..2]).disk.content(&name).expect("its bytes");
     for lost in 1..whole.len() / 512 {
         let sector = lost * 512..(lost + 1) * 512;
         let (mut hole, mut only) = (whole.clone(), before.clone());
         hole[sector.clone()].copy_from_slice(&before[sector.clone()]);
         only[sector.clone()].copy_from_slice(&whole[sector]);
         for content in [hole, only] {
-            let disk = tried.disk.with_content(&name, content);
+            let disk = run.disk.with_content(&name, content);
             let (log, _, _) = open(&disk).unwrap_or_else(|error| panic!("sector {lost}: {error}"));
-            let held = Held::of(&log);
-            let at = tried.history.iter().position(|known| *known == held);
-            assert!(at.is_some_and(|records| records >= 1), "sector {lost}: {held:?}");
+            let contents = LogContents::of(&log);
+            let at = run.history.iter().position(|known| *known == contents);
+            assert!(at.is_some_and(|records| records >= 1), "sector {lost}: {contents:?}");
         }
     }
 }

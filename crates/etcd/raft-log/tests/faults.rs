@@ -5,7 +5,7 @@
 mod oracle;
 
 use bytes::Bytes;
-use oracle::{Held, SEGMENT_BYTES, open};
+use oracle::{LogContents, SEGMENT_BYTES, open};
 use raft_log::simulated::{Fate, SimulatedDisk};
 use raft_log::{AppendError, Entry, FlushError, MaintainError, OpenError, Purged, StateKey};
 
@@ -24,9 +24,9 @@ fn appending_never_touches_the_disk() {
     log.purge_to(Purged { index: 3, term: 1, note: Bytes::new() }).expect("a purge");
     assert_eq!(disk.steps(), steps);
     flusher.flush().expect("a flush makes them");
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
     // What fits the segment and the reserve is written, though the disk is full already.
     let mut index = 0;
     let (error, flushed) = loop {
-        let flushed = Held::of(&log);
+        let flushed = LogContents::of(&log);
         log.append([entry(index), entry(index + 1)]).expect("memory takes it");
         index += 2;
         if let Err(error) = flusher.flush() {
@@ -54,15 +54,15 @@ fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
     assert!(matches!(flusher.flush(), Err(FlushError::Full { .. })));
     let (after, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
     for (index, entry) in flushed.entries {
-        assert_eq!(Held::of(&after).entries.get(&index), Some(&entry));
+        assert_eq!(LogContents::of(&after).entries.get(&index), Some(&entry));
     }
 
     disk.set_space(Some(SEGMENT_BYTES));
     flusher.flush().expect("there is room again");
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     let after = disk.crash(disk.steps(), Fate::Lost);
     let (log, _, _) = open(&after).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn states_outlive_the_segments_that_they_were_set_in() {
     flusher.flush().expect("a flush");
     log.maintain().expect("maintenance");
     assert!(first.iter().all(|name| !disk.names().contains(name)), "{first:?} of {:?}", disk.names());
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
     assert_eq!(log.states()[&StateKey::new(2)], "vote");
 }
 
@@ -114,7 +114,7 @@ fn a_write_without_space_is_done_by_a_later_flush() {
     }
     log.append([entry(3)]).expect("memory still takes it");
     log.set_state(StateKey::new(0), Bytes::from_static(b"vote")).expect("a state");
-    let (steps, held) = (disk.steps(), Held::of(&log));
+    let (steps, contents) = (disk.steps(), LogContents::of(&log));
     for fate in (0..50).map(Fate::Mixed) {
         let (log, _, _) = open(&disk.crash(steps, fate)).expect("half a write is a torn tail");
         assert!(log.bounds().last.is_none_or(|last| last < 3));
@@ -122,7 +122,7 @@ fn a_write_without_space_is_done_by_a_later_flush() {
     disk.set_full_writes(false);
     assert_eq!(flusher.flush().expect("now").through.0, 5);
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 /// Each sync of a run in turn: the log says that it failed, and nothing works afterwards.
@@ -173,10 +173,10 @@ fn opening_writes_what_a_failed_sync_may_have_dropped() {
     assert!(flusher.flush().is_err());
     drop((log, flusher));
     let (log, flusher, _) = open(&disk).expect("opens, from the kernel's memory");
-    let seen = Held::of(&log);
+    let seen = LogContents::of(&log);
     drop((log, flusher));
     let (log, _, _) = open(&disk.crash(disk.steps(), Fate::Lost)).expect("opens");
-    assert_eq!(Held::of(&log), seen, "what was served stays");
+    assert_eq!(LogContents::of(&log), seen, "what was served stays");
 }
 
 #[test]

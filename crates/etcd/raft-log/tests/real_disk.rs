@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use oracle::Held;
+use oracle::LogContents;
 use raft_log::{
-    Entry, FlushError, Flusher, Log, LogId, OpenError, Options, Preparation, Purged, ReadError, RealDisk,
+    Entry, FlushError, Flusher, Log, LogId, OpenError, Options, Preallocation, Purged, ReadError, RealDisk,
 };
 
 /// Set for the child that appends until it is killed.
@@ -25,7 +25,7 @@ const ACKNOWLEDGED: u64 = 40;
 fn open(folder: &Path, cache_bytes: usize) -> Result<(Log<RealDisk>, Flusher<RealDisk>), OpenError> {
     let id = LogId::random().expect("random numbers");
     let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes, ..Options::new(id) };
-    let disk = RealDisk::at(folder).expect("a folder").with_preparation(Preparation::Fill);
+    let disk = RealDisk::at(folder).expect("a folder").with_preallocation(Preallocation::Fill);
     Log::open(disk, options).map(|(log, flusher, _)| (log, flusher))
 }
 
@@ -89,12 +89,12 @@ fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
         done.store(true, Ordering::SeqCst);
     });
     assert_eq!(flushed.load(Ordering::SeqCst), ENTRIES + ENTRIES / 500);
-    let held = Held::of(&log);
+    let contents = LogContents::of(&log);
     drop((log, flusher));
     let segments = std::fs::read_dir(folder.path()).expect("a listing").count();
     assert!(segments < 20, "purged segments are gone: {segments} files");
     let (log, _flusher) = open(folder.path(), 0).expect("reopened");
-    assert_eq!(Held::of(&log), held);
+    assert_eq!(LogContents::of(&log), contents);
 }
 
 #[test]
@@ -157,9 +157,9 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         let acknowledged = acknowledged.expect("it said something");
         assert!(acknowledged > before, "{acknowledged} after {before}");
         let (log, _flusher) = open(&path, 0).expect("opens");
-        let held = Held::of(&log);
-        assert!(held.last() >= Some(acknowledged), "{:?} of {acknowledged}", held.last());
-        for (index, (term, payload)) in held.entries {
+        let contents = LogContents::of(&log);
+        assert!(contents.last() >= Some(acknowledged), "{:?} of {acknowledged}", contents.last());
+        for (index, (term, payload)) in contents.entries {
             assert_eq!(Entry { index, term, payload }, entry(index));
         }
         before = acknowledged;

@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::limits::FRAME_BYTES;
+use crate::limits::MAX_FRAME_BYTES;
 
 /// One message. The answer to a request carries the request's number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn take_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         return Ok(None);
     }
     let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
-    if !(INNER..=FRAME_BYTES).contains(&length) {
+    if !(INNER..=MAX_FRAME_BYTES).contains(&length) {
         return Err(FrameError::Length(length));
     }
     if buffer.len() < HEAD + length {

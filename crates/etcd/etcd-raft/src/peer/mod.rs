@@ -3,8 +3,8 @@
 mod frame;
 #[cfg(feature = "fuzz")]
 pub use frame::put_frame;
-pub mod hello;
+pub mod handshake;
 pub mod link;
 pub mod message;
 pub mod network;
-pub mod serve;
+pub mod server;

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::limits::UPGRADE_HEAD_BYTES;
+use crate::limits::MAX_UPGRADE_HEAD_BYTES;
 
 pub trait PeerStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for T {}
@@ -113,7 +113,7 @@ where
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == UPGRADE_HEAD_BYTES {
+        if head.len() == MAX_UPGRADE_HEAD_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a head without end"));
         }
         head.push(stream.read_u8().await?);
@@ -132,9 +132,9 @@ where
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not an upgrade to a peer"));
     }
-    let answer =
+    let response =
         format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n");
-    stream.write_all(answer.as_bytes()).await?;
+    stream.write_all(response.as_bytes()).await?;
     stream.flush().await?;
     Ok(Box::new(stream))
 }

@@ -94,7 +94,7 @@ fn a_killed_leader_costs_no_write_and_little_time() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
-    cluster.wires.delay(Duration::from_millis(1));
+    cluster.network.delay(Duration::from_millis(1));
     let writers = Writers::start(&cluster, &others);
     writers.wait_for_more(200);
     let began = Instant::now();
@@ -128,8 +128,8 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
     cluster.must_put(leader, "/k", "old");
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
     for other in &others {
-        cluster.wires.stop(leader, *other);
-        cluster.wires.stop(*other, leader);
+        cluster.network.stop(leader, *other);
+        cluster.network.stop(*other, leader);
     }
     let old = cluster.member(leader);
     let stale = cluster.nodes[&leader].runtime.spawn({
@@ -144,7 +144,7 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
     cluster.must_put(others[0], "/k", "new");
     assert!(!lost.is_finished(), "a minority acknowledged a write");
     assert!(!stale.is_finished(), "a minority answered a quorum read");
-    cluster.wires.heal();
+    cluster.network.heal();
     let read = cluster.on(leader, stale).unwrap();
     assert_eq!(read.unwrap().as_deref(), Some("new"));
     // Proposed again under the new leader, and once only.
@@ -161,14 +161,14 @@ fn a_leader_that_is_heard_but_does_not_hear_loses_nothing() {
     let writers = Writers::start(&cluster, &others);
     writers.wait_for_more(100);
     for other in &others {
-        cluster.wires.stop(*other, leader);
+        cluster.network.stop(*other, leader);
     }
     wait_for("another leader", || {
         let leads = |id: &&u64| cluster.member(**id).status().role == Role::Leader;
         others.iter().find(leads).copied()
     });
     writers.wait_for_more(100);
-    cluster.wires.heal();
+    cluster.network.heal();
     writers.wait_for_more(100);
     let keys = writers.finish();
     check_all(&cluster, &keys);
@@ -178,7 +178,7 @@ fn a_leader_that_is_heard_but_does_not_hear_loses_nothing() {
 fn a_follower_far_behind_gets_a_snapshot() {
     const KEPT: u64 = 50;
     let mut cluster = Cluster::empty(3);
-    cluster.kept_entries = KEPT;
+    cluster.catch_up_entries = KEPT;
     cluster.start_new();
     let leader = cluster.leader();
     let late = cluster.follower();
@@ -208,7 +208,7 @@ fn a_follower_far_behind_gets_a_snapshot() {
 #[derive(Default)]
 struct Collected(parking_lot::Mutex<BTreeMap<u64, Vec<Duration>>>);
 
-impl etcd_raft::PeerTimes for Collected {
+impl etcd_raft::PeerMetrics for Collected {
     fn round_trip(&self, to: u64, took: Duration) {
         self.0.lock().entry(to).or_default().push(took);
     }
@@ -218,12 +218,12 @@ impl etcd_raft::PeerTimes for Collected {
 fn the_way_to_each_member_is_measured() {
     const DELAY: Duration = Duration::from_millis(20);
     let mut cluster = Cluster::empty(3);
-    cluster.wires.delay(DELAY);
+    cluster.network.delay(DELAY);
     let collected = Arc::new(Collected::default());
     for id in 1..=3 {
         let mut config = cluster.config(id);
         if id == 1 {
-            config.peer_times = collected.clone();
+            config.peer_metrics = collected.clone();
         }
         cluster.try_start(config).unwrap();
     }
@@ -244,12 +244,12 @@ fn a_member_alone_shows_again_what_it_showed() {
     assert!(!cluster.member(id).has_resumed(), "it was new");
     cluster.quorum_value(id, "/k");
     let last = (0..20).map(|number| cluster.must_put(leader, "/k", &number.to_string())).max().unwrap();
-    let shown = |cluster: &Cluster| cluster.member(id).read(etcd_store::Store::index);
-    wait_for("the last write", || (shown(&cluster) >= last).then_some(()));
+    let index = |cluster: &Cluster| cluster.member(id).read(etcd_store::Store::index);
+    wait_for("the last write", || (index(&cluster) >= last).then_some(()));
     for id in 1..=3 {
         cluster.kill(id);
     }
     cluster.start(id);
     assert!(cluster.member(id).has_resumed());
-    assert!(shown(&cluster) >= last, "{} of {last}", shown(&cluster));
+    assert!(index(&cluster) >= last, "{} of {last}", index(&cluster));
 }

@@ -31,7 +31,7 @@ fn written_while_logs_are_purged(values: u64) {
     let mut cluster = Cluster::empty(3);
     for id in 1..=3 {
         let mut config = cluster.config(id);
-        (config.snapshot_count, config.kept_entries) = (BETWEEN, KEPT);
+        (config.snapshot_count, config.catch_up_entries) = (BETWEEN, KEPT);
         cluster.try_start(config).unwrap();
     }
     cluster.leader();

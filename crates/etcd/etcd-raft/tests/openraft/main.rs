@@ -185,7 +185,7 @@ async fn a_write_for_another_leadership_is_refused_and_not_appended() {
     }
     assert_eq!(log.last(), before);
     write("its own", leads.term).await.unwrap();
-    assert_eq!(machine.texts(), ["its own"]);
+    assert_eq!(machine.strings(), ["its own"]);
 }
 
 /// `proposals.rs` proposes again what an entry of a later leader shows to be lost: nothing else may say that it is done.
@@ -204,10 +204,10 @@ async fn a_write_that_another_leader_replaces_is_not_called_applied() {
     assert_eq!(log.last(), Some(id(term, 2, end)));
     let outcome = timeout(NEVER, done).await;
     assert!(!matches!(outcome, Ok(Ok(Ok(_)))), "it is in no log");
-    assert_eq!(machine.texts(), [""; 0]);
+    assert_eq!(machine.strings(), [""; 0]);
 }
 
-/// `hand_over.rs` gives the leadership away: where its successor does not take it, the leader refuses writes until another
+/// `transfer_leadership.rs` gives the leadership away: where its successor does not take it, the leader refuses writes until another
 /// member is elected, and sends no heartbeat, so that one is. There is no way back, and no limit of time.
 #[tokio::test(start_paused = true)]
 async fn a_leader_whose_successor_is_deaf_refuses_writes_until_another_election() {
@@ -257,10 +257,10 @@ async fn what_is_known_to_be_committed_is_applied_at_the_start() {
     log.commit(id(2, 2, 2));
     let (raft, machine) = start(&log, false).await;
     assert_eq!(raft.current_leader().await, None);
-    assert_eq!(machine.texts(), ["a", "b"]);
+    assert_eq!(machine.strings(), ["a", "b"]);
 }
 
-/// The way out of a lost majority (`start.rs`, `force_alone`): a configuration and a vote that no election made.
+/// The way out of a lost majority (`start.rs`, `append_single_voter_config`): a configuration and a vote that no election made.
 #[tokio::test(start_paused = true)]
 async fn a_member_leads_by_a_configuration_that_was_written_by_force() {
     let log = Memory::default();
@@ -279,5 +279,5 @@ async fn a_member_leads_by_a_configuration_that_was_written_by_force() {
     raft.trigger().elect(false).await.unwrap();
     raft.wait(Some(NEVER)).state(ServerState::Leader, "alone").await.unwrap();
     raft.client_write("new".to_owned()).await.unwrap();
-    assert_eq!(machine.texts(), ["committed by nobody that is left", "new"]);
+    assert_eq!(machine.strings(), ["committed by nobody that is left", "new"]);
 }

@@ -159,7 +159,7 @@ impl RaftLogStorage<Types> for Memory {
 struct Applied {
     last: Option<LogId>,
     membership: StoredMembership,
-    texts: Vec<String>,
+    strings: Vec<String>,
 }
 
 /// Keeps the texts that were applied, in order.
@@ -167,8 +167,8 @@ struct Applied {
 pub struct Machine(Arc<Mutex<Applied>>);
 
 impl Machine {
-    pub fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap().texts.clone()
+    pub fn strings(&self) -> Vec<String> {
+        self.0.lock().unwrap().strings.clone()
     }
 }
 
@@ -190,7 +190,7 @@ impl RaftStateMachine<Types> for Machine {
             let mut applied = self.0.lock().unwrap();
             applied.last = Some(entry.log_id);
             match entry.payload {
-                Payload::Normal(text) => applied.texts.push(text),
+                Payload::Normal(text) => applied.strings.push(text),
                 Payload::Membership(membership) => {
                     applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }

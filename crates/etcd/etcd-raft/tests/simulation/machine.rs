@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use etcd_raft::simulated::SimulatedHands;
+use etcd_raft::simulated::SimulatedEnvironment;
 use etcd_raft::{Clock, Member, MemberConfig, StartError, StopReason};
 use fastrand::Rng;
 use raft_log::simulated::{Fate, SimulatedDisk};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::network::{Place, Wires};
-use super::pace::Pace;
+use super::disk_latency::DiskLatency;
+use super::network::{Endpoint, SimulatedNetwork};
 use super::trace::Trace;
 
 const TICK: Duration = Duration::from_millis(1);
@@ -31,10 +31,10 @@ impl Clock for WallClock {
     fn now(&self) -> SystemTime {
         let ahead = self.ahead_seconds.load(Ordering::Relaxed);
         let seconds = EPOCH.saturating_add_signed(ahead);
-        UNIX_EPOCH + Duration::from_secs(seconds) + self.even()
+        UNIX_EPOCH + Duration::from_secs(seconds) + self.monotonic()
     }
 
-    fn even(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         Duration::from_millis(self.trace.moments.millis())
     }
 }
@@ -49,7 +49,7 @@ pub struct Machine {
     pub id: u64,
     pub config: MemberConfig,
     pub clock: Arc<WallClock>,
-    pub pace: Arc<Pace>,
+    pub disk_latency: Arc<DiskLatency>,
     pub disk: SimulatedDisk,
     /// Nobody gave it time since.
     paused: Option<u64>,
@@ -58,12 +58,17 @@ pub struct Machine {
     /// It was asked to stop.
     stopping: Option<JoinHandle<()>>,
     state: State,
-    wires: Arc<Wires>,
+    network: Arc<SimulatedNetwork>,
     trace: Arc<Trace>,
 }
 
 impl Machine {
-    pub fn new(mut config: MemberConfig, random: Rng, wires: &Arc<Wires>, trace: &Arc<Trace>) -> Self {
+    pub fn new(
+        mut config: MemberConfig,
+        random: Rng,
+        network: &Arc<SimulatedNetwork>,
+        trace: &Arc<Trace>,
+    ) -> Self {
         let clock = WallClock { trace: Arc::clone(trace), ahead_seconds: AtomicI64::new(0) };
         let clock = Arc::new(clock);
         config.clock = Arc::<WallClock>::clone(&clock);
@@ -71,13 +76,13 @@ impl Machine {
             id: config.member_id,
             config,
             clock,
-            pace: Pace::new(random),
+            disk_latency: DiskLatency::new(random),
             disk: SimulatedDisk::new(),
             paused: None,
             may_fail: false,
             stopping: None,
             state: State::Off,
-            wires: Arc::clone(wires),
+            network: Arc::clone(network),
             trace: Arc::clone(trace),
         }
     }
@@ -94,12 +99,15 @@ impl Machine {
     }
 
     pub fn start(&mut self) {
-        self.trace.tell(format_args!("member {} is started", self.id));
+        self.trace.highlight(format_args!("member {} is started", self.id));
         let runtime = paused_runtime();
-        let pace = Arc::clone(&self.pace);
-        let hands = SimulatedHands { disk: self.disk.clone(), pace: Arc::new(move || pace.draw()) };
-        let network = self.wires.network(self.id);
-        let started = Member::start_with(self.config.clone(), network, Arc::new(hands));
+        let disk_latency = Arc::clone(&self.disk_latency);
+        let environment = SimulatedEnvironment {
+            disk: self.disk.clone(),
+            disk_latency: Arc::new(move || disk_latency.sample()),
+        };
+        let network = self.network.network(self.id);
+        let started = Member::start_with(self.config.clone(), network, Arc::new(environment));
         let started = runtime.spawn(started);
         self.state = State::Starting(runtime, started);
     }
@@ -126,12 +134,12 @@ impl Machine {
                 match reason {
                     None => {}
                     Some(StopReason::Failed(_)) if self.may_fail => self.crash(Fate::Lost),
-                    Some(StopReason::Asked)
+                    Some(StopReason::Requested)
                         if self.stopping.as_ref().is_some_and(JoinHandle::is_finished) =>
                     {
                         self.crash(Fate::Kept);
                     }
-                    Some(StopReason::Asked) if self.stopping.is_some() => {}
+                    Some(StopReason::Requested) if self.stopping.is_some() => {}
                     Some(reason) => return Err(format!("member {} stopped by itself: {reason}", self.id)),
                 }
                 Ok(())
@@ -146,9 +154,9 @@ impl Machine {
     ) -> Result<(), String> {
         match runtime.block_on(starting).map_err(|error| error.to_string())? {
             Ok(member) => {
-                let place = Place { member: member.clone(), runtime: runtime.handle().clone() };
-                self.wires.attach(self.id, place);
-                self.trace.tell(format_args!("member {} is up", self.id));
+                let endpoint = Endpoint { member: member.clone(), runtime: runtime.handle().clone() };
+                self.network.attach(self.id, endpoint);
+                self.trace.highlight(format_args!("member {} is up", self.id));
                 self.state = State::On(runtime, member);
                 Ok(())
             }
@@ -166,8 +174,8 @@ impl Machine {
 
     /// The member is gone between two instructions. But for `Kept` the machine goes with it.
     pub fn crash(&mut self, fate: Fate) {
-        self.trace.tell(format_args!("member {} is gone, its unflushed writes: {fate:?}", self.id));
-        self.wires.detach(self.id, fate != Fate::Kept);
+        self.trace.highlight(format_args!("member {} is gone, its unflushed writes: {fate:?}", self.id));
+        self.network.detach(self.id, fate != Fate::Kept);
         self.paused = None;
         self.may_fail = false;
         self.stopping = None;
@@ -193,14 +201,14 @@ impl Machine {
     /// Asks it to stop in order, which takes time.
     pub fn stop(&mut self) {
         let State::On(runtime, member) = &self.state else { return };
-        self.trace.tell(format_args!("member {} is asked to stop", self.id));
+        self.trace.highlight(format_args!("member {} is asked to stop", self.id));
         let member = member.clone();
         self.stopping = Some(runtime.spawn(async move { member.stop().await }));
     }
 
     pub fn pause(&mut self) {
         if !self.is_off() && self.paused.is_none() {
-            self.trace.tell(format_args!("member {} is paused", self.id));
+            self.trace.highlight(format_args!("member {} is paused", self.id));
             self.paused = Some(self.trace.moments.millis());
         }
     }
@@ -208,7 +216,7 @@ impl Machine {
     /// Its clocks went on meanwhile.
     pub fn resume(&mut self) {
         let Some(since) = self.paused.take() else { return };
-        self.trace.tell(format_args!("member {} goes on", self.id));
+        self.trace.highlight(format_args!("member {} goes on", self.id));
         if let State::Starting(runtime, _) | State::On(runtime, _) = &self.state {
             let missed = Duration::from_millis(self.trace.moments.millis() - since);
             runtime.block_on(tokio::time::advance(missed));
@@ -220,6 +228,6 @@ impl Machine {
 pub fn paused_runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     // A thread would bring its own order into what happens.
-    builder.on_thread_start(|| super::process::forbidden("a thread was started"));
+    builder.on_thread_start(|| super::process::report_violation("a thread was started"));
     builder.enable_time().start_paused(true).build().unwrap()
 }

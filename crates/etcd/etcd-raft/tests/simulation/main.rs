@@ -9,38 +9,38 @@
 // A test that meets an error has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod chance;
+mod checks;
 mod clients;
+mod disk_latency;
 mod faults;
 mod history;
+mod isolated_faults;
 mod ledger;
 mod machine;
 mod network;
-mod pace;
 mod process;
-mod quiet;
 mod run;
+mod seeded_random;
+mod simulation;
 mod stream;
 mod trace;
-mod verdict;
 mod watchers;
-mod world;
 
-use process::{Ended, many, one};
+use process::{SeedResult, many, one};
 use run::Sabotage;
 
 /// What `cargo verify` runs.
-const FEW: std::ops::Range<u64> = 4..10;
+const FEW_SEEDS: std::ops::Range<u64> = 4..10;
 /// What the long run does, unless `KEELSON_SEEDS=from..to` says otherwise.
-const MANY: std::ops::Range<u64> = 1000..3000;
+const MANY_SEEDS: std::ops::Range<u64> = 1000..3000;
 /// Within so many seeds a broken promise must be seen.
-const ENOUGH: std::ops::Range<u64> = 4..20;
+const SABOTAGE_SEEDS: std::ops::Range<u64> = 4..20;
 
 fn must_hold(seeds: std::ops::Range<u64>) {
-    let failed = many(seeds, Sabotage::None, |ended| !ended.held);
-    if let Some(Ended { seed, told, .. }) = failed {
+    let failed = many(seeds, Sabotage::None, |ended| !ended.passed);
+    if let Some(SeedResult { seed, output, .. }) = failed {
         panic!(
-            "{told}\nseed {seed} failed; again: KEELSON_SEEDS={seed}..{} cargo nextest run -p member \
+            "{output}\nseed {seed} failed; again: KEELSON_SEEDS={seed}..{} cargo nextest run -p member \
              --test simulation --run-ignored only soak",
             seed + 1
         );
@@ -48,20 +48,20 @@ fn must_hold(seeds: std::ops::Range<u64>) {
 }
 
 fn must_be_caught(sabotage: Sabotage, by: &str) {
-    let caught = many(ENOUGH, sabotage, |ended| !ended.held);
-    let told = caught.expect("a broken promise was not seen").told;
-    assert!(told.contains(by), "another failure than {by:?}: {told}");
+    let caught = many(SABOTAGE_SEEDS, sabotage, |ended| !ended.passed);
+    let output = caught.expect("a broken promise was not seen").output;
+    assert!(output.contains(by), "another failure than {by:?}: {output}");
 }
 
 #[test]
 fn a_few_seeds_hold() {
-    must_hold(FEW);
+    must_hold(FEW_SEEDS);
 }
 
 #[test]
 #[ignore = "thousands of seeds: cargo verify --all soaks"]
 fn soak_many_seeds_hold() {
-    must_hold(process::asked_seeds().unwrap_or(MANY));
+    must_hold(process::seeds_from_environment().unwrap_or(MANY_SEEDS));
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn the_same_seed_gives_the_same_trace() {
     let folder = tempfile::tempdir().unwrap();
     let traces = ["once", "again"].map(|name| {
         let path = folder.path().join(name);
-        let ended = one(FEW.start, Sabotage::None, Some(&path));
-        assert!(ended.held, "{}", ended.told);
+        let ended = one(FEW_SEEDS.start, Sabotage::None, Some(&path));
+        assert!(ended.passed, "{}", ended.output);
         std::fs::read_to_string(path).unwrap()
     });
     let differ = traces[0].lines().zip(traces[1].lines()).position(|(once, again)| once != again);
@@ -80,7 +80,7 @@ fn the_same_seed_gives_the_same_trace() {
     }
     assert_eq!(traces[0].len(), traces[1].len());
     let other = folder.path().join("other");
-    one(FEW.start + 1, Sabotage::None, Some(&other));
+    one(FEW_SEEDS.start + 1, Sabotage::None, Some(&other));
     assert_ne!(std::fs::read_to_string(other).unwrap(), traces[0], "the seed decides nothing");
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 /// Lines that are shown when a seed fails.
-const SHOWN: usize = 40;
+const HIGHLIGHTED: usize = 40;
 
 /// Virtual time of the whole simulation.
 #[derive(Default)]
@@ -65,11 +65,11 @@ impl Trace {
     }
 
     /// What is worth to be shown when a seed fails.
-    pub fn tell(&self, event: fmt::Arguments<'_>) {
+    pub fn highlight(&self, event: fmt::Arguments<'_>) {
         let line = format!("{:>9} {event}", self.moments.millis());
         let mut written = self.written.lock();
         written.add(&line);
-        if written.last.len() == SHOWN {
+        if written.last.len() == HIGHLIGHTED {
             written.last.pop_front();
         }
         written.last.push_back(line);

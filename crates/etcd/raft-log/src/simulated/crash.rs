@@ -27,14 +27,14 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Content {
+pub(super) struct DiskContents {
     pub names: BTreeMap<String, usize>,
     pub files: Vec<Vec<u8>>,
 }
 
 /// What is on the disk for certain, and what was done since.
 struct Crash<'a> {
-    content: Content,
+    content: DiskContents,
     names: Vec<&'a Step>,
     /// For each file: its size is on disk; writes since.
     files: Vec<Unsynced<'a>>,
@@ -47,15 +47,15 @@ struct Unsynced<'a> {
 }
 
 /// What is left of `start` and the `steps` done since, when no more are done.
-pub(super) fn crashed(start: &Content, steps: &[Step], fate: Fate) -> Content {
+pub(super) fn crashed(start: &DiskContents, steps: &[Step], fate: Fate) -> DiskContents {
     let files = start.files.iter().map(|_| Unsynced::default()).collect();
     let mut crash = Crash { content: start.clone(), names: Vec::new(), files };
-    steps.iter().for_each(|step| crash.take(step));
-    crash.end(&mut Choices::of(fate))
+    steps.iter().for_each(|step| crash.apply(step));
+    crash.finish(&mut Choices::of(fate))
 }
 
 impl<'a> Crash<'a> {
-    fn take(&mut self, step: &'a Step) {
+    fn apply(&mut self, step: &'a Step) {
         match step {
             Step::Create { size, .. } => {
                 self.content.files.push(Vec::new());
@@ -63,21 +63,21 @@ impl<'a> Crash<'a> {
                 self.names.push(step);
             }
             Step::Write { file, offset, bytes } => self.files[*file].writes.push((*offset, bytes)),
-            Step::Sync { file } => self.settle(*file, &mut Choices::of(Fate::Kept)),
+            Step::Sync { file } => self.sync(*file, &mut Choices::of(Fate::Kept)),
             Step::Rename { .. } | Step::Remove { .. } => self.names.push(step),
-            Step::SyncFolder => self.settle_names(&mut Choices::of(Fate::Kept)),
+            Step::SyncFolder => self.sync_names(&mut Choices::of(Fate::Kept)),
         }
     }
 
-    fn end(mut self, choices: &mut Choices) -> Content {
-        self.settle_names(choices);
+    fn finish(mut self, choices: &mut Choices) -> DiskContents {
+        self.sync_names(choices);
         for file in 0..self.files.len() {
-            self.settle(file, choices);
+            self.sync(file, choices);
         }
         self.content
     }
 
-    fn settle(&mut self, file: usize, choices: &mut Choices) {
+    fn sync(&mut self, file: usize, choices: &mut Choices) {
         let unsynced = std::mem::take(&mut self.files[file]);
         let content = &mut self.content.files[file];
         if let Some(size) = unsynced.created {
@@ -92,27 +92,27 @@ impl<'a> Crash<'a> {
             for (from, to) in sectors(offset, bytes.len()) {
                 let at = usize::try_from(offset).unwrap_or(usize::MAX) + from;
                 let kept = choices.keeps();
-                if let Some(place) = content.get_mut(at..at + to - from)
+                if let Some(target) = content.get_mut(at..at + to - from)
                     && kept
                 {
-                    place.copy_from_slice(&bytes[from..to]);
+                    target.copy_from_slice(&bytes[from..to]);
                 }
             }
         }
     }
 
-    fn settle_names(&mut self, choices: &mut Choices) {
+    fn sync_names(&mut self, choices: &mut Choices) {
         for step in std::mem::take(&mut self.names) {
             if choices.keeps() {
-                self.content.name(step);
+                self.content.apply_name(step);
             }
         }
     }
 }
 
-impl Content {
+impl DiskContents {
     /// Does to the names what the step did; without effect when its name is not there.
-    pub(super) fn name(&mut self, step: &Step) {
+    pub(super) fn apply_name(&mut self, step: &Step) {
         match step {
             Step::Create { name, file, .. } => {
                 self.names.insert(name.clone(), *file);

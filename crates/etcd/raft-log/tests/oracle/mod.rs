@@ -43,16 +43,16 @@ pub fn operations(most: usize) -> impl Strategy<Value = Vec<Operation>> {
 
 /// All that can be seen of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct LogContents {
     pub entries: BTreeMap<u64, (u64, Bytes)>,
     pub states: BTreeMap<StateKey, Bytes>,
     pub purged: Option<Purged>,
 }
 
-impl Held {
+impl LogContents {
     pub fn of<D: Disk>(log: &Log<D>) -> Self {
         let bounds = log.bounds();
-        let mut held = Self { states: log.states(), purged: bounds.purged, ..Self::default() };
+        let mut contents = Self { states: log.states(), purged: bounds.purged, ..Self::default() };
         if let (Some(first), Some(last)) = (bounds.first, bounds.last) {
             let mut next = first;
             while next <= last {
@@ -60,12 +60,12 @@ impl Held {
                 assert!(!entries.is_empty());
                 for entry in entries {
                     assert_eq!(entry.index, next);
-                    held.entries.insert(next, (entry.term, entry.payload));
+                    contents.entries.insert(next, (entry.term, entry.payload));
                     next += 1;
                 }
             }
         }
-        held
+        contents
     }
 
     pub fn last(&self) -> Option<u64> {
@@ -74,11 +74,11 @@ impl Held {
 }
 
 /// A log on a simulated disk, and what it held after each record.
-pub struct Tried {
+pub struct TestLog {
     pub disk: SimulatedDisk,
     log: Option<(Log<SimulatedDisk>, Flusher<SimulatedDisk>)>,
     /// `history[n]`: after n records.
-    pub history: Vec<Held>,
+    pub history: Vec<LogContents>,
     /// How many steps the disk had done when a record was appended.
     appended: Vec<usize>,
     /// Steps done when so many records were reported as flushed.
@@ -95,30 +95,30 @@ pub fn open(
     Log::open(disk.clone(), options)
 }
 
-impl Tried {
+impl TestLog {
     pub fn new(disk: SimulatedDisk) -> Self {
         let (log, flusher, _) = open(&disk).expect("a new log");
         Self {
             disk,
             log: Some((log, flusher)),
-            history: vec![Held::default()],
+            history: vec![LogContents::default()],
             appended: Vec::new(),
             flushed: vec![(0, 0)],
             before: 0,
         }
     }
 
-    pub fn all(disk: SimulatedDisk, operations: &[Operation]) -> Self {
-        let mut tried = Self::new(disk);
-        operations.iter().for_each(|operation| tried.run(operation));
-        tried
+    pub fn with(disk: SimulatedDisk, operations: &[Operation]) -> Self {
+        let mut run = Self::new(disk);
+        operations.iter().for_each(|operation| run.apply(operation));
+        run
     }
 
     pub fn log(&self) -> &Log<SimulatedDisk> {
         &self.log.as_ref().expect("open").0
     }
 
-    pub fn now(&self) -> Held {
+    pub fn now(&self) -> LogContents {
         self.history.last().cloned().expect("there is always a state")
     }
 
@@ -134,15 +134,15 @@ impl Tried {
         self.flushed.push((self.disk.steps(), self.before + through));
     }
 
-    pub fn run(&mut self, operation: &Operation) {
+    pub fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Append(lengths) => self.append(lengths),
             Operation::State(key, length) => {
-                let (key, value) = (StateKey::checked_for_test(*key), self.bytes(*length));
+                let (key, value) = (StateKey::for_test(*key), self.bytes(*length));
                 self.log().set_state(key, value.clone()).expect("a state");
-                let mut held = self.now();
-                held.states.insert(key, value);
-                self.note(held);
+                let mut contents = self.now();
+                contents.states.insert(key, value);
+                self.record(contents);
             }
             Operation::Truncate(count) => self.truncate(*count),
             Operation::Purge(count) => self.purge(*count),
@@ -152,54 +152,54 @@ impl Tried {
                 self.flush();
                 self.close();
                 let (log, flusher, recovered) = open(&self.disk).expect("reopened");
-                assert_eq!(recovered.cut_bytes, 0);
-                assert_eq!(Held::of(&log), self.now());
+                assert_eq!(recovered.truncated_bytes, 0);
+                assert_eq!(LogContents::of(&log), self.now());
                 self.before = self.history.len() - 1;
                 self.log = Some((log, flusher));
             }
         }
-        assert_eq!(Held::of(self.log()), self.now(), "what was appended is seen at once");
+        assert_eq!(LogContents::of(self.log()), self.now(), "what was appended is seen at once");
     }
 
     fn append(&mut self, lengths: &[usize]) {
-        let mut held = self.now();
+        let mut contents = self.now();
         let mut entries = Vec::new();
-        let first = held.last().map_or(0, |last| last + 1);
+        let first = contents.last().map_or(0, |last| last + 1);
         for (index, length) in (first..).zip(lengths) {
             let (term, payload) = (self.history.len() as u64, self.bytes(*length));
             entries.push(Entry { index, term, payload: payload.clone() });
-            held.entries.insert(index, (term, payload));
-            self.note(held.clone());
+            contents.entries.insert(index, (term, payload));
+            self.record(contents.clone());
         }
         self.log().append(entries).expect("entries that follow");
     }
 
     fn truncate(&mut self, count: u64) {
-        let mut held = self.now();
+        let mut contents = self.now();
         let (Some(first), Some(last)) =
-            (held.entries.keys().next().copied(), held.entries.keys().last().copied())
+            (contents.entries.keys().next().copied(), contents.entries.keys().last().copied())
         else {
             return;
         };
         let from = first.max((last + 1).saturating_sub(count));
         self.log().truncate_from(from).expect("a truncation");
-        held.entries.split_off(&from);
-        self.note(held);
+        contents.entries.split_off(&from);
+        self.record(contents);
     }
 
     fn purge(&mut self, count: u64) {
-        let mut held = self.now();
-        let first = held.entries.keys().next().copied();
-        let first = first.or(held.last().map(|last| last + 1)).unwrap_or(0);
+        let mut contents = self.now();
+        let first = contents.entries.keys().next().copied();
+        let first = first.or(contents.last().map(|last| last + 1)).unwrap_or(0);
         let purged = Purged { index: first + count - 1, term: count, note: self.bytes(9) };
         self.log().purge_to(purged.clone()).expect("a purge");
-        held.entries = held.entries.split_off(&(purged.index + 1));
-        held.purged = Some(purged);
-        self.note(held);
+        contents.entries = contents.entries.split_off(&(purged.index + 1));
+        contents.purged = Some(purged);
+        self.record(contents);
     }
 
-    fn note(&mut self, held: Held) {
-        self.history.push(held);
+    fn record(&mut self, contents: LogContents) {
+        self.history.push(contents);
         self.appended.push(self.disk.steps());
     }
 
@@ -219,12 +219,12 @@ impl Tried {
 }
 
 /// For keys that come from a strategy.
-trait Checked {
-    fn checked_for_test(key: u8) -> Self;
+trait ForTest {
+    fn for_test(key: u8) -> Self;
 }
 
-impl Checked for StateKey {
-    fn checked_for_test(key: u8) -> Self {
+impl ForTest for StateKey {
+    fn for_test(key: u8) -> Self {
         [StateKey::new(0), StateKey::new(1), StateKey::new(2)][usize::from(key)]
     }
 }

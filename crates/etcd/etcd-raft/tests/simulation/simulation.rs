@@ -10,24 +10,24 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use super::machine::{Machine, WallClock, paused_runtime};
-use super::network::Wires;
+use super::network::SimulatedNetwork;
 use super::process;
 use super::trace::Trace;
 
 /// Between two looks at what the members think, in milliseconds.
-const LOOK: u64 = 20;
+const STATUS_INTERVAL: u64 = 20;
 
 /// What clients reach.
-pub struct Surroundings {
+pub struct ClientContext {
     pub members: u64,
-    pub wires: Arc<Wires>,
+    pub network: Arc<SimulatedNetwork>,
     pub trace: Arc<Trace>,
     pub clocks: Vec<Arc<WallClock>>,
     over: AtomicBool,
     failure: Mutex<Option<String>>,
 }
 
-impl Surroundings {
+impl ClientContext {
     /// Clients begin nothing more.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
@@ -38,67 +38,72 @@ impl Surroundings {
     }
 
     /// A promise was broken, as a client sees it. The first one stays.
-    pub fn fails(&self, how: &str) {
+    pub fn report_failure(&self, how: &str) {
         self.failure.lock().get_or_insert_with(|| how.to_owned());
     }
 }
 
-pub struct World {
+pub struct Simulation {
     pub machines: Vec<Machine>,
-    pub surroundings: Arc<Surroundings>,
+    pub context: Arc<ClientContext>,
     pub clients: Runtime,
     order: Rng,
-    looked: Vec<(Role, u64, Option<u64>)>,
+    last_statuses: Vec<(Role, u64, Option<u64>)>,
 }
 
-impl World {
-    pub fn new(machines: Vec<Machine>, wires: Arc<Wires>, trace: Arc<Trace>, order: Rng) -> Self {
-        let surroundings = Surroundings {
+impl Simulation {
+    pub fn new(
+        machines: Vec<Machine>,
+        network: Arc<SimulatedNetwork>,
+        trace: Arc<Trace>,
+        order: Rng,
+    ) -> Self {
+        let context = ClientContext {
             members: machines.len() as u64,
-            wires,
+            network,
             trace,
             clocks: machines.iter().map(|machine| Arc::clone(&machine.clock)).collect(),
             over: AtomicBool::new(false),
             failure: Mutex::new(None),
         };
         Self {
-            looked: vec![(Role::Stopped, 0, None); machines.len()],
+            last_statuses: vec![(Role::Stopped, 0, None); machines.len()],
             machines,
-            surroundings: Arc::new(surroundings),
+            context: Arc::new(context),
             clients: paused_runtime(),
             order,
         }
     }
 
     pub fn now(&self) -> u64 {
-        self.surroundings.trace.moments.millis()
+        self.context.trace.moments.millis()
     }
 
     /// One millisecond for all, in an order that changes.
     pub fn tick(&mut self) -> Result<(), String> {
-        self.surroundings.trace.moments.advance();
-        self.surroundings.wires.tick();
+        self.context.trace.moments.advance();
+        self.context.network.tick();
         self.clients.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         let mut order = (0..self.machines.len()).collect::<Vec<_>>();
         self.order.shuffle(&mut order);
         for number in order {
             self.machines[number].tick()?;
         }
-        if self.now().is_multiple_of(LOOK) {
-            self.look();
+        if self.now().is_multiple_of(STATUS_INTERVAL) {
+            self.trace_statuses();
         }
-        let failure = self.surroundings.failure.lock().take();
-        failure.or_else(process::forbidden_so_far).map_or(Ok(()), Err)
+        let failure = self.context.failure.lock().take();
+        failure.or_else(process::violation).map_or(Ok(()), Err)
     }
 
-    fn look(&mut self) {
-        let trace = &self.surroundings.trace;
-        for (machine, before) in self.machines.iter().zip(&mut self.looked) {
+    fn trace_statuses(&mut self) {
+        let trace = &self.context.trace;
+        for (machine, before) in self.machines.iter().zip(&mut self.last_statuses) {
             let Some(status) = machine.member().map(etcd_raft::Member::status) else { continue };
             let now = (status.role, status.term, status.leader);
             if now != *before {
                 let (role, term, leader) = now;
-                trace.tell(format_args!("member {}: {role:?} of {leader:?} in term {term}", machine.id));
+                trace.highlight(format_args!("member {}: {role:?} of {leader:?} in term {term}", machine.id));
                 *before = now;
             }
             trace.note(format_args!("member {} applied {}", machine.id, status.applied));

@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Whether the log's disk has room. It is asked for before there is none: the next segment is made
 /// while the current one still takes what raft itself has to write.
 #[derive(Debug, Clone, Default)]
-pub struct Room {
+pub struct DiskSpace {
     /// How many wait for it.
     waiting: Arc<AtomicUsize>,
 }
 
-impl Room {
-    pub fn is_there(&self) -> bool {
+impl DiskSpace {
+    pub fn is_available(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Until the answer is dropped, there is none.
-    pub fn wait(&self, error: &dyn std::fmt::Display) -> NoRoom {
+    pub fn report_full(&self, error: &dyn std::fmt::Display) -> DiskFull {
         tracing::error!(%error, "the disk is full: writes are refused until there is room");
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        NoRoom(self.clone())
+        DiskFull(self.clone())
     }
 }
 
 /// Somebody waits.
-pub struct NoRoom(Room);
+pub struct DiskFull(DiskSpace);
 
-impl Drop for NoRoom {
+impl Drop for DiskFull {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
         tracing::info!("the log does not wait for room any more");

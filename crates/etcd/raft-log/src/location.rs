@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::error::Corruption;
 use crate::record::RECORD_HEADER_BYTES;
-use crate::sector::{Seal, place_in_file};
+use crate::sector::{SectorCodec, offset_in_file};
 use crate::segment::Header;
 
 /// One record in the stream of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RecordLocation {
     pub segment: u64,
     /// In the stream: below 2^30.
     pub offset: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Place {
     pub seed: u32,
 }
 
-impl Place {
+impl RecordLocation {
     pub(crate) fn end(self) -> u64 {
         u64::from(self.offset) + u64::from(self.length)
     }
@@ -34,13 +34,13 @@ pub(crate) struct Segment<F> {
     pub file: Arc<F>,
     pub name: String,
     pub header: Header,
-    pub seal: Seal,
+    pub codec: SectorCodec,
 }
 
 impl<F> Segment<F> {
     pub(crate) fn new(file: Arc<F>, name: String, header: Header) -> Self {
-        let seal = Seal::new(header.id, header.sequence);
-        Self { file, name, header, seal }
+        let codec = SectorCodec::new(header.id, header.sequence);
+        Self { file, name, header, codec }
     }
 
     /// `offset` is one of the file.
@@ -55,7 +55,7 @@ impl<F> Segment<F> {
 
     /// `offset` is one of the stream.
     pub(crate) fn corrupt_record(&self, offset: u64, (expected, found): (String, String)) -> Corruption {
-        self.corrupt(place_in_file(offset), expected, found)
+        self.corrupt(offset_in_file(offset), expected, found)
     }
 
     pub(crate) fn damaged(&self, offset: u64, stored: u32, computed: u32) -> Corruption {

@@ -7,13 +7,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::codec::Reader;
 
 /// Versions of the protocol that this program speaks; two members take the highest both know.
-pub const VERSIONS: (u16, u16) = (1, VERSION_OF_DISKS);
-/// From here on a member knows the disks that the state records, and what `message::OTHER_DISK` is.
-pub const VERSION_OF_DISKS: u16 = 2;
+pub const VERSIONS: (u16, u16) = (1, DISK_RECORDS_VERSION);
+/// From here on a member knows the disks that the state records, and what `message::DISK_REJECTED` is.
+pub const DISK_RECORDS_VERSION: u16 = 2;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"KSPEERv1");
 const HELLO_BYTES: usize = 8 + 4 + 8 + 8 + 8 + 16;
-const ANSWER_BYTES: usize = 8 + 4 + 8 + 16;
+const RESPONSE_BYTES: usize = 8 + 4 + 8 + 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
@@ -26,38 +26,38 @@ pub struct Hello {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum Rejection {
     #[error("it belongs to another cluster")]
-    OtherCluster,
+    WrongCluster,
     #[error("it is another member than the one that was called")]
-    OtherMember,
+    WrongMember,
     #[error("this member was removed from the cluster for good")]
     Removed,
     #[error(
         "this member's data is not what the cluster knows it with: \
          remove the member and add it again"
     )]
-    OtherDisk,
+    WrongDisk,
     #[error("there is no version of the protocol that both members speak")]
     Version,
     #[error("it refuses for a reason that this version does not know")]
     Unknown,
 }
 
-impl Refused {
+impl Rejection {
     fn code(self) -> u16 {
         match self {
-            Refused::OtherCluster => 1,
-            Refused::OtherMember => 2,
-            Refused::Removed => 3,
-            Refused::OtherDisk => 4,
-            Refused::Version => 5,
-            Refused::Unknown => u16::MAX,
+            Rejection::WrongCluster => 1,
+            Rejection::WrongMember => 2,
+            Rejection::Removed => 3,
+            Rejection::WrongDisk => 4,
+            Rejection::Version => 5,
+            Rejection::Unknown => u16::MAX,
         }
     }
 
     fn from_code(code: u16) -> Self {
-        [Self::OtherCluster, Self::OtherMember, Self::Removed, Self::OtherDisk, Self::Version]
+        [Self::WrongCluster, Self::WrongMember, Self::Removed, Self::WrongDisk, Self::Version]
             .into_iter()
             .find(|refused| refused.code() == code)
             .unwrap_or(Self::Unknown)
@@ -72,21 +72,21 @@ pub struct Welcome {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum HelloError {
+pub enum HandshakeError {
     #[error("the connection broke during the greeting")]
     Io(#[from] std::io::Error),
     #[error("what came is no greeting of a member")]
     NotAMember,
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejection(#[from] Rejection),
 }
 
-pub fn common_version(theirs: (u16, u16)) -> Option<u16> {
+pub fn negotiate_version(theirs: (u16, u16)) -> Option<u16> {
     let highest = VERSIONS.1.min(theirs.1);
     (highest >= VERSIONS.0.max(theirs.0)).then_some(highest)
 }
 
-pub async fn say_hello<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
+pub async fn send_hello<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
 {
@@ -100,32 +100,32 @@ where
     out.put_u128(hello.disk);
     stream.write_all(&out).await?;
     stream.flush().await?;
-    let mut answer = vec![0; ANSWER_BYTES];
-    stream.read_exact(&mut answer).await?;
-    let mut reader = Reader::new(Bytes::from(answer));
-    let malformed = |_| HelloError::NotAMember;
+    let mut response = vec![0; RESPONSE_BYTES];
+    stream.read_exact(&mut response).await?;
+    let mut reader = Reader::new(Bytes::from(response));
+    let malformed = |_| HandshakeError::NotAMember;
     if reader.u64().map_err(malformed)? != MAGIC {
-        return Err(HelloError::NotAMember);
+        return Err(HandshakeError::NotAMember);
     }
     let codes = reader.u32().map_err(malformed)?;
     let (refused, version) = ((codes >> 16) as u16, codes as u16);
     if refused != 0 {
-        return Err(Refused::from_code(refused).into());
+        return Err(Rejection::from_code(refused).into());
     }
     reader.u64().map_err(malformed)?;
     Ok(Welcome { version, disk: reader.u128().map_err(malformed)? })
 }
 
-pub async fn hear_hello<S>(stream: &mut S) -> Result<Hello, HelloError>
+pub async fn receive_hello<S>(stream: &mut S) -> Result<Hello, HandshakeError>
 where
     S: AsyncRead + Unpin + ?Sized,
 {
     let mut bytes = vec![0; HELLO_BYTES];
     stream.read_exact(&mut bytes).await?;
     let mut reader = Reader::new(Bytes::from(bytes));
-    let malformed = |_| HelloError::NotAMember;
+    let malformed = |_| HandshakeError::NotAMember;
     if reader.u64().map_err(malformed)? != MAGIC {
-        return Err(HelloError::NotAMember);
+        return Err(HandshakeError::NotAMember);
     }
     let versions = reader.u32().map_err(malformed)?;
     Ok(Hello {
@@ -137,20 +137,20 @@ where
     })
 }
 
-pub async fn answer_hello<S>(
+pub async fn respond_hello<S>(
     stream: &mut S,
     cluster_id: u64,
-    answer: Result<Welcome, Refused>,
+    response: Result<Welcome, Rejection>,
 ) -> std::io::Result<()>
 where
     S: AsyncWrite + Unpin + ?Sized,
 {
-    let mut out = BytesMut::with_capacity(ANSWER_BYTES);
+    let mut out = BytesMut::with_capacity(RESPONSE_BYTES);
     out.put_u64(MAGIC);
-    out.put_u16(answer.err().map_or(0, Refused::code));
-    out.put_u16(answer.map_or(0, |welcome| welcome.version));
+    out.put_u16(response.err().map_or(0, Rejection::code));
+    out.put_u16(response.map_or(0, |welcome| welcome.version));
     out.put_u64(cluster_id);
-    out.put_u128(answer.map_or(0, |welcome| welcome.disk));
+    out.put_u128(response.map_or(0, |welcome| welcome.disk));
     stream.write_all(&out).await?;
     stream.flush().await
 }
@@ -161,23 +161,25 @@ mod tests {
 
     const HELLO: Hello = Hello { versions: VERSIONS, cluster_id: 1, from: 2, to: 3, disk: 4 };
 
-    async fn greet(answer: Result<Welcome, Refused>) -> Result<Welcome, HelloError> {
+    async fn handshake(response: Result<Welcome, Rejection>) -> Result<Welcome, HandshakeError> {
         let (mut near, mut far) = tokio::io::duplex(256);
         let called = async {
-            assert_eq!(hear_hello(&mut far).await.unwrap(), HELLO);
-            answer_hello(&mut far, 1, answer).await.unwrap();
+            assert_eq!(receive_hello(&mut far).await.unwrap(), HELLO);
+            respond_hello(&mut far, 1, response).await.unwrap();
         };
-        tokio::join!(say_hello(&mut near, &HELLO), called).0
+        tokio::join!(send_hello(&mut near, &HELLO), called).0
     }
 
     #[tokio::test]
     async fn a_welcome_and_every_refusal_come_through() {
         let welcome = Welcome { version: 1, disk: 9 };
-        assert_eq!(greet(Ok(welcome)).await.unwrap(), welcome);
+        assert_eq!(handshake(Ok(welcome)).await.unwrap(), welcome);
         for code in 1..=5 {
-            let refused = Refused::from_code(code);
-            assert_ne!(refused, Refused::Unknown);
-            assert!(matches!(greet(Err(refused)).await, Err(HelloError::Refused(r)) if r == refused));
+            let refused = Rejection::from_code(code);
+            assert_ne!(refused, Rejection::Unknown);
+            assert!(
+                matches!(handshake(Err(refused)).await, Err(HandshakeError::Rejection(r)) if r == refused)
+            );
         }
     }
 
@@ -185,14 +187,14 @@ mod tests {
     async fn a_stranger_is_noticed() {
         let (mut near, mut far) = tokio::io::duplex(256);
         near.write_all(&[b'G'; HELLO_BYTES]).await.unwrap();
-        assert!(matches!(hear_hello(&mut far).await, Err(HelloError::NotAMember)));
+        assert!(matches!(receive_hello(&mut far).await, Err(HandshakeError::NotAMember)));
     }
 
     #[test]
     fn neighbouring_versions_find_each_other() {
-        assert_eq!(common_version((1, 1)), Some(1));
-        assert_eq!(common_version((1, 9)), Some(2));
-        assert_eq!(common_version((2, 9)), Some(2));
-        assert_eq!(common_version((3, 9)), None);
+        assert_eq!(negotiate_version((1, 1)), Some(1));
+        assert_eq!(negotiate_version((1, 9)), Some(2));
+        assert_eq!(negotiate_version((2, 9)), Some(2));
+        assert_eq!(negotiate_version((3, 9)), None);
     }
 }

@@ -17,24 +17,26 @@ use tokio::time::Instant;
 
 use crate::applied::Applied;
 use crate::config::{MemberConfig, Start};
-use crate::hand_over::{FullLeader, hand_over};
+use crate::disk_space::DiskSpace;
+use crate::leader_transfer::{FullDiskLeader, transfer_leadership};
 use crate::leadership::Leadership;
-use crate::limits::{CHECKPOINT_LOG_BYTES, CHECKPOINT_TIME, EXPIRY_PERIOD, LEARNER_LAG, MEMBERSHIP_PERIOD};
-use crate::membership::{Observed, Step, plan};
+use crate::limits::{
+    CHECKPOINT_INTERVAL, CHECKPOINT_LOG_BYTES, EXPIRY_INTERVAL, MAX_LEARNER_LAG, MEMBERSHIP_INTERVAL,
+};
+use crate::membership::{Observation, Step, plan};
 use crate::peers::{Peers, StopReason};
-use crate::room::Room;
 use crate::state_machine::{Raft, StateMachine};
 use crate::status::Role;
 use crate::time_record::TimeRecord;
 
-pub struct Upkeep {
+pub struct Maintenance {
     pub config: Arc<MemberConfig>,
     pub raft: Raft,
     pub applied: Arc<Applied>,
     pub peers: Arc<Peers>,
     pub leadership: watch::Receiver<Leadership>,
     pub state_machine: StateMachine,
-    pub room: Room,
+    pub disk_space: DiskSpace,
 }
 
 pub fn encode(command: &Command) -> Bytes {
@@ -43,18 +45,18 @@ pub fn encode(command: &Command) -> Bytes {
     bytes.into()
 }
 
-impl Upkeep {
+impl Maintenance {
     fn leads(&self) -> bool {
         self.leadership.borrow().role == Role::Leader
     }
 
     /// Proposes commands together and waits for their results, or until leading is over.
     async fn propose(&self, commands: &[Command]) -> Result<(), Unavailable> {
-        let answers = self.applied.proposals.push(commands.iter().map(encode).collect())?;
-        let limit = self.config.request_limit();
-        for answer in answers {
-            match tokio::time::timeout(limit, answer).await {
-                Ok(Ok(answer)) => drop(answer?),
+        let results = self.applied.proposals.push(commands.iter().map(encode).collect())?;
+        let limit = self.config.request_timeout();
+        for result in results {
+            match tokio::time::timeout(limit, result).await {
+                Ok(Ok(result)) => drop(result?),
                 _ => return Err(Unavailable::TimedOut),
             }
         }
@@ -62,33 +64,33 @@ impl Upkeep {
     }
 
     /// Whether nobody else has a vote.
-    fn is_alone(&self) -> bool {
+    fn is_only_voter(&self) -> bool {
         self.raft.metrics().borrow_watched().membership_config.voter_ids().eq([self.config.member_id])
     }
 
     /// Whether a majority agrees that this member leads, which may have been paused for long.
-    async fn is_confirmed(&self) -> bool {
+    async fn confirm_leadership(&self) -> bool {
         let confirmed = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-        tokio::time::timeout(EXPIRY_PERIOD, confirmed).await.is_ok_and(|confirmed| confirmed.is_ok())
+        tokio::time::timeout(EXPIRY_INTERVAL, confirmed).await.is_ok_and(|confirmed| confirmed.is_ok())
     }
 
     /// Records the cluster's time, and expires nodes while this member leads.
     pub async fn expire(self: Arc<Self>, mut record: TimeRecord) {
-        let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
+        let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let time = self.peers.time();
-            if let Some((now, even)) = time.known() {
-                record.note(now, even);
+            if let Some((now, monotonic)) = time.known() {
+                record.update(now, monotonic);
             }
             if !self.leads() {
                 continue;
             }
-            if time.may_begin(self.is_alone()) && self.is_confirmed().await {
-                time.begin();
+            if time.may_initialize(self.is_only_voter()) && self.confirm_leadership().await {
+                time.initialize();
             }
-            let Some(now) = time.lead() else { continue };
+            let Some(now) = time.advance() else { continue };
             let next = self.applied.read(etcd_store::Store::next_expiration);
             if next.is_some_and(|next| next <= now)
                 && let Err(error) = self.propose(&[Command::Sync { now }]).await
@@ -99,25 +101,25 @@ impl Upkeep {
     }
 
     pub async fn run(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(MEMBERSHIP_PERIOD);
+        let mut ticks = tokio::time::interval(MEMBERSHIP_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut checkpoint = (Instant::now(), 0);
-        let mut full = FullLeader::default();
+        let mut full = FullDiskLeader::default();
         loop {
             ticks.tick().await;
             self.trigger_checkpoint(&mut checkpoint).await;
             self.keep_links();
             let own = self.config.member_id;
-            if let Some(to) = full.look(&self.raft, own, &self.room, &self.peers) {
+            if let Some(to) = full.transfer_target(&self.raft, own, &self.disk_space, &self.peers) {
                 tracing::warn!("this leader's disk has had no room for too long");
-                hand_over(&self.raft, self.leadership.clone(), own, to).await;
+                transfer_leadership(&self.raft, self.leadership.clone(), own, to).await;
             }
             if self.leads() {
                 self.lead().await;
             }
             self.publish().await;
             self.record_disk().await;
-            if self.applied.is_gone(self.config.member_id) && !self.leads() {
+            if self.applied.is_removed(self.config.member_id) && !self.leads() {
                 self.peers.stop(StopReason::Removed);
                 return;
             }
@@ -127,7 +129,7 @@ impl Upkeep {
     /// Checkpoints by count are openraft's affair; by time and by bytes of log they begin here.
     async fn trigger_checkpoint(&self, last: &mut (Instant, u64)) {
         let applied = *self.applied.index().borrow();
-        let old = last.0.elapsed() > CHECKPOINT_TIME && applied > last.1;
+        let old = last.0.elapsed() > CHECKPOINT_INTERVAL && applied > last.1;
         if old || self.state_machine.log_bytes() > CHECKPOINT_LOG_BYTES {
             *last = (Instant::now(), applied);
             if let Err(error) = self.raft.trigger().snapshot().await {
@@ -207,12 +209,12 @@ impl Upkeep {
         let matched = matched.collect::<BTreeMap<_, _>>();
         let raft = metrics.membership_config.membership();
         self.applied.read(|store| {
-            plan(&Observed {
+            plan(&Observation {
                 members: store.membership(),
                 raft,
                 matched: &matched,
                 last_index: metrics.last_log_index.unwrap_or_default(),
-                lag: LEARNER_LAG,
+                lag: MAX_LEARNER_LAG,
             })
         })
     }
@@ -223,7 +225,9 @@ impl Upkeep {
             Step::Promote { id } => ChangeMembers::AddVoterIds(BTreeSet::from([*id])),
             // Adds nobody to the newer half, which then is the whole.
             Step::LeaveJoint => ChangeMembers::AddVoterIds(BTreeSet::new()),
-            Step::Readdress { id, node } => ChangeMembers::SetNodes(BTreeMap::from([(*id, node.clone())])),
+            Step::UpdatePeerUrls { id, node } => {
+                ChangeMembers::SetNodes(BTreeMap::from([(*id, node.clone())]))
+            }
             Step::Remove { id } => {
                 let metrics = self.raft.metrics();
                 let voter = metrics.borrow_watched().membership_config.voter_ids().any(|v| v == *id);
@@ -232,7 +236,7 @@ impl Upkeep {
             }
         };
         let changing = self.raft.change_membership(change, false);
-        match tokio::time::timeout(self.config.request_limit(), changing).await {
+        match tokio::time::timeout(self.config.request_timeout(), changing).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no quorum in time".to_owned()),
@@ -262,7 +266,7 @@ impl Upkeep {
             let metrics = self.raft.metrics();
             let config = Arc::clone(&metrics.borrow_watched().membership_config);
             let ids = config.nodes().map(|(node, _)| *node).filter(|node| *node != id);
-            self.peers.know_disks(ids)
+            self.peers.support_disk_records(ids)
         };
         if is_member && (known || others()) {
             let record = Command::RecordDisk { id, disk, instead_of };
@@ -278,11 +282,11 @@ impl Upkeep {
             return;
         }
         let MemberConfig { member_id, name, client_urls, .. } = &*self.config;
-        let stale = self.applied.read(|store| {
+        let outdated = self.applied.read(|store| {
             let recorded = store.membership().get(*member_id);
             recorded.is_some_and(|m| m.name != *name || m.client_urls != *client_urls)
         });
-        if stale {
+        if outdated {
             let (id, name, client_urls) = (*member_id, name.clone(), client_urls.clone());
             let publish = Command::PublishMember { id, name, client_urls };
             if let Err(error) = self.propose(&[publish]).await {
@@ -297,19 +301,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hands::RealHands;
+    use crate::environment::SystemEnvironment;
     use crate::log_store::LogStore;
-    use crate::lone::{self, OWN};
     use crate::raft_types::{Entry, LeaderId, LogId, Membership, Payload, PeerNode, Types, Vote};
+    use crate::single_member::{self, OWN};
 
     /// Far more than it takes.
     const DEADLINE: Duration = Duration::from_secs(30);
 
     /// The log of a leader that was lost between the two halves of a change.
-    async fn begin_a_change(config: &MemberConfig) {
-        let hands = Arc::new(RealHands);
-        let times = Arc::clone(&config.disk_times);
-        let opened = LogStore::open(&hands, &config.log_dir(), config.log_segment_bytes, times);
+    async fn begin_membership_change(config: &MemberConfig) {
+        let environment = Arc::new(SystemEnvironment);
+        let times = Arc::clone(&config.disk_metrics);
+        let opened = LogStore::open(&environment, &config.log_dir(), config.log_segment_bytes, times);
         let (log, _flush_thread) = opened.unwrap();
         let (last, vote) = (log.last_log_id().unwrap().unwrap(), log.vote().unwrap());
         let leader_id = LeaderId { term: vote.leader_id.term + 1, node_id: OWN };
@@ -318,17 +322,17 @@ mod tests {
         assert_eq!(joint.get_joint_config().len(), 2);
         let log_id = LogId { leader_id, index: last.index + 1 };
         let entry = Entry { log_id, payload: Payload::Membership(joint) };
-        log.overwrite(Vote { leader_id, committed: false }, &entry).await.unwrap();
+        log.force_append(Vote { leader_id, committed: false }, &entry).await.unwrap();
     }
 
     #[tokio::test]
     async fn half_a_change_of_voters_is_ended_by_the_next_leader() {
         let folder = tempfile::tempdir().unwrap();
-        let config = lone::config(folder.path());
-        lone::start(&config).await.stop().await;
+        let config = single_member::config(folder.path());
+        single_member::start(&config).await.stop().await;
 
-        begin_a_change(&config).await;
-        let member = lone::start(&config).await;
+        begin_membership_change(&config).await;
+        let member = single_member::start(&config).await;
         let one = |metrics: &openraft::RaftMetrics<Types>| {
             metrics.membership_config.membership().get_joint_config().len() == 1
         };

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::peer::message::Propose;
-use crate::proposer::Taken;
+use crate::proposer::AppendOutcome;
 use crate::raft_types::{BatchId, LeaderId};
 
 /// Batches of other members that the present leadership was given.
 #[derive(Default)]
-pub struct Accepted {
+pub struct PendingBatches {
     leader: Option<LeaderId>,
     by_origin: HashMap<(u64, u64), Origin>,
 }
@@ -23,7 +23,7 @@ struct Origin {
 
 /// What a leadership knows of a batch that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acceptance {
+pub enum BatchStatus {
     New,
     /// It came before, and is on its way into the log.
     Pending,
@@ -31,13 +31,13 @@ pub enum Acceptance {
     Settled,
 }
 
-impl Accepted {
+impl PendingBatches {
     /// Whether this batch is new to this leadership; from now on it is not.
-    pub fn accept(&mut self, request: &Propose) -> Acceptance {
+    pub fn register(&mut self, request: &Propose) -> BatchStatus {
         let leader = Some(request.leader);
         if self.leader != leader {
             if leader < self.leader {
-                return Acceptance::Settled;
+                return BatchStatus::Settled;
             }
             *self = Self { leader, by_origin: HashMap::new() };
         }
@@ -48,27 +48,27 @@ impl Accepted {
             origin.sequences = origin.sequences.split_off(&request.oldest);
         }
         if id.sequence < origin.oldest {
-            return Acceptance::Settled;
+            return BatchStatus::Settled;
         }
         match origin.sequences.get(&id.sequence) {
-            Some(true) => Acceptance::Settled,
-            Some(false) => Acceptance::Pending,
+            Some(true) => BatchStatus::Settled,
+            Some(false) => BatchStatus::Pending,
             None => {
                 origin.sequences.insert(id.sequence, false);
-                Acceptance::New
+                BatchStatus::New
             }
         }
     }
 
     /// What became of a new batch: one that was refused may come again.
-    pub fn settle(&mut self, leader: LeaderId, id: BatchId, taken: Taken) {
+    pub fn settle(&mut self, leader: LeaderId, id: BatchId, outcome: AppendOutcome) {
         if self.leader != Some(leader) {
             return;
         }
         let Some(origin) = self.by_origin.get_mut(&(id.origin, id.incarnation)) else { return };
-        match taken {
-            Taken::Refused => drop(origin.sequences.remove(&id.sequence)),
-            Taken::Appended => {
+        match outcome {
+            AppendOutcome::Rejected => drop(origin.sequences.remove(&id.sequence)),
+            AppendOutcome::Appended => {
                 if let Some(settled) = origin.sequences.get_mut(&id.sequence) {
                     *settled = true;
                 }
@@ -93,33 +93,33 @@ mod tests {
 
     #[test]
     fn a_batch_is_new_once_in_a_leadership_in_any_order() {
-        let mut accepted = Accepted::default();
-        assert_eq!(accepted.accept(&request(1, 0, 1)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::Pending);
+        let mut pending_batches = PendingBatches::default();
+        assert_eq!(pending_batches.register(&request(1, 0, 1)), BatchStatus::New);
+        assert_eq!(pending_batches.register(&request(1, 0, 0)), BatchStatus::New);
+        assert_eq!(pending_batches.register(&request(1, 0, 0)), BatchStatus::Pending);
         let first = request(1, 0, 0);
-        accepted.settle(first.leader, first.batch.id(), Taken::Appended);
-        assert_eq!(accepted.accept(&first), Acceptance::Settled);
-        assert_eq!(accepted.accept(&request(2, 0, 1)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 5)), Acceptance::Settled);
+        pending_batches.settle(first.leader, first.batch.id(), AppendOutcome::Appended);
+        assert_eq!(pending_batches.register(&first), BatchStatus::Settled);
+        assert_eq!(pending_batches.register(&request(2, 0, 1)), BatchStatus::New);
+        assert_eq!(pending_batches.register(&request(1, 0, 5)), BatchStatus::Settled);
     }
 
     #[test]
     fn a_refused_batch_may_come_again() {
-        let mut accepted = Accepted::default();
+        let mut pending_batches = PendingBatches::default();
         let batch = request(1, 0, 0);
-        assert_eq!(accepted.accept(&batch), Acceptance::New);
-        accepted.settle(batch.leader, batch.batch.id(), Taken::Refused);
-        assert_eq!(accepted.accept(&batch), Acceptance::New);
+        assert_eq!(pending_batches.register(&batch), BatchStatus::New);
+        pending_batches.settle(batch.leader, batch.batch.id(), AppendOutcome::Rejected);
+        assert_eq!(pending_batches.register(&batch), BatchStatus::New);
     }
 
     #[test]
     fn a_late_copy_of_a_settled_batch_is_not_new() {
-        let mut accepted = Accepted::default();
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 3, 4)), Acceptance::New);
-        assert_eq!(accepted.accept(&request(1, 0, 0)), Acceptance::Settled);
-        assert_eq!(accepted.accept(&request(1, 0, 2)), Acceptance::Settled);
-        assert_eq!(accepted.accept(&request(1, 3, 3)), Acceptance::New);
+        let mut pending_batches = PendingBatches::default();
+        assert_eq!(pending_batches.register(&request(1, 0, 0)), BatchStatus::New);
+        assert_eq!(pending_batches.register(&request(1, 3, 4)), BatchStatus::New);
+        assert_eq!(pending_batches.register(&request(1, 0, 0)), BatchStatus::Settled);
+        assert_eq!(pending_batches.register(&request(1, 0, 2)), BatchStatus::Settled);
+        assert_eq!(pending_batches.register(&request(1, 3, 3)), BatchStatus::New);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use etcd_api::Key;
-use etcd_raft::{Copy, Place, Watch};
+use etcd_raft::{DataLocation, MemberData, Watch};
 
 use super::*;
 
@@ -52,9 +52,9 @@ fn a_purged_log_without_its_state_is_an_error_that_says_so() {
     let mut cluster = Cluster::new(1);
     cluster.must_put(1, "/a", "1");
     cluster.kill(1);
-    let place = |folder| Place { folder, log: None };
-    let backup = place(cluster.folder.path().join("backup"));
-    let identity = Copy::read(&place(cluster.data_dir(1)), 0).unwrap().write(&backup).unwrap();
+    let location = |folder| DataLocation { folder, log: None };
+    let backup = location(cluster.folder.path().join("backup"));
+    let identity = MemberData::read(&location(cluster.data_dir(1)), 0).unwrap().write(&backup).unwrap();
     let mut config = cluster.config(1);
     config.data_dir = backup.folder.clone();
     (config.cluster_id, config.member_id) = (identity.cluster_id, identity.member_id);
@@ -138,34 +138,34 @@ fn a_watch_whose_reader_is_too_slow_ends() {
 
 #[test]
 fn nodes_expire_by_the_injected_clock() {
-    struct Moved {
+    struct TestClock {
         set: AtomicU64,
         passed: AtomicU64,
     }
-    impl etcd_raft::Clock for Moved {
+    impl etcd_raft::Clock for TestClock {
         fn now(&self) -> std::time::SystemTime {
-            std::time::UNIX_EPOCH + Duration::from_secs(self.set.load(Relaxed)) + self.even()
+            std::time::UNIX_EPOCH + Duration::from_secs(self.set.load(Relaxed)) + self.monotonic()
         }
 
-        fn even(&self) -> Duration {
+        fn monotonic(&self) -> Duration {
             Duration::from_secs(self.passed.load(Relaxed))
         }
     }
     let mut cluster = Cluster::empty(1);
-    let clock = Arc::new(Moved { set: 1_000.into(), passed: 0.into() });
+    let clock = Arc::new(TestClock { set: 1_000.into(), passed: 0.into() });
     let mut config = cluster.config(1);
-    config.clock = Arc::<Moved>::clone(&clock);
+    config.clock = Arc::<TestClock>::clone(&clock);
     cluster.try_start(config).unwrap();
     let Command::Put(mut expiring) = put("/t", "x") else { unreachable!() };
     let moment = std::time::UNIX_EPOCH + Duration::from_secs(2_000);
     expiring.expiration = Some(moment.into());
     let member = cluster.member(1);
     cluster.on(1, async { member.propose(&Command::Put(expiring)).await }).unwrap();
-    std::thread::sleep(etcd_raft::limits::EXPIRY_PERIOD * 2);
+    std::thread::sleep(etcd_raft::limits::EXPIRY_INTERVAL * 2);
     clock.passed.store(1, Relaxed);
     for jump in [1_000, 9_000, 10] {
         clock.set.store(jump, Relaxed);
-        std::thread::sleep(etcd_raft::limits::EXPIRY_PERIOD * 2);
+        std::thread::sleep(etcd_raft::limits::EXPIRY_INTERVAL * 2);
         assert_eq!(cluster.value(1, "/t").as_deref(), Some("x"));
     }
     clock.passed.store(1_100, Relaxed);

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 /// Told from the threads that write. The unit type takes no notice.
-pub trait DiskTimes: Send + Sync + 'static {
+pub trait DiskMetrics: Send + Sync + 'static {
     /// A flush of the log that put something on disk, up to the entry `last`.
     fn log_flushed(&self, took: Duration, last: Option<u64>);
     /// A checkpoint of the state was committed.
     fn checkpoint_committed(&self, took: Duration);
 }
 
-impl DiskTimes for () {
+impl DiskMetrics for () {
     fn log_flushed(&self, _: Duration, _: Option<u64>) {}
     fn checkpoint_committed(&self, _: Duration) {}
 }

@@ -11,158 +11,158 @@ use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::accepted::{Acceptance, Accepted};
 use crate::append_request;
 use crate::applied::Applied;
-use crate::hands::{Background, blocking};
+use crate::disk_space::DiskSpace;
+use crate::environment::{Executor, run_blocking};
 use crate::leadership::Leadership;
-use crate::peer::hello::{Hello, Refused, Welcome};
-use crate::peer::message::{self, PingAnswer};
-use crate::peer::serve::{Conversation, Handling, Host};
+use crate::peer::handshake::{Hello, Rejection, Welcome};
+use crate::peer::message::{self, Pong};
+use crate::peer::server::{PeerService, PeerSession, ResponseFuture};
 use crate::peers::Peers;
-use crate::proposer::{Taken, append};
+use crate::pending_batches::{BatchStatus, PendingBatches};
+use crate::proposer::{AppendOutcome, append};
 use crate::raft_types::{SnapshotMeta, Vote};
-use crate::room::Room;
+use crate::snapshot_transfer::SnapshotReceiver;
 use crate::state_machine::{Raft, SnapshotData, StateMachine};
-use crate::transfer::Replacement;
 
 /// What the conversations of all peers share.
-pub struct MemberHost {
+pub struct MemberPeerService {
     pub raft: Raft,
     pub peers: Arc<Peers>,
     pub applied: Arc<Applied>,
-    pub accepted: Arc<Mutex<Accepted>>,
+    pub pending_batches: Arc<Mutex<PendingBatches>>,
     pub leadership: watch::Receiver<Leadership>,
     pub checkpoint: StateMachine,
     pub append_received: Arc<AtomicU64>,
-    pub room: Room,
-    pub hands: Arc<dyn Background>,
+    pub disk_space: DiskSpace,
+    pub executor: Arc<dyn Executor>,
 }
 
-impl Host for MemberHost {
+impl PeerService for MemberPeerService {
     fn cluster_id(&self) -> u64 {
         self.peers.identity().cluster_id
     }
 
-    fn admit(&self, hello: &Hello) -> Result<Welcome, Refused> {
+    fn admit(&self, hello: &Hello) -> Result<Welcome, Rejection> {
         self.peers.admit(hello)
     }
 
-    fn converse(&self, hello: &Hello) -> Box<dyn Conversation> {
-        Box::new(MemberConversation {
+    fn open_session(&self, hello: &Hello) -> Box<dyn PeerSession> {
+        Box::new(MemberPeerSession {
             from: hello.from,
             disk: hello.disk,
-            met: false,
+            disk_checked: false,
             peers: Arc::clone(&self.peers),
-            room: self.room.clone(),
+            disk_space: self.disk_space.clone(),
             applied: Arc::clone(&self.applied),
             raft: self.raft.clone(),
-            accepted: Arc::clone(&self.accepted),
+            pending_batches: Arc::clone(&self.pending_batches),
             leadership: self.leadership.clone(),
             state_machine: self.checkpoint.clone(),
             append_received: Arc::clone(&self.append_received),
-            hands: Arc::clone(&self.hands),
-            receiving: None,
+            executor: Arc::clone(&self.executor),
+            incoming_snapshot: None,
         })
     }
 }
 
-struct MemberConversation {
+struct MemberPeerSession {
     from: u64,
     disk: u128,
     /// Whether its disk was compared with the known one.
-    met: bool,
+    disk_checked: bool,
     peers: Arc<Peers>,
-    room: Room,
+    disk_space: DiskSpace,
     applied: Arc<Applied>,
     raft: Raft,
-    accepted: Arc<Mutex<Accepted>>,
+    pending_batches: Arc<Mutex<PendingBatches>>,
     leadership: watch::Receiver<Leadership>,
     state_machine: StateMachine,
     append_received: Arc<AtomicU64>,
-    hands: Arc<dyn Background>,
-    receiving: Option<Receiving>,
+    executor: Arc<dyn Executor>,
+    incoming_snapshot: Option<IncomingSnapshot>,
 }
 
 /// A snapshot that is being received.
-struct Receiving {
+struct IncomingSnapshot {
     vote: Vote,
     meta: SnapshotMeta,
     /// Taken out while something is done with it. Its pieces come one after the other.
-    replacement: Arc<Mutex<Option<Replacement>>>,
-    hands: Arc<dyn Background>,
+    receiver: Arc<Mutex<Option<SnapshotReceiver>>>,
+    executor: Arc<dyn Executor>,
 }
 
-impl Receiving {
-    fn new(vote: Vote, meta: SnapshotMeta, hands: Arc<dyn Background>) -> Self {
-        Self { vote, meta, replacement: Arc::default(), hands }
+impl IncomingSnapshot {
+    fn new(vote: Vote, meta: SnapshotMeta, executor: Arc<dyn Executor>) -> Self {
+        Self { vote, meta, receiver: Arc::default(), executor }
     }
 
     /// Does `work` where it may block; what it gives is what the next piece comes to.
-    fn write<F>(&self, work: F) -> Handling
+    fn write<F>(&self, work: F) -> ResponseFuture
     where
-        F: FnOnce(Option<Replacement>) -> Result<Replacement, String> + Send + 'static,
+        F: FnOnce(Option<SnapshotReceiver>) -> Result<SnapshotReceiver, String> + Send + 'static,
     {
-        let (place, hands) = (Arc::clone(&self.replacement), Arc::clone(&self.hands));
+        let (slot, executor) = (Arc::clone(&self.receiver), Arc::clone(&self.executor));
         Box::pin(async move {
-            let before = place.lock().take();
-            let written = blocking(&*hands, move || work(before)).await.map_err(text)?;
-            *place.lock() = Some(written?);
+            let before = slot.lock().take();
+            let written = run_blocking(&*executor, move || work(before)).await.map_err(to_text)?;
+            *slot.lock() = Some(written?);
             Ok(Bytes::new())
         })
     }
 
     async fn finish(self, raft: Raft) -> Result<Bytes, String> {
-        let Some(replacement) = self.replacement.lock().take() else {
+        let Some(receiver) = self.receiver.lock().take() else {
             return Err("the end of a snapshot that could not be written".to_owned());
         };
         let meta = self.meta.clone();
-        let complete = move || replacement.complete(&meta).map(|()| replacement);
-        let replacement = blocking(&*self.hands, complete).await.map_err(text)?.map_err(text)?;
-        let snapshot = Snapshot { meta: self.meta, snapshot: SnapshotData::Received(replacement) };
-        let answer = raft.install_full_snapshot(self.vote, snapshot).await;
-        answer.map(|answer| message::snapshot_answer(&answer)).map_err(text)
+        let complete = move || receiver.complete(&meta).map(|()| receiver);
+        let receiver = run_blocking(&*self.executor, complete).await.map_err(to_text)?.map_err(to_text)?;
+        let snapshot = Snapshot { meta: self.meta, snapshot: SnapshotData::Received(receiver) };
+        let response = raft.install_full_snapshot(self.vote, snapshot).await;
+        response.map(|response| message::snapshot_response(&response)).map_err(to_text)
     }
 }
 
-fn failed(reason: &'static str) -> Handling {
+fn failed(reason: &'static str) -> ResponseFuture {
     Box::pin(async move { Err(reason.to_owned()) })
 }
 
-fn done() -> Handling {
+fn done() -> ResponseFuture {
     Box::pin(async { Ok(Bytes::new()) })
 }
 
-impl Conversation for MemberConversation {
+impl PeerSession for MemberPeerSession {
     /// A removed member learns it when it calls again. A removed leader goes on until it has
     /// handed over. So does one whose disk turned out to be another than the recorded one, at once.
-    fn is_over(&mut self) -> bool {
-        if !self.met && self.peers.is_known(self.from) {
-            if !self.peers.meet(self.from, self.disk).unwrap_or(false) {
+    fn should_close(&mut self) -> bool {
+        if !self.disk_checked && self.peers.is_known_member(self.from) {
+            if !self.peers.check_disk(self.from, self.disk).unwrap_or(false) {
                 return true;
             }
-            self.met = true;
+            self.disk_checked = true;
         }
         if self.applied.has_other_disk(self.from, self.disk) {
             return true;
         }
         let leader = self.leadership.borrow().leader;
         let leads = leader.is_some_and(|leader| leader.node_id == self.from);
-        !leads && self.applied.is_gone(self.from)
+        !leads && self.applied.is_removed(self.from)
     }
 
-    fn handle(&mut self, kind: u8, contents: Bytes) -> Handling {
+    fn handle(&mut self, kind: u8, contents: Bytes) -> ResponseFuture {
         match kind {
             message::PING => {
-                let (has_room, time) = (self.room.is_there(), self.peers.time().to_tell());
-                let answer = message::ping_answer(&PingAnswer { has_room, time });
-                Box::pin(async move { Ok(answer) })
+                let (has_disk_space, time) = (self.disk_space.is_available(), self.peers.time().report());
+                let response = message::pong(&Pong { has_disk_space, time });
+                Box::pin(async move { Ok(response) })
             }
-            message::OTHER_DISK => match message::read_other_disk(contents) {
+            message::DISK_REJECTED => match message::read_disk_rejected(contents) {
                 // Anyone may reach a plain peer port: a single frame must not stop this member.
-                Ok(_) if !self.peers.may_refuse(self.from) => failed("a refusal by an unknown member"),
+                Ok(_) if !self.peers.may_reject_disk(self.from) => failed("a refusal by an unknown member"),
                 Ok(disk) => {
-                    self.peers.told_of_other_disk(self.from, disk);
+                    self.peers.disk_rejected_by(self.from, disk);
                     done()
                 }
                 Err(_) => failed("a malformed refusal"),
@@ -175,23 +175,24 @@ impl Conversation for MemberConversation {
             message::SNAPSHOT_BEGIN => match message::read_snapshot_begin(contents) {
                 Ok((vote, meta)) => {
                     let current = self.state_machine.checkpoint();
-                    let receiving = Receiving::new(vote, meta, Arc::clone(&self.hands));
-                    let begun = receiving.write(move |_| Replacement::begin(&current).map_err(text));
-                    self.receiving = Some(receiving);
-                    begun
+                    let incoming_snapshot = IncomingSnapshot::new(vote, meta, Arc::clone(&self.executor));
+                    let began =
+                        incoming_snapshot.write(move |_| SnapshotReceiver::begin(&current).map_err(to_text));
+                    self.incoming_snapshot = Some(incoming_snapshot);
+                    began
                 }
                 Err(_) => failed("a malformed snapshot"),
             },
-            message::SNAPSHOT_CHUNK => match &self.receiving {
-                Some(receiving) => receiving.write(move |replacement| {
-                    let mut replacement = replacement.ok_or("the snapshot cannot be written")?;
-                    replacement.add(contents).map_err(text)?;
-                    Ok(replacement)
+            message::SNAPSHOT_CHUNK => match &self.incoming_snapshot {
+                Some(incoming_snapshot) => incoming_snapshot.write(move |receiver| {
+                    let mut receiver = receiver.ok_or("the snapshot cannot be written")?;
+                    receiver.add_chunk(contents).map_err(to_text)?;
+                    Ok(receiver)
                 }),
                 None => failed("a piece of no snapshot"),
             },
-            message::SNAPSHOT_END => match self.receiving.take() {
-                Some(receiving) => Box::pin(receiving.finish(self.raft.clone())),
+            message::SNAPSHOT_END => match self.incoming_snapshot.take() {
+                Some(incoming_snapshot) => Box::pin(incoming_snapshot.finish(self.raft.clone())),
                 None => failed("the end of no snapshot"),
             },
             _ => failed("a request of a later version"),
@@ -199,8 +200,8 @@ impl Conversation for MemberConversation {
     }
 }
 
-impl MemberConversation {
-    fn raft_request(&mut self, kind: u8, contents: Bytes) -> Handling {
+impl MemberPeerSession {
+    fn raft_request(&mut self, kind: u8, contents: Bytes) -> ResponseFuture {
         let raft = self.raft.clone();
         if kind == message::APPEND {
             self.append_received.fetch_add(1, Ordering::Relaxed);
@@ -210,27 +211,27 @@ impl MemberConversation {
             match kind {
                 message::APPEND => {
                     let request = message::read_append(contents).map_err(malformed)?;
-                    let answer = append_request::answer(&raft, request).await?;
-                    Ok(message::append_answer(&answer))
+                    let response = append_request::handle(&raft, request).await?;
+                    Ok(message::append_response(&response))
                 }
                 message::VOTE => {
                     let request = message::read_vote(contents).map_err(malformed)?;
-                    Ok(message::vote_answer(&raft.vote(request).await.map_err(text)?))
+                    Ok(message::vote_response(&raft.vote(request).await.map_err(to_text)?))
                 }
                 message::PRE_VOTE => {
                     let request = message::read_vote(contents).map_err(malformed)?;
-                    Ok(message::vote_answer(&raft.pre_vote(request).await.map_err(text)?))
+                    Ok(message::vote_response(&raft.pre_vote(request).await.map_err(to_text)?))
                 }
                 _ => {
                     let request = message::read_transfer(contents).map_err(malformed)?;
-                    let answer = raft.handle_transfer_leader(request).await.map_err(text)?;
-                    Ok(message::transfer_answer(&answer))
+                    let response = raft.handle_transfer_leader(request).await.map_err(to_text)?;
+                    Ok(message::transfer_response(&response))
                 }
             }
         })
     }
 
-    fn propose(&mut self, contents: Bytes) -> Handling {
+    fn propose(&mut self, contents: Bytes) -> ResponseFuture {
         let Ok(request) = message::read_propose(contents) else {
             return failed("a malformed proposal");
         };
@@ -243,42 +244,42 @@ impl MemberConversation {
                 "a member's batch of commands cannot be decoded, and is refused");
             return failed("a batch that cannot be decoded");
         }
-        let acceptance = self.accepted.lock().accept(&request);
-        match acceptance {
-            Acceptance::New => {}
-            Acceptance::Pending => return failed("the batch is on its way already"),
-            Acceptance::Settled => return done(),
+        let status = self.pending_batches.lock().register(&request);
+        match status {
+            BatchStatus::New => {}
+            BatchStatus::Pending => return failed("the batch is on its way already"),
+            BatchStatus::Settled => return done(),
         }
-        let (raft, accepted) = (self.raft.clone(), Arc::clone(&self.accepted));
-        let taking = async move {
+        let (raft, pending_batches) = (self.raft.clone(), Arc::clone(&self.pending_batches));
+        let appending = async move {
             let (leader, id) = (request.leader, request.batch.id());
-            let taken = append(&raft, request.batch, leader).await?;
-            accepted.lock().settle(leader, id, taken);
-            Ok::<_, String>(taken)
+            let outcome = append(&raft, request.batch, leader).await?;
+            pending_batches.lock().settle(leader, id, outcome);
+            Ok::<_, String>(outcome)
         };
-        // Not a part of the conversation: one that broke off would leave the batch on its way forever, and its origin
+        // Not a part of the session: one that broke off would leave the batch on its way forever, and its origin
         // could bring nothing more into the log.
-        let taking = tokio::spawn(taking);
+        let appending = tokio::spawn(appending);
         Box::pin(async move {
-            match taking.await.map_err(text)?? {
-                Taken::Appended => Ok(Bytes::new()),
-                Taken::Refused => Err("the leader cannot take the batch now".to_owned()),
+            match appending.await.map_err(to_text)?? {
+                AppendOutcome::Appended => Ok(Bytes::new()),
+                AppendOutcome::Rejected => Err("the leader cannot take the batch now".to_owned()),
             }
         })
     }
 
-    fn read_index(&self) -> Handling {
+    fn read_index(&self) -> ResponseFuture {
         let raft = self.raft.clone();
         Box::pin(async move {
             // Not the leader, or not sure to be: who asks will ask again.
             let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok();
             let log_id = linearizer.map(|linearizer| *linearizer.read_log_id().log_id());
-            Ok(message::read_index_answer(log_id.as_ref()))
+            Ok(message::read_index_response(log_id.as_ref()))
         })
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+fn to_text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -288,17 +289,17 @@ mod tests {
     use etcd_store::Command;
 
     use super::*;
-    use crate::lone::{self, OWN};
+    use crate::maintenance::encode;
     use crate::peer::message::Propose;
     use crate::raft_types::{Batch, BatchId};
-    use crate::upkeep::encode;
+    use crate::single_member::{self, OWN};
 
     /// Its sender asks again over the next connection, and must hear what became of it.
     #[tokio::test]
-    async fn a_batch_is_decided_on_though_the_conversation_breaks_off() {
+    async fn a_batch_is_settled_though_the_session_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let config = lone::config(folder.path());
-        let member = lone::start(&config).await;
+        let config = single_member::config(folder.path());
+        let member = single_member::start(&config).await;
         let versions = (1, 1);
         let hello = Hello { versions, cluster_id: config.cluster_id, from: 7, to: OWN, disk: 0 };
         let leader = member.inner.leadership.borrow().leader.unwrap();
@@ -306,10 +307,11 @@ mod tests {
         let id = BatchId { origin: 7, incarnation: 1, sequence: 0 };
         let batch = Batch::new(id, commands.iter());
         let request = message::propose(&Propose { leader, oldest: 0, batch });
-        let ask = || member.inner.host.converse(&hello).handle(message::PROPOSE, request.clone());
-        drop(ask());
+        let propose =
+            || member.inner.peer_service.open_session(&hello).handle(message::PROPOSE, request.clone());
+        drop(propose());
         let settled = async {
-            while ask().await.is_err() {
+            while propose().await.is_err() {
                 tokio::task::yield_now().await;
             }
         };
@@ -321,16 +323,16 @@ mod tests {
     #[tokio::test]
     async fn a_stranger_leaves_nothing_behind_and_stops_nobody() {
         let folder = tempfile::tempdir().unwrap();
-        let config = lone::config(folder.path());
-        let member = lone::start(&config).await;
+        let config = single_member::config(folder.path());
+        let member = single_member::start(&config).await;
         let disk = member.inner.peers.identity().disk;
         for from in 100..200 {
             let hello = Hello { versions: (1, 1), cluster_id: config.cluster_id, from, to: OWN, disk: 0 };
             // Accepted: it may be a leader that this member does not know yet.
-            member.inner.host.admit(&hello).unwrap();
-            let mut conversation = member.inner.host.converse(&hello);
-            assert!(!conversation.is_over());
-            let refusal = conversation.handle(message::OTHER_DISK, message::other_disk(disk)).await;
+            member.inner.peer_service.admit(&hello).unwrap();
+            let mut session = member.inner.peer_service.open_session(&hello);
+            assert!(!session.should_close());
+            let refusal = session.handle(message::DISK_REJECTED, message::disk_rejected(disk)).await;
             assert!(refusal.is_err());
         }
         assert!(member.inner.peers.stopping().borrow().is_none());
@@ -342,8 +344,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_that_cannot_be_decoded_does_not_enter_the_log() {
         let folder = tempfile::tempdir().unwrap();
-        let config = lone::config(folder.path());
-        let member = lone::start(&config).await;
+        let config = single_member::config(folder.path());
+        let member = single_member::start(&config).await;
         let hello = Hello { versions: (1, 1), cluster_id: config.cluster_id, from: 7, to: OWN, disk: 0 };
         let leader = member.inner.leadership.borrow().leader.unwrap();
         let good = Command::SetClusterVersion { version: "2.3.0".to_owned() };
@@ -353,11 +355,11 @@ mod tests {
         let id = BatchId { origin: 7, incarnation: 1, sequence: 0 };
         let batch = Batch::new(id, commands.iter());
         let request = message::propose(&Propose { leader, oldest: 0, batch });
-        let answer = member.inner.host.converse(&hello).handle(message::PROPOSE, request).await;
-        assert!(answer.unwrap_err().contains("cannot be decoded"));
+        let response = member.inner.peer_service.open_session(&hello).handle(message::PROPOSE, request).await;
+        assert!(response.unwrap_err().contains("cannot be decoded"));
         // The same for this member's own batch.
-        let answer = member.inner.applied.proposals.push(vec![commands[1].clone()]).unwrap().remove(0);
-        assert_eq!(answer.await.unwrap().unwrap_err(), Unavailable::Cancelled);
+        let response = member.inner.applied.proposals.push(vec![commands[1].clone()]).unwrap().remove(0);
+        assert_eq!(response.await.unwrap().unwrap_err(), Unavailable::Cancelled);
         member.propose(&good).await.unwrap();
         member.stop().await;
     }

@@ -11,88 +11,88 @@ use bytes::{Bytes, BytesMut};
 use heed::{EnvFlags, FlagSetMode};
 
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, META_KEY, PREFIX, Sum, UNFINISHED, View, checksum, generation, read_key,
-    sync_folder,
+    Checkpoint, CheckpointError, META_KEY, PART_SUFFIX, PREFIX, RecordSum, View, checksum, generation,
+    read_key, sync_folder,
 };
 use crate::codec::{self, Reader};
 use crate::limits::SNAPSHOT_CHUNK;
 use crate::raft_types::SnapshotMeta;
 
 /// How many snapshots this process began to receive: each has a folder of its own.
-static BEGUN: AtomicU64 = AtomicU64::new(0);
+static TRANSFERS_BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// The records of a view, in pieces of about the size of a message.
-pub struct Pieces {
+pub struct SnapshotChunks {
     view: View,
     /// The last key that was read.
     last: Option<Vec<u8>>,
-    sum: Sum,
+    sum: RecordSum,
 }
 
-impl Pieces {
-    pub fn of(view: View) -> Self {
-        Self { view, last: None, sum: Sum::default() }
+impl SnapshotChunks {
+    pub fn new(view: View) -> Self {
+        Self { view, last: None, sum: RecordSum::default() }
     }
 
     /// The next piece; nothing behind the last one, when it is known that no record is missing.
-    pub fn next(&mut self) -> Result<Option<Bytes>, CheckpointError> {
+    pub fn next_chunk(&mut self) -> Result<Option<Bytes>, CheckpointError> {
         let View { txn, checkpoint } = &self.view;
         let failed = |error| checkpoint.failed(error);
-        let mut piece = BytesMut::with_capacity(SNAPSHOT_CHUNK);
+        let mut chunk = BytesMut::with_capacity(SNAPSHOT_CHUNK);
         let from = self.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = (from, Bound::Excluded(META_KEY));
         let mut last = None;
         for record in checkpoint.records.range(txn, &range).map_err(failed)? {
             let (key, bytes) = record.map_err(failed)?;
-            let value = checkpoint.checked(key, bytes)?;
+            let value = checkpoint.verify(key, bytes)?;
             self.sum.add(checksum(key, value));
-            codec::put_bytes(&mut piece, key);
-            codec::put_bytes(&mut piece, value);
+            codec::put_bytes(&mut chunk, key);
+            codec::put_bytes(&mut chunk, value);
             last = Some(key.to_vec());
-            if piece.len() >= SNAPSHOT_CHUNK {
+            if chunk.len() >= SNAPSHOT_CHUNK {
                 break;
             }
         }
         if last.is_none() {
-            let written = checkpoint.read_meta(txn)?.map_or(Sum::default(), |(sum, _)| sum);
+            let written = checkpoint.read_meta(txn)?.map_or(RecordSum::default(), |(sum, _)| sum);
             let incomplete = || CheckpointError::Incomplete(checkpoint.folder.clone());
             return if self.sum == written { Ok(None) } else { Err(incomplete()) };
         }
         self.last = last;
-        Ok(Some(piece.freeze()))
+        Ok(Some(chunk.freeze()))
     }
 }
 
 /// Writes a new environment beside the one in use, from the records of a leader. Removed on drop unless it is finished:
 /// transfers may fail repeatedly.
-pub struct Replacement {
+pub struct SnapshotReceiver {
     part: PathBuf,
     /// `None` once it is closed.
     checkpoint: Option<Checkpoint>,
-    sum: Sum,
+    sum: RecordSum,
 }
 
-impl Replacement {
+impl SnapshotReceiver {
     pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
         let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
         let number = generation(&current.folder).unwrap_or_default() + 1;
         // One that is still held for a sender that went away without a word must not be in the way.
-        let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
-        let part = root.join(format!("{PREFIX}{number:016x}-{begun:x}{UNFINISHED}"));
+        let begun = TRANSFERS_BEGUN.fetch_add(1, Ordering::Relaxed);
+        let part = root.join(format!("{PREFIX}{number:016x}-{begun:x}{PART_SUFFIX}"));
         let in_folder = |error| CheckpointError::Io(part.clone(), error);
         if part.exists() {
             fs::remove_dir_all(&part).map_err(in_folder)?;
         }
         fs::create_dir(&part).map_err(in_folder)?;
         // Removed on any error from here on.
-        let mut replacement = Self { part: part.clone(), checkpoint: None, sum: Sum::default() };
-        let checkpoint = replacement.checkpoint.insert(Checkpoint::open(part, EnvFlags::empty())?);
+        let mut receiver = Self { part: part.clone(), checkpoint: None, sum: RecordSum::default() };
+        let checkpoint = receiver.checkpoint.insert(Checkpoint::open(part, EnvFlags::empty())?);
         // SAFETY: without syncs a crash may leave it broken, but under the name of something
         // unfinished, which is removed at the next start; `complete` syncs all of it. Nobody else
         // has the environment yet.
         unsafe { checkpoint.env.set_flags(EnvFlags::NO_SYNC, FlagSetMode::Enable) }
             .map_err(|error| checkpoint.failed(error))?;
-        Ok(replacement)
+        Ok(receiver)
     }
 
     fn open(&self) -> Result<&Checkpoint, CheckpointError> {
@@ -101,12 +101,12 @@ impl Replacement {
     }
 
     /// Writes the records of one piece.
-    pub fn add(&mut self, piece: Bytes) -> Result<(), CheckpointError> {
+    pub fn add_chunk(&mut self, chunk: Bytes) -> Result<(), CheckpointError> {
         let mut sum = self.sum;
         let checkpoint = self.open()?;
         let failed = |error| checkpoint.failed(error);
         let mut txn = checkpoint.env.write_txn().map_err(failed)?;
-        let mut reader = Reader::new(piece);
+        let mut reader = Reader::new(chunk);
         while !reader.is_empty() {
             let malformed = |error| CheckpointError::Meta(self.part.clone(), error);
             let key = reader.bytes().map_err(malformed)?;
@@ -132,9 +132,9 @@ impl Replacement {
     }
 
     /// Gives the environment its name, which makes it the one that a restart finds.
-    pub fn finish(mut self) -> Result<Checkpoint, CheckpointError> {
+    pub fn install(mut self) -> Result<Checkpoint, CheckpointError> {
         self.close();
-        let whole = self.newest()?;
+        let whole = self.next_free_folder()?;
         let in_folder = |error| CheckpointError::Io(whole.clone(), error);
         // POSIX: the file is durable, its directory entry is not yet.
         sync_folder(&self.part).map_err(in_folder)?;
@@ -144,7 +144,7 @@ impl Replacement {
     }
 
     /// The next free name: another transfer may have finished since this one began.
-    fn newest(&self) -> Result<PathBuf, CheckpointError> {
+    fn next_free_folder(&self) -> Result<PathBuf, CheckpointError> {
         let root = self.part.parent().unwrap_or(&self.part);
         let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
         let mut newest = 0;
@@ -164,7 +164,7 @@ impl Replacement {
     }
 }
 
-impl Drop for Replacement {
+impl Drop for SnapshotReceiver {
     fn drop(&mut self) {
         self.close();
         match fs::remove_dir_all(&self.part) {
@@ -203,13 +203,13 @@ mod tests {
         let current = checkpoint::open(root.path()).unwrap();
         let before = names(root.path());
         for _ in 0..3 {
-            let mut replacement = Replacement::begin(&current).unwrap();
+            let mut receiver = SnapshotReceiver::begin(&current).unwrap();
             assert_eq!(names(root.path()).len(), before.len() + 1);
-            let mut piece = BytesMut::new();
-            codec::put_bytes(&mut piece, b"no record");
-            codec::put_bytes(&mut piece, b"");
-            replacement.add(piece.freeze()).unwrap_err();
-            drop(replacement);
+            let mut chunk = BytesMut::new();
+            codec::put_bytes(&mut chunk, b"no record");
+            codec::put_bytes(&mut chunk, b"");
+            receiver.add_chunk(chunk.freeze()).unwrap_err();
+            drop(receiver);
             assert_eq!(names(root.path()), before);
         }
     }
@@ -219,8 +219,8 @@ mod tests {
     fn two_transfers_begun_from_one_state_have_two_names() {
         let root = tempfile::tempdir().unwrap();
         let current = checkpoint::open(root.path()).unwrap();
-        let transfers = [(); 2].map(|()| Replacement::begin(&current).unwrap());
-        let folders = transfers.map(|transfer| transfer.finish().unwrap().folder);
+        let transfers = [(); 2].map(|()| SnapshotReceiver::begin(&current).unwrap());
+        let folders = transfers.map(|transfer| transfer.install().unwrap().folder);
         assert!(folders[0] < folders[1], "{folders:?}");
     }
 }

@@ -6,50 +6,61 @@ use std::time::Instant;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
+use crate::disk_space::DiskSpace;
 use crate::leadership::Leadership;
-use crate::limits::{FULL_LEADER_TIME, HAND_OVER_TIME};
+use crate::limits::{FULL_LEADER_TRANSFER_DELAY, LEADER_TRANSFER_TIMEOUT};
 use crate::peers::Peers;
-use crate::room::Room;
 use crate::state_machine::Raft;
 
-/// The voter that has most of the log of those that `may`, if this member leads others.
-pub fn successor(raft: &Raft, own: u64, may: impl Fn(u64) -> bool) -> Option<u64> {
+/// The voter that has most of the log of those that `eligible`, if this member leads others.
+pub fn successor(raft: &Raft, own: u64, eligible: impl Fn(u64) -> bool) -> Option<u64> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let replication = metrics.replication.as_ref()?;
-    let voters = metrics.membership_config.voter_ids().filter(|id| *id != own && may(*id));
+    let voters = metrics.membership_config.voter_ids().filter(|id| *id != own && eligible(*id));
     let matched = voters.map(|id| (replication.get(&id).copied().flatten(), id));
     matched.max().and_then(|(log_id, id)| log_id.map(|_| id))
 }
 
 /// Returns when another member leads, or that took too long.
-pub async fn hand_over(raft: &Raft, mut leadership: watch::Receiver<Leadership>, own: u64, to: u64) {
+pub async fn transfer_leadership(
+    raft: &Raft,
+    mut leadership: watch::Receiver<Leadership>,
+    own: u64,
+    to: u64,
+) {
     tracing::info!(to = format!("{to:x}"), "handing the leadership over");
     if let Err(error) = raft.trigger().transfer_leader(to).await {
         tracing::warn!(%error, "the leadership is not handed over");
         return;
     }
     let others = |now: &Leadership| now.leader.is_some_and(|leader| leader.node_id != own);
-    if tokio::time::timeout(HAND_OVER_TIME, leadership.wait_for(others)).await.is_err() {
+    if tokio::time::timeout(LEADER_TRANSFER_TIMEOUT, leadership.wait_for(others)).await.is_err() {
         tracing::warn!("no other member took the leadership over in time");
     }
 }
 
 /// Since when this member leads without room.
 #[derive(Default)]
-pub struct FullLeader(Option<Instant>);
+pub struct FullDiskLeader(Option<Instant>);
 
-impl FullLeader {
+impl FullDiskLeader {
     /// To whom to hand over now, for want of room.
-    pub fn look(&mut self, raft: &Raft, own: u64, room: &Room, peers: &Peers) -> Option<u64> {
-        if room.is_there() {
+    pub fn transfer_target(
+        &mut self,
+        raft: &Raft,
+        own: u64,
+        disk_space: &DiskSpace,
+        peers: &Peers,
+    ) -> Option<u64> {
+        if disk_space.is_available() {
             self.0 = None;
             return None;
         }
-        if self.0.get_or_insert_with(Instant::now).elapsed() < FULL_LEADER_TIME {
+        if self.0.get_or_insert_with(Instant::now).elapsed() < FULL_LEADER_TRANSFER_DELAY {
             return None;
         }
-        let to = successor(raft, own, |id| peers.has_room(id))?;
+        let to = successor(raft, own, |id| peers.has_disk_space(id))?;
         // Another try, if this one fails, has its time.
         self.0 = None;
         Some(to)

@@ -22,13 +22,13 @@ fn put(key: &str) -> Bytes {
     out.into()
 }
 
-fn append(place: &Place, term: u64, commands: impl IntoIterator<Item = (u64, Bytes)>) {
+fn append(location: &DataLocation, term: u64, commands: impl IntoIterator<Item = (u64, Bytes)>) {
     let options = raft_log::Options {
-        segment_bytes: COPY_LOG_SEGMENT_BYTES,
+        segment_bytes: COPIED_LOG_SEGMENT_BYTES,
         cache_bytes: LOG_CACHE_BYTES,
         new_id: raft_log::LogId::random().unwrap(),
     };
-    let (log, mut flusher, _) = Log::open(RealDisk::at(&place.log()).unwrap(), options).unwrap();
+    let (log, mut flusher, _) = Log::open(RealDisk::at(&location.log()).unwrap(), options).unwrap();
     for (index, command) in commands {
         let id = BatchId { origin: 1, incarnation: 1, sequence: index };
         let payload = Payload::Normal(Batch::new(id, [&command].into_iter()));
@@ -43,22 +43,22 @@ fn append(place: &Place, term: u64, commands: impl IntoIterator<Item = (u64, Byt
 #[test]
 fn a_log_with_an_entry_that_cannot_be_read_is_copied_up_to_it() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place { folder: folder.path().join("member"), log: None };
+    let location = DataLocation { folder: folder.path().join("member"), log: None };
     let last = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index: 4 };
     let identity = Identity { cluster_id: 1, member_id: 1, disk: 1 };
-    let begun = Copy { identity, store: Store::new(), in_use: false, last };
-    begun.write(&place).unwrap();
+    let begun = MemberData { identity, store: Store::new(), in_use: false, last };
+    begun.write(&location).unwrap();
     let unreadable = Bytes::from_static(b"\xff");
-    append(&place, 1, [(5, put("/a")), (6, put("/b")), (7, unreadable), (8, put("/c"))]);
-    assert!(matches!(Copy::read(&place, 0), Err(CopyError::Command(7, _))));
-    let keys = |entry| Copy::read_up_to(&place, entry).map(|copy| copy.store.key_count());
+    append(&location, 1, [(5, put("/a")), (6, put("/b")), (7, unreadable), (8, put("/c"))]);
+    assert!(matches!(MemberData::read(&location, 0), Err(DataError::Command(7, _))));
+    let keys = |entry| MemberData::read_up_to(&location, entry).map(|copy| copy.store.key_count());
     assert_eq!((keys(6).unwrap(), keys(5).unwrap(), keys(4).unwrap()), (2, 1, 0));
-    assert!(matches!(keys(7), Err(CopyError::Command(7, _))));
-    assert!(matches!(keys(3), Err(CopyError::Beyond { has: 4, wanted: 3 })));
+    assert!(matches!(keys(7), Err(DataError::Command(7, _))));
+    assert!(matches!(keys(3), Err(DataError::Beyond { has: 4, wanted: 3 })));
     // What is written of it is a member's data like any other.
-    let backup = Place { folder: folder.path().join("backup"), log: None };
-    Copy::read_up_to(&place, 6).unwrap().write(&backup).unwrap();
-    assert_eq!(Copy::read(&backup, 0).unwrap().store.key_count(), 2);
+    let backup = DataLocation { folder: folder.path().join("backup"), log: None };
+    MemberData::read_up_to(&location, 6).unwrap().write(&backup).unwrap();
+    assert_eq!(MemberData::read(&backup, 0).unwrap().store.key_count(), 2);
 }
 
 /// Its checkpoint may be ahead of its log on the disk: the log's end may then be what a failed leader left.
@@ -66,14 +66,14 @@ fn a_log_with_an_entry_that_cannot_be_read_is_copied_up_to_it() {
 fn what_contradicts_the_checkpoint_is_not_copied() {
     let keys = |checkpoint: LogId| {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { folder: folder.path().join("member"), log: None };
+        let location = DataLocation { folder: folder.path().join("member"), log: None };
         let identity = Identity { cluster_id: 1, member_id: 1, disk: 1 };
-        let state = Copy { identity, store: Store::new(), in_use: false, last: checkpoint };
-        make(&place.folder).unwrap();
-        identity::take(&place.folder, identity.cluster_id, identity.member_id).unwrap();
-        state.write_state(&place.folder.join(STATE), identity.member_id).unwrap();
-        append(&place, 4, (0..4).map(|index| (index, put(&format!("/{index}")))));
-        let copy = Copy::read(&place, 0).unwrap();
+        let state = MemberData { identity, store: Store::new(), in_use: false, last: checkpoint };
+        create_folder(&location.folder).unwrap();
+        identity::open_or_create(&location.folder, identity.cluster_id, identity.member_id).unwrap();
+        state.write_state(&location.folder.join(STATE), identity.member_id).unwrap();
+        append(&location, 4, (0..4).map(|index| (index, put(&format!("/{index}")))));
+        let copy = MemberData::read(&location, 0).unwrap();
         (copy.store.key_count(), copy.last.index)
     };
     let at = |term, index| LogId { leader_id: LeaderId { term, node_id: 1 }, index };

@@ -11,57 +11,57 @@ use tokio::task::JoinHandle;
 
 use super::history::key;
 use super::ledger::FOLDER;
-use super::network::Place;
-use super::run::{RECOVERY, Told};
-use super::world::World;
+use super::network::Endpoint;
+use super::run::{Observations, RECOVERY};
+use super::simulation::Simulation;
 
 /// A proof about nothing proves nothing.
-const FEWEST: usize = 60;
+const MIN_OPERATIONS: usize = 60;
 /// `kv`'s record of counters: reads, too, which each member counts for itself.
 const COUNTERS: u64 = 0;
 
 /// All members run, and answer quorum reads.
-pub fn all_serve(world: &mut World) -> Result<(), String> {
-    let mut asked: BTreeMap<u64, JoinHandle<bool>> = BTreeMap::new();
-    let end = world.now() + RECOVERY;
+pub fn all_serve(simulation: &mut Simulation) -> Result<(), String> {
+    let mut barriers: BTreeMap<u64, JoinHandle<bool>> = BTreeMap::new();
+    let end = simulation.now() + RECOVERY;
     loop {
-        world.tick()?;
+        simulation.tick()?;
         let mut missing = Vec::new();
-        for machine in &mut world.machines {
+        for machine in &mut simulation.machines {
             if machine.is_off() {
                 machine.start();
             }
             let id = machine.id;
-            let Some(Place { member, runtime }) = world.surroundings.wires.place(id) else {
+            let Some(Endpoint { member, runtime }) = simulation.context.network.endpoint(id) else {
                 missing.push(id);
                 continue;
             };
-            let ask = || runtime.spawn(async move { member.barrier().await.is_ok() });
-            let asking = asked.entry(id).or_insert_with(ask);
-            if !asking.is_finished() {
+            let barrier = || runtime.spawn(async move { member.barrier().await.is_ok() });
+            let running = barriers.entry(id).or_insert_with(barrier);
+            if !running.is_finished() {
                 missing.push(id);
             }
         }
         if missing.is_empty() {
             let mut answers = Vec::new();
-            for (_, asking) in std::mem::take(&mut asked) {
-                answers.push(world.clients.block_on(asking).unwrap_or(false));
+            for (_, running) in std::mem::take(&mut barriers) {
+                answers.push(simulation.clients.block_on(running).unwrap_or(false));
             }
             if answers.iter().all(|served| *served) {
                 return Ok(());
             }
         }
-        if world.now() > end {
+        if simulation.now() > end {
             return Err(format!("members {missing:?} do not serve {RECOVERY} ms after the last fault"));
         }
     }
 }
 
 /// Watchers were told of the last thing that was acknowledged.
-pub fn all_watched(world: &mut World, told: &Told) -> Result<(), String> {
-    let last = told.written.lock().iter().filter_map(|one| one.index).max().unwrap_or(0);
-    world.run_until(RECOVERY, "the watchers", |_| {
-        for (number, seen) in told.seen.iter().enumerate() {
+pub fn watchers_caught_up(simulation: &mut Simulation, observations: &Observations) -> Result<(), String> {
+    let last = observations.written.lock().iter().filter_map(|one| one.index).max().unwrap_or(0);
+    simulation.run_until(RECOVERY, "the watchers", |_| {
+        for (number, seen) in observations.seen.iter().enumerate() {
             let reached = seen.lock().last().map_or(0, |seen| seen.index);
             if reached < last {
                 return Err(format!("watcher {number} was told up to {reached}, not {last}"));
@@ -71,11 +71,11 @@ pub fn all_watched(world: &mut World, told: &Told) -> Result<(), String> {
     })
 }
 
-pub fn check_all(world: &mut World, told: &Told) -> Result<String, String> {
-    same_state(world)?;
-    let written = std::mem::take(&mut *told.written.lock());
+pub fn check_all(simulation: &mut Simulation, observations: &Observations) -> Result<String, String> {
+    same_state(simulation)?;
+    let written = std::mem::take(&mut *observations.written.lock());
     let acknowledged = written.iter().filter(|one| one.index.is_some()).count();
-    for machine in &world.machines {
+    for machine in &simulation.machines {
         let Some(member) = machine.member() else { continue };
         for one in &written {
             let Some(index) = one.index else { continue };
@@ -87,24 +87,27 @@ pub fn check_all(world: &mut World, told: &Told) -> Result<String, String> {
             }
         }
     }
-    for seen in &told.seen {
+    for seen in &observations.seen {
         let seen = std::mem::take(&mut *seen.lock());
         check_seen(&seen, &written).map_err(|failure| chain(&failure))?;
-        told_all_that_is_there(world, &seen)?;
+        check_all_events_delivered(simulation, &seen)?;
     }
-    let mut history = std::mem::take(&mut *told.history.lock());
-    read_again(world, &mut history);
+    let mut history = std::mem::take(&mut *observations.history.lock());
+    read_again(simulation, &mut history);
     let operations = prove(&history)?;
-    if acknowledged < FEWEST {
+    if acknowledged < MIN_OPERATIONS {
         return Err(format!("{acknowledged} writes were acknowledged: too few to say anything"));
     }
     Ok(format!("{operations} operations, {acknowledged} keys"))
 }
 
-/// What is in the ledger was told, whether its writer had an answer or not.
-fn told_all_that_is_there(world: &World, seen: &[conformance::history::Seen]) -> Result<(), String> {
+/// What is in the ledger was observations, whether its writer had an answer or not.
+fn check_all_events_delivered(
+    simulation: &Simulation,
+    seen: &[conformance::history::Seen],
+) -> Result<(), String> {
     let Some(last) = seen.last().map(|seen| seen.index) else { return Ok(()) };
-    let Some(member) = world.machines.iter().find_map(|machine| machine.member()) else { return Ok(()) };
+    let Some(member) = simulation.machines.iter().find_map(|machine| machine.member()) else { return Ok(()) };
     let Ok(ledger) = member.read(|store| store.get(&key(FOLDER), false)) else { return Ok(()) };
     for node in ledger.node.nodes {
         let index = node.modified_index;
@@ -116,15 +119,15 @@ fn told_all_that_is_there(world: &World, seen: &[conformance::history::Seen]) ->
 }
 
 /// Each key once more at each member; all have the same state by now.
-fn read_again(world: &World, history: &mut Vec<Operation>) {
+fn read_again(simulation: &Simulation, history: &mut Vec<Operation>) {
     let keys = history.iter().map(|one| one.key.clone()).collect::<std::collections::BTreeSet<_>>();
-    for (number, machine) in world.machines.iter().enumerate() {
+    for (number, machine) in simulation.machines.iter().enumerate() {
         let Some(member) = machine.member() else { continue };
         for at in &keys {
-            let called = world.surroundings.trace.moments.next();
+            let called = simulation.context.trace.moments.next();
             let read = member.read(|store| store.get(&key(at), false)).ok();
             let value = read.and_then(|event| std::str::from_utf8(&event.node.value?).ok()?.parse().ok());
-            let answered = world.surroundings.trace.moments.next();
+            let answered = simulation.context.trace.moments.next();
             let (client, outcome) = (1_000 + number, Outcome::Saw(value));
             history.push(Operation {
                 client,
@@ -140,30 +143,30 @@ fn read_again(world: &World, history: &mut Vec<Operation>) {
 
 fn prove(history: &[Operation]) -> Result<usize, String> {
     let answered = history.iter().filter(|one| one.outcome != Outcome::Unknown).count();
-    if answered < FEWEST {
+    if answered < MIN_OPERATIONS {
         return Err(format!("{answered} operations were answered: too few to say anything"));
     }
     match check(history) {
         Verdict::Linearizable => Ok(answered),
         Verdict::Undecided { key } => Err(format!("the history of {key} could not be decided")),
-        Verdict::Violated(part) => {
-            let part = part.iter().map(|one| format!("{one}\n"));
-            Err(format!("the history is not linearizable:\n{}", part.collect::<String>()))
+        Verdict::Violated(partition) => {
+            let partition = partition.iter().map(|one| format!("{one}\n"));
+            Err(format!("the history is not linearizable:\n{}", partition.collect::<String>()))
         }
     }
 }
 
 /// All members come to the same place in the log, with the same state there.
-fn same_state(world: &mut World) -> Result<(), String> {
-    world.run_until(RECOVERY, "one state", |world| {
-        let members = || world.machines.iter().filter_map(|machine| machine.member());
-        let places = members().map(|member| member.position().0).collect::<Vec<_>>();
-        if places.windows(2).all(|pair| pair[0] == pair[1]) {
+fn same_state(simulation: &mut Simulation) -> Result<(), String> {
+    simulation.run_until(RECOVERY, "one state", |simulation| {
+        let members = || simulation.machines.iter().filter_map(|machine| machine.member());
+        let endpoints = members().map(|member| member.position().0).collect::<Vec<_>>();
+        if endpoints.windows(2).all(|pair| pair[0] == pair[1]) {
             return Ok(());
         }
-        Err(format!("they are at {places:?}"))
+        Err(format!("they are at {endpoints:?}"))
     })?;
-    let digests = world.machines.iter().filter_map(|machine| machine.member()).map(digest);
+    let digests = simulation.machines.iter().filter_map(|machine| machine.member()).map(digest);
     let digests = digests.collect::<Vec<_>>();
     if digests.windows(2).any(|pair| pair[0] != pair[1]) {
         return Err(format!("members differ at the same place in the log: {digests:x?}"));

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 /// Told from the tasks that keep the connections. The unit type takes no notice.
-pub trait PeerTimes: Send + Sync + 'static {
+pub trait PeerMetrics: Send + Sync + 'static {
     /// A ping to the member `to` was answered.
     fn round_trip(&self, to: u64, took: Duration);
 }
 
-impl PeerTimes for () {
+impl PeerMetrics for () {
     fn round_trip(&self, _: u64, _: Duration) {}
 }

@@ -12,27 +12,27 @@ use raft_log::disk::Disk;
 use tokio::sync::oneshot;
 
 /// Work that is done once and may block.
-pub type Work = Box<dyn FnOnce() + Send>;
+pub type BlockingWork = Box<dyn FnOnce() + Send>;
 /// Work that waits for more of it, and blocks when there is some.
-pub type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type LongRunningWork = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Returns when the work is over.
-pub type Join = Box<dyn FnOnce() + Send>;
-pub type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type JoinHandle = Box<dyn FnOnce() + Send>;
+pub type SleepFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Who does what a member's tasks must not wait for. Called within the member's runtime.
-pub trait Background: Send + Sync + 'static {
+pub trait Executor: Send + Sync + 'static {
     /// Does `work`, elsewhere; without anybody who waits for it too.
-    fn run(&self, work: Work);
+    fn spawn_blocking(&self, work: BlockingWork);
 
     /// Keeps `work` going until it is over. What it keeps by itself is kept as well.
-    fn keep(&self, name: &str, work: Keeping) -> io::Result<Join>;
+    fn spawn_thread(&self, name: &str, work: LongRunningWork) -> io::Result<JoinHandle>;
 
     /// Within work that is kept: waits.
-    fn pause(&self, duration: Duration) -> Pause;
+    fn sleep(&self, duration: Duration) -> SleepFuture;
 }
 
 /// All of it.
-pub trait Hands: Background {
+pub trait Environment: Executor {
     type Disk: Disk;
 
     /// The folder that the log lives in.
@@ -41,14 +41,14 @@ pub trait Hands: Background {
 
 /// The machine's own: the runtime's blocking threads, a thread for what is kept, real folders.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct RealHands;
+pub struct SystemEnvironment;
 
-impl Background for RealHands {
-    fn run(&self, work: Work) {
+impl Executor for SystemEnvironment {
+    fn spawn_blocking(&self, work: BlockingWork) {
         tokio::task::spawn_blocking(work);
     }
 
-    fn keep(&self, name: &str, work: Keeping) -> io::Result<Join> {
+    fn spawn_thread(&self, name: &str, work: LongRunningWork) -> io::Result<JoinHandle> {
         let thread = std::thread::Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || futures_executor::block_on(work))?;
         let name = name.to_owned();
@@ -59,12 +59,12 @@ impl Background for RealHands {
         }))
     }
 
-    fn pause(&self, duration: Duration) -> Pause {
+    fn sleep(&self, duration: Duration) -> SleepFuture {
         Box::pin(async move { std::thread::sleep(duration) })
     }
 }
 
-impl Hands for RealHands {
+impl Environment for SystemEnvironment {
     type Disk = RealDisk;
 
     fn log_disk(&self, folder: &Path) -> io::Result<RealDisk> {
@@ -73,15 +73,15 @@ impl Hands for RealHands {
 }
 
 /// Does what blocks on the disk where it may, and returns what came of it.
-pub async fn blocking<R, F>(hands: &dyn Background, work: F) -> io::Result<R>
+pub async fn run_blocking<R, F>(executor: &dyn Executor, work: F) -> io::Result<R>
 where
     R: Send + 'static,
     F: FnOnce() -> R + Send + 'static,
 {
-    let (answer, done) = oneshot::channel();
-    hands.run(Box::new(move || {
+    let (result, done) = oneshot::channel();
+    executor.spawn_blocking(Box::new(move || {
         // Who asked may have stopped waiting.
-        answer.send(work()).ok();
+        result.send(work()).ok();
     }));
     done.await.map_err(|_| io::Error::other("work on the disk was not done"))
 }

@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use raft_log::disk::{Disk, DiskFile};
-use raft_log::{Entry, Log, LogId, Look, OpenError, Options, RealDisk};
+use raft_log::{Entry, Log, LogId, OpenError, Options, ReadOnlyLog, RealDisk};
 
 /// Small, so that looking meets many segments being made.
 const SMALL: u64 = 64 << 10;
 /// Read in several pieces.
 const LARGE: u64 = 4 << 20;
 /// A segment that is made at that moment may be seen half: the next look sees it whole.
-const TRIES: usize = 3;
-const LOOKS: usize = 60;
+const ATTEMPTS: usize = 3;
+const READS: usize = 60;
 /// And until so many entries were there: several segments.
 const ENTRIES: u64 = 1000;
 
@@ -38,11 +38,11 @@ fn entry(index: u64) -> Entry {
 }
 
 /// All entries of a look are as they were written; the index of the last one.
-fn check(look: &Look<RealDisk>) -> u64 {
-    let Some(last) = look.bounds().last else { return 0 };
+fn check(log_reader: &ReadOnlyLog<RealDisk>) -> u64 {
+    let Some(last) = log_reader.bounds().last else { return 0 };
     let mut next = 1;
     while next <= last {
-        for found in look.read(next..last + 1, 1 << 20).expect("entries that were flushed") {
+        for found in log_reader.read(next..last + 1, 1 << 20).expect("entries that were flushed") {
             assert_eq!(found, entry(next));
             next += 1;
         }
@@ -67,13 +67,15 @@ fn whoever_looks_sees_all_that_was_flushed_before() {
                 flushed.store(next - 1, Ordering::SeqCst);
             }
         });
-        let (mut looks, mut before) = (0, 0);
-        while looks < LOOKS || before < ENTRIES {
-            looks += 1;
+        let (mut reads, mut before) = (0, 0);
+        while reads < READS || before < ENTRIES {
+            reads += 1;
             before = flushed.load(Ordering::SeqCst);
-            let look = (0..TRIES).find_map(|_| Look::at(disk(folder.path())).ok()).expect("a readable log");
-            assert!(look.in_use());
-            let last = check(&look);
+            let log_reader = (0..ATTEMPTS)
+                .find_map(|_| ReadOnlyLog::open(disk(folder.path())).ok())
+                .expect("a readable log");
+            assert!(log_reader.in_use());
+            let last = check(&log_reader);
             assert!(last >= before, "{before} were flushed, {last} are seen");
         }
         done.store(true, Ordering::SeqCst);
@@ -81,19 +83,19 @@ fn whoever_looks_sees_all_that_was_flushed_before() {
 }
 
 /// A disk on which something is done before the second piece of a file is read.
-struct Meddled {
+struct HookedDisk {
     disk: RealDisk,
     between: Arc<Mutex<dyn FnMut() + Send>>,
 }
 
-struct MeddledFile {
+struct HookedFile {
     file: File,
     between: Arc<Mutex<dyn FnMut() + Send>>,
     reads: AtomicU64,
 }
 
-impl Disk for Meddled {
-    type File = MeddledFile;
+impl Disk for HookedDisk {
+    type File = HookedFile;
     type Lock = File;
 
     fn lock(&self) -> io::Result<File> {
@@ -104,13 +106,13 @@ impl Disk for Meddled {
         self.disk.list()
     }
 
-    fn create(&self, _: &str, _: u64) -> io::Result<MeddledFile> {
+    fn create(&self, _: &str, _: u64) -> io::Result<HookedFile> {
         Err(io::Error::other("who looks makes nothing"))
     }
 
-    fn open(&self, name: &str) -> io::Result<MeddledFile> {
+    fn open(&self, name: &str) -> io::Result<HookedFile> {
         let (file, between) = (self.disk.open(name)?, Arc::clone(&self.between));
-        Ok(MeddledFile { file, between, reads: AtomicU64::new(0) })
+        Ok(HookedFile { file, between, reads: AtomicU64::new(0) })
     }
 
     fn rename(&self, _: &str, _: &str) -> io::Result<()> {
@@ -125,12 +127,12 @@ impl Disk for Meddled {
         Err(io::Error::other("who looks has nothing to sync"))
     }
 
-    fn shown(&self) -> String {
-        self.disk.shown()
+    fn display_path(&self) -> String {
+        self.disk.display_path()
     }
 }
 
-impl DiskFile for MeddledFile {
+impl DiskFile for HookedFile {
     fn size(&self) -> io::Result<u64> {
         DiskFile::size(&self.file)
     }
@@ -153,7 +155,7 @@ impl DiskFile for MeddledFile {
     }
 }
 
-/// Two flushes would come between the read of the log's end and one of what stands behind it: who looks past the end
+/// Two flushes would come between the read of the log's end and one of what stands behind it: who reads past the end
 /// meets them.
 #[test]
 fn what_comes_while_it_is_read_is_no_damage() {
@@ -171,10 +173,10 @@ fn what_comes_while_it_is_read_is_no_damage() {
             next += 1;
         }
     }));
-    let meddled = Meddled { disk: disk(folder.path()), between };
-    let look = Look::at(meddled).expect("a readable log");
-    assert_eq!(look.bounds().last, Some(1));
-    assert!(look.in_use());
+    let hooked = HookedDisk { disk: disk(folder.path()), between };
+    let log_reader = ReadOnlyLog::open(hooked).expect("a readable log");
+    assert_eq!(log_reader.bounds().last, Some(1));
+    assert!(log_reader.in_use());
 }
 
 fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -194,18 +196,18 @@ fn a_log_that_nobody_uses_is_held_and_left_as_it_is() {
     flusher.flush().expect("a flush");
     drop((log, flusher));
     let before = content(folder.path());
-    let look = Look::at(disk(folder.path())).expect("a log");
-    assert!(!look.in_use());
-    assert_eq!(check(&look), 300);
+    let log_reader = ReadOnlyLog::open(disk(folder.path())).expect("a log");
+    assert!(!log_reader.in_use());
+    assert_eq!(check(&log_reader), 300);
     let refused = Log::open(disk(folder.path()), options(SMALL)).err();
     assert!(matches!(refused, Some(OpenError::Locked { .. })), "{refused:?}");
-    drop(look);
+    drop(log_reader);
     assert_eq!(content(folder.path()), before);
     // What is damaged is not a log that grows.
     let name = before.keys().find(|name| name.ends_with(".log")).expect("a segment");
     let mut bytes = before[name].clone();
     bytes[512 * 3 + 100] ^= 1;
     std::fs::write(folder.path().join(name), bytes).expect("a file");
-    let damaged = Look::at(disk(folder.path())).err();
+    let damaged = ReadOnlyLog::open(disk(folder.path())).err();
     assert!(matches!(damaged, Some(OpenError::Corrupt(_))), "{damaged:?}");
 }

@@ -12,13 +12,15 @@ use std::time::Instant;
 use bytes::BytesMut;
 use etcd_store::Store;
 use raft_log::disk::Disk;
-use raft_log::{Log, Look, Purged, RealDisk};
+use raft_log::{Log, Purged, ReadOnlyLog, RealDisk};
 
-use crate::alone;
 use crate::checkpoint::{self, CheckpointError};
 use crate::codec::{self, DecodeError, Reader};
+use crate::force_new_cluster;
 use crate::identity::{self, Identity, IdentityError};
-use crate::limits::{COPY_LOG_SEGMENT_BYTES, COPY_PATIENCE, COPY_RETRY, LOG_CACHE_BYTES, LOG_READ_BYTES};
+use crate::limits::{
+    COPIED_LOG_SEGMENT_BYTES, DATA_READ_RETRY_INTERVAL, DATA_READ_TIMEOUT, LOG_CACHE_BYTES, LOG_READ_BYTES,
+};
 use crate::log_store::VOTE;
 use crate::raft_types::{
     LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote,
@@ -29,30 +31,30 @@ const STATE: &str = "state";
 /// Members' data is nobody else's.
 const FOLDER_MODE: u32 = 0o700;
 
-/// Where a member's data is: `member` in what etcd calls the data directory, and the log's place if it is another.
+/// Where a member's data is: `member` in what etcd calls the data directory, and the log's location if it is another.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct DataLocation {
     pub folder: PathBuf,
     pub log: Option<PathBuf>,
 }
 
-impl Place {
+impl DataLocation {
     fn log(&self) -> PathBuf {
         self.log.clone().unwrap_or_else(|| self.folder.join(LOG))
     }
 
     /// Whose data it is, where its member runs now.
-    pub fn in_use(&self) -> Result<Option<Identity>, CopyError> {
+    pub fn running_member(&self) -> Result<Option<Identity>, DataError> {
         let identity = identity::read(&self.folder)?;
-        let identity = identity.ok_or_else(|| CopyError::NoMember(self.folder.clone()))?;
+        let identity = identity.ok_or_else(|| DataError::NoMember(self.folder.clone()))?;
         let log = self.log();
         if !log.is_dir() {
-            return Err(CopyError::NoLog(log));
+            return Err(DataError::NoLog(log));
         }
         let locked = match RealDisk::at(&log).and_then(|disk| disk.lock()) {
             Ok(_) => false,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
-            Err(error) => return Err(CopyError::Io(log, error)),
+            Err(error) => return Err(DataError::Io(log, error)),
         };
         Ok(locked.then_some(identity))
     }
@@ -60,7 +62,7 @@ impl Place {
 
 /// All that a member's disk holds, checked and in memory.
 #[derive(Debug)]
-pub struct Copy {
+pub struct MemberData {
     pub identity: Identity,
     pub store: Store,
     /// Whether the member ran while it was read.
@@ -69,7 +71,7 @@ pub struct Copy {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum CopyError {
+pub enum DataError {
     #[error("{0} holds no data of a member")]
     NoMember(PathBuf),
     #[error("the log is not at {0}")]
@@ -106,86 +108,90 @@ pub enum CopyError {
     Membership(String),
 }
 
-impl Copy {
+impl MemberData {
     /// Reads the data, while the member runs too; then everything is seen that was acknowledged by it before.
     /// `at_least` is an index of the store that must be there: what such a member just told.
-    pub fn read(place: &Place, at_least: u64) -> Result<Self, CopyError> {
-        Self::read_whole(place, at_least, None)
+    pub fn read(location: &DataLocation, at_least: u64) -> Result<Self, DataError> {
+        Self::read_with_retry(location, at_least, None)
     }
 
     /// The same without what follows a log entry, as where the next one cannot be read: what was acknowledged after it is not
     /// in the copy.
-    pub fn read_up_to(place: &Place, entry: u64) -> Result<Self, CopyError> {
-        Self::read_whole(place, 0, Some(entry))
+    pub fn read_up_to(location: &DataLocation, entry: u64) -> Result<Self, DataError> {
+        Self::read_with_retry(location, 0, Some(entry))
     }
 
-    fn read_whole(place: &Place, at_least: u64, up_to: Option<u64>) -> Result<Self, CopyError> {
+    fn read_with_retry(
+        location: &DataLocation,
+        at_least: u64,
+        up_to: Option<u64>,
+    ) -> Result<Self, DataError> {
         let began = Instant::now();
         loop {
-            let (result, in_use) = read_once(place, up_to);
-            let result = result.and_then(|copy| copy.reaching(at_least));
+            let (result, in_use) = read_once(location, up_to);
+            let result = result.and_then(|data| data.check_index(at_least));
             // What runs writes, removes and replaces files at any moment; what does not run is as it is.
-            if result.is_ok() || !in_use || began.elapsed() > COPY_PATIENCE {
+            if result.is_ok() || !in_use || began.elapsed() > DATA_READ_TIMEOUT {
                 return result;
             }
-            std::thread::sleep(COPY_RETRY);
+            std::thread::sleep(DATA_READ_RETRY_INTERVAL);
         }
     }
 
-    fn reaching(self, wanted: u64) -> Result<Self, CopyError> {
+    fn check_index(self, wanted: u64) -> Result<Self, DataError> {
         let has = self.store.index();
-        if has < wanted { Err(CopyError::Behind { has, wanted }) } else { Ok(self) }
+        if has < wanted { Err(DataError::Behind { has, wanted }) } else { Ok(self) }
     }
 
     /// Writes it as the data of a new member, which is alone in a new cluster from its first start on. It is whole,
     /// and on disk, or not there.
-    pub fn write(&self, place: &Place) -> Result<Identity, CopyError> {
-        for path in [Some(&place.folder), place.log.as_ref()].into_iter().flatten() {
+    pub fn write(&self, location: &DataLocation) -> Result<Identity, DataError> {
+        for path in [Some(&location.folder), location.log.as_ref()].into_iter().flatten() {
             if path.symlink_metadata().is_ok() {
-                return Err(CopyError::Exists(path.clone()));
+                return Err(DataError::Exists(path.clone()));
             }
         }
-        let part = unfinished(&place.folder);
-        let log_part = place.log.as_ref().map(|log| unfinished(log));
+        let part = part_path(&location.folder);
+        let log_part = location.log.as_ref().map(|log| part_path(log));
         let made = self.write_parts(&part, log_part.as_deref()).and_then(|identity| {
-            if let (Some(from), Some(to)) = (&log_part, &place.log) {
+            if let (Some(from), Some(to)) = (&log_part, &location.log) {
                 rename(from, to)?;
             }
-            rename(&part, &place.folder)?;
+            rename(&part, &location.folder)?;
             Ok(identity)
         });
         if made.is_err() {
             // The first error is the one to tell.
-            let left = [Some(part), log_part, place.log.clone()];
+            let left = [Some(part), log_part, location.log.clone()];
             left.iter().flatten().for_each(|path| drop(fs::remove_dir_all(path)));
         }
         made
     }
 
-    fn write_parts(&self, folder: &Path, log: Option<&Path>) -> Result<Identity, CopyError> {
+    fn write_parts(&self, folder: &Path, log: Option<&Path>) -> Result<Identity, DataError> {
         let owner = folder.parent().unwrap_or(folder);
-        make(folder)?;
+        create_folder(folder)?;
         let (cluster, member) = (identity::new_id(), identity::new_id());
-        let identity = identity::take(folder, cluster, member)?;
-        alone::wish(folder).map_err(|error| CopyError::Io(folder.to_owned(), error))?;
+        let identity = identity::open_or_create(folder, cluster, member)?;
+        force_new_cluster::request(folder).map_err(|error| DataError::Io(folder.to_owned(), error))?;
         self.write_state(&folder.join(STATE), member)?;
         let log = log.map_or_else(|| folder.join(LOG), Path::to_owned);
         self.write_log(&log, member)?;
         for tree in [folder, &log] {
-            settle(tree, owner).map_err(|error| CopyError::Io(tree.to_owned(), error))?;
+            sync_tree(tree, owner).map_err(|error| DataError::Io(tree.to_owned(), error))?;
         }
         Ok(identity)
     }
 
-    fn write_state(&self, root: &Path, member: u64) -> Result<(), CopyError> {
+    fn write_state(&self, root: &Path, member: u64) -> Result<(), DataError> {
         let nodes = BTreeMap::from([(member, PeerNode::default())]);
         let membership = Membership::new(vec![[member].into()], nodes);
-        let membership = membership.map_err(|error| CopyError::Membership(error.to_string()))?;
+        let membership = membership.map_err(|error| DataError::Membership(error.to_string()))?;
         let meta = SnapshotMeta {
             last_log_id: Some(self.last),
             last_membership: StoredMembership::new(Some(self.last), membership),
         };
-        make(root)?;
+        create_folder(root)?;
         let checkpoint = checkpoint::open(root)?;
         checkpoint.commit(self.store.snapshot(), &meta)?;
         checkpoint.close();
@@ -193,10 +199,10 @@ impl Copy {
     }
 
     /// A log that begins where the state ends.
-    fn write_log(&self, folder: &Path, member: u64) -> Result<(), CopyError> {
-        let failed = |error| CopyError::Io(folder.to_owned(), error);
+    fn write_log(&self, folder: &Path, member: u64) -> Result<(), DataError> {
+        let failed = |error| DataError::Io(folder.to_owned(), error);
         let options = raft_log::Options {
-            segment_bytes: COPY_LOG_SEGMENT_BYTES,
+            segment_bytes: COPIED_LOG_SEGMENT_BYTES,
             cache_bytes: LOG_CACHE_BYTES,
             new_id: raft_log::LogId::random().map_err(failed)?,
         };
@@ -213,42 +219,42 @@ impl Copy {
 }
 
 /// Also whether somebody uses the data, where that is known.
-fn read_once(place: &Place, up_to: Option<u64>) -> (Result<Copy, CopyError>, bool) {
-    let folder = &place.folder;
+fn read_once(location: &DataLocation, up_to: Option<u64>) -> (Result<MemberData, DataError>, bool) {
+    let folder = &location.folder;
     let identity = match identity::read(folder) {
         Ok(Some(identity)) => identity,
-        Ok(None) => return (Err(CopyError::NoMember(folder.clone())), false),
+        Ok(None) => return (Err(DataError::NoMember(folder.clone())), false),
         Err(error) => return (Err(error.into()), false),
     };
-    let log = place.log();
+    let log = location.log();
     if !log.is_dir() {
-        return (Err(CopyError::NoLog(log)), false);
+        return (Err(DataError::NoLog(log)), false);
     }
-    let failed = |error| CopyError::Io(log.clone(), error);
+    let failed = |error| DataError::Io(log.clone(), error);
     let disk = match RealDisk::at(&log) {
         Ok(disk) => disk,
         Err(error) => return (Err(failed(error)), false),
     };
     match disk.lock() {
-        Ok(lock) => (read_with(place, identity, disk, Some(lock), up_to), false),
+        Ok(lock) => (read_locked(location, identity, disk, Some(lock), up_to), false),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            (read_with(place, identity, disk, None, up_to), true)
+            (read_locked(location, identity, disk, None, up_to), true)
         }
         Err(error) => (Err(failed(error)), false),
     }
 }
 
 /// First the state, then the log, which has what was changed meanwhile. With the log's lock nobody writes.
-fn read_with(
-    place: &Place,
+fn read_locked(
+    location: &DataLocation,
     identity: Identity,
     disk: RealDisk,
     lock: Option<File>,
     up_to: Option<u64>,
-) -> Result<Copy, CopyError> {
+) -> Result<MemberData, DataError> {
     let in_use = lock.is_none();
     let (mut store, mut last) = (Store::new(), None);
-    if let Some(checkpoint) = checkpoint::look(&place.folder.join(STATE), in_use)? {
+    if let Some(checkpoint) = checkpoint::open_read_only(&location.folder.join(STATE), in_use)? {
         let view = checkpoint.view()?;
         if let Some(meta) = view.meta()? {
             store = view.restore()?;
@@ -258,57 +264,57 @@ fn read_with(
         checkpoint.close();
     }
     drop(lock);
-    let look = Look::at(disk)?;
+    let log = ReadOnlyLog::open(disk)?;
     let next = last.map_or(0, |last: LogId| last.index + 1);
     if let (Some(last), Some(wanted)) = (&last, up_to)
         && last.index > wanted
     {
-        return Err(CopyError::Beyond { has: last.index, wanted });
+        return Err(DataError::Beyond { has: last.index, wanted });
     }
     let last = match last {
-        Some(last) if contradicts(&look, last)? => Some(last),
-        _ => apply_log(&look, next, up_to, &mut store)?.or(last),
+        Some(last) if conflicts_with_log(&log, last)? => Some(last),
+        _ => apply_log(&log, next, up_to, &mut store)?.or(last),
     };
-    let last = last.ok_or_else(|| CopyError::Empty(place.folder.clone()))?;
-    Ok(Copy { identity, store, in_use, last })
+    let last = last.ok_or_else(|| DataError::Empty(location.folder.clone()))?;
+    Ok(MemberData { identity, store, in_use, last })
 }
 
 /// Whether the log has another entry where the checkpoint ends. A checkpoint may be ahead of the log on the disk, whose
 /// end is then of a leader that failed: a member's start drops it too.
-fn contradicts(look: &Look<RealDisk>, last: LogId) -> Result<bool, CopyError> {
-    if look.bounds().first.is_none_or(|first| last.index < first) {
+fn conflicts_with_log(log: &ReadOnlyLog<RealDisk>, last: LogId) -> Result<bool, DataError> {
+    if log.bounds().first.is_none_or(|first| last.index < first) {
         return Ok(false);
     }
-    let records = look.read(last.index..last.index + 1, LOG_READ_BYTES)?;
+    let records = log.read(last.index..last.index + 1, LOG_READ_BYTES)?;
     let Some(record) = records.into_iter().next() else { return Ok(false) };
     let entry = Reader::new(record.payload).entry(last.index);
-    let entry = entry.map_err(|error| CopyError::Entry(last.index, error))?;
+    let entry = entry.map_err(|error| DataError::Entry(last.index, error))?;
     Ok(entry.log_id != last)
 }
 
 /// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a
 /// majority has acknowledged is among it, and no client had an error for the rest.
 fn apply_log(
-    look: &Look<RealDisk>,
+    log: &ReadOnlyLog<RealDisk>,
     next: u64,
     up_to: Option<u64>,
     store: &mut Store,
-) -> Result<Option<LogId>, CopyError> {
-    let bounds = look.bounds();
+) -> Result<Option<LogId>, DataError> {
+    let bounds = log.bounds();
     let (Some(first), Some(end)) = (bounds.first, bounds.last) else { return Ok(None) };
     let end = up_to.map_or(end, |up_to| end.min(up_to));
     // A log's first entry has index 0 or 1.
     if first > next.max(1) {
-        return Err(CopyError::Missing { needed: next, first });
+        return Err(DataError::Missing { needed: next, first });
     }
     let (mut next, mut last) = (next.max(first), None);
     while next <= end {
-        for record in look.read(next..end + 1, LOG_READ_BYTES)? {
+        for record in log.read(next..end + 1, LOG_READ_BYTES)? {
             let index = record.index;
             let entry = Reader::new(record.payload).entry(index);
-            let entry = entry.map_err(|error| CopyError::Entry(index, error))?;
+            let entry = entry.map_err(|error| DataError::Entry(index, error))?;
             if let Payload::Normal(batch) = &entry.payload {
-                for command in batch.decode().map_err(|error| CopyError::Command(index, error))? {
+                for command in batch.decode().map_err(|error| DataError::Command(index, error))? {
                     store.apply(&command);
                 }
             }
@@ -319,35 +325,35 @@ fn apply_log(
     Ok(last)
 }
 
-fn unfinished(path: &Path) -> PathBuf {
+fn part_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}-{:08x}.part", rand::random::<u32>()))
 }
 
-fn make(path: &Path) -> Result<(), CopyError> {
+fn create_folder(path: &Path) -> Result<(), DataError> {
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
-    made.map_err(|error| CopyError::Io(path.to_owned(), error))
+    made.map_err(|error| DataError::Io(path.to_owned(), error))
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), CopyError> {
+fn rename(from: &Path, to: &Path) -> Result<(), DataError> {
     let renamed = fs::rename(from, to).and_then(|()| File::open(to.parent().unwrap_or(to))?.sync_all());
-    renamed.map_err(|error| CopyError::Io(to.to_owned(), error))
+    renamed.map_err(|error| DataError::Io(to.to_owned(), error))
 }
 
 /// Everything of a tree on disk; and, where root writes for somebody else, theirs.
-fn settle(tree: &Path, like: &Path) -> io::Result<()> {
+fn sync_tree(tree: &Path, like: &Path) -> io::Result<()> {
     let (made, owner) = (fs::symlink_metadata(tree)?, fs::metadata(like)?);
     if made.uid() == 0 && (owner.uid(), owner.gid()) != (made.uid(), made.gid()) {
         lchown(tree, Some(owner.uid()), Some(owner.gid()))?;
     }
     if made.is_dir() {
         for entry in fs::read_dir(tree)? {
-            settle(&entry?.path(), like)?;
+            sync_tree(&entry?.path(), like)?;
         }
     }
     File::open(tree)?.sync_all()
 }
 
 #[cfg(test)]
-#[path = "copy_tests.rs"]
+#[path = "member_data_tests.rs"]
 mod tests;

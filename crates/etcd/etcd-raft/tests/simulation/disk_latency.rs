@@ -6,10 +6,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::chance::one_in;
+use super::seeded_random::one_in;
 
 /// How long the disk takes, in milliseconds.
-pub struct Pace {
+pub struct DiskLatency {
     chosen: Mutex<(Rng, Range)>,
 }
 
@@ -20,7 +20,7 @@ enum Range {
     Always(u64),
 }
 
-impl Pace {
+impl DiskLatency {
     pub fn new(random: Rng) -> Arc<Self> {
         Arc::new(Self { chosen: Mutex::new((random, Range::UpTo(2))) })
     }
@@ -33,7 +33,7 @@ impl Pace {
         self.chosen.lock().1 = Range::Always(always);
     }
 
-    pub fn draw(&self) -> Duration {
+    pub fn sample(&self) -> Duration {
         let (random, range) = &mut *self.chosen.lock();
         Duration::from_millis(match range {
             Range::UpTo(most) => {

@@ -12,7 +12,7 @@ use crate::applied::{Applied, Watcher};
 
 /// Begins a watch at `since` (an event index), or now; with `once` it ends after its first event. Error 401 when
 /// history lacks `since`.
-pub fn begin(
+pub fn open(
     applied: &Arc<Applied>,
     key: &Key,
     recursive: bool,
@@ -22,7 +22,7 @@ pub fn begin(
     let (sender, events) = watch_queue();
     let from = since.unwrap_or(0);
     // In one go: no event falls between the look into the past and the registration.
-    let (past, began, id) = applied.with_inner(|inner| {
+    let (past, start_index, id) = applied.with_inner(|inner| {
         let past = match from {
             0 => None,
             from => inner.store.scan_history(key, recursive, from)?,
@@ -32,7 +32,7 @@ pub fn begin(
         Ok((past, inner.store.index(), id))
     })?;
     let receiver = Receiver { applied: Arc::clone(applied), key: key.clone(), id, events };
-    Ok(Watch { receiver, recursive, once, past, began })
+    Ok(Watch { receiver, recursive, once, past, start_index })
 }
 
 struct Receiver {
@@ -59,14 +59,14 @@ pub struct Watch {
     once: bool,
     /// The next event of the past, while the watch is not yet at its beginning.
     past: Option<Arc<Event>>,
-    /// The store index when the watch began: what is later comes through the receiver.
-    began: u64,
+    /// The store index when the watch start_index: what is later comes through the receiver.
+    start_index: u64,
 }
 
 impl Watch {
-    /// The store index when the watch began: the answer's `X-Etcd-Index`.
-    pub fn began(&self) -> u64 {
-        self.began
+    /// The store index when the watch start_index: the answer's `X-Etcd-Index`.
+    pub fn start_index(&self) -> u64 {
+        self.start_index
     }
 
     /// `None`: the watch ended, because its reader was too slow or the state was replaced.
@@ -94,11 +94,11 @@ impl Watch {
     /// The following event of the past; an error if history lost it meanwhile.
     fn after(&self, event: &Event) -> Result<Option<Arc<Event>>, ApiError> {
         let next = event.index() + 1;
-        if next > self.began {
+        if next > self.start_index {
             return Ok(None);
         }
         let Receiver { applied, key, .. } = &self.receiver;
         let found = applied.read(|store| store.scan_history(key, self.recursive, next))?;
-        Ok(found.filter(|event| event.index() <= self.began))
+        Ok(found.filter(|event| event.index() <= self.start_index))
     }
 }
