@@ -8,7 +8,7 @@ use etcd_api::{ApiError, Event, Key};
 use etcd_store::watch::WatcherId;
 use etcd_store::watch_queue::{self, watch_queue};
 
-use crate::applied::{Applied, Watcher};
+use crate::storage::applied::{Applied, Watcher};
 
 /// Begins a watch at `since` (an event index), or now; with `once` it ends after its first event. Error 401 when
 /// history lacks `since`.

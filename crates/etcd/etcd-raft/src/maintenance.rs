@@ -15,19 +15,19 @@ use openraft::{ChangeMembers, ReadPolicy};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::applied::Applied;
 use crate::config::{MemberConfig, Start};
-use crate::disk_space::DiskSpace;
-use crate::leader_transfer::{FullDiskLeader, transfer_leadership};
-use crate::leadership::Leadership;
 use crate::limits::{
     CHECKPOINT_INTERVAL, CHECKPOINT_LOG_BYTES, EXPIRY_INTERVAL, MAX_LEARNER_LAG, MEMBERSHIP_INTERVAL,
 };
-use crate::membership::{Observation, Step, plan};
-use crate::peers::{Peers, StopReason};
-use crate::state_machine::{Raft, StateMachine};
+use crate::membership::peers::{Peers, StopReason};
+use crate::membership::plan::{Observation, Step, plan};
+use crate::raft::leader_transfer::{FullDiskLeader, transfer_leadership};
+use crate::raft::leadership::Leadership;
 use crate::status::Role;
-use crate::time_record::TimeRecord;
+use crate::storage::applied::Applied;
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::state_machine::{Raft, StateMachine};
+use crate::time::time_record::TimeRecord;
 
 pub struct Maintenance {
     pub config: Arc<MemberConfig>,
@@ -302,9 +302,9 @@ mod tests {
 
     use super::*;
     use crate::environment::SystemEnvironment;
-    use crate::log_store::LogStore;
     use crate::raft_types::{Entry, LeaderId, LogId, Membership, Payload, PeerNode, Types, Vote};
     use crate::single_member::{self, OWN};
+    use crate::storage::log_store::LogStore;
 
     /// Far more than it takes.
     const DEADLINE: Duration = Duration::from_secs(30);

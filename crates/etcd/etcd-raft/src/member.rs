@@ -12,23 +12,23 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::applied::Applied;
 use crate::config::MemberConfig;
-use crate::disk_space::DiskSpace;
 use crate::environment::{Executor, run_blocking};
-use crate::flush_thread::FlushThread;
 use crate::key_watch::{self, Watch};
-use crate::leader_transfer::{successor, transfer_leadership};
-use crate::leadership::Leadership;
 use crate::maintenance::encode;
+use crate::membership::peers::{Peers, StopReason};
 use crate::peer::network::BoxedStream;
 use crate::peer::server::{PeerService, ServeError, serve_peer};
-use crate::peer_service::MemberPeerService;
-use crate::peers::{Peers, StopReason};
+use crate::raft::leader_transfer::{successor, transfer_leadership};
+use crate::raft::leadership::Leadership;
+use crate::raft::peer_service::MemberPeerService;
+use crate::raft::read_barrier::PendingReads;
 use crate::raft_types::LeaderId;
-use crate::read_barrier::PendingReads;
-use crate::state_machine::Raft;
 use crate::status::{Role, Status};
+use crate::storage::applied::Applied;
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::flush_thread::FlushThread;
+use crate::storage::state_machine::Raft;
 
 /// A running member. Clones are the same member.
 #[derive(Clone)]

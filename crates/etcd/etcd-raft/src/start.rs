@@ -15,34 +15,34 @@ use raft_log::disk::Disk;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::applied::Applied;
-use crate::checkpoint::{self, CheckpointError};
-use crate::cluster_time::ClusterTime;
 use crate::config::{MemberConfig, Start};
-use crate::disk_space::DiskSpace;
 use crate::environment::{Environment, Executor, SystemEnvironment};
-use crate::flush_thread::FlushThread;
-use crate::force_new_cluster;
-use crate::identity::{self, IdentityError, PeerDisks};
-use crate::leadership::{self, Leadership};
-use crate::log_store::{LogStore, OpenLogError};
 use crate::maintenance::{Maintenance, encode};
 use crate::member::{Inner, Member};
+use crate::membership::peers::{PeerContext, Peers};
 use crate::peer::link::LinkTiming;
 use crate::peer::network::Network;
-use crate::peer_service::MemberPeerService;
-use crate::peers::{PeerContext, Peers};
-use crate::pending_batches::PendingBatches;
 use crate::proposals::Proposals;
-use crate::proposer::Proposer;
-use crate::raft_network::NetworkFactory;
+use crate::raft::leadership::{self, Leadership};
+use crate::raft::peer_service::MemberPeerService;
+use crate::raft::pending_batches::PendingBatches;
+use crate::raft::proposer::Proposer;
+use crate::raft::raft_network::NetworkFactory;
+use crate::raft::read_barrier::{PendingReads, ReadBarrier};
 use crate::raft_types::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, StoredMembership, Types, Vote,
 };
-use crate::read_barrier::{PendingReads, ReadBarrier};
-use crate::read_watermark;
-use crate::state_machine::{Raft, StateMachine};
-use crate::time_record::{self, TimeRecord};
+use crate::storage::applied::Applied;
+use crate::storage::checkpoint::{self, CheckpointError};
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::flush_thread::FlushThread;
+use crate::storage::force_new_cluster;
+use crate::storage::identity::{self, IdentityError, PeerDisks};
+use crate::storage::log_store::{LogStore, OpenLogError};
+use crate::storage::read_watermark;
+use crate::storage::state_machine::{Raft, StateMachine};
+use crate::time::cluster_time::ClusterTime;
+use crate::time::time_record::{self, TimeRecord};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

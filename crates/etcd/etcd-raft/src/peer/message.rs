@@ -8,9 +8,9 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
-use crate::cluster_time::{ReportedTime, TimeReport};
 use crate::codec::{self, DecodeError, Reader};
 use crate::raft_types::{Batch, LeaderId, LogId, SnapshotMeta, Types, Vote};
+use crate::time::cluster_time::{ReportedTime, TimeReport};
 
 pub const APPEND: u8 = 1;
 pub const VOTE: u8 = 2;

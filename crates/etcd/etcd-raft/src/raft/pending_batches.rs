@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::peer::message::Propose;
-use crate::proposer::AppendOutcome;
+use crate::raft::proposer::AppendOutcome;
 use crate::raft_types::{BatchId, LeaderId};
 
 /// Batches of other members that the present leadership was given.

@@ -11,20 +11,20 @@ use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::append_request;
-use crate::applied::Applied;
-use crate::disk_space::DiskSpace;
 use crate::environment::{Executor, run_blocking};
-use crate::leadership::Leadership;
+use crate::membership::peers::Peers;
 use crate::peer::handshake::{Hello, Rejection, Welcome};
 use crate::peer::message::{self, Pong};
 use crate::peer::server::{PeerService, PeerSession, ResponseFuture};
-use crate::peers::Peers;
-use crate::pending_batches::{BatchStatus, PendingBatches};
-use crate::proposer::{AppendOutcome, append};
+use crate::raft::append_request;
+use crate::raft::leadership::Leadership;
+use crate::raft::pending_batches::{BatchStatus, PendingBatches};
+use crate::raft::proposer::{AppendOutcome, append};
 use crate::raft_types::{SnapshotMeta, Vote};
-use crate::snapshot_transfer::SnapshotReceiver;
-use crate::state_machine::{Raft, SnapshotData, StateMachine};
+use crate::storage::applied::Applied;
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::snapshot_transfer::SnapshotReceiver;
+use crate::storage::state_machine::{Raft, SnapshotData, StateMachine};
 
 /// What the conversations of all peers share.
 pub struct MemberPeerService {

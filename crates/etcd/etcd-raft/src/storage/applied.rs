@@ -9,11 +9,11 @@ use etcd_store::{Outcome, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::limits::WATCH_QUEUE;
 use crate::proposals::Proposals;
 use crate::raft_types::{Batch, LogId, SnapshotMeta, StoredMembership};
-use crate::read_watermark::ReadWatermark;
+use crate::storage::checkpoint::{Checkpoint, CheckpointError};
+use crate::storage::read_watermark::ReadWatermark;
 
 pub struct Inner {
     pub store: Store,

@@ -19,16 +19,16 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
-use crate::checkpoint::View;
 use crate::environment::{Executor, run_blocking};
 use crate::limits::{MAX_APPENDS_IN_FLIGHT, REDIAL_BACKOFF, SNAPSHOT_CALL_TIMEOUT};
+use crate::membership::peers::{Links, Peers};
 use crate::peer::link::{LinkError, PendingResponse};
 use crate::peer::message;
-use crate::peers::{Links, Peers};
 use crate::raft_types::{LogId, PeerNode, SnapshotMeta, Types, Vote};
 use crate::runtime::TIMEOUT_FACTOR;
-use crate::snapshot_transfer::SnapshotChunks;
-use crate::state_machine::{MemberSnapshot, SnapshotData};
+use crate::storage::checkpoint::View;
+use crate::storage::snapshot_transfer::SnapshotChunks;
+use crate::storage::state_machine::{MemberSnapshot, SnapshotData};
 
 /// Makes clients for openraft's tasks; they share the links to each member.
 pub struct NetworkFactory {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Clock;
 use crate::limits::{CLOCK_OFFSET_WARNING, CLOCK_SLEW_DIVISOR, EXPIRY_INTERVAL, MAX_TIME_REPORT_DELAY};
-use crate::time_record::InitialTime;
+use crate::time::time_record::InitialTime;
 
 /// What a member says of the time when it is asked whether it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,13 @@ use openraft::ReadPolicy;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::applied::Applied;
-use crate::leadership::Leadership;
 use crate::limits::{MAX_PENDING_READS, READ_INDEX_TIMEOUT, RETRY_INTERVAL};
+use crate::membership::peers::Peers;
 use crate::peer::message;
-use crate::peers::Peers;
+use crate::raft::leadership::Leadership;
 use crate::raft_types::LeaderId;
-use crate::state_machine::Raft;
+use crate::storage::applied::Applied;
+use crate::storage::state_machine::Raft;
 
 type Waiter = oneshot::Sender<()>;
 

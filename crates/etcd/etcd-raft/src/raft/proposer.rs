@@ -8,14 +8,14 @@ use openraft::impls::ProgressResponder;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::applied::Applied;
-use crate::leadership::Leadership;
 use crate::limits::{PROPOSE_TIMEOUT, PROPOSE_TIMEOUT_PER_KIB, RETRY_INTERVAL};
+use crate::membership::peers::Peers;
 use crate::peer::link::LinkError;
 use crate::peer::message::{self, Propose};
-use crate::peers::Peers;
+use crate::raft::leadership::Leadership;
 use crate::raft_types::{Batch, LeaderId};
-use crate::state_machine::Raft;
+use crate::storage::applied::Applied;
+use crate::storage::state_machine::Raft;
 
 /// Whether a batch was appended by this leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

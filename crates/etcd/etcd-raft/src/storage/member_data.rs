@@ -14,17 +14,17 @@ use etcd_store::Store;
 use raft_log::disk::Disk;
 use raft_log::{Log, Purged, ReadOnlyLog, RealDisk};
 
-use crate::checkpoint::{self, CheckpointError};
 use crate::codec::{self, DecodeError, Reader};
-use crate::force_new_cluster;
-use crate::identity::{self, Identity, IdentityError};
 use crate::limits::{
     COPIED_LOG_SEGMENT_BYTES, DATA_READ_RETRY_INTERVAL, DATA_READ_TIMEOUT, LOG_CACHE_BYTES, LOG_READ_BYTES,
 };
-use crate::log_store::VOTE;
 use crate::raft_types::{
     LeaderId, LogId, Membership, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote,
 };
+use crate::storage::checkpoint::{self, CheckpointError};
+use crate::storage::force_new_cluster;
+use crate::storage::identity::{self, Identity, IdentityError};
+use crate::storage::log_store::VOTE;
 
 const LOG: &str = "log";
 const STATE: &str = "state";

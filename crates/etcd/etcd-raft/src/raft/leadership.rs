@@ -7,10 +7,10 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
-use crate::peers::{Peers, StopReason};
+use crate::membership::peers::{Peers, StopReason};
 use crate::raft_types::LeaderId;
-use crate::state_machine::Raft;
 use crate::status::Role;
+use crate::storage::state_machine::Raft;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Leadership {

@@ -13,10 +13,10 @@ use raft_log::{FlushError, Flusher, Log, MaintainError, Ticket};
 use tokio::sync::{Notify, oneshot};
 
 use crate::disk_metrics::DiskMetrics;
-use crate::disk_space::DiskSpace;
 use crate::environment::{Environment, Executor, JoinHandle};
 use crate::limits::{FULL_DISK_RETRY_INTERVAL, SLOW_FLUSH};
 use crate::raft_types::Types;
+use crate::storage::disk_space::DiskSpace;
 
 pub enum Waiter {
     Append(IOFlushed<Types>),

@@ -18,11 +18,11 @@ use tokio::sync::oneshot;
 
 use crate::codec::{self, Reader};
 use crate::disk_metrics::DiskMetrics;
-use crate::disk_space::DiskSpace;
 use crate::environment::Environment;
-use crate::flush_thread::{self, FlushQueue, FlushThread, Waiter};
 use crate::limits::{LOG_CACHE_BYTES, LOG_READ_BYTES};
 use crate::raft_types::{Entry, LogId, Types, Vote};
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::flush_thread::{self, FlushQueue, FlushThread, Waiter};
 
 pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);

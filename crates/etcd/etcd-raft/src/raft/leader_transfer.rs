@@ -6,11 +6,11 @@ use std::time::Instant;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
-use crate::disk_space::DiskSpace;
-use crate::leadership::Leadership;
 use crate::limits::{FULL_LEADER_TRANSFER_DELAY, LEADER_TRANSFER_TIMEOUT};
-use crate::peers::Peers;
-use crate::state_machine::Raft;
+use crate::membership::peers::Peers;
+use crate::raft::leadership::Leadership;
+use crate::storage::disk_space::DiskSpace;
+use crate::storage::state_machine::Raft;
 
 /// The voter that has most of the log of those that `eligible`, if this member leads others.
 pub fn successor(raft: &Raft, own: u64, eligible: impl Fn(u64) -> bool) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::identity::{self, Identity, IdentityError};
+use crate::storage::identity::{self, Identity, IdentityError};
 
 const REQUEST_FILE: &str = "force-new-cluster";
 const DONE_FILE: &str = "forced";

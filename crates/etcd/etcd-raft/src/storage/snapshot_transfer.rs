@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use heed::{EnvFlags, FlagSetMode};
 
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, META_KEY, PART_SUFFIX, PREFIX, RecordSum, View, checksum, generation,
-    read_key, sync_folder,
-};
 use crate::codec::{self, Reader};
 use crate::limits::SNAPSHOT_CHUNK;
 use crate::raft_types::SnapshotMeta;
+use crate::storage::checkpoint::{
+    Checkpoint, CheckpointError, META_KEY, PART_SUFFIX, PREFIX, RecordSum, View, checksum, generation,
+    read_key, sync_folder,
+};
 
 /// How many snapshots this process began to receive: each has a folder of its own.
 static TRANSFERS_BEGUN: AtomicU64 = AtomicU64::new(0);
@@ -187,7 +187,7 @@ pub fn remove(old: &Checkpoint) -> Result<(), CheckpointError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint;
+    use crate::storage::checkpoint;
 
     fn names(root: &std::path::Path) -> Vec<String> {
         let entries = fs::read_dir(root).unwrap();

@@ -11,13 +11,13 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 
-use crate::applied::Applied;
-use crate::checkpoint::{Checkpoint, CheckpointError, View};
 use crate::disk_metrics::DiskMetrics;
 use crate::environment::{Executor, run_blocking};
 use crate::limits::{APPLY_BATCH_ENTRIES, FULL_DISK_RETRY_INTERVAL};
 use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
-use crate::snapshot_transfer::{self, SnapshotReceiver};
+use crate::storage::applied::Applied;
+use crate::storage::checkpoint::{Checkpoint, CheckpointError, View};
+use crate::storage::snapshot_transfer::{self, SnapshotReceiver};
 
 /// A snapshot to send, or one that was received whole.
 pub enum SnapshotData {
@@ -210,7 +210,7 @@ mod tests {
     use crate::environment::SystemEnvironment;
     use crate::proposals::Proposals;
     use crate::raft_types::LeaderId;
-    use crate::{checkpoint, read_watermark};
+    use crate::storage::{checkpoint, read_watermark};
 
     fn blank(index: u64) -> Entry {
         let log_id = LogId { leader_id: LeaderId { term: 2, node_id: 7 }, index };

@@ -9,9 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::applied::Applied;
-use crate::cluster_time::ClusterTime;
-use crate::identity::{Identity, PeerDisks};
 use crate::peer::handshake::{
     DISK_RECORDS_VERSION, HandshakeError, Hello, Rejection, VERSIONS, Welcome, negotiate_version,
 };
@@ -20,6 +17,9 @@ use crate::peer::message;
 use crate::peer::network::{Network, Target};
 use crate::peer_metrics::PeerMetrics;
 use crate::status::{Latency, PeerStatus};
+use crate::storage::applied::Applied;
+use crate::storage::identity::{Identity, PeerDisks};
+use crate::time::cluster_time::ClusterTime;
 
 /// Why a member stopped, or must be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::sync::oneshot;
 
 use crate::raft_types::{LogId, Types, Vote};
-use crate::state_machine::Raft;
+use crate::storage::state_machine::Raft;
 
 /// Gives a request to raft and returns its answer.
 ///

@@ -1,0 +1,10 @@
+//! openraft driven: proposals, reads, leadership, and the requests of other members.
+
+pub mod append_request;
+pub mod leader_transfer;
+pub mod leadership;
+pub mod peer_service;
+pub mod pending_batches;
+pub mod proposer;
+pub mod raft_network;
+pub mod read_barrier;
