@@ -1,5 +1,5 @@
-//! How raft's own values lie in the log, in the checkpoint and on the wire: big-endian, lengths
-//! before contents. It must never trust a length or a count that it reads.
+//! The encoding of raft's values in the log, in checkpoints and on the wire: big-endian, length-prefixed. Lengths and
+//! counts are validated before use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct DecodeError {
     pub left: usize,
 }
 
-/// Takes values off the front of a message; contents share its memory.
+/// Decodes values from the front of a message. Byte strings share its memory.
 pub struct Reader {
     bytes: Bytes,
 }
@@ -133,7 +133,7 @@ impl Reader {
         Ok(SnapshotMeta { last_log_id: self.optional_log_id()?, last_membership: self.stored_membership()? })
     }
 
-    /// An entry's record: all of the entry but its index.
+    /// Decodes an entry's record, which holds everything but the index.
     pub fn entry(&mut self, index: u64) -> Decoded<Entry> {
         let log_id = LogId { leader_id: self.leader_id()?, index };
         let payload = match self.u8()? {
@@ -218,7 +218,7 @@ pub fn put_snapshot_meta(out: &mut BytesMut, meta: &SnapshotMeta) {
     put_stored_membership(out, &meta.last_membership);
 }
 
-/// Bytes that `put_entry` writes, without encoding.
+/// Appends an entry's record, without its index.
 pub fn put_entry(out: &mut BytesMut, entry: &Entry) {
     put_leader_id(out, &entry.log_id.leader_id);
     match &entry.payload {

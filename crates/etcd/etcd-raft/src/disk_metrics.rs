@@ -1,12 +1,12 @@
-//! What the disk does, told as it happens, for whoever keeps measures. It must never hold up who tells.
+//! A hook for disk latency metrics.
 
 use std::time::Duration;
 
-/// Told from the threads that write. The unit type takes no notice.
+/// Called by the threads that write, so implementations must not block. The unit type ignores all observations.
 pub trait DiskMetrics: Send + Sync + 'static {
-    /// A flush of the log that put something on disk, up to the entry `last`.
+    /// A flush made the log durable up to the entry `last`.
     fn log_flushed(&self, took: Duration, last: Option<u64>);
-    /// A checkpoint of the state was committed.
+    /// A checkpoint was committed.
     fn checkpoint_committed(&self, took: Duration);
 }
 

@@ -1,5 +1,5 @@
-//! Where a member's work on disks is done, and on which disk its log lies: threads and a folder, or
-//! what a simulation has in their place. It must never know what the work is.
+//! The environment of a member: its threads and the disk of its log. The default is the operating system's;
+//! simulations supply their own.
 
 use std::future::Future;
 use std::io;
@@ -11,35 +11,35 @@ use raft_log::RealDisk;
 use raft_log::disk::Disk;
 use tokio::sync::oneshot;
 
-/// Work that is done once and may block.
+/// A blocking operation that runs once.
 pub type BlockingWork = Box<dyn FnOnce() + Send>;
-/// Work that waits for more of it, and blocks when there is some.
+/// A long-running task, which may block.
 pub type LongRunningWork = Pin<Box<dyn Future<Output = ()> + Send>>;
-/// Returns when the work is over.
+/// Blocks until the task has finished.
 pub type JoinHandle = Box<dyn FnOnce() + Send>;
 pub type SleepFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Who does what a member's tasks must not wait for. Called within the member's runtime.
+/// Runs what must not block a member's async tasks. Called within the member's runtime.
 pub trait Executor: Send + Sync + 'static {
-    /// Does `work`, elsewhere; without anybody who waits for it too.
+    /// Runs `work` on a thread for blocking operations. It runs even if its result is no longer awaited.
     fn spawn_blocking(&self, work: BlockingWork);
 
-    /// Keeps `work` going until it is over. What it keeps by itself is kept as well.
+    /// Runs `work` on a thread of its own until it completes.
     fn spawn_thread(&self, name: &str, work: LongRunningWork) -> io::Result<JoinHandle>;
 
-    /// Within work that is kept: waits.
+    /// Sleeps within a [`LongRunningWork`].
     fn sleep(&self, duration: Duration) -> SleepFuture;
 }
 
-/// All of it.
+/// Threads and the log's disk.
 pub trait Environment: Executor {
     type Disk: Disk;
 
-    /// The folder that the log lives in.
+    /// Opens the directory of the log.
     fn log_disk(&self, folder: &Path) -> io::Result<Self::Disk>;
 }
 
-/// The machine's own: the runtime's blocking threads, a thread for what is kept, real folders.
+/// Tokio's blocking pool, operating system threads and the local file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEnvironment;
 
@@ -72,7 +72,7 @@ impl Environment for SystemEnvironment {
     }
 }
 
-/// Does what blocks on the disk where it may, and returns what came of it.
+/// Runs a blocking operation and returns its result.
 pub async fn run_blocking<R, F>(executor: &dyn Executor, work: F) -> io::Result<R>
 where
     R: Send + 'static,
@@ -80,7 +80,7 @@ where
 {
     let (result, done) = oneshot::channel();
     executor.spawn_blocking(Box::new(move || {
-        // Who asked may have stopped waiting.
+        // The caller may have been cancelled.
         result.send(work()).ok();
     }));
     done.await.map_err(|_| io::Error::other("work on the disk was not done"))

@@ -1,4 +1,4 @@
-//! The peers' protocol for fuzzing: what is read, and what must hold of it. Not part of the crate's interface.
+//! The peer protocol for the fuzzer: entry points and their properties. Not part of the public API.
 
 #![allow(
     clippy::panic,
@@ -28,14 +28,14 @@ use crate::raft_types::{
 
 const HELLO: Hello = Hello { versions: VERSIONS, cluster_id: 1, from: 2, to: 3, disk: 4 };
 
-/// The called side of a connection, to its end.
+/// Runs the accepting side of a connection until it ends.
 pub async fn serve(stream: DuplexStream) {
     if let Err(error) = serve_peer(Box::new(stream), Arc::new(FuzzService)).await {
         assert!(!error.to_string().is_empty());
     }
 }
 
-/// The calling side's first words, and the upgrade that stands before them.
+/// Runs the dialing side: the handshake, and the HTTP upgrade before it.
 pub async fn call(mut stream: DuplexStream) {
     if send_hello(&mut stream, &HELLO).await.is_err() {
         return;
@@ -75,7 +75,7 @@ impl PeerSession for FuzzService {
     }
 }
 
-/// What decodes is encoded again to bytes that give those bytes.
+/// What decodes must encode again to bytes that decode to the same value.
 fn read_twice<T>(
     contents: &[u8],
     read: impl Fn(Bytes) -> Result<T, DecodeError>,
@@ -94,7 +94,7 @@ fn read_twice<T>(
     Some(value)
 }
 
-/// Contents of a message or of an answer, by its kind.
+/// Decodes the contents of a message or response by its kind.
 pub fn message(kind: u8, contents: &[u8]) {
     const RESPONSE: u8 = message::RESPONSE;
     match kind {
@@ -145,7 +145,7 @@ fn apply(entry: &Entry) {
     }
 }
 
-/// What a member does with a batch that a leader sent.
+/// Applies a batch from a leader as a member does.
 fn commands(batch: &Batch) {
     let mut store = etcd_store::Store::new();
     for bytes in batch.commands() {
@@ -155,7 +155,7 @@ fn commands(batch: &Batch) {
     }
 }
 
-/// A piece of a snapshot, as it is read into a new checkpoint.
+/// Decodes a chunk of a snapshot.
 fn records(contents: &[u8]) {
     let mut reader = Reader::new(Bytes::copy_from_slice(contents));
     while !reader.is_empty() {
@@ -163,7 +163,7 @@ fn records(contents: &[u8]) {
     }
 }
 
-/// A greeting that is let in.
+/// A hello that is accepted.
 pub fn hello() -> Bytes {
     let mut out = BytesMut::new();
     out.put_slice(b"KSPEERv1");
@@ -176,7 +176,7 @@ pub fn hello() -> Bytes {
     out.freeze()
 }
 
-/// Its answer, and what a caller of the upgrade says.
+/// Its response, followed by the HTTP request of an upgrade.
 pub fn welcome() -> Bytes {
     let mut out = BytesMut::from(&b"KSPEERv1\0\0\0\x01"[..]);
     out.put_u64(HELLO.cluster_id);
@@ -185,12 +185,12 @@ pub fn welcome() -> Bytes {
     out.freeze()
 }
 
-/// Appends a frame whose checksum is right.
+/// Appends a frame with a valid checksum.
 pub fn frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
     put_frame(out, kind, number, contents);
 }
 
-/// One of each kind of message and answer.
+/// One sample for each kind of message and response.
 pub fn samples() -> Vec<(u8, Bytes)> {
     let leader = LeaderId { term: 4, node_id: 5 };
     let vote = Vote { leader_id: leader, committed: true };

@@ -1,4 +1,4 @@
-//! One open watch. It must never skip an event: where it cannot go on, it ends.
+//! An open watch. It never skips an event: if it cannot continue, it ends.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use etcd_store::watch_queue::{self, watch_queue};
 
 use crate::storage::applied::{Applied, Watcher};
 
-/// Begins a watch at `since` (an event index), or now; with `once` it ends after its first event. Error 401 when
-/// history lacks `since`.
+/// Opens a watch from the event index `since`, or from now. With `once` it ends after its first event. Fails with
+/// error 401 if `since` is no longer in the history.
 pub fn open(
     applied: &Arc<Applied>,
     key: &Key,
@@ -21,7 +21,7 @@ pub fn open(
 ) -> Result<Watch, ApiError> {
     let (sender, events) = watch_queue();
     let from = since.unwrap_or(0);
-    // In one go: no event falls between the look into the past and the registration.
+    // Under one lock, so that no event is missed between the history scan and the registration.
     let (past, start_index, id) = applied.with_inner(|inner| {
         let past = match from {
             0 => None,
@@ -38,43 +38,43 @@ pub fn open(
 struct Receiver {
     applied: Arc<Applied>,
     key: Key,
-    /// `None` once the hub does not have it any more.
+    /// `None` after the hub has dropped the watcher.
     id: Option<WatcherId>,
     events: watch_queue::Receiver,
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // The lock keeps all readers out: it is taken only where the hub has something to forget.
+        // The write lock blocks all readers: it is taken only if the watcher is still registered.
         if let Some(id) = self.id {
             self.applied.with_inner(|inner| inner.hub.cancel(&self.key, id));
         }
     }
 }
 
-/// Events of one key, or of all below it, in order.
+/// The events of a key, or of all keys below it, in order.
 pub struct Watch {
     receiver: Receiver,
     recursive: bool,
     once: bool,
-    /// The next event of the past, while the watch is not yet at its beginning.
+    /// The next event from the history, until the watch has caught up with its start index.
     past: Option<Arc<Event>>,
-    /// The store index when the watch start_index: what is later comes through the receiver.
+    /// The store index at the start of the watch. Later events arrive through the receiver.
     start_index: u64,
 }
 
 impl Watch {
-    /// The store index when the watch start_index: the answer's `X-Etcd-Index`.
+    /// The store index at the start of the watch, which is the response's `X-Etcd-Index`.
     pub fn start_index(&self) -> u64 {
         self.start_index
     }
 
-    /// `None`: the watch ended, because its reader was too slow or the state was replaced.
+    /// `None` if the watch has ended: the reader was too slow, or the state was replaced.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// [`Watch::next`] for those who poll.
+    /// The poll variant of [`Watch::next`].
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         if let Some(event) = self.past.take() {
             if self.once {
@@ -91,7 +91,7 @@ impl Watch {
         Poll::Ready(event)
     }
 
-    /// The following event of the past; an error if history lost it meanwhile.
+    /// The next event in the history; an error if the history no longer holds it.
     fn after(&self, event: &Event) -> Result<Option<Arc<Event>>, ApiError> {
         let next = event.index() + 1;
         if next > self.start_index {

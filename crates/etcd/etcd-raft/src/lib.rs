@@ -1,7 +1,7 @@
-//! One member of the replicated store: openraft over an append-only log, `etcd-store` behind it, a
-//! checkpoint in LMDB, and the members' own protocol between them.
-//! It must never speak HTTP to clients, and never acknowledge what is not on disk at a majority and
-//! applied here.
+//! One member of the replicated store: openraft over an append-only log, `etcd-store` as the state machine,
+//! checkpoints in LMDB, and the peer protocol.
+//!
+//! A member acknowledges only what is durable at a majority and applied locally. It serves no HTTP to clients.
 
 mod boot;
 mod codec;

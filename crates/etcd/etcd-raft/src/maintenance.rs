@@ -1,8 +1,8 @@
-//! What a member does by itself, by the clock: the leader expires nodes, brings raft's
-//! configuration in line with the members, and records a new cluster's members; each member
-//! publishes its name and its disk, writes checkpoints, and stops when it was removed. A leader without room on
-//! its disk hands over.
-//! It must never change the state other than by proposals.
+//! Periodic tasks. The leader expires keys, reconciles raft's configuration with the members, and records the members
+//! of a new cluster; with a full disk it transfers its leadership. Each member publishes its name and its disk,
+//! writes checkpoints, and stops once it is removed.
+//!
+//! The state is changed only by proposals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Maintenance {
         self.leadership.borrow().role == Role::Leader
     }
 
-    /// Proposes commands together and waits for their results, or until leading is over.
+    /// Proposes commands and waits for their results.
     async fn propose(&self, commands: &[Command]) -> Result<(), Unavailable> {
         let results = self.applied.proposals.push(commands.iter().map(encode).collect())?;
         let limit = self.config.request_timeout();
@@ -63,18 +63,18 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Whether nobody else has a vote.
+    /// Whether this member is the only voter.
     fn is_only_voter(&self) -> bool {
         self.raft.metrics().borrow_watched().membership_config.voter_ids().eq([self.config.member_id])
     }
 
-    /// Whether a majority agrees that this member leads, which may have been paused for long.
+    /// Confirms with a majority that this member still leads: it may have been paused.
     async fn confirm_leadership(&self) -> bool {
         let confirmed = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         tokio::time::timeout(EXPIRY_INTERVAL, confirmed).await.is_ok_and(|confirmed| confirmed.is_ok())
     }
 
-    /// Records the cluster's time, and expires nodes while this member leads.
+    /// Records the cluster's time, and expires keys while this member leads.
     pub async fn expire(self: Arc<Self>, mut record: TimeRecord) {
         let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -126,7 +126,7 @@ impl Maintenance {
         }
     }
 
-    /// Checkpoints by count are openraft's affair; by time and by bytes of log they begin here.
+    /// openraft triggers checkpoints by entry count; this triggers them by time and by log size.
     async fn trigger_checkpoint(&self, last: &mut (Instant, u64)) {
         let applied = *self.applied.index().borrow();
         let old = last.0.elapsed() > CHECKPOINT_INTERVAL && applied > last.1;
@@ -138,7 +138,7 @@ impl Maintenance {
         }
     }
 
-    /// Links to all members of raft's configuration, and to no others.
+    /// Keeps links to the members of raft's configuration only.
     fn keep_links(&self) {
         let metrics = self.raft.metrics();
         let config = Arc::clone(&metrics.borrow_watched().membership_config);
@@ -181,7 +181,7 @@ impl Maintenance {
         }
     }
 
-    /// A new cluster's members, as raft was initialized with them.
+    /// Records a new cluster's members as raft was initialized with them.
     async fn record_members(&self) -> Result<(), Unavailable> {
         let metrics = self.raft.metrics();
         let config = Arc::clone(&metrics.borrow_watched().membership_config);
@@ -223,7 +223,7 @@ impl Maintenance {
         let change = match step {
             Step::AddLearner { id, node } => ChangeMembers::AddNodes(BTreeMap::from([(*id, node.clone())])),
             Step::Promote { id } => ChangeMembers::AddVoterIds(BTreeSet::from([*id])),
-            // Adds nobody to the newer half, which then is the whole.
+            // Adding no voter leaves the joint configuration.
             Step::LeaveJoint => ChangeMembers::AddVoterIds(BTreeSet::new()),
             Step::UpdatePeerUrls { id, node } => {
                 ChangeMembers::SetNodes(BTreeMap::from([(*id, node.clone())]))
@@ -243,8 +243,7 @@ impl Maintenance {
         }
     }
 
-    /// Puts this member's disk into the state as soon as every member's program can read that, and stops where
-    /// another disk stands there.
+    /// Records this member's disk once all members support that. Stops if another disk is recorded.
     async fn record_disk(&self) {
         if self.leadership.borrow().leader.is_none() {
             return;
@@ -276,7 +275,7 @@ impl Maintenance {
         }
     }
 
-    /// Says name and client URLs where the record has others.
+    /// Publishes this member's name and client URLs if the record differs.
     async fn publish(&self) {
         if self.leadership.borrow().leader.is_none() {
             return;
@@ -306,10 +305,9 @@ mod tests {
     use crate::single_member::{self, OWN};
     use crate::storage::log_store::LogStore;
 
-    /// Far more than it takes.
     const DEADLINE: Duration = Duration::from_secs(30);
 
-    /// The log of a leader that was lost between the two halves of a change.
+    /// Writes the log of a leader that was lost in a joint configuration.
     async fn begin_membership_change(config: &MemberConfig) {
         let environment = Arc::new(SystemEnvironment);
         let times = Arc::clone(&config.disk_metrics);

@@ -1,4 +1,4 @@
-//! A member as its users hold it. It must never acknowledge a write that is not applied here.
+//! The public handle of a member.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::storage::disk_space::DiskSpace;
 use crate::storage::flush_thread::FlushThread;
 use crate::storage::state_machine::Raft;
 
-/// A running member. Clones are the same member.
+/// A running member. Clones share it.
 #[derive(Clone)]
 pub struct Member {
     pub(crate) inner: Arc<Inner>,
@@ -47,7 +47,7 @@ pub(crate) struct Inner {
     pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
     pub append_received: Arc<AtomicU64>,
     pub disk_space: DiskSpace,
-    /// Proposals without an outcome.
+    /// Proposals that failed or timed out.
     pub failed: AtomicU64,
     pub started: Instant,
     pub resumed: bool,
@@ -57,9 +57,9 @@ pub(crate) struct Inner {
 }
 
 impl Member {
-    /// Brings one change into the log. `Ok`: it is on disk at a majority and applied here.
+    /// Proposes a command. On success it is durable at a majority and applied locally.
     pub async fn propose(&self, command: &Command) -> Result<Outcome, Unavailable> {
-        // It could not be applied here before there is room, wherever else it is written.
+        // With a full disk the command could not be applied locally, even if others committed it.
         if !self.inner.disk_space.is_available() {
             self.inner.failed.fetch_add(1, Ordering::Relaxed);
             return Err(Unavailable::NoSpace);
@@ -78,7 +78,7 @@ impl Member {
         result
     }
 
-    /// Returns when this member has applied all that was acknowledged anywhere before the call.
+    /// Waits until this member has applied everything that was acknowledged by any member before the call.
     pub async fn barrier(&self) -> Result<(), Unavailable> {
         if self.stop_reason().is_some() {
             return Err(Unavailable::Stopped);
@@ -106,25 +106,25 @@ impl Member {
         }
     }
 
-    /// Whether this member began with all that its readers had seen before it ended: plain reads need not wait for
-    /// a leader. Otherwise they have to wait for a first [`Member::barrier`].
+    /// Whether the state includes everything that readers of this member saw before its restart, so that local reads
+    /// need not wait for a leader. Otherwise they must wait for a first [`Member::barrier`].
     pub fn has_resumed(&self) -> bool {
         self.inner.resumed
     }
 
-    /// The local applied state; the applier waits while it is read.
+    /// Reads the local applied state. Blocks the applier meanwhile.
     pub fn read<R>(&self, read: impl FnOnce(&Store) -> R) -> R {
         self.inner.applied.read(read)
     }
 
-    /// The time that nodes end by: the same on all members, and evenly going on, whatever their machines' clocks
-    /// are set to. It follows the leader's clock slowly.
+    /// The time that expiration is based on: the same on all members and monotonic. It slews towards the leader's
+    /// clock.
     pub fn now(&self) -> Timestamp {
         self.inner.peers.time().now()
     }
 
-    /// The same for what is to end some time later: a member that has just started waits until it was told, as long
-    /// as a proposal waits.
+    /// As [`Member::now`], for computing an expiration. A member that has just started waits until it knows the
+    /// cluster's time.
     pub async fn settled_time(&self) -> Result<Timestamp, Unavailable> {
         let before = self.inner.leadership.borrow().leader;
         let settled = self.inner.peers.time().settled();
@@ -132,27 +132,27 @@ impl Member {
         settled.map_err(|_| self.timed_out(before))
     }
 
-    /// Watches `key` (and below, if `recursive`) from event index `since` on, or from now.
+    /// Watches `key`, and the keys below it if `recursive`, from the event index `since`, or from now.
     pub fn watch(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
         key_watch::open(&self.inner.applied, key, recursive, since, false)
     }
 
-    /// The same until the first event.
+    /// As [`Member::watch`], until the first event.
     pub fn watch_once(&self, key: &Key, recursive: bool, since: Option<u64>) -> Result<Watch, ApiError> {
         key_watch::open(&self.inner.applied, key, recursive, since, true)
     }
 
-    /// Open watches.
+    /// The number of open watches.
     pub fn watchers(&self) -> u64 {
         self.inner.applied.watchers() as u64
     }
 
-    /// Whether requests need credentials: cheap enough for every request.
+    /// Whether requests need credentials. Cheap enough for every request.
     pub fn auth_enabled(&self) -> bool {
         self.inner.applied.auth_enabled()
     }
 
-    /// The last applied log index, and the term: cheap enough for every result.
+    /// The last applied log index and the term. Cheap enough for every response.
     pub fn position(&self) -> (u64, u64) {
         (self.inner.applied.last_index(), self.inner.leadership.borrow().term)
     }
@@ -161,7 +161,7 @@ impl Member {
         self.propose(&Command::AddMember(member)).await
     }
 
-    /// Returns when raft does not count on the member any more, if that is in time.
+    /// Returns when the member has left raft's configuration, or after the request timeout.
     pub async fn remove_member(&self, id: u64) -> Result<Outcome, Unavailable> {
         let outcome = self.propose(&Command::RemoveMember { id }).await?;
         if outcome.result.is_ok() {
@@ -173,7 +173,7 @@ impl Member {
                     }
                 }
             };
-            // The record says it: the leader goes on until raft agrees, whoever waits for it.
+            // The removal is recorded: the leader carries it out even if this times out.
             let limit = self.inner.config.request_timeout();
             if tokio::time::timeout(limit, removed).await.is_err() {
                 tracing::warn!(member = format!("{id:x}"), "removed, but raft still counts on it");
@@ -210,14 +210,14 @@ impl Member {
         }
     }
 
-    /// The members that have a vote.
+    /// The ids of the voters.
     pub fn voters(&self) -> Vec<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()
     }
 
-    /// Serves one connection of another member, after the upgrade; returns when it ends.
+    /// Serves a connection from another member, after the upgrade, until it ends.
     pub async fn serve_peer(&self, stream: BoxedStream) -> Result<(), ServeError> {
         let service: Arc<dyn PeerService> = Arc::<MemberPeerService>::clone(&self.inner.peer_service);
         let mut stopping = self.inner.peers.stopping();
@@ -231,7 +231,7 @@ impl Member {
         self.inner.peers.stopping().borrow().clone()
     }
 
-    /// Waits until the member stopped, or must be stopped: [`Member::stop`] then ends the rest.
+    /// Waits until the member has stopped or must be stopped; then call [`Member::stop`].
     pub async fn stopped(&self) -> StopReason {
         let mut stopping = self.inner.peers.stopping();
         match stopping.wait_for(Option::is_some).await {
@@ -240,7 +240,7 @@ impl Member {
         }
     }
 
-    /// Hands the leadership over if this member has it, then stops. What waits is answered.
+    /// Transfers the leadership if this member has it, then stops. Pending requests fail.
     pub async fn stop(&self) {
         if self.stop_reason().is_none() {
             self.transfer_leadership().await;
@@ -270,7 +270,7 @@ impl Member {
         }
     }
 
-    /// How far each member's log is known to be, while this one leads.
+    /// The last log index known to be replicated to each member, while this one leads.
     pub fn replication(&self) -> BTreeMap<u64, u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -278,7 +278,7 @@ impl Member {
         replication.filter_map(|(id, log_id)| Some((*id, (*log_id)?.index))).collect()
     }
 
-    /// Writes a checkpoint now; for backups and tests.
+    /// Writes a checkpoint now, for backups and tests.
     pub async fn checkpoint(&self, limit: Duration) -> Result<(), Unavailable> {
         let applied = self.inner.applied.last_index();
         let mut metrics = self.inner.raft.metrics();

@@ -1,11 +1,10 @@
-//! How long the way to the other members is, told as it is measured, for whoever keeps measures. It must never
-//! hold up who tells.
+//! A hook for peer latency metrics.
 
 use std::time::Duration;
 
-/// Told from the tasks that keep the connections. The unit type takes no notice.
+/// Called by the tasks of the connections, so implementations must not block. The unit type ignores all observations.
 pub trait PeerMetrics: Send + Sync + 'static {
-    /// A ping to the member `to` was answered.
+    /// A ping to the member `to` was answered after `took`.
     fn round_trip(&self, to: u64, took: Duration);
 }
 

@@ -1,5 +1,6 @@
-//! Proposals that wait for their result: first for a batch, then for that batch to be applied here.
-//! It must never let a command be in two batches that can both be applied.
+//! Pending proposals: queued for a batch, then in flight until the batch is applied locally.
+//!
+//! A command is never in two batches that can both be applied.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,7 +23,7 @@ struct QueuedProposal {
     reply: oneshot::Sender<ProposalResult>,
 }
 
-/// A batch that was given to a leader, and that only this leader can have in its log.
+/// A batch that was sent to a leader. Only this leader can have it in its log.
 struct InFlight {
     leader: LeaderId,
     batch: Batch,
@@ -43,7 +44,7 @@ pub struct Proposals {
     origin: u64,
     incarnation: u64,
     inner: Mutex<Inner>,
-    /// Something may be ready to be proposed.
+    /// Notified when a batch may be ready.
     pub wake: Notify,
 }
 
@@ -52,7 +53,7 @@ impl Proposals {
         Self { origin, incarnation, inner: Mutex::default(), wake: Notify::new() }
     }
 
-    /// Queues commands, next to each other, or none of them.
+    /// Queues commands contiguously, all or none.
     pub fn push(&self, commands: Vec<Bytes>) -> Result<Vec<oneshot::Receiver<ProposalResult>>, Unavailable> {
         let bytes = commands.iter().map(Bytes::len).sum::<usize>();
         if commands.iter().any(|command| command.len() > MAX_COMMAND_BYTES) {
@@ -81,7 +82,7 @@ impl Proposals {
         Ok(receivers)
     }
 
-    /// Commands without an outcome yet.
+    /// Commands without an outcome.
     pub fn pending(&self) -> u64 {
         self.inner.lock().pending as u64
     }
@@ -91,7 +92,7 @@ impl Proposals {
         !inner.queue.is_empty() && inner.in_flight.len() < MAX_BATCHES_IN_FLIGHT
     }
 
-    /// The next batch for `leader`; nothing if there is nothing to propose, or enough on its way.
+    /// The next batch for `leader`; `None` if the queue is empty or enough batches are in flight.
     pub fn take_batch(&self, leader: LeaderId) -> Option<Batch> {
         let mut inner = self.inner.lock();
         if inner.in_flight.len() >= MAX_BATCHES_IN_FLIGHT {
@@ -104,7 +105,7 @@ impl Proposals {
                 break;
             }
             let Some(QueuedProposal { command, reply }) = inner.queue.pop_front() else { break };
-            // Whoever gave up was told that the command may not happen, and here it is certain.
+            // The caller has given up, and the command was never sent.
             if reply.is_closed() {
                 inner.release(1, command.len());
                 continue;
@@ -124,8 +125,8 @@ impl Proposals {
         Some(batch)
     }
 
-    /// Whether somebody waits for a batch that was given to a leader. One for which all have given up is forgotten: sent
-    /// again much later, it would give nodes an earlier end than they have by then.
+    /// Whether a batch in flight is still awaited. An abandoned batch is dropped: retried much later, it could set
+    /// expirations that have been extended since.
     pub fn is_awaited(&self, sequence: u64) -> bool {
         let mut inner = self.inner.lock();
         let Some(flight) = inner.in_flight.get(&sequence) else { return false };
@@ -140,7 +141,7 @@ impl Proposals {
         false
     }
 
-    /// The first sequence that is still of interest.
+    /// The first sequence number that is still in flight.
     pub fn oldest_sequence(&self) -> u64 {
         let inner = self.inner.lock();
         inner.in_flight.keys().next().copied().unwrap_or(inner.next_sequence)
@@ -150,7 +151,7 @@ impl Proposals {
         id.origin == self.origin && id.incarnation == self.incarnation
     }
 
-    /// Answers the callers of a batch that was applied.
+    /// Resolves a batch that was applied.
     pub fn resolve(&self, sequence: u64, outcomes: Vec<Outcome>) {
         let mut inner = self.inner.lock();
         let Some(flight) = inner.in_flight.remove(&sequence) else { return };
@@ -158,13 +159,13 @@ impl Proposals {
         drop(inner);
         self.wake.notify_one();
         for (reply, outcome) in flight.replies.into_iter().zip(outcomes) {
-            // A caller that gave up waits no more.
+            // The caller may have given up.
             reply.send(Ok(outcome)).ok();
         }
     }
 
-    /// An entry of `leader` was applied: batches given to leaders before it, and not applied by
-    /// now, never will be. Their commands go back to the front of the queue, in order.
+    /// An entry of `leader` was applied: batches sent to earlier leaders and not applied by now never will be. Their
+    /// commands return to the front of the queue, in order.
     pub fn requeue_lost(&self, leader: &LeaderId) {
         let mut inner = self.inner.lock();
         let lost = inner.in_flight.iter().filter(|(_, flight)| flight.leader < *leader);
@@ -184,7 +185,7 @@ impl Proposals {
         self.wake.notify_one();
     }
 
-    /// The state was replaced by a leader's: what was on its way may be in it, or not.
+    /// The state was replaced by a snapshot, which may or may not include the batches in flight.
     pub fn fail_in_flight(&self) {
         let mut inner = self.inner.lock();
         for flight in std::mem::take(&mut inner.in_flight).into_values() {
@@ -209,7 +210,7 @@ impl Proposals {
         }
     }
 
-    /// Everything that waits is answered, and nothing is taken any more.
+    /// Fails everything pending and rejects new proposals.
     pub fn stop(&self) {
         let mut inner = self.inner.lock();
         inner.stopped = true;

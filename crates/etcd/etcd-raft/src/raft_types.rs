@@ -1,27 +1,27 @@
-//! The types that openraft is used with. Commands stay encoded here: the log and the wire carry
-//! them as they are. A batch is decoded before it enters the log, and when it is applied.
+//! The types that openraft is instantiated with. Commands stay encoded in the log and on the wire. A batch is decoded
+//! before it enters the log and when it is applied.
 
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_store::{Command, DecodeError};
 
-/// A member's peer URLs, as raft's configuration carries them.
+/// A member's peer URLs in raft's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerNode {
     pub peer_urls: Vec<String>,
 }
 
-/// Who made a batch, so that exactly that process answers its callers when the batch is applied.
+/// The origin of a batch: only this process resolves its callers when the batch is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchId {
     pub origin: u64,
-    /// Drawn anew at each start of the origin: a restarted member must not answer for its past.
+    /// Random for each start, so that a restarted member does not resolve batches of its predecessor.
     pub incarnation: u64,
     pub sequence: u64,
 }
 
-/// Commands of one member in one log entry, in their encoded form.
+/// The encoded commands of one member in one log entry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Batch(Bytes);
 
@@ -48,7 +48,7 @@ impl Batch {
         Self(bytes.freeze())
     }
 
-    /// Takes bytes from the log or the wire; the lengths inside are checked once, here.
+    /// Validates bytes from the log or the wire.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, MalformedBatch> {
         if bytes.len() < BATCH_HEAD || bytes[0] != BATCH_VERSION {
             return Err(MalformedBatch(0));
@@ -82,7 +82,7 @@ impl Batch {
         u32::from_be_bytes([self.0[25], self.0[26], self.0[27], self.0[28]])
     }
 
-    /// The encoded commands, sharing the batch's memory.
+    /// The encoded commands, which share the batch's memory.
     pub fn commands(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut at = BATCH_HEAD;
         (0..self.count()).map(move |_| {
@@ -93,8 +93,8 @@ impl Batch {
         })
     }
 
-    /// The decoded commands. A batch that cannot be decoded must not enter the log: no member could apply it or any later
-    /// entry.
+    /// The decoded commands. A batch that cannot be decoded must not enter the log: no member could apply it or any
+    /// later entry.
     pub fn decode(&self) -> Result<Vec<Command>, DecodeError> {
         self.commands().map(|bytes| Command::decode(&mut &bytes[..])).collect()
     }

@@ -1,4 +1,5 @@
-//! Disks for simulations: work on them takes virtual time, and is done in one go at its end. A crash before leaves it undone.
+//! A simulated environment: disk operations take virtual time and take effect at its end. A crash before that leaves
+//! no trace of them.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +14,7 @@ use tokio::time::Sleep;
 
 use crate::environment::{BlockingWork, Environment, Executor, JoinHandle, LongRunningWork, SleepFuture};
 
-/// How long the next work on the disk takes.
+/// The latency of the next disk operation.
 pub type DiskLatency = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 pub struct SimulatedEnvironment {
@@ -48,7 +49,7 @@ impl Environment for SimulatedEnvironment {
     }
 }
 
-/// Goes on some time after it was woken: what came meanwhile is done in the same go.
+/// Polls its task some time after it is woken, so that work which arrives meanwhile is batched.
 struct Delayed {
     work: LongRunningWork,
     disk_latency: DiskLatency,

@@ -1,4 +1,4 @@
-//! For tests: a cluster of one member, which leads at once and reaches nobody.
+//! Tests: a cluster of one member, which becomes leader immediately.
 
 use std::path::Path;
 use std::sync::Arc;

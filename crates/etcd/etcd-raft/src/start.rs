@@ -1,5 +1,6 @@
-//! How a member comes to life: from an empty directory or from what it left there. It must never
-//! start on data of another member, of an unknown format, or of a member that was removed.
+//! Starting a member, from an empty data directory or an existing one.
+//!
+//! Data of another member, of an unknown format or of a removed member is rejected.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -52,7 +53,7 @@ pub enum StartError {
     Log(#[from] OpenLogError),
     #[error("the member's state")]
     Checkpoint(#[from] CheckpointError),
-    /// Entries are purged only behind a checkpoint on disk: the state was lost, and the log alone does not have it.
+    /// Entries are purged only behind a durable checkpoint, so the state was lost.
     #[error(
         "the state is missing: the log begins after entry {purged}, and the state is that after entry {applied}"
     )]
@@ -76,7 +77,7 @@ impl Member {
         Self::start_with(config, network, Arc::new(SystemEnvironment)).await
     }
 
-    /// Starts with another's disks and threads.
+    /// Starts in another environment, such as a simulated one.
     pub async fn start_with<H: Environment>(
         config: MemberConfig,
         network: Arc<dyn Network>,
@@ -100,7 +101,7 @@ impl Member {
         applied.restore(&checkpoint)?;
         check_state_present(&log, applied.meta().last_log_id)?;
         log.reconcile_with_checkpoint(applied.meta().last_log_id).await?;
-        // It was applied, so it is committed: openraft applies it again watermark it has a leader.
+        // It was applied, so it is committed: openraft applies it before there is a leader.
         log.restore_committed(watermark)?;
         if applied.is_removed(config.member_id) {
             return Err(StartError::Removed);
@@ -169,8 +170,8 @@ fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: format!("{:x}", config.cluster_id),
         heartbeat_interval: millis(config.heartbeat),
-        // A follower waits for the leader's lease (the greater one) and then for a random time
-        // between the two: together no more than what is called the election timeout.
+        // A follower waits for the leader's lease (`max`) plus a random time between `min` and `max`: together at
+        // most the configured election timeout.
         election_timeout_min: election * 3 / 10,
         election_timeout_max: election / 2,
         install_snapshot_timeout: millis(crate::limits::SNAPSHOT_CALL_TIMEOUT),
@@ -178,15 +179,15 @@ fn raft_config(config: &MemberConfig) -> Result<Config, openraft::ConfigError> {
         max_in_snapshot_log_to_keep: config.catch_up_entries,
         replication_lag_threshold: config.catch_up_entries,
         enable_pre_vote: Some(true),
-        // A leader that restarted has forgotten which batches it was given: see `host.rs`.
+        // A restarted leader has forgotten which batches it has registered: see `peer_service.rs`.
         enable_leader_restore: Some(false),
         ..Config::default()
     }
     .validate()
 }
 
-/// The first of a new cluster's members begins it; the others wait to hear of it, and begin it
-/// themselves when they do not. All at once would stand against each other.
+/// The first member of a new cluster initializes it. The others wait for its leader in turn before they do so, to
+/// avoid competing.
 async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError> {
     let Start::New(initial) = &config.start else { return Ok(()) };
     if !initial.iter().any(|member| member.id == config.member_id) {
@@ -204,7 +205,7 @@ async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError
             return Ok(());
         }
         match raft.initialize(nodes).await {
-            // The cluster began meanwhile.
+            // The cluster was initialized meanwhile.
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) | Ok(()) => Ok(()),
             Err(error) => Err(StartError::Raft(error.to_string())),
         }
@@ -220,7 +221,7 @@ async fn initialize(raft: &Raft, config: &MemberConfig) -> Result<(), StartError
     Ok(())
 }
 
-/// Nobody else can be elected: there is nothing to wait for.
+/// No other member can be elected, so there is no reason to wait for the timeout.
 async fn elect_if_only_voter(raft: &Raft, member_id: u64) -> Result<(), StartError> {
     let only_voter = raft
         .with_raft_state(move |state| {
@@ -236,8 +237,8 @@ async fn elect_if_only_voter(raft: &Raft, member_id: u64) -> Result<(), StartErr
     Ok(())
 }
 
-/// Appends a configuration of this member alone, as a leader of a new term would: all that the log
-/// holds counts as committed then.
+/// Appends a configuration with this member as the only voter, as a leader of a new term would. This commits
+/// everything in the log.
 async fn append_single_voter_config<D: Disk>(
     config: &MemberConfig,
     log: &LogStore<D>,
@@ -266,7 +267,7 @@ async fn append_single_voter_config<D: Disk>(
     Ok(())
 }
 
-/// The members that the state still records are gone for good.
+/// Removes all other members from the state.
 async fn remove_other_members(member: &Member) {
     let own = member.inner.config.member_id;
     let others = || {

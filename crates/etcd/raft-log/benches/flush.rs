@@ -1,7 +1,7 @@
-//! What one durable put costs, by the method the log is kept: `cargo bench -p raft-log [-- FOLDER]`.
+//! The cost of one durable put by method: `cargo bench -p raft-log [-- FOLDER]`.
 //!
-//! Prints medians and 99th percentiles of rounds that alternate between the methods, so that what else the
-//! machine does hits all alike. The folder must be on a disk: a tmpfs has no flush to measure.
+//! Prints medians and 99th percentiles of rounds that alternate between the methods, so that other load affects all
+//! of them. The directory must be on a disk: a tmpfs has no flush to measure.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -21,7 +21,7 @@ const FILE_BYTES: u64 = 64 << 20;
 const ROUNDS: usize = 10;
 const ROUND_FLUSHES: usize = 200;
 
-/// One method to make `count` payloads durable at once.
+/// A method of making `count` payloads durable.
 type Method<'a> = (String, usize, Box<dyn FnMut(usize) -> Done<()> + 'a>);
 
 fn main() -> Done<()> {
@@ -121,7 +121,7 @@ fn log(
 fn heed(path: &Path, payload: Vec<u8>) -> Done<Box<dyn FnMut(usize) -> Done<()>>> {
     std::fs::create_dir(path)?;
     let environment = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(path)? };
-    // For as long as this program runs: a database borrows it.
+    // Leaked, because the database borrows it.
     let environment: &'static heed::Env = Box::leak(Box::new(environment));
     let made = environment.create_databases_and_commit(environment.write_txn()?, |opener, write| {
         let log = opener.create_database::<U64<heed::byteorder::BigEndian>, HeedBytes>(write, None)?;
@@ -139,7 +139,7 @@ fn heed(path: &Path, payload: Vec<u8>) -> Done<Box<dyn FnMut(usize) -> Done<()>>
     }))
 }
 
-/// Appending alone, opening with a full segment, and making a reserve.
+/// Appending, opening a log with a full segment, and allocating a reserve.
 fn opening(folder: &Path, payload: &[u8]) -> Done<()> {
     const ENTRIES: u64 = 100_000;
     let path = folder.join("opening");

@@ -1,5 +1,5 @@
-//! Writing what waits. It must never report a ticket before the disk said that all up to it is written, and
-//! never go on after a failed sync: the kernel may have dropped the bytes and call the next sync a success.
+//! Flushing pending writes. A ticket is reported only after its data is synced. A failed sync is permanent: the
+//! kernel may have dropped the data and report success for the next sync.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,27 +16,27 @@ use crate::sector::{file_offset, sector_of};
 use crate::segment::segment_name;
 use crate::state::{PendingWrite, Reserve};
 
-/// The one writer of a log.
+/// The only writer of a log.
 pub struct Flusher<D: Disk> {
     inner: Arc<Inner<D>>,
     current: Arc<Segment<D::File>>,
-    /// The last one of the current segment.
+    /// The number of the last flush in the current segment.
     flush: u32,
-    /// The data of the last sector, while it is not full: written again with what follows.
+    /// The data of the last sector while it is not full; the next flush rewrites it.
     tail: Vec<u8>,
-    /// Taken and not yet written, because there was no space.
+    /// Writes that were taken but have failed for lack of space.
     queue: VecDeque<PendingWrite>,
-    /// Taken for a segment that could not be begun yet.
+    /// Taken for a segment that could not be created yet.
     reserve: Option<Reserve<D::File>>,
-    /// Sectors on their way to the disk; kept for its memory.
+    /// A buffer for sectors, kept to reuse its memory.
     sectors: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flushed {
-    /// All up to here is on disk.
+    /// Everything up to this ticket is durable.
     pub through: Ticket,
-    /// [`crate::Log::maintain`] has work.
+    /// Whether [`crate::Log::maintain`] has work to do.
     pub maintain: bool,
 }
 
@@ -51,8 +51,8 @@ impl<D: Disk> Flusher<D> {
         Self { inner, current, flush, tail, queue, reserve: None, sectors }
     }
 
-    /// Writes all that was appended so far and waits until it is on disk; without anything new it returns at
-    /// once. `Full`: what could not be written waits for the next flush.
+    /// Writes and syncs everything appended so far; returns immediately if there is nothing new. After `Full` the
+    /// remaining writes are retried by the next flush.
     pub fn flush(&mut self) -> Result<Flushed, FlushError> {
         {
             let mut state = self.inner.state();
@@ -107,7 +107,7 @@ impl<D: Disk> Flusher<D> {
         Ok(())
     }
 
-    /// Makes a reserve into the segment that a write begins. All before it is on disk.
+    /// Turns a reserve into the segment that a write begins. Everything before it is durable.
     fn open_segment(&mut self, write: &mut PendingWrite) -> Result<(), FlushError> {
         let Some(header) = &write.opening else { return Ok(()) };
         let reserve = match self.reserve.take() {
@@ -138,7 +138,7 @@ fn reserve_error(error: MaintainError) -> FlushError {
     }
 }
 
-/// Nothing of it counts yet: it can be done again when there is space.
+/// The write has not taken effect yet: it can be retried when there is space.
 fn write_error(doing: &'static str, name: &str, source: io::Error) -> FlushError {
     if is_full(&source) {
         return FlushError::Full { name: name.to_owned(), source };

@@ -1,5 +1,5 @@
-//! Segments for fuzzing: every checksum is right, all else is what the input says. Not part of the library's
-//! interface.
+//! Generates segments for the fuzzer: all checksums are valid, the rest is determined by the input. Not part of the
+//! public API.
 
 use crate::entry::LogId;
 use crate::limits::{SECTOR_BYTES, SECTOR_DATA_BYTES, SEGMENT_BYTES_MIN};
@@ -7,11 +7,11 @@ use crate::record::RECORD_HEADER_BYTES;
 use crate::sector::{FIRST_SECTOR, SectorCodec};
 use crate::segment::{Header, segment_name};
 
-/// The log that the segments are of.
+/// The id of the generated log.
 const ID: LogId = LogId([7; 16]);
 const SEGMENTS_MAX: usize = 3;
 const SECTORS: usize = SEGMENT_BYTES_MIN as usize / SECTOR_BYTES - FIRST_SECTOR as usize;
-/// Commands of the input, by their first byte modulo 8; others are a plain entry with the next index.
+/// Commands of the input, by the first byte modulo 8. Others append an entry with the next index.
 const END: u8 = 0;
 const RAW_RECORD: u8 = 1;
 const RAW_BYTES: u8 = 2;
@@ -39,14 +39,14 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What one segment hands on to the next.
+/// The state that continues in the next segment.
 struct Chain {
     crc: u32,
     end: u64,
     next: u64,
 }
 
-/// Names and contents of the files of one log.
+/// Names and contents of the files of a log.
 pub fn segments(input: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut input = Input(input);
     let mut chain = Chain { crc: 0, end: 0, next: 0 };
@@ -120,7 +120,7 @@ fn record(input: &mut Input<'_>, kind: u8, stream: &mut Vec<u8>, chain: &mut Cha
     }
 }
 
-/// Lays the stream into sectors; oddly where the input is to say how each of them is.
+/// Divides the stream into sectors. With `oddly` the input determines each sector.
 fn sectors(input: &mut Input<'_>, oddly: bool, codec: SectorCodec, stream: &[u8], file: &mut Vec<u8>) {
     for (number, data) in (FIRST_SECTOR..).zip(stream.chunks(SECTOR_DATA_BYTES).take(SECTORS)) {
         if !oddly {
@@ -139,7 +139,7 @@ fn sectors(input: &mut Input<'_>, oddly: bool, codec: SectorCodec, stream: &[u8]
     }
 }
 
-/// Inputs that give whole logs: of one segment, of two, and with every kind of record.
+/// Inputs for valid logs: empty, one segment, two segments, all kinds of records.
 pub fn samples() -> Vec<Vec<u8>> {
     let entry = [7, 2, b'a', b'b', b'c', b'd', b'e', b'f'];
     let all = [

@@ -1,4 +1,4 @@
-//! Where a record stands. It must never know what is in it.
+//! The location of a record.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use crate::record::RECORD_HEADER_BYTES;
 use crate::sector::{SectorCodec, offset_in_file};
 use crate::segment::Header;
 
-/// One record in the stream of one segment.
+/// A record in the stream of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordLocation {
     pub segment: u64,
-    /// In the stream: below 2^30.
+    /// In the stream; less than 2^30.
     pub offset: u32,
-    /// Head and payload.
+    /// Header and payload.
     pub length: u32,
-    /// The CRC of the record before, which seeds this one's.
+    /// The CRC of the previous record, which seeds this record's CRC.
     pub seed: u32,
 }
 
@@ -43,7 +43,7 @@ impl<F> Segment<F> {
         Self { file, name, header, codec }
     }
 
-    /// `offset` is one of the file.
+    /// `offset` is in the file.
     pub(crate) fn corrupt(
         &self,
         offset: u64,
@@ -53,7 +53,7 @@ impl<F> Segment<F> {
         Corruption { file: self.name.clone(), offset, expected: expected.into(), found: found.into() }
     }
 
-    /// `offset` is one of the stream.
+    /// `offset` is in the stream.
     pub(crate) fn corrupt_record(&self, offset: u64, (expected, found): (String, String)) -> Corruption {
         self.corrupt(offset_in_file(offset), expected, found)
     }

@@ -1,5 +1,5 @@
-//! Opening a log: everything is read and checked, and only then is a torn tail cut. It must never write
-//! before all checks have passed, and never call damage a torn tail.
+//! Opening a log: all segments are read and verified before a torn tail is truncated. Damage is never taken for a
+//! torn tail.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,11 +23,11 @@ use crate::state::{Reserve, State, WritePosition};
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Of new segments; those that are there keep their size.
+    /// Of new segments; existing ones keep their size.
     pub segment_bytes: u64,
-    /// Recent entries that stay in memory.
+    /// The size of the cache of recent entries.
     pub cache_bytes: usize,
-    /// The id that a log gets when it is made; an old one keeps its own.
+    /// The id of a new log; an existing one keeps its id.
     pub new_id: LogId,
 }
 
@@ -37,17 +37,17 @@ impl Options {
     }
 }
 
-/// What was found at open.
+/// What opening the log has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     pub id: LogId,
     pub bounds: Bounds,
     pub states: BTreeMap<StateKey, Bytes>,
-    /// Bytes of a write that a crash cut short, and that nobody was told of: they are gone.
+    /// Bytes of an incomplete, never acknowledged write that were removed.
     pub truncated_bytes: u64,
 }
 
-/// The folder's files by what they are.
+/// The directory's files by kind.
 struct Listing {
     segments: Vec<u64>,
     reserves: Vec<(u64, String)>,
@@ -55,7 +55,7 @@ struct Listing {
 }
 
 impl<D: Disk> Log<D> {
-    /// Takes the folder, reads all segments, cuts a torn tail, and makes sure that what it found is on disk.
+    /// Locks the directory, reads all segments, truncates a torn tail and makes what it has read durable.
     pub fn open(disk: D, options: Options) -> Result<(Self, Flusher<D>, Recovered), OpenError> {
         if !is_segment_size(options.segment_bytes) {
             return Err(OpenError::Options(format!(
@@ -71,7 +71,7 @@ impl<D: Disk> Log<D> {
         let listing = list(&disk)?;
         let segments = open_segments(&disk, &listing.segments)?;
         let (mut state, tail) = recover(&segments, &options, Extent::Open)?;
-        // All is checked: from here on the folder is changed.
+        // Everything is verified: from here on the directory is changed.
         let mut reserve_number = clean_up(&disk, listing, &mut state)?;
         let (current, tail) = match (segments.into_iter().last(), tail) {
             (Some(segment), Some(tail)) => (segment, tail),
@@ -99,16 +99,16 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// A log as another process is writing it, or as one left it, for who wants to copy it. Nothing is changed.
+/// A log opened for reading, which another process may be writing.
 pub struct ReadOnlyLog<D: Disk> {
     log: Log<D>,
     in_use: bool,
 }
 
 impl<D: Disk> ReadOnlyLog<D> {
-    /// Reads and checks all segments. Where nobody uses the log it is as at [`Log::open`], and nobody can open it
-    /// until this is dropped; else all is seen that was flushed before the call, and an error may only mean that
-    /// a segment was written or removed at that moment: try again.
+    /// Reads and verifies all segments. If the log is not in use this is like [`Log::open`], and the log stays locked
+    /// until this is dropped. Otherwise everything flushed before the call is included, and an error may only mean
+    /// that a segment was being written or removed: retry.
     pub fn open(disk: D) -> Result<Self, OpenError> {
         let lock = match disk.lock() {
             Ok(lock) => Some(lock),
@@ -201,7 +201,7 @@ fn open_segment<D: Disk>(disk: &D, sequence: u64, name: String) -> Result<Segmen
     Ok(Segment::new(Arc::new(file), name, header))
 }
 
-/// What the segments hold, and where the last one ends; without segments an empty state.
+/// Reads the segments; returns their state and the end of the last one.
 fn recover<F: DiskFile>(
     segments: &[Arc<Segment<F>>],
     options: &Options,
@@ -218,7 +218,7 @@ fn recover<F: DiskFile>(
             None => last,
         };
         let found = scan(segment, extent, &mut |location, record| {
-            // Only the last sector will ever be written again: what comes before need not stay in memory.
+            // Only the last sector will be rewritten: earlier entries need not be cached.
             state.mark_synced(location.segment, location.offset.into());
             state.apply(location, record)
         });
@@ -237,7 +237,7 @@ fn recover<F: DiskFile>(
     Ok((state, tail))
 }
 
-/// Segments before the first one that is there may only have held what is purged.
+/// Segments before the first one may only have held purged entries.
 fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError> {
     let begins_at = state.first_live().or(state.next()).unwrap_or(0);
     let needed = state.purged.as_ref().map_or(0, |purged| purged.index.saturating_add(1));
@@ -248,7 +248,7 @@ fn check_start<F>(state: &State<F>, first: &Segment<F>) -> Result<(), OpenError>
     Ok(())
 }
 
-/// Removes what was never finished, takes reserves of the right size over. Returns the next reserve's number.
+/// Removes incomplete files and keeps reserves of the right size. Returns the next reserve's number.
 fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> Result<u64, OpenError> {
     for name in listing.unfinished {
         disk.remove(&name).map_err(|source| io_error("removing", &name, source))?;
@@ -267,7 +267,7 @@ fn clean_up<D: Disk>(disk: &D, listing: Listing, state: &mut State<D::File>) -> 
     Ok(next)
 }
 
-/// The first segment of a new log: whole before it has its name.
+/// Creates the first segment of a new log, which is complete before it gets its name.
 fn create_first_segment<D: Disk>(
     disk: &D,
     state: &mut State<D::File>,

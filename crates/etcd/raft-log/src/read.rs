@@ -1,4 +1,4 @@
-//! Reading entries back. It must never give out a byte whose checksums were not computed anew.
+//! Reading entries. All checksums are verified on each read.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::record::Record;
 use crate::sector::{Sector, file_offset, sector_of};
 use crate::state::State;
 
-/// Neighbours in one segment, read at once.
+/// Adjacent records of one segment, which are read together.
 struct Run<F> {
     segment: Arc<Segment<F>>,
     locations: Vec<RecordLocation>,
 }
 
-/// What is asked, as far as it is to be given: first from files, then from memory.
+/// Where the requested entries are: first in files, then in memory.
 struct Plan<F> {
     runs: Vec<Run<F>>,
     cached: Vec<Entry>,
 }
 
 impl<D: Disk> Log<D> {
-    /// The entries of `range` that there are, from its start; as many as have `bytes` of payload together, and
-    /// at least one. Recent ones come from memory, older ones from their files.
+    /// Returns the entries of `range` from its start, up to `bytes` of payload but at least one. Recent entries come
+    /// from memory, older ones from the segments.
     pub fn read(&self, range: Range<u64>, bytes: usize) -> Result<Vec<Entry>, ReadError> {
         let plan = plan(&self.inner.state(), range, bytes)?;
         let mut entries = Vec::new();
@@ -60,7 +60,7 @@ fn plan<F>(state: &State<F>, range: Range<u64>, bytes: usize) -> Result<Plan<F>,
         match plan.runs.last_mut() {
             Some(run) if run.accepts(location) => run.locations.push(location),
             _ => {
-                // invariant: what is not in the cache is flushed, and segments of live entries are kept.
+                // invariant: entries that are not cached are flushed, and segments with live entries are kept.
                 #[allow(clippy::expect_used)]
                 let segment = state.segments.get(&location.segment).expect("a live entry's segment is kept");
                 plan.runs.push(Run { segment: Arc::clone(segment), locations: vec![location] });

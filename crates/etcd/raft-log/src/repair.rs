@@ -1,9 +1,8 @@
-//! The end of the last segment made certain after a crash: the torn rest of a flush is wiped, and what is kept
-//! of it is written again. It must never change anything before that flush.
+//! Repairs the end of the last segment after a crash: the torn part of the last flush is zeroed, the rest of it is
+//! rewritten. Nothing before that flush is changed.
 //!
-//! It is written again even when nothing is torn: after a process died between write and sync, or after a
-//! sync that failed, the bytes read may stand in the kernel's memory only. A crash meanwhile leaves nothing
-//! that differs from a torn flush, so opening can be tried again any number of times.
+//! The flush is rewritten even if nothing is torn: after a crash between write and sync, or after a failed sync, the
+//! data may be in the page cache only. A crash during the repair looks like a torn flush, so opening can be repeated.
 
 use std::io;
 
@@ -15,19 +14,19 @@ use crate::sector::{FIRST_SECTOR, Sector, file_offset, sector_of};
 
 pub(crate) struct Repaired {
     pub truncated_bytes: u64,
-    /// The data of the last sector, while it is not full.
+    /// The data of the last sector while it is not full.
     pub tail: Vec<u8>,
 }
 
 impl Tail {
-    /// That of a segment with nothing but its header.
+    /// The tail of an empty segment.
     pub(crate) const START: Self =
         Self { end: 0, crc: 0, flush: 0, began: FIRST_SECTOR, written: FIRST_SECTOR };
 }
 
 pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Result<Repaired> {
     let (last, within) = sector_of(tail.end);
-    // The sector with the end may be an older flush's, and then comes out as it was.
+    // The sector with the end may belong to an older flush, and is rewritten unchanged.
     let first = tail.began.min(last);
     let written = tail.written.max(first);
     let mut sectors = vec![0; (written - first) as usize * SECTOR_BYTES];

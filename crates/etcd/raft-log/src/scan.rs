@@ -1,10 +1,9 @@
-//! One segment read from its start at open: every record, and where the log ends. It must never write, and
-//! never take damage for an end.
+//! Reads a segment at open: all records, and where the log ends. Damage is never taken for the end.
 //!
-//! Of the last segment all sectors are looked at. The stream ends at the first hole: a sector that is zero or
-//! not wholly used. What stands behind a hole is a torn tail only if it is of one flush, and that flush began
-//! at the hole or before: then the hole is that flush's too, which was the last one, and no caller was told
-//! that it is on disk. Anything else means that something acknowledged is gone.
+//! All sectors of the last segment are checked. The stream ends at the first hole: a sector that is zero or partly
+//! used. Sectors past the hole are a torn tail only if they belong to one flush that began at the hole or before it:
+//! then the hole lies in this flush, which was the last one and never acknowledged. Otherwise acknowledged data is
+//! missing.
 
 use std::io;
 
@@ -27,15 +26,15 @@ impl From<Corruption> for ScanError {
     }
 }
 
-/// How far a segment must reach.
+/// How far a segment must extend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent {
-    /// The next segment says where and with which CRC this one ended.
+    /// The header of the next segment gives the end and the last CRC.
     Sealed { end: u64, crc: u32 },
-    /// It is the last one.
+    /// The last segment.
     Open,
-    /// It is the last one, and somebody is writing it: what stands behind its first hole came while it was read,
-    /// and tells nothing.
+    /// The last segment of a log that is being written. Sectors past the first hole may have been written during the
+    /// read and are ignored.
     Growing,
 }
 
@@ -45,37 +44,37 @@ impl Extent {
     }
 }
 
-/// Where a segment's records end.
+/// The end of a segment's records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tail {
-    /// In the stream, after the last whole record.
+    /// In the stream, after the last complete record.
     pub end: u64,
-    /// That record's CRC.
+    /// The CRC of that record.
     pub crc: u32,
-    /// The newest flush seen; 0: none.
+    /// The newest flush; 0 if there is none.
     pub flush: u32,
-    /// The first sector that flush wrote.
+    /// The first sector written by that flush.
     pub began: u64,
     /// The sector after the last one that is not zero.
     pub written: u64,
 }
 
-/// What takes the records; its error is what was expected and what was found.
+/// Receives the records. The error is what was expected and what was found.
 pub(crate) type Visit<'a> = dyn FnMut(RecordLocation, Record) -> Result<(), (String, String)> + 'a;
 
 struct Scan<'a, F> {
     segment: &'a Segment<F>,
     extent: Extent,
-    /// The stream from `base` on that is not yet parsed.
+    /// The part of the stream, from `base` on, that is not parsed yet.
     stream: Vec<u8>,
     base: u64,
     crc: u32,
     /// Of the last sector before the hole.
     flush: u32,
     began: u32,
-    /// The sector where the stream ends, and whether it is a partly used one.
+    /// The sector where the stream ends, and whether it is partly used.
     hole: Option<(u64, bool)>,
-    /// The flush of what stands behind the hole.
+    /// The flush of the sectors past the hole.
     past_hole: Option<(u32, u32)>,
     written: u64,
 }
@@ -162,9 +161,9 @@ impl<F> Scan<'_, F> {
         Ok(())
     }
 
-    /// A written sector behind the hole.
+    /// Handles a written sector past the hole.
     fn push_past_hole(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
-        // Before the first one there is the header, which no flush writes.
+        // The header comes before the first sector and is not written by a flush.
         let torn = (FIRST_SECTOR..=hole).contains(&u64::from(began))
             && self.past_hole.is_none_or(|past_hole| past_hole == (flush, began))
             && (flush > self.flush || (flush, began) == (self.flush, self.began));
@@ -177,7 +176,7 @@ impl<F> Scan<'_, F> {
         Ok(())
     }
 
-    /// Hands on all records that are whole.
+    /// Passes on all complete records.
     fn parse(&mut self, visit: &mut Visit<'_>) -> Result<(), Corruption> {
         let mut start = 0;
         while let Some(length) = length_at(&self.stream[start..]) {
@@ -220,7 +219,7 @@ impl<F> Scan<'_, F> {
             return Err(self.segment.corrupt_record(self.base, texts));
         }
         let (flush, began) = self.past_hole.unwrap_or((self.flush, self.began));
-        // A record that ends in a hole is of the last flush; and what is partly used ends with a record.
+        // A record that ends in a hole belongs to the last flush, and a partly used sector ends with a record.
         let torn_record = flush == self.flush && matches!(self.hole, Some((_, false)));
         if !self.stream.is_empty() && !torn_record && !self.extent.is_growing() {
             let texts = ("the rest of a record".into(), format!("{} bytes of it", self.stream.len()));

@@ -1,29 +1,29 @@
-//! Sectors: how the stream of records is laid into pieces that a disk writes whole, each with a checksum.
+//! Sectors divide the record stream into units that a disk writes atomically, each with a checksum.
 //!
-//! It must never know records. Layout of a sector, after the header sector of the file:
+//! Layout of a sector, except for the header sector of a file:
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
-//! | 0..4 | CRC32C of 4..512, seeded with log id, segment and the sector's number |
+//! | 0..4 | CRC32C of 4..512, seeded with log id, segment and sector number |
 //! | 4..8 | the flush that wrote it last, counted from 1 in each segment |
-//! | 8..12 | the number of the first sector which that flush wrote |
-//! | 12..14 | how many bytes of data are used, at least 1 |
+//! | 8..12 | the first sector written by that flush |
+//! | 12..14 | bytes of data, at least 1 |
 //! | 14..16 | zero |
-//! | 16..512 | data, zero after what is used |
+//! | 16..512 | data, padded with zeros |
 
 use crate::entry::LogId;
 use crate::limits::{SECTOR_BYTES, SECTOR_DATA_BYTES, SECTOR_HEADER_BYTES};
 
-/// Where the data of a segment starts: the first sector is the header.
+/// The first sector with data; sector 0 is the header.
 pub(crate) const FIRST_SECTOR: u64 = 1;
 
 const ZERO_SECTOR: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
 
-/// The checksums' seed of one segment.
+/// Encodes and decodes the sectors of one segment; holds the seed of their checksums.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SectorCodec(u32);
 
-/// What one sector turned out to be.
+/// A decoded sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sector<'a> {
     /// Never written.
@@ -48,7 +48,7 @@ impl SectorCodec {
         crc32c::crc32c_append(crc32c::crc32c_append(self.0, &number.to_le_bytes()), bytes)
     }
 
-    /// Appends one sector to `out`; `data` is neither empty nor longer than fits.
+    /// Appends one sector to `out`. `data` must not be empty and must fit.
     pub(crate) fn write(self, out: &mut Vec<u8>, number: u64, flush: u32, began: u32, data: &[u8]) {
         debug_assert!(!data.is_empty() && data.len() <= SECTOR_DATA_BYTES);
         let start = out.len();
@@ -86,23 +86,23 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// How many bytes of the stream a segment of that size holds.
+/// The capacity of a segment in bytes of the stream.
 pub(crate) fn capacity(segment_bytes: u64) -> u64 {
     (segment_bytes / SECTOR_BYTES as u64 - FIRST_SECTOR) * SECTOR_DATA_BYTES as u64
 }
 
-/// The sector that holds that byte of the stream, and where within its data.
+/// The sector that holds a byte of the stream, and the offset within its data.
 pub(crate) fn sector_of(stream: u64) -> (u64, usize) {
     let data = SECTOR_DATA_BYTES as u64;
     (FIRST_SECTOR + stream / data, (stream % data) as usize)
 }
 
-/// Where a sector starts in its file.
+/// The offset of a sector in its file.
 pub(crate) fn file_offset(sector: u64) -> u64 {
     sector * SECTOR_BYTES as u64
 }
 
-/// Where a byte of the stream stands in the file.
+/// The offset in the file of a byte of the stream.
 pub(crate) fn offset_in_file(stream: u64) -> u64 {
     let (sector, within) = sector_of(stream);
     file_offset(sector) + (SECTOR_HEADER_BYTES + within) as u64

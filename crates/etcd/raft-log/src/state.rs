@@ -1,7 +1,6 @@
-//! What a log knows while it runs: which entries there are and where, the recent ones themselves, and the
-//! bytes that wait for a flush. It must never touch a disk.
+//! The in-memory state of a log: the locations of its entries, a cache of recent ones, and pending writes.
 //!
-//! Invariant: entries that are not flushed are in the cache, so nobody reads what is not yet written.
+//! Invariant: unflushed entries are cached, so a read never depends on a pending write.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,20 +15,20 @@ use crate::record::Record;
 use crate::sector::{capacity, sector_of};
 use crate::segment::Header;
 
-/// A prepared file of zeros, to become a segment.
+/// A preallocated file that will become a segment.
 pub(crate) struct Reserve<F> {
     pub name: String,
     pub file: Arc<F>,
 }
 
-/// Bytes for one segment that wait for a flush.
+/// Pending bytes for one segment.
 pub(crate) struct PendingWrite {
     pub sequence: u64,
     /// In the stream of the segment.
     pub start: u64,
     pub bytes: Vec<u8>,
     pub through: Ticket,
-    /// The segment is to be made first.
+    /// The header, if the segment must be created first.
     pub opening: Option<Header>,
 }
 
@@ -51,21 +50,21 @@ pub(crate) struct State<F> {
     pub unflushed_bytes: usize,
     pub ticket: Ticket,
     pub flushed: Ticket,
-    /// Segment and sector before which nothing is written any more.
+    /// The segment and the sector before which nothing is rewritten.
     synced: (u64, u64),
     /// The entries `next - live.len() .. next`.
     live: VecDeque<RecordLocation>,
-    /// The index that comes next; `None`: any may.
+    /// The next index; any if `None`.
     next: Option<u64>,
-    /// The last ones of `live`.
+    /// The last entries of `live`.
     cache: VecDeque<Entry>,
     cache_bytes: usize,
     pub purged: Option<Purged>,
     pub states: BTreeMap<StateKey, Bytes>,
-    /// Those that a flush has made.
+    /// The segments created by a flush.
     pub segments: BTreeMap<u64, Arc<Segment<F>>>,
     pub reserves: Vec<Reserve<F>>,
-    /// When a ticket is flushed, the segments below a number may go.
+    /// After a ticket is flushed, segments below a number may be removed.
     removals: VecDeque<(Ticket, u64)>,
     pub removable_below: u64,
     pub failed: Option<Failed>,
@@ -124,12 +123,12 @@ impl<F> State<F> {
         self.cache.get(usize::try_from(index.checked_sub(first)?).ok()?)
     }
 
-    /// The first segment that still holds something needed.
+    /// The first segment that is still needed.
     pub(crate) fn oldest_needed(&self) -> u64 {
         self.live.front().map_or(self.end.sequence, |location| location.segment)
     }
 
-    /// Takes a record's meaning in. `Err`: what was expected, what is there; nothing is changed then.
+    /// Applies a record. The error is what was expected and what was found; nothing is changed then.
     pub(crate) fn apply(&mut self, location: RecordLocation, record: Record) -> Result<(), (String, String)> {
         match record {
             Record::Entry(entry) => {
@@ -184,8 +183,8 @@ impl<F> State<F> {
         self.cache_bytes -= entry.as_ref().map_or(0, cost);
     }
 
-    /// Forgets the oldest cached entries, as far as the cache is too large and they are on disk. Those in the
-    /// last sector stay: the next flush writes it anew, and who read it meanwhile could see half of each.
+    /// Evicts the oldest cached entries while the cache is too large and they are on disk. Entries in the last sector
+    /// stay: the next flush rewrites it, and a concurrent read could see a mixture.
     fn evict(&mut self) {
         while self.cache_bytes > self.cache_bytes_max
             && let Some(location) = self.cache.front().and_then(|entry| self.location(entry.index))
@@ -195,7 +194,7 @@ impl<F> State<F> {
         }
     }
 
-    /// Whether these records can be taken in; nothing is changed.
+    /// Checks whether the records can be appended.
     pub(crate) fn admit(&self, records: &[Record]) -> Result<(), AppendError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone().into());
@@ -221,13 +220,13 @@ impl<F> State<F> {
         Ok(())
     }
 
-    /// What every segment says anew, so that those before it can go.
+    /// The records that each new segment repeats, so that earlier segments can be removed.
     fn opening_records(&self) -> Vec<Record> {
         let states = self.states.iter().map(|(key, value)| Record::State(*key, value.clone()));
         states.chain(self.purged.clone().map(Record::Purge)).collect()
     }
 
-    /// Takes in an admitted record.
+    /// Appends an admitted record.
     pub(crate) fn push(&mut self, record: Record) -> Ticket {
         if self.end.offset + record.length() as u64 > self.end.capacity {
             self.open_segment();
@@ -271,7 +270,7 @@ impl<F> State<F> {
         }
     }
 
-    /// Adds a record's bytes to those that wait.
+    /// Adds a record's bytes to the pending writes.
     fn write(&mut self, record: &Record) -> RecordLocation {
         let (sequence, start, seed) = (self.end.sequence, self.end.offset, self.end.crc);
         if self.pending_writes.back().is_none_or(|write| write.sequence != sequence) {
@@ -287,7 +286,7 @@ impl<F> State<F> {
         RecordLocation { segment: sequence, offset: start as u32, length: length as u32, seed }
     }
 
-    /// A write is on disk.
+    /// A pending write is durable.
     pub(crate) fn flushed(&mut self, sequence: u64, end: u64, bytes: usize, through: Ticket) {
         self.unflushed_bytes -= bytes;
         self.flushed = through;
@@ -297,7 +296,7 @@ impl<F> State<F> {
         self.mark_synced(sequence, end);
     }
 
-    /// All up to there is on disk.
+    /// Everything up to this position is durable.
     pub(crate) fn mark_synced(&mut self, sequence: u64, end: u64) {
         self.synced = (sequence, sector_of(end).0);
         self.evict();

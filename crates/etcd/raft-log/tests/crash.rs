@@ -1,5 +1,5 @@
-//! After a crash at any place of the write stream, whatever became of what was not synced: the log opens, all
-//! that was flushed is there, and what it holds is exactly what it held at one moment.
+//! After a crash at any point, whatever happens to unsynced data, the log opens, holds everything that was flushed,
+//! and its contents are those of some moment before the crash.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use raft_log::Entry;
 use raft_log::simulated::{Fate, SimulatedDisk};
 
-/// Random choices tried at each cut, besides losing all and keeping all.
+/// Random outcomes per cut, in addition to losing all and keeping all.
 const MIXED: u64 = 6;
 
 fn fates(seed: u64) -> impl Iterator<Item = Fate> {
@@ -18,7 +18,7 @@ fn fates(seed: u64) -> impl Iterator<Item = Fate> {
     [Fate::Lost, Fate::Kept].into_iter().chain(mixed)
 }
 
-/// Opens the disk, and says which records are there; `Err`: what is wrong.
+/// Opens the disk and returns the number of records it holds.
 fn recover(run: &TestLog, disk: &SimulatedDisk, steps: usize) -> Result<usize, String> {
     let (log, mut flusher, _) = open(disk).map_err(|error| format!("does not open: {error}"))?;
     let contents = LogContents::of(&log);
@@ -26,7 +26,7 @@ fn recover(run: &TestLog, disk: &SimulatedDisk, steps: usize) -> Result<usize, S
     let Some(records) = allowed.clone().find(|records| run.history[*records] == contents) else {
         return Err(format!("holds none of the states {allowed:?} but {contents:?}"));
     };
-    // It goes on from there.
+    // The log can be continued.
     let index = contents.last().map_or(0, |last| last + 1);
     let entry = Entry { index, term: 99, payload: vec![1; 600].into() };
     log.append([entry]).map_err(|error| format!("does not append: {error}"))?;
@@ -43,7 +43,7 @@ fn recover(run: &TestLog, disk: &SimulatedDisk, steps: usize) -> Result<usize, S
     Ok(records)
 }
 
-/// All cuts with all fates; and for a part of them all cuts of the opening that follows.
+/// Checks all cuts with all outcomes, and for some of them all cuts of the following open.
 fn check(run: &TestLog) -> Result<(), String> {
     for steps in 0..=run.disk.steps() {
         for (number, fate) in fates(steps as u64).enumerate() {
@@ -58,7 +58,7 @@ fn check(run: &TestLog) -> Result<(), String> {
     Ok(())
 }
 
-/// A second crash while the log opens after the first.
+/// Simulates a second crash while the log opens after the first.
 fn check_second_crash(run: &TestLog, disk: &SimulatedDisk, steps: usize) -> Result<(), String> {
     drop(open(disk).map_err(|error| format!("does not open: {error}"))?);
     for opening in 0..=disk.steps() {
@@ -80,7 +80,7 @@ proptest! {
     }
 }
 
-/// All rows of so many of these: what random ones might miss.
+/// All sequences of four of these operations: what random ones might miss.
 #[test]
 fn all_short_rows_of_operations_survive_any_crash() {
     use Operation::{Append, Flush, Maintain, Purge, State, Truncate};
@@ -91,7 +91,7 @@ fn all_short_rows_of_operations_survive_any_crash() {
         let mut operations = vec![Append(vec![300, 400]), Flush];
         operations.extend((0..4).map(|at| kinds[row / kinds.len().pow(at) % kinds.len()].clone()));
         operations.push(Flush);
-        // Each row at the moments of its last flush only: those before are other rows' ends.
+        // Only the moments of the last flush: earlier ones are ends of other sequences.
         let run = TestLog::with(SimulatedDisk::new(), &operations);
         let last = run.disk.steps();
         for steps in last.saturating_sub(8)..=last {
@@ -103,7 +103,7 @@ fn all_short_rows_of_operations_survive_any_crash() {
     }
 }
 
-/// The same check with the promise broken: without real syncs it must find lost records.
+/// Validates the check: without real syncs it must find lost records.
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let disk = SimulatedDisk::new();
@@ -117,7 +117,7 @@ fn a_disk_that_lies_about_syncs_is_found_out() {
     assert!(error.contains("holds none of the states"), "{error}");
 }
 
-/// One flush of many sectors, each one lost alone, and each one the only one kept.
+/// One flush of many sectors, with each sector lost alone or kept alone.
 #[test]
 fn every_single_hole_in_the_last_flush_is_a_torn_tail() {
     let operations = [

@@ -1,4 +1,4 @@
-//! Damage is found, named, and never served.
+//! Damage is detected, located and never served.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -32,7 +32,7 @@ fn every_flipped_bit_of_what_was_flushed_is_named() {
     let (mut found, mut harmless) = (0, 0);
     for name in &names {
         let whole = run.disk.content(name).expect("its bytes");
-        // Every byte, and of its bits a different one each time.
+        // Every byte, with a different bit each time.
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
@@ -47,8 +47,8 @@ fn every_flipped_bit_of_what_was_flushed_is_named() {
                 Err(OpenError::Foreign { .. }) => panic!("byte {at}: the header's checksum comes first"),
                 Err(other) => panic!("byte {at} of {name}: {other}"),
                 Ok((log, _, _)) => {
-                    // Behind the end of a segment that another one follows nothing was ever written. Of the
-                    // last one all is looked at.
+                    // Nothing is ever written past the end of a sealed segment. The last segment is checked
+                    // completely.
                     assert_ne!(Some(name), names.last(), "byte {at}");
                     assert_eq!(LogContents::of(&log), run.now());
                     assert!(whole[at / 512 * 512..][..512].iter().all(|byte| *byte == 0), "byte {at}");
@@ -72,7 +72,7 @@ fn a_sector_lost_before_the_last_flush_is_named() {
     for name in &names {
         let whole = run.disk.content(name).expect("its bytes");
         let used: Vec<_> = whole.chunks(512).map(|sector| sector.iter().any(|byte| *byte != 0)).collect();
-        // The last flush is of at most these; the sector before is an older one's, and acknowledged.
+        // The last flush has at most these sectors; the sector before them was acknowledged.
         let last_used = used.iter().rposition(|used| *used).expect("a used sector");
         let acknowledged =
             if Some(name) == names.last() { last_used.saturating_sub(3) } else { last_used + 1 };
@@ -146,11 +146,11 @@ fn an_unknown_version_is_refused_and_nothing_is_touched() {
 
 #[derive(Clone, Debug)]
 enum Garbage {
-    /// In place of the file.
+    /// Replaces the file.
     Whole(Vec<u8>),
-    /// Over a part of it.
+    /// Overwrites a part of the file.
     Patch(usize, Vec<u8>),
-    /// Parts of it over another place.
+    /// Copies sectors to another position.
     Move(usize, usize, usize),
     Cut(usize),
 }
@@ -168,8 +168,8 @@ fn garbage() -> impl Strategy<Value = Garbage> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands in a segment: an error, or a state that there was; never a panic, never more memory
-    /// than the file is large.
+    /// Whatever a segment contains, the result is an error or a state from the history; never a panic or more memory
+    /// than the file's size.
     #[test]
     fn garbage_is_never_served(garbage in garbage(), which in 0_usize..3) {
         let run = filled();

@@ -1,4 +1,4 @@
-//! No space, failing syncs, a second opener.
+//! Full disks, failing syncs, a second opener.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ fn entry(index: u64) -> Entry {
     Entry { index, term: 1, payload: vec![index as u8; 500].into() }
 }
 
-/// What a consensus core that appends relies on: it must not be silent while a disk is slow.
+/// Raft relies on it: it must send heartbeats while a disk is slow.
 #[test]
 fn appending_never_touches_the_disk() {
     let disk = SimulatedDisk::new();
@@ -35,7 +35,7 @@ fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
     disk.set_space(Some(2 * SEGMENT_BYTES + 100));
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.maintain().expect("one in reserve");
-    // What fits the segment and the reserve is written, though the disk is full already.
+    // The current segment and the reserve can be filled although the disk is full.
     let mut index = 0;
     let (error, flushed) = loop {
         let flushed = LogContents::of(&log);
@@ -125,7 +125,7 @@ fn a_write_without_space_is_done_by_a_later_flush() {
     assert_eq!(LogContents::of(&log), contents);
 }
 
-/// Each sync of a run in turn: the log says that it failed, and nothing works afterwards.
+/// Fails each sync of a run in turn: the log reports it and nothing works afterwards.
 #[test]
 fn a_failed_sync_is_the_end_of_the_log() {
     let mut failures = 0;
@@ -162,8 +162,8 @@ fn a_failed_sync_is_the_end_of_the_log() {
     assert!(failures > 10, "{failures}");
 }
 
-/// The kernel drops what it could not write and says so once: what is read then may not be on the disk, so
-/// opening writes it again.
+/// The kernel drops data that it cannot write and reports the error once. Data read afterwards may not be on disk, so
+/// opening rewrites it.
 #[test]
 fn opening_writes_what_a_failed_sync_may_have_dropped() {
     let disk = SimulatedDisk::new();

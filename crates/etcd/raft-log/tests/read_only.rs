@@ -1,4 +1,4 @@
-//! A log is read by another handle while it is written, and when it is not; nothing of it is changed.
+//! Reading a log with another handle, while it is written and while it is not in use.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -13,14 +13,14 @@ use std::thread;
 use raft_log::disk::{Disk, DiskFile};
 use raft_log::{Entry, Log, LogId, OpenError, Options, ReadOnlyLog, RealDisk};
 
-/// Small, so that looking meets many segments being made.
+/// Small, so that segments are created during reads.
 const SMALL: u64 = 64 << 10;
-/// Read in several pieces.
+/// Read in several chunks.
 const LARGE: u64 = 4 << 20;
-/// A segment that is made at that moment may be seen half: the next look sees it whole.
+/// A segment that is being created may be incomplete; the next attempt sees all of it.
 const ATTEMPTS: usize = 3;
 const READS: usize = 60;
-/// And until so many entries were there: several segments.
+/// The minimum number of entries, in several segments.
 const ENTRIES: u64 = 1000;
 
 fn disk(folder: &Path) -> RealDisk {
@@ -37,7 +37,7 @@ fn entry(index: u64) -> Entry {
     Entry { index, term: index / 10, payload: vec![index as u8; length].into() }
 }
 
-/// All entries of a look are as they were written; the index of the last one.
+/// Checks that all entries are as written; returns the last index.
 fn check(log_reader: &ReadOnlyLog<RealDisk>) -> u64 {
     let Some(last) = log_reader.bounds().last else { return 0 };
     let mut next = 1;
@@ -82,7 +82,7 @@ fn whoever_looks_sees_all_that_was_flushed_before() {
     });
 }
 
-/// A disk on which something is done before the second piece of a file is read.
+/// A disk with a hook before the second chunk of a file is read.
 struct HookedDisk {
     disk: RealDisk,
     between: Arc<Mutex<dyn FnMut() + Send>>,
@@ -155,14 +155,13 @@ impl DiskFile for HookedFile {
     }
 }
 
-/// Two flushes would come between the read of the log's end and one of what stands behind it: who reads past the end
-/// meets them.
+/// Two flushes happen between the read of the log's end and a read past it.
 #[test]
 fn what_comes_while_it_is_read_is_no_damage() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, mut flusher, _) = Log::open(disk(folder.path()), options(LARGE)).expect("a new log");
     let long = |index, length: usize| Entry { index, term: 1, payload: vec![7; length].into() };
-    // To a few sectors before the first mebibyte's end: sectors of 512 bytes carry 496.
+    // Ends a few sectors before the first mebibyte: sectors of 512 bytes carry 496.
     log.append([long(1, 2045 * 496)]).expect("room");
     flusher.flush().expect("a flush");
     let mut next = 2;
@@ -203,7 +202,7 @@ fn a_log_that_nobody_uses_is_held_and_left_as_it_is() {
     assert!(matches!(refused, Some(OpenError::Locked { .. })), "{refused:?}");
     drop(log_reader);
     assert_eq!(content(folder.path()), before);
-    // What is damaged is not a log that grows.
+    // Damage is not mistaken for a growing log.
     let name = before.keys().find(|name| name.ends_with(".log")).expect("a segment");
     let mut bytes = before[name].clone();
     bytes[512 * 3 + 100] ^= 1;

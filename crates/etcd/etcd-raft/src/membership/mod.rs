@@ -1,4 +1,4 @@
-//! The members of the cluster: what the state records of them, and the links to them.
+//! The members: raft's configuration, and the links to the other members.
 
 pub mod peers;
 pub mod plan;

@@ -1,5 +1,4 @@
-//! The other members as this one reaches them: links to each, who may be talked to, and what was
-//! append_statistics. It must never talk to a removed member, or to one whose disk was replaced.
+//! The other members: links, admission and statistics. Removed members and members with a replaced disk are rejected.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -21,7 +20,7 @@ use crate::storage::applied::Applied;
 use crate::storage::identity::{Identity, PeerDisks};
 use crate::time::cluster_time::ClusterTime;
 
-/// Why a member stopped, or must be stopped.
+/// Why a member stopped or must be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StopReason {
     #[error("the member was asked to stop")]
@@ -37,10 +36,10 @@ pub enum StopReason {
     Failed(String),
 }
 
-/// What a member knows of itself and of others before it connects to any.
+/// What a member knows before it connects to others.
 pub struct PeerContext {
     pub identity: Identity,
-    /// The members in its configuration.
+    /// The ids in the member's configuration.
     pub configured: BTreeSet<u64>,
     pub disks: PeerDisks,
 }
@@ -65,15 +64,15 @@ pub struct Links {
     pub bulk: Link,
 }
 
-/// What a member said of itself when it was last heard.
+/// The last reported state of a member.
 #[derive(Debug, Clone, Copy, Default)]
 struct PeerState {
-    /// The version that both speak.
+    /// The negotiated protocol version.
     version: u16,
     disk_full: bool,
 }
 
-/// Append requests to one member: what `/v2/stats/leader` shows.
+/// Statistics of append requests to one member, for `/v2/stats/leader`.
 #[derive(Debug, Clone, Copy, Default)]
 struct AppendStatistics {
     successes: u64,
@@ -137,12 +136,12 @@ impl Peers {
         &self.context.identity
     }
 
-    /// The time that all members go by.
+    /// The cluster's time.
     pub fn time(&self) -> &ClusterTime {
         &self.time
     }
 
-    /// The links to a member, made when they are first asked for.
+    /// The links to a member, created on first use.
     pub fn links(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Links {
         let mut links = self.links.lock();
         if let Some(links) = links.get(&member_id) {
@@ -156,7 +155,7 @@ impl Peers {
         new
     }
 
-    /// A link beside the shared ones: a snapshot must not hold up log entries either.
+    /// A separate link: a snapshot must not delay log entries.
     pub fn dedicated_link(self: &Arc<Self>, member_id: u64, peer_urls: &[String]) -> Link {
         self.open(Lane::Bulk, member_id, peer_urls)
     }
@@ -171,7 +170,7 @@ impl Peers {
         self.links.lock().get(&member_id).cloned()
     }
 
-    /// Closes the links to all but `members`.
+    /// Closes the links to all members that `keep` rejects.
     pub fn retain(&self, keep: impl Fn(u64) -> bool) {
         self.links.lock().retain(|id, _| keep(*id));
         self.append_statistics.lock().retain(|id, _| keep(*id));
@@ -209,7 +208,7 @@ impl Peers {
             .collect()
     }
 
-    /// The first reason stays.
+    /// The first reason is kept.
     pub fn stop(&self, reason: StopReason) {
         self.stop.send_if_modified(|current| {
             let first = current.is_none();
@@ -224,30 +223,30 @@ impl Peers {
         self.stop.subscribe()
     }
 
-    /// Whether this member is connected to `member_id`, and was not peer_states that its disk is full.
+    /// Whether the member is connected and has not reported a full disk.
     pub fn has_disk_space(&self, member_id: u64) -> bool {
         let connected = self.existing_links(member_id).is_some_and(|links| links.urgent.is_connected());
         connected && self.peer_states.lock().get(&member_id).is_some_and(|state| !state.disk_full)
     }
 
-    /// Whether each of these was met, and knows of the disks in the state.
+    /// Whether all of these members have connected and support disk records.
     pub fn support_disk_records(&self, mut members: impl Iterator<Item = u64>) -> bool {
         let peer_states = self.peer_states.lock();
         members.all(|id| peer_states.get(&id).is_some_and(|state| state.version >= DISK_RECORDS_VERSION))
     }
 
-    /// Whether this id is in the configuration, in raft's membership or in the record of members. A lagging follower may not
+    /// Whether the id is configured, in raft's configuration or in the record of members. A lagging follower may not
     /// know its leader yet.
     pub fn is_known_member(&self, member: u64) -> bool {
         self.context.configured.contains(&member) || self.applied.is_member(member)
     }
 
-    /// Whether a refusal of this member's disk by `member` is accepted. A member without data accepts it from anyone.
+    /// Whether `member` may reject this member's disk. A member without data accepts that from anyone.
     pub fn may_reject_disk(&self, member: u64) -> bool {
         self.is_known_member(member) || self.applied.has_no_members()
     }
 
-    /// Whether `disk` is the one that `member` is recorded with, and that this member met it with.
+    /// Whether `disk` is the recorded disk of `member`, in the state and locally.
     pub fn check_disk(&self, member: u64, disk: u128) -> io::Result<bool> {
         Ok(!self.applied.has_other_disk(member, disk) && self.context.disks.check_or_record(member, disk)?)
     }
@@ -256,7 +255,7 @@ impl Peers {
         self.peer_states.lock().entry(member).or_default().version = version;
     }
 
-    /// Another member does not talk to `disk`.
+    /// Another member has rejected `disk`.
     pub fn disk_rejected_by(&self, by: u64, disk: u128) {
         if disk == self.context.identity.disk {
             tracing::error!(by = format!("{by:x}"), "a member refuses this one's disk");
@@ -264,7 +263,7 @@ impl Peers {
         }
     }
 
-    /// Whether a caller may be talked to.
+    /// Decides whether to accept a connection.
     pub fn admit(&self, hello: &Hello) -> Result<Welcome, Rejection> {
         let refused = |refused: Rejection| {
             let caller = format!("{:x}", hello.from);
@@ -284,7 +283,7 @@ impl Peers {
         if self.applied.is_removed(hello.from) {
             return refused(Rejection::Removed);
         }
-        // Unknown ids are not persisted: anyone could grow the file, or occupy the id of a future member.
+        // Unknown ids are not persisted: anyone could grow the file, or claim the id of a future member.
         let accepted_disk = match self.is_known_member(hello.from) {
             true => self.check_disk(hello.from, hello.disk),
             false => Ok(!self.applied.has_other_disk(hello.from, hello.disk)),

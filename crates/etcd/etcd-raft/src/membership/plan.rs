@@ -1,6 +1,5 @@
-//! Raft's configuration follows the members that the state records: the difference is planned as
-//! data, and the leader carries out one step at a time. It must never remove a member from raft that
-//! the state does not record as removed for good.
+//! Plans the reconciliation of raft's configuration with the recorded members. The leader carries out one step at a
+//! time. A member leaves raft only if it is recorded as removed.
 
 use std::collections::BTreeMap;
 
@@ -8,34 +7,34 @@ use etcd_store::Membership as Members;
 
 use crate::raft_types::{Membership, PeerNode};
 
-/// One step, with its reason in its name.
+/// One step of the reconciliation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Recorded, unknown to raft: it gets the log first, and a vote later.
+    /// Recorded but unknown to raft. It becomes a voter after it has caught up.
     AddLearner { id: u64, node: PeerNode },
-    /// Recorded, and close behind the leader.
+    /// Recorded, and has caught up with the leader.
     Promote { id: u64 },
-    /// Its recorded URLs are others than raft's.
+    /// The recorded peer URLs have changed.
     UpdatePeerUrls { id: u64, node: PeerNode },
-    /// Recorded as removed for good.
+    /// Recorded as removed.
     Remove { id: u64 },
-    /// The second half of a change whose leader did not get to it: nothing else changes before.
+    /// Finishes a joint configuration left by another leader, before any other change.
     LeaveJoint,
 }
 
-/// What the leader knows.
+/// The leader's view.
 pub struct Observation<'a> {
     pub members: &'a Members,
     pub raft: &'a Membership,
-    /// The last log index that each member is known to have.
+    /// The last log index replicated to each member.
     pub matched: &'a BTreeMap<u64, u64>,
     pub last_index: u64,
-    /// How close a learner must be to get a vote.
+    /// The maximum lag of a learner that becomes a voter.
     pub lag: u64,
 }
 
-/// The next step, or nothing where raft agrees with the record. Removals come first: a member that
-/// was replaced must not count when its replacement gets its vote.
+/// The next step; `None` if raft agrees with the record. Removals come first: a replaced member must not count when
+/// its replacement becomes a voter.
 pub fn plan(observation: &Observation<'_>) -> Option<Step> {
     let Observation { members, raft, matched, last_index, lag } = observation;
     if raft.get_joint_config().len() != 1 {

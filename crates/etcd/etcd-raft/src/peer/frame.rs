@@ -1,11 +1,11 @@
-//! Messages on a byte stream: length, checksum, kind, number, contents. It must never take memory
-//! for a message that is longer than allowed, nor hand out one whose checksum does not fit.
+//! Frames of the peer protocol: length, checksum, kind, number, contents. The length is limited before memory is
+//! reserved, and the checksum is verified.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::limits::MAX_FRAME_BYTES;
 
-/// One message. The answer to a request carries the request's number.
+/// A message. A response carries the number of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub kind: u8,
@@ -38,7 +38,7 @@ pub fn put_frame(out: &mut BytesMut, kind: u8, number: u64, contents: &[u8]) {
     out[at..at + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// Takes one whole message off the front of `buffer`, or nothing if it is not all there yet.
+/// Removes one frame from the front of `buffer`; `None` if it is incomplete.
 pub fn take_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     if buffer.len() < HEAD {
         return Ok(None);

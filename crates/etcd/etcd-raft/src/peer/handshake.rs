@@ -1,14 +1,13 @@
-//! The first words on a peer connection: who calls whom, in which cluster, with which disk, in
-//! which versions of the protocol. It must never let through what the answer would refuse.
+//! The handshake of a peer connection: cluster, caller, callee, disk and protocol versions.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::codec::Reader;
 
-/// Versions of the protocol that this program speaks; two members take the highest both know.
+/// The supported protocol versions. Two members use the highest common one.
 pub const VERSIONS: (u16, u16) = (1, DISK_RECORDS_VERSION);
-/// From here on a member knows the disks that the state records, and what `message::DISK_REJECTED` is.
+/// The first version with disk records in the state and `message::DISK_REJECTED`.
 pub const DISK_RECORDS_VERSION: u16 = 2;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"KSPEERv1");
@@ -21,7 +20,7 @@ pub struct Hello {
     pub cluster_id: u64,
     pub from: u64,
     pub to: u64,
-    /// Names the caller's data directory; one that lost it comes with another.
+    /// Identifies the caller's data directory. A lost directory is recreated with another id.
     pub disk: u128,
 }
 
@@ -64,7 +63,7 @@ impl Rejection {
     }
 }
 
-/// What the called member says of itself.
+/// The accepting member's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
     pub version: u16,

@@ -1,6 +1,5 @@
-//! The calling side of a peer connection: requests with answers, several on their way, over one
-//! stream that is made anew when it breaks. It must never send a request twice: whoever asks
-//! decides whether that is safe.
+//! The dialing side of a peer connection: pipelined requests over one stream, which is reconnected when it fails. A
+//! request is never sent twice: retries are up to the caller.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,10 +21,10 @@ use crate::limits::{DIAL_TIMEOUT, MAX_PINGS_IN_FLIGHT, PEER_QUEUE, REDIAL_BACKOF
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Not sent: the member cannot be reached now.
+    /// Not sent.
     #[error("the member cannot be reached")]
     Unreachable,
-    /// Sent, perhaps; the answer will not come.
+    /// Possibly sent; there will be no response.
     #[error("the connection to the member broke")]
     Lost,
     #[error("the member did not answer in time")]
@@ -34,29 +33,30 @@ pub enum LinkError {
     Failed,
 }
 
-/// What a link asks of its member: may this disk be talked to, and what to do when it is refused.
+/// The policy and the observer of a link.
 pub trait LinkHandler: Send + Sync + 'static {
     fn hello(&self, to: u64) -> Hello;
-    /// Called before anything is sent; an error keeps the connection from being used.
+    /// Called before anything is sent. On an error the connection is not used.
     fn verify(&self, from: u64, welcome: Welcome) -> std::io::Result<()>;
-    /// Asked now and then while a connection lasts: what is known of disks may have changed.
+    /// Called periodically, because the recorded disks may change.
     fn is_disk_accepted(&self, from: u64, disk: u128) -> bool;
-    /// A ping was answered after `took`, with the contents `said`.
+    /// A ping was answered after `round_trip`.
     fn pong(&self, from: u64, round_trip: Duration, contents: &[u8]);
     fn rejected(&self, by: u64, error: &HandshakeError);
 }
 
-/// How often a quiet connection is tried, and how long it may be silent.
+/// The ping interval, and the time after which a silent connection fails.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkTiming {
     pub ping_interval: Duration,
     pub silence_timeout: Duration,
 }
 
-/// What a connection is for. Nothing that decides who leads may wait behind megabytes.
+/// The priority of a connection. Leader election must not wait behind megabytes of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Heartbeats, votes, questions: short messages. Its pongs report the member's state and the round-trip time.
+    /// Short messages: heartbeats, votes, read indexes. Its pongs report the member's state and measure the
+    /// round-trip time.
     Urgent,
     /// Log entries, proposals, snapshots.
     Bulk,
@@ -68,7 +68,7 @@ struct Request {
     response: oneshot::Sender<Result<Bytes, LinkError>>,
 }
 
-/// A handle; when the last one is dropped, the connection closes.
+/// A handle. The connection is closed when the last one is dropped.
 #[derive(Clone)]
 pub struct Link {
     queue: mpsc::Sender<Request>,
@@ -106,7 +106,7 @@ impl Link {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// The next connection goes there.
+    /// Changes the URLs of the next connection.
     pub fn redirect(&self, peer_urls: &[String]) {
         let mut target = self.target.lock();
         if target.peer_urls != peer_urls {
@@ -114,7 +114,7 @@ impl Link {
         }
     }
 
-    /// Hands a request over in order; its answer comes by itself.
+    /// Enqueues a request in order and returns its pending response.
     pub async fn send(&self, kind: u8, contents: Bytes) -> Result<PendingResponse, LinkError> {
         let (response, receiver) = oneshot::channel();
         let request = Request { kind, contents, response };
@@ -131,7 +131,7 @@ impl Link {
     }
 }
 
-/// Owns the connection, and what waits for answers on it.
+/// Owns the connection and its pending requests.
 struct LinkTask {
     requests: mpsc::Receiver<Request>,
     connected: Arc<AtomicBool>,
@@ -145,7 +145,7 @@ struct LinkTask {
 impl LinkTask {
     async fn run(mut self) {
         let mut pause = REDIAL_BACKOFF.0;
-        // Told when it changes, in the original's words: a member may be away for days.
+        // Changes are logged with etcd's messages, and only once: a member may be unreachable for days.
         let mut active = None;
         while !self.requests.is_closed() {
             let member = self.target.lock().member_id;
@@ -174,7 +174,7 @@ impl LinkTask {
         }
     }
 
-    /// The connection, and the disk at its other end.
+    /// Returns the connection and the peer's disk.
     async fn connect(&self) -> Result<(BoxedStream, u128), HandshakeError> {
         let target = self.target.lock().clone();
         let member = target.member_id;
@@ -182,7 +182,7 @@ impl LinkTask {
             let mut stream = self.network.dial(target).await?;
             let welcome = send_hello(&mut *stream, &self.handler.hello(member)).await?;
             if let Err(error) = self.handler.verify(member, welcome) {
-                // Who lost its disk may know nobody whom it could ask.
+                // A member that lost its disk may know no other member to ask.
                 if welcome.version >= DISK_RECORDS_VERSION {
                     let mut out = BytesMut::new();
                     put_frame(&mut out, message::DISK_REJECTED, 1, &message::disk_rejected(welcome.disk));
@@ -203,7 +203,7 @@ impl LinkTask {
         result
     }
 
-    /// Requests made while the member is out of reach fail at once: their time is better used.
+    /// Fails requests immediately while the member is unreachable.
     async fn fail_requests_for(&mut self, pause: Duration) {
         let waiting = tokio::time::sleep(pause);
         tokio::pin!(waiting);
@@ -272,8 +272,8 @@ impl LinkTask {
         }
     }
 
-    /// Writes all of it. False if the connection is broken, or makes no progress for [`LinkTiming::silence_timeout`]: the kernel's
-    /// retransmission back-off would otherwise hold it for minutes after a partition has healed.
+    /// Returns false if the connection failed or made no progress for [`LinkTiming::silence_timeout`]. TCP's
+    /// retransmission backoff could otherwise block it for minutes after a partition has healed.
     async fn write(
         &self,
         write: &mut WriteHalf<BoxedStream>,
@@ -285,7 +285,7 @@ impl LinkTask {
                 Some(taken) => taken,
                 None => match tokio::time::timeout(self.timing.silence_timeout, write.write(out)).await {
                     Ok(taken) => {
-                        // Progress of a long message, behind which pings wait, is a sign of life.
+                        // Pings wait behind a long message, so its progress counts as activity.
                         pending.note_activity();
                         taken
                     }
@@ -302,14 +302,14 @@ impl LinkTask {
 }
 
 fn reply(response: oneshot::Sender<Result<Bytes, LinkError>>, result: Result<Bytes, LinkError>) {
-    // Who asked may have given up waiting; then nobody misses the answer.
+    // The caller may have given up.
     response.send(result).ok();
 }
 
 struct PendingRequests {
     responses: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, LinkError>>>>,
     last_activity: Mutex<Instant>,
-    /// Without an answer yet, in their order.
+    /// Unanswered pings in order.
     pings: Mutex<VecDeque<(u64, Instant)>>,
 }
 
@@ -335,7 +335,7 @@ impl PendingRequests {
         }
     }
 
-    /// How long a ping took; nothing for one that was not measured.
+    /// The round-trip time of a ping; `None` if it was not measured.
     fn ping_answered(&self, number: u64) -> Option<Duration> {
         let mut pings = self.pings.lock();
         let at = pings.iter().position(|(ping, _)| *ping == number)?;
@@ -365,10 +365,10 @@ impl PendingRequests {
     }
 }
 
-/// What the reading half of a connection works on.
+/// The state of the reading half of a connection.
 struct ResponseReader {
     pending: Arc<PendingRequests>,
-    /// Receives the pongs.
+    /// Receives the pongs; `None` on the bulk link.
     handler: Option<Arc<dyn LinkHandler>>,
     member: u64,
 }
@@ -380,7 +380,7 @@ async fn read_responses(mut read: ReadHalf<BoxedStream>, reader: ResponseReader)
         loop {
             match take_frame(&mut buffer) {
                 Ok(Some(frame)) if frame.kind == message::FAILED => {
-                    // Who asked knows it, and what to do: as a rule it asks again.
+                    // The caller handles the error, usually by a retry.
                     tracing::debug!(
                         reason = %String::from_utf8_lossy(&frame.contents),
                         "a member could not handle a request"

@@ -1,4 +1,4 @@
-//! A link over a way that takes little, slowly, or nothing.
+//! Links over slow and blocked connections.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -8,12 +8,12 @@ use super::*;
 use crate::peer::handshake::{VERSIONS, receive_hello, respond_hello};
 use crate::peer::network::Dialing;
 
-/// What a socket and a network take before they make the sender wait.
+/// The bytes that the connection buffers before the sender blocks.
 const PIPE_BYTES: usize = 16 << 10;
 const TIMING: LinkTiming =
     LinkTiming { ping_interval: Duration::from_millis(100), silence_timeout: Duration::from_secs(1) };
 
-/// Each dial gives one end of a way, and keeps the other one for the test.
+/// Each dial creates a connection; the test takes its far end.
 #[derive(Default)]
 struct TestNetwork {
     dialled: AtomicUsize,
@@ -45,7 +45,7 @@ impl LinkHandler for AcceptAll {
     fn rejected(&self, _: u64, _: &HandshakeError) {}
 }
 
-/// A link, and the other end of its next connection, which has accept.
+/// A link and the far end of its connection, after the handshake.
 async fn connected() -> (Arc<TestNetwork>, Link, DuplexStream) {
     let network = Arc::new(TestNetwork::default());
     let target = Target { member_id: 1, peer_urls: Vec::new() };
@@ -70,7 +70,7 @@ async fn accept(network: &TestNetwork) -> DuplexStream {
 
 const KIND: u8 = 1;
 
-/// As behind a partition: the kernel would try again after minutes, long after it is over.
+/// After a partition TCP would retransmit only minutes later.
 #[tokio::test(start_paused = true)]
 async fn a_way_that_takes_nothing_is_left_for_a_new_one() {
     let (network, link, _far) = connected().await;
@@ -81,7 +81,7 @@ async fn a_way_that_takes_nothing_is_left_for_a_new_one() {
     accept(&network).await;
 }
 
-/// Heartbeats and pings stand behind it, and nothing comes back meanwhile.
+/// Heartbeats and pings wait behind the message, and nothing is received meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_long_message_on_a_slow_way_arrives() {
     let (network, link, mut far) = connected().await;

@@ -1,5 +1,4 @@
-//! What members say to each other, as contents of frames. It must never copy an entry's payload
-//! more than once: entries go as they lie in the log.
+//! The messages of the peer protocol, as contents of frames. Entries are encoded as in the log and copied once.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_api::Timestamp;
@@ -22,11 +21,11 @@ pub const PING: u8 = 7;
 pub const SNAPSHOT_BEGIN: u8 = 8;
 pub const SNAPSHOT_CHUNK: u8 = 9;
 pub const SNAPSHOT_END: u8 = 10;
-/// The caller does not talk to this disk: the last frame before it closes. Since version 2.
+/// The caller rejects this member's disk; the last frame of a connection. Since version 2.
 pub const DISK_REJECTED: u8 = 11;
-/// An answer's kind is its request's, with this bit.
+/// The kind of a response is that of its request with this bit set.
 pub const RESPONSE: u8 = 0x80;
-/// The request could not be handled; contents are a text for the log.
+/// The request failed; the contents are an error message for the log.
 pub const FAILED: u8 = 0xff;
 
 type Decoded<T> = Result<T, DecodeError>;
@@ -35,11 +34,11 @@ fn malformed<T>(what: &'static str) -> Decoded<T> {
     Err(DecodeError { what, left: 0 })
 }
 
-/// What a member says of itself when it is asked whether it lives. Version 1 said nothing, version 2 first only
-/// whether there is room; what an older program does not know stands behind what it reads.
+/// The response to a ping. It is empty in version 1 and a byte of flags in early version 2. New fields are appended,
+/// and older members ignore them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pong {
-    /// Whether the member's disk has room, as far as it said.
+    /// Whether the member's disk has free space, as far as reported.
     pub has_disk_space: bool,
     pub time: TimeReport,
 }
@@ -58,7 +57,7 @@ pub fn pong(pong: &Pong) -> Bytes {
     out.freeze()
 }
 
-/// An answer of any version.
+/// Decodes a pong of any version.
 pub fn read_pong(contents: &[u8]) -> Pong {
     let Some((flags, rest)) = contents.split_first() else {
         return Pong { has_disk_space: true, time: TimeReport::Unsupported };
@@ -223,10 +222,10 @@ pub fn read_transfer_response(contents: Bytes) -> Decoded<TransferLeaderResponse
     }
 }
 
-/// A batch for the leader `leader` and no other.
+/// A batch for exactly this leadership.
 pub struct Propose {
     pub leader: LeaderId,
-    /// The first sequence that its origin still waits for: what the leader remembers below is void.
+    /// The first sequence number that the origin still waits for. The leader forgets all lower ones.
     pub oldest: u64,
     pub batch: Batch,
 }
@@ -248,7 +247,7 @@ pub fn read_propose(contents: Bytes) -> Decoded<Propose> {
     }
 }
 
-/// The log index that a quorum read must have applied, or nothing if this is not the leader.
+/// The log index that a quorum read must wait for; none if this member is not the leader.
 pub fn read_index_response(log_id: Option<&LogId>) -> Bytes {
     let mut out = BytesMut::with_capacity(32);
     codec::put_optional_log_id(&mut out, log_id);
@@ -294,13 +293,13 @@ mod tests {
             for response in times.map(|time| Pong { has_disk_space, time }) {
                 let bytes = pong(&response);
                 assert_eq!(read_pong(&bytes), response);
-                // The program before reads the first byte.
+                // Older members read only the first byte.
                 assert_eq!(bytes[0] & NO_DISK_SPACE == 0, has_disk_space);
             }
             let older = [if has_disk_space { 0 } else { NO_DISK_SPACE }];
             assert_eq!(read_pong(&older), Pong { has_disk_space, time: TimeReport::Unsupported });
         }
-        // Version 1 says nothing.
+        // Version 1 sends no contents.
         assert_eq!(read_pong(&[]), Pong { has_disk_space: true, time: TimeReport::Unsupported });
     }
 }

@@ -1,4 +1,4 @@
-//! The members' protocol: what goes over one connection between two members.
+//! The peer protocol between two members.
 
 mod frame;
 #[cfg(feature = "fuzz")]

@@ -1,5 +1,4 @@
-//! How a member reaches another: a byte stream to it. TCP here; a simulation brings its own.
-//! It must never know what is said on the stream.
+//! How a member connects to another: a byte stream over TCP or, in simulations, over something else.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +18,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for T {}
 pub type BoxedStream = Box<dyn PeerStream>;
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<BoxedStream>> + Send>>;
 
-/// The `Upgrade` token that turns a request on the peer port into a peer connection.
+/// The `Upgrade` token of peer connections.
 pub const UPGRADE: &str = "keelson-peer";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +31,10 @@ pub trait Network: Send + Sync + 'static {
     fn dial(&self, target: Target) -> Dialing;
 }
 
-/// What makes TLS connections: asked for each, so that certificates may change while we run.
+/// Creates TLS connectors. It is called for each connection, so certificates may be renewed at run time.
 pub type Connector = Arc<dyn Fn() -> io::Result<TlsConnector> + Send + Sync>;
 
-/// Peer connections over TCP, and TLS where a member's URL says `https`.
+/// Peer connections over TCP, with TLS for `https` URLs.
 #[derive(Clone, Default)]
 pub struct TcpNetwork {
     tls: Option<Connector>,
@@ -81,7 +80,7 @@ impl TcpNetwork {
     }
 }
 
-/// `http[s]://host:port[/]` in its parts; an IPv6 host loses its brackets.
+/// Splits `http[s]://host:port[/]`; removes the brackets of an IPv6 host.
 fn split_url(url: &str) -> Option<(bool, &str, u16)> {
     let (tls, rest) = match url.split_once("://")? {
         ("http", rest) => (false, rest),
@@ -109,7 +108,7 @@ where
     Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("no peer: it answered {line:?}")))
 }
 
-/// Reads to the empty line and not one byte further: what follows is the peer protocol.
+/// Reads up to the empty line and not one byte further: the peer protocol follows.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -121,7 +120,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<String> {
     String::from_utf8(head).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The called side of `upgrade`, for programs whose peer port serves nothing else.
+/// Accepts an upgrade, for programs whose peer port serves nothing else.
 pub async fn accept_upgrade<S>(mut stream: S) -> io::Result<BoxedStream>
 where
     S: PeerStream + 'static,

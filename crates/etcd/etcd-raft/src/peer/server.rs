@@ -1,5 +1,5 @@
-//! The called side of a peer connection. It must never handle a message before the greeting was
-//! accepted, and never let one slow request hold up the others.
+//! The accepting side of a peer connection. No message is handled before the handshake, and a slow request does not
+//! block the others.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,16 +18,16 @@ use crate::limits::{DIAL_TIMEOUT, MAX_PEER_BYTES_IN_FLIGHT, PEER_IDLE_TIMEOUT, P
 
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
 
-/// What a member does with the requests of one connection.
+/// Handles the requests of one connection.
 pub trait PeerSession: Send {
-    /// Whether the connection is to be closed. Asked when something came.
+    /// Whether to close the connection. Called when data arrives.
     fn should_close(&mut self) -> bool;
 
-    /// Requests begin in the order in which they came.
+    /// Called in the order of the requests.
     fn handle(&mut self, kind: u8, contents: Bytes) -> ResponseFuture;
 }
 
-/// Who decides about callers.
+/// Accepts connections and creates their sessions.
 pub trait PeerService: Send + Sync + 'static {
     fn cluster_id(&self) -> u64;
     fn admit(&self, hello: &Hello) -> Result<Welcome, Rejection>;
@@ -44,7 +44,7 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
-/// Serves one connection until it ends.
+/// Serves a connection until it ends.
 pub async fn serve_peer(mut stream: BoxedStream, service: Arc<dyn PeerService>) -> Result<(), ServeError> {
     let hello = match tokio::time::timeout(DIAL_TIMEOUT, receive_hello(&mut *stream)).await {
         Ok(hello) => hello?,
@@ -66,7 +66,7 @@ pub async fn serve_peer(mut stream: BoxedStream, service: Arc<dyn PeerService>) 
             biased;
             Some(handled) = responses.next(), if !responses.is_empty() => {
                 let mut next = Some(handled);
-                // What else is ready goes with it: one system call for many answers.
+                // All ready responses share one write.
                 while let Some((size, number, kind, result)) = next {
                     bytes_in_flight -= size;
                     put_response(&mut out, number, kind, result);
@@ -110,7 +110,7 @@ mod tests {
     use crate::limits::MAX_FRAME_BYTES;
     use crate::peer::handshake::{DISK_RECORDS_VERSION, VERSIONS, send_hello};
 
-    /// Handles nothing, and counts what came.
+    /// Never responds, and counts the received bytes.
     #[derive(Default)]
     struct HangingService(Arc<AtomicUsize>);
 
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Where the disk hangs, say: the sender waits, and not this member's memory.
+    /// With a hanging disk, for example: the sender must wait instead of filling this member's memory.
     #[tokio::test(start_paused = true)]
     async fn a_connection_whose_requests_hang_holds_so_much_and_no_more() {
         let (mut near, far) = tokio::io::duplex(1 << 20);

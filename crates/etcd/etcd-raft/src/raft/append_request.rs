@@ -1,4 +1,4 @@
-//! A leader's append requests. An answer must never claim an entry that is not on this disk yet.
+//! Append requests from a leader. A response never acknowledges an entry that is not durable.
 
 use std::pin::pin;
 
@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use crate::raft_types::{LogId, Types, Vote};
 use crate::storage::state_machine::Raft;
 
-/// Gives a request to raft and returns its answer.
+/// Passes a request to raft and returns its response.
 ///
-/// openraft's answer to a heartbeat waits until all that came before it is on disk, and its leader gives a heartbeat no
-/// longer than until the next one. A disk that takes longer than that to flush would cost the leader its lease, and
-/// with it each write would be refused that comes meanwhile. So a request without entries is answered as soon as raft
-/// has heard it, if what it says to match is on disk: that is all that the answer claims.
+/// openraft answers a heartbeat only after all earlier entries are flushed, but its leader waits for the response
+/// only until the next heartbeat. With a slow disk the leader would lose its lease and reject writes. Therefore a
+/// request without entries is answered as soon as raft has processed it, if the entry that it matches is durable: the
+/// response claims nothing more.
 pub async fn handle(
     raft: &Raft,
     request: AppendEntriesRequest<Types>,
@@ -24,10 +24,10 @@ pub async fn handle(
     }
     let (vote, matching) = (request.vote, request.prev_log_id);
     let mut pending = pin!(raft.append_entries(request));
-    // Raft handles one after the other: when it shows its state, it has heard the request.
+    // Raft processes requests in order: once it reports its state, it has processed this request.
     let processed = is_processed(raft, vote);
     tokio::select! {
-        // A refusal waits for nothing: it is there before the state is.
+        // A rejection is not delayed by a flush and is ready before the state.
         biased;
         response = &mut pending => return response.map_err(|error| error.to_string()),
         processed = processed => {
@@ -39,10 +39,10 @@ pub async fn handle(
     pending.await.map_err(|error| error.to_string())
 }
 
-/// Whether this is raft's vote by now.
+/// Whether raft has adopted the vote.
 async fn is_processed(raft: &Raft, vote: Vote) -> Result<bool, String> {
     let (sender, is_current) = oneshot::channel();
-    // Nobody listens any more where the answer was there first: `with_raft_state` would log an error.
+    // If the response came first, the receiver is gone; `with_raft_state` would log an error.
     let report = move |state: &RaftState<Types>| {
         sender.send(*state.vote_ref() == vote).ok();
     };
@@ -50,7 +50,7 @@ async fn is_processed(raft: &Raft, vote: Vote) -> Result<bool, String> {
     is_current.await.map_err(|error| error.to_string())
 }
 
-/// Whether the log is flushed up to `matching`, as the leader of `vote` wrote it.
+/// Whether the log is durable up to `matching`, as written by the leader of `vote`.
 fn is_on_disk(raft: &Raft, vote: Vote, matching: Option<LogId>) -> bool {
     let flushed = raft.watch_log_progress().get();
     flushed.is_some_and(|flushed| flushed.vote == vote && flushed.last_log_id >= matching)

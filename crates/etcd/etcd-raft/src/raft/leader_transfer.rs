@@ -1,5 +1,4 @@
-//! Leadership that is given away: to whom, and when by oneself. It must never be given for want of room to a
-//! member that has none either.
+//! Leadership transfer. For lack of disk space, leadership is only transferred to a member that has some.
 
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use crate::raft::leadership::Leadership;
 use crate::storage::disk_space::DiskSpace;
 use crate::storage::state_machine::Raft;
 
-/// The voter that has most of the log of those that `eligible`, if this member leads others.
+/// The most up-to-date eligible voter, if this member leads.
 pub fn successor(raft: &Raft, own: u64, eligible: impl Fn(u64) -> bool) -> Option<u64> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
@@ -22,7 +21,7 @@ pub fn successor(raft: &Raft, own: u64, eligible: impl Fn(u64) -> bool) -> Optio
     matched.max().and_then(|(log_id, id)| log_id.map(|_| id))
 }
 
-/// Returns when another member leads, or that took too long.
+/// Returns when another member leads, or after a timeout.
 pub async fn transfer_leadership(
     raft: &Raft,
     mut leadership: watch::Receiver<Leadership>,
@@ -40,12 +39,12 @@ pub async fn transfer_leadership(
     }
 }
 
-/// Since when this member leads without room.
+/// Since when this member has led with a full disk.
 #[derive(Default)]
 pub struct FullDiskLeader(Option<Instant>);
 
 impl FullDiskLeader {
-    /// To whom to hand over now, for want of room.
+    /// The member to transfer to now because of a full disk.
     pub fn transfer_target(
         &mut self,
         raft: &Raft,
@@ -61,7 +60,7 @@ impl FullDiskLeader {
             return None;
         }
         let to = successor(raft, own, |id| peers.has_disk_space(id))?;
-        // Another try, if this one fails, has its time.
+        // If the transfer fails, the next attempt waits again.
         self.0 = None;
         Some(to)
     }

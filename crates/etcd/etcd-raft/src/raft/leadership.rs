@@ -1,4 +1,4 @@
-//! Who leads, as this member sees it. It must never name a leader before a quorum granted it.
+//! The current leader, as observed by this member. A leader is known only after a quorum has elected it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ pub struct Leadership {
     pub term: u64,
     pub role: Role,
     pub since: Instant,
-    /// How often a leader was observed that was not the one before.
+    /// The number of leader changes observed.
     pub changes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! openraft driven: proposals, reads, leadership, and the requests of other members.
+//! Driving openraft: proposals, reads, leadership and requests of other members.
 
 pub mod append_request;
 pub mod leader_transfer;

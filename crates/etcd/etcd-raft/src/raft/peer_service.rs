@@ -1,6 +1,5 @@
-//! What a member does for the others: raft's requests, proposals for the leader, read points,
-//! snapshots. It must never append a batch for another leadership than the one it was made for,
-//! nor the same batch twice.
+//! Serves other members: raft requests, forwarded proposals, read indexes and snapshots. A batch is only appended
+//! under the leadership it was made for, and only once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +25,7 @@ use crate::storage::disk_space::DiskSpace;
 use crate::storage::snapshot_transfer::SnapshotReceiver;
 use crate::storage::state_machine::{Raft, SnapshotData, StateMachine};
 
-/// What the conversations of all peers share.
+/// The state shared by all peer sessions.
 pub struct MemberPeerService {
     pub raft: Raft,
     pub peers: Arc<Peers>,
@@ -70,7 +69,7 @@ impl PeerService for MemberPeerService {
 struct MemberPeerSession {
     from: u64,
     disk: u128,
-    /// Whether its disk was compared with the known one.
+    /// Whether the peer's disk has been checked.
     disk_checked: bool,
     peers: Arc<Peers>,
     disk_space: DiskSpace,
@@ -88,7 +87,7 @@ struct MemberPeerSession {
 struct IncomingSnapshot {
     vote: Vote,
     meta: SnapshotMeta,
-    /// Taken out while something is done with it. Its pieces come one after the other.
+    /// `None` while a chunk is processed. Chunks arrive one after the other.
     receiver: Arc<Mutex<Option<SnapshotReceiver>>>,
     executor: Arc<dyn Executor>,
 }
@@ -98,7 +97,7 @@ impl IncomingSnapshot {
         Self { vote, meta, receiver: Arc::default(), executor }
     }
 
-    /// Does `work` where it may block; what it gives is what the next piece comes to.
+    /// Runs `work` on a blocking thread; its result is the receiver for the next chunk.
     fn write<F>(&self, work: F) -> ResponseFuture
     where
         F: FnOnce(Option<SnapshotReceiver>) -> Result<SnapshotReceiver, String> + Send + 'static,
@@ -134,8 +133,8 @@ fn done() -> ResponseFuture {
 }
 
 impl PeerSession for MemberPeerSession {
-    /// A removed member learns it when it calls again. A removed leader goes on until it has
-    /// handed over. So does one whose disk turned out to be another than the recorded one, at once.
+    /// A removed member learns of its removal when it reconnects. A removed leader may continue until it has
+    /// transferred its leadership. A member with the wrong disk is disconnected immediately.
     fn should_close(&mut self) -> bool {
         if !self.disk_checked && self.peers.is_known_member(self.from) {
             if !self.peers.check_disk(self.from, self.disk).unwrap_or(false) {
@@ -159,7 +158,7 @@ impl PeerSession for MemberPeerSession {
                 Box::pin(async move { Ok(response) })
             }
             message::DISK_REJECTED => match message::read_disk_rejected(contents) {
-                // Anyone may reach a plain peer port: a single frame must not stop this member.
+                // Anyone may reach a peer port without TLS: a single frame must not stop this member.
                 Ok(_) if !self.peers.may_reject_disk(self.from) => failed("a refusal by an unknown member"),
                 Ok(disk) => {
                     self.peers.disk_rejected_by(self.from, disk);
@@ -238,7 +237,7 @@ impl MemberPeerSession {
         if self.leadership.borrow().leader != Some(request.leader) {
             return failed("not the leader that the batch was made for");
         }
-        // Every member would stop at such an entry, again after each restart.
+        // Such an entry would stop every member, again after each restart.
         if let Err(error) = request.batch.decode() {
             tracing::error!(%error, member = format_args!("{:x}", request.batch.id().origin),
                 "a member's batch of commands cannot be decoded, and is refused");
@@ -257,8 +256,7 @@ impl MemberPeerSession {
             pending_batches.lock().settle(leader, id, outcome);
             Ok::<_, String>(outcome)
         };
-        // Not a part of the session: one that broke off would leave the batch on its way forever, and its origin
-        // could bring nothing more into the log.
+        // A separate task: a batch abandoned with its connection would stay pending forever and block its origin.
         let appending = tokio::spawn(appending);
         Box::pin(async move {
             match appending.await.map_err(to_text)?? {
@@ -271,7 +269,7 @@ impl MemberPeerSession {
     fn read_index(&self) -> ResponseFuture {
         let raft = self.raft.clone();
         Box::pin(async move {
-            // Not the leader, or not sure to be: who asks will ask again.
+            // Not the leader, or not confirmed: the caller retries.
             let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok();
             let log_id = linearizer.map(|linearizer| *linearizer.read_log_id().log_id());
             Ok(message::read_index_response(log_id.as_ref()))
@@ -294,7 +292,7 @@ mod tests {
     use crate::raft_types::{Batch, BatchId};
     use crate::single_member::{self, OWN};
 
-    /// Its sender asks again over the next connection, and must hear what became of it.
+    /// The sender retries over the next connection and must learn the outcome.
     #[tokio::test]
     async fn a_batch_is_settled_though_the_session_ends() {
         let folder = tempfile::tempdir().unwrap();

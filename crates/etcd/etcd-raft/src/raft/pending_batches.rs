@@ -1,4 +1,4 @@
-//! What a leader knows of the batches that other members bring it. It must never take the same batch twice.
+//! The batches that other members have sent to this leader. Each is appended at most once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use crate::peer::message::Propose;
 use crate::raft::proposer::AppendOutcome;
 use crate::raft_types::{BatchId, LeaderId};
 
-/// Batches of other members that the present leadership was given.
+/// The batches received under the current leadership.
 #[derive(Default)]
 pub struct PendingBatches {
     leader: Option<LeaderId>,
@@ -15,24 +15,24 @@ pub struct PendingBatches {
 
 #[derive(Default)]
 struct Origin {
-    /// Everything below is settled for its origin, and will not come again in good faith.
+    /// All lower sequence numbers are settled and are not sent again.
     oldest: u64,
-    /// Whether what becomes of each is certain by now.
+    /// Whether each batch is settled.
     sequences: BTreeMap<u64, bool>,
 }
 
-/// What a leadership knows of a batch that it is given.
+/// What the leader knows of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchStatus {
     New,
-    /// It came before, and is on its way into the log.
+    /// Received before and being appended.
     Pending,
-    /// It came before, or came too late to matter.
+    /// Received before and settled, or too late to matter.
     Settled,
 }
 
 impl PendingBatches {
-    /// Whether this batch is new to this leadership; from now on it is not.
+    /// Returns the status of a batch, and registers a new one.
     pub fn register(&mut self, request: &Propose) -> BatchStatus {
         let leader = Some(request.leader);
         if self.leader != leader {
@@ -60,7 +60,7 @@ impl PendingBatches {
         }
     }
 
-    /// What became of a new batch: one that was refused may come again.
+    /// Settles a new batch. A rejected one may be sent again.
     pub fn settle(&mut self, leader: LeaderId, id: BatchId, outcome: AppendOutcome) {
         if self.leader != Some(leader) {
             return;

@@ -1,5 +1,4 @@
-//! Brings proposals into the log: one batch for all that wait, to whoever leads. It must never give
-//! a batch to another leadership than the one that it was made for.
+//! Proposes batches to the current leader. A batch is only sent to the leadership it was made for.
 
 use std::sync::Arc;
 
@@ -17,16 +16,16 @@ use crate::raft_types::{Batch, LeaderId};
 use crate::storage::applied::Applied;
 use crate::storage::state_machine::Raft;
 
-/// Whether a batch was appended by this leader.
+/// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOutcome {
-    /// It is in the log, or it was: that leadership ended.
+    /// The batch is in the log, or was in the log of a leadership that has ended.
     Appended,
-    /// For certain not.
+    /// The batch was certainly not appended.
     Rejected,
 }
 
-/// Appends a batch under this member's own leadership; returns when it was applied or refused.
+/// Appends a batch under this member's own leadership. Returns when it is applied or rejected.
 pub async fn append(raft: &Raft, batch: Batch, leader: LeaderId) -> Result<AppendOutcome, String> {
     let (responder, done) = ProgressResponder::complete_only();
     let written = raft.write(batch).with_leader(leader).responder(responder).await;
@@ -43,7 +42,7 @@ pub struct Proposer {
     pub applied: Arc<Applied>,
     pub peers: Arc<Peers>,
     pub leadership: watch::Receiver<Leadership>,
-    /// The last failure to reach a leader: the cause that a timed out request is told.
+    /// The leader that could not be reached last, which is the reason for a timeout.
     pub connection_lost: Arc<Mutex<Option<LeaderId>>>,
 }
 
@@ -54,7 +53,7 @@ impl Proposer {
             if let Some(leader) = leader
                 && self.applied.proposals.has_batch_ready()
             {
-                // Whoever else is about to propose comes first, and into the same batch.
+                // Lets other tasks propose first, so that their commands share the batch.
                 tokio::task::yield_now().await;
                 if let Some(batch) = self.applied.proposals.take_batch(leader) {
                     tokio::spawn(self.clone().submit(batch, leader));
@@ -94,7 +93,7 @@ impl Proposer {
         }
     }
 
-    /// Whether the leader has it. The leader knows a batch again that it was sent before.
+    /// Whether the leader has accepted the batch. The leader recognizes a batch that is sent again.
     async fn forward(&self, batch: &Batch, leader: LeaderId) -> bool {
         let Some(links) = self.peers.existing_links(leader.node_id) else { return false };
         let oldest = self.applied.proposals.oldest_sequence();

@@ -1,5 +1,5 @@
-//! openraft's network over the members' links. It must never wait for one append before it sends
-//! the next: a follower's flush would then be paid once per append.
+//! openraft's network over the links to the members. Append requests are pipelined: otherwise each would wait for a
+//! flush of the follower.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,7 +30,7 @@ use crate::storage::checkpoint::View;
 use crate::storage::snapshot_transfer::SnapshotChunks;
 use crate::storage::state_machine::{MemberSnapshot, SnapshotData};
 
-/// Makes clients for openraft's tasks; they share the links to each member.
+/// Creates clients, which share the links to each member.
 pub struct NetworkFactory {
     pub peers: Arc<Peers>,
     pub executor: Arc<dyn Executor>,
@@ -43,7 +43,7 @@ impl RaftNetworkFactory<Types> for NetworkFactory {
         self.client(target, self.peers.links(target, &node.peer_urls))
     }
 
-    /// Its appends are empty.
+    /// Heartbeats are short, so they use the urgent link.
     async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> PeerClient {
         let Links { urgent, .. } = self.peers.links(target, &node.peer_urls);
         self.client(target, Links { bulk: urgent.clone(), urgent })
@@ -69,7 +69,7 @@ pub struct PeerClient {
     target: u64,
     links: Links,
     sends_snapshots: bool,
-    /// The state could not be read to its end: that was reported.
+    /// The state could not be read, which has been logged.
     unreadable: bool,
 }
 
@@ -82,7 +82,7 @@ fn rpc_error(error: LinkError) -> RPCError<Types> {
     }
 }
 
-/// As long as openraft waits.
+/// openraft's own timeout of a response.
 fn response_timeout(option: &RPCOption) -> Duration {
     option.hard_ttl() * TIMEOUT_FACTOR
 }
@@ -92,7 +92,7 @@ fn malformed(error: crate::codec::DecodeError) -> RPCError<Types> {
 }
 
 impl PeerClient {
-    /// For short messages.
+    /// Sends a short message.
     async fn call(&self, kind: u8, contents: Bytes, action: RPCTypes, limit: Duration) -> Rpc<Bytes> {
         match self.links.urgent.call(kind, contents, limit).await {
             Ok(contents) => Ok(contents),
@@ -144,7 +144,7 @@ impl PeerClient {
     }
 }
 
-/// One append on its way.
+/// An append request in flight.
 struct InFlightAppend {
     prev: Option<LogId>,
     last: Option<LogId>,
@@ -152,7 +152,7 @@ struct InFlightAppend {
     response: PendingResponse,
 }
 
-/// Appends on their way to one follower; answers come in the order of the requests.
+/// The append requests in flight to one follower. Responses arrive in order.
 struct AppendPipeline<'a, S> {
     client: &'a mut PeerClient,
     input: S,
@@ -246,7 +246,7 @@ impl RaftNetworkV2<Types> for PeerClient {
         let responses = stream::unfold(Some(appends), |appends| async move {
             let mut appends = appends?;
             let response = appends.next().await?;
-            // What follows a refusal was refused as well.
+            // After a rejection all later requests are rejected too.
             let pending_batches = matches!(response, Ok(Ok(_)));
             Some((response, pending_batches.then_some(appends)))
         });
@@ -304,8 +304,7 @@ impl RaftNetworkV2<Types> for PeerClient {
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        // The links themselves have growing pauses. A state that cannot be read fails over each link, after much of it was
-        // sent.
+        // Links have their own backoff. An unreadable state fails over any link, after much of it was sent.
         Some(match self.sends_snapshots {
             true => Backoff::new(exponential_backoff()),
             false => Backoff::new(iter::repeat(REDIAL_BACKOFF.0)),
@@ -323,7 +322,7 @@ mod tests {
     use crate::environment::SystemEnvironment;
     use crate::single_member;
 
-    /// One damaged record would else be met 20 times a second, each time after all that is before it was sent.
+    /// Otherwise a damaged record would be read 20 times a second, each time after everything before it was sent.
     #[tokio::test]
     async fn a_state_is_sent_again_after_growing_pauses() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Quorum reads: one round to the leader for all that wait. It must never let a read use a round
-//! that began before the read came.
+//! Quorum reads: one read index request to the leader for all waiting reads. A read only uses a request that began
+//! after it.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl PendingReads {
         Ok(reached)
     }
 
-    /// Drops all that wait, which tells them.
+    /// Fails all waiting reads.
     pub fn stop(&self) {
         self.reads.lock().clear();
     }
@@ -59,7 +59,7 @@ impl ReadBarrier {
     pub async fn run(mut self) {
         loop {
             self.pending.wake.notified().await;
-            // Whoever else is about to read joins this round.
+            // Lets other reads join this round.
             tokio::task::yield_now().await;
             let round = std::mem::take(&mut *self.pending.reads.lock());
             if round.is_empty() {
@@ -70,7 +70,7 @@ impl ReadBarrier {
             tokio::spawn(async move {
                 if applied.wait_for(|applied| *applied >= index).await.is_ok() {
                     for waiter in round {
-                        // Who gave up waiting misses nothing.
+                        // The caller may have given up.
                         waiter.send(()).ok();
                     }
                 }
@@ -78,8 +78,8 @@ impl ReadBarrier {
         }
     }
 
-    /// The log index that a read must see; asks until there is an answer. `None`: the member stops,
-    /// or nobody waits any more.
+    /// The log index that the reads must wait for; retries until the leader responds. `None` if the member stops; 0
+    /// if no read is waiting anymore.
     async fn read_index(&mut self, round: &[Waiter]) -> Option<u64> {
         loop {
             let leader = self.leadership.borrow_and_update().leader;

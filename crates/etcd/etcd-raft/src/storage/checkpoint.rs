@@ -1,11 +1,11 @@
-//! The state on disk: an LMDB environment with the records of `etcd-store` and, in the same transaction,
-//! up to which log entry they are the state. It must never be what makes a write durable: that is
-//! the log's affair. An environment is only ever replaced as a whole, by a new folder.
+//! Checkpoints of the state: an LMDB environment that holds the records of `etcd-store` and, in the same transaction,
+//! the log position they correspond to. The log makes writes durable, not the checkpoint. An environment is replaced
+//! only as a whole, by a new directory.
 //!
-//! LMDB does not notice a bit that turned on its disk: each record stands behind a checksum of its
-//! own, and their sum stands beside the place in the log, so that none can be lost either.
+//! LMDB does not detect bit rot. Each record is stored with a checksum, and the sum of all checksums is stored with
+//! the log position to detect missing records.
 //!
-//! Long because writing, reading and replacing an environment share the layout of its records.
+//! The file is long because writing, reading and replacing an environment share the record layout.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ use crate::limits::{LOW_DISK_SPACE_BYTES, MAX_DATABASE_BYTES};
 use crate::raft_types::SnapshotMeta;
 
 const FORMAT: u8 = 2;
-/// Sorts behind the tables of `etcd-store`.
+/// Sorts after the tables of `etcd-store`.
 pub const META_KEY: &[u8] = b"\xffraft";
 pub const PREFIX: &str = "state-";
 pub const PART_SUFFIX: &str = ".part";
@@ -47,7 +47,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// Whether room on the disk would help.
+    /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         let Some((error, path)) = self.disk_error() else { return false };
         match error.kind() {
@@ -56,8 +56,8 @@ impl CheckpointError {
         }
     }
 
-    /// Whether it may be of a write that was cut short, as LMDB tells that of a disk without room, and of a disk that
-    /// fails. Each try writes all of its pages anew, so that even a lost write-back would not stay lost.
+    /// Whether the error may come from a short write: LMDB reports EIO both for a full and for a failing disk. A
+    /// retry rewrites all pages, so it also repairs a lost write-back.
     pub fn may_be_short_write(&self) -> bool {
         self.disk_error().is_some_and(|(error, _)| is_eio(&error))
     }
@@ -77,7 +77,7 @@ fn is_eio(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EIO)
 }
 
-/// Less than the largest single write could take.
+/// Whether the largest write may not fit.
 fn is_almost_full(path: &Path) -> bool {
     let stat = nix::sys::statvfs::statvfs(path);
     stat.is_ok_and(|stat| stat.blocks_available() * stat.fragment_size() < LOW_DISK_SPACE_BYTES)
@@ -89,7 +89,7 @@ impl From<CheckpointError> for io::Error {
     }
 }
 
-/// One environment. Clones share it.
+/// An environment. Clones share it.
 #[derive(Clone)]
 pub struct Checkpoint {
     pub env: Env<WithoutTls>,
@@ -97,7 +97,7 @@ pub struct Checkpoint {
     pub folder: PathBuf,
 }
 
-/// The newest whole environment below `root`, or a new empty one. Leftovers of others are removed.
+/// Opens the newest complete environment below `root`, or creates one. Removes leftovers.
 pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
     let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
     fs::create_dir_all(root).map_err(in_folder)?;
@@ -122,7 +122,7 @@ pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
             let folder = root.join(format!("{PREFIX}{:016x}", 1));
             fs::create_dir(&folder).map_err(in_folder)?;
             let checkpoint = Checkpoint::open(folder, EnvFlags::empty())?;
-            // POSIX: neither the folder's name nor those of its files are durable yet.
+            // POSIX: the directory entries are not durable yet.
             for created in [checkpoint.folder.as_path(), root] {
                 sync_folder(created).map_err(in_folder)?;
             }
@@ -131,8 +131,8 @@ pub fn open(root: &Path) -> Result<Checkpoint, CheckpointError> {
     }
 }
 
-/// The newest whole environment below `root`, only to read it; `None` where there is none. A member that runs may
-/// write it meanwhile, and what is stat stays as it was; it may replace it too, which is an error here.
+/// Opens the newest complete environment below `root` for reading; `None` if there is none. A running member may
+/// write to it concurrently, which does not affect a view, or replace it, which is an error.
 pub fn open_read_only(root: &Path, in_use: bool) -> Result<Option<Checkpoint>, CheckpointError> {
     let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
     let mut newest = None;
@@ -140,7 +140,7 @@ pub fn open_read_only(root: &Path, in_use: bool) -> Result<Option<Checkpoint>, C
         let path = entry.map_err(in_folder)?.path();
         newest = newest.max(generation(&path).map(|number| (number, path)));
     }
-    // Readers say in the environment's own lock file what they still need: only where there is a writer.
+    // Readers register in the lock file, which only matters if there is a writer.
     let lock = if in_use { EnvFlags::empty() } else { EnvFlags::NO_LOCK };
     newest.map(|(_, folder)| Checkpoint::open(folder, EnvFlags::READ_ONLY | lock)).transpose()
 }
@@ -164,10 +164,10 @@ impl Checkpoint {
         let failed = |error| CheckpointError::Database(folder.clone(), error);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(MAX_DATABASE_BYTES);
-        // SAFETY: without a lock nobody writes: the log beside it is locked by this process.
+        // SAFETY: without LMDB's lock there is no writer, because this process holds the log's lock.
         unsafe { options.flags(flags) };
-        // SAFETY: the folder is on a local disk and opened once at a time in this process; the one that has the
-        // log beside it locked is the only writer, by LMDB's own rules.
+        // SAFETY: the directory is local and opened at most once in this process. The holder of the log's lock is the
+        // only writer, as LMDB requires.
         let env = unsafe { options.open(&folder) }.map_err(failed)?;
         let txn = env.read_txn().map_err(failed)?;
         let records = env
@@ -176,7 +176,7 @@ impl Checkpoint {
             })
             .map_err(failed)?
             .unwrap_commit();
-        // invariant: LMDB's unnamed database is always there.
+        // invariant: LMDB's unnamed database always exists.
         #[allow(clippy::expect_used)]
         let records = records.expect("the unnamed database exists");
         Ok(Self { env, records, folder })
@@ -190,7 +190,7 @@ impl Checkpoint {
         CheckpointError::Database(self.folder.clone(), error)
     }
 
-    /// Writes what changed, and where in the log it is the state of. On disk on return.
+    /// Writes the changes and the log position that they lead to. Durable on return.
     pub fn commit(&self, changes: Changes, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
         let mut txn = self.env.write_txn().map_err(|error| self.failed(error))?;
         let mut sum = match self.read_meta(&txn)? {
@@ -203,18 +203,18 @@ impl Checkpoint {
         }
         self.put_meta(&mut txn, sum, meta)?;
         txn.commit().map_err(|error| self.failed(error))?;
-        // A copier that was killed would keep pages from being used again forever.
+        // A killed backup process would otherwise keep pages from being reused.
         self.env.clear_stale_readers().map(drop).map_err(|error| self.failed(error))
     }
 
-    /// Closes it, so that its files can be moved away.
+    /// Closes the environment, so that its files can be moved.
     pub fn close(self) {
         let closing = self.env.clone().prepare_for_closing();
         drop(self);
         closing.wait();
     }
 
-    /// Writes or removes one record behind its checksum, and keeps the sum of all.
+    /// Writes or removes one record and updates the sum of checksums.
     pub fn write(
         &self,
         txn: &mut RwTxn<'_>,
@@ -238,7 +238,7 @@ impl Checkpoint {
         written.map_err(|error| self.failed(error))
     }
 
-    /// The format, a checksum of what follows, the records' sum, the place in the log.
+    /// Format, checksum of the rest, sum of the records' checksums, log position.
     pub fn put_meta(
         &self,
         txn: &mut RwTxn<'_>,
@@ -269,7 +269,7 @@ impl Checkpoint {
         Ok(Some((sum, reader.snapshot_meta().map_err(malformed)?)))
     }
 
-    /// What stands behind a record's checksum.
+    /// Verifies a record's checksum and returns its value.
     pub fn verify<'a>(&self, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], CheckpointError> {
         match bytes.split_first_chunk() {
             Some((stored, value)) if u32::from_le_bytes(*stored) == checksum(key, value) => Ok(value),
@@ -277,7 +277,7 @@ impl Checkpoint {
         }
     }
 
-    /// A view that does not change, whatever is committed later.
+    /// A consistent view that later commits do not change.
     pub fn view(&self) -> Result<View, CheckpointError> {
         let txn = self.env.clone().static_read_txn().map_err(|error| self.failed(error))?;
         Ok(View { txn, checkpoint: self.clone() })
@@ -288,13 +288,13 @@ pub fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
-/// The checksums of all records added up, spread so that one cannot stand for another two.
+/// The sum of all records' checksums, each mixed so that one missing record cannot be offset by two others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RecordSum(u64);
 
 impl RecordSum {
     fn spread(checksum: u32) -> u64 {
-        // The finisher of splitmix64.
+        // The finalizer of splitmix64.
         let mixed = u64::from(checksum).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed ^ (mixed >> 27)
@@ -316,20 +316,20 @@ fn key(table: Table, key: u64) -> [u8; 9] {
     bytes
 }
 
-/// One state of an environment. It may be moved to another thread, not shared.
+/// A consistent view of an environment. It may be moved to another thread, but not shared.
 pub struct View {
     pub txn: RoTxn<'static, WithoutTls>,
     pub checkpoint: Checkpoint,
 }
 
 impl View {
-    /// What this is the state of; `None` when nothing was committed yet.
+    /// The log position and membership; `None` before the first commit.
     pub fn meta(&self) -> Result<Option<SnapshotMeta>, CheckpointError> {
         Ok(self.checkpoint.read_meta(&self.txn)?.map(|(_, meta)| meta))
     }
 
-    /// All records of `etcd-store`, in the order of their keys. Each is whole; that none is missing is
-    /// known when all were taken.
+    /// Visits all records of `etcd-store` in key order. Each is verified; missing records are only detected at the
+    /// end.
     fn for_each(
         &self,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
@@ -381,7 +381,7 @@ mod tests {
             CheckpointError::Database(folder.path().to_owned(), error)
         };
         assert!(of(nix::libc::ENOSPC).is_full() && !of(nix::libc::ENOSPC).may_be_short_write());
-        // This disk has room.
+        // This disk has free space.
         assert!(of(nix::libc::EIO).may_be_short_write() && !of(nix::libc::EIO).is_full());
         assert!(!of(nix::libc::EROFS).may_be_short_write() && !of(nix::libc::EROFS).is_full());
         let quota =

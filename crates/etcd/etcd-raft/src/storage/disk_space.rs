@@ -1,13 +1,13 @@
-//! Whether the log's disk has room.
+//! Whether the disk of the log is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Whether the log's disk has room. It is asked for before there is none: the next segment is made
-/// while the current one still takes what raft itself has to write.
+/// Whether the disk of the log has free space. The next segment is allocated ahead, so a full disk is noticed while
+/// the current segment still has room for raft's own writes.
 #[derive(Debug, Clone, Default)]
 pub struct DiskSpace {
-    /// How many wait for it.
+    /// The number of writers that wait for space.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -16,7 +16,7 @@ impl DiskSpace {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Until the answer is dropped, there is none.
+    /// Marks the disk as full until the result is dropped.
     pub fn report_full(&self, error: &dyn std::fmt::Display) -> DiskFull {
         tracing::error!(%error, "the disk is full: writes are refused until there is room");
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -24,7 +24,7 @@ impl DiskSpace {
     }
 }
 
-/// Somebody waits.
+/// A writer that waits for space.
 pub struct DiskFull(DiskSpace);
 
 impl Drop for DiskFull {

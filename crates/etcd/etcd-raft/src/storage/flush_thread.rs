@@ -1,5 +1,4 @@
-//! One thread flushes for all that wait: whatever is appended while a flush runs shares the next one. It must never
-//! report as flushed what is not.
+//! The thread that flushes the log. Everything appended during a flush shares the next one (group commit).
 
 use std::io;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ impl Waiter {
     fn done(self, result: io::Result<()>) {
         match self {
             Waiter::Append(flushed) => flushed.io_completed(result),
-            // Who asked may be gone with its task when the member stops.
+            // The caller may have been cancelled.
             Waiter::State(result_sender) => {
                 result_sender.send(result).ok();
             }
@@ -35,7 +34,7 @@ impl Waiter {
     }
 }
 
-/// What waits for the disk.
+/// The queue of writes that wait for a flush.
 #[derive(Default)]
 pub struct FlushQueue {
     queue: Mutex<QueueState>,
@@ -59,7 +58,7 @@ impl FlushQueue {
         self.wake.notify_one();
     }
 
-    /// What waits now; nothing when the log is to be closed.
+    /// The waiting writes; `None` when the log is closed.
     async fn next(&self) -> Option<Vec<(Ticket, Waiter)>> {
         loop {
             {
@@ -76,7 +75,7 @@ impl FlushQueue {
     }
 }
 
-/// The flushing thread; when it is dropped, what was appended is flushed and the thread ends.
+/// The thread's handle. Dropping it flushes the log and stops the thread.
 pub struct FlushThread {
     flushes: Arc<FlushQueue>,
     thread: Option<JoinHandle>,
@@ -91,7 +90,7 @@ impl Drop for FlushThread {
     }
 }
 
-/// Starts the thread. It writes what is appended, and flushes it.
+/// Starts the thread.
 pub fn start<D: Disk, H: Environment<Disk = D>>(
     environment: &Arc<H>,
     log: Arc<Log<D>>,
@@ -113,14 +112,14 @@ pub fn start<D: Disk, H: Environment<Disk = D>>(
     Ok((Arc::clone(&flushes), FlushThread { flushes, thread: Some(thread) }))
 }
 
-/// What the flushing thread works with.
+/// The state of the thread.
 struct FlushTask<D: Disk> {
     log: Arc<Log<D>>,
     flushes: Arc<FlushQueue>,
     disk_space: DiskSpace,
     times: Arc<dyn DiskMetrics>,
     executor: Arc<dyn Executor>,
-    /// The next segment is being made.
+    /// Whether the next segment is being allocated.
     maintaining: Arc<AtomicBool>,
     maintenance: Mutex<Option<JoinHandle>>,
 }
@@ -153,15 +152,14 @@ impl<D: Disk> FlushTask<D> {
         if let Err(error) = flusher.flush() {
             tracing::error!(%error, "the log's end could not be flushed");
         }
-        // It holds the log too: who starts again in the same folder must not find it locked.
+        // Maintenance holds the log's lock, and a restart in the same directory must not find it locked.
         let maintenance = self.maintenance.lock().take();
         if let Some(join) = maintenance {
             join();
         }
     }
 
-    /// Makes the next segment, away from the thread that others wait for; without room for it, as
-    /// soon as there is some.
+    /// Allocates the next segment on another thread; on a full disk it retries until there is space.
     fn maintain(&self) {
         if self.maintaining.swap(true, Ordering::AcqRel) {
             return;
@@ -198,11 +196,11 @@ enum FlushResult {
     Done {
         maintain: bool,
     },
-    /// Who waits goes on waiting.
+    /// The waiters keep waiting.
     Full(FlushError),
 }
 
-/// One flush for all that wait.
+/// Flushes once for all waiters.
 fn flush_once<D: Disk>(
     flusher: &mut Flusher<D>,
     flushes: &FlushQueue,

@@ -1,6 +1,5 @@
-//! The wish that a member shall be a new cluster of its own at its next start, and the note that it has been one:
-//! the way back from a lost majority is taken once, whatever flags stay behind. It must never be granted twice for
-//! one wish.
+//! `-force-new-cluster`: recovery from a lost majority, by a flag or by a file in the data directory. It takes effect
+//! once: a flag that is left behind must not remove the members that were added since.
 
 use std::fs;
 use std::io;
@@ -14,28 +13,27 @@ const REQUEST_TEXT: &str =
     "The next start makes a new cluster of this member alone, and removes this file.\n";
 const DONE_TEXT: &str = "-force-new-cluster was followed here. Remove this file to have it followed again.\n";
 
-/// What makes a member start alone.
+/// Why a member starts as a new cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// A file in its data: followed once.
+    /// A file in the data directory, which takes effect once.
     File,
-    /// The flag, in a directory where it was not followed before.
+    /// The flag, in a directory where it has not taken effect before.
     Flag,
 }
 
-/// Asks the next start for it.
+/// Requests a new cluster at the next start.
 pub fn request(data_dir: &Path) -> io::Result<()> {
     identity::write_atomic(&data_dir.join(REQUEST_FILE), REQUEST_TEXT)
 }
 
-/// Asks the next start for it, in another cluster than the former one: members that are not as lost as was
-/// believed cannot come back into it.
+/// As [`request`], with a new cluster id: former members that turn out to be alive cannot rejoin.
 pub fn leave(data_dir: &Path, previous: &Identity) -> Result<Identity, IdentityError> {
     request(data_dir).map_err(|error| IdentityError::Io(data_dir.join(REQUEST_FILE), error))?;
     identity::assign_new_cluster_id(data_dir, previous)
 }
 
-/// Whether to start alone. A flag that was left behind would throw out the members that were added since.
+/// Whether to start as a new cluster. A flag that has taken effect before is ignored.
 pub fn trigger(data_dir: &Path, flag: bool) -> Option<Trigger> {
     if data_dir.join(REQUEST_FILE).exists() {
         return Some(Trigger::File);
@@ -51,7 +49,7 @@ pub fn trigger(data_dir: &Path, flag: bool) -> Option<Trigger> {
     flag.then_some(Trigger::Flag)
 }
 
-/// It is alone now.
+/// Records that the new cluster was started.
 pub fn complete(data_dir: &Path) -> Result<(), (PathBuf, io::Error)> {
     let marker = data_dir.join(DONE_FILE);
     identity::write_atomic(&marker, DONE_TEXT).map_err(|error| (marker, error))?;

@@ -1,6 +1,6 @@
-//! Who a data directory belongs to, and which data directory each other member had. A member whose
-//! disk was replaced has forgotten what it voted for and what it acknowledged: under its old id it
-//! could take back a committed write. It must never be talked to until it was removed and added.
+//! The identity of a data directory, and the known directories (disks) of the other members. A member whose disk was
+//! replaced has lost its vote and its log: under its old id it could undo a committed write. It is rejected until it
+//! is removed and added again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,12 +14,12 @@ const FORMAT: &str = "keelson-member 1";
 const IDENTITY: &str = "identity";
 const PEER_DISKS: &str = "peer-disks";
 
-/// The first line of each file says what follows.
+/// The files start with a format line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub cluster_id: u64,
     pub member_id: u64,
-    /// Drawn when the directory was made.
+    /// Random, chosen when the directory is created.
     pub disk: u128,
 }
 
@@ -38,7 +38,7 @@ pub enum IdentityError {
     Foreign { path: PathBuf, found_member: u64, found_cluster: u64, member: u64, cluster: u64 },
 }
 
-/// The identity of a data directory; `None` where no member ever started in it.
+/// The identity of a data directory; `None` if no member was ever started there.
 pub fn read(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
     let path = data_dir.join(IDENTITY);
     let Some(lines) = read_lines(&path)? else { return Ok(None) };
@@ -54,7 +54,7 @@ pub fn read(data_dir: &Path) -> Result<Option<Identity>, IdentityError> {
     }))
 }
 
-/// Reads or makes the identity of `data_dir`, and refuses that of another member.
+/// Reads or creates the identity of `data_dir`; fails if it belongs to another member.
 pub fn open_or_create(data_dir: &Path, cluster: u64, member: u64) -> Result<Identity, IdentityError> {
     let path = data_dir.join(IDENTITY);
     let in_path = |error| IdentityError::Io(path.clone(), error);
@@ -76,7 +76,7 @@ pub fn open_or_create(data_dir: &Path, cluster: u64, member: u64) -> Result<Iden
     Ok(identity)
 }
 
-/// Gives a data directory another cluster id: its former fellows are strangers from its next start on.
+/// Assigns a new cluster id to a data directory, so that its former peers reject it.
 pub fn assign_new_cluster_id(data_dir: &Path, old: &Identity) -> Result<Identity, IdentityError> {
     let new = Identity { cluster_id: new_id(), ..*old };
     let path = data_dir.join(IDENTITY);
@@ -84,7 +84,7 @@ pub fn assign_new_cluster_id(data_dir: &Path, old: &Identity) -> Result<Identity
     Ok(new)
 }
 
-/// One that nobody has; 0 would read as none.
+/// A random id; 0 stands for none.
 pub fn new_id() -> u64 {
     rand::random_range(1..=u64::MAX)
 }
@@ -107,8 +107,7 @@ fn read_lines(path: &Path) -> Result<Option<Vec<String>>, IdentityError> {
     }
 }
 
-/// Either the old file or the new one is there after a crash, and the new one on return. A new one belongs to whom
-/// the folder belongs to.
+/// Replaces a file atomically and durably. As root, a new file gets the owner of its directory.
 pub fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = File::create(&part)?;
@@ -123,7 +122,8 @@ pub fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
-/// The disks that this member met the others with. Who votes or acknowledges was met before.
+/// The disks that this member has seen the other members with. A disk is recorded before a vote or an acknowledgement
+/// is accepted from it.
 pub struct PeerDisks {
     path: PathBuf,
     known: Mutex<BTreeMap<u64, u128>>,
@@ -144,8 +144,7 @@ impl PeerDisks {
         Ok(Self { path, known: Mutex::new(known) })
     }
 
-    /// Whether `disk` is the one that `member` is known with; the first one seen is remembered on
-    /// disk before this returns.
+    /// Whether `disk` is the recorded disk of `member`. The first one seen is durably recorded.
     pub fn check_or_record(&self, member: u64, disk: u128) -> io::Result<bool> {
         let mut known = self.known.lock();
         if let Some(expected) = known.get(&member) {

@@ -1,5 +1,4 @@
-//! Raft's log and vote on `raft-log`. It must never report as flushed what is not, and never let a vote be used
-//! before it is on disk.
+//! Raft's log and vote on `raft-log`. A vote is durable before it is used.
 
 use std::fmt::Debug;
 use std::io;
@@ -27,7 +26,7 @@ use crate::storage::flush_thread::{self, FlushQueue, FlushThread, Waiter};
 pub const VOTE: StateKey = StateKey::new(0);
 const COMMITTED: StateKey = StateKey::new(1);
 
-/// Both writer and reader; clones share the log.
+/// Reader and writer; clones share the log.
 pub struct LogStore<D: Disk> {
     log: Arc<Log<D>>,
     flushes: Arc<FlushQueue>,
@@ -101,9 +100,9 @@ impl<D: Disk> LogStore<D> {
         }
     }
 
-    /// What is known to be committed; counts only where it is in this log, and with it all before it. A member may
-    /// know more than its disk has: it applies what a majority has while its own write is on its way. Killed then, it
-    /// finds an older log, whose end may be of a leader that failed and is in nobody's else.
+    /// Restores the commit index, if the entry is in this log. A member may have applied entries that a majority has
+    /// but whose local write was still in flight. Killed then, its log is older, and the end may stem from a failed
+    /// leader and be committed nowhere.
     pub fn restore_committed(&self, log_id: Option<LogId>) -> io::Result<()> {
         let Some(log_id) = log_id else { return Ok(()) };
         if self.log_id_at(log_id.index)? == Some(log_id) {
@@ -113,8 +112,8 @@ impl<D: Disk> LogStore<D> {
         Ok(())
     }
 
-    /// Drops what contradicts the checkpoint, which may be ahead of the log in the same way: openraft would take it for
-    /// damage.
+    /// Truncates entries that conflict with the checkpoint, which may be ahead of the log for the same reason.
+    /// openraft would report corruption.
     pub async fn reconcile_with_checkpoint(&self, applied: Option<LogId>) -> io::Result<()> {
         let Some(applied) = applied else { return Ok(()) };
         if self.log_id_at(applied.index)?.is_some_and(|found| found != applied) {
@@ -124,7 +123,7 @@ impl<D: Disk> LogStore<D> {
         Ok(())
     }
 
-    /// The entry at `index`; `None` also of a purged one, which the checkpoint has.
+    /// The log id at `index`; `None` also for a purged entry.
     fn log_id_at(&self, index: u64) -> io::Result<Option<LogId>> {
         if self.log.bounds().purged.is_some_and(|purged| index <= purged.index) {
             return Ok(None);
@@ -160,7 +159,7 @@ impl<D: Disk> LogStore<D> {
         self.retry_on_backlog(|log| log.append(records.iter().cloned())).await
     }
 
-    /// Where too much waits for the disk, tries again: an error would end the member.
+    /// Retries while too much is queued for the disk: an error would stop the member.
     async fn retry_on_backlog(
         &self,
         write: impl Fn(&Log<D>) -> Result<Ticket, AppendError>,
@@ -174,7 +173,7 @@ impl<D: Disk> LogStore<D> {
         }
     }
 
-    /// Sets a state and returns when it is on disk.
+    /// Sets a state and waits until it is durable.
     async fn set_state(&self, key: StateKey, value: Bytes) -> io::Result<()> {
         let ticket = self.retry_on_backlog(|log| log.set_state(key, value.clone())).await?;
         let (sender, done) = oneshot::channel();
@@ -182,7 +181,7 @@ impl<D: Disk> LogStore<D> {
         done.await.map_err(|_| io::Error::other("the log is closed"))?
     }
 
-    /// Writes entries and a vote of no election: the way out of a lost majority. Flushed on return.
+    /// Appends an entry and sets a vote without an election, to recover from a lost majority. Durable on return.
     pub async fn force_append(&self, vote: Vote, entry: &Entry) -> io::Result<()> {
         self.append_records(&[record(entry)]).await?;
         self.write_vote(&vote).await
@@ -255,14 +254,13 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
         self.write_vote(vote).await
     }
 
-    /// Kept beside the log without a flush of its own: after a crash it is a little old at worst,
-    /// and the cluster tells the rest.
+    /// Written without a flush: after a crash it may be slightly old, and the leader supplies the current one.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         let Some(committed) = committed else { return Ok(()) };
         let mut out = BytesMut::with_capacity(24);
         codec::put_log_id(&mut out, &committed);
         match self.log.set_state(COMMITTED, out.freeze()) {
-            // It may be old, and costs no wait.
+            // An old value is harmless.
             Ok(_) | Err(AppendError::Backlog { .. }) => {}
             Err(error) => return Err(io::Error::other(error)),
         }
@@ -287,7 +285,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |log_id| log_id.index + 1);
-        // Later appends are flushed behind it, in order: it needs no flush of its own.
+        // Later appends are flushed after it, so it needs no flush.
         self.retry_on_backlog(|log| log.truncate_from(from)).await?;
         Ok(())
     }
@@ -297,7 +295,7 @@ impl<D: Disk> RaftLogStorage<Types> for LogStore<D> {
         codec::put_log_id(&mut note, &log_id);
         let purged = Purged { index: log_id.index, term: log_id.leader_id.term, note: note.freeze() };
         let purge = |log: &Log<D>| match log.purge_to(purged.clone()) {
-            // Purged further already.
+            // Already purged further.
             Err(AppendError::Purged { .. }) => Ok(log.flushed()),
             done => done,
         };
@@ -329,8 +327,8 @@ mod tests {
         store
     }
 
-    /// A member killed while the write that replaces its entries is on its way knows of a log_id beyond them, of a
-    /// later leader. What it finds in its log instead is committed nowhere.
+    /// A member is killed while the write that replaces its entries is in flight. It knows a later committed log id,
+    /// and its own entries at these indexes are committed nowhere.
     #[tokio::test]
     async fn what_another_leader_left_is_not_taken_for_committed() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! A member's data read without the member, and written as a new one's: what backups are made of. It must never
-//! change what it reads, never call whole what was not checked to its last record, and never leave a part of a
-//! copy under the name of a whole one.
+//! Reading a member's data without the member, and writing it as the data of a new one: backup and restore.
+//!
+//! The source is never changed. All records are verified. An incomplete copy never gets the final name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -28,10 +28,10 @@ use crate::storage::log_store::VOTE;
 
 const LOG: &str = "log";
 const STATE: &str = "state";
-/// Members' data is nobody else's.
+/// Only the member's user may read its data.
 const FOLDER_MODE: u32 = 0o700;
 
-/// Where a member's data is: `member` in what etcd calls the data directory, and the log's location if it is another.
+/// Where a member's data is stored: `member` in etcd's data directory, and the log's directory if it is separate.
 #[derive(Debug, Clone)]
 pub struct DataLocation {
     pub folder: PathBuf,
@@ -43,7 +43,7 @@ impl DataLocation {
         self.log.clone().unwrap_or_else(|| self.folder.join(LOG))
     }
 
-    /// Whose data it is, where its member runs now.
+    /// The identity of the member that is running on this data, if any.
     pub fn running_member(&self) -> Result<Option<Identity>, DataError> {
         let identity = identity::read(&self.folder)?;
         let identity = identity.ok_or_else(|| DataError::NoMember(self.folder.clone()))?;
@@ -60,12 +60,12 @@ impl DataLocation {
     }
 }
 
-/// All that a member's disk holds, checked and in memory.
+/// The data of a member, verified and in memory.
 #[derive(Debug)]
 pub struct MemberData {
     pub identity: Identity,
     pub store: Store,
-    /// Whether the member ran while it was read.
+    /// Whether the member was running while its data was read.
     pub in_use: bool,
     last: LogId,
 }
@@ -109,14 +109,14 @@ pub enum DataError {
 }
 
 impl MemberData {
-    /// Reads the data, while the member runs too; then everything is seen that was acknowledged by it before.
-    /// `at_least` is an index of the store that must be there: what such a member just told.
+    /// Reads the data. If the member is running, the result includes everything it has acknowledged before.
+    /// `at_least` is a store index that must be included, as acknowledged by such a member.
     pub fn read(location: &DataLocation, at_least: u64) -> Result<Self, DataError> {
         Self::read_with_retry(location, at_least, None)
     }
 
-    /// The same without what follows a log entry, as where the next one cannot be read: what was acknowledged after it is not
-    /// in the copy.
+    /// As [`MemberData::read`], up to a log entry: for a log with an entry that cannot be decoded. Later entries are
+    /// lost.
     pub fn read_up_to(location: &DataLocation, entry: u64) -> Result<Self, DataError> {
         Self::read_with_retry(location, 0, Some(entry))
     }
@@ -130,7 +130,7 @@ impl MemberData {
         loop {
             let (result, in_use) = read_once(location, up_to);
             let result = result.and_then(|data| data.check_index(at_least));
-            // What runs writes, removes and replaces files at any moment; what does not run is as it is.
+            // A running member may write, remove or replace files at any moment.
             if result.is_ok() || !in_use || began.elapsed() > DATA_READ_TIMEOUT {
                 return result;
             }
@@ -143,8 +143,8 @@ impl MemberData {
         if has < wanted { Err(DataError::Behind { has, wanted }) } else { Ok(self) }
     }
 
-    /// Writes it as the data of a new member, which is alone in a new cluster from its first start on. It is whole,
-    /// and on disk, or not there.
+    /// Writes the data of a new member, which forms a new cluster at its first start. All or nothing; durable on
+    /// return.
     pub fn write(&self, location: &DataLocation) -> Result<Identity, DataError> {
         for path in [Some(&location.folder), location.log.as_ref()].into_iter().flatten() {
             if path.symlink_metadata().is_ok() {
@@ -161,7 +161,7 @@ impl MemberData {
             Ok(identity)
         });
         if made.is_err() {
-            // The first error is the one to tell.
+            // The first error is reported.
             let left = [Some(part), log_part, location.log.clone()];
             left.iter().flatten().for_each(|path| drop(fs::remove_dir_all(path)));
         }
@@ -198,7 +198,7 @@ impl MemberData {
         Ok(())
     }
 
-    /// A log that begins where the state ends.
+    /// Writes a log that begins after the state.
     fn write_log(&self, folder: &Path, member: u64) -> Result<(), DataError> {
         let failed = |error| DataError::Io(folder.to_owned(), error);
         let options = raft_log::Options {
@@ -218,7 +218,7 @@ impl MemberData {
     }
 }
 
-/// Also whether somebody uses the data, where that is known.
+/// Also returns whether the data is in use.
 fn read_once(location: &DataLocation, up_to: Option<u64>) -> (Result<MemberData, DataError>, bool) {
     let folder = &location.folder;
     let identity = match identity::read(folder) {
@@ -244,7 +244,7 @@ fn read_once(location: &DataLocation, up_to: Option<u64>) -> (Result<MemberData,
     }
 }
 
-/// First the state, then the log, which has what was changed meanwhile. With the log's lock nobody writes.
+/// Reads the checkpoint, then the log, which includes later changes. While the lock is held there is no writer.
 fn read_locked(
     location: &DataLocation,
     identity: Identity,
@@ -279,8 +279,8 @@ fn read_locked(
     Ok(MemberData { identity, store, in_use, last })
 }
 
-/// Whether the log has another entry where the checkpoint ends. A checkpoint may be ahead of the log on the disk, whose
-/// end is then of a leader that failed: a member's start drops it too.
+/// Whether the log has a different entry at the checkpoint's position. The checkpoint may be ahead of the log on
+/// disk, whose end then stems from a failed leader. A member drops it at its start too.
 fn conflicts_with_log(log: &ReadOnlyLog<RealDisk>, last: LogId) -> Result<bool, DataError> {
     if log.bounds().first.is_none_or(|first| last.index < first) {
         return Ok(false);
@@ -292,8 +292,8 @@ fn conflicts_with_log(log: &ReadOnlyLog<RealDisk>, last: LogId) -> Result<bool, 
     Ok(entry.log_id != last)
 }
 
-/// Applies what the log has from `next` on, and no more than up to an entry; the last entry's id. All of it counts: what a
-/// majority has acknowledged is among it, and no client had an error for the rest.
+/// Applies the log from `next` on, up to the entry `up_to`; returns the last log id. Uncommitted entries are applied
+/// too: acknowledged ones are among them, and no client received an error for the others.
 fn apply_log(
     log: &ReadOnlyLog<RealDisk>,
     next: u64,
@@ -303,7 +303,7 @@ fn apply_log(
     let bounds = log.bounds();
     let (Some(first), Some(end)) = (bounds.first, bounds.last) else { return Ok(None) };
     let end = up_to.map_or(end, |up_to| end.min(up_to));
-    // A log's first entry has index 0 or 1.
+    // The first entry of a log has index 0 or 1.
     if first > next.max(1) {
         return Err(DataError::Missing { needed: next, first });
     }
@@ -340,7 +340,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), DataError> {
     renamed.map_err(|error| DataError::Io(to.to_owned(), error))
 }
 
-/// Everything of a tree on disk; and, where root writes for somebody else, theirs.
+/// Syncs a directory tree. As root, sets its owner to that of `like`.
 fn sync_tree(tree: &Path, like: &Path) -> io::Result<()> {
     let (made, owner) = (fs::symlink_metadata(tree)?, fs::metadata(like)?);
     if made.uid() == 0 && (owner.uid(), owner.gid()) != (made.uid(), made.gid()) {

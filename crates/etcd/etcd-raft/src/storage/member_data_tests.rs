@@ -39,7 +39,7 @@ fn append(location: &DataLocation, term: u64, commands: impl IntoIterator<Item =
     flusher.flush().unwrap();
 }
 
-/// No member can apply an entry like this one, nor what follows; what comes before it can be had.
+/// No member can apply such an entry or any later one. The entries before it can be recovered.
 #[test]
 fn a_log_with_an_entry_that_cannot_be_read_is_copied_up_to_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,13 +55,13 @@ fn a_log_with_an_entry_that_cannot_be_read_is_copied_up_to_it() {
     assert_eq!((keys(6).unwrap(), keys(5).unwrap(), keys(4).unwrap()), (2, 1, 0));
     assert!(matches!(keys(7), Err(DataError::Command(7, _))));
     assert!(matches!(keys(3), Err(DataError::Beyond { has: 4, wanted: 3 })));
-    // What is written of it is a member's data like any other.
+    // The result is ordinary member data.
     let backup = DataLocation { folder: folder.path().join("backup"), log: None };
     MemberData::read_up_to(&location, 6).unwrap().write(&backup).unwrap();
     assert_eq!(MemberData::read(&backup, 0).unwrap().store.key_count(), 2);
 }
 
-/// Its checkpoint may be ahead of its log on the disk: the log's end may then be what a failed leader left.
+/// A checkpoint may be ahead of the log on disk, whose end may then stem from a failed leader.
 #[test]
 fn what_contradicts_the_checkpoint_is_not_copied() {
     let keys = |checkpoint: LogId| {

@@ -1,4 +1,4 @@
-//! What a member keeps on disk, and the state that it has applied.
+//! The files in a member's data directory, and the applied state.
 
 pub mod applied;
 pub mod checkpoint;

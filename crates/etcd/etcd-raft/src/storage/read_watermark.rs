@@ -1,6 +1,6 @@
-//! Up to where readers of this member have seen the log. It outlives the process, not the machine: it is written
-//! without a flush, and a restart finds by itself what it has shown before, without asking anybody. It must never be
-//! behind what a reader was shown.
+//! The read watermark: the highest log position that local reads may have returned. After a restart within the same
+//! boot, reads that have reached it again need no confirmation by the cluster. It is written before entries are
+//! applied and without a flush, so it survives the process but not the machine.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,17 +19,17 @@ const MAGIC: u64 = u64::from_be_bytes(*b"KSSHOWN1");
 pub struct ReadWatermark {
     file: File,
     path: PathBuf,
-    /// After another boot, unflushed writes may be lost.
+    /// Unflushed writes may be lost in another boot.
     boot: u128,
-    /// The last place that readers may see; places that are applied once more are not noted again.
+    /// The watermark. Entries that are applied again do not lower it.
     last: Option<LogId>,
-    /// Whether there may be readers, and the file can be written.
+    /// Whether reads may be served and the file can be written.
     recording: bool,
     #[cfg(test)]
     pub writes: usize,
 }
 
-/// The place that readers saw last, if that is certain, and where the next ones are noted.
+/// Opens the file and returns the previous watermark if it is reliable.
 pub fn open(data_dir: &Path) -> io::Result<(ReadWatermark, Option<LogId>)> {
     let boot = boot::id();
     let path = data_dir.join(FILE_NAME);
@@ -39,7 +39,7 @@ pub fn open(data_dir: &Path) -> io::Result<(ReadWatermark, Option<LogId>)> {
         Err(error) => return Err(error),
     };
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
-    // Without a place that is certain there are no readers yet: the cluster is asked first.
+    // Without a reliable watermark no reads are served until the cluster confirms the state.
     let read_watermark = ReadWatermark {
         file,
         path,
@@ -52,7 +52,7 @@ pub fn open(data_dir: &Path) -> io::Result<(ReadWatermark, Option<LogId>)> {
     Ok((read_watermark, last))
 }
 
-/// Nothing of another run of the machine, and nothing that is not whole: then the cluster has to be asked.
+/// `None` if the file is from another boot, truncated or damaged.
 fn read(bytes: Bytes, boot: u128) -> Option<LogId> {
     let (contents, checksum) = bytes.split_last_chunk()?;
     if crc32c::crc32c(contents) != u32::from_be_bytes(*checksum) {
@@ -65,7 +65,7 @@ fn read(bytes: Bytes, boot: u128) -> Option<LogId> {
 }
 
 impl ReadWatermark {
-    /// There may be readers from now on, of what was applied up to `applied`, and of what is being applied.
+    /// Starts recording: reads may be served of everything applied or being applied.
     pub fn start(&mut self, applied: Option<&LogId>) {
         self.recording = true;
         self.last = self.last.max(applied.copied());
@@ -74,8 +74,8 @@ impl ReadWatermark {
         }
     }
 
-    /// To be called before anybody can read what the entry `log_id` does; it may be called for the last of several
-    /// committed ones. What is noted and was not applied costs a restart no more than a question to the others.
+    /// Must be called before the effects of the entry `log_id` become readable; once for the last of several
+    /// committed entries. If it is then not applied, a restart has to ask the cluster.
     pub fn advance(&mut self, log_id: &LogId) {
         if self.last.is_some_and(|last| last >= *log_id) {
             return;
@@ -99,7 +99,7 @@ impl ReadWatermark {
         out.put_u32(checksum);
         let Err(error) = self.file.write_all_at(&out, 0) else { return };
         tracing::warn!(%error, "a restart will have to ask the cluster what this member has shown");
-        // What stands there is too old now. Without it, nothing is taken for certain.
+        // The recorded watermark is too low now, so it must not be used.
         self.recording = false;
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::error!(%error, "what this member has shown cannot be forgotten");
@@ -147,7 +147,7 @@ mod tests {
     fn readers_that_come_while_entries_are_applied_may_see_all_of_them() {
         let folder = tempfile::tempdir().unwrap();
         let (mut read_watermark, _) = open(folder.path()).unwrap();
-        // Three are about to be applied; readers come when one of them is.
+        // Reads start while the first of three entries is being applied.
         read_watermark.advance(&log_id(3));
         read_watermark.start(Some(&log_id(1)));
         assert_eq!(open(folder.path()).unwrap().1, Some(log_id(3)));

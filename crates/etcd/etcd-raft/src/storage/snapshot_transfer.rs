@@ -1,5 +1,5 @@
-//! A state on its way from one member to another: read in pieces there, written here into a new
-//! environment beside the one in use. It must never hold a thread while the other side is waited for.
+//! Snapshot transfer: the sender reads a view in chunks, the receiver writes them into a new environment. No thread
+//! is blocked while waiting for the other side.
 
 use std::fs;
 use std::io;
@@ -18,13 +18,13 @@ use crate::storage::checkpoint::{
     read_key, sync_folder,
 };
 
-/// How many snapshots this process began to receive: each has a folder of its own.
+/// Snapshots that this process has begun to receive. Each has its own directory.
 static TRANSFERS_BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// The records of a view, in pieces of about the size of a message.
+/// The records of a view in chunks.
 pub struct SnapshotChunks {
     view: View,
-    /// The last key that was read.
+    /// The last key read.
     last: Option<Vec<u8>>,
     sum: RecordSum,
 }
@@ -34,7 +34,7 @@ impl SnapshotChunks {
         Self { view, last: None, sum: RecordSum::default() }
     }
 
-    /// The next piece; nothing behind the last one, when it is known that no record is missing.
+    /// The next chunk; `None` after the last one, once no record is known to be missing.
     pub fn next_chunk(&mut self) -> Result<Option<Bytes>, CheckpointError> {
         let View { txn, checkpoint } = &self.view;
         let failed = |error| checkpoint.failed(error);
@@ -63,11 +63,10 @@ impl SnapshotChunks {
     }
 }
 
-/// Writes a new environment beside the one in use, from the records of a leader. Removed on drop unless it is finished:
-/// transfers may fail repeatedly.
+/// Writes the chunks of a snapshot to a new environment. Unless it is installed, its directory is removed on drop.
 pub struct SnapshotReceiver {
     part: PathBuf,
-    /// `None` once it is closed.
+    /// `None` after it is closed.
     checkpoint: Option<Checkpoint>,
     sum: RecordSum,
 }
@@ -76,7 +75,7 @@ impl SnapshotReceiver {
     pub fn begin(current: &Checkpoint) -> Result<Self, CheckpointError> {
         let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
         let number = generation(&current.folder).unwrap_or_default() + 1;
-        // One that is still held for a sender that went away without a word must not be in the way.
+        // The directory of an abandoned transfer may still be in use.
         let begun = TRANSFERS_BEGUN.fetch_add(1, Ordering::Relaxed);
         let part = root.join(format!("{PREFIX}{number:016x}-{begun:x}{PART_SUFFIX}"));
         let in_folder = |error| CheckpointError::Io(part.clone(), error);
@@ -84,12 +83,11 @@ impl SnapshotReceiver {
             fs::remove_dir_all(&part).map_err(in_folder)?;
         }
         fs::create_dir(&part).map_err(in_folder)?;
-        // Removed on any error from here on.
+        // From here on the directory is removed on any error.
         let mut receiver = Self { part: part.clone(), checkpoint: None, sum: RecordSum::default() };
         let checkpoint = receiver.checkpoint.insert(Checkpoint::open(part, EnvFlags::empty())?);
-        // SAFETY: without syncs a crash may leave it broken, but under the name of something
-        // unfinished, which is removed at the next start; `complete` syncs all of it. Nobody else
-        // has the environment yet.
+        // SAFETY: without syncs a crash may corrupt the environment, but it still has its temporary name and is
+        // removed at the next start. `complete` syncs it. Nothing else has it open.
         unsafe { checkpoint.env.set_flags(EnvFlags::NO_SYNC, FlagSetMode::Enable) }
             .map_err(|error| checkpoint.failed(error))?;
         Ok(receiver)
@@ -100,7 +98,7 @@ impl SnapshotReceiver {
         self.checkpoint.as_ref().ok_or_else(closed)
     }
 
-    /// Writes the records of one piece.
+    /// Writes the records of one chunk.
     pub fn add_chunk(&mut self, chunk: Bytes) -> Result<(), CheckpointError> {
         let mut sum = self.sum;
         let checkpoint = self.open()?;
@@ -121,7 +119,7 @@ impl SnapshotReceiver {
         Ok(())
     }
 
-    /// All pieces were added: says what they are the state of. All is on disk on return.
+    /// Writes the log position after the last chunk. Durable on return.
     pub fn complete(&self, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
         let checkpoint = self.open()?;
         let failed = |error| checkpoint.failed(error);
@@ -131,7 +129,7 @@ impl SnapshotReceiver {
         checkpoint.env.force_sync().map_err(failed)
     }
 
-    /// Gives the environment its name, which makes it the one that a restart finds.
+    /// Renames the environment, so that a restart uses it.
     pub fn install(mut self) -> Result<Checkpoint, CheckpointError> {
         self.close();
         let whole = self.next_free_folder()?;
@@ -143,7 +141,7 @@ impl SnapshotReceiver {
         Checkpoint::open(whole, EnvFlags::empty())
     }
 
-    /// The next free name: another transfer may have finished since this one began.
+    /// The next free name: another transfer may have finished meanwhile.
     fn next_free_folder(&self) -> Result<PathBuf, CheckpointError> {
         let root = self.part.parent().unwrap_or(&self.part);
         let in_folder = |error| CheckpointError::Io(root.to_owned(), error);
@@ -171,7 +169,7 @@ impl Drop for SnapshotReceiver {
             Ok(()) => {
                 tracing::info!("removed a snapshot that was not received to its end: {}", self.part.display())
             }
-            // It is finished.
+            // The snapshot was installed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // The next start removes it.
             Err(error) => tracing::warn!("{}: {error}", self.part.display()),
@@ -179,7 +177,7 @@ impl Drop for SnapshotReceiver {
     }
 }
 
-/// Removes an environment that was replaced. Views of it stay readable until they are dropped.
+/// Removes a replaced environment. Its views stay readable until they are dropped.
 pub fn remove(old: &Checkpoint) -> Result<(), CheckpointError> {
     fs::remove_dir_all(&old.folder).map_err(|error| CheckpointError::Io(old.folder.clone(), error))
 }
@@ -214,7 +212,7 @@ mod tests {
         }
     }
 
-    /// The slow one may be installed behind the quick one that was begun later.
+    /// A slow transfer may finish after one that began later.
     #[test]
     fn two_transfers_begun_from_one_state_have_two_names() {
         let root = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What openraft calls to apply the log, and to make, send and install snapshots. It must never
-//! hold up applying for a checkpoint: changes are taken, and written elsewhere.
+//! openraft's state machine: applies the log, and builds and installs snapshots. Building a checkpoint does not block
+//! applying: the changes are taken, then written on another thread.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::storage::applied::Applied;
 use crate::storage::checkpoint::{Checkpoint, CheckpointError, View};
 use crate::storage::snapshot_transfer::{self, SnapshotReceiver};
 
-/// A snapshot to send, or one that was received whole.
+/// A snapshot to send, or one that was received completely.
 pub enum SnapshotData {
     View(View),
     Received(SnapshotReceiver),
@@ -53,7 +53,7 @@ impl StateMachine {
         self.checkpoint.lock().clone()
     }
 
-    /// Bytes that the checkpoint takes on disk.
+    /// The size of the checkpoint on disk.
     pub fn disk_bytes(&self) -> u64 {
         self.checkpoint.lock().disk_bytes()
     }
@@ -93,7 +93,7 @@ impl RaftStateMachine<Types> for StateMachine {
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
         let mut last = None;
-        // What is there at once is noted at once: openraft gives committed entries only.
+        // One watermark update for all entries that are ready: openraft passes committed entries only.
         let mut entries = entries.ready_chunks(APPLY_BATCH_ENTRIES);
         while let Some(batch) = entries.next().await {
             if let Some((end, _)) = batch.iter().rev().find_map(|entry| entry.as_ref().ok()) {
@@ -129,7 +129,7 @@ impl RaftStateMachine<Types> for StateMachine {
         _meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        // At start openraft offers the checkpoint that the state was restored from.
+        // At the start openraft passes the checkpoint that the state was restored from.
         let SnapshotData::Received(receiver) = snapshot else { return Ok(()) };
         let applied = Arc::clone(&self.applied);
         let installed = run_blocking(&*self.executor, move || {
@@ -140,7 +140,7 @@ impl RaftStateMachine<Types> for StateMachine {
         .await??;
         self.applied.proposals.fail_in_flight();
         let old = std::mem::replace(&mut *self.checkpoint.lock(), installed);
-        // The new state is in use. A backup may have the old one open; the next start removes it.
+        // The new state is in use. A backup may still have the old one open; the next start removes it.
         if let Err(error) = run_blocking(&*self.executor, move || snapshot_transfer::remove(&old)).await? {
             tracing::warn!(%error, "the state that was replaced stays on the disk");
         }
@@ -171,7 +171,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
         };
         let (mut reported, mut tried_again) = (false, false);
         loop {
-            // The store hands changes out once: they are kept until they are written.
+            // The store returns its changes only once, so they are kept until they are written.
             let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
             let (changes, meta) = (changes.clone(), meta.clone());
             let written = run_blocking(&*self.executor, move || {
@@ -184,7 +184,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
             });
             match written.await? {
                 Ok((view, meta)) => return Ok(Snapshot { meta, snapshot: SnapshotData::View(view) }),
-                // An error would end the member. The log has everything: it can wait.
+                // An error would stop the member. The log has everything, so the checkpoint can wait.
                 Err(error) if error.is_full() => {
                     if !reported {
                         tracing::error!(%error, "the disk is full: the checkpoint waits for room");
@@ -192,7 +192,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
                     }
                     tokio::time::sleep(FULL_DISK_RETRY_INTERVAL).await;
                 }
-                // There may be room again by the time that is asked: one more try tells a disk that fails.
+                // Space may have been freed since the write: a second failure means a failing disk.
                 Err(error) if error.may_be_short_write() && !tried_again => tried_again = true,
                 Err(error) => return Err(error.into()),
             }
@@ -225,7 +225,7 @@ mod tests {
         (StateMachine::new(Arc::clone(&applied), checkpoint, times, executor), applied)
     }
 
-    /// The new state is in use by then: an error would end the member for what only takes room.
+    /// The new state is in use by then, and an error would stop the member.
     #[tokio::test]
     async fn a_replaced_state_that_cannot_be_removed_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
@@ -234,7 +234,8 @@ mod tests {
         let receiver = SnapshotReceiver::begin(&old).unwrap();
         let meta = SnapshotMeta { last_log_id: Some(blank(3).log_id), ..SnapshotMeta::default() };
         receiver.complete(&meta).unwrap();
-        // No folder: as root, permissions would not be in the way. The name stays, or the new state would have it.
+        // A file cannot be removed as a directory, not even by root. It keeps the name, which the new state would
+        // take otherwise.
         std::fs::remove_dir_all(&old.folder).unwrap();
         std::fs::write(&old.folder, b"").unwrap();
         assert!(snapshot_transfer::remove(&old).is_err());

@@ -1,6 +1,6 @@
-//! The time that keys end by: one for all members. It goes on evenly, whatever their clocks are set to; the leader's
-//! counts, the others take it from the answers to their pings, and who leads next goes on from there.
-//! It must never jump while somebody goes by it.
+//! The cluster's time, which key expiration is based on. The leader's time is authoritative; the other members follow
+//! it by the responses to their pings, and a new leader continues from there. It is monotonic whatever the machines'
+//! clocks are set to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::config::Clock;
 use crate::limits::{CLOCK_OFFSET_WARNING, CLOCK_SLEW_DIVISOR, EXPIRY_INTERVAL, MAX_TIME_REPORT_DELAY};
 use crate::time::time_record::InitialTime;
 
-/// What a member says of the time when it is asked whether it lives.
+/// What a member reports of the cluster's time in response to a ping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeReport {
-    /// Its program is of the time when each member went by its own clock.
+    /// A member of an older version, where each member uses its own clock.
     Unsupported,
-    /// It does not know itself.
+    /// The member does not know the cluster's time yet.
     Unknown,
     Known(ReportedTime),
 }
@@ -34,18 +34,18 @@ pub struct ClusterTime {
     own: u64,
     initial: InitialTime,
     anchor: Mutex<Anchor>,
-    /// Whether it is the cluster's, and not just what this machine's clock was set to at the start.
+    /// Whether the time is the cluster's, rather than the initial one.
     settled: watch::Sender<bool>,
 }
 
 struct Anchor {
-    /// The time at the moment `at` of the clock's even time.
+    /// The cluster's time at the monotonic time `at`.
     time: Timestamp,
     at: Duration,
-    /// Who leads, and since when in the clock's even time.
+    /// The leader, and the monotonic time since which it leads.
     leader: Option<u64>,
     led_since: Duration,
-    /// Whether it was reported that the machine's clock shows another time.
+    /// Whether the offset of the machine's clock has been logged.
     difference_reported: bool,
 }
 
@@ -71,10 +71,9 @@ impl ClusterTime {
         self.anchor.lock().now(self.clock.monotonic())
     }
 
-    /// The same, as soon as it is the cluster's: what is to end some time after now waits for that. Without a leader
-    /// it may never be.
+    /// The time as soon as it is the cluster's, for computing an expiration. Without a leader it may wait forever.
     pub async fn settled(&self) -> Timestamp {
-        // The sender is here.
+        // `self` holds the sender, so this cannot fail.
         self.settled.subscribe().wait_for(|settled| *settled).await.ok();
         self.now()
     }
@@ -83,13 +82,13 @@ impl ClusterTime {
         *self.settled.borrow()
     }
 
-    /// The cluster's time with its monotonic time. None before it is known.
+    /// The cluster's time and the monotonic time; `None` until it is known.
     pub fn known(&self) -> Option<(Timestamp, Duration)> {
         let at = self.clock.monotonic();
         self.is_settled().then(|| (self.anchor.lock().now(at), at))
     }
 
-    /// What others are reported.
+    /// The report to other members.
     pub fn report(&self) -> TimeReport {
         let anchor = self.anchor.lock();
         let reported =
@@ -97,7 +96,7 @@ impl ClusterTime {
         if self.is_settled() { TimeReport::Known(reported) } else { TimeReport::Unknown }
     }
 
-    /// Who leads, from now on.
+    /// Sets the leader from now on.
     pub fn set_leader(&self, leader: Option<u64>) {
         let mut anchor = self.anchor.lock();
         if anchor.leader != leader {
@@ -105,7 +104,7 @@ impl ClusterTime {
         }
     }
 
-    /// The member `from` said that, in an answer that took `round_trip` from the question on.
+    /// Handles a report from the member `from`, received `round_trip` after the ping was sent.
     pub fn observe(&self, from: u64, report: TimeReport, round_trip: Duration) {
         let reported = match report {
             TimeReport::Known(reported) => reported,
@@ -117,26 +116,26 @@ impl ClusterTime {
         };
         let mut anchor = self.anchor.lock();
         let leads = reported.leads && anchor.leader == Some(from);
-        // What was on its way for long, through a pause of either machine perhaps, tells little.
+        // A slow report, perhaps delayed by a paused machine, is inaccurate.
         if round_trip > MAX_TIME_REPORT_DELAY || (!leads && self.is_settled()) {
             return;
         }
         let at = self.clock.monotonic();
-        // The moment of the answer lies between the question and now.
+        // The report was made between the ping and now.
         let time = anchor.now(at).clamp(reported.now, reported.now.plus(round_trip));
         anchor.set(time, at);
         self.settled.send_replace(true);
     }
 
-    /// Whether this member may begin a time: it leads, and nobody reported it of one. Where it is not `alone`, members
-    /// that know are given an [`EXPIRY_INTERVAL`] to say so.
+    /// Whether this member may set the cluster's time: it leads and has received no report. Unless it is the only
+    /// voter, other members first get an [`EXPIRY_INTERVAL`] to report.
     pub fn may_initialize(&self, only_voter: bool) -> bool {
         let anchor = self.anchor.lock();
         let led_for = self.clock.monotonic().saturating_sub(anchor.led_since);
         anchor.leader == Some(self.own) && !self.is_settled() && (only_voter || led_for >= EXPIRY_INTERVAL)
     }
 
-    /// Sets the cluster's time to the initial one. A majority has confirmed that this member leads.
+    /// Sets the cluster's time to the initial one. The caller has confirmed with a majority that this member leads.
     pub fn initialize(&self) {
         let mut anchor = self.anchor.lock();
         if !self.is_settled() {
@@ -148,8 +147,8 @@ impl ClusterTime {
         }
     }
 
-    /// What keys end by now, from the member that leads; to be called each [`EXPIRY_INTERVAL`]. Nothing before the
-    /// cluster's time is known.
+    /// Advances the leader's time and returns it; to be called every [`EXPIRY_INTERVAL`]. `None` until the cluster's
+    /// time is known.
     pub fn advance(&self) -> Option<Timestamp> {
         if !self.is_settled() {
             return None;
@@ -193,7 +192,7 @@ mod tests {
     const HOUR: i64 = 3600;
     const TICK: Duration = EXPIRY_INTERVAL;
 
-    /// A machine's clock: `at` goes on evenly, and the wall is that and `set`.
+    /// The monotonic time, and the seconds by which the wall clock is ahead of it.
     #[derive(Default)]
     struct TestClock(Mutex<(Duration, i64)>);
 
@@ -223,7 +222,7 @@ mod tests {
         (Arc::<TestClock>::clone(&clock), ClusterTime::new(clock, OWN, InitialTime::Unknown))
     }
 
-    /// Initial time of a single member whose clock is set by `set` seconds during its start.
+    /// The initial time of a single member whose clock is set by `set` seconds during its start.
     fn begun(initial: InitialTime, set: i64) -> Timestamp {
         let clock = Arc::new(TestClock::default());
         let time = ClusterTime::new(Arc::<TestClock>::clone(&clock) as Arc<dyn Clock>, OWN, initial);
@@ -274,11 +273,11 @@ mod tests {
                 clock.pass(TICK);
                 time.advance().unwrap();
             }
-            // 30 seconds, and a fiftieth of it in the direction of the clock.
+            // 30 seconds, plus or minus a fiftieth of slew.
             let passed = seconds(time.now(), before);
             let expect = 30.0 + 0.6 * jump.signum() as f64;
             assert!((passed - expect).abs() < 1e-6, "{passed}");
-            // In the end it is what the clock shows.
+            // Eventually it reaches the clock.
             for _ in 0..(HOUR * 50 * 2) {
                 clock.pass(TICK);
                 time.advance().unwrap();
@@ -314,18 +313,18 @@ mod tests {
         follows.observe(OTHER, TimeReport::Known(reported), took);
         let ahead = seconds(follows.now(), reported.now);
         assert!((0.0..=0.008).contains(&ahead), "{ahead}");
-        // Where it lies within, it stays: a slow answer makes nobody's time worse.
+        // A slow report that is consistent with the time does not change it.
         let before = follows.now();
         follows.observe(OTHER, TimeReport::Known(reported), MAX_TIME_REPORT_DELAY);
         assert_eq!(follows.now(), before);
-        // Another one that takes itself for the leader.
+        // Another member that believes it is the leader.
         follows.observe(
             OWN + OTHER,
             TimeReport::Known(ReportedTime { now: Timestamp::from_unix_nanos(0), ..reported }),
             took,
         );
         assert_eq!(follows.now(), before);
-        // When the leader is gone it goes on from there, and leads so at once.
+        // A new leader continues from the time it has followed.
         follows.set_leader(Some(OWN));
         clock.set(-HOUR);
         clock.pass(TICK);
@@ -348,7 +347,7 @@ mod tests {
         started.initialize();
         let ahead = seconds(started.advance().unwrap(), knows.now());
         assert!((0.5..0.52).contains(&ahead), "{ahead}");
-        // From then on it is its own that counts.
+        // From now on its own time is authoritative.
         let other = ReportedTime { now: Timestamp::from_unix_nanos(1), leads: true };
         let before = started.now();
         started.observe(OTHER, TimeReport::Known(other), Duration::ZERO);
@@ -363,17 +362,17 @@ mod tests {
         let asking = tokio::spawn(async move { asked.settled().await });
         tokio::task::yield_now().await;
         let reported = ReportedTime { now: Timestamp::from_unix_nanos(7), leads: false };
-        // What took long says little.
+        // A slow report is ignored.
         time.observe(OTHER, TimeReport::Known(reported), MAX_TIME_REPORT_DELAY * 2);
         tokio::task::yield_now().await;
         assert!(!asking.is_finished());
         time.observe(OTHER, TimeReport::Known(reported), Duration::ZERO);
         assert_eq!(asking.await.unwrap(), reported.now);
-        // Members of an older program have no time in common: its own counts, as theirs.
+        // Members of an older version report no time: the own clock counts.
         let (clock, among_older) = member();
         among_older.observe(OTHER, TimeReport::Unsupported, Duration::ZERO);
         assert_eq!(among_older.settled().await, Timestamp::from(clock.now()));
-        // Nobody else could tell.
+        // A single member has no one to ask.
         let (clock, alone) = member();
         assert!(!alone.may_initialize(true));
         alone.set_leader(Some(OWN));

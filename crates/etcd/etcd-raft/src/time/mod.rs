@@ -1,4 +1,4 @@
-//! The time that keys expire by: one for all members.
+//! The cluster's time, which key expiration is based on.
 
 pub mod cluster_time;
 pub mod time_record;

@@ -1,6 +1,6 @@
-//! The cluster's time as this member last knew it, on disk for its next start. Within one boot the time continues from the
-//! record; after a reboot the record is its lower bound. It is written without a flush: power loss may lose it. A record
-//! that cannot be written must never delay expiration: it is only logged.
+//! The last known cluster time on disk, for the next start. Within one boot the time continues from the record; after
+//! a reboot the record is a lower bound. It is written without a flush, so power loss may lose it. A failed write is
+//! only logged and never delays expiration.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,7 +19,7 @@ use crate::limits::{MAX_TIME_AHEAD, TIME_RECORD_INTERVAL, TIME_RECORD_TOLERANCE}
 const FILE_NAME: &str = "time";
 const MAGIC: u64 = u64::from_be_bytes(*b"KSTIME01");
 
-/// What a starting member knows of the cluster's time before it reaches another one.
+/// What a starting member knows of the cluster's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InitialTime {
     Unknown,
@@ -49,7 +49,7 @@ impl Record {
     }
 }
 
-/// Opens the record in `data_dir` and reads it.
+/// Opens and reads the record in `data_dir`.
 pub fn open(data_dir: &Path, clock: &dyn Clock) -> io::Result<(TimeRecord, InitialTime)> {
     let (boot, path) = (boot::id(), data_dir.join(FILE_NAME));
     let record = match fs::read(&path) {
@@ -67,7 +67,7 @@ fn initial_time(same_boot: bool, record: Record, clock: &dyn Clock) -> InitialTi
     if same_boot && monotonic >= record.monotonic {
         return InitialTime::Now(record.at(monotonic));
     }
-    // A clock that once was years ahead must not keep the time there.
+    // A clock that was once years ahead must not keep the time there.
     if record.time > wall.plus(MAX_TIME_AHEAD) {
         tracing::warn!(
             "the cluster's time was more than a day ahead of this machine's clock, and is set to that"
@@ -77,7 +77,7 @@ fn initial_time(same_boot: bool, record: Record, clock: &dyn Clock) -> InitialTi
     InitialTime::AtLeast(record.time)
 }
 
-/// None if the file is truncated or damaged.
+/// `None` if the file is truncated or damaged.
 fn read(bytes: Bytes) -> Option<(u128, Record)> {
     let (contents, checksum) = bytes.split_last_chunk()?;
     if crc32c::crc32c(contents) != u32::from_be_bytes(*checksum) {
@@ -92,7 +92,7 @@ fn read(bytes: Bytes) -> Option<(u128, Record)> {
 }
 
 impl TimeRecord {
-    /// Records the cluster's `time` at the monotonic time `monotonic`, if the last record differs from it or is old.
+    /// Records the cluster's `time` at the monotonic time `monotonic`, if the last record deviates or is old.
     pub fn update(&mut self, time: Timestamp, monotonic: Duration) {
         if let Some(last) = self.last {
             let off = time.unix_nanos().abs_diff(last.at(monotonic).unix_nanos());
@@ -150,7 +150,7 @@ mod tests {
         record.update(seconds(5000), Duration::from_secs(10));
         let before = |wall, monotonic| open(folder.path(), &FixedClock(wall, monotonic)).unwrap().1;
         assert_eq!(before(9000, 13), InitialTime::Now(seconds(5003)));
-        // Within the tolerance, and then not.
+        // First within the tolerance, then beyond it.
         record.update(seconds(5004).plus(TIME_RECORD_TOLERANCE / 2), Duration::from_secs(14));
         assert_eq!(before(9000, 14), InitialTime::Now(seconds(5004)));
         record.update(seconds(5010), Duration::from_secs(15));

@@ -1,4 +1,4 @@
-//! Three members: leaders that die, networks that part.
+//! Three members with failing leaders and partitioned networks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -6,8 +6,8 @@ use etcd_api::Key;
 
 use super::*;
 
-/// Writers that create keys which must not be there yet, on every member, until they are stopped.
-/// Returns the keys that were acknowledged, and those of which nobody knows.
+/// Writers that create unique keys through every member until they are stopped. They return the acknowledged keys and
+/// those with an unknown outcome.
 struct Writers {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
@@ -35,7 +35,7 @@ impl Writers {
                     let command = Command::Put(create);
                     let outcome = runtime.block_on(async { member.propose(&command).await });
                     match outcome {
-                        // A create that is applied twice is refused the second time.
+                        // A create that is applied twice fails the second time.
                         Ok(outcome) => {
                             assert!(outcome.result.is_ok(), "{key}: {outcome:?}");
                             acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl Writers {
     }
 }
 
-/// Each acknowledged key is there, and was written by one change alone: nothing is lost or doubled.
+/// Every acknowledged key exists and was written once.
 fn check_all(cluster: &Cluster, keys: &[String]) {
     for id in cluster.nodes.keys() {
         let member = cluster.member(*id);
@@ -147,7 +147,7 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
     cluster.network.heal();
     let read = cluster.on(leader, stale).unwrap();
     assert_eq!(read.unwrap().as_deref(), Some("new"));
-    // Proposed again under the new leader, and once only.
+    // Proposed again under the new leader, exactly once.
     let outcome = cluster.on(leader, lost).unwrap().unwrap();
     assert!(outcome.result.is_ok());
     assert_eq!(cluster.quorum_value(others[1], "/lost").as_deref(), Some("x"));
@@ -185,7 +185,7 @@ fn a_follower_far_behind_gets_a_snapshot() {
     cluster.kill(late);
     let member = cluster.member(leader);
     cluster.on(leader, async {
-        // More entries than are kept for slow followers: one after the other, an entry each.
+        // More entries than are kept for slow followers. Sequential puts make one entry each.
         for number in 0..KEPT + 200 {
             member.propose(&put(&format!("/k/{}", number % 100), "x")).await.unwrap();
         }
@@ -199,7 +199,7 @@ fn a_follower_far_behind_gets_a_snapshot() {
     assert_eq!(cluster.value(late, "/k/99").as_deref(), Some("x"));
     let index = |id: u64| cluster.member(id).read(|store| store.index());
     assert_eq!(index(late), index(leader));
-    // What was installed is there after a restart too.
+    // The installed snapshot survives a restart.
     cluster.kill(late);
     cluster.start(late);
     assert_eq!(cluster.quorum_value(late, "/k/99").as_deref(), Some("x"));

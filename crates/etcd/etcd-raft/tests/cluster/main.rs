@@ -1,6 +1,6 @@
-//! Members together: what they promise while they are killed, cut off, added and removed.
+//! Clusters of members that are killed, partitioned, added and removed.
 
-// A test that meets an error has failed.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
 mod faults;
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use network::TestNetwork;
 
-/// Far more than anything here takes; a test that reaches it has failed.
+/// Far more than any test takes.
 const DEADLINE: Duration = Duration::from_secs(30);
 const SEGMENT_BYTES: u64 = 1 << 20;
 const CLUSTER: u64 = 0xc1;
@@ -33,7 +33,7 @@ struct Node {
     runtime: Runtime,
 }
 
-/// A cluster in this process; each member has a runtime of its own, which dies with it.
+/// A cluster in this process. Each member has its own runtime, which is shut down with it.
 struct Cluster {
     folder: tempfile::TempDir,
     network: Arc<TestNetwork>,
@@ -68,8 +68,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts all members, and returns when what a new cluster records by itself is over: later indexes are the
-    /// test's.
+    /// Starts all members and waits until the new cluster has recorded itself, so that later indexes are the test's.
     fn start_new(&mut self) {
         let ids: Vec<u64> = self.initial.iter().map(|member| member.id).collect();
         for id in &ids {
@@ -118,7 +117,7 @@ impl Cluster {
         self.try_start(self.config(id)).unwrap();
     }
 
-    /// The member is gone between two instructions: nothing is handed over or answered.
+    /// Stops the member abruptly: it transfers no leadership and answers nothing.
     fn kill(&mut self, id: u64) {
         self.network.detach(id);
         let Node { member, runtime } = self.nodes.remove(&id).unwrap();
@@ -142,7 +141,7 @@ impl Cluster {
         self.nodes[&id].member.clone()
     }
 
-    /// The member that the most of those that run call leader, and that agrees.
+    /// A member that considers itself the leader.
     fn leader(&self) -> u64 {
         wait_for("a leader", || {
             self.nodes.iter().find_map(|(id, node)| {
@@ -197,7 +196,7 @@ fn put(key: &str, value: &str) -> Command {
     })
 }
 
-/// Looks again until there is something, and says at the deadline what there was not.
+/// Polls until `check` returns a value.
 fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {

@@ -1,5 +1,4 @@
-//! Members in one process, connected by streams in memory that can be delayed, stopped in one
-//! direction, and cut.
+//! An in-memory network with delays, one-way partitions and connection resets.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -14,13 +13,13 @@ use tokio::sync::watch;
 
 const PIPE_BYTES: usize = 1 << 20;
 
-/// What holds for all connections.
+/// The rules for all connections.
 #[derive(Clone, Default)]
 struct Rules {
-    /// Nothing that the first sends reaches the second.
+    /// Pairs whose first member cannot reach the second.
     stopped: HashSet<(u64, u64)>,
     delay: Duration,
-    /// Goes up when connections of a member are cut.
+    /// Incremented to reset the connections of a member.
     cuts: HashMap<u64, u64>,
 }
 
@@ -52,14 +51,14 @@ impl TestNetwork {
         self.rules.send_modify(|rules| *rules.cuts.entry(id).or_default() += 1);
     }
 
-    /// From now on nothing that `from` sends reaches `to`.
+    /// Blocks everything that `from` sends to `to`.
     pub fn stop(&self, from: u64, to: u64) {
         self.rules.send_modify(|rules| {
             rules.stopped.insert((from, to));
         });
     }
 
-    /// Everything goes through again.
+    /// Removes all blocks.
     pub fn heal(&self) {
         self.rules.send_modify(|rules| rules.stopped.clear());
     }
@@ -102,7 +101,7 @@ impl Network for Dialer {
     }
 }
 
-/// Carries one direction of one connection.
+/// Forwards one direction of a connection.
 struct Pump {
     from: u64,
     to: u64,
@@ -134,7 +133,7 @@ impl Pump {
                 break;
             }
         }
-        // The other end may be gone before this one.
+        // The other end may be closed already.
         write.shutdown().await.ok();
     }
 }

@@ -1,4 +1,4 @@
-//! One member alone.
+//! Clusters of one member.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,7 +46,7 @@ fn a_checkpoint_and_the_log_behind_it_make_the_state() {
     }
 }
 
-/// A backup's log begins where its state ends, as that of a member that purged all of it.
+/// The log of a backup begins where its state ends, like that of a member that has purged everything.
 #[test]
 fn a_purged_log_without_its_state_is_an_error_that_says_so() {
     let mut cluster = Cluster::new(1);
@@ -78,7 +78,7 @@ fn a_one_shot_watch_ends_with_its_event() {
     let index = cluster.must_put(1, "/w", "1");
     cluster.must_put(1, "/w", "2");
     assert_eq!(member.watchers(), 0);
-    // Of the past: it has nothing to wait for.
+    // A watch of the past has its event already.
     let mut past = member.watch_once(&key, false, Some(index)).unwrap();
     assert_eq!(member.watchers(), 0);
     for watch in [&mut watch, &mut past] {

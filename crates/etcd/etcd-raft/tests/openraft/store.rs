@@ -1,4 +1,4 @@
-//! A log and a state machine in memory, and openraft's types.
+//! An in-memory log and state machine, and openraft's types.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -51,11 +51,11 @@ struct Inner {
     vote: Option<Vote>,
     committed: Option<LogId>,
     entries: BTreeMap<u64, Entry>,
-    /// Appends that wait for their flush; none where flushes are immediate.
+    /// Appends that wait for a flush; `None` if flushes are immediate.
     held: Option<Vec<IOFlushed<Types>>>,
 }
 
-/// A log whose clones share it.
+/// Clones share the log.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<Inner>>);
 
@@ -162,7 +162,7 @@ struct Applied {
     strings: Vec<String>,
 }
 
-/// Keeps the texts that were applied, in order.
+/// Keeps the applied strings in order.
 #[derive(Clone, Default)]
 pub struct Machine(Arc<Mutex<Applied>>);
 

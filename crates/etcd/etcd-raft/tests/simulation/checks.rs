@@ -1,4 +1,4 @@
-//! What must hold at the end of a seed.
+//! The checks at the end of a seed.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,12 +15,12 @@ use super::network::Endpoint;
 use super::run::{Observations, RECOVERY};
 use super::simulation::Simulation;
 
-/// A proof about nothing proves nothing.
+/// Fewer operations would prove nothing.
 const MIN_OPERATIONS: usize = 60;
-/// `kv`'s record of counters: reads, too, which each member counts for itself.
+/// The store's record of counters, which includes reads and differs between members.
 const COUNTERS: u64 = 0;
 
-/// All members run, and answer quorum reads.
+/// Waits until all members run and answer quorum reads.
 pub fn all_serve(simulation: &mut Simulation) -> Result<(), String> {
     let mut barriers: BTreeMap<u64, JoinHandle<bool>> = BTreeMap::new();
     let end = simulation.now() + RECOVERY;
@@ -57,7 +57,7 @@ pub fn all_serve(simulation: &mut Simulation) -> Result<(), String> {
     }
 }
 
-/// Watchers were told of the last thing that was acknowledged.
+/// Waits until all watchers have received the last acknowledged change.
 pub fn watchers_caught_up(simulation: &mut Simulation, observations: &Observations) -> Result<(), String> {
     let last = observations.written.lock().iter().filter_map(|one| one.index).max().unwrap_or(0);
     simulation.run_until(RECOVERY, "the watchers", |_| {
@@ -101,7 +101,7 @@ pub fn check_all(simulation: &mut Simulation, observations: &Observations) -> Re
     Ok(format!("{operations} operations, {acknowledged} keys"))
 }
 
-/// What is in the ledger was observations, whether its writer had an answer or not.
+/// Every key in the ledger has an event, whether or not its write was acknowledged.
 fn check_all_events_delivered(
     simulation: &Simulation,
     seen: &[conformance::history::Seen],
@@ -118,7 +118,7 @@ fn check_all_events_delivered(
     Ok(())
 }
 
-/// Each key once more at each member; all have the same state by now.
+/// Reads each key at each member; all have the same state by now.
 fn read_again(simulation: &Simulation, history: &mut Vec<Operation>) {
     let keys = history.iter().map(|one| one.key.clone()).collect::<std::collections::BTreeSet<_>>();
     for (number, machine) in simulation.machines.iter().enumerate() {
@@ -156,7 +156,7 @@ fn prove(history: &[Operation]) -> Result<usize, String> {
     }
 }
 
-/// All members come to the same place in the log, with the same state there.
+/// All members reach the same log index with the same state.
 fn same_state(simulation: &mut Simulation) -> Result<(), String> {
     simulation.run_until(RECOVERY, "one state", |simulation| {
         let members = || simulation.machines.iter().filter_map(|machine| machine.member());

@@ -1,4 +1,4 @@
-//! Clients that read and write a few keys at any member, and write down what they saw.
+//! Clients that read and write a few keys at any member and record a history.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::network::Endpoint;
 use super::simulation::ClientContext;
 
 const KEYS: usize = 4;
-/// A call that takes longer counts as unanswered.
+/// A slower call counts as unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 pub struct Client {
     pub number: usize,
     pub random: Rng,
-    /// Where it reads only, whoever else is there.
+    /// The member that a read-only client uses.
     pub fixed_member: Option<u64>,
     pub barrier: bool,
     pub context: Arc<ClientContext>,
@@ -62,7 +62,7 @@ impl Client {
         acting.abort();
         let outcome = match answer {
             Ok(Ok(answer)) => answer?,
-            // The member went away, or takes too long.
+            // The member stopped or was too slow.
             _ => Outcome::Unknown,
         };
         let answered = self.context.trace.moments.next();

@@ -1,4 +1,4 @@
-//! How long a simulated disk takes.
+//! The latency of a simulated disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::seeded_random::one_in;
 
-/// How long the disk takes, in milliseconds.
+/// The distribution of the latency in milliseconds.
 pub struct DiskLatency {
     chosen: Mutex<(Rng, Range)>,
 }

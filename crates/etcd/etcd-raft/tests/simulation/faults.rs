@@ -1,4 +1,4 @@
-//! What is done to machines and networks, drawn from the seed, and undone after a while.
+//! Random faults of machines and networks, and their repair.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use super::network::{NORMAL, NetworkConditions};
 use super::seeded_random::one_in;
 use super::simulation::Simulation;
 
-/// Of milliseconds between two faults.
+/// Milliseconds between two faults.
 const FAULT_INTERVAL: std::ops::Range<u64> = 30..700;
 const FAULT_DURATION: std::ops::Range<u64> = 50..3_000;
 const HOUR: i64 = 3_600;
@@ -35,7 +35,7 @@ impl Faults {
         Self { random, undo: Vec::new(), next: 0, done: 0 }
     }
 
-    /// Called each millisecond.
+    /// Called every millisecond.
     pub fn step(&mut self, simulation: &mut Simulation) {
         let now = simulation.now();
         let (due, deferred) = std::mem::take(&mut self.undo).into_iter().partition(|(due, _)| *due <= now);
@@ -57,7 +57,7 @@ impl Faults {
         }
     }
 
-    /// Nothing is wrong any more.
+    /// Repairs everything.
     pub fn end(&mut self, simulation: &mut Simulation) {
         for (_, undo) in std::mem::take(&mut self.undo) {
             self.undo(simulation, undo);
@@ -159,7 +159,7 @@ impl Faults {
         }
     }
 
-    /// Two groups, or one member from the others, both ways or one.
+    /// Separates two groups, or one member from the others, in both directions or in one.
     fn partition(&mut self, simulation: &mut Simulation, victim: u64) {
         let members = simulation.context.members;
         let alone = self.random.bool();

@@ -1,5 +1,5 @@
-//! Phases in which one thing is wrong at a time, and nobody but they reads or writes: what a cluster does not come
-//! back from by itself is hidden by busy clients.
+//! Phases with one fault at a time and no other load: busy clients would hide a cluster that does not recover without
+//! them.
 
 use std::ops::Range;
 
@@ -15,42 +15,43 @@ use super::machine::Machine;
 use super::network::{Endpoint, LOSSLESS, NORMAL, NetworkConditions};
 use super::simulation::Simulation;
 
-/// Of all disks, for a while.
+/// The flush latency of all disks.
 const SLOW_FLUSH: u64 = 1_500;
-/// Quorum reads that waited for a flush each would be three or four.
+/// If each quorum read waited for a flush, there would be three or four rounds.
 const MIN_SLOW_ROUNDS: u32 = 50;
-/// Each way between two members, in milliseconds: to and fro it is twice the pause between heartbeats.
+/// One-way latency in milliseconds: the round trip is twice the heartbeat interval.
 const FAR: (u64, u64) = (45, 55);
 const IDLE: u64 = 2_000;
-/// Bytes that a machine with 100 Mbit/s can send in a millisecond.
+/// 100 Mbit/s in bytes per millisecond.
 const NARROW_BANDWIDTH: u64 = 12_500;
 /// The longest value that a client may put.
 const LONG_VALUE: usize = 10 << 20;
-/// For the longest value, from a follower to the leader and from there to all followers: as long as a client waits.
+/// For the longest value, from a follower to the leader and from there to all followers: the time that a client
+/// waits.
 const LONG_ANSWER: u64 = 6_000;
-/// Where nothing is wrong any more but distance.
+/// The limit when distance is the only fault.
 const ANSWER: u64 = 2_000;
-/// So many of the faults for each seed.
+/// Faults per seed.
 const ALONE: usize = 4;
 const FAULT_DURATION: Range<u64> = 20..2_500;
 
-/// What is wrong, with which member.
+/// A fault of one member, unless noted.
 #[derive(Debug, Clone, Copy)]
 enum IsolatedFault {
-    /// Its connections break, once.
+    /// Its connections are reset once.
     Reset,
     /// Its power fails.
     PowerLoss,
     /// Its process is killed.
     Killed,
-    /// All machines' power fails.
+    /// The power of all machines fails.
     AllPowerLoss,
     Paused,
-    /// Nothing reaches it, and nothing of it the others.
+    /// It can neither send nor receive.
     Isolated,
-    /// Nothing reaches it.
+    /// It cannot receive.
     Deaf,
-    /// Nothing of it reaches the others.
+    /// It cannot send.
     Mute,
     /// Its disk is full.
     Full,
@@ -71,8 +72,8 @@ const ALL_FAULTS: [IsolatedFault; 10] = [
     IsolatedFault::Slow(SLOW_FLUSH),
 ];
 
-/// Disks that take far longer for a flush than the leader's lease lasts slow down writes. A quorum read needs no flush
-/// but the one that is under way where its member is behind: without it each one would wait.
+/// Disks whose flush takes far longer than the leader's lease delay writes. A quorum read waits at most for a flush
+/// in progress at a member that is behind.
 pub fn slow_disks(simulation: &mut Simulation) -> Result<(), String> {
     simulation.context.trace.highlight(format_args!("all disks take {SLOW_FLUSH} ms"));
     simulation.machines.iter().for_each(|machine| machine.disk_latency.set_steady(SLOW_FLUSH));
@@ -91,8 +92,7 @@ pub fn slow_disks(simulation: &mut Simulation) -> Result<(), String> {
     Ok(())
 }
 
-/// Members whose answers take longer than the pause between two heartbeats serve all the same, also after a while in
-/// which nothing was written.
+/// Members whose responses take longer than the heartbeat interval still serve, also after an idle period.
 pub fn far_apart(simulation: &mut Simulation) -> Result<(), String> {
     let (shortest, longest) = FAR;
     simulation.context.trace.highlight(format_args!("each way takes {shortest} to {longest} ms"));
@@ -105,7 +105,7 @@ pub fn far_apart(simulation: &mut Simulation) -> Result<(), String> {
     Ok(())
 }
 
-/// The longest values take seconds over narrow links. The leader stays.
+/// The longest values take seconds over slow links, and the leader keeps its leadership.
 pub fn narrow_links(simulation: &mut Simulation) -> Result<(), String> {
     simulation.context.trace.highlight(format_args!("links take {NARROW_BANDWIDTH} bytes in a millisecond"));
     simulation
@@ -135,18 +135,18 @@ pub fn narrow_links(simulation: &mut Simulation) -> Result<(), String> {
     Ok(())
 }
 
-/// After each fault alone, and a while in which nobody writes, all members read and write as before.
+/// After each fault and an idle period all members read and write as before.
 pub fn one_at_a_time(simulation: &mut Simulation, random: &mut Rng) -> Result<(), String> {
     simulation.context.network.set_conditions(LOSSLESS);
     for _ in 0..ALONE {
-        // A choice of none is a bug above.
+        // `ALL_FAULTS` is not empty.
         let Some(fault) = random.choice(ALL_FAULTS) else { continue };
         let other = random.u64(1..=simulation.context.members);
         let victim = simulation.leader().filter(|_| random.bool()).unwrap_or(other);
         let description = format!("{fault:?} alone, with member {victim}");
         simulation.context.trace.highlight(format_args!("{description}"));
         begin(simulation, fault, victim);
-        // Whether they are taken is not known.
+        // The outcome of these writes is unknown.
         let trying: Vec<_> = (1..=simulation.context.members)
             .filter_map(|id| write(simulation, id, Command::Put(put("/quiet", id))))
             .collect();
@@ -196,7 +196,7 @@ fn end(simulation: &mut Simulation, fault: IsolatedFault, victim: u64) {
         }
         IsolatedFault::Full => machine.disk.set_space(None),
         IsolatedFault::Slow(_) => machine.disk_latency.set(2),
-        // Who is off is started by whoever looks whether all serve.
+        // `checks::all_serve` starts stopped members.
         IsolatedFault::Reset
         | IsolatedFault::PowerLoss
         | IsolatedFault::Killed
@@ -226,7 +226,7 @@ fn await_write(simulation: &mut Simulation, id: u64, command: Command, limit: u6
     outcome.map(drop).map_err(|error| format!("a write at member {id}: {error}"))
 }
 
-/// Nothing where the member is away.
+/// `None` if the member is not running.
 fn write(
     simulation: &Simulation,
     id: u64,

@@ -1,5 +1,5 @@
-//! Writers that create each key once: what was acknowledged must be there, once, on every member.
-//! Others write keys that expire.
+//! Writers that create each key once: acknowledged keys must exist, once, on every member. Others write keys that
+//! expire.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use super::simulation::ClientContext;
 
 pub const FOLDER: &str = "/ledger";
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// Until members that were just started were told what the time is.
+/// Until members that have just started know the cluster's time.
 const TIME_SYNC_DELAY: Duration = Duration::from_secs(3);
-/// What the leader's time may be ahead of a member's: two slow answers, and a clock that is followed.
+/// How far the leader's time may be ahead of a member's: two slow reports plus the slew.
 const MAX_TIME_ERROR: Duration = Duration::from_millis(2_200);
 
 pub struct Writer {
@@ -53,7 +53,7 @@ impl Writer {
         let outcome = tokio::time::timeout(REQUEST_TIMEOUT, writing).await.ok()?.ok()?.ok()?;
         match outcome.result {
             Ok(Change::Event(event)) => Some(event.index()),
-            // A create that is done twice is refused the second time.
+            // A create that is applied twice fails the second time.
             other => {
                 self.context.report_failure(&format!("{key} was written twice: {other:?}"));
                 None
@@ -62,7 +62,7 @@ impl Writer {
     }
 }
 
-/// Keys with a short life. None of them ends before its time, whatever the clocks are set to meanwhile.
+/// Writes keys with a short TTL. None may expire early, whatever the clocks are set to.
 pub async fn write_expiring_keys(mut random: Rng, context: Arc<ClientContext>) {
     tokio::time::sleep(TIME_SYNC_DELAY).await;
     for sequence in 0_u64.. {
@@ -81,7 +81,7 @@ async fn check_lifetime(endpoint: Endpoint, key: String, life: Duration, context
     let Endpoint { member, runtime } = endpoint;
     let began = context.trace.moments.millis();
     let put = put(&key, 1);
-    // Nothing of a member outlives its runtime: it must be able to start again.
+    // Nothing of a member may outlive its runtime, so that it can be restarted.
     let writing = runtime.spawn(async move {
         let expiration = Some(member.settled_time().await?.plus(life));
         member.propose(&Command::Put(Put { expiration, ..put })).await

@@ -1,6 +1,6 @@
-//! One member's machine: its disks, its clock, and the runtime that dies with it. The log lies on a
-//! simulated disk. The checkpoint lies in a real folder: LMDB is no part of what is simulated, its
-//! commits are whole or not there, and each is done within one instant of virtual time.
+//! One member's machine: its disk, its clocks and its runtime. The log is on a simulated disk. The checkpoint is in a
+//! real directory: LMDB is not simulated, its commits are atomic, and each happens within one instant of virtual
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,10 +18,10 @@ use super::network::{Endpoint, SimulatedNetwork};
 use super::trace::Trace;
 
 const TICK: Duration = Duration::from_millis(1);
-/// When all simulations begin: seconds since 1970.
+/// The wall clock at the start of a simulation: seconds since 1970.
 const EPOCH: u64 = 1_700_000_000;
 
-/// The machine's clock on the wall, which may be set.
+/// A wall clock that can be set.
 pub struct WallClock {
     trace: Arc<Trace>,
     pub ahead_seconds: AtomicI64,
@@ -51,11 +51,11 @@ pub struct Machine {
     pub clock: Arc<WallClock>,
     pub disk_latency: Arc<DiskLatency>,
     pub disk: SimulatedDisk,
-    /// Nobody gave it time since.
+    /// Since when it is paused.
     paused: Option<u64>,
-    /// Its disk was made to fail: it may stop for that.
+    /// Its disk was made to fail, so it may stop.
     pub may_fail: bool,
-    /// It was asked to stop.
+    /// It is being stopped.
     stopping: Option<JoinHandle<()>>,
     state: State,
     network: Arc<SimulatedNetwork>,
@@ -112,7 +112,7 @@ impl Machine {
         self.state = State::Starting(runtime, started);
     }
 
-    /// One millisecond of its time. An error is what no member may do.
+    /// Runs it for one millisecond. An error is a violation.
     pub fn tick(&mut self) -> Result<(), String> {
         if self.paused.is_some() {
             return Ok(());
@@ -172,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// The member is gone between two instructions. But for `Kept` the machine goes with it.
+    /// Stops the member abruptly. Unless `fate` is `Kept`, the machine loses power.
     pub fn crash(&mut self, fate: Fate) {
         self.trace.highlight(format_args!("member {} is gone, its unflushed writes: {fate:?}", self.id));
         self.network.detach(self.id, fate != Fate::Kept);
@@ -183,7 +183,7 @@ impl Machine {
         self.disk = self.disk.crash(self.disk.steps(), fate);
     }
 
-    /// Drops everything that runs; order matters: the runtime's tasks use the member.
+    /// The runtime must be dropped before the member that its tasks use.
     fn end(&mut self) {
         match std::mem::replace(&mut self.state, State::Off) {
             State::Off => {}
@@ -198,7 +198,7 @@ impl Machine {
         }
     }
 
-    /// Asks it to stop in order, which takes time.
+    /// Requests an orderly stop, which takes time.
     pub fn stop(&mut self) {
         let State::On(runtime, member) = &self.state else { return };
         self.trace.highlight(format_args!("member {} is asked to stop", self.id));
@@ -213,7 +213,7 @@ impl Machine {
         }
     }
 
-    /// Its clocks went on meanwhile.
+    /// Its clocks continued while it was paused.
     pub fn resume(&mut self) {
         let Some(since) = self.paused.take() else { return };
         self.trace.highlight(format_args!("member {} goes on", self.id));
@@ -224,10 +224,10 @@ impl Machine {
     }
 }
 
-/// A runtime whose time only goes on when it has nothing else to do.
+/// A runtime whose virtual time only advances when it is idle.
 pub fn paused_runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    // A thread would bring its own order into what happens.
+    // Thread scheduling would not be deterministic.
     builder.on_thread_start(|| super::process::report_violation("a thread was started"));
     builder.enable_time().start_paused(true).build().unwrap()
 }

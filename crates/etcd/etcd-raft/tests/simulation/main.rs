@@ -1,12 +1,12 @@
-//! Whole clusters in one thread, under virtual time, with all chance drawn from one seed: what
-//! members promise while machines crash, stop and lose what was not flushed, networks part, disks
-//! are slow or full, and clocks jump. The same seed gives the same trace, byte for byte.
+//! Whole clusters in one thread under virtual time, with all randomness from one seed: machines crash, stop and lose
+//! unflushed data, networks are partitioned, disks are slow or full, and clocks jump. The same seed gives the same
+//! trace, byte for byte.
 //!
-//! Each seed runs in a process of its own: libraries count how often they were used. Run again:
-//! `KEELSON_SEEDS=7..8 cargo nextest run -p member --test simulation --run-ignored only soak`;
-//! `KEELSON_TRACE=FILE` keeps the trace, `SHOW_LOG=1` shows what the members log.
+//! Each seed runs in its own process, because libraries keep global counters. To repeat a seed: `KEELSON_SEEDS=7..8
+//! cargo nextest run -p etcd-raft --test simulation --run-ignored only soak`. `KEELSON_TRACE=FILE` writes the trace,
+//! `SHOW_LOG=1` shows the members' log.
 
-// A test that meets an error has failed.
+// A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod checks;
@@ -29,11 +29,11 @@ mod watchers;
 use process::{SeedResult, many, one};
 use run::Sabotage;
 
-/// What `cargo verify` runs.
+/// The seeds of `cargo verify`.
 const FEW_SEEDS: std::ops::Range<u64> = 4..10;
-/// What the long run does, unless `KEELSON_SEEDS=from..to` says otherwise.
+/// The seeds of the soak test, unless `KEELSON_SEEDS=from..to` is set.
 const MANY_SEEDS: std::ops::Range<u64> = 1000..3000;
-/// Within so many seeds a broken promise must be seen.
+/// Within these seeds sabotage must be detected.
 const SABOTAGE_SEEDS: std::ops::Range<u64> = 4..20;
 
 fn must_hold(seeds: std::ops::Range<u64>) {
@@ -99,7 +99,7 @@ fn an_event_that_is_not_told_is_caught() {
     must_be_caught(Sabotage::LostEvent, "was not told");
 }
 
-/// One seed, in the process that the others start for it.
+/// The child process of the other tests, for one seed.
 #[test]
 #[ignore = "started by the others, a process for each seed"]
 fn one_seed() {

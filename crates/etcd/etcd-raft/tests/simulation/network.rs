@@ -1,6 +1,5 @@
-//! The network between members: connections whose bytes come late, but in order; ways that are
-//! stopped in one direction; machines that are gone without a word. It must never reorder or change
-//! what is on one connection: TCP and the members' checksums see to that.
+//! The simulated network: connections with delays, one-way partitions and machines that disappear. Bytes of one
+//! connection are neither reordered nor changed, as with TCP and the peer protocol's checksums.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
@@ -17,31 +16,31 @@ use tokio::sync::oneshot;
 use super::stream::StreamEnd;
 use super::trace::Trace;
 
-/// Beyond this, a writer waits until something arrived.
+/// Bytes in flight after which a writer waits.
 const WINDOW: usize = 1 << 20;
-/// The same where the bandwidth is limited: Linux queues little of each connection, so that others get their turn.
+/// The window with limited bandwidth: Linux queues little per connection, so that others get their turn.
 const NARROW_WINDOW: usize = 128 << 10;
-/// Bytes that a connection sends at once there.
+/// Bytes that a connection sends per turn with limited bandwidth.
 const SEND_BYTES: usize = 16 << 10;
 
-/// What holds for all that is sent, in milliseconds.
+/// The conditions of all connections, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct NetworkConditions {
     pub shortest: u64,
     pub longest: u64,
-    /// One parcel in so many is lost, and comes when it was sent again.
+    /// One packet in this many is lost, and arrives after a retransmission.
     pub lost: u64,
     pub again: u64,
-    /// Bytes that a machine can send in a millisecond, to all others together.
+    /// Bytes that a machine can send per millisecond on all connections together.
     pub bandwidth: Option<u64>,
 }
 
 pub const NORMAL: NetworkConditions =
     NetworkConditions { shortest: 0, longest: 2, lost: 5_000, again: 250, bandwidth: None };
-/// For what a parcel that comes late would spoil.
+/// For phases that a delayed packet would spoil.
 pub const LOSSLESS: NetworkConditions = NetworkConditions { lost: u64::MAX, ..NORMAL };
 
-/// What is called at a member's machine.
+/// A running member.
 #[derive(Clone)]
 pub struct Endpoint {
     pub member: Member,
@@ -56,14 +55,14 @@ pub struct SimulatedNetwork {
 struct State {
     random: Rng,
     conditions: NetworkConditions,
-    /// Nothing that the first sends reaches the second.
+    /// Pairs whose first member cannot reach the second.
     stopped: BTreeSet<(u64, u64)>,
     endpoints: BTreeMap<u64, Endpoint>,
-    /// Machines without power: they do not even say that nobody listens.
+    /// Machines without power, which do not even refuse connections.
     powered_off: BTreeSet<u64>,
     dials: Vec<Dial>,
     pipes: BTreeMap<u64, Pipe>,
-    /// When each machine has sent what it was given, in microseconds.
+    /// When each machine has sent its queue, in microseconds.
     busy_until: BTreeMap<u64, u64>,
     next: u64,
 }
@@ -75,22 +74,22 @@ struct Dial {
     answer: oneshot::Sender<io::Result<BoxedStream>>,
 }
 
-/// One direction of a connection; the other one's number differs in the last bit.
+/// One direction of a connection. The number of the other direction differs in the last bit.
 struct Pipe {
     from: u64,
     to: u64,
-    /// What is on its way; nothing in a parcel is the end.
+    /// Packets in flight with their arrival times. An empty packet is the end of the stream.
     packets: VecDeque<(u64, Bytes)>,
     sent: usize,
     arrived: BytesMut,
     ended: bool,
-    /// Nobody reads any more.
+    /// The reader has closed its end.
     reader_closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-/// What is done when the state is not locked any more: it may come back to it.
+/// Actions for after the state is unlocked, because they may use it.
 #[derive(Default)]
 struct Deferred {
     wake: Vec<Waker>,
@@ -106,7 +105,7 @@ impl Deferred {
             runtime.spawn(async move { member.serve_peer(Box::new(end)).await.ok() });
         }
         for (answer, stream) in self.answer {
-            // Who dialed may not wait any more.
+            // The caller may have given up.
             answer.send(stream).ok();
         }
     }
@@ -142,7 +141,7 @@ impl SimulatedNetwork {
         state.endpoints.insert(id, endpoint);
     }
 
-    /// `powered_off`: the machine is without power, and closes nothing.
+    /// `powered_off`: the machine has lost power and closes nothing.
     pub fn detach(&self, id: u64, powered_off: bool) {
         let mut state = self.state.lock();
         let gone = state.endpoints.remove(&id);
@@ -165,7 +164,7 @@ impl SimulatedNetwork {
         self.state.lock().stopped.clear();
     }
 
-    /// Breaks all connections between two members, with what is on them.
+    /// Resets all connections between two members and drops their data.
     pub fn reset(&self, one: u64, other: u64) {
         let mut deferred = Deferred::default();
         let mut state = self.state.lock();
@@ -179,7 +178,7 @@ impl SimulatedNetwork {
         deferred.run();
     }
 
-    /// Brings what is due.
+    /// Delivers everything that is due.
     pub fn tick(self: &Arc<Self>) {
         let now = self.trace.moments.millis();
         let mut deferred = Deferred::default();
@@ -280,7 +279,7 @@ impl State {
                     continue;
                 }
                 if pipe.reader_closed {
-                    // Who has closed, or forgotten, the connection says so to whoever still uses it.
+                    // The peer of a closed or forgotten connection receives a reset.
                     broken.push(*number);
                     break;
                 }
@@ -292,7 +291,7 @@ impl State {
         for number in broken {
             self.break_pipe(number, deferred);
         }
-        // Both ends are gone, and said so to each other.
+        // Both ends are closed, and have been notified.
         self.pipes.retain(|_, pipe| !(pipe.reader_closed && pipe.ended));
     }
 
@@ -339,7 +338,7 @@ impl Pipe {
     }
 }
 
-/// The network as one member calls it.
+/// The network of one member.
 struct Dialer {
     from: u64,
     network: Arc<SimulatedNetwork>,

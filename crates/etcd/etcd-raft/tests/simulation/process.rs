@@ -1,4 +1,4 @@
-//! A process for each seed, so that nothing of one run is left in the next.
+//! A process for each seed, so that runs do not affect each other.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ const SEED: &str = "KEELSON_ONE_SEED";
 const SABOTAGE: &str = "KEELSON_SABOTAGE";
 const TRACE: &str = "KEELSON_TRACE";
 const SEEDS: &str = "KEELSON_SEEDS";
-/// Real time; a seed takes seconds.
+/// In real time; a seed takes seconds.
 const REAL_TIME_LIMIT: Duration = Duration::from_secs(300);
 
 static VIOLATION: Mutex<Option<String>> = Mutex::new(None);
 
-/// Something happened that makes the run worthless, or is a failure by itself.
+/// Records an event that invalidates the run or is a failure.
 pub fn report_violation(what: &str) {
     VIOLATION.lock().get_or_insert_with(|| what.to_owned());
 }
@@ -34,7 +34,7 @@ pub fn violation() -> Option<String> {
 pub struct SeedResult {
     pub seed: u64,
     pub passed: bool,
-    /// The summary, or what went wrong.
+    /// The summary or the failure.
     pub output: String,
 }
 
@@ -44,7 +44,7 @@ pub fn seeds_from_environment() -> Option<Range<u64>> {
     Some(range.unwrap_or_else(|| panic!("{SEEDS}={text}: expected from..to, as 7..8")))
 }
 
-/// Runs one seed in a process of its own.
+/// Runs one seed in its own process.
 pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> SeedResult {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
@@ -58,7 +58,7 @@ pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> SeedResult {
     SeedResult { seed, passed: output.status.success(), output: output_text }
 }
 
-/// Runs seeds side by side, up to the first that is looked for.
+/// Runs seeds in parallel until the first wanted one.
 pub fn many(
     seeds: Range<u64>,
     sabotage: Sabotage,
@@ -88,7 +88,7 @@ pub fn many(
     found.into_inner()
 }
 
-/// What the process of one seed does.
+/// The process of one seed.
 pub fn child() {
     let Ok(seed) = std::env::var(SEED) else {
         println!("{SEED} names no seed: nothing to do");
@@ -108,7 +108,7 @@ pub fn child() {
     }));
     let trace = Arc::new(Trace::to(std::env::var_os(TRACE).map(PathBuf::from).as_deref()));
     watch(&trace);
-    // A thread of its own: what its libraries keep for a thread begins with the seed.
+    // A new thread, so that thread-local state of libraries begins with the seed.
     let simulating = std::thread::spawn({
         let trace = Arc::clone(&trace);
         move || {
@@ -127,7 +127,7 @@ pub fn child() {
     }
 }
 
-/// Ends a process in which virtual time does not go on.
+/// Exits if virtual time does not advance.
 fn watch(trace: &Arc<Trace>) {
     let trace = Arc::clone(trace);
     std::thread::spawn(move || {

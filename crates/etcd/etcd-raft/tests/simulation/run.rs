@@ -1,4 +1,4 @@
-//! One seed from its beginning to the verdict.
+//! One seed from start to verdict.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,26 +25,26 @@ const CLUSTER: u64 = 0xc1;
 const CLIENTS: usize = 5;
 const WRITERS: usize = 3;
 const WATCHERS: usize = 2;
-/// Of milliseconds: how long there are faults.
+/// Milliseconds during which faults are injected.
 const LOAD: std::ops::Range<u64> = 3_000..8_000;
-/// Bytes of a log segment that takes the longest record.
+/// A segment size for the longest record.
 const LONG_SEGMENT: u64 = 16 << 20;
-/// Virtual milliseconds until all is as if nothing had been.
+/// Virtual milliseconds within which everything must recover.
 pub const RECOVERY: u64 = 30_000;
 
-/// Promises that are broken on purpose, without a change to what is tested.
+/// Deliberate violations, without a change to the tested code, to validate the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     None,
-    /// Disks say that what they were given is safe, and it is not.
+    /// Disks report syncs that they do not perform.
     LyingDisks,
-    /// Clients read without asking up to where they must see.
+    /// Clients read without a barrier.
     NoBarrier,
-    /// A watcher is not told of one event.
+    /// A watcher drops one event.
     LostEvent,
 }
 
-/// What clients saw.
+/// What the clients observed.
 #[derive(Default)]
 pub struct Observations {
     pub history: Arc<Mutex<Vec<Operation>>>,
@@ -64,7 +64,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     });
     let observations = begin_load(&mut simulation, &mut random, sabotage);
     let mut faults = Faults::new(random.fork());
-    // Whether a cluster can be founded under faults is another question.
+    // Bootstrapping under faults is not tested here.
     simulation
         .run_until(RECOVERY, "a leader", |simulation| simulation.leader().map(drop).ok_or("none".into()))?;
     simulation.run_for(500)?;
@@ -88,7 +88,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     }
     isolated_faults::one_at_a_time(&mut simulation, &mut random.fork())?;
     checks::watchers_caught_up(&mut simulation, &observations)?;
-    // What was acknowledged needs none of those who run.
+    // Acknowledged data does not depend on running members.
     for machine in &mut simulation.machines {
         let mixed = Fate::Mixed(random.u64(..));
         machine.crash(if random.bool() { Fate::Lost } else { mixed });
@@ -105,7 +105,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage, trace: &Arc<Trace>) -> Result<Str
     ))
 }
 
-/// A record fits into a segment: these seeds have long ones, and the others go from segment to segment.
+/// A record must fit a segment, so these seeds have large segments and the others have many.
 fn has_long_values(seed: u64) -> bool {
     seed.is_multiple_of(3)
 }

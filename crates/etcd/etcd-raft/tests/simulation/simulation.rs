@@ -1,4 +1,4 @@
-//! Everything that is simulated, and the one clock that it goes by.
+//! The simulated machines, network and clients, and their common virtual time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,10 @@ use super::network::SimulatedNetwork;
 use super::process;
 use super::trace::Trace;
 
-/// Between two looks at what the members think, in milliseconds.
+/// Milliseconds between two status traces.
 const STATUS_INTERVAL: u64 = 20;
 
-/// What clients reach.
+/// What clients can access.
 pub struct ClientContext {
     pub members: u64,
     pub network: Arc<SimulatedNetwork>,
@@ -28,7 +28,7 @@ pub struct ClientContext {
 }
 
 impl ClientContext {
-    /// Clients begin nothing more.
+    /// Whether clients must stop.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -37,7 +37,7 @@ impl ClientContext {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// A promise was broken, as a client sees it. The first one stays.
+    /// Reports a violation that a client observed. The first one is kept.
     pub fn report_failure(&self, how: &str) {
         self.failure.lock().get_or_insert_with(|| how.to_owned());
     }
@@ -79,7 +79,7 @@ impl Simulation {
         self.context.trace.moments.millis()
     }
 
-    /// One millisecond for all, in an order that changes.
+    /// Advances everything by one millisecond, in random order.
     pub fn tick(&mut self) -> Result<(), String> {
         self.context.trace.moments.advance();
         self.context.network.tick();
@@ -123,7 +123,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Until `reached` says so, or says what is wrong at the latest.
+    /// Runs until `reached` succeeds; at the limit its error is returned.
     pub fn run_until(
         &mut self,
         limit: u64,

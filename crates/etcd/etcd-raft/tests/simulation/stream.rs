@@ -1,4 +1,4 @@
-//! One end of a connection, as a member holds it.
+//! One end of a simulated connection.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use super::network::SimulatedNetwork;
 
 pub struct StreamEnd {
     pub network: Arc<SimulatedNetwork>,
-    /// On whose machine it is.
+    /// The machine of this end.
     pub host: u64,
     pub reads: u64,
     pub writes: u64,

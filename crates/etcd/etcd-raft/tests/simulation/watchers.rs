@@ -1,5 +1,5 @@
-//! Watchers of the ledger that go on at another member, behind the last event that they were event.
-//! They never fill a gap by reading.
+//! Watchers of the ledger that resume at another member after the last received event. They never fill a gap by
+//! reading.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::ledger::FOLDER;
 use super::network::Endpoint;
 use super::simulation::ClientContext;
 
-/// A member that tells nothing for so long may be gone.
+/// After this time without an event another member is tried.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(700);
 
 pub struct Watcher {
@@ -22,7 +22,7 @@ pub struct Watcher {
     pub random: Rng,
     pub context: Arc<ClientContext>,
     pub seen: Arc<Mutex<Vec<Seen>>>,
-    /// Breaks the promise: one event is kept back.
+    /// Sabotage: drops one event.
     pub drops_one_event: bool,
 }
 
@@ -32,7 +32,7 @@ impl Watcher {
         let mut count = 0_u64;
         let mut member = self.random.u64(1..=self.context.members);
         loop {
-            // In a row: history is long enough for as many members as there are to be of no use.
+            // Members are tried in turn, because the history covers only a few retries.
             member = member % self.context.members + 1;
             let endpoint = self.context.network.endpoint(member);
             let Some(mut events) = endpoint.map(|endpoint| watch(endpoint, next)) else {
@@ -55,7 +55,7 @@ impl Watcher {
     }
 }
 
-/// Events from `since` on, until the watch, or the member, ends.
+/// Events from `since` on, until the watch or the member ends.
 fn watch(endpoint: Endpoint, since: u64) -> mpsc::UnboundedReceiver<Result<Seen, String>> {
     let (sender, events) = mpsc::unbounded_channel();
     let Endpoint { member, runtime } = endpoint;

@@ -1,21 +1,21 @@
-//! What a crash leaves of a row of steps. It must never keep a promise that `disk.rs` does not make.
+//! Simulates a crash: what remains of a sequence of steps. It guarantees nothing that `disk.rs` does not.
 
 use std::collections::BTreeMap;
 
 use crate::limits::SECTOR_BYTES;
 
-/// What becomes of that which was not synced.
+/// What happens to unsynced changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// All lost.
+    /// All are lost.
     Lost,
-    /// All kept: a process died, not the machine.
+    /// All are kept: only the process has died.
     Kept,
-    /// For each sector of each write, and for each name, one or the other; the same number gives the same.
+    /// Random for each sector of each write and for each name. Determined by the seed.
     Mixed(u64),
 }
 
-/// One thing that was done.
+/// A recorded operation.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Create { name: String, file: usize, size: u64 },
@@ -32,11 +32,11 @@ pub(super) struct DiskContents {
     pub files: Vec<Vec<u8>>,
 }
 
-/// What is on the disk for certain, and what was done since.
+/// What is durable, and the operations since.
 struct Crash<'a> {
     content: DiskContents,
     names: Vec<&'a Step>,
-    /// For each file: its size is on disk; writes since.
+    /// For each file, the unsynced creation and writes.
     files: Vec<Unsynced<'a>>,
 }
 
@@ -46,7 +46,7 @@ struct Unsynced<'a> {
     writes: Vec<(u64, &'a [u8])>,
 }
 
-/// What is left of `start` and the `steps` done since, when no more are done.
+/// The contents after `start` and `steps`, followed by a crash.
 pub(super) fn crashed(start: &DiskContents, steps: &[Step], fate: Fate) -> DiskContents {
     let files = start.files.iter().map(|_| Unsynced::default()).collect();
     let mut crash = Crash { content: start.clone(), names: Vec::new(), files };
@@ -111,7 +111,7 @@ impl<'a> Crash<'a> {
 }
 
 impl DiskContents {
-    /// Does to the names what the step did; without effect when its name is not there.
+    /// Applies a step to the names. No effect if the name does not exist.
     pub(super) fn apply_name(&mut self, step: &Step) {
         match step {
             Step::Create { name, file, .. } => {
@@ -130,7 +130,7 @@ impl DiskContents {
     }
 }
 
-/// The parts of a write of `length` bytes at `offset` that are in one sector each.
+/// The parts of a write of `length` bytes at `offset`, one for each sector.
 fn sectors(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
     let skew = (offset % SECTOR_BYTES as u64) as usize;
     let first = (SECTOR_BYTES - skew).min(length);
@@ -139,10 +139,10 @@ fn sectors(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
     std::iter::once((0, first)).chain(rest)
 }
 
-/// A row of yes and no.
+/// A sequence of decisions.
 enum Choices {
     Always(bool),
-    /// SplitMix64: small, and the same everywhere.
+    /// SplitMix64: small and portable.
     Seeded(u64),
 }
 

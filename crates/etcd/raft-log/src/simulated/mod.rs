@@ -1,5 +1,5 @@
-//! A disk in memory for tests, this crate's and others': it keeps the stream of everything that was done, and
-//! gives any state that a crash could leave. It must never be kinder than the promises in `disk.rs`.
+//! An in-memory disk for tests of this and other crates. It records all operations and can produce any state that a
+//! crash may leave. It guarantees nothing that `disk.rs` does not.
 
 mod crash;
 
@@ -12,7 +12,7 @@ use crate::limits::SECTOR_BYTES;
 pub use crash::Fate;
 use crash::{DiskContents, Step, crashed};
 
-/// One folder; clones are the same.
+/// A directory; clones share it.
 #[derive(Clone, Default)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<DiskState>>,
@@ -29,9 +29,9 @@ pub struct SimulatedLock {
 
 #[derive(Default)]
 struct DiskState {
-    /// As it was at the start, all of it on disk.
+    /// The durable contents at the start.
     start: DiskContents,
-    /// As its users see it.
+    /// The contents as its users see them.
     now: DiskContents,
     steps: Vec<Step>,
     locked: bool,
@@ -56,34 +56,34 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// How many things were done: the places where [`SimulatedDisk::crash`] can cut.
+    /// The number of recorded operations, at any of which [`SimulatedDisk::crash`] can cut.
     pub fn steps(&self) -> usize {
         lock(&self.state).steps.len()
     }
 
-    /// The disk after a crash when `steps` things were done.
+    /// The disk after a crash that follows `steps` operations.
     pub fn crash(&self, steps: usize, fate: Fate) -> Self {
         let state = lock(&self.state);
         let steps = &state.steps[..steps.min(state.steps.len())];
         Self::with(crashed(&state.start, steps, fate))
     }
 
-    /// New files fit as long as this many bytes are left; removing gives back. `None`: no limit.
+    /// Limits the space for new files to this many bytes; removing a file frees its size. `None`: no limit.
     pub fn set_space(&self, bytes: Option<u64>) {
         lock(&self.state).space = bytes;
     }
 
-    /// Whether writes within files fail too for want of space, half done: as on a file system that copies.
+    /// Whether writes within files fail half done for lack of space, as on a copy-on-write file system.
     pub fn set_full_writes(&self, full: bool) {
         lock(&self.state).full_writes = full;
     }
 
-    /// The sync after so many more (0: the next one) fails, and does nothing.
+    /// Fails the sync after this many successful ones; 0 fails the next one. The failed sync has no effect.
     pub fn fail_sync_after(&self, syncs: u64) {
         lock(&self.state).syncs_to_failure = Some(syncs);
     }
 
-    /// Syncs of data say that they were done, and do nothing: a promise broken on purpose.
+    /// Lets `sync_data` report success without an effect, to test the tests.
     pub fn set_lying_syncs(&self, lying: bool) {
         lock(&self.state).lying_syncs = lying;
     }
@@ -101,7 +101,7 @@ impl SimulatedDisk {
         state.now.names.get(name).map(|file| state.now.files[*file].clone())
     }
 
-    /// A disk with that file as given, all synced; the others as they are.
+    /// A copy of the disk with this file's contents replaced, everything synced.
     pub fn with_content(&self, name: &str, bytes: Vec<u8>) -> Self {
         let mut content = lock(&self.state).now.clone();
         content.files.push(bytes);
@@ -109,7 +109,7 @@ impl SimulatedDisk {
         Self::with(content)
     }
 
-    /// Damages that file under the hands of who has it open; `bytes` has its length.
+    /// Damages an open file. `bytes` has its length.
     pub fn overwrite(&self, name: &str, bytes: &[u8]) {
         let mut state = lock(&self.state);
         if let Some(file) = state.now.names.get(name).copied() {
@@ -117,7 +117,7 @@ impl SimulatedDisk {
         }
     }
 
-    /// A disk without that file.
+    /// A copy of the disk without this file.
     pub fn without(&self, name: &str) -> Self {
         let mut content = lock(&self.state).now.clone();
         content.names.remove(name);
@@ -168,7 +168,7 @@ impl Disk for SimulatedDisk {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let fits = state.space.is_none_or(|space| space >= size);
-        // As fallocate does: the name stays, without what did not fit.
+        // Like fallocate: the name stays, without the space.
         let taken = if fits { size } else { 0 };
         state.space = state.space.map(|space| space - taken);
         let file = state.now.files.len();
