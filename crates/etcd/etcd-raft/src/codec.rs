@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_back_and_every_cut_is_refused() {
+    fn entries_round_trip_and_truncated_ones_are_rejected() {
         for entry in entries() {
             let record = entry_record(&entry);
             let again = Reader::new(record.clone()).entry(6).unwrap();

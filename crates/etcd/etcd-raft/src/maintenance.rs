@@ -115,7 +115,7 @@ impl Maintenance {
                 transfer_leadership(&self.raft, self.leadership.clone(), own, to).await;
             }
             if self.leads() {
-                self.lead().await;
+                self.run_as_leader().await;
             }
             self.publish().await;
             self.record_disk().await;
@@ -156,7 +156,7 @@ impl Maintenance {
         self.peers.retain(|id| config.get_node(&id).is_some());
     }
 
-    async fn lead(&self) {
+    async fn run_as_leader(&self) {
         let known = self.applied.read(|store| {
             let membership = store.membership();
             (membership.members().count(), membership.cluster_version().is_some())
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_change_of_voters_is_ended_by_the_next_leader() {
+    async fn the_next_leader_leaves_a_joint_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let config = single_member::config(folder.path());
         single_member::start(&config).await.stop().await;

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_goes_together_and_in_order() {
+    fn pending_commands_are_batched_in_order() {
         let proposals = Proposals::new(1, 2);
         let _answers = (0..3).map(|number| proposals.push(command(number))).collect::<Vec<_>>();
         let batch = proposals.take_batch(leader(1)).unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_later_leader_frees_a_batch_and_order_is_kept() {
+    fn only_a_later_leader_requeues_batches_in_order() {
         let proposals = Proposals::new(1, 2);
         let mut replies = Vec::new();
         for number in 0..2 {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_commands_make_room_and_the_rest_is_refused() {
+    fn abandoned_commands_free_the_queue() {
         let proposals = Proposals::new(1, 2);
         let kept = proposals.push(command(7)).unwrap();
         let abandoned = proposals.push(vec![Bytes::from_static(b"x"); MAX_PENDING_PROPOSALS - 1]);

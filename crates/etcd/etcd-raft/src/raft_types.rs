@@ -30,12 +30,12 @@ pub struct Batch(Bytes);
 pub struct MalformedBatch(pub usize);
 
 const BATCH_VERSION: u8 = 1;
-const BATCH_HEAD: usize = 1 + 3 * 8 + 4;
+const BATCH_HEADER_BYTES: usize = 1 + 3 * 8 + 4;
 
 impl Batch {
     pub fn new<'a>(id: BatchId, commands: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> Self {
         let size = commands.clone().map(|command| 4 + command.len()).sum::<usize>();
-        let mut bytes = BytesMut::with_capacity(BATCH_HEAD + size);
+        let mut bytes = BytesMut::with_capacity(BATCH_HEADER_BYTES + size);
         bytes.put_u8(BATCH_VERSION);
         bytes.put_u64(id.origin);
         bytes.put_u64(id.incarnation);
@@ -50,11 +50,11 @@ impl Batch {
 
     /// Validates bytes from the log or the wire.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, MalformedBatch> {
-        if bytes.len() < BATCH_HEAD || bytes[0] != BATCH_VERSION {
+        if bytes.len() < BATCH_HEADER_BYTES || bytes[0] != BATCH_VERSION {
             return Err(MalformedBatch(0));
         }
         let batch = Self(bytes);
-        let mut at = BATCH_HEAD;
+        let mut at = BATCH_HEADER_BYTES;
         for _ in 0..batch.count() {
             let Some(length) = batch.0.get(at..at + 4) else {
                 return Err(MalformedBatch(at));
@@ -84,7 +84,7 @@ impl Batch {
 
     /// The encoded commands, which share the batch's memory.
     pub fn commands(&self) -> impl Iterator<Item = Bytes> + '_ {
-        let mut at = BATCH_HEAD;
+        let mut at = BATCH_HEADER_BYTES;
         (0..self.count()).map(move |_| {
             let head = &self.0[at..at + 4];
             let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -142,7 +142,7 @@ mod tests {
     const ID: BatchId = BatchId { origin: 7, incarnation: 8, sequence: 9 };
 
     #[test]
-    fn a_batch_comes_back_as_it_went() {
+    fn batches_round_trip() {
         let commands = [Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"three")];
         let batch = Batch::new(ID, commands.iter());
         let again = Batch::from_bytes(batch.bytes().clone()).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_surplus_is_refused() {
+    fn truncated_and_extended_batches_are_rejected() {
         let commands = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         let bytes = Batch::new(ID, commands.iter()).bytes().clone();
         for length in 0..bytes.len() {

@@ -116,15 +116,16 @@ impl Member {
             ping_interval: config.heartbeat * 2,
             silence_timeout: config.election_timeout.max(config.heartbeat * 10),
         };
-        let times = Arc::clone(&config.peer_metrics);
+        let peer_metrics = Arc::clone(&config.peer_metrics);
         let (time_record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
         let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));
         let (Start::New(configured) | Start::Join(configured)) = &config.start;
         let configured = configured.iter().map(|member| member.id).collect();
         let context = PeerContext { identity, configured, disks };
-        let peers = Peers::new(context, network, timing, Arc::clone(&applied), times, time);
-        let times = Arc::clone(&config.disk_metrics);
-        let state_machine = StateMachine::new(Arc::clone(&applied), checkpoint, times, Arc::clone(&executor));
+        let peers = Peers::new(context, network, timing, Arc::clone(&applied), peer_metrics, time);
+        let disk_metrics = Arc::clone(&config.disk_metrics);
+        let state_machine =
+            StateMachine::new(Arc::clone(&applied), checkpoint, disk_metrics, Arc::clone(&executor));
         let factory = NetworkFactory { peers: Arc::clone(&peers), executor: Arc::clone(&executor) };
         let raft_config = Arc::new(raft_config(&config)?);
         let raft = Raft::new(config.member_id, raft_config, factory, log, state_machine.clone()).await;

@@ -127,14 +127,14 @@ fn sectors(input: &mut Input<'_>, oddly: bool, codec: SectorCodec, stream: &[u8]
             codec.write(file, number, number as u32, number as u32, data);
             continue;
         }
-        let (how, flush, began) = (input.byte(), input.byte(), input.byte());
+        let (how, flush, flush_start) = (input.byte(), input.byte(), input.byte());
         match how % 4 {
             0 => file.resize(file.len() + SECTOR_BYTES, 0),
             1 => {
                 let used = data.len().min(usize::from(input.byte()) * 2 + 1);
-                codec.write(file, number, flush.into(), began.into(), &data[..used]);
+                codec.write(file, number, flush.into(), flush_start.into(), &data[..used]);
             }
-            _ => codec.write(file, number, flush.into(), began.into(), data),
+            _ => codec.write(file, number, flush.into(), flush_start.into(), data),
         }
     }
 }

@@ -80,12 +80,12 @@ impl<F: DiskFile> Run<F> {
         for location in &self.locations {
             let from = (u64::from(location.offset) - start) as usize;
             let bytes = &stream[from..from + location.length as usize];
-            let wrong =
+            let corruption =
                 |texts| ReadError::Corrupt(self.segment.corrupt_record(location.offset.into(), texts));
             match Record::read(bytes, location.seed) {
                 Ok((Record::Entry(entry), _)) => entries.push(entry),
-                Ok(_) => return Err(wrong(("an entry".into(), "another record".into()))),
-                Err(texts) => return Err(wrong(texts)),
+                Ok(_) => return Err(corruption(("an entry".into(), "another record".into()))),
+                Err(texts) => return Err(corruption(texts)),
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ impl<F: DiskFile> Run<F> {
         let mut stream = Vec::with_capacity((end - start) as usize + SECTOR_DATA_BYTES * 2);
         for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
             let offset = file_offset(number);
-            let wrong: Corruption = match segment.codec.read(number, bytes) {
+            let corruption: Corruption = match segment.codec.read(number, bytes) {
                 Sector::Data { data, .. } if data.len() == SECTOR_DATA_BYTES || number == last => {
                     stream.extend_from_slice(data);
                     continue;
@@ -113,12 +113,12 @@ impl<F: DiskFile> Run<F> {
                 Sector::Zero => segment.corrupt(offset, "data", "zeros"),
                 Sector::Damaged { stored, computed } => segment.damaged(offset, stored, computed),
             };
-            return Err(ReadError::Corrupt(wrong));
+            return Err(ReadError::Corrupt(corruption));
         }
         stream.drain(..within);
         if (stream.len() as u64) < end - start {
-            let wrong = segment.corrupt(file_offset(last), "more data", "too little");
-            return Err(ReadError::Corrupt(wrong));
+            let corruption = segment.corrupt(file_offset(last), "more data", "too little");
+            return Err(ReadError::Corrupt(corruption));
         }
         Ok(stream)
     }

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_come_back_and_are_chained() {
+    fn records_round_trip_and_are_chained() {
         let records = [
             Record::Entry(Entry { index: 5, term: 2, payload: Bytes::from_static(b"payload") }),
             Record::State(StateKey::new(3), Bytes::from_static(b"vote")),

@@ -21,20 +21,20 @@ pub(crate) struct Repaired {
 impl Tail {
     /// The tail of an empty segment.
     pub(crate) const START: Self =
-        Self { end: 0, crc: 0, flush: 0, began: FIRST_SECTOR, written: FIRST_SECTOR };
+        Self { end: 0, crc: 0, flush: 0, flush_start: FIRST_SECTOR, written: FIRST_SECTOR };
 }
 
 pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Result<Repaired> {
     let (last, within) = sector_of(tail.end);
     // The sector with the end may belong to an older flush, and is rewritten unchanged.
-    let first = tail.began.min(last);
+    let first = tail.flush_start.min(last);
     let written = tail.written.max(first);
     let mut sectors = vec![0; (written - first) as usize * SECTOR_BYTES];
     segment.file.read_at(&mut sectors, file_offset(first))?;
     let mut repaired = Repaired { truncated_bytes: 0, tail: Vec::new() };
     let mut rewritten = Vec::with_capacity(sectors.len());
     for (number, bytes) in (first..).zip(sectors.chunks_exact(SECTOR_BYTES)) {
-        let Sector::Data { flush, began, data } = segment.codec.read(number, bytes) else {
+        let Sector::Data { flush, flush_start, data } = segment.codec.read(number, bytes) else {
             rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
             continue;
         };
@@ -47,7 +47,7 @@ pub(crate) fn repair<F: DiskFile>(segment: &Segment<F>, tail: &Tail) -> io::Resu
         if kept.is_empty() {
             rewritten.resize(rewritten.len() + SECTOR_BYTES, 0);
         } else {
-            segment.codec.write(&mut rewritten, number, flush, began, kept);
+            segment.codec.write(&mut rewritten, number, flush, flush_start, kept);
         }
         if number == last {
             repaired.tail = kept.to_vec();

@@ -54,7 +54,7 @@ pub(crate) struct Tail {
     /// The newest flush; 0 if there is none.
     pub flush: u32,
     /// The first sector written by that flush.
-    pub began: u64,
+    pub flush_start: u64,
     /// The sector after the last one that is not zero.
     pub written: u64,
 }
@@ -71,7 +71,7 @@ struct Scan<'a, F> {
     crc: u32,
     /// Of the last sector before the hole.
     flush: u32,
-    began: u32,
+    flush_start: u32,
     /// The sector where the stream ends, and whether it is partly used.
     hole: Option<(u64, bool)>,
     /// The flush of the sectors past the hole.
@@ -91,7 +91,7 @@ pub(crate) fn scan<F: DiskFile>(
         base: 0,
         crc: segment.header.previous_crc,
         flush: 0,
-        began: FIRST_SECTOR as u32,
+        flush_start: FIRST_SECTOR as u32,
         hole: None,
         past_hole: None,
         written: FIRST_SECTOR,
@@ -136,42 +136,49 @@ impl<F> Scan<'_, F> {
             }
             (Sector::Zero, None) => self.hole = Some((number, false)),
             (Sector::Zero, Some(_)) => {}
-            (Sector::Data { flush, began, data }, None) => {
+            (Sector::Data { flush, flush_start, data }, None) => {
                 let follows = if flush == self.flush {
-                    began == self.began
+                    flush_start == self.flush_start
                 } else {
-                    flush > self.flush && u64::from(began) == number
+                    flush > self.flush && u64::from(flush_start) == number
                 };
                 if !follows {
-                    let expected = format!("flush {} from sector {}, or a new one", self.flush, self.began);
-                    let found = format!("flush {flush} from sector {began}");
+                    let expected =
+                        format!("flush {} from sector {}, or a new one", self.flush, self.flush_start);
+                    let found = format!("flush {flush} from sector {flush_start}");
                     return Err(self.segment.corrupt(offset, expected, found));
                 }
-                (self.flush, self.began) = (flush, began);
+                (self.flush, self.flush_start) = (flush, flush_start);
                 self.stream.extend_from_slice(data);
                 if data.len() < SECTOR_DATA_BYTES {
                     self.hole = Some((number, true));
                 }
                 self.written = number + 1;
             }
-            (Sector::Data { flush, began, .. }, Some((hole, _))) => {
-                self.push_past_hole(number, hole, flush, began)?;
+            (Sector::Data { flush, flush_start, .. }, Some((hole, _))) => {
+                self.push_past_hole(number, hole, flush, flush_start)?;
             }
         }
         Ok(())
     }
 
     /// Handles a written sector past the hole.
-    fn push_past_hole(&mut self, number: u64, hole: u64, flush: u32, began: u32) -> Result<(), Corruption> {
+    fn push_past_hole(
+        &mut self,
+        number: u64,
+        hole: u64,
+        flush: u32,
+        flush_start: u32,
+    ) -> Result<(), Corruption> {
         // The header comes before the first sector and is not written by a flush.
-        let torn = (FIRST_SECTOR..=hole).contains(&u64::from(began))
-            && self.past_hole.is_none_or(|past_hole| past_hole == (flush, began))
-            && (flush > self.flush || (flush, began) == (self.flush, self.began));
+        let torn = (FIRST_SECTOR..=hole).contains(&u64::from(flush_start))
+            && self.past_hole.is_none_or(|past_hole| past_hole == (flush, flush_start))
+            && (flush > self.flush || (flush, flush_start) == (self.flush, self.flush_start));
         if !torn {
             let expected = format!("the data before flush {flush}, which has sector {number}");
             return Err(self.segment.corrupt(file_offset(hole), expected, "a hole"));
         }
-        self.past_hole = Some((flush, began));
+        self.past_hole = Some((flush, flush_start));
         self.written = number + 1;
         Ok(())
     }
@@ -218,13 +225,19 @@ impl<F> Scan<'_, F> {
             );
             return Err(self.segment.corrupt_record(self.base, texts));
         }
-        let (flush, began) = self.past_hole.unwrap_or((self.flush, self.began));
+        let (flush, flush_start) = self.past_hole.unwrap_or((self.flush, self.flush_start));
         // A record that ends in a hole belongs to the last flush, and a partly used sector ends with a record.
         let torn_record = flush == self.flush && matches!(self.hole, Some((_, false)));
         if !self.stream.is_empty() && !torn_record && !self.extent.is_growing() {
             let texts = ("the rest of a record".into(), format!("{} bytes of it", self.stream.len()));
             return Err(self.segment.corrupt_record(self.base, texts));
         }
-        Ok(Tail { end: self.base, crc: self.crc, flush, began: u64::from(began), written: self.written })
+        Ok(Tail {
+            end: self.base,
+            crc: self.crc,
+            flush,
+            flush_start: u64::from(flush_start),
+            written: self.written,
+        })
     }
 }

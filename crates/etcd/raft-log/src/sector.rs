@@ -30,7 +30,7 @@ pub(crate) enum Sector<'a> {
     Zero,
     Data {
         flush: u32,
-        began: u32,
+        flush_start: u32,
         data: &'a [u8],
     },
     Damaged {
@@ -49,12 +49,12 @@ impl SectorCodec {
     }
 
     /// Appends one sector to `out`. `data` must not be empty and must fit.
-    pub(crate) fn write(self, out: &mut Vec<u8>, number: u64, flush: u32, began: u32, data: &[u8]) {
+    pub(crate) fn write(self, out: &mut Vec<u8>, number: u64, flush: u32, flush_start: u32, data: &[u8]) {
         debug_assert!(!data.is_empty() && data.len() <= SECTOR_DATA_BYTES);
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&flush.to_le_bytes());
-        out.extend_from_slice(&began.to_le_bytes());
+        out.extend_from_slice(&flush_start.to_le_bytes());
         out.extend_from_slice(&(data.len() as u16).to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(data);
@@ -74,7 +74,7 @@ impl SectorCodec {
             return Sector::Damaged { stored, computed };
         }
         let data = &bytes[SECTOR_HEADER_BYTES..SECTOR_HEADER_BYTES + used];
-        Sector::Data { flush: u32_at(bytes, 4), began: u32_at(bytes, 8), data }
+        Sector::Data { flush: u32_at(bytes, 4), flush_start: u32_at(bytes, 8), data }
     }
 }
 
@@ -119,18 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sector_comes_back_as_it_was_written() {
+    fn sectors_round_trip() {
         for length in [1, 2, SECTOR_DATA_BYTES - 1, SECTOR_DATA_BYTES] {
             let data = vec![9; length];
             let bytes = written(4, &data);
             assert_eq!(bytes.len(), SECTOR_BYTES);
             let read = SectorCodec::new(LogId([7; 16]), 3).read(4, &bytes);
-            assert_eq!(read, Sector::Data { flush: 5, began: 2, data: &data });
+            assert_eq!(read, Sector::Data { flush: 5, flush_start: 2, data: &data });
         }
     }
 
     #[test]
-    fn every_flipped_bit_is_seen() {
+    fn every_flipped_bit_is_detected() {
         let bytes = written(4, &[0; 100]);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sector_of_another_log_segment_or_place_is_damage() {
+    fn a_sector_of_another_log_segment_or_position_is_damaged() {
         let bytes = written(4, b"data");
         let seals = [SectorCodec::new(LogId([8; 16]), 3), SectorCodec::new(LogId([7; 16]), 2)];
         for codec in seals {

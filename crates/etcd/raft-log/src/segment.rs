@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_comes_back_and_every_flipped_bit_is_seen() {
+    fn headers_round_trip_and_every_flipped_bit_is_detected() {
         let bytes = header().write();
         assert_eq!(Header::read(&bytes, 2, SEGMENT_BYTES_MIN), Ok(header()));
         for bit in 0..bytes.len() * 8 {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_version_is_told_before_anything_else_is_looked_at() {
+    fn the_version_is_checked_first() {
         let mut bytes = header().write();
         bytes[8] = 9;
         bytes[100] = 1;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_what_a_file_is() {
+    fn file_kinds_by_name() {
         let cases = [
             (segment_name(1), Kind::Segment(1)),
             (segment_name(u64::MAX), Kind::Segment(u64::MAX)),

@@ -82,7 +82,7 @@ proptest! {
 
 /// All sequences of four of these operations: what random ones might miss.
 #[test]
-fn all_short_rows_of_operations_survive_any_crash() {
+fn all_short_sequences_of_operations_survive_any_crash() {
     use Operation::{Append, Flush, Maintain, Purge, State, Truncate};
     let kinds =
         [Append(vec![40, 1200]), Append(vec![1900]), State(1, 20), Truncate(1), Purge(2), Flush, Maintain];
@@ -105,7 +105,7 @@ fn all_short_rows_of_operations_survive_any_crash() {
 
 /// Validates the check: without real syncs it must find lost records.
 #[test]
-fn a_disk_that_lies_about_syncs_is_found_out() {
+fn a_disk_that_lies_about_syncs_is_detected() {
     let disk = SimulatedDisk::new();
     let mut run = TestLog::new(disk.clone());
     disk.set_lying_syncs(true);

@@ -25,7 +25,7 @@ fn segments(disk: &SimulatedDisk) -> Vec<String> {
 }
 
 #[test]
-fn every_flipped_bit_of_what_was_flushed_is_named() {
+fn every_flipped_bit_of_flushed_data_is_located() {
     let run = filled();
     let names = segments(&run.disk);
     assert!(names.len() > 1, "more than one segment is tried: {names:?}");
@@ -66,7 +66,7 @@ fn every_flipped_bit_of_what_was_flushed_is_named() {
 }
 
 #[test]
-fn a_sector_lost_before_the_last_flush_is_named() {
+fn a_sector_lost_before_the_last_flush_is_located() {
     let run = filled();
     let names = segments(&run.disk);
     for name in &names {
@@ -90,7 +90,7 @@ fn a_sector_lost_before_the_last_flush_is_named() {
 }
 
 #[test]
-fn damage_that_comes_later_is_found_by_the_read() {
+fn later_damage_is_detected_by_reads() {
     let run = filled();
     let name = segments(&run.disk)[0].clone();
     let (log, _flusher, _) = open(&run.disk).expect("whole");
@@ -109,7 +109,7 @@ fn damage_that_comes_later_is_found_by_the_read() {
 }
 
 #[test]
-fn another_logs_segment_and_a_missing_one_are_named() {
+fn foreign_and_missing_segments_are_located() {
     let run = filled();
     let names = segments(&run.disk);
     let gap = run.disk.without(&names[1]);
@@ -133,7 +133,7 @@ fn another_logs_segment_and_a_missing_one_are_named() {
 }
 
 #[test]
-fn an_unknown_version_is_refused_and_nothing_is_touched() {
+fn an_unknown_version_is_rejected() {
     let run = filled();
     let name = segments(&run.disk).pop().expect("a segment");
     let mut bytes = run.disk.content(&name).expect("its bytes");

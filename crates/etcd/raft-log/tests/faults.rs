@@ -30,7 +30,7 @@ fn appending_never_touches_the_disk() {
 }
 
 #[test]
-fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
+fn a_flush_without_space_for_a_segment_is_retried() {
     let disk = SimulatedDisk::new();
     disk.set_space(Some(2 * SEGMENT_BYTES + 100));
     let (log, mut flusher, _) = open(&disk).expect("a new log");
@@ -66,7 +66,7 @@ fn without_space_for_a_segment_a_flush_fails_and_goes_on_when_there_is_some() {
 }
 
 #[test]
-fn a_purge_frees_the_space_that_was_missing() {
+fn a_purge_frees_space() {
     let disk = SimulatedDisk::new();
     disk.set_space(Some(2 * SEGMENT_BYTES));
     let (log, mut flusher, _) = open(&disk).expect("a new log");
@@ -85,7 +85,7 @@ fn a_purge_frees_the_space_that_was_missing() {
 }
 
 #[test]
-fn states_outlive_the_segments_that_they_were_set_in() {
+fn states_survive_the_purge_of_their_segment() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.set_state(StateKey::new(2), Bytes::from_static(b"vote")).expect("a state");
@@ -104,7 +104,7 @@ fn states_outlive_the_segments_that_they_were_set_in() {
 }
 
 #[test]
-fn a_write_without_space_is_done_by_a_later_flush() {
+fn a_write_without_space_is_retried() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.append((0..3).map(entry)).expect("entries");
@@ -127,7 +127,7 @@ fn a_write_without_space_is_done_by_a_later_flush() {
 
 /// Fails each sync of a run in turn: the log reports it and nothing works afterwards.
 #[test]
-fn a_failed_sync_is_the_end_of_the_log() {
+fn a_failed_sync_is_permanent() {
     let mut failures = 0;
     for sync in 0..40 {
         let disk = SimulatedDisk::new();
@@ -165,7 +165,7 @@ fn a_failed_sync_is_the_end_of_the_log() {
 /// The kernel drops data that it cannot write and reports the error once. Data read afterwards may not be on disk, so
 /// opening rewrites it.
 #[test]
-fn opening_writes_what_a_failed_sync_may_have_dropped() {
+fn opening_rewrites_what_a_failed_sync_may_have_dropped() {
     let disk = SimulatedDisk::new();
     let (log, mut flusher, _) = open(&disk).expect("a new log");
     log.append([entry(0)]).expect("an entry");
@@ -180,7 +180,7 @@ fn opening_writes_what_a_failed_sync_may_have_dropped() {
 }
 
 #[test]
-fn a_second_opener_is_told_and_changes_nothing() {
+fn a_second_opener_is_rejected_and_changes_nothing() {
     let disk = SimulatedDisk::new();
     let (log, flusher, _) = open(&disk).expect("a new log");
     let steps = disk.steps();
@@ -194,7 +194,7 @@ fn a_second_opener_is_told_and_changes_nothing() {
 }
 
 #[test]
-fn what_does_not_follow_is_refused() {
+fn non_contiguous_entries_are_rejected() {
     let disk = SimulatedDisk::new();
     let (log, _flusher, _) = open(&disk).expect("a new log");
     log.append([entry(7)]).expect("a new log starts anywhere");

@@ -51,7 +51,7 @@ fn check(log_reader: &ReadOnlyLog<RealDisk>) -> u64 {
 }
 
 #[test]
-fn whoever_looks_sees_all_that_was_flushed_before() {
+fn a_reader_sees_everything_flushed_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, mut flusher, _) = Log::open(disk(folder.path()), options(SMALL)).expect("a new log");
     let (flushed, done) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -157,7 +157,7 @@ impl DiskFile for HookedFile {
 
 /// Two flushes happen between the read of the log's end and a read past it.
 #[test]
-fn what_comes_while_it_is_read_is_no_damage() {
+fn writes_during_a_read_are_not_damage() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, mut flusher, _) = Log::open(disk(folder.path()), options(LARGE)).expect("a new log");
     let long = |index, length: usize| Entry { index, term: 1, payload: vec![7; length].into() };
@@ -188,7 +188,7 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn a_log_that_nobody_uses_is_held_and_left_as_it_is() {
+fn an_unused_log_is_locked_and_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, mut flusher, _) = Log::open(disk(folder.path()), options(SMALL)).expect("a new log");
     log.append((1..=300).map(entry)).expect("room");

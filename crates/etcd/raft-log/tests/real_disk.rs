@@ -35,7 +35,7 @@ fn entry(index: u64) -> Entry {
 }
 
 #[test]
-fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
+fn appending_reading_and_maintenance_run_during_a_flush() {
     const ENTRIES: u64 = 4000;
     let folder = tempfile::tempdir().expect("a folder");
     // Without a cache, entries are read from disk while the adjacent sector is written.
@@ -98,7 +98,7 @@ fn appending_reading_and_maintaining_go_on_while_a_flush_runs() {
 }
 
 #[test]
-fn a_second_process_or_handle_is_told() {
+fn a_second_opener_is_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let opened = open(folder.path(), 0).expect("a new log");
     let error = open(folder.path(), 0).map(|_| ()).expect_err("in use");

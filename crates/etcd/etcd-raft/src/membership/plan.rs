@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn raft_follows_the_record() {
+    fn raft_is_reconciled_with_the_record() {
         check(&[1, 2], &[], raft(&[1, 2], &[]), None);
         check(&[1, 3], &[], raft(&[1], &[]), Some(Step::AddLearner { id: 3, node: node(3) }));
         check(&[1, 3], &[], raft(&[1], &[3]), Some(Step::Promote { id: 3 }));
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn half_a_change_is_ended_before_another_one_begins() {
+    fn a_joint_configuration_is_left_before_another_change() {
         let voters = [[1].into(), [1, 3].into()];
         let joint = Membership::new(voters.to_vec(), BTreeMap::from([(1, node(1)), (3, node(3))])).unwrap();
         check(&[1, 3], &[3], joint, Some(Step::LeaveJoint));
     }
 
     #[test]
-    fn what_is_not_recorded_yet_is_left_alone() {
+    fn unrecorded_members_are_kept() {
         check(&[], &[], raft(&[1, 2, 3], &[]), None);
         check(&[1], &[], raft(&[1, 2, 3], &[]), None);
     }

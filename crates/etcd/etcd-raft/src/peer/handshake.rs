@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_welcome_and_every_refusal_come_through() {
+    async fn welcome_and_rejections_round_trip() {
         let welcome = Welcome { version: 1, disk: 9 };
         assert_eq!(handshake(Ok(welcome)).await.unwrap(), welcome);
         for code in 1..=5 {
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_is_noticed() {
+    async fn another_protocol_is_rejected() {
         let (mut near, mut far) = tokio::io::duplex(256);
         near.write_all(&[b'G'; HELLO_BYTES]).await.unwrap();
         assert!(matches!(receive_hello(&mut far).await, Err(HandshakeError::NotAMember)));
     }
 
     #[test]
-    fn neighbouring_versions_find_each_other() {
+    fn the_highest_common_version_is_chosen() {
         assert_eq!(negotiate_version((1, 1)), Some(1));
         assert_eq!(negotiate_version((1, 9)), Some(2));
         assert_eq!(negotiate_version((2, 9)), Some(2));

@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_says_whether_it_has_room_and_what_time_it_is() {
+    fn pongs_round_trip_and_older_versions_are_understood() {
         for has_disk_space in [true, false] {
             let now = Timestamp::from_unix_nanos(u64::MAX - 1);
             let known = |leads| TimeReport::Known(ReportedTime { now, leads });

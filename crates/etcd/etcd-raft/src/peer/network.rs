@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_split() {
+    fn urls_are_parsed() {
         let cases = [
             ("http://127.0.0.1:2380", Some((false, "127.0.0.1", 2380))),
             ("https://a.example:7001/", Some((true, "a.example", 7001))),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_sides_of_the_upgrade_meet() {
+    async fn both_sides_of_the_upgrade_agree() {
         let (near, far) = tokio::io::duplex(1024);
         let (near, far) = tokio::join!(upgrade(near, "h"), accept_upgrade(far));
         let (mut near, mut far) = (near.unwrap(), far.unwrap());

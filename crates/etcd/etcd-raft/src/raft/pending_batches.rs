@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_new_once_in_a_leadership_in_any_order() {
+    fn a_batch_is_new_once_per_leadership() {
         let mut pending_batches = PendingBatches::default();
         assert_eq!(pending_batches.register(&request(1, 0, 1)), BatchStatus::New);
         assert_eq!(pending_batches.register(&request(1, 0, 0)), BatchStatus::New);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_batch_may_come_again() {
+    fn a_rejected_batch_may_be_sent_again() {
         let mut pending_batches = PendingBatches::default();
         let batch = request(1, 0, 0);
         assert_eq!(pending_batches.register(&batch), BatchStatus::New);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_copy_of_a_settled_batch_is_not_new() {
+    fn a_late_copy_of_a_batch_is_settled() {
         let mut pending_batches = PendingBatches::default();
         assert_eq!(pending_batches.register(&request(1, 0, 0)), BatchStatus::New);
         assert_eq!(pending_batches.register(&request(1, 3, 4)), BatchStatus::New);

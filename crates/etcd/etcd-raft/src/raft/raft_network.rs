@@ -247,8 +247,8 @@ impl RaftNetworkV2<Types> for PeerClient {
             let mut appends = appends?;
             let response = appends.next().await?;
             // After a rejection all later requests are rejected too.
-            let pending_batches = matches!(response, Ok(Ok(_)));
-            Some((response, pending_batches.then_some(appends)))
+            let succeeded = matches!(response, Ok(Ok(_)));
+            Some((response, succeeded.then_some(appends)))
         });
         Box::pin(async move { Ok(Box::pin(responses) as BoxStream<'s, _>) })
     }

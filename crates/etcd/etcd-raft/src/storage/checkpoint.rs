@@ -374,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_without_room_is_told_from_one_that_fails() {
+    fn a_full_disk_is_distinguished_from_a_failing_one() {
         let folder = tempfile::tempdir().unwrap();
         let of = |code| {
             let error = heed::Error::Mdb(heed::MdbError::Other(code));

@@ -96,14 +96,14 @@ pub fn start<D: Disk, H: Environment<Disk = D>>(
     log: Arc<Log<D>>,
     flusher: Flusher<D>,
     disk_space: DiskSpace,
-    times: Arc<dyn DiskMetrics>,
+    metrics: Arc<dyn DiskMetrics>,
 ) -> io::Result<(Arc<FlushQueue>, FlushThread)> {
     let flushes = Arc::new(FlushQueue::default());
     let task = FlushTask {
         log,
         flushes: Arc::clone(&flushes),
         disk_space,
-        times,
+        metrics,
         executor: Arc::<H>::clone(environment),
         maintaining: Arc::default(),
         maintenance: Mutex::default(),
@@ -117,7 +117,7 @@ struct FlushTask<D: Disk> {
     log: Arc<Log<D>>,
     flushes: Arc<FlushQueue>,
     disk_space: DiskSpace,
-    times: Arc<dyn DiskMetrics>,
+    metrics: Arc<dyn DiskMetrics>,
     executor: Arc<dyn Executor>,
     /// Whether the next segment is being allocated.
     maintaining: Arc<AtomicBool>,
@@ -134,7 +134,7 @@ impl<D: Disk> FlushTask<D> {
             match flush_once(&mut flusher, &self.flushes, &mut waiting) {
                 FlushResult::Done { maintain: needed } => {
                     let took = began.elapsed();
-                    self.times.log_flushed(took, last);
+                    self.metrics.log_flushed(took, last);
                     if took > SLOW_FLUSH {
                         tracing::warn!(seconds = took.as_secs_f64(), "the disk was slow to flush the log");
                     }

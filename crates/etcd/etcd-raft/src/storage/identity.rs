@@ -113,8 +113,8 @@ pub fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
     let folder = fs::metadata(path.parent().unwrap_or(path))?;
-    let made = file.metadata()?;
-    if (folder.uid(), folder.gid()) != (made.uid(), made.gid()) && made.uid() == 0 {
+    let created = file.metadata()?;
+    if (folder.uid(), folder.gid()) != (created.uid(), created.gid()) && created.uid() == 0 {
         fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
     }
     file.sync_all()?;
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_keeps_its_identity_and_refuses_others() {
+    fn a_directory_keeps_its_identity() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
         let identity = open_or_create(folder.path(), 0xc, 0xa).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_refused_and_left_alone() {
+    fn an_unknown_format_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(IDENTITY);
         fs::write(&path, "keelson-member 2\nwhatever\n").unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_disk_is_known_after_a_restart_too() {
+    fn a_replaced_disk_is_detected_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let disks = PeerDisks::open(folder.path()).unwrap();
         assert!(disks.check_or_record(1, 11).unwrap() && disks.check_or_record(2, 22).unwrap());

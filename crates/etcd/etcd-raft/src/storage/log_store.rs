@@ -62,7 +62,7 @@ impl<D: Disk> LogStore<D> {
         environment: &Arc<H>,
         folder: &Path,
         segment_bytes: u64,
-        times: Arc<dyn DiskMetrics>,
+        metrics: Arc<dyn DiskMetrics>,
     ) -> Result<(Self, FlushThread), OpenLogError> {
         let disk = environment.log_disk(folder)?;
         let options = raft_log::Options {
@@ -77,7 +77,7 @@ impl<D: Disk> LogStore<D> {
         let log = Arc::new(log);
         let disk_space = DiskSpace::default();
         let (flushes, thread) =
-            flush_thread::start(environment, Arc::clone(&log), flusher, disk_space.clone(), times)?;
+            flush_thread::start(environment, Arc::clone(&log), flusher, disk_space.clone(), metrics)?;
         let store = Self {
             log,
             flushes,
@@ -330,21 +330,22 @@ mod tests {
     /// A member is killed while the write that replaces its entries is in flight. It knows a later committed log id,
     /// and its own entries at these indexes are committed nowhere.
     #[tokio::test]
-    async fn what_another_leader_left_is_not_taken_for_committed() {
+    async fn entries_of_a_failed_leader_are_not_committed() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = with_entries(folder.path(), (0..4).map(|index| log_id(4, index))).await;
         for unknown in [log_id(5, 3), log_id(5, 9), log_id(4, 9)] {
             store.restore_committed(Some(unknown)).unwrap();
             assert_eq!(store.read_committed().await.unwrap(), None, "{unknown}");
         }
-        for (told, known) in [(log_id(4, 2), 2), (log_id(4, 1), 2), (log_id(6, 3), 2), (log_id(4, 3), 3)] {
-            store.restore_committed(Some(told)).unwrap();
-            assert_eq!(store.read_committed().await.unwrap(), Some(log_id(4, known)), "{told}");
+        for (committed, known) in [(log_id(4, 2), 2), (log_id(4, 1), 2), (log_id(6, 3), 2), (log_id(4, 3), 3)]
+        {
+            store.restore_committed(Some(committed)).unwrap();
+            assert_eq!(store.read_committed().await.unwrap(), Some(log_id(4, known)), "{committed}");
         }
     }
 
     #[tokio::test]
-    async fn what_contradicts_the_checkpoint_is_dropped() {
+    async fn entries_that_conflict_with_the_checkpoint_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = with_entries(folder.path(), (0..4).map(|index| log_id(4, index))).await;
         for (applied, last) in
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_purged_is_the_checkpoint_s() {
+    async fn purged_entries_are_not_restored_as_committed() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = with_entries(folder.path(), (0..4).map(|index| log_id(4, index))).await;
         store.purge(log_id(4, 2)).await.unwrap();

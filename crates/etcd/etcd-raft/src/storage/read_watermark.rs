@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_place_comes_back_and_nothing_else_does() {
+    fn the_watermark_survives_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let (mut read_watermark, previous) = open(folder.path()).unwrap();
         assert_eq!(previous, None);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_that_come_while_entries_are_applied_may_see_all_of_them() {
+    fn the_watermark_includes_entries_being_applied() {
         let folder = tempfile::tempdir().unwrap();
         let (mut read_watermark, _) = open(folder.path()).unwrap();
         // Reads start while the first of three entries is being applied.

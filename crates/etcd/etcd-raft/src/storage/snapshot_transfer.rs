@@ -18,8 +18,8 @@ use crate::storage::checkpoint::{
     read_key, sync_folder,
 };
 
-/// Snapshots that this process has begun to receive. Each has its own directory.
-static TRANSFERS_BEGUN: AtomicU64 = AtomicU64::new(0);
+/// Snapshots that this process has started to receive. Each has its own directory.
+static TRANSFERS_STARTED: AtomicU64 = AtomicU64::new(0);
 
 /// The records of a view in chunks.
 pub struct SnapshotChunks {
@@ -76,8 +76,8 @@ impl SnapshotReceiver {
         let root = current.folder.parent().unwrap_or(&current.folder).to_owned();
         let number = generation(&current.folder).unwrap_or_default() + 1;
         // The directory of an abandoned transfer may still be in use.
-        let begun = TRANSFERS_BEGUN.fetch_add(1, Ordering::Relaxed);
-        let part = root.join(format!("{PREFIX}{number:016x}-{begun:x}{PART_SUFFIX}"));
+        let transfer = TRANSFERS_STARTED.fetch_add(1, Ordering::Relaxed);
+        let part = root.join(format!("{PREFIX}{number:016x}-{transfer:x}{PART_SUFFIX}"));
         let in_folder = |error| CheckpointError::Io(part.clone(), error);
         if part.exists() {
             fs::remove_dir_all(&part).map_err(in_folder)?;

@@ -34,7 +34,7 @@ pub struct StateMachine {
     checkpoint: Arc<Mutex<Checkpoint>>,
     /// Bytes of log applied since the last checkpoint.
     log_bytes: Arc<AtomicU64>,
-    times: Arc<dyn DiskMetrics>,
+    metrics: Arc<dyn DiskMetrics>,
     executor: Arc<dyn Executor>,
 }
 
@@ -42,11 +42,11 @@ impl StateMachine {
     pub fn new(
         applied: Arc<Applied>,
         checkpoint: Checkpoint,
-        times: Arc<dyn DiskMetrics>,
+        metrics: Arc<dyn DiskMetrics>,
         executor: Arc<dyn Executor>,
     ) -> Self {
         let checkpoint = Arc::new(Mutex::new(checkpoint));
-        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), times, executor }
+        Self { applied, checkpoint, log_bytes: Arc::new(AtomicU64::new(0)), metrics, executor }
     }
 
     pub fn checkpoint(&self) -> Checkpoint {
@@ -120,8 +120,8 @@ impl RaftStateMachine<Types> for StateMachine {
                 SnapshotMeta { last_log_id: inner.last_applied, last_membership: inner.membership.clone() };
             (inner.store.take_changes(), meta)
         });
-        let (times, executor) = (Arc::clone(&self.times), Arc::clone(&self.executor));
-        Builder { work: Some((changes, meta)), checkpoint, times, executor }
+        let (metrics, executor) = (Arc::clone(&self.metrics), Arc::clone(&self.executor));
+        Builder { work: Some((changes, meta)), checkpoint, metrics, executor }
     }
 
     async fn install_snapshot(
@@ -158,7 +158,7 @@ impl RaftStateMachine<Types> for StateMachine {
 pub struct Builder {
     work: Option<(etcd_store::Changes, SnapshotMeta)>,
     checkpoint: Checkpoint,
-    times: Arc<dyn DiskMetrics>,
+    metrics: Arc<dyn DiskMetrics>,
     executor: Arc<dyn Executor>,
 }
 
@@ -172,13 +172,13 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let (mut reported, mut tried_again) = (false, false);
         loop {
             // The store returns its changes only once, so they are kept until they are written.
-            let (checkpoint, times) = (self.checkpoint.clone(), Arc::clone(&self.times));
+            let (checkpoint, metrics) = (self.checkpoint.clone(), Arc::clone(&self.metrics));
             let (changes, meta) = (changes.clone(), meta.clone());
             let written = run_blocking(&*self.executor, move || {
                 let began = Instant::now();
                 let committed = checkpoint.commit(changes, &meta);
                 if committed.is_ok() {
-                    times.checkpoint_committed(began.elapsed());
+                    metrics.checkpoint_committed(began.elapsed());
                 }
                 committed.and_then(|()| Ok((checkpoint.view()?, meta)))
             });
@@ -221,8 +221,8 @@ mod tests {
         let (read_watermark, _) = read_watermark::open(folder).unwrap();
         let applied = Arc::new(Applied::new(Proposals::new(1, 2), read_watermark));
         let checkpoint = checkpoint::open(&folder.join("state")).unwrap();
-        let (times, executor) = (Arc::new(()), Arc::new(SystemEnvironment));
-        (StateMachine::new(Arc::clone(&applied), checkpoint, times, executor), applied)
+        let (metrics, executor) = (Arc::new(()), Arc::new(SystemEnvironment));
+        (StateMachine::new(Arc::clone(&applied), checkpoint, metrics, executor), applied)
     }
 
     /// The new state is in use by then, and an error would stop the member.
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_applied_batch_is_noted_once_and_before() {
+    async fn the_watermark_is_written_once_per_batch_and_before_it() {
         let folder = tempfile::tempdir().unwrap();
         let (mut machine, applied) = machine(folder.path());
         applied.start_serving_reads();

@@ -223,7 +223,7 @@ mod tests {
     }
 
     /// The initial time of a single member whose clock is set by `set` seconds during its start.
-    fn begun(initial: InitialTime, set: i64) -> Timestamp {
+    fn initialized(initial: InitialTime, set: i64) -> Timestamp {
         let clock = Arc::new(TestClock::default());
         let time = ClusterTime::new(Arc::<TestClock>::clone(&clock) as Arc<dyn Clock>, OWN, initial);
         clock.set(set);
@@ -237,12 +237,12 @@ mod tests {
     fn a_restart_goes_on_from_what_was_known_before() {
         let wall = Timestamp::from_unix_nanos(1_000_000 * 1_000_000_000);
         let hour = Duration::from_secs(HOUR.unsigned_abs());
-        assert_eq!(begun(InitialTime::Unknown, HOUR), wall.plus(hour).plus(TICK));
+        assert_eq!(initialized(InitialTime::Unknown, HOUR), wall.plus(hour).plus(TICK));
         for set in [-HOUR, HOUR] {
-            assert_eq!(begun(InitialTime::Now(wall.minus(hour)), set), wall.minus(hour).plus(TICK));
+            assert_eq!(initialized(InitialTime::Now(wall.minus(hour)), set), wall.minus(hour).plus(TICK));
         }
-        assert_eq!(begun(InitialTime::AtLeast(wall), -HOUR), wall);
-        assert_eq!(begun(InitialTime::AtLeast(wall), HOUR), wall.plus(hour).plus(TICK));
+        assert_eq!(initialized(InitialTime::AtLeast(wall), -HOUR), wall);
+        assert_eq!(initialized(InitialTime::AtLeast(wall), HOUR), wall.plus(hour).plus(TICK));
     }
 
     fn leader() -> (Arc<TestClock>, ClusterTime) {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_not_asked_for_long_does_not_make_up_for_it_at_once() {
+    fn the_slew_per_step_is_limited() {
         let (clock, time) = leader();
         time.set_leader(Some(OTHER));
         clock.set(HOUR);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_has_the_leader_s_time_within_the_answer_s_way() {
+    fn a_follower_is_within_the_round_trip_of_the_leader() {
         let (_, leads) = leader();
         let (clock, follows) = member();
         clock.set(HOUR);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_has_just_started_asks_those_who_know() {
+    fn a_new_leader_takes_the_time_of_other_members() {
         let (_, knows) = leader();
         knows.set_leader(Some(OWN));
         let (clock, started) = member();
@@ -355,29 +355,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_is_reckoned_when_the_time_is_known() {
+    async fn expirations_wait_for_the_clusters_time() {
         let (_, time) = member();
         let time = Arc::new(time);
-        let asked = Arc::clone(&time);
-        let asking = tokio::spawn(async move { asked.settled().await });
+        let waiting = Arc::clone(&time);
+        let waiter = tokio::spawn(async move { waiting.settled().await });
         tokio::task::yield_now().await;
         let reported = ReportedTime { now: Timestamp::from_unix_nanos(7), leads: false };
         // A slow report is ignored.
         time.observe(OTHER, TimeReport::Known(reported), MAX_TIME_REPORT_DELAY * 2);
         tokio::task::yield_now().await;
-        assert!(!asking.is_finished());
+        assert!(!waiter.is_finished());
         time.observe(OTHER, TimeReport::Known(reported), Duration::ZERO);
-        assert_eq!(asking.await.unwrap(), reported.now);
+        assert_eq!(waiter.await.unwrap(), reported.now);
         // Members of an older version report no time: the own clock counts.
         let (clock, among_older) = member();
         among_older.observe(OTHER, TimeReport::Unsupported, Duration::ZERO);
         assert_eq!(among_older.settled().await, Timestamp::from(clock.now()));
         // A single member has no one to ask.
-        let (clock, alone) = member();
-        assert!(!alone.may_initialize(true));
-        alone.set_leader(Some(OWN));
-        assert!(alone.may_initialize(true));
-        alone.initialize();
-        assert_eq!(alone.advance(), Some(Timestamp::from(clock.now())));
+        let (clock, single) = member();
+        assert!(!single.may_initialize(true));
+        single.set_leader(Some(OWN));
+        assert!(single.may_initialize(true));
+        single.initialize();
+        assert_eq!(single.advance(), Some(Timestamp::from(clock.now())));
     }
 }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_goes_on_from_the_last_note_whatever_the_clock_shows() {
+    fn a_restart_continues_from_the_record() {
         let folder = tempfile::tempdir().unwrap();
         let (mut record, before) = open(folder.path(), &FixedClock(5000, 10)).unwrap();
         assert_eq!(before, InitialTime::Unknown);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn another_run_of_the_machine_begins_no_earlier() {
+    fn the_record_is_a_lower_bound_after_a_reboot() {
         let record = Record { time: seconds(5000), monotonic: Duration::from_secs(10) };
         assert_eq!(initial_time(false, record, &FixedClock(4000, 99)), InitialTime::AtLeast(seconds(5000)));
         // The monotonic clock is behind the record.
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_nothing() {
+    fn truncated_and_damaged_records_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let (mut record, _) = open(folder.path(), &FixedClock(5000, 10)).unwrap();
         record.update(seconds(5000), Duration::from_secs(10));

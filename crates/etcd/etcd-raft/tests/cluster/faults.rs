@@ -78,7 +78,7 @@ fn check_all(cluster: &Cluster, keys: &[String]) {
 }
 
 #[test]
-fn three_members_agree_and_each_takes_writes() {
+fn every_member_accepts_writes_and_reads_them() {
     let cluster = Cluster::new(3);
     for id in 1..=3 {
         cluster.must_put(id, "/k", &id.to_string());
@@ -109,7 +109,7 @@ fn a_killed_leader_costs_no_write_and_little_time() {
 }
 
 #[test]
-fn a_stopping_leader_hands_over_without_an_election_timeout() {
+fn a_stopping_leader_transfers_its_leadership() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
@@ -154,7 +154,7 @@ fn a_leader_that_is_cut_off_acknowledges_nothing_and_reads_nothing_stale() {
 }
 
 #[test]
-fn a_leader_that_is_heard_but_does_not_hear_loses_nothing() {
+fn a_leader_that_cannot_receive_loses_nothing() {
     let cluster = Cluster::new(3);
     let leader = cluster.leader();
     let others = cluster.nodes.keys().copied().filter(|id| *id != leader).collect::<Vec<_>>();
@@ -181,8 +181,8 @@ fn a_follower_far_behind_gets_a_snapshot() {
     cluster.catch_up_entries = KEPT;
     cluster.start_new();
     let leader = cluster.leader();
-    let late = cluster.follower();
-    cluster.kill(late);
+    let lagging = cluster.follower();
+    cluster.kill(lagging);
     let member = cluster.member(leader);
     cluster.on(leader, async {
         // More entries than are kept for slow followers. Sequential puts make one entry each.
@@ -192,17 +192,17 @@ fn a_follower_far_behind_gets_a_snapshot() {
         member.checkpoint(DEADLINE).await.unwrap();
     });
     cluster.must_put(leader, "/last", "1");
-    cluster.start(late);
+    cluster.start(lagging);
     wait_for("the late member to follow", || {
-        (cluster.value(late, "/last").as_deref() == Some("1")).then_some(())
+        (cluster.value(lagging, "/last").as_deref() == Some("1")).then_some(())
     });
-    assert_eq!(cluster.value(late, "/k/99").as_deref(), Some("x"));
+    assert_eq!(cluster.value(lagging, "/k/99").as_deref(), Some("x"));
     let index = |id: u64| cluster.member(id).read(|store| store.index());
-    assert_eq!(index(late), index(leader));
+    assert_eq!(index(lagging), index(leader));
     // The installed snapshot survives a restart.
-    cluster.kill(late);
-    cluster.start(late);
-    assert_eq!(cluster.quorum_value(late, "/k/99").as_deref(), Some("x"));
+    cluster.kill(lagging);
+    cluster.start(lagging);
+    assert_eq!(cluster.quorum_value(lagging, "/k/99").as_deref(), Some("x"));
 }
 
 #[derive(Default)]
@@ -215,7 +215,7 @@ impl etcd_raft::PeerMetrics for Collected {
 }
 
 #[test]
-fn the_way_to_each_member_is_measured() {
+fn round_trips_to_each_member_are_measured() {
     const DELAY: Duration = Duration::from_millis(20);
     let mut cluster = Cluster::empty(3);
     cluster.network.delay(DELAY);

@@ -67,7 +67,7 @@ fn a_member_is_added_gets_a_vote_and_is_removed() {
 
 /// No member connects to it: it asks those in its configuration.
 #[test]
-fn a_member_that_is_removed_before_it_was_in_ends() {
+fn a_member_removed_before_it_joined_stops() {
     let mut cluster = Cluster::new(1);
     let first = cluster.member(1);
     cluster.on(1, first.add_member(record(2))).unwrap().result.unwrap();

@@ -25,7 +25,7 @@ fn writes_survive_a_stop_and_a_kill() {
 }
 
 #[test]
-fn a_checkpoint_and_the_log_behind_it_make_the_state() {
+fn the_state_is_restored_from_checkpoint_and_log() {
     let mut cluster = Cluster::new(1);
     for number in 0..50 {
         cluster.must_put(1, &format!("/before/{number}"), "x");
@@ -137,7 +137,7 @@ fn a_watch_whose_reader_is_too_slow_ends() {
 }
 
 #[test]
-fn nodes_expire_by_the_injected_clock() {
+fn keys_expire_by_the_injected_clock() {
     struct TestClock {
         set: AtomicU64,
         passed: AtomicU64,
@@ -173,7 +173,7 @@ fn nodes_expire_by_the_injected_clock() {
 }
 
 #[test]
-fn data_of_another_member_is_refused_and_left_alone() {
+fn data_of_another_member_is_rejected() {
     let mut cluster = Cluster::new(1);
     cluster.must_put(1, "/a", "1");
     cluster.stop(1);

@@ -107,7 +107,7 @@ async fn leader(ids: &[u64]) -> (Raft, Machine, Memory) {
 /// `append_request.rs` answers a heartbeat before the flush that openraft waits for. That must not acknowledge too
 /// much.
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
+async fn a_heartbeat_waits_for_an_earlier_flush_but_the_state_does_not() {
     let log = Memory::default();
     let (raft, _) = start(&log, false).await;
     let leads = vote(2, 2, true);
@@ -146,7 +146,7 @@ async fn a_heartbeat_waits_for_the_flush_before_it_and_the_state_does_not() {
 
 /// A rejection waits for no flush, so `append_request.rs` needs only the state otherwise.
 #[tokio::test(start_paused = true)]
-async fn a_refused_heartbeat_is_answered_before_the_state_is_shown() {
+async fn a_rejected_heartbeat_is_answered_before_the_state() {
     let log = Memory::default();
     let (raft, _) = start(&log, false).await;
     raft.append_entries(append(vote(5, 2, true), None, vec![blank(5, 2, 0)])).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_refused_heartbeat_is_answered_before_the_state_is_shown() {
 
 /// `proposer.rs` sends a batch to one leadership only, and retries if it was rejected.
 #[tokio::test(start_paused = true)]
-async fn a_write_for_another_leadership_is_refused_and_not_appended() {
+async fn a_write_for_another_leadership_is_rejected() {
     let (raft, machine, log) = leader(&[1]).await;
     let leads = log.vote().unwrap().leader_id;
     let write = |what: &'static str, term: u64| {
@@ -192,7 +192,7 @@ async fn a_write_for_another_leadership_is_refused_and_not_appended() {
 /// `proposals.rs` proposes again what an entry of a later leader shows to be lost, so nothing else may report it as
 /// applied.
 #[tokio::test(start_paused = true)]
-async fn a_write_that_another_leader_replaces_is_not_called_applied() {
+async fn a_replaced_write_is_not_reported_as_applied() {
     let (raft, machine, log) = leader(&[1, 2, 3]).await;
     let (responder, mut done) = ProgressResponder::complete_only();
     raft.write("lost".to_owned()).responder(responder).await.unwrap();
@@ -250,7 +250,7 @@ async fn a_leader_that_restarts_leads_only_after_an_election() {
 
 /// `log_store.rs` restores a commit index only within the log: openraft applies it before there is a leader.
 #[tokio::test(start_paused = true)]
-async fn what_is_known_to_be_committed_is_applied_at_the_start() {
+async fn committed_entries_are_applied_at_startup() {
     let log = Memory::default();
     log.write(
         vote(2, 2, true),
@@ -265,7 +265,7 @@ async fn what_is_known_to_be_committed_is_applied_at_the_start() {
 /// Recovery from a lost majority (`start.rs`, `append_single_voter_config`): a configuration and a vote without an
 /// election.
 #[tokio::test(start_paused = true)]
-async fn a_member_leads_by_a_configuration_that_was_written_by_force() {
+async fn a_forced_configuration_makes_a_leader() {
     let log = Memory::default();
     let three =
         Payload::Membership(openraft::Membership::new(vec![[1, 2, 3].into()], members(&[1, 2, 3])).unwrap());

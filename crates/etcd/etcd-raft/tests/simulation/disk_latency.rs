@@ -25,8 +25,8 @@ impl DiskLatency {
         Arc::new(Self { chosen: Mutex::new((random, Range::UpTo(2))) })
     }
 
-    pub fn set(&self, most: u64) {
-        self.chosen.lock().1 = Range::UpTo(most);
+    pub fn set(&self, max: u64) {
+        self.chosen.lock().1 = Range::UpTo(max);
     }
 
     pub fn set_steady(&self, always: u64) {
@@ -36,9 +36,9 @@ impl DiskLatency {
     pub fn sample(&self) -> Duration {
         let (random, range) = &mut *self.chosen.lock();
         Duration::from_millis(match range {
-            Range::UpTo(most) => {
+            Range::UpTo(max) => {
                 let rarely = if one_in(random, 200) { 20 } else { 1 };
-                random.u64(0..=*most) * rarely
+                random.u64(0..=*max) * rarely
             }
             Range::Always(always) => *always,
         })

@@ -20,7 +20,7 @@ const SLOW_FLUSH: u64 = 1_500;
 /// If each quorum read waited for a flush, there would be three or four rounds.
 const MIN_SLOW_ROUNDS: u32 = 50;
 /// One-way latency in milliseconds: the round trip is twice the heartbeat interval.
-const FAR: (u64, u64) = (45, 55);
+const DISTANT_LATENCY: (u64, u64) = (45, 55);
 const IDLE: u64 = 2_000;
 /// 100 Mbit/s in bytes per millisecond.
 const NARROW_BANDWIDTH: u64 = 12_500;
@@ -28,11 +28,11 @@ const NARROW_BANDWIDTH: u64 = 12_500;
 const LONG_VALUE: usize = 10 << 20;
 /// For the longest value, from a follower to the leader and from there to all followers: the time that a client
 /// waits.
-const LONG_ANSWER: u64 = 6_000;
+const LONG_VALUE_TIMEOUT: u64 = 6_000;
 /// The limit when distance is the only fault.
-const ANSWER: u64 = 2_000;
+const REQUEST_TIMEOUT: u64 = 2_000;
 /// Faults per seed.
-const ALONE: usize = 4;
+const FAULTS_PER_SEED: usize = 4;
 const FAULT_DURATION: Range<u64> = 20..2_500;
 
 /// A fault of one member, unless noted.
@@ -94,7 +94,7 @@ pub fn slow_disks(simulation: &mut Simulation) -> Result<(), String> {
 
 /// Members whose responses take longer than the heartbeat interval still serve, also after an idle period.
 pub fn far_apart(simulation: &mut Simulation) -> Result<(), String> {
-    let (shortest, longest) = FAR;
+    let (shortest, longest) = DISTANT_LATENCY;
     simulation.context.trace.highlight(format_args!("each way takes {shortest} to {longest} ms"));
     simulation.context.network.set_conditions(NetworkConditions { shortest, longest, ..LOSSLESS });
     simulation.run_for(IDLE)?;
@@ -121,7 +121,7 @@ pub fn narrow_links(simulation: &mut Simulation) -> Result<(), String> {
     let value = Bytes::from(vec![b'x'; LONG_VALUE]);
     for id in 1..=simulation.context.members {
         let command = Command::Put(Put { value: value.clone(), ..put("/long", id) });
-        let written = await_write(simulation, id, command, LONG_ANSWER);
+        let written = await_write(simulation, id, command, LONG_VALUE_TIMEOUT);
         let now = leads(simulation);
         if now != before {
             return Err(format!(
@@ -130,7 +130,7 @@ pub fn narrow_links(simulation: &mut Simulation) -> Result<(), String> {
         }
         written?;
     }
-    await_write(simulation, 1, Command::Put(put("/long", 0)), ANSWER)?;
+    await_write(simulation, 1, Command::Put(put("/long", 0)), REQUEST_TIMEOUT)?;
     simulation.context.network.set_conditions(NORMAL);
     Ok(())
 }
@@ -138,7 +138,7 @@ pub fn narrow_links(simulation: &mut Simulation) -> Result<(), String> {
 /// After each fault and an idle period all members read and write as before.
 pub fn one_at_a_time(simulation: &mut Simulation, random: &mut Rng) -> Result<(), String> {
     simulation.context.network.set_conditions(LOSSLESS);
-    for _ in 0..ALONE {
+    for _ in 0..FAULTS_PER_SEED {
         // `ALL_FAULTS` is not empty.
         let Some(fault) = random.choice(ALL_FAULTS) else { continue };
         let other = random.u64(1..=simulation.context.members);
@@ -208,12 +208,12 @@ fn all_read(simulation: &mut Simulation) -> Result<(), String> {
     let began = simulation.now();
     checks::all_serve(simulation)?;
     let took = simulation.now() - began;
-    if took > ANSWER { Err(format!("quorum reads took {took} ms")) } else { Ok(()) }
+    if took > REQUEST_TIMEOUT { Err(format!("quorum reads took {took} ms")) } else { Ok(()) }
 }
 
 fn all_write(simulation: &mut Simulation) -> Result<(), String> {
     for id in 1..=simulation.context.members {
-        await_write(simulation, id, Command::Put(put("/quiet", id)), ANSWER)?;
+        await_write(simulation, id, Command::Put(put("/quiet", id)), REQUEST_TIMEOUT)?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ mod stream;
 mod trace;
 mod watchers;
 
-use process::{SeedResult, many, one};
+use process::{SeedResult, run_seed, run_seeds};
 use run::Sabotage;
 
 /// The seeds of `cargo verify`.
@@ -37,7 +37,7 @@ const MANY_SEEDS: std::ops::Range<u64> = 1000..3000;
 const SABOTAGE_SEEDS: std::ops::Range<u64> = 4..20;
 
 fn must_hold(seeds: std::ops::Range<u64>) {
-    let failed = many(seeds, Sabotage::None, |ended| !ended.passed);
+    let failed = run_seeds(seeds, Sabotage::None, |result| !result.passed);
     if let Some(SeedResult { seed, output, .. }) = failed {
         panic!(
             "{output}\nseed {seed} failed; again: KEELSON_SEEDS={seed}..{} cargo nextest run -p member \
@@ -48,7 +48,7 @@ fn must_hold(seeds: std::ops::Range<u64>) {
 }
 
 fn must_be_caught(sabotage: Sabotage, by: &str) {
-    let caught = many(SABOTAGE_SEEDS, sabotage, |ended| !ended.passed);
+    let caught = run_seeds(SABOTAGE_SEEDS, sabotage, |result| !result.passed);
     let output = caught.expect("a broken promise was not seen").output;
     assert!(output.contains(by), "another failure than {by:?}: {output}");
 }
@@ -69,8 +69,8 @@ fn the_same_seed_gives_the_same_trace() {
     let folder = tempfile::tempdir().unwrap();
     let traces = ["once", "again"].map(|name| {
         let path = folder.path().join(name);
-        let ended = one(FEW_SEEDS.start, Sabotage::None, Some(&path));
-        assert!(ended.passed, "{}", ended.output);
+        let result = run_seed(FEW_SEEDS.start, Sabotage::None, Some(&path));
+        assert!(result.passed, "{}", result.output);
         std::fs::read_to_string(path).unwrap()
     });
     let differ = traces[0].lines().zip(traces[1].lines()).position(|(once, again)| once != again);
@@ -80,7 +80,7 @@ fn the_same_seed_gives_the_same_trace() {
     }
     assert_eq!(traces[0].len(), traces[1].len());
     let other = folder.path().join("other");
-    one(FEW_SEEDS.start + 1, Sabotage::None, Some(&other));
+    run_seed(FEW_SEEDS.start + 1, Sabotage::None, Some(&other));
     assert_ne!(std::fs::read_to_string(other).unwrap(), traces[0], "the seed decides nothing");
 }
 

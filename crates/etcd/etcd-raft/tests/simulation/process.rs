@@ -45,7 +45,7 @@ pub fn seeds_from_environment() -> Option<Range<u64>> {
 }
 
 /// Runs one seed in its own process.
-pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> SeedResult {
+pub fn run_seed(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> SeedResult {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(SEED, seed.to_string()).env(SABOTAGE, format!("{sabotage:?}"));
@@ -59,7 +59,7 @@ pub fn one(seed: u64, sabotage: Sabotage, trace: Option<&Path>) -> SeedResult {
 }
 
 /// Runs seeds in parallel until the first wanted one.
-pub fn many(
+pub fn run_seeds(
     seeds: Range<u64>,
     sabotage: Sabotage,
     wanted: impl Fn(&SeedResult) -> bool + Sync,
@@ -75,11 +75,11 @@ pub fn many(
                     if seed >= seeds.end {
                         return;
                     }
-                    let ended = one(seed, sabotage, None);
-                    let summary = ended.output.lines().find(|line| line.starts_with("seed "));
+                    let result = run_seed(seed, sabotage, None);
+                    let summary = result.output.lines().find(|line| line.starts_with("seed "));
                     println!("{}", summary.unwrap_or("failed"));
-                    if wanted(&ended) {
-                        found.lock().get_or_insert(ended);
+                    if wanted(&result) {
+                        found.lock().get_or_insert(result);
                     }
                 }
             });
