@@ -110,14 +110,14 @@ impl Member {
         if forced.is_some() {
             append_single_voter_config(&config, &log, &applied).await?;
         }
-        let disk_space = log.disk_space();
+        let space = log.disk_space();
         let pristine = log.vote().is_none() && log.last_log_id()?.is_none();
         let timing = LinkTiming {
             ping_interval: config.heartbeat * 2,
             silence_timeout: config.election_timeout.max(config.heartbeat * 10),
         };
         let peer_metrics = Arc::clone(&config.peer_metrics);
-        let (time_record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
+        let (record, initial_time) = time_record::open(&config.data_dir, &*config.clock)?;
         let time = Arc::new(ClusterTime::new(Arc::clone(&config.clock), config.member_id, initial_time));
         let (Start::New(configured) | Start::Join(configured)) = &config.start;
         let configured = configured.iter().map(|member| member.id).collect();
@@ -141,11 +141,11 @@ impl Member {
             applied,
             peers,
             state_machine,
-            disk_space,
+            space,
             started,
             resumed,
             executor,
-            time_record,
+            record,
         };
         let member = parts.assemble(flush_thread);
         if forced.is_some() {
@@ -302,27 +302,17 @@ struct MemberParts {
     applied: Arc<Applied>,
     peers: Arc<Peers>,
     state_machine: StateMachine,
-    disk_space: DiskSpace,
+    space: DiskSpace,
     started: Instant,
     resumed: bool,
     executor: Arc<dyn Executor>,
-    time_record: TimeRecord,
+    record: TimeRecord,
 }
 
 impl MemberParts {
     fn assemble(self, flush_thread: FlushThread) -> Member {
-        let Self {
-            config,
-            raft,
-            applied,
-            peers,
-            state_machine,
-            disk_space,
-            started,
-            resumed,
-            executor,
-            time_record,
-        } = self;
+        let Self { config, raft, applied, peers, state_machine, space, started, resumed, executor, record } =
+            self;
         let (sender, leadership) = watch::channel(Leadership::none());
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.clone(), Arc::new(sender), Arc::clone(&peers)));
@@ -351,9 +341,9 @@ impl MemberParts {
             peers: Arc::clone(&peers),
             leadership: leadership.clone(),
             state_machine: state_machine.clone(),
-            disk_space: disk_space.clone(),
+            disk_space: space.clone(),
         });
-        tasks.spawn(Arc::clone(&maintenance).expire(time_record));
+        tasks.spawn(Arc::clone(&maintenance).expire(record));
         tasks.spawn(maintenance.run());
         let append_received = Arc::new(AtomicU64::new(0));
         let peer_service = Arc::new(MemberPeerService {
@@ -364,7 +354,7 @@ impl MemberParts {
             leadership: leadership.clone(),
             checkpoint: state_machine,
             append_received: Arc::clone(&append_received),
-            disk_space: disk_space.clone(),
+            disk_space: space.clone(),
             executor: Arc::clone(&executor),
         });
         let inner = Inner {
@@ -377,7 +367,7 @@ impl MemberParts {
             reads,
             connection_lost,
             append_received,
-            disk_space,
+            disk_space: space,
             failed: AtomicU64::new(0),
             started,
             resumed,

@@ -55,8 +55,7 @@ pub struct LinkTiming {
 /// The priority of a connection. Leader election must not wait behind megabytes of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Short messages: heartbeats, votes, read indexes. Its pongs report the member's state and measure the
-    /// round-trip time.
+    /// Heartbeats, votes, read indexes. Its pongs report the member's state and the round-trip time.
     Urgent,
     /// Log entries, proposals, snapshots.
     Bulk,
@@ -220,24 +219,19 @@ impl LinkTask {
 
     async fn run_connection(&mut self, stream: BoxedStream, disk: u128) {
         let (read, write) = tokio::io::split(stream);
-        let pending = Arc::new(PendingRequests::default());
+        let pending = Arc::new(Pending::default());
         let member = self.target.lock().member_id;
         let handler = (self.lane == Lane::Urgent).then(|| Arc::clone(&self.handler));
         let reader = ResponseReader { pending: Arc::clone(&pending), handler, member };
-        let mut reading = tokio::spawn(read_responses(read, reader));
+        let mut reading = tokio::spawn(read_loop(read, reader));
         tokio::select! {
             _ = &mut reading => {}
-            () = self.write_requests(write, &pending, (member, disk)) => reading.abort(),
+            () = self.write_loop(write, &pending, (member, disk)) => reading.abort(),
         }
         pending.fail_all();
     }
 
-    async fn write_requests(
-        &mut self,
-        mut write: WriteHalf<BoxedStream>,
-        pending: &PendingRequests,
-        peer: (u64, u128),
-    ) {
+    async fn write_loop(&mut self, mut write: WriteHalf<BoxedStream>, pending: &Pending, peer: (u64, u128)) {
         let mut out = BytesMut::new();
         let mut requests = Vec::new();
         let mut number = 0;
@@ -252,7 +246,9 @@ impl LinkTask {
                     }
                 }
                 _ = ping.tick() => {
-                    if pending.idle_for() > self.timing.silence_timeout || !self.handler.is_disk_accepted(peer.0, peer.1) {
+                    if pending.idle_for() > self.timing.silence_timeout
+                        || !self.handler.is_disk_accepted(peer.0, peer.1)
+                    {
                         return;
                     }
                     number += 1;
@@ -274,12 +270,7 @@ impl LinkTask {
 
     /// Returns false if the connection failed or made no progress for [`LinkTiming::silence_timeout`]. TCP's
     /// retransmission backoff could otherwise block it for minutes after a partition has healed.
-    async fn write(
-        &self,
-        write: &mut WriteHalf<BoxedStream>,
-        mut out: &[u8],
-        pending: &PendingRequests,
-    ) -> bool {
+    async fn write(&self, write: &mut WriteHalf<BoxedStream>, mut out: &[u8], pending: &Pending) -> bool {
         while !out.is_empty() {
             let taken = match write.write(out).now_or_never() {
                 Some(taken) => taken,
@@ -306,24 +297,20 @@ fn reply(response: oneshot::Sender<Result<Bytes, LinkError>>, result: Result<Byt
     response.send(result).ok();
 }
 
-struct PendingRequests {
+struct Pending {
     responses: Mutex<HashMap<u64, oneshot::Sender<Result<Bytes, LinkError>>>>,
-    last_activity: Mutex<Instant>,
+    last_seen: Mutex<Instant>,
     /// Unanswered pings in order.
     pings: Mutex<VecDeque<(u64, Instant)>>,
 }
 
-impl Default for PendingRequests {
+impl Default for Pending {
     fn default() -> Self {
-        Self {
-            responses: Mutex::default(),
-            last_activity: Mutex::new(Instant::now()),
-            pings: Mutex::default(),
-        }
+        Self { responses: Mutex::default(), last_seen: Mutex::new(Instant::now()), pings: Mutex::default() }
     }
 }
 
-impl PendingRequests {
+impl Pending {
     fn add(&self, number: u64, response: oneshot::Sender<Result<Bytes, LinkError>>) {
         self.responses.lock().insert(number, response);
     }
@@ -343,11 +330,11 @@ impl PendingRequests {
     }
 
     fn note_activity(&self) {
-        *self.last_activity.lock() = Instant::now();
+        *self.last_seen.lock() = Instant::now();
     }
 
     fn idle_for(&self) -> Duration {
-        self.last_activity.lock().elapsed()
+        self.last_seen.lock().elapsed()
     }
 
     fn complete(&self, number: u64, result: Result<Bytes, LinkError>) {
@@ -365,15 +352,14 @@ impl PendingRequests {
     }
 }
 
-/// The state of the reading half of a connection.
 struct ResponseReader {
-    pending: Arc<PendingRequests>,
+    pending: Arc<Pending>,
     /// Receives the pongs; `None` on the bulk link.
     handler: Option<Arc<dyn LinkHandler>>,
     member: u64,
 }
 
-async fn read_responses(mut read: ReadHalf<BoxedStream>, reader: ResponseReader) {
+async fn read_loop(mut read: ReadHalf<BoxedStream>, reader: ResponseReader) {
     let ResponseReader { pending, handler, member } = reader;
     let mut buffer = BytesMut::with_capacity(16 << 10);
     loop {
