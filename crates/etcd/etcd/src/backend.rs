@@ -84,7 +84,7 @@ impl Backend for MemberBackend {
             false => self.member.watch_once(key, *recursive, *since)?,
         };
         // What history has comes first out of the watch itself.
-        Ok(Watching { index: watch.began(), history: Vec::new(), live: Some(MemberWatch(watch)) })
+        Ok(Watching { index: watch.start_index(), history: Vec::new(), live: Some(MemberWatch(watch)) })
     }
 
     fn watchers(&self) -> u64 {

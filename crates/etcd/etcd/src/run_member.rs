@@ -35,8 +35,8 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
     let connector = tls::peer_connector(&config.peer_tls)?;
     let metrics = Arc::new(Metrics::new().context("metrics")?);
     let member_config = MemberConfig {
-        disk_times: metrics.clone(),
-        peer_times: metrics.clone(),
+        disk_metrics: metrics.clone(),
+        peer_metrics: metrics.clone(),
         ..member_config(config, parts.start)?
     };
     let id = ids::Id(member_config.member_id);
@@ -53,7 +53,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
         () = std::future::ready(()), if member.has_resumed() => None,
         () = joined(&member) => None,
         reason = member.stopped() => Some(reason),
-        () = stop.clone().wait() => Some(StopReason::Asked),
+        () = stop.clone().wait() => Some(StopReason::Requested),
     };
     let reason = match ended {
         Some(reason) => reason,
@@ -69,7 +69,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
             let reason = tokio::select! {
                 reason = ready => reason,
                 reason = member.stopped() => reason,
-                () = stop.wait() => StopReason::Asked,
+                () = stop.wait() => StopReason::Requested,
             };
             notify::stopping();
             let cut = serving.stop(GRACE).await;
@@ -86,7 +86,7 @@ pub async fn run(parts: Parts<'_>, connections: usize, stop: Stop) -> anyhow::Re
 
 fn end(reason: StopReason) -> anyhow::Result<ExitCode> {
     match reason {
-        StopReason::Asked => Ok(ExitCode::SUCCESS),
+        StopReason::Requested => Ok(ExitCode::SUCCESS),
         reason => Err(anyhow!(reason)),
     }
 }

@@ -2,7 +2,7 @@
 
 use command_line::{Flag, ParsedArgs, ValueKind};
 use etcd_client::{Client, Error, Get};
-use etcd_raft::{Copy, Place};
+use etcd_raft::{DataLocation, MemberData};
 
 use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
 use crate::command::{Command, Run};
@@ -49,14 +49,15 @@ pub const COMMAND: Command = Command {
 async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     if given.is_set("verify") {
-        let copy = Copy::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
+        let copy =
+            MemberData::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
         let lines = format!("the backup is whole: {}\n", held(&copy));
         return session.tell(&lines, &document(&copy, &backup.root));
     }
     let DataDir { place: source, .. } = place(given, &DATA_DIR, &WAL_DIR)?;
     let copy = match given.number("up-to") {
-        Some(entry) => Copy::read_up_to(&source, entry),
-        None => Copy::read(&source, acknowledged(session, &source).await?),
+        Some(entry) => MemberData::read_up_to(&source, entry),
+        None => MemberData::read(&source, acknowledged(session, &source).await?),
     };
     let copy = copy.map_err(|error| failed("reading the member's data", &error))?;
     let written = make_parents(&backup).and_then(|()| copy.write(&backup.place));
@@ -67,18 +68,18 @@ async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::CopyError> {
+pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::DataError> {
     let parents = [Some(dir.root.as_path()), dir.place.log.as_deref().and_then(std::path::Path::parent)];
     let named = parents.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
     named.into_iter().try_for_each(|path| {
-        std::fs::create_dir_all(path).map_err(|error| etcd_raft::CopyError::Io(path.to_owned(), error))
+        std::fs::create_dir_all(path).map_err(|error| etcd_raft::DataError::Io(path.to_owned(), error))
     })
 }
 
 /// The index that the member has reached when it has all that the cluster had acknowledged; 0 where it does not run,
 /// or cannot tell.
-async fn acknowledged(session: &Session, source: &Place) -> Result<u64, Failure> {
-    let identity = match source.in_use() {
+async fn acknowledged(session: &Session, source: &DataLocation) -> Result<u64, Failure> {
+    let identity = match source.running_member() {
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(0),
         Err(error) => return Err(failed("reading the member's data", &error)),

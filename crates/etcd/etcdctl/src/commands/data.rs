@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use command_line::{Flag, ParsedArgs, ValueKind};
-use etcd_raft::{Copy, CopyError, Place};
+use etcd_raft::{DataError, DataLocation, MemberData};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
@@ -22,7 +22,7 @@ pub const BACKUP_WAL_DIR: Flag =
 /// The directory that etcd is started with, and its member.
 pub struct DataDir {
     pub root: PathBuf,
-    pub place: Place,
+    pub place: DataLocation,
 }
 
 /// `default` where the flag is not given; without one it must be.
@@ -33,12 +33,12 @@ pub fn place(given: &ParsedArgs, dir: &Flag, log: &Flag) -> Result<DataDir, Fail
         return Err(Failure::error(Exit::BadArguments, &format!("--{} required", dir.name())));
     };
     let root = PathBuf::from(root);
-    let place = Place { folder: root.join("member"), log: text(log).map(PathBuf::from) };
+    let place = DataLocation { folder: root.join("member"), log: text(log).map(PathBuf::from) };
     Ok(DataDir { root, place })
 }
 
 /// The whole chain of causes, and what to do.
-pub fn failed(doing: &str, error: &CopyError) -> Failure {
+pub fn failed(doing: &str, error: &DataError) -> Failure {
     let mut text = format!("{doing}: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -46,12 +46,12 @@ pub fn failed(doing: &str, error: &CopyError) -> Failure {
         source = cause.source();
     }
     let hint = match error {
-        CopyError::NoMember(_) => "name the directory that etcd is started with (-data-dir, ETCD_DATA_DIR)",
-        CopyError::NoLog(_) => "name the log's directory with --wal-dir, as etcd is started with it",
-        CopyError::Empty(_) => "this member has not joined a cluster yet: take one that has",
-        CopyError::Exists(_) => "name another directory, or move this one away",
-        CopyError::Behind { .. } | CopyError::Missing { .. } => "the member was too busy: try again",
-        CopyError::Entry(entry, _) | CopyError::Command(entry, _) => {
+        DataError::NoMember(_) => "name the directory that etcd is started with (-data-dir, ETCD_DATA_DIR)",
+        DataError::NoLog(_) => "name the log's directory with --wal-dir, as etcd is started with it",
+        DataError::Empty(_) => "this member has not joined a cluster yet: take one that has",
+        DataError::Exists(_) => "name another directory, or move this one away",
+        DataError::Behind { .. } | DataError::Missing { .. } => "the member was too busy: try again",
+        DataError::Entry(entry, _) | DataError::Command(entry, _) => {
             let up_to = entry.saturating_sub(1);
             return with_hint(
                 &text,
@@ -61,10 +61,10 @@ pub fn failed(doing: &str, error: &CopyError) -> Failure {
                 ),
             );
         }
-        CopyError::Beyond { has, .. } => return with_hint(&text, &format!("--up-to {has} is the least")),
-        CopyError::Membership(_) | CopyError::Append(_) | CopyError::Flush(_) => "try again",
-        CopyError::Io(_, error) => io_hint(error),
-        CopyError::Identity(_) | CopyError::Log(_) | CopyError::Read(_) | CopyError::State(_) => {
+        DataError::Beyond { has, .. } => return with_hint(&text, &format!("--up-to {has} is the least")),
+        DataError::Membership(_) | DataError::Append(_) | DataError::Flush(_) => "try again",
+        DataError::Io(_, error) => io_hint(error),
+        DataError::Identity(_) | DataError::Log(_) | DataError::Read(_) | DataError::State(_) => {
             denied(&text)
         }
     };
@@ -91,7 +91,7 @@ fn denied(text: &str) -> &'static str {
 }
 
 /// What a copy holds, for people.
-pub fn held(copy: &Copy) -> String {
+pub fn held(copy: &MemberData) -> String {
     format!(
         "{} keys at index {}, of member {:x} of cluster {:x}",
         copy.store.key_count(),
@@ -102,7 +102,7 @@ pub fn held(copy: &Copy) -> String {
 }
 
 /// The same for scripts.
-pub fn document(copy: &Copy, at: &Path) -> Value {
+pub fn document(copy: &MemberData, at: &Path) -> Value {
     json!({
         "path": at,
         "keys": copy.store.key_count(),

@@ -2,7 +2,7 @@
 
 use command_line::{Flag, ParsedArgs};
 use etcd_client::{Client, Endpoint, Error, Get, Health, Reason};
-use etcd_raft::Copy;
+use etcd_raft::MemberData;
 use serde_json::json;
 
 use super::data::{DATA_DIR, WAL_DIR, document, failed, held, place};
@@ -53,7 +53,8 @@ enum Answer {
 
 async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let data = place(given, &DATA_DIR, &WAL_DIR)?;
-    let copy = Copy::read(&data.place, 0).map_err(|error| failed("reading the member's data", &error))?;
+    let copy =
+        MemberData::read(&data.place, 0).map_err(|error| failed("reading the member's data", &error))?;
     let others = others(&session.unsynced_client()?, &copy).await;
     refuse_the_living(&copy, &others)?;
     let mut lines = format!("this member has {}\n", held(&copy));
@@ -91,7 +92,7 @@ async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
 }
 
 /// What all recorded members say now, this one too.
-async fn others(client: &Client, copy: &Copy) -> Vec<Other> {
+async fn others(client: &Client, copy: &MemberData) -> Vec<Other> {
     let mut others = Vec::new();
     for member in copy.store.membership().members() {
         let mut answer = Answer::None;
@@ -123,7 +124,7 @@ async fn ask(client: &Client, endpoint: &Endpoint) -> Answer {
     }
 }
 
-fn refuse_the_living(copy: &Copy, members: &[Other]) -> Result<(), Failure> {
+fn refuse_the_living(copy: &MemberData, members: &[Other]) -> Result<(), Failure> {
     let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     let own = copy.identity.member_id;
     if members.iter().all(|member| member.id == own) {

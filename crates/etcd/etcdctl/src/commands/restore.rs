@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use command_line::{Flag, ParsedArgs};
-use etcd_raft::{Copy, CopyError};
+use etcd_raft::{DataError, MemberData};
 use serde_json::json;
 
 use super::backup::make_parents;
@@ -41,7 +41,7 @@ pub const COMMAND: Command = Command {
 fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
     let target = place(given, &DATA_DIR, &WAL_DIR)?;
-    let copy = Copy::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
+    let copy = MemberData::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
     let moved = clear(&target, given.is_set(REPLACE))?;
     let written = make_parents(&target).and_then(|()| copy.write(&target.place));
     let new = match written {
@@ -73,7 +73,7 @@ type Moved = Vec<(PathBuf, PathBuf)>;
 fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
     let refuse = |text: String| Err(Failure::error(Exit::BadArguments, &text));
     // What cannot be read may be what a backup is restored for.
-    if let Ok(Some(_)) = target.place.in_use() {
+    if let Ok(Some(_)) = target.place.running_member() {
         return refuse(format!(
             "a member is running on {}\nhint: stop it first: sudo systemctl stop etcd etcd2",
             target.root.display()
@@ -96,7 +96,7 @@ fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
         let to = path.with_file_name(format!("{name}.replaced-{now}"));
         if let Err(error) = std::fs::rename(path, &to) {
             put_back(&moved)?;
-            return Err(failed("moving the old data away", &CopyError::Io(path.to_owned(), error)));
+            return Err(failed("moving the old data away", &DataError::Io(path.to_owned(), error)));
         }
         moved.push((path.to_owned(), to));
     }
@@ -106,6 +106,6 @@ fn clear(target: &DataDir, replace: bool) -> Result<Moved, Failure> {
 fn put_back(moved: &Moved) -> Result<(), Failure> {
     moved.iter().try_for_each(|(from, to)| {
         let back = std::fs::rename(to, from);
-        back.map_err(|error| failed("moving the old data back", &CopyError::Io(to.clone(), error)))
+        back.map_err(|error| failed("moving the old data back", &DataError::Io(to.clone(), error)))
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_api::Key;
-use etcd_raft::{Copy, InitialMember, Member, MemberConfig, Place, Start, TcpNetwork};
+use etcd_raft::{DataLocation, InitialMember, Member, MemberConfig, MemberData, Start, TcpNetwork};
 use etcd_store::{Command, Put};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ fn put(key: &str, value: &'static str) -> Command {
 }
 
 /// The data of member 1 with two keys, which knows of one other member for each of `others`, their client URLs.
-fn data(root: &Path, others: &[&str]) -> Place {
+fn data(root: &Path, others: &[&str]) -> DataLocation {
     let folder = root.join("member");
     std::fs::create_dir_all(&folder).unwrap();
     let mut config = MemberConfig::new(folder.clone(), 0xc, 1, "m1");
@@ -59,7 +59,7 @@ fn data(root: &Path, others: &[&str]) -> Place {
         }
         member.stop().await;
     });
-    Place { folder, log: None }
+    DataLocation { folder, log: None }
 }
 
 /// A server that says of itself that it is healthy or not, and has that index. Ends with the process.
@@ -116,16 +116,16 @@ fn a_backup_is_made_checked_and_restored() {
 
     let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
     expect(&told, &["out| restored: 2 keys at index ", "out| next: start etcd; it is member "]);
-    let there = Place { folder: Path::new(&target).join("member"), log: None };
-    let first = Copy::read(&there, 0).unwrap().identity;
+    let there = DataLocation { folder: Path::new(&target).join("member"), log: None };
+    let first = MemberData::read(&there, 0).unwrap().identity;
     let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &target]);
     expect(&told, &["is there already\n", "err| hint: --replace moves it away and keeps it", "exit 1\n"]);
     let told = run(&["restore", "--backup-dir", &backup, "--data-dir", &target, "--replace"]);
     expect(&told, &["out| what was there is kept in ", "member.replaced-"]);
     // Two clusters of one backup are two.
-    let second = Copy::read(&there, 0).unwrap();
+    let second = MemberData::read(&there, 0).unwrap();
     assert_ne!(second.identity.cluster_id, first.cluster_id);
-    let original = Copy::read(&place, 0).unwrap();
+    let original = MemberData::read(&place, 0).unwrap();
     assert_eq!(second.store.index(), original.store.index());
     assert_eq!(second.store.key_count(), 2);
 }
@@ -195,7 +195,7 @@ fn recover_is_for_a_lost_majority_alone() {
         let root = folder.path().display().to_string();
         let told = run(&[&["-o", "simple", "recover", "--data-dir", &root], words].concat());
         expect(&told, parts);
-        assert_eq!(Copy::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{told}");
+        assert_eq!(MemberData::read(&place, 0).unwrap().identity.cluster_id != 0xc, changed, "{told}");
         assert_eq!(place.folder.join("force-new-cluster").exists(), changed, "{told}");
     };
     let (healthy, behind, ahead) = (server(true, 5), server(false, 1), server(false, 1_000_000));

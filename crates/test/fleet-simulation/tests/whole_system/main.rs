@@ -9,7 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../../../../etcd/etcd-raft/tests/simulation/chance.rs"]
+#[path = "../../../../etcd/etcd-raft/tests/simulation/seeded_random.rs"]
 #[allow(dead_code, reason = "the store's own simulation draws more from it")]
 mod chance;
 mod clients;

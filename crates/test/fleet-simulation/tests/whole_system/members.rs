@@ -11,7 +11,7 @@ use etcd::{MemberBackend, Metrics};
 use etcd_api::Key;
 use etcd_http::server::{Peer, serve_in_memory};
 use etcd_http::{Cors, Front, Settings};
-use etcd_raft::simulated::SimulatedHands;
+use etcd_raft::simulated::SimulatedEnvironment;
 use etcd_raft::{Clock, Dialing, InitialMember, Member, MemberConfig, Start, Target};
 use parking_lot::Mutex;
 use raft_log::simulated::{Fate, SimulatedDisk};
@@ -64,10 +64,10 @@ struct WallClock {
 impl Clock for WallClock {
     fn now(&self) -> SystemTime {
         let seconds = EPOCH.saturating_add_signed(self.ahead_seconds.load(Ordering::Relaxed));
-        UNIX_EPOCH + Duration::from_secs(seconds) + self.even()
+        UNIX_EPOCH + Duration::from_secs(seconds) + self.monotonic()
     }
 
-    fn even(&self) -> Duration {
+    fn monotonic(&self) -> Duration {
         self.begun.elapsed()
     }
 }
@@ -124,16 +124,16 @@ impl Members {
     fn power_on(&self, host: Host) {
         // Connections from before are reset.
         self.network.reset(host);
-        let (config, hands) = {
+        let (config, environment) = {
             let mut places = self.places.lock();
             let place = &mut places[host];
             place.off = false;
-            (place.config(), place.hands())
+            (place.config(), place.environment())
         };
         let members = self.clone();
         let starting = async move {
             let calls = Arc::new(Calls { from: host, network: members.network.clone() });
-            let member = Member::start_with(config, calls, hands).await.unwrap();
+            let member = Member::start_with(config, calls, environment).await.unwrap();
             members.serve(host, member);
         };
         self.places.lock()[host].serving.spawn(starting);
@@ -323,15 +323,15 @@ impl Place {
         config.election_timeout = Duration::from_millis(2_500);
         config.log_segment_bytes = 1 << 20;
         config.snapshot_count = 300;
-        config.kept_entries = 200;
+        config.catch_up_entries = 200;
         config.clock = Arc::<WallClock>::clone(&self.clock);
         config
     }
 
-    fn hands(&mut self) -> Arc<SimulatedHands> {
+    fn environment(&mut self) -> Arc<SimulatedEnvironment> {
         let (chance, slowest) = (Mutex::new(self.chance.fork()), Arc::clone(&self.slowest));
-        let pace = move || Duration::from_millis(chance.lock().u64(0..=slowest.load(Ordering::Relaxed)));
-        Arc::new(SimulatedHands { disk: self.disk.clone(), pace: Arc::new(pace) })
+        let latency = move || Duration::from_millis(chance.lock().u64(0..=slowest.load(Ordering::Relaxed)));
+        Arc::new(SimulatedEnvironment { disk: self.disk.clone(), disk_latency: Arc::new(latency) })
     }
 }
 
