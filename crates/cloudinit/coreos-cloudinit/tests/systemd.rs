@@ -1,4 +1,4 @@
-//! What systemd and the helper programs are asked, and in which order.
+//! Calls to systemd and helper programs, and their order.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -66,7 +66,7 @@ fn commands_come_in_order_and_each_job_is_waited_for() {
         "job of last.service: done",
         "RestartUnit update-engine.service",
     ];
-    // The last one's job is not waited for: it may be over or not.
+    // The last job is not awaited: it may have finished or not.
     assert_eq!(systemd.calls()[..first.len()], first);
 }
 
@@ -99,7 +99,7 @@ fn systemd_reads_its_files_again_only_if_it_must() {
     assert_eq!(systemd.calls(), ["Reload"]);
 }
 
-/// As `reboot-strategy: reboot` does on a machine that was started with `off`.
+/// As `reboot-strategy: reboot` does on a machine booted with `off`.
 #[test]
 fn a_unit_that_was_masked_is_read_again_before_it_is_started() {
     let machine = Machine::new();
@@ -135,9 +135,9 @@ users:
   - {name: core, passwd: $6$other, shell: /bin/sh}
   - {name: daemon, system: true, no_create_home: true}
 ";
-    let done = machine.run(config, &["-root-run"]);
-    done.expect(0, &["User 'core' exists, ignoring creation-time fields", "group 'nosuch'"]);
-    done.never_says("$6$");
+    let output = machine.run(config, &["-root-run"]);
+    output.expect(0, &["User 'core' exists, ignoring creation-time fields", "group 'nosuch'"]);
+    output.never_contains("$6$");
     assert_eq!(
         machine.recorded(),
         [
@@ -170,7 +170,7 @@ fn who_is_there_is_locked_out_of_the_password() {
     machine
         .run(format!("#cloud-config\nusers:\n{users}"), &["-root-run"])
         .expect(0, &["Locking 'core' user's password"])
-        .never_says("$6$");
+        .never_contains("$6$");
     assert_eq!(
         machine.recorded(),
         [
@@ -218,7 +218,7 @@ fn a_platforms_config_starts_another_run_and_waits_for_it() {
     machine.put("/user-data", "#cloud-config\nhostname: from-the-user\n");
     let program = env!("CARGO_BIN_EXE_coreos-cloudinit");
     let (root, user_data) = (machine.root(), machine.path("/user-data"));
-    // It would wait forever if it were locked out.
+    // It would block forever if it had to wait for the lock.
     let job =
         format!("{RUNS}timeout 10 {program} -root={} -from-file={}", root.display(), user_data.display());
     let systemd = FakeSystemd::start(&machine, &[("oem-cloudinit.service", &job)]);

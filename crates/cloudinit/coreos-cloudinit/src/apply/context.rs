@@ -1,4 +1,4 @@
-//! What the steps of a run share: the machine, systemd, what changed so far, what failed.
+//! State shared by the steps of a run: settings, the systemd connection, changes and failures so far.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -8,25 +8,25 @@ use cloudinit::plan;
 use host::systemd::Systemd;
 use host::{Outcome, Root, flush, leftovers};
 
-use super::postponed::Postponed;
-use super::stage::Ahead;
+use super::pending_job::PendingJob;
+use super::staging::StagedFiles;
 use crate::datasource::Fetcher;
 use crate::log::Log;
 use crate::report::Failure;
-use crate::script::Stored;
+use crate::script::StoredScript;
 
-/// What a run did.
+/// The result of applying a plan.
 #[derive(Debug, Default)]
 pub struct Applied {
     pub failed: Vec<Failure>,
-    /// What could not be had and can be done without: the run has not failed for it.
+    /// Optional steps that failed; they do not fail the run.
     pub missed: Vec<Failure>,
     pub changed: u32,
-    /// Units of the scripts that were started.
+    /// Units of the started scripts.
     pub scripts: Vec<String>,
 }
 
-/// Why a step failed; its text is the whole chain.
+/// Why a step failed; holds the whole error chain.
 #[derive(Debug)]
 pub(super) struct StepError(pub String);
 
@@ -38,39 +38,39 @@ impl<E: std::error::Error> From<E> for StepError {
 
 pub struct Settings<'a> {
     pub root: &'a Root,
-    /// Helper programs and systemd may be used.
+    /// Whether helper programs and systemd may be called.
     pub may_run: bool,
     pub workspace: &'a str,
-    /// No job of a command is waited for after this.
-    pub commands_end: Instant,
+    /// No unit job is waited for after this time.
+    pub commands_deadline: Instant,
     pub log: &'a Log,
 }
 
-pub(super) struct Hands<'a> {
+pub(super) struct ApplyContext<'a> {
     pub settings: &'a Settings<'a>,
     systemd: OnceCell<Result<Systemd, String>>,
     pub applied: Applied,
     /// Units whose files changed.
     pub changed_units: BTreeSet<String>,
-    /// What other units want changed.
+    /// A unit was enabled or disabled.
     pub enabled: bool,
     pub network_changed: bool,
-    /// Paths of files that were written anew.
+    /// Paths of the files that were written.
     pub written: BTreeSet<String>,
     /// The scripts of this run so far.
-    pub scripts: Vec<Stored>,
+    pub scripts: Vec<StoredScript>,
     pub fetcher: Fetcher,
-    pub ahead: Ahead,
-    pub postponed: Vec<Postponed>,
-    /// What was put into folders that are not flushed yet, or taken from them.
-    pub touched: BTreeSet<String>,
-    /// Folders that were looked through for what earlier runs left.
-    tidied: BTreeSet<String>,
+    pub staged_files: StagedFiles,
+    pub pending_jobs: Vec<PendingJob>,
+    /// Paths whose parent folders need an fsync.
+    pub unflushed: BTreeSet<String>,
+    /// Folders already cleaned of leftovers.
+    cleaned_folders: BTreeSet<String>,
 }
 
-pub(super) type Step = Result<Outcome, StepError>;
+pub(super) type StepResult = Result<Outcome, StepError>;
 
-impl<'a> Hands<'a> {
+impl<'a> ApplyContext<'a> {
     pub fn new(settings: &'a Settings<'a>) -> Self {
         Self {
             settings,
@@ -82,19 +82,19 @@ impl<'a> Hands<'a> {
             written: BTreeSet::new(),
             scripts: Vec::new(),
             fetcher: Fetcher::default(),
-            ahead: Ahead::default(),
-            postponed: Vec::new(),
-            touched: BTreeSet::new(),
-            tidied: BTreeSet::new(),
+            staged_files: StagedFiles::default(),
+            pending_jobs: Vec::new(),
+            unflushed: BTreeSet::new(),
+            cleaned_folders: BTreeSet::new(),
         }
     }
 
-    pub fn fail(&mut self, step: String, error: String) {
+    pub fn record_failure(&mut self, step: String, error: String) {
         self.settings.log.error(format!("Failed to apply cloud-config: {step}: {error}"));
         self.applied.failed.push(Failure { step, error });
     }
 
-    pub fn miss(&mut self, step: String, error: String) {
+    pub fn record_missed(&mut self, step: String, error: String) {
         self.settings.log.error(format!("Failed to {step}: {error}. Continuing..."));
         self.applied.missed.push(Failure { step, error });
     }
@@ -103,7 +103,7 @@ impl<'a> Hands<'a> {
         self.settings.log.info(message);
     }
 
-    /// Whether a helper or systemd may be used; said if not.
+    /// Whether helpers and systemd may be called; logs the skipped action if not.
     pub fn may_run(&self, what: &str) -> bool {
         if !self.settings.may_run {
             self.info(format!("Skipping {what}: -root is given without -root-run"));
@@ -111,10 +111,10 @@ impl<'a> Hands<'a> {
         self.settings.may_run
     }
 
-    /// What a run that was cut off left where this one is going to write. Once a folder.
-    pub fn tidy(&mut self, path: &str) {
+    /// Removes temporary files that an interrupted run left beside `path`. Once per folder.
+    pub fn remove_leftovers(&mut self, path: &str) {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        if !self.tidied.insert(folder.to_owned()) {
+        if !self.cleaned_folders.insert(folder.to_owned()) {
             return;
         }
         match leftovers::remove_beside(self.settings.root, path) {
@@ -122,29 +122,29 @@ impl<'a> Hands<'a> {
             Ok(count) => {
                 self.info(format!("Removed {count} temporary files that an earlier run left in {folder}"))
             }
-            // What cannot be read or written will say so itself.
+            // An unreadable or read-only folder fails in its own step.
             Err(error) => self
                 .info(format!("Not looking for what earlier runs left: {}", service::error::chain(&error))),
         }
     }
 
-    /// Makes the files of the first of `steps` ready, unless that was done.
+    /// Stages the next batch of files of `steps`, unless it is staged already.
     pub fn stage(&mut self, steps: &[plan::Step]) {
-        let writes = self.ahead.due(steps);
-        // Once they stand there, nobody could tell them from what an earlier run left.
-        writes.iter().for_each(|write| self.tidy(&write.path));
-        self.ahead.make_ready(self.settings.root, &writes);
+        let writes = self.staged_files.next_batch(steps);
+        // Before staging: staged files look like leftovers.
+        writes.iter().for_each(|write| self.remove_leftovers(&write.path));
+        self.staged_files.stage(self.settings.root, &writes);
     }
 
-    /// So that all that was done so far outlives a power cut.
+    /// Makes everything done so far survive a power loss.
     pub fn flush(&mut self) {
-        let touched = std::mem::take(&mut self.touched);
-        if let Err(error) = flush::above(self.settings.root, touched.iter().map(String::as_str)) {
-            self.fail("keep what was written".to_owned(), service::error::chain(&error));
+        let unflushed = std::mem::take(&mut self.unflushed);
+        if let Err(error) = flush::above(self.settings.root, unflushed.iter().map(String::as_str)) {
+            self.record_failure("keep what was written".to_owned(), service::error::chain(&error));
         }
     }
 
-    /// Connects when it is first needed.
+    /// Connects on first use.
     pub fn systemd(&self) -> Result<&Systemd, StepError> {
         let connected =
             self.systemd.get_or_init(|| Systemd::connect().map_err(|error| service::error::chain(&error)));

@@ -1,20 +1,20 @@
-//! Small files of the program's own, which only root reads.
+//! Small state files of this program, readable by root only.
 
 use host::files::{self, DIRECTORY_MODE, Owner, Request};
 use host::{FileError, Root, flush, leftovers};
 
-/// One that is longer is none of ours.
+/// A longer file is not one of ours.
 pub const MAX_STAMP_BYTES: usize = 4096;
 const MODE: u32 = 0o600;
 
-/// It outlives a power cut.
-pub fn write(root: &Root, path: &str, content: &[u8]) -> Result<(), FileError> {
-    note(root, path, content)?;
+/// Survives a power loss.
+pub fn write_durable(root: &Root, path: &str, content: &[u8]) -> Result<(), FileError> {
+    write_volatile(root, path, content)?;
     flush::above(root, [path])
 }
 
-/// For what ends with the boot, in `/run`.
-pub fn note(root: &Root, path: &str, content: &[u8]) -> Result<(), FileError> {
+/// For files in `/run`, which need no fsync.
+pub fn write_volatile(root: &Root, path: &str, content: &[u8]) -> Result<(), FileError> {
     let owner = Owner::default();
     leftovers::remove_beside(root, path)?;
     files::write(root, &Request { path, mode: MODE, owner, content, directory_mode: DIRECTORY_MODE })

@@ -1,7 +1,6 @@
-//! seccomp: calls of the kernel that a thread has no use for, and that would give it more than reading. They are
-//! answered with EPERM.
+//! seccomp: denies system calls that go beyond reading, with EPERM.
 //!
-//! Landlock knows no modes, owners and times of files, no mounts and no other process.
+//! Landlock does not cover file modes, owners and times, mounts, or other processes.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -12,9 +11,9 @@ use seccompiler::{
     TargetArch, apply_filter,
 };
 
-/// What nothing needs that only reads.
-const CHANGES: &[i64] = &[
-    // Files that are there.
+/// Never needed for reading.
+const DENIED: &[i64] = &[
+    // Metadata of existing files.
     libc::SYS_chmod,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
@@ -74,7 +73,7 @@ const CHANGES: &[i64] = &[
     libc::SYS_adjtimex,
     libc::SYS_clock_adjtime,
     libc::SYS_syslog,
-    // Ways around this list, and large parts of the kernel that faults are found in.
+    // Ways around this list, and large attack surfaces of the kernel.
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
@@ -86,8 +85,8 @@ const CHANGES: &[i64] = &[
     libc::SYS_keyctl,
 ];
 
-/// What only who starts programs needs: these, to end them, and a hypervisor's ports.
-const PROGRAMS: &[i64] = &[
+/// Needed only to start and kill programs, and for a hypervisor's I/O ports.
+const DENIED_WITHOUT_PROGRAMS: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_kill,
@@ -99,8 +98,8 @@ const PROGRAMS: &[i64] = &[
     libc::SYS_ioperm,
 ];
 
-/// What only who asks somebody needs.
-const SOCKETS: &[i64] = &[
+/// Needed only for network and bus access.
+const DENIED_WITHOUT_SOCKETS: &[i64] = &[
     libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_connect,
@@ -113,24 +112,24 @@ const SOCKETS: &[i64] = &[
     libc::SYS_sendmmsg,
 ];
 
-/// Requests that type into a terminal, as its user would.
-const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+/// ioctls that inject terminal input.
+const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// For this thread, and those and the programs that it starts. There must be no new privileges.
-pub(super) fn refuse(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CHANGES.iter().map(|call| (*call, Vec::new())).collect();
+/// Applies to this thread and everything that it starts. Requires no_new_privs.
+pub(super) fn deny(programs: bool, sockets: bool) -> Result<(), seccompiler::Error> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
     if !programs {
-        rules.extend(PROGRAMS.iter().map(|call| (*call, Vec::new())));
+        rules.extend(DENIED_WITHOUT_PROGRAMS.iter().map(|call| (*call, Vec::new())));
     }
     if !sockets {
-        rules.extend(SOCKETS.iter().map(|call| (*call, Vec::new())));
+        rules.extend(DENIED_WITHOUT_SOCKETS.iter().map(|call| (*call, Vec::new())));
     }
-    let typing = TYPING.map(|request| {
+    let terminal_input = TERMINAL_INPUT.map(|request| {
         let equal = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;
         SeccompRule::new(vec![equal])
     });
-    rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
-    let refused = SeccompAction::Errno(libc::EPERM as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, TargetArch::try_from(ARCH)?)?;
+    rules.insert(libc::SYS_ioctl, terminal_input.into_iter().collect::<Result<_, _>>()?);
+    let denied = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, TargetArch::try_from(ARCH)?)?;
     apply_filter(&BpfProgram::try_from(filter)?)
 }

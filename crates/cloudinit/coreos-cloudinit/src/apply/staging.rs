@@ -1,8 +1,6 @@
-//! Files that are written one after the other are made ready together: what takes the time is to wait for the disk,
-//! and it takes many as fast as one.
+//! Stages consecutive file writes as a batch, so that their fsyncs overlap.
 //!
-//! They still come into place one by one, each in its step: what a step says, and what is left when it fails, must be
-//! as if it had been alone.
+//! Each file is still installed in its own step: log, failures and partial results are those of single writes.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +8,34 @@ use cloudinit::plan::{Action, FileWrite, Part, Step};
 use host::files::{self, DIRECTORY_MODE, Request, Staged};
 use host::{FileError, Outcome, Root, accounts};
 
-/// Each has two files open, of the 1,024 that a process may have.
+/// Each holds two of the process's 1,024 file descriptors.
 const MAX_FILES: usize = 256;
-/// They stand beside those that they replace.
+/// Staged files occupy disk space beside those that they replace.
 const MAX_BYTES: usize = 8 << 20;
 
-/// What was made ready.
+/// The files of the current batch.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
-    /// By path; `None` is as it should be already.
+pub(super) struct StagedFiles {
+    /// By path; `None` if the file is already up to date.
     files: BTreeMap<String, Option<Staged>>,
-    /// Steps that were looked at and are still to come.
-    left: usize,
-    /// One of the files came into place since they were looked at.
+    /// Steps of the batch that are still to come.
+    pending: usize,
+    /// A file of the batch was changed since it was staged.
     changed: bool,
 }
 
-impl Ahead {
-    /// What is to be made ready before the first of `steps`: nothing where that was done.
-    pub fn due<'s>(&mut self, steps: &'s [Step]) -> Vec<&'s FileWrite> {
-        if self.left > 0 {
-            self.left -= 1;
+impl StagedFiles {
+    /// The writes to stage before the first of `steps`; empty if it belongs to the current batch.
+    pub fn next_batch<'s>(&mut self, steps: &'s [Step]) -> Vec<&'s FileWrite> {
+        if self.pending > 0 {
+            self.pending -= 1;
             return Vec::new();
         }
         *self = Self::default();
         let mut bytes = 0;
         let writes: Vec<_> = steps
             .iter()
-            .map_while(plain)
+            .map_while(stageable)
             .take(MAX_FILES)
             .take_while(|write| {
                 bytes += write.content.len();
@@ -47,12 +45,12 @@ impl Ahead {
         if writes.len() < 2 {
             return Vec::new();
         }
-        self.left = writes.len() - 1;
+        self.pending = writes.len() - 1;
         writes
     }
 
-    /// What cannot be made ready is left to its step, which tells why.
-    pub fn make_ready(&mut self, root: &Root, writes: &[&FileWrite]) {
+    /// Files that cannot be staged are left to their step, which reports the error.
+    pub fn stage(&mut self, root: &Root, writes: &[&FileWrite]) {
         let mut staged = Vec::new();
         for write in writes {
             match stage_one(root, write) {
@@ -65,11 +63,11 @@ impl Ahead {
         self.files.extend(staged.into_iter().map(|(path, file)| (path, Some(file))));
     }
 
-    /// Puts a file in place, the one that was made ready or a new one.
-    pub fn put(&mut self, root: &Root, request: &Request) -> Result<Outcome, FileError> {
+    /// Installs the staged file, or writes it if there is none.
+    pub fn install(&mut self, root: &Root, request: &Request) -> Result<Outcome, FileError> {
         let outcome = match self.files.remove(request.path) {
             Some(Some(staged)) => staged.put(),
-            // A file before it may be the same one by another path.
+            // An earlier file may be the same one under another path.
             Some(None) if !self.changed => Ok(Outcome::Unchanged),
             Some(None) | None => files::write(root, request),
         };
@@ -78,18 +76,18 @@ impl Ahead {
     }
 }
 
-/// What is written whatever is there, and without a look at it first.
-fn plain(step: &Step) -> Option<&FileWrite> {
+/// The write, if it does not depend on existing content.
+fn stageable(step: &Step) -> Option<&FileWrite> {
     match &step.action {
         Action::Write(write) => {
-            let is_plain = matches!(write.part, Part::File | Part::Unit { .. } | Part::DropIn { .. });
-            is_plain.then_some(write)
+            let is_unconditional = matches!(write.part, Part::File | Part::Unit { .. } | Part::DropIn { .. });
+            is_unconditional.then_some(write)
         }
         _ => None,
     }
 }
 
-/// `None` where the owner is not known.
+/// `None` if the owner is unknown.
 fn stage_one(root: &Root, write: &FileWrite) -> Option<Result<Option<Staged>, FileError>> {
     let owner = accounts::owner(root, &write.owner).ok()?;
     let FileWrite { path, mode, content, .. } = write;
