@@ -1,4 +1,4 @@
-//! What a command of this program does.
+//! The action of a command.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,13 +8,13 @@ use command_line::{Below, Given};
 use super::failure::Failure;
 use super::session::Session;
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+pub type CommandFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a Given) -> Running<'a>),
+    Execute(for<'a> fn(&'a Session, &'a Given) -> CommandFuture<'a>),
     Help,
     Completion,
 }

@@ -1,4 +1,4 @@
-//! The lock behind a FleetLock server.
+//! A client of the FleetLock protocol.
 
 use bytes::Bytes;
 use etcd_client::{Connector, TlsError, TlsFiles};
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use locksmith_core::{FleetLock, FleetLockRefusal, FleetLockRequest};
 use thiserror::Error;
 
-use crate::limits::{FLEET_LOCK_BYTES, HTTP_REQUEST};
+use crate::limits::{HTTP_REQUEST, MAX_FLEET_LOCK_BYTES};
 
 #[derive(Clone)]
 pub struct FleetLockClient {
@@ -27,15 +27,15 @@ pub enum FleetLockError {
 }
 
 impl FleetLockClient {
-    /// Opens no connection yet.
+    /// Does not connect yet.
     pub fn new(server: FleetLock, tls: &TlsFiles) -> Result<Self, TlsError> {
         let connector = Connector::new(tls, server.url.starts_with("https://"), HTTP_REQUEST)?;
         Ok(Self { server, pool: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
-    /// Done, or why not. Both requests may be repeated.
-    pub async fn ask(&self, what: FleetLockRequest, id: &str) -> Result<(), FleetLockError> {
-        let url = self.server.address(what);
+    /// Both requests are idempotent.
+    pub async fn send(&self, kind: FleetLockRequest, id: &str) -> Result<(), FleetLockError> {
+        let url = self.server.request_url(kind);
         let failed = |cause: String| FleetLockError::Unreachable { url: url.clone(), cause };
         let (header, value) = FleetLock::header();
         let request = Request::post(&url)
@@ -44,15 +44,15 @@ impl FleetLockClient {
             .body(Full::new(Bytes::from(self.server.body(id))))
             .map_err(|error| failed(error.to_string()))?;
         let exchange = async {
-            let answer =
+            let response =
                 self.pool.request(request).await.map_err(|error| failed(service::error::chain(&error)))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), FLEET_LOCK_BYTES).collect().await;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_FLEET_LOCK_BYTES).collect().await;
             let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
             if status.is_success() {
                 return Ok(());
             }
-            Err(FleetLockError::Refused(FleetLockRefusal::told(status.as_u16(), &body)))
+            Err(FleetLockError::Refused(FleetLockRefusal::message(status.as_u16(), &body)))
         };
         let limited = tokio::time::timeout(HTTP_REQUEST, exchange).await;
         limited.unwrap_or_else(|_| Err(failed(format!("no answer within {HTTP_REQUEST:?}"))))

@@ -1,13 +1,13 @@
-//! All that touches the world.
+//! Everything that does I/O.
 
-pub mod bus;
 pub mod coordinator;
-pub mod engine;
+pub mod dbus;
+pub mod etcd_lock;
 pub mod fleet;
 pub mod fleet_lock;
-pub mod lock;
 pub mod lock_marker;
+pub mod logind;
 pub mod machine;
-pub mod power;
 pub mod systemd;
 pub mod terminals;
+pub mod update_engine;

@@ -1,13 +1,13 @@
-//! Records on disk that this machine may hold the reboot lock, so that a daemon with another strategy, or of a later boot,
-//! releases it.
+//! Records that this machine may hold the reboot lock, so that a daemon with another strategy or of a later
+//! boot releases it.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::hands::fleet::Memory;
+use crate::io::fleet::CordonFile;
 
-/// Created before the lock is requested, removed when the lock is certainly not held.
+/// Created before the lock is requested, removed once it is certainly not held.
 pub struct LockMarker(PathBuf);
 
 impl LockMarker {
@@ -19,7 +19,7 @@ impl LockMarker {
         self.0.exists()
     }
 
-    pub fn put(&self) -> io::Result<()> {
+    pub fn create(&self) -> io::Result<()> {
         if let Some(folder) = self.0.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -34,10 +34,10 @@ impl LockMarker {
     }
 }
 
-/// Whether the lock may be held, or this machine was drained for a reboot.
+/// Whether this machine may hold the lock or is drained for a reboot.
 pub fn is_release_due(folder: &Path) -> bool {
     LockMarker::in_folder(folder).exists()
-        || Memory::in_folder(folder).before().is_ok_and(|before| before.is_some())
+        || CordonFile::in_folder(folder).read().is_ok_and(|cordon| cordon.is_some())
 }
 
 #[cfg(test)]
@@ -45,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_exists_until_it_is_removed() {
+    fn marker_exists_until_removed() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("state");
         assert!(!is_release_due(&folder));
         let marker = LockMarker::in_folder(&folder);
         marker.remove().unwrap();
-        marker.put().unwrap();
-        marker.put().unwrap();
+        marker.create().unwrap();
+        marker.create().unwrap();
         assert!(marker.exists() && is_release_due(&folder));
         marker.remove().unwrap();
         assert!(!is_release_due(&folder));

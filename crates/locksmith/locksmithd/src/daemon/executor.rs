@@ -1,4 +1,4 @@
-//! What a life wants to be done, done: each work is a task that ends with one event.
+//! Runs the actions of the state machine: each is a task that completes with one event.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,19 +7,21 @@ use anyhow::Context as _;
 use etcd_client::TlsFiles;
 use fleet_client::Client;
 use jiff::Zoned;
-use locksmith_core::{Acquired, Action, DaemonSettings, Event, FleetLockRequest, NotLocked, Note};
+use locksmith_core::{
+    Acquired, Action, DaemonSettings, Event, FleetLockRequest, HolderMetadata, LockFailure,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use zbus::Connection;
 
-use crate::hands::fleet::{self, Memory};
-use crate::hands::fleet_lock::{FleetLockClient, FleetLockError};
-use crate::hands::lock::{EtcdLock, StoreError};
-use crate::hands::lock_marker::LockMarker;
-use crate::hands::{bus, machine, power, systemd, terminals};
-use crate::limits::FLEET_LOOK;
+use crate::io::etcd_lock::{EtcdLock, StoreError};
+use crate::io::fleet::{self, CordonFile};
+use crate::io::fleet_lock::{FleetLockClient, FleetLockError};
+use crate::io::lock_marker::LockMarker;
+use crate::io::{dbus, logind, machine, systemd, terminals};
+use crate::limits::FLEET_POLL;
 
-/// The names that an etcd has on a machine.
+/// The units that may run an etcd.
 const ETCD_UNITS: [&str; 3] = ["etcd.service", "etcd2.service", "etcd-member.service"];
 
 enum Lock {
@@ -27,21 +29,21 @@ enum Lock {
     FleetLock(FleetLockClient),
 }
 
-pub struct Hands {
+pub struct Executor {
     id: String,
     boot_id: String,
     version: String,
     bus: Connection,
     lock: Lock,
     fleet: Client,
-    memory: Memory,
+    cordon_file: CordonFile,
     marker: LockMarker,
     drain_timeout: Option<Duration>,
-    /// Waits for a cluster manager that is to have this machine back.
-    returning: Mutex<Option<JoinHandle<()>>>,
+    /// Waits for the cluster manager to undrain this machine.
+    pending_undrain: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Hands {
+impl Executor {
     pub async fn open(settings: &DaemonSettings) -> anyhow::Result<Self> {
         let store = &settings.store;
         let lock = match &settings.fleet_lock {
@@ -59,63 +61,63 @@ impl Hands {
             id: machine::id()?,
             boot_id: machine::boot_id()?,
             version: machine::version(),
-            bus: bus::connect().await?,
+            bus: dbus::connect().await?,
             lock,
             fleet: fleet::client(&store.fleet).with_context(|| store.fleet.clone())?,
-            memory: Memory::in_folder(&machine::state_folder()),
+            cordon_file: CordonFile::in_folder(&machine::state_folder()),
             marker: LockMarker::in_folder(&machine::state_folder()),
             drain_timeout: settings.drain_timeout,
-            returning: Mutex::default(),
+            pending_undrain: Mutex::default(),
         })
     }
 
-    /// Begins the work; its event comes when it is over.
-    pub fn begin(self: &Arc<Self>, work: Action, done: UnboundedSender<Event>) {
-        let hands = Arc::clone(self);
+    /// Starts the action; its event is sent to `done` on completion.
+    pub fn spawn(self: &Arc<Self>, work: Action, done: UnboundedSender<Event>) {
+        let executor = Arc::clone(self);
         tokio::spawn(async move {
-            let Some(event) = hands.work(work).await else { return };
-            // The daemon may end first.
+            let Some(event) = executor.execute(work).await else { return };
+            // The daemon may be exiting.
             if done.send(event).is_err() {
                 tracing::debug!("nobody waits any more");
             }
         });
     }
 
-    async fn work(self: &Arc<Self>, work: Action) -> Option<Event> {
+    async fn execute(self: &Arc<Self>, work: Action) -> Option<Event> {
         Some(match work {
-            Action::AskHealth => Event::Health(self.health().await),
-            // Without an answer the lock is asked for: a reboot too many at a time is worse than a late one.
-            Action::AskEtcd => {
-                Event::EtcdHere(systemd::any_runs(&self.bus, &ETCD_UNITS).await.unwrap_or_else(|error| {
+            Action::CheckHealth => Event::Health(self.health().await),
+            // Falls back to locking: an unlocked reboot is worse than a delayed one.
+            Action::CheckEtcd => Event::EtcdRunning(
+                systemd::any_running(&self.bus, &ETCD_UNITS).await.unwrap_or_else(|error| {
                     tracing::warn!("asking whether an etcd runs here: {error}");
                     true
-                }))
-            }
-            Action::AskInhibitors => Event::Inhibitors(match power::inhibitors(&self.bus).await {
+                }),
+            ),
+            Action::ListInhibitors => Event::Inhibitors(match logind::list_inhibitors(&self.bus).await {
                 Ok(found) => found,
                 Err(error) => vec![format!("logind cannot be asked ({error})")],
             }),
             Action::Lock { reason } => {
-                let asked_before = self.marker.exists();
-                if let Err(error) = self.marker.put() {
+                let requested_before = self.marker.exists();
+                if let Err(error) = self.marker.create() {
                     tracing::warn!("cannot record that the lock is requested: {error}");
                 }
                 let locked = self.acquire(reason).await;
-                let of_others = match &locked {
-                    Err(NotLocked::Refused(_)) => true,
-                    // An operator locked it with this machine's id.
-                    Ok(Acquired::Before) => !asked_before,
+                let not_ours = match &locked {
+                    Err(LockFailure::Refused(_)) => true,
+                    // An operator locked it with this machine's ID.
+                    Ok(Acquired::AlreadyHeld) => !requested_before,
                     _ => false,
                 };
-                if of_others {
-                    self.no_lock();
+                if not_ours {
+                    self.clear_marker();
                 }
                 Event::Locked(locked)
             }
             Action::Release => {
                 let released = self.release().await;
                 if released.is_ok() {
-                    self.no_lock();
+                    self.clear_marker();
                 }
                 Event::Released(released)
             }
@@ -125,13 +127,15 @@ impl Hands {
             }
             Action::Undrain => Event::Undrained(self.undrain().await),
             Action::Warn(message) => Event::Warned(self.warn(message).await),
-            Action::Reboot => Event::RebootSent(power::reboot(&self.bus).await.map_err(|error| error.told())),
-            Action::Log(..) | Action::Coordinate(_) | Action::Exit(_) => return None,
+            Action::Reboot => {
+                Event::RebootSent(logind::reboot(&self.bus).await.map_err(|error| error.message()))
+            }
+            Action::Log(..) | Action::SetState(_) | Action::Exit(_) => return None,
         })
     }
 
     async fn health(&self) -> Result<(), String> {
-        match systemd::not_good(&self.bus).await {
+        match systemd::boot_problem(&self.bus).await {
             Ok(None) => Ok(()),
             Ok(Some(why)) => Err(why),
             Err(error) => Err(format!("systemd cannot be asked ({error})")),
@@ -139,36 +143,36 @@ impl Hands {
     }
 
     /// The lock is certainly not held.
-    fn no_lock(&self) {
+    fn clear_marker(&self) {
         if let Err(error) = self.marker.remove() {
             tracing::warn!("cannot record that the lock is not held: {error}");
         }
     }
 
-    async fn acquire(&self, reason: String) -> Result<Acquired, NotLocked> {
+    async fn acquire(&self, reason: String) -> Result<Acquired, LockFailure> {
         match &self.lock {
-            // The server does not say whether it was ours before; giving it back twice is allowed.
+            // The protocol does not tell whether the lock was held before; releasing it twice is allowed.
             Lock::FleetLock(client) => {
-                let granted = client.ask(FleetLockRequest::PreReboot, &self.id).await;
-                granted.map(|()| Acquired::Now).map_err(|error| match &error {
-                    FleetLockError::Refused(_) => NotLocked::Refused(error.to_string()),
-                    FleetLockError::Unreachable { .. } => NotLocked::Unknown(error.to_string()),
+                let granted = client.send(FleetLockRequest::PreReboot, &self.id).await;
+                granted.map(|()| Acquired::New).map_err(|error| match &error {
+                    FleetLockError::Refused(_) => LockFailure::Refused(error.to_string()),
+                    FleetLockError::Unreachable { .. } => LockFailure::Unknown(error.to_string()),
                 })
             }
             Lock::Etcd(lock) => {
                 let acquired = acquire(lock, &self.id).await.map_err(|error| match &error {
-                    StoreError::Lock(_) | StoreError::Value { .. } => NotLocked::Refused(error.to_string()),
-                    StoreError::Etcd(_) => NotLocked::Unknown(error.to_string()),
+                    StoreError::Lock(_) | StoreError::Value { .. } => LockFailure::Refused(error.to_string()),
+                    StoreError::Etcd(_) => LockFailure::Unknown(error.to_string()),
                 })?;
-                let note = Note {
+                let metadata = HolderMetadata {
                     since: machine::now(),
                     boot_id: self.boot_id.clone(),
                     version: self.version.clone(),
                     reason,
                 };
-                // For people only: the lock is there without it.
-                if acquired == Acquired::Now
-                    && let Err(error) = lock.note(&self.id, Some(&note)).await
+                // Informational: the lock is held without it.
+                if acquired == Acquired::New
+                    && let Err(error) = lock.write_metadata(&self.id, Some(&metadata)).await
                 {
                     tracing::warn!("writing down why the lock is held: {error}");
                 }
@@ -180,12 +184,12 @@ impl Hands {
     async fn release(&self) -> Result<bool, String> {
         match &self.lock {
             Lock::FleetLock(client) => {
-                let granted = client.ask(FleetLockRequest::SteadyState, &self.id).await;
+                let granted = client.send(FleetLockRequest::SteadyState, &self.id).await;
                 granted.map(|()| false).map_err(|error| error.to_string())
             }
             Lock::Etcd(lock) => {
                 let released = release(lock, &self.id).await.map_err(|error| error.to_string())?;
-                if released && let Err(error) = lock.note(&self.id, None).await {
+                if released && let Err(error) = lock.write_metadata(&self.id, None).await {
                     tracing::warn!("taking back why the lock was held: {error}");
                 }
                 Ok(released)
@@ -194,39 +198,39 @@ impl Hands {
     }
 
     async fn fleet_runs(&self) -> bool {
-        systemd::any_runs(&self.bus, &fleet::UNITS).await.unwrap_or_else(|error| {
+        systemd::any_running(&self.bus, &fleet::UNITS).await.unwrap_or_else(|error| {
             tracing::warn!("asking whether the cluster manager runs here: {error}");
             false
         })
     }
 
     async fn drain(&self) {
-        if let Some(returning) = self.returning().take() {
-            returning.abort();
+        if let Some(pending_undrain) = self.pending_undrain().take() {
+            pending_undrain.abort();
         }
         let Some(limit) = self.drain_timeout else { return };
-        // Its socket would start it.
+        // A request to its socket would start it.
         if !self.fleet_runs().await {
             return tracing::info!("No cluster manager runs here: no units to move away");
         }
         tracing::info!("Moving the units of this machine away, for at most {limit:?}");
-        match fleet::drain(&self.fleet, &self.memory, &self.id, limit).await {
-            Ok(moved) => {
-                for unit in &moved.stay {
+        match fleet::drain(&self.fleet, &self.cordon_file, &self.id, limit).await {
+            Ok(report) => {
+                for unit in &report.unmovable {
                     tracing::warn!("Unit {unit} stays here");
                 }
-                match moved.late.as_slice() {
+                match report.remaining.as_slice() {
                     [] => tracing::info!("The units have moved away"),
-                    late => tracing::warn!("Not moved away in time: {}", late.join(" ")),
+                    remaining => tracing::warn!("Not moved away in time: {}", remaining.join(" ")),
                 }
             }
-            // The reboot is not to wait for a cluster manager that is broken.
+            // A broken cluster manager must not block the reboot.
             Err(error) => tracing::warn!("Moving the units away failed, rebooting anyway: {error}"),
         }
     }
 
     async fn undrain(self: &Arc<Self>) -> Result<(), String> {
-        match self.memory.before() {
+        match self.cordon_file.read() {
             Ok(None) => return Ok(()),
             Ok(Some(_)) => {}
             Err(error) => return Err(error.to_string()),
@@ -235,23 +239,23 @@ impl Hands {
             return self.undrain_now().await;
         }
         tracing::info!("No cluster manager runs here: it gets this machine back when it does");
-        let hands = Arc::clone(self);
+        let executor = Arc::clone(self);
         let waiting = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(FLEET_LOOK).await;
-                if hands.fleet_runs().await && hands.undrain_now().await.is_ok() {
+                tokio::time::sleep(FLEET_POLL).await;
+                if executor.fleet_runs().await && executor.undrain_now().await.is_ok() {
                     return;
                 }
             }
         });
-        if let Some(earlier) = self.returning().replace(waiting) {
-            earlier.abort();
+        if let Some(previous) = self.pending_undrain().replace(waiting) {
+            previous.abort();
         }
         Ok(())
     }
 
     async fn undrain_now(&self) -> Result<(), String> {
-        match fleet::undrain(&self.fleet, &self.memory, &self.id).await {
+        match fleet::undrain(&self.fleet, &self.cordon_file, &self.id).await {
             Ok(true) => tracing::info!("This machine takes units again"),
             Ok(false) => {}
             Err(error) => return Err(error.to_string()),
@@ -259,18 +263,18 @@ impl Hands {
         Ok(())
     }
 
-    fn returning(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.returning.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending_undrain(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.pending_undrain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn warn(&self, message: String) -> usize {
-        let sessions = power::sessions(&self.bus).await.unwrap_or_else(|error| {
+        let sessions = logind::sessions(&self.bus).await.unwrap_or_else(|error| {
             tracing::warn!("asking who is logged in: {error}");
             Vec::new()
         });
         let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string();
-        let told = tokio::task::spawn_blocking(move || terminals::tell(&sessions, &message, &now));
-        told.await.unwrap_or_default()
+        let reached = tokio::task::spawn_blocking(move || terminals::broadcast(&sessions, &message, &now));
+        reached.await.unwrap_or_default()
     }
 }
 

@@ -1,17 +1,17 @@
-//! The lock in an etcd.
+//! The reboot lock in etcd.
 
 use etcd_client::{
     Client, Config, Credentials, Endpoint, Error, Exists, Get, Order, Set, SlowReport, TlsFiles, Trace,
 };
 use locksmith_core::{
-    Acquire, Acquired, CAS_ATTEMPTS, Keys, LockError, Note, Notes, Semaphore, SemaphoreError, Store,
-    cas_pause,
+    Acquire, Acquired, CAS_ATTEMPTS, HolderMetadata, Keys, LockError, LockMetadata, Semaphore,
+    SemaphoreError, StoreSettings, cas_backoff,
 };
 use thiserror::Error;
 
 use crate::limits::{ETCD_REQUEST, ETCD_TOTAL};
 
-/// The semaphore and its notes, in one group.
+/// The semaphore and its metadata, for one group.
 #[derive(Clone)]
 pub struct EtcdLock {
     client: Client,
@@ -30,14 +30,14 @@ pub enum OpenError {
 pub enum StoreError {
     #[error("{}", with_attempts(.0))]
     Etcd(#[from] Error),
-    /// The semaphore says no.
+    /// The semaphore refuses the operation.
     #[error(transparent)]
     Lock(#[from] LockError),
-    #[error("{key}: {problem}")]
-    Value { key: String, problem: SemaphoreError },
+    #[error("{key}: {error}")]
+    Value { key: String, error: SemaphoreError },
 }
 
-/// Go's client adds what each endpoint said.
+/// Appends the error of each endpoint, as Go's client does.
 fn with_attempts(error: &Error) -> String {
     let mut text = error.to_string();
     if let Error::Unavailable { attempts } | Error::Deadline { attempts } = error {
@@ -49,8 +49,12 @@ fn with_attempts(error: &Error) -> String {
 }
 
 impl EtcdLock {
-    /// Opens no connection yet. `trace` and `slow` are for interactive commands.
-    pub fn open(store: &Store, trace: Option<Trace>, slow: Option<SlowReport>) -> Result<Self, OpenError> {
+    /// Does not connect yet. `trace` and `slow` are for interactive commands.
+    pub fn open(
+        store: &StoreSettings,
+        trace: Option<Trace>,
+        slow: Option<SlowReport>,
+    ) -> Result<Self, OpenError> {
         let endpoints: Result<Vec<Endpoint>, _> = store.endpoints.iter().map(|text| text.parse()).collect();
         let mut config = Config::new(endpoints?);
         config.order = Order::Given;
@@ -72,7 +76,7 @@ impl EtcdLock {
         Ok(Self { client: Client::new(config)?, keys: store.keys.clone() })
     }
 
-    /// Makes the key where there is none: whoever looks at the lock creates it.
+    /// Creates the key if it is missing.
     pub async fn create(&self) -> Result<(), StoreError> {
         match self.client.create(&self.keys.semaphore, Semaphore::default().encode(), None).await {
             Ok(_) => Ok(()),
@@ -81,13 +85,13 @@ impl EtcdLock {
         }
     }
 
-    /// The semaphore, its text, and the index that a change of it names.
+    /// The semaphore, its encoding, and the index for a compare-and-swap.
     async fn read(&self) -> Result<(Semaphore, String, u64), StoreError> {
         let node =
             self.client.get(&self.keys.semaphore, Get { quorum: true, ..Get::default() }).await?.node();
         let text = node.value.unwrap_or_default();
         let semaphore = Semaphore::decode(&text)
-            .map_err(|problem| StoreError::Value { key: self.keys.semaphore.clone(), problem })?;
+            .map_err(|error| StoreError::Value { key: self.keys.semaphore.clone(), error })?;
         Ok((semaphore, text, node.modified_index))
     }
 
@@ -95,65 +99,65 @@ impl EtcdLock {
         Ok(self.read().await?.0)
     }
 
-    /// Changes the semaphore as it is now; where others are faster, tries again. `act` says what came of it, and
-    /// whether it is to be written at all.
-    pub async fn change<T: Clone>(
+    /// Applies `modify` with compare-and-swap and retries on conflicts. `modify` returns its result and whether
+    /// to write.
+    pub async fn update<T: Clone>(
         &self,
-        act: impl Fn(&mut Semaphore) -> Result<(T, bool), LockError>,
+        modify: impl Fn(&mut Semaphore) -> Result<(T, bool), LockError>,
     ) -> Result<T, StoreError> {
-        let mut wrote: Option<(String, T)> = None;
+        let mut pending: Option<(String, T)> = None;
         let mut attempt = 1;
         loop {
             let (mut semaphore, text, index) = self.read().await?;
-            // A write whose answer was lost was sent again, and refused because it had been done.
-            if let Some((written, done)) = &wrote
+            // The previous write had succeeded, but its response was lost.
+            if let Some((written, result)) = &pending
                 && *written == text
             {
-                return Ok(done.clone());
+                return Ok(result.clone());
             }
-            let (done, changed) = act(&mut semaphore)?;
+            let (result, changed) = modify(&mut semaphore)?;
             if !changed {
-                return Ok(done);
+                return Ok(result);
             }
             let value = semaphore.encode();
             match self.client.compare_and_swap(&self.keys.semaphore, &value, index, None).await {
-                Ok(_) => return Ok(done),
+                Ok(_) => return Ok(result),
                 Err(error) if error.is_compare_failed() && attempt < CAS_ATTEMPTS => {
-                    tokio::time::sleep(cas_pause(attempt, fastrand::u64(..))).await;
+                    tokio::time::sleep(cas_backoff(attempt, fastrand::u64(..))).await;
                     attempt += 1;
-                    wrote = Some((value, done));
+                    pending = Some((value, result));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Takes the lock as an operator does.
+    /// Takes the lock for an operator.
     pub async fn lock(&self, id: &str) -> Result<(), StoreError> {
-        self.change(|semaphore| semaphore.lock(id).map(|()| ((), true))).await
+        self.update(|semaphore| semaphore.lock(id).map(|()| ((), true))).await
     }
 
     pub async fn unlock(&self, id: &str) -> Result<(), StoreError> {
-        self.change(|semaphore| semaphore.unlock(id).map(|()| ((), true))).await
+        self.update(|semaphore| semaphore.unlock(id).map(|()| ((), true))).await
     }
 
-    /// The maximum before.
+    /// Returns the previous maximum.
     pub async fn set_max(&self, max: i64) -> Result<i64, StoreError> {
-        self.change(|semaphore| semaphore.set_max(max).map(|old| (old, true))).await
+        self.update(|semaphore| semaphore.set_max(max).map(|old| (old, true))).await
     }
 
-    /// Takes the lock as a daemon does, which goes on where it has it.
+    /// Takes the lock for the daemon; succeeds if it is held already.
     pub async fn acquire(&self, id: &str) -> Result<Acquired, StoreError> {
-        self.change(|semaphore| {
+        self.update(|semaphore| {
             Ok(match semaphore.acquire(id)? {
-                Acquire::New => (Acquired::Now, true),
-                Acquire::Held => (Acquired::Before, false),
+                Acquire::New => (Acquired::New, true),
+                Acquire::Held => (Acquired::AlreadyHeld, false),
             })
         })
         .await
     }
 
-    /// Gives the lock back where `id` holds it; whether it did.
+    /// Returns whether `id` held the lock.
     pub async fn release(&self, id: &str) -> Result<bool, StoreError> {
         match self.unlock(id).await {
             Ok(()) => Ok(true),
@@ -162,45 +166,49 @@ impl EtcdLock {
         }
     }
 
-    pub async fn notes(&self) -> Result<Notes, StoreError> {
-        Ok(self.read_notes().await?.0)
+    pub async fn metadata(&self) -> Result<LockMetadata, StoreError> {
+        Ok(self.read_metadata().await?.0)
     }
 
-    /// With the index of the key; `None` where there is none. What is no list of notes is none.
-    async fn read_notes(&self) -> Result<(Notes, Option<u64>), StoreError> {
-        match self.client.get(&self.keys.notes, Get { quorum: true, ..Get::default() }).await {
-            Ok(answer) => {
-                let node = answer.node();
-                let notes = Notes::decode(&node.value.unwrap_or_default()).unwrap_or_default();
-                Ok((notes, Some(node.modified_index)))
+    /// Also returns the key's index, `None` if the key is missing. An invalid value counts as empty.
+    async fn read_metadata(&self) -> Result<(LockMetadata, Option<u64>), StoreError> {
+        match self.client.get(&self.keys.metadata, Get { quorum: true, ..Get::default() }).await {
+            Ok(response) => {
+                let node = response.node();
+                let metadata = LockMetadata::decode(&node.value.unwrap_or_default()).unwrap_or_default();
+                Ok((metadata, Some(node.modified_index)))
             }
-            Err(error) if error.is_key_not_found() => Ok((Notes::default(), None)),
+            Err(error) if error.is_key_not_found() => Ok((LockMetadata::default(), None)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Writes down why `holder` holds the lock, with `None` nothing; and forgets all notes of those who do not.
-    pub async fn note(&self, holder: &str, note: Option<&Note>) -> Result<(), StoreError> {
+    /// Sets or removes the metadata of `holder`, and removes that of former holders.
+    pub async fn write_metadata(
+        &self,
+        holder: &str,
+        holder_metadata: Option<&HolderMetadata>,
+    ) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
-            // In this order: see `keep_holders_of`.
-            let (before, index) = self.read_notes().await?;
-            let mut notes = before.clone();
-            notes.keep_holders_of(&self.semaphore().await?);
-            if let Some(note) = note {
-                notes.put(holder, note.clone());
+            // The order matters: see `retain_holders`.
+            let (old, index) = self.read_metadata().await?;
+            let mut metadata = old.clone();
+            metadata.retain_holders(&self.semaphore().await?);
+            if let Some(holder_metadata) = holder_metadata {
+                metadata.insert(holder, holder_metadata.clone());
             }
-            if notes == before {
+            if metadata == old {
                 return Ok(());
             }
             let exists = if index.is_none() { Exists::No } else { Exists::Either };
-            let how = Set { exists, prev_index: index, ..Set::default() };
-            match self.client.set(&self.keys.notes, notes.encode(), &how).await {
+            let options = Set { exists, prev_index: index, ..Set::default() };
+            match self.client.set(&self.keys.metadata, metadata.encode(), &options).await {
                 Ok(_) => return Ok(()),
                 Err(error)
                     if (error.is_compare_failed() || error.is_key_exists()) && attempt < CAS_ATTEMPTS =>
                 {
-                    tokio::time::sleep(cas_pause(attempt, fastrand::u64(..))).await;
+                    tokio::time::sleep(cas_backoff(attempt, fastrand::u64(..))).await;
                     attempt += 1;
                 }
                 Err(error) => return Err(error.into()),

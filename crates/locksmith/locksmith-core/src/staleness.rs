@@ -1,42 +1,44 @@
-//! Which holders count as dead.
+//! Detects stale lock holders.
 //!
-//! A holder keeps the lock until it says itself that it is healthy again, or until a person releases it: a version
-//! that does not come up must stop at one machine. Nothing is ever released by its age alone. What is shown as stale,
-//! and what `locksmithctl unlock --stale` releases, is a machine that
+//! A holder keeps the lock until it reports itself healthy or an operator releases it: a version that fails to
+//! boot must stop at one machine. Age alone never releases a lock. A holder is stale, and released by
+//! `locksmithctl unlock --stale`, if it
 //!
-//! - took the lock itself to reboot (a lock that a person took is a person's to release),
-//! - did so longer ago than [`STALE_AFTER`], or what was asked for instead, and
-//! - is not among the machines that the cluster manager sees, while that could be asked.
+//! - took the lock itself to reboot (an operator's lock is the operator's to release),
+//! - did so longer ago than [`STALE_AFTER`] or the requested age, and
+//! - is not among the machines that the cluster manager reports, while that is reachable.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::notes::Note;
+use crate::metadata::HolderMetadata;
 
 /// A reboot with its health checks takes minutes.
 pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// What is known of one holder.
+/// The verdict on one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Staleness {
-    /// With what speaks against it being dead.
+    /// With the reason.
     Alive(&'static str),
     Stale,
 }
 
-/// `present` are the machines that the cluster manager sees; `None` where it could not be asked.
+/// `present`: the machines that the cluster manager reports, `None` if it is unreachable.
 #[must_use]
-pub fn stale(
+pub fn staleness(
     holder: &str,
-    note: Option<&Note>,
+    metadata: Option<&HolderMetadata>,
     present: Option<&BTreeSet<String>>,
     now: Timestamp,
     after: Duration,
 ) -> Staleness {
-    let Some(note) = note else { return Staleness::Alive("nobody knows since when it holds the lock") };
-    if note.boot_id.is_empty() {
+    let Some(metadata) = metadata else {
+        return Staleness::Alive("nobody knows since when it holds the lock");
+    };
+    if metadata.boot_id.is_empty() {
         return Staleness::Alive("a person took the lock for it");
     }
     let Some(present) = present else {
@@ -45,8 +47,8 @@ pub fn stale(
     if present.contains(holder) {
         return Staleness::Alive("the cluster manager sees it");
     }
-    // A time to come is another machine's clock; that is no age.
-    let age = Duration::try_from(now.duration_since(note.since)).unwrap_or_default();
+    // A timestamp in the future comes from clock skew and counts as age zero.
+    let age = Duration::try_from(now.duration_since(metadata.since)).unwrap_or_default();
     if age <= after {
         return Staleness::Alive("it may still be rebooting");
     }
@@ -59,24 +61,25 @@ mod tests {
 
     const NOW: &str = "2026-11-21T15:00:00Z";
 
-    /// A note as `BOOT SINCE`, the machines that are seen, and the answer.
-    fn check(note: Option<(&str, &str)>, present: Option<&[&str]>, expect: &str) {
-        let note = note.map(|(boot, since)| Note {
+    /// Metadata as boot ID and timestamp, the present machines, and the verdict.
+    fn check(metadata: Option<(&str, &str)>, present: Option<&[&str]>, expect: &str) {
+        let metadata = metadata.map(|(boot, since)| HolderMetadata {
             since: since.parse().unwrap(),
             boot_id: boot.into(),
             version: String::new(),
             reason: String::new(),
         });
         let present = present.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
-        let got = match stale("m", note.as_ref(), present.as_ref(), NOW.parse().unwrap(), STALE_AFTER) {
-            Staleness::Alive(why) => why,
+        let got = match staleness("m", metadata.as_ref(), present.as_ref(), NOW.parse().unwrap(), STALE_AFTER)
+        {
+            Staleness::Alive(reason) => reason,
             Staleness::Stale => "stale",
         };
-        assert_eq!(got, expect, "{note:?} {present:?}");
+        assert_eq!(got, expect, "{metadata:?} {present:?}");
     }
 
     #[test]
-    fn dead_or_not() {
+    fn staleness_rules() {
         let old = Some(("b", "2026-11-21T13:59:59Z"));
         check(old, Some(&["n"]), "stale");
         check(old, Some(&["m", "n"]), "the cluster manager sees it");
