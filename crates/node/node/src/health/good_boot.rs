@@ -1,4 +1,4 @@
-//! What is remembered of the last good boot: this boot is measured by it.
+//! The record of the last good boot, the baseline for this one.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use crate::root::Root;
 
 const FOLDER: &str = "/var/lib/keelson/health";
 const FILE: &str = "good.json";
-/// The one before, for when the other is damaged.
-const BEFORE: &str = "good-before.json";
+/// The previous record, used if the last one is damaged.
+const PREVIOUS_FILE: &str = "good-before.json";
 const MODE: u32 = 0o644;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct GoodBoot {
     pub boot_id: String,
     /// Sorted.
     pub failed_units: Vec<String>,
-    /// None where nobody said whether the network was up.
+    /// `None` if networkd did not report its state.
     pub online: Option<bool>,
 }
 
@@ -32,12 +32,12 @@ pub enum GoodBootError {
     Json(#[source] serde_json::Error),
 }
 
-/// None where there was none yet. What cannot be read is returned as a text, and the good boot before counts; where there is
-/// none either, a file does not make every boot a bad one.
+/// Returns the record and a warning if it is damaged; then the previous record counts. Without any record, a
+/// damaged file does not fail every boot.
 pub fn read(root: &Root) -> (Option<GoodBoot>, Option<String>) {
     match read_file(root, FILE) {
         Ok(boot) => (boot, None),
-        Err(error) => (read_file(root, BEFORE).ok().flatten(), Some(error)),
+        Err(error) => (read_file(root, PREVIOUS_FILE).ok().flatten(), Some(error)),
     }
 }
 
@@ -57,9 +57,9 @@ pub fn write(root: &Root, boot: &GoodBoot) -> Result<(), GoodBootError> {
     text.push(b'\n');
     let folder = root.at(FOLDER);
     fs::create_dir_all(&folder).map_err(GoodBootError::Write)?;
-    if let Ok(Some(before)) = read_file(root, FILE) {
-        let before = serde_json::to_vec_pretty(&before).map_err(GoodBootError::Json)?;
-        replace(&folder.join(BEFORE), &before, MODE).map_err(GoodBootError::Write)?;
+    if let Ok(Some(previous)) = read_file(root, FILE) {
+        let previous = serde_json::to_vec_pretty(&previous).map_err(GoodBootError::Json)?;
+        replace(&folder.join(PREVIOUS_FILE), &previous, MODE).map_err(GoodBootError::Write)?;
     }
     replace(&folder.join(FILE), &text, MODE).map_err(GoodBootError::Write)
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_of_what_is_damaged_the_one_before() {
+    fn damaged_file_falls_back_to_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::from(folder.path());
         assert_eq!(read(&root), (None, None));
@@ -83,10 +83,10 @@ mod tests {
         assert_eq!(read(&root), (Some(boot.clone()), None));
         let damage = || fs::write(root.at(FOLDER).join(FILE), "{\"boot_id\":").unwrap();
         damage();
-        let (none, why) = read(&root);
+        let (none, reason) = read(&root);
         assert_eq!(none, None);
-        assert!(why.unwrap().starts_with("/var/lib/keelson/health/good.json is no good boot: "));
-        // Behind a second one, that before it counts, also where a third replaces the damaged one.
+        assert!(reason.unwrap().starts_with("/var/lib/keelson/health/good.json is no good boot: "));
+        // Two records back still counts if the last one is damaged, even after the damaged one was overwritten.
         let second = GoodBoot { boot_id: "02".into(), ..boot.clone() };
         write(&root, &boot).unwrap();
         write(&root, &second).unwrap();

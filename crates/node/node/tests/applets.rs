@@ -1,4 +1,4 @@
-//! The programs as they are called: by their names, on a folder for a root.
+//! The applets, run by name on a test root.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -28,20 +28,20 @@ impl Machine {
         fs::read_to_string(self.root().join(path)).unwrap()
     }
 
-    /// Calls the program by a link, as the image has it.
-    fn call(&self, name: &str, words: &[&str]) -> Output {
+    /// Runs the applet through a link, as the image has it.
+    fn call(&self, name: &str, args: &[&str]) -> Output {
         let link = self.root().join(name);
         if !link.exists() {
             symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
         }
-        Command::new(link).args(words).arg("--root").arg(self.root()).output().unwrap()
+        Command::new(link).args(args).arg("--root").arg(self.root()).output().unwrap()
     }
 }
 
-fn check(output: &Output, code: i32, said: &str) {
+fn check(output: &Output, code: i32, expected: &str) {
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
-    assert!(text.contains(said), "`{said}` is not in: {text}");
+    assert!(text.contains(expected), "`{expected}` is not in: {text}");
 }
 
 const ROUTE_HEAD: &str = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
@@ -63,11 +63,11 @@ fn the_platforms_own_program_goes_first() {
     let script = "#!/bin/sh\necho \"platform: $*\"\nexit 3\n";
     let machine = Machine::new(&[(path, script), ("proc/net/route", ROUTE_HEAD)]);
     let call = || machine.call("coreos-setup-environment", &["--timeout", "0", "/etc/environment"]);
-    // One that is not to be run is none.
+    // A program that is not executable does not count.
     check(&call(), 0, "nothing is written");
     fs::set_permissions(machine.root().join(path), fs::Permissions::from_mode(0o755)).unwrap();
     check(&call(), 3, "platform: /etc/environment\n");
-    // It may be ours by another name, which must not start itself forever.
+    // It may be a link to this one, which must not start itself in a loop.
     fs::remove_file(machine.root().join(path)).unwrap();
     symlink(env!("CARGO_BIN_EXE_node"), machine.root().join(path)).unwrap();
     check(&call(), 0, "nothing is written");
@@ -82,7 +82,7 @@ fn without_a_route_nothing_is_written_and_nothing_fails() {
 }
 
 #[test]
-fn a_reset_is_not_asked_for_unconfirmed() {
+fn reset_requires_confirmation() {
     let variable = "sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67";
     let machine = Machine::new(&[("sys/firmware/efi/efivars/BootOrder-x", "")]);
     check(&machine.call("keelson-reset", &[]), 2, "add --yes");
@@ -91,9 +91,9 @@ fn a_reset_is_not_asked_for_unconfirmed() {
     assert!(machine.root().join(variable).exists());
 }
 
-/// The lock would stay with an id that does not come back, and a machine whose id stays would be drained forever.
+/// The lock would stay with an ID that never returns, and a machine that keeps its ID would stay drained.
 #[test]
-fn a_machine_that_may_hold_the_reboot_lock_or_is_drained_is_not_reset_unasked() {
+fn reset_is_refused_while_locked_or_drained() {
     for (marker, content, hint) in [
         ("var/lib/locksmith/lock-requested", "", "hint: locksmithctl unlock"),
         ("var/lib/locksmith/drained", "open\n", "hint: sudo systemctl restart locksmithd"),
@@ -106,14 +106,14 @@ fn a_machine_that_may_hold_the_reboot_lock_or_is_drained_is_not_reset_unasked() 
 }
 
 #[test]
-fn a_container_cannot_be_reset() {
+fn container_cannot_be_reset() {
     let machine = Machine::new(&[("run/systemd/container", "systemd-nspawn\n")]);
     check(&machine.call("keelson-reset", &["--yes"]), 1, "hint: on its host, `cargo keelson destroy`");
     check(&Machine::new(&[]).call("keelson-reset", &["--yes"]), 1, "no EFI variables");
 }
 
 #[test]
-fn a_change_of_etc_is_listed_and_taken_back() {
+fn etc_changes_are_listed_and_reverted() {
     let machine = Machine::new(&[("usr/share/factory/etc/motd", "image"), ("etc/motd", "mine")]);
     check(&machine.call("keelson-etc", &["diff"]), 0, "M /etc/motd\n");
     check(&machine.call("keelson-etc", &["revert", "/etc/motd"]), 0, "is as the image has it");
@@ -123,7 +123,7 @@ fn a_change_of_etc_is_listed_and_taken_back() {
 }
 
 #[test]
-fn names_choose_the_face() {
+fn program_name_selects_the_applet() {
     let machine = Machine::new(&[]);
     let node = || Command::new(env!("CARGO_BIN_EXE_node"));
     check(&node().output().unwrap(), 0, "usr/bin/keelson-reset\n");
@@ -133,9 +133,9 @@ fn names_choose_the_face() {
     check(&machine.call("keelson-etc", &["nonsense"]), 2, "nonsense");
 }
 
-/// A program that the image does not link cannot be called there.
+/// An applet without a link in the image cannot be run there.
 #[test]
-fn the_image_links_every_name() {
+fn image_links_every_applet() {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../os/programs.toml");
     let list = fs::read_to_string(list).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_node")).arg("--links").output().unwrap();
@@ -147,7 +147,7 @@ fn the_image_links_every_name() {
 }
 
 #[test]
-fn ready_without_a_bus_says_what_is_missing() {
+fn ready_reports_a_missing_bus() {
     let machine = Machine::new(&[]);
     let link = machine.root().join("keelson-ready");
     symlink(env!("CARGO_BIN_EXE_node"), &link).unwrap();
@@ -157,7 +157,7 @@ fn ready_without_a_bus_says_what_is_missing() {
 }
 
 #[test]
-fn a_machine_that_cannot_be_asked_is_not_healthy() {
+fn machine_without_systemd_is_unhealthy() {
     let machine = Machine::new(&[
         ("proc/sys/kernel/random/boot_id", "ab-cd\n"),
         ("usr/lib/os-release", "ID=keelson\nVERSION_ID=1.2.3\n"),
@@ -170,8 +170,8 @@ fn a_machine_that_cannot_be_asked_is_not_healthy() {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &socket).env("KEELSON_HEALTH_LIMIT", limit);
         command.arg("--root").arg(machine.root()).output().unwrap()
     };
-    let said = "this machine is not healthy: systemd: systemd does not answer on the bus: ";
-    check(&check_health("0"), 1, said);
+    let expected = "this machine is not healthy: systemd: systemd does not answer on the bus: ";
+    check(&check_health("0"), 1, expected);
     let report = machine.read("run/keelson/health.json");
     for part in ["\"state\": \"unhealthy\"", "\"version\": \"1.2.3\"", "\"boot_id\": \"abcd\""] {
         assert!(report.contains(part), "{report}");
@@ -181,7 +181,7 @@ fn a_machine_that_cannot_be_asked_is_not_healthy() {
 }
 
 #[test]
-fn the_banner_does_without_a_bus() {
+fn motd_works_without_a_bus() {
     let machine = Machine::new(&[
         ("usr/lib/os-release", "NAME=Keelson\nVERSION_ID=1.2.3\n"),
         ("etc/coreos/update.conf", "GROUP=alpha\nREBOOT_STRATEGY=off\n"),

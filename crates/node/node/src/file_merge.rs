@@ -1,4 +1,4 @@
-//! Text files of which some lines are ours: the others stay, and a file that says it already is not touched.
+//! Merges lines into text files that others edit too. Unchanged files are not rewritten.
 
 use std::fs;
 use std::io;
@@ -9,24 +9,24 @@ use service::file::replace;
 
 const NEW_MODE: u32 = 0o644;
 
-/// Replaces the file by what `merge` makes of it; a missing one counts as empty. False when nothing changes.
+/// Replaces the file with the result of `merge`; a missing file counts as empty. Returns whether it changed.
 ///
 /// # Errors
-/// The file cannot be read or replaced, or is no UTF-8 text.
+/// The file cannot be read or replaced, or is not UTF-8.
 pub fn merge_file(path: &Path, merge: impl FnOnce(&str) -> String) -> io::Result<bool> {
-    let (before, mode) = match fs::read(path) {
+    let (old, mode) = match fs::read(path) {
         Ok(bytes) => (bytes, fs::metadata(path)?.permissions().mode() & 0o7777),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), NEW_MODE),
         Err(error) => return Err(error),
     };
-    let before = String::from_utf8(before).map_err(|error| {
+    let old = String::from_utf8(old).map_err(|error| {
         io::Error::new(io::ErrorKind::InvalidData, format!("it is no UTF-8 text: {error}"))
     })?;
-    let after = merge(&before);
-    if after == before {
+    let new = merge(&old);
+    if new == old {
         return Ok(false);
     }
-    replace(path, after.as_bytes(), mode)?;
+    replace(path, new.as_bytes(), mode)?;
     Ok(true)
 }
 
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn mode_is_kept_and_an_unchanged_file_is_not_touched() {
+    fn mode_is_kept_and_unchanged_files_are_untouched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("environment");
         assert!(write(&path, "A=1\n").unwrap());
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused_and_kept() {
+    fn invalid_utf8_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("environment");
         fs::write(&path, b"A=\xff\n").unwrap();
