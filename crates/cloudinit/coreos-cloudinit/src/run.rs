@@ -140,7 +140,7 @@ pub fn apply(request: &Request, log: &Log) -> anyhow::Result<bool> {
         bail!("only root may change this machine: run it with sudo, or with -plan to see what it would do");
     }
     let (mut fetched, mut metadata) = read(request, log)?;
-    let lock = lock::take(&root, LOCK_PATH, |holder| {
+    let lock = lock::acquire(&root, LOCK_PATH, |holder| {
         let process = holder.map(|id| format!(" (process {id})")).unwrap_or_default();
         log.info(format!("Waiting for another run to end{process}"));
     })?;

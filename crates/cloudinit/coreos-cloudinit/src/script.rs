@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cloudinit::plan::sha256;
 use host::files::{self, DIRECTORY_MODE, Owner, Request};
-use host::systemd::{Systemd, SystemdError, Transient};
+use host::systemd::{Systemd, SystemdError, TransientUnit};
 use host::{FileError, Root};
 
 const MODE: u32 = 0o700;
@@ -79,7 +79,7 @@ pub fn start(
     let direct = [&*path];
     let via_shell = [FALLBACK, &*path];
     let argv: &[&str] = if stored.has_interpreter { &direct } else { &via_shell };
-    Ok(systemd.start_transient(&Transient {
+    Ok(systemd.start_transient(&TransientUnit {
         unit: &stored.unit,
         description: DESCRIPTION,
         argv,

@@ -10,7 +10,7 @@ const MODE: u32 = 0o600;
 /// Survives a power loss.
 pub fn write_durable(root: &Root, path: &str, content: &[u8]) -> Result<(), FileError> {
     write_volatile(root, path, content)?;
-    flush::above(root, [path])
+    flush::parent_folders(root, [path])
 }
 
 /// For files in `/run`, which need no fsync.

@@ -139,7 +139,7 @@ impl<'a> ApplyContext<'a> {
     /// Makes everything done so far survive a power loss.
     pub fn flush(&mut self) {
         let unflushed = std::mem::take(&mut self.unflushed);
-        if let Err(error) = flush::above(self.settings.root, unflushed.iter().map(String::as_str)) {
+        if let Err(error) = flush::parent_folders(self.settings.root, unflushed.iter().map(String::as_str)) {
             self.record_failure("keep what was written".to_owned(), service::error::chain(&error));
         }
     }

@@ -36,7 +36,7 @@ impl ApplyContext<'_> {
         let (mut owner, mut mode) = self.owner(write);
         let mut content: Cow<'_, [u8]> = Cow::Borrowed(&write.content);
         let existing = match write.part {
-            Part::Missing | Part::Addition { .. } => files::existing(self.settings.root, path)?,
+            Part::Missing | Part::Addition { .. } => files::status(self.settings.root, path)?,
             _ => None,
         };
         if let Some(existing) = existing {
@@ -74,7 +74,7 @@ impl ApplyContext<'_> {
     /// If the fetch fails, an existing file is kept: it may hold the previously fetched content.
     pub(super) fn fetch(&mut self, write: &FileWrite, from: &FileSource, has_stand_in: bool) -> StepResult {
         let path = &write.path;
-        let exists = files::existing(self.settings.root, path)?.is_some();
+        let exists = files::status(self.settings.root, path)?.is_some();
         if exists && write.part == Part::Missing {
             return self.write(write);
         }

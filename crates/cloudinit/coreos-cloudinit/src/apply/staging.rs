@@ -66,7 +66,7 @@ impl StagedFiles {
     /// Installs the staged file, or writes it if there is none.
     pub fn install(&mut self, root: &Root, request: &Request) -> Result<Outcome, FileError> {
         let outcome = match self.files.remove(request.path) {
-            Some(Some(staged)) => staged.put(),
+            Some(Some(staged)) => staged.commit(),
             // An earlier file may be the same one under another path.
             Some(None) if !self.changed => Ok(Outcome::Unchanged),
             Some(None) | None => files::write(root, request),

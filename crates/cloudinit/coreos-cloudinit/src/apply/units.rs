@@ -41,7 +41,7 @@ impl ApplyContext<'_> {
                 }
                 Ok(Outcome::Changed)
             }
-            Unmasked::NotThere => Ok(Outcome::Unchanged),
+            Unmasked::NotFound => Ok(Outcome::Unchanged),
             Unmasked::Refused => {
                 self.info(format!("{path} is not null or empty, refusing to unmask"));
                 Ok(Outcome::Unchanged)
@@ -95,7 +95,7 @@ impl ApplyContext<'_> {
         let systemd = self.systemd()?;
         let was_active = systemd.is_active(unit);
         if matches!(when, When::Implied | When::Written(_)) {
-            systemd.queue(unit, command)?;
+            systemd.queue_job(unit, command)?;
         } else {
             self.run_command(unit, command)?;
         }
@@ -110,7 +110,7 @@ impl ApplyContext<'_> {
     /// Queues the job and waits for it; only briefly for units that depend on other machines.
     fn run_command(&mut self, unit: &str, command: &str) -> Result<(), StepError> {
         let systemd = self.systemd()?;
-        let job = systemd.begin(unit, command)?;
+        let job = systemd.start_job(unit, command)?;
         // Cluster units share one wait: they depend on the same machines.
         let is_cluster = CLUSTER_UNITS.contains(&unit);
         let limit = match (is_cluster, self.pending_jobs.is_empty()) {
