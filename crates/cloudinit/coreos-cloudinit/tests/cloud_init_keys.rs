@@ -51,7 +51,7 @@ fn settings() {
 }
 
 #[test]
-fn commands_run_one_after_the_other_and_show_nowhere() {
+fn commands_run_in_order_and_are_not_logged() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[]);
     let config = "#cloud-config\nruncmd:\n- echo hush > /x\n- [echo, hush]\n";

@@ -21,8 +21,8 @@ fn run(machine: &Machine, files: &str, arguments: &[&str]) -> RunOutput {
 
 /// A machine that trusts the server, its port, and a switch that turns all responses into 404.
 fn served() -> (Machine, u16, Arc<AtomicBool>) {
-    let is_away = Arc::new(AtomicBool::new(false));
-    let switch = is_away.clone();
+    let is_unavailable = Arc::new(AtomicBool::new(false));
+    let switch = is_unavailable.clone();
     let (port, certificate) = encrypted(move |request| {
         let may = request.header("X-Auth_Token") == Some("hush hush");
         match &*request.path {
@@ -34,11 +34,11 @@ fn served() -> (Machine, u16, Arc<AtomicBool>) {
     });
     let machine = Machine::new();
     machine.put("/trusted", &certificate);
-    (machine, port, is_away)
+    (machine, port, is_unavailable)
 }
 
 #[test]
-fn contents_are_fetched_with_headers_and_in_any_way_of_writing() {
+fn contents_are_fetched_with_headers_in_every_spelling() {
     let (machine, port, _) = served();
     machine.put("/etc/kept", "as it was\n");
     machine.put("/etc/longer", "first\n");
@@ -67,8 +67,8 @@ fn contents_are_fetched_with_headers_and_in_any_way_of_writing() {
 }
 
 #[test]
-fn the_given_content_stands_in_for_what_was_never_there() {
-    let (machine, port, is_away) = served();
+fn inline_content_is_the_fallback() {
+    let (machine, port, is_unavailable) = served();
     let files = format!(
         "  - {{path: /etc/a, content: stand-in, source: {{uri: 'https://localhost:{port}/open'}}}}\n  \
          - {{path: /etc/b, content: stand-in, source: {{uri: 'https://localhost:{port}/other'}}}}\n"
@@ -76,7 +76,7 @@ fn the_given_content_stands_in_for_what_was_never_there() {
     run(&machine, &files, &[]).expect(0, &["Failed to fetch /etc/b", "403", "Continuing..."]);
     assert_eq!((&*machine.read("/etc/a"), &*machine.read("/etc/b")), ("from afar\n", "stand-in"));
     // Previously fetched content is preferred to the fallback.
-    is_away.store(true, Ordering::Relaxed);
+    is_unavailable.store(true, Ordering::Relaxed);
     run(&machine, &files, &[]).expect(0, &["File \"/etc/a\" is there and stays as it is"]);
     assert_eq!(machine.read("/etc/a"), "from afar\n");
     assert!(machine.read("/run/coreos-cloudinit/result.json").contains("fetch /etc/a"));
@@ -90,7 +90,7 @@ fn the_given_content_stands_in_for_what_was_never_there() {
 }
 
 #[test]
-fn only_https_and_what_can_be_sent() {
+fn invalid_urls_and_headers_are_refused() {
     let plain = Server::pages(&[("/open", "from afar")]);
     let machine = Machine::new();
     let check = |source: &str, expect: &str| {

@@ -14,7 +14,7 @@ const CONFIG: &str = "#cloud-config\nhostname: from-http\n";
 const NO_WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
-fn what_may_come_is_asked_for_again_and_fetched_once() {
+fn unavailable_url_is_retried_and_fetched_once() {
     let busy = response("503 Service Unavailable", "");
     let server = Server::start(vec![busy, response("429 Too Many Requests", ""), response("200 OK", CONFIG)]);
     let machine = Machine::new();
@@ -35,7 +35,7 @@ fn what_may_come_is_asked_for_again_and_fetched_once() {
 }
 
 #[test]
-fn redirects_are_followed_but_not_forever() {
+fn redirects_are_limited() {
     let server = Server::start(vec![redirect("/b"), redirect("/c"), response("200 OK", CONFIG)]);
     let machine = Machine::new();
     machine.start(&["-from-url", &server.url("/a")], &[], b"").expect(0, &["Set hostname to from-http"]);
@@ -46,7 +46,7 @@ fn redirects_are_followed_but_not_forever() {
 }
 
 #[test]
-fn what_is_encrypted_stays_so() {
+fn https_is_never_downgraded() {
     let plain = Server::pages(&[("/config", CONFIG)]);
     let to = plain.url("/config");
     let (port, certificate) = encrypted(move |request| match &*request.path {
@@ -70,7 +70,7 @@ fn what_is_encrypted_stays_so() {
 }
 
 #[test]
-fn what_cannot_be_had_is_said_at_once_without_secrets() {
+fn permanent_failures_are_reported_immediately_without_secrets() {
     let server = Server::start(vec![response("404 Not Found", "")]);
     let machine = Machine::new();
     let start = Instant::now();
@@ -99,7 +99,7 @@ fn what_cannot_be_had_is_said_at_once_without_secrets() {
 }
 
 #[test]
-fn a_source_that_is_there_does_not_wait_for_one_that_is_not() {
+fn available_source_does_not_wait_for_others() {
     let server = Server::start(vec![response("503 Service Unavailable", "")]);
     let machine = Machine::new();
     let start = Instant::now();
@@ -111,7 +111,7 @@ fn a_source_that_is_there_does_not_wait_for_one_that_is_not() {
 }
 
 #[test]
-fn the_kernels_arguments_name_a_url() {
+fn url_on_the_kernel_command_line() {
     let server = Server::start(vec![response("200 OK", CONFIG)]);
     let machine = Machine::new();
     let from = ["-from-proc-cmdline"];

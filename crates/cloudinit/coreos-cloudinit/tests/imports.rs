@@ -33,7 +33,7 @@ fn keys(machine: &Machine) -> String {
 }
 
 #[test]
-fn keys_are_fetched_in_order_and_kept_apart() {
+fn keys_are_fetched_in_order_and_stored_by_source() {
     let server = Server::pages(&[
         ("/users/a/keys", "[{\"id\": 1, \"key\": \"of a\"}, {\"id\": 2, \"key\": \"more of a\"}]"),
         ("/users/b-1/keys", "[{\"id\": 3, \"key\": \"of b\"}]"),
@@ -83,7 +83,7 @@ fn empty_response_removes_keys() {
 }
 
 #[test]
-fn what_cannot_be_had_is_said_and_the_rest_is_done() {
+fn failed_imports_are_reported_and_the_rest_is_applied() {
     let busy = Response::status("503 Service Unavailable", "");
     let good = Response::ok("[{\"key\": \"of b\"}]");
     let cases = [
@@ -127,7 +127,7 @@ fn missed(response: Response, good: Response, expected: &str) {
 }
 
 #[test]
-fn redirects_are_followed_and_what_is_busy_is_asked_again() {
+fn redirects_are_followed_and_transient_errors_retried() {
     let tries = std::sync::Mutex::new(0);
     let server = Server::with_handler(move |request| match &*request.path {
         "/users/a/keys" => Response::redirect("/user/1/keys"),
@@ -178,7 +178,7 @@ fn failed_import_is_not_stamped() {
 }
 
 #[test]
-fn names_and_urls_are_checked_and_nobody_is_asked_before_it_is_time() {
+fn names_and_urls_are_validated_before_any_request() {
     let server = Server::pages(&[]);
     let machine = Machine::new();
     let url = server.url("/hush");

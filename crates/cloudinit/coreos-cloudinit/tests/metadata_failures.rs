@@ -93,7 +93,7 @@ fn unavailable_service() {
 }
 
 #[test]
-fn user_data_that_cannot_be_had_does_not_cost_the_metadata() {
+fn metadata_applies_without_user_data() {
     let failed = "Failed fetching user-data from datasource: ";
     let cases = vec![
         (Response::status("503 Service Unavailable", ""), "Maximum retries reached: 15. Continuing...", ALL),
@@ -119,7 +119,7 @@ fn user_data_that_cannot_be_had_does_not_cost_the_metadata() {
 }
 
 #[test]
-fn metadata_that_cannot_be_had_ends_the_run() {
+fn failed_metadata_aborts_the_run() {
     let failed = "error: Failed fetching meta-data from datasource: ";
     let cases = vec![
         (Response::status("500 Internal Server Error", ""), "Maximum retries reached: 15", ALL),
@@ -141,7 +141,7 @@ fn metadata_that_cannot_be_had_ends_the_run() {
 }
 
 #[test]
-fn what_is_busy_is_asked_again() {
+fn transient_errors_are_retried() {
     for status in ["429 Too Many Requests", "408 Request Timeout", "500 Internal Server Error"] {
         let times = std::sync::Mutex::new(0);
         let server = Server::with_handler(move |request| {
@@ -159,7 +159,7 @@ fn what_is_busy_is_asked_again() {
 }
 
 #[test]
-fn a_service_that_never_answers_does_not_hold_up_another() {
+fn silent_service_does_not_delay_another() {
     let silent = Server::with_handler(|_| Response::Silent);
     let server = Server::with_handler(digitalocean);
     let machine = Machine::new();
@@ -176,7 +176,7 @@ fn a_service_that_never_answers_does_not_hold_up_another() {
 }
 
 #[test]
-fn a_service_that_comes_later_is_waited_for() {
+fn service_that_appears_later_is_used() {
     let times = AtomicU32::new(0);
     let server = Server::with_handler(move |request| {
         if times.fetch_add(1, Ordering::Relaxed) < 3 { Response::not_found() } else { digitalocean(request) }
@@ -194,7 +194,7 @@ fn a_service_that_comes_later_is_waited_for() {
 }
 
 #[test]
-fn the_environments_proxy_is_asked() {
+fn proxy_of_the_environment_is_used() {
     let proxy = Server::with_handler(digitalocean);
     let machine = Machine::new();
     let from = ["-from-digitalocean-metadata", "http://metadata.invalid/"];

@@ -84,9 +84,9 @@ fn ec2_of_the_first_version() {
 #[test]
 fn ec2_of_the_second_version_with_tokens_that_end() {
     // Each token is valid for four requests.
-    let given = Mutex::new((0, 0));
+    let issued = Mutex::new((0, 0));
     let server = Server::with_handler(move |request| {
-        let (token, used) = &mut *given.lock().unwrap();
+        let (token, used) = &mut *issued.lock().unwrap();
         if request.method == "PUT" {
             assert_eq!(request.header("x-aws-ec2-metadata-token-ttl-seconds"), Some("21600"));
             (*token, *used) = (*token + 1, 0);
@@ -283,15 +283,15 @@ const DROPLET: &str = r#"{"droplet_id": 2756294, "hostname": "sample.example", "
 
 #[test]
 fn digitalocean() {
-    let there = ("/metadata/v1", "id\nhostname");
-    let server = Server::pages(&[there, ("/metadata/v1/user-data", CONFIG), ("/metadata/v1.json", DROPLET)]);
+    let first = ("/metadata/v1", "id\nhostname");
+    let server = Server::pages(&[first, ("/metadata/v1/user-data", CONFIG), ("/metadata/v1.json", DROPLET)]);
     let output = plan("digitalocean", &server.url("/"));
     output.expect(0, &["of type \"digitalocean-metadata-service\""]);
     let own = "\"own 10.132.255.113|104.131.20.105||2604:a880::1\",\"ssh-rsa A\",\"ssh-rsa B\"";
     assert_eq!(steps(&output), [hostname("sample"), keys(own), ENVIRONMENT.to_owned()]);
-    let server = Server::pages(&[there]);
+    let server = Server::pages(&[first]);
     assert_eq!(steps(plan("digitalocean", &server.url("/")).expect(0, &[])), [""; 0]);
-    let server = Server::pages(&[there, ("/metadata/v1.json", "<html>")]);
+    let server = Server::pages(&[first, ("/metadata/v1.json", "<html>")]);
     plan("digitalocean", &server.url("/"))
         .expect(1, &["meta-data from datasource: metadata/v1.json is not valid"]);
 }

@@ -76,7 +76,7 @@ fn parts_are_applied_in_order() {
 }
 
 #[test]
-fn a_part_that_fails_does_not_stop_the_later_ones() {
+fn failed_part_does_not_stop_later_ones() {
     let machine = Machine::new();
     let text = multipart(&[
         (CONFIG, "#cloud-config\nhostname: a: b"),
@@ -151,7 +151,7 @@ fn broken_multiparts() {
 }
 
 #[test]
-fn a_script_waits_for_the_one_before() {
+fn scripts_run_in_order() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[]);
     let text = multipart(&[

@@ -70,7 +70,7 @@ fn files_are_written_and_networkd_is_restarted_once() {
 }
 
 #[test]
-fn an_interface_that_cannot_be_set_down_is_said_and_a_module_that_fails_is_a_failure() {
+fn interface_down_failure_is_a_warning_and_modprobe_failure_an_error() {
     let (machine, from) = machine(Some("iface eth0 inet dhcp\n"));
     machine.record("ip", 2);
     let systemd = FakeSystemd::start(&machine, &[("systemd-networkd.service", "done")]);
@@ -86,7 +86,7 @@ fn an_interface_that_cannot_be_set_down_is_said_and_a_module_that_fails_is_a_fai
 }
 
 #[test]
-fn a_network_that_cannot_be_converted_stops_everything() {
+fn invalid_network_aborts_the_run() {
     let (machine, from) = machine(Some("iface eth0 inet static\n"));
     let expected = "error: Failed to generate interfaces: malformed static network config for \"eth0\"";
     for more in ["-plan", "-ignore-failure"] {
@@ -100,7 +100,7 @@ fn a_network_that_cannot_be_converted_stops_everything() {
 }
 
 #[test]
-fn without_a_network_config_the_rest_is_done() {
+fn missing_network_config_is_ignored() {
     let (machine, from) = machine(None);
     machine.put("/drive/openstack/latest/user_data", "#cloud-config\nhostname: b\n");
     machine
@@ -110,7 +110,7 @@ fn without_a_network_config_the_rest_is_done() {
 }
 
 #[test]
-fn openstacks_own_description_stands_in_for_debians() {
+fn openstack_network_data_is_the_fallback_for_debian() {
     let (machine, from) = machine(None);
     machine.put("/drive/openstack/latest/network_data.json", OPENSTACK);
     machine.start(&[&from, CONVERT], &[], b"").expect(0, &["Skipping modprobe 8021q: -root is given"]);

@@ -113,8 +113,8 @@ fn assert_atomic(cut: &Tree, before: &Tree, after: &Tree, step: &str) {
         assert!(is_one, "{step}: {path} is {found:?}");
     }
     for (path, found) in before {
-        let gone = !cut.contains_key(path) && after.contains_key(path);
-        assert!(!gone, "{step}: {path} is not there, and was {found:?}");
+        let lost = !cut.contains_key(path) && after.contains_key(path);
+        assert!(!lost, "{step}: {path} is not there, and was {found:?}");
     }
 }
 
@@ -145,24 +145,24 @@ fn check(user_data: &str, more: &[&str]) {
 }
 
 #[test]
-fn a_config_that_is_cut_at_any_step_is_applied_at_the_next_boot() {
+fn interrupted_config_is_applied_at_the_next_boot() {
     check(CONFIG, &[]);
 }
 
 #[test]
-fn a_script_that_is_cut_at_any_step_stands_there_at_the_next_boot() {
+fn interrupted_script_is_stored_at_the_next_boot() {
     check(SCRIPT, &[]);
 }
 
 /// The stamp is written last.
 #[test]
-fn once_and_persist_are_cut_at_any_step() {
+fn interrupted_once_and_persist_are_completed_at_the_next_boot() {
     check("#cloud-config\nhostname: a\nwrite_files: [{path: /etc/x, content: y}]\n", &["-once", "-persist"]);
 }
 
 /// The order on disk: content, name, stamp.
 #[test]
-fn everything_is_flushed_before_it_counts() {
+fn everything_is_flushed_before_it_is_recorded() {
     for (user_data, more) in [(CONFIG, &["-once", "-persist"][..]), (SCRIPT, &[])] {
         let machine = Machine::new();
         prepare(&machine);

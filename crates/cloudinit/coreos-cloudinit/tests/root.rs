@@ -14,7 +14,7 @@ use support::Machine;
 const TUTORIAL: &str = include_str!("../../cloudinit/tests/data/tutorial.yml");
 
 #[test]
-fn the_tutorials_file() {
+fn tutorial_config() {
     let machine = Machine::new();
     let file = machine.folder().join("tutorial");
     std::fs::write(&file, TUTORIAL).unwrap();
@@ -57,7 +57,7 @@ fn a_plan_changes_nothing() {
 }
 
 #[test]
-fn what_can_be_refused_is_refused_before_anything_is_written() {
+fn validation_errors_are_found_before_anything_is_written() {
     for (config, expected) in [
         (
             "hostname: a\nwrite_files: [{path: /x, permissions: 9999}]",
@@ -80,7 +80,7 @@ fn what_can_be_refused_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn bad_user_data_leaves_the_metadata() {
+fn metadata_applies_despite_bad_user_data() {
     let machine = Machine::new();
     machine.put(
         "/drive/openstack/latest/meta_data.json",
@@ -146,7 +146,7 @@ fn a_file_below_usr_is_refused_and_the_rest_is_applied() {
 }
 
 #[test]
-fn one_bad_field_does_not_cost_the_rest() {
+fn bad_field_does_not_affect_the_rest() {
     let machine = Machine::new();
     let config = "#cloud-config\nhostname: [x]\nhostname: a\nhostnme: b\nusers: 3\nwrite_files:\n- {path: /ok, content: 1}\n";
     machine.run(config, &[]).expect(
@@ -202,7 +202,7 @@ fn modes_and_owners() {
 }
 
 #[test]
-fn files_are_added_to_once_and_kept_where_that_is_asked_for() {
+fn append_is_idempotent_and_overwrite_false_keeps_files() {
     let machine = Machine::new();
     machine.put("/etc/profile", "first\n");
     std::fs::set_permissions(machine.path("/etc/profile"), std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -276,7 +276,7 @@ fn validation_reads_standard_input_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_waited_for() {
+fn non_regular_files_do_not_block() {
     let machine = Machine::new();
     let fifo = machine.path("/fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
@@ -313,7 +313,7 @@ fn scripts_are_stored_privately() {
 }
 
 #[test]
-fn two_runs_are_one_after_the_other_and_the_newest_content_stays() {
+fn concurrent_runs_are_serialized_and_the_newest_content_wins() {
     let machine = Machine::new();
     machine.put("/run/coreos-cloudinit.lock", "4711");
     let file = std::fs::File::open(machine.path("/run/coreos-cloudinit.lock")).unwrap();

@@ -10,7 +10,7 @@ use support::Machine;
 
 /// A path unit starts a run on each write to the file.
 #[test]
-fn a_file_is_applied_again_when_it_is_another_one() {
+fn file_is_applied_again_only_if_changed() {
     let machine = Machine::new();
     let (file, other) = (machine.path("/data"), machine.path("/other"));
     let run =
@@ -45,7 +45,7 @@ fn a_file_is_applied_again_when_it_is_another_one() {
 
 /// It may have been killed before anything was written; the same file must be applied again.
 #[test]
-fn a_run_that_was_killed_has_not_applied_its_file() {
+fn killed_run_is_not_recorded_as_applied() {
     let machine = Machine::new();
     machine
         .put("/data", "#cloud-config\nusers: [{name: elroy}]\nwrite_files: [{path: /etc/a, content: one}]\n");
@@ -64,7 +64,7 @@ fn a_run_that_was_killed_has_not_applied_its_file() {
 
 /// With a drive and a file read at the same time, the user-data's hostname wins.
 #[test]
-fn user_data_names_the_machine_whatever_metadata_comes_later() {
+fn user_data_hostname_overrides_later_metadata() {
     let machine = Machine::new();
     machine.put("/drive/openstack/latest/meta_data.json", "{\"hostname\": \"from-metadata.example\"}");
     let drive = format!("-from-configdrive={}", machine.path("/drive").display());

@@ -22,7 +22,7 @@ runcmd:
 ";
 
 #[test]
-fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
+fn hanging_jobs_leave_time_for_runcmd_and_the_report() {
     let machine = Machine::new();
     let systemd = FakeSystemd::start(&machine, &[("a.service", NEVER), ("b.service", NEVER)]);
     machine.run_as_unit(COMMANDS, "1", TIMEOUT_SEC).expect(
@@ -41,7 +41,7 @@ fn jobs_that_do_not_end_leave_time_for_runcmd_and_the_report() {
 
 /// systemd's `TimeoutSec=` starts there.
 #[test]
-fn the_limit_counts_from_the_start_of_the_run() {
+fn limit_starts_with_the_run() {
     let machine = Machine::new();
     // Longer than the program needs to queue and poll the job, shorter than the limit.
     let slow = format!("{RUNS}sleep 1");

@@ -70,7 +70,7 @@ fn links_below_a_users_directory_are_refused() {
 }
 
 #[test]
-fn links_that_lead_nowhere_are_named_for_what_they_are() {
+fn dangling_links_and_loops_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path()).unwrap();
     fs::create_dir(folder.path().join("etc")).unwrap();

@@ -101,18 +101,18 @@ fn another_users_file_is_read_and_not_written() {
 
 /// Attempts that succeed by the files' own permissions.
 fn changes(folder: &Path) -> Vec<(&'static str, bool)> {
-    let (there, new) = (folder.join("there"), folder.join("new"));
+    let (existing, new) = (folder.join("there"), folder.join("new"));
     vec![
         ("create", denied(File::create(&new))),
-        ("append", denied(File::options().append(true).open(&there))),
-        ("truncate", denied(File::options().write(true).truncate(true).open(&there))),
-        ("rename", denied(fs::rename(&there, &new))),
-        ("link", denied(fs::hard_link(&there, &new))),
+        ("append", denied(File::options().append(true).open(&existing))),
+        ("truncate", denied(File::options().write(true).truncate(true).open(&existing))),
+        ("rename", denied(fs::rename(&existing, &new))),
+        ("link", denied(fs::hard_link(&existing, &new))),
         ("symlink", denied(symlink("/etc", &new))),
         ("make a folder", denied(fs::create_dir(&new))),
         ("remove a folder", denied(fs::remove_dir(folder.join("folder")))),
         ("make a socket", denied(UnixDatagram::bind(&new))),
-        ("remove", denied(fs::remove_file(&there))),
+        ("remove", denied(fs::remove_file(&existing))),
     ]
 }
 
@@ -122,25 +122,25 @@ fn a_thread_that_reads_writes_no_file() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let there = folder.path().join("there");
-    fs::write(&there, "as it was").unwrap();
+    let existing = folder.path().join("there");
+    fs::write(&existing, "as it was").unwrap();
     fs::create_dir(folder.path().join("folder")).unwrap();
     let check = |tried: Vec<(&str, bool)>| {
         let done: Vec<_> = tried.into_iter().filter(|(_, denied)| !denied).collect();
         assert_eq!(done, []);
-        assert_eq!(fs::read_to_string(&there).unwrap(), "as it was");
+        assert_eq!(fs::read_to_string(&existing).unwrap(), "as it was");
     };
     check(read(|| changes(folder.path())).unwrap());
     check(read(|| thread::scope(|scope| scope.spawn(|| changes(folder.path())).join().unwrap())).unwrap());
     check(read_only(&with_programs(), &log(), || changes(folder.path())).unwrap());
     check(read(|| parse_only(&log(), || changes(folder.path())).unwrap()).unwrap());
-    assert_eq!(read(|| fs::read_to_string(&there)).unwrap().unwrap(), "as it was");
+    assert_eq!(read(|| fs::read_to_string(&existing)).unwrap().unwrap(), "as it was");
     // A source's device stays writable.
-    let rights = ExtraRights { devices: vec![there.clone()], ..ExtraRights::default() };
+    let rights = ExtraRights { devices: vec![existing.clone()], ..ExtraRights::default() };
     let write = |path: &Path| File::options().append(true).open(path);
     let other = folder.path().join("other");
     fs::write(&other, "").unwrap();
-    let (named, not) = read_only(&rights, &log(), || (write(&there), write(&other))).unwrap();
+    let (named, not) = read_only(&rights, &log(), || (write(&existing), write(&other))).unwrap();
     assert!(named.is_ok() && denied(not));
 }
 

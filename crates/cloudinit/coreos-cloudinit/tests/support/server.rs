@@ -1,4 +1,4 @@
-//! A small HTTP server that a test tells what to answer, and that remembers what it was asked.
+//! An HTTP server with scripted responses that records its requests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,8 +23,8 @@ impl RecordedRequest {
     fn read(stream: &mut impl Read) -> Option<Self> {
         let mut lines = BufReader::with_capacity(1, stream).lines().map_while(Result::ok);
         let line = lines.next()?;
-        let mut words = line.split(' ').map(str::to_owned);
-        let (method, path) = (words.next()?, words.next()?);
+        let mut fields = line.split(' ').map(str::to_owned);
+        let (method, path) = (fields.next()?, fields.next()?);
         Some(Self { method, path, headers: lines.take_while(|line| !line.is_empty()).collect() })
     }
 
@@ -34,16 +34,16 @@ impl RecordedRequest {
     }
 }
 
-/// What a server does with a request.
+/// The server's reaction to a request.
 #[derive(Debug, Clone)]
 pub enum Response {
     Bytes(Vec<u8>),
-    /// Ends the connection without a word.
+    /// Closes the connection without a response.
     Close,
-    /// Says nothing and does not end the connection.
+    /// Keeps the connection open without a response.
     Silent,
     OneBytePerSecond,
-    /// 1 GiB.
+    /// Sends 1 GiB.
     Endless,
 }
 
@@ -53,11 +53,11 @@ impl Response {
     }
 
     pub fn not_found() -> Self {
-        // A page for people must not be taken for the item.
+        // The body must not be taken for the item.
         Self::status("404 Not Found", "<html>no such thing</html>")
     }
 
-    /// `status` may have headers behind it.
+    /// `status` may be followed by headers.
     pub fn status(status: &str, body: impl AsRef<[u8]>) -> Self {
         Self::Bytes(response(status, body))
     }
@@ -66,7 +66,7 @@ impl Response {
         Self::Bytes(redirect(to))
     }
 
-    /// A client that has read enough hangs up.
+    /// Write errors are ignored: the client hangs up at its limit.
     fn send(self, stream: &mut TcpStream) {
         match self {
             Self::Bytes(bytes) => stream.write_all(&bytes).unwrap_or(()),
@@ -111,7 +111,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Gives the answers one after the other, the last one forever.
+    /// Sends the responses in order and repeats the last one.
     pub fn start(responses: Vec<Vec<u8>>) -> Self {
         let number = Mutex::new(0);
         Self::with_handler(move |_| {
@@ -122,7 +122,7 @@ impl Server {
         })
     }
 
-    /// The pages by their paths.
+    /// Serves the pages by path.
     pub fn pages(pages: &[(&str, &str)]) -> Self {
         let pages: BTreeMap<String, String> =
             pages.iter().map(|(path, page)| ((*path).to_owned(), (*page).to_owned())).collect();
@@ -158,7 +158,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// The first line of each request.
+    /// The request line of each request.
     pub fn request_lines(&self) -> Vec<String> {
         let lines = self.requests();
         lines.iter().map(|request| format!("{} {} HTTP/1.1", request.method, request.path)).collect()
@@ -169,7 +169,7 @@ impl Server {
     }
 }
 
-/// One request a connection; that a proxy passes on what comes behind CONNECT is played.
+/// One request per connection; CONNECT is answered, and the tunnelled request handled here.
 fn serve(
     mut stream: TcpStream,
     responses: &dyn Fn(&RecordedRequest) -> Response,
@@ -184,7 +184,7 @@ fn serve(
     }
 }
 
-/// Answers one encrypted request after the other, and gives its port and the certificate to trust.
+/// Serves sequential TLS requests; returns the port and the certificate to trust.
 pub fn encrypted(responses: impl Fn(&RecordedRequest) -> Vec<u8> + Send + 'static) -> (u16, String) {
     let certified_key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(certified_key.signing_key.serialize_der().into());

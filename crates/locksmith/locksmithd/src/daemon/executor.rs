@@ -71,20 +71,20 @@ impl Executor {
         })
     }
 
-    /// Starts the action; its event is sent to `done` on completion.
-    pub fn spawn(self: &Arc<Self>, work: Action, done: UnboundedSender<Event>) {
+    /// Starts the action; its event is sent to `completed` on completion.
+    pub fn spawn(self: &Arc<Self>, action: Action, completed: UnboundedSender<Event>) {
         let executor = Arc::clone(self);
         tokio::spawn(async move {
-            let Some(event) = executor.execute(work).await else { return };
+            let Some(event) = executor.execute(action).await else { return };
             // The daemon may be exiting.
-            if done.send(event).is_err() {
+            if completed.send(event).is_err() {
                 tracing::debug!("nobody waits any more");
             }
         });
     }
 
-    async fn execute(self: &Arc<Self>, work: Action) -> Option<Event> {
-        Some(match work {
+    async fn execute(self: &Arc<Self>, action: Action) -> Option<Event> {
+        Some(match action {
             Action::CheckHealth => Event::Health(self.health().await),
             // Falls back to locking: an unlocked reboot is worse than a delayed one.
             Action::CheckEtcd => Event::EtcdRunning(

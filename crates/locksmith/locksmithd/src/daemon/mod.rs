@@ -21,24 +21,24 @@ const EXIT_USAGE: u8 = 2;
 
 pub fn main(arguments: &[String]) -> ExitCode {
     let flags: Vec<Flag> = [FLAGS, DAEMON_FLAGS].concat();
-    let given = match before_arguments(&flags, arguments) {
-        Ok(given) => given,
+    let args = match before_arguments(&flags, arguments) {
+        Ok(args) => args,
         Err(bad) => {
             eprintln!("{}", bad.0);
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    if given.wants_help() {
+    if args.wants_help() {
         println!("Usage of locksmithd:");
         flags.iter().for_each(|flag| println!("  {}\n    \t{}", flag.usage(), flag.help));
         return ExitCode::SUCCESS;
     }
-    if given.is_set("version") {
+    if args.is_set("version") {
         println!("locksmithd version {VERSION}");
         return ExitCode::SUCCESS;
     }
     let defaults = credential();
-    let settings = locksmith_core::daemon_mode(&given, &|name| variable(name, &defaults));
+    let settings = locksmith_core::daemon_mode(&args, &|name| variable(name, &defaults));
     let debug = matches!(&settings, Ok(DaemonMode::Run(settings)) if settings.store.debug);
     let level = if debug { Level::DEBUG } else { Level::INFO };
     let targets = Targets::new().with_default(level).with_targets(QUIET.map(|name| (name, Level::WARN)));

@@ -21,15 +21,15 @@ const QUEUE: usize = 64;
 
 pub fn run(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
-    let done = runtime.block_on(async {
+    let exit = runtime.block_on(async {
         tokio::select! {
-            done = run_daemon(settings) => done,
+            exit = run_daemon(settings) => exit,
             () = notify::stay_alive() => Ok(ExitCode::SUCCESS),
         }
     });
     // A blocked write to a terminal must not delay the exit.
     runtime.shutdown_background();
-    done
+    exit
 }
 
 struct Clock(Instant);
@@ -44,7 +44,7 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
     let stop = Stop::by_signal().context("signals")?;
     let coordinator = CoordinatorFile::acquire(&path(), settings.strategy);
     let mut coordinator = coordinator.context("unable to become 'update coordinator'")?;
-    let rules = Config {
+    let config = Config {
         strategy: settings.strategy,
         window: settings.window.clone(),
         fleet_lock: settings.fleet_lock.is_some(),
@@ -52,11 +52,11 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
         login_delay: settings.login_delay,
         retry_interval: settings.retry_interval,
     };
-    let (done, mut ended) = mpsc::unbounded_channel();
+    let (completed, mut completions) = mpsc::unbounded_channel();
     let executor = Arc::new(Executor::open(&settings).await?);
     let (event_sender, mut events) = mpsc::channel(QUEUE);
     let mut listening = tokio::spawn(listen(event_sender));
-    let (clock, mut machine) = (Clock(Instant::now()), StateMachine::new(rules));
+    let (clock, mut machine) = (Clock(Instant::now()), StateMachine::new(config));
     notify::ready(match settings.strategy {
         Strategy::Off => "the reboot strategy is off; releases the reboot lock",
         _ => "waits for an update that needs a reboot",
@@ -76,7 +76,7 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                     tracing::info!("Reboot strategy is \"off\" - locksmithd is exiting.");
                     return Ok(ExitCode::SUCCESS);
                 }
-                work => executor.spawn(work, done.clone()),
+                other => executor.spawn(other, completed.clone()),
             }
         }
         event = tokio::select! {
@@ -85,9 +85,9 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                 notify::stopping();
                 return Ok(ExitCode::SUCCESS);
             }
-            // Never closed: `done` is held here too.
-            Some(event) = ended.recv() => event,
-            Some(event_sender) = events.recv() => match event_sender {
+            // Never closed: `completed` is held here too.
+            Some(event) = completions.recv() => event,
+            Some(engine_event) = events.recv() => match engine_event {
                 EngineEvent::Appeared(status) => Event::EngineAppeared(status),
                 EngineEvent::StatusUpdate(sender, status) => Event::StatusUpdate(sender, status),
                 EngineEvent::Disappeared => {
@@ -96,8 +96,8 @@ async fn run_daemon(settings: DaemonSettings) -> anyhow::Result<ExitCode> {
                 }
                 EngineEvent::BusClosed => bail!("the system bus is gone"),
             },
-            ended = &mut listening => {
-                ended.context("listening to the bus")?.context("listening to the bus")?;
+            listener_exit = &mut listening => {
+                listener_exit.context("listening to the bus")?.context("listening to the bus")?;
                 bail!("the system bus is gone");
             }
             () = wait_until_due(&machine, &clock) => Event::Tick,

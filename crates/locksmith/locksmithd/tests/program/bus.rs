@@ -220,8 +220,8 @@ impl Unit {
 
     #[zbus(property)]
     fn required_by(&self) -> Vec<String> {
-        let asked_for = self.state.lock().unwrap().good_boot_is_asked_for;
-        if asked_for { vec!["systemd-bless-boot.service".to_owned()] } else { Vec::new() }
+        let required = self.state.lock().unwrap().good_boot_is_asked_for;
+        if required { vec!["systemd-bless-boot.service".to_owned()] } else { Vec::new() }
     }
 
     #[zbus(property)]

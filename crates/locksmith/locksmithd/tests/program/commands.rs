@@ -47,15 +47,15 @@ fn lock_commands() {
 
 #[test]
 fn unreachable_store() {
-    let said = ctl(&["-endpoint", "http://127.0.0.1:1", "status"]);
+    let output = ctl(&["-endpoint", "http://127.0.0.1:1", "status"]);
     assert_eq!(
-        said,
+        output,
         "err| Error initializing etcd client: client: etcd cluster is unavailable or misconfigured; \
          error #0: dial tcp 127.0.0.1:1: connect: connection refused\nexit Some(1)\n"
     );
-    let said = ctl(&["-etcd-keyfile", "/x", "status"]);
+    let output = ctl(&["-etcd-keyfile", "/x", "status"]);
     assert_eq!(
-        said,
+        output,
         "err| Error initializing etcd client: -etcd-keyfile: it needs -etcd-cafile too\nexit Some(1)\n"
     );
 }
@@ -64,8 +64,8 @@ fn unreachable_store() {
 fn foreign_values_are_not_overwritten() {
     let store = Store::start();
     store.set(SEMAPHORE, "5");
-    let said = store.ctl(&["lock", "a"]);
-    assert!(said.starts_with(&format!("err| Error locking: {SEMAPHORE}: ")), "{said}");
+    let output = store.ctl(&["lock", "a"]);
+    assert!(output.starts_with(&format!("err| Error locking: {SEMAPHORE}: ")), "{output}");
     assert_eq!(store.get(SEMAPHORE).as_deref(), Some("5"));
     // Invalid metadata must not prevent locking.
     store.set(SEMAPHORE, r#"{"semaphore":1,"max":1,"holders":["b","a"]}"#);

@@ -147,9 +147,9 @@ fn one_coordinator_per_machine() {
     let daemon = machine.start(&[ETCD_LOCK]);
     daemon.logs("No configured reboot window");
     let second = machine.command(&[ETCD_LOCK]).output().unwrap();
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert_eq!(second.status.code(), Some(1), "{said}");
-    assert!(said.contains("unable to become 'update coordinator'"), "{said}");
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("unable to become 'update coordinator'"), "{stderr}");
     assert_eq!(daemon.stop(), Some(0));
     machine.start(&[ETCD_LOCK]).logs("No configured reboot window");
 }
@@ -158,10 +158,10 @@ fn one_coordinator_per_machine() {
 fn invalid_settings() {
     let machine = Machine::new();
     let check = |variables: &[(&str, &str)], code: i32, expect: &str| {
-        let ended = machine.command(variables).output().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(code), "{said}");
-        assert!(said.contains(expect), "{said}");
+        let exited = machine.command(variables).output().unwrap();
+        let stderr = String::from_utf8(exited.stderr).unwrap();
+        assert_eq!(exited.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(expect), "{stderr}");
     };
     check(&[("REBOOT_STRATEGY", "off")], 0, "Reboot strategy is \"off\" - locksmithd is exiting.");
     check(&[("REBOOT_STRATEGY", "bogus")], 2, "$REBOOT_STRATEGY: unknown strategy: bogus");

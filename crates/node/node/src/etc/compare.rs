@@ -76,10 +76,10 @@ fn compare_entry(
     let (upper_path, lower_path) = (upper.join(path), lower.join(path));
     let (new, old) = (metadata(&upper_path)?, metadata(&lower_path)?);
     let mut add = |change| changes.push(Change { kind: change, path: path.to_path_buf() });
-    let gone = new.as_ref().is_none_or(|metadata| kind(metadata) == Kind::Whiteout);
+    let is_deleted = new.as_ref().is_none_or(|metadata| kind(metadata) == Kind::Whiteout);
     match (new, old) {
-        (_, Some(_)) if gone => add(ChangeKind::Deleted),
-        (Some(_), None) if gone => {}
+        (_, Some(_)) if is_deleted => add(ChangeKind::Deleted),
+        (Some(_), None) if is_deleted => {}
         (Some(new), None) if kind(&new) == Kind::Folder && !names(&upper_path)?.is_empty() => {
             compare_folder(upper, lower, path, Missing::Unchanged, changes)?;
         }

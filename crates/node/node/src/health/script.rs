@@ -220,10 +220,10 @@ mod tests {
         let plain = root.at("/etc/keelson/health.d/60-plain");
         fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
         let found = find(&root).unwrap();
-        let seen: Vec<_> =
+        let listed: Vec<_> =
             found.iter().map(|script| (script.name.as_str(), script.kind, script.executable)).collect();
         assert_eq!(
-            seen,
+            listed,
             [
                 ("10-own", Kind::Required, true),
                 ("20-image", Kind::Required, true),
