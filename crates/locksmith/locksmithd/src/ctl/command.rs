@@ -1,20 +1,20 @@
-//! What a command of this program does.
+//! The action of a command.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use command_line::{ParsedArgs, Subcommands};
+use command_line::{Subcommands, ParsedArgs};
 
 use super::failure::Failure;
 use super::session::Session;
 
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+pub type CommandFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 pub type Command = command_line::Command<Run>;
 
 #[derive(Clone, Copy)]
 pub enum Run {
-    Does(for<'a> fn(&'a Session, &'a ParsedArgs) -> Running<'a>),
+    Execute(for<'a> fn(&'a Session, &'a ParsedArgs) -> CommandFuture<'a>),
     Help,
     Completion,
 }
