@@ -32,17 +32,17 @@ const KEYS: [&str; 16] = [
 /// A request's body. Keys are taken in any letter case, as Go takes them; unknown ones are passed over.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let value: Value = serde_json::from_slice(body)?;
-    Ok(serde_json::from_value(respelled(value))?)
+    Ok(serde_json::from_value(normalize_keys(value))?)
 }
 
-fn respelled(value: Value) -> Value {
+fn normalize_keys(value: Value) -> Value {
     match value {
-        Value::Array(list) => Value::Array(list.into_iter().map(respelled).collect()),
+        Value::Array(list) => Value::Array(list.into_iter().map(normalize_keys).collect()),
         Value::Object(map) => Value::Object(
             map.into_iter()
                 .map(|(key, value)| {
                     let known = KEYS.iter().find(|known| known.eq_ignore_ascii_case(&key));
-                    (known.map_or(key.clone(), |known| (*known).to_owned()), respelled(value))
+                    (known.map_or(key.clone(), |known| (*known).to_owned()), normalize_keys(value))
                 })
                 .collect(),
         ),

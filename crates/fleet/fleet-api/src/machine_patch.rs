@@ -59,13 +59,13 @@ fn checked(raw: &Raw) -> Result<MachinePatch, PatchError> {
         "replace" => PatchOperation::Replace,
         _ => return Err(PatchError::Operation),
     };
-    let (machine_id, key) = place(&raw.path).ok_or(PatchError::Path)?;
+    let (machine_id, key) = parse_path(&raw.path).ok_or(PatchError::Path)?;
     // The code of the original wants an object, its documents show a text.
-    let given = match &raw.value {
+    let raw_value = match &raw.value {
         Value::Object(map) => map.get("value").unwrap_or(&Value::Null),
         other => other,
     };
-    let value = given.as_str().unwrap_or_default();
+    let value = raw_value.as_str().unwrap_or_default();
     if operation != PatchOperation::Remove && value.is_empty() {
         return Err(PatchError::Value);
     }
@@ -79,12 +79,12 @@ fn checked(raw: &Raw) -> Result<MachinePatch, PatchError> {
 }
 
 /// `/ID/metadata/KEY`
-fn place(path: &str) -> Option<(&str, &str)> {
+fn parse_path(path: &str) -> Option<(&str, &str)> {
     let (id, key) = path.strip_prefix('/')?.split_once("/metadata/")?;
-    let fine = |text: &str| {
+    let is_valid = |text: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         // The store takes `.` and `..` for folders.
         !matches!(text, "" | "." | "..") && text.chars().all(allowed)
     };
-    (fine(id) && fine(key)).then_some((id, key))
+    (is_valid(id) && is_valid(key)).then_some((id, key))
 }

@@ -55,12 +55,12 @@ impl Unit {
 
 impl UnitOption {
     pub fn all_of(file: &UnitFile) -> Vec<Self> {
-        let own = |option: &unit_file::UnitOption| Self {
+        let to_option = |option: &unit_file::UnitOption| Self {
             name: option.name.clone(),
             section: option.section.clone(),
             value: option.value.clone(),
         };
-        file.options().iter().map(own).collect()
+        file.options().iter().map(to_option).collect()
     }
 
     fn to_file(&self) -> unit_file::UnitOption {
@@ -68,7 +68,7 @@ impl UnitOption {
             section: self.section.clone(),
             name: self.name.clone(),
             value: self.value.clone(),
-            place: None,
+            position: None,
         }
     }
 }

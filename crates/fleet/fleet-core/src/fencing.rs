@@ -7,7 +7,7 @@
 //!   never count from the answer.
 //! - The clock goes on while the machine sleeps.
 //! - A fleetd that had no store takes no machine for dead within a TTL after it got the store back
-//!   ([`crate::departures`]). So if every other machine says that it has none, nobody takes anything over
+//!   ([`crate::failure_detector`]). So if every other machine says that it has none, nobody takes anything over
 //!   within a TTL after they were asked.
 //!
 //! It does not protect from a machine that joins while this one is cut off and knows of no other.
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub struct Facts {
     pub now: Duration,
     /// When the beat was sent that was last known to succeed.
-    pub sent: Duration,
+    pub last_heartbeat: Duration,
     pub ttl: Duration,
     pub others: Others,
 }
@@ -31,15 +31,15 @@ pub enum Others {
     None,
     /// When they were last asked whether they have the store and every one of them answered that it has not.
     /// No answer is an answer that it may have it.
-    Some { all_without: Option<Duration> },
+    Some { without_store_at: Option<Duration> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Nobody can take units over. Look again at `until`.
-    RunOn { until: Duration },
+    KeepRunning { until: Duration },
     /// Ask the others whether they have the store; units run on meanwhile. Look again at `until`.
-    Ask { until: Duration },
+    QueryPeers { until: Duration },
     /// Stop the units, in order; what still runs at `kill_at` is killed.
     Stop { kill_at: Duration },
     /// Kill what still runs.
@@ -48,16 +48,18 @@ pub enum Decision {
 
 impl Facts {
     /// When the others last said that they are without a store, where no beat succeeded since.
-    fn without_since(&self) -> Option<Duration> {
+    fn without_store_since(&self) -> Option<Duration> {
         match self.others {
-            Others::Some { all_without: Some(asked) } if asked > self.sent => Some(asked),
+            Others::Some { without_store_at: Some(asked_at) } if asked_at > self.last_heartbeat => {
+                Some(asked_at)
+            }
             _ => None,
         }
     }
 
     /// Nobody takes anything over within a TTL from here.
     fn safe_from(&self) -> Duration {
-        self.without_since().unwrap_or(self.sent)
+        self.without_store_since().unwrap_or(self.last_heartbeat)
     }
 
     /// From here on the others are asked: a beat, which comes each half TTL, is overdue. One that comes in time
@@ -65,10 +67,10 @@ impl Facts {
     ///
     /// Where all were without a store they are asked again sooner. It comes back at one machine earlier than at
     /// another, and how long this one may wait for it counts from the others' last word.
-    fn ask_at(&self) -> Duration {
-        match self.without_since() {
-            Some(asked) => asked + self.ttl / 5,
-            None => self.sent + self.ttl * 11 / 20,
+    fn query_at(&self) -> Duration {
+        match self.without_store_since() {
+            Some(asked_at) => asked_at + self.ttl / 5,
+            None => self.last_heartbeat + self.ttl * 11 / 20,
         }
     }
 
@@ -87,11 +89,11 @@ impl Facts {
 /// not meant: they run on.
 pub fn decide(facts: &Facts) -> Decision {
     if facts.others == Others::None {
-        return Decision::RunOn { until: facts.now + facts.ttl / 2 };
+        return Decision::KeepRunning { until: facts.now + facts.ttl / 2 };
     }
     match facts.now {
-        now if now < facts.ask_at() => Decision::RunOn { until: facts.ask_at() },
-        now if now < facts.stop_at() => Decision::Ask { until: facts.stop_at() },
+        now if now < facts.query_at() => Decision::KeepRunning { until: facts.query_at() },
+        now if now < facts.stop_at() => Decision::QueryPeers { until: facts.stop_at() },
         now if now < facts.kill_at() => Decision::Stop { kill_at: facts.kill_at() },
         _ => Decision::Kill,
     }
@@ -114,44 +116,48 @@ mod tests {
     }
 
     fn check(after: u64, others: Others, expected: Decision) {
-        let facts = Facts { now: at(after), sent: at(0), ttl: TTL, others };
+        let facts = Facts { now: at(after), last_heartbeat: at(0), ttl: TTL, others };
         assert_eq!(decide(&facts), expected, "{after} s, {others:?}");
     }
 
     #[test]
-    fn in_doubt() {
-        let others = Others::Some { all_without: None };
-        check(0, others, Decision::RunOn { until: at(33) });
+    fn others_may_have_the_store() {
+        let others = Others::Some { without_store_at: None };
+        check(0, others, Decision::KeepRunning { until: at(33) });
         // The next beat is on its way.
-        check(30, others, Decision::RunOn { until: at(33) });
-        check(33, others, Decision::Ask { until: at(40) });
+        check(30, others, Decision::KeepRunning { until: at(33) });
+        check(33, others, Decision::QueryPeers { until: at(40) });
         check(40, others, Decision::Stop { kill_at: at(54) });
         check(54, others, Decision::Kill);
         check(1000, others, Decision::Kill);
     }
 
     #[test]
-    fn nobody_can_take_over() {
-        check(500, Others::None, Decision::RunOn { until: at(530) });
+    fn others_lack_the_store() {
+        check(500, Others::None, Decision::KeepRunning { until: at(530) });
         // Their word is good for as long as a beat would be.
-        let others = Others::Some { all_without: Some(at(500)) };
-        check(501, others, Decision::RunOn { until: at(512) });
-        check(512, others, Decision::Ask { until: at(540) });
+        let others = Others::Some { without_store_at: Some(at(500)) };
+        check(501, others, Decision::KeepRunning { until: at(512) });
+        check(512, others, Decision::QueryPeers { until: at(540) });
         check(540, others, Decision::Stop { kill_at: at(554) });
         // An old word takes nothing from a newer beat.
-        check(14, Others::Some { all_without: Some(Duration::ZERO) }, Decision::RunOn { until: at(33) });
+        check(
+            14,
+            Others::Some { without_store_at: Some(Duration::ZERO) },
+            Decision::KeepRunning { until: at(33) },
+        );
     }
 
     /// Whatever the TTL is, what must be down is killed before the presence can expire, and after it was asked
     /// to stop.
     #[test]
-    fn in_time() {
+    fn killed_before_the_presence_expires() {
         for millis in [1_000, 3_000, 30_000, 3_600_000] {
-            let (ttl, others) = (Duration::from_millis(millis), Others::Some { all_without: None });
-            let facts = Facts { now: Duration::ZERO, sent: Duration::ZERO, ttl, others };
+            let (ttl, others) = (Duration::from_millis(millis), Others::Some { without_store_at: None });
+            let facts = Facts { now: Duration::ZERO, last_heartbeat: Duration::ZERO, ttl, others };
             assert!(
-                ttl / 2 < facts.ask_at()
-                    && facts.ask_at() < facts.stop_at()
+                ttl / 2 < facts.query_at()
+                    && facts.query_at() < facts.stop_at()
                     && facts.stop_at() < facts.kill_at()
             );
             assert!(facts.kill_at() <= ttl - ttl / 10);

@@ -4,7 +4,7 @@
 //! and fleetctl prints them. This crate must never touch a file, a socket or a clock: time is an argument.
 
 pub mod agent;
-pub mod departures;
+pub mod failure_detector;
 pub mod fencing;
 mod job_state;
 mod limits;
@@ -17,6 +17,6 @@ mod unit;
 
 pub use fleet_api::additions::{Refusal, RefusalScope, RefusedStep};
 pub use job_state::{JobState, JobStateError};
-pub use limits::{MEMORY_OF_A_UNIT, UNIT_LOAD};
+pub use limits::{MEMORY_PER_UNIT_LOAD, UNIT_LOAD};
 pub use machine::{Capacity, Cordon, Machine, MachineId};
 pub use unit::Unit;

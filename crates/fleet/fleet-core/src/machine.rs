@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 pub use fleet_api::additions::Cordon;
 
-use crate::limits::SHORT_ID;
+use crate::limits::SHORT_ID_LENGTH;
 
 /// The machine's `/etc/machine-id`. Ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +22,10 @@ impl MachineId {
         &self.0
     }
 
-    /// Whether `MachineID=wanted` means this machine: by its whole id, or by exactly its first eight
+    /// Whether `MachineID=pattern` means this machine: by its whole id, or by exactly its first eight
     /// characters.
-    pub fn is_meant_by(&self, wanted: &str) -> bool {
-        *self.0 == *wanted || self.0.get(..SHORT_ID) == Some(wanted)
+    pub fn matches_id(&self, pattern: &str) -> bool {
+        *self.0 == *pattern || self.0.get(..SHORT_ID_LENGTH) == Some(pattern)
     }
 }
 
@@ -64,7 +64,7 @@ pub struct Machine {
     pub capacity: Capacity,
     pub cordon: Cordon,
     /// Its presence has ended, but it is not yet taken for dead: it keeps its units and gets none.
-    pub away: bool,
+    pub unreachable: bool,
 }
 
 impl Machine {
@@ -75,7 +75,7 @@ impl Machine {
             metadata: BTreeMap::new(),
             capacity: Capacity::default(),
             cordon: Cordon::Open,
-            away: false,
+            unreachable: false,
         }
     }
 }

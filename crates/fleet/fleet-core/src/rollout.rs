@@ -35,7 +35,7 @@ pub struct Facts<'a> {
     /// Present machines that have the unit.
     pub machines: &'a BTreeMap<MachineId, Progress>,
     /// What the store says was permitted.
-    pub written: Option<&'a Rollout>,
+    pub recorded: Option<&'a Rollout>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Step {
     /// A machine is not done.
     Wait {
         machine: MachineId,
-        why: Waiting,
+        reason: WaitReason,
     },
     /// The new text does not run: no further machine gets it until there is another text, or it runs.
     Halt {
@@ -55,35 +55,35 @@ pub enum Step {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
+pub enum WaitReason {
     /// It has the old text.
-    ForText,
+    NewText,
     /// It is not active.
-    ForStart,
+    Start,
     /// It has not been active long enough.
-    ToSettle { until: Duration },
+    Settling { until: Duration },
 }
 
 /// Multiples of the settle time after which an inactive unit counts as finished: it ended, or was stopped manually.
-const ENDED: u32 = 6;
+const ENDED_SETTLE_FACTOR: u32 = 6;
 
 /// The next step. Machines take their turn in the order of their ids.
 pub fn step(facts: &Facts<'_>) -> Step {
     // What was permitted for another text is not permitted for this one.
     let mut permitted: Vec<MachineId> = facts
-        .written
-        .filter(|written| written.hash == facts.hash)
-        .map(|written| written.machines.clone())
+        .recorded
+        .filter(|recorded| recorded.hash == facts.hash)
+        .map(|recorded| recorded.machines.clone())
         .unwrap_or_default();
     for (machine, progress) in facts.machines {
-        let open = permitted.contains(machine);
-        match judge(facts, progress) {
+        let is_permitted = permitted.contains(machine);
+        match check_progress(facts, progress) {
             Ok(()) => {}
             Err(_) if progress.hash == facts.hash && (progress.refused || progress.active == "failed") => {
                 return Step::Halt { machine: machine.clone() };
             }
-            Err(why) if open || why != Waiting::ForText => {
-                return Step::Wait { machine: machine.clone(), why };
+            Err(reason) if is_permitted || reason != WaitReason::NewText => {
+                return Step::Wait { machine: machine.clone(), reason };
             }
             Err(_) => {}
         }
@@ -98,19 +98,19 @@ pub fn step(facts: &Facts<'_>) -> Step {
     }
 }
 
-fn judge(facts: &Facts<'_>, progress: &Progress) -> Result<(), Waiting> {
+fn check_progress(facts: &Facts<'_>, progress: &Progress) -> Result<(), WaitReason> {
     if progress.hash != facts.hash {
-        return Err(Waiting::ForText);
+        return Err(WaitReason::NewText);
     }
     if !facts.launched {
         return Ok(());
     }
     let until = match progress.active.as_str() {
         "active" => progress.since + facts.settle,
-        "inactive" if !progress.refused => progress.since + facts.settle * ENDED,
-        _ => return Err(Waiting::ForStart),
+        "inactive" if !progress.refused => progress.since + facts.settle * ENDED_SETTLE_FACTOR,
+        _ => return Err(WaitReason::Start),
     };
-    if facts.now < until { Err(Waiting::ToSettle { until }) } else { Ok(()) }
+    if facts.now < until { Err(WaitReason::Settling { until }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -139,14 +139,15 @@ mod tests {
             (MachineId::new(id), Progress { hash, active: active.into(), refused, since: at(*since) })
         });
         let machines = machines.collect();
-        let written = Rollout { hash: of, machines: permitted.iter().map(|id| MachineId::new(id)).collect() };
+        let recorded =
+            Rollout { hash: of, machines: permitted.iter().map(|id| MachineId::new(id)).collect() };
         let facts = Facts {
             now: at(now),
             hash: NEW,
             launched: true,
             settle: at(5),
             machines: &machines,
-            written: Some(&written),
+            recorded: Some(&recorded),
         };
         assert_eq!(step(&facts), expected);
     }
@@ -155,19 +156,19 @@ mod tests {
         Step::Permit(Rollout { hash: NEW, machines: machines.iter().map(|id| MachineId::new(id)).collect() })
     }
 
-    fn wait(machine: &str, why: Waiting) -> Step {
-        Step::Wait { machine: MachineId::new(machine), why }
+    fn wait(machine: &str, reason: WaitReason) -> Step {
+        Step::Wait { machine: MachineId::new(machine), reason }
     }
 
     #[test]
     fn one_after_the_other() {
         let old = ("a", false, "active", 0);
         check(9, &[old, ("b", false, "active", 0)], &["b"], OLD, permit(&["a"]));
-        check(9, &[old, ("b", false, "active", 0)], &["a"], NEW, wait("a", Waiting::ForText));
+        check(9, &[old, ("b", false, "active", 0)], &["a"], NEW, wait("a", WaitReason::NewText));
         let starting = [("a", true, "activating", 9), ("b", false, "active", 0)];
-        check(9, &starting, &["a"], NEW, wait("a", Waiting::ForStart));
+        check(9, &starting, &["a"], NEW, wait("a", WaitReason::Start));
         let started = [("a", true, "active", 9), ("b", false, "active", 0)];
-        check(13, &started, &["a"], NEW, wait("a", Waiting::ToSettle { until: at(14) }));
+        check(13, &started, &["a"], NEW, wait("a", WaitReason::Settling { until: at(14) }));
         check(14, &started, &["a"], NEW, permit(&["a", "b"]));
         check(30, &[("a", true, "active", 9), ("b", true, "active", 20)], &["a", "b"], NEW, Step::Done);
         check(30, &[], &[], NEW, Step::Done);
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn one_that_ends_or_is_stopped_does_not_stop_it_and_a_refused_one_does() {
         let ended = [("a", true, "inactive", 9), ("b", false, "active", 0)];
-        check(13, &ended, &["a"], NEW, wait("a", Waiting::ToSettle { until: at(39) }));
+        check(13, &ended, &["a"], NEW, wait("a", WaitReason::Settling { until: at(39) }));
         check(39, &ended, &["a"], NEW, permit(&["a", "b"]));
         let refused = [("a", true, "refused", 9), ("b", false, "active", 0)];
         check(60, &refused, &["a"], NEW, Step::Halt { machine: MachineId::new("a") });

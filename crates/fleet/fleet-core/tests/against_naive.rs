@@ -8,7 +8,7 @@ mod naive;
 
 use std::collections::BTreeSet;
 
-use fleet_core::schedule::{Obstacle, Reason, Scheduler, Standing, Task};
+use fleet_core::schedule::{Obstacle, Placement, Reason, Scheduler, Task};
 use fleet_core::{Cordon, JobState, Machine, MachineId, Refusal, RefusalScope, RefusedStep, Unit};
 use naive::{Naive, Step, World, conflict, step};
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ enum Fact {
     },
     Unit {
         name: usize,
-        wish: usize,
+        options: usize,
         desired: usize,
     },
     Destroyed {
@@ -103,7 +103,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             .prop_map(|(number, az, cordon, limits)| Fact::Machine { number, az, cordon, limits }),
         1 => machine.clone().prop_map(|number| Fact::Gone { number }),
         6 => (name.clone(), 0..WISHES.len(), 0..4_usize)
-            .prop_map(|(name, wish, desired)| Fact::Unit { name, wish, desired }),
+            .prop_map(|(name, options, desired)| Fact::Unit { name, options, desired }),
         1 => name.clone().prop_map(|name| Fact::Destroyed { name }),
         2 => (name.clone(), prop::option::of(machine.clone()))
             .prop_map(|(name, machine)| Fact::Target { name, machine }),
@@ -130,15 +130,15 @@ fn machine(number: usize, az: usize, cordon: usize, limits: usize) -> Machine {
         machine.metadata.insert("disk".into(), "ssd".into());
     }
     machine.cordon = [Cordon::Open, Cordon::Cordoned, Cordon::Draining][cordon.saturating_sub(3)];
-    machine.away = cordon == 2;
+    machine.unreachable = cordon == 2;
     machine.capacity.units = (limits == 1).then_some(2);
     machine.capacity.memory = (limits == 2).then_some(2 << 30);
     machine.capacity.cpu = (limits == 3).then_some(500);
     machine
 }
 
-fn unit(name: &UnitName, wish: &str, desired: JobState) -> Unit {
-    let file = UnitFile::from_text(&format!("[X-Fleet]\n{wish}\n")).unwrap();
+fn unit(name: &UnitName, options: &str, desired: JobState) -> Unit {
+    let file = UnitFile::from_text(&format!("[X-Fleet]\n{options}\n")).unwrap();
     Unit::new(name.clone(), desired, Requirements::read(&file, name).0)
 }
 
@@ -154,10 +154,10 @@ fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
             world.machines.remove(&machine_id(*number));
             scheduler.remove_machine(&machine_id(*number));
         }
-        Fact::Unit { name: number, wish, desired } => {
+        Fact::Unit { name: number, options, desired } => {
             let desired =
                 [JobState::Inactive, JobState::Loaded, JobState::Launched, JobState::Launched][*desired];
-            let mut unit = unit(&name(*number), WISHES[*wish], desired);
+            let mut unit = unit(&name(*number), WISHES[*options], desired);
             if let Some(known) = world.units.get(&unit.name) {
                 (unit.target, unit.pin) = (known.target.clone(), known.pin.clone());
             }
@@ -216,7 +216,7 @@ fn pass(world: &mut World, scheduler: &mut Scheduler) -> Vec<Task> {
 fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
     let naive = Naive::new(world);
     // A machine that is away keeps what it has.
-    let present = naive.place.iter().filter(|(_, place)| !world.machines[*place].away);
+    let present = naive.place.iter().filter(|(_, place)| !world.machines[*place].unreachable);
     for (name, place) in present {
         assert!(naive.fits(&world.units[name], place), "{name} is on {place}");
         let others = naive.place.iter().filter(|(other, at)| *other != name && *at == place);
@@ -229,17 +229,17 @@ fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
     let sent =
         |task: &Task| matches!(task.reason(), Reason::Replaced(_) | Reason::Draining(_) | Reason::Refused(_));
     let room = tasks.iter().any(sent);
-    for unit in world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global) {
+    for unit in world.units.values().filter(|unit| unit.is_desired() && !unit.requirements.global) {
         let explanation = scheduler.explain(unit.name.as_str()).unwrap();
         assert_eq!(scheduler.message(unit.name.as_str()), explanation.message());
         if unit.target.is_none() && !left.contains(&unit.name) && !room {
             assert_eq!(naive.choose(unit, None), None, "{} waits", unit.name);
-            assert_eq!(explanation.standing, Standing::Nowhere);
+            assert_eq!(explanation.placement, Placement::Nowhere);
             assert!(explanation.message().is_some());
             assert!(explanation.candidates.iter().all(|candidate| !candidate.obstacles.is_empty()));
         }
         if let Some(place) = naive.place.get(&unit.name) {
-            assert_eq!(explanation.standing, Standing::On(place.clone()));
+            assert_eq!(explanation.placement, Placement::On(place.clone()));
         }
     }
 }
@@ -297,9 +297,9 @@ fn lose(facts: &[Fact], lost: usize) {
 fn found_before() {
     run(&[
         Fact::Machine { number: 3, az: 0, cordon: 0, limits: 2 },
-        Fact::Unit { name: 5, wish: 19, desired: 1 },
-        Fact::Unit { name: 3, wish: 16, desired: 1 },
-        Fact::Unit { name: 0, wish: 19, desired: 1 },
+        Fact::Unit { name: 5, options: 19, desired: 1 },
+        Fact::Unit { name: 3, options: 16, desired: 1 },
+        Fact::Unit { name: 0, options: 19, desired: 1 },
         Fact::Pass,
         Fact::Machine { number: 0, az: 0, cordon: 0, limits: 1 },
         Fact::Machine { number: 3, az: 0, cordon: 5, limits: 0 },
@@ -311,7 +311,7 @@ fn found_before() {
 #[test]
 fn a_reserved_place_is_not_left() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
-    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    let unit = |name, options, desired| Fact::Unit { name, options, desired };
     run(&[
         unit(0, 0, 1),
         unit(6, 20, 1),
@@ -327,7 +327,7 @@ fn a_reserved_place_is_not_left() {
 #[test]
 fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     run(&[
         machine(1),
         Fact::Refused { name: 4, machine: 0, scope: SCOPES[1] },
@@ -345,7 +345,7 @@ fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
 #[test]
 fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
     let machine = |number, cordon| Fact::Machine { number, az: 0, cordon, limits: 0 };
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     run(&[
         machine(2, 0),
         unit(9, 0),
@@ -365,7 +365,7 @@ fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
 #[test]
 fn room_is_for_machines_where_nothing_changed_too() {
     let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };
-    let unit = |name, wish, desired| Fact::Unit { name, wish, desired };
+    let unit = |name, options, desired| Fact::Unit { name, options, desired };
     run(&[
         machine(1, 5, 0),
         machine(3, 0, 2),
@@ -382,7 +382,7 @@ fn room_is_for_machines_where_nothing_changed_too() {
 /// d.service is replaced by a unit of the lost machine, and where it comes to it replaces a.service.
 #[test]
 fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
     let facts = [
         machine(2, 0),
@@ -404,7 +404,7 @@ fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
 /// b.service is replaced by a unit of the lost machine, and d.service has to be where b.service is.
 #[test]
 fn a_lost_machine_moves_what_follows_what_is_replaced() {
-    let unit = |name, wish| Fact::Unit { name, wish, desired: 1 };
+    let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
     let facts =
         [unit(3, 8), machine(1, 1), unit(2, 21), unit(1, 0), machine(3, 0), unit(4, 20), machine(0, 2)];
@@ -448,10 +448,10 @@ proptest! {
         for fact in &facts {
             tell(fact, &mut world, &mut scheduler);
         }
-        let units = wishes.iter().map(|(number, wish)| unit(&name(*number), WISHES[*wish], JobState::Launched));
+        let units = wishes.iter().map(|(number, options)| unit(&name(*number), WISHES[*options], JobState::Launched));
         let plan = scheduler.plan(units.collect());
-        for (number, wish) in &wishes {
-            tell(&Fact::Unit { name: *number, wish: *wish, desired: 2 }, &mut world, &mut scheduler);
+        for (number, options) in &wishes {
+            tell(&Fact::Unit { name: *number, options: *options, desired: 2 }, &mut world, &mut scheduler);
         }
         let done = pass(&mut world, &mut scheduler);
         prop_assert_eq!(&plan.tasks[..done.len()], &done[..]);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_core::schedule::{Scheduler, Standing, Task};
+use fleet_core::schedule::{Placement, Scheduler, Task};
 use fleet_core::{Capacity, Cordon, JobState, Machine, MachineId, Unit};
 use unit_file::{Requirements, UnitFile, UnitName};
 
@@ -30,11 +30,11 @@ impl Cluster {
     fn set(&mut self, name: &str, section: &str, desired: JobState) -> &mut Self {
         let name = UnitName::parse(name).unwrap();
         let file = UnitFile::from_text(&format!("[X-Fleet]\n{section}\n")).unwrap();
-        let (wanted, findings) = Requirements::read(&file, &name);
+        let (requirements, findings) = Requirements::read(&file, &name);
         assert_eq!(findings, []);
         let known = self.units.get(&name);
         let (target, pin) = known.map(|known| (known.target.clone(), known.pin.clone())).unwrap_or_default();
-        let unit = Unit { target, pin, ..Unit::new(name.clone(), desired, wanted) };
+        let unit = Unit { target, pin, ..Unit::new(name.clone(), desired, requirements) };
         self.units.insert(name, unit.clone());
         self.scheduler.set_unit(unit);
         self
@@ -262,7 +262,7 @@ fn a_machine_that_is_away_keeps_its_units_and_gets_none() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").rest();
     let mut away = machine_of("m1");
-    away.away = true;
+    away.unreachable = true;
     cluster.scheduler.set_machine(away);
     cluster.start("b.service", "").start("c.service", "");
     assert_eq!(cluster.rest(), ["a.service m1", "b.service m2", "c.service m2"]);
@@ -274,7 +274,7 @@ fn a_machine_that_is_away_keeps_units_whose_metadata_it_does_not_show() {
     let mut cluster = Cluster::of("m1,az=x m2,az=y");
     cluster.start("a.service", "MachineMetadata=az=x").rest();
     let mut away = machine_of("m1");
-    away.away = true;
+    away.unreachable = true;
     cluster.scheduler.set_machine(away);
     assert_eq!(cluster.rest(), ["a.service m1"]);
     // Present again without the metadata, it is not eligible.
@@ -342,7 +342,7 @@ fn a_unit_waits_until_its_leaving_is_confirmed() {
     let tasks = cluster.scheduler.pass();
     assert!(matches!(tasks[..], [Task::Unschedule { .. }]), "{tasks:?}");
     assert_eq!(cluster.scheduler.pass(), []);
-    assert_eq!(cluster.scheduler.explain("a.service").unwrap().standing, Standing::Leaving);
+    assert_eq!(cluster.scheduler.explain("a.service").unwrap().placement, Placement::Leaving);
     let mut unit = cluster.units.values().next().unwrap().clone();
     unit.target = None;
     cluster.scheduler.set_unit(unit);
@@ -535,8 +535,8 @@ fn a_global_unit_that_becomes_one() {
     cluster.start("a.service", "").rest();
     cluster.start("a.service", "Global=true");
     assert_eq!(cluster.pass(), ["unschedule a.service from m1: unit is global"]);
-    let standing = cluster.scheduler.explain("a.service").unwrap().standing;
-    assert_eq!(standing, Standing::Global(vec![MachineId::new("m1"), MachineId::new("m2")]));
+    let placement = cluster.scheduler.explain("a.service").unwrap().placement;
+    assert_eq!(placement, Placement::Global(vec![MachineId::new("m1"), MachineId::new("m2")]));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fleet_core::registry::{
     EngineVersion, JobObject, Key, Lease, LeaseFacts, LeaseStep, MachineObject, Rollout, Subject, UnitObject,
-    UnitState, View, Write, of_new_unit, of_task,
+    UnitState, View, Write, writes_for_new_unit, writes_for_task,
 };
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Capacity, Cordon, JobState, MachineId, Refusal, RefusalScope, RefusedStep};
@@ -139,7 +139,7 @@ fn pairs() -> Vec<(String, String)> {
     let global = UnitFile::from_text("[X-Fleet]\nGlobal=true\n").unwrap();
     let mut pairs = Vec::new();
     for (unit, file) in [("a.service", &file), ("b.service", &file), ("g.service", &global)] {
-        for write in of_new_unit(&name(unit), file, JobState::Launched) {
+        for write in writes_for_new_unit(&name(unit), file, JobState::Launched) {
             match write {
                 Write::Set { key, value } | Write::Create { key, value } => pairs.push((key.path(), value)),
                 other => panic!("{other:?}"),
@@ -192,7 +192,7 @@ fn a_refusal_is_no_hold_and_no_launch() {
     let unit = name("a.service");
     let hash = view.hash(&unit).unwrap();
     let (m1, m2) = (MachineId::new("m1"), MachineId::new("m2"));
-    let seen = |view: &View| (view.current_state(&unit).unwrap(), view.is_elsewhere(&unit, &m2));
+    let seen = |view: &View| (view.current_state(&unit).unwrap(), view.is_loaded_elsewhere(&unit, &m2));
     assert_eq!(seen(&view), (JobState::Launched, true));
     // The claim of the last try stands.
     view.put("states/a.service/m1", &refused("masked", RefusedStep::Load, hash, "masked")).unwrap();
@@ -224,18 +224,18 @@ fn a_unit_leaves_a_machine_that_refuses_it() {
     let refusal = refused("masked", RefusedStep::Load, view.hash(&unit).unwrap(), "masked");
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     scheduler.pass();
     for subject in view.put("states/a.service/m1", &refusal).unwrap() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
     assert_eq!(tasks, ["unschedule a.service from m1: Machine(m1) cannot run it"]);
     // As its machine does once it has seen that.
     for path in ["job/a.service/target", "job/a.service/job-state"] {
         for subject in view.delete(path) {
-            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
         }
     }
     let tasks: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
@@ -245,10 +245,10 @@ fn a_unit_leaves_a_machine_that_refuses_it() {
     assert_eq!(of_m1.obstacles[0].to_string(), "the machine cannot load it: masked");
 
     let file = UnitFile::from_text("[Service]\nExecStart=/bin/sleep 2\n").unwrap();
-    for write in of_new_unit(&unit, &file, JobState::Launched) {
+    for write in writes_for_new_unit(&unit, &file, JobState::Launched) {
         let (Write::Set { key, value } | Write::Create { key, value }) = write else { panic!("{write:?}") };
         for subject in view.put(&key.path(), &value).unwrap() {
-            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
         }
     }
     let explained = scheduler.explain("a.service").unwrap();
@@ -332,7 +332,7 @@ fn a_claim_holds_a_unit() {
     let placed = |view: &View| {
         let mut scheduler = Scheduler::new();
         for subject in view.subjects() {
-            view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+            view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
         }
         let tasks = scheduler.pass().into_iter().map(|task| task.to_string());
         tasks.filter(|task| task.contains("a.service")).collect::<String>()
@@ -352,17 +352,17 @@ fn submitting_again_what_was_destroyed() {
     let unit = name("g.service");
     let hash = view.hash(&unit).unwrap();
     view.delete("job/g.service");
-    assert_eq!(view.unused().collect::<Vec<_>>(), [hash]);
+    assert_eq!(view.unreferenced_files().collect::<Vec<_>>(), [hash]);
     let object = JobObject { name: "g.service".into(), hash };
     view.put("job/g.service/object", &object.encode()).unwrap();
-    assert!(view.unit(&unit).unwrap().wanted.global);
-    assert_eq!(view.unused().count(), 0);
+    assert!(view.unit(&unit).unwrap().requirements.global);
+    assert_eq!(view.unreferenced_files().count(), 0);
     // What is in use is not forgotten, what is not in use is.
     view.delete(&format!("unit/{hash}"));
     assert!(view.unit(&unit).is_some());
     view.delete("job/g.service");
     view.delete(&format!("unit/{hash}"));
-    assert_eq!(view.unused().count(), 0);
+    assert_eq!(view.unreferenced_files().count(), 0);
 }
 
 /// From the store to tasks, and back.
@@ -371,24 +371,24 @@ fn feeding_a_scheduler() {
     let mut view = view(&pairs());
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let tasks = scheduler.pass();
     let texts: Vec<_> = tasks.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["schedule b.service to m2: target state launched and unit not scheduled"]);
-    let writes = of_task(&tasks[0]);
+    let writes = writes_for_task(&tasks[0]);
     assert_eq!(writes, [Write::Create { key: Key::Target(name("b.service")), value: "m2".into() }]);
     view.put("job/b.service/target", "m2").unwrap();
     view.delete("machines/m1/object");
     for subject in [Subject::Unit(name("b.service")), Subject::Machine(MachineId::new("m1"))] {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     let mut texts = || scheduler.pass().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(), ["unschedule a.service from m1: target Machine(m1) went away"]);
     // Nothing before it is seen: the machine may have claimed the unit until then.
     assert_eq!(texts(), [""; 0]);
     view.delete("job/a.service/target");
-    view.feed(&Subject::Unit(name("a.service")), &BTreeMap::new(), &mut scheduler);
+    view.update_scheduler(&Subject::Unit(name("a.service")), &BTreeMap::new(), &mut scheduler);
     let texts: Vec<_> = scheduler.pass().iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["schedule a.service to m2: target state launched and unit not scheduled"]);
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use fleet_core::{Capacity, MachineId};
 use unit_file::{UnitHash, UnitName};
 
-use crate::hands::Peer;
+use crate::unit_manager::Peer;
 
 #[derive(Clone)]
 pub struct Settings {
-    pub me: MachineId,
+    pub machine_id: MachineId,
     /// May be empty. Asked for with each beat: addresses come and go.
     pub public_ip: Arc<dyn Fn() -> String + Send + Sync>,
     pub metadata: BTreeMap<String, String>,
@@ -27,30 +27,30 @@ pub struct Settings {
     /// Which start of the program this is: no other has the same.
     pub instance: String,
     /// Earlier starts on this machine: a presence that one of them wrote is ours.
-    pub earlier_instances: Vec<String>,
+    pub previous_instances: Vec<String>,
     /// What an earlier start on this machine knew, if it ran in the same run of the machine.
-    pub remembered: Option<Memory>,
+    pub saved_state: Option<SavedState>,
     /// Units that it had launched, with their texts.
     pub launched: BTreeMap<UnitName, UnitHash>,
     pub clock: Clock,
-    pub chance: Chance,
+    pub jitter: Jitter,
 }
 
 /// What a node has to know when it starts without the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
+pub struct SavedState {
     /// When the beat was sent that was last known to succeed, on the clock of [`Settings`].
-    pub sent: Duration,
+    pub last_heartbeat: Duration,
     /// The other machines.
-    pub others: Vec<Peer>,
+    pub peers: Vec<Peer>,
 }
 
 /// Any number from 0 to 1, for who should not do the same at the same moment. Not for secrets.
 #[derive(Clone)]
-pub struct Chance(pub Arc<dyn Fn() -> f64 + Send + Sync>);
+pub struct Jitter(pub Arc<dyn Fn() -> f64 + Send + Sync>);
 
-impl Chance {
-    pub fn share(&self) -> f64 {
+impl Jitter {
+    pub fn fraction(&self) -> f64 {
         (self.0)()
     }
 }
@@ -71,22 +71,22 @@ impl Settings {
     }
 
     /// Between two beats of the presence.
-    pub fn beat(&self) -> Duration {
+    pub fn heartbeat_interval(&self) -> Duration {
         self.ttl / 2
     }
 
     /// Between two renewals of what is said of a unit, as the original's.
-    pub fn renewal(&self) -> Duration {
+    pub fn renewal_interval(&self) -> Duration {
         self.ttl * 4 / 5
     }
 
     /// So long a beat is tried before the store counts as away.
-    pub fn patience(&self) -> Duration {
+    pub fn heartbeat_timeout(&self) -> Duration {
         self.ttl / 3
     }
 
     /// Between the beginnings of two tries.
-    pub fn pause(&self) -> Duration {
+    pub fn retry_interval(&self) -> Duration {
         self.ttl / 12
     }
 }

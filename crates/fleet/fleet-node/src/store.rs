@@ -10,24 +10,24 @@ pub trait Store: Clone + Send + Sync + 'static {
     type Watch: Watch;
 
     /// All keys below the prefix, as a majority of the store has them.
-    fn read(&self) -> impl Future<Output = Result<Reading, StoreError>> + Send;
+    fn read(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
 
     /// Changes after `index`, in order, none left out.
     fn watch(&self, after: u64) -> Self::Watch;
 
     /// As a majority of the store has it.
-    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<StoredValue>, StoreError>> + Send;
 
-    /// Writes a key, where `only` holds; answers the index of the write.
+    /// Writes a key, where `precondition` holds; answers the index of the write.
     fn put(
         &self,
         key: &Key,
         value: &str,
         ttl: Option<Duration>,
-        only: Only,
+        precondition: Precondition,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// A new time to live for a key that has this value, where `only` holds; where the store can, without an event. Answers
+    /// A new time to live for a key that has this value, where `precondition` holds; where the store can, without an event. Answers
     /// the index of that.
     ///
     /// A request that was given up may be carried out late, after a newer one: only an index keeps it from giving the key an
@@ -37,11 +37,15 @@ pub trait Store: Clone + Send + Sync + 'static {
         key: &Key,
         value: &str,
         ttl: Duration,
-        only: Only,
+        precondition: Precondition,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Deletes a key, where `only` holds; answers the index of that.
-    fn delete(&self, key: &Key, only: Only) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Deletes a key, where `precondition` holds; answers the index of that.
+    fn delete(
+        &self,
+        key: &Key,
+        precondition: Precondition,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Deletes all that stands below `job/NAME`; answers the index of that.
     fn delete_job(&self, name: &UnitName) -> impl Future<Output = Result<u64, StoreError>> + Send;
@@ -50,13 +54,13 @@ pub trait Store: Clone + Send + Sync + 'static {
 /// Follows the keys below the prefix.
 pub trait Watch: Send {
     /// Waits for the next change, for as long as it takes. May be dropped while it waits without losing one.
-    /// After [`StoreError::Away`] it may be called again; after [`StoreError::Cleared`] everything is to be read.
+    /// After [`StoreError::Unavailable`] it may be called again; after [`StoreError::HistoryCleared`] everything is to be read.
     fn next(&mut self) -> impl Future<Output = Result<Change, StoreError>> + Send;
 }
 
 /// What has to hold for a write to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Only {
+pub enum Precondition {
     Always,
     /// There is no such key.
     Absent,
@@ -70,13 +74,13 @@ pub enum Only {
 
 /// Everything at one index. Paths are relative to the prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct Snapshot {
     pub pairs: Vec<(String, String)>,
     pub index: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredValue {
     pub value: String,
     pub index: u64,
     /// `None` for a key without end.
@@ -94,13 +98,13 @@ pub struct Change {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// What `only` asks for does not hold, or the key is not there.
+    /// What `precondition` asks for does not hold, or the key is not there.
     #[error("the store refuses: {0}")]
-    Refused(String),
+    Rejected(String),
     /// The events that a watch asked for are forgotten.
     #[error("the store has forgotten the events that were asked for")]
-    Cleared,
+    HistoryCleared,
     /// No answer: a write may have been done or not.
     #[error("the store does not answer: {0}")]
-    Away(String),
+    Unavailable(String),
 }

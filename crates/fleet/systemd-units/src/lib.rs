@@ -5,31 +5,31 @@
 //! the place of a unit that is not of its folder.
 
 mod call;
-mod changes;
+mod call_batcher;
 mod dial;
 mod error;
-mod folder;
+mod events;
 mod jobs;
 mod limits;
 mod links;
-mod listener;
 mod load;
 mod manager;
-mod reread;
+mod need_daemon_reload;
+mod retry;
 mod session;
 mod signal;
+mod signal_listener;
 mod state;
 mod stop;
-mod takes;
-mod together;
-mod tries;
+mod supported;
+mod unit_directory;
 mod units;
 mod unload;
 mod watcher;
 
-pub use changes::Change;
 pub use dial::{Bus, Dial, Dialing};
 pub use error::Error;
-pub use reread::Reread;
+pub use events::UnitEvent;
+pub use need_daemon_reload::NeedDaemonReload;
 pub use state::SystemdState;
 pub use units::Units;

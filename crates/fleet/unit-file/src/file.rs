@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::finding::{Finding, Place};
+use crate::finding::{Finding, Position};
 use crate::hash::UnitHash;
 use crate::option::UnitOption;
-use crate::parse::{self, ParseError, Problem};
+use crate::parse::{self, ParseError, ParseErrorKind};
 
 /// A unit file. Two are equal where their texts are; the same unit is what has the same [`UnitFile::hash`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl UnitFile {
             Ok(text) => Self::from_text(text),
             Err(error) => {
                 let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                let place = Place::of(&before, before.len());
-                Err(ParseError { place, problem: Problem::NotText })
+                let position = Position::of(&before, before.len());
+                Err(ParseError { position, kind: ParseErrorKind::NotText })
             }
         }
     }
@@ -77,11 +77,11 @@ impl UnitFile {
         let mut findings = Vec::new();
         for option in &self.options {
             if option.name.is_empty() {
-                findings.push(Finding::warning(option.place, "an option without a name does nothing"));
+                findings.push(Finding::warning(option.position, "an option without a name does nothing"));
             }
             if option.value.ends_with('\\') {
                 let message = format!("{} ends in a backslash, but no line follows", option.name);
-                findings.push(Finding::warning(option.place, message));
+                findings.push(Finding::warning(option.position, message));
             }
         }
         findings

@@ -4,12 +4,12 @@ use std::fmt;
 
 /// Line and column count from one; columns are characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Position {
     pub line: u32,
     pub column: u32,
 }
 
-impl Place {
+impl Position {
     /// The place of byte `at` of `text`.
     pub(crate) fn of(text: &str, at: usize) -> Self {
         let before = &text[..at];
@@ -23,7 +23,7 @@ fn count(before: usize) -> u32 {
     u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
@@ -47,29 +47,29 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing to say about a unit file. `place` is missing where the file came as options, not as text.
+/// One thing to say about a unit file. `position` is missing where the file came as options, not as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub severity: Severity,
-    pub place: Option<Place>,
+    pub position: Option<Position>,
     pub message: String,
 }
 
 impl Finding {
-    pub(crate) fn warning(place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, place, message: message.into() }
+    pub(crate) fn warning(position: Option<Position>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, position, message: message.into() }
     }
 
-    pub(crate) fn error(place: Option<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place, message: message.into() }
+    pub(crate) fn error(position: Option<Position>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, position, message: message.into() }
     }
 }
 
 /// `line 3, column 1: warning: ...`
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place {
-            write!(f, "{place}: ")?;
+        if let Some(position) = self.position {
+            write!(f, "{position}: ")?;
         }
         write!(f, "{}: {}", self.severity, self.message)
     }

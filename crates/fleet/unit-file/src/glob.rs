@@ -84,7 +84,7 @@ fn matches(pattern: &str, name: &str) -> bool {
                 pattern = after;
                 continue;
             }
-            (Some((token, after)), Some((letter, rest))) if token.takes(letter) => {
+            (Some((token, after)), Some((letter, rest))) if token.matches(letter) => {
                 (pattern, name) = (after, rest);
                 continue;
             }
@@ -129,15 +129,15 @@ fn class(text: &str) -> Option<(Token<'_>, &str)> {
 
 /// One range `a` or `a-z` of a class, and what follows.
 fn range(text: &str) -> Option<(char, char, &str)> {
-    let (low, rest) = bound(text)?;
+    let (low, rest) = range_end(text)?;
     match rest.strip_prefix('-') {
-        Some(rest) => bound(rest).map(|(high, rest)| (low, high, rest)),
+        Some(rest) => range_end(rest).map(|(high, rest)| (low, high, rest)),
         None => Some((low, low, rest)),
     }
 }
 
 /// `-` and `]` stand for themselves only behind a backslash.
-fn bound(text: &str) -> Option<(char, &str)> {
+fn range_end(text: &str) -> Option<(char, &str)> {
     let mut letters = text.chars();
     match letters.next()? {
         '-' | ']' => None,
@@ -147,7 +147,7 @@ fn bound(text: &str) -> Option<(char, &str)> {
 }
 
 impl Token<'_> {
-    fn takes(&self, letter: char) -> bool {
+    fn matches(&self, letter: char) -> bool {
         match self {
             Self::Star => false,
             Self::Any => letter != '/',
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_names() {
+    fn matching() {
         check("hello.service", "hello.service", true);
         check("hello*", "hello@1.service", true);
         check("hello", "hello.service", false);

@@ -16,14 +16,14 @@ mod requirements;
 mod values;
 
 pub use file::UnitFile;
-pub use finding::{Finding, Place, Severity};
+pub use finding::{Finding, Position, Severity};
 pub use glob::{Glob, GlobError};
 pub use hash::{HashError, UnitHash};
 pub use limits::{FLEET_VALUES, LINE_BYTES, NAME_BYTES, UNIT_BYTES};
-pub use name::{NameError, UnitKind, UnitName, name_of_argument};
+pub use name::{NameError, UnitKind, UnitName, unit_name_from_argument};
 pub use option::UnitOption;
-pub use parse::{ParseError, Problem};
+pub use parse::{ParseError, ParseErrorKind};
 pub use requirements::{
-    Combination, FLEET_SECTION, Requirements, SettingError, UpdatePolicy, check_combination, cpu_of,
-    memory_of,
+    FLEET_SECTION, Requirements, RequirementsConflict, SettingError, UpdatePolicy, check_conflicts,
+    parse_cpu, parse_memory,
 };

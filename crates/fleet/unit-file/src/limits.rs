@@ -9,6 +9,6 @@ pub const UNIT_BYTES: usize = 1024 * 1024;
 /// Values of one unit's `[X-Fleet]`: of patterns and pairs, each is compared with many names.
 pub const FLEET_VALUES: usize = 1024;
 /// Bytes of one unit's `MemoryRequest`, so that sums over all units stay numbers: 128 TiB.
-pub(crate) const REQUESTED_MEMORY: u64 = 1 << 47;
+pub(crate) const MAX_MEMORY_REQUEST: u64 = 1 << 47;
 /// Thousandths of a processor of one unit's `CPURequest`.
-pub(crate) const REQUESTED_CPU: u64 = 100_000_000;
+pub(crate) const MAX_CPU_REQUEST: u64 = 100_000_000;

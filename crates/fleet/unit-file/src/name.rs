@@ -44,7 +44,7 @@ const KINDS: [(UnitKind, &str); 13] = [
 
 impl UnitKind {
     /// Case counts.
-    pub fn of_suffix(suffix: &str) -> Option<Self> {
+    pub fn from_suffix(suffix: &str) -> Option<Self> {
         KINDS.iter().find(|(_, text)| *text == suffix).map(|(kind, _)| *kind)
     }
 
@@ -110,7 +110,7 @@ impl UnitName {
         if suffix.is_empty() {
             return Err(NameError::EndsInDot);
         }
-        let kind = UnitKind::of_suffix(suffix).ok_or_else(|| NameError::UnknownKind(suffix.to_owned()))?;
+        let kind = UnitKind::from_suffix(suffix).ok_or_else(|| NameError::UnknownKind(suffix.to_owned()))?;
         if text.contains('@') && !kind.has_templates() {
             return Err(NameError::NoTemplates(suffix.to_owned()));
         }
@@ -139,7 +139,7 @@ impl UnitName {
 
     pub fn kind(&self) -> UnitKind {
         // A checked name has a known suffix.
-        UnitKind::of_suffix(self.suffix()).unwrap_or(UnitKind::Service)
+        UnitKind::from_suffix(self.suffix()).unwrap_or(UnitKind::Service)
     }
 
     /// Up to the first `@`, or the whole stem.
@@ -187,9 +187,9 @@ impl Borrow<str> for UnitName {
 
 /// The name that an argument of fleetctl means: what follows its last slash, with `.service` where it has no
 /// suffix of a unit that can run. The name is not checked.
-pub fn name_of_argument(argument: &str) -> String {
+pub fn unit_name_from_argument(argument: &str) -> String {
     let base = argument.rsplit('/').next().unwrap_or_default();
-    let kind = base.rsplit_once('.').and_then(|(_, suffix)| UnitKind::of_suffix(suffix));
+    let kind = base.rsplit_once('.').and_then(|(_, suffix)| UnitKind::from_suffix(suffix));
     if kind.is_some_and(UnitKind::runs) { base.to_owned() } else { format!("{base}.service") }
 }
 
@@ -198,12 +198,12 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let said = UnitName::parse(text).map_or_else(|error| error.to_string(), |_| "fine".into());
-        assert_eq!(said, expected, "{text}");
+        let outcome = UnitName::parse(text).map_or_else(|error| error.to_string(), |_| "fine".into());
+        assert_eq!(outcome, expected, "{text}");
     }
 
     #[test]
-    fn what_is_allowed() {
+    fn allowed_names() {
         check("hello.service", "fine");
         check(r"a:b_c.d\x2d@1.service", "fine");
         check(&format!("{}.service", "a".repeat(NAME_BYTES - 8)), "fine");
@@ -250,7 +250,7 @@ mod tests {
             ("dir/", ".service"),
             ("a.b", "a.b.service"),
         ] {
-            assert_eq!(name_of_argument(argument), name, "{argument}");
+            assert_eq!(unit_name_from_argument(argument), name, "{argument}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One setting of a unit file.
 
-use crate::finding::Place;
+use crate::finding::Position;
 
 /// One `Name=value` of a section. Options may repeat; their order counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,5 +10,5 @@ pub struct UnitOption {
     /// With the backslashes and newlines of its continuation lines.
     pub value: String,
     /// Where its name stands; `None` where it came without a text.
-    pub place: Option<Place>,
+    pub position: Option<Position>,
 }

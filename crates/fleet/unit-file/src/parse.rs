@@ -6,21 +6,21 @@
 
 use thiserror::Error;
 
-use crate::finding::Place;
+use crate::finding::Position;
 use crate::limits::{LINE_BYTES, UNIT_BYTES};
 use crate::option::UnitOption;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{problem}")]
+#[error("{kind}")]
 pub struct ParseError {
-    pub place: Place,
-    pub problem: Problem,
+    pub position: Position,
+    pub kind: ParseErrorKind,
 }
 
 /// Where the contract has a text, it is that one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Problem {
+pub enum ParseErrorKind {
     #[error("unable to find end of section")]
     SectionEnd,
     #[error("found garbage after section name {section}: {garbage:?}")]
@@ -59,13 +59,13 @@ fn check_lengths(text: &str) -> Result<(), ParseError> {
     let mut start = 0;
     for line in text.split('\n') {
         if line.len() >= LINE_BYTES {
-            return Err(ParseError { place: Place::of(text, start), problem: Problem::LongLine });
+            return Err(ParseError { position: Position::of(text, start), kind: ParseErrorKind::LongLine });
         }
         start += line.len() + 1;
     }
     if text.len() > UNIT_BYTES {
-        let place = Place::of(text, text.floor_char_boundary(UNIT_BYTES));
-        return Err(ParseError { place, problem: Problem::LongUnit });
+        let position = Position::of(text, text.floor_char_boundary(UNIT_BYTES));
+        return Err(ParseError { position, kind: ParseErrorKind::LongUnit });
     }
     Ok(())
 }
@@ -88,12 +88,12 @@ impl<'a> Reader<'a> {
         self.at += letter.len_utf8();
     }
 
-    fn error(&self, at: usize, problem: Problem) -> ParseError {
-        ParseError { place: Place::of(self.text, at), problem }
+    fn error(&self, at: usize, kind: ParseErrorKind) -> ParseError {
+        ParseError { position: Position::of(self.text, at), kind }
     }
 
     /// `at` never goes back.
-    fn place(&mut self, at: usize) -> Place {
+    fn position(&mut self, at: usize) -> Position {
         let passed = &self.text[self.counted..at];
         if let Some(newline) = passed.rfind('\n') {
             let newlines = passed.bytes().filter(|byte| *byte == b'\n').count();
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         }
         self.counted = at;
         let column = self.text[self.line_start..at].chars().count() + 1;
-        Place { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX) }
+        Position { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX) }
     }
 
     /// The rest of the line without its newline, and whether it was the last; goes behind it. A carriage
@@ -138,15 +138,16 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let from = self.at;
         let (line, _) = self.line();
-        let (name, garbage) = line.split_once(']').ok_or_else(|| self.error(start, Problem::SectionEnd))?;
+        let (name, garbage) =
+            line.split_once(']').ok_or_else(|| self.error(start, ParseErrorKind::SectionEnd))?;
         let garbage = garbage.trim();
         if garbage.is_empty() {
             return Ok(name);
         }
         let offset =
             name.len() + 1 + line[name.len() + 1..].len() - line[name.len() + 1..].trim_start().len();
-        let problem = Problem::Garbage { section: name.to_owned(), garbage: garbage.to_owned() };
-        Err(self.error(from + offset, problem))
+        let kind = ParseErrorKind::Garbage { section: name.to_owned(), garbage: garbage.to_owned() };
+        Err(self.error(from + offset, kind))
     }
 
     /// At the first letter of an option's name.
@@ -154,16 +155,16 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let rest = &self.text[start..];
         let end = rest.find(['=', '\n', '\r']);
-        let Some(end) = end else { return Err(self.error(start, Problem::OptionEnd)) };
+        let Some(end) = end else { return Err(self.error(start, ParseErrorKind::OptionEnd)) };
         if !rest[end..].starts_with('=') {
-            return Err(self.error(start, Problem::OptionName));
+            return Err(self.error(start, ParseErrorKind::OptionName));
         }
         self.at = start + end + 1;
         Ok(UnitOption {
             section: section.to_owned(),
             name: rest[..end].trim().to_owned(),
             value: self.value(),
-            place: Some(self.place(start)),
+            position: Some(self.position(start)),
         })
     }
 

@@ -8,16 +8,16 @@ pub(crate) fn split(value: &str) -> Vec<String> {
     if !value.starts_with('"') || !value.ends_with('"') {
         return vec![value.to_owned()];
     }
-    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    let (mut values_of, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for letter in value.chars() {
         match letter {
             '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            ' ' if !quoted => values_of.push(std::mem::take(&mut word)),
             other => word.push(other),
         }
     }
-    words.push(word);
-    words
+    values_of.push(word);
+    values_of
 }
 
 /// Replaces `%n` (whole name), `%N` (without suffix), `%p` (prefix), `%i` (instance), one after the other.

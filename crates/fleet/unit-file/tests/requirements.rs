@@ -170,5 +170,5 @@ fn additions() {
     let file = UnitFile::from_text("[X-Fleet]\nMemoryRequest=lots\n").unwrap();
     let (_, findings) = Requirements::read(&file, &UnitName::parse("a.service").unwrap());
     assert_eq!(findings[0].severity, Severity::Error);
-    assert_eq!(findings[0].place.unwrap().line, 2);
+    assert_eq!(findings[0].position.unwrap().line, 2);
 }

@@ -51,12 +51,12 @@ fn continuation_lines() {
 
 fn check_error(text: &str, line: u32, column: u32, message: &str) {
     let error = UnitFile::from_text(text).unwrap_err();
-    assert_eq!((error.place.line, error.place.column), (line, column), "{text:.80?}");
+    assert_eq!((error.position.line, error.position.column), (line, column), "{text:.80?}");
     assert_eq!(error.to_string(), message, "{text:.80?}");
 }
 
 #[test]
-fn errors_have_places() {
+fn errors_have_positions() {
     check_error("[Unit]\nA=1\n [Service\nB=2\n", 3, 2, "unable to find end of section");
     check_error("[Service\nB=[2]\n", 1, 1, "unable to find end of section");
     check_error("[Unit]  pants\n", 1, 9, "found garbage after section name Unit: \"pants\"");
@@ -74,7 +74,7 @@ fn errors_have_places() {
 #[test]
 fn bytes_that_are_no_text() {
     let error = UnitFile::from_bytes(b"[Unit]\nA=b\xffc\n").unwrap_err();
-    assert_eq!((error.place.line, error.place.column), (2, 4));
+    assert_eq!((error.position.line, error.position.column), (2, 4));
     assert_eq!(error.to_string(), "not text: invalid UTF-8");
 }
 
@@ -83,7 +83,7 @@ fn bytes_that_are_no_text() {
 fn long_units_are_read_in_one_go() {
     let options = format!("[S]\n{}", "A=\n".repeat(UNIT_BYTES / 4));
     let file = UnitFile::from_text(&options).unwrap();
-    assert_eq!(file.options().last().unwrap().place.unwrap().line, 262_145);
+    assert_eq!(file.options().last().unwrap().position.unwrap().line, 262_145);
     let sections: String = (0..UNIT_BYTES / 12).map(|number| format!("[{number:x}]\na=\n")).collect();
     assert_eq!(
         UnitFile::from_text(&sections).unwrap().normalised().len(),
@@ -148,7 +148,7 @@ fn option() -> impl Strategy<Value = UnitOption> {
         section,
         name,
         value: value.trim().to_owned(),
-        place: None,
+        position: None,
     })
 }
 

@@ -6,23 +6,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test kit")]
 
-mod about;
-pub mod all_at_once;
+mod cluster;
+mod convergence;
+mod fake_systemd;
+mod host;
 mod lan;
 mod ledger;
-mod machine;
+pub mod mass_start;
 pub mod memory;
-mod place;
+mod request_kind;
 mod store;
-mod verdict;
-mod world;
 
-pub use about::About;
+pub use cluster::{Cluster, Options, TTL};
+pub use fake_systemd::{AUTO_RESTART, FakeSystemd};
+pub use host::Host;
 pub use ledger::Ledger;
-pub use machine::{AUTO_RESTART, Machine};
-pub use place::Place;
+pub use request_kind::RequestKind;
 pub use store::{Link, Service};
-pub use world::{Options, TTL, World};
 
 /// One history, in this thread and under a time of its own, which jumps to the next thing that waits.
 pub fn in_virtual_time<T>(history: impl Future<Output = T>) -> T {

@@ -9,7 +9,7 @@ use fleet_node::Store;
 pub trait Service: Clone + 'static {
     type Link: Link;
     /// How many times as often as another trouble it has a fault of its own.
-    const FAULTS: u32;
+    const FAULT_WEIGHT: u32;
 
     /// The way of the machine of that number to it.
     fn link(&self, machine: usize) -> Self::Link;
@@ -18,18 +18,18 @@ pub trait Service: Clone + 'static {
     fn set_down(&self, down: bool);
 
     /// One of the faults of its own, by chance; what it is, for the story. The next [`Service::heal`] ends it.
-    fn fault(&self, chance: &mut fastrand::Rng) -> String;
+    fn inject_fault(&self, rng: &mut fastrand::Rng) -> String;
 
     fn heal(&self);
 
     /// All keys of the registry and their values, whoever could read them now.
-    fn shown(&self) -> Vec<(String, String)>;
+    fn all_keys(&self) -> Vec<(String, String)>;
 }
 
-/// One machine's way to the store. Clones and [`Link::patient`] share it.
+/// One machine's way to the store. Clones and [`Link::with_timeout`] share it.
 pub trait Link: Store {
     /// The same way, for requests that wait longer.
-    fn patient(&self, timeout: Duration) -> Self;
+    fn with_timeout(&self, timeout: Duration) -> Self;
 
     fn set_cut(&self, cut: bool);
 
@@ -37,5 +37,5 @@ pub trait Link: Store {
     fn set_slow(&self, each_way: Option<Range<u64>>);
 
     /// As where the member that a watch is at hangs, and requests go to another one: open watches never end.
-    fn deafen(&self);
+    fn stall_watches(&self);
 }

@@ -1,6 +1,6 @@
 //! What one machine has to do, so that what systemd has is what was asked of it.
 //!
-//! [`wanted`] says which units belong here, [`reconcile`] what to do about the difference. The order is the
+//! [`desired`] says which units belong here, [`reconcile`] what to do about the difference. The order is the
 //! original's: what leaves, what comes, one reload, what stops, what starts. A task that fails concerns its own
 //! unit only: the others go on.
 //!
@@ -9,8 +9,8 @@
 //! still is this machine it goes on. The published state is removed only after systemd's stop job has ended. The scheduler's half is in
 //! [`crate::schedule`]; [`crate::fencing`] is for machines that cannot reach the store.
 
+mod desired;
 mod reconcile;
-mod wanted;
 
-pub use reconcile::{Found, Reason, Task, reconcile};
-pub use wanted::{Hold, Wanted, wanted};
+pub use desired::{DesiredUnit, Hold, desired_units};
+pub use reconcile::{LocalUnit, Reason, Task, reconcile};

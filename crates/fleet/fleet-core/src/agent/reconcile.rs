@@ -5,12 +5,12 @@ use std::fmt;
 
 use unit_file::{UnitHash, UnitName};
 
-use crate::agent::wanted::{Hold, Wanted};
+use crate::agent::desired::{DesiredUnit, Hold};
 use crate::job_state::JobState;
 
 /// A unit that this machine has loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct LocalUnit {
     /// Of the file on disk.
     pub hash: UnitHash,
     /// What the agent did with it. `Inactive` after fleetd has started: it does not know.
@@ -98,11 +98,14 @@ impl fmt::Display for Reason {
 }
 
 /// What is to be done, in order.
-pub fn reconcile(wanted: &BTreeMap<UnitName, Wanted>, found: &BTreeMap<UnitName, Found>) -> Vec<Task> {
+pub fn reconcile(
+    desired_units: &BTreeMap<UnitName, DesiredUnit>,
+    local: &BTreeMap<UnitName, LocalUnit>,
+) -> Vec<Task> {
     let mut tasks = Vec::new();
-    let names: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
+    let names: BTreeSet<_> = desired_units.keys().chain(local.keys()).collect();
     for name in names {
-        for_unit(name, wanted.get(name), found.get(name), &mut tasks);
+        reconcile_unit(name, desired_units.get(name), local.get(name), &mut tasks);
     }
     if tasks.iter().any(|task| matches!(task, Task::Unload { .. } | Task::Load { .. })) {
         tasks.push(Task::ReloadUnitFiles);
@@ -111,7 +114,12 @@ pub fn reconcile(wanted: &BTreeMap<UnitName, Wanted>, found: &BTreeMap<UnitName,
     tasks
 }
 
-fn for_unit(name: &UnitName, wanted: Option<&Wanted>, found: Option<&Found>, tasks: &mut Vec<Task>) {
+fn reconcile_unit(
+    name: &UnitName,
+    desired: Option<&DesiredUnit>,
+    local: Option<&LocalUnit>,
+    tasks: &mut Vec<Task>,
+) {
     let unit = || name.clone();
     let load = |tasks: &mut Vec<Task>, desired| {
         tasks.push(Task::Load { unit: unit(), reason: Reason::ScheduledButUnloaded });
@@ -119,30 +127,30 @@ fn for_unit(name: &UnitName, wanted: Option<&Wanted>, found: Option<&Found>, tas
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
         }
     };
-    let Some(wanted) = wanted.filter(|wanted| wanted.desired != JobState::Inactive) else {
-        if found.is_some() {
+    let Some(desired) = desired.filter(|desired| desired.state != JobState::Inactive) else {
+        if local.is_some() {
             tasks.push(Task::Unload { unit: unit(), reason: Reason::LoadedButNotScheduled });
         }
         return;
     };
-    let Some(found) = found else { return load(tasks, wanted.desired) };
+    let Some(local) = local else { return load(tasks, desired.state) };
     // What is handed over goes on until the other one is there.
-    if wanted.hold == Some(Hold::Handover) {
+    if desired.hold == Some(Hold::Handover) {
         return;
     }
-    if found.hash != wanted.hash && wanted.hold == Some(Hold::Elsewhere) {
+    if local.hash != desired.hash && desired.hold == Some(Hold::Elsewhere) {
         return;
     }
-    if found.hash != wanted.hash && wanted.hold.is_none() {
+    if local.hash != desired.hash && desired.hold.is_none() {
         tasks.push(Task::Unload { unit: unit(), reason: Reason::HashDiffers });
-        return load(tasks, wanted.desired);
+        return load(tasks, desired.state);
     }
-    match (found.state, wanted.desired) {
+    match (local.state, desired.state) {
         // A text that is held back must not be written over by the new one.
-        (JobState::Inactive, JobState::Launched) if found.hash != wanted.hash => {
+        (JobState::Inactive, JobState::Launched) if local.hash != desired.hash => {
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
         }
-        (JobState::Inactive, _) if found.hash != wanted.hash => {}
+        (JobState::Inactive, _) if local.hash != desired.hash => {}
         (JobState::Inactive, desired) => load(tasks, desired),
         (JobState::Loaded, JobState::Launched) => {
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });

@@ -14,10 +14,10 @@ mod value;
 mod view;
 mod write;
 
-pub use garbage::Garbage;
+pub use garbage::RetentionTracker;
 pub use key::Key;
 pub use lease::{EngineVersion, Lease, LeaseFacts, LeaseStep};
 pub use subject::Subject;
 pub use value::{JobObject, MachineObject, Rollout, UnitObject, UnitState, ValueError};
 pub use view::View;
-pub use write::{Write, of_new_unit, of_task};
+pub use write::{Write, writes_for_new_unit, writes_for_task};

@@ -29,7 +29,7 @@ struct MachineEntry {
 struct JobEntry {
     hash: Option<UnitHash>,
     /// Of the text with that hash, under this name.
-    wanted: Option<Arc<Requirements>>,
+    requirements: Option<Arc<Requirements>>,
     desired: JobState,
     target: Option<MachineId>,
     launched_by: Option<MachineId>,
@@ -66,22 +66,22 @@ impl View {
     /// read is as good as none, apart from a desired state, which then is `inactive`.
     pub fn put(&mut self, path: &str, value: &str) -> Result<Vec<Subject>, ValueError> {
         let Some(key) = Key::parse(path) else { return Ok(Vec::new()) };
-        let before = self.claim(&key);
-        match self.take(&key, value) {
+        let before = self.claimant_state(&key);
+        match self.apply(&key, value) {
             Ok(mut subjects) => {
                 subjects.extend(before);
-                subjects.extend(self.claim(&key));
+                subjects.extend(self.claimant_state(&key));
                 Ok(subjects)
             }
             Err(cause) => {
-                self.forget(&key);
+                self.clear_key(&key);
                 Err(ValueError { path: path.to_owned(), cause })
             }
         }
     }
 
     /// Who holds a unit by the claim to have launched it, where `key` is about that.
-    fn claim(&self, key: &Key) -> Option<Subject> {
+    fn claimant_state(&self, key: &Key) -> Option<Subject> {
         let Key::JobState(name) = key else { return None };
         let claimer = self.jobs.get(name)?.launched_by.clone()?;
         Some(Subject::State(name.clone(), claimer))
@@ -92,13 +92,13 @@ impl View {
     fn is_held(&self, name: &UnitName, id: &MachineId) -> bool {
         let claims = || {
             let job = self.jobs.get(name).filter(|job| job.launched_by.as_ref() == Some(id));
-            job.is_some_and(|job| job.wanted.as_ref().is_some_and(|wanted| !wanted.global))
+            job.is_some_and(|job| job.requirements.as_ref().is_some_and(|requirements| !requirements.global))
         };
         self.state(name, id).is_some_and(UnitState::is_loaded) || claims()
     }
 
     /// Whether a machine that is present, other than this one, says that it has the unit.
-    pub fn is_elsewhere(&self, name: &UnitName, id: &MachineId) -> bool {
+    pub fn is_loaded_elsewhere(&self, name: &UnitName, id: &MachineId) -> bool {
         let mut others = self.states_of(name).filter(|(holder, _)| *holder != id);
         others.any(|(holder, state)| state.is_loaded() && self.is_present(holder))
     }
@@ -116,7 +116,7 @@ impl View {
         state.refusal.as_ref()
     }
 
-    fn take(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
+    fn apply(&mut self, key: &Key, value: &str) -> Result<Vec<Subject>, String> {
         match key {
             Key::MachineObject(id) => {
                 let object = MachineObject::decode(value)?;
@@ -143,7 +143,7 @@ impl View {
             Key::JobState(name) => self.job(name).launched_by = Some(self.machine_id(value)),
             Key::Pin(name) => self.job(name).pin = Some(self.machine_id(value)),
             Key::Rollout(name) => self.job(name).rollout = Some(Rollout::decode(value)?),
-            Key::Unit(hash) => return self.take_file(*hash, value),
+            Key::Unit(hash) => return self.apply_unit_file(*hash, value),
             Key::State(name, id) => {
                 let mut state = UnitState::decode(value)?;
                 state.machine = self.machine_id(state.machine.as_str());
@@ -157,9 +157,9 @@ impl View {
         Ok(key.subject().into_iter().collect())
     }
 
-    fn take_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
+    fn apply_unit_file(&mut self, hash: UnitHash, value: &str) -> Result<Vec<Subject>, String> {
         let text = UnitObject::decode(value)?.raw;
-        let file = UnitFile::from_text(&text).map_err(|error| format!("{}: {error}", error.place))?;
+        let file = UnitFile::from_text(&text).map_err(|error| format!("{}: {error}", error.position))?;
         let found = file.hash();
         if found != hash {
             return Err(format!("the unit file has the hash {found}"));
@@ -175,18 +175,18 @@ impl View {
     /// A key was deleted or has expired, or a directory with all that is in it.
     pub fn delete(&mut self, path: &str) -> Vec<Subject> {
         if let Some(key) = Key::parse(path) {
-            let claim = self.claim(&key);
-            self.forget(&key);
-            return key.subject().into_iter().chain(claim).collect();
+            let claimant_state = self.claimant_state(&key);
+            self.clear_key(&key);
+            return key.subject().into_iter().chain(claimant_state).collect();
         }
         match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
             ["job", name] => {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
-                let claim = self.claim(&Key::JobState(name.clone()));
+                let claimant_state = self.claimant_state(&Key::JobState(name.clone()));
                 self.set_hash(&name, None);
                 self.set_target(&name, None);
                 self.jobs.remove(&name);
-                [Subject::Unit(name)].into_iter().chain(claim).collect()
+                [Subject::Unit(name)].into_iter().chain(claimant_state).collect()
             }
             ["machines", id] => {
                 self.machines.remove(id);
@@ -201,17 +201,17 @@ impl View {
                 let Ok(name) = UnitName::parse(name) else { return Vec::new() };
                 let from = (name.clone(), MachineId::new(""));
                 let below = self.states.range(from..).take_while(|((of, _), _)| *of == name);
-                let gone: Vec<_> = below.map(|(key, _)| key.clone()).collect();
-                for key in &gone {
+                let removed: Vec<_> = below.map(|(key, _)| key.clone()).collect();
+                for key in &removed {
                     self.states.remove(key);
                 }
-                gone.into_iter().map(|(name, id)| Subject::State(name, id)).collect()
+                removed.into_iter().map(|(name, id)| Subject::State(name, id)).collect()
             }
             _ => Vec::new(),
         }
     }
 
-    fn forget(&mut self, key: &Key) {
+    fn clear_key(&mut self, key: &Key) {
         match key {
             Key::MachineObject(id) => self.machine_entry(id).object = None,
             Key::MachineMetadata(id, key) => {
@@ -298,27 +298,32 @@ impl View {
         if let Some(hash) = hash {
             self.users.entry(hash).or_default().insert(name.clone());
         }
-        let wanted = hash.and_then(|hash| {
+        let requirements = hash.and_then(|hash| {
             let read = Requirements::read(self.files.get(&hash)?, name).0;
             // Units of one text mostly ask for the same.
             let another = self.users.get(&hash)?.iter().find(|user| *user != name);
-            let known = another.and_then(|user| self.jobs.get(user)?.wanted.as_ref());
+            let known = another.and_then(|user| self.jobs.get(user)?.requirements.as_ref());
             Some(known.filter(|known| ***known == read).cloned().unwrap_or_else(|| Arc::new(read)))
         });
-        if wanted.as_ref().is_some_and(|wanted| wanted.global) {
+        if requirements.as_ref().is_some_and(|requirements| requirements.global) {
             self.global.insert(name.clone());
         } else {
             self.global.remove(name);
         }
         let job = self.job(name);
-        (job.hash, job.wanted) = (hash, wanted);
+        (job.hash, job.requirements) = (hash, requirements);
     }
 
-    /// Tells the scheduler what `subject` is now. `away` are machines whose presence has ended, but which are
+    /// Tells the scheduler what `subject` is now. `unreachable` are machines whose presence has ended, but which are
     /// not yet taken for dead.
-    pub fn feed(&self, subject: &Subject, away: &BTreeMap<MachineId, Machine>, scheduler: &mut Scheduler) {
+    pub fn update_scheduler(
+        &self,
+        subject: &Subject,
+        unreachable: &BTreeMap<MachineId, Machine>,
+        scheduler: &mut Scheduler,
+    ) {
         match subject {
-            Subject::Machine(id) => match self.machine(id).or_else(|| away.get(id).cloned()) {
+            Subject::Machine(id) => match self.machine(id).or_else(|| unreachable.get(id).cloned()) {
                 Some(machine) => scheduler.set_machine(machine),
                 None => scheduler.remove_machine(id),
             },
@@ -345,7 +350,7 @@ impl View {
         let machines = self.machines.keys().cloned().map(Subject::Machine);
         let units = self.jobs.keys().cloned().map(Subject::Unit);
         let states = self.states.keys().cloned().map(|(name, id)| Subject::State(name, id));
-        let claims = self.jobs.keys().filter_map(|name| self.claim(&Key::JobState(name.clone())));
+        let claims = self.jobs.keys().filter_map(|name| self.claimant_state(&Key::JobState(name.clone())));
         machines
             .chain(units)
             .chain(states)
@@ -360,7 +365,7 @@ impl View {
         Some(Unit {
             name: name.clone(),
             desired: job.desired,
-            wanted: job.wanted.clone()?,
+            requirements: job.requirements.clone()?,
             target: job.target.clone(),
             pin: job.pin.clone(),
         })
@@ -373,21 +378,23 @@ impl View {
 
     /// Their names alone.
     pub fn unit_names(&self) -> impl Iterator<Item = &UnitName> {
-        self.jobs.iter().filter(|(_, job)| job.wanted.is_some()).map(|(name, _)| name)
+        self.jobs.iter().filter(|(_, job)| job.requirements.is_some()).map(|(name, _)| name)
     }
 
-    /// Of these, the ones that may concern a machine: assigned to it, global, or among `here` and moved away from it
+    /// Of these, the ones that may concern a machine: assigned to it, global, or among `local` and moved away from it
     /// while they run. What it costs goes by them, not by all units: every machine asks at each change of its own.
-    pub fn units_for(&self, id: &MachineId, here: &BTreeSet<UnitName>) -> Vec<Unit> {
-        let moves = |name: &&UnitName| self.wanted(name).is_some_and(|wanted| wanted.overlap);
+    pub fn units_for(&self, id: &MachineId, local: &BTreeSet<UnitName>) -> Vec<Unit> {
+        let may_overlap =
+            |name: &&UnitName| self.requirements(name).is_some_and(|requirements| requirements.overlap);
         let own = self.assigned.get(id).into_iter().flatten();
-        let names: BTreeSet<&UnitName> = own.chain(&self.global).chain(here.iter().filter(moves)).collect();
+        let names: BTreeSet<&UnitName> =
+            own.chain(&self.global).chain(local.iter().filter(may_overlap)).collect();
         names.into_iter().filter_map(|name| self.unit(name)).collect()
     }
 
     /// What a unit asks for, where it has a text.
-    pub fn wanted(&self, name: &UnitName) -> Option<&Requirements> {
-        self.jobs.get(name)?.wanted.as_deref()
+    pub fn requirements(&self, name: &UnitName) -> Option<&Requirements> {
+        self.jobs.get(name)?.requirements.as_deref()
     }
 
     /// The text that a unit has.
@@ -396,19 +403,19 @@ impl View {
     }
 
     /// Texts in the store that no unit has.
-    pub fn unused(&self) -> impl Iterator<Item = UnitHash> {
+    pub fn unreferenced_files(&self) -> impl Iterator<Item = UnitHash> {
         self.files.keys().filter(|hash| !self.users.contains_key(*hash)).copied()
     }
 
     /// Destroyed units of which something is left that does not expire, as where a write of the engine was on its way.
-    pub fn remains(&self) -> impl Iterator<Item = &UnitName> {
-        let is_left = |job: &JobEntry| {
+    pub fn orphaned_units(&self) -> impl Iterator<Item = &UnitName> {
+        let has_keys = |job: &JobEntry| {
             job.desired != JobState::Inactive
                 || job.target.is_some()
                 || job.pin.is_some()
                 || job.rollout.is_some()
         };
-        self.jobs.iter().filter(move |(_, job)| job.hash.is_none() && is_left(job)).map(|(name, _)| name)
+        self.jobs.iter().filter(move |(_, job)| job.hash.is_none() && has_keys(job)).map(|(name, _)| name)
     }
 
     /// Whether any unit has this text.
@@ -427,11 +434,11 @@ impl View {
     /// What became of a unit; `None` for global ones and unknown ones.
     pub fn current_state(&self, name: &UnitName) -> Option<JobState> {
         let job = self.jobs.get(name)?;
-        if job.wanted.as_ref()?.global {
+        if job.requirements.as_ref()?.global {
             return None;
         }
-        let there = job.target.as_ref().and_then(|target| Some((target, self.state(name, target)?)));
-        let Some((target, state)) = there.filter(|(_, state)| state.is_loaded()) else {
+        let target_state = job.target.as_ref().and_then(|target| Some((target, self.state(name, target)?)));
+        let Some((target, state)) = target_state.filter(|(_, state)| state.is_loaded()) else {
             return Some(JobState::Inactive);
         };
         // The claim is made before each new try.
@@ -456,7 +463,7 @@ impl View {
             metadata,
             capacity: entry.capacity,
             cordon: entry.cordon,
-            away: false,
+            unreachable: false,
         })
     }
 

@@ -33,7 +33,7 @@ pub enum Write {
 }
 
 /// What carries out a task of the engine, one after the other.
-pub fn of_task(task: &Task) -> Vec<Write> {
+pub fn writes_for_task(task: &Task) -> Vec<Write> {
     match task {
         Task::Unschedule { unit, machine, .. } => {
             vec![Write::DeleteIf { key: Key::Target(unit.clone()), value: machine.to_string() }]
@@ -50,7 +50,7 @@ pub fn of_task(task: &Task) -> Vec<Write> {
 }
 
 /// What stores a unit, new or with a new text, in this order: the text first, which may be there already.
-pub fn of_new_unit(name: &UnitName, file: &UnitFile, desired: JobState) -> [Write; 3] {
+pub fn writes_for_new_unit(name: &UnitName, file: &UnitFile, desired: JobState) -> [Write; 3] {
     let text = UnitObject { raw: file.normalised() };
     let object = JobObject { name: name.to_string(), hash: file.hash() };
     [

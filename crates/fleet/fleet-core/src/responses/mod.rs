@@ -11,4 +11,4 @@ mod units;
 pub use explanation::explanation;
 pub use machines::machines;
 pub use plan::{PlanError, plan, rebalance, relocations, scheduler};
-pub use units::{listed, state, states, unit, units};
+pub use units::{listed_states, state, states, unit, units};

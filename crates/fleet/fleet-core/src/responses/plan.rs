@@ -12,7 +12,7 @@ use unit_file::{NameError, Requirements, UnitName};
 pub fn scheduler(view: &View) -> Scheduler {
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
-        view.feed(&subject, &BTreeMap::new(), &mut scheduler);
+        view.update_scheduler(&subject, &BTreeMap::new(), &mut scheduler);
     }
     scheduler
 }
@@ -27,10 +27,10 @@ pub enum PlanError {
 }
 
 /// What would be done if the units were created or replaced, and their desired states set.
-pub fn plan(view: &View, scheduler: &Scheduler, asked: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
+pub fn plan(view: &View, scheduler: &Scheduler, requested: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
     let mut steps = Vec::new();
     let mut units = Vec::new();
-    for one in asked {
+    for one in requested {
         let name = UnitName::parse(&one.name)?;
         let desired: JobState = one.desired_state.parse()?;
         let file = one.file();
@@ -47,9 +47,9 @@ pub fn plan(view: &View, scheduler: &Scheduler, asked: &[fleet_api::Unit]) -> Re
         units.push(Unit::new(name.clone(), desired, Requirements::read(&file, &name).0));
     }
     let planned = scheduler.plan(units);
-    steps.extend(planned.tasks.iter().map(of_task));
-    steps.extend(planned.without_place.iter().map(|explained| {
-        let why = explained.message().unwrap_or_else(|| explained.standing.to_string());
+    steps.extend(planned.tasks.iter().map(step_for_task));
+    steps.extend(planned.unplaced.iter().map(|explained| {
+        let why = explained.message().unwrap_or_else(|| explained.placement.to_string());
         step("wait", &explained.unit, String::new(), String::new(), why)
     }));
     Ok(Plan { steps })
@@ -69,7 +69,7 @@ pub fn relocations(moves: &[Relocation]) -> Plan {
     Plan { steps: steps.collect() }
 }
 
-fn of_task(task: &Task) -> Step {
+fn step_for_task(task: &Task) -> Step {
     let reason = task.reason().to_string();
     match task {
         Task::Unschedule { unit, machine, .. } => {

@@ -18,7 +18,7 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
         current_state: view.current_state(name).map(|state| state.to_string()).unwrap_or_default(),
         desired_state: known.desired.to_string(),
         // A target that a unit had before it became global says nothing.
-        machine_id: match known.wanted.global {
+        machine_id: match known.requirements.global {
             true => String::new(),
             false => known.target.map(|machine| machine.to_string()).unwrap_or_default(),
         },
@@ -30,16 +30,16 @@ pub fn unit(view: &View, scheduler: Option<&Scheduler>, name: &UnitName) -> Opti
 
 /// Those that lists show.
 pub fn states(view: &View) -> Vec<UnitState> {
-    listed(view).map(|(name, known)| state(name, known)).collect()
+    listed_states(view).map(|(name, known)| state(name, known)).collect()
 }
 
 /// The states that lists show, by unit, then machine: of present machines, since a state outlives its machine's presence,
 /// and without machines that do not take a unit where another one has it.
-pub fn listed(view: &View) -> impl Iterator<Item = (&UnitName, &crate::registry::UnitState)> {
+pub fn listed_states(view: &View) -> impl Iterator<Item = (&UnitName, &crate::registry::UnitState)> {
     let present = view.states().filter(|(_, known)| view.machine_object(&known.machine).is_some());
     present.filter(|(name, known)| {
         let is_target = || view.unit(name).is_some_and(|unit| unit.target.as_ref() == Some(&known.machine));
-        known.is_loaded() || is_target() || !view.is_elsewhere(name, &known.machine)
+        known.is_loaded() || is_target() || !view.is_loaded_elsewhere(name, &known.machine)
     })
 }
 

@@ -4,14 +4,14 @@
 use unit_file::UnitName;
 
 use crate::machine::MachineId;
-use crate::schedule::cluster::{Scheduler, Slot};
 use crate::schedule::eligibility::Stage;
+use crate::schedule::scheduler::{Scheduler, Slot};
 
 impl Scheduler {
     /// The global units that belong on a present machine, by name.
     pub fn globals_of(&mut self, id: &MachineId) -> Vec<UnitName> {
         let Some(slot) = self.slots.get(id).copied() else { return Vec::new() };
-        if self.stale.remove(&slot) {
+        if self.stale_globals.remove(&slot) {
             self.refresh_globals(slot);
         }
         self.machine(slot).map(|machine| machine.globals.iter().cloned().collect()).unwrap_or_default()
@@ -38,7 +38,7 @@ impl Scheduler {
         let in_order: Vec<_> = held.into_iter().chain(new).cloned().collect();
         for name in &in_order {
             let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(name)) else { continue };
-            if self.first_block(state, machine, Stage::There).is_none() {
+            if self.first_block(state, machine, Stage::Placed).is_none() {
                 self.count_in_global(slot, name);
             }
         }

@@ -15,21 +15,21 @@
 //! off a present machine waits until a fact confirms that ([`Scheduler::set_unit`]), so that what the machine
 //! said about holding it, up to that moment, was seen.
 
-mod bound;
-mod cluster;
-mod counting;
+mod accounting;
 mod eligibility;
 mod explain;
 mod globals;
 mod pass;
 mod patterns;
+mod peer_group;
 mod plan;
 mod rebalance;
+mod scheduler;
 mod task;
 
-pub use cluster::Scheduler;
 pub use eligibility::Obstacle;
-pub use explain::{Candidate, Explanation, Standing};
+pub use explain::{Candidate, Explanation, Placement};
 pub use plan::Plan;
 pub use rebalance::Relocation;
+pub use scheduler::Scheduler;
 pub use task::{Reason, Task};

@@ -47,7 +47,7 @@ impl Patterns {
     }
 
     /// Gives back one use. Where it was the last, the id means nothing any more, and the pattern is returned.
-    pub fn withdraw(&mut self, id: PatternId) -> Option<Glob> {
+    pub fn release(&mut self, id: PatternId) -> Option<Glob> {
         let entry = self.entries[id.0].as_mut()?;
         entry.uses -= 1;
         if entry.uses > 0 {

@@ -1,7 +1,7 @@
 //! What would happen, from the scheduler that makes it happen.
 
-use crate::schedule::cluster::Scheduler;
 use crate::schedule::explain::Explanation;
+use crate::schedule::scheduler::Scheduler;
 use crate::schedule::task::Task;
 use crate::unit::Unit;
 
@@ -13,7 +13,7 @@ pub struct Plan {
     /// Of all passes, one after the other.
     pub tasks: Vec<Task>,
     /// Units of the plan that would be nowhere.
-    pub without_place: Vec<Explanation>,
+    pub unplaced: Vec<Explanation>,
 }
 
 impl Scheduler {
@@ -30,11 +30,11 @@ impl Scheduler {
         }
         let mut tasks = Vec::new();
         for _ in 0..PASSES {
-            let of_pass = copy.pass();
-            if of_pass.is_empty() {
+            let tasks_of_pass = copy.pass();
+            if tasks_of_pass.is_empty() {
                 break;
             }
-            for task in &of_pass {
+            for task in &tasks_of_pass {
                 if let Task::Unschedule { unit, machine, .. } = task {
                     copy.set_held(unit, machine, false);
                     if let Some(state) = copy.units.get(unit) {
@@ -42,9 +42,9 @@ impl Scheduler {
                     }
                 }
             }
-            tasks.extend(of_pass);
+            tasks.extend(tasks_of_pass);
         }
-        let without_place = names.iter().filter(|name| copy.waiting.contains(*name));
-        Plan { tasks, without_place: without_place.filter_map(|name| copy.explain(name.as_str())).collect() }
+        let unplaced = names.iter().filter(|name| copy.waiting.contains(*name));
+        Plan { tasks, unplaced: unplaced.filter_map(|name| copy.explain(name.as_str())).collect() }
     }
 }

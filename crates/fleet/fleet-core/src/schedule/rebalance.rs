@@ -2,9 +2,9 @@
 
 use unit_file::UnitName;
 
-use crate::limits::REBALANCE_MOVES;
+use crate::limits::MAX_REBALANCE_MOVES;
 use crate::machine::MachineId;
-use crate::schedule::cluster::{Scheduler, Slot};
+use crate::schedule::scheduler::{Scheduler, Slot};
 
 /// A unit that a less loaded machine would take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Scheduler {
     pub fn rebalance(&self) -> Vec<Relocation> {
         let mut copy = self.clone();
         let mut moves = Vec::new();
-        while moves.len() < REBALANCE_MOVES {
+        while moves.len() < MAX_REBALANCE_MOVES {
             let Some((name, from, to)) = copy.next_relocation() else { break };
             let id_of = |slot| copy.machine(slot).map(|machine| machine.machine.id.clone());
             let (Some(from), Some(target)) = (id_of(from), id_of(to)) else { break };
@@ -30,7 +30,7 @@ impl Scheduler {
             copy.place(&name, to);
             let Some(state) = copy.units.get_mut(&name) else { break };
             state.unit.target = Some(target.clone());
-            let overlap = state.unit.wanted.overlap;
+            let overlap = state.unit.requirements.overlap;
             moves.push(Relocation { unit: name, from, to: target, overlap });
         }
         moves
@@ -47,8 +47,8 @@ impl Scheduler {
             let machine = self.machine(*from)?;
             for name in &machine.placed {
                 let state = &self.units[name];
-                let bound = state.unit.wanted.pinned
-                    || !state.unit.wanted.peers.is_empty()
+                let bound = state.unit.requirements.pinned
+                    || !state.unit.requirements.peers.is_empty()
                     || self.followers.contains_key(name.as_str());
                 if bound || least + state.unit.load() >= *load {
                     continue;

@@ -42,7 +42,7 @@ pub enum Reason {
     Inactive,
     /// A global unit needs no target.
     Global,
-    WentAway(MachineId),
+    MachineFailed(MachineId),
     Unable(MachineId, Box<Obstacle>),
     /// A unit beside it that replaces it.
     Replaced(UnitName),
@@ -58,7 +58,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Inactive => f.write_str("target state inactive"),
             Self::Global => f.write_str("unit is global"),
-            Self::WentAway(machine) => write!(f, "target Machine({machine}) went away"),
+            Self::MachineFailed(machine) => write!(f, "target Machine({machine}) went away"),
             Self::Unable(machine, obstacle) => {
                 write!(f, "target Machine({machine}) unable to run unit: {obstacle}")
             }

@@ -78,7 +78,7 @@ pub struct Naive {
 
 impl Naive {
     pub fn new(world: &World) -> Self {
-        let regular = world.units.values().filter(|unit| unit.is_asked_for() && !unit.wanted.global);
+        let regular = world.units.values().filter(|unit| unit.is_desired() && !unit.requirements.global);
         let placed = regular.filter_map(|unit| Some((unit.name.clone(), unit.target.clone()?)));
         let mut naive = Self {
             place: placed.filter(|(_, machine)| world.machines.contains_key(machine)).collect(),
@@ -98,7 +98,7 @@ impl Naive {
         // The first by name of those that have a place, again and again.
         while let Some((name, to)) = self.world.units.values().find_map(|unit| self.first_place(unit)) {
             let unit = self.world.units.get_mut(&name).unwrap();
-            let pin = unit.wanted.pinned && unit.pin.is_none();
+            let pin = unit.requirements.pinned && unit.pin.is_none();
             if pin {
                 unit.pin = Some(to.clone());
             }
@@ -130,9 +130,9 @@ impl Naive {
     fn needless_and_lost(&mut self) {
         for lost in [false, true] {
             for unit in self.world.units.values_mut() {
-                let needless = !unit.is_asked_for() || unit.wanted.global;
+                let needless = !unit.is_desired() || unit.requirements.global;
                 let Some(target) = unit.target.clone() else { continue };
-                let gone = !self.world.machines.contains_key(&target) && !unit.wanted.pinned;
+                let gone = !self.world.machines.contains_key(&target) && !unit.requirements.pinned;
                 if if lost { gone && !needless } else { needless } {
                     unit.target = None;
                     self.left.insert(unit.name.clone());
@@ -153,13 +153,14 @@ impl Naive {
     }
 
     fn regular(&self, id: &MachineId) -> Vec<UnitName> {
-        self.on(id).into_iter().filter(|name| !self.unit(name).wanted.global).collect()
+        self.on(id).into_iter().filter(|name| !self.unit(name).requirements.global).collect()
     }
 
     fn refresh(&mut self) {
         self.globals.clear();
         for id in self.world.machines.keys().cloned().collect::<Vec<_>>() {
-            let globals = self.world.units.values().filter(|unit| unit.is_asked_for() && unit.wanted.global);
+            let globals =
+                self.world.units.values().filter(|unit| unit.is_desired() && unit.requirements.global);
             let mut names: Vec<_> = globals.map(|unit| unit.name.clone()).collect();
             names.sort_by_key(|name| (!self.world.held.contains(&(name.clone(), id.clone())), name.clone()));
             for name in names {
@@ -172,15 +173,18 @@ impl Naive {
 
     /// Whether a unit may stay on a machine.
     pub fn fits(&self, unit: &Unit, id: &MachineId) -> bool {
-        let (machine, wanted, on) = (&self.world.machines[id], &unit.wanted, self.on(id));
+        let (machine, requirements, on) = (&self.world.machines[id], &unit.requirements, self.on(id));
         let short: String = id.as_str().chars().take(8).collect();
-        wanted.machine_id.as_ref().is_none_or(|wanted| wanted == id.as_str() || *wanted == short)
-            && wanted
+        requirements
+            .machine_id
+            .as_ref()
+            .is_none_or(|requirements| requirements == id.as_str() || *requirements == short)
+            && requirements
                 .metadata
                 .iter()
                 .all(|(key, values)| machine.metadata.get(key).is_some_and(|value| values.contains(value)))
-            && wanted.peers.iter().all(|peer| on.iter().any(|name| name.as_str() == peer))
-            && !(wanted.pinned && unit.pin.as_ref().is_some_and(|pin| pin != id))
+            && requirements.peers.iter().all(|peer| on.iter().any(|name| name.as_str() == peer))
+            && !(requirements.pinned && unit.pin.as_ref().is_some_and(|pin| pin != id))
             && !on.iter().any(|other| *other != unit.name && conflict(unit, self.unit(other)))
     }
 
@@ -198,7 +202,7 @@ impl Naive {
         let known = |name: &UnitName| self.world.units.get(name);
         let is_in_the_way = |name: &UnitName| match known(name) {
             Some(other) => conflict(unit, other),
-            None => unit.wanted.conflicts.iter().any(|glob| glob.matches(name.as_str())),
+            None => unit.requirements.conflicts.iter().any(|glob| glob.matches(name.as_str())),
         };
         let sum = |of: fn(&Unit) -> Option<u64>| {
             on.iter().chain(lingering.iter().copied()).filter_map(|name| of(known(name)?)).sum::<u64>()
@@ -210,11 +214,11 @@ impl Naive {
         self.fits(unit, id)
             && !self.is_refused(unit, id)
             && (!now || !lingering.iter().any(|name| is_in_the_way(name)))
-            && !machine.away
+            && !machine.unreachable
             && machine.cordon == Cordon::Open
             && machine.capacity.units.is_none_or(|limit| (on.len() as u64) < limit)
-            && room(machine.capacity.memory, |unit| unit.wanted.memory)
-            && room(machine.capacity.cpu, |unit| unit.wanted.cpu)
+            && room(machine.capacity.memory, |unit| unit.requirements.memory)
+            && room(machine.capacity.cpu, |unit| unit.requirements.cpu)
             && (!now
                 || held
                     .map(|(_, holder)| holder)
@@ -233,7 +237,7 @@ impl Naive {
 
     fn replacer(&self, unit: &Unit, id: &MachineId) -> bool {
         let replaces = |one: &Unit, other: &Unit| {
-            one.wanted.replaces.iter().any(|glob| glob.matches(other.name.as_str()))
+            one.requirements.replaces.iter().any(|glob| glob.matches(other.name.as_str()))
         };
         let others = self.on(id).into_iter().filter(|name| *name != unit.name);
         others.map(|name| self.unit(&name)).any(|other| replaces(other, unit) && !replaces(unit, other))
@@ -267,12 +271,13 @@ impl Naive {
         let is_beside = |other: &&Unit| match place {
             Some(_) => self.place.get(&other.name) == place && !self.left.contains(&other.name),
             None => {
-                let regular = other.is_asked_for() && !other.wanted.global;
+                let regular = other.is_desired() && !other.requirements.global;
                 regular && other.target.is_none() && !self.place.contains_key(&other.name)
             }
         };
-        let binds =
-            |one: &Unit, other: &Unit| one.wanted.peers.iter().any(|peer| *peer == *other.name.as_str());
+        let binds = |one: &Unit, other: &Unit| {
+            one.requirements.peers.iter().any(|peer| *peer == *other.name.as_str())
+        };
         let mut found = BTreeSet::from([unit.name.clone()]);
         loop {
             let others: Vec<_> = self.world.units.values().filter(is_beside).collect();
@@ -327,7 +332,7 @@ impl Naive {
     }
 
     fn check(&mut self, id: &MachineId) {
-        if self.world.machines[id].away {
+        if self.world.machines[id].unreachable {
             return;
         }
         loop {
@@ -369,9 +374,10 @@ impl Naive {
             let mut moved: Vec<UnitName> = Vec::new();
             for name in &group {
                 let unit = self.unit(name).clone();
-                let peers =
-                    group.iter().filter(|peer| unit.wanted.peers.iter().any(|name| name == peer.as_str()));
-                if unit.wanted.overlap && peers.clone().all(|peer| moved.contains(peer)) {
+                let peers = group
+                    .iter()
+                    .filter(|peer| unit.requirements.peers.iter().any(|name| name == peer.as_str()));
+                if unit.requirements.overlap && peers.clone().all(|peer| moved.contains(peer)) {
                     self.world.units.get_mut(name).unwrap().target = Some(to.clone());
                     self.steps.push(('>', name.clone(), id.clone(), Some(to.clone())));
                     moved.push(name.clone());
@@ -386,14 +392,15 @@ impl Naive {
     }
 
     fn first_place(&self, unit: &Unit) -> Option<(UnitName, MachineId)> {
-        let waits = unit.is_asked_for() && !unit.wanted.global && unit.target.is_none();
+        let waits = unit.is_desired() && !unit.requirements.global && unit.target.is_none();
         let to = (waits && !self.left.contains(&unit.name)).then(|| self.choose(unit, None))??;
         Some((unit.name.clone(), to))
     }
 }
 
 pub fn conflict(one: &Unit, other: &Unit) -> bool {
-    let names =
-        |one: &Unit, other: &Unit| one.wanted.conflicts.iter().any(|glob| glob.matches(other.name.as_str()));
+    let names = |one: &Unit, other: &Unit| {
+        one.requirements.conflicts.iter().any(|glob| glob.matches(other.name.as_str()))
+    };
     names(one, other) || names(other, one)
 }

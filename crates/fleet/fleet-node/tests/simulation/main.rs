@@ -8,16 +8,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod clients;
-mod dead;
-mod deaf;
-mod fenced;
+mod delayed_writes;
+mod fencing;
+mod flapping_units;
 mod garbage;
-mod late;
-mod refused;
+mod machine_failure;
+mod refusals;
 mod restarts;
-mod restless;
 mod scale;
 mod slow_store;
+mod stalled_watches;
 mod wall_clock;
 
 use std::time::Duration;
@@ -28,22 +28,22 @@ use fleet_simulation::{Options, Service as _, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::{UnitFile, UnitName};
 
-type World = fleet_simulation::World<MemoryStore>;
+type Cluster = fleet_simulation::Cluster<MemoryStore>;
 
-const USUAL: u64 = 100;
+const DEFAULT: u64 = 100;
 /// What goes wrong in one history.
-const TROUBLES: usize = 14;
+const FAULTS_PER_HISTORY: usize = 14;
 
-fn run(seed: u64, told: bool) -> Vec<String> {
+fn run(seed: u64, verbose: bool) -> Vec<String> {
     in_virtual_time(async {
         wall_clock::jumps(seed);
-        let options = Options { clock: wall_clock::of_machine, told, ..Options::USUAL };
-        let mut world = World::new(seed, options, MemoryStore::new).await;
-        for _ in 0..TROUBLES {
-            world.trouble().await;
+        let options = Options { clock: wall_clock::of_machine, verbose, ..Options::DEFAULT };
+        let mut cluster = Cluster::new(seed, options, MemoryStore::new).await;
+        for _ in 0..FAULTS_PER_HISTORY {
+            cluster.inject_random_fault().await;
         }
-        world.end_well().await;
-        world.faults()
+        cluster.check_convergence().await;
+        cluster.faults()
     })
 }
 
@@ -54,7 +54,7 @@ fn no_unit_twice_and_none_lost() {
         assert_eq!(run(seed, true), Vec::<String>::new());
         return;
     }
-    let bad: Vec<(u64, Vec<String>)> = (1..=number("KEELSON_SEEDS").unwrap_or(USUAL))
+    let bad: Vec<(u64, Vec<String>)> = (1..=number("KEELSON_SEEDS").unwrap_or(DEFAULT))
         .map(|seed| (seed, run(seed, false)))
         .filter(|(_, faults)| !faults.is_empty())
         .collect();
@@ -74,36 +74,40 @@ fn machines_that_go_by_the_time_of_day_are_caught() {
 #[test]
 fn a_double_is_left_outside() {
     in_virtual_time(async {
-        let mut world = World::bare(2, 1);
+        let mut cluster = Cluster::unstarted(2, 1);
         // It was a machine of the cluster before, and remembers that.
         for number in [0, 1] {
-            world.start(number);
+            cluster.start(number);
         }
         sleep(Duration::from_secs(5)).await;
-        world.places[1].node.take().unwrap().stop(true).await;
-        world.places[1].id = world.places[0].id.clone();
+        cluster.hosts[1].node.take().unwrap().stop(true).await;
+        cluster.hosts[1].id = cluster.hosts[0].id.clone();
         sleep(Duration::from_secs(5)).await;
         let (name, file) = (
             UnitName::parse("a.service").unwrap(),
             UnitFile::from_text("[Service]\nExecStart=/a\n").unwrap(),
         );
-        let node = world.places[0].node.as_ref().unwrap();
+        let node = cluster.hosts[0].node.as_ref().unwrap();
         node.requests().create(&name, &file, JobState::Launched).await.unwrap();
         sleep(Duration::from_secs(30)).await;
-        let before = world.ledger.running();
+        let before = cluster.ledger.running();
         assert_eq!(before.get(&name).map(|machines| machines.iter().copied().collect()), Some(vec![0]));
 
-        world.start(1);
+        cluster.start(1);
         sleep(Duration::from_secs(90)).await;
-        let double = world.places[1].node.take().unwrap();
-        assert!(!double.contact().standing().is_serving());
-        assert_eq!(world.ledger.running(), before);
+        let double = cluster.hosts[1].node.take().unwrap();
+        assert!(!double.store_link().state().is_serving());
+        assert_eq!(cluster.ledger.running(), before);
         double.stop(true).await;
-        let object = format!("machines/{}/object", world.places[0].id);
-        assert!(world.service.shown().iter().any(|(path, _)| *path == object), "{:?}", world.service.shown());
+        let object = format!("machines/{}/object", cluster.hosts[0].id);
+        assert!(
+            cluster.service.all_keys().iter().any(|(path, _)| *path == object),
+            "{:?}",
+            cluster.service.all_keys()
+        );
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(world.ledger.running(), before);
-        assert_eq!(world.ledger.starts(), 1);
-        assert_eq!(world.ledger.faults(), Vec::<String>::new());
+        assert_eq!(cluster.ledger.running(), before);
+        assert_eq!(cluster.ledger.starts(), 1);
+        assert_eq!(cluster.ledger.faults(), Vec::<String>::new());
     });
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use fleet_core::MachineId;
 use fleet_simulation::memory::MemoryStore;
-use fleet_simulation::{About, Link as _, Options, Service as _, TTL, in_virtual_time};
+use fleet_simulation::{Link as _, Options, RequestKind, Service as _, TTL, in_virtual_time};
 use tokio::time::sleep;
 use unit_file::UnitName;
 
-use crate::World;
+use crate::Cluster;
 
 const UNITS: usize = 10;
 /// Milliseconds each way: more than a request usually waits for, and less than one that keeps a machine's place does.
@@ -26,18 +26,18 @@ const LEADER_SLOW: Range<u64> = 300..450;
 #[test]
 fn units_run_on_where_the_store_is_slow() {
     in_virtual_time(async {
-        let world = World::at_rest(3, UNITS).await;
-        let before = world.ledger.running();
-        world.places[0].link.set_slow(Some(SLOW));
+        let cluster = Cluster::running(3, UNITS).await;
+        let before = cluster.ledger.running();
+        cluster.hosts[0].link.set_slow(Some(SLOW));
         for _ in 0..10 {
             sleep(TTL).await;
-            assert_eq!(world.ledger.running(), before);
+            assert_eq!(cluster.ledger.running(), before);
         }
-        world.places[0].link.set_slow(None);
+        cluster.hosts[0].link.set_slow(None);
         sleep(TTL).await;
-        assert_eq!(world.ledger.running(), before);
-        assert_eq!(world.ledger.starts(), UNITS);
-        assert_eq!(world.faults(), Vec::<String>::new());
+        assert_eq!(cluster.ledger.running(), before);
+        assert_eq!(cluster.ledger.starts(), UNITS);
+        assert_eq!(cluster.faults(), Vec::<String>::new());
     });
 }
 
@@ -45,15 +45,16 @@ fn units_run_on_where_the_store_is_slow() {
 #[test]
 fn what_stands_is_renewed_and_not_written_where_answers_come_late() {
     in_virtual_time(async {
-        let world = World::at_rest(1, UNITS).await;
-        let written = |world: &World| {
-            [About::Claim, About::State].map(|about| world.service.requests().get(&about).copied())
+        let cluster = Cluster::running(1, UNITS).await;
+        let written = |cluster: &Cluster| {
+            [RequestKind::Claim, RequestKind::State]
+                .map(|about| cluster.service.requests().get(&about).copied())
         };
-        let before = written(&world);
-        world.places[0].link.set_slow(Some(LATE));
+        let before = written(&cluster);
+        cluster.hosts[0].link.set_slow(Some(LATE));
         sleep(TTL * 5).await;
-        assert_eq!(written(&world), before);
-        assert!(world.service.requests()[&About::Renewal] > UNITS as u64);
+        assert_eq!(written(&cluster), before);
+        assert!(cluster.service.requests()[&RequestKind::Renewal] > UNITS as u64);
     });
 }
 
@@ -61,16 +62,16 @@ fn what_stands_is_renewed_and_not_written_where_answers_come_late() {
 #[test]
 fn a_store_that_refuses_writes_is_not_asked_again_at_once() {
     in_virtual_time(async {
-        let world = World::at_rest(1, UNITS).await;
-        let asked = || world.service.requests().get(&About::State).copied().unwrap_or_default();
-        let before = asked();
-        world.service.forbid("states/");
+        let cluster = Cluster::running(1, UNITS).await;
+        let submitted = || cluster.service.requests().get(&RequestKind::State).copied().unwrap_or_default();
+        let before = submitted();
+        cluster.service.forbid("states/");
         for number in 0..UNITS {
             let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
-            world.places[0].machine.shows(&name, "failed");
+            cluster.hosts[0].systemd.set_active_state(&name, "failed");
         }
         sleep(Duration::from_secs(60)).await;
-        let tries = asked() - before;
+        let tries = submitted() - before;
         assert!(tries <= UNITS as u64 * MOST_TRIES, "{tries} writes in a minute");
     });
 }
@@ -80,22 +81,22 @@ fn a_store_that_refuses_writes_is_not_asked_again_at_once() {
 #[test]
 fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
     in_virtual_time(async {
-        let world = World::at_rest(3, UNITS).await;
-        let before = world.ledger.running();
-        let cut = |number: usize, cut: bool| world.places[number].link.set_cut(cut);
+        let cluster = Cluster::running(3, UNITS).await;
+        let before = cluster.ledger.running();
+        let cut = |number: usize, cut: bool| cluster.hosts[number].link.set_cut(cut);
         for away in 0..20 {
             (0..3).for_each(|number| cut(number, true));
             sleep(TTL * 2 + Duration::from_secs(away)).await;
             for number in 0..3 {
                 cut(number, false);
                 sleep(TTL / 7).await;
-                assert_eq!(world.ledger.running(), before, "{away} s more, open again at {number}");
+                assert_eq!(cluster.ledger.running(), before, "{away} s more, open again at {number}");
             }
             sleep(TTL * 2).await;
-            assert_eq!(world.ledger.running(), before, "{away} s more, open again at all");
+            assert_eq!(cluster.ledger.running(), before, "{away} s more, open again at all");
         }
-        assert_eq!(world.ledger.starts(), UNITS);
-        assert_eq!(world.faults(), Vec::<String>::new());
+        assert_eq!(cluster.ledger.starts(), UNITS);
+        assert_eq!(cluster.faults(), Vec::<String>::new());
     });
 }
 
@@ -106,21 +107,21 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
     let ttl = Duration::from_secs(15);
     for machines in [1, 3] {
         in_virtual_time(async {
-            let mut chance = fastrand::Rng::with_seed(5);
-            let service = MemoryStore::new(chance.fork());
-            let world = World::of(machines, service, chance, Options { ttl, ..Options::USUAL });
-            let world = world.with_units(UNITS).await;
-            let before = world.ledger.running();
+            let mut rng = fastrand::Rng::with_seed(5);
+            let service = MemoryStore::new(rng.fork());
+            let cluster = Cluster::with_service(machines, service, rng, Options { ttl, ..Options::DEFAULT });
+            let cluster = cluster.with_units(UNITS).await;
+            let before = cluster.ledger.running();
             for tenth in 40..120 {
-                world.service.set_down(true);
+                cluster.service.set_down(true);
                 sleep(Duration::from_millis(100) * tenth).await;
-                world.service.set_down(false);
+                cluster.service.set_down(false);
                 sleep(ttl * 3).await;
-                let running = world.ledger.running();
+                let running = cluster.ledger.running();
                 assert_eq!(running, before, "{machines} machines, away for {tenth} tenths of a second");
             }
-            assert_eq!(world.ledger.starts(), UNITS, "started again, {machines} machines");
-            assert_eq!(world.faults(), Vec::<String>::new());
+            assert_eq!(cluster.ledger.starts(), UNITS, "started again, {machines} machines");
+            assert_eq!(cluster.faults(), Vec::<String>::new());
         });
     }
 }
@@ -131,22 +132,26 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
 fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() {
     for tenth in 0..25 {
         in_virtual_time(async {
-            let mut world = World::at_rest(3, UNITS).await;
-            let leader = world.view().lease().map(|lease| lease.machine.clone()).unwrap();
-            let is_leader = |number: &usize| world.places[*number].id == leader.as_str();
+            let mut cluster = Cluster::running(3, UNITS).await;
+            let leader = cluster.view().lease().map(|lease| lease.machine.clone()).unwrap();
+            let is_leader = |number: &usize| cluster.hosts[*number].id == leader.as_str();
             let (leads, goes) =
                 ((0..3).find(is_leader).unwrap(), (0..3).find(|one| !is_leader(one)).unwrap());
-            world.places[leads].link.set_slow(Some(LEADER_SLOW));
-            world.crash(goes).await;
-            let gone = MachineId::new(&world.places[goes].id);
-            while world.view().is_present(&gone) {
+            cluster.hosts[leads].link.set_slow(Some(LEADER_SLOW));
+            cluster.crash(goes).await;
+            let gone = MachineId::new(&cluster.hosts[goes].id);
+            while cluster.view().is_present(&gone) {
                 sleep(Duration::from_millis(10)).await;
             }
             sleep(Duration::from_millis(100) * tenth).await;
-            world.start(goes);
+            cluster.start(goes);
             sleep(TTL * 2).await;
-            assert_eq!(world.faults(), Vec::<String>::new(), "{tenth} tenths of a second after its presence");
-            assert_eq!(world.ledger.running().len(), UNITS);
+            assert_eq!(
+                cluster.faults(),
+                Vec::<String>::new(),
+                "{tenth} tenths of a second after its presence"
+            );
+            assert_eq!(cluster.ledger.running().len(), UNITS);
         });
     }
 }

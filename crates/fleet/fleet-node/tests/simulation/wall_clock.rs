@@ -16,7 +16,7 @@ const BETWEEN: u64 = 120_000;
 
 #[derive(Clone, Copy)]
 struct Set {
-    begun: Instant,
+    started: Instant,
     /// Seconds.
     ahead: i64,
 }
@@ -39,7 +39,7 @@ unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_i
         && clock == CLOCK_REALTIME
         && let Ok(Some(set)) = SET.try_with(Cell::get)
     {
-        let passed = i64::try_from(set.begun.elapsed().as_secs()).unwrap();
+        let passed = i64::try_from(set.started.elapsed().as_secs()).unwrap();
         // SAFETY: the caller vouches for it.
         unsafe { (*time).tv_sec += passed + set.ahead };
     }
@@ -50,12 +50,12 @@ unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_i
 /// seed's numbers.
 pub fn jumps(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(!seed);
-    let begun = Instant::now();
-    SET.set(Some(Set { begun, ahead: 0 }));
+    let started = Instant::now();
+    SET.set(Some(Set { started, ahead: 0 }));
     tokio::spawn(async move {
         loop {
             sleep(Duration::from_millis(rng.u64(1..BETWEEN))).await;
-            SET.set(Some(Set { begun, ahead: rng.i64(-WRONG..=WRONG) }));
+            SET.set(Some(Set { started, ahead: rng.i64(-WRONG..=WRONG) }));
         }
     });
 }
@@ -66,9 +66,9 @@ pub fn set_believed(believed: bool) {
 }
 
 /// What machines count time by.
-pub fn of_machine(begun: Instant) -> Clock {
+pub fn of_machine(started: Instant) -> Clock {
     match BELIEVED.get() {
-        false => Clock(Arc::new(move || begun.elapsed())),
+        false => Clock(Arc::new(move || started.elapsed())),
         true => Clock(Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap())),
     }
 }

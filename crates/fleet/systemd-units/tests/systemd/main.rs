@@ -3,8 +3,8 @@
 // Outside of `#[test]` functions too: this is all test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod changes;
-mod fake;
+mod events;
+mod fake_systemd;
 mod flow;
 mod loading;
 mod many;

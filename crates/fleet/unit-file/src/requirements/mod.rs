@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::glob::Glob;
 
-pub use additions::{SettingError, UpdatePolicy, cpu_of, memory_of};
-pub use combination::{Combination, check_combination};
+pub use additions::{SettingError, UpdatePolicy, parse_cpu, parse_memory};
+pub use combination::{RequirementsConflict, check_conflicts};
 pub use read::FLEET_SECTION;
 
 /// What a unit asks of the cluster. Specifiers are replaced by what they stand for.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::members::MEMBERS;
-use crate::store::Whole;
+use crate::store::EtcdCluster;
 
 const CLIENTS: usize = 3;
 const KEYS: usize = 3;
@@ -32,7 +32,7 @@ pub struct History {
 
 impl History {
     /// Of clients that begin now.
-    pub fn begin(store: &Whole, chance: &mut fastrand::Rng) -> Arc<Self> {
+    pub fn begin(store: &EtcdCluster, chance: &mut fastrand::Rng) -> Arc<Self> {
         let history = Arc::new(Self::default());
         for number in 0..CLIENTS {
             // At one member each: a client with several repeats a write whose connection broke.

@@ -4,7 +4,7 @@
 //! the next thing that waits.
 //!
 //! `KEELSON_SEEDS=7..99` runs others than the usual ones. One alone, with its story, and with what the programs log:
-//! `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p fleet-simulation --run-ignored only --no-capture one_seed`;
+//! `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p fleet-simulation --run-ignored precondition --no-capture one_seed`;
 //! `KEELSON_LENGTH=long` for one of the long run, `wide` for one of a thousand machines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clients::History;
-use fleet_simulation::{Options, World, in_virtual_time};
-use store::Whole;
+use fleet_simulation::{Cluster, Options, in_virtual_time};
+use store::EtcdCluster;
 use tokio::time::Instant;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -33,18 +33,18 @@ use tracing_subscriber::fmt::time::FormatTime;
 /// Histories with few troubles and a short TTL, which `cargo verify` runs.
 const FEW: Range<u64> = 1..201;
 const SHORT: Length =
-    Length { troubles: 3, options: Options { ttl: Duration::from_secs(10), ..Options::USUAL } };
+    Length { faults: 3, options: Options { ttl: Duration::from_secs(10), ..Options::DEFAULT } };
 /// Histories of the long run.
 const MANY: Range<u64> = 1_000..1_500;
-const LONG: Length = Length { troubles: 12, options: Options::USUAL };
+const LONG: Length = Length { faults: 12, options: Options::DEFAULT };
 /// One of many machines. No unit is global: each would be a thousand.
 const WIDE: Length = Length {
-    troubles: 2,
+    faults: 2,
     options: Options {
         machines: Some(1_000),
         units: 100,
         texts: &["", "", "AllowOverlap=yes\n", "StopOnPartition=no\n"],
-        ..Options::USUAL
+        ..Options::DEFAULT
     },
 };
 
@@ -54,7 +54,7 @@ const LENGTH: &str = "KEELSON_LENGTH";
 #[derive(Clone, Copy)]
 struct Length {
     /// What goes wrong in one history.
-    troubles: usize,
+    faults: usize,
     options: Options,
 }
 
@@ -94,15 +94,15 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 fn simulate(seed: u64, length: Length) -> Vec<String> {
     in_virtual_time(async {
         log(Instant::now());
-        let options = Options { told: true, ..length.options };
-        let mut world = World::new(seed, options, Whole::new).await;
-        let history = History::begin(&world.service, &mut fastrand::Rng::with_seed(!seed));
-        for _ in 0..length.troubles {
-            world.trouble().await;
+        let options = Options { verbose: true, ..length.options };
+        let mut cluster = Cluster::new(seed, options, EtcdCluster::new).await;
+        let history = History::begin(&cluster.service, &mut fastrand::Rng::with_seed(!seed));
+        for _ in 0..length.faults {
+            cluster.inject_random_fault().await;
         }
-        world.end_well().await;
-        let faults = world.faults();
-        faults.into_iter().chain(history.end()).chain(world.service.members.stopped()).collect()
+        cluster.check_convergence().await;
+        let faults = cluster.faults();
+        faults.into_iter().chain(history.end()).chain(cluster.service.members.stopped()).collect()
     })
 }
 
@@ -169,16 +169,16 @@ fn no_unit_twice_and_none_lost_of_odd_seeds() {
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    let told = |seed| {
+    let verbose = |seed| {
         let of_history = |line: &&str| line.trim_start().starts_with(|first: char| first.is_ascii_digit());
         story(seed, "short").1.lines().filter(of_history).map(str::to_owned).collect::<Vec<_>>()
     };
     for seed in 1..6 {
-        let (once, again) = (told(seed), told(seed));
+        let (once, again) = (verbose(seed), verbose(seed));
         assert!(once.len() > 10, "seed {seed}: {once:?}");
         assert_eq!(once, again, "seed {seed}");
     }
-    assert_ne!(told(1), told(2), "the seed decides nothing");
+    assert_ne!(verbose(1), verbose(2), "the seed decides nothing");
 }
 
 #[test]

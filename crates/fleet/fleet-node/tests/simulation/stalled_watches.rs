@@ -1,0 +1,64 @@
+//! Watches that hear nothing any more, though their connections stand.
+
+use std::time::Duration;
+
+use fleet_core::JobState;
+use fleet_simulation::{Link as _, in_virtual_time};
+use tokio::time::{Instant, sleep};
+use unit_file::{UnitFile, UnitName};
+
+use crate::Cluster;
+
+async fn launch(cluster: &Cluster, name: &UnitName, options_text: &str) {
+    let file = UnitFile::from_text(&format!("[Service]\nExecStart=/a\n{options_text}")).unwrap();
+    let node = cluster.hosts[0].node.as_ref().unwrap();
+    node.requests().create(name, &file, JobState::Launched).await.unwrap();
+}
+
+/// The way to the store was cut; when it is open again, everything is known at once, whatever became of what was
+/// waited for meanwhile.
+#[test]
+fn what_is_deaf_after_a_cut_is_asked_anew() {
+    in_virtual_time(async {
+        let mut cluster = Cluster::unstarted(1, 1);
+        cluster.hosts[0].link.stall_watches_on_cut = true;
+        cluster.start(0);
+        sleep(Duration::from_secs(5)).await;
+        let cut = cluster.hosts[0].link.clone();
+        cut.set_cut(true);
+        sleep(Duration::from_secs(30)).await;
+        let node = cluster.hosts[0].node.as_ref().unwrap();
+        assert!(!node.store_link().state().is_serving());
+        cut.set_cut(false);
+        let open = Instant::now();
+        while !node.store_link().state().is_serving() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // Long before everything is read again because of its age.
+        assert!(open.elapsed() < Duration::from_secs(5), "{:?}", open.elapsed());
+        let submitted = Instant::now();
+        let name = UnitName::parse("a.service").unwrap();
+        launch(&cluster, &name, "").await;
+        assert!(submitted.elapsed() < Duration::from_millis(500), "{:?}", submitted.elapsed());
+        sleep(Duration::from_secs(2)).await;
+        assert!(cluster.ledger.running().contains_key(&name));
+    });
+}
+
+/// The member that a machine's watch is at hangs, and its requests go to another one: it is present, and hears of nothing.
+#[test]
+fn a_watch_at_a_member_that_hangs_is_left() {
+    in_virtual_time(async {
+        let mut cluster = Cluster::unstarted(2, 1);
+        (0..2).for_each(|number| cluster.start(number));
+        sleep(Duration::from_secs(5)).await;
+        cluster.hosts[1].link.stall_watches();
+        let (name, started) = (UnitName::parse("a.service").unwrap(), Instant::now());
+        launch(&cluster, &name, &format!("[X-Fleet]\nMachineID={}\n", cluster.hosts[1].id)).await;
+        while !cluster.ledger.running().contains_key(&name) {
+            assert!(started.elapsed() < Duration::from_secs(20), "not heard of for {:?}", started.elapsed());
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(cluster.faults(), Vec::<String>::new());
+    });
+}
