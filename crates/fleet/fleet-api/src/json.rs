@@ -4,12 +4,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What follows `unable to decode body: `.
+/// The part after `unable to decode body: `.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(#[from] serde_json::Error);
 
-/// Every key of a request, as it is spelled here.
+/// Every key of a request, in its exact spelling.
 const KEYS: [&str; 16] = [
     "cordon",
     "currentState",
@@ -29,7 +29,7 @@ const KEYS: [&str; 16] = [
     "values",
 ];
 
-/// A request's body. Keys are taken in any letter case, as Go takes them; unknown ones are passed over.
+/// Decodes a request body. Keys are case-insensitive, as in Go; unknown ones are ignored.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let value: Value = serde_json::from_slice(body)?;
     Ok(serde_json::from_value(normalize_keys(value))?)
@@ -50,7 +50,7 @@ fn normalize_keys(value: Value) -> Value {
     }
 }
 
-/// A body, without a newline at its end.
+/// Encodes a body, without a trailing newline.
 pub fn encode<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
     go_compat::to_string(value)
 }

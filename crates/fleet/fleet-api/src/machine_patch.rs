@@ -1,4 +1,4 @@
-//! `PATCH /machines`: changes of machines' metadata.
+//! `PATCH /machines`: changes of machine metadata.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,13 +13,13 @@ pub enum PatchOperation {
     Replace,
 }
 
-/// One change, checked.
+/// A validated change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachinePatch {
     pub operation: PatchOperation,
     pub machine_id: String,
     pub key: String,
-    /// Empty when the key is removed.
+    /// Empty if the key is removed.
     pub value: String,
 }
 
@@ -46,7 +46,7 @@ struct Raw {
     value: Value,
 }
 
-/// All changes of a body, or the first that is wrong: none is to be done then.
+/// All changes of a body, or the first error: then none may be applied.
 pub fn patches(body: &[u8]) -> Result<Vec<MachinePatch>, PatchError> {
     let raw: Vec<Raw> = decode(body).map_err(PatchError::Decode)?;
     raw.iter().map(checked).collect()
@@ -60,7 +60,7 @@ fn checked(raw: &Raw) -> Result<MachinePatch, PatchError> {
         _ => return Err(PatchError::Operation),
     };
     let (machine_id, key) = parse_path(&raw.path).ok_or(PatchError::Path)?;
-    // The code of the original wants an object, its documents show a text.
+    // The original's code expects an object, its documentation a string.
     let raw_value = match &raw.value {
         Value::Object(map) => map.get("value").unwrap_or(&Value::Null),
         other => other,
@@ -83,7 +83,7 @@ fn parse_path(path: &str) -> Option<(&str, &str)> {
     let (id, key) = path.strip_prefix('/')?.split_once("/metadata/")?;
     let is_valid = |text: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        // The store takes `.` and `..` for folders.
+        // The store treats `.` and `..` as directories.
         !matches!(text, "" | "." | "..") && text.chars().all(allowed)
     };
     (is_valid(id) && is_valid(key)).then_some((id, key))

@@ -1,4 +1,4 @@
-//! The bytes of section 7 of the contract.
+//! Byte-exact JSON of section 7 of the contract.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
 

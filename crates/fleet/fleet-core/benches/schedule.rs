@@ -1,5 +1,5 @@
-//! What a pass costs: `cargo bench -p cluster --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
-//! Lines of `figure`, what, target and measured, with tabs between, are for `cargo xtask bench fleet`.
+//! Cost of scheduling passes: `cargo bench -p fleet-core --bench schedule [MACHINES UNITS]`. For docs/benchmarks.md.
+//! Lines of `figure`, what, target and measured, separated by tabs, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -79,7 +79,7 @@ fn main() {
     scarce(machines, units.len());
 }
 
-/// Where most units have no place: each keeps all others off its machine.
+/// Most units cannot be placed: each conflicts with all others.
 fn scarce(machines: usize, units: usize) {
     let units: Vec<_> =
         (0..units).map(|number| unit_with_options(&format!("x-{number}.service"), "Conflicts=x-*")).collect();
@@ -119,7 +119,7 @@ fn with(machines: usize, units: &[Unit]) -> Scheduler {
     scheduler
 }
 
-/// As they are after passes have come to rest.
+/// Units with the targets that passes have assigned.
 fn assigned(machines: usize, units: &[Unit]) -> Vec<Unit> {
     let mut scheduler = with(machines, units);
     let mut by_name: std::collections::BTreeMap<_, _> =
@@ -132,7 +132,7 @@ fn assigned(machines: usize, units: &[Unit]) -> Vec<Unit> {
     by_name.into_values().collect()
 }
 
-/// Two of three ask for nothing; the rest for each of the constraints in turn.
+/// Two of three units have no requirements; the others use each constraint in turn.
 fn unit(number: usize, machines: usize) -> Unit {
     let (name, options) = match number % 3 {
         0 | 1 => (format!("plain-{number}.service"), String::new()),

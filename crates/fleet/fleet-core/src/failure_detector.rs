@@ -1,47 +1,47 @@
-//! When a machine whose presence has ended is taken for dead.
+//! When a machine without a presence is considered failed.
 //!
-//! At once, as a rule: the presence's TTL was its grace. But when the store was away no machine could renew
-//! anything, and then all that are late would be moved for nothing; and when many go at the same time, the
-//! cause is more likely what they share than all of them.
+//! Usually immediately: the presence's TTL was the grace period. Two exceptions avoid needless moves. After the store
+//! was unreachable no machine could renew its presence. And when many machines are missing at the same time, the
+//! likely cause is something they share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::machine::MachineId;
 
-/// Of the machines that were there, more than one in so many going within a TTL is an accident.
+/// More than one in this many machines missing within a TTL is a mass failure.
 const MASS_FAILURE_SHARE: usize = 3;
 
-/// The leader's memory of who went when. Times are of one clock that never goes back.
+/// The leader's record of missing machines. Times are of one monotonic clock.
 #[derive(Debug, Clone)]
 pub struct FailureDetector {
     ttl: Duration,
-    /// Nobody is taken for dead before.
+    /// No machine is considered failed before.
     grace_until: Duration,
     present: BTreeSet<MachineId>,
-    /// Not present any more, and not yet taken for dead; since when.
+    /// Missing machines that are not considered failed yet, and since when.
     unreachable: BTreeMap<MachineId, Duration>,
-    /// Taken for dead within the last TTL, and when.
+    /// Machines that were considered failed within the last TTL, and since when.
     failed: BTreeMap<MachineId, Duration>,
 }
 
-/// Who is what now.
+/// The current classification of machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Keep their units, and get none.
+    /// They keep their units and get no new ones.
     pub unreachable: BTreeSet<MachineId>,
-    /// Their units may run elsewhere: those taken for dead within the last TTL.
+    /// Considered failed within the last TTL: their units may run elsewhere.
     pub failed: BTreeSet<MachineId>,
-    /// Many went at once: one machine is given up each TTL. Somebody should be told.
+    /// Many machines are missing: only one per TTL is considered failed. Should be logged.
     pub mass_failure: bool,
-    /// When to look again although nothing happened.
+    /// When to call [`FailureDetector::step`] without an event.
     pub next: Option<Duration>,
 }
 
 impl FailureDetector {
-    /// `store_was_unreachable`: nobody could renew the lease for longer than its TTL before this engine got to lead, or
-    /// this machine itself had no store within the last TTL, and may have told others so. `assigned` are the
-    /// machines that units are assigned to.
+    /// `store_was_unreachable`: no engine could renew the lease for longer than its TTL before this one became
+    /// leader, or this machine had no store within the last TTL and may have reported so to peers. `assigned` are the
+    /// machines with assigned units.
     pub fn new(
         now: Duration,
         ttl: Duration,
@@ -49,12 +49,12 @@ impl FailureDetector {
         assigned: impl IntoIterator<Item = MachineId>,
     ) -> Self {
         let grace_until = if store_was_unreachable { now + ttl } else { now };
-        // That they are here is seen, or not, in the first step.
+        // The first step removes those that are not present.
         let present = assigned.into_iter().collect();
         Self { ttl, grace_until, present, unreachable: BTreeMap::new(), failed: BTreeMap::new() }
     }
 
-    /// Takes in who is present now.
+    /// Updates the classification with the machines that are present now.
     pub fn step(&mut self, now: Duration, present: &BTreeSet<MachineId>) -> Step {
         for missing in self.present.difference(present) {
             self.unreachable.entry(missing.clone()).or_insert(now);
@@ -73,7 +73,7 @@ impl FailureDetector {
             let next = self.failed.values().max().map(|last| *last + self.ttl);
             return self.result(true, next);
         }
-        // The one that is longest away, then the smallest id.
+        // Missing for the longest time first, then by id.
         let mut order: Vec<_> = self.unreachable.iter().map(|(id, since)| (*since, id.clone())).collect();
         order.sort();
         order.truncate(if mass_failure { 1 } else { order.len() });
@@ -106,7 +106,7 @@ mod tests {
         Duration::from_secs(second)
     }
 
-    /// `steps` are: second, who is present; who is away, who is dead, whether it is an accident.
+    /// `steps`: second, present machines; expected unreachable and failed machines, and whether it is a mass failure.
     fn check(assigned: &str, lapsed: bool, steps: &[(u64, &str, &str, &str, bool)]) {
         let mut detector = FailureDetector::new(at(0), TTL, lapsed, ids(assigned));
         for (second, present, unreachable, failed, mass_failure) in steps {
@@ -132,7 +132,7 @@ mod tests {
         check("abc", false, &[(1, "ab", "", "c", false)]);
     }
 
-    /// The store was away: late machines get a TTL to come back.
+    /// Missing machines get a TTL to return after the store was unreachable.
     #[test]
     fn after_the_store_was_away() {
         check(
@@ -158,7 +158,7 @@ mod tests {
         );
     }
 
-    /// Also where they go one after the other, but quickly.
+    /// Also if they fail shortly after each other.
     #[test]
     fn many_in_short_time() {
         check(

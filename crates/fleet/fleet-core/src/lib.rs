@@ -1,7 +1,7 @@
-//! The cluster manager's decisions: what is known of machines and units, and what follows from it.
+//! Decisions of the cluster manager: from facts about machines and units to tasks.
 //!
-//! Facts come in as values, decisions leave as lists of tasks, each with its reason; fleetd carries them out,
-//! and fleetctl prints them. This crate must never touch a file, a socket or a clock: time is an argument.
+//! Facts are values, decisions are lists of tasks, each with a reason. fleetd executes them, fleetctl prints them.
+//! This crate must never access files, sockets or clocks: time is an argument.
 
 pub mod agent;
 pub mod failure_detector;

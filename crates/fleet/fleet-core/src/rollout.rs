@@ -1,5 +1,5 @@
-//! A new text of a running global unit comes to one machine after the other: the next only when the last was
-//! seen to be active for a while.
+//! Rolling updates of global units: the next machine gets the new version when the previous one has been active for a
+//! while.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,45 +9,45 @@ use unit_file::UnitHash;
 use crate::machine::MachineId;
 use crate::registry::Rollout;
 
-/// What one machine that has the unit says of it.
+/// State of the unit on one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Of the text that it has loaded.
+    /// Of the loaded version.
     pub hash: UnitHash,
     /// systemd's ActiveState.
     pub active: String,
     /// The machine could not load or start it.
     pub refused: bool,
-    /// Since when it has been so, on the asker's clock.
+    /// Since when, on the caller's clock.
     pub since: Duration,
 }
 
-/// What is known when the next step is asked for.
+/// Facts for the next step.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
     pub now: Duration,
-    /// The text that all are to have.
+    /// The new version.
     pub hash: UnitHash,
-    /// Whether the unit is to be started: a loaded one counts as soon as its text is there.
+    /// Whether the unit is to be started. Otherwise a loaded unit is finished.
     pub launched: bool,
-    /// How long a unit must have been active to count as well.
+    /// How long a unit must be active.
     pub settle: Duration,
     /// Present machines that have the unit.
     pub machines: &'a BTreeMap<MachineId, Progress>,
-    /// What the store says was permitted.
+    /// The permits in the store.
     pub recorded: Option<&'a Rollout>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Write this: one machine more may take the new text.
+    /// Write this permit for one more machine.
     Permit(Rollout),
-    /// A machine is not done.
+    /// A machine is not finished.
     Wait {
         machine: MachineId,
         reason: WaitReason,
     },
-    /// The new text does not run: no further machine gets it until there is another text, or it runs.
+    /// The new version fails: no other machine gets it until it runs, or until there is another version.
     Halt {
         machine: MachineId,
     },
@@ -56,7 +56,7 @@ pub enum Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitReason {
-    /// It has the old text.
+    /// It has the old version.
     NewText,
     /// It is not active.
     Start,
@@ -67,9 +67,9 @@ pub enum WaitReason {
 /// Multiples of the settle time after which an inactive unit counts as finished: it ended, or was stopped manually.
 const ENDED_SETTLE_FACTOR: u32 = 6;
 
-/// The next step. Machines take their turn in the order of their ids.
+/// The next step. Machines are updated in the order of their ids.
 pub fn step(facts: &Facts<'_>) -> Step {
-    // What was permitted for another text is not permitted for this one.
+    // Permits of other versions do not count.
     let mut permitted: Vec<MachineId> = facts
         .recorded
         .filter(|recorded| recorded.hash == facts.hash)
@@ -124,7 +124,7 @@ mod tests {
         Duration::from_secs(second)
     }
 
-    /// `machines`: id, whether it has the new text, state, since.
+    /// `machines`: id, whether it has the new version, state, since.
     fn check(
         now: u64,
         machines: &[(&str, bool, &str, u64)],
@@ -174,7 +174,7 @@ mod tests {
         check(30, &[], &[], NEW, Step::Done);
     }
 
-    /// The one that waits is not asked to be well before: the new text may be its cure.
+    /// A failed old version does not block: the new one may fix it.
     #[test]
     fn a_failed_old_one_does_not_stop_it() {
         check(9, &[("a", false, "failed", 0)], &[], OLD, permit(&["a"]));
@@ -184,7 +184,7 @@ mod tests {
     fn a_failed_new_one_does() {
         let machines = [("a", true, "failed", 9), ("b", false, "active", 0)];
         check(60, &machines, &["a"], NEW, Step::Halt { machine: MachineId::new("a") });
-        // Also one that was not waited for.
+        // Also on a machine without a permit.
         let machines = [("a", false, "active", 9), ("b", true, "failed", 0)];
         check(60, &machines, &[], NEW, Step::Halt { machine: MachineId::new("b") });
     }

@@ -1,4 +1,4 @@
-//! A unit of the cluster, as the scheduler sees it.
+//! A unit from the scheduler's view.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ pub struct Unit {
     pub name: UnitName,
     pub desired: JobState,
     pub requirements: Arc<Requirements>,
-    /// The machine that it is assigned to. A global unit has none.
+    /// The machine that it is assigned to. `None` for global units.
     pub target: Option<MachineId>,
-    /// The machine that a pinned unit first got.
+    /// The first machine of a pinned unit.
     pub pin: Option<MachineId>,
 }
 
@@ -24,13 +24,13 @@ impl Unit {
         Self { name, desired, requirements: Arc::new(requirements), target: None, pin: None }
     }
 
-    /// Whether it takes part in the cluster's life: it is asked for, on one machine or on all.
+    /// Whether it is to be loaded or launched.
     pub fn is_desired(&self) -> bool {
         self.desired != JobState::Inactive
     }
 
-    /// What it weighs in the choice of a machine. Without requests all units weigh the same; a gigabyte of
-    /// memory, or a processor, weighs as much as one more unit.
+    /// Weight in the choice of a machine. Units without resource requests weigh the same; 1 GiB of memory, or one
+    /// processor, weighs as much as another unit.
     pub fn load(&self) -> u64 {
         let memory = self.requirements.memory.unwrap_or(0);
         let of_memory = memory / MEMORY_PER_UNIT_LOAD * UNIT_LOAD

@@ -1,6 +1,6 @@
-//! The scheduler against a naive model, over random histories of facts: the same tasks from scratch and after
-//! any history, no constraint ever broken, no place overlooked, and nothing moved without need.
-//! Long because each kind of fact is made, told to both and checked here.
+//! The scheduler against a naive model over random histories of facts: same tasks from scratch and after any history,
+//! no violated constraint, no eligible unit left waiting, no needless move. Long because it creates, applies and
+//! checks each kind of fact.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -27,7 +27,7 @@ const NAMES: [&str; 10] = [
     "h.service",
 ];
 
-/// What units ask for; the empty one is frequent.
+/// Unit options; the empty one is frequent.
 const WISHES: [&str; 24] = [
     "",
     "",
@@ -74,7 +74,7 @@ enum Fact {
     Destroyed {
         name: usize,
     },
-    /// Another engine, or an operator, has written the target.
+    /// Another engine or an operator has written the target.
     Target {
         name: usize,
         machine: Option<usize>,
@@ -92,7 +92,7 @@ enum Fact {
     Pass,
 }
 
-/// `None` takes a refusal back.
+/// `None` withdraws a refusal.
 const SCOPES: [Option<RefusalScope>; 4] =
     [None, Some(RefusalScope::Machine), Some(RefusalScope::Machine), Some(RefusalScope::Unit)];
 
@@ -142,7 +142,7 @@ fn unit(name: &UnitName, options: &str, desired: JobState) -> Unit {
     Unit::new(name.clone(), desired, Requirements::read(&file, name).0)
 }
 
-/// One fact, told to both.
+/// Applies a fact to both.
 fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
     match fact {
         Fact::Machine { number, az, cordon, limits } => {
@@ -197,7 +197,7 @@ fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
     }
 }
 
-/// A pass of both, with what came of it told to the scheduler, as the store's watch does.
+/// A pass of both. Applies the resulting facts to the scheduler, as the store's watch does.
 fn pass(world: &mut World, scheduler: &mut Scheduler) -> Vec<Task> {
     let expected = Naive::new(world).pass();
     let from_scratch: Vec<Step> = world.scheduler().pass().iter().map(step).collect();
@@ -212,10 +212,10 @@ fn pass(world: &mut World, scheduler: &mut Scheduler) -> Vec<Task> {
     tasks
 }
 
-/// No constraint is broken by what is placed, and what waits fits nowhere.
+/// Placed units violate no constraint, and no machine is eligible for a waiting unit.
 fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
     let naive = Naive::new(world);
-    // A machine that is away keeps what it has.
+    // An unreachable machine keeps its units.
     let present = naive.place.iter().filter(|(_, place)| !world.machines[*place].unreachable);
     for (name, place) in present {
         assert!(naive.fits(&world.units[name], place), "{name} is on {place}");
@@ -225,7 +225,7 @@ fn check(world: &World, scheduler: &Scheduler, tasks: &[Task]) {
         }
     }
     let left: BTreeSet<_> = tasks.iter().map(Task::unit).collect();
-    // What is sent away leaves room, for the next pass.
+    // Evicted units leave room for the next pass.
     let sent =
         |task: &Task| matches!(task.reason(), Reason::Replaced(_) | Reason::Draining(_) | Reason::Refused(_));
     let room = tasks.iter().any(sent);
@@ -255,7 +255,7 @@ fn run(facts: &[Fact]) {
     }
 }
 
-/// Passes come to an end, and a machine that goes takes only its own units along.
+/// Passes terminate, and a failed machine affects only its own units.
 fn lose(facts: &[Fact], lost: usize) {
     let (mut world, mut scheduler) = (World::default(), Scheduler::new());
     for fact in facts {
@@ -270,8 +270,8 @@ fn lose(facts: &[Fact], lost: usize) {
     tell(&Fact::Gone { number: lost }, &mut world, &mut scheduler);
     let mut moved = BTreeSet::new();
     for task in pass(&mut world, &mut scheduler) {
-        // What the lost machine's units replace where they come to goes with them, what that replaces elsewhere, and
-        // what has to be beside it.
+        // Units that the failed machine's units replace on their new machine, units that those replace in turn, and
+        // followers.
         let behind = match task.reason() {
             Reason::Unable(_, obstacle) => match &**obstacle {
                 Obstacle::Peer { peer, .. } => {
@@ -284,7 +284,7 @@ fn lose(facts: &[Fact], lost: usize) {
         };
         let cause = behind.unwrap_or(task.unit());
         let target = &before.units[cause].target;
-        // What was refused takes room that others leave.
+        // Refused units take resources that others free.
         let refused = matches!(task.reason(), Reason::Refused(_)) && !moved.is_empty();
         let lost_its_own = target.is_none() || *target == Some(machine_id(lost)) || refused;
         assert!(lost_its_own || moved.contains(cause), "{task}");
@@ -292,7 +292,7 @@ fn lose(facts: &[Fact], lost: usize) {
     }
 }
 
-/// Histories that once went wrong.
+/// Regressions.
 #[test]
 fn found_before() {
     run(&[
@@ -307,7 +307,7 @@ fn found_before() {
     ]);
 }
 
-/// a.service leaves machine 2 for a place that e.service, which replaces it, gets in the same pass.
+/// a.service leaves machine 2 for resources that e.service, which replaces it, gets in the same pass.
 #[test]
 fn a_reserved_place_is_not_left() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
@@ -323,7 +323,7 @@ fn a_reserved_place_is_not_left() {
     ]);
 }
 
-/// c@3.service is replaced by d.service, and the other machine takes it now.
+/// c@3.service is replaced by d.service, and the other machine is eligible now.
 #[test]
 fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
@@ -341,7 +341,7 @@ fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
     ]);
 }
 
-/// h.service was refused where it is, on a machine that is away, and the unit that it follows gets a place elsewhere.
+/// h.service was refused by an unreachable machine, and the unit that it follows is placed elsewhere.
 #[test]
 fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
     let machine = |number, cordon| Fact::Machine { number, az: 0, cordon, limits: 0 };
@@ -360,8 +360,7 @@ fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
     ]);
 }
 
-/// h.service leaves its machine and replaces a.service where it comes to: what makes room in a pass makes it for
-/// all that cannot leave earlier.
+/// h.service moves and replaces a.service: freed resources count for all units that could not move before.
 #[test]
 fn room_is_for_machines_where_nothing_changed_too() {
     let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };
@@ -379,7 +378,7 @@ fn room_is_for_machines_where_nothing_changed_too() {
     ]);
 }
 
-/// d.service is replaced by a unit of the lost machine, and where it comes to it replaces a.service.
+/// d.service is replaced by a unit of the failed machine, and replaces a.service on its new machine.
 #[test]
 fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
     let unit = |name, options| Fact::Unit { name, options, desired: 1 };
@@ -401,7 +400,7 @@ fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
     lose(&facts, 2);
 }
 
-/// b.service is replaced by a unit of the lost machine, and d.service has to be where b.service is.
+/// b.service is replaced by a unit of the failed machine, and d.service follows b.service.
 #[test]
 fn a_lost_machine_moves_what_follows_what_is_replaced() {
     let unit = |name, options| Fact::Unit { name, options, desired: 1 };
@@ -438,7 +437,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// A plan is what then happens, and changes nothing.
+    /// A plan equals the passes that follow, and changes nothing.
     #[test]
     fn a_plan_is_what_happens(
         facts in prop::collection::vec(fact(), 1..40),
@@ -457,7 +456,7 @@ proptest! {
         prop_assert_eq!(&plan.tasks[..done.len()], &done[..]);
     }
 
-    /// Rebalancing breaks nothing, and makes the most loaded machine no heavier.
+    /// Rebalancing violates nothing and does not increase the highest load.
     #[test]
     fn rebalancing(facts in prop::collection::vec(fact(), 1..60)) {
         let (mut world, mut scheduler) = (World::default(), Scheduler::new());

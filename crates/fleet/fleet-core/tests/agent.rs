@@ -1,4 +1,4 @@
-//! What an agent does, by the original's cases and our own.
+//! The agent's decisions: the original's cases and our own.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -52,7 +52,7 @@ fn one_unit() {
     check(&[("a.service", 1, Inactive, None)], &[], &[]);
     check(&[("a.service", 1, Loaded, None)], &[], &load);
     check(&[("a.service", 1, Launched, None)], &[], &load_and_start);
-    // fleetd has just started and does not know.
+    // fleetd has just started: states are unknown.
     check(&[("a.service", 1, Loaded, None)], &[("a.service", 1, Inactive)], &load);
     check(&[("a.service", 1, Launched, None)], &[("a.service", 1, Inactive)], &load_and_start);
     check(&[("a.service", 1, Launched, None)], &[("a.service", 1, Loaded)], &["StartUnit a.service"]);
@@ -131,7 +131,7 @@ fn submit(view: &mut View, unit: &str, section: &str, desired: JobState) {
     }
 }
 
-/// What belongs on machine `machine`, with why it is held.
+/// The desired units of `machine` with their holds.
 fn belongs(view: &View, local: &[&str]) -> Vec<String> {
     let mut machine = Machine::new("me");
     machine.metadata.insert("az".into(), "x".into());
@@ -155,7 +155,7 @@ fn what_belongs_here() {
     assert_eq!(belongs(&view, &[]), ["a.service None", "g.service None"]);
 }
 
-/// Of two global units that conflict, what runs here stays; one that nobody asked for keeps nobody out.
+/// Of two conflicting global units the running one stays. Units that are not desired do not conflict.
 #[test]
 fn global_units_that_conflict() {
     let mut view = View::default();
@@ -165,7 +165,7 @@ fn global_units_that_conflict() {
     assert_eq!(belongs(&view, &["g2.service"]), ["g2.service None"]);
     view.put("job/g1.service/target-state", "inactive").unwrap();
     assert_eq!(belongs(&view, &["g1.service"]), ["g2.service None"]);
-    // What is assigned comes before what is everywhere.
+    // Assigned units have precedence over global ones.
     submit(&mut view, "z.service", "Conflicts=g2*", Launched);
     view.put("job/z.service/target", "me").unwrap();
     assert_eq!(belongs(&view, &["g2.service"]), ["z.service None"]);
@@ -209,7 +209,7 @@ fn a_unit_that_may_overlap_waits_for_its_successor() {
     assert_eq!(belongs(&view, &local), [""; 0]);
 }
 
-/// Two ran while it was moved; then it got a text that may not.
+/// Two ran while the unit was moved; then it got a version that may not overlap.
 #[test]
 fn a_text_that_may_not_overlap_waits_for_the_other_machine_s_end() {
     let mut view = View::default();
@@ -237,7 +237,7 @@ fn state() -> impl Strategy<Value = JobState> {
 }
 
 proptest! {
-    /// After the tasks nothing is left to do.
+    /// No tasks remain after one pass.
     #[test]
     fn one_pass_is_enough(
         desired in prop::collection::btree_map("[a-f]", (0..3_u8, state()), 0..6),

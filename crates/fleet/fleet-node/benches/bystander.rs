@@ -1,9 +1,9 @@
-//! What a machine pays for units that start on others: `cargo bench -p fleet-node --bench bystander -- [MACHINES...]`. For
-//! docs/benchmarks.md.
+//! Cost for one machine of units that start on other machines: `cargo bench -p fleet-node --bench bystander --
+//! [MACHINES...]`. For docs/benchmarks.md.
 //!
-//! One real node with ten units of its own, over `fleet-simulation`'s model of a store, in one thread. The other machines, and the
-//! leader, are keys that are written as theirs would be. The processor time of the same writes without the node is subtracted.
-//! Lines of `figure`, `what`, `target` and `measured`, with tabs between, are for `cargo xtask bench fleet`.
+//! One real node with ten units runs over `fleet-simulation`'s store model, in one thread. The other machines and the
+//! leader are simulated by their writes. CPU time of the same writes without the node is subtracted. Lines of
+//! `figure`, `what`, `target` and `measured`, separated by tabs, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -23,9 +23,9 @@ const MACHINES: [usize; 3] = [10, 100, 1_000];
 const OWN: usize = 10;
 const OTHERS: usize = 1_000;
 const SETTLED: Duration = Duration::from_secs(40);
-/// Storms of a measurement: the system counts processor time in milliseconds.
+/// Storms per measurement: CPU time is counted in milliseconds.
 const STORMS: usize = 10;
-/// Runs of each measurement; the minimum counts.
+/// Runs per measurement; the minimum counts.
 const RUNS: usize = 3;
 
 fn main() {
@@ -111,7 +111,7 @@ fn measure(machines: usize, storm: Storm, node: bool) -> Duration {
     })
 }
 
-/// Writes as other machines and their leader would.
+/// Writes the keys of the other machines and of the leader.
 struct Puppet {
     link: MemoryLink,
 }

@@ -1,8 +1,8 @@
-//! What starting all units of a cluster costs as it grows:
-//! `cargo bench -p fleet-node --bench growth -- [--plot FILE] [MACHINES...]`. For docs/benchmarks.md.
+//! Cost of starting all units of a cluster as it grows: `cargo bench -p fleet-node --bench growth -- [--plot FILE]
+//! [MACHINES...]`. For docs/benchmarks.md.
 //!
-//! It is the simulation of `fleet-simulation`: the nodes' own code, with a store and machines in memory, in one thread.
-//! Lines of `figure`, `what`, `target` and `measured`, with tabs between, are for `cargo xtask bench fleet`.
+//! Runs `fleet-simulation`: real nodes over an in-memory store and machines, in one thread. Lines of `figure`,
+//! `what`, `target` and `measured`, separated by tabs, are for `cargo xtask bench fleet`.
 
 #![allow(clippy::unwrap_used)] // A measurement, no part of any program.
 
@@ -16,9 +16,9 @@ use fleet_simulation::mass_start::{Measurement, measure};
 
 const MACHINES: [usize; 3] = [10, 100, 1_000];
 const UNITS_OF_A_MACHINE: usize = 10;
-/// What the cluster's own parts do for a start.
+/// Writes that the cluster itself makes for a start.
 const OURS: [RequestKind; 3] = [Target, Claim, State];
-/// The lines of the first chart.
+/// Lines of the first chart.
 const KINDS: [(&str, Tone, &[RequestKind]); 4] = [
     ("target, claim, states", Tone::Blue, &OURS),
     ("states alone", Tone::Green, &[State]),
@@ -117,7 +117,7 @@ fn charts(all: &[(usize, Measurement)]) -> Vec<Chart<'static>> {
     ]
 }
 
-/// Of the memory so far, in MiB.
+/// Peak memory in MiB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

@@ -1,11 +1,12 @@
-//! Waiting longer and longer, and never all at the same moment.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
 use crate::limits::{MAX_BACKOFF, MIN_BACKOFF};
 use crate::settings::Settings;
 
-/// Doubles with each wait, up to a limit: a short TTL leaves no time to sleep while the store is back.
+/// Doubles with each wait. The limit depends on the TTL: with a short TTL the node must not sleep long after the
+/// store is back.
 pub struct Backoff<'a> {
     settings: &'a Settings,
     next: Duration,

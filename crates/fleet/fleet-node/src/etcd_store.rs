@@ -1,4 +1,4 @@
-//! The registry in an etcd v2 service, ours or another.
+//! The registry in an etcd v2 service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::store::{Change, Precondition, Snapshot, Store, StoreError, StoredValu
 #[derive(Clone)]
 pub struct EtcdStore {
     client: Client,
-    /// Begins and ends with a slash.
+    /// Starts and ends with a slash.
     prefix: String,
-    /// Until the response header of a request.
+    /// Until the response header.
     timeout: Duration,
-    /// Whether the service knows how to renew a TTL without an event; asked when that is first wanted.
+    /// Whether the service can refresh a TTL without an event. Detected at first use.
     supports_refresh: Arc<OnceCell<bool>>,
 }
 
@@ -28,9 +28,9 @@ pub struct EtcdWatch {
     prefix: String,
 }
 
-/// The body of a response may take as long as its header.
+/// Multiple of the timeout for header and body of a response.
 const RESPONSE_TIMEOUTS: u32 = 2;
-/// A recursive read of the registry takes longer.
+/// The same for a recursive read of the registry.
 const READ_TIMEOUTS: u32 = 10;
 
 impl EtcdStore {
@@ -43,7 +43,7 @@ impl EtcdStore {
         Self { client, prefix, timeout, supports_refresh: Arc::default() }.with_timeout(timeout)
     }
 
-    /// The same store, through the same preferred endpoint, with a longer timeout.
+    /// The same store and preferred endpoint with another timeout.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         let client = self.client.with_timeouts(timeout, timeout * READ_TIMEOUTS);
         Self { client, timeout, ..self.clone() }
@@ -106,13 +106,13 @@ fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// etcd 2.3 and later do; earlier ones would empty the key.
+/// Supported since etcd 2.3. Earlier versions would clear the value.
 fn supports_refresh(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2, 3)
 }
 
-/// Error codes from here on are about the server, not the request.
+/// First error code that concerns the server, not the request.
 const FIRST_SERVER_ERROR: u32 = 300;
 
 impl Store for EtcdStore {
@@ -209,7 +209,7 @@ impl Watch for EtcdWatch {
         Ok(Change {
             index: node.modified_index,
             path,
-            // A directory that was made says nothing.
+            // A created directory has no value.
             value: if gone { None } else { Some(node.value.unwrap_or_default()) },
         })
     }

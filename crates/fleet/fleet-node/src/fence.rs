@@ -1,4 +1,4 @@
-//! Watches over the beats: decides what happens to units when they fail, and remembers what that takes.
+//! Monitors heartbeats and decides when units must be stopped.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::settings::{SavedState, Settings};
 use crate::store_link::{Fence, LinkState, StoreLink};
 use crate::unit_manager::{Peer, Peers};
 
-/// The shortest interval between two checks.
+/// Minimum interval between two checks.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
 pub struct FenceMonitor<'a, P> {
@@ -23,14 +23,14 @@ pub struct FenceMonitor<'a, P> {
     pub settings: &'a Settings,
     pub registry: &'a RegistryCache,
     pub store_link: &'a StoreLink,
-    /// Is told what the next start has to know, whenever it changes.
+    /// Called when the state that the next fleetd needs has changed.
     pub save_state: &'a (dyn Fn(&SavedState) + Send + Sync),
-    /// Keep-alive: called at least once each [`KEEPALIVE_INTERVAL`] while the guard works.
+    /// Keep-alive: called at least once per [`KEEPALIVE_INTERVAL`] while the monitor runs.
     pub alive: &'a (dyn Fn() + Send + Sync),
 }
 
 impl<P: Peers> FenceMonitor<'_, P> {
-    /// Never ends.
+    /// Never returns.
     pub async fn run(&self) {
         let mut link_state = self.store_link.subscribe();
         let mut recent = RecentPeers::default();
@@ -61,7 +61,7 @@ impl<P: Peers> FenceMonitor<'_, P> {
             self.log_transition(fence);
             self.store_link.set_fence(fence);
             if matches!(decide(&facts), Decision::KeepRunning { .. }) {
-                // A beat that succeeds changes the time to look again.
+                // A successful heartbeat moves the deadline.
                 let wait = until.saturating_sub(facts.now).clamp(MIN_WAIT, KEEPALIVE_INTERVAL);
                 drop(timeout(wait, link_state.changed()).await);
                 query = None;
@@ -71,7 +71,7 @@ impl<P: Peers> FenceMonitor<'_, P> {
             let wait = until.saturating_sub(now).clamp(MIN_WAIT, KEEPALIVE_INTERVAL);
             let (asked_at, response) = query.get_or_insert_with(|| (now, self.query_peers(others)));
             let asked_at = *asked_at;
-            // However long the others take: the time to look again is not missed, nor a beat.
+            // Slow peers must not delay the next check.
             tokio::select! {
                 none_has_store = response => {
                     query = None;
@@ -80,7 +80,7 @@ impl<P: Peers> FenceMonitor<'_, P> {
                         false => drop(timeout(wait, link_state.changed()).await),
                     }
                 }
-                // The sender is the node's own.
+                // The node keeps the sender.
                 changed = link_state.changed() => debug_assert!(changed.is_ok()),
                 () = sleep(wait) => {}
             }
@@ -92,7 +92,7 @@ impl<P: Peers> FenceMonitor<'_, P> {
         Box::pin(async move { peers.all_without_store(&others).await })
     }
 
-    /// A fleetd that starts late in the TTL of its last beat tries the store before it stops anything.
+    /// A fleetd that starts late within the TTL of its last heartbeat tries the store before it stops units.
     async fn wait_for_first_heartbeat(&self, link_state: &mut watch::Receiver<LinkState>) {
         let Some(last_heartbeat) = link_state.borrow_and_update().last_heartbeat else { return };
         let last = (last_heartbeat + self.settings.ttl * 9 / 10).saturating_sub(self.settings.clock.now());
@@ -115,13 +115,13 @@ impl<P: Peers> FenceMonitor<'_, P> {
     fn facts(&self, others: &[Peer], without_store_at: Option<Duration>) -> Facts {
         let now = self.settings.clock.now();
         let last_heartbeat = self.store_link.state().last_heartbeat.unwrap_or(now);
-        // Where nothing is known or remembered, nothing was started, either.
+        // Without known peers and saved state, no unit was started.
         let others = if others.is_empty() { Others::None } else { Others::Some { without_store_at } };
         Facts { now, last_heartbeat, ttl: self.settings.ttl, others }
     }
 
-    /// The machines that are there, or were a while ago: whose presence has just ended may come back while this
-    /// one is cut off. Before anything is known, those that are remembered.
+    /// Machines that are present or were until recently, since those may return while this one is partitioned. Before
+    /// the registry is synced, the saved peers.
     fn others(&self, recent: &mut RecentPeers) -> Vec<Peer> {
         if !self.registry.is_synced() {
             return self
@@ -144,8 +144,8 @@ impl<P: Peers> FenceMonitor<'_, P> {
     }
 }
 
-/// Machines with their address, and when they were last there.
+/// Machines with address and time of last presence.
 type RecentPeers = BTreeMap<MachineId, (String, Duration)>;
 
-/// A machine that has been away for so many TTLs does not come back just now.
+/// After this many TTLs of absence a machine is not expected to return soon.
 const FORGET_AFTER_TTLS: u32 = 10;

@@ -1,9 +1,9 @@
-//! The life of one fleetd: follows the registry, keeps its machine's presence, runs what belongs on the machine,
-//! schedules where it leads, and stops units in time where it is cut off.
+//! One node of the cluster: follows the registry, maintains the machine's presence, runs its units, schedules while
+//! it leads, and stops units in time when it is partitioned.
 //!
-//! [`Node`] puts the parts together. What they do is decided by `fleet-core`; this crate waits, asks, writes and
-//! tells, over a [`Store`], [`UnitManager`] and [`Peers`] that are arguments, as the clock is: tests run whole clusters
-//! in one thread, without time passing.
+//! [`Node`] connects the parts. Decisions are in `fleet-core`; this crate does I/O through a [`Store`], a
+//! [`UnitManager`], [`Peers`] and a clock that are arguments, so that tests run whole clusters in one thread under
+//! virtual time.
 
 mod agent;
 mod backoff;

@@ -1,4 +1,4 @@
-//! A node of the cluster: all parts together, from start to stop.
+//! A running node: starts, connects and stops all parts.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,23 +19,23 @@ use crate::store::{Precondition, Store, StoreError};
 use crate::store_link::StoreLink;
 use crate::unit_manager::{Peers, UnitManager};
 
-/// What a node works with.
+/// I/O of a node.
 pub struct Environment<S, H, P> {
     pub store: S,
-    /// The same store, asked with more patience: for what keeps this machine's place, its presence and its lease. An
-    /// answer that takes long is better there than none, and units stop for want of one.
+    /// The same store with longer timeouts, for presence and lease: a late response is better than none, since units
+    /// stop without it.
     pub lease_store: S,
     pub unit_manager: H,
     pub peers: P,
-    /// Is told what the next start on this machine has to know.
+    /// Called with the state that the next fleetd on this machine needs.
     pub save_state: Arc<dyn Fn(&SavedState) + Send + Sync>,
-    /// Is told which units were launched, with their texts.
+    /// Called with the launched units and the hashes of their files.
     pub save_units: SaveUnits,
-    /// Keep-alive of the fence: called at least once a second while it works.
+    /// Keep-alive of the fence: called at least once per second.
     pub alive: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// A running node. Its parts end when it is dropped; units run on.
+/// A running node. Dropping it stops its tasks; units keep running.
 pub struct Node<S, H> {
     settings: Arc<Settings>,
     registry: Arc<RegistryCache>,
@@ -43,22 +43,27 @@ pub struct Node<S, H> {
     metrics: Arc<Metrics>,
     agent: Agent<S, H>,
     engine: Engine<S>,
-    /// The parts that take and give units.
+    /// Agent and engine.
     unit_tasks: JoinSet<()>,
-    /// Presence and fence: they last as long as a unit may run here.
+    /// Presence and fence. They run until no unit may run here.
     guard_tasks: JoinSet<()>,
-    /// What hears and speaks for all.
+    /// Registry sync and publisher.
     registry_tasks: JoinSet<()>,
 }
 
 impl<S: Store, H: UnitManager> Node<S, H> {
     /// Needs a tokio runtime.
-    pub fn start<P: Peers>(settings: Settings, metrics: Arc<Metrics>, world: Environment<S, H, P>) -> Self {
+    pub fn start<P: Peers>(
+        settings: Settings,
+        metrics: Arc<Metrics>,
+        environment: Environment<S, H, P>,
+    ) -> Self {
         let settings = Arc::new(settings);
         let registry = Arc::new(RegistryCache::default());
-        let last_heartbeat = settings.saved_state.as_ref().map(|memory| memory.last_heartbeat);
+        let last_heartbeat = settings.saved_state.as_ref().map(|state| state.last_heartbeat);
         let store_link = Arc::new(StoreLink::new(last_heartbeat));
-        let Environment { store, lease_store, unit_manager, peers, save_state, save_units, alive } = world;
+        let Environment { store, lease_store, unit_manager, peers, save_state, save_units, alive } =
+            environment;
         let (publisher, publisher_task) = publisher(store.clone(), &settings);
         let agent = Agent {
             store: store.clone(),
@@ -151,7 +156,7 @@ impl<S: Store, H: UnitManager> Node<S, H> {
         }
     }
 
-    /// Answers another node's question whether this one has the store: it asks the store.
+    /// Responds to peers that ask whether this node can reach the store.
     pub fn peer_responder(&self) -> PeerResponder<S> {
         PeerResponder {
             store: self.agent.store.clone(),
@@ -160,7 +165,7 @@ impl<S: Store, H: UnitManager> Node<S, H> {
         }
     }
 
-    /// Its state, for a person who looks for a fault.
+    /// State for debugging.
     pub fn describe(&self) -> serde_json::Value {
         let link_state = self.store_link.state();
         let (local, busy) = self.agent.local_units.snapshot();
@@ -178,8 +183,8 @@ impl<S: Store, H: UnitManager> Node<S, H> {
         })
     }
 
-    /// Ends all parts. With `purge` its units are stopped and removed, and the cluster is told that it left;
-    /// without, they run on, and the next start takes them over.
+    /// Stops all tasks. With `purge`, units are stopped and removed and the machine leaves the cluster; without,
+    /// units keep running and the next start adopts them.
     pub async fn stop(mut self, purge: bool) {
         self.unit_tasks.shutdown().await;
         self.engine.release().await;
@@ -197,7 +202,7 @@ impl<S: Store, H: UnitManager> Node<S, H> {
         self.registry_tasks.shutdown().await;
     }
 
-    /// Nothing more comes to a machine that leaves; its units go as soon as each is stopped.
+    /// Publishes a capacity of zero, so that no unit is assigned to a machine that leaves.
     async fn publish_full(&self) {
         self.store_link.leave();
         let key = Key::MachineCapacity(self.settings.machine_id.clone());
@@ -237,7 +242,7 @@ impl<S: Store> PeerResponder<S> {
         if response.is_ok() {
             return true;
         }
-        // Before it is said: from here on this node takes no machine for dead for a while.
+        // Before the response: from now on this node considers no machine failed for a TTL.
         self.store_link.will_report_no_store(self.settings.clock.now());
         false
     }

@@ -1,4 +1,4 @@
-//! This machine's presence in the cluster: registered once, then kept alive.
+//! This machine's presence: registration and heartbeats.
 
 use fleet_core::Capacity;
 use fleet_core::registry::{Key, MachineObject};
@@ -19,26 +19,26 @@ pub struct Presence<'a, S> {
     pub publisher: KeyPublisher,
 }
 
-/// The machine's key as this node has written it.
+/// The machine object as this node wrote it.
 struct Registration {
     object: String,
-    /// Of the last write, as far as it is known. What was sent before and is carried out later does not hold any more.
+    /// Index of the last known write. A delayed earlier request fails its comparison.
     index: u64,
 }
 
-/// Why beats end.
+/// Why heartbeats ended.
 enum HeartbeatFailure {
-    /// The key is gone, or another node's.
+    /// The key is missing, or belongs to another node.
     Registration,
     Store,
 }
 
 impl<S: Store> Presence<'_, S> {
-    /// Never ends.
+    /// Never returns.
     pub async fn run(&self) {
         loop {
             let registration = self.register().await;
-            // What others wrote until then is to be known before anybody asks.
+            // The view must include earlier writes before clients are served.
             self.registry.wait_for_index(registration.index).await;
             self.store_link.set_serving(Some(self.settings.clock.now()));
             match self.send_heartbeats(registration).await {
@@ -65,13 +65,13 @@ impl<S: Store> Presence<'_, S> {
         object.encode()
     }
 
-    /// Until it is done.
+    /// Retries until the machine is registered.
     async fn register(&self) -> Registration {
         tracing::info!("Establishing etcd connectivity");
         let mut backoff = Backoff::new(self.settings);
         let (mut precondition, mut warned, mut last_failure) = (Precondition::Absent, false, String::new());
         loop {
-            // Where it is seen to be present, it is also seen what it holds.
+            // A machine that is visible as present must also be visible as holding its units.
             self.publisher.republish_all().await;
             let object = self.object();
             let sent = self.settings.clock.now();
@@ -107,7 +107,7 @@ impl<S: Store> Presence<'_, S> {
         }
     }
 
-    /// Of the presence that is there, if it was written by this start of the program, or by an earlier one on this machine.
+    /// Index of the existing presence, if this or an earlier fleetd on this machine wrote it.
     async fn own_presence_index(&self) -> Result<Option<u64>, StoreError> {
         let stored = self.store.get(&Key::MachineInstance(self.settings.machine_id.clone())).await?;
         let mut instances = self.settings.previous_instances.iter().chain([&self.settings.instance]);
@@ -137,11 +137,11 @@ impl<S: Store> Presence<'_, S> {
         companion_keys
     }
 
-    /// Until one does not succeed in time.
+    /// Returns when a heartbeat fails.
     async fn send_heartbeats(&self, mut registration: Registration) -> HeartbeatFailure {
         let mut tried_at = Instant::now();
         loop {
-            // From when it was tried, as its time runs: a slow answer makes the next one no later.
+            // Measured from the attempt, as the TTL is: a slow response must not delay the next heartbeat.
             sleep_until(tried_at + self.settings.heartbeat_interval()).await;
             let deadline = Instant::now() + self.settings.heartbeat_timeout();
             loop {
@@ -172,7 +172,7 @@ impl<S: Store> Presence<'_, S> {
         let (object, sent) = (self.object(), self.settings.clock.now());
         match self.renew(&object, registration).await {
             Err(StoreError::Rejected(why)) => {
-                // A beat without an answer may have been carried out: it moved the index.
+                // A heartbeat without a response may have been executed, which changed the index.
                 match self.store.get(&Key::MachineObject(machine_id.clone())).await? {
                     Some(stored)
                         if stored.index != registration.index
@@ -187,13 +187,13 @@ impl<S: Store> Presence<'_, S> {
             renewed => renewed?,
         }
         let ttl = self.settings.ttl;
-        // Others go by this alone; what follows tells them more.
+        // Other nodes depend on this key only.
         self.store_link.heartbeat_succeeded(sent);
         for (key, value) in self.companion_keys() {
             match self.store.refresh(&key, &value, ttl, Precondition::Value(value.clone())).await {
-                // It has ended alone, after a beat of which only the first half was answered; or the capacity has changed.
+                // The key expired after a partly executed heartbeat, or the capacity has changed.
                 Err(StoreError::Rejected(_)) => {
-                    // Another instance is another machine's.
+                    // A different instance belongs to another machine.
                     let precondition = match key {
                         Key::MachineInstance(_) => Precondition::Absent,
                         _ => Precondition::Always,
@@ -219,8 +219,7 @@ impl<S: Store> Presence<'_, S> {
     }
 }
 
-/// Whether the presence under this machine's id is another machine's: then what is said there, and to it, is not
-/// for this one, and not this one's to take back.
+/// Whether another machine is registered under this machine's id. Then its keys must be neither followed nor deleted.
 pub fn is_foreign_presence(settings: &Settings, registry: &RegistryCache) -> bool {
     registry.with_view(|view| {
         let is_own = |instance: &str| {
@@ -231,7 +230,7 @@ pub fn is_foreign_presence(settings: &Settings, registry: &RegistryCache) -> boo
     })
 }
 
-/// A machine that leaves has room for nothing more.
+/// Capacity to publish: zero units while the machine leaves.
 pub fn capacity(settings: &Settings, store_link: &StoreLink) -> Capacity {
     if store_link.is_leaving() { Capacity { units: Some(0), ..settings.capacity } } else { settings.capacity }
 }

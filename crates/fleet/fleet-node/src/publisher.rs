@@ -1,6 +1,6 @@
-//! What this machine says of its units: keys with a TTL, written when they change and renewed while they stand.
+//! Publishes the machine's keys with a TTL: writes them when they change, and refreshes them otherwise.
 //!
-//! Each key has at most one write on its way; what changed meanwhile is written after it.
+//! Each key has at most one write in flight; later changes are written after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::rate_limiter::RateLimiter;
 use crate::settings::Settings;
 use crate::store::{Precondition, Store, StoreError};
 
-/// Words outlive the machine's presence by as much: what it holds is known at least until it is taken for dead, even
-/// where the last word about it is nearly a TTL older than the last beat.
+/// Published keys live this many TTLs, so that they outlive the machine's presence even if their last refresh is
+/// almost a TTL older than the last heartbeat.
 const TTL_FACTOR: u32 = 2;
 
-/// Says things, and takes them back.
+/// Handle to publish and withdraw keys.
 #[derive(Clone)]
 pub struct KeyPublisher(mpsc::UnboundedSender<Command>);
 
@@ -33,11 +33,11 @@ enum Command {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Timing {
     Immediate,
-    /// After [`STATE_DEBOUNCE`], if nothing else is to be said by then.
+    /// After [`STATE_DEBOUNCE`], unless the value changes before.
     Debounced,
 }
 
-/// The other end, which does it.
+/// Executes the writes of a [`KeyPublisher`].
 pub struct PublisherTask<S> {
     store: S,
     machine_id: MachineId,
@@ -46,29 +46,29 @@ pub struct PublisherTask<S> {
     retry_interval: Duration,
     commands: mpsc::UnboundedReceiver<Command>,
     keys: BTreeMap<Key, PublishedKey>,
-    /// Keys whose write is due, and none is on its way.
+    /// Keys that are due, without a write in flight.
     due: BTreeSet<Key>,
-    /// Keys that become due; the times are those of their words.
+    /// Keys that become due later.
     scheduled: BTreeSet<(Instant, Key)>,
-    /// Which words are left of those that were to be said again.
+    /// Keys that are not republished yet, by request.
     republish_waiters: Vec<(BTreeSet<Key>, oneshot::Sender<()>)>,
     tasks: JoinSet<(Key, Operation, Result<u64, StoreError>)>,
 }
 
 #[derive(Default)]
 struct PublishedKey {
-    /// `None`: it is to be deleted.
+    /// `None` to delete the key.
     value: Option<String>,
-    /// What the store has, as far as this machine knows.
+    /// The value in the store, as far as this machine knows.
     written: Option<String>,
     in_flight: bool,
-    /// A claim that is said again: another machine may have made it since, and then it is that one's.
+    /// A claim that is republished: another machine may have claimed the unit since.
     reclaimed: bool,
-    /// Another machine has the claim. What is said again ends there, until that one takes it back.
+    /// Another machine has the claim. Republishing is finished until that machine withdraws it.
     foreign: bool,
     /// The store rejected the last write.
     rejected: bool,
-    /// When it becomes due. Not while it is on its way.
+    /// When the key becomes due. `None` while a write is in flight.
     scheduled: Option<Instant>,
     rate_limiter: RateLimiter,
     publish_waiters: Vec<oneshot::Sender<u64>>,
@@ -76,7 +76,7 @@ struct PublishedKey {
 }
 
 impl PublishedKey {
-    /// Who waits for it, and what goes, does not wait for that.
+    /// Deletes, and writes with waiters, are not rate limited.
     fn earliest_write(&mut self) -> Instant {
         let now = Instant::now();
         let is_change = self.value.is_some() && self.publish_waiters.is_empty();
@@ -86,17 +86,17 @@ impl PublishedKey {
 
 enum Operation {
     Put(String),
-    /// Only where no other machine has claimed it.
+    /// Put, unless another machine has the claim.
     Reclaim(String),
     Delete,
     Refresh,
-    /// It failed, and has waited.
+    /// Backoff after a failure.
     Paused,
 }
 
-/// `KeyPublisher` end when the speaker does: then nothing is said any more.
+/// A publisher and the task that executes it.
 pub fn publisher<S: Store>(store: S, settings: &Settings) -> (KeyPublisher, PublisherTask<S>) {
-    // The orders are bounded by the units of this machine: each task of a unit gives a few.
+    // Bounded by the machine's units: each task of a unit sends a few commands.
     let (sender, commands) = mpsc::unbounded_channel();
     let task = PublisherTask {
         store,
@@ -119,48 +119,48 @@ impl KeyPublisher {
         self.send(Command::Publish { key, value, timing: Timing::Immediate, done: None });
     }
 
-    /// Something that may be over in a moment: what is said of it within [`STATE_DEBOUNCE`] is said instead.
+    /// Publishes a value that may be transient: a value that follows within [`STATE_DEBOUNCE`] replaces it.
     pub fn publish_debounced(&self, key: Key, value: String) {
         self.send(Command::Publish { key, value, timing: Timing::Debounced, done: None });
     }
 
-    /// Returns the index of the write, once it is done: with the store away, later.
+    /// Returns the index of the write when it is done.
     pub async fn publish_and_wait(&self, key: Key, value: String) -> Option<u64> {
         let (done, written) = oneshot::channel();
         self.send(Command::Publish { key, value, timing: Timing::Immediate, done: Some(done) });
         written.await.ok()
     }
 
-    /// What is answered comes when the store has it no more, and need not be waited for.
+    /// The receiver resolves when the key is deleted. It may be dropped.
     pub fn withdraw(&self, key: Key) -> oneshot::Receiver<()> {
         let (done, withdrawn) = oneshot::channel();
         self.send(Command::Withdraw { key, done });
         withdrawn
     }
 
-    /// The store may have lost what was written: it was away. Returns when it has it all again.
+    /// Writes all keys again after the store was unreachable and may have lost them. Returns when this is done.
     pub async fn republish_all(&self) {
         let (done, written) = oneshot::channel();
         self.send(Command::RepublishAll { done });
-        // A speaker that has ended says nothing more.
+        // An error means that the task has ended.
         written.await.unwrap_or(());
     }
 
     fn send(&self, command: Command) {
-        // The speaker ends with the node: then there is nothing to be said.
+        // The task ends with the node.
         if self.0.send(command).is_err() {
             tracing::debug!("nothing is said any more");
         }
     }
 }
 
-/// That this machine has launched a unit: any machine may write it.
+/// Job states are claims: any machine may write them.
 fn is_claim(key: &Key) -> bool {
     matches!(key, Key::JobState(_))
 }
 
 impl<S: Store> PublisherTask<S> {
-    /// Until all [`KeyPublisher`] are gone.
+    /// Returns when all [`KeyPublisher`]s are dropped.
     pub async fn run(mut self) {
         let mut renewal_interval = interval_at(Instant::now() + self.renewal_interval, self.renewal_interval);
         renewal_interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -177,7 +177,7 @@ impl<S: Store> PublisherTask<S> {
                         self.write_finished(key, operation, outcome);
                         self.complete_republish();
                     }
-                    // A task neither panics nor is ended.
+                    // Tasks neither panic nor are cancelled.
                     Err(error) => tracing::error!("a write to the store: {error}"),
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.promote_due(),
@@ -207,7 +207,7 @@ impl<S: Store> PublisherTask<S> {
             Command::Publish { key, value, timing, done } => {
                 let entry = self.keys.entry(key.clone()).or_default();
                 entry.publish_waiters.extend(done);
-                // Who waits for the end of an older word need not wait for this one's.
+                // The key is in use again: callers that withdrew it need not wait.
                 entry.withdraw_waiters.drain(..).for_each(|done| done.send(()).unwrap_or_default());
                 let same = entry.written.as_ref() == Some(&value) && entry.publish_waiters.is_empty();
                 entry.value = Some(value);
@@ -253,7 +253,7 @@ impl<S: Store> PublisherTask<S> {
         }
     }
 
-    /// Who asked for all to be said again is told when no word is left that the store does not have.
+    /// Notifies callers of [`KeyPublisher::republish_all`] whose keys are all written.
     fn complete_republish(&mut self) {
         let published = &self.keys;
         let is_published =
@@ -268,7 +268,7 @@ impl<S: Store> PublisherTask<S> {
         }
     }
 
-    /// Starts as many writes as may be on their way.
+    /// Starts writes up to the limit.
     fn start_writes(&mut self) {
         while self.tasks.len() < MAX_CONCURRENT
             && let Some(key) = self.due.pop_first()
@@ -288,7 +288,7 @@ impl<S: Store> PublisherTask<S> {
                 Some(value) => Operation::Put(value.clone()),
             };
             let value = entry.value.clone().unwrap_or_default();
-            // Whoever launched it last has the key; of a state's key only this machine writes.
+            // A job state belongs to the machine that claimed it last. Only this machine writes its states.
             let precondition = match &key {
                 Key::JobState(_) => Precondition::Value(self.machine_id.to_string()),
                 _ => Precondition::Always,
@@ -318,7 +318,7 @@ impl<S: Store> PublisherTask<S> {
     fn write_finished(&mut self, key: Key, operation: Operation, outcome: Result<u64, StoreError>) {
         let Some(entry) = self.keys.get_mut(&key) else { return };
         let failed = match (&operation, &outcome) {
-            // The key is still there, or the next renewal is rejected.
+            // The key still exists, or the next refresh is rejected.
             (Operation::Refresh, Err(StoreError::Unavailable(why))) => Some(why),
             (_, Err(StoreError::Unavailable(why))) => {
                 entry.written = None;
@@ -355,14 +355,14 @@ impl<S: Store> PublisherTask<S> {
                 (entry.rejected, entry.reclaimed, entry.foreign) = (false, false, false);
                 entry.rate_limiter.record(Instant::now());
                 if current {
-                    // Who asked may have stopped waiting.
+                    // The caller may have given up.
                     entry.publish_waiters.drain(..).for_each(|waiter| {
                         waiter.send(index).unwrap_or_default();
                     });
                     return;
                 }
             }
-            // What is not there is deleted, too.
+            // A missing key counts as deleted.
             (Operation::Delete, _) => {
                 entry.written = None;
                 entry.withdraw_waiters.drain(..).for_each(|done| done.send(()).unwrap_or_default());
@@ -373,7 +373,7 @@ impl<S: Store> PublisherTask<S> {
             }
             (Operation::Refresh, Ok(_)) if entry.value == entry.written => return,
             (Operation::Refresh, Ok(_)) | (Operation::Paused, _) => {}
-            // It has expired meanwhile, or an earlier write arrived late.
+            // The key has expired, or a delayed earlier write has changed it.
             (Operation::Refresh | Operation::Put(_) | Operation::Reclaim(_), Err(_)) => {
                 entry.written = None;
                 entry.reclaimed = is_claim(&key);

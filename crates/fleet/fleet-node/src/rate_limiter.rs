@@ -1,17 +1,16 @@
-//! How often a word may be written that does not come to rest: a unit that systemd starts again and again is no
-//! reason for the whole cluster to hear of it each time.
+//! Limits how often a key is written, so that a unit in a restart loop does not load the whole cluster.
 
 use tokio::time::Instant;
 
 use crate::limits::{CHANGE_BURST, CHANGE_INTERVAL};
 
-/// So many changes are written at once. Then one from time to time, which is what holds at that moment and not what
-/// changed last: what a word is for the shortest time would else be shown as long as what it is for the longest.
+/// Token bucket: a burst of changes is written immediately, later ones at an interval. A delayed write has the value
+/// at that time, not the last change, so that a short-lived state is not shown for a whole interval.
 pub struct RateLimiter {
     used: u32,
-    /// Since when the next one comes back.
+    /// Time of the last refill.
     refilled_at: Instant,
-    /// A change waits since then: it has not come to rest, and none comes back.
+    /// A change has been waiting since then, so no token is returned.
     is_waiting: bool,
 }
 
@@ -32,7 +31,7 @@ impl RateLimiter {
         self.refilled_at + CHANGE_INTERVAL
     }
 
-    /// One was written.
+    /// Records a write.
     pub fn record(&mut self, now: Instant) {
         self.refill(now);
         self.used = (self.used + 1).min(CHANGE_BURST);
@@ -57,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// Milliseconds at which changes are written that come each 100 ms for so long.
+    /// Milliseconds at which changes are written that arrive each 100 ms.
     fn written(begun: Instant, limiter: &mut RateLimiter, from: u64, to: u64) -> Vec<u64> {
         let at = |millis| begun + Duration::from_millis(millis);
         let (mut times, mut due) = (Vec::new(), None);
@@ -80,7 +79,7 @@ mod tests {
         let first = (0..8).map(|number| number * 100);
         let all: Vec<u64> = first.chain([1000, 2000, 3000]).collect();
         assert_eq!(written(begun, &mut limiter, 0, 4000), all);
-        // After a pause as at first.
+        // The burst is available again after a pause.
         assert_eq!(written(begun, &mut limiter, 60_000, 60_900).len(), 8);
     }
 }

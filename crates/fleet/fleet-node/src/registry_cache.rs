@@ -1,4 +1,4 @@
-//! What the store says, as far as this node has followed it.
+//! This node's view of the registry.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use unit_file::UnitName;
 use crate::limits::{EVENT_BUFFER, MAX_PENDING};
 use crate::store::{Change, Snapshot};
 
-/// One for a node: the watch feeds it, everybody else reads.
+/// One per node: [`crate::registry_sync`] updates it, all other parts read.
 pub struct RegistryCache {
     state: Mutex<State>,
-    /// Up to where the store's history is in the view; 0 before the first reading.
+    /// Store index of the view; 0 before the first sync.
     index: watch::Sender<u64>,
     events: broadcast::Sender<RegistryEvent>,
 }
@@ -23,25 +23,25 @@ pub struct RegistryCache {
 #[derive(Default)]
 struct State {
     view: View,
-    /// For questions; made when the first one is asked.
+    /// For queries. Created on demand.
     scheduler: Option<Scheduler>,
-    /// What it has not been told yet.
+    /// Changes that the scheduler does not have yet.
     pending: Vec<Subject>,
 }
 
-/// What has changed.
+/// A change of the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryEvent {
     Changed {
         subjects: Arc<[Subject]>,
-        /// A unit that was asked for once more, although it was launched already.
+        /// A unit with a repeated launch request.
         relaunched: Option<UnitName>,
     },
-    /// Anything may have.
+    /// Anything may have changed.
     Resync,
 }
 
-/// Hears of all changes, or that it has missed some.
+/// Receives all events, or [`RegistryEvent::Resync`] if it lags.
 pub struct Subscription(broadcast::Receiver<RegistryEvent>);
 
 impl Subscription {
@@ -52,7 +52,7 @@ impl Subscription {
                 self.0 = self.0.resubscribe();
                 RegistryEvent::Resync
             }
-            // The sender lives as long as what is followed: nothing more comes.
+            // The cache is gone: there are no more events.
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
@@ -70,7 +70,7 @@ impl Default for RegistryCache {
 
 impl RegistryCache {
     fn state(&self) -> MutexGuard<'_, State> {
-        // invariant: nothing that is done under this lock panics.
+        // invariant: nothing under this lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -78,7 +78,7 @@ impl RegistryCache {
         read(&self.state().view)
     }
 
-    /// Also with what the scheduler says, every machine without presence taken for dead.
+    /// Also passes a scheduler in which every machine without a presence has failed.
     pub fn with_scheduler<R>(&self, read: impl FnOnce(&View, &Scheduler) -> R) -> R {
         let mut state = self.state();
         let State { view, scheduler, pending } = &mut *state;
@@ -96,7 +96,7 @@ impl RegistryCache {
         Subscription(self.events.subscribe())
     }
 
-    /// Whether anything was read yet.
+    /// Whether the registry was read at least once.
     pub fn is_synced(&self) -> bool {
         *self.index.borrow() > 0
     }
@@ -105,14 +105,14 @@ impl RegistryCache {
         *self.index.borrow()
     }
 
-    /// Waits until what happened up to `index` is known.
+    /// Waits until the view has reached `index`.
     pub async fn wait_for_index(&self, index: u64) {
         // The sender is a field of `self`.
         let waited = self.index.subscribe().wait_for(|applied| *applied >= index).await.map(drop);
         debug_assert!(waited.is_ok());
     }
 
-    /// Takes in everything. What cannot be read is told, and as good as absent.
+    /// Replaces the view. Invalid values are logged and treated as missing.
     pub fn replace(&self, snapshot: &Snapshot) {
         let pairs = snapshot.pairs.iter().map(|(path, value)| (path.as_str(), value.as_str()));
         let (view, errors) = View::read(pairs);
@@ -127,12 +127,12 @@ impl RegistryCache {
             }
             differs
         };
-        // Lower than before where the store was restored from a backup. An index of 0, of a store that nobody wrote to,
-        // would mean that nothing was read yet.
+        // The index may decrease after a restore from a backup. 0, of an empty store, would mean that nothing was
+        // read.
         self.advance(snapshot.index.max(1), differs.then_some(RegistryEvent::Resync));
     }
 
-    /// Takes in one change.
+    /// Applies one change.
     pub fn apply(&self, change: &Change) {
         let mut relaunched = None;
         let subjects: Arc<[Subject]> = {
@@ -163,7 +163,7 @@ impl RegistryCache {
     fn advance(&self, index: u64, event: Option<RegistryEvent>) {
         self.index.send_replace(index);
         if let Some(event) = event {
-            // Nobody listens before the node's parts are there.
+            // There may be no subscriber yet.
             let _subscribers = self.events.send(event).unwrap_or(0);
         }
     }
@@ -180,7 +180,7 @@ fn relaunch_requested(view: &View, path: &str, value: &str) -> Option<UnitName> 
 mod tests {
     use super::*;
 
-    /// Otherwise a machine would hold a unit without having seen who took it.
+    /// Otherwise a machine would claim a unit without having observed who took it.
     #[tokio::test]
     async fn a_restored_store_resets_the_index() {
         let cache = RegistryCache::default();

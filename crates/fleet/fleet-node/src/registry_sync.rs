@@ -1,4 +1,4 @@
-//! Keeps what is known current: everything once, then each change.
+//! Keeps [`RegistryCache`] in sync with the store: one full read, then a watch.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::store::{Store, StoreError, Watch as _};
 use crate::store_link::StoreLink;
 
-/// Never ends.
+/// Never returns.
 pub async fn sync_registry<S: Store>(
     store: S,
     registry: &RegistryCache,
@@ -43,19 +43,19 @@ pub async fn sync_registry<S: Store>(
     }
 }
 
-/// Until the machine is no longer registered. The way to the store was cut then, and what waits on it may go on to
-/// wait for long after it is open again.
+/// Returns when the machine has lost its registration and is registered again. Watches from before may wait on a dead
+/// connection.
 async fn reconnected(link: &StoreLink) {
     let mut state = link.subscribe();
     for serves in [true, false] {
         if state.wait_for(|state| state.is_serving() == serves).await.is_err() {
-            // The node ends.
+            // The node stops.
             return std::future::pending().await;
         }
     }
 }
 
-/// Until everything is to be read again.
+/// Returns when a full read is needed.
 async fn watch<S: Store>(store: &S, index: u64, registry: &RegistryCache, settings: &Settings) {
     let mut watch = store.watch(index);
     let resync_at = Instant::now() + resync_interval(registry, settings);
@@ -67,7 +67,7 @@ async fn watch<S: Store>(store: &S, index: u64, registry: &RegistryCache, settin
             if Instant::now() >= resync_at {
                 return;
             }
-            // Without a leader there may be no event for long.
+            // Without a leader there may be no events for long.
             if registry.with_view(|view| view.lease().is_some()) {
                 tracing::warn!(
                     "no event for {:?}, though the engine's lease stands: reading the registry again",
@@ -96,13 +96,13 @@ async fn watch<S: Store>(store: &S, index: u64, registry: &RegistryCache, settin
     }
 }
 
-/// A leader renews its lease each [`Settings::engine_interval`], and the lease of a failed one expires: a watch without
-/// either event for this long is stale, as on a member that hangs.
+/// A leader renews its lease each [`Settings::engine_interval`], and a failed leader's lease expires. A watch without
+/// either event is stale, as on an etcd member that hangs.
 fn stale_after(settings: &Settings) -> Duration {
     settings.lease_ttl() * 3 / 2
 }
 
-/// All nodes together read everything about once a second, at different times.
+/// With jitter, so that all nodes together read about once per second.
 fn resync_interval(registry: &RegistryCache, settings: &Settings) -> Duration {
     let machines = registry.with_view(|view| view.machines().count());
     let period =

@@ -1,5 +1,5 @@
-//! What clients ask to be changed. Each returns when this node has seen it itself: who asks next, sees it. A store that
-//! does not answer is asked again for as long as a client waits: a disk that is slow for a moment fails nobody's request.
+//! Client requests. Each returns when this node has observed the write, so that a following read includes it.
+//! Unavailability of the store is retried within the client's timeout.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct Requests<S> {
 }
 
 impl<S: Store> Requests<S> {
-    /// A new unit, or a new text of one.
+    /// Creates a unit, or replaces its unit file.
     pub async fn create(
         &self,
         name: &UnitName,
@@ -38,7 +38,7 @@ impl<S: Store> Requests<S> {
             index = match write {
                 Write::Create { key, value } => {
                     match call.run(|| self.store.put(&key, &value, None, Precondition::Absent)).await {
-                        // The same text, of another unit or of old, or written when nobody heard the answer.
+                        // The unit file exists already, possibly from an earlier attempt.
                         Err(StoreError::Rejected(_)) => index,
                         written => written?,
                     }
@@ -50,7 +50,7 @@ impl<S: Store> Requests<S> {
             };
         }
         self.wait_until_observed(index, &call).await;
-        // It may have been deleted at this very moment, being old and unused.
+        // The garbage collector may have deleted the unit file concurrently.
         if self.registry.with_view(|view| view.hash(name).is_some() && view.file(name).is_none()) {
             let [text, ..] = writes_for_new_unit(name, file, desired);
             if let Write::Create { key, value } = text {
@@ -69,14 +69,14 @@ impl<S: Store> Requests<S> {
         let mut call = Call::new();
         match call.run(|| self.store.delete_job(name)).await {
             Ok(index) => self.wait_until_observed(index, &call).await,
-            // It is gone, and it may have been us, a second ago, when nobody heard the answer.
+            // An earlier attempt may have deleted it.
             Err(StoreError::Rejected(_)) if call.may_have_executed => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// An empty value takes the key away: it hides one that the machine's configuration has.
+    /// An empty value removes the key, and hides one from the machine's configuration.
     pub async fn set_metadata(&self, machine: &MachineId, key: &str, value: &str) -> Result<(), StoreError> {
         self.put(&Key::MachineMetadata(machine.clone(), key.to_owned()), value).await
     }
@@ -90,7 +90,7 @@ impl<S: Store> Requests<S> {
                     self.wait_until_observed(index, &call).await;
                     Ok(())
                 }
-                // It was open.
+                // The machine was not cordoned.
                 Err(StoreError::Rejected(_)) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -98,9 +98,9 @@ impl<S: Store> Requests<S> {
         self.put(&key, value).await
     }
 
-    /// Takes units off loaded machines; where they go then, the engine decides by the rules that gave the plan.
+    /// Moves units off loaded machines. The engine then schedules them by the rules that created the plan.
     pub async fn rebalance(&self) -> Result<Plan, StoreError> {
-        // On a copy: with many machines it takes long, and heartbeats and the fence need the lock.
+        // On a copy: this takes long with many machines, and heartbeats and fence need the lock.
         let scheduler = self.registry.with_scheduler(|_, scheduler| scheduler.clone());
         let computed = spawn_blocking(move || {
             let moves = scheduler.rebalance();
@@ -118,7 +118,7 @@ impl<S: Store> Requests<S> {
                 Ok(_) => {
                     tracing::info!("Unscheduled Job({unit}) from Machine({from}): {}", Reason::Rebalance)
                 }
-                // It has moved, or gone, meanwhile; or it was us, when nobody heard the answer.
+                // The unit was moved or destroyed meanwhile, or an earlier attempt succeeded.
                 Err(StoreError::Rejected(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -133,7 +133,7 @@ impl<S: Store> Requests<S> {
         Ok(())
     }
 
-    /// Where the watch is slow, the answer does not wait forever: what was written is written.
+    /// Gives up at the deadline: the write itself has succeeded.
     async fn wait_until_observed(&self, index: u64, call: &Call) {
         if timeout_at(call.deadline, self.registry.wait_for_index(index)).await.is_err() {
             tracing::debug!("write {index} was not seen in time");
@@ -141,10 +141,10 @@ impl<S: Store> Requests<S> {
     }
 }
 
-/// One client's request.
+/// One client request with its deadline.
 struct Call {
     deadline: Instant,
-    /// What was asked without an answer may have been done.
+    /// A request without a response may have been executed.
     may_have_executed: bool,
 }
 
@@ -153,7 +153,7 @@ impl Call {
         Self { deadline: Instant::now() + REQUEST_TIMEOUT, may_have_executed: false }
     }
 
-    /// Asks the store, and again where it does not answer. What is asked twice must do no more than once.
+    /// Retries a request while the store is unavailable. The request must be idempotent.
     async fn run<T, F>(&mut self, request: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,

@@ -1,4 +1,4 @@
-//! The fence without a node: while fleetd does not run.
+//! The fence while fleetd does not run.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use crate::settings::Settings;
 use crate::store_link::StoreLink;
 use crate::unit_manager::{Peers, UnitManager};
 
-/// What a fence works with.
+/// I/O of the fence.
 pub struct StandaloneFence<H, P> {
     pub unit_manager: H,
     pub peers: P,
-    /// Called with the units that are launched, by their texts, whenever they change.
+    /// Called with the launched units and the hashes of their files when they change.
     pub save_units: SaveUnits,
 }
 
-/// Stops this machine's units before another machine may start them, counted from the last beat that the settings remember,
-/// under the rules of a node that is cut off. Returns only where the machine has no unit. Needs a tokio runtime.
+/// Stops this machine's units before another machine may start them, by the rules for a partitioned node and counted
+/// from the saved heartbeat. Returns only if the machine has no units. Needs a tokio runtime.
 pub async fn run_standalone_fence<H: UnitManager, P: Peers>(
     settings: Settings,
     standalone_fence: StandaloneFence<H, P>,
 ) {
     let StandaloneFence { unit_manager, peers, save_units } = standalone_fence;
-    let last_heartbeat = settings.saved_state.as_ref().map(|memory| memory.last_heartbeat);
+    let last_heartbeat = settings.saved_state.as_ref().map(|state| state.last_heartbeat);
     let (registry, store_link) =
         (Arc::new(RegistryCache::default()), Arc::new(StoreLink::new(last_heartbeat)));
     let local_units = Arc::new(LocalUnits::new(save_units));

@@ -1,24 +1,24 @@
-//! Where this node stands towards the store, for all of its parts.
+//! State of the connection to the store, shared by all parts of the node.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// One for a node.
+/// One per node.
 pub struct StoreLink {
     state: watch::Sender<LinkState>,
-    /// Milliseconds of the node's clock, 0 for never: when it last told another node that it has no store.
+    /// When this node last reported to a peer that it has no store: milliseconds of the node's clock, 0 for never.
     reported_no_store: AtomicU64,
-    /// The machine stops its units and goes.
+    /// The machine is leaving the cluster.
     leaving: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkState {
-    /// When the beat was sent that was last known to succeed.
+    /// When the last successful heartbeat was sent.
     pub last_heartbeat: Option<Duration>,
-    /// Since when it is registered and the store answers: its API may be used.
+    /// Since when the machine is registered and the store reachable, so that the API may be used.
     pub serving_since: Option<Duration>,
     pub fence: Fence,
 }
@@ -29,13 +29,13 @@ impl LinkState {
     }
 }
 
-/// What is done with units that another machine might take over.
+/// How to treat units that another machine might take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fence {
     Open,
-    /// They are stopped, and none is started.
+    /// Stop them and start none.
     Stop,
-    /// What still runs is killed.
+    /// Kill what still runs.
     Kill,
 }
 
@@ -65,7 +65,7 @@ impl StoreLink {
         self.leaving.load(Ordering::SeqCst)
     }
 
-    /// For good: a node that has left is not used again.
+    /// Permanent: a node that has left is not reused.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::SeqCst);
     }
@@ -86,8 +86,8 @@ impl StoreLink {
         });
     }
 
-    /// To be called before another node is told. From then on this one takes no machine for dead for a TTL
-    /// after it has the store back.
+    /// Must be called before the report is sent. From then on this node considers no machine failed until a TTL after
+    /// the store is reachable again.
     pub fn will_report_no_store(&self, now: Duration) {
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1);
         self.reported_no_store.fetch_max(millis, Ordering::SeqCst);
@@ -96,7 +96,7 @@ impl StoreLink {
     pub fn reported_no_store(&self) -> Option<Duration> {
         match self.reported_no_store.load(Ordering::SeqCst) {
             0 => None,
-            // Counted as if it were a moment later: milliseconds were cut.
+            // Rounded up, since milliseconds were truncated.
             millis => Some(Duration::from_millis(millis + 1)),
         }
     }

@@ -1,4 +1,4 @@
-//! What a node does to units, and what it asks of other nodes.
+//! Interfaces to systemd and to peers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,30 +6,30 @@ use std::fmt;
 use fleet_core::{MachineId, RefusalScope};
 use unit_file::{UnitFile, UnitName};
 
-/// Units of one folder, as systemd has them. Cheap to clone.
+/// systemd units of one directory. Cheap to clone.
 pub trait UnitManager: Clone + Send + Sync + 'static {
-    /// The units whose files are there.
+    /// The unit files in the directory.
     fn list_unit_files(
         &self,
     ) -> impl Future<Output = Result<BTreeMap<UnitName, UnitFile>, UnitManagerError>> + Send;
 
-    /// Writes and links its file.
+    /// Writes and links the unit file.
     fn load(
         &self,
         name: &UnitName,
         file: &UnitFile,
     ) -> impl Future<Output = Result<NeedDaemonReload, UnitManagerError>> + Send;
 
-    /// Returns when the unit's stop job has ended and its file is gone; so it does where it never was there.
+    /// Returns when the stop job has ended and the file is removed, or if there was none.
     fn unload(
         &self,
         name: &UnitName,
     ) -> impl Future<Output = Result<NeedDaemonReload, UnitManagerError>> + Send;
 
-    /// Finds units whose files are new, so that they are used.
+    /// Makes systemd load new unit files.
     fn discover(&self, names: &[UnitName]) -> impl Future<Output = Result<(), UnitManagerError>> + Send;
 
-    /// All files are read again: this finds units, too. It takes long, and nothing else is done meanwhile.
+    /// Reloads all unit files. Slow, and blocks systemd.
     fn daemon_reload(&self) -> impl Future<Output = Result<(), UnitManagerError>> + Send;
 
     /// Returns when the job is queued.
@@ -38,7 +38,7 @@ pub trait UnitManager: Clone + Send + Sync + 'static {
     /// Returns when the job has ended.
     fn stop(&self, name: &UnitName) -> impl Future<Output = Result<(), UnitManagerError>> + Send;
 
-    /// Ends all processes of the unit at once.
+    /// Kills all processes of the unit immediately.
     fn kill(&self, name: &UnitName) -> impl Future<Output = Result<(), UnitManagerError>> + Send;
 
     fn states(
@@ -46,11 +46,11 @@ pub trait UnitManager: Clone + Send + Sync + 'static {
         names: &[UnitName],
     ) -> impl Future<Output = Result<BTreeMap<UnitName, SystemdState>, UnitManagerError>> + Send;
 
-    /// Changes from now on.
+    /// Subscribes to events from now on.
     fn events(&self) -> tokio::sync::mpsc::Receiver<UnitManagerEvent>;
 }
 
-/// The words are systemd's own.
+/// systemd's LoadState, ActiveState and SubState.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemdState {
     pub load: String,
@@ -61,40 +61,40 @@ pub struct SystemdState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitManagerEvent {
     StateChanged(UnitName, SystemdState),
-    /// Some were lost: all are to be asked for anew.
+    /// Events were lost: all states must be read.
     EventsLost,
 }
 
-/// What systemd, or the file system, said.
+/// An error of systemd or the file system.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct UnitManagerError {
     pub text: String,
-    /// What `list-units` shows in LOAD where a unit cannot be loaded: `error`, `masked`.
+    /// LoadState to publish if the unit cannot be loaded: `error` or `masked`.
     pub load: &'static str,
-    /// Where the same would happen again.
+    /// Where the operation would fail again.
     pub scope: RefusalScope,
 }
 
-/// Whether [`UnitManager::daemon_reload`] has to come before what was loaded is used, and what was unloaded is forgotten.
+/// Whether [`UnitManager::daemon_reload`] is needed after a load or unload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum NeedDaemonReload {
     Yes,
-    /// For what was loaded, [`UnitManager::discover`] is enough.
+    /// After a load, [`UnitManager::discover`] is sufficient.
     No,
 }
 
-/// Asks other nodes whether they have the store.
+/// Queries other nodes about the store.
 pub trait Peers: Clone + Send + Sync + 'static {
-    /// Whether every one of them has answered that it has not. No answer is none.
+    /// Whether all of `others` responded that they cannot reach the store. A missing response counts as no.
     fn all_without_store(&self, others: &[Peer]) -> impl Future<Output = bool> + Send;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub id: MachineId,
-    /// May be empty: then it cannot be asked.
+    /// May be empty: then the peer cannot be queried.
     pub address: String,
 }
 

@@ -1,4 +1,4 @@
-//! One call over D-Bus: where it goes, how long it may take, and how errors name it.
+//! A D-Bus method call with its destination, timeout and description for errors.
 
 use std::time::Duration;
 
@@ -22,25 +22,25 @@ pub(crate) struct Call<'a> {
     path: &'a str,
     interface: &'static str,
     method: &'static str,
-    /// A unit, mostly; empty where the method says all.
+    /// Usually a unit; empty if the method alone is sufficient.
     subject: &'a str,
     timeout: Duration,
 }
 
 impl<'a> Call<'a> {
-    /// To systemd's manager.
+    /// To `org.freedesktop.systemd1.Manager`.
     pub fn manager(method: &'static str, subject: &'a str) -> Self {
         let (destination, path, interface) = (SYSTEMD, SYSTEMD_PATH, MANAGER);
         Self { destination, path, interface, method, subject, timeout: CALL_TIMEOUT }
     }
 
-    /// For a property of an object of systemd's.
+    /// Gets a property of a systemd object.
     pub fn property(path: &'a str, subject: &'a str) -> Self {
         let (destination, interface, method) = (SYSTEMD, PROPERTIES, "Get");
         Self { destination, path, interface, method, subject, timeout: CALL_TIMEOUT }
     }
 
-    /// To the bus itself.
+    /// To the bus.
     pub fn bus(method: &'static str) -> Self {
         let subject = SYSTEMD;
         Self { destination: BUS, path: BUS_PATH, interface: BUS, method, subject, timeout: CALL_TIMEOUT }

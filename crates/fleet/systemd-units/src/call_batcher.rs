@@ -1,7 +1,7 @@
-//! One call for many: what asks while a call is on its way goes together with the next one.
+//! Batches calls: units that arrive during a call are part of the next one.
 //!
-//! systemd looks through all its folders for each call that removes links. With one call a unit, a thousand units take
-//! it a minute, in which it does nothing else.
+//! systemd scans all its directories for each call that removes links. With one call per unit, a thousand units would
+//! block it for a minute.
 
 use std::future::Future;
 
@@ -20,8 +20,8 @@ pub(crate) struct CallBatcher {
 }
 
 impl CallBatcher {
-    /// Has `unit` be part of a call, with all that wait at that time; whoever has the turn makes it. Where many are
-    /// refused, each is tried alone.
+    /// Adds `unit` to the next call, which any waiting caller makes. If a call for several units fails, each is
+    /// retried individually.
     pub async fn call<F, C>(&self, unit: &UnitName, make_call: C) -> Result<(), Error>
     where
         F: Future<Output = Result<(), Error>>,
@@ -40,10 +40,10 @@ impl CallBatcher {
             let retry_individually = batch.len() > 1 && matches!(result, Err(Error::Method { .. }));
             for (unit, sender) in batch {
                 let result = if retry_individually { make_call(vec![unit]).await } else { result.clone() };
-                // Who does not wait any more need not know.
+                // The caller may have given up.
                 sender.send(result).ok();
             }
-            // Without an answer, another one took it along and was dropped before its end.
+            // Without a result, the caller that took this unit was cancelled.
             if let Ok(result) = receiver.try_recv() {
                 return result;
             }

@@ -1,4 +1,4 @@
-//! What can go wrong with units, with systemd's own words where it has some.
+//! Errors, with systemd's own messages where they exist.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use unit_file::UnitName;
 use zbus::{DBusError as _, fdo};
 
-/// Names of errors by which a bus says that systemd is not there, or went away before it answered.
+/// D-Bus errors for a systemd that is not on the bus or disconnected before it replied.
 const UNAVAILABLE_ERRORS: [&str; 4] = [
     "org.freedesktop.DBus.Error.NoReply",
     "org.freedesktop.DBus.Error.Disconnected",
     "org.freedesktop.DBus.Error.ServiceUnknown",
     "org.freedesktop.DBus.Error.NameHasNoOwner",
 ];
-/// So begin those of a bus that tried to start systemd.
+/// Prefix of D-Bus errors for a failed activation of systemd.
 const SPAWN_ERROR_PREFIX: &str = "org.freedesktop.DBus.Error.Spawn.";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const NO_SUCH_PROCESS: &str = "org.freedesktop.systemd1.NoSuchProcess";
@@ -29,12 +29,12 @@ pub enum Error {
     File { what: &'static str, path: PathBuf, source: Arc<io::Error> },
     #[error("cannot reach systemd over D-Bus")]
     Connect(#[source] Box<zbus::Error>),
-    /// It may have been done, or not.
+    /// The call may have been executed.
     #[error("{call}: the connection to systemd was lost")]
     Lost { call: String, source: Option<Box<zbus::Error>> },
     #[error("{call} had no answer within {} s", limit.as_secs())]
     TimedOut { call: String, limit: Duration },
-    /// systemd's own error.
+    /// An error reply of systemd.
     #[error("{call}: {name}: {text}")]
     Method { call: String, name: String, text: String },
     #[error("{call}: systemd's answer is not understood")]
@@ -52,7 +52,7 @@ pub enum Error {
     NothingToEnable,
     #[error("{unit} has not stopped within {} s; systemd goes on stopping it", limit.as_secs())]
     StillStopping { unit: UnitName, limit: Duration },
-    /// The job ended, and the unit is up.
+    /// The job ended, but the unit is active.
     #[error("{unit} was not stopped: the job's result is {result}, the unit is {active}")]
     NotStopped { unit: UnitName, result: String, active: String },
 }
@@ -79,7 +79,7 @@ impl Error {
         Self::File { what, path: path.into(), source: Arc::new(source) }
     }
 
-    /// Whether bus or systemd were not there, and may be again.
+    /// Whether bus or systemd were unreachable, so that a retry may succeed.
     pub(crate) fn is_disconnect(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Lost { .. } => true,
@@ -90,7 +90,7 @@ impl Error {
         }
     }
 
-    /// Whether systemd does not know what it was asked about: a unit, its file, its processes, a job.
+    /// Whether a unit, its file, its processes or a job does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         const NOT_FOUND_ERRORS: [&str; 4] = [NO_SUCH_UNIT, NO_SUCH_PROCESS, NO_SUCH_JOB, FILE_NOT_FOUND];
         matches!(self, Self::Method { name, .. } if NOT_FOUND_ERRORS.contains(&name.as_str()))

@@ -1,4 +1,4 @@
-//! Tells changes to those who read them. Signals say which unit to ask about; the state is what systemd answers.
+//! Events for subscribers. Signals only select the units to query: reported states are systemd's replies.
 
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -13,18 +13,18 @@ use crate::supported::is_supported;
 use crate::units::Units;
 use crate::watcher::{Batch, PendingChange, Watcher};
 
-/// What a reader is told.
+/// An event for a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEvent {
     StateChanged(UnitName, SystemdState),
-    /// Signals may have been missed: all states are to be asked for anew. It comes first of all, after each reload of
-    /// systemd's, when the bus came back, and when the reader was too slow.
+    /// Signals may have been lost: all states must be read. Sent first, after each daemon-reload, after a reconnect,
+    /// and to slow subscribers.
     EventsLost,
 }
 
 impl Units {
-    /// State changes of units whose files are in the directory, each unit's in their order, passed states left out. Ends
-    /// when the receiver is dropped. To be called in a tokio runtime.
+    /// Subscribes to state changes of units in the directory. Events of a unit are in order; intermediate states may
+    /// be skipped. Ends when the receiver is dropped. Must be called in a tokio runtime.
     pub fn events(&self) -> Receiver<UnitEvent> {
         let (sender, receiver) = mpsc::channel(EVENT_BUFFER);
         let watcher = self.0.watchers.add();
@@ -38,7 +38,7 @@ impl Units {
         receiver
     }
 
-    /// Returns when nobody reads any more.
+    /// Returns when the receiver is dropped.
     async fn forward_events(&self, watcher: &Watcher, sender: &Sender<UnitEvent>) {
         let mut is_disconnected = false;
         loop {
@@ -55,12 +55,12 @@ impl Units {
             };
             is_disconnected = false;
             tokio::select! {
-                // A new connection begins with everything.
+                // A new connection starts with [`UnitEvent::EventsLost`].
                 () = session.closed() => continue,
                 () = watcher.wait() => {}
             }
             sleep(COALESCE_INTERVAL).await;
-            // What is told was asked when there was room for it.
+            // Queries states only when the channel has capacity, so that they are current.
             let Ok(permit) = sender.reserve().await else { return };
             let free = sender.capacity() + 1;
             let pending = match watcher.take_batch(free) {
@@ -88,8 +88,8 @@ impl Units {
         }
     }
 
-    /// The states that the reader does not know. A question brings a unit into systemd's memory, and what is not needed
-    /// leaves it again; both are news. So no question is asked because of such news alone.
+    /// The states that differ from the last reported ones. A query loads a unit into systemd's memory and unneeded
+    /// units are unloaded again. Both send signals, which must not cause another query.
     async fn changed_states(
         &self,
         session: &Session,
@@ -109,7 +109,7 @@ impl Units {
         let names: Vec<UnitName> = to_query.await?.into_iter().flatten().collect();
         let statuses = session.list_units(&names.iter().collect::<Vec<_>>()).await?;
         let states = names.into_iter().zip(statuses.into_iter().map(|unit| unit.state));
-        // It may have left while systemd answered.
+        // It may have been removed during the query.
         let states = states.filter(|(name, _)| is_ours(name));
         Ok(states.filter(|(name, state)| watcher.record_if_changed(name, state)).collect())
     }

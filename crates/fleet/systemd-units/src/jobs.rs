@@ -1,5 +1,5 @@
-//! Jobs that are waited for. The end of one may be heard before the number of it is known, so ends are kept for as
-//! long as any call that makes a job has no answer.
+//! Waits for jobs. A job may end before its id is known, so results are kept while any call that creates a job is
+//! pending.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 #[derive(Default)]
 struct State {
-    /// Calls without an answer yet.
+    /// Number of calls without a reply.
     pending_calls: usize,
-    /// While there are any: what ended.
+    /// Results of jobs that ended while calls are pending.
     results: HashMap<u32, String>,
     waiters: HashMap<u32, Vec<oneshot::Sender<String>>>,
 }
@@ -19,11 +19,11 @@ struct State {
 #[derive(Clone, Default)]
 pub(crate) struct Jobs(Arc<Mutex<State>>);
 
-/// Held while a call that makes a job is on its way.
+/// Held during a call that creates a job.
 pub(crate) struct PendingCall(Arc<Mutex<State>>);
 
 impl Jobs {
-    /// To be had before the call is sent.
+    /// Must be called before the call is sent.
     pub fn begin_call(&self) -> PendingCall {
         self.0.lock().pending_calls += 1;
         PendingCall(self.0.clone())
@@ -32,7 +32,7 @@ impl Jobs {
     pub fn job_removed(&self, job: u32, result: &str) {
         let mut state = self.0.lock();
         for waiter in state.waiters.remove(&job).unwrap_or_default() {
-            // Who does not wait any more need not know.
+            // The waiter may have given up.
             waiter.send(result.to_owned()).ok();
         }
         if state.pending_calls > 0 {
@@ -42,7 +42,7 @@ impl Jobs {
 }
 
 impl PendingCall {
-    /// The call was answered; the result comes when the job ends.
+    /// Waits for the job that the call returned.
     pub fn wait(self, job: u32) -> oneshot::Receiver<String> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.0.lock();
@@ -50,7 +50,7 @@ impl PendingCall {
             sender.send(result.clone()).ok();
             return receiver;
         }
-        // Waits that were given up are cleared away here, where such lists grow.
+        // Removes abandoned waiters.
         let waiter = state.waiters.entry(job).or_default();
         waiter.retain(|waiter| !waiter.is_closed());
         waiter.push(sender);

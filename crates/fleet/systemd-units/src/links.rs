@@ -1,7 +1,7 @@
-//! The links by which systemd knows the folder's units until the next boot.
+//! Links to the unit files in systemd's runtime directory.
 //!
-//! They are made and removed as files. Where systemd is asked to do that, by `LinkUnitFiles` and `DisableUnitFiles`, it
-//! takes all its units for changed on disk until it reads all of them again, and `systemctl status` says so of each.
+//! They are created and removed directly. After `LinkUnitFiles` or `DisableUnitFiles`, systemd considers all its
+//! units changed on disk until the next daemon-reload, which `systemctl status` reports for each.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,7 +12,7 @@ use unit_file::UnitName;
 
 use crate::error::Error;
 
-/// A folder that systemd looks for units in.
+/// A directory in systemd's unit search path.
 #[derive(Debug, Clone)]
 pub(crate) struct Links(PathBuf);
 
@@ -25,7 +25,7 @@ impl Links {
         self.0.join(name.as_str())
     }
 
-    /// Whatever link was there leads to `file` then.
+    /// Replaces an existing link.
     pub fn create(&self, name: &UnitName, file: &Path) -> Result<(), Error> {
         let path = self.path(name);
         let failed = |source| Error::file("link", &path, source);
@@ -33,13 +33,13 @@ impl Links {
             return Ok(());
         }
         fs::create_dir_all(&self.0).map_err(failed)?;
-        // A name that systemd takes for no unit.
+        // systemd ignores this name.
         let new = self.0.join(format!(".{name}.new"));
         ignore_missing(fs::remove_file(&new)).map_err(failed)?;
         symlink(file, &new).and_then(|()| fs::rename(&new, &path)).map_err(failed)
     }
 
-    /// One that leads elsewhere is not the folder's, and stays.
+    /// A link to another file is not removed.
     pub fn remove(&self, name: &UnitName, file: &Path) -> Result<(), Error> {
         let path = self.path(name);
         if !fs::read_link(&path).is_ok_and(|target| target == file) {

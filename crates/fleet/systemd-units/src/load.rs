@@ -1,4 +1,4 @@
-//! Loading: a file, its link, and what its `[Install]` section asks for.
+//! Loads units: file, link, and `[Install]` section.
 
 use std::path::PathBuf;
 
@@ -12,20 +12,19 @@ use crate::supported::{check_supported, is_supported};
 use crate::unit_directory::INSTALL;
 use crate::units::Units;
 
-/// A load state, as systemd names it.
+/// systemd's LoadState.
 const NOT_FOUND: &str = "not-found";
-/// Where the files of masked units lead.
+/// Target of masked units.
 const NULL_FILE: &str = "/dev/null";
 
 impl Units {
-    /// Writes the normalised text, links it until the next boot, and enables it where it has an `[Install]` section.
-    /// systemd is not made to read all its files again; whether it has to be, is told. It has not for a unit that is new
-    /// to it, once that was looked for by [`Units::discover`]. With an `[Install]` section it has: what that makes want the
-    /// unit is known to systemd already. What cannot be done as a whole is undone: there is no file then, or the one
-    /// from before.
+    /// Writes the normalized unit file, links it until the next boot, and enables it if it has an `[Install]`
+    /// section. Does not make systemd reload; returns whether it must. It need not for a unit that systemd does not
+    /// know, after [`Units::discover`]. With an `[Install]` section it must, since systemd already knows the units
+    /// that want it. A failure is rolled back to the previous file, or none.
     ///
     /// # Errors
-    /// [`Error::NameConflict`] where this machine has a unit of that name by itself, which is left alone.
+    /// [`Error::NameConflict`] if the machine has a unit of that name itself, which is not changed.
     pub async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<NeedDaemonReload, Error> {
         check_supported(name)?;
         let session = self.session().await?;
@@ -46,21 +45,20 @@ impl Units {
         Ok(if is_new && !file.has_section(INSTALL) { NeedDaemonReload::No } else { NeedDaemonReload::Yes })
     }
 
-    /// systemd finds files that are new to it. It looks for what it does not know where one of its folders has changed
-    /// since its last look, by the times that folders carry: of two changes within a tick of the clock it may have seen
-    /// the first only. Where one is not found, it reads all files again.
+    /// Makes systemd find new unit files. systemd rescans directories whose mtime has changed since its last scan, so
+    /// it may miss the second of two changes within one clock tick. If a unit is not found, this reloads all files.
     pub async fn discover(&self, names: &[UnitName]) -> Result<(), Error> {
         let session = self.session().await?;
         let statuses =
             session.list_units(&names.iter().filter(|name| is_supported(name)).collect::<Vec<_>>()).await?;
-        // One whose text systemd cannot use was found as well: to read it again is no help.
+        // A unit whose file is invalid was found: a reload would not help.
         match statuses.iter().any(|unit| unit.state.load == NOT_FOUND) {
             true => session.daemon_reload().await,
             false => Ok(()),
         }
     }
 
-    /// The file of the unit that has the name already.
+    /// The file of an existing unit with this name.
     async fn conflicting_file(
         &self,
         session: &Session,
@@ -78,12 +76,12 @@ impl Units {
             return Ok(Some(if fragment.as_os_str().is_empty() { NULL_FILE.into() } else { fragment }));
         }
         let same_name = fragment.file_name().is_some_and(|file_name| file_name == name.as_str());
-        // An instance of a template may have a file of its own, but not while the template's runs.
+        // An instance may have its own file, unless the template's instance runs.
         let runs = !fragment.as_os_str().is_empty() && !unit.state.is_down();
         Ok((same_name || runs).then_some(fragment))
     }
 
-    /// What was there before.
+    /// Returns the previous content.
     async fn write(&self, name: &UnitName, file: &UnitFile) -> Result<Option<Vec<u8>>, Error> {
         let (name, text) = (name.clone(), file.normalised());
         self.with_directory(move |directory| {
@@ -108,7 +106,7 @@ impl Units {
         Err(Error::Enable { unit: name.clone(), source: Box::new(error) })
     }
 
-    /// A unit that was loaded before may run, so its file stays: who reads the directory has to know of it.
+    /// A previously loaded unit may run, so its file is restored for [`Units::list_unit_files`].
     async fn roll_back(&self, session: &Session, name: &UnitName, previous: Option<Vec<u8>>) {
         if previous.is_none()
             && let Err(error) = session.disable(name).await

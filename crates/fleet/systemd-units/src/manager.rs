@@ -1,4 +1,4 @@
-//! What systemd's manager is asked for.
+//! Calls to systemd's manager.
 
 use std::path::PathBuf;
 
@@ -18,21 +18,21 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SOCKET: &str = "org.freedesktop.systemd1.Socket";
 const MOUNT: &str = "org.freedesktop.systemd1.Mount";
-/// How systemd writes a time without end.
+/// systemd's value for an infinite timeout.
 const INFINITE: u64 = u64::MAX;
-/// Until a reboot: nothing is written below `/etc`.
+/// Until the next boot: nothing is written below `/etc`.
 const RUNTIME: bool = true;
 const FORCE: bool = true;
 const SIGKILL: i32 = 9;
 
-/// One unit as `ListUnitsByNames` gives it: name, description, load, active and sub state, followed unit, path, job
+/// A unit in the reply of `ListUnitsByNames`: name, description, load, active and sub state, followed unit, path, job
 /// id, job type, job path.
 type ListedUnit =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-/// Links that were made or removed: what was done, the link, its target.
+/// Changed links: action, link, target.
 type Links = Vec<(String, String, String)>;
 
-/// A unit, and the object that systemd has for it.
+/// A unit's state and D-Bus object.
 pub(crate) struct UnitStatus {
     pub state: SystemdState,
     pub object: OwnedObjectPath,
@@ -44,12 +44,12 @@ impl Session {
         B: Serialize + DynamicType,
         T: DeserializeOwned + Type,
     {
-        // It is never closed.
+        // The semaphore is never closed.
         let _permit = self.in_flight.acquire().await.ok();
         call.send(&self.connection, body).await
     }
 
-    /// By its `[Install]` section; whether that says anything.
+    /// Returns whether the unit has an effective `[Install]` section.
     pub async fn enable(&self, unit: &UnitName) -> Result<bool, Error> {
         let call = Call::manager("EnableUnitFiles", unit.as_str());
         let (carries_install_info, _): (bool, Links) =
@@ -57,7 +57,7 @@ impl Session {
         Ok(carries_install_info)
     }
 
-    /// Removes its links, wherever they make it wanted.
+    /// Removes all links to the unit.
     pub async fn disable(&self, unit: &UnitName) -> Result<(), Error> {
         self.disable_batcher.call(unit, |units| self.disable_units(units)).await
     }
@@ -68,7 +68,7 @@ impl Session {
         let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
         let result: Result<Links, Error> = self.call(call, &(names, RUNTIME)).await;
         match result {
-            // Of several, the others may be there.
+            // Other units of the call may exist.
             Err(error) if error.is_not_found() && units.len() == 1 => Ok(()),
             result => result.map(drop),
         }
@@ -84,13 +84,13 @@ impl Session {
         self.call(Call::manager("Reload", "").with_timeout(RELOAD_TIMEOUT), &()).await
     }
 
-    /// The number of the job.
+    /// Returns the job id.
     pub async fn start(&self, unit: &UnitName) -> Result<u32, Error> {
         let call = Call::manager("StartUnit", unit.as_str());
         job_id(self.call(call, &(unit.as_str(), JOB_MODE)).await?, unit, "StartUnit")
     }
 
-    /// The number of the job; `None` where systemd does not know the unit, so nothing of it runs.
+    /// Returns the job id; `None` if systemd does not know the unit, so that nothing of it runs.
     pub async fn stop(&self, unit: &UnitName) -> Result<Option<u32>, Error> {
         let call = Call::manager("StopUnit", unit.as_str());
         let job = optional(self.call(call, &(unit.as_str(), JOB_MODE)).await)?;
@@ -111,12 +111,12 @@ impl Session {
         Ok(optional(job_path)?.is_some())
     }
 
-    /// The object of the unit if systemd has it in its memory. The question does not bring it there.
+    /// The unit's object if it is in systemd's memory. This call does not load it.
     pub async fn unit_object(&self, unit: &UnitName) -> Result<Option<OwnedObjectPath>, Error> {
         optional(self.call(Call::manager("GetUnit", unit.as_str()), &unit.as_str()).await)
     }
 
-    /// In the order of `units`, which must be names that systemd takes. Reads their files if need be.
+    /// In the order of `units`, whose names systemd must support. Loads their files if needed.
     pub async fn list_units(&self, units: &[&UnitName]) -> Result<Vec<UnitStatus>, Error> {
         if units.is_empty() {
             return Ok(Vec::new());
@@ -136,13 +136,13 @@ impl Session {
         Ok(listed.into_iter().map(unit_status).collect())
     }
 
-    /// The file that the unit was read from; empty where there is none.
+    /// The file that the unit was loaded from; empty if there is none.
     pub async fn fragment_path(&self, unit: &UnitName, object: &OwnedObjectPath) -> Result<PathBuf, Error> {
         let path: String = self.property(unit, object, UNIT, "FragmentPath").await?;
         Ok(path.into())
     }
 
-    /// How long the unit may take to stop.
+    /// The unit's stop timeout.
     pub async fn stop_limit(&self, unit: &UnitName, object: &OwnedObjectPath) -> Result<StopLimit, Error> {
         let (interface, property) = match unit.kind() {
             UnitKind::Service => (SERVICE, "TimeoutStopUSec"),
@@ -154,7 +154,7 @@ impl Session {
             Ok(INFINITE) => Ok(StopLimit::Infinite),
             Ok(micros) => Ok(StopLimit::Micros(micros)),
             Err(error) if error.is_disconnect() => Err(error),
-            // It is to be stopped all the same.
+            // The unit must be stopped nevertheless.
             Err(_) => Ok(StopLimit::Default),
         }
     }
@@ -176,17 +176,15 @@ impl Session {
     }
 }
 
-/// What a unit may take to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopLimit {
     Micros(u64),
-    /// It is waited for without end.
     Infinite,
-    /// Units of its kind have no such setting.
+    /// The unit type has no such setting.
     Default,
 }
 
-/// `None` where there is nothing that it could be done to.
+/// `None` if the object does not exist.
 fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(result) => Ok(Some(result)),
@@ -195,7 +193,7 @@ fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// As errors name them.
+/// For errors.
 fn describe_units<T: ToString>(units: &[T]) -> String {
     match units {
         [unit] => unit.to_string(),

@@ -1,11 +1,11 @@
-//! Whether systemd works with the files as they are.
+//! Whether systemd's memory matches the unit files.
 
-/// systemd keeps what it has read of a unit, and reads all files again when it is told to, which takes a tenth of a
-/// second and more. Meanwhile it answers nobody.
+/// systemd caches loaded unit files. A daemon-reload reads all files again and blocks systemd for a tenth of a second
+/// or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NeedDaemonReload {
-    /// It may have read something else than what is there now.
+    /// systemd may have an older version in memory.
     Yes,
-    /// It has nothing of the unit in its memory: it reads what is there when it is asked for it.
+    /// systemd has nothing of the unit in memory and loads its file on demand.
     No,
 }

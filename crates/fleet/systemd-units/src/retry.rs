@@ -1,4 +1,4 @@
-//! Patience with a bus that goes away and comes back, for work that may be done twice.
+//! Retries of idempotent operations while the bus is unreachable.
 
 use tokio::time::sleep;
 
@@ -9,7 +9,7 @@ use crate::limits::{MAX_RETRIES, RECONNECT_INTERVAL};
 pub(crate) struct Retries(u32);
 
 impl Retries {
-    /// Whether to try again, a moment later.
+    /// Whether to retry. Waits before it returns true.
     pub async fn should_retry(&mut self, error: &Error) -> bool {
         if !error.is_disconnect() || self.0 == MAX_RETRIES {
             return false;

@@ -1,4 +1,4 @@
-//! One connection to systemd, from the first signal that is asked for to its end.
+//! One connection to systemd with its signal subscription.
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ pub(crate) struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // It holds the connection, too.
+        // The task holds the connection, too.
         self.listener.abort();
     }
 }
 
 impl Session {
-    /// Signals come from before it returns; whoever reads changes is told to ask for everything.
+    /// Signals are received before this returns. Subscribers are told to read all states.
     pub async fn open(
         dial: &dyn Dial,
         directory: &Arc<UnitDirectory>,
@@ -65,8 +65,8 @@ impl Session {
         Ok(session)
     }
 
-    /// In this order nothing is missed: the bus hands signals over, then it is known whose are believed, then systemd
-    /// sends them.
+    /// The order ensures that no signal is missed: first match rules, then the owner of systemd's name, then
+    /// systemd's subscription.
     async fn subscribe(&self, systemd: &BusOwner) -> Result<(), Error> {
         let rules = signal::match_rules().map_err(|source| Error::InvalidReply {
             call: "asking the bus for signals".to_owned(),

@@ -1,5 +1,4 @@
-//! What signals say. One that is not sent by systemd itself, or by the bus, says nothing: on the system's bus anybody
-//! may send signals to anybody.
+//! D-Bus signals. Only signals from systemd and the bus count: on the system bus anyone may send signals.
 
 use unit_file::UnitName;
 use zbus::message::{Header, Type};
@@ -19,18 +18,17 @@ pub(crate) enum Signal {
         unit: String,
         result: String,
     },
-    /// systemd begins to read all its files again, or has done so. It answers nothing in between.
+    /// systemd starts or has finished a daemon-reload. It does not reply in between.
     Reloading,
-    /// systemd has the unit in its memory now, or has not any more.
+    /// systemd has loaded or unloaded the unit.
     UnitNew(String),
     UnitRemoved(String),
-    /// Properties of the unit changed.
     PropertiesChanged(UnitName),
-    /// systemd is on the bus by this name, or is not.
+    /// systemd's unique name on the bus, if any.
     NameOwnerChanged(Option<String>),
 }
 
-/// What the bus is asked to hand over.
+/// Match rules for the bus.
 pub(crate) fn match_rules() -> zbus::Result<Vec<MatchRule<'static>>> {
     let signal = || MatchRule::builder().msg_type(Type::Signal);
     Ok(vec![
@@ -46,7 +44,7 @@ pub(crate) fn match_rules() -> zbus::Result<Vec<MatchRule<'static>>> {
     ])
 }
 
-/// Without a subscriber systemd sends no signals at all.
+/// systemd sends signals only to subscribers.
 pub(crate) async fn subscribe(connection: &Connection) -> Result<(), Error> {
     match Call::manager("Subscribe", "").send(connection, &()).await {
         Err(error) if error.is_already_subscribed() => Ok(()),
@@ -54,7 +52,7 @@ pub(crate) async fn subscribe(connection: &Connection) -> Result<(), Error> {
     }
 }
 
-/// `systemd` is the unique name that it has on the bus now.
+/// `systemd` is its current unique name.
 pub(crate) fn parse(message: &Message, systemd: Option<&str>) -> Option<Signal> {
     if message.message_type() != Type::Signal {
         return None;
@@ -100,14 +98,13 @@ fn parse_properties_changed(message: &Message, header: &Header<'_>) -> Option<Si
         return None;
     }
     let body = message.body();
-    // The first of three; the properties themselves are asked for when there is time.
+    // The first of three arguments. Properties are queried later.
     let interface: &str = body.deserialize_ignore_signature().ok()?;
     (interface == UNIT)
         .then(|| unit_from_object_path(header.path()?.as_str()).map(Signal::PropertiesChanged))?
 }
 
-/// The unit that an object is. systemd writes bytes that no path may have as `_` and two hex digits
-/// (sd_bus_path_encode(3)).
+/// The unit of an object path. systemd escapes bytes as `_` and two hex digits (sd_bus_path_encode(3)).
 fn unit_from_object_path(path: &str) -> Option<UnitName> {
     let label = path.strip_prefix(UNITS)?.strip_prefix('/')?;
     let mut parts = label.split('_');

@@ -1,5 +1,4 @@
-//! Takes messages off the bus as they come. It never waits for anything else: while its queue is full, no answer of
-//! systemd's comes through either.
+//! Receives messages from the bus. Must never block: while its queue is full, replies are not received either.
 
 use std::sync::Arc;
 
@@ -20,12 +19,12 @@ pub(crate) struct SignalListener {
     pub systemd: BusOwner,
 }
 
-/// Who systemd is on the bus. Until that is known, nothing is believed.
+/// systemd's unique name on the bus. Signals are ignored until it is known.
 #[derive(Clone, Default)]
 pub(crate) struct BusOwner(Arc<Mutex<Option<Option<String>>>>);
 
 impl BusOwner {
-    /// An answer to a question: a signal that came meanwhile knows better.
+    /// For a reply: a signal received meanwhile is newer.
     pub fn set_if_unknown(&self, name: String) {
         self.0.lock().get_or_insert(Some(name));
     }
@@ -40,7 +39,7 @@ impl BusOwner {
 }
 
 impl SignalListener {
-    /// Until the connection ends.
+    /// Returns when the connection ends.
     pub async fn run(self, mut messages: MessageStream) {
         while let Some(Ok(message)) = messages.next().await {
             self.handle(&message, &messages);
@@ -57,7 +56,7 @@ impl SignalListener {
             Signal::UnitNew(unit) => self.mark_by_name(&unit, PendingChange::New),
             Signal::UnitRemoved(unit) => self.mark_by_name(&unit, PendingChange::Removed),
             Signal::PropertiesChanged(unit) => self.mark(&unit, PendingChange::Changed),
-            // Where systemd forgets us, the end is not told.
+            // systemd may drop the subscription, so the end of the reload is not awaited.
             Signal::Reloading => self.resubscribe(messages.into()),
             Signal::NameOwnerChanged(name) => {
                 let has_owner = name.is_some();
@@ -81,8 +80,8 @@ impl SignalListener {
         }
     }
 
-    /// systemd reads its files again, or was replaced: it may have forgotten who listens, and units may have other
-    /// states without a word. Its answer comes when it is done.
+    /// After a daemon-reload or re-execution, systemd may have dropped the subscription and units may have changed
+    /// without signals. systemd replies when it is done.
     fn resubscribe(&self, connection: Connection) {
         let watchers = self.watchers.clone();
         tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Stopping, which is over when systemd says so.
+//! Stops units. A unit is stopped when systemd reports it.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::supported::is_supported;
 use crate::units::Units;
 
 impl Units {
-    /// Returns when the unit is down. It may take as long as the unit's own limit says, and some seconds; after that it
-    /// is an error, and systemd goes on with it. A unit without limit is waited for without end.
+    /// Returns when the unit is down, or with an error some seconds after its stop timeout; systemd then continues to
+    /// stop it. Waits forever for a unit with an infinite timeout.
     pub async fn stop(&self, name: &UnitName) -> Result<(), Error> {
         if !is_supported(name) {
             return Ok(());
@@ -24,7 +24,7 @@ impl Units {
         let mut retries = Retries::default();
         loop {
             match self.stop_once(name).await {
-                // Asked again, systemd goes on with the job that it has.
+                // A repeated call joins the existing stop job.
                 Err(error) if retries.should_retry(&error).await => {}
                 done => return done,
             }
@@ -54,7 +54,7 @@ impl Units {
     }
 }
 
-/// When the time is over, which it may never be.
+/// Waits until the time is over; forever without a limit.
 async fn deadline(limit: Option<Duration>) -> Duration {
     let end = limit.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
     match end {
@@ -67,11 +67,11 @@ async fn deadline(limit: Option<Duration>) -> Duration {
 }
 
 impl Session {
-    /// The job's result; `None` where it ended unheard.
+    /// The job's result; `None` if its signal was lost.
     async fn wait_for_job(&self, job: u32, mut ended: Receiver<String>) -> Result<Option<String>, Error> {
         loop {
             tokio::select! {
-                // The other end is kept as long as the session.
+                // The session keeps the sender.
                 result = &mut ended => return Ok(result.ok()),
                 () = self.closed() => {
                     return Err(Error::Lost { call: format!("waiting for job {job}"), source: None });

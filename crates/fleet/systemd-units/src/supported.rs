@@ -1,13 +1,12 @@
-//! Which names systemd takes for a unit that can run. Ours may be what systemd's may not.
+//! Unit names that systemd can run. It supports fewer than the cluster.
 
 use unit_file::UnitName;
 
 use crate::error::Error;
 
-/// systemd's names have fewer bytes than this.
+/// In bytes, exclusive.
 const MAX_SYSTEMD_NAME_LENGTH: usize = 256;
 
-/// Why systemd does not take it, if so.
 fn unsupported_reason(name: &UnitName) -> Option<&'static str> {
     if name.is_template() {
         return Some("it is a template, only its instances run");

@@ -1,4 +1,4 @@
-//! The folder of unit files.
+//! The directory of unit files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -13,15 +13,15 @@ use unit_file::{UNIT_BYTES, UnitFile, UnitName};
 use crate::error::Error;
 use crate::limits::MAX_UNRECOGNIZED;
 
-/// The section that says by whom a unit is wanted.
+/// Section with the units that want this one when it is enabled.
 pub(crate) const INSTALL: &str = "Install";
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
 pub(crate) struct UnitDirectory {
-    /// Without links, as systemd shows paths.
+    /// Canonical, as systemd reports paths.
     path: PathBuf,
-    /// What is no unit, and was logged.
+    /// Files that are no units and are logged already.
     unrecognized: Mutex<BTreeSet<OsString>>,
 }
 
@@ -48,14 +48,14 @@ impl UnitDirectory {
         self.file(name).symlink_metadata().is_ok()
     }
 
-    /// Whether systemd means the folder's file when it says that a unit is made of `fragment`.
+    /// Whether `fragment`, systemd's path of the unit, is the file in this directory.
     pub fn owns_fragment(&self, name: &UnitName, fragment: &Path) -> bool {
         let file = self.file(name);
         fragment == file || fs::read_link(fragment).is_ok_and(|target| target == file)
     }
 
-    /// The units of types that can run. What cannot be read as a unit has no options: nothing that is asked for is
-    /// the same as that.
+    /// Unit files of types that can run. An invalid file is returned without options, so that it differs from every
+    /// desired unit.
     pub fn list_unit_files(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
         let entries = fs::read_dir(&self.path).map_err(|source| Error::file("read", &self.path, source))?;
         let mut files = BTreeMap::new();
@@ -75,7 +75,7 @@ impl UnitDirectory {
                     tracing::warn!("{} is not read as a unit: {why}", path.display());
                     files.insert(name, UnitFile::from_options(Vec::new()));
                 }
-                // It was removed meanwhile.
+                // Removed meanwhile.
                 Err(_) => {}
             }
         }
@@ -91,7 +91,6 @@ impl UnitDirectory {
         }
     }
 
-    /// The file's content, if it is there.
     pub fn content(&self, name: &UnitName) -> Result<Option<Vec<u8>>, Error> {
         let path = self.file(name);
         match fs::read(&path) {
@@ -101,7 +100,7 @@ impl UnitDirectory {
         }
     }
 
-    /// Whether other units may want it by its `[Install]` section; so it is where the file cannot be read.
+    /// Whether the file has an `[Install]` section, so that other units may want it. True if it cannot be parsed.
     pub fn has_install_section(&self, name: &UnitName) -> Result<bool, Error> {
         let Some(content) = self.content(name)? else { return Ok(true) };
         Ok(UnitFile::from_bytes(&content).map_or(true, |file| file.has_section(INSTALL)))
@@ -121,11 +120,11 @@ impl UnitDirectory {
     }
 }
 
-/// The error is a text: it is only logged.
+/// The error is for the log only.
 fn read(path: &Path) -> Result<UnitFile, String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        // One more than a unit may have: then it is refused by its length.
+        // One byte more than allowed, so that a longer file is refused.
         File::open(path)?.take(UNIT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
@@ -156,7 +155,7 @@ mod tests {
     }
 
     impl Log {
-        /// What is logged meanwhile.
+        /// Returns what is logged meanwhile.
         fn of<T>(work: impl FnOnce() -> T) -> (T, String) {
             let log = Self::default();
             let writer = log.clone();

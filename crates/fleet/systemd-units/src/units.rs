@@ -1,5 +1,4 @@
-//! The folder's units: what is asked once and answered at once. Loading, unloading, stopping and watching stand in
-//! files of their own.
+//! The units of the directory: connection and simple calls.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,8 +19,8 @@ use crate::supported::{check_supported, is_supported};
 use crate::unit_directory::UnitDirectory;
 use crate::watcher::Watchers;
 
-/// Clones are the same. Calls for one unit are the caller's to put in order; those for different units may be made
-/// all at once. Wants a tokio runtime.
+/// Cheap to clone. The caller serializes calls for the same unit; calls for different units may run concurrently.
+/// Needs a tokio runtime.
 #[derive(Clone)]
 pub struct Units(pub(crate) Arc<Inner>);
 
@@ -40,12 +39,12 @@ enum ConnectionState {
 }
 
 impl Units {
-    /// Makes the folder where there is none. Connects when first needed, and again after the bus was lost.
+    /// Creates the directory if needed. Connects on demand and reconnects after a failure.
     pub fn open(directory: &Path, bus: Bus) -> Result<Self, Error> {
         Self::with_dial(directory, bus.links(), Box::new(bus))
     }
 
-    /// The same, with a bus and a folder of links of the caller's.
+    /// Like [`Units::open`], with another bus and directory of links.
     pub fn with_dial(directory: &Path, links: PathBuf, dial: Box<dyn Dial>) -> Result<Self, Error> {
         let directory = Arc::new(UnitDirectory::open(directory)?);
         let (watchers, connection) = (Arc::default(), Mutex::new(ConnectionState::Empty));
@@ -53,12 +52,12 @@ impl Units {
         Ok(Self(Arc::new(Inner { directory, links, watchers, dial, connection })))
     }
 
-    /// The connection, made if there is none.
+    /// The current connection, or a new one.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
         let mut connection = self.0.connection.lock().await;
         match &*connection {
             ConnectionState::Open(session) if !session.is_closed() => return Ok(session.clone()),
-            // Many may have waited for this one try.
+            // Other callers may have waited for this attempt.
             ConnectionState::Failed(when, error) if when.elapsed() < FAILURE_CACHE_TIME => {
                 return Err(error.clone());
             }
@@ -77,7 +76,7 @@ impl Units {
         }
     }
 
-    /// Files may be slow: `work` runs where it keeps nobody from working.
+    /// Runs blocking file operations on a blocking thread.
     pub(crate) async fn with_directory<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -89,23 +88,23 @@ impl Units {
         done.map_err(|error| Error::file("work on", path, error.into()))?
     }
 
-    /// The folder's units of types that can run. What is no unit is logged, once. A file that cannot be read as a
-    /// unit is logged and comes without any option, so that it is not what anybody asked for.
+    /// Unit files of types that can run. Other files are logged once. An invalid unit file is logged and returned
+    /// without options, so that it differs from every desired unit.
     pub async fn list_unit_files(&self) -> Result<BTreeMap<UnitName, UnitFile>, Error> {
         self.with_directory(UnitDirectory::list_unit_files).await
     }
 
-    /// Where the unit's file is, or would be.
+    /// The path of the unit's file.
     pub fn file(&self, name: &UnitName) -> PathBuf {
         self.0.directory.file(name)
     }
 
-    /// systemd reads its unit files again.
+    /// Makes systemd reload all unit files.
     pub async fn daemon_reload(&self) -> Result<(), Error> {
         self.session().await?.daemon_reload().await
     }
 
-    /// The number of the job, which is not waited for.
+    /// Returns the job id without waiting for the job.
     pub async fn start(&self, name: &UnitName) -> Result<u32, Error> {
         check_supported(name)?;
         let job = self.session().await?.start(name).await?;
@@ -113,8 +112,8 @@ impl Units {
         Ok(job)
     }
 
-    /// SIGKILL to all processes of the unit. Where there are none, that is well. A unit that is not being stopped may
-    /// be started again by its `Restart=`.
+    /// Sends SIGKILL to all processes of the unit, if any. `Restart=` may start a unit again that is not being
+    /// stopped.
     pub async fn kill(&self, name: &UnitName) -> Result<(), Error> {
         let has_processes = matches!(name.kind(), UnitKind::Service | UnitKind::Socket | UnitKind::Mount);
         if !is_supported(name) || !has_processes {
@@ -130,7 +129,7 @@ impl Units {
         }
     }
 
-    /// What systemd says of them now. Names that it takes for no unit that can run are left out.
+    /// Current states. Names that systemd does not support are skipped.
     pub async fn states(&self, names: &[UnitName]) -> Result<BTreeMap<UnitName, SystemdState>, Error> {
         let names: Vec<&UnitName> = names.iter().filter(|name| is_supported(name)).collect();
         let statuses = self.session().await?.list_units(&names).await?;

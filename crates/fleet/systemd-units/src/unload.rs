@@ -1,4 +1,4 @@
-//! Unloading: the unit is down before anything of it is removed, so that its ExecStop can run to its end.
+//! Unloads units. Nothing is removed before the unit is down, so that `ExecStop=` can finish.
 
 use unit_file::UnitName;
 
@@ -9,9 +9,9 @@ use crate::supported::is_supported;
 use crate::units::Units;
 
 impl Units {
-    /// Stops the unit as [`Units::stop`] does, then removes its links, its failure and its file. systemd is not made to
-    /// read its files again; whether it has to be, is told. After an error the file is still there, so that it is found
-    /// and tried again. What is not there is unloaded already.
+    /// Stops the unit like [`Units::stop`], then removes its links, failed state and file. Does not make systemd
+    /// reload; returns whether it must. After an error the file still exists, so that the unit is found and tried
+    /// again. Succeeds for a unit that does not exist.
     pub async fn unload(&self, name: &UnitName) -> Result<NeedDaemonReload, Error> {
         let mut retries = Retries::default();
         loop {
@@ -54,15 +54,14 @@ impl Units {
         }
     }
 
-    /// Whether systemd has nothing of the unit in its memory. It then has no other unit there either that wants it or
-    /// is ordered by it, whatever its links said.
+    /// Whether systemd has unloaded the unit. Then no loaded unit wants it or is ordered after it.
     async fn is_unloaded_in_systemd(&self, name: &UnitName) -> bool {
         let object = async { self.session().await?.unit_object(name).await };
         object.await.is_ok_and(|object| object.is_none())
     }
 
-    /// Whether systemd has the unit from a file of the folder that is not there any more. Any other unit of that name
-    /// is the machine's own.
+    /// Whether systemd has the unit from a removed file of this directory. Any other unit of that name belongs to the
+    /// machine.
     async fn is_loaded_from_directory(&self, name: &UnitName) -> Result<bool, Error> {
         let session = self.session().await?;
         let Some(object) = session.unit_object(name).await? else { return Ok(false) };
@@ -71,7 +70,7 @@ impl Units {
     }
 }
 
-/// From when a unit is down until its file is removed, or that failed.
+/// From when a unit is down until its file is removed, or that has failed.
 struct RemovalGuard<'a> {
     units: &'a Units,
     name: &'a UnitName,

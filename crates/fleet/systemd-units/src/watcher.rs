@@ -1,4 +1,4 @@
-//! What is new for those who read changes: a set per reader, in which each unit stands once.
+//! Pending changes by subscriber. Each unit is pending once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -10,12 +10,12 @@ use unit_file::UnitName;
 use crate::limits::MAX_PENDING_UNITS;
 use crate::state::SystemdState;
 
-/// Why a unit may have another state than its reader was told.
+/// Why a unit may have another state than reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PendingChange {
-    /// systemd has taken it into its memory, which any question about it does, too.
+    /// systemd has loaded the unit, which any query does, too.
     New,
-    /// systemd has forgotten it, as it does with what is down and not needed.
+    /// systemd has unloaded the unit, as it does with inactive units that nothing needs.
     Removed,
     Changed,
 }
@@ -30,11 +30,11 @@ pub(crate) enum Batch {
 struct State {
     resync: bool,
     units: BTreeMap<UnitName, PendingChange>,
-    /// What the reader was told last, since it was told to ask for everything.
+    /// States reported since the last resync.
     last_reported: BTreeMap<UnitName, SystemdState>,
 }
 
-/// One reader's.
+/// Of one subscriber.
 #[derive(Default)]
 pub(crate) struct Watcher {
     state: Mutex<State>,
@@ -48,7 +48,7 @@ impl Watcher {
             return;
         }
         let merged = match (state.units.get(name), change) {
-            // It was not there, and is not: it was only asked about.
+            // Loaded only for a query.
             (Some(PendingChange::New), PendingChange::Removed) => {
                 state.units.remove(name);
                 return;
@@ -79,7 +79,7 @@ impl Watcher {
         state.last_reported.remove(name);
     }
 
-    /// Until there is something new.
+    /// Waits for a pending change.
     pub async fn wait(&self) {
         loop {
             {
@@ -103,7 +103,7 @@ impl Watcher {
         Batch::Units(units)
     }
 
-    /// Whether the unit was told to be as one is that systemd has forgotten.
+    /// Whether the last reported state equals that of an unloaded unit.
     pub fn was_inactive(&self, name: &UnitName) -> bool {
         self.state
             .lock()
@@ -112,7 +112,7 @@ impl Watcher {
             .is_some_and(|last_reported| last_reported.active == "inactive")
     }
 
-    /// Whether that is not what was told last.
+    /// Returns whether the state differs from the last reported one.
     pub fn record_if_changed(&self, name: &UnitName, now: &SystemdState) -> bool {
         let last_reported = &mut self.state.lock().last_reported;
         if last_reported.get(name) == Some(now) {
@@ -123,16 +123,16 @@ impl Watcher {
     }
 }
 
-/// All readers' that are still there.
+/// All current subscribers.
 #[derive(Default)]
 pub(crate) struct Watchers {
     all: Mutex<Vec<Weak<Watcher>>>,
-    /// Units that are down and being removed. Nobody is told what systemd makes of their remains.
+    /// Units that are down and being removed. Their changes are not reported.
     being_removed: Mutex<BTreeSet<UnitName>>,
 }
 
 impl Watchers {
-    /// It begins with everything.
+    /// The watcher starts with a resync.
     pub fn add(&self) -> Arc<Watcher> {
         let watcher = Arc::new(Watcher::default());
         watcher.request_resync();
@@ -160,7 +160,7 @@ impl Watchers {
         self.each(|watcher| watcher.forget(name));
     }
 
-    /// The unit is gone, or stays after all.
+    /// The removal has finished or failed.
     pub fn end_removal(&self, name: &UnitName, file_remains: bool) {
         self.being_removed.lock().remove(name);
         if file_remains {
@@ -181,7 +181,7 @@ mod tests {
         UnitName::parse(text).unwrap()
     }
 
-    /// What stands there after these news of one unit.
+    /// The pending change after these changes of one unit.
     fn check(change: &[PendingChange], expected: Option<PendingChange>) {
         let watcher = Watcher::default();
         change.iter().for_each(|change| watcher.mark(&name("a.service"), *change));

@@ -1,8 +1,8 @@
-//! What is said about a unit file, with its place.
+//! Diagnostics about a unit file.
 
 use std::fmt;
 
-/// Line and column count from one; columns are characters.
+/// Line and column, from one. Columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub line: u32,
@@ -10,7 +10,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of byte `at` of `text`.
+    /// The position of byte `at` in `text`.
     pub(crate) fn of(text: &str, at: usize) -> Self {
         let before = &text[..at];
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -18,7 +18,7 @@ impl Position {
     }
 }
 
-/// Texts are limited to far fewer lines than a `u32` counts.
+/// Texts are limited to far fewer lines.
 fn count(before: usize) -> u32 {
     u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -29,12 +29,12 @@ impl fmt::Display for Position {
     }
 }
 
-/// From worst to mildest.
+/// Most severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The unit is refused.
     Error,
-    /// The unit is taken, but something in it does nothing.
+    /// The unit is accepted, but something in it has no effect.
     Warning,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing to say about a unit file. `position` is missing where the file came as options, not as text.
+/// A diagnostic. `position` is `None` for a unit that was created from options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub severity: Severity,

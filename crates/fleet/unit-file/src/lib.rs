@@ -1,8 +1,7 @@
-//! systemd's unit files as the cluster manager reads them: text, names, the hash that says whether two units
-//! are the same, and what `[X-Fleet]` asks for.
+//! systemd unit files as the cluster manager reads them: text, names, hash, and the requirements of `[X-Fleet]`.
 //!
-//! The hash is part of a contract with other programs, so reading and normalising follow the original to the
-//! byte. This crate must never open a file, and never drop a setting without a finding that says so.
+//! The hash is part of a contract with other programs, so parsing and normalization match the original byte for byte.
+//! This crate must never open a file, nor ignore a setting without a finding.
 
 mod file;
 mod finding;

@@ -1,8 +1,8 @@
-//! From text to options, as the original reads it: which texts are taken, and every byte of a value, decide
-//! hashes that other programs compare.
+//! Parses options as the original does: accepted texts and every byte of a value determine hashes that other programs
+//! compare.
 //!
-//! Text before the first `[` is skipped; comments begin a line with `#` or `;` and go on behind a backslash;
-//! a value goes on behind a backslash, which stays in it, as do the newline and what follows.
+//! Text before the first `[` is skipped. Comments start a line with `#` or `;`; a backslash continues them. A
+//! backslash also continues a value and remains part of it, like the newline and the continuation.
 
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ use crate::finding::Position;
 use crate::limits::{LINE_BYTES, UNIT_BYTES};
 use crate::option::UnitOption;
 
-/// What is wrong with a text, and where.
+/// A syntax error with its position.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind}")]
 pub struct ParseError {
@@ -18,7 +18,7 @@ pub struct ParseError {
     pub kind: ParseErrorKind,
 }
 
-/// Where the contract has a text, it is that one.
+/// Texts are the contract's where they exist.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseErrorKind {
     #[error("unable to find end of section")]
@@ -37,7 +37,7 @@ pub enum ParseErrorKind {
     NotText,
 }
 
-/// The options of `text` in their order.
+/// The options of `text` in order.
 pub(crate) fn parse(text: &str) -> Result<Vec<UnitOption>, ParseError> {
     check_lengths(text)?;
     let mut reader = Reader { text, at: 0, line: 1, line_start: 0, counted: 0 };
@@ -73,7 +73,7 @@ fn check_lengths(text: &str) -> Result<(), ParseError> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// The line, and its beginning, that the byte `counted` is in: counted once, not for each option.
+    /// Line of the byte `counted` and its start, so that lines are counted once.
     line: u32,
     line_start: usize,
     counted: usize,
@@ -92,12 +92,12 @@ impl<'a> Reader<'a> {
         ParseError { position: Position::of(self.text, at), kind }
     }
 
-    /// `at` never goes back.
+    /// `at` must not decrease.
     fn position(&mut self, at: usize) -> Position {
         let passed = &self.text[self.counted..at];
         if let Some(newline) = passed.rfind('\n') {
             let newlines = passed.bytes().filter(|byte| *byte == b'\n').count();
-            // Lines are fewer than bytes, which are limited.
+            // Bounded by the size of the text.
             self.line += u32::try_from(newlines).unwrap_or(u32::MAX);
             self.line_start = self.counted + newline + 1;
         }
@@ -106,8 +106,8 @@ impl<'a> Reader<'a> {
         Position { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX) }
     }
 
-    /// The rest of the line without its newline, and whether it was the last; goes behind it. A carriage
-    /// return before the newline stays, one at the end of the file goes.
+    /// Reads the rest of the line without its newline, and whether it is the last. A carriage return is kept before a
+    /// newline and removed at the end of the file.
     fn line(&mut self) -> (&'a str, bool) {
         let rest = &self.text[self.at..];
         match rest.split_once('\n') {
@@ -131,8 +131,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// At `[`. The original looks for `]` in later lines, too, and so takes a name with a newline, which
-    /// systemd refuses: that is an error here.
+    /// At `[`. The original searches `]` in later lines as well and accepts names with newlines, which systemd
+    /// refuses; here that is an error.
     fn section(&mut self) -> Result<&'a str, ParseError> {
         let start = self.at;
         self.at += 1;
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         Err(self.error(from + offset, kind))
     }
 
-    /// At the first letter of an option's name.
+    /// At the first character of an option's name.
     fn option(&mut self, section: &str) -> Result<UnitOption, ParseError> {
         let start = self.at;
         let rest = &self.text[start..];
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
             }
             value.push('\n');
         }
-        // Only a value that ends in a backslash and was cut off by a blank line ends in a newline.
+        // Only a value that ends in a backslash before a blank line ends in a newline.
         let trimmed = value.trim();
         if value.ends_with('\n') { format!("{trimmed}\n") } else { trimmed.to_owned() }
     }

@@ -1,9 +1,9 @@
-//! One line of `[X-Fleet]` may hold several values, and values may hold specifiers.
+//! Lists of values and specifiers in `[X-Fleet]`.
 
 use crate::name::UnitName;
 
-/// A value that begins and ends with a quote is split into its quoted words at single spaces outside of
-/// quotes; two spaces give an empty value, as in the original. Any other value is one.
+/// Splits a value that starts and ends with a quote into its quoted words at single spaces outside of quotes. Two
+/// spaces yield an empty value, as in the original. Other values are not split.
 pub(crate) fn split(value: &str) -> Vec<String> {
     if !value.starts_with('"') || !value.ends_with('"') {
         return vec![value.to_owned()];
@@ -20,8 +20,8 @@ pub(crate) fn split(value: &str) -> Vec<String> {
     values_of
 }
 
-/// Replaces `%n` (whole name), `%N` (without suffix), `%p` (prefix), `%i` (instance), one after the other.
-/// There is no `%%`, and unknown specifiers stay as they are.
+/// Expands `%n` (full name), `%N` (without suffix), `%p` (prefix), `%i` (instance), in this order. There is no `%%`;
+/// unknown specifiers are kept.
 pub(crate) fn expand(value: &str, name: &UnitName) -> String {
     if !value.contains('%') {
         return value.to_owned();

@@ -1,4 +1,4 @@
-//! What `[X-Fleet]` means, in every spelling, and what is said about it.
+//! `[X-Fleet]` in every spelling, and its findings.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -128,7 +128,7 @@ fn combinations() {
         "MachineID=1\nMachineMetadata=a=b\n",
         "Global=true\nMachineMetadata=a=b\n",
         "MachineOf=b\nMachineMetadata=a=b\n",
-        // Specifiers are not replaced for this.
+        // Specifiers are not expanded for this check.
         "MachineOf=a@1.service\nConflicts=%p@*.service\n",
     ] {
         check_said(fine, &[]);

@@ -1,4 +1,4 @@
-//! Texts, their options, their normalised form and their hashes.
+//! Texts, options, normalization and hashes.
 
 #![allow(clippy::unwrap_used)] // Outside of `#[test]` functions too: this is all test.
 
@@ -32,7 +32,7 @@ fn options() {
 fn what_is_skipped() {
     check("A=1\ngarbage[Unit]\nB=2\n", &[("Unit", "B", "2")]);
     check("# [No]\n; x\n[Unit]\n#A=1\n ; B=2\nC=3 # stays\n", &[("Unit", "C", "3 # stays")]);
-    // A comment goes on behind a backslash, also with one blank behind it.
+    // A backslash continues a comment, also before one blank.
     check("[Unit]\n# a \\\nA=1\n# b \\ \nB=2\n# c \\  \nC=3\n", &[("Unit", "C", "3")]);
     check("\u{feff}[Unit]\nA=1\n", &[("Unit", "A", "1")]);
 }
@@ -41,11 +41,11 @@ fn what_is_skipped() {
 fn continuation_lines() {
     check("[S]\nA=b \\\n   c\nD=e\n", &[("S", "A", "b \\\n   c"), ("S", "D", "e")]);
     check("[S]\nA=b\\\n# no comment\\\nc\n", &[("S", "A", "b\\\n# no comment\\\nc")]);
-    // A blank line ends it; the newline stays.
+    // A blank line ends the value; the newline is kept.
     check("[S]\nA=b \\\n \nC=d\n", &[("S", "A", "b \\\n"), ("S", "C", "d")]);
     check("[S]\nA=b \\\n", &[("S", "A", "b \\\n")]);
     check("[S]\nA=b \\", &[("S", "A", "b \\")]);
-    // Behind a carriage return a backslash is none at the end.
+    // A backslash before a carriage return continues nothing.
     check("[S]\r\nA=b \\\r\nC=d\r\n", &[("S", "A", "b \\"), ("S", "C", "d")]);
 }
 
@@ -78,7 +78,7 @@ fn bytes_that_are_no_text() {
     assert_eq!(error.to_string(), "not text: invalid UTF-8");
 }
 
-/// A unit as long as is allowed, of as many options or sections as fit, costs no more than its length.
+/// Linear cost for a unit of maximum length, with as many options or sections as fit.
 #[test]
 fn long_units_are_read_in_one_go() {
     let options = format!("[S]\n{}", "A=\n".repeat(UNIT_BYTES / 4));
@@ -99,7 +99,7 @@ Description=Hello World
 ExecStart=/bin/bash -c \"while true; do echo \\\"Hello, world\\\"; sleep 1; done\"
 ";
 
-/// The contract's vectors, seen with the original programs.
+/// The contract's vectors, recorded with the original programs.
 #[test]
 fn hashes() {
     let hash = |text| UnitFile::from_text(text).unwrap().hash();
@@ -153,7 +153,7 @@ fn option() -> impl Strategy<Value = UnitOption> {
 }
 
 proptest! {
-    /// What the API hands over is what is read back from the store.
+    /// Options of the API survive a round trip through the store.
     #[test]
     fn normalising_and_reading_again(options in prop::collection::vec(option(), 0..12)) {
         let file = UnitFile::from_options(options);
@@ -168,7 +168,7 @@ proptest! {
         }
     }
 
-    /// Comments, blank lines and blanks around names and values change the text and not the unit.
+    /// Comments, blank lines and blanks around names and values do not affect the hash.
     #[test]
     fn noise_is_kept_and_means_nothing(options in prop::collection::vec(option(), 0..8), noise in "[ \t]{0,2}") {
         let file = UnitFile::from_options(options);

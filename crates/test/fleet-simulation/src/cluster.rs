@@ -1,4 +1,4 @@
-//! Machines, the store, the operators, and what goes wrong.
+//! A simulated cluster: hosts, store, operators and faults.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,19 +21,19 @@ use crate::store::{Link, Service};
 
 pub const TTL: Duration = Duration::from_secs(30);
 
-/// What is the same in all histories of a test.
+/// Options of all histories of a test.
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// What machines count time by, given the beginning.
+    /// The machines' monotonic clock, given the start of the history.
     pub clock: fn(Instant) -> Clock,
-    /// Its story goes to standard error.
+    /// Logs the history to standard error.
     pub verbose: bool,
     pub ttl: Duration,
-    /// None: two to five, as the seed has it.
+    /// `None`: two to five, by the seed.
     pub machines: Option<usize>,
-    /// That operators ask for.
+    /// Number of units that operators submit.
     pub units: usize,
-    /// What these ask for, of which the seed takes one each.
+    /// Unit options, one of which the seed chooses for each unit.
     pub texts: &'static [&'static str],
 }
 
@@ -57,21 +57,21 @@ pub struct Cluster<S: Service> {
     options: Options,
     started: Instant,
     starts: Arc<AtomicU64>,
-    /// What operators have asked for, and what each unit's text is.
+    /// Submitted units with text and desired state.
     pub(crate) submitted: BTreeMap<String, (String, JobState)>,
     pub(crate) faults: Vec<String>,
-    /// Of machines that are started from now on. How long troubles take goes with it.
+    /// Of machines that are started from now on. Durations of faults scale with it.
     pub ttl: Duration,
-    /// The same: they never lead.
+    /// Of machines that are started from now on.
     pub disable_engine: bool,
 }
 
-/// Texts of units, by what they ask for.
+/// Unit options by scheduling requirement.
 const TEXTS: [&str; 6] =
     ["", "", "Conflicts=web*.service\n", "AllowOverlap=yes\n", "Global=true\n", "StopOnPartition=no\n"];
 
 impl<S: Service> Cluster<S> {
-    /// A cluster with units, at rest. `service` makes the store.
+    /// A cluster with running units. `service` creates the store.
     pub async fn new(seed: u64, options: Options, service: impl FnOnce(fastrand::Rng) -> S) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let drawn = rng.usize(2..6);
@@ -83,7 +83,7 @@ impl<S: Service> Cluster<S> {
         }
         for number in 0..options.units {
             let text = options.texts[cluster.rng.usize(0..options.texts.len())];
-            // Nothing conflicts with global ones: they are on every machine.
+            // Global units run on every machine, so nothing may conflict with them.
             let kind = if number % 2 == 0 && !text.contains("Global") { "web" } else { "job" };
             let name = format!("{kind}{number}.service");
             cluster.submitted.insert(name, (unit_text(text, 0), JobState::Launched));
@@ -97,7 +97,7 @@ impl<S: Service> Cluster<S> {
         cluster
     }
 
-    /// Machines on which nothing was started yet.
+    /// A cluster whose machines are not started.
     pub fn with_service(machines: usize, service: S, mut rng: fastrand::Rng, options: Options) -> Self {
         let ledger = if options.verbose { Ledger::with_log(Instant::now()) } else { Ledger::default() };
         let hosts = (0..machines)
@@ -175,7 +175,7 @@ impl<S: Service> Cluster<S> {
         host.node = Some(node);
     }
 
-    /// As SIGKILL: its parts end where they are, units run on, and systemd starts the fence.
+    /// Like SIGKILL: the node's tasks end, units keep running, and systemd starts the fence.
     pub fn kill(&mut self, number: usize) {
         self.lan.disconnect(&self.hosts[number].id);
         self.hosts[number].node = None;
@@ -190,20 +190,20 @@ impl<S: Service> Cluster<S> {
         host.fence.spawn(run_standalone_fence(settings, fence));
     }
 
-    /// The next fleetd: the fence has ended when it starts.
+    /// Starts fleetd again after stopping the fence.
     pub async fn restart(&mut self, number: usize) {
         self.hosts[number].fence.shutdown().await;
         self.start(number);
     }
 
-    /// The power is cut.
+    /// Power failure.
     pub async fn crash(&mut self, number: usize) {
         self.kill(number);
         self.hosts[number].fence.shutdown().await;
         self.hosts[number].systemd.crash();
     }
 
-    /// Any node that has the store does for the operators.
+    /// Operators use any node that can reach the store.
     async fn requests(&self) -> Requests<S::Link> {
         loop {
             let serving = self.hosts.iter().filter_map(|host| host.node.as_ref());
@@ -219,7 +219,7 @@ impl<S: Service> Cluster<S> {
         self.log(&format!("submit {name} {desired}: {text:?}"));
         let file = UnitFile::from_text(&text).unwrap();
         let name = UnitName::parse(name).unwrap();
-        // Operators try again until they are told that it was done.
+        // Operators retry until the request succeeds.
         while self.requests().await.create(&name, &file, desired).await.is_err() {}
     }
 
@@ -232,7 +232,7 @@ impl<S: Service> Cluster<S> {
             3 => {
                 self.log(&format!("kill fleetd of {number}"));
                 self.kill(number);
-                // systemd starts it again, sooner or later.
+                // systemd restarts it after some time.
                 self.random_sleep(50..90_000).await;
                 self.restart(number).await;
             }
@@ -265,7 +265,7 @@ impl<S: Service> Cluster<S> {
         self.hosts[number].link.set_slow(None);
     }
 
-    /// Some milliseconds, as with a TTL of [`TTL`].
+    /// Sleeps a random number of milliseconds, scaled by the TTL relative to [`TTL`].
     async fn random_sleep(&mut self, millis: Range<u64>) {
         let time = Duration::from_millis(self.rng.u64(millis));
         sleep(time.mul_f64(self.ttl.as_secs_f64() / TTL.as_secs_f64())).await;
@@ -281,7 +281,7 @@ impl<S: Service> Cluster<S> {
         self.set_partitioned(number, false);
     }
 
-    /// All machines started, and each of so many units running on one of them.
+    /// Starts all machines and `units` units.
     pub async fn with_units(mut self, units: usize) -> Self {
         (0..self.hosts.len()).for_each(|number| self.start(number));
         sleep(Duration::from_secs(5)).await;
@@ -295,7 +295,7 @@ impl<S: Service> Cluster<S> {
         self
     }
 
-    /// From the store, and from the other machines.
+    /// From the store and from the other machines.
     pub fn set_partitioned(&self, number: usize, cut: bool) {
         self.hosts[number].link.set_cut(cut);
         self.lan.set_cut(&self.hosts[number].id, cut);
@@ -309,7 +309,7 @@ impl<S: Service> Cluster<S> {
         self.service.set_down(false);
     }
 
-    /// A graceful stop, and a start later.
+    /// Graceful stop, and a later start.
     async fn leave(&mut self, number: usize) {
         self.log(&format!("{number} leaves"));
         if let Some(node) = self.hosts[number].node.take() {
@@ -325,7 +325,7 @@ impl<S: Service> Cluster<S> {
         let names: Vec<String> = self.submitted.keys().cloned().collect();
         let name = names[self.rng.usize(0..names.len())].clone();
         let text = unit_text(TEXTS[self.rng.usize(0..4)], self.rng.u32(1..1000));
-        // A global one would be one no more, and one that may run twice might do so when it may no more.
+        // A global unit would lose that property, and one that may run twice might still do so with its new options.
         if ["Global", "StopOnPartition"].iter().any(|option| self.submitted[&name].0.contains(option)) {
             return;
         }
@@ -344,7 +344,7 @@ impl<S: Service> Cluster<S> {
         while self.requests().await.set_desired(&unit, desired).await.is_err() {}
     }
 
-    /// Units are taken off a machine at the moment when they come to it.
+    /// Unschedules units at the moment when they are scheduled.
     async fn drain_and_uncordon(&mut self, number: usize) {
         self.log(&format!("{number} is drained, opened, and drained again"));
         let id = MachineId::new(&self.hosts[number].id);
@@ -366,16 +366,16 @@ impl<S: Service> Cluster<S> {
     }
 }
 
-/// Over the model of a store.
+/// With the store model.
 impl Cluster<MemoryStore> {
-    /// Machines on which nothing was started yet.
+    /// A cluster whose machines are not started.
     pub fn unstarted(machines: usize, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let service = MemoryStore::new(rng.fork());
         Self::with_service(machines, service, rng, Options::DEFAULT)
     }
 
-    /// Each of the units runs on one of the machines.
+    /// A cluster with running units.
     pub async fn running(machines: usize, units: usize) -> Self {
         Self::unstarted(machines, 5).with_units(units).await
     }

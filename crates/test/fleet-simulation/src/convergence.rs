@@ -1,4 +1,4 @@
-//! How a history has to end.
+//! Checks of a history's final state.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::store::Service;
 
 impl<S: Service> Cluster<S> {
-    /// All is whole again. Then everything that is asked for runs, once, and nothing else.
+    /// After all faults are healed, exactly the desired units must run, once each.
     pub async fn check_convergence(&mut self) {
         self.log("all is whole again");
         sleep(self.ttl * 5).await;
@@ -40,13 +40,13 @@ impl<S: Service> Cluster<S> {
         }
     }
 
-    /// Where units conflict, some may have to wait: so says a scheduler that looks at it all anew.
+    /// Conflicting units may have to wait, according to a new scheduler.
     fn is_schedulable(view: &View, name: &UnitName) -> bool {
         let explained = fleet_core::responses::scheduler(view).explain(name.as_str());
         explained.is_none_or(|explained| explained.placement != Placement::Nowhere)
     }
 
-    /// What is published is what is.
+    /// Published states must match reality.
     fn check_published_states(&mut self, view: &View, name: &UnitName, on: &BTreeSet<usize>) {
         let published: BTreeSet<usize> = (0..self.hosts.len())
             .filter(|number| {

@@ -1,4 +1,4 @@
-//! A machine of the simulation: what its systemd has, and what really runs. It outlives the fleetd on it.
+//! A machine's systemd and the processes that run. It outlives the fleetd on the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,25 +18,24 @@ use crate::ledger::Ledger;
 pub struct FakeSystemd {
     number: usize,
     ledger: Ledger,
-    /// How long a unit takes to stop at most.
     max_stop_time: Duration,
     state: Arc<Mutex<State>>,
-    /// What survives a fleetd, but not the machine.
+    /// State that survives a restart of fleetd, but not of the machine.
     pub saved_state: Arc<Mutex<Option<SavedState>>>,
     pub launched: Arc<Mutex<BTreeMap<UnitName, UnitHash>>>,
 }
 
 struct State {
     units: BTreeMap<UnitName, Unit>,
-    /// Units whose files are gone, and that are in the memory.
+    /// Units without a file that systemd still has in memory.
     removed_but_cached: BTreeSet<UnitName>,
     listeners: Vec<mpsc::Sender<UnitManagerEvent>>,
     rng: fastrand::Rng,
-    /// Rises with each crash: what was begun before is nothing any more.
+    /// Incremented by each crash, which invalidates operations in progress.
     boot: u64,
     refused_calls: usize,
     refuse_all: bool,
-    /// Units that the machine has by itself: it takes none of the cluster's of the name.
+    /// Units that belong to the machine: units of the cluster with these names are refused.
     own_units: BTreeSet<UnitName>,
 }
 
@@ -46,13 +45,13 @@ struct Unit {
     active: &'static str,
 }
 
-/// What systemd has in its memory of a unit's file.
+/// systemd's copy of a unit file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LoadedText {
     AsItIs,
-    /// It has not looked for it since it is there.
+    /// Not loaded yet.
     Unseen,
-    /// Something else: it has to read its files again.
+    /// An older version: a daemon-reload is needed.
     Other,
 }
 
@@ -89,7 +88,7 @@ impl FakeSystemd {
         self.state.lock().unwrap()
     }
 
-    /// The power is cut: all that ran has ended, and `/run` is empty.
+    /// Power failure: all units have ended and `/run` is empty.
     pub fn crash(&self) {
         let mut state = self.lock();
         state.boot += 1;
@@ -125,7 +124,7 @@ impl FakeSystemd {
         }
     }
 
-    /// A timer starts the service of its name again and again, whatever fleetd did with that.
+    /// A timer starts its service repeatedly, independent of fleetd.
     async fn trigger(self, boot: u64, timer: UnitName) {
         let service = UnitName::parse(&timer.as_str().replace(".timer", ".service")).unwrap();
         let active = |name: &UnitName| self.lock().units.get(name).map(|unit| unit.active);
@@ -137,7 +136,7 @@ impl FakeSystemd {
         }
     }
 
-    /// Units are named after what systemd does not do with them.
+    /// Unit names select the operations that fail.
     fn check_refusal(&self, what: &str, name: &UnitName) -> Result<(), UnitManagerError> {
         let mut state = self.lock();
         let scope = if what == "load" && state.own_units.contains(name) {
@@ -153,7 +152,7 @@ impl FakeSystemd {
         Err(UnitManagerError { text: format!("{what} is refused"), load: "error", scope })
     }
 
-    /// Whether the machine has a unit of that name by itself.
+    /// Whether the machine has a unit of that name itself.
     pub fn set_own_unit(&self, name: &UnitName, is_own: bool) {
         let mut state = self.lock();
         if is_own {
@@ -163,17 +162,17 @@ impl FakeSystemd {
         };
     }
 
-    /// Whether it does nothing at all.
-    pub fn set_refuse_all(&self, check_refusal: bool) {
-        self.lock().refuse_all = check_refusal;
+    /// Makes all operations fail.
+    pub fn set_refuse_all(&self, refuse: bool) {
+        self.lock().refuse_all = refuse;
     }
 
-    /// How often it was asked for that.
+    /// Number of refused operations.
     pub fn refused_calls(&self) -> usize {
         self.lock().refused_calls
     }
 
-    /// systemd has that to say of a unit, whoever did it.
+    /// Changes the state of a unit, as by its own processes.
     pub fn set_active_state(&self, name: &UnitName, active: &'static str) {
         self.set_state_of(self.boot(), name, active);
     }
@@ -196,7 +195,7 @@ fn need_reload_if(needed: bool) -> NeedDaemonReload {
     if needed { NeedDaemonReload::Yes } else { NeedDaemonReload::No }
 }
 
-/// It has ended and is to be started again: in the unit's place for its active state.
+/// Substate of a unit that is about to be restarted; used as its active state.
 pub const AUTO_RESTART: &str = "auto-restart";
 
 fn state_of(active: &str) -> SystemdState {
@@ -228,7 +227,7 @@ impl UnitManager for FakeSystemd {
         self.delay().await;
         self.check_refusal("load", name)?;
         let mut state = self.lock();
-        // As a unit is where others want it.
+        // Randomly, as for a unit that other units refer to.
         let needed = state.units.contains_key(name)
             || state.removed_but_cached.contains(name)
             || state.rng.u32(0..4) == 0;
@@ -248,7 +247,7 @@ impl UnitManager for FakeSystemd {
         self.stop(name).await?;
         self.set_state_of(boot, name, "inactive");
         let mut state = self.lock();
-        // Another unit may keep it in the memory.
+        // Another unit may keep it in memory.
         let removed_but_cached = state.rng.u32(0..4) == 0;
         if state.boot == boot && state.units.remove(name).is_some() && removed_but_cached {
             state.removed_but_cached.insert(name.clone());
@@ -284,7 +283,7 @@ impl UnitManager for FakeSystemd {
         }
         match found.map(|(active, _)| active) {
             Some("inactive" | "failed") => {}
-            // systemd starts it when the stop job has ended.
+            // systemd starts it after the stop job.
             Some("deactivating") => {
                 let (machine, name) = (self.clone(), name.clone());
                 tokio::spawn(async move {
@@ -301,7 +300,7 @@ impl UnitManager for FakeSystemd {
         }
         self.set_state_of(boot, name, "activating");
         let (machine, name, start_time) = (self.clone(), name.clone(), self.millis(300));
-        // systemd's own work: it goes on without fleetd.
+        // Continues without fleetd, as systemd does.
         tokio::spawn(async move {
             sleep(start_time).await;
             let activating = machine.lock().units.get(&name).is_some_and(|unit| unit.active == "activating");
@@ -316,7 +315,7 @@ impl UnitManager for FakeSystemd {
         self.delay().await;
         let (machine, boot, name) = (self.clone(), self.boot(), name.clone());
         self.ledger.log(&format!("{name} is being stopped on {}", self.number));
-        // Most end at once when they are told; some only when they are killed.
+        // Most units stop immediately; some only after SIGKILL.
         let ignores_sigterm = self.lock().rng.u32(0..5) == 0;
         let max_stop = if ignores_sigterm { self.max_stop_time } else { Duration::from_secs(3) };
         let stop_time = self.millis(u64::try_from(max_stop.as_millis()).unwrap());
@@ -331,7 +330,7 @@ impl UnitManager for FakeSystemd {
             while started.elapsed() < stop_time && active() == Some("deactivating") {
                 sleep(Duration::from_millis(20)).await;
             }
-            // Where it is started again, it had ended before that.
+            // If it was started again, it has stopped before.
             if active() == Some("deactivating") {
                 machine.set_state_of(boot, &name, "inactive");
             }

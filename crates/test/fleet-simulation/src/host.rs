@@ -1,4 +1,4 @@
-//! A machine with what is on it.
+//! A machine with its systemd, its node and its link to the store.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Host<L> {
     pub node: Option<Node<L, FakeSystemd>>,
     /// Runs while no node does.
     pub fence: JoinSet<()>,
-    /// Numbers of the fleetds so far.
+    /// Instance ids of all fleetds so far.
     pub instances: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What goes from machine to machine, not by the store.
+//! The network between machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleet_node::{Peer, PeerResponder, Peers, Store};
 use tokio::time::{sleep, timeout};
 
-/// The machines' own network: who answers for which machine, and between whom it is cut.
+/// Responders by machine, and machines that are cut off.
 #[derive(Clone)]
 pub struct Lan<S>(Arc<Mutex<State<S>>>);
 

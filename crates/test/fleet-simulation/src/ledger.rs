@@ -1,4 +1,4 @@
-//! Which units run where, seen from above: the judge.
+//! Records which units run where, and detects units that run twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ struct State {
     running: BTreeMap<UnitName, BTreeSet<usize>>,
     starts: usize,
     faults: Vec<String>,
-    /// Where the story is told, since when.
+    /// Start of the log, if enabled.
     log_since: Option<Instant>,
 }
 
@@ -74,7 +74,7 @@ impl Ledger {
         self.0.lock().unwrap().running.clone()
     }
 
-    /// How often any unit was started on any machine.
+    /// Number of starts of all units on all machines.
     pub fn starts(&self) -> usize {
         self.0.lock().unwrap().starts
     }

@@ -1,4 +1,4 @@
-//! All units of a cluster are ordered at once: what that costs.
+//! Measures the concurrent start of all units of a cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,45 +15,45 @@ use crate::{cluster, in_virtual_time};
 
 type Cluster = cluster::Cluster<MemoryStore>;
 
-/// Orders on their way at a time.
+/// Concurrent requests of clients.
 const CLIENTS: usize = 64;
-/// Until all machines are there, and the beats have found their rhythm.
+/// Until all machines have registered and heartbeats are spread out.
 const SETTLED: Duration = Duration::from_secs(40);
-/// How long nothing is asked for before the start, to see what an idle cluster does.
+/// Idle time before the start, to measure an idle cluster.
 const IDLE: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What was seen. Times are the simulation's, apart from that of the processor.
+/// Results. Times are virtual, except CPU time.
 pub struct Measurement {
     pub units: usize,
-    /// Requests to the store, from the first order until all units are told to be active.
+    /// Requests to the store until all units are reported active.
     pub requests: BTreeMap<RequestKind, u64>,
-    /// From the first order until the last one was answered.
+    /// Until the last client request returned.
     pub submitted: Duration,
-    /// From the first order until a node knows all units to be active.
+    /// Until one node has observed that all units are active.
     pub converged: Duration,
-    /// Processor time of the simulation for that, of all machines and the store.
+    /// CPU time of all machines and the store.
     pub cpu_time: Duration,
-    /// Requests of the minute before, in which nobody asked for anything and no unit ran.
+    /// Requests during one idle minute before, without running units.
     pub idle: BTreeMap<RequestKind, u64>,
 }
 
 impl Measurement {
-    /// Requests of these kinds for each unit.
+    /// Requests of these kinds per unit.
     pub fn requests_per_unit(&self, kinds: &[RequestKind]) -> f64 {
         let sum: u64 = kinds.iter().filter_map(|kind| self.requests.get(kind)).sum();
         sum as f64 / self.units as f64
     }
 }
 
-/// One history with so many machines and units.
+/// Runs one history.
 pub fn measure(machines: usize, units: usize) -> Measurement {
     in_virtual_time(async {
         let mut cluster = Cluster::unstarted(machines, 7);
         let names = create_units(&mut cluster, units).await;
         for number in 1..machines {
             cluster.start(number);
-            // No two machines boot at the same moment.
+            // Machines do not boot at the same moment.
             sleep(Duration::from_millis(7)).await;
         }
         sleep(SETTLED).await;
@@ -64,7 +64,7 @@ pub fn measure(machines: usize, units: usize) -> Measurement {
     })
 }
 
-/// They are there before the other machines are: these read them, and hear nothing of each.
+/// Created before the other machines start, so that these read the units instead of receiving an event for each.
 async fn create_units(cluster: &mut Cluster, units: usize) -> Vec<UnitName> {
     cluster.start(0);
     sleep(SETTLED).await;
@@ -122,7 +122,7 @@ fn since(
     after.iter().map(grown).collect()
 }
 
-/// That of this thread so far, in which all of the simulation runs.
+/// CPU time of this thread, which runs the whole simulation.
 pub fn thread_cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())

@@ -1,4 +1,4 @@
-//! A model of the store: one history in memory, reached over links that can be cut.
+//! In-memory model of the store, reached over links with faults.
 
 mod keys;
 
@@ -17,15 +17,15 @@ use crate::memory::keys::{Entry, HISTORY, Keys};
 use crate::request_kind::RequestKind;
 use crate::store::{Link, Service};
 
-/// So long a request waits for its answer.
+/// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Microseconds, each way.
+/// Microseconds each way.
 const FAST: Range<u64> = 50..2_000;
 
 #[derive(Clone)]
 pub struct MemoryStore {
     keys: Arc<Mutex<Keys>>,
-    /// Rises with each event.
+    /// Index of the last event.
     events: watch::Sender<u64>,
 }
 
@@ -48,7 +48,7 @@ impl MemoryStore {
         store
     }
 
-    /// Keys end also where nobody asks. Never ends.
+    /// Expires keys also without requests. Never returns.
     async fn run_expiry(self) {
         loop {
             sleep(Duration::from_millis(250)).await;
@@ -110,16 +110,16 @@ impl Service for MemoryStore {
     }
 }
 
-/// One machine's way to the service.
+/// A machine's link to the store.
 #[derive(Clone)]
 pub struct MemoryLink {
     pub service: MemoryStore,
     cut: Arc<Mutex<bool>>,
-    /// Who follows hears nothing any more after a cut, as on a connection whose other end is gone without a word.
+    /// A cut stalls open watches, as on a half-open connection.
     pub stall_watches_on_cut: bool,
-    /// Watches that were begun before are deaf, though requests are answered.
+    /// Watches of earlier generations are stalled, while requests succeed.
     stalled_before: Arc<Mutex<u64>>,
-    /// Microseconds that a request takes until it is carried out, and its answer back.
+    /// Latency each way in microseconds.
     latency: Arc<Mutex<Range<u64>>>,
     timeout: Duration,
 }
@@ -157,7 +157,7 @@ impl MemoryLink {
             sleep(self.timeout).await;
             return Err(StoreError::Unavailable("cut".into()));
         }
-        // Who gives up has it carried out all the same.
+        // An abandoned request is still executed.
         let waited = outbound.min(self.timeout);
         sleep(waited).await;
         let (outcome, index) = {

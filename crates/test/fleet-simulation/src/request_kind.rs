@@ -1,25 +1,25 @@
-//! What a request to the store is about.
+//! Classification of requests to the store.
 
 use fleet_core::registry::Key;
 
-/// What requests are counted as.
+/// Kind of a request, for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestKind {
-    /// A unit's desired state: a client's write.
+    /// A client sets a unit's desired state.
     DesiredState,
-    /// The machine that the engine gives a unit.
+    /// The engine schedules a unit.
     Target,
-    /// A machine says that it will launch a unit.
+    /// A machine claims a unit.
     Claim,
-    /// A machine tells what systemd says of a unit.
+    /// A machine publishes a unit's state.
     State,
-    /// A claim or a state is renewed.
+    /// Refresh of a claim or state.
     Renewal,
-    /// A machine's beats.
+    /// Heartbeats.
     Presence,
     /// The engine's lease.
     Lease,
-    /// Everything is read.
+    /// Read of the whole registry.
     Snapshot,
     Other,
 }

@@ -1,4 +1,4 @@
-//! Which units belong on this machine, and in what state.
+//! The units that belong on a machine, and their states.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,28 +9,28 @@ use crate::machine::{Machine, MachineId};
 use crate::registry::View;
 use crate::schedule::Scheduler;
 
-/// A unit that belongs here.
+/// A unit that belongs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredUnit {
     pub hash: UnitHash,
     pub state: JobState,
-    /// Something that is here already must stay as it is for a while.
+    /// Why the local unit must not be changed yet.
     pub hold: Option<Hold>,
 }
 
-/// Why a unit that is here is left alone.
+/// Why a local unit is not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// Its new text comes to one machine after the other, and it is not this one's turn.
+    /// A rolling update has not reached this machine.
     Rollout,
-    /// It was moved, may overlap, and the new one is not active yet.
+    /// The unit was moved with overlap, and the other one is not active yet.
     Handover,
-    /// Its new text may not overlap, and another machine has not ended what it had while two were allowed to.
+    /// The new version may not overlap, and another machine still runs the old one, which may.
     Elsewhere,
 }
 
-/// What belongs on `machine`: units assigned to it, and global units that fit, by the scheduler's own rule. `local`
-/// are the units that this machine has loaded.
+/// Units assigned to `machine` and eligible global units, by the scheduler's rules. `local` are the units that the
+/// machine has loaded.
 pub fn desired_units(
     view: &View,
     machine: &Machine,
@@ -77,7 +77,7 @@ pub fn desired_units(
     desired_units
 }
 
-/// Also where the other machine is gone: then there is nobody to wait for, but the target changes soon.
+/// Also false if the other machine has failed. Its target changes soon.
 fn is_active(view: &View, name: &UnitName, machine: &MachineId) -> bool {
     view.state(name, machine).is_some_and(|state| state.active == "active")
 }

@@ -1,4 +1,4 @@
-//! Desired against actual gives tasks, each with its reason.
+//! Tasks, each with a reason, from desired and local units.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::job_state::JobState;
 /// A unit that this machine has loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalUnit {
-    /// Of the file on disk.
+    /// Hash of the file on disk.
     pub hash: UnitHash,
-    /// What the agent did with it. `Inactive` after fleetd has started: it does not know.
+    /// Last operation of the agent. `Inactive` if unknown, as after a start of fleetd.
     pub state: JobState,
 }
 
-/// One step. They are carried out in the order of this enum, then of names.
+/// A step of the agent. Tasks are executed in the order of this enum, then by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
     Unload {
@@ -28,7 +28,7 @@ pub enum Task {
         unit: UnitName,
         reason: Reason,
     },
-    /// systemd reads its files again.
+    /// daemon-reload.
     ReloadUnitFiles,
     Stop {
         unit: UnitName,
@@ -40,7 +40,7 @@ pub enum Task {
     },
 }
 
-/// The texts are the original's: people search journals for them.
+/// The texts are the original's, since people search journals for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     ScheduledButUnloaded,
@@ -51,7 +51,7 @@ pub enum Reason {
 }
 
 impl Task {
-    /// As logs name it.
+    /// Name in logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unload { .. } => "UnloadUnit",
@@ -62,7 +62,7 @@ impl Task {
         }
     }
 
-    /// The reload has none.
+    /// `None` for the reload.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::ReloadUnitFiles => None,
@@ -73,7 +73,7 @@ impl Task {
         }
     }
 
-    /// The reload has none.
+    /// `None` for the reload.
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
             Self::ReloadUnitFiles => None,
@@ -97,7 +97,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is to be done, in order.
+/// The tasks in order.
 pub fn reconcile(
     desired_units: &BTreeMap<UnitName, DesiredUnit>,
     local: &BTreeMap<UnitName, LocalUnit>,
@@ -134,7 +134,7 @@ fn reconcile_unit(
         return;
     };
     let Some(local) = local else { return load(tasks, desired.state) };
-    // What is handed over goes on until the other one is there.
+    // A unit that is handed over keeps running until the other one is active.
     if desired.hold == Some(Hold::Handover) {
         return;
     }
@@ -146,7 +146,7 @@ fn reconcile_unit(
         return load(tasks, desired.state);
     }
     match (local.state, desired.state) {
-        // A text that is held back must not be written over by the new one.
+        // The held version must not be overwritten by the new one.
         (JobState::Inactive, JobState::Launched) if local.hash != desired.hash => {
             tasks.push(Task::Start { unit: unit(), reason: Reason::DesiredLaunched });
         }

@@ -1,9 +1,9 @@
-//! What nothing in the store refers to any more: texts that no unit has, and what is left of destroyed units.
+//! Retention of keys that are not referenced any more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A node's memory of when things came out of use.
+/// Records since when keys are unused.
 #[derive(Debug, Clone)]
 pub struct RetentionTracker<K> {
     retention: Duration,
@@ -11,13 +11,13 @@ pub struct RetentionTracker<K> {
 }
 
 impl<K: Ord + Clone> RetentionTracker<K> {
-    /// What is unused is kept for so long.
+    /// Unused keys are kept for `retention`.
     pub fn new(retention: Duration) -> Self {
         Self { retention, since: BTreeMap::new() }
     }
 
-    /// Takes in what is unused now, and says what of it may be deleted. Delete each only where it was not written since this
-    /// was asked, by its modifiedIndex.
+    /// Records the currently unused keys. Returns those to delete, with a compare on the modifiedIndex read after
+    /// this call.
     pub fn step(&mut self, now: Duration, unused: impl IntoIterator<Item = K>) -> Vec<K> {
         let before = std::mem::take(&mut self.since);
         let since = |key: &K| before.get(key).copied().unwrap_or(now);
@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(tracker.step(hours(1), [one]), []);
         assert_eq!(tracker.step(hours(20), [one, other]), []);
         assert_eq!(tracker.step(hours(25), [one, other]), [one]);
-        // Who came into use meanwhile begins anew.
+        // A key that was used meanwhile starts over.
         assert_eq!(tracker.step(hours(26), [other]), []);
         assert_eq!(tracker.step(hours(30), [one, other]), []);
         assert_eq!(tracker.step(hours(44), [one, other]), [other]);

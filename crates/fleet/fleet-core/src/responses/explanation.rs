@@ -1,5 +1,4 @@
-//! Why a unit is where it is, or nowhere, in the API's words: what the scheduler says, and what the machines said that
-//! were to run it.
+//! Explains why a unit is where it is, from the scheduler and from refusals of machines.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use crate::{MachineId, Refusal, RefusalScope};
 use fleet_api::additions::{Explanation, Verdict};
 use unit_file::UnitName;
 
-/// `None` for a unit that nobody knows.
+/// `None` for an unknown unit.
 pub fn explanation(view: &View, scheduler: &Scheduler, name: &UnitName) -> Option<Explanation> {
     let explained = scheduler.explain(name.as_str())?;
     let machine = match &explained.placement {
@@ -73,7 +72,7 @@ fn verdict(candidate: &Candidate, refusal: Option<&Refusal>) -> Verdict {
     }
 }
 
-/// What would make the machine that has the unit run it.
+/// What would make the unit run on its machine.
 fn remedy(name: &UnitName, refusal: &Refusal) -> String {
     match refusal.scope {
         RefusalScope::Unit => format!("correct the unit file, then `fleetctl start --replace {name}`"),

@@ -1,4 +1,4 @@
-//! What the scheduler says, in the API's words.
+//! Plans in the API's form.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::{JobState, JobStateError, Unit};
 use fleet_api::additions::{Plan, Step};
 use unit_file::{NameError, Requirements, UnitName};
 
-/// One that knows what the view knows, with every machine whose presence has ended taken for dead.
+/// A scheduler with the view's facts, in which every machine without a presence has failed.
 pub fn scheduler(view: &View) -> Scheduler {
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
@@ -17,7 +17,7 @@ pub fn scheduler(view: &View) -> Scheduler {
     scheduler
 }
 
-/// Why a plan cannot be made.
+/// An invalid unit of a plan request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub enum PlanError {
     State(#[from] JobStateError),
 }
 
-/// What would be done if the units were created or replaced, and their desired states set.
+/// The steps if these units were created or replaced and their desired states set.
 pub fn plan(view: &View, scheduler: &Scheduler, requested: &[fleet_api::Unit]) -> Result<Plan, PlanError> {
     let mut steps = Vec::new();
     let mut units = Vec::new();
@@ -55,12 +55,12 @@ pub fn plan(view: &View, scheduler: &Scheduler, requested: &[fleet_api::Unit]) -
     Ok(Plan { steps })
 }
 
-/// The moves that would make machines loaded alike.
+/// Moves that balance the load of machines.
 pub fn rebalance(scheduler: &Scheduler) -> Plan {
     relocations(&scheduler.rebalance())
 }
 
-/// These moves, as a plan shows them.
+/// The moves as a plan.
 pub fn relocations(moves: &[Relocation]) -> Plan {
     let reason = Reason::Rebalance.to_string();
     let steps = moves

@@ -1,4 +1,4 @@
-//! What counts as being where: each change of it keeps the machines' sums, counts and order of choice current.
+//! Counts units on machines and keeps sums, counts and load order current.
 
 use unit_file::UnitName;
 
@@ -7,7 +7,7 @@ use crate::schedule::patterns::PatternId;
 use crate::schedule::scheduler::{Counts, MachineState, Scheduler, Slot, UnitState};
 
 impl Scheduler {
-    /// Counts a unit as being on a machine. Its target is the caller's to set.
+    /// Counts a unit on a machine. The caller sets its target.
     pub(super) fn place(&mut self, name: &UnitName, slot: Slot) {
         let (Some(state), Some(machine)) = (self.units.get_mut(name), &mut self.machines[slot]) else {
             return;
@@ -17,7 +17,7 @@ impl Scheduler {
         machine.place_unit(state);
         let (id, after) = (machine.machine.id.clone(), machine.load);
         self.update_load_order(id, slot, before, after);
-        // A unit that replaces, or is replaced, changes what its neighbours should do.
+        // Replacement may affect other units of the machine.
         let state = &self.units[name];
         let replaces = !state.replaces.is_empty();
         let machine = self.machines[slot].as_ref();
@@ -28,7 +28,7 @@ impl Scheduler {
         self.retry_followers(name);
     }
 
-    /// Takes it off where it is counted. Its target is the caller's to clear.
+    /// Removes a unit from its machine's counts. The caller clears its target.
     pub(super) fn unplace(&mut self, name: &UnitName) {
         let Some(state) = self.units.get_mut(name) else { return };
         let Some(slot) = state.place.take() else { return };
@@ -44,7 +44,7 @@ impl Scheduler {
         self.retry = true;
     }
 
-    /// It was taken off: the machine may still have to stop it.
+    /// The machine may still have to stop the unit.
     fn mark_lingering(&mut self, slot: Slot, id: &MachineId, name: &UnitName) {
         if self.is_holding(id, name)
             && let Some(machine) = &mut self.machines[slot]
@@ -53,7 +53,7 @@ impl Scheduler {
         }
     }
 
-    /// Counts a global unit as being on a machine.
+    /// Counts a global unit on a machine.
     pub(super) fn count_in_global(&mut self, slot: Slot, name: &UnitName) {
         let (Some(machine), Some(state)) = (&mut self.machines[slot], self.units.get(name)) else { return };
         let before = machine.load;
@@ -65,7 +65,7 @@ impl Scheduler {
         self.retry_followers(name);
     }
 
-    /// Whether it was counted there.
+    /// Returns whether it was counted there.
     pub(super) fn count_out_global(&mut self, slot: Slot, name: &UnitName, state: &UnitState) -> bool {
         let Some(machine) = &mut self.machines[slot] else { return false };
         if !machine.globals.remove(name) {
@@ -85,7 +85,7 @@ impl Scheduler {
         self.by_load.insert((after, id, slot));
     }
 
-    /// Those that wait may have a place now; those that are elsewhere may leave it.
+    /// Waiting followers may be placed now; placed ones may move.
     fn retry_followers(&mut self, name: &UnitName) {
         let Some(followers) = self.followers.get(name.as_str()) else { return };
         self.ready.extend(followers.iter().filter(|follower| self.waiting.contains(*follower)).cloned());
@@ -94,7 +94,7 @@ impl Scheduler {
 }
 
 impl MachineState {
-    /// A unit that is not global counts as being here.
+    /// Counts a unit that is not global.
     pub(super) fn place_unit(&mut self, state: &UnitState) {
         self.placed.insert(state.unit.name.clone());
         self.lingering.remove(&state.unit.name);
@@ -119,7 +119,7 @@ impl MachineState {
         subtract(&mut self.replacing, &state.replaces);
     }
 
-    /// What counts as being here.
+    /// All counted units.
     pub(super) fn present(&self) -> impl Iterator<Item = &UnitName> {
         self.placed.iter().chain(&self.globals)
     }

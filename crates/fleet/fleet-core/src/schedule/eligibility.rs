@@ -1,7 +1,6 @@
-//! Whether a unit can be on a machine, and what is in the way.
+//! Whether a unit may run on a machine, and what prevents it.
 //!
-//! One function finds what is in the way, [`Scheduler::blocks`]: the pass stops at the first, and explaining
-//! gathers all.
+//! [`Scheduler::blocks`] finds all obstacles. A pass stops at the first; an explanation collects all.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Included, Unbounded};
@@ -15,7 +14,7 @@ use crate::schedule::accounting::has_any;
 use crate::schedule::patterns::PatternId;
 use crate::schedule::scheduler::{Counts, MachineState, Scheduler, Slot, UnitState};
 
-/// What is in the way, cheap to make.
+/// An obstacle, cheap to create.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Block<'a> {
     Machine(&'a str),
@@ -29,22 +28,22 @@ pub(super) enum Block<'a> {
     Units(u64),
     Memory(u64),
     Cpu(u64),
-    /// Another machine has not stopped it yet.
+    /// Another machine has not stopped the unit yet.
     Held(&'a MachineId),
-    /// The machine is still stopping this one, which it conflicts with.
+    /// The machine is still stopping a conflicting unit.
     Lingering(&'a UnitName),
     Replaced(&'a UnitName),
     Refused(&'a Refusal),
 }
 
 impl Block<'_> {
-    /// Whether it is in the way for longer than it takes to stop units.
+    /// Whether it persists after units have stopped.
     pub(super) fn lasts(&self) -> bool {
         !matches!(self, Self::Held(_) | Self::Lingering(_) | Self::Replaced(_))
     }
 }
 
-/// What is in the way, with all that a reader needs. Texts that the original has are its.
+/// An obstacle with everything that its text needs. Texts are the original's where they exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     Machine {
@@ -62,7 +61,7 @@ pub enum Obstacle {
     Conflict {
         unit: UnitName,
         pattern: String,
-        /// The pattern is this unit's, or else the other's.
+        /// The pattern is this unit's, otherwise the other unit's.
         own: bool,
     },
     Pinned {
@@ -87,11 +86,11 @@ pub enum Obstacle {
     Held {
         by: MachineId,
     },
-    /// A unit that it conflicts with is still being stopped there.
+    /// A conflicting unit is still being stopped.
     Lingering {
         unit: UnitName,
     },
-    /// By a unit that is there, while another machine may take it.
+    /// By a unit on the machine, while another machine is eligible.
     Replaced {
         by: UnitName,
     },
@@ -99,14 +98,14 @@ pub enum Obstacle {
     Refused {
         refusal: Refusal,
     },
-    /// A unit that `MachineOf` binds to it, and that is to leave its machine with it, cannot be there.
+    /// A unit bound by `MachineOf` that would move along cannot run there.
     Bound {
         unit: UnitName,
         obstacle: Box<Obstacle>,
     },
 }
 
-/// Whether a unit is to come, or is there: who is there is not sent away by limits and cordons.
+/// Whether the unit is to be placed or is placed already: limits and cordons do not evict units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Incoming,
@@ -114,7 +113,7 @@ pub(super) enum Stage {
 }
 
 impl Scheduler {
-    /// Calls `visit` with each thing that keeps `state` from being on `machine`, until it has seen enough.
+    /// Calls `visit` for each obstacle until it breaks.
     pub(super) fn blocks<'a>(
         &'a self,
         state: &'a UnitState,
@@ -142,7 +141,7 @@ impl Scheduler {
         if let Some(pin) = state.unit.pin.as_ref().filter(|pin| requirements.pinned && *pin != id) {
             visit(Block::Pinned(pin))?;
         }
-        // Where it is counted it counts itself, and it is no conflict of itself.
+        // A counted unit matches its own patterns, which is no conflict.
         let own = |pattern: &PatternId, among: &[PatternId]| {
             u32::from(among.binary_search(pattern).is_ok() && machine.holds(state.unit.name.as_str()))
         };
@@ -201,7 +200,7 @@ impl Scheduler {
         for holder in self.holders(state).filter(|holder| **holder != facts.id) {
             visit(Block::Held(holder))?;
         }
-        // Who leaves a machine because it is replaced there does not come back while it leaves.
+        // A unit that is being replaced must not return while it is stopping.
         let leaving = self.holders(state).next().is_some();
         if let Some(by) = self.replacer(state, machine).filter(|_| leaving) {
             visit(Block::Replaced(by))?;
@@ -212,7 +211,7 @@ impl Scheduler {
         ControlFlow::Continue(())
     }
 
-    /// Whether one of the two names the other in `Conflicts`. Of a unit that was destroyed only the name is known.
+    /// Whether one of the two names the other in `Conflicts`. Only the name of a destroyed unit is known.
     fn conflicts_with(&self, state: &UnitState, other: &UnitName) -> bool {
         let globs = state.conflicts.iter().filter_map(|id| self.patterns.glob(*id));
         globs.into_iter().any(|glob| glob.matches(other.as_str()))
@@ -222,7 +221,7 @@ impl Scheduler {
                 .is_some_and(|other| other.conflicts.iter().any(|id| state.matched.binary_search(id).is_ok()))
     }
 
-    /// The present machines that hold a unit which is not assigned to any.
+    /// Present machines that hold a unit without a target.
     pub(super) fn holders<'a>(&'a self, state: &'a UnitState) -> impl Iterator<Item = &'a MachineId> {
         let free = state.unit.target.is_none() && !state.unit.requirements.global;
         state.holders.iter().filter(move |holder| free && self.slots.contains_key(*holder))
@@ -242,7 +241,7 @@ impl Scheduler {
         found
     }
 
-    /// A unit on `machine` that replaces `state`, and is not replaced by it in turn.
+    /// A unit on `machine` that replaces `state` and is not replaced by it in turn.
     pub(super) fn replacer<'a>(&self, state: &UnitState, machine: &'a MachineState) -> Option<&'a UnitName> {
         if !has_any(&machine.replacing, &state.matched) {
             return None;
@@ -255,8 +254,8 @@ impl Scheduler {
         })
     }
 
-    /// The machine for a unit: of the eligible ones where it is not replaced, where the most units that are bound to it
-    /// can be beside it, that with the least load, then the smallest id.
+    /// The machine for a unit. Preference among eligible machines: the unit is not replaced there, most of its peers
+    /// fit, least load, smallest id.
     pub(super) fn choose(&self, state: &UnitState, except: Option<Slot>) -> Option<Slot> {
         let group = self.peers_of(state);
         let mut best = None;
@@ -266,7 +265,7 @@ impl Scheduler {
                 continue;
             }
             let replaced = self.replacer(state, machine).is_some();
-            // Who is sent away because of that goes nowhere for the same reason.
+            // A replaced unit must not move to where it is replaced again.
             if replaced && except.is_some() {
                 continue;
             }
@@ -281,7 +280,7 @@ impl Scheduler {
         best.map(|(_, slot)| slot)
     }
 
-    /// The machines that can come into question, in the order of choice.
+    /// Machines to consider, in order of preference.
     fn candidates<'a>(&'a self, state: &'a UnitState) -> Box<dyn Iterator<Item = Slot> + 'a> {
         let requirements = &state.unit.requirements;
         let only = |id: Option<&MachineId>| -> Box<dyn Iterator<Item = Slot>> {
@@ -299,7 +298,7 @@ impl Scheduler {
             return Box::new(place.into_iter());
         }
         if let Some(id) = &requirements.machine_id {
-            // All ids that it can mean begin with it. Few have the same beginning.
+            // All matching ids have this prefix, which few share.
             let matching = self
                 .slots
                 .range::<str, _>((Included(id.as_str()), Unbounded))
@@ -313,7 +312,7 @@ impl Scheduler {
         Box::new(self.by_load.iter().map(|(_, _, slot)| *slot))
     }
 
-    /// What a reader is told of a block.
+    /// Describes a block.
     pub(super) fn obstacle(&self, state: &UnitState, machine: &MachineState, block: Block<'_>) -> Obstacle {
         match block {
             Block::Machine(required) => Obstacle::Machine { required: required.to_owned() },
@@ -344,7 +343,7 @@ impl Scheduler {
         }
     }
 
-    /// The first unit on the machine that the pattern is about.
+    /// The first unit on the machine that the pattern concerns.
     fn conflict(&self, state: &UnitState, machine: &MachineState, id: PatternId, own: bool) -> Obstacle {
         let name = &state.unit.name;
         let about = |other: &&UnitName| {
@@ -353,7 +352,7 @@ impl Scheduler {
             other.unit.name != *name && patterns.binary_search(&id).is_ok()
         };
         let pattern = self.patterns.glob(id).map(ToString::to_string).unwrap_or_default();
-        // Were there none, the pattern would not have been in the way.
+        // There is one, or the pattern would not be a block.
         let unit = machine.present().find(about).unwrap_or(name).clone();
         Obstacle::Conflict { unit, pattern, own }
     }

@@ -1,5 +1,4 @@
-//! Why a unit is where it is, or nowhere, and what would change that: the same function that decides, asked for
-//! all that is in the way instead of the first.
+//! Explains a unit's placement: the obstacles on each machine, and what would remove them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,27 +16,27 @@ pub struct Explanation {
     pub unit: UnitName,
     pub desired: JobState,
     pub placement: Placement,
-    /// Every present machine, in the order of choice.
+    /// Every present machine, in order of preference.
     pub candidates: Vec<Candidate>,
-    /// Units that name each other in `MachineOf`, in a circle that this one waits for.
+    /// A cycle of `MachineOf` that the unit waits for.
     pub cycle: Vec<UnitName>,
-    /// It is on a machine that is being drained, and no other machine is eligible.
+    /// Its machine is draining, and no other machine is eligible.
     pub cannot_drain: bool,
 }
 
 /// Where the unit is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
-    /// Nobody asked for it.
+    /// The desired state is inactive.
     NotDesired,
-    /// A global unit, and the machines that it belongs on.
+    /// A global unit with its machines.
     Global(Vec<MachineId>),
     On(MachineId),
-    /// Its machine is not present, and it waits for that one.
+    /// Its machine is not present, and the unit waits for it.
     MachineLost(MachineId),
-    /// It was taken off a machine just now.
+    /// It was just unscheduled.
     Leaving,
-    /// The next pass places it there.
+    /// The next pass schedules it to this machine.
     Next(MachineId),
     Nowhere,
 }
@@ -46,12 +45,12 @@ pub enum Placement {
 pub struct Candidate {
     pub machine: MachineId,
     pub load: u64,
-    /// Empty where the unit could be, or is.
+    /// Empty if the unit could run, or runs.
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Scheduler {
-    /// `None` for a unit that nobody knows.
+    /// `None` for an unknown unit.
     pub fn explain(&self, name: &str) -> Option<Explanation> {
         let state = self.units.get(name)?;
         let placement = self.placement(state);
@@ -73,7 +72,7 @@ impl Scheduler {
         })
     }
 
-    /// Whether no machine is eligible for a unit whose machine is being drained.
+    /// Whether the unit's machine is draining and no other machine is eligible.
     fn cannot_drain(&self, state: &UnitState) -> bool {
         let draining = |slot: &usize| {
             self.machine(*slot).is_some_and(|machine| machine.machine.cordon == Cordon::Draining)
@@ -81,8 +80,7 @@ impl Scheduler {
         state.place.filter(draining).is_some_and(|slot| self.find_eviction(state, slot).is_none())
     }
 
-    /// What [`Explanation::message`] says, without looking at every machine for a unit that has one: lists ask for
-    /// each of their units.
+    /// [`Explanation::message`], without checking all machines for a placed unit, since lists need it for each unit.
     pub fn message(&self, name: &str) -> Option<String> {
         let state = self.units.get(name)?;
         match self.placement(state) {
@@ -121,7 +119,7 @@ impl Scheduler {
         let mut found: Vec<Obstacle> = Vec::new();
         let _all_seen = self.blocks(state, machine, stage, |block| {
             let obstacle = self.obstacle(state, machine, block);
-            // Two units that both name each other, or by two patterns, are one conflict.
+            // Mutual conflicts, or several patterns, count once.
             if !found.iter().any(|before| before.is_conflict_with(&obstacle)) {
                 found.push(obstacle);
             }
@@ -130,8 +128,7 @@ impl Scheduler {
         Some(found)
     }
 
-    /// A unit leaves with those that are bound to it: that its peers are not there yet is none of its obstacles, and what
-    /// keeps one of them off is.
+    /// Obstacles if the unit moves together with its peers: their absence is none, but an obstacle of a peer is.
     fn group_obstacles(&self, state: &UnitState, slot: usize, own: Vec<Obstacle>) -> Vec<Obstacle> {
         let comes_along = |peer: &str| self.units.get(peer).is_some_and(|peer| peer.place == state.place);
         let lasts =
@@ -139,7 +136,7 @@ impl Scheduler {
         own.into_iter().filter(lasts).chain(self.blocking_peer(state, slot)).collect()
     }
 
-    /// The first circle of `MachineOf` that can be reached.
+    /// The first reachable cycle of `MachineOf`.
     fn cycle(&self, state: &UnitState) -> Vec<UnitName> {
         let mut came_from: BTreeMap<&UnitName, &UnitName> = BTreeMap::new();
         let mut pending = vec![&state.unit.name];
@@ -165,7 +162,7 @@ impl Scheduler {
 }
 
 impl Explanation {
-    /// One line: the API's `schedulingMessage`. `None` where there is nothing to say.
+    /// The API's `schedulingMessage`, one line. `None` if there is nothing to report.
     pub fn message(&self) -> Option<String> {
         match &self.placement {
             Placement::Nowhere if !self.cycle.is_empty() => {
@@ -185,7 +182,7 @@ impl Explanation {
         }
     }
 
-    /// How often each first obstacle is in the way, the most frequent first; without those of a machine.
+    /// Counts of first obstacles, most frequent first, without those of one machine.
     fn summary(&self, without: Option<&MachineId>) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let candidates = self.candidates.iter().filter(|candidate| Some(&candidate.machine) != without);
@@ -201,15 +198,14 @@ impl Explanation {
         texts.join("; ")
     }
 
-    /// Whether it stays nowhere until somebody changes the unit, another one or a machine: every machine has something
-    /// against it that does not pass by itself.
+    /// Whether it cannot be scheduled until a unit or a machine is changed: every machine has a permanent obstacle.
     pub fn is_blocked(&self) -> bool {
         let lasts = |candidate: &Candidate| candidate.obstacles.iter().any(Obstacle::lasts);
         self.placement == Placement::Nowhere
             && (!self.cycle.is_empty() || !self.candidates.is_empty() && self.candidates.iter().all(lasts))
     }
 
-    /// What would be enough to get it somewhere: the machines with a single obstacle, and what removes it.
+    /// For machines with a single obstacle, what removes it.
     pub fn remedies(&self) -> Vec<(MachineId, String)> {
         self.candidates
             .iter()
@@ -229,7 +225,7 @@ impl Obstacle {
         }
     }
 
-    /// Whether it stays until somebody does something. A peer that is nowhere may be about to be scheduled.
+    /// Whether it persists until someone intervenes. A missing peer may be about to be scheduled.
     pub fn lasts(&self) -> bool {
         match self {
             Self::Peer { at, .. } => at.is_some(),

@@ -1,4 +1,4 @@
-//! One pass: what the facts ask to be done.
+//! One scheduling pass.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,28 +11,28 @@ use crate::schedule::peer_group::Eviction;
 use crate::schedule::scheduler::{Scheduler, Slot, UnitState};
 use crate::schedule::task::{Reason, Task};
 
-/// What decides whether any machine takes a unit, for units that may go anywhere.
+/// What determines the eligible machines of a unit without individual constraints.
 type PlacementClass =
     (Vec<PatternId>, Vec<PatternId>, BTreeMap<String, BTreeSet<String>>, Option<u64>, Option<u64>);
 
 impl Scheduler {
-    /// What is to be done now, in the order in which it is to be done. The scheduler takes it for done.
+    /// The tasks to execute, in order. They are assumed to succeed.
     pub fn pass(&mut self) -> Vec<Task> {
         let mut tasks = Vec::new();
         self.clear_stale_targets(&mut tasks);
         self.unschedule_from_failed_machines(&mut tasks);
         let mut changed_slots = self.recheck_machines(&mut tasks);
-        // What could not leave earlier may now, where something changed.
+        // After a change, units that could not move before may move now.
         if self.retry {
             changed_slots.extend(self.slots.values());
         }
         self.place_waiting(&mut tasks);
         changed_slots.extend(&self.dirty);
-        // Last, so that nothing leaves for room that is taken in the same pass.
+        // Last, so that no unit leaves for resources that are taken in the same pass.
         let mut reserved = Vec::new();
         let by_id: Vec<_> = self.slots.values().copied().collect();
         for slot in by_id {
-            // What left one machine made room for what could not leave the next, though nothing changed there.
+            // Units that left another machine may have made room.
             if self.retry || changed_slots.contains(&slot) {
                 self.evict(slot, &mut reserved, &mut tasks);
             }
@@ -44,7 +44,7 @@ impl Scheduler {
         tasks
     }
 
-    /// Units that are not asked for any more, or have become global, have no target.
+    /// Units that are not desired any more or have become global have no target.
     fn clear_stale_targets(&mut self, tasks: &mut Vec<Task>) {
         for name in std::mem::take(&mut self.stale_targets) {
             let Some(state) = self.units.get_mut(&name) else { continue };
@@ -54,8 +54,8 @@ impl Scheduler {
         }
     }
 
-    /// Units of machines that are gone, unless they are pinned there. They wait until that is confirmed: a machine that
-    /// registered meanwhile may have claimed one just before, and then it is to stop it first.
+    /// Unschedules units of failed machines, except for pinned ones. They wait for confirmation: a machine that has
+    /// registered meanwhile may have claimed one and must stop it first.
     fn unschedule_from_failed_machines(&mut self, tasks: &mut Vec<Task>) {
         let mut lost: Vec<(UnitName, MachineId)> = Vec::new();
         for (machine, units) in &mut self.orphaned {
@@ -77,9 +77,8 @@ impl Scheduler {
         }
     }
 
-    /// Takes off what cannot be there any more. Of two that conflict, the later name goes. Units whose peer
-    /// goes, go with it. An unreachable machine keeps its units: its metadata may be
-    /// unknown, and it may still run them.
+    /// Unschedules units that are not eligible any more. Of two that conflict, the later by name. Followers go with
+    /// their peers. An unreachable machine keeps its units: its metadata may be unknown, and the units may still run.
     fn check_machine(&mut self, slot: Slot, tasks: &mut Vec<Task>) {
         loop {
             let Some(machine) = self.machine(slot).filter(|machine| !machine.machine.unreachable) else {
@@ -103,8 +102,7 @@ impl Scheduler {
         }
     }
 
-    /// Units that are replaced by a neighbour, or whose machine is being drained or cannot run them, leave where another
-    /// machine takes them.
+    /// Moves units that are replaced, refused, or on a draining machine, if another machine is eligible.
     fn evict(&mut self, slot: Slot, reserved: &mut Vec<UnitName>, tasks: &mut Vec<Task>) {
         let Some(machine) = self.machine(slot) else { return };
         let draining = machine.machine.cordon == Cordon::Draining;
@@ -115,7 +113,7 @@ impl Scheduler {
         let names: Vec<_> = machine.placed.iter().cloned().collect();
         for name in names {
             let (Some(machine), Some(state)) = (self.machine(slot), self.units.get(&name)) else { continue };
-            // It has left with another one, or its place is reserved until it has left another machine.
+            // It moved with another unit, or its place is only reserved.
             if state.leaving || state.place != Some(slot) {
                 continue;
             }
@@ -125,7 +123,7 @@ impl Scheduler {
                 None if self.refusal(&name, &id).is_some() => Reason::Refused(id.clone()),
                 None => continue,
             };
-            // Nothing may stay on a drained machine; elsewhere the unit itself is what matters.
+            // A draining machine must keep no follower; otherwise only the unit itself matters.
             let eviction = if draining {
                 self.find_eviction(state, slot)
             } else {
@@ -140,7 +138,7 @@ impl Scheduler {
         }
     }
 
-    /// A unit that may overlap moves over where those of its peers do that leave with it.
+    /// A unit that may overlap is moved directly if its peers in the group are, too.
     fn evict_group(
         &mut self,
         eviction: &Eviction,
@@ -158,14 +156,14 @@ impl Scheduler {
                 moved.insert(name.clone());
             } else {
                 self.unschedule(name, reason(name), tasks);
-                // So that what leaves after it does not count on the same room.
+                // Reserves resources for the following units.
                 self.place(name, eviction.to);
                 reserved.push(name.clone());
             }
         }
     }
 
-    /// Looks at each machine that needs it, until nothing changes any more, and says which they were.
+    /// Checks dirty machines until nothing changes. Returns the checked machines.
     fn recheck_machines(&mut self, tasks: &mut Vec<Task>) -> BTreeSet<Slot> {
         let mut checked = BTreeSet::new();
         while !self.stale_globals.is_empty() || !self.dirty.is_empty() {
@@ -181,7 +179,7 @@ impl Scheduler {
         checked
     }
 
-    /// By the machines' ids: slots are numbered by history.
+    /// By machine id, since slots depend on history.
     fn in_order(&self, slots: &BTreeSet<Slot>) -> Vec<Slot> {
         if slots.len() == self.slots.len() {
             return self.slots.values().copied().collect();
@@ -192,7 +190,7 @@ impl Scheduler {
         by_id.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    /// Takes a unit off a present machine. It waits until that is confirmed.
+    /// Unschedules a unit from a present machine. It waits for confirmation.
     fn unschedule(&mut self, name: &UnitName, reason: Reason, tasks: &mut Vec<Task>) {
         self.unplace(name);
         let Some(state) = self.units.get_mut(name) else { return };
@@ -216,7 +214,7 @@ impl Scheduler {
             self.ready.extend(self.waiting.iter().cloned());
         }
         let mut unschedulable = HashSet::new();
-        // By name; who waits for a peer comes again as soon as that is placed.
+        // By name. Followers become ready when their peers are placed.
         while let Some(name) = self.ready.pop_first() {
             self.try_place(&name, &mut unschedulable, tasks);
         }
@@ -232,7 +230,7 @@ impl Scheduler {
         if !self.waiting.contains(name) {
             return;
         }
-        // Placing others makes no room: who has the same needs as one that failed fails, too.
+        // Placing units frees no resources: units of the same class fail as well.
         let placement_class = self.placement_class(state);
         if placement_class.as_ref().is_some_and(|placement_class| unschedulable.contains(placement_class)) {
             return;
@@ -254,7 +252,7 @@ impl Scheduler {
         tasks.push(Task::Schedule { unit: name.clone(), machine, reason, pin });
     }
 
-    /// `None` for a unit whose machine depends on more than this.
+    /// `None` if eligibility depends on more than the class.
     fn placement_class(&self, state: &UnitState) -> Option<PlacementClass> {
         let requirements = &state.unit.requirements;
         let bound = requirements.machine_id.is_some()

@@ -1,4 +1,4 @@
-//! Units that `MachineOf` binds to each other: each of them has to be where its peers are.
+//! Units that `MachineOf` binds together: each must run where its peers run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -8,16 +8,16 @@ use unit_file::UnitName;
 use crate::schedule::eligibility::{Block, Obstacle, Stage};
 use crate::schedule::scheduler::{MachineState, Scheduler, Slot, UnitState};
 
-/// Where units go that leave a machine together.
+/// Units that leave a machine together.
 pub(super) struct Eviction {
     pub to: Slot,
-    /// Each after those of its peers that leave, too.
+    /// Peers before their followers.
     pub units: Vec<UnitName>,
 }
 
 impl Scheduler {
-    /// The units that are bound to this one, directly or through others, and are on its machine, or wait as it does.
-    /// By name, without itself.
+    /// Units bound to this one, directly or indirectly, that are on its machine, or wait as it does. By name, without
+    /// itself.
     pub(super) fn peers_of<'a>(&'a self, state: &'a UnitState) -> Vec<&'a UnitState> {
         let mut found: BTreeMap<&UnitName, &UnitState> = BTreeMap::new();
         let mut pending = vec![state];
@@ -42,7 +42,7 @@ impl Scheduler {
         }
     }
 
-    /// How many of the units that are bound to one could not be beside it on a machine that takes it.
+    /// How many of its peers could not run on this machine.
     pub(super) fn left_behind(
         &self,
         state: &UnitState,
@@ -57,13 +57,13 @@ impl Scheduler {
         peers.len() - self.joining(with_unit, peers).len()
     }
 
-    /// Where a unit can go from its machine, whatever becomes of those that are bound to it.
+    /// Where a unit can move without regard to its peers.
     pub(super) fn find_single_eviction(&self, state: &UnitState, from: Slot) -> Option<Eviction> {
         let to = self.choose(state, Some(from))?;
         Some(Eviction { to, units: vec![state.unit.name.clone()] })
     }
 
-    /// Where a unit can go from its machine without leaving units behind that are bound to it.
+    /// Where a unit can move together with all its peers.
     pub(super) fn find_eviction(&self, state: &UnitState, from: Slot) -> Option<Eviction> {
         let group = self.group(state);
         if group.len() == 1 {
@@ -80,7 +80,7 @@ impl Scheduler {
         })
     }
 
-    /// The first of the units bound to one that keeps it from leaving for a machine, and what is in that one's way there.
+    /// The first peer that prevents the unit from moving there, and its obstacle.
     pub(super) fn blocking_peer(&self, state: &UnitState, to: Slot) -> Option<Obstacle> {
         let machine = self.machine(to)?;
         let group = self.group(state);
@@ -89,7 +89,7 @@ impl Scheduler {
         joining.iter().for_each(|state| with_them.place_unit(state));
         let is_joining = |name: &UnitName| joining.iter().any(|state| state.unit.name == *name);
         let missing = group.iter().filter(|other| !is_joining(&other.unit.name));
-        // Its own obstacles are in the list already, and who lacks a peer names no cause.
+        // The unit's own obstacles are reported separately, and a missing peer is no cause.
         let causes = missing.filter(|other| other.unit.name != state.unit.name).filter_map(|other| {
             let block = self.lasting_block(other, &with_them)?;
             let is_cause = !matches!(block, Block::Peer(_));
@@ -99,7 +99,7 @@ impl Scheduler {
         Some(Obstacle::Bound { unit: other.unit.name.clone(), obstacle: Box::new(obstacle) })
     }
 
-    /// With itself, by name.
+    /// Including the unit itself, by name.
     fn group<'a>(&'a self, state: &'a UnitState) -> Vec<&'a UnitState> {
         let mut group = self.peers_of(state);
         let at = group.partition_point(|other| other.unit.name < state.unit.name);
@@ -107,9 +107,9 @@ impl Scheduler {
         group
     }
 
-    /// Those of a group that could be on a machine together, each after its peers.
+    /// The units of a group that could run on a machine together, peers before followers.
     fn joining<'a>(&self, mut machine: MachineState, group: &[&'a UnitState]) -> Vec<&'a UnitState> {
-        // Who comes adds to what is in the way of others, unless they are its followers.
+        // Placed units only add obstacles, except for their followers.
         let names: BTreeSet<_> = group.iter().map(|state| state.unit.name.as_str()).collect();
         let may_join = |state: &UnitState| {
             let block = |block: &Block<'_>| !matches!(block, Block::Peer(peer) if names.contains(peer));
@@ -133,7 +133,7 @@ impl Scheduler {
         }
     }
 
-    /// The first thing that keeps a unit off a machine for longer than it takes to stop units.
+    /// The first obstacle that persists after units have stopped.
     fn lasting_block<'a>(&'a self, state: &'a UnitState, machine: &'a MachineState) -> Option<Block<'a>> {
         self.find_block(state, machine, Block::lasts)
     }

@@ -1,28 +1,28 @@
-//! What would happen, from the scheduler that makes it happen.
+//! Plans, computed by the scheduler itself.
 
 use crate::schedule::explain::Explanation;
 use crate::schedule::scheduler::Scheduler;
 use crate::schedule::task::Task;
 use crate::unit::Unit;
 
-/// Passes after which a plan is told as far as it got.
+/// Maximum number of passes.
 const PASSES: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Of all passes, one after the other.
+    /// Of all passes, in order.
     pub tasks: Vec<Task>,
-    /// Units of the plan that would be nowhere.
+    /// Units of the plan that cannot be scheduled.
     pub unplaced: Vec<Explanation>,
 }
 
 impl Scheduler {
-    /// What would be done if these units were set, every step succeeded, and machines stopped what they should.
+    /// The tasks if these units were set, every task succeeded, and machines stopped units as required.
     pub fn plan(&self, units: Vec<Unit>) -> Plan {
         let mut copy = self.clone();
         let names: Vec<_> = units.iter().map(|unit| unit.name.clone()).collect();
         for mut unit in units {
-            // What it has, a new text does not take away.
+            // A changed unit keeps its target and pin.
             if let Some(known) = self.units.get(&unit.name) {
                 (unit.target, unit.pin) = (known.unit.target.clone(), known.unit.pin.clone());
             }

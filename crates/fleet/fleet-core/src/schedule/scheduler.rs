@@ -1,4 +1,4 @@
-//! The facts, and the indices over them that make a pass cheap.
+//! Facts, with indices that make passes cheap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Included, Unbounded};
@@ -10,44 +10,43 @@ use crate::machine::{Machine, MachineId};
 use crate::schedule::patterns::{PatternId, Patterns};
 use crate::unit::Unit;
 
-/// Stands for a present machine.
+/// Index of a present machine.
 pub(super) type Slot = usize;
 
-/// How many of the units on a machine have to do with a pattern.
+/// Number of units on a machine by pattern.
 pub(super) type Counts = HashMap<PatternId, u32>;
 
-/// A present machine, with what counts as being on it: units assigned to it that are asked for, and the
-/// global units that fit.
+/// A present machine with its counted units: desired units assigned to it, and its global units.
 #[derive(Debug, Clone)]
 pub(super) struct MachineState {
     pub machine: Machine,
     pub placed: BTreeSet<UnitName>,
     pub globals: BTreeSet<UnitName>,
-    /// Units that it still holds and that do not count as being on it: it is stopping them.
+    /// Held units that are not counted: the machine is stopping them.
     pub lingering: BTreeSet<UnitName>,
     pub load: u64,
     pub memory: u64,
     pub cpu: u64,
-    /// Units whose names match.
+    /// Units with matching names.
     pub named: Counts,
-    /// Units that declare it in `Conflicts`.
+    /// Units with the pattern in `Conflicts`.
     pub conflicting: Counts,
-    /// Units that declare it in `Replaces`.
+    /// Units with the pattern in `Replaces`.
     pub replacing: Counts,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct UnitState {
     pub unit: Unit,
-    /// What it declares in `Conflicts` and in `Replaces`, and what its name matches; each sorted.
+    /// Patterns in its `Conflicts` and `Replaces`, and patterns that match its name; sorted.
     pub conflicts: Vec<PatternId>,
     pub replaces: Vec<PatternId>,
     pub matched: Vec<PatternId>,
     /// Where it is counted, unless it is global.
     pub place: Option<Slot>,
-    /// Which machines say that they hold it, loaded or running.
+    /// Machines that hold it, loaded or running.
     pub holders: BTreeSet<MachineId>,
-    /// A pass took it off a present machine, and no fact has confirmed that yet.
+    /// Unscheduled from a present machine, and not confirmed by a fact yet.
     pub leaving: bool,
 }
 
@@ -57,33 +56,33 @@ pub struct Scheduler {
     pub(super) machines: Vec<Option<MachineState>>,
     free: Vec<Slot>,
     pub(super) slots: BTreeMap<MachineId, Slot>,
-    /// In the order of choice.
+    /// In order of preference.
     pub(super) by_load: BTreeSet<(u64, MachineId, Slot)>,
     pub(super) units: BTreeMap<UnitName, UnitState>,
     pub(super) patterns: Patterns,
-    /// Global units that are asked for.
+    /// Desired global units.
     pub(super) globals: BTreeSet<UnitName>,
-    /// Who names a unit in `MachineOf`.
+    /// Units by `MachineOf` peer.
     pub(super) followers: HashMap<String, BTreeSet<UnitName>>,
-    /// Of all units, also of those that are not known yet, or no more.
+    /// Also of units that are unknown or destroyed.
     held: BTreeMap<UnitName, BTreeSet<MachineId>>,
-    /// The same by machines, also by those that are not present.
+    /// The same by machine, also of machines that are not present.
     holds: BTreeMap<MachineId, BTreeSet<UnitName>>,
-    /// What machines said that only they cannot run. Of all units, as `held`.
+    /// Refusals with machine scope, also of unknown units.
     refused: BTreeMap<UnitName, BTreeMap<MachineId, Refusal>>,
-    /// Units asked for whose machine is not present.
+    /// Desired units by target that is not present.
     pub(super) orphaned: BTreeMap<MachineId, BTreeSet<UnitName>>,
-    /// Units with a target that should have none.
+    /// Units that should not have their target.
     pub(super) stale_targets: BTreeSet<UnitName>,
-    /// Units asked for without a target.
+    /// Desired units without a target.
     pub(super) waiting: BTreeSet<UnitName>,
-    /// Those of them that may have a place now.
+    /// Waiting units that may be placed now.
     pub(super) ready: BTreeSet<UnitName>,
-    /// All of them may.
+    /// All waiting units may be placed now.
     pub(super) retry: bool,
-    /// Machines whose units are to be looked at again.
+    /// Machines whose units must be checked.
     pub(super) dirty: BTreeSet<Slot>,
-    /// Machines whose global units are to be looked at again.
+    /// Machines whose global units must be determined again.
     pub(super) stale_globals: BTreeSet<Slot>,
 }
 
@@ -92,7 +91,7 @@ impl Scheduler {
         Self::default()
     }
 
-    /// A machine is present, with these properties.
+    /// A machine is present with these properties.
     pub fn set_machine(&mut self, machine: Machine) {
         let id = machine.id.clone();
         let known = self.slots.get(&id).copied();
@@ -133,7 +132,7 @@ impl Scheduler {
         }
     }
 
-    /// A machine is dead: its units may run elsewhere.
+    /// A machine has failed: its units may run elsewhere.
     pub fn remove_machine(&mut self, id: &MachineId) {
         let Some(slot) = self.slots.remove(id) else { return };
         let Some(state) = self.machines[slot].take() else { return };
@@ -152,13 +151,13 @@ impl Scheduler {
         }
     }
 
-    /// A unit exists, with these properties. Also confirms what a pass did to its target.
+    /// A unit exists with these properties. Also confirms changes of its target.
     pub fn set_unit(&mut self, unit: Unit) {
         if let Some(known) = self.units.get_mut(&unit.name)
             && known.unit.is_desired() == unit.is_desired()
             && known.unit == (Unit { desired: known.unit.desired, ..unit.clone() })
         {
-            // Whether it is to be started is not the scheduler's business.
+            // Loaded and launched are equivalent for the scheduler.
             known.unit.desired = unit.desired;
             if std::mem::take(&mut known.leaving) {
                 self.ready.insert(unit.name);
@@ -169,10 +168,10 @@ impl Scheduler {
         self.add_unit(unit);
     }
 
-    /// A unit was destroyed. Machines may hold it for a while.
+    /// A unit was destroyed. Machines may still hold it.
     pub fn remove_unit(&mut self, name: &UnitName) {
         self.unplace(name);
-        // Where a machine is still stopping it, it may have been in the way of others.
+        // A machine that is stopping it blocks other units.
         self.retry |= self.held.contains_key(name);
         let Some(state) = self.units.remove(name) else { return };
         if let Some(units) = state.unit.target.as_ref().and_then(|target| self.orphaned.get_mut(target)) {
@@ -202,7 +201,7 @@ impl Scheduler {
         }
     }
 
-    /// A machine says that it holds a unit, or has stopped and unloaded it.
+    /// A machine holds a unit, or has stopped and unloaded it.
     pub fn set_held(&mut self, name: &UnitName, machine: &MachineId, held: bool) {
         let holders = self.held.entry(name.clone()).or_default();
         let changed = if held { holders.insert(machine.clone()) } else { holders.remove(machine) };
@@ -239,8 +238,8 @@ impl Scheduler {
         }
     }
 
-    /// A machine says that it cannot load or start a unit, or no longer says so. Only what is the machine's fault
-    /// makes a difference: what is the unit's would be refused by any other machine, too.
+    /// A machine cannot load or start a unit, or the refusal is withdrawn. Only refusals with machine scope count:
+    /// otherwise other machines would refuse the unit as well.
     pub fn set_refused(&mut self, name: &UnitName, machine: &MachineId, refusal: Option<&Refusal>) {
         let refusal = refusal.filter(|refusal| refusal.scope == RefusalScope::Machine);
         if self.refusal(name, machine) == refusal {
@@ -255,7 +254,7 @@ impl Scheduler {
             self.refused.remove(name);
         }
         self.dirty.extend(self.slots.get(machine));
-        // It may leave its place for a machine that no longer refuses it.
+        // It may move to a machine that no longer refuses it.
         self.dirty.extend(self.units.get(name).and_then(|state| state.place));
         if self.waiting.contains(name) {
             self.ready.insert(name.clone());
@@ -325,7 +324,7 @@ impl Scheduler {
         }
     }
 
-    /// A new pattern concerns units that are known already.
+    /// A new pattern may match existing units.
     fn declare_pattern(&mut self, glob: &unit_file::Glob) -> PatternId {
         let (id, new) = self.patterns.declare(glob);
         if new {
@@ -351,7 +350,7 @@ impl Scheduler {
         });
     }
 
-    /// Calls `change` with each unit that matches, and with the machines that it is counted on.
+    /// Calls `change` with each matching unit and the machines that count it.
     fn for_each_match(
         &mut self,
         glob: &unit_file::Glob,
@@ -377,7 +376,7 @@ impl Scheduler {
         }
     }
 
-    /// The present machine of a slot that is in use.
+    /// The machine of a slot in use.
     pub(super) fn machine(&self, slot: Slot) -> Option<&MachineState> {
         self.machines.get(slot)?.as_ref()
     }

@@ -1,5 +1,4 @@
-//! The rules of scheduling a second time, as plainly as they can be said: every question is answered by
-//! looking at everything.
+//! The scheduling rules a second time, as simply as possible: each question scans everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +6,17 @@ use fleet_core::schedule::{Scheduler, Task};
 use fleet_core::{Cordon, Machine, MachineId, Refusal, Unit};
 use unit_file::UnitName;
 
-/// What the store says.
+/// The contents of the store.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub machines: BTreeMap<MachineId, Machine>,
     pub units: BTreeMap<UnitName, Unit>,
     pub held: BTreeSet<(UnitName, MachineId)>,
-    /// By machines for a reason of their own.
+    /// Refusals with machine scope.
     pub refused: BTreeMap<(UnitName, MachineId), Refusal>,
 }
 
-/// A task without its reason: what is done, unit, machine, second machine.
+/// A task without its reason: operation, unit, machine, second machine.
 pub type Step = (char, UnitName, MachineId, Option<MachineId>);
 
 pub fn step(task: &Task) -> Step {
@@ -65,10 +64,10 @@ impl World {
     }
 }
 
-/// One pass at work.
+/// A pass in progress.
 pub struct Naive {
     world: World,
-    /// Regular units, asked for, on present machines.
+    /// Desired units that are not global, on present machines.
     pub place: BTreeMap<UnitName, MachineId>,
     /// Global units on present machines.
     pub globals: BTreeSet<(MachineId, UnitName)>,
@@ -95,7 +94,7 @@ impl Naive {
         self.needless_and_lost();
         let ids: Vec<_> = self.world.machines.keys().cloned().collect();
         self.settle(&ids);
-        // The first by name of those that have a place, again and again.
+        // Repeatedly the first unit by name with an eligible machine.
         while let Some((name, to)) = self.world.units.values().find_map(|unit| self.first_place(unit)) {
             let unit = self.world.units.get_mut(&name).unwrap();
             let pin = unit.requirements.pinned && unit.pin.is_none();
@@ -192,11 +191,11 @@ impl Naive {
         self.would_take(unit, id, true)
     }
 
-    /// Now, or as soon as machines have stopped what they are stopping.
+    /// Now, or after machines have stopped units.
     fn would_take(&self, unit: &Unit, id: &MachineId, now: bool) -> bool {
         let machine = &self.world.machines[id];
         let on = self.on(id);
-        // What the machine is still stopping.
+        // Units that the machine is still stopping.
         let held = self.world.held.iter().filter(|(_, holder)| holder == id).map(|(name, _)| name);
         let lingering: Vec<_> = held.filter(|name| !on.contains(*name) && **name != unit.name).collect();
         let known = |name: &UnitName| self.world.units.get(name);
@@ -265,7 +264,7 @@ impl Naive {
         Self { world, place, globals, left: self.left.clone(), steps: Vec::new() }
     }
 
-    /// What `MachineOf` binds to a unit, directly or through others, and is where it is, or waits as it does.
+    /// Units bound to a unit, directly or indirectly, that are where it is, or wait as it does.
     fn bound(&self, unit: &Unit) -> BTreeSet<UnitName> {
         let place = self.place.get(&unit.name);
         let is_beside = |other: &&Unit| match place {
@@ -294,10 +293,10 @@ impl Naive {
         }
     }
 
-    /// Places what of a group can be on a machine together, by name, again and again, and says in which order.
+    /// Places the units of a group that can run together, repeatedly by name. Returns their order.
     fn join(&mut self, group: &BTreeSet<UnitName>, id: &MachineId) -> Vec<UnitName> {
         let mut joined: Vec<UnitName> = Vec::new();
-        // Where they are they are in nobody's way any more.
+        // On their current machine they block no one.
         for name in group {
             self.place.remove(name);
         }
@@ -315,7 +314,7 @@ impl Naive {
         }
     }
 
-    /// Where a unit can go with all that is bound to it, and in which order.
+    /// Where a unit can move with all units bound to it, and in which order.
     fn exit(&self, unit: &Unit, from: &MachineId) -> Option<(MachineId, Vec<UnitName>)> {
         let mut group = self.bound(unit);
         if group.is_empty() {

@@ -1,4 +1,4 @@
-//! Stops units while the fence is up, whatever passes do meanwhile.
+//! Stops units while the fence is active, concurrently with agent passes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::registry_cache::RegistryCache;
 use crate::store_link::{Fence, StoreLink};
 use crate::unit_manager::UnitManager;
 
-/// Between two looks while the fence is up: what is down may be started again, by a timer or by another unit.
+/// Check interval while the fence is active. A timer or another unit may start a stopped unit again.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
-/// Limit for systemd to report the units' states.
+/// Limit for systemd to report unit states.
 const STATES_TIMEOUT: Duration = Duration::from_secs(1);
-/// After a stop that failed.
+/// Delay after a failed stop.
 const STOP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Units that start other units. They are stopped first, since they would restart what was just stopped.
+/// Units that start other units. They are stopped first, or they would restart what was just stopped.
 const TRIGGERS: [&str; 3] = [".timer", ".path", ".socket"];
 
-/// What stops units while the fence is up. Cheap to clone.
+/// Stops units while the fence is active. Cheap to clone.
 #[derive(Clone)]
 pub struct FenceEnforcer<H> {
     pub unit_manager: H,
@@ -34,19 +34,19 @@ pub struct FenceEnforcer<H> {
     pub store_link: Arc<StoreLink>,
 }
 
-/// Since the fence was raised.
+/// State since the fence became active.
 #[derive(Default)]
 struct StopProgress {
-    /// Units whose stop job runs.
+    /// Units with a running stop job.
     stopping: BTreeSet<UnitName>,
-    /// When the last stop failed.
+    /// Time of the last failed stop.
     failed: BTreeMap<UnitName, Instant>,
-    /// Units whose failure was logged.
+    /// Units whose failure is logged already.
     logged: BTreeSet<UnitName>,
 }
 
 impl<H: UnitManager> FenceEnforcer<H> {
-    /// Never ends.
+    /// Never returns.
     pub async fn run(self) {
         let mut link_state = self.store_link.subscribe();
         let mut stops = JoinSet::new();
@@ -58,7 +58,7 @@ impl<H: UnitManager> FenceEnforcer<H> {
             } else {
                 let running = self.running().await;
                 for name in due(&running, &progress) {
-                    // What is being started or stopped already has its turn first.
+                    // Units with a running start or stop are handled after it.
                     if self.local_units.mark_busy(&name) {
                         progress.stopping.insert(name.clone());
                         stops.spawn(self.clone().stop(name));
@@ -69,7 +69,7 @@ impl<H: UnitManager> FenceEnforcer<H> {
                 }
             }
             tokio::select! {
-                // The sender is the agent's own.
+                // The agent keeps the sender.
                 changed = link_state.changed() => debug_assert!(changed.is_ok()),
                 Some(Ok((name, failure))) = stops.join_next() => stop_finished(name, failure, &mut progress),
                 () = sleep(CHECK_INTERVAL), if fence != Fence::Open => {}
@@ -77,7 +77,7 @@ impl<H: UnitManager> FenceEnforcer<H> {
         }
     }
 
-    /// Units assigned to this machine that another one might take over: those a fence is for.
+    /// Units assigned to this machine that another machine might take over.
     fn reassignable(&self) -> Vec<UnitName> {
         let mut names = self.local_units.names();
         self.registry.with_view(|view| {
@@ -89,8 +89,8 @@ impl<H: UnitManager> FenceEnforcer<H> {
         names.into_iter().collect()
     }
 
-    /// Takeable units that are active according to systemd, whatever fleetd did with them: a unit that is only loaded runs
-    /// where a timer or another unit started it. All of them where systemd does not respond.
+    /// Reassignable units that systemd reports as active, no matter who started them: a timer may start a unit that
+    /// fleetd only loaded. If systemd does not respond, all reassignable units.
     async fn running(&self) -> Vec<UnitName> {
         let names = self.reassignable();
         if names.is_empty() {
@@ -105,7 +105,7 @@ impl<H: UnitManager> FenceEnforcer<H> {
         names.into_iter().filter(runs).collect()
     }
 
-    /// The unit, and the error if it was not stopped.
+    /// Returns the unit, and the error if it was not stopped.
     async fn stop(self, name: UnitName) -> (UnitName, Option<String>) {
         self.local_units.mark_stopping(&name);
         let stopped = self.unit_manager.stop(&name).await;
@@ -116,7 +116,7 @@ impl<H: UnitManager> FenceEnforcer<H> {
         (name, stopped.err().map(|error| error.to_string()))
     }
 
-    /// Whoever stops them, and however long that would take.
+    /// Kills without regard to running stop jobs.
     async fn kill(&self, names: Vec<UnitName>, logged: &mut BTreeSet<UnitName>) {
         let failures = iter(names).map(|name| async move { (self.unit_manager.kill(&name).await, name) });
         let failures: Vec<_> = failures.buffer_unordered(MAX_CONCURRENT).collect().await;

@@ -1,4 +1,4 @@
-//! Which units are on this machine, and who is busy with them.
+//! The units on this machine and the operations in progress on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::limits::REFUSAL_BACKOFF;
 use crate::settings::Settings;
 use crate::unit_manager::UnitManager;
 
-/// Called with the units that were launched, by their texts.
+/// Called with the launched units and the hashes of their files.
 pub type SaveUnits = Arc<dyn Fn(&BTreeMap<UnitName, UnitHash>) + Send + Sync>;
 
 pub struct LocalUnits {
@@ -25,17 +25,17 @@ pub struct LocalUnits {
 #[derive(Default)]
 struct State {
     units: BTreeMap<UnitName, LocalUnit>,
-    /// Something that takes long is done with them.
+    /// Units with a long-running operation.
     busy: BTreeSet<UnitName>,
     unannounced: BTreeSet<UnitName>,
-    /// Adopted units that the fence does not stop, by their texts.
+    /// Adopted units that the fence does not stop.
     unfenced: BTreeSet<UnitName>,
-    /// Launched ones, as they were last told.
+    /// Launched units as last passed to [`SaveUnits`].
     last_saved: BTreeMap<UnitName, UnitHash>,
-    /// systemd may have read something else than what is there now.
+    /// systemd may have read an older version of a file.
     daemon_reload: bool,
     refusals: Refusals,
-    /// Units, by their texts, that could not be unloaded, and when.
+    /// Hash and time of failed unloads.
     unload_failed: BTreeMap<UnitName, (UnitHash, Instant)>,
 }
 
@@ -45,23 +45,23 @@ impl LocalUnits {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // invariant: nothing that is done under this lock panics.
+        // invariant: nothing under this lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Units of an earlier start run on; what was done with them is not known.
+    /// Adopts the units that an earlier fleetd left running. Their agent state is unknown.
     pub async fn adopt_all<H: UnitManager>(&self, unit_manager: &H, settings: &Settings) {
         let mut backoff = Backoff::new(settings);
         loop {
             match unit_manager.list_unit_files().await {
                 Ok(files) => {
-                    // Where the only one is stopped next, that is a change.
+                    // Otherwise stopping the only launched unit would not count as a change.
                     self.lock().last_saved.clone_from(&settings.launched);
                     for (name, file) in files {
                         let launched = settings.launched.get(&name) == Some(&file.hash());
                         self.adopt(&name, &file, launched);
                         if !launched {
-                            // The earlier one may have ended when the file was written, and not read yet.
+                            // The earlier fleetd may have been killed between writing the file and reloading systemd.
                             self.request_daemon_reload();
                         }
                     }
@@ -73,7 +73,7 @@ impl LocalUnits {
         }
     }
 
-    /// Of one that is not known to have been launched, nothing is known.
+    /// A unit that was not saved as launched starts as inactive: its state is unknown.
     fn adopt(&self, name: &UnitName, file: &UnitFile, launched: bool) {
         let job_state = if launched { JobState::Launched } else { JobState::Inactive };
         let (requirements, _) = Requirements::read(file, name);
@@ -87,12 +87,12 @@ impl LocalUnits {
         }
     }
 
-    /// Whether it was adopted and is not to be stopped where the machine is cut off.
+    /// Whether the unit was adopted and keeps running on a partitioned machine.
     pub fn is_unfenced(&self, name: &UnitName) -> bool {
         self.lock().unfenced.contains(name)
     }
 
-    /// Adopted units of which nothing was said yet.
+    /// Adopted units whose keys are not published yet.
     pub fn unannounced(&self) -> BTreeSet<UnitName> {
         self.lock().unannounced.clone()
     }
@@ -101,20 +101,20 @@ impl LocalUnits {
         self.lock().unannounced.remove(name);
     }
 
-    /// Should this fleetd be killed, the next one does not start again what was launched already.
+    /// Saves the launched units, so that fleetd does not start them again after a crash.
     pub fn save(&self) {
         if let Some(launched) = self.changed_launched() {
             (self.save_units)(&launched);
         }
     }
 
-    /// What is being stopped is launched no more, also for the next fleetd.
+    /// A unit that is being stopped does not count as launched, also after a restart of fleetd.
     pub fn mark_stopping(&self, name: &UnitName) {
         self.set_state(name, JobState::Inactive);
         self.save();
     }
 
-    /// The units that are launched, with their texts; `None` where they are those of the last time.
+    /// The launched units with their hashes; `None` if unchanged since the last call.
     fn changed_launched(&self) -> Option<BTreeMap<UnitName, UnitHash>> {
         let mut state = self.lock();
         let launched = state.units.iter().filter(|(_, local)| local.state == JobState::Launched);
@@ -132,19 +132,17 @@ impl LocalUnits {
         state.unfenced.remove(name);
     }
 
-    /// What could not be loaded or started, and why.
     pub fn with_refusals<R>(&self, apply: impl FnOnce(&mut Refusals) -> R) -> R {
         apply(&mut self.lock().refusals)
     }
 
-    /// It could not be unloaded.
     pub fn set_unload_failed(&self, name: &UnitName, hash: UnitHash) {
         let mut state = self.lock();
         state.unload_failed.retain(|_, (_, when)| when.elapsed() < REFUSAL_BACKOFF);
         state.unload_failed.insert(name.clone(), (hash, Instant::now()));
     }
 
-    /// Whether that was just now. To try it is news by itself, of which no further try may come.
+    /// Whether an unload failed recently. A failed unload changes states, which must not trigger the next attempt.
     pub fn unload_recently_failed(&self, name: &UnitName, hash: UnitHash) -> bool {
         let unload_failed = self.lock().unload_failed.get(name).copied();
         unload_failed.is_some_and(|(of, when)| of == hash && when.elapsed() < REFUSAL_BACKOFF)
@@ -167,7 +165,7 @@ impl LocalUnits {
         self.lock().units.contains_key(name)
     }
 
-    /// Whether it is there, or was refused.
+    /// Whether the unit is on this machine or was refused by it.
     pub fn has_or_refused(&self, name: &UnitName) -> bool {
         let state = self.lock();
         state.units.contains_key(name) || state.refusals.contains(name)
@@ -185,13 +183,13 @@ impl LocalUnits {
         self.lock().units.keys().cloned().collect()
     }
 
-    /// All of them, and those that are to be left alone.
+    /// All units, and those with an operation in progress.
     pub fn snapshot(&self) -> (BTreeMap<UnitName, LocalUnit>, BTreeSet<UnitName>) {
         let state = self.lock();
         (state.units.clone(), state.busy.clone())
     }
 
-    /// False where it is busy already.
+    /// Returns false if the unit is busy already.
     pub fn mark_busy(&self, name: &UnitName) -> bool {
         self.lock().busy.insert(name.clone())
     }
@@ -204,7 +202,7 @@ impl LocalUnits {
         self.lock().daemon_reload = true;
     }
 
-    /// And takes it for done.
+    /// Whether systemd must reload. Clears the request.
     pub fn take_daemon_reload(&self) -> bool {
         std::mem::take(&mut self.lock().daemon_reload)
     }

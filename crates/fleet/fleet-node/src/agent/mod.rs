@@ -1,7 +1,7 @@
-//! Carries out what belongs on this machine.
+//! Runs the units that are assigned to this machine.
 //!
-//! A pass compares what is wanted with what is there and does the difference. What takes long, stopping above all,
-//! goes on beside it: such a unit is left alone by passes until it is done.
+//! A pass compares desired and local units and executes the difference. Long operations such as stops run in the
+//! background; passes skip their units until they are finished.
 
 mod fence_enforcer;
 mod local_units;
@@ -32,10 +32,10 @@ use crate::unit_manager::{SystemdState, UnitManager, UnitManagerEvent};
 pub use fence_enforcer::FenceEnforcer;
 pub use local_units::{LocalUnits, SaveUnits};
 
-/// So begin the states of a unit that has ended and that systemd starts again.
+/// Prefix of the substate of a unit that systemd is about to restart.
 const AUTO_RESTART: &str = "auto-restart";
 
-/// What all parts of the agent share. Cheap to clone.
+/// Shared by all parts of the agent. Cheap to clone.
 pub struct Agent<S, H> {
     pub store: S,
     pub unit_manager: H,
@@ -73,7 +73,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         }
     }
 
-    /// Takes over the units that are there. Then follows the cluster, forever.
+    /// Adopts existing units, then follows the cluster. Never returns.
     pub async fn run(self) {
         let mut unit_events = self.unit_manager.events();
         self.local_units.adopt_all(&self.unit_manager, &self.settings).await;
@@ -83,7 +83,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Tasks that take long; each ends with a wish for another pass.
+        // Long operations. Each requests another pass when it ends.
         let mut background = JoinSet::new();
         let mut pass_at: Option<Instant> = None;
         loop {
@@ -110,8 +110,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         }
     }
 
-    /// Whether a pass could have anything to do. A unit that is asked for once more is started again here, where
-    /// it has failed.
+    /// Whether a pass may have work to do. A repeated launch request also resets a failed unit.
     async fn needs_pass(&self, event: &RegistryEvent) -> bool {
         let RegistryEvent::Changed { subjects, relaunched } = event else { return true };
         if let Some(name) = relaunched
@@ -131,7 +130,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
                         })
                     })
             }
-            // A unit that is handed over waits for the other machine's word. A global one runs on all of them.
+            // A handover waits for the other machine's state. Global units run everywhere and need no handover.
             Subject::State(name, id) => {
                 id != machine_id && self.local_units.contains(name) && !self.is_global(name)
             }
@@ -139,10 +138,10 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         })
     }
 
-    /// The next pass does it, and where it cannot, one after it.
+    /// Makes later passes start a failed unit again.
     async fn reset_if_failed(&self, name: &UnitName) {
         let states = self.unit_manager.states(std::slice::from_ref(name)).await;
-        // Where that is not known, a start is harmless: what runs runs on.
+        // If the state is unknown, a start is harmless: a running unit is not affected.
         let failed = states.map_or(true, |of| of.get(name).is_some_and(|state| state.active == "failed"));
         if failed && self.local_units.state(name) == Some(JobState::Launched) {
             self.local_units.set_state(name, JobState::Loaded);
@@ -160,12 +159,12 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         }
     }
 
-    /// Publishes what systemd says of a unit that is here.
+    /// Publishes systemd's state of a local unit.
     fn publish_state(&self, name: &UnitName, state: &SystemdState) {
         if let Some(hash) = self.local_units.hash(name) {
             let (key, value) = (self.state_key(name), self.state_value(name, state, hash));
             match state.active.as_str() {
-                // What failed and is started again and again is never active for long, nor anything else.
+                // A unit in a restart loop is never active for long, so debouncing would hide it.
                 "activating" if !state.sub.starts_with(AUTO_RESTART) => {
                     self.publisher.publish_debounced(key, value);
                 }
@@ -188,7 +187,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
 async fn next_event(events: &mut mpsc::Receiver<UnitManagerEvent>) -> UnitManagerEvent {
     match events.recv().await {
         Some(event) => event,
-        // What follows systemd has ended: what is asked for from time to time is left.
+        // The event source has ended; polling continues.
         None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! One pass: what is wanted against what is there.
+//! One pass of the agent: desired units against local units.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -21,14 +21,14 @@ use crate::store_link::Fence;
 use crate::unit_manager::{NeedDaemonReload, SystemdState, UnitManager, UnitManagerError};
 
 impl<S: Store, H: UnitManager> Agent<S, H> {
-    /// Tasks that take long are put `background`.
+    /// Long operations are spawned on `background`.
     pub(super) async fn pass(&self, background: &mut JoinSet<()>) {
         self.metrics.agent_pass();
         let (local, busy) = self.local_units.snapshot();
         let loaded_here = local.keys().cloned().collect();
         let machine_id = &self.settings.machine_id;
         let desired = self.registry.with_view(|view| {
-            // Before it is registered, or while the store is away, it is what it says of itself.
+            // Before registration, and while the store is unreachable, the machine's own settings apply.
             let machine = view.machine(machine_id).unwrap_or_else(|| fleet_core::Machine {
                 metadata: self.settings.metadata.clone(),
                 ..fleet_core::Machine::new(machine_id.as_str())
@@ -86,8 +86,8 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
             .await;
     }
 
-    /// systemd knows what was loaded, before anything is started: that may want another unit. All files are read again
-    /// where that is needed for one; it takes a tenth of a second and more, in which systemd does nothing else.
+    /// Makes systemd read what was loaded before anything starts, since a start may pull in another unit. Reloads
+    /// everything only if one unit needs it: a reload blocks systemd for a tenth of a second or more.
     async fn load_into_systemd(
         &self,
         loaded: &BTreeMap<UnitName, NeedDaemonReload>,
@@ -103,7 +103,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         }
     }
 
-    /// Whether it was just tried in vain.
+    /// Whether the same step failed recently.
     fn is_backing_off(
         &self,
         task: &Task,
@@ -124,7 +124,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         }
     }
 
-    /// Units that an earlier start has launched and that run on: what was said of them is said again.
+    /// Publishes the keys of units that an earlier fleetd launched.
     async fn announce_adopted(&self) {
         iter(self.local_units.unannounced())
             .for_each_concurrent(MAX_CONCURRENT, |name| async move {
@@ -156,8 +156,8 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         });
     }
 
-    /// Says that it holds the unit, sees whether it still is its own, and writes it. Its name, if so, and whether systemd
-    /// has to read its files again.
+    /// Publishes the claim, checks that the unit is still assigned here, and writes its file. Returns the unit's name
+    /// and whether systemd must reload, or `None` if it was not loaded.
     async fn load(
         &self,
         name: UnitName,
@@ -172,7 +172,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         let claim = self.claim_for(&name, desired.state, desired.hash).await;
         if !self.claim(&name, &claim).await {
             if !adopted {
-                // Not waited for: with the store away that could take long.
+                // Not awaited: this could take long while the store is unreachable.
                 drop(self.publisher.withdraw(claim.key));
             }
             return None;
@@ -186,7 +186,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         };
         self.local_units.insert_loaded(&name, desired.hash);
         self.clear_refusal(&name, desired.hash, RefusedStep::Load);
-        // What follows systemd tells what changes; a unit that is only loaded, or runs already, may not change.
+        // systemd sends events for changes only; a unit that is just loaded, or already runs, may not change.
         if adopted || desired.state != JobState::Launched {
             let state = self.current_state(&name).await;
             self.publisher.publish(self.state_key(&name), self.state_value(&name, &state, desired.hash));
@@ -195,7 +195,8 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         Some((name, need_reload))
     }
 
-    /// Holds a unit that is here. What was said of it may have ended while the store was away, and others have it now.
+    /// Renews the claim on a local unit: its keys may have expired while the store was unreachable, and another
+    /// machine may have claimed it.
     pub(super) async fn reclaim(&self, name: &UnitName) -> bool {
         let Some(hash) = self.local_units.hash(name).filter(|_| self.is_assigned_here(name)) else {
             return false;
@@ -204,22 +205,22 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         self.claim(name, &claim).await
     }
 
-    /// What says that a unit is held here. For one that is to be launched it is the claim to have launched it, which
-    /// is to be said in any case; of a global one every machine would write the same claim.
+    /// The key that claims the unit: the job state if it is to be launched, otherwise its published state. For a
+    /// global unit all machines would share one job state, so it always uses the published state.
     async fn claim_for(&self, name: &UnitName, desired: JobState, hash: UnitHash) -> Claim {
         if desired == JobState::Launched && !self.is_global(name) {
             return Claim { key: Key::JobState(name.clone()), value: self.settings.machine_id.to_string() };
         }
         let state = self.current_state(name).await;
-        // Without what was refused before: that would be no hold.
+        // Without an earlier refusal: a refused state is no claim.
         let SystemdState { load, active, sub } = state;
         let state =
             UnitState { load, active, sub, machine: self.settings.machine_id.clone(), hash, refusal: None };
         Claim { key: self.state_key(name), value: state.encode() }
     }
 
-    /// True once the store has the word, and nothing that happened before it has taken the unit away. A machine that is back
-    /// first sees what happened without it: its word would be in the place of the machine's that has the unit since.
+    /// Publishes a claim and waits until this node has observed it. True if the unit is then still assigned here: a
+    /// machine that reconnects first observes what happened meanwhile, so that it never overwrites a newer claim.
     async fn claim(&self, name: &UnitName, claim: &Claim) -> bool {
         if !self.store_link.state().is_serving() {
             return false;
@@ -234,7 +235,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         self.is_assigned_here(name)
     }
 
-    /// As far as this node knows.
+    /// According to this node's view of the registry.
     fn is_assigned_here(&self, name: &UnitName) -> bool {
         self.registry.with_view(|view| {
             let unit = view.unit(name);
@@ -257,10 +258,10 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
             .with_view(|view| view.requirements(name).is_some_and(|requirements| requirements.global))
     }
 
-    /// Whether it was started: not where it would not be down in time, should this machine lose the store. The unit
-    /// is held.
+    /// Starts a claimed unit, unless it could not be stopped in time if the store became unreachable. Returns whether
+    /// it started.
     async fn start(&self, name: &UnitName) -> bool {
-        // Who stops units for a fence waits for its turn, and then finds this one launched.
+        // The fence enforcer skips busy units, and finds this one launched afterwards.
         if !self.local_units.mark_busy(name) {
             return false;
         }
@@ -296,7 +297,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         let now = self.settings.clock.now();
         let others = match self.registry.with_view(|view| view.machines().count()) {
             0 | 1 => Others::None,
-            // What others answered, the fence knows.
+            // The fence knows the answers of the other machines.
             _ => Others::Some { without_store_at: (link_state.fence == Fence::Open).then_some(now) },
         };
         link_state.fence == Fence::Open
@@ -315,7 +316,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         self.log_completed(task);
     }
 
-    /// What it says of the unit is taken back only when that is stopped.
+    /// Withdraws the unit's keys only after it has stopped.
     async fn unload(&self, name: &UnitName, task: &Task) {
         self.local_units.mark_stopping(name);
         match self.unit_manager.unload(name).await {
@@ -339,10 +340,10 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         self.log_completed(task);
     }
 
-    /// Returns when the store has nothing of it any more.
+    /// Returns when the keys are deleted.
     pub(super) async fn withdraw_keys(&self, name: &UnitName) {
         for key in [Key::JobState(name.clone()), self.state_key(name)] {
-            // Whether the speaker still speaks: where it does not, nothing is said any more either.
+            // An error means that the publisher has ended, and its keys expire.
             self.publisher.withdraw(key).await.unwrap_or(());
         }
     }
@@ -356,7 +357,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
     }
 }
 
-/// A word that says that this machine has a unit.
+/// A key that claims a unit for this machine.
 struct Claim {
     key: Key,
     value: String,

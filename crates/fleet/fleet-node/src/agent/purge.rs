@@ -1,4 +1,4 @@
-//! Leaving the cluster: nothing of it stays on the machine.
+//! Removal of all units when the machine leaves the cluster.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,11 +14,11 @@ use crate::store::{Precondition, Store, StoreError};
 use crate::unit_manager::UnitManager;
 
 impl<S: Store, H: UnitManager> Agent<S, H> {
-    /// Stops and removes every unit, and takes back what was said of it. Nothing else may run of this agent.
+    /// Stops and removes every unit and withdraws its keys. No other part of this agent may run.
     pub async fn purge(&self) {
         let names = self.local_units.names();
         tracing::info!("stopping and removing {} units", names.len());
-        // One wait for a store that is away: what was said ends by itself.
+        // Only one unit waits for an unreachable store: the keys expire anyway.
         let store_unreachable = AtomicBool::new(false);
         let store_unreachable = &store_unreachable;
         iter(names)
@@ -41,12 +41,12 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         }
     }
 
-    /// Another machine may have it now, while other units are still being stopped here.
+    /// Lets another machine take the unit while others are still being stopped here.
     async fn release_unit(&self, name: &UnitName) {
         self.withdraw_keys(name).await;
         let precondition = Precondition::Value(self.settings.machine_id.to_string());
         match self.store.delete(&Key::Target(name.clone()), precondition).await {
-            // It is global, or another machine's already.
+            // The unit is global, or already assigned to another machine.
             Ok(_) | Err(StoreError::Rejected(_)) => {}
             Err(error) => tracing::debug!("giving Unit({name}) away: {error}"),
         }

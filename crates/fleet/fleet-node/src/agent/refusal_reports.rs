@@ -1,4 +1,4 @@
-//! What this machine says of units that it cannot load or start, and for how long.
+//! Publishes and withdraws refusals: units that this machine cannot load or start.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::unit_manager::{SystemdState, UnitManager, UnitManagerError};
 
 impl<S: Store, H: UnitManager> Agent<S, H> {
-    /// Says why the unit is not loaded. The claim to launch it must have been said before.
+    /// Publishes why the unit is not loaded, and withdraws its claim.
     pub(super) fn report_load_failure(
         &self,
         name: &UnitName,
@@ -29,7 +29,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         drop(self.publisher.withdraw(Key::JobState(name.clone())));
     }
 
-    /// Says why the unit, which is loaded, is not started.
+    /// Publishes why a loaded unit does not start.
     pub(super) async fn report_start_failure(&self, name: &UnitName, error: &UnitManagerError) {
         let Some(hash) = self.local_units.hash(name) else { return };
         if self.record_refusal(name, hash, RefusedStep::Start, error) {
@@ -39,7 +39,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         self.publisher.publish(self.state_key(name), self.state_value(name, &state, hash));
     }
 
-    /// Whether that is news.
+    /// Returns whether the refusal is new.
     fn record_refusal(
         &self,
         name: &UnitName,
@@ -55,15 +55,15 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         self.local_units.with_refusals(|refusals| Some(refusals.get(name, hash)?.refusal.clone()))
     }
 
-    /// The unit was loaded, or started: whatever was in the way of that is no more.
+    /// Removes a refusal of this step after it succeeded.
     pub(super) fn clear_refusal(&self, name: &UnitName, hash: UnitHash, step: RefusedStep) {
         if self.refusal(name, hash).is_some_and(|refusal| refusal.step == step) {
             self.local_units.with_refusals(|refusals| refusals.remove(name));
         }
     }
 
-    /// Takes back what is not true any more: the unit has another text, is not asked for, or went elsewhere so long
-    /// ago that it may be tried here anew.
+    /// Removes obsolete refusals: the unit has another file, is not desired, or was moved long enough ago to be tried
+    /// here again.
     pub(super) fn withdraw_refusals(&self, desired: &BTreeMap<UnitName, DesiredUnit>) {
         for (name, refused) in self.local_units.with_refusals(|refusals| refusals.all()) {
             let here = desired.get(&name).is_some_and(|desired| desired.hash == refused.hash);
@@ -78,14 +78,14 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
             }
             self.local_units.with_refusals(|refusals| refusals.remove(&name));
             if !self.local_units.contains(&name) {
-                // Not waited for: nobody depends on it.
+                // Not awaited: nothing depends on it.
                 drop(self.publisher.withdraw(self.state_key(&name)));
             }
         }
     }
 
-    /// The unit is gone from this machine. Where it was refused and may run elsewhere, that is what is left to be
-    /// said: it would come back otherwise. Returns when the store has the rest no more.
+    /// Withdraws the keys of a removed unit. A refusal remains published if the unit is still desired, or the
+    /// scheduler would assign it here again. Returns when the keys are written.
     pub(super) async fn withdraw_unit(&self, name: &UnitName, hash: UnitHash) {
         let refusal = self.refusal(name, hash);
         let is_desired = self.registry.with_view(|view| {
@@ -97,7 +97,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
         };
         self.publisher.withdraw(Key::JobState(name.clone())).await.unwrap_or(());
         let state = UnitState::not_here(self.settings.machine_id.clone(), hash, refusal);
-        // Whether the speaker still speaks: where it does not, nothing is said any more either.
+        // An error means that the publisher has ended, and its keys expire.
         self.publisher.publish_and_wait(self.state_key(name), state.encode()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Which units this machine could not load or start, why, and when they are tried again.
+//! Units that this machine could not load or start, with cause and time of the next attempt.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use unit_file::{UnitHash, UnitName};
 
 use crate::limits::{MAX_REFUSAL_BACKOFF, REFUSAL_BACKOFF, REFUSAL_RETENTION};
 
-/// By unit, of its latest text.
+/// By unit, for its latest file.
 #[derive(Debug, Default)]
 pub struct Refusals(BTreeMap<UnitName, Refused>);
 
@@ -18,7 +18,7 @@ pub struct Refused {
     pub hash: UnitHash,
     pub refusal: Refusal,
     tried_at: Instant,
-    /// From one try to the next.
+    /// Interval between attempts.
     backoff: Duration,
 }
 
@@ -27,14 +27,14 @@ impl Refused {
         self.tried_at.elapsed() >= self.backoff
     }
 
-    /// Whether the machine may be asked anew, although the unit does not belong here any more.
+    /// Whether the refusal may be dropped although the unit was moved to another machine.
     pub fn is_expired(&self) -> bool {
         self.tried_at.elapsed() >= REFUSAL_RETENTION
     }
 }
 
 impl Refusals {
-    /// The machine has just refused the unit. Whether that is news: another cause, or another text.
+    /// Records a refusal. Returns whether its cause or the unit's file is new.
     pub fn record(&mut self, name: &UnitName, hash: UnitHash, refusal: Refusal) -> bool {
         let before = self.0.get(name).filter(|before| before.hash == hash);
         let same = before.is_some_and(|before| before.refusal == refusal);
@@ -46,7 +46,7 @@ impl Refusals {
         !same
     }
 
-    /// Of that text.
+    /// The refusal of this file.
     pub fn get(&self, name: &UnitName, hash: UnitHash) -> Option<&Refused> {
         self.0.get(name).filter(|refused| refused.hash == hash)
     }
@@ -55,7 +55,7 @@ impl Refusals {
         self.0.contains_key(name)
     }
 
-    /// The next pass tries it.
+    /// Makes the next pass try again.
     pub fn reset_backoff(&mut self, name: &UnitName) {
         if let Some(refused) = self.0.get_mut(name) {
             refused.backoff = Duration::ZERO;
@@ -89,7 +89,7 @@ mod tests {
         UnitFile::from_text(&format!("[Service]\nExecStart={text}\n")).unwrap().hash()
     }
 
-    /// The tries that an hour has.
+    /// Attempts within an hour.
     async fn tries(scope: RefusalScope) -> usize {
         let (mut refusals, name) = (Refusals::default(), UnitName::parse("a.service").unwrap());
         let mut tries = 0;

@@ -1,4 +1,4 @@
-//! Who leads when.
+//! Leader election.
 
 use tokio::time::sleep;
 
@@ -7,7 +7,7 @@ use crate::engine::garbage::Collector;
 use crate::store::Store;
 
 impl<S: Store> Engine<S> {
-    /// Never ends.
+    /// Never returns.
     pub async fn run(self) {
         if self.settings.disable_engine {
             tracing::info!("Not starting engine; disable-engine is set");
@@ -17,7 +17,7 @@ impl<S: Store> Engine<S> {
         tokio::join!(self.run_elections(&garbage), garbage.scan(&self));
     }
 
-    /// Waits for the lease, and leads as long as it has it. Never ends.
+    /// Waits for the lease and leads while this node holds it. Never returns.
     async fn run_elections(&self, garbage: &Collector) {
         loop {
             let lease = self.acquire_lease().await;

@@ -1,4 +1,4 @@
-//! Deletes texts that no unit has had for a day, and what is left of destroyed units.
+//! Deletes unit files that no unit has used for a day, and orphaned keys of destroyed units.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,19 +11,20 @@ use crate::engine::Engine;
 use crate::limits::{GARBAGE_INTERVAL, OBSERVE_TIMEOUT};
 use crate::store::{Precondition, Store, StoreError};
 
-/// The original never deletes a text; who destroyed a unit may submit it again.
+/// The original never deletes unit files. A client may submit a destroyed unit again.
 const TEXT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longer than a write of any engine can be on its way.
+/// Longer than a write of any engine can be in flight.
 const ORPHAN_RETENTION: Duration = Duration::from_secs(60);
 
-/// What is out of use, and since when. Every node keeps it: leaders who lead for less than a day would delete no text.
+/// Unused unit files and orphaned units since when. Every node keeps them, since a leader may lead for less than a
+/// day.
 #[derive(Default)]
 pub struct Collector(Mutex<Unused>);
 
 struct Unused {
     texts: RetentionTracker<UnitHash>,
     orphans: RetentionTracker<UnitName>,
-    /// To delete, as of the last scan.
+    /// Due for deletion since the last scan.
     expired_texts: Vec<UnitHash>,
     expired_orphans: Vec<UnitName>,
 }
@@ -41,11 +42,11 @@ impl Default for Unused {
 
 impl Collector {
     fn unused(&self) -> MutexGuard<'_, Unused> {
-        // invariant: nothing that is done under this lock panics.
+        // invariant: nothing under this lock panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Never ends.
+    /// Never returns.
     pub async fn scan<S: Store>(&self, engine: &Engine<S>) {
         loop {
             sleep(GARBAGE_INTERVAL).await;
@@ -58,7 +59,8 @@ impl Collector {
         }
     }
 
-    /// Deletes one text at most, or the remains of one unit: the leader renews its lease between two calls.
+    /// Deletes at most one unit file or the keys of one orphaned unit, so that the leader can renew its lease in
+    /// between.
     pub async fn step<S: Store>(&self, engine: &Engine<S>) {
         let orphans = self.unused().expired_orphans.pop();
         if let Some(name) = orphans {
@@ -79,7 +81,7 @@ impl Collector {
     }
 }
 
-/// Leaves what is written for a new unit of the name meanwhile.
+/// Keeps keys that were written for a new unit of the same name.
 async fn delete_orphan<S: Store>(engine: &Engine<S>, name: &UnitName) -> Result<(), StoreError> {
     for key in [Key::Target, Key::Pin, Key::Rollout, Key::TargetState].map(|key| key(name.clone())) {
         let Some(stored) = engine.store.get(&key).await? else { continue };
@@ -94,13 +96,13 @@ async fn delete_orphan<S: Store>(engine: &Engine<S>, name: &UnitName) -> Result<
     Ok(())
 }
 
-/// Whether the text was deleted for good.
+/// Returns whether the unit file was deleted.
 async fn delete_text<S: Store>(engine: &Engine<S>, hash: UnitHash) -> Result<bool, StoreError> {
     let key = Key::Unit(hash);
     let is_used = || engine.registry.with_view(|view| view.is_used(hash));
     let Some(stored) = engine.store.get(&key).await?.filter(|_| !is_used()) else { return Ok(false) };
     let deleted = engine.store.delete(&key, Precondition::Index(stored.index)).await?;
-    // A client that submitted a unit with this text meanwhile found it present and did not write it.
+    // A client that submitted the same unit file meanwhile found it present and did not write it.
     let observed = timeout(OBSERVE_TIMEOUT, engine.registry.wait_for_index(deleted)).await;
     if observed.is_ok() && !is_used() {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! What the leader keeps in mind: the scheduler, who went when, and how far new texts have come.
+//! State of the leader: scheduler, failure detection and rollouts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::store::Store;
 pub struct LeaderState {
     scheduler: Scheduler,
     failure_detector: FailureDetector,
-    /// As they were when they were last present.
+    /// Machines with the properties they had when last present.
     machines: BTreeMap<MachineId, Machine>,
-    /// Not present, and not yet taken for dead.
+    /// Machines that are not present and not considered failed yet.
     unreachable: BTreeMap<MachineId, Machine>,
     rollouts: Rollouts,
     mass_failure_logged: bool,
-    /// The store was unreachable until a TTL before this.
+    /// End of the grace period after the store was unreachable.
     grace_until: Duration,
 }
 
@@ -44,7 +44,7 @@ impl LeaderState {
         leader_state
     }
 
-    /// Of units of which `is_pending` says that tasks are not over, later: [`Self::refresh_unit`].
+    /// Applies an event, except to units with pending tasks: see [`Self::refresh_unit`].
     pub fn apply<S: Store>(
         &mut self,
         engine: &Engine<S>,
@@ -78,7 +78,7 @@ impl LeaderState {
                     self.unreachable.remove(id);
                     self.machines.insert(id.clone(), machine);
                 }
-                // Its presence has ended: whether it is dead, the next pass says.
+                // The next pass decides whether the machine has failed.
                 None if !self.unreachable.contains_key(id) => {
                     if let Some(machine) = self.machines.remove(id) {
                         self.unreachable.insert(id.clone(), Machine { unreachable: true, ..machine });
@@ -90,15 +90,15 @@ impl LeaderState {
         view.update_scheduler(subject, &self.unreachable, &mut self.scheduler);
     }
 
-    /// No task of the unit is open: what is known of it counts again.
+    /// Applies the registry's state of a unit whose tasks are finished.
     pub fn refresh_unit<S: Store>(&mut self, engine: &Engine<S>, unit: &UnitName) {
         engine.registry.with_view(|view| self.update(view, &Subject::Unit(unit.clone())));
     }
 
-    /// What is to be done now, and when to look again although nothing happened.
+    /// The tasks to execute, and when to run the next pass without an event.
     pub fn pass<S: Store>(&mut self, engine: &Engine<S>, now: Duration) -> (Vec<Task>, Option<Duration>) {
         let next = engine.registry.with_view(|view| self.update_failures(view, now));
-        // What such a machine holds is not known: what it said may have ended while the store was unreachable.
+        // It is unknown what these machines run: their keys may have expired while the store was unreachable.
         if now < self.grace_until && !self.unreachable.is_empty() {
             return (Vec::new(), next);
         }
@@ -115,7 +115,7 @@ impl LeaderState {
         }
         self.mass_failure_logged = step.mass_failure;
         for id in &step.unreachable {
-            // One that this leader never saw: nothing of it is known but that units are assigned to it.
+            // A machine that this leader has never observed. Only its assigned units are known.
             if !self.unreachable.contains_key(id) {
                 let machine = Machine { unreachable: true, ..Machine::new(id.as_str()) };
                 self.unreachable.insert(id.clone(), machine);
@@ -131,7 +131,7 @@ impl LeaderState {
         step.next
     }
 
-    /// Which machines may take new texts of global units now.
+    /// Permits for machines to run new versions of global units.
     pub fn rollouts<S: Store>(&mut self, engine: &Engine<S>, now: Duration) -> Vec<(UnitName, Rollout)> {
         engine.registry.with_view(|view| self.rollouts.step(view, now))
     }

@@ -1,4 +1,4 @@
-//! One node's time as the leader: from the lease's write until it is lost or given back.
+//! One term of leadership, from the acquired lease until it is lost or released.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::engine::{AcquiredLease, Engine};
 use crate::limits::BATCH_WINDOW;
 use crate::store::{Precondition, Store, StoreError};
 
-/// Between a write that was not done and the next pass.
+/// Delay of the next pass after a failed write.
 const RETRY: Duration = Duration::from_millis(200);
 
 impl<S: Store> Engine<S> {
-    /// Until the lease is lost, or given back because this node had no store: it has told others so, or its own presence
-    /// has ended.
+    /// Leads until the lease is lost. Releases it if this node loses the store: it has reported so to a peer, or its
+    /// presence has expired.
     pub(super) async fn lead(&self, lease: AcquiredLease, garbage: &Collector) {
         let (mut index, mut valid_until) = (lease.index, lease.sent_at + self.settings.lease_ttl());
         let reported = self.store_link.reported_no_store();
         let has_store = || self.store_link.reported_no_store() == reported && self.is_registered();
         let mut events = self.registry.subscribe();
-        // What was written before the lease was won is to be known.
+        // Writes of earlier leaders must be in the view.
         if timeout(self.settings.lease_ttl(), self.registry.wait_for_index(index)).await.is_err() {
             return;
         }
@@ -70,7 +70,7 @@ impl<S: Store> Engine<S> {
                     if now >= valid_until {
                         return;
                     }
-                    // What ended meanwhile is seen before anything is decided.
+                    // The presence may have expired since the last check.
                     if !has_store() {
                         continue;
                     }
@@ -90,7 +90,7 @@ impl<S: Store> Engine<S> {
     async fn renew(&self, index: u64) -> Result<u64, StoreError> {
         let value = Lease::ours(self.settings.machine_id.clone()).encode();
         let ttl = Some(self.settings.lease_ttl());
-        // Unheard, it would be done all the same, and the index that is known no longer the lease's.
+        // An abandoned request may still be executed and would change the lease's index.
         self.lease_store.put(&Key::EngineLeader, &value, ttl, Precondition::Index(index)).await
     }
 
@@ -101,7 +101,7 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// The unit of which no task is open any more, and how long the next pass can wait.
+    /// Returns a unit whose last task is finished, and how long the next pass may wait.
     fn handle(&self, writes: &mut WriteQueue, event: Event) -> Option<(UnitName, Duration)> {
         let (unit, idle, wait) = match event {
             Event::Completed(task, outcome) => {
@@ -113,7 +113,7 @@ impl<S: Store> Engine<S> {
         idle.then_some((unit, wait))
     }
 
-    /// The index of what was done.
+    /// Returns the index of the write.
     fn finish_task(&self, task: &Task, outcome: Result<u64, StoreError>) -> Option<u64> {
         self.metrics.engine_task(task, outcome.is_ok());
         match outcome {

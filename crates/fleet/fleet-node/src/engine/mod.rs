@@ -1,4 +1,4 @@
-//! Schedules units to machines, on the one node that holds the lease.
+//! Schedules units to machines on the node that holds the lease.
 
 mod election;
 mod garbage;
@@ -29,22 +29,22 @@ pub struct Engine<S> {
     pub registry: Arc<RegistryCache>,
     pub store_link: Arc<StoreLink>,
     pub metrics: Arc<Metrics>,
-    /// The lease's last write by this node, while it leads.
+    /// Index of this node's last write to the lease, while it leads.
     pub lease_index: Arc<Mutex<Option<u64>>>,
 }
 
-/// The lease as this node has just written it.
+/// A lease that this node has just written.
 #[derive(Debug, Clone, Copy)]
 struct AcquiredLease {
     index: u64,
     /// When the write was sent.
     sent_at: Duration,
-    /// Until an engine of an older format may still believe in its own.
+    /// How long an engine with an older lease format may still consider itself leader.
     wait: Duration,
 }
 
 impl<S: Store> Engine<S> {
-    /// Lets another node lead at once. The engine must not run any more.
+    /// Deletes the lease so that another node can lead immediately. The engine must not run any more.
     pub async fn release(&self) {
         let lease_index = self.lease_index();
         if let Some(index) = lease_index
@@ -62,7 +62,7 @@ impl<S: Store> Engine<S> {
         *self.lease_index.lock().unwrap_or_else(PoisonError::into_inner) = index;
     }
 
-    /// Waits until the lease is this node's.
+    /// Waits until this node holds the lease.
     async fn acquire_lease(&self) -> AcquiredLease {
         let mut events = self.registry.subscribe();
         let mut link_state = self.store_link.subscribe();
@@ -80,8 +80,8 @@ impl<S: Store> Engine<S> {
                 Ok(None) => {}
                 Err(error) => tracing::debug!("the engine's lease: {error}"),
             }
-            // Another machine leads, or this one has to register again. Events report the end of both; the limit is for events
-            // that are lost.
+            // Another machine leads, or this one must register first. Events report a change of either; the timeout
+            // covers lost events.
             let released = async { while !self.concerns_leadership(&events.next().await) {} };
             drop(timeout(self.settings.lease_ttl(), released).await);
         }
@@ -129,13 +129,13 @@ impl<S: Store> Engine<S> {
                 self.set_lease_index(Some(index));
                 Ok(Some(AcquiredLease { index, sent_at, wait }))
             }
-            // Another one was quicker.
+            // Another node acquired it first.
             Err(StoreError::Rejected(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Not where a newer engine was at work.
+    /// Returns false if a newer engine has run in this cluster.
     async fn may_schedule(&self) -> Result<bool, StoreError> {
         let found = self.registry.with_view(|view| view.engine_version().map(str::to_owned));
         match EngineVersion::decide(found.as_deref()) {
@@ -151,8 +151,8 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Whether this machine's presence exists, as far as this node has followed the store. Its units may run on after it has
-    /// ended, where no other machine had the store: only this node's engine could then start them elsewhere.
+    /// Whether this machine's presence is in the view. After it has expired the machine's units may still run, if no
+    /// machine can reach the store: then only this node's engine could start them elsewhere.
     fn is_registered(&self) -> bool {
         self.registry.with_view(|view| view.is_present(&self.settings.machine_id))
     }
@@ -167,14 +167,15 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Whether nobody may have been able to renew anything for a while, or this node has told others so.
+    /// Whether machines may recently have been unable to renew their keys, or this node has reported to a peer that
+    /// it has no store.
     fn store_was_unreachable(&self, now: Duration) -> bool {
         let recent =
             |since: Option<Duration>| since.is_some_and(|at| now.saturating_sub(at) < self.settings.ttl);
         recent(self.store_link.state().serving_since) || recent(self.store_link.reported_no_store())
     }
 
-    /// The machines that units are assigned to.
+    /// Machines with assigned units.
     fn assigned(&self) -> Vec<MachineId> {
         self.registry.with_view(|view| view.units().filter_map(|unit| unit.target).collect())
     }

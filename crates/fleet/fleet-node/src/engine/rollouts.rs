@@ -1,4 +1,4 @@
-//! New texts of global units with `UpdatePolicy=rolling`: which machine may take one next.
+//! Rollouts of global units with `UpdatePolicy=rolling`: which machine may run the new version next.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::limits::SETTLE_TIME;
 
 #[derive(Default)]
 pub struct Rollouts {
-    /// What each machine said of each such unit, and since when.
+    /// State of each unit on each machine, and since when.
     observed: BTreeMap<UnitName, BTreeMap<MachineId, Progress>>,
     next: Option<Duration>,
-    /// Texts that do not run are told once.
+    /// Halted rollouts that are logged already.
     halted: BTreeMap<UnitName, MachineId>,
 }
 
 impl Rollouts {
-    /// When to look again although nothing happened.
+    /// When to run the next step without an event.
     pub fn next(&self) -> Option<Duration> {
         self.next
     }
@@ -69,7 +69,7 @@ impl Rollouts {
     }
 }
 
-/// Of present machines that have the unit.
+/// State of the unit on present machines.
 fn progress(
     view: &View,
     name: &UnitName,

@@ -1,5 +1,4 @@
-//! What the engine has asked of the store: the tasks of one unit one after the other, each over when this node sees
-//! what it did.
+//! Writes of the engine. Tasks of one unit run in sequence; a task is finished when this node has observed its write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,18 +17,18 @@ use crate::store::{Precondition, Store, StoreError};
 #[derive(Default)]
 pub struct WriteQueue {
     queue: VecDeque<Task>,
-    /// Units of tasks on their way: a unit's next task counts on what the one before does.
+    /// Units with a task in flight. The next task of a unit depends on it.
     busy: BTreeSet<UnitName>,
-    /// How many tasks of a unit are not over. Until then what is known of the unit is older than what was decided.
+    /// Number of unfinished tasks by unit. Until they are finished, the view of the unit is older than the decision.
     pending: BTreeMap<UnitName, usize>,
     in_flight: JoinSet<(Task, Result<u64, StoreError>)>,
     unobserved: JoinSet<UnitName>,
 }
 
 pub enum Event {
-    /// With the index of what was done.
+    /// A task with the index of its write.
     Completed(Task, Result<u64, StoreError>),
-    /// A task of the unit was done, and this node knows it.
+    /// This node has observed a task of the unit.
     Observed(UnitName),
 }
 
@@ -62,7 +61,7 @@ impl WriteQueue {
         }
     }
 
-    /// May be dropped while it waits.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Event {
         loop {
             let finished = tokio::select! {
@@ -78,8 +77,8 @@ impl WriteQueue {
         }
     }
 
-    /// A task was answered, with the index of what was done. Whether its unit has none any more: without an index
-    /// what was decided behind it is not done either.
+    /// Records the result of a task. Without an index the later tasks of the unit are dropped. Returns whether the
+    /// unit has no more tasks.
     pub fn completed<S: Store>(&mut self, engine: &Engine<S>, unit: &UnitName, index: Option<u64>) -> bool {
         self.busy.remove(unit);
         let Some(index) = index else {
@@ -89,14 +88,14 @@ impl WriteQueue {
         };
         let (registry, unit) = (Arc::clone(&engine.registry), unit.clone());
         self.unobserved.spawn(async move {
-            // Should it take longer, what is known is good enough.
+            // After the timeout the current view is used.
             drop(timeout(OBSERVE_TIMEOUT, registry.wait_for_index(index)).await);
             unit
         });
         false
     }
 
-    /// What a task did is known. Whether its unit has none any more.
+    /// Records that a task was observed. Returns whether the unit has no more tasks.
     pub fn observed(&mut self, unit: &UnitName) -> bool {
         self.finish(unit, 1)
     }
@@ -110,8 +109,8 @@ impl WriteQueue {
     }
 }
 
-/// Units leave a machine that went away only where its key is not in the store at this moment. The events of a member that was
-/// cut off arrive late: the machine may have registered again, and other machines would start what it runs.
+/// Checks that a failed machine's presence is absent from the store itself. Events of a partitioned etcd member
+/// arrive late: the machine may have registered again, and its units would run twice.
 async fn check_still_absent<S: Store>(
     store: &S,
     registry: &RegistryCache,
@@ -119,18 +118,18 @@ async fn check_still_absent<S: Store>(
 ) -> Result<(), StoreError> {
     let Task::Unschedule { reason: Reason::MachineFailed(machine), .. } = task else { return Ok(()) };
     let Some(stored) = store.get(&Key::MachineObject(machine.clone())).await? else { return Ok(()) };
-    // The next decision is made with what is known then.
+    // The next pass uses the updated view.
     drop(timeout(OBSERVE_TIMEOUT, registry.wait_for_index(stored.index)).await);
     Err(StoreError::Rejected(format!("Machine({machine}) is present")))
 }
 
-/// The steps of one task, one after the other; the index of the last.
+/// Executes the writes of a task in order. Returns the index of the last.
 async fn execute<S: Store>(store: &S, task: &Task) -> Result<u64, StoreError> {
     let mut index = 0;
     for write in writes_for_task(task) {
         index = match write {
             Write::Set { key, value } => store.put(&key, &value, None, Precondition::Always).await?,
-            // A pin that is there already was written for the same reason.
+            // An existing pin was written for the same reason.
             Write::Create { key: key @ Key::Pin(_), value } => {
                 match store.put(&key, &value, None, Precondition::Absent).await {
                     Err(StoreError::Rejected(_)) => 0,

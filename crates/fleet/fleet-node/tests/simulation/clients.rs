@@ -1,4 +1,4 @@
-//! What clients ask while the store does not answer.
+//! Client requests while the store does not respond.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -17,9 +17,9 @@ use unit_file::{UnitFile, UnitName};
 use crate::Cluster;
 
 const UNITS: usize = 3;
-/// As a disk that is slow for a moment: longer than one question to the store may take.
+/// Longer than the timeout of one request to the store, as with a disk that is slow for a moment.
 const OUTAGE: Duration = Duration::from_millis(1500);
-/// What fleetctl waits for an answer.
+/// fleetctl's timeout.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn requests(cluster: &Cluster) -> Requests<MemoryLink> {
@@ -45,7 +45,7 @@ fn run(test: impl AsyncFnOnce(Cluster)) {
     in_virtual_time(async { test(Cluster::running(3, UNITS).await).await });
 }
 
-/// Each request once, through such a silence; what it did is to be known here so long after its answer.
+/// Each request once through an outage. Its effect must be visible here `known_after` its response.
 async fn each(cluster: &Cluster, outage: fn(&Cluster, bool), known_after: Duration) {
     let requests = requests(cluster);
     let machine = MachineId::new(&cluster.hosts[1].id);
@@ -71,7 +71,7 @@ async fn each(cluster: &Cluster, outage: fn(&Cluster, bool), known_after: Durati
 
 #[test]
 fn a_moment_in_which_requests_do_not_arrive_fails_none() {
-    // What follows the store was cut off, too, and comes back by itself.
+    // The watch was cut off as well, and needs time to resume.
     run(async |cluster| each(&cluster, |cluster, on| cluster.service.set_down(on), CLIENT_TIMEOUT).await);
 }
 
@@ -93,11 +93,11 @@ fn a_store_that_stays_away_is_told_before_the_client_gives_up() {
     });
 }
 
-/// What the node's own task computes holds up its heartbeats and its fence.
+/// Work on the node's own task would delay heartbeats and fence.
 #[test]
 fn rebalance_is_computed_beside_the_nodes_own_task() {
     let mut runtime = Builder::new_current_thread();
-    // One other thread, which is taken: what is left to others cannot end here.
+    // The only blocking thread is occupied, so that the computation cannot finish here.
     let runtime = runtime.enable_time().start_paused(true).max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let cluster = Cluster::running(3, UNITS).await;
@@ -106,7 +106,7 @@ fn rebalance_is_computed_beside_the_nodes_own_task() {
         let other = spawn_blocking(move || taken.recv());
         let mut rebalance = pin!(requests.rebalance());
         assert!(poll_fn(|context| Poll::Ready(rebalance.as_mut().poll(context).is_pending())).await);
-        // Nor is the lock held meanwhile.
+        // The lock is not held meanwhile.
         requests.registry.with_view(|view| assert_eq!(view.unit_names().count(), UNITS));
         free.send(()).unwrap();
         other.await.unwrap().unwrap();

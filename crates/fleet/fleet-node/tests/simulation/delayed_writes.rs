@@ -1,4 +1,4 @@
-//! Requests that were given up, and are carried out all the same.
+//! Abandoned requests that are executed later.
 
 use fleet_core::MachineId;
 use fleet_core::registry::{Key, UnitState};
@@ -9,7 +9,7 @@ use unit_file::UnitName;
 
 use crate::Cluster;
 
-/// An earlier state replaces the newer one: the next renewal finds it, and writes what is.
+/// An earlier state replaces a newer one. The next refresh detects this and writes the current state.
 #[test]
 fn an_earlier_state_that_is_written_late_does_not_stay() {
     in_virtual_time(async {

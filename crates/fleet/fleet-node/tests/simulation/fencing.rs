@@ -1,4 +1,4 @@
-//! A machine that is cut off stops all that runs there and may be taken over, whoever started it.
+//! A partitioned machine stops all units that may be taken over, no matter who started them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use unit_file::{UnitFile, UnitName};
 
 use crate::Cluster;
 
-/// What it claimed to have launched, other machines have launched since. The cut ends at any moment of a try to say it again.
+/// Other machines have launched its units since. The partition ends at any moment of an attempt to republish.
 #[test]
 fn a_machine_that_comes_back_claims_nothing_of_what_was_taken_over() {
     for tenths in (0..40).step_by(3) {
@@ -31,8 +31,7 @@ fn a_machine_that_comes_back_claims_nothing_of_what_was_taken_over() {
     }
 }
 
-/// fleetd has only loaded the service: a timer of the cluster starts it. Both go to another machine, where the timer starts
-/// the service, too.
+/// fleetd only loads the service; a timer of the cluster starts it. Both move to another machine.
 #[test]
 fn what_a_timer_has_started_is_stopped() {
     in_virtual_time(async {

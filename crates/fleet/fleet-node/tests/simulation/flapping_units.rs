@@ -1,4 +1,4 @@
-//! Units that do not come to rest, or not up.
+//! Units in restart loops, and units that cannot start.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use unit_file::{UnitFile, UnitName};
 
 use crate::Cluster;
 
-/// For so long it is started and ends, some fifty times a second.
+/// Duration of the restart loop, at about fifty restarts per second.
 const LASTS: Duration = Duration::from_secs(60);
 
-/// Of which the cluster is, at work.
+/// A running cluster of one machine.
 async fn one_machine() -> Cluster {
     let mut cluster = Cluster::unstarted(1, 1);
     cluster.start(0);
@@ -20,7 +20,7 @@ async fn one_machine() -> Cluster {
     cluster
 }
 
-/// So slowly that each of its changes is written: that it is started again is told at once all the same.
+/// So slow that each change is written: a restart is still visible immediately.
 #[test]
 fn a_unit_that_starts_again_after_a_while_is_shown_as_that() {
     in_virtual_time(async {
@@ -75,10 +75,10 @@ fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
         }
         assert!(correct > looks * 3 / 4, "{correct} of {looks}");
         let count = written() - before;
-        // Once a second, and what is renewed of both.
+        // One write per second, and refreshes of both units.
         assert!(count < LASTS.as_secs() + 20, "{count}");
 
-        // What it is in the end is known soon, and of others at once.
+        // The final state is visible soon, and states of other units immediately.
         systemd.set_active_state(&names[0], "active");
         systemd.set_active_state(&names[1], "failed");
         let active = |name| state(name).map(|(active, _)| active);
@@ -90,7 +90,7 @@ fn a_unit_that_starts_again_and_again_is_shown_as_that_and_costs_little() {
     });
 }
 
-/// Whatever is told of a unit because it was tried is no reason to try it again at once.
+/// State changes caused by an attempt must not trigger the next one.
 #[test]
 fn a_unit_that_is_refused_is_tried_from_time_to_time() {
     in_virtual_time(async {
@@ -105,14 +105,14 @@ fn a_unit_that_is_refused_is_tried_from_time_to_time() {
                 requests.destroy(&name).await.unwrap();
             }
             sleep(LASTS).await;
-            // To be removed, at each look of the agent; what the unit's text is at fault for, less and less often.
+            // Unloads are retried at each agent interval; permanent failures with exponential backoff.
             let tries = cluster.hosts[0].systemd.refused_calls();
             let expected = if what.contains("unload") { 10..=16 } else { 4..=6 };
             assert!(expected.contains(&tries), "{what}: {tries}");
             if what.contains("unload") {
                 continue;
             }
-            // A text that is new is tried at once.
+            // A new unit file is tried immediately.
             requests.create(&name, &file("b"), JobState::Launched).await.unwrap();
             sleep(Duration::from_millis(500)).await;
             assert!(cluster.hosts[0].systemd.refused_calls() > tries, "{what}");
@@ -120,7 +120,7 @@ fn a_unit_that_is_refused_is_tried_from_time_to_time() {
     });
 }
 
-/// A start that is asked for once more, at a moment when it cannot be done, is done later.
+/// A repeated launch request that fails is retried later.
 #[test]
 fn a_failed_unit_that_is_asked_for_again_is_started_in_the_end() {
     in_virtual_time(async {

@@ -1,4 +1,4 @@
-//! What nothing refers to any more is deleted.
+//! Deletion of unused keys.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::Cluster;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A machine that submits the text again finds it there, and the leader has not heard of that yet.
+/// Another machine submits the unit file again and finds it present, which the leader has not observed yet.
 #[test]
 fn a_text_that_comes_into_use_while_it_is_deleted_stays() {
     in_virtual_time(async {
@@ -34,7 +34,7 @@ fn a_text_that_comes_into_use_while_it_is_deleted_stays() {
         let others = |cluster: &Cluster| cluster.service.requests().get(&Other).copied().unwrap_or_default();
         let before = others(&cluster);
         cluster.hosts[0].link.set_slow(Some(300..400));
-        // The leader asks for the text; its answer, and the leader's deletion, take longer than what is written here.
+        // The leader's read and delete take longer than the writes below.
         while others(&cluster) == before {
             assert!(cluster.view().unreferenced_files().count() == 1);
             sleep(Duration::from_millis(10)).await;
@@ -46,7 +46,7 @@ fn a_text_that_comes_into_use_while_it_is_deleted_stays() {
     });
 }
 
-/// As in a cluster whose machines update themselves, one each night.
+/// As in a cluster whose machines update and restart every night.
 #[test]
 fn texts_are_deleted_where_no_leader_leads_for_a_day() {
     in_virtual_time(async {
@@ -74,7 +74,7 @@ fn texts_are_deleted_where_no_leader_leads_for_a_day() {
     });
 }
 
-/// A write of the engine that was on its way binds the next unit of the name to a machine.
+/// A delayed write of the engine would bind the next unit of that name to a machine.
 #[test]
 fn what_is_left_of_a_destroyed_unit_is_deleted() {
     in_virtual_time(async {
@@ -94,7 +94,7 @@ fn what_is_left_of_a_destroyed_unit_is_deleted() {
             .filter(|(path, _)| path.contains("gone.service"))
             .collect();
         assert_eq!(left, []);
-        // What a unit has stays.
+        // Keys of existing units remain.
         assert_eq!(cluster.view().units().filter(|unit| unit.target.is_some()).count(), 1);
     });
 }

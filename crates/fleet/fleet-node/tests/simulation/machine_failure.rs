@@ -1,4 +1,4 @@
-//! Units of a machine that dies, or is cut off.
+//! Units of a machine that fails or is partitioned.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use unit_file::{UnitFile, UnitName};
 use crate::Cluster;
 
 const UNITS: usize = 40;
-/// How long the engine's lease lives: five times the engine's interval.
+/// TTL of the engine's lease: five engine intervals.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// Each unit is taken off the dead machine, then given another one: never the second before the first.
+/// Each unit is first unscheduled from the failed machine, then scheduled to another one.
 #[test]
 fn units_go_to_others_in_order() {
     in_virtual_time(async {
@@ -40,7 +40,7 @@ fn units_go_to_others_in_order() {
     });
 }
 
-/// Whichever machine dies, whenever it dies, the engine's leader too.
+/// For each machine and several moments, also for the leader.
 #[test]
 fn units_run_elsewhere_within_the_ttl_and_a_second() {
     let mut worst = Duration::ZERO;
@@ -55,7 +55,7 @@ fn units_run_elsewhere_within_the_ttl_and_a_second() {
     println!("{worst:?} after TTL or lease at worst");
 }
 
-/// From a machine's death to the start of the last of its units elsewhere.
+/// From the failure until the last unit runs elsewhere.
 fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
     in_virtual_time(async {
         let seed = moment.as_millis() as u64;
@@ -83,8 +83,7 @@ fn taken_over(ttl: Duration, dies: usize, moment: Duration) -> Duration {
     })
 }
 
-/// What a machine publishes of its units outlives its presence, whenever it was renewed last: until it must have stopped
-/// them, no other machine gets them.
+/// Published states outlive the presence, so that no other machine gets the units before they must have stopped.
 #[test]
 fn a_machine_that_is_cut_off_while_it_is_drained_holds_its_units() {
     for second in (0..TTL.as_secs()).step_by(3) {

@@ -1,9 +1,8 @@
-//! Whole clusters in one thread, from a seed: machines crash, are cut off, lose their fleetd; the store goes away,
-//! is slow and loses answers; units come, change and go. No unit may ever run twice, and in the end all that is asked for
-//! runs. Time does not pass: it is tokio's own, which jumps to the next thing that waits. The time of day is set to
-//! and fro meanwhile.
+//! Whole clusters in one thread, from a seed: machines crash, are partitioned or lose their fleetd; the store is
+//! unreachable, slow or loses responses; units are created, changed and destroyed. No unit may ever run twice, and
+//! all desired units must run in the end. Time is tokio's virtual time. The wall clock jumps meanwhile.
 //!
-//! `KEELSON_SEEDS=1000` runs so many instead of the usual few, `KEELSON_SEED=17` just that one, with its story.
+//! `KEELSON_SEEDS=1000` sets the number of seeds, `KEELSON_SEED=17` runs one seed with a log.
 
 #![allow(clippy::unwrap_used)]
 
@@ -31,7 +30,7 @@ use unit_file::{UnitFile, UnitName};
 type Cluster = fleet_simulation::Cluster<MemoryStore>;
 
 const DEFAULT: u64 = 100;
-/// What goes wrong in one history.
+/// Faults injected into one history.
 const FAULTS_PER_HISTORY: usize = 14;
 
 fn run(seed: u64, verbose: bool) -> Vec<String> {
@@ -61,7 +60,7 @@ fn no_unit_twice_and_none_lost() {
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
-/// That the time of day jumps is seen where a machine goes by it.
+/// Checks that jumps of the wall clock are detected if machines use it.
 #[test]
 fn machines_that_go_by_the_time_of_day_are_caught() {
     wall_clock::set_believed(true);
@@ -69,13 +68,12 @@ fn machines_that_go_by_the_time_of_day_are_caught() {
     wall_clock::set_believed(false);
 }
 
-/// A machine whose id another one has already: it does nothing in that one's place, and takes nothing of it along
-/// when it goes.
+/// A machine with the id of another one must not act in its place, nor delete its keys.
 #[test]
 fn a_double_is_left_outside() {
     in_virtual_time(async {
         let mut cluster = Cluster::unstarted(2, 1);
-        // It was a machine of the cluster before, and remembers that.
+        // It was in the cluster before and has saved state.
         for number in [0, 1] {
             cluster.start(number);
         }

@@ -1,4 +1,4 @@
-//! Units that a machine cannot load or start: they go elsewhere where they can, and everybody can see why.
+//! Units that a machine cannot load or start: they move where possible, and the cause is visible.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use unit_file::{UnitFile, UnitName};
 use crate::Cluster;
 
 const SOON: Duration = Duration::from_secs(5);
-/// For so long a machine remembers what it could not run.
+/// Longer than a machine remembers refusals.
 const LONG: Duration = Duration::from_secs(400);
 
 fn name(text: &str) -> UnitName {
@@ -32,7 +32,7 @@ async fn launch(cluster: &Cluster, name: &UnitName, text: &str) {
     requests.create(name, &file, JobState::Launched).await.unwrap();
 }
 
-/// Where the unit runs.
+/// Hosts that run the unit.
 fn hosts(cluster: &Cluster, name: &UnitName) -> BTreeSet<usize> {
     cluster.ledger.running().get(name).map(|machines| machines.iter().copied().collect()).unwrap_or_default()
 }
@@ -55,7 +55,7 @@ fn what_one_machine_cannot_run_goes_to_another_and_stays_there() {
         assert_eq!(cluster.view().current_state(&unit), Some(JobState::Launched));
         sleep(LONG).await;
         assert_eq!(hosts(&cluster, &unit), [2].into());
-        // Each of them was tried at most once, and has nothing more to say of it.
+        // Each was tried at most once, and publishes no state any more.
         for taken in [0, 1] {
             assert!(cluster.hosts[taken].systemd.refused_calls() <= 1, "{taken}");
             assert_eq!(state(&cluster, &unit, taken), None, "{taken}");
@@ -80,14 +80,14 @@ fn a_unit_that_no_machine_takes_says_why_and_runs_when_one_does() {
         assert_eq!(view.current_state(&unit), Some(JobState::Inactive));
         let refusal = view.refusal(&unit, &target).unwrap();
         assert_eq!((refusal.cause.as_str(), refusal.scope), ("load is refused", RefusalScope::Machine));
-        // It goes on to be tried, and not often.
+        // Attempts continue, but not often.
         let tries: usize = cluster.hosts.iter().map(|host| host.systemd.refused_calls()).sum();
         assert!((2..=20).contains(&tries), "{tries}");
 
         for host in &cluster.hosts {
             host.systemd.set_own_unit(&unit, false);
         }
-        // Who asks again need not wait for the next try.
+        // A repeated request skips the backoff.
         let requests = cluster.hosts[0].node.as_ref().unwrap().requests();
         requests.set_desired(&unit, JobState::Launched).await.unwrap();
         sleep(SOON).await;
@@ -120,7 +120,7 @@ fn nothing_is_left_of_a_refused_unit_that_is_destroyed_or_unloaded() {
     });
 }
 
-/// What no machine could start stays where it is.
+/// A unit that no machine could start is not moved.
 #[test]
 fn a_unit_whose_text_is_at_fault_is_not_sent_round_the_cluster() {
     in_virtual_time(async {

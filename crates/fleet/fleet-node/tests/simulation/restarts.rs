@@ -1,4 +1,4 @@
-//! A fleetd that ends and is there again.
+//! Restarts of fleetd.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::Cluster;
 
 const UNITS: usize = 10;
 
-/// Killed, and stopped in order as for a newer one: what it started runs on, and is not started again.
+/// Both after SIGKILL and after a graceful stop, units keep running and are not started again.
 #[test]
 fn units_run_on_while_their_fleetd_is_another_one() {
     in_virtual_time(async {
@@ -39,13 +39,13 @@ fn units_run_on_while_their_fleetd_is_another_one() {
     });
 }
 
-/// What it wrote of each unit ends by itself; it waits for the store once, and not for each unit.
+/// Published keys expire anyway: the machine waits for the store once, not per unit.
 #[test]
 fn a_machine_that_leaves_while_the_store_is_away_waits_for_it_once() {
     const MANY: usize = 40;
     in_virtual_time(async {
         let mut cluster = Cluster::running(1, MANY).await;
-        // They have ended: to stop them takes no time.
+        // Inactive units stop immediately.
         for number in 0..MANY {
             let name = UnitName::parse(&format!("unit{number}.service")).unwrap();
             cluster.hosts[0].systemd.set_active_state(&name, "inactive");
@@ -59,7 +59,7 @@ fn a_machine_that_leaves_while_the_store_is_away_waits_for_it_once() {
     });
 }
 
-/// A fleetd that does not start again, for a configuration that is wrong, say: other machines take its units over.
+/// A fleetd that cannot start, for example with an invalid configuration: other machines take over its units.
 #[test]
 fn units_of_a_machine_without_fleetd_run_nowhere_else_before_they_are_stopped() {
     in_virtual_time(async {
@@ -71,14 +71,13 @@ fn units_of_a_machine_without_fleetd_run_nowhere_else_before_they_are_stopped() 
         sleep(TTL * 3).await;
         assert_eq!((on_first(&cluster), cluster.ledger.running().len()), (0, UNITS));
         assert_eq!(cluster.faults(), Vec::<String>::new());
-        // It comes back.
         cluster.restart(0).await;
         sleep(TTL).await;
         assert_eq!((cluster.ledger.running().len(), cluster.faults()), (UNITS, Vec::new()));
     });
 }
 
-/// A beat of which only the first half was carried out leaves the key that says whose presence it is to its end.
+/// After a partly executed heartbeat the instance key expires.
 #[test]
 fn a_presence_does_not_end_with_the_key_of_its_instance() {
     in_virtual_time(async {

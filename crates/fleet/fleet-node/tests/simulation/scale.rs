@@ -1,4 +1,4 @@
-//! How much the store is asked, and how much machines do, as clusters grow.
+//! Load of the store and of machines as clusters grow.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use unit_file::{UnitFile, UnitName};
 
 use crate::Cluster;
 
-/// One asks for it. Then three: one gives it a machine, one claims it, one tells that it is active.
+/// One write by the client, then three: target, claim and active state.
 #[test]
 fn a_start_costs_the_same_on_few_machines_and_on_many() {
     let (few, many) = (measure(3, 60), measure(30, 600));
@@ -27,17 +27,17 @@ fn a_start_costs_the_same_on_few_machines_and_on_many() {
     }
     assert!(each(&few) < 4.1 && each(&many) < 4.1, "{} {}", each(&few), each(&many));
     for (machines, seen) in [(3, few), (30, many)] {
-        let with_service = |about: RequestKind| seen.idle.get(&about).copied().unwrap_or(0);
-        // Two keys each quarter of a minute, and a reading about each minute.
-        assert_eq!(with_service(Presence), machines * 8, "{:?}", seen.idle);
-        assert!(with_service(Snapshot) <= machines * 2 && with_service(Lease) <= 31, "{:?}", seen.idle);
-        // Above all nobody asks all others, nor the store for them.
-        assert_eq!(with_service(Other), 0, "{:?}", seen.idle);
+        let count = |about: RequestKind| seen.idle.get(&about).copied().unwrap_or(0);
+        // Two keys each 15 s, and one full read about each minute.
+        assert_eq!(count(Presence), machines * 8, "{:?}", seen.idle);
+        assert!(count(Snapshot) <= machines * 2 && count(Lease) <= 31, "{:?}", seen.idle);
+        // No machine queries all others, nor the store about them.
+        assert_eq!(count(Other), 0, "{:?}", seen.idle);
     }
 }
 
-/// A pass looks at all units of a machine: on a thousand machines a global unit that restarts on each would have each of them
-/// make a thousand.
+/// A pass checks all units of a machine: a global unit that restarts on each of a thousand machines would cause a
+/// thousand passes on each.
 #[test]
 fn a_global_unit_that_restarts_makes_no_work_on_other_machines() {
     const MACHINES: usize = 5;
@@ -65,7 +65,7 @@ fn a_global_unit_that_restarts_makes_no_work_on_other_machines() {
                 sleep(Duration::from_millis(500)).await;
             }
         }
-        // One each five seconds, and one with each beat, whatever happens.
+        // One pass per five seconds, and one per heartbeat.
         let made = passes(1) - before;
         assert!(made <= RESTARTS / 3, "{made} passes for {RESTARTS} restarts elsewhere");
     });

@@ -1,4 +1,4 @@
-//! A store that answers the machines at different times.
+//! A store that responds late, or at different times to different machines.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use unit_file::UnitName;
 use crate::Cluster;
 
 const UNITS: usize = 10;
-/// Milliseconds each way: more than a request usually waits for, and less than one that keeps a machine's place does.
+/// Milliseconds each way: more than the timeout of an ordinary request, less than that of presence and lease.
 const SLOW: Range<u64> = 500..1_000;
-/// More than a request waits for.
+/// More than the timeout of a request.
 const LATE: Range<u64> = 1_000..1_200;
-/// Of one key in a minute, one each 2.5 s.
+/// Attempts per key and minute, one each 2.5 s.
 const MOST_TRIES: u64 = 25;
-/// Less than a request usually waits for, there and back.
+/// Less than the timeout of an ordinary request, round trip.
 const LEADER_SLOW: Range<u64> = 300..450;
 
-/// The others find it present all the time, and know the store: it would have to stop its units if it took itself for
-/// cut off.
+/// The machine stays present for the others, who can reach the store. If it considered itself partitioned it would
+/// have to stop its units.
 #[test]
 fn units_run_on_where_the_store_is_slow() {
     in_virtual_time(async {
@@ -41,7 +41,7 @@ fn units_run_on_where_the_store_is_slow() {
     });
 }
 
-/// A renewal without an answer stays one: a write is an event, of which every machine hears.
+/// A refresh without a response must stay a refresh: a write is an event for every machine.
 #[test]
 fn what_stands_is_renewed_and_not_written_where_answers_come_late() {
     in_virtual_time(async {
@@ -58,7 +58,7 @@ fn what_stands_is_renewed_and_not_written_where_answers_come_late() {
     });
 }
 
-/// Of a user who has lost a permission, say.
+/// As for a user who has lost a permission.
 #[test]
 fn a_store_that_refuses_writes_is_not_asked_again_at_once() {
     in_virtual_time(async {
@@ -76,8 +76,8 @@ fn a_store_that_refuses_writes_is_not_asked_again_at_once() {
     });
 }
 
-/// As where etcd is started again on one machine after the other. However long it was away: whoever has it first takes
-/// nobody for dead, and the others hear of it while they wait for theirs.
+/// As when etcd restarts on one machine after the other. The first machine with the store considers no other failed,
+/// and the others learn so while they wait for theirs.
 #[test]
 fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
     in_virtual_time(async {
@@ -100,8 +100,8 @@ fn units_run_on_where_the_store_comes_back_at_one_machine_after_the_other() {
     });
 }
 
-/// Where presences are shorter than the engine's lease, its leader still leads when its own one has ended, and is the only
-/// one that nobody asked whether it has the store.
+/// With presences shorter than the lease, a leader still leads after its own presence has expired, and no peer has
+/// asked it whether it has the store.
 #[test]
 fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
     let ttl = Duration::from_secs(15);
@@ -126,8 +126,8 @@ fn units_run_on_where_the_store_is_away_for_less_than_the_lease() {
     }
 }
 
-/// Between the moment when the leader asks whether a machine is still away and the one when its units are taken off it,
-/// the machine has booted, registers and starts them.
+/// Between the leader's check that the machine is absent and the unscheduling of its units, the machine boots,
+/// registers and starts them.
 #[test]
 fn a_machine_that_registers_while_its_units_are_taken_off_it_stops_them_first() {
     for tenth in 0..25 {

@@ -1,4 +1,4 @@
-//! Watches that hear nothing any more, though their connections stand.
+//! Watches that receive nothing although their connections are open.
 
 use std::time::Duration;
 
@@ -15,8 +15,7 @@ async fn launch(cluster: &Cluster, name: &UnitName, options_text: &str) {
     node.requests().create(name, &file, JobState::Launched).await.unwrap();
 }
 
-/// The way to the store was cut; when it is open again, everything is known at once, whatever became of what was
-/// waited for meanwhile.
+/// After a partition, changes are visible immediately, even if the old watch is stuck.
 #[test]
 fn what_is_deaf_after_a_cut_is_asked_anew() {
     in_virtual_time(async {
@@ -34,7 +33,7 @@ fn what_is_deaf_after_a_cut_is_asked_anew() {
         while !node.store_link().state().is_serving() {
             sleep(Duration::from_millis(10)).await;
         }
-        // Long before everything is read again because of its age.
+        // Long before the regular full read.
         assert!(open.elapsed() < Duration::from_secs(5), "{:?}", open.elapsed());
         let submitted = Instant::now();
         let name = UnitName::parse("a.service").unwrap();
@@ -45,7 +44,8 @@ fn what_is_deaf_after_a_cut_is_asked_anew() {
     });
 }
 
-/// The member that a machine's watch is at hangs, and its requests go to another one: it is present, and hears of nothing.
+/// The member that serves a machine's watch hangs while another one serves its requests: the machine is present but
+/// receives no events.
 #[test]
 fn a_watch_at_a_member_that_hangs_is_left() {
     in_virtual_time(async {

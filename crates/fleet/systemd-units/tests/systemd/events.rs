@@ -1,4 +1,4 @@
-//! What readers of changes are told, and what they cost.
+//! Events that subscribers receive, and the queries they cost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::fake_systemd::{Fixture, Stop, changed, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The next word, as text: `a.service active`.
+/// The next event as text: `a.service active`.
 async fn next(events: &mut Receiver<UnitEvent>) -> String {
     let waited = tokio::time::timeout(3600 * SECOND, events.recv());
     match waited.await.expect("no change came").expect("changes have ended") {
@@ -22,7 +22,7 @@ async fn next(events: &mut Receiver<UnitEvent>) -> String {
     }
 }
 
-/// Whether nothing more comes.
+/// Whether no more events arrive.
 async fn is_quiet(events: &mut Receiver<UnitEvent>) -> bool {
     tokio::time::timeout(60 * SECOND, events.recv()).await.is_err()
 }
@@ -71,20 +71,19 @@ async fn units_of_others_are_none_of_ours() {
     fixture.systemd.set_state("b.service", "failed", "failed").await;
     assert!(is_quiet(&mut events).await);
     assert_eq!(fixture.systemd.calls("ListUnitsByNames"), asked);
-    // Not even as many as a reader's set does not hold.
+    // Not even more than the limit of pending units.
     for number in 0..5000 {
         let unit = format!("other{number}.service");
         fixture.systemd.signal(&changed(":1.1", &unit, "failed", "failed")).await;
     }
     assert!(is_quiet(&mut events).await);
-    // Somebody on the bus who is not systemd.
+    // A sender that is not systemd.
     fixture.systemd.signal(&changed(":1.66", "a.service", "failed", "failed")).await;
     assert!(is_quiet(&mut events).await);
     assert_eq!(fixture.systemd.calls("ListUnitsByNames"), asked);
 }
 
-/// Each question about a unit that is down makes systemd read it and forget it, which it tells: no question may follow
-/// from that.
+/// A query of an inactive unit makes systemd load and unload it, which sends signals. These must not cause queries.
 #[tokio::test(start_paused = true)]
 async fn questions_do_not_lead_to_questions() {
     let fixture = Fixture::new();
@@ -109,7 +108,7 @@ async fn questions_do_not_lead_to_questions() {
         assert!(is_quiet(&mut events).await);
         assert_eq!(fixture.systemd.calls("ListUnitsByNames"), asked + round);
     }
-    // Also where the one word comes long before the other.
+    // Also if the signals arrive far apart.
     fixture.systemd.send_unit_new("a1.service").await;
     assert!(is_quiet(&mut events).await);
     fixture.systemd.send_unit_removed("a1.service").await;
@@ -122,7 +121,7 @@ async fn a_unit_that_comes_up_without_a_job_is_seen() {
     let fixture = Fixture::new();
     fixture.put("a.mount", "inactive");
     let mut events = subscribe(&fixture).await;
-    // systemd tells of it when it has read it anew, and then only that.
+    // systemd only signals that it has loaded the unit.
     fixture.systemd.state(|state| state.units.get_mut("a.mount").unwrap().active = "active".into());
     fixture.systemd.send_unit_new("a.mount").await;
     assert_eq!(next(&mut events).await, "a.mount active");
@@ -152,7 +151,7 @@ async fn thousands_of_signals_are_few_questions() {
         fixture.systemd.set_state("a.service", active, "start").await;
     }
     fixture.systemd.set_state("b.service", "failed", "failed").await;
-    // The last word on each is how it is.
+    // The last event of each unit has its current state.
     let mut last = BTreeMap::new();
     while last.get("b.service") != Some(&"failed".to_owned()) {
         let word = next(&mut events).await;
@@ -163,7 +162,7 @@ async fn thousands_of_signals_are_few_questions() {
     assert!((1..=20).contains(&questions), "{questions}");
 }
 
-/// What a reader has in the end that did not read while many units changed, and how many words that took.
+/// The final state and number of events of a subscriber that did not read while many units changed.
 async fn check_slow(units: usize, most: usize) {
     let fixture = Fixture::new();
     let names: Vec<_> = (0..units).map(|number| format!("a{number}.service")).collect();
@@ -195,9 +194,9 @@ async fn check_slow(units: usize, most: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_slow_has_each_unit_once_more_or_asks_for_all() {
-    // What waits in the channel, and then each once.
+    // Buffered events, then one per unit.
     check_slow(600, 256 + 600).await;
-    // More than the set holds.
+    // More than the limit of pending units.
     check_slow(4500, 256 + 1).await;
 }
 
@@ -265,7 +264,7 @@ async fn the_remains_of_a_unit_that_leaves_are_not_told() {
         fixture.put("a.service", "active");
         fixture.put("b.service", "active");
         let mut events = subscribe(&fixture).await;
-        // The first waits for the second, without its links.
+        // The first waits for the second, after its links were removed.
         fixture.systemd.state(|state| {
             state.hold_method = Some(("ResetFailedUnit", 2));
             if refused {
@@ -281,7 +280,7 @@ async fn the_remains_of_a_unit_that_leaves_are_not_told() {
         fixture.units.unload(&name("b.service")).await.unwrap();
         assert_eq!(unloading.await.unwrap().is_err(), refused);
         if refused {
-            // It is still here, and has no links.
+            // It still exists, without links.
             let event = tokio::time::timeout(60 * SECOND, events.recv()).await.unwrap().unwrap();
             let UnitEvent::StateChanged(unit, state) = event else { panic!("{event:?}") };
             assert_eq!((unit.as_str(), state.load.as_str()), ("a.service", "not-found"));

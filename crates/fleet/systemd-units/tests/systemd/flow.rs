@@ -1,4 +1,4 @@
-//! A unit's whole way, and what is told of it.
+//! The life cycle of a unit with its log messages.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -106,7 +106,7 @@ async fn names_that_systemd_does_not_take() {
         assert_eq!(fixture.units.states(std::slice::from_ref(&unit)).await.unwrap(), BTreeMap::new());
         fixture.units.unload(&unit).await.unwrap();
     }
-    // A template that somebody put there goes.
+    // A template in the directory is removed.
     std::fs::write(fixture.directory.join("hello@.service"), HELLO).unwrap();
     fixture.units.unload(&name("hello@.service")).await.unwrap();
     assert_eq!(fixture.units.list_unit_files().await.unwrap(), BTreeMap::new());
@@ -123,7 +123,7 @@ async fn what_is_killed_is_all_of_it_and_may_be_nothing() {
     assert_eq!(fixture.systemd.calls("KillUnit"), 2);
 }
 
-/// They are used from tasks of many threads.
+/// `Units` is used from several threads.
 #[test]
 fn all_futures_may_be_sent() {
     fn sent<T: Send>(_: T) {}

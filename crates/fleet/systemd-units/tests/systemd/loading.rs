@@ -1,4 +1,4 @@
-//! What loading writes, what it refuses, and what it leaves where it fails.
+//! Loading: written files, conflicts and failures.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -27,7 +27,7 @@ async fn the_normalised_text_is_written_linked_and_enabled() {
     assert_eq!(fs::read_dir(&fixture.directory).unwrap().count(), 2);
 }
 
-/// Loads `NEW` where `refused` is refused by systemd, above the file of before; the error and the file of after.
+/// Loads `NEW` over an existing file while systemd fails the call `refused`. Checks the error and the resulting file.
 async fn check_failure(refused: &str, nothing_to_enable: bool, before: Option<&str>, error: &str) {
     let fixture = Fixture::new();
     if let Some(before) = before {
@@ -83,7 +83,7 @@ async fn a_link_that_cannot_be_made_leaves_no_file() {
     assert!(in_the_way.is_dir());
 }
 
-/// systemd, asked to change links, takes every unit for changed on disk until it reads all of them again.
+/// After changing links over D-Bus, systemd considers every unit changed until the next daemon-reload.
 #[tokio::test]
 async fn systemd_is_not_asked_to_change_links_of_units_that_nobody_wants() {
     let fixture = Fixture::new();
@@ -99,8 +99,8 @@ async fn systemd_is_not_asked_to_change_links_of_units_that_nobody_wants() {
     assert!(!calls.iter().any(|call| call.contains("UnitFiles")), "{calls:?}");
 }
 
-/// A unit of the machine itself, in its load state and by its file, and one that is in the memory in an active state.
-/// What loading `a@1.service` says to that.
+/// The result of loading `a@1.service` with a unit of the machine in this load state and file, and a loaded one in
+/// this active state.
 async fn check_clash(elsewhere: (&str, &'static str, &'static str), active: &str, expected: Option<&str>) {
     let fixture = Fixture::new();
     let (unit, load, fragment) = elsewhere;
@@ -132,13 +132,13 @@ async fn units_of_the_machine_itself_are_left_alone() {
     check_clash(("a@1.service", "masked", ""), "inactive", Some("/dev/null")).await;
     let transient = "/run/systemd/transient/a@1.service";
     check_clash(("a@1.service", "loaded", transient), "active", Some(transient)).await;
-    // A template gives way to a file of the instance's own, but not a running one.
+    // An instance's own file replaces a template, unless the instance runs.
     let template = "/usr/lib/systemd/system/a@.service";
     check_clash(("a@.service", "loaded", template), "inactive", None).await;
     check_clash(("a@.service", "loaded", template), "active", Some(template)).await;
     check_clash(("a@.service", "loaded", template), "deactivating", Some(template)).await;
     check_clash(("b.service", "loaded", "/etc/systemd/system/b.service"), "inactive", None).await;
-    // What runs without a file has none to be hidden.
+    // A running unit without a file hides nothing.
     check_clash(("b.service", "not-found", ""), "active", None).await;
 }
 
@@ -147,7 +147,7 @@ async fn a_unit_of_the_folder_is_no_stranger_to_itself() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     fixture.units.load(&name("a.service"), &file(OLD)).await.unwrap();
-    // Older ones show the link.
+    // Older versions report the link.
     let link = fixture.directory.with_file_name("a.service");
     symlink(fixture.directory.join("a.service"), &link).unwrap();
     fixture
@@ -156,7 +156,7 @@ async fn a_unit_of_the_folder_is_no_stranger_to_itself() {
     fixture.units.load(&name("a.service"), &file(OLD)).await.unwrap();
 }
 
-/// Loads `text` as `a@1.service` after `before`; whether systemd has to read its files again then.
+/// Whether systemd must reload after `text` was loaded as `a@1.service`.
 async fn check_reread(before: impl FnOnce(&Fixture), text: &str, expected: NeedDaemonReload) {
     let fixture = Fixture::new();
     before(&fixture);
@@ -170,10 +170,10 @@ async fn systemd_has_to_read_its_files_again_where_it_knows_the_unit() {
     use NeedDaemonReload::{No, Yes};
     let nothing = |_: &Fixture| {};
     check_reread(nothing, OLD, No).await;
-    // What is to want it may be there already.
+    // The unit that wants it may be loaded already.
     check_reread(nothing, NEW, Yes).await;
     check_reread(|fixture| fixture.put("a@1.service", "active"), OLD, Yes).await;
-    // Of a file of before, systemd may have more than it shows.
+    // systemd may know more of an earlier file than it reports.
     check_reread(|fixture| fs::write(fixture.directory.join("a@1.service"), OLD).unwrap(), OLD, Yes).await;
     let remains = |fixture: &Fixture| {
         fixture.put("a@1.service", "inactive");
@@ -194,7 +194,7 @@ async fn new_files_are_found_or_all_are_read_again() {
     fixture.units.load(&names[0], &file(OLD)).await.unwrap();
     fixture.units.discover(&[names[0].clone(), name("no@.service")]).await.unwrap();
     assert_eq!(fixture.systemd.calls("Reload"), 0);
-    // What another unit names was looked for before its file was there.
+    // Another unit referred to it before its file existed.
     for unit in &names[1..] {
         let missing = Unit::of("not-found", "inactive", Path::new(""));
         fixture.systemd.state(|state| state.units.insert(unit.to_string(), missing));

@@ -1,4 +1,4 @@
-//! A thousand units at once: calls do not wait for each other, and neither do stops.
+//! A thousand units concurrently: neither calls nor stops wait for each other.
 
 use futures_util::future::try_join_all;
 use systemd_units::Error;
@@ -6,7 +6,7 @@ use systemd_units::Error;
 use super::fake_systemd::{Fixture, Stop, file, name};
 
 const UNITS: usize = 1000;
-/// So many calls are on their way before the first is answered.
+/// Calls in flight before the first reply.
 const AT_ONCE: usize = 200;
 
 fn names() -> Vec<unit_file::UnitName> {
@@ -37,7 +37,7 @@ async fn a_thousand_units_come_and_go() {
     assert_eq!(states.values().filter(|state| state.active == "active").count(), UNITS);
     assert_eq!(fixture.systemd.calls("ListUnitsByNames"), asked + 1);
 
-    // More stops go on at one time than calls may.
+    // More concurrent stops than the limit of calls.
     fixture.systemd.state(|state| {
         state.hold_method = None;
         state.stops = names.iter().map(|name| (name.to_string(), Stop::Held)).collect();
@@ -52,8 +52,8 @@ async fn a_thousand_units_come_and_go() {
     let unloading = try_join_all(names.iter().map(|name| units.unload(name)));
     let (unloaded, ()) = tokio::join!(unloading, end_all);
     unloaded.unwrap();
-    // Each of these calls costs systemd a look through all its folders. How many units share one depends on how
-    // fast the stops end beside it: 266 calls were seen. Without sharing it is one for each.
+    // Each of these calls makes systemd scan all its directories. Batching depends on timing: 266 calls were
+    // measured, without batching it is one per unit.
     let calls = fixture.systemd.calls("DisableUnitFiles");
     assert!(calls <= UNITS / 2, "{calls}");
     assert_eq!(units.list_unit_files().await.unwrap().len(), 0);

@@ -1,4 +1,4 @@
-//! Stopping and unloading are over when the unit is down, and nothing is removed before.
+//! Stopping and unloading end when the unit is down. Nothing is removed before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn nothing_is_removed_while_the_unit_stops() {
     assert_eq!(fixture.systemd.calls("Reload"), 0);
 }
 
-/// What unloading says of a unit whose stop comes to that, and that it says it at once, unless it has to look itself.
+/// Checks the result of unloading for a kind of stop, and that it returns immediately unless it must poll.
 async fn check_stop(stop: Stop, expected: Result<(), &str>) {
     let fixture = running("a.service", stop);
     let start = Instant::now();
@@ -71,7 +71,7 @@ async fn how_stops_end() {
     check_stop(Stop::Unsaid, Ok(())).await;
 }
 
-/// How long a stop is waited for that never ends, in seconds; `None` where longer than a week.
+/// How long a stop that never ends is awaited, in seconds; `None` for more than a week.
 async fn check_patience(unit: &str, limit: Option<u64>, expected: Option<u64>) {
     let fixture = running(unit, Stop::Held);
     if let Some(limit) = limit {
@@ -110,13 +110,13 @@ async fn what_systemd_does_not_know_is_down() {
     fixture.units.unload(&name("a.service")).await.unwrap();
     assert!(!is_whole(&fixture, "a.service"));
     fixture.units.unload(&name("a.service")).await.unwrap();
-    // It may also be forgotten between the question and the call.
+    // It may be unloaded between the query and the call.
     fixture.put("b.service", "active");
     let words = ("org.freedesktop.systemd1.NoSuchUnit", "Unit b.service not loaded.");
     fixture.systemd.state(|state| state.error_replies.insert("StopUnit b.service".into(), words));
     fixture.units.unload(&name("b.service")).await.unwrap();
     assert!(!is_whole(&fixture, "b.service"));
-    // And somebody may have removed its link.
+    // Its link may have been removed externally.
     fixture.put("c.service", "inactive");
     let words = ("org.freedesktop.DBus.Error.FileNotFound", "Unit file c.service does not exist.");
     fixture.systemd.state(|state| state.error_replies.insert("DisableUnitFiles c.service".into(), words));
@@ -144,7 +144,7 @@ async fn a_unit_of_the_machine_itself_is_not_stopped() {
     fixture.systemd.state(|state| state.units.insert("a.service".into(), own));
     fixture.units.unload(&name("a.service")).await.unwrap();
     assert_eq!(fixture.systemd.calls("StopUnit") + fixture.systemd.calls("DisableUnitFiles"), 0);
-    // One of the folder is, though somebody removed its file.
+    // A unit of the directory whose file was removed externally.
     fixture.put("b.service", "active");
     std::fs::remove_file(fixture.directory.join("b.service")).unwrap();
     fixture.units.unload(&name("b.service")).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_bus_that_stays_away_leaves_the_file() {
 
 #[tokio::test(start_paused = true)]
 async fn ends_that_nobody_heard_are_looked_up() {
-    // systemd is replaced, or reads its files and forgets who listens, while the job ends.
+    // systemd re-executes, or drops subscriptions in a reload, while the job ends.
     for cause in ["reexecute", "reload"] {
         let fixture = running("a.service", Stop::Held);
         fixture.systemd.state(|state| state.reload_drops_subscribers = true);
@@ -246,7 +246,7 @@ async fn a_unit_is_replaced_after_the_old_one_is_down() {
     let fixture = running("a.service", Stop::Held);
     let unloading = unload(&fixture.units, "a.service");
     fixture.systemd.until_called("StopUnit a.service", 1).await;
-    // Who replaces it waits for this.
+    // A replacement waits for this.
     tokio::time::sleep(10 * SECOND).await;
     assert!(!unloading.is_finished(), "the old one is not down");
     fixture.systemd.end_stop("a.service", "done", "inactive").await;
@@ -258,8 +258,7 @@ async fn a_unit_is_replaced_after_the_old_one_is_down() {
     assert_eq!(states[&name("a.service")].active, "active");
 }
 
-/// `a.service`, which others may want or not, ends in this active state; whether systemd has to read its files again
-/// after it was unloaded.
+/// Whether systemd must reload after `a.service`, which other units may want, was unloaded in this active state.
 async fn check_reread(wanted: bool, ends: &'static str, expected: NeedDaemonReload) {
     let fixture = running("a.service", Stop::With("done", ends));
     if !wanted {
@@ -267,7 +266,7 @@ async fn check_reread(wanted: bool, ends: &'static str, expected: NeedDaemonRelo
     }
     assert_eq!(fixture.units.unload(&name("a.service")).await.unwrap(), expected, "{ends}");
     assert!(!is_whole(&fixture, "a.service"));
-    // What is not there needs nothing.
+    // A missing unit needs no reload.
     assert_eq!(fixture.units.unload(&name("b.service")).await.unwrap(), NeedDaemonReload::No);
 }
 
@@ -275,6 +274,6 @@ async fn check_reread(wanted: bool, ends: &'static str, expected: NeedDaemonRelo
 async fn systemd_has_to_read_its_files_again_where_it_remembers_the_unit() {
     check_reread(false, "inactive", NeedDaemonReload::No).await;
     check_reread(false, "failed", NeedDaemonReload::Yes).await;
-    // It was asked to remove links, and takes all units for changed until then.
+    // systemd was asked to remove links and considers all units changed.
     check_reread(true, "inactive", NeedDaemonReload::Yes).await;
 }

@@ -1,32 +1,31 @@
-//! Keys of `[X-Fleet]` that the original has not. Absent, a unit behaves as it would there.
+//! Extensions of `[X-Fleet]`. Without them a unit behaves as in the original.
 //!
 //! | key | values | meaning |
 //! |---|---|---|
-//! | `MemoryRequest` | bytes, or with `K`, `M`, `G`, `T` (powers of 1024) | weighs in the choice; never more on a machine than it says it has |
-//! | `CPURequest` | processors (`2`, `0.5`), or per cent of one (`50%`) | the same |
-//! | `UpdatePolicy` | `restart` (default), `rolling` | how a running unit gets a new text: at once, or one machine after the other, each seen to be active first |
-//! | `Pinned` | yes, no (default) | stays on the machine that it first got, also while that is away |
-//! | `AllowOverlap` | yes, no (default) | when it is moved on purpose, the new one starts before the old one stops |
-//! | `StopOnPartition` | yes (default), no | whether it is stopped on a machine that lost the store; `no` means that it can run twice |
+//! | `MemoryRequest` | bytes, or with `K`, `M`, `G`, `T` (powers of 1024) | counts towards load; the sum never exceeds a machine's capacity |
+//! | `CPURequest` | processors (`2`, `0.5`), or percent of one (`50%`) | the same |
+//! | `UpdatePolicy` | `restart` (default), `rolling` | how a running unit is updated: everywhere immediately, or machine by machine after the previous one is active |
+//! | `Pinned` | yes, no (default) | stays on its first machine, also while that is unreachable |
+//! | `AllowOverlap` | yes, no (default) | when moved deliberately, the new unit starts before the old one stops |
+//! | `StopOnPartition` | yes (default), no | whether a partitioned machine stops it; with `no` it can run twice |
 //!
-//! A value that cannot be read is an error with its line: what was written to keep data safe must not be
-//! passed over.
+//! An invalid value is an error with its line: settings that protect data must not be ignored.
 
 use thiserror::Error;
 
 use crate::limits::{MAX_CPU_REQUEST, MAX_MEMORY_REQUEST};
 
-/// How a running unit gets a new text.
+/// How a running unit gets a new version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum UpdatePolicy {
-    /// As soon as a machine sees it.
+    /// Immediately on every machine.
     #[default]
     Restart,
-    /// One machine after the other.
+    /// Machine by machine.
     Rolling,
 }
 
-/// What would be right.
+/// An invalid value, with what is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("invalid value {value:?} for {key}: {expected}")]
 pub struct SettingError {
@@ -37,7 +36,7 @@ pub struct SettingError {
 
 const SIZES: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
 
-/// Bytes of `512M` and its like.
+/// Bytes of values such as `512M`.
 pub fn parse_memory(value: &str) -> Result<u64, SettingError> {
     let error = || SettingError {
         key: "MemoryRequest",
@@ -66,7 +65,7 @@ pub fn parse_cpu(value: &str) -> Result<u64, SettingError> {
     thousandths.filter(|wanted| *wanted <= MAX_CPU_REQUEST).ok_or_else(error)
 }
 
-/// Of a number with up to three decimals.
+/// Up to three decimals.
 fn thousandths_of(value: &str) -> Option<u64> {
     let (processors, fraction) = value.split_once('.').unwrap_or((value, "0"));
     if fraction.is_empty() || fraction.len() > 3 {
@@ -76,7 +75,7 @@ fn thousandths_of(value: &str) -> Option<u64> {
     parse_digits(processors)?.checked_mul(1000)?.checked_add(thousandths)
 }
 
-/// Digits only: no sign, no blank.
+/// No sign, no blanks.
 fn parse_digits(text: &str) -> Option<u64> {
     text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -93,7 +92,7 @@ pub(super) fn parse_update_policy(value: &str) -> Result<UpdatePolicy, SettingEr
     }
 }
 
-/// The words of systemd.
+/// systemd's boolean values.
 pub(super) fn parse_bool(key: &'static str, value: &str) -> Result<bool, SettingError> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),

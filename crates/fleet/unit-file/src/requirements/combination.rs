@@ -1,4 +1,4 @@
-//! Which requirements exclude each other.
+//! Requirements that exclude each other.
 
 use thiserror::Error;
 
@@ -15,8 +15,8 @@ pub enum RequirementsConflict {
     Exclusive(&'static str, &'static str),
 }
 
-/// The first rule that is broken, in the contract's order. The original looks before specifiers are replaced:
-/// give it what [`Requirements::read_unexpanded`] reads.
+/// The first violated rule in the contract's order. The original checks before specifiers are expanded, so pass the
+/// result of [`Requirements::read_unexpanded`].
 pub fn check_conflicts(requirements: &Requirements) -> Result<(), RequirementsConflict> {
     for peer in &requirements.peers {
         if let Some(pattern) = requirements.conflicts.iter().find(|glob| glob.matches(peer)) {

@@ -1,4 +1,4 @@
-//! From the options of `[X-Fleet]` to [`Requirements`], with a finding for all that is not used.
+//! Reads [`Requirements`] from the options of `[X-Fleet]`, with a finding for everything unused.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::name::UnitName;
 use crate::option::UnitOption;
 use crate::values;
 
-/// The section that is the cluster's; systemd passes over sections that begin with `X-`.
+/// The cluster manager's section. systemd ignores sections with the prefix `X-`.
 pub const FLEET_SECTION: &str = "X-Fleet";
 
-/// A key, whatever its spelling. In the order in which the original gathers spellings.
+/// A key, independent of spelling, in the order in which the original collects spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     MachineId { rank: usize },
@@ -33,7 +33,7 @@ enum Key {
     StopOnPartition,
 }
 
-/// Old spellings come first where both merge: the original gathers them in this order.
+/// Old spellings first where both are merged, as in the original.
 const KEYS: [(&str, Key); 17] = [
     ("MachineID", Key::MachineId { rank: 0 }),
     ("X-ConditionMachineID", Key::MachineId { rank: 1 }),
@@ -55,8 +55,8 @@ const KEYS: [(&str, Key); 17] = [
 ];
 
 impl Requirements {
-    /// What `file` asks for under the name `name`, and what there is to say about it, by line. With an error
-    /// among the findings the unit is refused.
+    /// The requirements of `file` under the name `name`, and findings by line. A unit with an error among them is
+    /// refused.
     pub fn read(file: &UnitFile, name: &UnitName) -> (Self, Vec<Finding>) {
         let (requirements, mut findings) = read(file, Some(name));
         let (unexpanded, _) = read(file, None);
@@ -67,7 +67,7 @@ impl Requirements {
         (requirements, findings)
     }
 
-    /// What `file` asks for, with specifiers as they stand.
+    /// The requirements with unexpanded specifiers.
     pub fn read_unexpanded(file: &UnitFile) -> Self {
         read(file, None).0
     }
@@ -98,7 +98,7 @@ fn read(file: &UnitFile, name: Option<&UnitName>) -> (Requirements, Vec<Finding>
                 }
                 let set = match key {
                     Key::MachineId { rank } => {
-                        // The first value of the best spelling.
+                        // The first value of the preferred spelling.
                         if rank < machine_rank {
                             (machine_rank, requirements.machine_id) = (rank, Some(value));
                         }
@@ -113,7 +113,7 @@ fn read(file: &UnitFile, name: Option<&UnitName>) -> (Requirements, Vec<Finding>
     (requirements, findings)
 }
 
-/// The values of one line. Only `Conflicts` is split at white space, too.
+/// The values of a line. Only `Conflicts` is also split at white space.
 fn values_of(option: &UnitOption, key: Key, name: Option<&UnitName>) -> Vec<String> {
     let expanded = values::split(&option.value)
         .into_iter()
@@ -135,13 +135,13 @@ impl Requirements {
         findings: &mut Vec<Finding>,
     ) -> Result<(), SettingError> {
         match key {
-            // Its rank is known where it is read.
+            // The caller checks the rank.
             Key::MachineId { .. } => self.machine_id = Some(value),
             Key::MachineOf => self.peers.push(value),
             Key::Metadata => self.add_metadata(&value, at, findings),
             Key::Conflicts => add_glob(&mut self.conflicts, &value, at, findings),
             Key::Replaces => add_glob(&mut self.replaces, &value, at, findings),
-            // Other words than these mean no: the original's rule.
+            // The original treats other values as false.
             Key::Global => {
                 self.global = matches!(value.to_lowercase().as_str(), "true" | "yes" | "1" | "on" | "t");
             }

@@ -1,4 +1,4 @@
-//! What the model of the store has: keys that end, and events.
+//! Contents of the store model: keys with expiration, and events.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::request_kind::RequestKind;
 
-/// Events that are remembered, as etcd does.
+/// Length of the event history, as in etcd.
 pub const HISTORY: usize = 1000;
 
 pub struct Keys {
@@ -15,17 +15,17 @@ pub struct Keys {
     pub index: u64,
     pub events: VecDeque<Change>,
     pub rng: fastrand::Rng,
-    /// Nobody reaches it.
+    /// Unreachable for all machines.
     pub down: bool,
-    /// How many of a hundred answers are lost.
+    /// Percentage of lost responses.
     pub loss_percent: u32,
-    /// Keys that begin so are not written: their users lack the permission.
+    /// Writes below this prefix are rejected for lack of permission.
     pub forbidden_prefix: Option<&'static str>,
-    /// Writes that were refused because of what they compare.
+    /// Writes whose precondition did not hold.
     pub rejected: Vec<String>,
-    /// By what they are about.
+    /// Number of requests by kind.
     pub requests: BTreeMap<RequestKind, u64>,
-    /// The keys that expire, in that order.
+    /// Keys by time of expiration.
     pub expirations: BTreeSet<(Instant, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! Clients that read and write a few keys at any member, and note what they saw: for the checker of histories.
+//! Clients that read and write a few keys at all members and record a history for the linearizability checker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,26 +16,26 @@ const CLIENTS: usize = 3;
 const KEYS: usize = 3;
 /// Milliseconds between two operations of a client.
 const PAUSE: std::ops::Range<u64> = 20..2_000;
-/// Fewer that were answered say nothing.
+/// A shorter history proves nothing.
 const FEWEST: usize = 100;
-/// Hosts of these clients are numbered from here on.
+/// First host number of these clients.
 const FIRST_CLIENT: usize = 1_000;
 
-/// What all of them saw.
+/// History of all clients.
 #[derive(Default)]
 pub struct History {
     operations: Mutex<Vec<Operation>>,
-    /// Rises with each call and each answer.
+    /// Logical time: incremented by each call and response.
     moment: AtomicU64,
     over: AtomicBool,
 }
 
 impl History {
-    /// Of clients that begin now.
+    /// Starts the clients.
     pub fn begin(store: &EtcdCluster, chance: &mut fastrand::Rng) -> Arc<Self> {
         let history = Arc::new(Self::default());
         for number in 0..CLIENTS {
-            // At one member each: a client with several repeats a write whose connection broke.
+            // One client per member: a client with several endpoints retries a write whose connection broke.
             let at = (0..MEMBERS).map(|member| store.client_at(FIRST_CLIENT + number, &[member])).collect();
             tokio::spawn(Caller { number, at, chance: chance.fork(), history: Arc::clone(&history) }.run());
         }
@@ -46,7 +46,7 @@ impl History {
         self.moment.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Ends the clients, and says what is wrong with what they saw.
+    /// Stops the clients and checks the history.
     pub fn end(&self) -> Option<String> {
         self.over.store(true, Ordering::Relaxed);
         let operations = self.operations.lock();
@@ -90,7 +90,7 @@ impl Caller {
             };
             let client = &self.at[self.chance.usize(0..self.at.len())];
             let (path, called) = (format!("/history/{key}"), self.history.now());
-            // Certainly nothing happened.
+            // The operation was certainly not executed.
             let Some(outcome) = act(client, &path, action).await else { continue };
             let answered = self.history.now();
             if let Outcome::Saw(Some(value)) = outcome {
@@ -130,7 +130,7 @@ async fn act(client: &Client, path: &str, action: Action) -> Option<Outcome> {
     })
 }
 
-/// Codes of errors from here on are about the server, not the request.
+/// First error code that concerns the server, not the request.
 const SERVERS_OWN: u32 = 300;
 
 fn never_sent(reason: &Reason) -> bool {

@@ -1,4 +1,4 @@
-//! What the seeds have found, each by itself.
+//! Regression tests for failures that seeds have found.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const UNITS: usize = 6;
 async fn running() -> Cluster<EtcdCluster> {
     let mut random = fastrand::Rng::with_seed(1);
     let service = EtcdCluster::new(random.fork());
-    // Until there is a leader.
+    // Until a leader is elected.
     sleep(Duration::from_secs(10)).await;
     let options = Options { ttl: TTL, ..Options::DEFAULT };
     Cluster::with_service(MACHINES, service, random, options).with_units(UNITS).await
@@ -27,8 +27,8 @@ fn run(test: impl AsyncFnOnce(Cluster<EtcdCluster>)) {
     in_virtual_time(async { test(running().await).await });
 }
 
-/// The leader follows a member that is cut off, and learns seconds late that a machine's presence had ended: the machine has
-/// registered again, and runs its units.
+/// The leader follows a partitioned member and observes late that a machine's presence has expired, when the machine
+/// has already registered again and runs its units.
 #[test]
 fn a_machine_that_is_back_is_not_taken_for_dead() {
     for (member, machine) in

@@ -1,11 +1,10 @@
-//! The whole system in one thread, from a seed: fleetds with the client that they have, its time-outs and watches; members
-//! of the store behind their HTTP front, on disks and clocks of their own; and a network that cuts, delays and resets their
-//! connections. No unit may ever run twice, and in the end all that is asked for runs. Time is tokio's own, which jumps to
-//! the next thing that waits.
+//! The whole system in one thread, from a seed: fleetds with the real client; etcd members with their HTTP front end,
+//! on simulated disks and clocks; and a network that cuts, delays and resets connections. No unit may ever run twice,
+//! and all desired units must run in the end. Time is tokio's virtual time.
 //!
-//! `KEELSON_SEEDS=7..99` runs others than the usual ones. One alone, with its story, and with what the programs log:
-//! `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p fleet-simulation --run-ignored precondition --no-capture one_seed`;
-//! `KEELSON_LENGTH=long` for one of the long run, `wide` for one of a thousand machines.
+//! `KEELSON_SEEDS=7..99` runs other seeds. To run one with a log: `KEELSON_SEED=17 SHOW_LOG=info cargo nextest run -p
+//! fleet-simulation --run-ignored only --no-capture one_seed`; `KEELSON_LENGTH=long` for a long history, `wide` for
+//! one with a thousand machines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -30,14 +29,14 @@ use tokio::time::Instant;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-/// Histories with few troubles and a short TTL, which `cargo verify` runs.
+/// Short histories with few faults and a short TTL, run by `cargo verify`.
 const FEW: Range<u64> = 1..201;
 const SHORT: Length =
     Length { faults: 3, options: Options { ttl: Duration::from_secs(10), ..Options::DEFAULT } };
-/// Histories of the long run.
+/// Seeds of the long run.
 const MANY: Range<u64> = 1_000..1_500;
 const LONG: Length = Length { faults: 12, options: Options::DEFAULT };
-/// One of many machines. No unit is global: each would be a thousand.
+/// A thousand machines. Without global units, since each would run a thousand times.
 const WIDE: Length = Length {
     faults: 2,
     options: Options {
@@ -53,13 +52,13 @@ const LENGTH: &str = "KEELSON_LENGTH";
 
 #[derive(Clone, Copy)]
 struct Length {
-    /// What goes wrong in one history.
+    /// Number of faults.
     faults: usize,
     options: Options,
 }
 
 impl Length {
-    /// As [`LENGTH`] has it.
+    /// By the value of [`LENGTH`].
     fn of(name: Option<&str>) -> Self {
         match name {
             Some("long") => LONG,
@@ -69,8 +68,8 @@ impl Length {
     }
 }
 
-/// What is wrong with the history of this seed, in this process. On a thread of its own: what libraries keep for a thread
-/// begins with the seed.
+/// Runs a seed and returns its failures. On a thread of its own, so that thread-local state of libraries starts
+/// fresh.
 fn run(seed: u64, length: Length) -> Vec<String> {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -82,7 +81,7 @@ fn run(seed: u64, length: Length) -> Vec<String> {
         simulate(seed, length)
     });
     let mut faults = history.join().unwrap_or_default();
-    // Also a task's, of which nobody else learns.
+    // Also in a task whose result is dropped.
     if PANICKED.load(Ordering::Relaxed) {
         faults.push("something panicked".to_owned());
     }
@@ -106,7 +105,7 @@ fn simulate(seed: u64, length: Length) -> Vec<String> {
     })
 }
 
-/// What fleetds and members log, with the time of the history: `SHOW_LOG=info`.
+/// Logs of fleetds and members with virtual time: `SHOW_LOG=info`.
 fn log(begun: Instant) {
     let Ok(level) = std::env::var("SHOW_LOG") else { return };
     tracing_subscriber::fmt()
@@ -129,8 +128,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// One history in a process of its own, so that nothing of one is left in the next: its story, and whether it is as it has
-/// to be.
+/// Runs a seed in a separate process. Returns whether it passed, and its log.
 fn story(seed: u64, length: &str) -> (bool, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
@@ -138,7 +136,7 @@ fn story(seed: u64, length: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// These seeds, or those that `KEELSON_SEEDS` names, of which every second one where `parity` says which.
+/// Runs these seeds, or those of `KEELSON_SEEDS`; with `parity` every second one.
 fn must_hold(length: &str, usual: Range<u64>, parity: Option<u64>) {
     let range = |text: String| {
         let (from, to) = text.split_once("..").expect("KEELSON_SEEDS is a range, as 7..8");
@@ -156,7 +154,7 @@ fn must_hold(length: &str, usual: Range<u64>, parity: Option<u64>) {
     assert!(bad.is_empty(), "again: {SEED}={} {LENGTH}={length}; all that failed: {bad:?}", bad[0]);
 }
 
-// Two tests, for two processors.
+// Two tests, to use two processors.
 #[test]
 fn no_unit_twice_and_none_lost_of_even_seeds() {
     must_hold("short", FEW, Some(0));
@@ -194,7 +192,7 @@ fn soak_a_history_of_a_thousand_machines_holds() {
     assert!(held, "{story}");
 }
 
-/// In the process that the others start for it.
+/// Runs in the process that the other tests start.
 #[test]
 #[ignore = "started by the others, a process for each seed"]
 fn one_seed() {

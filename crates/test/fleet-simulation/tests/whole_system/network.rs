@@ -1,5 +1,5 @@
-//! A network in memory: hosts that are cut off, slow, hang, or are without power; and connections that survive all of it as
-//! TCP's do, or are reset.
+//! In-memory network: hosts that are partitioned, slow, hung or powered off, and connections that survive this as TCP
+//! does, or are reset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -20,45 +20,45 @@ pub enum Port {
     Peers,
 }
 
-/// Bytes that a connection holds in each direction until its reader takes them.
+/// Bytes in flight per direction of a connection.
 const WINDOW: usize = 64 << 10;
 /// Microseconds each way.
 const FAST: Range<u64> = 50..2_000;
-/// After a time without a way, TCP sends again after a pause of up to as long as that was, and never longer than this.
+/// Maximum retransmission delay of TCP after a blocked path, which grows with the time it was blocked.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Network {
     state: Arc<Mutex<State>>,
-    /// Whenever a way may have opened.
+    /// Notified when a path may have opened.
     changed: watch::Sender<()>,
 }
 
 struct State {
     chance: fastrand::Rng,
-    /// Nothing that the first sends reaches the second.
+    /// Directed pairs of hosts without a path.
     cut: BTreeSet<(Host, Host)>,
     hosts: BTreeMap<Host, At>,
     listeners: BTreeMap<(Host, Port), mpsc::UnboundedSender<DuplexStream>>,
     connections: Vec<Connection>,
     /// No client reaches any member.
     clients_cut: bool,
-    /// Of a hundred parcels to a client, how many end its connection instead.
+    /// Percentage of segments to clients that break their connection.
     lossy: u32,
 }
 
 #[derive(Default)]
 struct At {
-    /// Its programs send nothing, though its kernel accepts connections and takes what comes.
+    /// Processes are frozen; the kernel still accepts connections and data.
     hangs: bool,
-    /// Nothing comes from it and nothing arrives.
+    /// Powered off.
     dark: bool,
     slow: Option<Range<u64>>,
 }
 
 struct Connection {
     ends: [Host; 2],
-    /// What is sent on it arrives nowhere, and neither end gets an error.
+    /// Data is lost and neither end gets an error.
     lost: Arc<Mutex<bool>>,
     broken: watch::Sender<bool>,
 }
@@ -119,14 +119,14 @@ impl Network {
         self.change(|state| state.lossy = of_hundred);
     }
 
-    /// What this host has open is forgotten on the way: neither end learns of it.
+    /// Silently drops the state of this host's connections on the path: neither end is notified.
     pub fn lose_connections(&self, host: Host) {
         let state = self.state.lock();
         let of_host = state.connections.iter().filter(|connection| connection.ends.contains(&host));
         of_host.for_each(|connection| *connection.lost.lock() = true);
     }
 
-    /// The power is cut: nothing is said to anybody.
+    /// Power failure: peers are not notified.
     pub fn set_dark(&self, host: Host) {
         self.change(|state| {
             state.hosts.entry(host).or_default().dark = true;
@@ -134,7 +134,7 @@ impl Network {
         });
     }
 
-    /// Its programs have ended; the kernel resets their connections.
+    /// The processes have ended; the kernel resets their connections.
     pub fn reset(&self, host: Host) {
         self.change(|state| {
             state.hosts.remove(&host);
@@ -155,7 +155,7 @@ impl Network {
         receiver
     }
 
-    /// Waits for as long as there is no way.
+    /// Waits while there is no path.
     pub async fn connect(&self, from: Host, to: Host, port: Port) -> io::Result<DuplexStream> {
         let mut changed = self.changed.subscribe();
         let delay = loop {
@@ -163,7 +163,7 @@ impl Network {
             if let Some(delay) = self.state.lock().handshake(from, to, port) {
                 break delay;
             }
-            // The sender lives as long as this network.
+            // The sender lives as long as the network.
             changed.changed().await.map_err(io::Error::other)?;
         };
         sleep(delay).await;
@@ -205,7 +205,7 @@ impl State {
         Duration::from_micros(self.chance.u64(micros))
     }
 
-    /// Of the two kernels: a program that hangs is no hindrance.
+    /// Between kernels, so that frozen processes do not matter.
     fn handshake(&mut self, from: Host, to: Host, port: Port) -> Option<Duration> {
         let cut = self.cut.contains(&(from, to))
             || self.cut.contains(&(to, from))
@@ -232,7 +232,7 @@ impl State {
         }
     }
 
-    /// Whether a parcel that is about to arrive ends its connection.
+    /// Whether an arriving segment breaks its connection.
     fn loses(&mut self, port: Port) -> bool {
         port == Port::Clients && self.lossy > 0 && self.chance.u32(0..100) < self.lossy
     }
@@ -268,19 +268,19 @@ impl Pump {
                 return;
             }
             if count == 0 {
-                // What was sent before is read first.
+                // Data sent before is delivered first.
                 writes.shutdown().await.ok();
                 return;
             }
             if writes.write_all(&buffer[..count]).await.is_err() {
-                // The other end was closed.
+                // The other end is closed.
                 self.broken.send_replace(true);
                 return;
             }
         }
     }
 
-    /// Until a parcel has arrived; where the connection breaks meanwhile, forever.
+    /// Waits until a segment has arrived; forever if the connection breaks.
     async fn passage(&self) {
         let mut changed = self.network.changed.subscribe();
         let mut blocked_since = None;
@@ -296,7 +296,7 @@ impl Pump {
                     if waited.is_zero() {
                         return;
                     }
-                    // It may be blocked again when it is sent again.
+                    // The retransmission may be blocked again.
                     blocked_since = None;
                 }
                 Way::Blocked => {

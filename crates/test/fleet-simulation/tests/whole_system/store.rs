@@ -1,4 +1,4 @@
-//! The store of these histories: members behind their HTTP front, reached by the client that fleetd has.
+//! Etcd members behind their HTTP front ends as the simulation's store, accessed with fleetd's client.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -14,10 +14,10 @@ use unit_file::UnitName;
 use crate::members::{MEMBERS, Members};
 use crate::network::{Host, Network, Port};
 
-/// As fleetd's `etcd_request_timeout`.
+/// fleetd's default `etcd_request_timeout`.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const PREFIX: &str = "/_coreos.com/fleet/";
-/// Machines of fleetds are hosts from here on.
+/// First host number of machines.
 const FIRST_MACHINE: Host = 100;
 
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl EtcdCluster {
         Self { network, members }
     }
 
-    /// A client on that host, which asks these members in order, with fleetd's settings.
+    /// A client on `host` with these members in order and fleetd's settings.
     pub fn client_at(&self, host: Host, members: &[Host]) -> Client {
         let endpoints = members.iter().map(|member| format!("http://member-{member}:2379").parse().unwrap());
         let mut config = Config::new(endpoints.collect());
@@ -55,7 +55,7 @@ impl Service for EtcdCluster {
 
     fn link(&self, machine: usize) -> EtcdLink {
         let host = FIRST_MACHINE + machine;
-        // Its own member comes first.
+        // The machine's own member comes first.
         let members: Vec<Host> = (0..MEMBERS).map(|number| (machine + number) % MEMBERS).collect();
         let store = EtcdStore::new(self.client_at(host, &members), PREFIX, TIMEOUT);
         EtcdLink { store, host, network: self.network.clone() }
@@ -78,7 +78,7 @@ impl Service for EtcdCluster {
     }
 }
 
-/// One machine's way to the members.
+/// A machine's link to the members.
 #[derive(Clone)]
 pub struct EtcdLink {
     store: EtcdStore,

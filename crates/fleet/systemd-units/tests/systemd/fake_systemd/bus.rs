@@ -1,4 +1,4 @@
-//! The bus: connections that come, go and are cut.
+//! The bus: connections that are opened, closed and cut.
 
 use std::io;
 
@@ -23,7 +23,7 @@ impl Dial for FakeSystemd {
                 }
                 Ok(())
             })?;
-            // No sockets: with them, a clock that stands still would not.
+            // No sockets, since they do not work with a paused clock.
             let (here, there) = Channel::pair();
             let guid = Guid::generate();
             tokio::spawn(self.clone().serve(there, guid.clone()));
@@ -38,7 +38,7 @@ impl FakeSystemd {
         let mut messages = server.await.unwrap();
         let connection = Connection::from(&messages);
         self.state(|state| {
-            // systemd knows its listeners by their connections.
+            // Subscriptions belong to connections.
             state.subscribed = false;
             state.rules.clear();
             state.peers.push(connection.clone());
@@ -60,7 +60,7 @@ impl FakeSystemd {
     async fn send(&self, connection: &Connection, out: Vec<Action>) {
         for out in out {
             match out {
-                // Who asked may be gone.
+                // The caller may have disconnected.
                 Action::Reply(message) => connection.send(&message).await.unwrap_or_default(),
                 Action::Signal(message) => self.signal(&message).await,
                 Action::Forget => self.state(|state| state.subscribed = false),
@@ -69,7 +69,7 @@ impl FakeSystemd {
         }
     }
 
-    /// To all who listen.
+    /// To all subscribers.
     pub async fn signal(&self, message: &Message) {
         let peers = self.state(|state| if state.has_subscriber() { state.peers.clone() } else { Vec::new() });
         for peer in peers {
@@ -77,7 +77,7 @@ impl FakeSystemd {
         }
     }
 
-    /// All connections end.
+    /// Closes all connections.
     pub async fn cut(&self) {
         let peers = self.state(|state| std::mem::take(&mut state.peers));
         for peer in peers {
@@ -86,7 +86,7 @@ impl FakeSystemd {
         self.changed.notify_waiters();
     }
 
-    /// systemd is replaced by itself: it has another name on the bus, and knows its units, but nobody who listens.
+    /// systemd re-executes: it gets another name on the bus and loses its subscribers.
     pub async fn reexecute(&self) {
         let (old, new) = self.state(|state| {
             let old = state.sender();
@@ -102,7 +102,7 @@ impl FakeSystemd {
         self.state(|state| state.subscribed = false);
     }
 
-    /// A stop that was held is over.
+    /// Ends a held stop job.
     pub async fn end_stop(&self, unit: &str, result: &str, active: &str) {
         let out = self.state(|state| {
             let job = state.units.get(unit).and_then(|unit| unit.job).expect("no stop goes on");
@@ -115,14 +115,14 @@ impl FakeSystemd {
         }
     }
 
-    /// systemd has read the unit, and that is all it tells.
+    /// Signals that systemd has loaded the unit, and nothing else.
     pub async fn send_unit_new(&self, unit: &str) {
         let message = self
             .state(|state| messages::manager(&state.sender(), "UnitNew", &(unit, messages::object(unit))));
         self.signal(&message).await;
     }
 
-    /// systemd has the unit in its memory no more.
+    /// systemd unloads the unit.
     pub async fn send_unit_removed(&self, unit: &str) {
         let message = self.state(|state| {
             state.units.remove(unit);
@@ -131,7 +131,7 @@ impl FakeSystemd {
         self.signal(&message).await;
     }
 
-    /// The unit is in another state by itself.
+    /// The unit changes its state.
     pub async fn set_state(&self, unit: &str, active: &str, sub: &str) {
         let message = self.state(|state| {
             let known = state.units.get_mut(unit).expect("no such unit");
@@ -144,7 +144,7 @@ impl FakeSystemd {
 }
 
 impl State {
-    /// systemd's name on the bus.
+    /// systemd's unique name on the bus.
     pub fn sender(&self) -> String {
         format!(":1.{}", self.reexecuted + 1)
     }

@@ -1,4 +1,4 @@
-//! What systemd's manager, and the bus itself, answer.
+//! Replies of systemd's manager and of the bus.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ type Links = Vec<(String, String, String)>;
 type Replies = Result<Vec<Action>, (&'static str, String)>;
 
 impl State {
-    /// The answer with the signals around it; nothing where it waits, or never comes.
+    /// The reply and related signals; nothing if the call waits or fails.
     pub fn handle_call(&mut self, message: &Message) -> Vec<Action> {
         let header = message.header();
         let method = header.member().unwrap().to_string();
@@ -106,7 +106,7 @@ impl State {
             return Err(("org.freedesktop.DBus.Error.AccessDenied", "Permission denied".to_owned()));
         }
         for name in names {
-            // As it does with links to what is enabled.
+            // As systemd does with links to enabled units.
             fs::remove_file(self.link_folder.join(&name)).unwrap_or_default();
             self.enabled.remove(&name);
         }
@@ -184,7 +184,7 @@ impl State {
         out
     }
 
-    /// Reads what is not in the memory, and forgets it at once, as systemd does with what nobody needs.
+    /// Loads units for the reply and unloads them again, as systemd does with unneeded units.
     fn list(&mut self, header: &Header<'_>, names: &[String]) -> Vec<Action> {
         let mut rows = Vec::new();
         let mut signals = Vec::new();
@@ -230,7 +230,7 @@ impl State {
         answer(header, &value)
     }
 
-    /// What the files say of a unit.
+    /// The unit as its file defines it.
     fn read(&self, unit: &str) -> Unit {
         let template = unit.split_once('@').map(|(prefix, _)| format!("{prefix}@.service"));
         let link = fs::read_link(self.link_folder.join(unit)).ok().filter(|path| path.exists());
@@ -245,7 +245,7 @@ impl State {
         }
     }
 
-    /// What is down leaves the memory.
+    /// Unloads an inactive unit.
     fn collect(&mut self, unit: &str) -> Option<Action> {
         let known = self.units.get(unit)?;
         if known.active != "inactive" || known.job.is_some() {
@@ -267,7 +267,7 @@ fn not_loaded(unit: &str) -> (&'static str, String) {
     (NO_SUCH_UNIT, format!("Unit {unit} not loaded."))
 }
 
-/// The first text of a call: a name, or the first of several, without its folder.
+/// The first string argument, without its directory.
 fn first_word(message: &Message) -> String {
     let body = message.body();
     let text = match body.signature().to_string().trim_start_matches('(') {

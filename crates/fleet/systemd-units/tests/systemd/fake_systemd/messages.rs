@@ -1,4 +1,4 @@
-//! Paths and signals as systemd writes them.
+//! Object paths and signals in systemd's format.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ pub fn object(unit: &str) -> OwnedObjectPath {
     path.try_into().unwrap()
 }
 
-/// The unit of an object: of those that the fake has.
+/// The unit of an object path.
 pub fn unit_of<'a>(path: &str, units: impl Iterator<Item = &'a String>) -> Option<String> {
     units.into_iter().find(|unit| object(unit).as_str() == path).cloned()
 }
@@ -40,7 +40,7 @@ pub fn job_removed(sender: &str, number: u32, unit: &str, result: &str) -> Messa
     manager(sender, "JobRemoved", &(number, job(number), unit, result))
 }
 
-/// A change of a unit's properties, with those that systemd sends along.
+/// A PropertiesChanged signal with systemd's properties.
 pub fn changed(sender: &str, unit: &str, active: &str, sub: &str) -> Message {
     let properties = HashMap::from([
         ("ActiveState", Variant::from(active)),

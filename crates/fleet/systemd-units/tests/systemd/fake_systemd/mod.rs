@@ -1,4 +1,4 @@
-//! A bus with a systemd on it. Only the words of the protocol are real; what units do is what the test says.
+//! A bus with a fake systemd. The protocol is real; tests define what units do.
 
 mod bus;
 mod manager;
@@ -21,76 +21,76 @@ use zbus::{Connection, Message};
 
 pub use messages::{changed, job_removed};
 
-/// How long a test waits for what must come.
+/// Timeout for expected conditions.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a stop of one unit comes to.
+/// How the stop of a unit proceeds.
 #[derive(Debug, Clone, Copy)]
 pub enum Stop {
-    /// Its end is told before the answer to the call.
+    /// JobRemoved precedes the reply to the call.
     BeforeAnswer,
-    /// It goes on until the test ends it.
+    /// Continues until the test ends it.
     Held,
-    /// It is over at once, with this result, and the unit in this active state.
+    /// Ends immediately with this result and active state.
     With(&'static str, &'static str),
-    /// It is over at once, and no signal says so.
+    /// Ends immediately, without a signal.
     Unsaid,
 }
 
-/// A unit in systemd's memory.
+/// A loaded unit.
 #[derive(Debug, Clone)]
 pub struct Unit {
     pub load: String,
     pub active: String,
     pub sub: String,
     pub fragment: String,
-    /// A stop that goes on.
+    /// A running stop job.
     pub job: Option<u32>,
 }
 
 #[derive(Default)]
 pub struct State {
-    /// What was called, in order: `StopUnit a.service`.
+    /// Calls in order: `StopUnit a.service`.
     pub calls: Vec<String>,
     pub units: BTreeMap<String, Unit>,
-    /// Where it looks for units of the folder.
+    /// The runtime unit directory.
     pub link_folder: PathBuf,
     pub enabled: BTreeSet<String>,
-    /// Units of the machine itself, by their load states and files.
+    /// Units of the machine: load state and file.
     pub elsewhere: BTreeMap<String, (&'static str, &'static str)>,
     pub stops: BTreeMap<String, Stop>,
-    /// In microseconds.
+    /// Microseconds.
     pub stop_limits: BTreeMap<String, u64>,
-    /// Names and texts of errors, by call.
+    /// Error name and message by call.
     pub error_replies: BTreeMap<String, (&'static str, &'static str)>,
     /// Units whose links cannot be removed.
     pub disable_failures: BTreeSet<String>,
-    /// Enables nothing, and says so.
+    /// EnableUnitFiles reports that there is nothing to enable.
     pub nothing_to_enable: bool,
-    /// A method whose answers wait until there are so many.
+    /// A method whose replies are held until this many are pending.
     pub hold_method: Option<(&'static str, usize)>,
     pub held: Vec<Vec<Action>>,
-    /// The bus goes away when this is called, before it is done.
+    /// The bus disconnects instead of executing this call.
     pub cut_at: Option<String>,
-    /// So many connections are refused.
+    /// Number of connections to refuse.
     pub refuse_dials: usize,
     pub dials: usize,
-    /// A reload makes systemd forget who listens.
+    /// A daemon-reload drops subscriptions.
     pub reload_drops_subscribers: bool,
     pub subscribed: bool,
     pub reexecuted: usize,
     pub last_job: u32,
     pub rules: BTreeSet<String>,
     pub peers: Vec<Connection>,
-    /// Connections that were given up by those who had them, or cut.
+    /// Number of closed connections.
     pub ended: usize,
 }
 
-/// What goes over the bus.
+/// What the fake does.
 pub enum Action {
     Reply(Message),
     Signal(Message),
-    /// systemd forgets who listens.
+    /// Drops the subscription.
     Forget,
     Cut,
 }
@@ -102,7 +102,7 @@ pub struct FakeSystemd {
 }
 
 impl State {
-    /// Where the links in its folder lead.
+    /// Links in the runtime unit directory with their targets.
     pub fn links(&self) -> BTreeMap<String, PathBuf> {
         let entries = fs::read_dir(&self.link_folder).into_iter().flatten().map(Result::unwrap);
         let link = |entry: fs::DirEntry| {
@@ -117,13 +117,13 @@ impl FakeSystemd {
         work(&mut self.state.lock())
     }
 
-    /// Of one method, or with the unit.
+    /// Number of calls of a method, or of a method with its unit.
     pub fn calls(&self, of: &str) -> usize {
         let is_it = |call: &&String| **call == of || call.split(' ').next() == Some(of);
         self.state(|state| state.calls.iter().filter(is_it).count())
     }
 
-    /// Until the state is so.
+    /// Waits for a condition.
     pub async fn until<T: Debug>(&self, mut look: impl FnMut(&State) -> Result<(), T>) {
         let mut last = None;
         let waited = tokio::time::timeout(PATIENCE, async {
@@ -147,7 +147,7 @@ impl FakeSystemd {
     }
 }
 
-/// A folder, its units, and the systemd below them.
+/// A unit directory with its fake systemd.
 pub struct Fixture {
     pub systemd: FakeSystemd,
     pub units: Units,
@@ -171,7 +171,7 @@ impl Fixture {
         fs::read_to_string(self.directory.join(unit)).ok()
     }
 
-    /// A unit that is loaded, as systemd sees it after a reload, and runs if it is `active`.
+    /// Adds a loaded unit in this active state.
     pub fn put(&self, unit: &str, active: &str) {
         let path = self.directory.join(unit);
         fs::write(&path, "[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=x.target\n").unwrap();
@@ -205,7 +205,7 @@ pub fn file(text: &str) -> UnitFile {
     UnitFile::from_text(text).unwrap()
 }
 
-/// An error with its causes, as it is logged.
+/// The error with its causes.
 pub fn error_chain(error: &systemd_units::Error) -> String {
     service::error::chain(error)
 }
