@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_three_is_dead_at_once() {
+    fn one_of_three_fails_immediately() {
         check(
             "abc",
             false,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_was_gone_before_this_leader_came() {
+    fn a_machine_that_was_missing_before_this_leader() {
         check("abc", false, &[(1, "ab", "", "c", false)]);
     }
 

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn one_after_the_other() {
+    fn machines_are_updated_one_by_one() {
         let old = ("a", false, "active", 0);
         check(9, &[old, ("b", false, "active", 0)], &["b"], OLD, permit(&["a"]));
         check(9, &[old, ("b", false, "active", 0)], &["a"], NEW, wait("a", WaitReason::NewText));
@@ -176,12 +176,12 @@ mod tests {
 
     /// A failed old version does not block: the new one may fix it.
     #[test]
-    fn a_failed_old_one_does_not_stop_it() {
+    fn a_failed_old_version_does_not_block() {
         check(9, &[("a", false, "failed", 0)], &[], OLD, permit(&["a"]));
     }
 
     #[test]
-    fn a_failed_new_one_does() {
+    fn a_failed_new_version_halts() {
         let machines = [("a", true, "failed", 9), ("b", false, "active", 0)];
         check(60, &machines, &["a"], NEW, Step::Halt { machine: MachineId::new("a") });
         // Also on a machine without a permit.

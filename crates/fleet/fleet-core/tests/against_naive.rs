@@ -28,7 +28,7 @@ const NAMES: [&str; 10] = [
 ];
 
 /// Unit options; the empty one is frequent.
-const WISHES: [&str; 24] = [
+const UNIT_OPTIONS: [&str; 24] = [
     "",
     "",
     "",
@@ -102,7 +102,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         3 => (machine.clone(), 0..3_usize, 0..6_usize, 0..5_usize)
             .prop_map(|(number, az, cordon, limits)| Fact::Machine { number, az, cordon, limits }),
         1 => machine.clone().prop_map(|number| Fact::Gone { number }),
-        6 => (name.clone(), 0..WISHES.len(), 0..4_usize)
+        6 => (name.clone(), 0..UNIT_OPTIONS.len(), 0..4_usize)
             .prop_map(|(name, options, desired)| Fact::Unit { name, options, desired }),
         1 => name.clone().prop_map(|name| Fact::Destroyed { name }),
         2 => (name.clone(), prop::option::of(machine.clone()))
@@ -157,7 +157,7 @@ fn tell(fact: &Fact, world: &mut World, scheduler: &mut Scheduler) {
         Fact::Unit { name: number, options, desired } => {
             let desired =
                 [JobState::Inactive, JobState::Loaded, JobState::Launched, JobState::Launched][*desired];
-            let mut unit = unit(&name(*number), WISHES[*options], desired);
+            let mut unit = unit(&name(*number), UNIT_OPTIONS[*options], desired);
             if let Some(known) = world.units.get(&unit.name) {
                 (unit.target, unit.pin) = (known.target.clone(), known.pin.clone());
             }
@@ -294,7 +294,7 @@ fn lose(facts: &[Fact], lost: usize) {
 
 /// Regressions.
 #[test]
-fn found_before() {
+fn regressions() {
     run(&[
         Fact::Machine { number: 3, az: 0, cordon: 0, limits: 2 },
         Fact::Unit { name: 5, options: 19, desired: 1 },
@@ -325,7 +325,7 @@ fn a_reserved_place_is_not_left() {
 
 /// c@3.service is replaced by d.service, and the other machine is eligible now.
 #[test]
-fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
+fn a_withdrawn_refusal_lets_a_replaced_unit_move() {
     let machine = |number| Fact::Machine { number, az: 0, cordon: 0, limits: 0 };
     let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     run(&[
@@ -343,7 +343,7 @@ fn a_refusal_that_is_withdrawn_lets_a_replaced_unit_leave() {
 
 /// h.service was refused by an unreachable machine, and the unit that it follows is placed elsewhere.
 #[test]
-fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
+fn a_refused_unit_follows_another_off_an_unreachable_machine() {
     let machine = |number, cordon| Fact::Machine { number, az: 0, cordon, limits: 0 };
     let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     run(&[
@@ -362,7 +362,7 @@ fn a_refused_unit_follows_another_off_a_machine_that_is_away() {
 
 /// h.service moves and replaces a.service: freed resources count for all units that could not move before.
 #[test]
-fn room_is_for_machines_where_nothing_changed_too() {
+fn freed_resources_count_for_unchanged_machines() {
     let machine = |number, cordon, limits| Fact::Machine { number, az: 0, cordon, limits };
     let unit = |name, options, desired| Fact::Unit { name, options, desired };
     run(&[
@@ -380,7 +380,7 @@ fn room_is_for_machines_where_nothing_changed_too() {
 
 /// d.service is replaced by a unit of the failed machine, and replaces a.service on its new machine.
 #[test]
-fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
+fn a_failed_machine_causes_chained_replacements() {
     let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
     let facts = [
@@ -402,7 +402,7 @@ fn a_lost_machine_moves_what_is_replaced_by_what_was_replaced() {
 
 /// b.service is replaced by a unit of the failed machine, and d.service follows b.service.
 #[test]
-fn a_lost_machine_moves_what_follows_what_is_replaced() {
+fn a_failed_machine_moves_followers_of_replaced_units() {
     let unit = |name, options| Fact::Unit { name, options, desired: 1 };
     let machine = |number, limits| Fact::Machine { number, az: 0, cordon: 0, limits };
     let facts =
@@ -419,7 +419,7 @@ proptest! {
     }
 
     #[test]
-    fn only_units_of_a_lost_machine_move(facts in prop::collection::vec(fact(), 1..60), lost in 0..5_usize) {
+    fn only_units_of_a_failed_machine_move(facts in prop::collection::vec(fact(), 1..60), lost in 0..5_usize) {
         lose(&facts, lost);
     }
 }
@@ -439,15 +439,15 @@ proptest! {
 
     /// A plan equals the passes that follow, and changes nothing.
     #[test]
-    fn a_plan_is_what_happens(
+    fn a_plan_equals_the_passes(
         facts in prop::collection::vec(fact(), 1..40),
-        wishes in prop::collection::vec((0..NAMES.len(), 0..WISHES.len()), 1..4),
+        wishes in prop::collection::vec((0..NAMES.len(), 0..UNIT_OPTIONS.len()), 1..4),
     ) {
         let (mut world, mut scheduler) = (World::default(), Scheduler::new());
         for fact in &facts {
             tell(fact, &mut world, &mut scheduler);
         }
-        let units = wishes.iter().map(|(number, options)| unit(&name(*number), WISHES[*options], JobState::Launched));
+        let units = wishes.iter().map(|(number, options)| unit(&name(*number), UNIT_OPTIONS[*options], JobState::Launched));
         let plan = scheduler.plan(units.collect());
         for (number, options) in &wishes {
             tell(&Fact::Unit { name: *number, options: *options, desired: 2 }, &mut world, &mut scheduler);

@@ -93,7 +93,7 @@ fn many_units_in_order() {
 }
 
 #[test]
-fn what_is_held_is_left_alone() {
+fn held_units_are_not_changed() {
     let rollout = Some(Hold::Rollout);
     check(&[("a.service", 2, Launched, rollout)], &[("a.service", 1, Launched)], &[]);
     check(&[("a.service", 2, Loaded, rollout)], &[("a.service", 1, Launched)], &["StopUnit a.service"]);
@@ -141,7 +141,7 @@ fn belongs(view: &View, local: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_belongs_here() {
+fn desired_units_of_a_machine() {
     let mut view = View::default();
     submit(&mut view, "a.service", "", Launched);
     submit(&mut view, "b.service", "", Launched);
@@ -172,7 +172,7 @@ fn global_units_that_conflict() {
 }
 
 #[test]
-fn a_rolling_unit_waits_for_its_turn() {
+fn a_rolling_unit_waits_for_its_permit() {
     let mut view = View::default();
     submit(&mut view, "g.service", "Global=true\nUpdatePolicy=rolling", Launched);
     assert_eq!(belongs(&view, &[]), ["g.service None"]);
@@ -211,7 +211,7 @@ fn a_unit_that_may_overlap_waits_for_its_successor() {
 
 /// Two ran while the unit was moved; then it got a version that may not overlap.
 #[test]
-fn a_text_that_may_not_overlap_waits_for_the_other_machine_s_end() {
+fn a_version_that_may_not_overlap_waits_for_the_other_machine() {
     let mut view = View::default();
     submit(&mut view, "a.service", "", Launched);
     view.put("job/a.service/target", "me").unwrap();

@@ -144,7 +144,7 @@ fn conflicts() {
 }
 
 #[test]
-fn a_conflict_that_ends_lets_the_other_in() {
+fn a_resolved_conflict_unblocks_the_other() {
     let mut cluster = Cluster::of("m1");
     cluster.start("a.service", "").start("b.service", "Conflicts=a.service");
     assert_eq!(cluster.rest(), ["a.service m1", "b.service -"]);
@@ -192,7 +192,7 @@ fn followers_move_with_their_target() {
 }
 
 #[test]
-fn circles_are_told() {
+fn cycles_are_reported() {
     let mut cluster = Cluster::of("m1");
     cluster.start("a.service", "MachineOf=b.service").start("b.service", "MachineOf=a.service");
     assert_eq!(cluster.rest(), ["a.service -", "b.service -"]);
@@ -231,7 +231,7 @@ fn a_change_of_metadata_evicts() {
 }
 
 #[test]
-fn no_rebalancing_without_being_asked() {
+fn no_automatic_rebalancing() {
     let mut cluster = Cluster::of("m1");
     for name in ["a.service", "b.service", "c.service", "d.service"] {
         cluster.start(name, "");
@@ -245,7 +245,7 @@ fn no_rebalancing_without_being_asked() {
 }
 
 #[test]
-fn a_lost_machine_s_units_go_elsewhere_at_once() {
+fn a_failed_machine_s_units_move_immediately() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").start("b.service", "").rest();
     // Claims of a failed machine do not count.
@@ -258,7 +258,7 @@ fn a_lost_machine_s_units_go_elsewhere_at_once() {
 }
 
 #[test]
-fn a_machine_that_is_away_keeps_its_units_and_gets_none() {
+fn an_unreachable_machine_keeps_its_units_and_gets_none() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").rest();
     let mut away = machine_of("m1");
@@ -319,7 +319,7 @@ fn a_unit_waits_until_what_it_conflicts_with_is_stopped() {
 
 /// The same for memory.
 #[test]
-fn a_unit_waits_until_the_memory_that_it_requests_is_free() {
+fn a_unit_waits_for_free_memory() {
     let mut cluster = Cluster::of("m1");
     let mut machine = machine_of("m1");
     machine.capacity.memory = Some(2 << 30);
@@ -335,7 +335,7 @@ fn a_unit_waits_until_the_memory_that_it_requests_is_free() {
 
 /// Also before the machine has published anything: it may be about to.
 #[test]
-fn a_unit_waits_until_its_leaving_is_confirmed() {
+fn a_unit_waits_until_its_unscheduling_is_confirmed() {
     let mut cluster = Cluster::of("m1,az=x m2,az=x");
     cluster.start("a.service", "MachineMetadata=az=x").rest();
     cluster.scheduler.set_machine(machine_of("m1"));
@@ -477,7 +477,7 @@ fn what_is_bound_together_leaves_together() {
 
 /// Units that are started together.
 #[test]
-fn a_unit_gets_a_machine_where_its_followers_can_be() {
+fn a_unit_is_placed_where_its_followers_fit() {
     check(
         "m1 m2,disk=ssd",
         &[("a.service", ""), ("b.service", "MachineOf=a.service\nMachineMetadata=disk=ssd")],
@@ -530,7 +530,7 @@ fn limits_and_weights() {
 }
 
 #[test]
-fn a_global_unit_that_becomes_one() {
+fn a_unit_that_becomes_global() {
     let mut cluster = Cluster::of("m1 m2");
     cluster.start("a.service", "").rest();
     cluster.start("a.service", "Global=true");
@@ -540,7 +540,7 @@ fn a_global_unit_that_becomes_one() {
 }
 
 #[test]
-fn a_conflict_is_told_once() {
+fn a_conflict_is_reported_once() {
     let mut cluster = Cluster::of("m1");
     let spread = "Conflicts=web@*.service\nConflicts=*@1.service";
     cluster.start("web@1.service", spread).start("web@2.service", spread);

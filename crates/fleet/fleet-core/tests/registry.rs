@@ -41,7 +41,7 @@ fn a_text_has_the_hash_of_its_key() {
 }
 
 #[test]
-fn bytes_of_the_original() {
+fn the_original_s_bytes() {
     let mut machine = MachineObject {
         id: MachineId::new("113f16a7"),
         public_ip: "172.17.8.101".into(),
@@ -208,7 +208,7 @@ fn a_refusal_is_no_hold_and_no_launch() {
 
 /// A refusal with fields of a newer fleetd must not make the state invalid.
 #[test]
-fn a_scope_that_is_not_known_is_taken_for_a_temporary_one() {
+fn unknown_refusal_scopes_are_temporary() {
     let text = refused("no", RefusedStep::Load, hello(), "error").replace(r#""machine""#, r#""cluster""#);
     let refusal = UnitState::decode(&text).unwrap().refusal.unwrap();
     assert_eq!(refusal.scope, RefusalScope::Temporary);
@@ -268,7 +268,7 @@ fn current_states() {
 }
 
 #[test]
-fn metadata_of_the_api_come_over_those_of_the_machine() {
+fn api_metadata_overrides_the_machine_s() {
     let mut view = view(&pairs());
     let id = MachineId::new("m1");
     view.put("machines/m1/metadata/az", "y").unwrap();
@@ -286,7 +286,7 @@ fn metadata_of_the_api_come_over_those_of_the_machine() {
 }
 
 #[test]
-fn what_must_be_tolerated() {
+fn invalid_values_are_tolerated() {
     let mut view = view(&pairs());
     // A remnant of a delayed heartbeat.
     view.put("job/ghost.service/job-state", "m1").unwrap();
@@ -309,7 +309,7 @@ fn what_must_be_tolerated() {
 }
 
 #[test]
-fn destroying_and_texts_without_users() {
+fn destroyed_units_and_unused_files() {
     let mut view = view(&pairs());
     assert!(view.file(&name("a.service")).is_some());
     // The claim is deleted, too.
@@ -346,7 +346,7 @@ fn a_claim_holds_a_unit() {
 
 /// The unit file is in the store already, so there is no event for it.
 #[test]
-fn submitting_again_what_was_destroyed() {
+fn resubmitting_a_destroyed_unit() {
     let mut view = view(&pairs());
     let unit = name("g.service");
     let hash = view.hash(&unit).unwrap();
@@ -366,7 +366,7 @@ fn submitting_again_what_was_destroyed() {
 
 /// From the store to tasks and back.
 #[test]
-fn feeding_a_scheduler() {
+fn updating_a_scheduler() {
     let mut view = view(&pairs());
     let mut scheduler = Scheduler::new();
     for subject in view.subjects() {
@@ -395,7 +395,7 @@ fn feeding_a_scheduler() {
 proptest! {
     /// The order of keys does not matter, and deleted keys leave nothing.
     #[test]
-    fn the_order_of_keys_does_not_count(order in Just(pairs()).prop_shuffle()) {
+    fn key_order_does_not_matter(order in Just(pairs()).prop_shuffle()) {
         let shuffled = view(&order);
         prop_assert_eq!(&shuffled, &view(&pairs()));
         let mut emptied = shuffled;
@@ -412,7 +412,7 @@ fn facts(machine: &str, version: u64) -> LeaseFacts {
 }
 
 #[test]
-fn the_engine_s_lease() {
+fn lease_steps() {
     let (me, ttl) = (MachineId::new("me"), Duration::from_secs(10));
     let decide = |found: Option<&LeaseFacts>, held| LeaseStep::decide(found, &me, held, ttl);
     assert_eq!(decide(None, Some(7)), LeaseStep::Acquire);
@@ -428,9 +428,9 @@ fn the_engine_s_lease() {
 }
 
 #[test]
-fn the_engine_s_version() {
+fn engine_version() {
     assert_eq!(EngineVersion::decide(Some("1")), EngineVersion::Same);
-    assert_eq!(EngineVersion::decide(Some("2")), EngineVersion::StandBack);
+    assert_eq!(EngineVersion::decide(Some("2")), EngineVersion::Incompatible);
     assert_eq!(EngineVersion::decide(Some("0")), EngineVersion::Raise { found: Some(0) });
     assert_eq!(EngineVersion::decide(None), EngineVersion::Raise { found: None });
     assert_eq!(EngineVersion::ours(), "1");

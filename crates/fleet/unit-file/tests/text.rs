@@ -29,7 +29,7 @@ fn options() {
 }
 
 #[test]
-fn what_is_skipped() {
+fn skipped_text() {
     check("A=1\ngarbage[Unit]\nB=2\n", &[("Unit", "B", "2")]);
     check("# [No]\n; x\n[Unit]\n#A=1\n ; B=2\nC=3 # stays\n", &[("Unit", "C", "3 # stays")]);
     // A backslash continues a comment, also before one blank.
@@ -72,7 +72,7 @@ fn errors_have_positions() {
 }
 
 #[test]
-fn bytes_that_are_no_text() {
+fn invalid_utf_8() {
     let error = UnitFile::from_bytes(b"[Unit]\nA=b\xffc\n").unwrap_err();
     assert_eq!((error.position.line, error.position.column), (2, 4));
     assert_eq!(error.to_string(), "not text: invalid UTF-8");
@@ -155,7 +155,7 @@ fn option() -> impl Strategy<Value = UnitOption> {
 proptest! {
     /// Options of the API survive a round trip through the store.
     #[test]
-    fn normalising_and_reading_again(options in prop::collection::vec(option(), 0..12)) {
+    fn normalization_is_idempotent(options in prop::collection::vec(option(), 0..12)) {
         let file = UnitFile::from_options(options);
         let again = UnitFile::from_text(&file.normalised()).unwrap();
         prop_assert_eq!(again.normalised(), file.normalised());
@@ -170,7 +170,7 @@ proptest! {
 
     /// Comments, blank lines and blanks around names and values do not affect the hash.
     #[test]
-    fn noise_is_kept_and_means_nothing(options in prop::collection::vec(option(), 0..8), noise in "[ \t]{0,2}") {
+    fn insignificant_text_is_kept(options in prop::collection::vec(option(), 0..8), noise in "[ \t]{0,2}") {
         let file = UnitFile::from_options(options);
         let mut text = String::from("before the first section\n");
         for option in file.options() {
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in "[\\[\\]=\\\\#;a \n\r]{0,40}") {
+    fn arbitrary_text_never_panics(text in "[\\[\\]=\\\\#;a \n\r]{0,40}") {
         if let Ok(file) = UnitFile::from_text(&text) {
             prop_assert!(UnitFile::from_text(&file.normalised()).is_ok());
         }

@@ -91,7 +91,7 @@ pub enum EngineVersion {
         found: Option<u64>,
     },
     /// A newer engine has run: this one must not schedule.
-    StandBack,
+    Incompatible,
 }
 
 impl EngineVersion {
@@ -100,7 +100,7 @@ impl EngineVersion {
         let found = found.map(|text| text.trim().parse().unwrap_or(0));
         match found {
             Some(ENGINE_VERSION) => Self::Same,
-            Some(newer) if newer > ENGINE_VERSION => Self::StandBack,
+            Some(newer) if newer > ENGINE_VERSION => Self::Incompatible,
             older => Self::Raise { found: older },
         }
     }

@@ -173,7 +173,7 @@ impl UnitState {
     }
 
     /// State of a removed unit that the machine refuses to take again.
-    pub fn not_here(machine: MachineId, hash: UnitHash, refusal: Refusal) -> Self {
+    pub fn refused_elsewhere(machine: MachineId, hash: UnitHash, refusal: Refusal) -> Self {
         let (load, active, sub) = (NOT_FOUND.into(), "inactive".into(), "dead".into());
         Self { load, active, sub, machine, hash, refusal: Some(refusal) }
     }

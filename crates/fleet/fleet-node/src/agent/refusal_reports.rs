@@ -96,7 +96,7 @@ impl<S: Store, H: UnitManager> Agent<S, H> {
             return self.withdraw_keys(name).await;
         };
         self.publisher.withdraw(Key::JobState(name.clone())).await.unwrap_or(());
-        let state = UnitState::not_here(self.settings.machine_id.clone(), hash, refusal);
+        let state = UnitState::refused_elsewhere(self.settings.machine_id.clone(), hash, refusal);
         // An error means that the publisher has ended, and its keys expire.
         self.publisher.publish_and_wait(self.state_key(name), state.encode()).await;
     }

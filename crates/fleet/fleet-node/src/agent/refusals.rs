@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_cause_or_text_is_news() {
+    async fn a_new_cause_or_file_counts_as_new() {
         let (mut refusals, name) = (Refusals::default(), UnitName::parse("a.service").unwrap());
         let no = || refusal(RefusalScope::Unit, "no");
         assert!(refusals.record(&name, hash("/a"), no()));

@@ -140,7 +140,7 @@ impl<S: Store> Engine<S> {
         let found = self.registry.with_view(|view| view.engine_version().map(str::to_owned));
         match EngineVersion::decide(found.as_deref()) {
             EngineVersion::Same => Ok(true),
-            EngineVersion::StandBack => Ok(false),
+            EngineVersion::Incompatible => Ok(false),
             EngineVersion::Raise { .. } => {
                 let precondition = found.map_or(Precondition::Absent, Precondition::Value);
                 match self.store.put(&Key::EngineVersion, &EngineVersion::ours(), None, precondition).await {

@@ -70,19 +70,19 @@ async fn each(cluster: &Cluster, outage: fn(&Cluster, bool), known_after: Durati
 }
 
 #[test]
-fn a_moment_in_which_requests_do_not_arrive_fails_none() {
+fn lost_requests_are_retried() {
     // The watch was cut off as well, and needs time to resume.
     run(async |cluster| each(&cluster, |cluster, on| cluster.service.set_down(on), CLIENT_TIMEOUT).await);
 }
 
 #[test]
-fn a_moment_in_which_answers_are_lost_fails_none_and_does_none_twice() {
+fn lost_responses_are_retried_without_executing_twice() {
     let lose = |cluster: &Cluster, on| cluster.service.set_loss(if on { 100 } else { 0 });
     run(async |cluster| each(&cluster, lose, Duration::ZERO).await);
 }
 
 #[test]
-fn a_store_that_stays_away_is_told_before_the_client_gives_up() {
+fn a_long_outage_is_reported_before_the_client_times_out() {
     run(async |cluster| {
         cluster.service.set_down(true);
         let started = Instant::now();

@@ -122,7 +122,7 @@ fn a_unit_that_is_refused_is_tried_from_time_to_time() {
 
 /// A repeated launch request that fails is retried later.
 #[test]
-fn a_failed_unit_that_is_asked_for_again_is_started_in_the_end() {
+fn a_repeated_launch_of_a_failed_unit_is_retried() {
     in_virtual_time(async {
         let cluster = one_machine().await;
         let name = UnitName::parse("a.service").unwrap();

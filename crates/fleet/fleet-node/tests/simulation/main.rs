@@ -70,7 +70,7 @@ fn machines_that_go_by_the_time_of_day_are_caught() {
 
 /// A machine with the id of another one must not act in its place, nor delete its keys.
 #[test]
-fn a_double_is_left_outside() {
+fn a_machine_with_a_duplicate_id_is_ignored() {
     in_virtual_time(async {
         let mut cluster = Cluster::unstarted(2, 1);
         // It was in the cluster before and has saved state.

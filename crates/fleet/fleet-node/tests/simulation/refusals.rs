@@ -42,7 +42,7 @@ fn state(cluster: &Cluster, name: &UnitName, host: usize) -> Option<UnitState> {
 }
 
 #[test]
-fn what_one_machine_cannot_run_goes_to_another_and_stays_there() {
+fn a_unit_moves_to_a_machine_that_can_run_it_and_stays() {
     in_virtual_time(async {
         let cluster = machines(3).await;
         let unit = name("a.service");
@@ -66,7 +66,7 @@ fn what_one_machine_cannot_run_goes_to_another_and_stays_there() {
 }
 
 #[test]
-fn a_unit_that_no_machine_takes_says_why_and_runs_when_one_does() {
+fn a_unit_that_every_machine_refuses_runs_when_one_accepts() {
     in_virtual_time(async {
         let cluster = machines(2).await;
         let unit = name("a.service");
@@ -122,7 +122,7 @@ fn nothing_is_left_of_a_refused_unit_that_is_destroyed_or_unloaded() {
 
 /// A unit that no machine could start is not moved.
 #[test]
-fn a_unit_whose_text_is_at_fault_is_not_sent_round_the_cluster() {
+fn a_unit_with_an_invalid_file_is_not_moved() {
     in_virtual_time(async {
         let cluster = machines(2).await;
         let unit = name("refused-start.service");

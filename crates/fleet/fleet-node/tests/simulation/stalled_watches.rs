@@ -17,7 +17,7 @@ async fn launch(cluster: &Cluster, name: &UnitName, options_text: &str) {
 
 /// After a partition, changes are visible immediately, even if the old watch is stuck.
 #[test]
-fn what_is_deaf_after_a_cut_is_asked_anew() {
+fn stalled_watches_are_replaced_after_a_partition() {
     in_virtual_time(async {
         let mut cluster = Cluster::unstarted(1, 1);
         cluster.hosts[0].link.stall_watches_on_cut = true;

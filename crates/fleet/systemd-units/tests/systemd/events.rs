@@ -34,7 +34,7 @@ async fn subscribe(fixture: &Fixture) -> Receiver<UnitEvent> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unit_that_is_started_and_stopped() {
+async fn start_and_stop_are_reported() {
     let fixture = Fixture::new();
     fixture.put("a.service", "inactive");
     fixture.systemd.state(|state| state.units.clear());
@@ -51,7 +51,7 @@ async fn a_unit_that_is_started_and_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_unit_that_a_path_means() {
+async fn object_paths_with_escapes() {
     let fixture = Fixture::new();
     let odd = r"0a:b_c.d\x2d@1.service";
     fixture.put(odd, "active");
@@ -61,7 +61,7 @@ async fn the_unit_that_a_path_means() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn units_of_others_are_none_of_ours() {
+async fn units_outside_of_the_directory_are_ignored() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     fixture.put("b.service", "active");
@@ -85,7 +85,7 @@ async fn units_of_others_are_none_of_ours() {
 
 /// A query of an inactive unit makes systemd load and unload it, which sends signals. These must not cause queries.
 #[tokio::test(start_paused = true)]
-async fn questions_do_not_lead_to_questions() {
+async fn queries_cause_no_queries() {
     let fixture = Fixture::new();
     let names: Vec<_> = (0..100).map(|number| format!("a{number}.service")).collect();
     names.iter().for_each(|unit| fixture.put(unit, "active"));
@@ -117,7 +117,7 @@ async fn questions_do_not_lead_to_questions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unit_that_comes_up_without_a_job_is_seen() {
+async fn a_start_without_a_job_is_reported() {
     let fixture = Fixture::new();
     fixture.put("a.mount", "inactive");
     let mut events = subscribe(&fixture).await;
@@ -128,7 +128,7 @@ async fn a_unit_that_comes_up_without_a_job_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_unit_that_systemd_forgets_is_seen() {
+async fn an_unloaded_failed_unit_is_reported() {
     let fixture = Fixture::new();
     fixture.put("a.service", "failed");
     let mut events = subscribe(&fixture).await;
@@ -140,7 +140,7 @@ async fn a_failed_unit_that_systemd_forgets_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_signals_are_few_questions() {
+async fn signals_are_coalesced() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     fixture.put("b.service", "active");
@@ -193,7 +193,7 @@ async fn check_slow(units: usize, most: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_is_slow_has_each_unit_once_more_or_asks_for_all() {
+async fn slow_subscribers() {
     // Buffered events, then one per unit.
     check_slow(600, 256 + 600).await;
     // More than the limit of pending units.
@@ -201,7 +201,7 @@ async fn a_reader_that_is_slow_has_each_unit_once_more_or_asks_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_comes_back_begins_with_everything() {
+async fn a_reconnect_causes_a_resync() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     let mut events = subscribe(&fixture).await;
@@ -216,7 +216,7 @@ async fn a_bus_that_comes_back_begins_with_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_systemd_that_was_replaced_is_listened_to() {
+async fn a_re_executed_systemd_is_subscribed_to() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     let mut events = subscribe(&fixture).await;
@@ -229,7 +229,7 @@ async fn a_systemd_that_was_replaced_is_listened_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_reload_everything_may_be_different() {
+async fn a_reload_causes_a_resync() {
     for reload_drops_subscribers in [false, true] {
         let fixture = Fixture::new();
         fixture.put("a.service", "active");
@@ -244,7 +244,7 @@ async fn after_a_reload_everything_may_be_different() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unit_that_was_loaded_anew_is_told_anew() {
+async fn a_reloaded_unit_is_reported_again() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     let mut events = subscribe(&fixture).await;
@@ -258,7 +258,7 @@ async fn a_unit_that_was_loaded_anew_is_told_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_remains_of_a_unit_that_leaves_are_not_told() {
+async fn a_unit_being_removed_is_not_reported() {
     for refused in [false, true] {
         let fixture = Fixture::new();
         fixture.put("a.service", "active");
@@ -290,7 +290,7 @@ async fn the_remains_of_a_unit_that_leaves_are_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unit_that_left_while_systemd_answered_is_not_told() {
+async fn a_unit_removed_during_a_query_is_not_reported() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     let mut events = subscribe(&fixture).await;
@@ -303,7 +303,7 @@ async fn a_unit_that_left_while_systemd_answered_is_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_readers_are_told() {
+async fn all_subscribers_receive_events() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     let mut readers = [subscribe(&fixture).await, subscribe(&fixture).await];
@@ -318,7 +318,7 @@ async fn all_readers_are_told() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_when_nobody_is() {
+async fn resources_are_released_without_subscribers() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     fixture.systemd.state(|state| state.stops.insert("a.service".into(), Stop::Held));

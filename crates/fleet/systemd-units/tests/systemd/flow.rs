@@ -65,7 +65,7 @@ impl io::Write for Log {
 }
 
 #[tokio::test]
-async fn the_lines_that_people_search_for() {
+async fn log_messages() {
     let log = Log::default();
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
@@ -80,7 +80,7 @@ async fn the_lines_that_people_search_for() {
 }
 
 #[tokio::test]
-async fn errors_have_the_unit_the_call_and_the_words_of_systemd() {
+async fn errors_name_unit_and_call() {
     let fixture = Fixture::new();
     let refused = fixture.units.start(&name("hello.service")).await.unwrap_err();
     let text =
@@ -94,7 +94,7 @@ async fn errors_have_the_unit_the_call_and_the_words_of_systemd() {
 }
 
 #[tokio::test]
-async fn names_that_systemd_does_not_take() {
+async fn unsupported_names() {
     let fixture = Fixture::new();
     for unit in ["hello@.service", ".service", "a.slice", &format!("{}.service", "a".repeat(248))] {
         let unit = name(unit);
@@ -113,7 +113,7 @@ async fn names_that_systemd_does_not_take() {
 }
 
 #[tokio::test]
-async fn what_is_killed_is_all_of_it_and_may_be_nothing() {
+async fn kill_reaches_all_processes() {
     let fixture = Fixture::new();
     fixture.put("hello.service", "active");
     fixture.units.kill(&name("hello.service")).await.unwrap();
@@ -125,7 +125,7 @@ async fn what_is_killed_is_all_of_it_and_may_be_nothing() {
 
 /// `Units` is used from several threads.
 #[test]
-fn all_futures_may_be_sent() {
+fn futures_are_send() {
     fn sent<T: Send>(_: T) {}
     let directory = tempfile::tempdir().unwrap();
     let units = Units::open(&directory.path().join("units"), Bus::Session).unwrap();

@@ -73,7 +73,7 @@ async fn a_bus_that_goes_away_leaves_no_half_loaded_unit() {
 }
 
 #[tokio::test]
-async fn a_link_that_cannot_be_made_leaves_no_file() {
+async fn a_failed_link_leaves_no_file() {
     let fixture = Fixture::new();
     let in_the_way = fixture.systemd.state(|state| state.link_folder.join("a.service"));
     fs::create_dir(&in_the_way).unwrap();
@@ -123,7 +123,7 @@ async fn check_clash(elsewhere: (&str, &'static str, &'static str), active: &str
 }
 
 #[tokio::test]
-async fn units_of_the_machine_itself_are_left_alone() {
+async fn units_of_the_machine_are_not_replaced() {
     let etc = "/etc/systemd/system/a@1.service";
     check_clash(("a@1.service", "loaded", etc), "inactive", Some(etc)).await;
     check_clash(("a@1.service", "loaded", etc), "active", Some(etc)).await;
@@ -143,7 +143,7 @@ async fn units_of_the_machine_itself_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_unit_of_the_folder_is_no_stranger_to_itself() {
+async fn units_of_the_directory_do_not_conflict_with_themselves() {
     let fixture = Fixture::new();
     fixture.put("a.service", "active");
     fixture.units.load(&name("a.service"), &file(OLD)).await.unwrap();
@@ -188,7 +188,7 @@ async fn systemd_has_to_read_its_files_again_where_it_knows_the_unit() {
 }
 
 #[tokio::test]
-async fn new_files_are_found_or_all_are_read_again() {
+async fn discover_reloads_if_a_unit_is_not_found() {
     let fixture = Fixture::new();
     let names = ["a.service", "b.service", "c.service"].map(name);
     fixture.units.load(&names[0], &file(OLD)).await.unwrap();

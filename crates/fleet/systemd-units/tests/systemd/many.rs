@@ -14,7 +14,7 @@ fn names() -> Vec<unit_file::UnitName> {
 }
 
 #[tokio::test]
-async fn a_thousand_units_come_and_go() {
+async fn a_thousand_units() {
     let fixture = Fixture::new();
     let (units, names, text) =
         (&fixture.units, names(), file("[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=x.target\n"));
@@ -62,7 +62,7 @@ async fn a_thousand_units_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_is_away_is_not_dialled_for_each() {
+async fn concurrent_calls_share_a_connection_attempt() {
     let fixture = Fixture::new();
     fixture.systemd.state(|state| state.refuse_dials = usize::MAX);
     let (names, text) = (names(), file("[Service]\nExecStart=/bin/sleep 1\n"));
@@ -78,7 +78,7 @@ async fn a_bus_that_is_away_is_not_dialled_for_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_many_are_refused_each_is_tried_alone() {
+async fn failed_batches_are_retried_individually() {
     let fixture = Fixture::new();
     let refused = ["a1.service", "a2.service"];
     let all: Vec<_> = (0..5).map(|number| format!("a{number}.service")).collect();

@@ -58,7 +58,7 @@ async fn check_stop(stop: Stop, expected: Result<(), &str>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_stops_end() {
+async fn stop_results() {
     check_stop(Stop::BeforeAnswer, Ok(())).await;
     check_stop(Stop::With("done", "inactive"), Ok(())).await;
     check_stop(Stop::With("done", "failed"), Ok(())).await;
@@ -94,7 +94,7 @@ async fn check_patience(unit: &str, limit: Option<u64>, expected: Option<u64>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_has_the_time_that_the_unit_gives_it() {
+async fn stop_timeouts() {
     check_patience("a.service", Some(10 * MICROS), Some(15)).await;
     check_patience("a.socket", Some(20 * MICROS), Some(25)).await;
     check_patience("a.mount", Some(30 * MICROS), Some(35)).await;
@@ -103,7 +103,7 @@ async fn a_stop_has_the_time_that_the_unit_gives_it() {
 }
 
 #[tokio::test]
-async fn what_systemd_does_not_know_is_down() {
+async fn unknown_units_are_stopped() {
     let fixture = Fixture::new();
     fixture.put("a.service", "inactive");
     fixture.systemd.state(|state| state.units.clear());
@@ -125,7 +125,7 @@ async fn what_systemd_does_not_know_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_stopped_whose_limit_could_not_be_asked_for() {
+async fn a_lost_timeout_query_stops_nothing() {
     let fixture = running("a.service", Stop::Held);
     let away = ("org.freedesktop.DBus.Error.NoReply", "Message recipient disconnected");
     let call = "Get org.freedesktop.systemd1.Service".to_owned();
@@ -138,7 +138,7 @@ async fn nothing_is_stopped_whose_limit_could_not_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_unit_of_the_machine_itself_is_not_stopped() {
+async fn units_of_the_machine_are_not_stopped() {
     let fixture = Fixture::new();
     let own = Unit::of("loaded", "active", Path::new("/etc/systemd/system/a.service"));
     fixture.systemd.state(|state| state.units.insert("a.service".into(), own));
@@ -153,7 +153,7 @@ async fn a_unit_of_the_machine_itself_is_not_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_goes_on_over_a_bus_that_comes_back() {
+async fn a_stop_continues_after_a_reconnect() {
     for cut_at in ["", "GetUnit a.service", "StopUnit a.service", "DisableUnitFiles a.service"] {
         let fixture = running("a.service", Stop::Held);
         fixture.systemd.state(|state| state.cut_at = Some(cut_at.to_owned()));
@@ -174,7 +174,7 @@ async fn a_stop_goes_on_over_a_bus_that_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_stays_away_leaves_the_file() {
+async fn an_unreachable_bus_leaves_the_file() {
     let fixture = running("a.service", Stop::Held);
     let unloading = unload(&fixture.units, "a.service");
     fixture.systemd.until_called("StopUnit a.service", 1).await;
@@ -188,7 +188,7 @@ async fn a_bus_that_stays_away_leaves_the_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ends_that_nobody_heard_are_looked_up() {
+async fn lost_job_signals_are_polled() {
     // systemd re-executes, or drops subscriptions in a reload, while the job ends.
     for cause in ["reexecute", "reload"] {
         let fixture = running("a.service", Stop::Held);
@@ -228,7 +228,7 @@ async fn a_reload_while_a_job_runs_does_not_end_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn others_on_the_bus_end_no_job() {
+async fn forged_job_signals_are_ignored() {
     let fixture = running("a.service", Stop::Held);
     let unloading = unload(&fixture.units, "a.service");
     fixture.systemd.until_called("StopUnit a.service", 1).await;
@@ -271,7 +271,7 @@ async fn check_reread(wanted: bool, ends: &'static str, expected: NeedDaemonRelo
 }
 
 #[tokio::test]
-async fn systemd_has_to_read_its_files_again_where_it_remembers_the_unit() {
+async fn unloading_needs_a_reload_if_systemd_remembers_the_unit() {
     check_reread(false, "inactive", NeedDaemonReload::No).await;
     check_reread(false, "failed", NeedDaemonReload::Yes).await;
     // systemd was asked to remove links and considers all units changed.
