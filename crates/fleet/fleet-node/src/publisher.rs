@@ -162,8 +162,8 @@ fn is_claim(key: &Key) -> bool {
 impl<S: Store> PublisherTask<S> {
     /// Returns when all [`KeyPublisher`]s are dropped.
     pub async fn run(mut self) {
-        let mut renewal_interval = interval_at(Instant::now() + self.renewal_interval, self.renewal_interval);
-        renewal_interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewal = interval_at(Instant::now() + self.renewal_interval, self.renewal_interval);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_writes();
             let next = self.scheduled.first().map(|(at, _)| *at);
@@ -172,7 +172,7 @@ impl<S: Store> PublisherTask<S> {
                     Some(command) => self.handle(command),
                     None => return,
                 },
-                Some(write_finished) = self.tasks.join_next() => match write_finished {
+                Some(finished) = self.tasks.join_next() => match finished {
                     Ok((key, operation, outcome)) => {
                         self.write_finished(key, operation, outcome);
                         self.complete_republish();
@@ -181,7 +181,7 @@ impl<S: Store> PublisherTask<S> {
                     Err(error) => tracing::error!("a write to the store: {error}"),
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.promote_due(),
-                _ = renewal_interval.tick() => self.due.extend(self.idle()),
+                _ = renewal.tick() => self.due.extend(self.idle()),
             }
         }
     }
@@ -245,9 +245,9 @@ impl<S: Store> PublisherTask<S> {
         let Some(entry) = self.keys.get_mut(&key) else { return };
         if at <= Instant::now() {
             self.due.insert(key);
-        } else if entry.scheduled.is_none_or(|registry| at < registry) {
-            if let Some(registry) = entry.scheduled.replace(at) {
-                self.scheduled.remove(&(registry, key.clone()));
+        } else if entry.scheduled.is_none_or(|scheduled| at < scheduled) {
+            if let Some(scheduled) = entry.scheduled.replace(at) {
+                self.scheduled.remove(&(scheduled, key.clone()));
             }
             self.scheduled.insert((at, key));
         }

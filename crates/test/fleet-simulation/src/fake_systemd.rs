@@ -48,11 +48,11 @@ struct Unit {
 /// systemd's copy of a unit file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LoadedText {
-    AsItIs,
+    Current,
     /// Not loaded yet.
-    Unseen,
+    NotLoaded,
     /// An older version: a daemon-reload is needed.
-    Other,
+    Outdated,
 }
 
 impl FakeSystemd {
@@ -231,7 +231,7 @@ impl UnitManager for FakeSystemd {
         let needed = state.units.contains_key(name)
             || state.removed_but_cached.contains(name)
             || state.rng.u32(0..4) == 0;
-        let loaded_text = if needed { LoadedText::Other } else { LoadedText::Unseen };
+        let loaded_text = if needed { LoadedText::Outdated } else { LoadedText::NotLoaded };
         let unit = state.units.entry(name.clone()).or_insert_with(|| Unit {
             file: file.clone(),
             loaded_text,
@@ -259,8 +259,8 @@ impl UnitManager for FakeSystemd {
         self.delay().await;
         let mut state = self.lock();
         let new = state.units.iter_mut().filter(|(name, _)| names.contains(name));
-        for unit in new.map(|(_, unit)| unit).filter(|unit| unit.loaded_text == LoadedText::Unseen) {
-            unit.loaded_text = LoadedText::AsItIs;
+        for unit in new.map(|(_, unit)| unit).filter(|unit| unit.loaded_text == LoadedText::NotLoaded) {
+            unit.loaded_text = LoadedText::Current;
         }
         Ok(())
     }
@@ -269,7 +269,7 @@ impl UnitManager for FakeSystemd {
         self.delay().await;
         let mut state = self.lock();
         state.removed_but_cached.clear();
-        state.units.values_mut().for_each(|unit| unit.loaded_text = LoadedText::AsItIs);
+        state.units.values_mut().for_each(|unit| unit.loaded_text = LoadedText::Current);
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl UnitManager for FakeSystemd {
         self.check_refusal("start", name)?;
         let boot = self.boot();
         let found = self.lock().units.get(name).map(|unit| (unit.active, unit.loaded_text));
-        if found.is_some_and(|(_, loaded_text)| loaded_text != LoadedText::AsItIs) {
+        if found.is_some_and(|(_, loaded_text)| loaded_text != LoadedText::Current) {
             self.ledger.fault(format!("{name} is started on {}, and systemd has not read it", self.number));
         }
         match found.map(|(active, _)| active) {

@@ -30,11 +30,11 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 /// Short histories with few faults and a short TTL, run by `cargo verify`.
-const FEW: Range<u64> = 1..201;
+const SHORT_SEEDS: Range<u64> = 1..201;
 const SHORT: Length =
     Length { faults: 3, options: Options { ttl: Duration::from_secs(10), ..Options::DEFAULT } };
 /// Seeds of the long run.
-const MANY: Range<u64> = 1_000..1_500;
+const LONG_SEEDS: Range<u64> = 1_000..1_500;
 const LONG: Length = Length { faults: 12, options: Options::DEFAULT };
 /// A thousand machines. Without global units, since each would run a thousand times.
 const WIDE: Length = Length {
@@ -71,10 +71,10 @@ impl Length {
 /// Runs a seed and returns its failures. On a thread of its own, so that thread-local state of libraries starts
 /// fresh.
 fn run(seed: u64, length: Length) -> Vec<String> {
-    let usual = std::panic::take_hook();
+    let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         PANICKED.store(true, Ordering::Relaxed);
-        usual(panic);
+        default(panic);
     }));
     let history = std::thread::spawn(move || {
         chance::seed_this_thread(seed);
@@ -95,13 +95,13 @@ fn simulate(seed: u64, length: Length) -> Vec<String> {
         log(Instant::now());
         let options = Options { verbose: true, ..length.options };
         let mut cluster = Cluster::new(seed, options, EtcdCluster::new).await;
-        let history = History::begin(&cluster.service, &mut fastrand::Rng::with_seed(!seed));
+        let history = History::start(&cluster.service, &mut fastrand::Rng::with_seed(!seed));
         for _ in 0..length.faults {
             cluster.inject_random_fault().await;
         }
         cluster.check_convergence().await;
         let faults = cluster.faults();
-        faults.into_iter().chain(history.end()).chain(cluster.service.members.stopped()).collect()
+        faults.into_iter().chain(history.stop_and_check()).chain(cluster.service.members.stopped()).collect()
     })
 }
 
@@ -129,7 +129,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Runs a seed in a separate process. Returns whether it passed, and its log.
-fn story(seed: u64, length: &str) -> (bool, String) {
+fn run_in_process(seed: u64, length: &str) -> (bool, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["one_seed", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     let output = command.env(SEED, seed.to_string()).env(LENGTH, length).output().unwrap();
@@ -137,59 +137,59 @@ fn story(seed: u64, length: &str) -> (bool, String) {
 }
 
 /// Runs these seeds, or those of `KEELSON_SEEDS`; with `parity` every second one.
-fn must_hold(length: &str, usual: Range<u64>, parity: Option<u64>) {
+fn run_seeds(length: &str, default: Range<u64>, parity: Option<u64>) {
     let range = |text: String| {
         let (from, to) = text.split_once("..").expect("KEELSON_SEEDS is a range, as 7..8");
         from.parse().unwrap()..to.parse().unwrap()
     };
-    let seeds = variable("KEELSON_SEEDS").map_or(usual, range);
-    let mut bad = Vec::new();
+    let seeds = variable("KEELSON_SEEDS").map_or(default, range);
+    let mut failed = Vec::new();
     for seed in seeds.filter(|seed| parity.is_none_or(|parity| seed % 2 == parity)) {
-        let (held, story) = story(seed, length);
-        if !held {
-            eprintln!("{story}\nseed {seed} ({length})");
-            bad.push(seed);
+        let (passed, log) = run_in_process(seed, length);
+        if !passed {
+            eprintln!("{log}\nseed {seed} ({length})");
+            failed.push(seed);
         }
     }
-    assert!(bad.is_empty(), "again: {SEED}={} {LENGTH}={length}; all that failed: {bad:?}", bad[0]);
+    assert!(failed.is_empty(), "again: {SEED}={} {LENGTH}={length}; all that failed: {failed:?}", failed[0]);
 }
 
 // Two tests, to use two processors.
 #[test]
 fn no_unit_twice_and_none_lost_of_even_seeds() {
-    must_hold("short", FEW, Some(0));
+    run_seeds("short", SHORT_SEEDS, Some(0));
 }
 
 #[test]
 fn no_unit_twice_and_none_lost_of_odd_seeds() {
-    must_hold("short", FEW, Some(1));
+    run_seeds("short", SHORT_SEEDS, Some(1));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    let verbose = |seed| {
-        let of_history = |line: &&str| line.trim_start().starts_with(|first: char| first.is_ascii_digit());
-        story(seed, "short").1.lines().filter(of_history).map(str::to_owned).collect::<Vec<_>>()
+    let log_of = |seed| {
+        let is_log_line = |line: &&str| line.trim_start().starts_with(|first: char| first.is_ascii_digit());
+        run_in_process(seed, "short").1.lines().filter(is_log_line).map(str::to_owned).collect::<Vec<_>>()
     };
     for seed in 1..6 {
-        let (once, again) = (verbose(seed), verbose(seed));
-        assert!(once.len() > 10, "seed {seed}: {once:?}");
-        assert_eq!(once, again, "seed {seed}");
+        let (first, second) = (log_of(seed), log_of(seed));
+        assert!(first.len() > 10, "seed {seed}: {first:?}");
+        assert_eq!(first, second, "seed {seed}");
     }
-    assert_ne!(verbose(1), verbose(2), "the seed decides nothing");
+    assert_ne!(log_of(1), log_of(2), "the seed decides nothing");
 }
 
 #[test]
 #[ignore = "minutes: cargo verify --all soaks"]
 fn soak_long_histories_hold() {
-    must_hold("long", MANY, None);
+    run_seeds("long", LONG_SEEDS, None);
 }
 
 #[test]
 #[ignore = "minutes: cargo verify --all soaks"]
 fn soak_a_history_of_a_thousand_machines_holds() {
-    let (held, story) = story(1, "wide");
-    assert!(held, "{story}");
+    let (passed, log) = run_in_process(1, "wide");
+    assert!(passed, "{log}");
 }
 
 /// Runs in the process that the other tests start.
