@@ -1,8 +1,7 @@
-//! The cluster manager's HTTP API, version 1, as types: what is asked, what is answered, and where.
+//! Types of the cluster manager's HTTP API, version 1, for server and client.
 //!
-//! Both sides use it: fleetd to answer, fleetctl to ask. The JSON is a contract with the original's programs: keys in
-//! the order of the alphabet, empty fields left out. What the original has not stands in [`additions`], below paths
-//! of its own. This crate must never open a connection, and never decide what a request does.
+//! The JSON is a contract with the original's programs: sorted keys, empty fields omitted. Extensions are in
+//! [`additions`], below their own paths. This crate must never open a connection, nor decide what a request does.
 
 pub mod additions;
 mod discovery;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fleet_core::Capacity;
 use serde::{Serialize, Serializer};
-use unit_file::{cpu_of, memory_of};
+use unit_file::{parse_cpu, parse_memory};
 
 use crate::given::{Given, GivenError};
 use crate::limits::{SHORTEST_INTERVAL, SHORTEST_TTL};
@@ -105,8 +105,8 @@ pub fn check(given: &mut Given) -> Result<Config, GivenError> {
         purge_on_stop: given.value("purge_on_stop", value::switch)?,
         capacity: Capacity {
             units,
-            memory: given.some("capacity_memory", |text| value::amount(text, memory_of))?,
-            cpu: given.some("capacity_cpu", |text| value::amount(text, cpu_of))?,
+            memory: given.some("capacity_memory", |text| value::amount(text, parse_memory))?,
+            cpu: given.some("capacity_cpu", |text| value::amount(text, parse_cpu))?,
         },
         partition_port: (port != 0).then_some(port),
     })

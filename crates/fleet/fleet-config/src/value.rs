@@ -132,5 +132,5 @@ pub fn metadata(text: &str) -> (BTreeMap<String, String>, Vec<&str>) {
 
 /// As `MemoryRequest` or `CPURequest` is written.
 pub fn amount(text: &str, read: fn(&str) -> Result<u64, unit_file::SettingError>) -> Result<u64, ValueError> {
-    read(text).map_err(|error| ValueError::Amount { text: text.to_owned(), right: error.right })
+    read(text).map_err(|error| ValueError::Amount { text: text.to_owned(), right: error.expected })
 }

@@ -79,7 +79,7 @@ fn change(
 /// say; what cannot be read back would be a unit that nobody can use.
 fn file_of(name: &UnitName, unit: &Unit) -> Result<UnitFile, ErrorDocument> {
     let read = UnitFile::from_text(&unit.file().normalised());
-    let file = read.map_err(|error| refuse(400, format!("{name}: {}: {error}", error.place)))?;
+    let file = read.map_err(|error| refuse(400, format!("{name}: {}: {error}", error.position)))?;
     if file.options().is_empty() {
         return Err(refuse(400, format!("{name}: its options make no text that holds any")));
     }

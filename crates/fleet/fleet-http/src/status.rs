@@ -53,7 +53,7 @@ pub fn on_this_machine<B: Backend>(
         if asked.is_some_and(|asked| asked != me.as_str()) {
             return Err(unknown_path());
         }
-        let places: Vec<&MachineId> = match unit.wanted.global {
+        let places: Vec<&MachineId> = match unit.requirements.global {
             true => states_of(view, &name).collect(),
             false => unit.target.iter().filter(|target| view.state(&name, target).is_some()).collect(),
         };

@@ -2,7 +2,7 @@
 
 use command_line::{Flag, ParsedArgs};
 use fleet_api::{JobState, Unit};
-use unit_file::{Requirements, Severity, UnitFile, UnitName, name_of_argument};
+use unit_file::{Requirements, Severity, UnitFile, UnitName, unit_name_from_argument};
 
 use crate::act::Replaced;
 use crate::failure::{Failure, WRONG_USE};
@@ -38,7 +38,7 @@ pub async fn all(registry: &Registry, given: &ParsedArgs, highest: JobState) -> 
     let mut known = Known { units: Vec::new(), replaced: Replaced::new() };
     let work = Creating { registry, replacing: given.is_set(REPLACE.name()), highest };
     for argument in &given.arguments {
-        let name = UnitName::parse(&name_of_argument(argument)).map_err(creating)?;
+        let name = UnitName::parse(&unit_name_from_argument(argument)).map_err(creating)?;
         if known.units.iter().any(|unit| unit.name == name.as_str()) {
             continue;
         }
@@ -151,7 +151,7 @@ fn check(file: &UnitFile, name: &UnitName) -> Result<(), Failure> {
     }
     match findings.iter().find(|finding| finding.severity == Severity::Error) {
         None => Ok(()),
-        Some(finding) => Err(match finding.place {
+        Some(finding) => Err(match finding.position {
             Some(place) => creating(format_args!("{}\n{name}: {place}", finding.message)),
             // The original's name of them.
             None if finding.message.ends_with(" Peers") => {

@@ -3,7 +3,7 @@
 use etcd_client::{Client, Delete, Get, Node, Set};
 use fleet_api::additions::{Cordon, Explanation, Plan, PlanRequest};
 use fleet_api::{Machine, Unit, UnitState};
-use fleet_core::registry::{Key, View, Write, of_new_unit};
+use fleet_core::registry::{Key, View, Write, writes_for_new_unit};
 use fleet_core::responses;
 use fleet_core::{JobState, MachineId};
 use unit_file::UnitName;
@@ -67,9 +67,8 @@ impl Keys {
     pub async fn units_named(&self, names: &[&str]) -> Result<Vec<Unit>, Error> {
         let view = self.view().await?;
         let names: Vec<UnitName> = names.iter().filter_map(|name| UnitName::parse(name).ok()).collect();
-        let waits = |name: &UnitName| {
-            view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_asked_for())
-        };
+        let waits =
+            |name: &UnitName| view.unit(name).is_some_and(|unit| unit.target.is_none() && unit.is_desired());
         // The scheduler is asked only where somebody waits for its answer.
         let scheduler = names.iter().any(waits).then(|| responses::scheduler(&view));
         Ok(names.iter().filter_map(|name| responses::unit(&view, scheduler.as_ref(), name)).collect())
@@ -93,7 +92,7 @@ impl Keys {
     pub async fn put(&self, unit: &Unit) -> Result<(), Error> {
         let name = UnitName::parse(&unit.name).map_err(told)?;
         let desired: JobState = unit.desired_state.parse().map_err(told)?;
-        for write in of_new_unit(&name, &unit.file(), desired) {
+        for write in writes_for_new_unit(&name, &unit.file(), desired) {
             self.write(&write).await?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use command_line::ParsedArgs;
 use fleet_api::Unit;
-use unit_file::{Requirements, name_of_argument};
+use unit_file::{Requirements, unit_name_from_argument};
 
 use crate::failure::Failure;
 use crate::registry::Registry;
@@ -11,7 +11,7 @@ use crate::registry::Registry;
 pub fn names(given: &ParsedArgs) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for argument in &given.arguments {
-        let name = name_of_argument(argument);
+        let name = unit_name_from_argument(argument);
         if !names.contains(&name) {
             names.push(name);
         }
@@ -49,13 +49,13 @@ pub async fn unit(registry: &Registry, name: &str) -> Result<Option<Unit>, Failu
 
 /// Whether it runs on every machine that fits.
 pub fn is_global(unit: &Unit) -> bool {
-    Requirements::of_template(&unit.file()).global
+    Requirements::read_unexpanded(&unit.file()).global
 }
 
 /// The only argument, as a unit's name; else `complaint`.
 pub fn only_name(given: &ParsedArgs, complaint: &str) -> Result<String, Failure> {
     match &given.arguments[..] {
-        [one] => Ok(name_of_argument(one)),
+        [one] => Ok(unit_name_from_argument(one)),
         _ => Err(Failure::new(complaint)),
     }
 }

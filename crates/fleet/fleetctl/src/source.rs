@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use unit_file::{UNIT_BYTES, UnitFile, UnitName, name_of_argument};
+use unit_file::{UNIT_BYTES, UnitFile, UnitName, unit_name_from_argument};
 
 use crate::failure::Failure;
 use crate::registry::Registry;
@@ -30,7 +30,7 @@ pub fn creating(cause: impl std::fmt::Display) -> Failure {
 
 /// The file that an argument can mean: `hello` means `hello.service`.
 fn path_of(argument: &str) -> PathBuf {
-    let name = name_of_argument(argument);
+    let name = unit_name_from_argument(argument);
     match argument.rsplit_once('/') {
         Some((directory, _)) => Path::new(&format!("{directory}/")).join(name),
         None => PathBuf::from(name),
@@ -117,7 +117,7 @@ fn read(path: &Path, name: &UnitName) -> Result<Option<UnitFile>, Failure> {
     }
     // The first line is what the original says; where it is stands below.
     read.map(Some)
-        .map_err(|error| failed(&format_args!("{}\n{}: {}", error.problem, path.display(), error.place)))
+        .map_err(|error| failed(&format_args!("{}\n{}: {}", error.kind, path.display(), error.position)))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use fleet_core::registry::View;
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use fleet_http::{Backend, Failure};
-use fleet_node::{Contact, EtcdStore, Known, Metrics, Requests, StoreError};
+use fleet_node::{EtcdStore, Metrics, RegistryCache, Requests, StoreError, StoreLink};
 use unit_file::{UnitFile, UnitName};
 
 /// Outlives nodes: a reload makes a new one.
@@ -19,8 +19,8 @@ pub struct Api {
 
 #[derive(Clone)]
 pub struct Current {
-    pub known: Arc<Known>,
-    pub contact: Arc<Contact>,
+    pub registry: Arc<RegistryCache>,
+    pub store_link: Arc<StoreLink>,
     pub requests: Requests<EtcdStore>,
 }
 
@@ -36,7 +36,7 @@ impl Api {
     /// None before it is registered, and while the store is away for long.
     fn current(&self) -> Option<Current> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        current.filter(|current| current.contact.standing().is_serving())
+        current.filter(|current| current.store_link.state().is_serving())
     }
 
     fn requests(&self) -> Result<Requests<EtcdStore>, Failure> {
@@ -50,7 +50,7 @@ fn failed(error: StoreError) -> Failure {
 
 impl Backend for Api {
     fn look<R>(&self, look: impl FnOnce(&View, &Scheduler) -> R) -> Option<R> {
-        Some(self.current()?.known.look_and_ask(look))
+        Some(self.current()?.registry.with_scheduler(look))
     }
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ impl Backend for Api {
 
     async fn destroy(&self, name: &UnitName) -> Result<(), Failure> {
         match self.requests()?.destroy(name).await {
-            Err(StoreError::Refused(_)) => Err(Failure::Missing),
+            Err(StoreError::Rejected(_)) => Err(Failure::Missing),
             done => done.map_err(failed),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fleet_config::VERSION;
-use fleet_node::{Alone, Chance, Settings, keep_fence};
+use fleet_node::{Jitter, Settings, StandaloneFence, run_standalone_fence};
 use service::Stop;
 use systemd_units::{Bus, Units};
 use tokio::time::timeout;
@@ -33,12 +33,12 @@ pub fn run() -> anyhow::Result<()> {
     };
     let FenceSettings { ttl, partition_port, units_directory, systemd_user } = fence;
     let settings = Settings {
-        me: machine::id()?,
+        machine_id: machine::id()?,
         ttl,
-        remembered: Some(memory),
+        saved_state: Some(memory),
         launched: kept.units(),
         clock: machine::clock(),
-        chance: Chance(Arc::new(fastrand::f64)),
+        jitter: Jitter(Arc::new(fastrand::f64)),
         version: VERSION.to_owned(),
         // Of a node alone.
         public_ip: Arc::new(String::new),
@@ -48,13 +48,13 @@ pub fn run() -> anyhow::Result<()> {
         disable_engine: true,
         disable_watches: true,
         instance: String::new(),
-        earlier_instances: Vec::new(),
+        previous_instances: Vec::new(),
     };
     let bus = if systemd_user { Bus::Session } else { Bus::System };
-    let alone = Alone {
-        hands: Systemd(Units::open(&units_directory, bus).context("the folder of units")?),
+    let fence = StandaloneFence {
+        unit_manager: Systemd(Units::open(&units_directory, bus).context("the folder of units")?),
         peers: Asker { port: partition_port },
-        remember_units: Arc::new(move |units: &_| {
+        save_units: Arc::new(move |units: &_| {
             if let Err(error) = kept.write_units(units) {
                 tracing::warn!("what the next start has to know: {error:#}");
             }
@@ -64,7 +64,7 @@ pub fn run() -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = Stop::by_signal()?;
         tokio::select! {
-            () = keep_fence(settings, alone) => tracing::info!("this machine has no unit of the cluster"),
+            () = run_standalone_fence(settings, fence) => tracing::info!("this machine has no unit of the cluster"),
             () = stop.wait() => {}
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_core::RefusalScope;
-use fleet_node::{Hands, HandsChange, HandsError, Reread, SystemdState};
-use systemd_units::{Change, Error, Units};
+use fleet_node::{NeedDaemonReload, SystemdState, UnitManager, UnitManagerError, UnitManagerEvent};
+use systemd_units::{Error, UnitEvent, Units};
 use tokio::sync::mpsc;
 use unit_file::{UnitFile, UnitName};
 
@@ -21,26 +21,26 @@ const OF_UNIT: [&str; 3] = ["BadUnitSetting", "OnlyByDependency", "JobTypeNotApp
 /// And what is only so on this machine: another unit that is missing here, or masked.
 const OF_MACHINE: [&str; 4] = ["NoSuchUnit", "LoadFailed", "UnitMasked", "UnitGenerated"];
 
-fn told(error: &Error) -> HandsError {
+fn told(error: &Error) -> UnitManagerError {
     let load = match error {
-        Error::Clash { .. } => "masked",
+        Error::NameConflict { .. } => "masked",
         _ => "error",
     };
     // With its causes: `Enable` says only by them what is the matter.
     let text = format!("{:#}", anyhow::Error::new(error.clone()));
-    HandsError { text, load, scope: scope(error) }
+    UnitManagerError { text, load, scope: scope(error) }
 }
 
 fn is_bad_setting(error: &Error) -> bool {
-    matches!(error, Error::Refused { name, .. } if name == "org.freedesktop.systemd1.BadUnitSetting")
+    matches!(error, Error::Method { name, .. } if name == "org.freedesktop.systemd1.BadUnitSetting")
 }
 
 fn scope(error: &Error) -> RefusalScope {
     match error {
-        Error::Clash { .. } => RefusalScope::Machine,
-        Error::Name { .. } | Error::NothingToEnable => RefusalScope::Unit,
+        Error::NameConflict { .. } => RefusalScope::Machine,
+        Error::UnsupportedName { .. } | Error::NothingToEnable => RefusalScope::Unit,
         Error::Enable { source, .. } => scope(source),
-        Error::Refused { name, .. } => match name.strip_prefix("org.freedesktop.systemd1.") {
+        Error::Method { name, .. } => match name.strip_prefix("org.freedesktop.systemd1.") {
             Some(name) if OF_UNIT.contains(&name) => RefusalScope::Unit,
             Some(name) if OF_MACHINE.contains(&name) => RefusalScope::Machine,
             _ => RefusalScope::Temporary,
@@ -53,35 +53,35 @@ fn state(state: systemd_units::SystemdState) -> SystemdState {
     SystemdState { load: state.load, active: state.active, sub: state.sub }
 }
 
-fn reread(reread: systemd_units::Reread) -> Reread {
-    match reread {
-        systemd_units::Reread::Needed => Reread::Needed,
-        systemd_units::Reread::NotNeeded => Reread::NotNeeded,
+fn need_reload(need_reload: systemd_units::NeedDaemonReload) -> NeedDaemonReload {
+    match need_reload {
+        systemd_units::NeedDaemonReload::Yes => NeedDaemonReload::Yes,
+        systemd_units::NeedDaemonReload::No => NeedDaemonReload::No,
     }
 }
 
-impl Hands for Systemd {
-    async fn found(&self) -> Result<BTreeMap<UnitName, UnitFile>, HandsError> {
-        self.0.found().await.map_err(|error| told(&error))
+impl UnitManager for Systemd {
+    async fn list_unit_files(&self) -> Result<BTreeMap<UnitName, UnitFile>, UnitManagerError> {
+        self.0.list_unit_files().await.map_err(|error| told(&error))
     }
 
-    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<Reread, HandsError> {
-        self.0.load(name, file).await.map(reread).map_err(|error| told(&error))
+    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<NeedDaemonReload, UnitManagerError> {
+        self.0.load(name, file).await.map(need_reload).map_err(|error| told(&error))
     }
 
-    async fn unload(&self, name: &UnitName) -> Result<Reread, HandsError> {
-        self.0.unload(name).await.map(reread).map_err(|error| told(&error))
+    async fn unload(&self, name: &UnitName) -> Result<NeedDaemonReload, UnitManagerError> {
+        self.0.unload(name).await.map(need_reload).map_err(|error| told(&error))
     }
 
-    async fn find(&self, names: &[UnitName]) -> Result<(), HandsError> {
-        self.0.find(names).await.map_err(|error| told(&error))
+    async fn discover(&self, names: &[UnitName]) -> Result<(), UnitManagerError> {
+        self.0.discover(names).await.map_err(|error| told(&error))
     }
 
-    async fn reload(&self) -> Result<(), HandsError> {
-        self.0.reload().await.map_err(|error| told(&error))
+    async fn daemon_reload(&self) -> Result<(), UnitManagerError> {
+        self.0.daemon_reload().await.map_err(|error| told(&error))
     }
 
-    async fn start(&self, name: &UnitName) -> Result<(), HandsError> {
+    async fn start(&self, name: &UnitName) -> Result<(), UnitManagerError> {
         let Err(error) = self.0.start(name).await else { return Ok(()) };
         let mut told = told(&error);
         if is_bad_setting(&error)
@@ -92,29 +92,29 @@ impl Hands for Systemd {
         Err(told)
     }
 
-    async fn stop(&self, name: &UnitName) -> Result<(), HandsError> {
+    async fn stop(&self, name: &UnitName) -> Result<(), UnitManagerError> {
         self.0.stop(name).await.map_err(|error| told(&error))
     }
 
-    async fn kill(&self, name: &UnitName) -> Result<(), HandsError> {
+    async fn kill(&self, name: &UnitName) -> Result<(), UnitManagerError> {
         self.0.kill(name).await.map_err(|error| told(&error))
     }
 
-    async fn states(&self, names: &[UnitName]) -> Result<BTreeMap<UnitName, SystemdState>, HandsError> {
+    async fn states(&self, names: &[UnitName]) -> Result<BTreeMap<UnitName, SystemdState>, UnitManagerError> {
         let states = self.0.states(names).await.map_err(|error| told(&error))?;
         Ok(states.into_iter().map(|(name, of)| (name, state(of))).collect())
     }
 
-    fn changes(&self) -> mpsc::Receiver<HandsChange> {
+    fn events(&self) -> mpsc::Receiver<UnitManagerEvent> {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let mut changes = self.0.changes();
+        let mut events = self.0.events();
         tokio::spawn(async move {
-            while let Some(change) = changes.recv().await {
-                let change = match change {
-                    Change::State(name, of) => HandsChange::State(name, state(of)),
-                    Change::Everything => HandsChange::Everything,
+            while let Some(event) = events.recv().await {
+                let event = match event {
+                    UnitEvent::StateChanged(name, of) => UnitManagerEvent::StateChanged(name, state(of)),
+                    UnitEvent::EventsLost => UnitManagerEvent::EventsLost,
                 };
-                if sender.send(change).await.is_err() {
+                if sender.send(event).await.is_err() {
                     return;
                 }
             }

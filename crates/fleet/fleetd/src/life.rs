@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fleet_config::{Config, Task, VERSION, file_wanted};
 use fleet_http::Settings as ApiSettings;
-use fleet_node::{Chance, EtcdStore, Metrics, Node, Settings, World};
+use fleet_node::{Environment, EtcdStore, Jitter, Metrics, Node, Settings};
 use service::{Stop, notify};
 use systemd_units::{Bus, Units};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -135,8 +135,8 @@ async fn until_end(
     hangup: &mut Signal,
     user: &mut Signal,
 ) -> End {
-    let mut standing = running.node.contact().follow();
-    let ready = standing.wait_for(fleet_node::Standing::is_serving);
+    let mut standing = running.node.store_link().subscribe();
+    let ready = standing.wait_for(fleet_node::LinkState::is_serving);
     tokio::pin!(ready);
     let mut patience = pin!(sleep(BOOT_PATIENCE));
     let (mut told, mut waited) = (false, false);
@@ -211,20 +211,20 @@ impl Process {
         }));
         let settings = self.settings(config);
         let Resources { store, units } = resources;
-        let world = World {
+        let environment = Environment {
             // As long as until the next try.
-            patient_store: store.patient(config.etcd.request_timeout.max(settings.pause())),
+            lease_store: store.with_timeout(config.etcd.request_timeout.max(settings.retry_interval())),
             store,
-            hands: Systemd(units),
+            unit_manager: Systemd(units),
             peers: Asker { port: config.partition_port },
-            remember: Arc::new(move |memory: &fleet_node::Memory| {
+            save_state: Arc::new(move |memory: &fleet_node::SavedState| {
                 told(kept.write_contact(memory));
             }),
-            remember_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
+            save_units: Arc::new(move |units: &_| told(units_kept.write_units(units))),
             alive: Arc::new(notify::keep_alive),
         };
-        let node = Node::start(settings, self.metrics.clone(), world);
-        let answerer = node.answer_to_peers();
+        let node = Node::start(settings, self.metrics.clone(), environment);
+        let answerer = node.peer_responder();
         let has_store = move || {
             let answerer = answerer.clone();
             async move { answerer.has_store().await }
@@ -232,8 +232,8 @@ impl Process {
         let answering =
             config.partition_port.map(|port| tokio::spawn(peers::answer(port, self.me.clone(), has_store)));
         self.api.set(Some(Current {
-            known: node.known().clone(),
-            contact: node.contact().clone(),
+            registry: node.registry().clone(),
+            store_link: node.store_link().clone(),
             requests: node.requests(),
         }));
         self.guarded.store(true, Ordering::SeqCst);
@@ -252,7 +252,7 @@ impl Process {
     fn settings(&self, config: &Config) -> Settings {
         let set = config.public_ip.clone();
         Settings {
-            me: self.me.clone(),
+            machine_id: self.me.clone(),
             public_ip: Arc::new(move || machine::public_ip(set.as_deref())),
             metadata: config.metadata.clone(),
             capacity: config.capacity,
@@ -262,11 +262,11 @@ impl Process {
             disable_engine: config.disable_engine,
             disable_watches: config.disable_watches,
             instance: self.starts.instance.clone(),
-            earlier_instances: self.starts.earlier.clone(),
-            remembered: self.kept.contact(),
+            previous_instances: self.starts.earlier.clone(),
+            saved_state: self.kept.contact(),
             launched: self.kept.units(),
             clock: machine::clock(),
-            chance: Chance(Arc::new(fastrand::f64)),
+            jitter: Jitter(Arc::new(fastrand::f64)),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fleet_core::MachineId;
-use fleet_node::{Memory, Peer};
+use fleet_node::{Peer, SavedState};
 use serde::{Deserialize, Serialize};
 use unit_file::{UnitHash, UnitName};
 
@@ -77,17 +77,20 @@ impl Kept {
         self.folder.join("launched.json")
     }
 
-    pub fn contact(&self) -> Option<Memory> {
+    pub fn contact(&self) -> Option<SavedState> {
         let json: ContactJson = serde_json::from_slice(&std::fs::read(self.contact_file()).ok()?).ok()?;
         let others = json.others.into_iter().map(|(id, address)| Peer { id: MachineId::new(&id), address });
-        Some(Memory { sent: Duration::try_from_secs_f64(json.sent).ok()?, others: others.collect() })
+        Some(SavedState {
+            last_heartbeat: Duration::try_from_secs_f64(json.sent).ok()?,
+            peers: others.collect(),
+        })
     }
 
-    pub fn write_contact(&self, memory: &Memory) -> anyhow::Result<()> {
-        let others = memory.others.iter().map(|peer| (peer.id.to_string(), peer.address.clone()));
+    pub fn write_contact(&self, memory: &SavedState) -> anyhow::Result<()> {
+        let others = memory.peers.iter().map(|peer| (peer.id.to_string(), peer.address.clone()));
         write(
             &self.contact_file(),
-            &ContactJson { sent: memory.sent.as_secs_f64(), others: others.collect() },
+            &ContactJson { sent: memory.last_heartbeat.as_secs_f64(), others: others.collect() },
         )
     }
 
@@ -146,7 +149,7 @@ mod tests {
         let kept = Kept::at(folder.path());
         assert_eq!((kept.contact(), kept.fence(), kept.units()), (None, None, BTreeMap::new()));
         let peer = Peer { id: MachineId::new("a"), address: "192.0.2.7".into() };
-        let memory = Memory { sent: Duration::from_millis(1_500), others: vec![peer] };
+        let memory = SavedState { last_heartbeat: Duration::from_millis(1_500), peers: vec![peer] };
         kept.write_contact(&memory).unwrap();
         assert_eq!(kept.contact(), Some(memory));
         std::fs::write(folder.path().join("contact.json"), "{").unwrap();

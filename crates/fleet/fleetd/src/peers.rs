@@ -37,7 +37,7 @@ pub struct Asker {
 }
 
 impl Peers for Asker {
-    async fn all_without(&self, others: &[Peer]) -> bool {
+    async fn all_without_store(&self, others: &[Peer]) -> bool {
         let Some(port) = self.port else { return false };
         let all = others.iter().map(|peer| is_without(peer, port));
         join_all(all).await.into_iter().all(|without| without)
@@ -208,15 +208,18 @@ mod tests {
         let has = Arc::new(AtomicBool::new(false));
         let (port, answering) = machine("a", &has);
         let asker = Asker { port: Some(port) };
-        assert!(asker.all_without(&[peer("a", "127.0.0.1")]).await);
-        assert!(!asker.all_without(&[peer("a", "127.0.0.1"), peer("b", "")]).await, "one has no address");
-        assert!(!Asker { port: None }.all_without(&[peer("a", "127.0.0.1")]).await);
+        assert!(asker.all_without_store(&[peer("a", "127.0.0.1")]).await);
+        assert!(
+            !asker.all_without_store(&[peer("a", "127.0.0.1"), peer("b", "")]).await,
+            "one has no address"
+        );
+        assert!(!Asker { port: None }.all_without_store(&[peer("a", "127.0.0.1")]).await);
         has.store(true, Ordering::SeqCst);
-        assert!(!asker.all_without(&[peer("a", "127.0.0.1")]).await);
+        assert!(!asker.all_without_store(&[peer("a", "127.0.0.1")]).await);
         has.store(false, Ordering::SeqCst);
         answering.abort();
         assert!(answering.await.is_err());
-        assert!(!asker.all_without(&[peer("a", "127.0.0.1")]).await, "nobody answers");
+        assert!(!asker.all_without_store(&[peer("a", "127.0.0.1")]).await, "nobody answers");
     }
 
     /// Behind NAT each machine may be told to have the same address, and addresses are given to other machines.
@@ -224,9 +227,9 @@ mod tests {
     async fn a_machine_answers_for_itself_alone() {
         let (port, answering) = machine("me", &Arc::default());
         let asker = Asker { port: Some(port) };
-        assert!(!asker.all_without(&[peer("other", "127.0.0.1")]).await, "it has asked itself");
+        assert!(!asker.all_without_store(&[peer("other", "127.0.0.1")]).await, "it has asked itself");
         let both = [peer("me", "127.0.0.1"), peer("other", "127.0.0.1")];
-        assert!(!asker.all_without(&both).await, "two machines of one address");
+        assert!(!asker.all_without_store(&both).await, "two machines of one address");
         answering.abort();
     }
 

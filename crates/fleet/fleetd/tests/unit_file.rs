@@ -25,8 +25,8 @@ fn the_units_of_a_fleetd_that_hangs_have_time_to_stop() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap();
     let file = UnitFile::from_text(&text).unwrap();
     let ended = TTL / 2 + seconds(&file, "WatchdogSec") + seconds(&file, "TimeoutAbortSec");
-    let others = Others::Some { all_without: None };
-    let facts = Facts { now: ended + FENCE_START, sent: Duration::ZERO, ttl: TTL, others };
+    let others = Others::Some { without_store_at: None };
+    let facts = Facts { now: ended + FENCE_START, last_heartbeat: Duration::ZERO, ttl: TTL, others };
     let decision = decide(&facts);
     assert!(matches!(decision, Decision::Stop { .. }), "{decision:?} at {:?}", facts.now);
 }

@@ -4,7 +4,9 @@
 use std::sync::{Mutex, MutexGuard};
 
 use fleet_api::additions::{Plan, Step};
-use fleet_core::registry::{Key, MachineObject, UnitState, View, Write, of_new_unit, of_task};
+use fleet_core::registry::{
+    Key, MachineObject, UnitState, View, Write, writes_for_new_unit, writes_for_task,
+};
 use fleet_core::schedule::Scheduler;
 use fleet_core::{Cordon, JobState, MachineId};
 use fleet_http::{Backend, Failure};
@@ -79,19 +81,19 @@ impl Cluster {
 impl Store {
     pub fn put(&mut self, key: &Key, value: &str) {
         for subject in self.view.put(&key.path(), value).unwrap() {
-            self.view.feed(&subject, &Default::default(), &mut self.scheduler);
+            self.view.update_scheduler(&subject, &Default::default(), &mut self.scheduler);
         }
     }
 
     pub fn delete(&mut self, path: &str) {
         for subject in self.view.delete(path) {
-            self.view.feed(&subject, &Default::default(), &mut self.scheduler);
+            self.view.update_scheduler(&subject, &Default::default(), &mut self.scheduler);
         }
     }
 
     pub fn create(&mut self, name: &str, text: &str, desired: JobState) {
         let file = UnitFile::from_text(text).unwrap();
-        self.write(of_new_unit(&UnitName::parse(name).unwrap(), &file, desired));
+        self.write(writes_for_new_unit(&UnitName::parse(name).unwrap(), &file, desired));
         self.settle();
     }
 
@@ -112,7 +114,7 @@ impl Store {
     fn settle(&mut self) {
         loop {
             let tasks = self.scheduler.pass();
-            tasks.iter().for_each(|task| self.write(of_task(task)));
+            tasks.iter().for_each(|task| self.write(writes_for_task(task)));
             if tasks.is_empty() {
                 break;
             }
@@ -120,10 +122,10 @@ impl Store {
         let units: Vec<_> = self.view.units().collect();
         let machines: Vec<_> = self.view.machines().map(|machine| machine.id).collect();
         for unit in units {
-            let here = |id: &MachineId| unit.wanted.global || unit.target.as_ref() == Some(id);
+            let here = |id: &MachineId| unit.requirements.global || unit.target.as_ref() == Some(id);
             for id in &machines {
                 let key = Key::State(unit.name.clone(), id.clone());
-                if !unit.is_asked_for() || !here(id) {
+                if !unit.is_desired() || !here(id) {
                     self.delete(&key.path());
                     continue;
                 }
@@ -155,7 +157,7 @@ impl Backend for Cluster {
 
     async fn create(&self, name: &UnitName, file: &UnitFile, desired: JobState) -> Result<(), Failure> {
         self.change(|store| {
-            store.write(of_new_unit(name, file, desired));
+            store.write(writes_for_new_unit(name, file, desired));
             store.settle();
             true
         })

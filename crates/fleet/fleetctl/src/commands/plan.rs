@@ -4,7 +4,7 @@ use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Unit;
 use fleet_api::additions::{Plan, PlanRequest, Step};
 use serde_json::json;
-use unit_file::{UnitName, name_of_argument};
+use unit_file::{UnitName, unit_name_from_argument};
 
 use super::explain::failed;
 use crate::columns::{FULL, JSON};
@@ -46,7 +46,7 @@ async fn run(session: &Session, given: &ParsedArgs) -> Result<(), Failure> {
     let registry = session.registry().await?;
     let mut units = Vec::new();
     for argument in &given.arguments {
-        let name = UnitName::parse(&name_of_argument(argument)).map_err(creating)?;
+        let name = UnitName::parse(&unit_name_from_argument(argument)).map_err(creating)?;
         let file = match local(argument, &name)? {
             Some(source) => source.file,
             None => match registry.unit(name.as_str()).await.map_err(creating)? {

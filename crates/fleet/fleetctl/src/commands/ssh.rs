@@ -3,7 +3,7 @@
 use command_line::{Flag, ParsedArgs, ValueKind};
 use fleet_api::Machine;
 use ssh_client::{Address, What};
-use unit_file::name_of_argument;
+use unit_file::unit_name_from_argument;
 
 use crate::access::told;
 use crate::command::{Command, Run};
@@ -80,7 +80,7 @@ fn of_machine(machines: &[Machine], prefix: &str) -> Result<Option<String>, Fail
 
 /// The address of the unit's machine, empty where that is not known; `None` where there is no such unit.
 async fn of_unit(registry: &Registry, name: &str) -> Result<Option<String>, Failure> {
-    let Some(unit) = unit(registry, &name_of_argument(name)).await? else { return Ok(None) };
+    let Some(unit) = unit(registry, &unit_name_from_argument(name)).await? else { return Ok(None) };
     if is_global(&unit) {
         return Err(unable("global units unsupported"));
     }
