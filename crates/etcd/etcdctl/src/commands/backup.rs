@@ -1,16 +1,18 @@
-//! `backup`: a copy of a member's data for a new cluster.
+//! `backup`: copies a member's data for a new cluster.
 
 use command_line::{Flag, Given, Takes};
 use etcd_client::{Client, Error, Get};
 use etcd_raft::{Copy, Place};
 
-use super::data::{BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, document, failed, held, place};
+use super::data::{
+    BACKUP_DIR, BACKUP_WAL_DIR, DATA_DIR, DataDir, WAL_DIR, data_dir, document, failed, summary,
+};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// No such key is ever made: the answer is an index, whoever may read what.
-const NO_KEY: &str = "/_etcdctl/backup";
+/// A key that is never created. Any response carries the index, whatever the client may read.
+const PROBE_KEY: &str = "/_etcdctl/backup";
 
 pub const COMMAND: Command = Command {
     name: "backup",
@@ -43,47 +45,47 @@ pub const COMMAND: Command = Command {
         ("sudo etcdctl backup --verify --backup-dir /var/backup/monday", "what it holds"),
         ("sudo etcdctl -o json backup --verify --backup-dir /var/backup/monday", "the same for scripts"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let backup = place(given, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
-    if given.is_set("verify") {
-        let copy = Copy::read(&backup.place, 0).map_err(|error| failed("reading the backup", &error))?;
-        let lines = format!("the backup is whole: {}\n", held(&copy));
-        return session.tell(&lines, &document(&copy, &backup.root));
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let backup = data_dir(args, &BACKUP_DIR, &BACKUP_WAL_DIR)?;
+    if args.is_set("verify") {
+        let copy = Copy::read(&backup.location, 0).map_err(|error| failed("reading the backup", &error))?;
+        let lines = format!("the backup is whole: {}\n", summary(&copy));
+        return session.print_report(&lines, &document(&copy, &backup.root));
     }
-    let DataDir { place: source, .. } = place(given, &DATA_DIR, &WAL_DIR)?;
-    let copy = match given.number("up-to") {
+    let DataDir { location: source, .. } = data_dir(args, &DATA_DIR, &WAL_DIR)?;
+    let copy = match args.number("up-to") {
         Some(entry) => Copy::read_up_to(&source, entry),
-        None => Copy::read(&source, acknowledged(session, &source).await?),
+        None => Copy::read(&source, required_index(session, &source).await?),
     };
     let copy = copy.map_err(|error| failed("reading the member's data", &error))?;
-    let written = make_parents(&backup).and_then(|()| copy.write(&backup.place));
+    let written = make_parents(&backup).and_then(|()| copy.write(&backup.location));
     written.map_err(|error| failed("writing the backup", &error))?;
-    if given.number("up-to").is_some() {
-        eprintln!("note: what was written later is not in the backup: {}", held(&copy));
+    if args.number("up-to").is_some() {
+        eprintln!("note: what was written later is not in the backup: {}", summary(&copy));
     }
     Ok(())
 }
 
 pub fn make_parents(dir: &DataDir) -> Result<(), etcd_raft::CopyError> {
-    let parents = [Some(dir.root.as_path()), dir.place.log.as_deref().and_then(std::path::Path::parent)];
+    let parents = [Some(dir.root.as_path()), dir.location.log.as_deref().and_then(std::path::Path::parent)];
     let named = parents.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
     named.into_iter().try_for_each(|path| {
         std::fs::create_dir_all(path).map_err(|error| etcd_raft::CopyError::Io(path.to_owned(), error))
     })
 }
 
-/// The index that the member has reached when it has all that the cluster had acknowledged; 0 where it does not run,
-/// or cannot tell.
-async fn acknowledged(session: &Session, source: &Place) -> Result<u64, Failure> {
+/// The index up to which the member has everything that the cluster has acknowledged. 0 if the member does not run or
+/// cannot be queried.
+async fn required_index(session: &Session, source: &Place) -> Result<u64, Failure> {
     let identity = match source.in_use() {
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(0),
         Err(error) => return Err(failed("reading the member's data", &error)),
     };
-    match ask(&session.unsynced_client()?, identity.member_id).await {
+    match acknowledged_index(&session.unsynced_client()?, identity.member_id).await {
         Ok(index) => Ok(index),
         Err(why) => {
             eprintln!("note: the member runs and could not be asked what it has acknowledged ({why});");
@@ -93,7 +95,7 @@ async fn acknowledged(session: &Session, source: &Place) -> Result<u64, Failure>
     }
 }
 
-async fn ask(client: &Client, id: u64) -> Result<u64, String> {
+async fn acknowledged_index(client: &Client, id: u64) -> Result<u64, String> {
     let members = client.members().await.map_err(|error| error.to_string())?;
     let id = format!("{id:x}");
     let own = members.into_iter().find(|member| member.id == id);
@@ -103,7 +105,7 @@ async fn ask(client: &Client, id: u64) -> Result<u64, String> {
         return Err("it publishes no client URL".to_owned());
     }
     client.set_endpoints(urls);
-    match client.get(NO_KEY, Get { quorum: true, ..Get::default() }).await {
+    match client.get(PROBE_KEY, Get { quorum: true, ..Get::default() }).await {
         Ok(answer) => Ok(answer.index),
         Err(Error::Api { index, .. }) if index > 0 => Ok(index),
         Err(error) => Err(error.to_string()),

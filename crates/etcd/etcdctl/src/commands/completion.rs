@@ -1,4 +1,4 @@
-//! `completion`: a script for the shell.
+//! `completion`: prints a completion script for a shell.
 
 use crate::command::{Command, Run};
 

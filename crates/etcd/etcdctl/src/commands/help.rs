@@ -1,4 +1,4 @@
-//! `help`: the page of a command.
+//! `help`: shows the help of a command.
 
 use crate::command::{Command, Run};
 

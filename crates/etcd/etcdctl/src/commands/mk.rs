@@ -1,8 +1,8 @@
-//! `mk`: a key that must be new.
+//! `mk`: creates a key.
 
 use command_line::{Flag, Given};
 
-use super::arguments::{TTL, key, refused, ttl, value};
+use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -17,16 +17,16 @@ pub const COMMAND: Command = Command {
         ("etcdctl mk /lock me --ttl 30", "fails when somebody has it"),
         ("etcdctl mk --in-order /queue job", "appends to a queue"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let (key, value) = (key(given)?, value(given)?);
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let (key, value) = (key(args)?, value(args)?);
     let client = session.client().await?;
-    let answer = if given.is_set("in-order") {
-        client.post(key, value, ttl(given)).await
+    let answer = if args.is_set("in-order") {
+        client.post(key, value, ttl(args)).await
     } else {
-        client.create(key, value, ttl(given)).await
+        client.create(key, value, ttl(args)).await
     };
-    session.print(&answer.map_err(refused)?)
+    session.print(&answer.map_err(request_failed)?)
 }

@@ -1,9 +1,9 @@
-//! `rm`: a key, a directory, a tree.
+//! `rm`: removes a key or a directory.
 
 use command_line::{Flag, Given, Takes};
 use etcd_client::Delete;
 
-use super::arguments::{key, refused};
+use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -24,18 +24,18 @@ pub const COMMAND: Command = Command {
         ("etcdctl rm --recursive /services", "a whole tree"),
         ("etcdctl rm /lock --with-value me", "gives up a lock, only one's own"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Delete {
-        dir: given.is_set("dir"),
-        recursive: given.is_set("recursive"),
-        prev_value: given.text("with-value").map(str::to_owned),
-        prev_index: given.number("with-index"),
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Delete {
+        dir: args.is_set("dir"),
+        recursive: args.is_set("recursive"),
+        prev_value: args.text("with-value").map(str::to_owned),
+        prev_index: args.number("with-index"),
     };
-    let answer = session.client().await?.delete(key, &how).await.map_err(refused)?;
+    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
     if answer.node().dir && session.format() == "simple" {
         return Ok(());
     }

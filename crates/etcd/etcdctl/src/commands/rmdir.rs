@@ -1,9 +1,9 @@
-//! `rmdir`: an empty directory, or a key.
+//! `rmdir`: removes an empty directory, or a key.
 
 use command_line::Given;
 use etcd_client::Delete;
 
-use super::arguments::{key, refused};
+use super::arguments::{key, request_failed};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -15,13 +15,13 @@ pub const COMMAND: Command = Command {
     description: &[],
     flags: &[],
     examples: &[("etcdctl rmdir /services", "fails when there is something in it")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let key = key(given)?;
-    let how = Delete { dir: true, ..Delete::default() };
-    let answer = session.client().await?.delete(key, &how).await.map_err(refused)?;
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let key = key(args)?;
+    let options = Delete { dir: true, ..Delete::default() };
+    let answer = session.client().await?.delete(key, &options).await.map_err(request_failed)?;
     if answer.node().dir && session.format() == "simple" {
         return Ok(());
     }

@@ -1,9 +1,9 @@
-//! `set`: a value for a key, whatever it was before, or only when it was as expected.
+//! `set`: sets the value of a key, optionally by compare-and-swap.
 
 use command_line::{Flag, Given, Takes};
 use etcd_client::Set;
 
-use super::arguments::{TTL, key, refused, ttl, value};
+use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -28,17 +28,17 @@ pub const COMMAND: Command = Command {
         ("etcdctl set -- /number -5", "a value that looks like a flag"),
         ("etcdctl set /config < file", "a value from a file"),
     ],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let (key, value) = (key(given)?, value(given)?);
-    let how = Set {
-        ttl: ttl(given),
-        prev_value: given.text("swap-with-value").map(str::to_owned),
-        prev_index: given.number("swap-with-index"),
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let (key, value) = (key(args)?, value(args)?);
+    let options = Set {
+        ttl: ttl(args),
+        prev_value: args.text("swap-with-value").map(str::to_owned),
+        prev_index: args.number("swap-with-index"),
         ..Set::default()
     };
-    let answer = session.client().await?.set(key, value, &how).await.map_err(refused)?;
+    let answer = session.client().await?.set(key, value, &options).await.map_err(request_failed)?;
     session.print(&answer)
 }

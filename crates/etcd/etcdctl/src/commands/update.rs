@@ -1,8 +1,8 @@
-//! `update`: a new value for a key that must be there.
+//! `update`: updates the value of an existing key.
 
 use command_line::Given;
 
-use super::arguments::{TTL, key, refused, ttl, value};
+use super::arguments::{TTL, key, request_failed, ttl, value};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -17,11 +17,11 @@ pub const COMMAND: Command = Command {
     ],
     flags: &[TTL],
     examples: &[("etcdctl update /message Bye", "fails when there is no /message")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let (key, value) = (key(given)?, value(given)?);
-    let answer = session.client().await?.update(key, value, ttl(given)).await.map_err(refused)?;
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let (key, value) = (key(args)?, value(args)?);
+    let answer = session.client().await?.update(key, value, ttl(args)).await.map_err(request_failed)?;
     session.print(&answer)
 }

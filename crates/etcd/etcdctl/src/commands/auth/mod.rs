@@ -1,4 +1,4 @@
-//! `auth`: whether users and roles are asked for.
+//! `auth`: enables and disables authentication.
 
 mod disable;
 mod enable;

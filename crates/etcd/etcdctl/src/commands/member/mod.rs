@@ -1,4 +1,4 @@
-//! `member`: who belongs to the cluster.
+//! `member`: manages the members of the cluster.
 
 mod add;
 mod list;

@@ -1,4 +1,4 @@
-//! `role grant`: what a role allows from now on.
+//! `role grant`: grants permissions to a role.
 
 use command_line::Given;
 
@@ -6,7 +6,7 @@ use super::name::{FLAGS, permissions, role};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "grant",
@@ -15,12 +15,12 @@ pub const COMMAND: Command = Command {
     description: &[],
     flags: FLAGS,
     examples: &[("etcdctl role grant reader --path '/services/*' --read", "a tree")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let (role, permissions) = (role(given)?, permissions(given)?);
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let (role, permissions) = (role(args)?, permissions(args)?);
     let client = session.client().await?;
     client.grant_role(role, &permissions).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("Role {role} updated\n"))
+    print(&format!("Role {role} updated\n"))
 }

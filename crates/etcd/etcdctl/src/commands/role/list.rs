@@ -1,11 +1,11 @@
-//! `role list`: all roles.
+//! `role list`: lists all roles.
 
 use command_line::Given;
 
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "list",
@@ -14,13 +14,13 @@ pub const COMMAND: Command = Command {
     description: &[],
     flags: &[],
     examples: &[("etcdctl role list", "one a line; root is always there")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    if !given.arguments.is_empty() {
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    if !args.arguments.is_empty() {
         return Err(Failure::usage("No arguments accepted"));
     }
     let roles = session.client().await?.roles().await.map_err(|error| Failure::plain(&error))?;
-    say(&roles.iter().map(|role| format!("{}\n", role.role)).collect::<String>())
+    print(&roles.iter().map(|role| format!("{}\n", role.role)).collect::<String>())
 }

@@ -1,4 +1,4 @@
-//! `role`: named sets of permissions.
+//! `role`: manages roles.
 
 mod add;
 mod get;

@@ -1,4 +1,4 @@
-//! `user grant`: roles that a user gets.
+//! `user grant`: grants roles to a user.
 
 use command_line::Given;
 use etcd_client::UserChange;
@@ -7,7 +7,7 @@ use super::name::{ROLES, roles, user};
 use crate::command::{Command, Run};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::stdout::say;
+use crate::stdout::print;
 
 pub const COMMAND: Command = Command {
     name: "grant",
@@ -16,12 +16,12 @@ pub const COMMAND: Command = Command {
     description: &[],
     flags: &[ROLES],
     examples: &[("etcdctl user grant web --roles reader,writer", "two of them")],
-    run: Run::Does(|session, given| Box::pin(run(session, given))),
+    run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
-async fn run(session: &Session, given: &Given) -> Result<(), Failure> {
-    let (user, roles) = (user(given)?, roles(given)?);
+async fn run(session: &Session, args: &Given) -> Result<(), Failure> {
+    let (user, roles) = (user(args)?, roles(args)?);
     let change = UserChange::Grant(&roles);
     session.client().await?.change_user(user, &change).await.map_err(|error| Failure::plain(&error))?;
-    say(&format!("User {user} updated\n"))
+    print(&format!("User {user} updated\n"))
 }

@@ -1,4 +1,4 @@
-//! `user`: who may log in, and with which roles.
+//! `user`: manages users.
 
 mod add;
 mod get;
