@@ -10,26 +10,29 @@ use crate::failure::Failure;
 use crate::output::FORMATS;
 
 pub const FLAGS: &[Flag] = &[
-    Flag::switch("debug", "print a curl command for each request, on standard error"),
-    Flag::switch("no-sync", "use the endpoints as they are given, do not ask for the list of members"),
-    Flag::new("output,o", Takes::OneOf(FORMATS), "how answers are printed: simple, extended or json")
-        .default("simple"),
-    Flag::new("discovery-srv,D", Takes::Text, "domain whose SRV records name the endpoints"),
+    Flag::switch("debug", "print the equivalent curl command of each request to stderr"),
+    Flag::switch("no-sync", "use only the specified endpoints, without querying the member list"),
+    Flag::new("output,o", Takes::OneOf(FORMATS), "output format: simple, extended or json").default("simple"),
+    Flag::new("discovery-srv,D", Takes::Text, "domain to query for SRV records of the endpoints"),
     Flag::switch(
         "insecure-discovery",
-        "known to scripts of later versions: SRV records for http count anyway",
+        "accepted for compatibility; SRV records of http endpoints are always used",
     ),
-    Flag::new("peers,C", Takes::Text, "old name of --endpoints"),
-    Flag::new("endpoint", Takes::Text, "old name of --endpoints"),
-    Flag::new("endpoints", Takes::Text, "addresses of members, separated by commas")
+    Flag::new("peers,C", Takes::Text, "deprecated: use --endpoints"),
+    Flag::new("endpoint", Takes::Text, "deprecated: use --endpoints"),
+    Flag::new("endpoints", Takes::Text, "comma-separated client URLs of the cluster")
         .default(DEFAULT_ENDPOINTS),
-    Flag::new("cert-file", Takes::File, "our certificate for https, PEM"),
-    Flag::new("key-file", Takes::File, "the key of our certificate, PEM"),
-    Flag::new("ca-file", Takes::File, "trust https servers whose certificate one of these issued, PEM"),
-    Flag::new("username,u", Takes::Text, "user[:password]; asks for a password that is not given"),
-    Flag::new("password", Takes::Text, "the password of --username"),
-    Flag::new("timeout", Takes::Duration, "how long one endpoint may take to begin its answer").default("1s"),
-    Flag::new("total-timeout", Takes::Duration, "how long a request may take in all, not for watches")
+    Flag::new("cert-file", Takes::File, "client certificate for https (PEM)"),
+    Flag::new("key-file", Takes::File, "private key of the client certificate (PEM)"),
+    Flag::new("ca-file", Takes::File, "CA bundle to verify https servers with (PEM)"),
+    Flag::new(
+        "username,u",
+        Takes::Text,
+        "user[:password] to authenticate with; prompts for a missing password",
+    ),
+    Flag::new("password", Takes::Text, "password of --username"),
+    Flag::new("timeout", Takes::Duration, "timeout per endpoint, until the response headers").default("1s"),
+    Flag::new("total-timeout", Takes::Duration, "timeout of the whole request, except for watches")
         .default("5s"),
     Flag::switch("version,v", "print the version"),
 ];

@@ -17,7 +17,7 @@ const VERSION: &str = "etcdctl version 2.3.8\n";
 
 const PROGRAM: Program<Run> = Program {
     name: "etcdctl",
-    summary: "reads and changes the keys of an etcd cluster, and looks after its members",
+    summary: "command-line client for etcd",
     version: concat!("Keelson ", env!("CARGO_PKG_VERSION"), ", as etcdctl 2.3.8"),
     commands: &COMMANDS,
     flags: global::FLAGS,

@@ -8,7 +8,8 @@ use etcd_client::Error;
 
 use crate::failure::{Exit, Failure};
 
-pub const TTL: Flag = Flag::new("ttl", Takes::Number, "seconds to live; 0 is forever").default("0");
+pub const TTL: Flag =
+    Flag::new("ttl", Takes::Number, "time to live in seconds; 0 means no expiration").default("0");
 
 /// Upper limit of a value read from standard input, in bytes; servers reject larger requests.
 const MAX_VALUE_BYTES: u64 = 10 * 1024 * 1024;

@@ -17,13 +17,13 @@ const PROBE_KEY: &str = "/_etcdctl/backup";
 pub const COMMAND: Command = Command {
     name: "backup",
     arguments: "",
-    summary: "copy a member's data for a new cluster",
+    summary: "back up the data directory of a member",
     description: &[
-        "The member may run: the copy has all that the cluster had acknowledged before, if the member",
-        "answers at one of the endpoints; else it has what is on the member's disk, and says so.",
-        "Everything is checked on the way. The backup is whole, or it is not there.",
-        "Its member and cluster have new ids. The way back is etcdctl restore, or etcd started on it with",
-        "-force-new-cluster.",
+        "The member may be running. If it is reachable through the endpoints, the backup includes every write",
+        "that was acknowledged before the command started; otherwise it includes what is on the disk, and a",
+        "note is printed. All data is verified while it is copied. An incomplete backup is never left behind.",
+        "The backup has a new member id and cluster id. Restore it with `etcdctl restore`, or start etcd on it",
+        "with -force-new-cluster.",
     ],
     flags: &[
         DATA_DIR,
@@ -33,17 +33,17 @@ pub const COMMAND: Command = Command {
         Flag::new(
             "up-to",
             Takes::Number,
-            "leave out what follows this log entry, as where the next cannot be read",
+            "back up to this log index only, for example before an unreadable entry",
         ),
-        Flag::switch("verify", "read a backup, check it to its end, and say what it holds"),
+        Flag::switch("verify", "verify an existing backup and print a summary"),
     ],
     examples: &[
         (
             "sudo etcdctl backup --data-dir /var/lib/etcd --backup-dir /var/backup/monday",
-            "the member may run",
+            "back up the node's member",
         ),
-        ("sudo etcdctl backup --verify --backup-dir /var/backup/monday", "what it holds"),
-        ("sudo etcdctl -o json backup --verify --backup-dir /var/backup/monday", "the same for scripts"),
+        ("sudo etcdctl backup --verify --backup-dir /var/backup/monday", "verify a backup"),
+        ("sudo etcdctl -o json backup --verify --backup-dir /var/backup/monday", "print the summary as JSON"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -15,10 +15,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub const COMMAND: Command = Command {
     name: "cluster-health",
     arguments: "",
-    summary: "ask every member how it is",
-    description: &["Ends with 0 when at least one member is healthy, else with 5."],
-    flags: &[Flag::switch("forever,f", "ask again every 10 seconds, until ctrl-C")],
-    examples: &[("etcdctl cluster-health", "a line for each member, and one for the cluster")],
+    summary: "check the health of all members",
+    description: &["Exits with 0 if at least one member is healthy, otherwise with 5."],
+    flags: &[Flag::switch("forever,f", "repeat every 10 seconds until interrupted")],
+    examples: &[("etcdctl cluster-health", "one line per member, and one for the cluster")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

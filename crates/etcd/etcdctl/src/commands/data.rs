@@ -12,12 +12,11 @@ use crate::failure::{Exit, Failure};
 const NODE_DATA_DIR: &str = "/var/lib/etcd";
 
 pub const DATA_DIR: Flag =
-    Flag::new("data-dir", Takes::Directory, "the member's data").default(NODE_DATA_DIR);
-pub const WAL_DIR: Flag =
-    Flag::new("wal-dir", Takes::Directory, "the member's log, where it is not with its data");
-pub const BACKUP_DIR: Flag = Flag::new("backup-dir", Takes::Directory, "where the backup is");
+    Flag::new("data-dir", Takes::Directory, "data directory of the member").default(NODE_DATA_DIR);
+pub const WAL_DIR: Flag = Flag::new("wal-dir", Takes::Directory, "WAL directory of the member, if separate");
+pub const BACKUP_DIR: Flag = Flag::new("backup-dir", Takes::Directory, "directory of the backup");
 pub const BACKUP_WAL_DIR: Flag =
-    Flag::new("backup-wal-dir", Takes::Directory, "where the backup's log is, where it is not with it");
+    Flag::new("backup-wal-dir", Takes::Directory, "WAL directory of the backup, if separate");
 
 /// etcd's data directory, and the location of the member's data in it.
 pub struct DataDir {

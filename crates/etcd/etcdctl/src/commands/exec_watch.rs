@@ -19,13 +19,13 @@ const MAX_PROGRAMS: usize = 64;
 pub const COMMAND: Command = Command {
     name: "exec-watch",
     arguments: "<key> -- <command> [args...]",
-    summary: "run a program whenever a key changes",
+    summary: "watch a key and run a program for each change",
     description: &[
-        "The program finds the change in its environment: ETCD_WATCH_ACTION, ETCD_WATCH_KEY,",
-        "ETCD_WATCH_VALUE and ETCD_WATCH_MODIFIED_INDEX. Changes of directories are left out.",
+        "The change is passed in the environment: ETCD_WATCH_ACTION, ETCD_WATCH_KEY, ETCD_WATCH_VALUE and",
+        "ETCD_WATCH_MODIFIED_INDEX. Changes of directories are ignored.",
     ],
     flags: &[AFTER_INDEX, RECURSIVE],
-    examples: &[("etcdctl exec-watch --recursive /services -- reload.sh", "until ctrl-C")],
+    examples: &[("etcdctl exec-watch --recursive /services -- reload.sh", "run a script until interrupted")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -14,13 +14,13 @@ pub const COMMAND: Command = Command {
     summary: "print the value of a key",
     description: &[],
     flags: &[
-        Flag::switch("sort", "sort what lies below"),
-        Flag::switch("quorum,q", "ask a majority: never stale, fails without one"),
+        Flag::switch("sort", "sort the result by key"),
+        Flag::switch("quorum,q", "read through a quorum: linearizable, fails without a majority"),
     ],
     examples: &[
-        ("etcdctl get /message", "its value"),
-        ("etcdctl -o extended get /message", "with its indexes and time to live"),
-        ("etcdctl get --quorum /lock", "as it is now, whichever member answers"),
+        ("etcdctl get /message", "print the value"),
+        ("etcdctl -o extended get /message", "print indexes and TTL, too"),
+        ("etcdctl get --quorum /lock", "linearizable read"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -22,20 +22,20 @@ const MAX_CLIENTS: u64 = 1024;
 pub const COMMAND: Command = Command {
     name: "import",
     arguments: "",
-    summary: "set the keys of a snapshot of etcd 0.4",
+    summary: "import the keys of an etcd 0.4 snapshot",
     description: &[
-        "The snapshot is what curl http://NODE:4001/v2/migration/snapshot of an etcd 0.4.9 printed, or the",
-        "newest .ss file in the folder snapshot of its data directory. Indexes are new ones, directories",
-        "have no TTL, keys that expire earlier than in 300 seconds do so in 300 seconds.",
+        "The snapshot is either the response of http://NODE:4001/v2/migration/snapshot of etcd 0.4.9, or the",
+        "latest .ss file in the snapshot directory below its data directory. Keys get new indexes, directories",
+        "lose their TTL, and a TTL of less than 300 seconds is raised to 300 seconds.",
     ],
     flags: &[
-        Flag::new("snap", Takes::File, "the snapshot"),
-        Flag::new("hidden", Takes::Text, "a hidden directory that is wanted too; may be repeated"),
-        Flag::new("c", Takes::Number, "how many keys are set at the same time").default("10"),
+        Flag::new("snap", Takes::File, "snapshot file to import"),
+        Flag::new("hidden", Takes::Text, "hidden directory to import, too; may be repeated"),
+        Flag::new("c", Takes::Number, "number of concurrent requests").default("10"),
     ],
     examples: &[
-        ("etcdctl import --snap /backup/snapshot/1_20.ss", "into the cluster of the endpoints"),
-        ("etcdctl import --snap a.snap --hidden /_coreos.com", "with what fleet and others hide there"),
+        ("etcdctl import --snap /backup/snapshot/1_20.ss", "import all visible keys"),
+        ("etcdctl import --snap a.snap --hidden /_coreos.com", "include hidden keys of fleet"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -13,14 +13,17 @@ pub const COMMAND: Command = Command {
     name: "ls",
     arguments: "[key]",
     summary: "list a directory",
-    description: &["Keys whose last part begins with '_' are hidden."],
+    description: &["Keys whose last segment starts with '_' are hidden."],
     flags: &[
         Flag::switch("sort", "sort by key"),
-        Flag::switch("recursive,r", "list all that is below, directories before their content"),
-        Flag::switch("p", "put a slash behind directories"),
-        Flag::switch("quorum,q", "ask a majority: never stale, fails without one"),
+        Flag::switch("recursive,r", "list all keys below the directory"),
+        Flag::switch("p", "append a slash to directories"),
+        Flag::switch("quorum,q", "read through a quorum: linearizable, fails without a majority"),
     ],
-    examples: &[("etcdctl ls", "the root"), ("etcdctl ls --recursive -p /services", "a whole tree")],
+    examples: &[
+        ("etcdctl ls", "list the root directory"),
+        ("etcdctl ls --recursive -p /services", "list a tree"),
+    ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -10,12 +10,12 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "mk",
     arguments: "<key> <value>",
-    summary: "make a key that is not there yet",
-    description: &["Without a value it is read from standard input, to its end."],
-    flags: &[TTL, Flag::switch("in-order", "make a key in this directory, named after the store's index")],
+    summary: "create a key",
+    description: &["Fails if the key exists. A missing value is read from standard input."],
+    flags: &[TTL, Flag::switch("in-order", "create an in-order key below this directory")],
     examples: &[
-        ("etcdctl mk /lock me --ttl 30", "fails when somebody has it"),
-        ("etcdctl mk --in-order /queue job", "appends to a queue"),
+        ("etcdctl mk /lock me --ttl 30", "acquire a lock for 30 seconds"),
+        ("etcdctl mk --in-order /queue job", "append to a queue"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -11,10 +11,10 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "mkdir",
     arguments: "<key>",
-    summary: "make a directory that is not there yet",
-    description: &[],
+    summary: "create a directory",
+    description: &["Fails if the key exists."],
     flags: &[TTL],
-    examples: &[("etcdctl mkdir /services", "fails when there is anything of that name")],
+    examples: &[("etcdctl mkdir /services", "create a directory without expiration")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -16,18 +16,18 @@ const PROBE_KEY: &str = "/_etcdctl/recover";
 pub const COMMAND: Command = Command {
     name: "recover",
     arguments: "",
-    summary: "make a new cluster of this node's member alone, when a majority is lost for good",
+    summary: "recover from a permanent loss of quorum",
     description: &[
-        "Do it on the one member that is to survive. It keeps all its keys, forgets all other members and",
-        "has another cluster id, so that a member that comes back after all cannot mix the two.",
-        "It is refused while a majority is alive, or while another survivor knows more. Without --yes",
-        "nothing is changed. It is done at the next start of etcd, once.",
+        "Run it on one surviving member. The member becomes a new single-member cluster at its next start: it",
+        "keeps its keys, removes all other members and gets a new cluster id, so that old members cannot",
+        "rejoin by accident. The command fails while a majority is alive, or if another survivor has newer",
+        "data. Without --yes, it only prints what would change.",
     ],
-    flags: &[DATA_DIR, WAL_DIR, Flag::switch(YES, "the machines of all other members are gone for good")],
+    flags: &[DATA_DIR, WAL_DIR, Flag::switch(YES, "confirm that all other members are permanently lost")],
     examples: &[
-        ("sudo etcdctl recover", "what would be forgotten"),
-        ("sudo etcdctl recover --yes && sudo systemctl restart etcd", "the node has its cluster back"),
-        ("sudo etcdctl -o json recover", "for scripts; ends with 1 where nothing was changed"),
+        ("sudo etcdctl recover", "list the members that would be removed"),
+        ("sudo etcdctl recover --yes && sudo systemctl restart etcd", "recover this node"),
+        ("sudo etcdctl -o json recover", "print JSON; exits with 1 if nothing was changed"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -20,22 +20,28 @@ const REPLACE: &str = "replace";
 pub const COMMAND: Command = Command {
     name: "restore",
     arguments: "",
-    summary: "make a backup the data of this node's member, which is a new cluster then",
+    summary: "restore a backup as a new single-member cluster",
     description: &[
-        "Do it on one node, with its etcd stopped (sudo systemctl stop etcd etcd2). Started again, it is a",
-        "new cluster of one member with all that the backup has; others are added to it, with empty data.",
-        "The backup stays as it is, and can be restored again, here or elsewhere.",
+        "Run it on one node, with etcd stopped (sudo systemctl stop etcd etcd2). When etcd starts again, it is",
+        "a new single-member cluster with the contents of the backup. Add the other members to it, with empty",
+        "data directories. The backup is not modified and can be restored again.",
     ],
     flags: &[
         BACKUP_DIR,
         BACKUP_WAL_DIR,
         DATA_DIR,
         WAL_DIR,
-        Flag::switch(REPLACE, "move away what data there is (beside it, under another name)"),
+        Flag::switch(REPLACE, "rename existing data instead of failing"),
     ],
     examples: &[
-        ("sudo etcdctl restore --backup-dir /var/backup/monday", "into /var/lib/etcd, where nothing is"),
-        ("sudo etcdctl restore --backup-dir /var/backup/monday --replace", "in place of what is there"),
+        (
+            "sudo etcdctl restore --backup-dir /var/backup/monday",
+            "restore to /var/lib/etcd, which must be empty",
+        ),
+        (
+            "sudo etcdctl restore --backup-dir /var/backup/monday --replace",
+            "keep the existing data under another name",
+        ),
     ],
     run: Run::Action(|session, args| Box::pin(async move { run(session, args) })),
 };

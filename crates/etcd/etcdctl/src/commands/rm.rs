@@ -14,15 +14,16 @@ pub const COMMAND: Command = Command {
     summary: "remove a key or a directory",
     description: &[],
     flags: &[
-        Flag::switch("dir", "remove a directory that is empty"),
-        Flag::switch("recursive,r", "remove a directory with all that is in it"),
-        Flag::new("with-value", Takes::Text, "only if this is the value now"),
-        Flag::new("with-index", Takes::Number, "only if this is the modified index now").default("0"),
+        Flag::switch("dir", "remove an empty directory"),
+        Flag::switch("recursive,r", "remove a directory and everything below it"),
+        Flag::new("with-value", Takes::Text, "remove only if the current value matches (compare-and-delete)"),
+        Flag::new("with-index", Takes::Number, "remove only if the current modified index matches")
+            .default("0"),
     ],
     examples: &[
-        ("etcdctl rm /message", "prints what it was"),
-        ("etcdctl rm --recursive /services", "a whole tree"),
-        ("etcdctl rm /lock --with-value me", "gives up a lock, only one's own"),
+        ("etcdctl rm /message", "print the removed value"),
+        ("etcdctl rm --recursive /services", "remove a tree"),
+        ("etcdctl rm /lock --with-value me", "release one's own lock"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

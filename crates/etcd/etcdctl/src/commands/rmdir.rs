@@ -11,10 +11,10 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "rmdir",
     arguments: "<key>",
-    summary: "remove a directory that is empty, or a key",
+    summary: "remove an empty directory or a key",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl rmdir /services", "fails when there is something in it")],
+    examples: &[("etcdctl rmdir /services", "fails if the directory is not empty")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -11,22 +11,22 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "set",
     arguments: "<key> <value>",
-    summary: "give a key a value",
+    summary: "set the value of a key",
     description: &[
-        "Without a value it is read from standard input, to its end.",
-        "A value that begins with '-' looks like a flag: put '--' before the key then.",
+        "A missing value is read from standard input. Put '--' before the key if the value starts with '-'.",
     ],
     flags: &[
         TTL,
-        Flag::new("swap-with-value", Takes::Text, "only if this is the value now"),
-        Flag::new("swap-with-index", Takes::Number, "only if this is the modified index now").default("0"),
+        Flag::new("swap-with-value", Takes::Text, "set only if the current value matches (compare-and-swap)"),
+        Flag::new("swap-with-index", Takes::Number, "set only if the current modified index matches")
+            .default("0"),
     ],
     examples: &[
-        ("etcdctl set /message Hello", "makes or replaces it"),
-        ("etcdctl set /lock me --ttl 30", "for half a minute"),
-        ("etcdctl set /message Bye --swap-with-value Hello", "compare and swap"),
-        ("etcdctl set -- /number -5", "a value that looks like a flag"),
-        ("etcdctl set /config < file", "a value from a file"),
+        ("etcdctl set /message Hello", "create or replace a key"),
+        ("etcdctl set /lock me --ttl 30", "expire after 30 seconds"),
+        ("etcdctl set /message Bye --swap-with-value Hello", "compare-and-swap"),
+        ("etcdctl set -- /number -5", "set a negative number"),
+        ("etcdctl set /config < file", "read the value from a file"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

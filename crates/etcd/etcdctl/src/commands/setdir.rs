@@ -11,10 +11,10 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "setdir",
     arguments: "<key>",
-    summary: "make a directory, also in place of a file",
-    description: &[],
+    summary: "create a directory, replacing a key",
+    description: &["Fails if the directory exists. Use updatedir to change its TTL."],
     flags: &[TTL],
-    examples: &[("etcdctl setdir /services", "fails when it is a directory already")],
+    examples: &[("etcdctl setdir /services", "create or replace")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

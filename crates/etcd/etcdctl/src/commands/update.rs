@@ -10,13 +10,13 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "update",
     arguments: "<key> <value>",
-    summary: "change the value of a key that is there",
+    summary: "update the value of an existing key",
     description: &[
-        "Without a value it is read from standard input, to its end.",
-        "Without --ttl the key lives forever, also if it had a time to live before.",
+        "Fails if the key does not exist. A missing value is read from standard input. Without --ttl, an",
+        "existing TTL is removed.",
     ],
     flags: &[TTL],
-    examples: &[("etcdctl update /message Bye", "fails when there is no /message")],
+    examples: &[("etcdctl update /message Bye", "replace the value")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -11,10 +11,10 @@ use crate::session::Session;
 pub const COMMAND: Command = Command {
     name: "updatedir",
     arguments: "<key>",
-    summary: "give a directory that is there a new time to live",
+    summary: "update the TTL of an existing directory",
     description: &[],
     flags: &[TTL],
-    examples: &[("etcdctl updatedir /services --ttl 60", "it and all below it end in a minute")],
+    examples: &[("etcdctl updatedir /services --ttl 60", "expire with all keys below in 60 seconds")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -10,19 +10,21 @@ use crate::session::Session;
 use crate::stdout::print;
 
 pub const AFTER_INDEX: Flag =
-    Flag::new("after-index", Takes::Number, "also changes of the past, after this index").default("0");
-pub const RECURSIVE: Flag = Flag::switch("recursive,r", "changes of all keys below, too");
+    Flag::new("after-index", Takes::Number, "start after this index, including past changes").default("0");
+pub const RECURSIVE: Flag = Flag::switch("recursive,r", "watch all keys below, too");
 
 pub const COMMAND: Command = Command {
     name: "watch",
     arguments: "<key>",
-    summary: "wait for a change of a key",
-    description: &["Changes of directories themselves are not printed."],
-    flags: &[Flag::switch("forever,f", "go on until ctrl-C"), AFTER_INDEX, RECURSIVE],
+    summary: "watch a key for changes",
+    description: &[
+        "Exits after the first change unless --forever is set. Changes of directories are not printed.",
+    ],
+    flags: &[Flag::switch("forever,f", "keep watching until interrupted"), AFTER_INDEX, RECURSIVE],
     examples: &[
-        ("etcdctl watch /message", "prints its next value"),
-        ("etcdctl watch --forever --recursive /services", "one change after the other"),
-        ("etcdctl watch /message --after-index 7", "a change that may have been already"),
+        ("etcdctl watch /message", "wait for the next value"),
+        ("etcdctl watch --forever --recursive /services", "print all changes of a tree"),
+        ("etcdctl watch /message --after-index 7", "resume after a known index"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

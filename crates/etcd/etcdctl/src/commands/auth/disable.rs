@@ -8,10 +8,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "disable",
     arguments: "",
-    summary: "switch access control off",
+    summary: "disable authentication",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl -u root auth disable", "users and roles are kept")],
+    examples: &[("etcdctl -u root auth disable", "keeps users and roles")],
     run: Run::Action(|session, _| Box::pin(run(session))),
 };
 

@@ -8,10 +8,12 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "enable",
     arguments: "",
-    summary: "switch access control on",
-    description: &["Needs a user named root."],
+    summary: "enable authentication",
+    description: &[
+        "Requires a user named root. Requests without a user then have the permissions of the role guest.",
+    ],
     flags: &[],
-    examples: &[("etcdctl auth enable", "after `etcdctl user add root`")],
+    examples: &[("etcdctl auth enable", "requires `etcdctl user add root`")],
     run: Run::Action(|session, _| Box::pin(run(session))),
 };
 

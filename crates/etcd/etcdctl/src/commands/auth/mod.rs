@@ -8,7 +8,7 @@ use crate::command::{Command, Run};
 pub const COMMAND: Command = Command {
     name: "auth",
     arguments: "",
-    summary: "switch access control on and off",
+    summary: "enable or disable authentication",
     description: &[],
     flags: &[],
     examples: &[],

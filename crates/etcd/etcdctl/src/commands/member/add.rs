@@ -12,9 +12,11 @@ pub const COMMAND: Command = Command {
     name: "add",
     arguments: "<name> <peerURL>",
     summary: "add a member to the cluster",
-    description: &["Add one, start it with the settings that are printed, and only then add the next."],
+    description: &[
+        "Prints the environment to start the new member with. Start it before you add another one.",
+    ],
     flags: &[],
-    examples: &[("etcdctl member add n4 http://10.0.0.14:2380", "prints its environment")],
+    examples: &[("etcdctl member add n4 http://10.0.0.14:2380", "add the member n4")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     summary: "list the members of the cluster",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl member list", "ids, names, addresses, and who leads")],
+    examples: &[("etcdctl member list", "print ids, names, URLs and the leader")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -12,9 +12,11 @@ pub const COMMAND: Command = Command {
     name: "remove",
     arguments: "<memberID>",
     summary: "remove a member from the cluster",
-    description: &["Its process ends by itself, and can never come back with its data."],
+    description: &[
+        "The etcd process of the removed member exits. Its data directory cannot be used to rejoin.",
+    ],
     flags: &[],
-    examples: &[("etcdctl member remove c26dcdec34153c70", "the id is what `member list` shows")],
+    examples: &[("etcdctl member remove c26dcdec34153c70", "`etcdctl member list` prints the ids")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

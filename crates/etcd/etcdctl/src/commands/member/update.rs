@@ -10,10 +10,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "update",
     arguments: "<memberID> <peerURLs>",
-    summary: "change the peer addresses of a member",
-    description: &["The addresses are separated by commas."],
+    summary: "update the peer URLs of a member",
+    description: &["Separate several URLs by commas."],
     flags: &[],
-    examples: &[("etcdctl member update bdae9bbc11dd390d http://10.0.0.11:2380", "after it moved")],
+    examples: &[("etcdctl member update bdae9bbc11dd390d http://10.0.0.11:2380", "announce a new address")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

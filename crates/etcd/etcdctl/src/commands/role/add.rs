@@ -15,7 +15,7 @@ pub const COMMAND: Command = Command {
     summary: "add a role",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role add reader", "allows nothing until something is granted")],
+    examples: &[("etcdctl role add reader", "add a role without permissions")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -11,10 +11,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "get",
     arguments: "<role>",
-    summary: "show what a role allows",
+    summary: "show the permissions of a role",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role get reader", "patterns of keys, for reading and for writing")],
+    examples: &[("etcdctl role get reader", "print its read and write patterns")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -11,10 +11,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "grant",
     arguments: "<role>",
-    summary: "allow a role to read or write keys",
+    summary: "grant permissions to a role",
     description: &[],
     flags: FLAGS,
-    examples: &[("etcdctl role grant reader --path '/services/*' --read", "a tree")],
+    examples: &[("etcdctl role grant reader --path '/services/*' --read", "grant read access to a tree")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
     summary: "list all roles",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role list", "one a line; root is always there")],
+    examples: &[("etcdctl role list", "print one role per line, including root")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

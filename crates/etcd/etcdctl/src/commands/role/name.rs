@@ -6,10 +6,10 @@ use etcd_client::{Kv, Permissions};
 use crate::failure::Failure;
 
 pub const FLAGS: &[Flag] = &[
-    Flag::new("path", Takes::Text, "a key, or the beginning of keys and '*'"),
-    Flag::switch("read", "reading"),
-    Flag::switch("write", "writing"),
-    Flag::switch("readwrite", "both"),
+    Flag::new("path", Takes::Text, "key, or key prefix followed by '*'"),
+    Flag::switch("read", "read permission"),
+    Flag::switch("write", "write permission"),
+    Flag::switch("readwrite", "read and write permission"),
 ];
 
 pub fn role(args: &Given) -> Result<&str, Failure> {

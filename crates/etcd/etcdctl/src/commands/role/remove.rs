@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     summary: "remove a role",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl role remove reader", "revoke it from its users first")],
+    examples: &[("etcdctl role remove reader", "revoke it from all users first")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -11,10 +11,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "revoke",
     arguments: "<role>",
-    summary: "forbid a role what it was allowed",
+    summary: "revoke permissions from a role",
     description: &[],
     flags: FLAGS,
-    examples: &[("etcdctl role revoke reader --path '/services/*' --read", "a tree")],
+    examples: &[("etcdctl role revoke reader --path '/services/*' --read", "revoke read access to a tree")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -14,11 +14,11 @@ pub const COMMAND: Command = Command {
     name: "add",
     arguments: "<user[:password]>",
     summary: "add a user",
-    description: &["Asks for a password that is not given."],
+    description: &["Prompts for a missing password."],
     flags: &[],
     examples: &[
-        ("etcdctl user add root", "asks for the password"),
-        ("etcdctl user add web:secret", "a password that others on this machine may see"),
+        ("etcdctl user add root", "prompt for the password"),
+        ("etcdctl user add web:secret", "the password is visible in the process list"),
     ],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };

@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     summary: "show the roles of a user",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl user get web", "its roles, in one line")],
+    examples: &[("etcdctl user get web", "print the roles of web")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

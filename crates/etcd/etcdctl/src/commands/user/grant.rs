@@ -12,10 +12,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "grant",
     arguments: "<user>",
-    summary: "give a user roles",
+    summary: "grant roles to a user",
     description: &[],
     flags: &[ROLES],
-    examples: &[("etcdctl user grant web --roles reader,writer", "two of them")],
+    examples: &[("etcdctl user grant web --roles reader,writer", "grant two roles")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

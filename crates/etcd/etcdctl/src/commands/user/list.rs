@@ -13,7 +13,7 @@ pub const COMMAND: Command = Command {
     summary: "list all users",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl user list", "one a line")],
+    examples: &[("etcdctl user list", "print one user per line")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

@@ -14,7 +14,7 @@ use crate::command::{Command, Run};
 pub const COMMAND: Command = Command {
     name: "user",
     arguments: "",
-    summary: "list, add, change and remove users",
+    summary: "manage users",
     description: &[],
     flags: &[],
     examples: &[],

@@ -4,7 +4,7 @@ use command_line::{Flag, Given, Takes};
 
 use crate::failure::Failure;
 
-pub const ROLES: Flag = Flag::new("roles", Takes::Text, "names of roles, separated by commas");
+pub const ROLES: Flag = Flag::new("roles", Takes::Text, "comma-separated role names");
 
 pub fn user(args: &Given) -> Result<&str, Failure> {
     match args.arguments.as_slice() {

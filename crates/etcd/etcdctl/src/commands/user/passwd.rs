@@ -13,10 +13,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "passwd",
     arguments: "<user>",
-    summary: "give a user a new password",
-    description: &["Asks for it."],
+    summary: "change the password of a user",
+    description: &["Prompts for the new password."],
     flags: &[],
-    examples: &[("etcdctl user passwd web", "shows nothing of what is typed")],
+    examples: &[("etcdctl user passwd web", "read the password without echo")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

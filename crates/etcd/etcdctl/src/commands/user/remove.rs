@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
     summary: "remove a user",
     description: &[],
     flags: &[],
-    examples: &[("etcdctl user remove web", "its roles stay")],
+    examples: &[("etcdctl user remove web", "keeps its roles")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 

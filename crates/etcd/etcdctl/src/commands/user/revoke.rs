@@ -12,10 +12,10 @@ use crate::stdout::print;
 pub const COMMAND: Command = Command {
     name: "revoke",
     arguments: "<user>",
-    summary: "take roles from a user",
+    summary: "revoke roles from a user",
     description: &[],
     flags: &[ROLES],
-    examples: &[("etcdctl user revoke web --roles reader,writer", "two of them")],
+    examples: &[("etcdctl user revoke web --roles reader,writer", "revoke two roles")],
     run: Run::Action(|session, args| Box::pin(run(session, args))),
 };
 
