@@ -61,14 +61,14 @@ impl Group {
 
     pub fn title(self) -> &'static str {
         match self {
-            Self::Member => "This member",
-            Self::Cluster => "Finding the cluster",
-            Self::Proxy => "Proxy mode",
-            Self::Security => "TLS",
-            Self::Logging => "Logs and diagnosis",
-            Self::Keelson => "Keelson's own",
-            Self::Version3 => "Of etcd 3",
-            Self::Classic => "Of etcd 0.4",
+            Self::Member => "Member",
+            Self::Cluster => "Clustering",
+            Self::Proxy => "Proxy",
+            Self::Security => "Security",
+            Self::Logging => "Logging and profiling",
+            Self::Keelson => "Keelson",
+            Self::Version3 => "Compatibility with etcd 3",
+            Self::Classic => "Compatibility with etcd 0.4",
         }
     }
 }
