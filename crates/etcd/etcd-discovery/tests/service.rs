@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_config::discovery::{Command, Discovery, DiscoveryUrl, Event, HttpAnswer, Method, Registration};
+use etcd_config::discovery::{Command, Discovery, DiscoveryUrl, Event, HttpResponse, Method, Registration};
 use etcd_config::ids::Id;
 use etcd_discovery::{JournalError, Settings, Store, Tokens, limits, serve};
 use http_body_util::{BodyExt as _, Full};
@@ -88,12 +88,12 @@ impl Running {
         while let Some(command) = todo.pop_front() {
             let event = match command {
                 Command::Log(_) => continue,
-                Command::Wait(_) => Event::Due,
-                Command::Ask(request) => {
+                Command::Wait(_) => Event::TimerExpired,
+                Command::Send(request) => {
                     let method = if request.method == Method::Put { "PUT" } else { "GET" };
                     let (status, index, body) =
                         self.ask(method, &request.path, request.value.as_deref()).await;
-                    Event::Answer(HttpAnswer { status, index, body: body.into_bytes() })
+                    Event::Response(HttpResponse { status, index, body: body.into_bytes() })
                 }
                 end => return end,
             };

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerAnswer, RunningCluster, RunningMember, Start};
-use etcd_config::config::Founding;
+use etcd_config::bootstrap::{Bootstrap, Command, Event, PeerResponse, RunningCluster, RunningMember, Start};
+use etcd_config::config::BootstrapMethod;
 use etcd_config::data_dir::Contents;
-use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpAnswer, Method, ProxyUrl};
+use etcd_config::discovery::{self, DiscoveryUrl, Failure, HttpResponse, Method, ProxyUrl};
 use etcd_config::ids::Id;
 use etcd_config::{Config, Url, limits};
 use rustls::ClientConfig;
@@ -53,7 +53,7 @@ pub async fn run(config: &Config, trust: &Trust, port: &PeerPort) -> Result<Star
                 other => hands.begin(other),
             }
         }
-        port.set_wish(machine.wish().cloned());
+        port.set_proposal(machine.proposal().cloned());
         let Some(done) = hands.running.join_next().await else {
             return Err(Failed(vec!["the bootstrap came to no end".to_owned()]));
         };
@@ -80,12 +80,12 @@ impl Hands<'_> {
             Command::LookUpSrv { domain } => {
                 self.running.spawn(async move { vec![srv::look_up(&domain).await] });
             }
-            Command::AskPeers(peers) => {
+            Command::QueryPeers(peers) => {
                 for peer in peers {
                     let tls = self.trust.peers.clone();
                     self.running.spawn(async move {
-                        let answer = ask_peer(&peer, tls).await;
-                        vec![Event::Peer { peer, answer }]
+                        let response = ask_peer(&peer, tls).await;
+                        vec![Event::Peer { peer, response }]
                     });
                 }
             }
@@ -107,7 +107,7 @@ impl Hands<'_> {
                 self.running.spawn(async move {
                     tokio::time::sleep(pause).await;
                     // Whichever machine it was that asked to wait.
-                    vec![Event::Due, Event::Discovery(discovery::Event::Due)]
+                    vec![Event::TimerExpired, Event::Discovery(discovery::Event::TimerExpired)]
                 });
             }
             Command::Log(_) | Command::Start(_) | Command::Fail(_) => {}
@@ -146,7 +146,7 @@ async fn address(host: &str) -> Option<IpAddr> {
     all.next().map(|address| address.ip())
 }
 
-async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
+async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerResponse {
     let question = Question {
         method: hyper::Method::GET,
         endpoint: peer,
@@ -158,18 +158,18 @@ async fn ask_peer(peer: &Url, tls: Option<Arc<ClientConfig>>) -> PeerAnswer {
         proxy: None,
     };
     match ask(&question).await {
-        Ok(reply) => PeerAnswer::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
+        Ok(reply) => PeerResponse::read(reply.status, reply.header("X-Etcd-Cluster-Id"), &reply.body),
         Err(error) => {
             tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer does not answer");
-            PeerAnswer::Silent
+            PeerResponse::NoResponse
         }
     }
 }
 
 /// Who is asked, and through whom. That both can be read the machine has seen before.
 fn discovery_way(config: &Config) -> Option<(DiscoveryUrl, Option<ProxyUrl>)> {
-    match &config.founding {
-        Founding::Discovery { url, proxy, .. } => {
+    match &config.bootstrap_method {
+        BootstrapMethod::Discovery { url, proxy, .. } => {
             let proxy = match proxy {
                 // Never around a proxy that was asked for.
                 Some(text) => Some(ProxyUrl::parse(text)?),
@@ -201,7 +201,7 @@ async fn discover(
         proxy,
     };
     match ask(&question).await {
-        Ok(reply) => discovery::Event::Answer(HttpAnswer {
+        Ok(reply) => discovery::Event::Response(HttpResponse {
             status: reply.status,
             index: reply.header("X-Etcd-Index").and_then(|index| index.parse().ok()),
             body: reply.body,

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-use etcd_config::{Facts, files_wanted};
+use etcd_config::{Facts, required_files};
 
 /// What the machine's operator handed over as a systemd credential: variables that count below all others.
 const CREDENTIAL: &str = "etcd.environment";
@@ -28,7 +28,7 @@ pub fn gather() -> Facts {
     add_defaults(&mut facts, &credential());
     // The config file may name a peers file: only its content tells.
     for _ in 0..2 {
-        for path in files_wanted(&facts) {
+        for path in required_files(&facts) {
             let content = read(&path, FILE_BYTES).map_err(|error| error.to_string());
             facts.files.entry(path).or_insert(content);
         }

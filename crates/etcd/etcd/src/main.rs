@@ -19,7 +19,7 @@ mod wire;
 
 use std::process::ExitCode;
 
-use etcd_config::{Refusal, Task};
+use etcd_config::{CommandLineError, Task};
 
 fn main() -> ExitCode {
     match etcd_config::read(&facts::gather()) {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Err(Refusal { exit, text }) => {
+        Err(CommandLineError { exit, text }) => {
             eprint!("{text}");
             ExitCode::from(exit)
         }

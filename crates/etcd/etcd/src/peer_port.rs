@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use etcd::MemberBackend;
-use etcd_config::bootstrap::Wish;
+use etcd_config::bootstrap::ClusterProposal;
 use etcd_http::PeerFront;
 use etcd_http::server::{Handler, Never, Payload, Peer, Reply};
 use etcd_raft::Member;
@@ -25,13 +25,13 @@ struct Running {
 
 #[derive(Default)]
 pub struct PeerPort {
-    wish: RwLock<Option<Wish>>,
+    proposal: RwLock<Option<ClusterProposal>>,
     running: OnceLock<Running>,
 }
 
 impl PeerPort {
-    pub fn set_wish(&self, wish: Option<Wish>) {
-        *self.wish.write().unwrap_or_else(PoisonError::into_inner) = wish;
+    pub fn set_proposal(&self, proposal: Option<ClusterProposal>) {
+        *self.proposal.write().unwrap_or_else(PoisonError::into_inner) = proposal;
     }
 
     /// From now on the member answers. Only the first call counts.
@@ -40,9 +40,10 @@ impl PeerPort {
     }
 
     fn waiting(&self) -> Response<Payload> {
-        let wish = self.wish.read().unwrap_or_else(PoisonError::into_inner);
+        let proposal = self.proposal.read().unwrap_or_else(PoisonError::into_inner);
         // invariant: a wish is URLs and a token, which JSON can hold.
-        let body = wish.as_ref().and_then(|wish| serde_json::to_string(wish).ok()).unwrap_or_default();
+        let body =
+            proposal.as_ref().and_then(|proposal| serde_json::to_string(proposal).ok()).unwrap_or_default();
         let mut answer = Response::new(Payload::from(body));
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         answer

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use etcd::{MemberBackend, Metrics};
 use etcd_config::bootstrap::Start;
-use etcd_config::config::{Config, Cors as CorsFlag, Founding};
+use etcd_config::config::{BootstrapMethod, Config, Cors as CorsFlag};
 use etcd_config::{Url, ids};
 use etcd_http::server::{Listener, Running, serve};
 use etcd_http::{Cors, Front, SetLogLevel, Settings};
@@ -109,7 +109,7 @@ fn member_config(config: &Config, start: Start) -> anyhow::Result<MemberConfig> 
             let identity = identity.ok_or_else(|| anyhow!("{} has no identity", folder.display()))?;
             (identity.cluster_id, identity.member_id, etcd_raft::Start::Join(Vec::new()))
         }
-        Start::Found(new) => {
+        Start::Bootstrap(new) => {
             let founders = new
                 .members
                 .iter()
@@ -145,11 +145,11 @@ fn initial(id: ids::Id, name: String, peer_urls: &[Url]) -> InitialMember {
 
 /// What the cluster's ids are made from.
 fn token(config: &Config) -> String {
-    match &config.founding {
-        Founding::Static { token, .. } | Founding::Srv { token, .. } | Founding::Peers { token, .. } => {
-            token.clone()
-        }
-        Founding::Discovery { url, .. } => url.clone(),
+    match &config.bootstrap_method {
+        BootstrapMethod::Static { token, .. }
+        | BootstrapMethod::Srv { token, .. }
+        | BootstrapMethod::Peers { token, .. } => token.clone(),
+        BootstrapMethod::Discovery { url, .. } => url.clone(),
     }
 }
 

@@ -1,42 +1,42 @@
-//! Every flag, as data: help, names of variables and completions are made from this table.
+//! All flags; help, variable names and completions are generated from this table.
 
-use super::kind::{Flag, Group, Kind, Standing};
+use super::kind::{Flag, Group, Status, ValueKind};
 
-use Group::{Classic, Cluster, Keelson, Logging, Member, Proxy, Security, Version3};
-use Kind::{
+use Group::{Cluster, Etcd04, Keelson, Logging, Member, Proxy, Security, Version3};
+use ValueKind::{
     Address, Addresses, BindAddress, Choice, Ignored, IgnoredSwitch, Number, Path, Switch, Text, Urls,
 };
 
 const fn flag(
     group: Group,
     name: &'static str,
-    kind: Kind,
+    kind: ValueKind,
     default: &'static str,
     help: &'static str,
 ) -> Flag {
-    Flag { name, kind, default, group, help, standing: Standing::Current }
+    Flag { name, kind, default, group, help, status: Status::Current }
 }
 
-const fn old(
+const fn deprecated(
     name: &'static str,
-    kind: Kind,
+    kind: ValueKind,
     default: &'static str,
-    today: &'static str,
+    replacement: &'static str,
     help: &'static str,
 ) -> Flag {
-    Flag { name, kind, default, group: Classic, help, standing: Standing::Deprecated(today) }
+    Flag { name, kind, default, group: Etcd04, help, status: Status::Deprecated(replacement) }
 }
 
-const fn alias(name: &'static str, kind: Kind, of: &'static str) -> Flag {
-    Flag { name, kind, default: "", group: Classic, help: "", standing: Standing::Alias(of) }
+const fn alias(name: &'static str, kind: ValueKind, of: &'static str) -> Flag {
+    Flag { name, kind, default: "", group: Etcd04, help: "", status: Status::Alias(of) }
 }
 
-const fn nothing(group: Group, name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { name, kind, default: "", group, help, standing: Standing::NoEffect }
+const fn no_effect(group: Group, name: &'static str, kind: ValueKind, help: &'static str) -> Flag {
+    Flag { name, kind, default: "", group, help, status: Status::NoEffect }
 }
 
-const fn at_once(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { name, kind, default: "", group: Keelson, help, standing: Standing::CommandLineOnly }
+const fn command_line_only(name: &'static str, kind: ValueKind, help: &'static str) -> Flag {
+    Flag { name, kind, default: "", group: Keelson, help, status: Status::CommandLineOnly }
 }
 
 pub const DEFAULT_NAME: &str = "default";
@@ -45,7 +45,7 @@ pub const DEFAULT_CLIENT_URLS: &str = "http://localhost:2379,http://localhost:40
 pub const DEFAULT_TOKEN: &str = "etcd-cluster";
 pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// In the order in which help shows them.
+/// In the order of the help.
 pub static FLAGS: &[Flag] = &[
     flag(Member, "name", Text, "default", "Name of this member, unique in the cluster."),
     flag(Member, "data-dir", Path, "NAME.etcd", "Data directory."),
@@ -168,11 +168,11 @@ pub static FLAGS: &[Flag] = &[
     flag(Security, "peer-client-cert-auth", Switch, "false", "Require client certificates from peers."),
     flag(Security, "peer-trusted-ca-file", Path, "", "CA bundle to verify peer certificates with (PEM)."),
     Flag {
-        standing: Standing::Deprecated("-trusted-ca-file and -client-cert-auth"),
+        status: Status::Deprecated("-trusted-ca-file and -client-cert-auth"),
         ..flag(Security, "ca-file", Path, "", "CA bundle for clients; requires client certificates.")
     },
     Flag {
-        standing: Standing::Deprecated("-peer-trusted-ca-file and -peer-client-cert-auth"),
+        status: Status::Deprecated("-peer-trusted-ca-file and -peer-client-cert-auth"),
         ..flag(Security, "peer-ca-file", Path, "", "CA bundle for peers; requires client certificates.")
     },
     flag(
@@ -193,11 +193,11 @@ pub static FLAGS: &[Flag] = &[
     flag(Logging, "log-package-levels", Text, "", "Comma-separated log levels of packages: package=LEVEL."),
     flag(Logging, "enable-pprof", Switch, "false", "Serve profiling data at /debug/pprof."),
     flag(Logging, "listen-metrics-urls", Urls, "", "Additional URLs to serve only /metrics and /health on."),
-    at_once("version", Switch, "Print the version and exit."),
-    at_once("help", Switch, "Print this help and exit."),
-    at_once("h", Switch, ""),
-    at_once("dry-run", Switch, "Print the effective configuration as JSON and exit."),
-    at_once("completion", Choice(&SHELLS), "Print a shell completion script and exit."),
+    command_line_only("version", Switch, "Print the version and exit."),
+    command_line_only("help", Switch, "Print this help and exit."),
+    command_line_only("h", Switch, ""),
+    command_line_only("dry-run", Switch, "Print the effective configuration as JSON and exit."),
+    command_line_only("completion", Choice(&SHELLS), "Print a shell completion script and exit."),
     flag(
         Keelson,
         "node-mode",
@@ -236,40 +236,74 @@ pub static FLAGS: &[Flag] = &[
         "periodic",
         "Interpret the retention as a period or as a number of revisions.",
     ),
-    nothing(Version3, "enable-v2", IgnoredSwitch, "The v2 API is always enabled."),
-    nothing(Version3, "pre-vote", IgnoredSwitch, "The election protocol is not configurable."),
-    nothing(Version3, "initial-election-tick-advance", IgnoredSwitch, "Election timing is not configurable."),
-    nothing(Version3, "metrics", Ignored, "All metrics are always served."),
-    nothing(Version3, "grpc-keepalive-min-time", Ignored, "gRPC keepalive is not configurable."),
-    nothing(Version3, "grpc-keepalive-interval", Ignored, "gRPC keepalive is not configurable."),
-    nothing(Version3, "grpc-keepalive-timeout", Ignored, "gRPC keepalive is not configurable."),
-    nothing(Version3, "log-output", Ignored, "Logs go to the journal or to stderr."),
-    nothing(Version3, "log-outputs", Ignored, "Logs go to the journal or to stderr."),
-    nothing(Version3, "logger", Ignored, "There is only one logger."),
-    nothing(Version3, "log-level", Ignored, "Use --debug."),
-    nothing(Version3, "experimental-v3demo", IgnoredSwitch, "Experimental v3 API of etcd 2.3."),
-    nothing(Version3, "experimental-gRPC-addr", Ignored, "Experimental v3 API of etcd 2.3."),
-    nothing(Version3, "experimental-auto-compaction-retention", Ignored, "Experimental v3 API of etcd 2.3."),
-    old("addr", Address, "127.0.0.1:4001", "-advertise-client-urls", "host:port to advertise to clients."),
-    old("bind-addr", BindAddress, "", "-listen-client-urls", "host[:port] to listen on for client traffic."),
-    old(
+    no_effect(Version3, "enable-v2", IgnoredSwitch, "The v2 API is always enabled."),
+    no_effect(Version3, "pre-vote", IgnoredSwitch, "The election protocol is not configurable."),
+    no_effect(
+        Version3,
+        "initial-election-tick-advance",
+        IgnoredSwitch,
+        "Election timing is not configurable.",
+    ),
+    no_effect(Version3, "metrics", Ignored, "All metrics are always served."),
+    no_effect(Version3, "grpc-keepalive-min-time", Ignored, "gRPC keepalive is not configurable."),
+    no_effect(Version3, "grpc-keepalive-interval", Ignored, "gRPC keepalive is not configurable."),
+    no_effect(Version3, "grpc-keepalive-timeout", Ignored, "gRPC keepalive is not configurable."),
+    no_effect(Version3, "log-output", Ignored, "Logs go to the journal or to stderr."),
+    no_effect(Version3, "log-outputs", Ignored, "Logs go to the journal or to stderr."),
+    no_effect(Version3, "logger", Ignored, "There is only one logger."),
+    no_effect(Version3, "log-level", Ignored, "Use --debug."),
+    no_effect(Version3, "experimental-v3demo", IgnoredSwitch, "Experimental v3 API of etcd 2.3."),
+    no_effect(Version3, "experimental-gRPC-addr", Ignored, "Experimental v3 API of etcd 2.3."),
+    no_effect(
+        Version3,
+        "experimental-auto-compaction-retention",
+        Ignored,
+        "Experimental v3 API of etcd 2.3.",
+    ),
+    deprecated(
+        "addr",
+        Address,
+        "127.0.0.1:4001",
+        "-advertise-client-urls",
+        "host:port to advertise to clients.",
+    ),
+    deprecated(
+        "bind-addr",
+        BindAddress,
+        "",
+        "-listen-client-urls",
+        "host[:port] to listen on for client traffic.",
+    ),
+    deprecated(
         "peer-addr",
         Address,
         "127.0.0.1:7001",
         "-initial-advertise-peer-urls",
         "host:port to advertise to peers.",
     ),
-    old("peer-bind-addr", BindAddress, "", "-listen-peer-urls", "host[:port] to listen on for peer traffic."),
-    old(
+    deprecated(
+        "peer-bind-addr",
+        BindAddress,
+        "",
+        "-listen-peer-urls",
+        "host[:port] to listen on for peer traffic.",
+    ),
+    deprecated(
         "peers",
         Addresses,
         "",
         "-initial-cluster",
         "Comma-separated host:port of the peers to join or bootstrap with.",
     ),
-    old("peers-file", Path, "", "-initial-cluster", "File with the peers, one host:port per line."),
-    old("peer-heartbeat-interval", Number, "", "-heartbeat-interval", "Heartbeat interval in milliseconds."),
-    old("peer-election-timeout", Number, "", "-election-timeout", "Election timeout in milliseconds."),
+    deprecated("peers-file", Path, "", "-initial-cluster", "File with the peers, one host:port per line."),
+    deprecated(
+        "peer-heartbeat-interval",
+        Number,
+        "",
+        "-heartbeat-interval",
+        "Heartbeat interval in milliseconds.",
+    ),
+    deprecated("peer-election-timeout", Number, "", "-election-timeout", "Election timeout in milliseconds."),
     alias("C", Addresses, "peers"),
     alias("CF", Path, "peers-file"),
     alias("n", Text, "name"),
@@ -279,41 +313,41 @@ pub static FLAGS: &[Flag] = &[
     alias("sl", BindAddress, "peer-bind-addr"),
     alias("d", Path, "data-dir"),
     alias("snapshotcount", Number, "snapshot-count"),
-    nothing(Classic, "cluster-active-size", Ignored, ""),
-    nothing(Classic, "cluster-remove-delay", Ignored, ""),
-    nothing(Classic, "cluster-sync-interval", Ignored, ""),
-    nothing(Classic, "max-result-buffer", Ignored, ""),
-    nothing(Classic, "max-retry-attempts", Ignored, ""),
-    nothing(Classic, "max-cluster-size", Ignored, ""),
-    nothing(Classic, "retry-interval", Ignored, ""),
-    nothing(Classic, "snapshot", IgnoredSwitch, ""),
-    nothing(Classic, "config", Ignored, ""),
-    nothing(Classic, "force", IgnoredSwitch, ""),
-    nothing(Classic, "f", IgnoredSwitch, ""),
-    nothing(Classic, "v", IgnoredSwitch, ""),
-    nothing(Classic, "vv", IgnoredSwitch, ""),
-    nothing(Classic, "vvv", IgnoredSwitch, ""),
-    nothing(Classic, "verbose", IgnoredSwitch, ""),
-    nothing(Classic, "very-verbose", IgnoredSwitch, ""),
-    nothing(Classic, "very-very-verbose", IgnoredSwitch, ""),
-    nothing(Classic, "http-read-timeout", Ignored, ""),
-    nothing(Classic, "http-write-timeout", Ignored, ""),
-    nothing(Classic, "cpuprofile", Ignored, ""),
-    nothing(Classic, "trace", Ignored, ""),
-    nothing(Classic, "graphite-host", Ignored, ""),
-    nothing(Classic, "m", Ignored, ""),
-    nothing(Classic, "r", Ignored, ""),
+    no_effect(Etcd04, "cluster-active-size", Ignored, ""),
+    no_effect(Etcd04, "cluster-remove-delay", Ignored, ""),
+    no_effect(Etcd04, "cluster-sync-interval", Ignored, ""),
+    no_effect(Etcd04, "max-result-buffer", Ignored, ""),
+    no_effect(Etcd04, "max-retry-attempts", Ignored, ""),
+    no_effect(Etcd04, "max-cluster-size", Ignored, ""),
+    no_effect(Etcd04, "retry-interval", Ignored, ""),
+    no_effect(Etcd04, "snapshot", IgnoredSwitch, ""),
+    no_effect(Etcd04, "config", Ignored, ""),
+    no_effect(Etcd04, "force", IgnoredSwitch, ""),
+    no_effect(Etcd04, "f", IgnoredSwitch, ""),
+    no_effect(Etcd04, "v", IgnoredSwitch, ""),
+    no_effect(Etcd04, "vv", IgnoredSwitch, ""),
+    no_effect(Etcd04, "vvv", IgnoredSwitch, ""),
+    no_effect(Etcd04, "verbose", IgnoredSwitch, ""),
+    no_effect(Etcd04, "very-verbose", IgnoredSwitch, ""),
+    no_effect(Etcd04, "very-very-verbose", IgnoredSwitch, ""),
+    no_effect(Etcd04, "http-read-timeout", Ignored, ""),
+    no_effect(Etcd04, "http-write-timeout", Ignored, ""),
+    no_effect(Etcd04, "cpuprofile", Ignored, ""),
+    no_effect(Etcd04, "trace", Ignored, ""),
+    no_effect(Etcd04, "graphite-host", Ignored, ""),
+    no_effect(Etcd04, "m", Ignored, ""),
+    no_effect(Etcd04, "r", Ignored, ""),
 ];
 
-/// The flag of this name, exactly.
+/// The flag with this exact name.
 pub fn find(name: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.name == name)
 }
 
-/// The flag that an `ETCD_*` variable sets.
+/// The flag of a variable `ETCD_*`.
 pub fn find_by_environment(variable: &str) -> Option<&'static Flag> {
     FLAGS
         .iter()
-        .filter(|flag| flag.standing != Standing::CommandLineOnly && flag.name.len() > 1)
+        .filter(|flag| flag.status != Status::CommandLineOnly && flag.name.len() > 1)
         .find(|flag| flag.environment() == variable)
 }
