@@ -1,4 +1,4 @@
-//! `etcd-discovery`: the service as a program.
+//! `etcd-discovery`: the discovery service as a program.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,10 +67,10 @@ fn main() -> ExitCode {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let store = match (&flags.etcd, &flags.data) {
         (Some(url), _) => Store::Etcd(Upstream::new(url, flags.etcd_ca_file.clone())?),
-        (None, Some(path)) => Store::own(Tokens::open(path)?),
+        (None, Some(path)) => Store::local(Tokens::open(path)?),
         (None, None) => {
             tracing::warn!("neither --data nor --etcd is given: a restart forgets all tokens");
-            Store::own(Tokens::in_memory())
+            Store::local(Tokens::in_memory())
         }
     };
     let tls = match (flags.cert_file, flags.key_file) {

@@ -1,12 +1,13 @@
 //! `etcd`: a member of the replicated key-value store, or a proxy to one.
 
-mod ask;
-#[cfg(test)]
-mod ask_tests;
 mod auto_tls;
 mod bootstrap;
+mod connection;
 mod data_dir;
 mod facts;
+mod http_request;
+#[cfg(test)]
+mod http_request_tests;
 mod listen;
 mod logging;
 mod peer_port;
@@ -15,7 +16,6 @@ mod run_proxy;
 mod server;
 mod srv;
 mod tls;
-mod wire;
 
 use std::process::ExitCode;
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Four lines, as scripts that ask a classic etcd know them.
+/// Four lines, as expected by scripts.
 fn version(reported: &str) -> String {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);

@@ -1,7 +1,8 @@
-//! The peers' port: open before there is a cluster, so that members who look for each other find each other.
+//! The peer port, which is open before the cluster exists, so that bootstrapping members find each other.
 //!
-//! Until the member runs it answers 503, with what this member wishes for where the `-peers` rule asks for that;
-//! then it tells who the members are, and turns their connections into peer connections.
+//! Until the member runs, it responds with 503, and in `-peers` mode with this member's proposal. Then it serves the
+//! member
+//! list and upgrades connections to the peer protocol.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use hyper::{Request, Response, StatusCode};
 
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What is served once there is a member.
+/// The handlers once the member runs.
 struct Running {
     front: Arc<PeerFront<MemberBackend>>,
     member: Member,
@@ -34,14 +35,14 @@ impl PeerPort {
         *self.proposal.write().unwrap_or_else(PoisonError::into_inner) = proposal;
     }
 
-    /// From now on the member answers. Only the first call counts.
+    /// Serves the member from now on. Only the first call has an effect.
     pub fn run(&self, front: PeerFront<MemberBackend>, member: Member) {
         self.running.get_or_init(|| Running { front: Arc::new(front), member });
     }
 
     fn waiting(&self) -> Response<Payload> {
         let proposal = self.proposal.read().unwrap_or_else(PoisonError::into_inner);
-        // invariant: a wish is URLs and a token, which JSON can hold.
+        // invariant: a proposal is URLs and a token, which JSON can hold.
         let body =
             proposal.as_ref().and_then(|proposal| serde_json::to_string(proposal).ok()).unwrap_or_default();
         let mut answer = Response::new(Payload::from(body));
@@ -84,7 +85,7 @@ impl Handler for PeerPort {
         }
     }
 
-    /// The number of connections is small: idle ones must not keep members from connecting.
+    /// Idle connections are closed: their number is limited, and members must be able to connect.
     fn idle_limit(&self) -> Option<Duration> {
         Some(IDLE)
     }

@@ -1,4 +1,4 @@
-//! `-discovery-srv`: members that DNS names.
+//! `-discovery-srv`: members in DNS.
 
 use conformance::backend::{in_own_namespaces, resolve_on_loopback};
 use simple_dns::RCODE;
@@ -24,7 +24,7 @@ fn zone() -> Zone {
     })
 }
 
-/// The second one says its name, the others their addresses.
+/// The second member advertises its name, the others their addresses.
 fn member(folder: &std::path::Path, number: usize, domain: &str) -> Etcd {
     let address = format!("127.0.0.{number}");
     let peer = if number == 2 { "m2.cluster.test".to_owned() } else { address.clone() };
@@ -77,7 +77,7 @@ fn three_members_and_a_proxy_find_each_other_by_dns() {
         });
         assert!(passed.text().contains("by-dns"), "{}", passed.text());
 
-        // Who has data asks nobody.
+        // A member with data does not query DNS.
         members[1].kill();
         members[1] = member(folder.path(), 2, "absent.test");
         members[1].until_serving("127.0.0.2:2379");
