@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use etcd_api::{ApiError, Timestamp, Unavailable};
 use etcd_config::ids;
 use etcd_http::backend::{
-    Backend, EventSource, Follower, MemberChangeError, Next, Position, Rate, Role, Status, Watched, Watching,
+    Backend, EventSource, Follower, MemberChangeError, Next, OpenWatch, Position, Rate, Role, Status,
+    WatchOptions,
 };
 use etcd_raft::Member;
 use etcd_store::{Change, Command, Outcome, Refusal, Store};
@@ -78,14 +79,14 @@ impl Backend for MemberBackend {
         self.member.read(read)
     }
 
-    fn watch(&self, request: &Watched) -> Result<Watching<MemberWatch>, ApiError> {
-        let Watched { key, recursive, since, stream } = request;
+    fn watch(&self, request: &WatchOptions) -> Result<OpenWatch<MemberWatch>, ApiError> {
+        let WatchOptions { key, recursive, since, stream } = request;
         let watch = match stream {
             true => self.member.watch(key, *recursive, *since)?,
             false => self.member.watch_once(key, *recursive, *since)?,
         };
         // The watch itself yields past events first.
-        Ok(Watching { index: watch.began(), history: Vec::new(), live: Some(MemberWatch(watch)) })
+        Ok(OpenWatch { index: watch.began(), history: Vec::new(), live: Some(MemberWatch(watch)) })
     }
 
     fn watchers(&self) -> u64 {
@@ -204,7 +205,7 @@ mod tests {
         let backend = backend(folder.path()).await;
         let key = Key::parse("/a").unwrap();
         let watch = |stream| {
-            let request = Watched { key: key.clone(), recursive: false, since: None, stream };
+            let request = WatchOptions { key: key.clone(), recursive: false, since: None, stream };
             backend.watch(&request).unwrap()
         };
         let _watches = [watch(true), watch(false)];

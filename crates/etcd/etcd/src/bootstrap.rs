@@ -208,8 +208,8 @@ async fn discover(
             index: reply.header("X-Etcd-Index").and_then(|index| index.parse().ok()),
             body: reply.body,
         }),
-        Err(RequestError::TimedOut(_)) => discovery::Event::BootstrapError(Failure::TimedOut),
-        Err(error) => discovery::Event::BootstrapError(Failure::Connection(service::error::chain(&error))),
+        Err(RequestError::TimedOut(_)) => discovery::Event::Failed(Failure::TimedOut),
+        Err(error) => discovery::Event::Failed(Failure::Connection(service::error::chain(&error))),
     }
 }
 

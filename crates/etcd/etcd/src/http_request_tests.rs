@@ -79,7 +79,7 @@ async fn a_plain_request_is_forwarded_by_the_proxy() {
 
 /// TLS configurations for `discovery.invalid`: server, and a client that trusts it.
 fn tls() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
-    use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
+    use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsFiles};
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::open(folder.path(), "test").unwrap();
     let subject = Subject {
@@ -91,7 +91,7 @@ fn tls() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
     let file = |name: &str| folder.path().join(name);
     let files =
         TlsFiles { certificate: file("service.pem"), key: file("service-key.pem"), ..TlsFiles::default() };
-    let client = ClientTls::towards(Trusted::Authority(file("ca.pem")), None).unwrap();
+    let client = ClientTls::verifying(ServerVerification::Authority(file("ca.pem")), None).unwrap();
     (ServerTls::load(files).unwrap().config(), client.config())
 }
 

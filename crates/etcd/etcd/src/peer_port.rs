@@ -45,12 +45,12 @@ impl PeerPort {
         // invariant: a proposal is URLs and a token, which JSON can hold.
         let body =
             proposal.as_ref().and_then(|proposal| serde_json::to_string(proposal).ok()).unwrap_or_default();
-        let mut answer = Response::new(Payload::from(body));
-        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        answer
+        let mut response = Response::new(Payload::from(body));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
             .headers_mut()
             .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-        answer
+        response
     }
 }
 
@@ -58,7 +58,7 @@ impl Handler for PeerPort {
     type Chunks = Never;
 
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Reply<Never> {
-        let Some(running) = self.running.get() else { return Reply::Answer(self.waiting()) };
+        let Some(running) = self.running.get() else { return Reply::Response(self.waiting()) };
         if !wants_peer(&request) {
             return Arc::clone(&running.front).handle(peer, request).await;
         }
@@ -81,7 +81,7 @@ impl Handler for PeerPort {
                 }),
             ),
             // invariant: the head is made of constants.
-            Err(_) => Reply::Answer(self.waiting()),
+            Err(_) => Reply::Response(self.waiting()),
         }
     }
 

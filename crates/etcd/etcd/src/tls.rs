@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use etcd_config::config::Tls;
-use etcd_http::tls::{ClientTls, ServerTls, TlsFiles, Trusted};
+use etcd_http::tls::{ClientTls, ServerTls, ServerVerification, TlsFiles};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
@@ -30,15 +30,15 @@ pub fn server(tls: &Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
 /// auto TLS there is no CA, and any certificate is accepted. Replaced files are reloaded.
 pub fn reloading_cluster_client(tls: &Tls) -> anyhow::Result<Option<Arc<ClientTls>>> {
     let verification = match &tls.trusted_ca_file {
-        _ if tls.auto => Trusted::Anybody,
-        Some(authority) => Trusted::Authority(authority.clone()),
+        _ if tls.auto => ServerVerification::Disabled,
+        Some(authority) => ServerVerification::Authority(authority.clone()),
         None => return Ok(None),
     };
     let context = match &verification {
-        Trusted::Authority(path) => format!("TLS with {}", path.display()),
-        Trusted::Anybody => "TLS with certificates of our own".to_owned(),
+        ServerVerification::Authority(path) => format!("TLS with {}", path.display()),
+        ServerVerification::Disabled => "TLS with certificates of our own".to_owned(),
     };
-    Ok(Some(Arc::new(ClientTls::towards(verification, files(tls)).context(context)?)))
+    Ok(Some(Arc::new(ClientTls::verifying(verification, files(tls)).context(context)?)))
 }
 
 /// The current configuration, without reloading.
